@@ -1,0 +1,1 @@
+//! The only place that knows REST: tokens, the ARM client, one file per resource.

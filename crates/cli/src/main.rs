@@ -1,0 +1,2 @@
+//! The serverprotection command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The azure-emulator command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Generated files.
+fn main() {}
