@@ -1,1 +1,39 @@
-//! What users write and read: the custom resources, their rules and columns.
+//! What users write and read: the custom resources of `serverprotection.dev/v1alpha1`, their rules and columns.
+//!
+//! This crate knows neither a cluster nor Azure. Doc comments on fields are user documentation: they are what
+//! `kubectl explain` prints.
+// KubeSchema declares `pub` shadow structs inside functions.
+#![allow(unreachable_pub)]
+
+pub mod azure_credential;
+pub mod definitions;
+pub mod server_protection;
+
+pub use azure_credential::{
+    AzureCredential, AzureCredentialSpec, ClientSecret, CredentialType, SecretKeyRef, WorkloadIdentity,
+};
+pub use definitions::{crds, file_name};
+pub use server_protection::spec::{
+    AgentlessScanning, CredentialKind, CredentialRef, DeletionPolicy, DirectOnboarding, EndpointIntegration,
+    ExclusionTag, FileIntegrityMonitoring, Inheritance, Mode, OtherExtension, PlanSpec, Registration,
+    ResourceProviders, ServerProtection, ServerProtectionSpec, State, Tier, VulnerabilityAssessment,
+    VulnerabilityAssessmentProvider, Workspace, WorkspaceState,
+};
+pub use server_protection::status::{
+    ClaimStatus, ContestedField, Drift, ExtensionStatus, PlanStatus, ServerProtectionStatus, WorkspaceStatus,
+};
+
+/// API group of all our kinds.
+pub const GROUP: &str = "serverprotection.dev";
+/// Our field manager. Flux takes back fields of managers that begin with `kubectl`, so it must not.
+pub const FIELD_MANAGER: &str = "serverprotection";
+
+/// Annotations that users set on our objects.
+pub mod annotations {
+    /// "Reconcile now": any new value starts a visit.
+    pub const RECONCILE_REQUESTED_AT: &str = "serverprotection.dev/reconcile-requested-at";
+    /// The same, as `flux reconcile` writes it.
+    pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+    /// Approves changes that lower protection: `field=value` pairs separated by commas, or a generation.
+    pub const APPROVE_REDUCTION: &str = "serverprotection.dev/approve-reduction";
+}

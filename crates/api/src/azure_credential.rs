@@ -1,0 +1,84 @@
+//! `AzureCredential`: a tenant's own Azure identity.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An Azure identity for objects of the same namespace. What it may do is Azure RBAC's business.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "serverprotection.dev",
+    version = "v1alpha1",
+    kind = "AzureCredential",
+    plural = "azurecredentials",
+    shortname = "azcred",
+    category = "defender",
+    namespaced,
+    derive = "PartialEq",
+    doc = "AzureCredential is an Azure identity that objects of the same namespace work with.",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId"),
+    printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientId"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+)]
+#[cfg_attr(test, kube(cel))]
+#[x_kube(validation = Rule::new("(self.type == 'WorkloadIdentity') == has(self.workloadIdentity)")
+    .message("workloadIdentity is set exactly when type is WorkloadIdentity").reason(Reason::FieldValueInvalid).field_path(".workloadIdentity"))]
+#[x_kube(validation = Rule::new("(self.type == 'ClientSecret') == has(self.clientSecret)")
+    .message("clientSecret is set exactly when type is ClientSecret").reason(Reason::FieldValueInvalid).field_path(".clientSecret"))]
+#[serde(rename_all = "camelCase")]
+pub struct AzureCredentialSpec {
+    /// Id of the Entra tenant: a GUID in lower case.
+    #[schemars(length(min = 36, max = 36), regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    pub tenant_id: String,
+    /// Application (client) id of the app registration or managed identity: a GUID in lower case.
+    #[schemars(length(min = 36, max = 36), regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    pub client_id: String,
+    /// How the identity proves itself: WorkloadIdentity (a service account of this namespace; no secret) or ClientSecret.
+    #[serde(rename = "type")]
+    pub type_: CredentialType,
+    /// Workload identity federation, when type is WorkloadIdentity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<WorkloadIdentity>,
+    /// A client secret, when type is ClientSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<ClientSecret>,
+}
+
+/// How an identity proves itself.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CredentialType {
+    WorkloadIdentity,
+    ClientSecret,
+}
+
+/// Workload identity federation.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadIdentity {
+    /// A service account of this namespace. The federated credential in Entra names the subject
+    /// system:serviceaccount:NAMESPACE:NAME and the audience api://AzureADTokenExchange.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub service_account_name: String,
+}
+
+/// A client secret.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSecret {
+    /// The Secret of this namespace that holds it. A rotated secret is picked up within five minutes.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// A key of a Secret.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key in the Secret's data.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}

@@ -1,0 +1,35 @@
+//! The custom resource definitions as they are installed.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use kube::CustomResourceExt;
+
+use crate::{AzureCredential, ServerProtection};
+
+/// All definitions, in the order in which they are installed.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut protection = ServerProtection::crd();
+    start_unobserved(&mut protection);
+    vec![protection, AzureCredential::crd()]
+}
+
+/// File name of a definition in `crds/`: group and plural.
+pub fn file_name(crd: &CustomResourceDefinition) -> String {
+    format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
+}
+
+/// A fresh object gets `status.observedGeneration: -1`: without it kstatus would call it Current before the first visit
+/// (conventions.md 3.2).
+fn start_unobserved(crd: &mut CustomResourceDefinition) {
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+            status.nullable = None;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! `ServerProtection`: the protection of one Azure subscription.
+
+pub mod spec;
+pub mod status;
