@@ -1,1 +1,15 @@
-//! Whole-system tests.
+//! What whole-system tests stand on: a real kube-apiserver and etcd, the Azure emulator and the controller as
+//! processes, and judges of what they did.
+//!
+//! [`harness::run`] is the entry of a test binary; [`env::Environment`] is what most of them start.
+
+pub mod apply;
+pub mod binaries;
+pub mod control_plane;
+pub mod error;
+pub mod harness;
+pub mod process;
+pub mod users;
+pub mod wait;
+
+pub use error::Error;

@@ -1,0 +1,62 @@
+//! Where the programs are: ours beside the test, the control plane's where `build.sh` says.
+
+use crate::error::{Error, io};
+use std::{
+    env::{consts::EXE_SUFFIX, current_exe},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The root of the work tree.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// A program of this workspace, built beforehand into the target folder that this very program runs from.
+pub fn ours(name: &str) -> Result<PathBuf, Error> {
+    let exe = current_exe().map_err(io("find the path of this program"))?;
+    let beside = exe.parent().map(Path::to_owned).unwrap_or_default();
+    // Tests lie in target/debug/deps, programs in target/debug.
+    let folder = if beside.ends_with("deps") {
+        beside.parent().map(Path::to_owned).unwrap_or_default()
+    } else {
+        beside
+    };
+    let path = folder.join(format!("{name}{EXE_SUFFIX}"));
+    if path.is_file() {
+        return Ok(path);
+    }
+    let release = if folder.ends_with("release") {
+        " --release"
+    } else {
+        ""
+    };
+    Err(Error::Missing {
+        what: format!("the program `{name}`"),
+        why: format!("{} does not exist", path.display()),
+        command: format!("cargo build --workspace --bins{release}"),
+    })
+}
+
+/// The folder with kube-apiserver, etcd and kubectl.
+pub fn control_plane() -> Result<PathBuf, Error> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane/build.sh");
+    let output = Command::new(&script)
+        .arg("--cached")
+        .output()
+        .map_err(io(format!("run {}", script.display())))?;
+    let folder = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    if output.status.success() && !folder.is_empty() {
+        return Ok(folder.into());
+    }
+    Err(Error::Missing {
+        what: "kube-apiserver with etcd and kubectl".to_owned(),
+        why: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        command: "make control-plane".to_owned(),
+    })
+}

@@ -1,0 +1,369 @@
+//! A real etcd and kube-apiserver on free ports of 127.0.0.1, started and stopped in the right order.
+
+use crate::{
+    apply, binaries,
+    error::{Error, io},
+    process::Process,
+    users::{self, User},
+};
+use kube::{Client, Config, config::Kubeconfig};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{process::Command, sync::Mutex};
+
+/// How long etcd and kube-apiserver may take together; 4 s is usual.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long each may take to end before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a control plane starts with, beside the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Further users; [`users::ADMIN`], [`users::CONTROLLER`] and [`users::PLAIN`] are always there.
+    pub users: Vec<User>,
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    folder: TempDir,
+    programs: PathBuf,
+    server: String,
+    public_key: String,
+    users: Vec<User>,
+    ports: Ports,
+    processes: Mutex<Processes>,
+    ready_after: Duration,
+}
+
+#[derive(Debug)]
+struct Processes {
+    etcd: Process,
+    api_server: Process,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    etcd: u16,
+    peers: u16,
+    api: u16,
+}
+
+impl Ports {
+    /// Three that are free now; another process may still take one before our server does.
+    fn free() -> Result<Self, Error> {
+        let listen = || TcpListener::bind("127.0.0.1:0").map_err(io("find a free port"));
+        let (a, b, c) = (listen()?, listen()?, listen()?);
+        let port = |l: &TcpListener| l.local_addr().map(|a| a.port()).map_err(io("find a free port"));
+        Ok(Self {
+            etcd: port(&a)?,
+            peers: port(&b)?,
+            api: port(&c)?,
+        })
+    }
+}
+
+impl ControlPlane {
+    /// Starts with the standard users only.
+    pub async fn start() -> Result<Self, Error> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts etcd and kube-apiserver and waits until the server is ready.
+    pub async fn start_with(options: Options) -> Result<Self, Error> {
+        // kube and reqwest both take the process-wide provider; a second installation is refused, which is fine.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let programs = binaries::control_plane()?;
+        let mut users = User::standard();
+        users.extend(options.users);
+        let mut attempt = 1;
+        loop {
+            match Self::start_on(&programs, &users, Ports::free()?).await {
+                Err(Error::Start { log, .. }) if attempt < 4 && port_was_taken(&log) => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn start_on(programs: &Path, users: &[User], ports: Ports) -> Result<Self, Error> {
+        let began = Instant::now();
+        let folder = TempDir::with_prefix("control-plane-").map_err(io("make a temporary folder"))?;
+        let public_key = write_signing_key(folder.path())?;
+        users::write_tokens(users, &folder.path().join("tokens.csv"))?;
+        let server = format!("https://127.0.0.1:{}", ports.api);
+        for user in users {
+            users::write_kubeconfig(
+                user,
+                folder.path(),
+                &server,
+                &folder.path().join("certs/apiserver.crt"),
+            )?;
+        }
+        let etcd = spawn_etcd(programs, folder.path(), ports)?;
+        let api_server = spawn_api_server(programs, folder.path(), ports)?;
+        let mut plane = Self {
+            folder,
+            programs: programs.to_owned(),
+            server,
+            public_key,
+            users: users.to_vec(),
+            ports,
+            processes: Mutex::new(Processes { etcd, api_server }),
+            ready_after: Duration::ZERO,
+        };
+        let ready = plane.wait_ready(READY_LIMIT).await;
+        plane.ready_after = began.elapsed();
+        match ready {
+            Ok(()) => Ok(plane),
+            Err(error) => {
+                plane.stop().await;
+                plane.keep_folder(); // the error names a log in it
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for `/readyz`; ends early when one of the processes has died.
+    pub async fn wait_ready(&self, limit: Duration) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut last = String::from("no answer");
+        while began.elapsed() < limit {
+            {
+                let mut processes = self.processes.lock().await;
+                let Processes { etcd, api_server } = &mut *processes;
+                for process in [etcd, api_server] {
+                    if let Some(status) = process.exited() {
+                        return Err(process.failure(format!("ended with {status} before it was ready")));
+                    }
+                }
+            }
+            match self.readyz().await {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let processes = self.processes.lock().await;
+        Err(processes
+            .api_server
+            .failure(format!("was not ready after {limit:?}: {last}")))
+    }
+
+    async fn readyz(&self) -> Result<(), String> {
+        let pem = std::fs::read(self.ca()).map_err(|e| format!("no certificate yet: {e}"))?;
+        let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string())?;
+        let client = reqwest::Client::builder()
+            .tls_certs_only(roots)
+            .timeout(Duration::from_secs(2))
+            .build();
+        let request = client
+            .map_err(|e| e.to_string())?
+            .get(format!("{}/readyz", self.server));
+        let token = User::new(users::ADMIN, &[]).token();
+        let answer = request
+            .bearer_auth(token)
+            .send()
+            .await
+            .map_err(|e| e.to_string())?;
+        match answer.status().as_u16() {
+            200 => Ok(()),
+            status => Err(format!("{status}: {}", answer.text().await.unwrap_or_default())),
+        }
+    }
+
+    /// How long the start took until `/readyz` answered.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// The server's address, `https://127.0.0.1:PORT`.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The certificates to verify the server with.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("certs/apiserver.crt")
+    }
+
+    /// Everything that belongs to this control plane; logs are `etcd.log` and `kube-apiserver.log`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `iss` of the service account tokens that this server signs.
+    pub fn service_account_issuer(&self) -> String {
+        issuer(self.ports)
+    }
+
+    /// The PEM public key (ES256) that verifies them.
+    pub fn service_account_public_key(&self) -> &str {
+        &self.public_key
+    }
+
+    /// The user of a login.
+    pub fn user(&self, login: &str) -> Result<&User, Error> {
+        let known = || {
+            self.users
+                .iter()
+                .map(|u| u.login.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        self.users
+            .iter()
+            .find(|u| u.login == login)
+            .ok_or_else(|| Error::Other(format!("no user {login:?}; there are: {}", known())))
+    }
+
+    /// The kubeconfig file of a login.
+    pub fn kubeconfig(&self, login: &str) -> Result<PathBuf, Error> {
+        Ok(users::kubeconfig_path(
+            self.folder.path(),
+            &self.user(login)?.login,
+        ))
+    }
+
+    /// A client of a login, with verification of the server's certificate.
+    pub async fn client(&self, login: &str) -> Result<Client, Error> {
+        client_of(&self.kubeconfig(login)?).await
+    }
+
+    /// A client with all rights.
+    pub async fn admin(&self) -> Result<Client, Error> {
+        self.client(users::ADMIN).await
+    }
+
+    /// The kubectl that was built with the server.
+    pub fn kubectl_path(&self) -> PathBuf {
+        self.programs.join("kubectl")
+    }
+
+    /// Runs kubectl as the administrator; its standard output, or an error with both outputs.
+    pub async fn kubectl<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Result<String, Error> {
+        apply::kubectl(&self.kubectl_path(), &self.kubeconfig(users::ADMIN)?, args, None).await
+    }
+
+    /// Applies `deploy/base` (CRDs, namespace, RBAC, policy, Deployment) and waits for the CRDs.
+    pub async fn install(&self) -> Result<(), Error> {
+        apply::install(&self.kubectl_path(), &self.kubeconfig(users::ADMIN)?).await
+    }
+
+    /// Freezes the API server: connections stay open, nothing is answered.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.processes.lock().await.api_server.pause()
+    }
+
+    /// Lets the API server go on.
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.processes.lock().await.api_server.resume()
+    }
+
+    /// Ends the API server at once (SIGKILL); etcd keeps everything that was answered.
+    pub async fn kill_api_server(&self) {
+        self.processes.lock().await.api_server.kill().await;
+    }
+
+    /// Starts the API server again, on the same port and state.
+    pub async fn start_api_server(&self) -> Result<(), Error> {
+        let fresh = spawn_api_server(&self.programs, self.folder.path(), self.ports)?;
+        self.processes.lock().await.api_server = fresh;
+        self.wait_ready(READY_LIMIT).await
+    }
+
+    /// The process ids of etcd and kube-apiserver.
+    pub async fn process_ids(&self) -> [i32; 2] {
+        let processes = self.processes.lock().await;
+        [processes.etcd.id(), processes.api_server.id()]
+    }
+
+    /// Ends kube-apiserver, waits for its end, then ends etcd: an API server that loses etcd first ignores SIGTERM.
+    /// A second call does nothing.
+    pub async fn stop(&self) {
+        let mut processes = self.processes.lock().await;
+        processes.api_server.stop(STOP_PATIENCE).await;
+        processes.etcd.stop(STOP_PATIENCE).await;
+    }
+
+    /// Leaves the folder with the logs behind, and says where.
+    pub fn keep_folder(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+}
+
+/// A client from a kubeconfig file.
+pub async fn client_of(kubeconfig: &Path) -> Result<Client, Error> {
+    let other = |e: kube::config::KubeconfigError| Error::Other(format!("{}: {e}", kubeconfig.display()));
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(other)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+        .await
+        .map_err(other)?;
+    Ok(Client::try_from(config)?)
+}
+
+fn issuer(ports: Ports) -> String {
+    format!("https://127.0.0.1:{}", ports.api)
+}
+
+/// Another process took a port between our look and the server's start.
+fn port_was_taken(log: &Path) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|text| text.contains("address already in use"))
+}
+
+/// The key pair that signs service account tokens; returns the public part.
+fn write_signing_key(folder: &Path) -> Result<String, Error> {
+    let pair = rcgen::KeyPair::generate().map_err(|e| Error::Other(format!("make a key pair: {e}")))?;
+    let public = pair.public_key_pem();
+    for (name, pem) in [("sa.key", pair.serialize_pem()), ("sa.pub", public.clone())] {
+        std::fs::write(folder.join(name), pem).map_err(io(format!("write {name}")))?;
+    }
+    Ok(public)
+}
+
+fn spawn_etcd(programs: &Path, folder: &Path, ports: Ports) -> Result<Process, Error> {
+    let clients = format!("http://127.0.0.1:{}", ports.etcd);
+    let mut command = Command::new(programs.join("etcd"));
+    command
+        .arg(format!("--data-dir={}", folder.join("etcd").display()))
+        .arg(format!("--listen-client-urls={clients}"))
+        .arg(format!("--advertise-client-urls={clients}"))
+        .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", ports.peers))
+        // The state of a test does not have to survive a power cut.
+        .arg("--unsafe-no-fsync");
+    Process::spawn("etcd", command, &folder.join("etcd.log"), false)
+}
+
+fn spawn_api_server(programs: &Path, folder: &Path, ports: Ports) -> Result<Process, Error> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command
+        .arg(format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd))
+        .arg(format!("--cert-dir={}", file("certs")))
+        .args([
+            "--bind-address=127.0.0.1",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--allow-privileged=true",
+        ])
+        .arg(format!("--secure-port={}", ports.api))
+        // No controller manager makes the default service accounts that this plug-in would demand.
+        .args([
+            "--disable-admission-plugins=ServiceAccount",
+            "--endpoint-reconciler-type=none",
+        ])
+        .arg(format!("--service-account-issuer={}", issuer(ports)))
+        .arg(format!("--service-account-key-file={}", file("sa.pub")))
+        .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
+        .arg("--authorization-mode=RBAC")
+        .arg(format!("--token-auth-file={}", file("tokens.csv")));
+    Process::spawn(
+        "kube-apiserver",
+        command,
+        &folder.join("kube-apiserver.log"),
+        false,
+    )
+}

@@ -1,0 +1,149 @@
+//! The main of a whole-system test binary (`harness = false`): one environment for all cases, always stopped at the end.
+
+use crate::error::Error;
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{
+    fmt::{Debug, Display},
+    future::Future,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{runtime::Runtime, signal::unix};
+
+/// How many cases run at once: they wait much more than they compute.
+const PARALLEL: usize = 4;
+/// How long a case may take when it does not say.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What the cases of one binary share.
+pub trait Setting: Send + Sync + 'static {
+    /// Stops everything, in the right order. Called exactly once, also after failures and Ctrl-C.
+    fn stop(&self, failed: bool) -> impl Future<Output = ()> + Send;
+}
+
+type Body<S> = Box<dyn FnOnce(Arc<S>) -> BoxFuture<'static, Result<(), Failed>> + Send>;
+
+/// One test.
+pub struct Case<S> {
+    name: String,
+    limit: Duration,
+    body: Body<S>,
+}
+
+impl<S> Case<S> {
+    /// Another limit than 180 s.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// A test by its name; it fails by a panic (asserts) or by an `Err`.
+pub fn case<S, F, A, E>(name: &str, body: F) -> Case<S>
+where
+    S: Setting,
+    F: FnOnce(Arc<S>) -> A + Send + 'static,
+    A: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Debug,
+{
+    let body: Body<S> = Box::new(move |setting| {
+        let body = body(setting);
+        Box::pin(async move { body.await.map_err(|e| Failed::from(e.to_string())) })
+    });
+    Case {
+        name: name.to_owned(),
+        limit: LIMIT,
+        body,
+    }
+}
+
+/// Runs the cases that the command line selects (`NAME`, `--exact`, `--skip`, `--test-threads`, `--list`): starts the
+/// environment unless nothing is selected, stops it after the last case, on Ctrl-C and on SIGTERM.
+pub fn run<S, F, A>(setup: F, cases: Vec<Case<S>>) -> ExitCode
+where
+    S: Setting,
+    F: FnOnce() -> A,
+    A: Future<Output = Result<S, Error>>,
+{
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(PARALLEL);
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => return complain(&format!("no async runtime: {error}")),
+    };
+    let setting: Arc<OnceLock<Arc<S>>> = Arc::default();
+    let trials: Vec<Trial> = cases
+        .into_iter()
+        .map(|case| trial(case, &runtime, &setting))
+        .collect();
+    let selected = trials
+        .iter()
+        .any(|t| !arguments.is_filtered_out(t) && !arguments.is_ignored(t));
+    if arguments.list || !selected {
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+
+    // Before the start: an interrupted start drops its processes, which kills them.
+    let started = runtime.block_on(async {
+        tokio::select! {
+            started = setup() => started,
+            signal = interrupted() => Err(Error::Other(format!("{signal} during the start"))),
+        }
+    });
+    let started = match started {
+        Ok(started) => Arc::new(started),
+        Err(error) => return complain(&format!("the test environment did not start: {error}")),
+    };
+    let _ = setting.set(started.clone());
+    let watched = started.clone();
+    runtime.spawn(async move {
+        let signal = interrupted().await;
+        complain(&format!("{signal}: stopping the test environment"));
+        watched.stop(false).await;
+        std::process::exit(130);
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    runtime.block_on(started.stop(conclusion.has_failed()));
+    conclusion.exit_code()
+}
+
+fn trial<S: Setting>(case: Case<S>, runtime: &Arc<Runtime>, setting: &Arc<OnceLock<Arc<S>>>) -> Trial {
+    let (runtime, setting) = (runtime.clone(), setting.clone());
+    let Case { name, limit, body } = case;
+    Trial::test(name, move || {
+        let setting = setting
+            .get()
+            .ok_or("the test environment was not started")?
+            .clone();
+        runtime.block_on(async move {
+            // A case that hangs fails, and the others still get their turn.
+            match tokio::time::timeout(limit, body(setting)).await {
+                Ok(result) => result,
+                Err(_) => Err(format!("not finished after {limit:?}").into()),
+            }
+        })
+    })
+}
+
+/// The name of the signal that asked this process to end.
+pub async fn interrupted() -> &'static str {
+    let mut terminate = unix::signal(unix::SignalKind::terminate()).ok();
+    let terminate = async {
+        match terminate.as_mut() {
+            Some(stream) => stream.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        _ = terminate => "SIGTERM",
+    }
+}
+
+fn complain(what: &str) -> ExitCode {
+    eprintln!("error: {what}");
+    ExitCode::from(101)
+}

@@ -1,0 +1,97 @@
+//! Waiting for something that takes a while, with the last state in the failure.
+
+use crate::error::Error;
+use std::{
+    fmt::Display,
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// Asks `attempt` every 50 ms until it answers `Ok`, at most `limit` long. The last `Err` is what the failure shows:
+/// let it say what was seen instead.
+pub async fn eventually<T, E, F, A>(what: &str, limit: Duration, mut attempt: F) -> Result<T, Error>
+where
+    E: Display,
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, E>>,
+{
+    let began = Instant::now();
+    let mut last = String::from("nothing, not even one answer");
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, attempt()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => {}
+        }
+        if began.elapsed() + Duration::from_millis(50) > limit {
+            return Err(Error::Timeout {
+                what: what.to_owned(),
+                after: limit,
+                last,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The opposite: `attempt` must answer `Ok` for the whole of `duration`; the first `Err` ends it.
+pub async fn throughout<E, F, A>(what: &str, duration: Duration, mut attempt: F) -> Result<(), Error>
+where
+    E: Display,
+    F: FnMut() -> A,
+    A: Future<Output = Result<(), E>>,
+{
+    let began = Instant::now();
+    while began.elapsed() < duration {
+        attempt()
+            .await
+            .map_err(|e| Error::Other(format!("{what}: no longer after {:?}: {e}", began.elapsed())))?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_failure_shows_the_last_state() {
+        let mut n = 0;
+        let error = eventually("the moon", Duration::from_millis(120), || {
+            n += 1;
+            std::future::ready(Err::<(), _>(format!("cheese {n}")))
+        })
+        .await
+        .unwrap_err()
+        .to_string();
+        assert!(error.contains("the moon") && error.contains("cheese"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_hangs_does_not_hang_the_wait() {
+        let wait = eventually(
+            "an answer",
+            Duration::from_millis(100),
+            std::future::pending::<Result<(), String>>,
+        );
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), wait)
+                .await
+                .unwrap()
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn throughout_ends_with_the_first_failure() {
+        let mut n = 0;
+        let result = throughout("calm", Duration::from_secs(5), || {
+            n += 1;
+            std::future::ready(if n < 3 { Ok(()) } else { Err("storm") })
+        })
+        .await;
+        assert!(result.unwrap_err().to_string().contains("storm"));
+    }
+}
