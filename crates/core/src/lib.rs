@@ -1,1 +1,17 @@
-//! Decisions as pure functions: no I/O, no async, no clock.
+//! Decisions as pure functions over plain types: no I/O, no async, no clock. Time and readings come in from outside.
+//!
+//! ```text
+//! spec ──desired──┐
+//!                 ├─ differences ─ changes ─ decide ──▶ Decision ─▶ (azure applies) ─▶ status
+//! Azure ─observed─┘
+//! ```
+
+pub mod claims;
+pub mod conditions;
+pub mod failure;
+pub mod gate;
+pub mod retry;
+pub mod server_protection;
+
+/// Points in time, as Kubernetes writes them.
+pub use k8s_openapi::jiff::Timestamp;

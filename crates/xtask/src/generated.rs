@@ -47,7 +47,10 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     if drifted.is_empty() {
         return Ok(());
     }
-    Err(format!("not what the code generates: {}\nrun: cargo xtask generate", drifted.join(", ")))
+    Err(format!(
+        "not what the code generates: {}\nrun: cargo xtask generate",
+        drifted.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -61,7 +64,11 @@ mod tests {
 
     #[test]
     fn every_definition_is_small_enough() {
-        for (path, content) in files().unwrap().iter().filter(|(path, _)| path.starts_with("crds/")) {
+        for (path, content) in files()
+            .unwrap()
+            .iter()
+            .filter(|(path, _)| path.starts_with("crds/"))
+        {
             assert!(content.len() < 100_000, "{path} has {} bytes", content.len());
         }
     }

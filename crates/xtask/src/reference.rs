@@ -16,7 +16,10 @@ pub(crate) fn markdown(crds: &[CustomResourceDefinition]) -> String {
         let names = crd.spec.names.short_names.clone().unwrap_or_default().join(", ");
         let _ = writeln!(page, "`kubectl get {}` (short: {names})\n", crd.spec.names.plural);
         for version in &crd.spec.versions {
-            let Some(schema) = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref())
+            let Some(schema) = version
+                .schema
+                .as_ref()
+                .and_then(|schema| schema.open_api_v3_schema.as_ref())
             else {
                 continue;
             };
@@ -34,20 +37,34 @@ pub(crate) fn markdown(crds: &[CustomResourceDefinition]) -> String {
 }
 
 fn rows(page: &mut String, path: &str, schema: &JSONSchemaProps) {
-    let Some(properties) = &schema.properties else { return };
+    let Some(properties) = &schema.properties else {
+        return;
+    };
     let required = schema.required.clone().unwrap_or_default();
     for (name, property) in properties {
         let path = format!("{path}.{name}");
         let mut kind = property.type_.clone().unwrap_or_default();
         if let Some(values) = &property.enum_ {
-            let values: Vec<_> = values.iter().map(|value| value.0.to_string().replace('"', "")).collect();
+            let values: Vec<_> = values
+                .iter()
+                .map(|value| value.0.to_string().replace('"', ""))
+                .collect();
             kind = values.join(" \\| ");
         }
         if required.contains(name) {
             kind.push_str(" (required)");
         }
-        let default = property.default.as_ref().map(|value| format!("`{}`", value.0)).unwrap_or_default();
-        let description = property.description.clone().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        let default = property
+            .default
+            .as_ref()
+            .map(|value| format!("`{}`", value.0))
+            .unwrap_or_default();
+        let description = property
+            .description
+            .clone()
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
         let _ = writeln!(page, "| `{path}` | {kind} | {default} | {description} |");
         rows(page, &path, property);
         if let Some(JSONSchemaPropsOrArray::Schema(items)) = &property.items {
@@ -58,7 +75,11 @@ fn rows(page: &mut String, path: &str, schema: &JSONSchemaProps) {
 
 fn rules(page: &mut String, schema: &JSONSchemaProps) {
     for rule in schema.x_kubernetes_validations.iter().flatten() {
-        let _ = writeln!(page, "* {}", rule.message.clone().unwrap_or_else(|| rule.rule.clone()));
+        let _ = writeln!(
+            page,
+            "* {}",
+            rule.message.clone().unwrap_or_else(|| rule.rule.clone())
+        );
     }
     for property in schema.properties.iter().flat_map(|all| all.values()) {
         rules(page, property);

@@ -23,17 +23,50 @@ use super::status::ServerProtectionStatus;
     doc = "ServerProtection keeps the servers of one Azure subscription protected by Microsoft Defender for Servers.",
     selectable = ".spec.subscriptionId",
     selectable = ".spec.mode",
-    printcolumn(name = "Subscription", type_ = "string", json_path = ".status.subscriptionName"),
+    printcolumn(
+        name = "Subscription",
+        type_ = "string",
+        json_path = ".status.subscriptionName"
+    ),
     printcolumn(name = "Plan", type_ = "string", json_path = ".status.plan.tier"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Subscription-ID", type_ = "string", json_path = ".spec.subscriptionId", priority = 1),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
-    printcolumn(name = "Observed", type_ = "date", json_path = ".status.lastObserved", priority = 1),
-    printcolumn(name = "Coverage", type_ = "string", json_path = ".status.plan.coverage", priority = 1),
+    printcolumn(
+        name = "Subscription-ID",
+        type_ = "string",
+        json_path = ".spec.subscriptionId",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
+    printcolumn(
+        name = "Observed",
+        type_ = "date",
+        json_path = ".status.lastObserved",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Coverage",
+        type_ = "string",
+        json_path = ".status.plan.coverage",
+        priority = 1
+    )
 )]
 #[cfg_attr(test, kube(cel))]
 #[x_kube(validation = Rule::new("!(has(self.plan.fileIntegrityMonitoring) && self.plan.fileIntegrityMonitoring.state == 'Enabled' && self.endpointIntegration.state == 'Disabled')")
@@ -43,7 +76,10 @@ use super::status::ServerProtectionStatus;
 pub struct ServerProtectionSpec {
     /// Id of the Azure subscription: a GUID in lower case. It cannot be changed: create another object for
     /// another subscription. One object owns a subscription; a second one for the same subscription waits as Stalled.
-    #[schemars(length(min = 36, max = 36), regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    #[schemars(
+        length(min = 36, max = 36),
+        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("subscriptionId cannot be changed: create another ServerProtection for another subscription"))]
     pub subscription_id: String,
     /// The Azure identity to work with, an object in the same namespace. Without it the controller's own identity
@@ -60,7 +96,10 @@ pub struct ServerProtectionSpec {
     /// How often Azure is compared with this object, from 1m to 24h (with 10 % jitter). To run at once, change the
     /// annotation serverprotection.dev/reconcile-requested-at.
     #[serde(default = "ten_minutes")]
-    #[schemars(length(min = 2, max = 16), regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    #[schemars(
+        length(min = 2, max = 16),
+        regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
+    )]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval must lie between 1m and 24h"))]
     pub interval: String,
     /// The Defender for Servers plan of the subscription and its extensions.
@@ -98,7 +137,10 @@ pub struct CredentialRef {
     #[serde(default)]
     pub kind: CredentialKind,
     /// Name of the referenced object in the same namespace.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
 }
 
@@ -238,7 +280,12 @@ pub struct FileIntegrityMonitoring {
     pub state: State,
     /// Resource id of the Log Analytics workspace that receives the events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"))]
+    #[schemars(
+        length(max = 512),
+        regex(
+            pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"
+        )
+    )]
     pub workspace_id: Option<String>,
 }
 
@@ -294,7 +341,11 @@ pub struct EndpointIntegration {
 
 impl Default for EndpointIntegration {
     fn default() -> Self {
-        Self { state: State::Enabled, unified_solution: None, linux: None }
+        Self {
+            state: State::Enabled,
+            unified_solution: None,
+            linux: None,
+        }
     }
 }
 
@@ -312,7 +363,10 @@ pub struct VulnerabilityAssessment {
 
 impl Default for VulnerabilityAssessment {
     fn default() -> Self {
-        Self { state: State::Enabled, provider: VulnerabilityAssessmentProvider::default() }
+        Self {
+            state: State::Enabled,
+            provider: VulnerabilityAssessmentProvider::default(),
+        }
     }
 }
 
@@ -347,7 +401,12 @@ pub enum Registration {
 #[serde(rename_all = "camelCase")]
 pub struct Workspace {
     /// Resource id of the workspace.
-    #[schemars(length(max = 512), regex(pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"))]
+    #[schemars(
+        length(max = 512),
+        regex(
+            pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"
+        )
+    )]
     pub resource_id: String,
     /// Reported: what stands in Azure is shown in status.workspaces.
     #[serde(default)]

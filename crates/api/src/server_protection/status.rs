@@ -65,10 +65,10 @@ pub struct ClaimStatus {
     /// The object that holds the subscription, as namespace/name, when state is Conflicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// When Azure first stood as the spec demands under this object. Before that, changes that lower protection wait
-    /// for approval.
+    /// When this object first found Azure as its spec demands, or first wrote to it. Until then, changes that lower
+    /// protection wait for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_sync_since: Option<Time>,
+    pub established_since: Option<Time>,
 }
 
 /// The Defender for Servers plan as Azure answered it.

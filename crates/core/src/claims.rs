@@ -1,0 +1,185 @@
+//! Who owns a subscription (law 3): the object that holds the claim keeps it; a free one goes to the older object, then
+//! to the smaller uid. An index over all objects, fed by the watch.
+
+use std::collections::HashMap;
+
+use crate::Timestamp;
+
+/// An object that names a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimant {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Uid of the object: an object of the same name created anew is another one.
+    pub uid: String,
+    /// The subscription it names.
+    pub subscription: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Its status says that it holds the claim.
+    pub held: bool,
+}
+
+/// The answer for one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It owns its subscription.
+    Held,
+    /// Another object does: `namespace/name`.
+    Conflicted {
+        /// The owner, as `namespace/name`.
+        holder: String,
+    },
+}
+
+/// All claimants by subscription, and who holds what.
+#[derive(Debug, Default)]
+pub struct ClaimIndex {
+    by_subscription: HashMap<String, Vec<Claimant>>,
+    /// Decided by this process: newer than what the cached status says.
+    holders: HashMap<String, String>,
+}
+
+impl ClaimIndex {
+    /// An object was seen.
+    pub fn upsert(&mut self, claimant: Claimant) {
+        let claimants = self
+            .by_subscription
+            .entry(claimant.subscription.clone())
+            .or_default();
+        match claimants.iter_mut().find(|known| known.uid == claimant.uid) {
+            Some(known) => *known = claimant,
+            None => claimants.push(claimant),
+        }
+    }
+
+    /// An object is gone; the others that name its subscription are returned, because one of them may take over.
+    pub fn remove(&mut self, subscription: &str, uid: &str) -> Vec<Claimant> {
+        let Some(claimants) = self.by_subscription.get_mut(subscription) else {
+            return Vec::new();
+        };
+        claimants.retain(|claimant| claimant.uid != uid);
+        if self.holders.get(subscription).is_some_and(|holder| holder == uid) {
+            self.holders.remove(subscription);
+        }
+        claimants.clone()
+    }
+
+    /// After a complete list: forgets every object that the list did not hold.
+    pub fn retain(&mut self, seen: impl Fn(&str) -> bool) {
+        for claimants in self.by_subscription.values_mut() {
+            claimants.retain(|claimant| seen(&claimant.uid));
+        }
+        self.by_subscription.retain(|_, claimants| !claimants.is_empty());
+        self.holders.retain(|_, uid| seen(uid));
+    }
+
+    /// Whether `claimant` owns its subscription. The first question after a claim became free decides it.
+    pub fn claim(&mut self, claimant: &Claimant) -> Claim {
+        self.upsert(claimant.clone());
+        let claimants = self
+            .by_subscription
+            .get(&claimant.subscription)
+            .map_or(&[][..], Vec::as_slice);
+        let known = self.holders.get(&claimant.subscription);
+        let holder = claimants
+            .iter()
+            .find(|candidate| known == Some(&candidate.uid))
+            .or_else(|| {
+                claimants
+                    .iter()
+                    .min_by_key(|candidate| (!candidate.held, candidate.created, &candidate.uid))
+            })
+            .unwrap_or(claimant);
+        let answer = if holder.uid == claimant.uid {
+            Claim::Held
+        } else {
+            Claim::Conflicted {
+                holder: format!("{}/{}", holder.namespace, holder.name),
+            }
+        };
+        self.holders
+            .insert(claimant.subscription.clone(), holder.uid.clone());
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claimant(name: &str, created: i64, held: bool) -> Claimant {
+        Claimant {
+            namespace: format!("ns-{name}"),
+            name: name.into(),
+            uid: format!("uid-{name}"),
+            subscription: "s".into(),
+            created: Timestamp::from_second(created).ok(),
+            held,
+        }
+    }
+
+    #[test]
+    fn a_free_claim_goes_to_the_older_object() {
+        let (young, old) = (claimant("young", 20, false), claimant("old", 10, false));
+        let mut index = ClaimIndex::default();
+        index.upsert(young.clone());
+        index.upsert(old.clone());
+        assert_eq!(
+            index.claim(&young),
+            Claim::Conflicted {
+                holder: "ns-old/old".into()
+            }
+        );
+        assert_eq!(index.claim(&old), Claim::Held);
+    }
+
+    #[test]
+    fn the_holder_keeps_it_against_an_older_object() {
+        let (holder, older) = (claimant("holder", 20, true), claimant("older", 10, false));
+        let mut index = ClaimIndex::default();
+        index.upsert(holder.clone());
+        assert_eq!(
+            index.claim(&older),
+            Claim::Conflicted {
+                holder: "ns-holder/holder".into()
+            }
+        );
+        assert_eq!(index.claim(&holder), Claim::Held);
+    }
+
+    #[test]
+    fn a_decision_stands_although_the_cache_does_not_show_it_yet() {
+        let (first, older) = (claimant("first", 20, false), claimant("older", 10, false));
+        let mut index = ClaimIndex::default();
+        assert_eq!(index.claim(&first), Claim::Held);
+        assert_eq!(
+            index.claim(&older),
+            Claim::Conflicted {
+                holder: "ns-first/first".into()
+            }
+        );
+    }
+
+    #[test]
+    fn deletion_frees_the_claim_and_names_who_may_take_over() {
+        let (a, b) = (claimant("a", 1, true), claimant("b", 2, false));
+        let mut index = ClaimIndex::default();
+        index.upsert(a.clone());
+        assert!(matches!(index.claim(&b), Claim::Conflicted { .. }));
+        assert_eq!(index.remove("s", &a.uid), std::slice::from_ref(&b));
+        assert_eq!(index.claim(&b), Claim::Held);
+    }
+
+    #[test]
+    fn a_list_forgets_what_it_does_not_hold() {
+        let (gone, stays) = (claimant("gone", 1, true), claimant("stays", 2, false));
+        let mut index = ClaimIndex::default();
+        assert_eq!(index.claim(&gone), Claim::Held);
+        index.upsert(stays.clone());
+        index.retain(|uid| uid == stays.uid);
+        assert_eq!(index.claim(&stays), Claim::Held);
+    }
+}

@@ -1,0 +1,175 @@
+//! Conditions as Kubernetes and kstatus want them (conventions.md 3.1, 3.2).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::Timestamp;
+
+/// Condition types that are present only while they are True.
+const ONLY_WHILE_TRUE: [&str; 4] = ["Reconciling", "Stalled", "Contested", "Suspended"];
+
+/// The three answers of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Answer {
+    True,
+    False,
+    Unknown,
+}
+
+impl Answer {
+    /// As Kubernetes spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// The conditions of one object while they are worked on: what stood before, and what this visit says.
+#[derive(Clone, Debug)]
+pub struct Conditions {
+    all: Vec<Condition>,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Conditions {
+    /// Starts from what stood before.
+    pub fn new(previous: &[Condition], generation: i64, now: Timestamp) -> Self {
+        Self {
+            all: previous.to_vec(),
+            generation,
+            now,
+        }
+    }
+
+    /// Sets a condition. The transition time moves only when the status flips; a message that differs in nothing but
+    /// Azure's request id stays, so that a repeated failure does not change the object.
+    pub fn set(&mut self, type_: &str, answer: Answer, reason: &str, message: impl Into<String>) {
+        let mut message: String = message.into();
+        let mut since = Time(self.now);
+        let known = self.all.iter().position(|condition| condition.type_ == type_);
+        if let Some(before) = known.and_then(|at| self.all.get(at)) {
+            if before.status == answer.as_str() {
+                since = before.last_transition_time.clone();
+            }
+            if before.reason == reason && without_request_id(&before.message) == without_request_id(&message)
+            {
+                message.clone_from(&before.message);
+            }
+        }
+        let condition = Condition {
+            type_: type_.to_owned(),
+            status: answer.as_str().to_owned(),
+            reason: reason.to_owned(),
+            message: shortened(message),
+            observed_generation: Some(self.generation),
+            last_transition_time: since,
+        };
+        match known.and_then(|at| self.all.get_mut(at)) {
+            Some(slot) => *slot = condition,
+            None => self.all.push(condition),
+        }
+    }
+
+    /// Sets a condition to Unknown unless something is known about it already.
+    pub fn unknown_unless_set(&mut self, type_: &str, reason: &str, message: &str) {
+        if get(&self.all, type_).is_none() {
+            self.set(type_, Answer::Unknown, reason, message);
+        }
+    }
+
+    /// Takes a condition away (those that are present only while True).
+    pub fn remove(&mut self, type_: &str) {
+        self.all.retain(|condition| condition.type_ != type_);
+    }
+
+    /// What stands now.
+    pub fn get(&self, type_: &str) -> Option<&Condition> {
+        get(&self.all, type_)
+    }
+
+    /// The finished list, in a stable order: Ready first, the passing ones last.
+    pub fn finish(mut self) -> Vec<Condition> {
+        self.all.sort_by_key(|condition| {
+            let passing = ONLY_WHILE_TRUE.contains(&condition.type_.as_str());
+            (condition.type_ != "Ready", passing)
+        });
+        self.all
+    }
+}
+
+/// The condition of this type.
+pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of this type is True.
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    get(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
+fn without_request_id(message: &str) -> String {
+    let mut rest = message;
+    let mut kept = String::with_capacity(message.len());
+    while let Some((before, after)) = rest.split_once(" (request id ") {
+        kept.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// The schema allows 32768 characters; nobody reads more than a few lines.
+fn shortened(message: String) -> String {
+    const MOST: usize = 1024;
+    if message.chars().count() <= MOST {
+        return message;
+    }
+    let mut short: String = message.chars().take(MOST - 1).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn transition_time_moves_only_when_the_status_flips() {
+        let mut first = Conditions::new(&[], 1, at(1));
+        first.set("Ready", Answer::False, "Progressing", "a");
+        let mut second = Conditions::new(&first.finish(), 2, at(2));
+        second.set("Ready", Answer::False, "Other", "b");
+        assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(1));
+        second.set("Ready", Answer::True, "InSync", "c");
+        assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(2));
+        assert_eq!(second.get("Ready").unwrap().observed_generation, Some(2));
+    }
+
+    #[test]
+    fn another_request_id_is_no_change() {
+        let mut first = Conditions::new(&[], 1, at(1));
+        first.set(
+            "Ready",
+            Answer::False,
+            "X",
+            "PUT x: No: no (request id 1): do that",
+        );
+        let before = first.finish();
+        let mut second = Conditions::new(&before, 1, at(2));
+        second.set(
+            "Ready",
+            Answer::False,
+            "X",
+            "PUT x: No: no (request id 2): do that",
+        );
+        assert_eq!(second.finish(), before);
+    }
+}

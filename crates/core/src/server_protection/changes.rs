@@ -1,0 +1,344 @@
+//! From desired and observed to what is to be done: field by field (`differences`), then as Azure's writes (`changes`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use serverprotection_api::Tier;
+
+use super::{
+    desired::Desired,
+    laws::{self, Setting, tier_name},
+    observed::{Extension, Plan, Settings},
+};
+
+/// What a complete visit read of a registered subscription.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The plan.
+    pub plan: Plan,
+    /// The MDE settings.
+    pub settings: Settings,
+    /// Whether vulnerability assessment is on.
+    pub assessment: bool,
+}
+
+/// A field in which Azure differs from the spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Path of the field in the spec.
+    pub field: String,
+    /// What the spec demands.
+    pub desired: String,
+    /// What Azure answered.
+    pub observed: String,
+}
+
+/// One write to Azure, with the fields that it mends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The write.
+    pub action: Action,
+    /// Why.
+    pub fields: Vec<Difference>,
+}
+
+/// Azure's writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Register Microsoft.Security.
+    Register,
+    /// Write the plan VirtualMachines.
+    PutPlan(PlanWrite),
+    /// Write one MDE setting; `enabled` as it goes over the wire.
+    PutSetting {
+        /// Which one.
+        setting: Setting,
+        /// The wire value.
+        enabled: bool,
+    },
+    /// Select Defender Vulnerability Management.
+    PutAssessment,
+    /// Remove the vulnerability-assessment setting.
+    DeleteAssessment,
+}
+
+/// A plan write with the full intent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanWrite {
+    /// Tier and sub-plan.
+    pub tier: Tier,
+    /// `enforce`, when known.
+    pub enforce: Option<bool>,
+    /// Every extension that the sub-plan offers, as far as it is known.
+    pub extensions: Vec<ExtensionWrite>,
+}
+
+/// An extension in a plan write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExtensionWrite {
+    /// Azure's name.
+    pub name: String,
+    /// `isEnabled`.
+    pub enabled: bool,
+    /// `additionalExtensionProperties`; empty is not sent. Always empty on a disabled extension.
+    pub properties: BTreeMap<String, Value>,
+}
+
+const fn on_off(on: bool) -> &'static str {
+    if on { "Enabled" } else { "Disabled" }
+}
+
+/// Every managed field in which Azure differs, in the order of the spec.
+pub fn differences(desired: &Desired, standing: &Standing) -> Vec<Difference> {
+    let mut all = plan_differences(desired, &standing.plan);
+    all.extend(
+        setting_differences(desired, &standing.settings)
+            .into_iter()
+            .map(|(_, difference)| difference),
+    );
+    all.extend(assessment_difference(desired, standing.assessment));
+    all
+}
+
+fn plan_differences(desired: &Desired, plan: &Plan) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let mut add = |field: String, desired: String, observed: String| {
+        all.push(Difference {
+            field,
+            desired,
+            observed,
+        });
+    };
+    if desired.tier != plan.tier {
+        add(
+            "plan.tier".into(),
+            tier_name(desired.tier).into(),
+            tier_name(plan.tier).into(),
+        );
+    }
+    if let Some(enforce) = desired.enforce
+        && plan.enforce.unwrap_or(false) != enforce
+    {
+        let name = |on: bool| if on { "Enforced" } else { "AllowOverrides" };
+        add(
+            "plan.inheritance".into(),
+            name(enforce).into(),
+            plan.enforce.map_or("none", name).into(),
+        );
+    }
+    for extension in &desired.extensions {
+        let found = plan.extension(&extension.name);
+        let enabled = found.is_some_and(|found| found.enabled);
+        if enabled != extension.enabled {
+            add(
+                format!("{}.state", extension.field),
+                on_off(extension.enabled).into(),
+                on_off(enabled).into(),
+            );
+        }
+        for (name, property) in &extension.properties {
+            let value = found.and_then(|found| found.properties.get(name));
+            if !property.matches(value) {
+                let field = match name.as_str() {
+                    laws::EXCLUSION_TAGS => format!("{}.exclusionTags", extension.field),
+                    laws::WORKSPACE => format!("{}.workspaceId", extension.field),
+                    other => format!("{}.properties.{other}", extension.field),
+                };
+                add(field, property.describe(), property.describe_observed(value));
+            }
+        }
+    }
+    all
+}
+
+fn setting_differences(desired: &Desired, settings: &Settings) -> Vec<(Setting, Difference)> {
+    let of = |setting: Setting| match setting {
+        Setting::Integration => (desired.integration, settings.integration),
+        Setting::UnifiedSolution => (desired.unified_solution, settings.unified_solution),
+        Setting::Linux => (desired.linux, settings.exclude_linux),
+    };
+    let differs = |setting: Setting| {
+        let (desired, wire) = of(setting);
+        let desired = desired?;
+        // A setting that Azure does not list is off by its own meaning: for Linux, nothing is excluded.
+        let observed = setting.wire(wire.unwrap_or(false));
+        (observed != desired).then(|| {
+            let difference = Difference {
+                field: setting.field().into(),
+                desired: on_off(desired).into(),
+                observed: on_off(observed).into(),
+            };
+            (setting, difference)
+        })
+    };
+    Setting::ALL.into_iter().filter_map(differs).collect()
+}
+
+fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference> {
+    let desired = desired.assessment.filter(|desired| *desired != observed)?;
+    Some(Difference {
+        field: "vulnerabilityAssessment.state".into(),
+        desired: on_off(desired).into(),
+        observed: on_off(observed).into(),
+    })
+}
+
+/// The writes that mend every difference, in order, but for the fields that are left alone (contested).
+pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<String>) -> Vec<Change> {
+    let mut all = Vec::new();
+    let fields: Vec<_> = plan_differences(desired, &standing.plan)
+        .into_iter()
+        .filter(|difference| !left_alone.contains(&difference.field))
+        .collect();
+    if !fields.is_empty() {
+        all.push(Change {
+            action: Action::PutPlan(plan_write(desired, &standing.plan, left_alone)),
+            fields,
+        });
+    }
+    for (setting, difference) in setting_differences(desired, &standing.settings) {
+        if !left_alone.contains(&difference.field) {
+            let enabled = setting.wire(difference.desired == "Enabled");
+            all.push(Change {
+                action: Action::PutSetting { setting, enabled },
+                fields: vec![difference],
+            });
+        }
+    }
+    if let Some(difference) = assessment_difference(desired, standing.assessment)
+        && !left_alone.contains(&difference.field)
+    {
+        let action = if difference.desired == "Enabled" {
+            Action::PutAssessment
+        } else {
+            Action::DeleteAssessment
+        };
+        all.push(Change {
+            action,
+            fields: vec![difference],
+        });
+    }
+    all
+}
+
+/// The first changes that do not wait for the effect of others. A plan write switches settings on by itself, so
+/// settings are looked at again after it, before they are written.
+pub fn first_stage(changes: Vec<Change>) -> Vec<Change> {
+    let alone = changes
+        .iter()
+        .position(|change| matches!(change.action, Action::Register | Action::PutPlan(_)));
+    match alone {
+        Some(at) => changes.into_iter().skip(at).take(1).collect(),
+        None => changes,
+    }
+}
+
+/// The plan write with the full intent: tier, and every extension that the sub-plan offers, managed ones as desired,
+/// the others as observed. A move to another sub-plan leaves out what was never seen there: Azure's defaults apply.
+pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> PlanWrite {
+    let tier = if left_alone.contains("plan.tier") {
+        plan.tier
+    } else {
+        desired.tier
+    };
+    if tier == Tier::Free {
+        return PlanWrite {
+            tier,
+            enforce: None,
+            extensions: Vec::new(),
+        };
+    }
+    let enforce = match desired.enforce {
+        Some(enforce) if !left_alone.contains("plan.inheritance") => Some(enforce),
+        _ => plan.enforce,
+    };
+    let mut extensions = Vec::new();
+    for found in &plan.extensions {
+        let stays = laws::offered(
+            &found.name,
+            tier,
+            tier == plan.tier || desired.extension(&found.name).is_some(),
+        );
+        if stays && desired.extension(&found.name).is_none() {
+            let name = found.name.clone();
+            // No properties: Azure keeps what it has (contract.md 1.4).
+            extensions.push(ExtensionWrite {
+                name,
+                enabled: found.enabled,
+                properties: BTreeMap::new(),
+            });
+        }
+    }
+    for extension in desired
+        .extensions
+        .iter()
+        .filter(|extension| laws::offered(&extension.name, tier, true))
+    {
+        let found = plan.extension(&extension.name);
+        let left = left_alone.contains(&format!("{}.state", extension.field));
+        let enabled = if left {
+            found.is_some_and(|found| found.enabled)
+        } else {
+            extension.enabled
+        };
+        let mut properties = BTreeMap::new();
+        if enabled && !extension.properties.is_empty() {
+            properties = found.map(|found| found.properties.clone()).unwrap_or_default();
+            properties.extend(
+                extension
+                    .properties
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.wire())),
+            );
+        }
+        extensions.push(ExtensionWrite {
+            name: extension.name.clone(),
+            enabled,
+            properties,
+        });
+    }
+    extensions.sort_by(|a, b| a.name.cmp(&b.name));
+    PlanWrite {
+        tier,
+        enforce,
+        extensions,
+    }
+}
+
+/// Two subscriptions in which, between them, every managed field differs from the spec: to ask what is demanded.
+pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
+    let with = |on: bool, tier: Tier| Standing {
+        plan: Plan {
+            tier,
+            enforce: Some(on),
+            extensions: desired
+                .extensions
+                .iter()
+                .map(|extension| Extension {
+                    name: extension.name.clone(),
+                    enabled: on,
+                    properties: extension
+                        .properties
+                        .keys()
+                        .map(|name| (name.clone(), Value::String("\u{0}".into())))
+                        .collect(),
+                })
+                .collect(),
+            coverage: None,
+            free_trial_remaining: None,
+            enabled_since: None,
+        },
+        settings: Settings {
+            integration: Some(on),
+            unified_solution: Some(on),
+            exclude_linux: Some(on),
+        },
+        assessment: on,
+    };
+    let other = if desired.tier == Tier::P2 {
+        Tier::P1
+    } else {
+        Tier::P2
+    };
+    [with(true, other), with(false, other)]
+}

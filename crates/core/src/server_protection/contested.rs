@@ -1,0 +1,196 @@
+//! No fights (law 13): a field that was repaired three times within six intervals is left alone for an hour, doubling
+//! to a day. The history lives in status, so that a restart does not start the fight again.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use serverprotection_api::ContestedField;
+
+use super::changes::Difference;
+use crate::Timestamp;
+
+const REPAIRS: i32 = 3;
+const LONGEST_HOLD_HOURS: i32 = 24;
+const MOST_FIELDS: usize = 16;
+
+/// The fields that are left alone now.
+pub fn left_alone(
+    history: &[ContestedField],
+    differences: &[Difference],
+    now: Timestamp,
+) -> BTreeSet<String> {
+    let held = |difference: &&Difference| {
+        history.iter().any(|entry| {
+            same(entry, difference) && entry.held_off_until.as_ref().is_some_and(|until| until.0 > now)
+        })
+    };
+    differences
+        .iter()
+        .filter(held)
+        .map(|difference| difference.field.clone())
+        .collect()
+}
+
+fn same(entry: &ContestedField, difference: &Difference) -> bool {
+    entry.field == difference.field && entry.desired == difference.desired
+}
+
+/// Whether a write of this field belongs to a running series.
+pub fn in_series(history: &[ContestedField], difference: &Difference) -> bool {
+    history.iter().any(|entry| same(entry, difference))
+}
+
+/// The history after these repairs were made.
+pub fn after_repairs(
+    mut history: Vec<ContestedField>,
+    repaired: &[&Difference],
+    interval: Duration,
+    now: Timestamp,
+) -> Vec<ContestedField> {
+    let window = window(interval);
+    for difference in repaired {
+        let known = history.iter().position(|entry| entry.field == difference.field);
+        let previous = known
+            .map(|at| history.remove(at))
+            .filter(|entry| same(entry, difference));
+        if history.len() < MOST_FIELDS {
+            history.push(repaired_once_more(previous, difference, window, now));
+        }
+    }
+    history.sort_by(|a, b| a.field.cmp(&b.field));
+    history
+}
+
+fn repaired_once_more(
+    previous: Option<ContestedField>,
+    difference: &Difference,
+    window: SignedDuration,
+    now: Timestamp,
+) -> ContestedField {
+    // A field that was held off before is held off again at once; otherwise a repair long after the first one starts
+    // a new series.
+    let continues = |entry: &ContestedField| {
+        entry.hold_hours.is_some() || now.duration_since(entry.first_repair.0) <= window
+    };
+    let mut entry = previous.filter(continues).unwrap_or_else(|| ContestedField {
+        field: difference.field.clone(),
+        desired: difference.desired.clone(),
+        observed: difference.observed.clone(),
+        repairs: 0,
+        first_repair: Time(now),
+        last_repair: Time(now),
+        held_off_until: None,
+        hold_hours: None,
+    });
+    entry.repairs += 1;
+    entry.observed.clone_from(&difference.observed);
+    entry.last_repair = Time(now);
+    if entry.repairs >= REPAIRS {
+        let hours = entry
+            .hold_hours
+            .map_or(1, |hours| (hours * 2).min(LONGEST_HOLD_HOURS));
+        entry.hold_hours = Some(hours);
+        entry.held_off_until = Some(Time(later(now, SignedDuration::from_hours(i64::from(hours)))));
+    }
+    entry
+}
+
+/// The history without what is over: no hold, and no repair for six intervals; or the spec demands something else now.
+pub fn still_relevant(
+    history: &[ContestedField],
+    demanded: impl Fn(&ContestedField) -> bool,
+    interval: Duration,
+    now: Timestamp,
+) -> Vec<ContestedField> {
+    let window = window(interval);
+    let relevant = |entry: &&ContestedField| {
+        let last = entry
+            .held_off_until
+            .as_ref()
+            .map_or(entry.last_repair.0, |until| until.0);
+        now.duration_since(last) <= window && demanded(entry)
+    };
+    history.iter().filter(relevant).cloned().collect()
+}
+
+fn window(interval: Duration) -> SignedDuration {
+    SignedDuration::try_from(interval.saturating_mul(6)).unwrap_or(SignedDuration::MAX)
+}
+
+/// A later point in time; the end of time when there is none.
+pub(crate) fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
+    now.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(600);
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn flipped() -> Difference {
+        Difference {
+            field: "endpointIntegration.state".into(),
+            desired: "Enabled".into(),
+            observed: "Disabled".into(),
+        }
+    }
+
+    #[test]
+    fn three_repairs_within_six_intervals_hold_the_field_off_for_an_hour() {
+        let difference = flipped();
+        let mut history = Vec::new();
+        for minute in [0, 10, 20] {
+            assert!(left_alone(&history, std::slice::from_ref(&difference), at(minute)).is_empty());
+            history = after_repairs(history, &[&difference], INTERVAL, at(minute));
+        }
+        assert_eq!(
+            left_alone(&history, std::slice::from_ref(&difference), at(21)).len(),
+            1
+        );
+        assert_eq!(
+            left_alone(&history, std::slice::from_ref(&difference), at(79)).len(),
+            1
+        );
+        assert!(left_alone(&history, std::slice::from_ref(&difference), at(80)).is_empty());
+    }
+
+    #[test]
+    fn the_next_holds_double_to_a_day() {
+        let difference = flipped();
+        let mut history = Vec::new();
+        let mut hours = Vec::new();
+        for repair in 0..9 {
+            history = after_repairs(history, &[&difference], INTERVAL, at(repair));
+            hours.extend(history[0].hold_hours);
+        }
+        assert_eq!(hours, [1, 2, 4, 8, 16, 24, 24]);
+    }
+
+    #[test]
+    fn slow_repairs_are_no_fight() {
+        let difference = flipped();
+        let mut history = Vec::new();
+        for hour in 0..10 {
+            history = after_repairs(history, &[&difference], INTERVAL, at(hour * 61));
+        }
+        assert_eq!(history[0].repairs, 1);
+        assert!(history[0].held_off_until.is_none());
+    }
+
+    #[test]
+    fn another_demand_starts_anew() {
+        let mut history = after_repairs(Vec::new(), &[&flipped()], INTERVAL, at(0));
+        let other = Difference {
+            desired: "Disabled".into(),
+            observed: "Enabled".into(),
+            ..flipped()
+        };
+        history = after_repairs(history, &[&other], INTERVAL, at(1));
+        assert_eq!((history.len(), history[0].repairs), (1, 1));
+    }
+}

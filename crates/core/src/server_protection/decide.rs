@@ -1,0 +1,524 @@
+//! The decision of a visit: what is the case, what is to be written, and when to come back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::SignedDuration;
+use serverprotection_api::{Mode, Registration, ServerProtectionSpec, ServerProtectionStatus};
+
+use super::{
+    changes::{self, Action, Change, Difference, Standing},
+    contested,
+    desired::Desired,
+    laws,
+    observed::{Observed, OperationStatus, Plan, RegistrationState},
+    reductions,
+};
+use crate::{
+    Timestamp, conditions,
+    failure::{Class, Failure},
+    retry,
+};
+
+/// Everything that a decision looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The object's spec.
+    pub spec: &'a ServerProtectionSpec,
+    /// Its generation.
+    pub generation: i64,
+    /// The annotation that approves reductions.
+    pub approval: Option<&'a str>,
+    /// The "reconcile now" annotation, when this visit is the answer to it.
+    pub requested: Option<&'a str>,
+    /// The status that stands.
+    pub previous: &'a ServerProtectionStatus,
+    /// What was seen.
+    pub seen: Seen<'a>,
+    /// What this process remembers of the object; empty after a restart.
+    pub memory: &'a Memory,
+    /// The installation's clocks.
+    pub clocks: &'a Clocks,
+    /// Now, in whole seconds as Kubernetes writes them.
+    pub now: Timestamp,
+}
+
+/// What a visit saw.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// `spec.suspend`: nothing was looked at.
+    Suspended,
+    /// Another object (`namespace/name`) owns the subscription.
+    Conflicted(&'a str),
+    /// Readings from Azure.
+    Azure(&'a Observed),
+}
+
+/// Clocks of the installation.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// Between tries where a human must mend something; at most five minutes.
+    pub slow_retry: Duration,
+    /// After this long in Registering a registration counts as stuck.
+    pub registration_timeout: Duration,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            slow_retry: Duration::from_secs(300),
+            registration_timeout: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// What a process remembers of an object, only to pace itself: losing it costs a few reads, never correctness (law 6).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Visits so far.
+    pub visits: u64,
+    /// The last visit wrote, so that this one only reads back.
+    pub verifying: bool,
+    /// Failures in a row that time mends.
+    pub failures: u32,
+    /// Looks at a running registration.
+    pub registration_polls: u32,
+    /// Fields written since Azure was last in sync, with what was demanded.
+    pub written: BTreeMap<String, String>,
+    /// Rounds of writes since Azure was last in sync.
+    pub rounds: u32,
+    /// The last write.
+    pub last_write: Option<Timestamp>,
+    /// When a failed extension is switched on once more.
+    pub extension_retry_at: Option<Timestamp>,
+    /// Such retries so far.
+    pub extension_retries: u32,
+}
+
+/// What is the case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Situation {
+    /// `spec.suspend`.
+    Suspended,
+    /// Another object owns the subscription.
+    ClaimConflicted {
+        /// `namespace/name`.
+        holder: String,
+    },
+    /// Azure could not be read.
+    Failing(Failure),
+    /// Microsoft.Security is not registered and it is not ours to mend.
+    RegistrationMissing,
+    /// The registration runs.
+    Registering {
+        /// For longer than it ever should.
+        stuck: bool,
+    },
+    /// Mode Observe, and the reading is complete.
+    Observing,
+    /// The first thing to do would lower protection.
+    NeedsApproval(Vec<Difference>),
+    /// There are changes to write.
+    Writing,
+    /// A write was accepted but does not show; it is repeated later.
+    Settling,
+    /// Only fields that are left alone differ.
+    Contested,
+    /// A managed extension failed; its retry waits.
+    ExtensionFailed {
+        /// The action that the identity lacks, when that explains it.
+        missing_action: Option<String>,
+    },
+    /// Azure answers with the whole spec.
+    InSync,
+}
+
+/// The decision of one visit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What is the case.
+    pub situation: Situation,
+    /// Every field in which Azure differs.
+    pub differences: Vec<Difference>,
+    /// What to write now, in order.
+    pub changes: Vec<Change>,
+    /// The fields among them that are repairs: they were in sync, or written before.
+    pub repairs: Vec<Difference>,
+    /// Fields that are left alone because they are contested.
+    pub left_alone: BTreeSet<String>,
+}
+
+impl Decision {
+    fn only(situation: Situation) -> Self {
+        Self {
+            situation,
+            differences: Vec::new(),
+            changes: Vec::new(),
+            repairs: Vec::new(),
+            left_alone: BTreeSet::new(),
+        }
+    }
+
+    /// The plan write among the changes.
+    pub fn writes_plan(&self) -> bool {
+        self.changes
+            .iter()
+            .any(|change| matches!(change.action, Action::PutPlan(_)))
+    }
+}
+
+/// What became of the changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The writes that Azure accepted.
+    pub done: Vec<Change>,
+    /// What a plan write answered.
+    pub plan: Option<PlanAnswer>,
+    /// The write that failed; those after it were not tried.
+    pub failed: Option<(Change, Failure)>,
+}
+
+/// The answer to a plan write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanAnswer {
+    /// The plan as answered.
+    pub plan: Plan,
+    /// What only this answer tells.
+    pub results: Vec<OperationStatus>,
+}
+
+/// The note that stands in status while the result of a plan write is unknown (law 6).
+pub(crate) const APPLYING: &str = "Applying";
+
+/// Whether the note of a plan write whose result is not known stands in status.
+pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
+    conditions::get(&previous.conditions, "PlanEnabled")
+        .is_some_and(|condition| condition.status == "Unknown" && condition.reason == APPLYING)
+}
+
+/// Decides. Pure and total.
+pub fn decide(input: &Input<'_>) -> Decision {
+    let observed = match input.seen {
+        Seen::Suspended => return Decision::only(Situation::Suspended),
+        Seen::Conflicted(holder) => {
+            return Decision::only(Situation::ClaimConflicted {
+                holder: holder.to_owned(),
+            });
+        }
+        Seen::Azure(observed) => observed,
+    };
+    let desired = Desired::of(input.spec);
+    if let Some(decision) = about_registration(input, observed, &desired) {
+        return decision;
+    }
+    match standing(observed) {
+        Ok(standing) => about_fields(input, observed, &desired, &standing),
+        Err(failure) => Decision::only(Situation::Failing(failure)),
+    }
+}
+
+fn standing(observed: &Observed) -> Result<Standing, Failure> {
+    if let Some(failure) = observed.failure() {
+        return Err(failure.clone());
+    }
+    match (&observed.plan, &observed.settings, &observed.assessment) {
+        (Some(Ok(plan)), Some(Ok(settings)), Some(Ok(assessment))) => Ok(Standing {
+            plan: plan.clone(),
+            settings: settings.clone(),
+            assessment: *assessment,
+        }),
+        _ => Err(Failure {
+            class: Class::Transient,
+            code: "NothingRead".into(),
+            message: "the visit did not read everything".into(),
+            operation: "observe".into(),
+            request_id: None,
+            effect_unknown: false,
+        }),
+    }
+}
+
+/// Without the registration nothing else can be read, so it comes first.
+fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired) -> Option<Decision> {
+    let Some(Ok(state)) = &observed.registration else {
+        return None;
+    };
+    match state {
+        RegistrationState::Registered => None,
+        RegistrationState::Registering => {
+            let since = conditions::get(&input.previous.conditions, "ProviderRegistered")
+                .filter(|condition| condition.status == "False")
+                .map_or(input.now, |condition| condition.last_transition_time.0);
+            let waited = Duration::try_from(input.now.duration_since(since)).unwrap_or_default();
+            let stuck = waited > input.clocks.registration_timeout;
+            Some(Decision::only(Situation::Registering { stuck }))
+        }
+        RegistrationState::NotRegistered
+            if desired.registration == Registration::Register && input.spec.mode == Mode::Enforce =>
+        {
+            let fields = vec![Difference {
+                field: "resourceProviders.registration".into(),
+                desired: "Registered".into(),
+                observed: "NotRegistered".into(),
+            }];
+            Some(Decision {
+                differences: fields.clone(),
+                changes: vec![Change {
+                    action: Action::Register,
+                    fields,
+                }],
+                ..Decision::only(Situation::Writing)
+            })
+        }
+        RegistrationState::NotRegistered => Some(Decision::only(Situation::RegistrationMissing)),
+    }
+}
+
+fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, standing: &Standing) -> Decision {
+    let differences = changes::differences(desired, standing);
+    let mut decision = Decision {
+        differences,
+        ..Decision::only(Situation::InSync)
+    };
+    if input.spec.mode == Mode::Observe {
+        decision.situation = Situation::Observing;
+        return decision;
+    }
+    let unapproved = unapproved_at_adoption(input, &decision.differences);
+    if !unapproved.is_empty() {
+        decision.situation = Situation::NeedsApproval(unapproved);
+        return decision;
+    }
+
+    decision.left_alone = contested::left_alone(&input.previous.contested, &decision.differences, input.now);
+    let failed = failed_extensions(input.previous, desired);
+    let missing_action = failed_for_want_of(input, observed);
+    let retry_failed = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
+    let mut untouched = decision.left_alone.clone();
+    if !retry_failed {
+        untouched.extend(failed.iter().map(|field| format!("{field}.state")));
+    }
+
+    let mut changes = changes::changes(desired, standing, &untouched);
+    let plan_is_written = changes
+        .iter()
+        .any(|change| matches!(change.action, Action::PutPlan(_)));
+    // An open write, or a failed extension, means one more write of the same plan: only its answer tells the result.
+    if !plan_is_written && (write_is_open(input.previous) || retry_failed) {
+        let write = changes::plan_write(desired, &standing.plan, &untouched);
+        changes.insert(
+            0,
+            Change {
+                action: Action::PutPlan(write),
+                fields: Vec::new(),
+            },
+        );
+    }
+    // What was just written in vain waits a little, without holding up the rest.
+    let planned = changes.len();
+    changes.retain(|change| !is_settling(input, change));
+    let settling = planned > changes.len();
+    let changes = changes::first_stage(changes);
+
+    if changes.is_empty() && !settling {
+        decision.situation = if !failed.is_empty() {
+            Situation::ExtensionFailed { missing_action }
+        } else if decision.left_alone.is_empty() {
+            Situation::InSync
+        } else {
+            Situation::Contested
+        };
+    } else if changes.is_empty() {
+        decision.situation = Situation::Settling;
+    } else {
+        decision.situation = Situation::Writing;
+        decision.repairs = repairs(input, &changes);
+        decision.changes = changes;
+    }
+    decision
+}
+
+/// Law 12a: an object that never held its subscription in sync may not begin by lowering protection.
+fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<Difference> {
+    let adopted = input
+        .previous
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.established_since.is_some());
+    if adopted {
+        return Vec::new();
+    }
+    let reductions = reductions::of(differences);
+    reductions::unapproved(&reductions, input.approval, input.generation)
+        .into_iter()
+        .cloned()
+        .collect()
+}
+
+/// Fields of the managed extensions whose last result was a failure.
+fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Vec<String> {
+    let known = previous.plan.iter().flat_map(|plan| &plan.extensions);
+    known
+        .filter(|extension| extension.provisioning.as_deref() == Some("Failed"))
+        .filter_map(|extension| desired.extension(&extension.name))
+        .filter(|extension| extension.enabled)
+        .map(|extension| extension.field.clone())
+        .collect()
+}
+
+/// The action whose absence explains a failed extension: then another write would fail alike.
+fn failed_for_want_of(input: &Input<'_>, observed: &Observed) -> Option<String> {
+    let lacks = match &observed.permissions {
+        Some(Ok(permissions)) => !permissions.allow(laws::ASSIGN_ROLES),
+        _ => conditions::get(&input.previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
+            condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
+        }),
+    };
+    lacks.then(|| laws::ASSIGN_ROLES.to_owned())
+}
+
+fn extension_retry_is_due(input: &Input<'_>) -> bool {
+    let edited = input.previous.observed_generation != Some(input.generation);
+    let was_explained =
+        conditions::get(&input.previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
+            condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
+        });
+    edited
+        || was_explained
+        || input.requested.is_some()
+        || input.memory.extension_retry_at.is_some_and(|at| at <= input.now)
+}
+
+/// Whether everything that a change would write was just written in vain.
+fn is_settling(input: &Input<'_>, change: &Change) -> bool {
+    let again = !change.fields.is_empty()
+        && change
+            .fields
+            .iter()
+            .all(|difference| input.memory.written.get(&difference.field) == Some(&difference.desired));
+    let waited = input
+        .memory
+        .last_write
+        .map_or(SignedDuration::MAX, |at| input.now.duration_since(at));
+    let pause = settling_pause(input.memory);
+    again && input.requested.is_none() && SignedDuration::try_from(pause).is_ok_and(|pause| waited < pause)
+}
+
+fn settling_pause(memory: &Memory) -> Duration {
+    retry::after(&Class::Conflict, memory.rounds, Duration::ZERO, 0.5)
+}
+
+/// A write is a repair when the field was in sync before under the same demand, or was written before.
+fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
+    let was_in_sync = input.previous.observed_generation == Some(input.generation)
+        && conditions::is_true(&input.previous.conditions, "Ready");
+    let is_repair = |difference: &&Difference| {
+        was_in_sync
+            || contested::in_series(&input.previous.contested, difference)
+            || input.memory.written.get(&difference.field) == Some(&difference.desired)
+    };
+    let fields = changes.iter().filter(|change| change.action != Action::Register);
+    fields
+        .flat_map(|change| &change.fields)
+        .filter(is_repair)
+        .cloned()
+        .collect()
+}
+
+/// What the process remembers after the visit.
+pub fn remember(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> Memory {
+    let mut memory = input.memory.clone();
+    memory.visits += 1;
+    memory.verifying = !outcome.done.is_empty() && outcome.failed.is_none();
+    let failure = match (&decision.situation, &outcome.failed) {
+        (Situation::Failing(failure), _) | (_, Some((_, failure))) => Some(failure),
+        _ => None,
+    };
+    memory.failures = match failure {
+        Some(failure) if failure.class.is_transient() => memory.failures.saturating_add(1),
+        _ => 0,
+    };
+    memory.registration_polls = match decision.situation {
+        Situation::Registering { .. } => memory.registration_polls.saturating_add(1),
+        _ => 0,
+    };
+    if matches!(
+        decision.situation,
+        Situation::InSync | Situation::Observing | Situation::Contested
+    ) {
+        memory.written.clear();
+        memory.rounds = 0;
+    }
+    if !outcome.done.is_empty() {
+        memory.rounds = memory.rounds.saturating_add(1);
+        memory.last_write = Some(input.now);
+        let fields = outcome.done.iter().flat_map(|change| &change.fields);
+        memory
+            .written
+            .extend(fields.map(|field| (field.field.clone(), field.desired.clone())));
+    }
+    remember_extension_retry(&mut memory, input, decision, outcome);
+    memory
+}
+
+fn remember_extension_retry(memory: &mut Memory, input: &Input<'_>, decision: &Decision, outcome: &Outcome) {
+    if decision.situation == Situation::InSync {
+        memory.extension_retry_at = None;
+        memory.extension_retries = 0;
+    }
+    let failed_now = outcome
+        .plan
+        .as_ref()
+        .is_some_and(|answer| answer.results.iter().any(|result| result.code != "Succeeded"));
+    let waits = matches!(decision.situation, Situation::ExtensionFailed { .. });
+    if failed_now || (waits && memory.extension_retry_at.is_none()) {
+        let doubled = input
+            .clocks
+            .slow_retry
+            .saturating_mul(1 << memory.extension_retries.min(4));
+        let pause = SignedDuration::try_from(doubled).unwrap_or(SignedDuration::MAX);
+        memory.extension_retry_at = Some(contested::later(input.now, pause));
+        memory.extension_retries = memory.extension_retries.saturating_add(1);
+    }
+}
+
+/// When to come back. `memory` is what `remember` gave; `jitter` lies between 0 and 1.
+pub fn next_visit(
+    input: &Input<'_>,
+    decision: &Decision,
+    outcome: &Outcome,
+    memory: &Memory,
+    interval: Duration,
+    jitter: f64,
+) -> Duration {
+    let slow = input.clocks.slow_retry;
+    if let Some((_, failure)) = &outcome.failed {
+        return retry::after(&failure.class, memory.failures.max(1), slow, jitter);
+    }
+    if !outcome.done.is_empty() {
+        let registers = outcome
+            .done
+            .iter()
+            .any(|change| change.action == Action::Register);
+        return if registers {
+            retry::registration(1)
+        } else {
+            Duration::ZERO
+        };
+    }
+    match &decision.situation {
+        Situation::Failing(failure) => retry::after(&failure.class, memory.failures.max(1), slow, jitter),
+        Situation::Registering { stuck: false } => retry::registration(memory.registration_polls),
+        Situation::Settling => settling_pause(memory),
+        Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
+        Situation::Suspended => Duration::from_secs(24 * 3600),
+        Situation::ClaimConflicted { .. }
+        | Situation::RegistrationMissing
+        | Situation::Registering { stuck: true }
+        | Situation::NeedsApproval(_)
+        | Situation::ExtensionFailed { .. }
+        | Situation::Writing => retry::spread(slow, jitter),
+    }
+}

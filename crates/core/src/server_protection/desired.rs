@@ -1,0 +1,305 @@
+//! The spec with its defaults resolved: what is managed, and what it should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use serverprotection_api::{ExclusionTag, Inheritance, Registration, ServerProtectionSpec, State, Tier};
+
+use super::laws;
+
+/// What the spec demands. `None`: not ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// The plan.
+    pub tier: Tier,
+    /// Azure's `enforce`.
+    pub enforce: Option<bool>,
+    /// The managed extensions that the tier offers.
+    pub extensions: Vec<DesiredExtension>,
+    /// The MDE integration.
+    pub integration: Option<bool>,
+    /// The unified solution.
+    pub unified_solution: Option<bool>,
+    /// MDE on Linux.
+    pub linux: Option<bool>,
+    /// Vulnerability assessment.
+    pub assessment: Option<bool>,
+    /// Whether a missing registration is ours to mend.
+    pub registration: Registration,
+}
+
+/// A managed extension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredExtension {
+    /// Azure's name.
+    pub name: String,
+    /// Path of its field in the spec, e.g. `plan.agentlessScanning`.
+    pub field: String,
+    /// On or off.
+    pub enabled: bool,
+    /// The properties that are managed, by Azure's name; only on enabled extensions.
+    pub properties: BTreeMap<String, Property>,
+}
+
+/// A managed property of an extension.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Property {
+    /// A set of tags, whatever their order and spelling on the wire.
+    Tags(BTreeSet<(String, String)>),
+    /// A resource id: compares without case.
+    ResourceId(String),
+    /// A plain text.
+    Text(String),
+}
+
+impl Property {
+    /// Whether Azure's value means the same.
+    pub fn matches(&self, observed: Option<&Value>) -> bool {
+        match self {
+            Self::Tags(tags) => parse_tags(observed).is_some_and(|found| found == folded(tags)),
+            Self::ResourceId(id) => observed
+                .and_then(Value::as_str)
+                .is_some_and(|found| same_id(found, id)),
+            Self::Text(text) => observed.and_then(Value::as_str) == Some(text),
+        }
+    }
+
+    /// The value as it is sent: `ExclusionTags` is a JSON string (contract.md 1.2).
+    pub fn wire(&self) -> Value {
+        match self {
+            Self::Tags(tags) => {
+                let list: Vec<_> = tags
+                    .iter()
+                    .map(|(key, value)| serde_json::json!({"key": key, "value": value}))
+                    .collect();
+                Value::String(Value::Array(list).to_string())
+            }
+            Self::ResourceId(text) | Self::Text(text) => Value::String(text.clone()),
+        }
+    }
+
+    /// For people: status and events.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Tags(tags) => describe_tags(tags),
+            Self::ResourceId(text) | Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// Azure's value for people.
+    pub fn describe_observed(&self, observed: Option<&Value>) -> String {
+        match (self, observed) {
+            (_, None) => "none".into(),
+            (Self::Tags(_), found) => parse_tags(found).map_or_else(
+                || found.map(ToString::to_string).unwrap_or_default(),
+                |tags| describe_tags(&tags),
+            ),
+            (_, Some(Value::String(text))) => text.clone(),
+            (_, Some(other)) => other.to_string(),
+        }
+    }
+}
+
+fn describe_tags(tags: &BTreeSet<(String, String)>) -> String {
+    let list: Vec<_> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if list.is_empty() {
+        "none".into()
+    } else {
+        list.join(",")
+    }
+}
+
+/// Tag names compare without case in Azure, their values with it.
+fn folded(tags: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
+    tags.iter()
+        .map(|(key, value)| (key.to_lowercase(), value.clone()))
+        .collect()
+}
+
+/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (contract.md 1.4). Absent and empty mean
+/// no tags; something that is no such list means `None`.
+fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
+    let text = match value {
+        None | Some(Value::Null) => return Some(BTreeSet::new()),
+        Some(Value::String(text)) if text.trim().is_empty() => return Some(BTreeSet::new()),
+        Some(Value::String(text)) => serde_json::from_str::<Value>(text).ok()?,
+        Some(other) => other.clone(),
+    };
+    let member = |tag: &Value, name: &str| {
+        let members = tag.as_object()?;
+        let found = members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.and_then(|(_, value)| value.as_str()).map(str::to_owned)
+    };
+    let tags = text.as_array()?;
+    tags.iter()
+        .map(|tag| {
+            Some((
+                member(tag, "key")?.to_lowercase(),
+                member(tag, "value").unwrap_or_default(),
+            ))
+        })
+        .collect()
+}
+
+/// ARM ids differ in case and may lack the leading slash (contract.md 11.1).
+pub fn same_id(a: &str, b: &str) -> bool {
+    a.trim_matches('/').eq_ignore_ascii_case(b.trim_matches('/'))
+}
+
+/// A state as on, off or not ours.
+const fn switch(state: State) -> Option<bool> {
+    match state {
+        State::Enabled => Some(true),
+        State::Disabled => Some(false),
+        State::Unmanaged => None,
+    }
+}
+
+impl Desired {
+    /// Resolves the defaults of a spec. Total: every spec that passed admission has a meaning.
+    pub fn of(spec: &ServerProtectionSpec) -> Self {
+        let tier = spec.plan.tier;
+        let integration = switch(spec.endpoint_integration.state);
+        // An opt-in that is not written follows the guide (on), and is nobody's business while the integration is off.
+        let opt_in = |state: Option<State>| match state {
+            Some(state) => switch(state),
+            None if integration == Some(false) => None,
+            None => Some(true),
+        };
+        Self {
+            tier,
+            enforce: match spec.plan.inheritance {
+                _ if tier == Tier::Free => None,
+                Inheritance::Unmanaged => None,
+                Inheritance::AllowOverrides => Some(false),
+                Inheritance::Enforced => Some(true),
+            },
+            extensions: extensions(spec),
+            integration,
+            unified_solution: opt_in(spec.endpoint_integration.unified_solution),
+            linux: opt_in(spec.endpoint_integration.linux),
+            assessment: switch(spec.vulnerability_assessment.state),
+            registration: spec.resource_providers.registration,
+        }
+    }
+
+    /// The managed extension of this name.
+    pub fn extension(&self, name: &str) -> Option<&DesiredExtension> {
+        self.extensions
+            .iter()
+            .find(|extension| extension.name.eq_ignore_ascii_case(name))
+    }
+}
+
+fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
+    let plan = &spec.plan;
+    let mut all = Vec::new();
+    let mut add = |name: &str, field: String, state: State, properties: BTreeMap<String, Property>| {
+        // Disabled is already true where the sub-plan does not offer the extension.
+        if let Some(enabled) = switch(state).filter(|_| laws::offered(name, plan.tier, true)) {
+            let properties = if enabled { properties } else { BTreeMap::new() };
+            all.push(DesiredExtension {
+                name: name.to_owned(),
+                field,
+                enabled,
+                properties,
+            });
+        }
+    };
+    if let Some(scanning) = &plan.agentless_scanning {
+        let tags = scanning
+            .exclusion_tags
+            .as_deref()
+            .map(|tags| Property::Tags(tag_set(tags)));
+        let properties = tags
+            .map(|tags| (laws::EXCLUSION_TAGS.to_owned(), tags))
+            .into_iter()
+            .collect();
+        add(
+            laws::AGENTLESS_SCANNING,
+            "plan.agentlessScanning".into(),
+            scanning.state,
+            properties,
+        );
+    }
+    if let Some(monitoring) = &plan.file_integrity_monitoring {
+        let workspace = monitoring.workspace_id.clone().map(Property::ResourceId);
+        let properties = workspace
+            .map(|id| (laws::WORKSPACE.to_owned(), id))
+            .into_iter()
+            .collect();
+        add(
+            laws::FILE_INTEGRITY_MONITORING,
+            "plan.fileIntegrityMonitoring".into(),
+            monitoring.state,
+            properties,
+        );
+    }
+    if let Some(onboarding) = &plan.direct_onboarding {
+        add(
+            laws::DIRECT_ONBOARDING,
+            "plan.directOnboarding".into(),
+            onboarding.state,
+            BTreeMap::new(),
+        );
+    }
+    for other in &plan.other_extensions {
+        let properties = other
+            .properties
+            .iter()
+            .map(|(key, value)| (key.clone(), Property::Text(value.clone())))
+            .collect();
+        add(
+            &other.name,
+            format!("plan.otherExtensions[{}]", other.name),
+            other.state,
+            properties,
+        );
+    }
+    all
+}
+
+fn tag_set(tags: &[ExclusionTag]) -> BTreeSet<(String, String)> {
+    tags.iter()
+        .map(|tag| (tag.key.clone(), tag.value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(list: &[(&str, &str)]) -> Property {
+        Property::Tags(
+            list.iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn exclusion_tags_compare_as_a_set() {
+        let desired = tags(&[("env", "lab"), ("Team", "x")]);
+        for wire in [
+            r#"[{"key":"env","value":"lab"},{"key":"Team","value":"x"}]"#,
+            r#"[{"Key":"team","Value":"x"},{"Key":"ENV","Value":"lab"}]"#,
+            r#" [ { "value" : "x", "key" : "Team" } , {"value":"lab","key":"env"} ] "#,
+        ] {
+            assert!(desired.matches(Some(&Value::String(wire.into()))), "{wire}");
+        }
+        let other_case = Value::String(r#"[{"key":"env","value":"LAB"},{"key":"Team","value":"x"}]"#.into());
+        assert!(
+            !desired.matches(Some(&other_case)),
+            "values of tags differ by case"
+        );
+        assert!(!desired.matches(Some(&Value::String("not json".into()))));
+    }
+
+    #[test]
+    fn no_tags_and_absent_are_the_same() {
+        let desired = tags(&[]);
+        assert!(desired.matches(None));
+        assert!(desired.matches(Some(&Value::String("[]".into()))));
+        assert_eq!(desired.wire(), Value::String("[]".into()));
+    }
+}

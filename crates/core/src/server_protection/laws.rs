@@ -1,0 +1,112 @@
+//! The laws of Azure's pricings and settings, as one table (contract.md 0, 1.3, 1.4, 1.7, 2). Everything that decides
+//! about a plan write asks here.
+//!
+//! | law | where it is kept |
+//! | --- | --- |
+//! | a Standard plan always carries its sub-plan | `Tier` has no "Standard" |
+//! | an extension that the sub-plan does not offer is never sent, not even disabled | [`offered`] |
+//! | a Free plan carries no extensions | [`offered`] |
+//! | a disabled extension carries no properties | [`ExtensionWrite`](super::changes::ExtensionWrite) |
+//! | a subscription plan is never deleted: off is a write of Free | there is no such change |
+//! | P1 and P2 become each other in one write | there is no other change |
+//! | a plan write carries the full intent | [`plan_write`](super::changes::plan_write) |
+//! | Linux is on when `WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW` is false | [`Setting::wire`] |
+
+use serverprotection_api::Tier;
+
+/// Azure's name of agentless scanning.
+pub const AGENTLESS_SCANNING: &str = "AgentlessVmScanning";
+/// Azure's name of file integrity monitoring.
+pub const FILE_INTEGRITY_MONITORING: &str = "FileIntegrityMonitoring";
+/// Azure's name of direct onboarding.
+pub const DIRECT_ONBOARDING: &str = "MdeDesignatedSubscription";
+/// Property of agentless scanning: a JSON string with the tags to leave out.
+pub const EXCLUSION_TAGS: &str = "ExclusionTags";
+/// Property of file integrity monitoring: the workspace's resource id.
+pub const WORKSPACE: &str = "DefinedWorkspaceId";
+/// The resource provider that everything here belongs to.
+pub const PROVIDER: &str = "Microsoft.Security";
+/// What switching on a role-assigning extension needs besides (contract.md 8.7).
+pub const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
+
+/// Whether a sub-plan offers an extension. Names that we do not know are offered where Azure already shows them, and
+/// where the spec names them: the caller says so with `known_there`.
+pub fn offered(extension: &str, tier: Tier, known_there: bool) -> bool {
+    match tier {
+        Tier::Free => false,
+        Tier::P1 if p2_only(extension) => false,
+        Tier::P1 | Tier::P2 => {
+            p2_only(extension) || extension.eq_ignore_ascii_case(DIRECT_ONBOARDING) || known_there
+        }
+    }
+}
+
+/// Whether only P2 has this extension.
+pub fn p2_only(extension: &str) -> bool {
+    [AGENTLESS_SCANNING, FILE_INTEGRITY_MONITORING]
+        .iter()
+        .any(|name| extension.eq_ignore_ascii_case(name))
+}
+
+/// Whether the service assigns roles when it switches this extension on, so that Security Admin alone is not enough.
+pub fn assigns_roles(extension: &str) -> bool {
+    p2_only(extension)
+}
+
+/// How much a tier protects: less is a reduction.
+pub const fn protection(tier: Tier) -> u8 {
+    match tier {
+        Tier::Free => 0,
+        Tier::P1 => 1,
+        Tier::P2 => 2,
+    }
+}
+
+/// A tier as spec and status spell it.
+pub const fn tier_name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Free => "Free",
+        Tier::P1 => "P1",
+        Tier::P2 => "P2",
+    }
+}
+
+/// The three MDE settings (contract.md 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Setting {
+    Integration,
+    UnifiedSolution,
+    Linux,
+}
+
+impl Setting {
+    /// All three, in the order in which they are written: the opt-ins need the integration.
+    pub const ALL: [Self; 3] = [Self::Integration, Self::UnifiedSolution, Self::Linux];
+
+    /// Azure's name.
+    pub const fn azure_name(self) -> &'static str {
+        match self {
+            Self::Integration => "WDATP",
+            Self::UnifiedSolution => "WDATP_UNIFIED_SOLUTION",
+            Self::Linux => "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW",
+        }
+    }
+
+    /// The field of the spec.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Integration => "endpointIntegration.state",
+            Self::UnifiedSolution => "endpointIntegration.unifiedSolution",
+            Self::Linux => "endpointIntegration.linux",
+        }
+    }
+
+    /// `enabled` as it goes over the wire: Linux is inverted. Its own inverse.
+    pub const fn wire(self, on: bool) -> bool {
+        match self {
+            Self::Linux => !on,
+            Self::Integration | Self::UnifiedSolution => on,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! `ServerProtection`: from spec and readings to changes and status.
+
+pub mod changes;
+pub mod contested;
+pub mod decide;
+pub mod desired;
+pub mod events;
+pub mod laws;
+pub mod observed;
+pub mod reads;
+pub mod reductions;
+pub mod status;
+
+#[cfg(test)]
+mod properties;

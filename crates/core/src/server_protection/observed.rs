@@ -1,0 +1,217 @@
+//! What Azure said, in our words. A failed reading is an observation too.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+use serverprotection_api::Tier;
+
+use crate::{Timestamp, failure::Failure};
+
+/// One reading: an answer or a classified failure.
+pub type Reading<T> = Result<T, Failure>;
+
+/// Everything that one visit read. `None`: not asked for on this visit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// Whether a token could be had at all; nothing else was read when not.
+    pub credential: Result<(), Failure>,
+    /// The subscription itself.
+    pub subscription: Option<Reading<Subscription>>,
+    /// Registration of Microsoft.Security.
+    pub registration: Option<Reading<RegistrationState>>,
+    /// The plan VirtualMachines.
+    pub plan: Option<Reading<Plan>>,
+    /// The three MDE settings.
+    pub settings: Option<Reading<Settings>>,
+    /// The vulnerability-assessment setting: whether Defender Vulnerability Management is selected.
+    pub assessment: Option<Reading<bool>>,
+    /// What the identity may do.
+    pub permissions: Option<Reading<Permissions>>,
+    /// Workspaces of the spec that were read, by resource id.
+    pub workspaces: Vec<(String, Reading<Option<String>>)>,
+}
+
+impl Observed {
+    /// Nothing was read, because no token could be had.
+    pub fn without_credential(failure: Failure) -> Self {
+        Self {
+            credential: Err(failure),
+            ..Self::nothing()
+        }
+    }
+
+    /// Nothing was asked for.
+    pub fn nothing() -> Self {
+        Self {
+            credential: Ok(()),
+            subscription: None,
+            registration: None,
+            plan: None,
+            settings: None,
+            assessment: None,
+            permissions: None,
+            workspaces: Vec::new(),
+        }
+    }
+
+    /// The failures among the readings that decide about Ready, the most severe first: what a human must mend before
+    /// what time mends.
+    pub fn failure(&self) -> Option<&Failure> {
+        let readings = [
+            self.credential.as_ref().err(),
+            self.subscription
+                .as_ref()
+                .and_then(|reading| reading.as_ref().err()),
+            self.registration
+                .as_ref()
+                .and_then(|reading| reading.as_ref().err()),
+            self.plan.as_ref().and_then(|reading| reading.as_ref().err()),
+            self.settings.as_ref().and_then(|reading| reading.as_ref().err()),
+            self.assessment
+                .as_ref()
+                .and_then(|reading| reading.as_ref().err()),
+        ];
+        readings
+            .into_iter()
+            .flatten()
+            .min_by_key(|failure| failure.class.is_transient())
+    }
+}
+
+/// The subscription as ARM knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Display name.
+    pub display_name: String,
+    /// `Enabled`, `Disabled`, `Warned`, …
+    pub state: String,
+}
+
+/// Registration of a resource provider (contract.md 8.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RegistrationState {
+    Registered,
+    Registering,
+    NotRegistered,
+}
+
+/// The plan VirtualMachines of a subscription (contract.md 1.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// P1, P2 or Free. A Standard plan without a sub-plan is P2.
+    pub tier: Tier,
+    /// Azure's `enforce`; absent on a Free plan.
+    pub enforce: Option<bool>,
+    /// Extensions as answered.
+    pub extensions: Vec<Extension>,
+    /// `resourcesCoverageStatus`.
+    pub coverage: Option<String>,
+    /// What is left of the free trial; `None` or zero when none runs.
+    pub free_trial_remaining: Option<Duration>,
+    /// Last move to Standard.
+    pub enabled_since: Option<Timestamp>,
+}
+
+impl Plan {
+    /// The extension of this name; Azure's names compare without case.
+    pub fn extension(&self, name: &str) -> Option<&Extension> {
+        self.extensions
+            .iter()
+            .find(|extension| extension.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// An extension of the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extension {
+    /// Azure's name.
+    pub name: String,
+    /// `isEnabled`.
+    pub enabled: bool,
+    /// `additionalExtensionProperties`, kept as found so that they can be sent back.
+    pub properties: BTreeMap<String, Value>,
+}
+
+/// What Azure told about an extension in the answer to a write, and nowhere else (contract.md 1.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationStatus {
+    /// Azure's name of the extension.
+    pub extension: String,
+    /// `Succeeded` or anything else.
+    pub code: String,
+    /// Azure's words.
+    pub message: String,
+}
+
+/// The three MDE settings by their wire meaning (contract.md 2). `None`: Azure did not list the setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `WDATP`.
+    pub integration: Option<bool>,
+    /// `WDATP_UNIFIED_SOLUTION`.
+    pub unified_solution: Option<bool>,
+    /// `WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW`: true leaves Linux out.
+    pub exclude_linux: Option<bool>,
+}
+
+/// What an identity may do on the subscription: the role definitions' actions, with their exceptions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Pairs of (actions, notActions), one for each assignment.
+    pub grants: Vec<(Vec<String>, Vec<String>)>,
+}
+
+impl Permissions {
+    /// Whether one of the grants allows the action; patterns hold `*` and compare without case.
+    pub fn allow(&self, action: &str) -> bool {
+        self.grants.iter().any(|(actions, exceptions)| {
+            actions.iter().any(|pattern| matches(pattern, action))
+                && !exceptions.iter().any(|pattern| matches(pattern, action))
+        })
+    }
+}
+
+fn matches(pattern: &str, action: &str) -> bool {
+    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| action.strip_prefix(first)) else {
+        return false;
+    };
+    let mut open = false;
+    for part in parts {
+        open = true;
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.is_empty() || (open && pattern.ends_with('*'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_match_wildcards_and_exceptions() {
+        let owner = Permissions {
+            grants: vec![(vec!["*".into()], vec![])],
+        };
+        let contributor = Permissions {
+            grants: vec![(vec!["*".into()], vec!["Microsoft.Authorization/*/Write".into()])],
+        };
+        let security_admin = Permissions {
+            grants: vec![(vec!["Microsoft.Security/*".into()], vec![])],
+        };
+        let reader = Permissions {
+            grants: vec![(vec!["*/read".into()], vec![])],
+        };
+        let assign = "Microsoft.Authorization/roleAssignments/write";
+        let write = "Microsoft.Security/pricings/write";
+        assert!(owner.allow(assign) && owner.allow(write));
+        assert!(!contributor.allow(assign) && contributor.allow(write));
+        assert!(!security_admin.allow(assign) && security_admin.allow(write));
+        assert!(!reader.allow(write) && reader.allow("Microsoft.Security/pricings/read"));
+    }
+}

@@ -1,0 +1,63 @@
+//! What a visit reads (law 4): three answers always, one more in turn on a quiet visit, everything on the others.
+
+use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
+
+use super::decide::Memory;
+use crate::conditions;
+
+/// What to read besides plan, settings and assessment, which are read on every visit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The subscription itself.
+    pub subscription: bool,
+    /// Registration of Microsoft.Security; a plan that can be read proves it, so that it is rarely asked for.
+    pub registration: bool,
+    /// What the identity may do.
+    pub permissions: bool,
+    /// Workspaces, by resource id.
+    pub workspaces: Vec<String>,
+}
+
+/// Chooses by what the last visit left behind.
+pub fn reads(
+    spec: &ServerProtectionSpec,
+    generation: i64,
+    previous: &ServerProtectionStatus,
+    memory: &Memory,
+    requested: bool,
+) -> Reads {
+    let ready = conditions::is_true(&previous.conditions, "Ready")
+        && previous.observed_generation == Some(generation);
+    let workspaces = || {
+        spec.workspaces
+            .iter()
+            .map(|workspace| workspace.resource_id.clone())
+    };
+    if memory.visits > 0 && memory.verifying {
+        return Reads::default();
+    }
+    if memory.visits == 0 || !ready || requested {
+        return Reads {
+            subscription: true,
+            registration: true,
+            permissions: true,
+            workspaces: workspaces().collect(),
+        };
+    }
+    let mut turn: Vec<Reads> = vec![
+        Reads {
+            subscription: true,
+            ..Reads::default()
+        },
+        Reads {
+            permissions: true,
+            ..Reads::default()
+        },
+    ];
+    turn.extend(workspaces().map(|id| Reads {
+        workspaces: vec![id],
+        ..Reads::default()
+    }));
+    let at = usize::try_from(memory.visits).unwrap_or_default() % turn.len();
+    turn.swap_remove(at)
+}

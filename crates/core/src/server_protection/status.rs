@@ -1,0 +1,263 @@
+//! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
+
+mod aspects;
+mod extensions;
+mod summary;
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use serverprotection_api::{ClaimStatus, Drift, PlanStatus, ServerProtectionStatus, WorkspaceStatus};
+
+use super::{
+    changes::{Difference, differences},
+    contested,
+    decide::{Decision, Input, Outcome, Seen, Situation},
+    desired::Desired,
+    laws::tier_name,
+    observed::{Observed, Plan},
+};
+use crate::{Timestamp, conditions::Conditions};
+
+/// Drift entries that status holds at most.
+const MOST_DRIFT: usize = 16;
+/// The sign of life: `lastObserved` moves this often when nothing else changes.
+const SIGN_OF_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// How far the changes of a decision have come.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// The changes are about to be written: this status is the note before them (law 6).
+    About,
+    /// The visit is over.
+    Over(&'a Outcome),
+}
+
+/// The status that a visit leaves behind.
+pub fn status(
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    failures: u32,
+    interval: Duration,
+) -> ServerProtectionStatus {
+    let mut status = input.previous.clone();
+    if matches!(progress, Progress::Over(_))
+        && let Some(requested) = input.requested
+    {
+        status.last_handled_reconcile_at = Some(requested.to_owned());
+    }
+    // The first failures of a drift check that time mends change nothing; an event and a metric tell them.
+    if summary::is_passing_failure(input, decision, failures) {
+        return status;
+    }
+
+    status.observed_generation = Some(input.generation);
+    let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
+    aspects::start(&mut conditions);
+    if let Seen::Azure(observed) = input.seen {
+        let plan = latest_plan(observed, progress);
+        if let Some(plan) = plan {
+            status.plan = Some(plan_status(input, plan, progress));
+        }
+        aspects::set(
+            &mut conditions,
+            input,
+            decision,
+            progress,
+            observed,
+            status.plan.as_ref(),
+        );
+        if let Some(Ok(subscription)) = &observed.subscription {
+            status.subscription_name = Some(subscription.display_name.clone());
+        }
+        status.workspaces = workspaces(input, observed);
+        set_drift(&mut status, input, decision);
+    }
+    status.contested = contested_history(input, decision, progress, interval);
+    status.claim = Some(claim(input, decision, progress));
+    summary::set(
+        &mut conditions,
+        input,
+        decision,
+        progress,
+        status.plan.as_ref(),
+        failures,
+    );
+    status.conditions = conditions.finish();
+    set_last_observed(&mut status, input, decision);
+    status
+}
+
+/// The newest answer about the plan: a write's, when there was one.
+fn latest_plan<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Plan> {
+    let answered = match progress {
+        Progress::Over(outcome) => outcome.plan.as_ref().map(|answer| &answer.plan),
+        Progress::About => None,
+    };
+    answered.or_else(|| observed.plan.as_ref().and_then(|reading| reading.as_ref().ok()))
+}
+
+fn plan_status(input: &Input<'_>, plan: &Plan, progress: Progress<'_>) -> PlanStatus {
+    let previous = input.previous.plan.as_ref();
+    PlanStatus {
+        tier: tier_name(plan.tier).into(),
+        coverage: plan.coverage.clone(),
+        free_trial_ends: free_trial_ends(previous, plan, input.now),
+        enabled_since: plan
+            .enabled_since
+            .and_then(|since| Timestamp::from_second(since.as_second()).ok())
+            .map(Time),
+        extensions: extensions::statuses(input, plan, progress),
+    }
+}
+
+/// Azure tells what is left, which ticks; the end of it does not. A day of difference is rounding.
+fn free_trial_ends(previous: Option<&PlanStatus>, plan: &Plan, now: Timestamp) -> Option<Time> {
+    let left = plan.free_trial_remaining.filter(|left| !left.is_zero())?;
+    let ends = contested::later(now, SignedDuration::try_from(left).ok()?);
+    let known = previous.and_then(|plan| plan.free_trial_ends.clone());
+    known
+        .filter(|known| ends.duration_since(known.0).abs() <= SignedDuration::from_hours(24))
+        .or(Some(Time(ends)))
+}
+
+fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
+    let of = |id: &String| {
+        let read = observed.workspaces.iter().find(|(read, _)| read == id);
+        let known = || {
+            input
+                .previous
+                .workspaces
+                .iter()
+                .find(|known| known.resource_id == *id)
+                .cloned()
+        };
+        let (solution, message) = match read {
+            Some((_, Ok(Some(state)))) => ("Enabled", Some(state.clone())),
+            Some((_, Ok(None))) => ("Disabled", None),
+            Some((_, Err(failure))) => ("Unknown", Some(format!("{}: {}", failure.code, failure.message))),
+            None => return known(),
+        };
+        Some(WorkspaceStatus {
+            resource_id: id.clone(),
+            solution: solution.into(),
+            message,
+        })
+    };
+    input
+        .spec
+        .workspaces
+        .iter()
+        .filter_map(|workspace| of(&workspace.resource_id))
+        .collect()
+}
+
+fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
+    if matches!(
+        decision.situation,
+        Situation::Failing(_) | Situation::Registering { .. }
+    ) {
+        return;
+    }
+    let since = |difference: &Difference| {
+        let known = input
+            .previous
+            .drift
+            .iter()
+            .find(|known| known.field == difference.field && known.desired == difference.desired);
+        known.map_or(Time(input.now), |known| known.since.clone())
+    };
+    status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
+    status.drift = decision
+        .differences
+        .iter()
+        .take(MOST_DRIFT)
+        .map(|difference| Drift {
+            field: difference.field.clone(),
+            desired: difference.desired.clone(),
+            observed: difference.observed.clone(),
+            since: since(difference),
+        })
+        .collect();
+}
+
+fn contested_history(
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    interval: Duration,
+) -> Vec<serverprotection_api::ContestedField> {
+    let desired = Desired::of(input.spec);
+    let demanded =
+        |entry: &serverprotection_api::ContestedField| demands(&desired, &entry.field, &entry.desired);
+    let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    let Progress::Over(outcome) = progress else {
+        return history;
+    };
+    let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
+    let repaired: Vec<&Difference> = decision
+        .repairs
+        .iter()
+        .filter(|repair| done.contains(repair))
+        .collect();
+    contested::after_repairs(history, &repaired, interval, input.now)
+}
+
+/// Whether the spec still demands this value of this field: asked by comparing with a subscription where everything
+/// differs.
+fn demands(desired: &Desired, field: &str, value: &str) -> bool {
+    super::changes::contrary(desired)
+        .iter()
+        .flat_map(|standing| differences(desired, standing))
+        .any(|difference| difference.field == field && difference.desired == value)
+}
+
+fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> ClaimStatus {
+    let previous = input.previous.claim.as_ref();
+    let (state, holder) = match &decision.situation {
+        Situation::ClaimConflicted { holder } => ("Conflicted", Some(holder.clone())),
+        // Asleep, nothing was asked: what stood stays.
+        Situation::Suspended => match previous {
+            Some(previous) => return previous.clone(),
+            None => ("Held", None),
+        },
+        _ => ("Held", None),
+    };
+    let same = previous.filter(|previous| previous.state == state);
+    let established = match progress {
+        Progress::Over(outcome) => !outcome.done.is_empty() || decision.situation == Situation::InSync,
+        Progress::About => false,
+    };
+    // A claim that was lost and won again starts anew: somebody else may have changed what stands.
+    let known = same.and_then(|claim| claim.established_since.clone());
+    ClaimStatus {
+        state: state.into(),
+        since: same
+            .and_then(|claim| claim.since.clone())
+            .or(Some(Time(input.now))),
+        holder,
+        established_since: known.or_else(|| established.then_some(Time(input.now))),
+    }
+}
+
+fn set_last_observed(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
+    let complete = matches!(
+        decision.situation,
+        Situation::Observing
+            | Situation::InSync
+            | Situation::Writing
+            | Situation::Settling
+            | Situation::Contested
+            | Situation::NeedsApproval(_)
+            | Situation::ExtensionFailed { .. }
+    );
+    let old = input
+        .previous
+        .last_observed
+        .as_ref()
+        .is_none_or(|last| input.now.duration_since(last.0) >= SIGN_OF_LIFE);
+    if complete && (old || *status != *input.previous) {
+        status.last_observed = Some(Time(input.now));
+    }
+}

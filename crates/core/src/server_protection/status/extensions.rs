@@ -1,0 +1,75 @@
+//! What is known about each extension. Azure tells a result only in the answer to the write that switched it on
+//! (contract.md 1.6), so it is kept from visit to visit.
+
+use serverprotection_api::{ExtensionStatus, Mode};
+
+use super::Progress;
+use crate::server_protection::{
+    decide::{Input, write_is_open},
+    observed::{Extension, OperationStatus, Plan},
+};
+
+/// One entry for each extension of the plan.
+pub(super) fn statuses(input: &Input<'_>, plan: &Plan, progress: Progress<'_>) -> Vec<ExtensionStatus> {
+    let results = match progress {
+        Progress::Over(outcome) => outcome.plan.as_ref().map(|answer| answer.results.as_slice()),
+        Progress::About => None,
+    };
+    let mut all: Vec<_> = plan
+        .extensions
+        .iter()
+        .map(|extension| status(input, extension, results, progress))
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all.truncate(32);
+    all
+}
+
+fn status(
+    input: &Input<'_>,
+    extension: &Extension,
+    results: Option<&[OperationStatus]>,
+    progress: Progress<'_>,
+) -> ExtensionStatus {
+    let mut known = previous(input, &extension.name).cloned().unwrap_or_default();
+    let was_on = known.state == "Enabled";
+    known.name.clone_from(&extension.name);
+    known.state = if extension.enabled { "Enabled" } else { "Disabled" }.into();
+
+    let told = results
+        .into_iter()
+        .flatten()
+        .find(|result| result.extension.eq_ignore_ascii_case(&extension.name));
+    let failed = known.provisioning.as_deref() == Some("Failed");
+    let succeeded_before = was_on && known.provisioning.as_deref() == Some("Succeeded");
+    let answered = results.is_some();
+    // Nothing will tell any more: the write that closes an open one kept silent, or nobody writes again.
+    let over = answered || (matches!(progress, Progress::Over(_)) && input.spec.mode == Mode::Observe);
+    let lost = over && write_is_open(input.previous) && !succeeded_before;
+
+    match told {
+        Some(result) if result.code.eq_ignore_ascii_case("Succeeded") => {
+            set(&mut known, extension.enabled.then_some("Succeeded"), None);
+        }
+        Some(result) => set(&mut known, Some("Failed"), Some(result.message.clone())),
+        // A failed extension reads as on or off (unconfirmed): the failure stays until a write says otherwise.
+        None if failed && !answered => {}
+        None if !extension.enabled => set(&mut known, None, None),
+        None if failed || lost => set(&mut known, Some("ResultLost"), None),
+        None if known.provisioning.is_none() => set(&mut known, Some("NotReported"), None),
+        None => {}
+    }
+    known
+}
+
+fn set(status: &mut ExtensionStatus, provisioning: Option<&str>, message: Option<String>) {
+    status.provisioning = provisioning.map(str::to_owned);
+    status.message = message;
+}
+
+fn previous<'a>(input: &Input<'a>, name: &str) -> Option<&'a ExtensionStatus> {
+    let known = input.previous.plan.iter().flat_map(|plan| &plan.extensions);
+    known
+        .into_iter()
+        .find(|extension| extension.name.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,312 @@
+//! Ready and the conditions that are present only while they are True: the table of situations (design.md section 2).
+
+use serverprotection_api::PlanStatus;
+
+use super::{Progress, aspects::reason_of};
+use crate::{
+    conditions::{Answer, Conditions, get},
+    failure::{Class, Failure},
+    server_protection::{
+        changes::Difference,
+        decide::{Decision, Input, Outcome, Situation},
+        events::describe,
+        reductions,
+    },
+};
+
+/// From this failure in a row on, what was read last counts as stale.
+const STALE_AFTER: u32 = 3;
+
+/// A failure that time mends, early in its row, on an object whose spec was already looked at.
+pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
+    let known = get(&input.previous.conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
+    matches!(&decision.situation, Situation::Failing(failure) if failure.class.is_transient())
+        && failures < STALE_AFTER
+        && known
+        && input.previous.observed_generation == Some(input.generation)
+}
+
+/// What the summary says.
+struct Summary {
+    ready: Answer,
+    reason: String,
+    message: String,
+    beside: Beside,
+}
+
+/// Reconciling and Stalled exclude each other.
+enum Beside {
+    Nothing,
+    Reconciling(&'static str),
+    Stalled,
+}
+
+/// Sets Ready, Reconciling, Stalled, Contested and Suspended.
+pub(super) fn set(
+    conditions: &mut Conditions,
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    plan: Option<&PlanStatus>,
+    failures: u32,
+) {
+    if decision.situation == Situation::Suspended {
+        conditions.set(
+            "Suspended",
+            Answer::True,
+            "SuspendedBySpec",
+            "spec.suspend is true: Azure is neither read nor written",
+        );
+        for type_ in ["Reconciling", "Stalled", "Contested"] {
+            conditions.remove(type_);
+        }
+        return;
+    }
+    conditions.remove("Suspended");
+
+    let summary = summary(input, decision, progress, plan, failures);
+    conditions.set("Ready", summary.ready, &summary.reason, summary.message.clone());
+    match summary.beside {
+        Beside::Nothing => {
+            conditions.remove("Reconciling");
+            conditions.remove("Stalled");
+        }
+        Beside::Reconciling(reason) => {
+            conditions.remove("Stalled");
+            conditions.set("Reconciling", Answer::True, reason, summary.message);
+        }
+        Beside::Stalled => {
+            conditions.remove("Reconciling");
+            conditions.set("Stalled", Answer::True, &summary.reason, summary.message);
+        }
+    }
+    if decision.left_alone.is_empty() {
+        conditions.remove("Contested");
+    } else {
+        conditions.set(
+            "Contested",
+            Answer::True,
+            "LeftAlone",
+            contested_message(decision),
+        );
+    }
+}
+
+fn contested_message(decision: &Decision) -> String {
+    let lost: Vec<_> = decision
+        .differences
+        .iter()
+        .filter(|difference| decision.left_alone.contains(&difference.field))
+        .map(|difference| {
+            format!(
+                "{} (spec: {}, Azure: {})",
+                difference.field, difference.desired, difference.observed
+            )
+        })
+        .collect();
+    format!(
+        "something else keeps setting {}; it is left alone for a while (status.contested): find the other writer (Azure Policy, another plan such as Defender CSPM, a person) or set the field to Unmanaged",
+        lost.join(", ")
+    )
+}
+
+fn ready(reason: &str, message: String) -> Summary {
+    Summary {
+        ready: Answer::True,
+        reason: reason.into(),
+        message,
+        beside: Beside::Nothing,
+    }
+}
+
+fn progressing(why: &'static str, message: String) -> Summary {
+    Summary {
+        ready: Answer::False,
+        reason: "Progressing".into(),
+        message,
+        beside: Beside::Reconciling(why),
+    }
+}
+
+fn stalled(reason: &str, message: String) -> Summary {
+    Summary {
+        ready: Answer::False,
+        reason: reason.into(),
+        message,
+        beside: Beside::Stalled,
+    }
+}
+
+fn summary(
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    plan: Option<&PlanStatus>,
+    failures: u32,
+) -> Summary {
+    match &decision.situation {
+        Situation::Suspended | Situation::InSync => ready("InSync", in_sync_message(plan)),
+        Situation::Observing => ready("Observed", observed_message(decision)),
+        Situation::ClaimConflicted { holder } => stalled(
+            "ClaimConflicted",
+            format!("subscription {} is owned by ServerProtection {holder}; delete one of the two", input.spec.subscription_id),
+        ),
+        Situation::Failing(failure) => failing(failure, failures),
+        Situation::RegistrationMissing => stalled(
+            "ProviderNotRegistered",
+            "Microsoft.Security is not registered in the subscription; run az provider register -n Microsoft.Security, or set resourceProviders.registration to Register in mode Enforce".into(),
+        ),
+        Situation::Registering { stuck: false } => {
+            progressing("Registering", "Azure registers Microsoft.Security; it takes minutes".into())
+        }
+        Situation::Registering { stuck: true } => stalled(
+            "RegistrationStuck",
+            "Azure has been registering Microsoft.Security for far longer than the usual minutes; try az provider register -n Microsoft.Security, or open a support case".into(),
+        ),
+        Situation::NeedsApproval(reductions) => stalled("ReductionNeedsApproval", approval_message(reductions)),
+        Situation::Writing => writing(decision, progress),
+        Situation::Settling => progressing(
+            "Settling",
+            format!("Azure accepted the write but answers otherwise: {}; it is tried again", fields(&decision.differences)),
+        ),
+        Situation::Contested => stalled("Contested", contested_message(decision)),
+        Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
+    }
+}
+
+fn in_sync_message(plan: Option<&PlanStatus>) -> String {
+    match plan {
+        Some(plan) => format!("Azure stands as the spec demands (plan {})", plan.tier),
+        None => "Azure stands as the spec demands".into(),
+    }
+}
+
+fn observed_message(decision: &Decision) -> String {
+    match decision.differences.len() {
+        0 => "observed; Azure stands as the spec demands".into(),
+        1 => format!("observed; 1 field differs: {}", fields(&decision.differences)),
+        many => format!(
+            "observed; {many} fields differ: {}",
+            fields(&decision.differences)
+        ),
+    }
+}
+
+fn fields(differences: &[Difference]) -> String {
+    let all: Vec<_> = differences
+        .iter()
+        .map(|difference| difference.field.as_str())
+        .collect();
+    all.join(", ")
+}
+
+fn approval_message(found: &[Difference]) -> String {
+    let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
+    let lowered: Vec<_> = found
+        .iter()
+        .map(|difference| {
+            format!(
+                "{}: {} -> {}",
+                difference.field, difference.observed, difference.desired
+            )
+        })
+        .collect();
+    format!(
+        "the first thing to do would lower the protection that stands ({}); nothing is written. Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
+        lowered.join(", "),
+        approvals.join(",")
+    )
+}
+
+fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> Summary {
+    let failed: Vec<_> = plan
+        .iter()
+        .flat_map(|plan| &plan.extensions)
+        .filter(|extension| extension.provisioning.as_deref() == Some("Failed"))
+        .map(|extension| {
+            format!(
+                "{}: {}",
+                extension.name,
+                extension.message.as_deref().unwrap_or("no reason given")
+            )
+        })
+        .collect();
+    let failed = failed.join("; ");
+    match missing_action {
+        Some(action) => stalled(
+            "ExtensionFailed",
+            format!(
+                "{failed}; the identity lacks {action}: grant Owner (or a role with it) on the subscription; it is tried again then"
+            ),
+        ),
+        None => Summary {
+            ready: Answer::False,
+            reason: "ExtensionFailed".into(),
+            message: format!("{failed}; it is tried again"),
+            beside: Beside::Reconciling("RetryingExtension"),
+        },
+    }
+}
+
+fn writing(decision: &Decision, progress: Progress<'_>) -> Summary {
+    let all = |changes: &[crate::server_protection::changes::Change]| {
+        changes.iter().map(describe).collect::<Vec<_>>().join(", ")
+    };
+    match progress {
+        Progress::About => progressing("Writing", format!("writing {}", all(&decision.changes))),
+        Progress::Over(Outcome {
+            failed: Some((_, failure)),
+            ..
+        }) => failing_write(failure),
+        Progress::Over(outcome) if outcome.done.is_empty() => progressing(
+            "Withheld",
+            format!(
+                "this process may not write now; to be written: {}",
+                all(&decision.changes)
+            ),
+        ),
+        Progress::Over(outcome) => progressing(
+            "Writing",
+            format!("written: {}; reading back", all(&outcome.done)),
+        ),
+    }
+}
+
+/// A failed write leaves the spec unfulfilled: never "unchanged".
+fn failing_write(failure: &Failure) -> Summary {
+    match failure.class {
+        Class::Throttled(_) => progressing(
+            "Throttled",
+            "Azure throttles writes; the next try waits as long as it asked".into(),
+        ),
+        Class::Conflict => progressing(
+            "UpdateInProgress",
+            "another update of the subscription's plans is in progress; tried again shortly".into(),
+        ),
+        Class::Transient => progressing("Retrying", format!("{failure}; it is tried again")),
+        _ => failing(failure, 0),
+    }
+}
+
+fn failing(failure: &Failure, failures: u32) -> Summary {
+    let message = format!("{failure}; {}", failure.advice());
+    if !failure.class.is_transient() {
+        return stalled(reason_of(failure), message);
+    }
+    let (reason, why) = if failures >= STALE_AFTER {
+        ("ObservationStale", "cannot be read")
+    } else {
+        ("Progressing", "could not be read yet")
+    };
+    // Throttling messages count down; only what stays goes into a condition.
+    let message = match failure.class {
+        Class::Throttled(_) => format!("Azure {why}: it throttles {}", failure.operation),
+        _ => format!("Azure {why}: {message}"),
+    };
+    Summary {
+        ready: Answer::Unknown,
+        reason: reason.into(),
+        message,
+        beside: Beside::Reconciling("Retrying"),
+    }
+}
