@@ -6,7 +6,10 @@ use crate::{
     process::Process,
     users::{self, User},
 };
-use kube::{Client, Config, config::Kubeconfig};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -300,7 +303,7 @@ impl ControlPlane {
 pub async fn client_of(kubeconfig: &Path) -> Result<Client, Error> {
     let other = |e: kube::config::KubeconfigError| Error::Other(format!("{}: {e}", kubeconfig.display()));
     let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(other)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(other)?;
     Ok(Client::try_from(config)?)

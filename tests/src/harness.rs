@@ -19,8 +19,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the cases of one binary share.
 pub trait Setting: Send + Sync + 'static {
-    /// Stops everything, in the right order. Called exactly once, also after failures and Ctrl-C.
-    fn stop(&self, failed: bool) -> impl Future<Output = ()> + Send;
+    /// Stops everything, in the right order; an error fails the run. Called once, also after failures and Ctrl-C.
+    fn stop(&self, failed: bool) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 type Body<S> = Box<dyn FnOnce(Arc<S>) -> BoxFuture<'static, Result<(), Failed>> + Send>;
@@ -102,12 +102,14 @@ where
     runtime.spawn(async move {
         let signal = interrupted().await;
         complain(&format!("{signal}: stopping the test environment"));
-        watched.stop(false).await;
+        let _ = watched.stop(false).await;
         std::process::exit(130);
     });
     let conclusion = libtest_mimic::run(&arguments, trials);
-    runtime.block_on(started.stop(conclusion.has_failed()));
-    conclusion.exit_code()
+    match runtime.block_on(started.stop(conclusion.has_failed())) {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => complain(&error.to_string()),
+    }
 }
 
 fn trial<S: Setting>(case: Case<S>, runtime: &Arc<Runtime>, setting: &Arc<OnceLock<Arc<S>>>) -> Trial {

@@ -6,9 +6,15 @@
 pub mod apply;
 pub mod binaries;
 pub mod control_plane;
+pub mod controller_process;
+pub mod emulator;
+pub mod env;
 pub mod error;
 pub mod harness;
+pub mod kstatus;
 pub mod process;
+pub mod recorder;
+pub mod team;
 pub mod users;
 pub mod wait;
 

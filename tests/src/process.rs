@@ -157,6 +157,22 @@ impl Process {
     }
 }
 
+/// Copies logs to a folder that stays, because the folder they lie in will not; the copies.
+pub fn keep(logs: &[PathBuf]) -> Vec<PathBuf> {
+    let Ok(folder) = tempfile::Builder::new()
+        .prefix("serverprotection-logs-")
+        .disable_cleanup(true)
+        .tempdir()
+    else {
+        return Vec::new();
+    };
+    let copy = |log: &PathBuf| {
+        let kept = folder.path().join(log.file_name()?);
+        std::fs::copy(log, &kept).ok().map(|_| kept)
+    };
+    logs.iter().filter_map(copy).collect()
+}
+
 /// A shell that waits for the end of its stdin: that comes only when this process is gone, even by SIGKILL.
 fn guard(pid: Pid) -> std::io::Result<Child> {
     let script = r#"read -r _; kill -9 "$1""#;

@@ -1,5 +1,8 @@
 //! The test environment itself: a control plane that starts, verifies, refuses and stops as a real one.
 
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -7,7 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{ListParams, ObjectMeta, PostParams},
 };
 use serverprotection_tests::{
     Error,
@@ -21,8 +24,9 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 struct Plane(ControlPlane);
 
 impl Setting for Plane {
-    async fn stop(&self, _failed: bool) {
+    async fn stop(&self, _failed: bool) -> Result<(), Error> {
         self.0.stop().await;
+        Ok(())
     }
 }
 
@@ -55,7 +59,7 @@ async fn ready(plane: Arc<Plane>) -> Result<(), Error> {
 
 async fn refused(plane: Arc<Plane>) -> Result<(), Error> {
     let maps: Api<ConfigMap> = Api::namespaced(plane.0.client(users::PLAIN).await?, "default");
-    let error = maps.list(&Default::default()).await.unwrap_err();
+    let error = maps.list(&ListParams::default()).await.unwrap_err();
     assert!(matches!(&error, kube::Error::Api(s) if s.code == 403), "{error}");
     let error = plane
         .0

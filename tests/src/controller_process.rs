@@ -1,0 +1,308 @@
+//! The controller as a process of its own, so that it can be killed, starved and measured like in production.
+
+use crate::{
+    binaries,
+    emulator::Emulator,
+    error::{Error, io},
+    process::Process,
+    wait::eventually,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::process::Command;
+
+/// How a controller is started.
+#[derive(Clone, Debug, Default)]
+pub struct ControllerOptions {
+    /// Further flags, such as `["--watch-namespace", "tests-1"]`.
+    pub flags: Vec<String>,
+    /// Further environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Another program than the one beside the test (an older version, say).
+    pub program: Option<PathBuf>,
+}
+
+impl ControllerOptions {
+    /// With these further flags.
+    pub fn flags(flags: &[&str]) -> Self {
+        Self {
+            flags: flags.iter().map(|&f| f.to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A running controller.
+#[derive(Debug)]
+pub struct ControllerProcess {
+    process: Process,
+    address: Option<String>,
+    /// Where the log of this start begins: a restarted controller goes on in the same file.
+    log_from: usize,
+}
+
+impl ControllerProcess {
+    /// Starts `serverprotection controller` against an emulator with a kubeconfig. The log goes to `log`.
+    pub fn start(
+        kubeconfig: &Path,
+        emulator: &Emulator,
+        log: &Path,
+        options: &ControllerOptions,
+    ) -> Result<Self, Error> {
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => binaries::ours("serverprotection")?,
+        };
+        let mut command = Command::new(program);
+        command
+            .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--resource-manager-endpoint", emulator.endpoint()])
+            .args(["--authority-host", emulator.endpoint()])
+            .args(["--audience", emulator.endpoint(), "--extra-ca"])
+            .arg(emulator.ca())
+            .args(&options.flags)
+            .env("KUBECONFIG", kubeconfig)
+            .envs(options.environment.iter().map(|(k, v)| (k, v)));
+        let log_from = std::fs::metadata(log).map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));
+        let process = Process::spawn("serverprotection controller", command, log, false)?;
+        Ok(Self {
+            process,
+            address: None,
+            log_from,
+        })
+    }
+
+    /// Waits until `/readyz` answers 200; ends early when the process has died.
+    pub async fn wait_ready(&mut self, limit: Duration) -> Result<(), Error> {
+        let began = std::time::Instant::now();
+        let mut last = String::from("no address in the log yet");
+        while began.elapsed() < limit {
+            if let Some(status) = self.process.exited() {
+                return Err(self
+                    .process
+                    .failure(format!("ended with {status} before it was ready")));
+            }
+            match self.get("readyz").await {
+                Ok(_) => return Ok(()),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(self
+            .process
+            .failure(format!("was not ready after {limit:?}: {last}")))
+    }
+
+    /// `http://ADDR` of health and metrics, once the log has told it.
+    pub fn address(&mut self) -> Option<String> {
+        if self.address.is_none() {
+            let log = self.log();
+            self.address = parse_address(&log).map(|a| format!("http://{a}"));
+        }
+        self.address.clone()
+    }
+
+    /// The body of a path of its HTTP server when that answers 200.
+    pub async fn get(&mut self, path: &str) -> Result<String, Error> {
+        let address = self
+            .address()
+            .ok_or_else(|| Error::Other("the log does not tell its address".into()))?;
+        // reqwest wants a provider even for plain HTTP.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(5))
+            .build()?;
+        let answer = http.get(format!("{address}/{path}")).send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        if status == 200 {
+            Ok(text)
+        } else {
+            Err(Error::Other(format!("/{path} answered {status}: {text}")))
+        }
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&mut self) -> Result<String, Error> {
+        self.get("metrics").await
+    }
+
+    /// The sum of all series of a metric whose labels contain every given text; `None` when there is no such series.
+    pub async fn metric(&mut self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
+        Ok(sum(&self.metrics().await?, name, labels))
+    }
+
+    /// The log of this start.
+    pub fn log(&self) -> String {
+        let text = self.process.log_text();
+        text.get(self.log_from..).unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the log of this start contains a text.
+    pub async fn wait_for_log(&self, text: &str, limit: Duration) -> Result<(), Error> {
+        eventually(&format!("{text:?} in the controller's log"), limit, || {
+            let log = self.log();
+            let last = log.lines().last().unwrap_or_default().to_owned();
+            std::future::ready(if log.contains(text) { Ok(()) } else { Err(last) })
+        })
+        .await
+    }
+
+    /// The process id.
+    pub fn id(&self) -> i32 {
+        self.process.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.exited().is_none()
+    }
+
+    /// SIGKILL, as a node that loses power.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// SIGTERM; the exit code, or an error when it had to be killed after 20 s.
+    pub async fn terminate(&mut self) -> Result<Option<i32>, Error> {
+        match self.process.stop(Duration::from_secs(20)).await {
+            Some(status) => Ok(status.code()),
+            None => Err(self.process.failure("did not end within 20 s of SIGTERM")),
+        }
+    }
+
+    /// The same, for one that a test may have killed already.
+    pub async fn terminate_if_running(&mut self) -> Result<(), Error> {
+        if self.is_running() {
+            self.terminate().await.map(drop)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// SIGSTOP: a controller that sleeps while the world goes on.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.process.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.process.resume()
+    }
+
+    /// What it uses now.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        let read = |file: &str| {
+            let path = format!("/proc/{}/{file}", self.id());
+            std::fs::read_to_string(&path).map_err(io(format!("read {path}")))
+        };
+        Usage::parse(&read("status")?, &read("stat")?)
+            .ok_or_else(|| Error::Other("cannot read the process's status".into()))
+    }
+}
+
+/// Memory and CPU of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident now (`VmRSS`), in bytes.
+    pub resident: u64,
+    /// The most it ever had resident (`VmHWM`), in bytes.
+    pub peak: u64,
+    /// User and system time so far.
+    pub cpu: Duration,
+}
+
+impl Usage {
+    fn parse(status: &str, stat: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+            Some(
+                line.trim_start_matches(':')
+                    .trim()
+                    .trim_end_matches("kB")
+                    .trim()
+                    .parse::<u64>()
+                    .ok()?
+                    * 1024,
+            )
+        };
+        // After the name in parentheses, which may hold spaces: field 3 is the state, 14 and 15 are the times.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        let ticks = ticks()? + ticks()?;
+        // USER_HZ is 100 on every Linux that Rust runs on.
+        Some(Self {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+            cpu: Duration::from_millis(ticks * 10),
+        })
+    }
+}
+
+fn parse_address(log: &str) -> Option<String> {
+    let after = log.split_once("serving health and metrics on http://")?.1;
+    let end = after
+        .find(|c: char| !(c.is_ascii_alphanumeric() || ".:[]-".contains(c)))
+        .unwrap_or(after.len());
+    // A line that is still being written has no end yet.
+    (end < after.len()).then(|| after.get(..end).unwrap_or_default().to_owned())
+}
+
+fn sum(page: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    page.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (series, value) = match rest.strip_prefix('{') {
+                Some(inner) => inner.rsplit_once("} ")?,
+                None => ("", rest.strip_prefix(' ')?),
+            };
+            let value = value.split_whitespace().next()?.parse::<f64>().ok()?;
+            labels.iter().all(|l| series.contains(l)).then_some(value)
+        })
+        .reduce(|a, b| a + b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_in_either_log_format() {
+        let json = "{\"message\":\"serving health and metrics on http://127.0.0.1:8080\"}\n";
+        assert_eq!(parse_address(json).as_deref(), Some("127.0.0.1:8080"));
+        let human = "INFO serving health and metrics on http://[::1]:99 since=1\n";
+        assert_eq!(parse_address(human).as_deref(), Some("[::1]:99"));
+        assert_eq!(
+            parse_address("serving health and metrics on http://127.0.0.1:80"),
+            None
+        );
+    }
+
+    #[test]
+    fn metrics_are_summed_over_their_series() {
+        let page =
+            "# TYPE a_total counter\na_total{x=\"1\",y=\"2\"} 3\na_total{x=\"2\"} 4\na_total_more 9\nb 1.5\n";
+        assert_eq!(sum(page, "a_total", &[]), Some(7.0));
+        assert_eq!(sum(page, "a_total", &["x=\"1\""]), Some(3.0));
+        assert_eq!(sum(page, "b", &[]), Some(1.5));
+        assert_eq!(sum(page, "c", &[]), None);
+    }
+
+    #[test]
+    fn usage_of_a_process_with_a_difficult_name() {
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
+        let usage = Usage::parse("VmHWM:\t 200 kB\nVmRSS:\t 100 kB\n", stat).unwrap();
+        assert_eq!(
+            usage,
+            Usage {
+                resident: 102_400,
+                peak: 204_800,
+                cpu: Duration::from_secs(2)
+            }
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! The `azure-emulator` as a process, and a thin client of its control endpoint. Bodies are plain JSON: what they may
+//! hold is the emulator's business (`docs/emulator.md`).
+
+use crate::{
+    binaries,
+    error::{Error, io},
+    process::Process,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    sync::Mutex,
+};
+
+/// The tenant that exists without a seed.
+pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
+/// The application that exists without a seed.
+pub const CLIENT: &str = "33333333-3333-3333-3333-333333333333";
+/// Its secret; opens nothing but this emulator.
+pub const SECRET: &str = "s3cret";
+/// The subscription that exists without a seed.
+pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+
+/// A running emulator.
+#[derive(Debug)]
+pub struct Emulator {
+    folder: TempDir,
+    endpoint: String,
+    ca: PathBuf,
+    http: reqwest::Client,
+    process: Mutex<Process>,
+}
+
+impl Emulator {
+    /// Starts it on a free port with the world that exists without a seed.
+    pub async fn start() -> Result<Self, Error> {
+        Self::start_with(None, &[]).await
+    }
+
+    /// Starts it with a seed and further arguments of `azure-emulator serve`.
+    pub async fn start_with(seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let program = binaries::ours("azure-emulator")?;
+        let folder = TempDir::with_prefix("azure-emulator-").map_err(io("make a temporary folder"))?;
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--certificates"])
+            .arg(folder.path().join("certificates"));
+        if let Some(seed) = seed {
+            let path = folder.path().join("seed.json");
+            std::fs::write(&path, seed.to_string()).map_err(io("write the seed"))?;
+            command.arg("--seed").arg(path);
+        }
+        command.args(arguments).stdout(Stdio::piped());
+        let log = folder.path().join("azure-emulator.log");
+        let mut process = Process::spawn("azure-emulator", command, &log, true)?;
+        let Some((endpoint, ca)) = first_line(&mut process).await else {
+            let error = process.failure("did not say where it listens");
+            process.stop(Duration::from_secs(1)).await;
+            let _ = folder.keep(); // the error names a log in it
+            return Err(error);
+        };
+        let pem = std::fs::read(&ca).map_err(io(format!("read {}", ca.display())))?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&pem)?])
+            .timeout(Duration::from_secs(30))
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            folder,
+            endpoint,
+            ca,
+            http,
+            process: Mutex::new(process),
+        })
+    }
+
+    /// `https://127.0.0.1:PORT`: Entra, ARM and the control endpoint.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The CA certificate of its endpoint.
+    pub fn ca(&self) -> &Path {
+        &self.ca
+    }
+
+    /// The folder with its log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder with the log behind.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
+    /// Ends it.
+    pub async fn stop(&self) {
+        self.process.lock().await.stop(Duration::from_secs(5)).await;
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.process.lock().await.pause()
+    }
+
+    /// Lets it go on.
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.process.lock().await.resume()
+    }
+
+    /// The requests that concern a subscription, oldest first.
+    pub async fn requests(&self, subscription: &str) -> Result<Vec<Value>, Error> {
+        self.requests_since(subscription, None, None).await
+    }
+
+    /// The same, after a request's number and of one kind (`read`, `write`).
+    pub async fn requests_since(
+        &self,
+        subscription: &str,
+        since: Option<u64>,
+        kind: Option<&str>,
+    ) -> Result<Vec<Value>, Error> {
+        let since = since.map(|n| format!("&since={n}")).unwrap_or_default();
+        let kind = kind.map(|k| format!("&kind={k}")).unwrap_or_default();
+        let answer = self
+            .get_path(&format!("requests?subscription={subscription}{since}{kind}"))
+            .await?;
+        list(answer, "requests")
+    }
+
+    /// Counts of requests.
+    pub async fn summary(&self, subscription: Option<&str>) -> Result<Value, Error> {
+        let filter = subscription
+            .map(|s| format!("?subscription={s}"))
+            .unwrap_or_default();
+        self.get_path(&format!("requests/summary{filter}")).await
+    }
+
+    /// Forgets the requests so far.
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.call(Method::DELETE, "requests", None).await.map(drop)
+    }
+
+    /// Adds a fault; returns its id.
+    pub async fn add_fault(&self, fault: Value) -> Result<String, Error> {
+        let answer = self.call(Method::POST, "faults", Some(fault)).await?;
+        let id = answer
+            .get("id")
+            .ok_or_else(|| Error::Other(format!("a fault without an id: {answer}")))?;
+        Ok(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+    }
+
+    /// The faults that are in force, with how often each was used.
+    pub async fn faults(&self) -> Result<Vec<Value>, Error> {
+        list(self.get_path("faults").await?, "faults")
+    }
+
+    /// Takes a fault away.
+    pub async fn delete_fault(&self, id: &str) -> Result<(), Error> {
+        self.call(Method::DELETE, &format!("faults/{id}"), None)
+            .await
+            .map(drop)
+    }
+
+    /// What the safety monitor saw; empty in every good run.
+    pub async fn breaches(&self) -> Result<Vec<Value>, Error> {
+        list(self.get_path("breaches").await?, "breaches")
+    }
+
+    /// Forgets the breaches so far.
+    pub async fn clear_breaches(&self) -> Result<(), Error> {
+        self.call(Method::DELETE, "breaches", None).await.map(drop)
+    }
+
+    /// The state of a subscription.
+    pub async fn get(&self, subscription: &str) -> Result<Value, Error> {
+        self.get_path(&format!("subscriptions/{subscription}")).await
+    }
+
+    /// Changes a subscription behind everybody's back: `{"settings.WDATP": false}`.
+    pub async fn set(&self, subscription: &str, fields: Value) -> Result<Value, Error> {
+        self.call(
+            Method::PATCH,
+            &format!("subscriptions/{subscription}"),
+            Some(json!({"set": fields})),
+        )
+        .await
+    }
+
+    /// Adds tenants, applications and subscriptions.
+    pub async fn seed(&self, seed: Value) -> Result<Value, Error> {
+        self.call(Method::POST, "seed", Some(seed)).await
+    }
+
+    /// Changes an application: secrets, federated credentials, roles.
+    pub async fn principal(&self, client_id: &str, change: Value) -> Result<Value, Error> {
+        self.call(Method::PATCH, &format!("principals/{client_id}"), Some(change))
+            .await
+    }
+
+    /// Answers of the open questions: `{"omittedExtensions": "defaults"}`.
+    pub async fn switches(&self, switches: Value) -> Result<Value, Error> {
+        self.call(Method::PUT, "switches", Some(switches)).await
+    }
+
+    /// Times and toggles: `{"latency": "50ms"}`.
+    pub async fn settings(&self, settings: Value) -> Result<Value, Error> {
+        self.call(Method::PUT, "settings", Some(settings)).await
+    }
+
+    /// Somebody else who writes the same field again and again.
+    pub async fn foreign_writer(&self, writer: Value) -> Result<Value, Error> {
+        self.call(Method::POST, "foreign-writers", Some(writer)).await
+    }
+
+    async fn get_path(&self, path: &str) -> Result<Value, Error> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Any call of the control endpoint; `path` is what follows `/_emulator/`.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Error> {
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}/_emulator/{path}", self.endpoint));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            let (method, path) = (method.to_string(), format!("/_emulator/{path}"));
+            return Err(Error::Emulator {
+                method,
+                path,
+                status: status.as_u16(),
+                body: text,
+            });
+        }
+        Ok(if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text)?
+        })
+    }
+}
+
+/// A list, bare or under its name.
+fn list(answer: Value, name: &str) -> Result<Vec<Value>, Error> {
+    let inner = match answer {
+        Value::Object(mut fields) => fields
+            .remove(name)
+            .or_else(|| fields.remove("value"))
+            .unwrap_or_default(),
+        other => other,
+    };
+    match inner {
+        Value::Array(items) => Ok(items),
+        other => Err(Error::Other(format!(
+            "the emulator's {name} are not a list: {other}"
+        ))),
+    }
+}
+
+/// `listening on https://127.0.0.1:PORT ca DIR/ca.pem`
+async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
+    let mut lines = BufReader::new(process.take_stdout()?).lines();
+    let look = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some((endpoint, ca)) = parse_listening(&line) {
+                // Whatever it prints later must not block it.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Some((endpoint, ca));
+            }
+        }
+        None
+    };
+    tokio::time::timeout(Duration::from_secs(20), look)
+        .await
+        .ok()
+        .flatten()
+}
+
+fn parse_listening(line: &str) -> Option<(String, PathBuf)> {
+    let (endpoint, ca) = line.split_once("listening on ")?.1.split_once(" ca ")?;
+    Some((
+        endpoint.trim().trim_end_matches('/').to_owned(),
+        PathBuf::from(ca.trim()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line() {
+        let (endpoint, ca) =
+            parse_listening("listening on https://127.0.0.1:4431 ca /tmp/a b/ca.pem").unwrap();
+        assert_eq!(
+            (endpoint.as_str(), ca.to_str().unwrap()),
+            ("https://127.0.0.1:4431", "/tmp/a b/ca.pem")
+        );
+        assert!(parse_listening("something else").is_none());
+    }
+
+    #[test]
+    fn lists_come_bare_or_named() {
+        assert_eq!(list(json!([1]), "faults").unwrap(), [json!(1)]);
+        assert_eq!(list(json!({"faults": [1]}), "faults").unwrap(), [json!(1)]);
+        assert!(list(json!({"other": [1]}), "faults").is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! The whole system: control plane, emulator, recorder and, when wanted, the controller.
+
+use crate::{
+    control_plane::ControlPlane,
+    controller_process::{ControllerOptions, ControllerProcess},
+    emulator::Emulator,
+    error::Error,
+    harness::Setting,
+    kstatus,
+    process::keep,
+    recorder::Recorder,
+    team::Team,
+    users,
+};
+use kube::Client;
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// How long the controller may take until `/readyz` answers.
+pub const CONTROLLER_READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// What an environment starts with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Starts the controller with these options; `None`: no controller until [`Environment::start_controller`].
+    pub controller: Option<ControllerOptions>,
+    /// Laid over the emulator's default world before it listens.
+    pub seed: Option<Value>,
+    /// Further arguments of `azure-emulator serve`.
+    pub emulator: Vec<String>,
+    /// At the end, a breach of the emulator's safety monitor or of the status rules fails the run.
+    pub judge: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            controller: None,
+            seed: None,
+            emulator: Vec::new(),
+            judge: true,
+        }
+    }
+}
+
+impl Options {
+    /// With a controller that is started with these further flags.
+    pub fn with_controller(flags: &[&str]) -> Self {
+        Self {
+            controller: Some(ControllerOptions::flags(flags)),
+            ..Self::default()
+        }
+    }
+}
+
+/// The running system.
+pub struct Environment {
+    /// etcd and kube-apiserver, with our CRDs and `deploy/base` installed.
+    pub plane: ControlPlane,
+    /// Azure.
+    pub emulator: Emulator,
+    /// A client with all rights.
+    pub client: Client,
+    /// Every version of every ServerProtection.
+    pub recorder: Recorder,
+    controller: Mutex<Option<ControllerProcess>>,
+    options: Options,
+}
+
+impl Environment {
+    /// Starts everything and waits until it is ready.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let plane = ControlPlane::start().await?;
+        let arguments: Vec<&str> = options.emulator.iter().map(String::as_str).collect();
+        let (installed, emulator) = tokio::join!(
+            plane.install(),
+            Emulator::start_with(options.seed.as_ref(), &arguments)
+        );
+        installed?;
+        let client = plane.admin().await?;
+        let recorder = Recorder::start(client.clone()).await?;
+        let environment = Self {
+            plane,
+            emulator: emulator?,
+            client,
+            recorder,
+            controller: Mutex::default(),
+            options,
+        };
+        if let Some(controller) = environment.options.controller.clone() {
+            environment.start_controller(&controller).await?;
+        }
+        Ok(environment)
+    }
+
+    /// Starts the controller with the rights of its service account, and waits until it is ready.
+    /// One that still runs is terminated first.
+    pub async fn start_controller(&self, options: &ControllerOptions) -> Result<(), Error> {
+        let mut fresh = self.another_controller("controller.log", options)?;
+        let mut slot = self.controller.lock().await;
+        if let Some(mut old) = slot.take() {
+            old.terminate().await?;
+        }
+        fresh.wait_ready(CONTROLLER_READY_LIMIT).await?;
+        *slot = Some(fresh);
+        Ok(())
+    }
+
+    /// Starts one more controller, which the caller keeps. Its log lies in the control plane's folder.
+    pub fn another_controller(
+        &self,
+        log: &str,
+        options: &ControllerOptions,
+    ) -> Result<ControllerProcess, Error> {
+        let kubeconfig = self.plane.kubeconfig(users::CONTROLLER)?;
+        ControllerProcess::start(
+            &kubeconfig,
+            &self.emulator,
+            &self.plane.folder().join(log),
+            options,
+        )
+    }
+
+    /// The controller, for kills, metrics and logs; `None` before it was started.
+    pub async fn controller(&self) -> MutexGuard<'_, Option<ControllerProcess>> {
+        self.controller.lock().await
+    }
+
+    /// SIGKILL for the controller, then a start with the same options as at first (or none).
+    pub async fn crash_controller(&self) -> Result<(), Error> {
+        if let Some(controller) = self.controller.lock().await.as_mut() {
+            controller.kill().await;
+        }
+        self.start_controller(&self.options.controller.clone().unwrap_or_default())
+            .await
+    }
+
+    /// A namespace with an application of its own that owns a fresh subscription.
+    pub async fn team(&self, name: &str) -> Result<Team<'_>, Error> {
+        Team::found(self, name, Value::Null).await
+    }
+
+    /// The same, with more about the subscription, as in a seed: `{"profile": "legacy"}`.
+    pub async fn team_with(&self, name: &str, subscription: Value) -> Result<Team<'_>, Error> {
+        Team::found(self, name, subscription).await
+    }
+
+    async fn verdict(&self) -> Result<(), Error> {
+        let breaches: Vec<String> = self
+            .emulator
+            .breaches()
+            .await?
+            .iter()
+            .map(Value::to_string)
+            .collect();
+        let unlawful: Vec<String> = kstatus::judge(&self.recorder.all())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let all = [breaches, unlawful].concat();
+        if all.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Other(format!("the run broke rules:\n{}", all.join("\n"))))
+    }
+
+    /// Leaves logs behind when something failed.
+    fn keep_logs(&self) -> Vec<PathBuf> {
+        let logs = [
+            self.plane.folder().join("controller.log"),
+            self.plane.folder().join("kube-apiserver.log"),
+            self.emulator.folder().join("azure-emulator.log"),
+        ];
+        keep(&logs)
+    }
+}
+
+impl Setting for Environment {
+    /// Controller, emulator, kube-apiserver, etcd: nobody loses what it still talks to.
+    async fn stop(&self, failed: bool) -> Result<(), Error> {
+        let verdict = if self.options.judge {
+            self.verdict().await
+        } else {
+            Ok(())
+        };
+        let ended = match self.controller.lock().await.as_mut() {
+            Some(controller) => controller.terminate_if_running().await,
+            None => Ok(()),
+        };
+        self.emulator.stop().await;
+        self.plane.stop().await;
+        let result = verdict.and(ended);
+        if failed || result.is_err() {
+            for log in self.keep_logs() {
+                eprintln!("log kept: {}", log.display());
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,161 @@
+//! Writes down every version of every ServerProtection, so that a test can judge the way and not only the end.
+
+use crate::error::Error;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+/// One version of one object, as the API server told it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// A deleted and created-again object is another one.
+    pub uid: String,
+    /// Resource version.
+    pub resource_version: String,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// A deletion was asked for.
+    pub deleting: bool,
+    /// This is the last one: the object is gone.
+    pub deleted: bool,
+    /// The status; `Null` when there is none.
+    pub status: Value,
+    /// When the recorder saw it.
+    pub at: Timestamp,
+    /// The watch was interrupted before: versions between this one and the one before may be missing.
+    pub after_gap: bool,
+}
+
+impl Version {
+    /// A condition by its type.
+    pub fn condition(&self, kind: &str) -> Option<&Value> {
+        self.status
+            .get("conditions")?
+            .as_array()?
+            .iter()
+            .find(|c| c.get("type").is_some_and(|t| t == kind))
+    }
+
+    /// `True`, `False` or `Unknown` of a condition, when it is there.
+    pub fn condition_status(&self, kind: &str) -> Option<&str> {
+        self.condition(kind)?.get("status")?.as_str()
+    }
+}
+
+/// A running recorder; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Recorder {
+    versions: Arc<Mutex<Vec<Version>>>,
+    task: JoinHandle<()>,
+}
+
+impl Recorder {
+    /// Starts to watch all namespaces and returns when the watch is open: what is created from now on is seen whole.
+    pub async fn start(client: Client) -> Result<Self, Error> {
+        let versions: Arc<Mutex<Vec<Version>>> = Arc::default();
+        let open = Arc::new(Notify::new());
+        let task = tokio::spawn(record(
+            Api::all_with(client, &resource()),
+            versions.clone(),
+            open.clone(),
+        ));
+        let recorder = Self { versions, task };
+        match tokio::time::timeout(Duration::from_secs(20), open.notified()).await {
+            Ok(()) => Ok(recorder),
+            Err(_) => Err(Error::Other(
+                "ServerProtection objects cannot be watched (CRDs installed?)".into(),
+            )),
+        }
+    }
+
+    /// Everything so far, in the order of arrival.
+    pub fn all(&self) -> Vec<Version> {
+        lock(&self.versions).clone()
+    }
+
+    /// The versions of a namespace.
+    pub fn of_namespace(&self, namespace: &str) -> Vec<Version> {
+        lock(&self.versions)
+            .iter()
+            .filter(|v| v.namespace == namespace)
+            .cloned()
+            .collect()
+    }
+
+    /// The versions of one object.
+    pub fn of(&self, namespace: &str, name: &str) -> Vec<Version> {
+        lock(&self.versions)
+            .iter()
+            .filter(|v| v.namespace == namespace && v.name == name)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The kind, without its Rust type: a status that the type could not read must be recorded too.
+pub fn resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "ServerProtection");
+    ApiResource::from_gvk_with_plural(&kind, "serverprotections")
+}
+
+fn lock(versions: &Mutex<Vec<Version>>) -> MutexGuard<'_, Vec<Version>> {
+    versions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn record(api: Api<DynamicObject>, versions: Arc<Mutex<Vec<Version>>>, open: Arc<Notify>) {
+    // The default semantics: the list is the present state, then every change of it.
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::InitApply(object)) => push(&versions, &object, false, true),
+            Ok(watcher::Event::Apply(object)) => push(&versions, &object, false, false),
+            Ok(watcher::Event::Delete(object)) => push(&versions, &object, true, false),
+            Ok(watcher::Event::InitDone) => open.notify_one(),
+            Ok(watcher::Event::Init) | Err(_) => {}
+        }
+    }
+}
+
+fn push(versions: &Mutex<Vec<Version>>, object: &DynamicObject, deleted: bool, listed: bool) {
+    let version = Version {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        deleted,
+        status: object.data.get("status").cloned().unwrap_or_default(),
+        at: Timestamp::now(),
+        after_gap: listed,
+    };
+    let mut versions = lock(versions);
+    let known = listed
+        && versions
+            .iter()
+            .rev()
+            .any(|v| v.uid == version.uid && v.resource_version == version.resource_version);
+    if !known {
+        versions.push(version);
+    }
+}
