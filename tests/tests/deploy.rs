@@ -1,0 +1,305 @@
+//! `deploy/base` and `deploy/samples` as they are given out, on a real API server: they apply, and they grant exactly
+//! what they say.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    core::v1::{Secret, ServiceAccount},
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
+use serverprotection_tests::{
+    Error, binaries,
+    control_plane::{ControlPlane, Options},
+    harness::{self, Setting, case},
+    users::{CONTROLLER, User},
+    wait::eventually,
+};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+struct Installed(ControlPlane);
+
+impl Setting for Installed {
+    async fn stop(&self, _failed: bool) -> Result<(), Error> {
+        self.0.stop().await;
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    harness::run(
+        async || {
+            let users = vec![User::new("a-developer", &[])];
+            let plane = ControlPlane::start_with(Options { users }).await?;
+            plane.install().await?;
+            Ok(Installed(plane))
+        },
+        vec![
+            case("the_samples_apply_with_plain_kubectl", samples_apply),
+            case("a_second_install_changes_nothing", install_again),
+            case("the_controller_may_do_exactly_this", controller_rights),
+            case("the_controller_gets_tokens_for_one_audience_only", token_audience),
+            case("a_namespace_editor_may_edit_our_objects", editor_rights),
+            case("the_pod_is_admitted_to_the_restricted_namespace", pod_security),
+        ],
+    )
+}
+
+fn folder(name: &str) -> String {
+    binaries::root().join("deploy").join(name).display().to_string()
+}
+
+async fn samples_apply(installed: Arc<Installed>) -> Result<(), Error> {
+    let plane = &installed.0;
+    // First as files: only then does their order matter.
+    plane.kubectl(&["apply", "-f", &folder("samples")]).await?;
+    let again = plane.kubectl(&["apply", "-k", &folder("samples")]).await?;
+    // A Secret with stringData is always "configured".
+    assert!(
+        again.lines().count() == 4 && !again.contains("created"),
+        "{again}"
+    );
+    let table = plane
+        .kubectl(&["get", "serverprotection", "-n", "defender"])
+        .await?;
+    assert!(
+        table.contains("contoso-prod") && table.contains("READY"),
+        "{table}"
+    );
+    let observed = [
+        "get",
+        "sprot",
+        "contoso-prod",
+        "-n",
+        "defender",
+        "-o",
+        "jsonpath={.status.observedGeneration}",
+    ];
+    assert_eq!(
+        plane.kubectl(&observed).await?,
+        "-1",
+        "a new object must not count as Current"
+    );
+    Ok(())
+}
+
+async fn install_again(installed: Arc<Installed>) -> Result<(), Error> {
+    let version = [
+        "get",
+        "clusterrole",
+        "serverprotection-controller",
+        "-o",
+        "jsonpath={.metadata.resourceVersion}",
+    ];
+    let before = installed.0.kubectl(&version).await?;
+    installed.0.install().await?;
+    assert_eq!(installed.0.kubectl(&version).await?, before);
+    Ok(())
+}
+
+/// Verb, group, resource, subresource.
+type Right = (&'static str, &'static str, &'static str, &'static str);
+
+const GROUP: &str = "serverprotection.dev";
+
+async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Result<bool, Error> {
+    let text = |t: &str| Some(t.to_owned()).filter(|t| !t.is_empty());
+    let resource_attributes = Some(ResourceAttributes {
+        verb: text(verb),
+        group: text(group),
+        resource: text(resource),
+        subresource: text(subresource),
+        namespace: text("default"),
+        ..Default::default()
+    });
+    let spec = SelfSubjectAccessReviewSpec {
+        resource_attributes,
+        ..Default::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec,
+        ..Default::default()
+    };
+    let answer = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await?;
+    Ok(answer.status.is_some_and(|s| s.allowed))
+}
+
+async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
+    let client = installed.0.client(CONTROLLER).await?;
+    let granted: [Right; 12] = [
+        ("get", GROUP, "serverprotections", ""),
+        ("list", GROUP, "serverprotections", ""),
+        ("watch", GROUP, "serverprotections", ""),
+        ("get", GROUP, "serverprotections", "status"),
+        ("patch", GROUP, "serverprotections", "status"),
+        ("get", GROUP, "azurecredentials", ""),
+        ("list", GROUP, "azurecredentials", ""),
+        ("watch", GROUP, "azurecredentials", ""),
+        ("get", "", "secrets", ""),
+        ("create", "", "serviceaccounts", "token"),
+        ("create", "events.k8s.io", "events", ""),
+        ("patch", "events.k8s.io", "events", ""),
+    ];
+    // A new binding takes the authorizer's cache a moment.
+    eventually("the controller's rights", Duration::from_secs(10), || async {
+        for right in granted {
+            if !may(&client, right).await? {
+                return Err(Error::Other(format!("{right:?} is not granted")));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    for resource in ["serverprotections", "azurecredentials"] {
+        for verb in ["create", "update", "patch", "delete", "deletecollection"] {
+            assert!(
+                !may(&client, (verb, GROUP, resource, "")).await?,
+                "{verb} {resource} is granted"
+            );
+        }
+    }
+    for verb in ["list", "watch", "create", "update", "patch", "delete"] {
+        assert!(
+            !may(&client, (verb, "", "secrets", "")).await?,
+            "{verb} secrets is granted"
+        );
+    }
+    for right in [
+        ("update", GROUP, "serverprotections", "status"),
+        ("get", "", "serviceaccounts", ""),
+        ("get", "", "pods", ""),
+        ("*", "*", "*", ""),
+    ] {
+        assert!(!may(&client, right).await?, "{right:?} is granted");
+    }
+    // Not only in theory.
+    let secrets: Api<Secret> = Api::all(client);
+    assert!(matches!(secrets.list(&ListParams::default()).await, Err(kube::Error::Api(s)) if s.code == 403));
+    Ok(())
+}
+
+async fn token_audience(installed: Arc<Installed>) -> Result<(), Error> {
+    installed
+        .0
+        .kubectl(&["create", "serviceaccount", "a-workload"])
+        .await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(installed.0.client(CONTROLLER).await?, "default");
+    let ask = async |audiences: &[&str]| {
+        let audiences = audiences.iter().map(|&a| a.to_owned()).collect();
+        let spec = TokenRequestSpec {
+            audiences,
+            ..Default::default()
+        };
+        let request = TokenRequest {
+            spec,
+            ..Default::default()
+        };
+        accounts
+            .create_token_request("a-workload", &PostParams::default(), &request)
+            .await
+    };
+    // A policy takes effect a moment after its creation.
+    eventually("the policy's refusal", Duration::from_secs(30), || async {
+        match ask(&[]).await {
+            Err(kube::Error::Api(status)) if status.message.contains("api://AzureADTokenExchange only") => {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    assert!(ask(&["https://kubernetes.default.svc"]).await.is_err());
+    assert!(
+        ask(&["api://AzureADTokenExchange", "https://kubernetes.default.svc"])
+            .await
+            .is_err()
+    );
+    ask(&["api://AzureADTokenExchange"]).await?;
+    // Others are not affected.
+    installed.0.kubectl(&["create", "token", "a-workload"]).await?;
+    Ok(())
+}
+
+async fn editor_rights(installed: Arc<Installed>) -> Result<(), Error> {
+    // No controller aggregates ClusterRoles here, so the role itself is bound.
+    let plane = &installed.0;
+    let labels = [
+        "get",
+        "clusterrole",
+        "-l",
+        "rbac.authorization.k8s.io/aggregate-to-edit=true",
+        "-o",
+        "name",
+    ];
+    assert!(
+        plane
+            .kubectl(&labels)
+            .await?
+            .contains("clusterrole.rbac.authorization.k8s.io/serverprotection-edit")
+    );
+    for role in ["serverprotection-view", "serverprotection-edit"] {
+        let binding = [
+            "create",
+            "rolebinding",
+            role,
+            "--user=a-developer",
+            &format!("--clusterrole={role}"),
+        ];
+        plane.kubectl(&binding).await?;
+    }
+    let client = plane.client("a-developer").await?;
+    eventually("the developer's rights", Duration::from_secs(10), || async {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
+            if !may(&client, (verb, GROUP, "serverprotections", "")).await? {
+                return Err(Error::Other(format!("{verb} is not granted")));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    assert!(
+        !may(&client, ("patch", GROUP, "serverprotections", "status")).await?,
+        "status is the controller's"
+    );
+    assert!(!may(&client, ("get", "", "secrets", "")).await?);
+    Ok(())
+}
+
+/// No pods run here, but the API server judges the pod of the Deployment as the kubelet's would be.
+async fn pod_security(installed: Arc<Installed>) -> Result<(), Error> {
+    let plane = &installed.0;
+    let deployment = [
+        "get",
+        "deployment",
+        "serverprotection-controller",
+        "-n",
+        "serverprotection-system",
+        "-o",
+        "json",
+    ];
+    let deployment: serde_json::Value = serde_json::from_str(&plane.kubectl(&deployment).await?)?;
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["metadata"]["name"] = "probe".into();
+    let api: Api<k8s_openapi::api::core::v1::Pod> =
+        Api::namespaced(plane.admin().await?, "serverprotection-system");
+    let dry_run = PostParams {
+        dry_run: true,
+        ..Default::default()
+    };
+    api.create(&dry_run, &serde_json::from_value(pod.clone())?)
+        .await?;
+    pod["spec"]["containers"][0]["securityContext"] = serde_json::Value::Null;
+    let refused = api.create(&dry_run, &serde_json::from_value(pod)?).await;
+    assert!(
+        matches!(&refused, Err(kube::Error::Api(s)) if s.message.contains("PodSecurity")),
+        "{refused:?}"
+    );
+    Ok(())
+}
