@@ -1,0 +1,80 @@
+# One command for each thing that people do here. `make` alone explains them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+REQUIREMENTS := tests/control-plane/requirements.sh
+CONTROL_PLANE := tests/control-plane/build.sh
+# Says what runs, so that a long step is never a silent one.
+step = @printf '\n== %s\n' "$(1)"
+
+.PHONY: help
+help:
+	@printf '%s\n' \
+	  'Server Protection Operator' '' \
+	  '  make quickstart     the operator on this machine: a real Kubernetes API server, an emulated Azure; Ctrl-C ends it' \
+	  '  make test           everything that must hold before a change is pushed (what CI runs)' \
+	  '  make build          the programs, into target/debug' \
+	  '  make generate       crds/, deploy/base/crds and docs/reference.md from crates/api' \
+	  '  make test-clients   the emulator against Microsoft'"'"'s and HashiCorp'"'"'s own clients (az, Terraform, …)' \
+	  '  make bench          memory, speed and request counts with 1000 objects' \
+	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
+	  '  make clean          removes target/ (the control plane stays in ~/.cache/serverprotection)' '' \
+	  'Needs Rust, Go and a C compiler; no root, no Docker, no cluster. What is missing is named with the command that installs it.' \
+	  'One test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
+
+.PHONY: requirements
+requirements:
+	@$(REQUIREMENTS)
+
+.PHONY: build
+build:
+	@$(REQUIREMENTS) rust
+	cargo build --workspace --bins
+
+.PHONY: control-plane
+control-plane:
+	@$(REQUIREMENTS) control-plane
+	@$(CONTROL_PLANE) >/dev/null
+
+# In the order of what fails fastest.
+.PHONY: test
+test: requirements
+	$(call step,formatting)
+	cargo fmt --check
+	$(call step,lints)
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(call step,control plane (cached after the first time))
+	@$(CONTROL_PLANE) >/dev/null
+	$(call step,programs that the whole-system tests start)
+	cargo build --workspace --bins
+	$(call step,tests)
+	cargo test --workspace
+
+.PHONY: test-clients
+test-clients: build
+	tests/clients/run.sh
+
+.PHONY: quickstart
+quickstart:
+	@$(REQUIREMENTS) rust
+	@[ -n "$${KUBECONFIG_QUICKSTART:-}" ] || { $(REQUIREMENTS) control-plane; $(CONTROL_PLANE) >/dev/null; }
+	@echo 'quickstart: building the programs (cargo; about 3 minutes the first time)'
+	@cargo build --workspace --bins
+	@exec cargo run --quiet --package serverprotection-tests --bin quickstart
+
+.PHONY: bench
+bench:
+	@$(REQUIREMENTS)
+	@$(CONTROL_PLANE) >/dev/null
+	cargo build --release --workspace --bins
+	cargo run --release --package serverprotection-tests --bin bench
+
+.PHONY: generate
+generate:
+	cargo xtask generate
+
+.PHONY: clean
+clean:
+	cargo clean

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# What this machine needs to build and test, each missing piece with the command that installs it.
+# Usage: requirements.sh [rust] [control-plane]      (default: both)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+missing=0
+need() { # what, how to install it
+  printf 'missing: %s\n  install it with: %s\n' "$1" "$2" >&2
+  missing=1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+if have apt-get; then
+  package() { printf 'sudo apt-get install -y %s' "$1"; }
+elif have dnf; then
+  package() { printf 'sudo dnf install -y %s' "$1"; }
+elif have apk; then
+  package() { printf 'sudo apk add %s' "$1"; }
+else
+  package() { printf 'your package manager (%s)' "$1"; }
+fi
+
+rust() {
+  local wanted have_minor
+  wanted=$(sed -nE 's/^rust-version = "1\.([0-9]+).*/\1/p' "$here/../../Cargo.toml")
+  if ! have cargo; then
+    need "Rust (cargo) 1.$wanted or newer" "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+  else
+    have_minor=$(cargo --version | sed -nE 's/^cargo 1\.([0-9]+)\..*/\1/p')
+    [ "${have_minor:-0}" -ge "$wanted" ] || need "Rust 1.$wanted or newer (here: $(cargo --version))" "rustup update stable"
+    cargo fmt --version >/dev/null 2>&1 || need "rustfmt" "rustup component add rustfmt"
+    cargo clippy --version >/dev/null 2>&1 || need "clippy" "rustup component add clippy"
+  fi
+  # aws-lc-sys compiles C.
+  have cc || need "a C compiler (cc), for the TLS library" "$(package "$(have apk && echo build-base || echo gcc)")"
+}
+
+control_plane() {
+  # Nothing is needed when the programs are there already.
+  "$here/build.sh" --cached >/dev/null 2>&1 && return
+  have go || need "Go 1.26 or newer, which builds kube-apiserver, etcd and kubectl" \
+    "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
+}
+
+[ $# -gt 0 ] || set -- rust control-plane
+for part in "$@"; do
+  case $part in
+  rust) rust ;;
+  control-plane) control_plane ;;
+  *) sed -n '3p' "$0" >&2; exit 2 ;;
+  esac
+done
+exit "$missing"
