@@ -161,6 +161,14 @@ impl ControllerProcess {
         self.process.exited().is_none()
     }
 
+    /// Fails with the end of its log when it has ended.
+    pub fn check(&mut self) -> Result<(), Error> {
+        match self.process.exited() {
+            Some(status) => Err(self.process.failure(format!("ended with {status}"))),
+            None => Ok(()),
+        }
+    }
+
     /// SIGKILL, as a node that loses power.
     pub async fn kill(&mut self) {
         self.process.kill().await;

@@ -13,6 +13,7 @@ pub mod error;
 pub mod harness;
 pub mod kstatus;
 pub mod process;
+pub mod quickstart;
 pub mod recorder;
 pub mod team;
 pub mod users;

@@ -1,0 +1,263 @@
+//! `make quickstart`: the operator on this machine, from nothing to READY, with plain kubectl.
+#![allow(clippy::print_stdout, reason = "this program talks to a person")]
+
+use serverprotection_tests::{
+    Error, binaries,
+    emulator::{Emulator, SUBSCRIPTION},
+    harness::interrupted,
+    quickstart::{Cluster, Quickstart},
+};
+use std::{
+    future::Future,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// How long the first object may take to become ready.
+const READY_LIMIT: Duration = Duration::from_secs(300);
+/// Slow enough to watch: a real Azure takes about as long for each answer.
+const AZURE_LATENCY: &str = "250ms";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut quickstart = Quickstart::default();
+    let result = tokio::select! {
+        result = run(&mut quickstart) => result,
+        signal = interrupted() => {
+            say(signal);
+            Ok(())
+        }
+    };
+    if let Err(error) = &result {
+        eprintln!("quickstart: {error}");
+    }
+    say("stopping: controller, emulator, kube-apiserver, etcd");
+    quickstart.stop().await;
+    say("nothing is left running");
+    if result.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
+    // $KUBECONFIG is ignored on purpose: trying this out must not touch anybody's cluster by accident.
+    quickstart.cluster = Some(match std::env::var_os("KUBECONFIG_QUICKSTART") {
+        Some(path) => {
+            say(&format!("using the cluster of {}", Path::new(&path).display()));
+            Cluster::theirs(Path::new(&path))?
+        }
+        None => step("starting etcd and kube-apiserver", Cluster::own()).await?,
+    });
+    quickstart.emulator = Some(step("starting the Azure emulator", Emulator::start()).await?);
+    step(
+        "installing CRDs, RBAC and policy: kubectl apply -k deploy/base",
+        quickstart.cluster()?.install(),
+    )
+    .await?;
+    quickstart
+        .emulator()?
+        .settings(serde_json::json!({ "latency": AZURE_LATENCY }))
+        .await?;
+    step(
+        "starting the controller with the rights of its service account",
+        quickstart.start_controller(),
+    )
+    .await?;
+    explain_azure(quickstart).await?;
+
+    let samples = binaries::root().join("deploy/samples").display().to_string();
+    show(quickstart, &["apply", "-k", &samples]).await?;
+    watch(quickstart, READY_LIMIT, is_ready).await?;
+    explain_azure(quickstart).await?;
+    if std::env::var("QUICKSTART_ONCE").is_ok_and(|v| v == "1") {
+        return Ok(());
+    }
+    print!("{}", what_next(quickstart)?);
+    // Until Ctrl-C.
+    watch(quickstart, Duration::MAX, |_| false).await
+}
+
+/// Says what begins, every 5 s that it still runs, and how long it took.
+async fn step<T>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let began = Instant::now();
+    say(what);
+    let mut work = std::pin::pin!(work);
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            () = tokio::time::sleep(Duration::from_secs(5)) => {
+                say(&format!("  still {what}, {} s so far", began.elapsed().as_secs()));
+            }
+        }
+    }?;
+    say(&format!("  done in {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(result)
+}
+
+fn say(what: &str) {
+    println!("quickstart: {what}");
+}
+
+/// Prints a kubectl command as a person would type it, and its output.
+async fn show(quickstart: &Quickstart, args: &[&str]) -> Result<(), Error> {
+    println!("\n$ kubectl {}", args.join(" "));
+    print!("{}", quickstart.cluster()?.run(args).await?);
+    Ok(())
+}
+
+/// Prints the table of our objects each time it changes, until `enough` of a table.
+async fn watch(
+    quickstart: &mut Quickstart,
+    limit: Duration,
+    enough: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    let args = ["get", "serverprotection", "-n", "defender"];
+    let began = Instant::now();
+    let mut last = String::new();
+    loop {
+        quickstart.check()?;
+        // A cluster that is asked too often has no time for the controller.
+        let table = quickstart.cluster()?.run(&args).await?;
+        if without_age(&table) != last {
+            last = without_age(&table);
+            let text = if table.is_empty() {
+                "No resources found in defender namespace.\n"
+            } else {
+                &table
+            };
+            println!("\n$ kubectl {}\n{}", args.join(" "), text.trim_end());
+        }
+        if enough(&table) {
+            return Ok(());
+        }
+        if began.elapsed() > limit {
+            let log = quickstart.controller_log()?;
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(10).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            let last = format!("{last}\nend of the controller's log:\n{}", tail.join("\n"));
+            return Err(Error::Timeout {
+                what: "READY True with plan P2".into(),
+                after: limit,
+                last,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// AGE ticks by itself: it is not a change.
+fn without_age(table: &str) -> String {
+    let row = |line: &str| {
+        line.trim_end()
+            .rsplit_once(' ')
+            .map_or(String::new(), |(row, _)| row.to_owned())
+    };
+    table.lines().map(row).collect::<Vec<_>>().join("\n")
+}
+
+/// READY is True and PLAN is P2 in the row of the sample.
+fn is_ready(table: &str) -> bool {
+    let mut lines = table.lines();
+    let Some(header) = lines.next() else { return false };
+    let cell = |row: &str, name: &str| {
+        // kubectl pads columns: a cell begins where its title does.
+        let start = header.find(name)?;
+        row.get(start..)?.split_whitespace().next().map(str::to_owned)
+    };
+    lines.any(|row| {
+        cell(row, "READY").as_deref() == Some("True") && cell(row, "PLAN").as_deref() == Some("P2")
+    })
+}
+
+/// One line about the plan of the sample's subscription, as the emulator has it.
+async fn explain_azure(quickstart: &Quickstart) -> Result<(), Error> {
+    let subscription = quickstart.emulator()?.get(SUBSCRIPTION).await?;
+    let text = |path: &str| {
+        subscription
+            .pointer(path)
+            .and_then(|v| v.as_str())
+            .map(str::to_owned)
+    };
+    let tier = text("/plan/tier")
+        .or_else(|| text("/plan/pricingTier"))
+        .unwrap_or_else(|| "Free".into());
+    let plan = text("/plan/subPlan").map(|p| format!(" {p}")).unwrap_or_default();
+    println!();
+    say(&format!(
+        "in the emulated Azure, subscription {SUBSCRIPTION} has the plan: {tier}{plan}"
+    ));
+    Ok(())
+}
+
+fn what_next(quickstart: &Quickstart) -> Result<String, Error> {
+    let cluster = quickstart.cluster()?;
+    let emulator = quickstart.emulator()?;
+    let kubectl = cluster.kubectl().display().to_string();
+    let ctl = format!(
+        "{} ctl --endpoint {} --ca {}",
+        binaries::ours("azure-emulator")?.display(),
+        emulator.endpoint(),
+        emulator.ca().display()
+    );
+    Ok(format!(
+        r#"
+Try this in another terminal; the table below shows what happens.
+
+  export KUBECONFIG={kubeconfig}
+
+1. Change the plan. Agentless scanning is P2 only, so it goes off with it:
+
+  {kubectl} -n defender patch serverprotection contoso-prod --type merge -p '{{"spec":{{"plan":{{"tier":"P1","agentlessScanning":{{"state":"Disabled"}}}}}}}}'
+
+2. Switch the integration with Defender for Endpoint off behind the controller's back, then ask for a look at once
+   (by itself it would look within spec.interval, 10m):
+
+  {ctl} set {SUBSCRIPTION} settings.WDATP=false
+  {kubectl} -n defender annotate serverprotection contoso-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)
+
+3. Delete the object. Azure stays as it is (deletionPolicy: Retain):
+
+  {kubectl} -n defender delete serverprotection contoso-prod
+
+The controller's log: {log}
+Ctrl-C ends everything that was started here.
+"#,
+        kubeconfig = cluster.kubeconfig()?.display(),
+        log = quickstart.controller_log()?.display(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "NAME           SUBSCRIPTION         PLAN   MODE      READY   DRIFT   AGE\n";
+
+    #[test]
+    fn ready_is_read_from_its_columns() {
+        let table = |row: &str| format!("{HEADER}{row}\n");
+        assert!(is_ready(&table(
+            "contoso-prod   Contoso Production   P2     Enforce   True    0       4s"
+        )));
+        assert!(!is_ready(&table(
+            "contoso-prod   Contoso Production   P1     Enforce   True    0       4s"
+        )));
+        assert!(!is_ready(&table(
+            "contoso-prod   Contoso Production   P2     Enforce   False   0       4s"
+        )));
+        assert!(!is_ready(&table(
+            "contoso-prod                               Enforce                   4s"
+        )));
+        assert!(!is_ready(""));
+    }
+
+    #[test]
+    fn age_alone_is_no_change() {
+        assert_eq!(without_age("a   True   4s\n"), without_age("a   True   5s\n"));
+        assert_ne!(without_age("a   True    4s\n"), without_age("a   False   4s\n"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What `make quickstart` starts, and how it stops: in the order that nobody loses what it still talks to.
+
+use crate::{
+    apply::{self, kubectl},
+    binaries,
+    control_plane::ControlPlane,
+    controller_process::{ControllerOptions, ControllerProcess},
+    emulator::Emulator,
+    error::{Error, io},
+    users::{ADMIN, CONTROLLER, CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The cluster that the quickstart works on.
+pub enum Cluster {
+    /// Our own, ended with us.
+    Own(Box<ControlPlane>),
+    /// Somebody's, by their kubeconfig: nothing in it is started or stopped.
+    Theirs {
+        /// Their kubeconfig, made absolute.
+        kubeconfig: PathBuf,
+        /// Their kubectl.
+        kubectl: PathBuf,
+        /// For the controller's kubeconfig and log.
+        folder: TempDir,
+    },
+}
+
+impl Cluster {
+    /// Starts our own.
+    pub async fn own() -> Result<Self, Error> {
+        Ok(Self::Own(Box::new(ControlPlane::start().await?)))
+    }
+
+    /// Uses the cluster of a kubeconfig.
+    pub fn theirs(kubeconfig: &Path) -> Result<Self, Error> {
+        let kubeconfig = kubeconfig
+            .canonicalize()
+            .map_err(io(format!("KUBECONFIG_QUICKSTART={}", kubeconfig.display())))?;
+        let folder = TempDir::with_prefix("quickstart-").map_err(io("make a temporary folder"))?;
+        Ok(Self::Theirs {
+            kubeconfig,
+            kubectl: kubectl_of_path()?,
+            folder,
+        })
+    }
+
+    /// The kubectl to use.
+    pub fn kubectl(&self) -> PathBuf {
+        match self {
+            Self::Own(plane) => plane.kubectl_path(),
+            Self::Theirs { kubectl, .. } => kubectl.clone(),
+        }
+    }
+
+    /// The kubeconfig of the person who looks on.
+    pub fn kubeconfig(&self) -> Result<PathBuf, Error> {
+        match self {
+            Self::Own(plane) => plane.kubeconfig(ADMIN),
+            Self::Theirs { kubeconfig, .. } => Ok(kubeconfig.clone()),
+        }
+    }
+
+    /// Where logs lie.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Own(plane) => plane.folder(),
+            Self::Theirs { folder, .. } => folder.path(),
+        }
+    }
+
+    /// Runs kubectl as the person who looks on.
+    pub async fn run(&self, args: &[&str]) -> Result<String, Error> {
+        kubectl(&self.kubectl(), &self.kubeconfig()?, args, None).await
+    }
+
+    /// CRDs, namespace, RBAC, policy and Deployment of `deploy/base`.
+    pub async fn install(&self) -> Result<(), Error> {
+        apply::install(&self.kubectl(), &self.kubeconfig()?).await?;
+        if matches!(self, Self::Theirs { .. }) {
+            // The controller runs here as a process; a pod of it would be a second one.
+            let deployment = format!("deployment/{CONTROLLER_ACCOUNT}");
+            self.run(&["scale", "-n", CONTROLLER_NAMESPACE, &deployment, "--replicas=0"])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A kubeconfig with the rights of the controller's service account, never the administrator's.
+    async fn controller_kubeconfig(&self) -> Result<PathBuf, Error> {
+        let folder = match self {
+            Self::Own(plane) => return plane.kubeconfig(CONTROLLER),
+            Self::Theirs { folder, .. } => folder.path(),
+        };
+        let args = [
+            "create",
+            "token",
+            CONTROLLER_ACCOUNT,
+            "-n",
+            CONTROLLER_NAMESPACE,
+            "--duration=8h",
+        ];
+        let token = self.run(&args).await?;
+        let view = self
+            .run(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"])
+            .await?;
+        let mut config: Value = serde_json::from_str(&view)?;
+        for user in config
+            .get_mut("users")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            if let Some(user) = user.get_mut("user") {
+                *user = json!({"token": token.trim()});
+            }
+        }
+        let path = folder.join("controller.kubeconfig");
+        std::fs::write(&path, config.to_string()).map_err(io("write the controller's kubeconfig"))?;
+        Ok(path)
+    }
+}
+
+fn kubectl_of_path() -> Result<PathBuf, Error> {
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path)
+            .map(|f| f.join("kubectl"))
+            .find(|p| p.is_file())
+    });
+    found
+        .or_else(|| binaries::control_plane().ok().map(|f| f.join("kubectl")))
+        .ok_or_else(|| Error::Missing {
+            what: "kubectl".into(),
+            why: "it is not on PATH".into(),
+            command: "make control-plane".into(),
+        })
+}
+
+/// Everything that runs; filled step by step, so that an interrupted start is stopped as far as it came.
+#[derive(Default)]
+pub struct Quickstart {
+    /// The cluster.
+    pub cluster: Option<Cluster>,
+    /// Azure.
+    pub emulator: Option<Emulator>,
+    /// The controller.
+    pub controller: Option<ControllerProcess>,
+}
+
+impl Quickstart {
+    /// The cluster, once it was started.
+    pub fn cluster(&self) -> Result<&Cluster, Error> {
+        self.cluster
+            .as_ref()
+            .ok_or_else(|| Error::Other("the cluster was not started".into()))
+    }
+
+    /// The emulator, once it was started.
+    pub fn emulator(&self) -> Result<&Emulator, Error> {
+        self.emulator
+            .as_ref()
+            .ok_or_else(|| Error::Other("the emulator was not started".into()))
+    }
+
+    /// The controller's log file.
+    pub fn controller_log(&self) -> Result<PathBuf, Error> {
+        Ok(self.cluster()?.folder().join("controller.log"))
+    }
+
+    /// Starts the controller and waits until it is ready.
+    pub async fn start_controller(&mut self) -> Result<(), Error> {
+        let kubeconfig = self.cluster()?.controller_kubeconfig().await?;
+        let options = ControllerOptions::default();
+        let controller =
+            ControllerProcess::start(&kubeconfig, self.emulator()?, &self.controller_log()?, &options)?;
+        self.controller
+            .insert(controller)
+            .wait_ready(crate::env::CONTROLLER_READY_LIMIT)
+            .await
+    }
+
+    /// Fails with the end of its log when the controller has ended.
+    pub fn check(&mut self) -> Result<(), Error> {
+        match self.controller.as_mut() {
+            Some(controller) => controller.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// Controller, emulator, kube-apiserver, etcd.
+    pub async fn stop(&mut self) {
+        if let Some(mut controller) = self.controller.take() {
+            let _ = controller.terminate_if_running().await;
+        }
+        if let Some(emulator) = self.emulator.take() {
+            emulator.stop().await;
+        }
+        if let Some(Cluster::Own(plane)) = self.cluster.take() {
+            plane.stop().await;
+        }
+    }
+}
