@@ -6,7 +6,7 @@ use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
-    desired::Desired,
+    desired::{Desired, DesiredExtension},
     laws::{self, Setting, tier_name},
     observed::{Extension, Plan, Settings},
 };
@@ -131,7 +131,7 @@ fn plan_differences(desired: &Desired, plan: &Plan) -> Vec<Difference> {
         let enabled = found.is_some_and(|found| found.enabled);
         if enabled != extension.enabled {
             add(
-                format!("{}.state", extension.field),
+                state_field(extension),
                 on_off(extension.enabled).into(),
                 on_off(enabled).into(),
             );
@@ -139,16 +139,24 @@ fn plan_differences(desired: &Desired, plan: &Plan) -> Vec<Difference> {
         for (name, property) in &extension.properties {
             let value = found.and_then(|found| found.properties.get(name));
             if !property.matches(value) {
-                let field = match name.as_str() {
-                    laws::EXCLUSION_TAGS => format!("{}.exclusionTags", extension.field),
-                    laws::WORKSPACE => format!("{}.workspaceId", extension.field),
-                    other => format!("{}.properties.{other}", extension.field),
-                };
+                let field = property_field(extension, name);
                 add(field, property.describe(), property.describe_observed(value));
             }
         }
     }
     all
+}
+
+fn state_field(extension: &DesiredExtension) -> String {
+    format!("{}.state", extension.field)
+}
+
+fn property_field(extension: &DesiredExtension, name: &str) -> String {
+    match name {
+        laws::EXCLUSION_TAGS => format!("{}.exclusionTags", extension.field),
+        laws::WORKSPACE => format!("{}.workspaceId", extension.field),
+        other => format!("{}.properties.{other}", extension.field),
+    }
 }
 
 fn setting_differences(desired: &Desired, settings: &Settings) -> Vec<(Setting, Difference)> {
@@ -186,9 +194,11 @@ fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference
 /// The writes that mend every difference, in order, but for the fields that are left alone (contested).
 pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<String>) -> Vec<Change> {
     let mut all = Vec::new();
+    let out_of_reach = out_of_reach(desired, &standing.plan, left_alone);
     let fields: Vec<_> = plan_differences(desired, &standing.plan)
         .into_iter()
         .filter(|difference| !left_alone.contains(&difference.field))
+        .filter(|difference| !out_of_reach.contains(&difference.field))
         .collect();
     if !fields.is_empty() {
         all.push(Change {
@@ -221,6 +231,37 @@ pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<Str
     all
 }
 
+/// The fields that no plan write can mend, because what they hang on is left alone: the tier (a Free plan carries
+/// nothing, P1 has not every extension), or the state of their extension (what is off carries no properties).
+fn out_of_reach(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> BTreeSet<String> {
+    let tier = tier_written(desired, plan, left_alone);
+    let mut all = BTreeSet::new();
+    if tier == Tier::Free {
+        all.insert("plan.inheritance".to_owned());
+    }
+    for extension in &desired.extensions {
+        let on = plan.extension(&extension.name).is_some_and(|found| found.enabled);
+        let offered = laws::offered(&extension.name, tier, true);
+        if !offered {
+            all.insert(state_field(extension));
+        }
+        if !offered || (left_alone.contains(&state_field(extension)) && !on) {
+            let properties = extension.properties.keys();
+            all.extend(properties.map(|name| property_field(extension, name)));
+        }
+    }
+    all
+}
+
+/// The tier that a plan write carries: what stands, while that is left alone.
+fn tier_written(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> Tier {
+    if left_alone.contains("plan.tier") {
+        plan.tier
+    } else {
+        desired.tier
+    }
+}
+
 /// The first changes that do not wait for the effect of others. A plan write switches settings on by itself, so
 /// settings are looked at again after it, before they are written.
 pub fn first_stage(changes: Vec<Change>) -> Vec<Change> {
@@ -236,11 +277,7 @@ pub fn first_stage(changes: Vec<Change>) -> Vec<Change> {
 /// The plan write with the full intent: tier, and every extension that the sub-plan offers, managed ones as desired,
 /// the others as observed. A move to another sub-plan leaves out what was never seen there: Azure's defaults apply.
 pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> PlanWrite {
-    let tier = if left_alone.contains("plan.tier") {
-        plan.tier
-    } else {
-        desired.tier
-    };
+    let tier = tier_written(desired, plan, left_alone);
     if tier == Tier::Free {
         return PlanWrite {
             tier,
@@ -275,7 +312,7 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         .filter(|extension| laws::offered(&extension.name, tier, true))
     {
         let found = plan.extension(&extension.name);
-        let left = left_alone.contains(&format!("{}.state", extension.field));
+        let left = left_alone.contains(&state_field(extension));
         let enabled = if left {
             found.is_some_and(|found| found.enabled)
         } else {
@@ -284,12 +321,11 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         let mut properties = BTreeMap::new();
         if enabled && !extension.properties.is_empty() {
             properties = found.map(|found| found.properties.clone()).unwrap_or_default();
-            properties.extend(
-                extension
-                    .properties
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.wire())),
-            );
+            let ours = extension
+                .properties
+                .iter()
+                .filter(|(name, _)| !left_alone.contains(&property_field(extension, name)));
+            properties.extend(ours.map(|(name, value)| (name.clone(), value.wire())));
         }
         extensions.push(ExtensionWrite {
             name: extension.name.clone(),

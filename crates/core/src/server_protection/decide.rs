@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::jiff::SignedDuration;
-use serverprotection_api::{Mode, Registration, ServerProtectionSpec, ServerProtectionStatus};
+use serverprotection_api::{Mode, Registration, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     changes::{self, Action, Change, Difference, Standing},
@@ -308,13 +308,16 @@ fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, stand
     // An open write, or a failed extension, means one more write of the same plan: only its answer tells the result.
     if !plan_is_written && (write_is_open(input.previous) || retry_failed) {
         let write = changes::plan_write(desired, &standing.plan, &untouched);
-        changes.insert(
-            0,
-            Change {
-                action: Action::PutPlan(write),
-                fields: Vec::new(),
-            },
-        );
+        // Never Free on our own account: a tier that is left alone may just have been raised by its other writer.
+        if write.tier == desired.tier || write.tier != Tier::Free {
+            changes.insert(
+                0,
+                Change {
+                    action: Action::PutPlan(write),
+                    fields: Vec::new(),
+                },
+            );
+        }
     }
     // What was just written in vain waits a little, without holding up the rest.
     let planned = changes.len();

@@ -13,3 +13,5 @@ pub mod status;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod situations;

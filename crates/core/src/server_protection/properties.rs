@@ -1,1 +1,24 @@
-//! Properties of the decisions.
+//! Properties of the decisions, over generated specs and subscriptions and a small model of Azure.
+//!
+//! * `specs`: what admission lets through, and what a subscription may look like;
+//! * `azure`: what a write does there (contract.md 1 to 3.1), with both answers where the contract is unconfirmed;
+//! * `writes`: differences, changes and plan writes;
+//! * `world`: an object, its status and its subscription, walked through visits, faults and foreign writers;
+//! * `visits`: what must hold on every status and every decision of such a walk.
+
+mod azure;
+mod specs;
+mod visits;
+mod world;
+mod writes;
+
+use proptest::test_runner::Config;
+
+/// The whole suite stays within seconds. Failures are printed with their smallest input; nothing is written to disk.
+fn cases(cases: u32) -> Config {
+    Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    }
+}

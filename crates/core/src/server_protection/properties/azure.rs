@@ -1,0 +1,164 @@
+//! A small model of Azure: what the writes of a decision do to a subscription. Where the contract calls a point
+//! unconfirmed, `Answers` holds both answers. What Azure refuses is a panic here: no such write may ever be made.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use serverprotection_api::Tier;
+
+use super::specs::OTHERS;
+use crate::server_protection::{
+    changes::{Action, Change, ExtensionWrite, PlanWrite, Standing},
+    laws::{self, Setting},
+    observed::Extension,
+};
+
+/// How this Azure behaves where the contract is unconfirmed.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)]
+pub(super) struct Answers {
+    /// Point 2: an extension that a write of the same sub-plan leaves out falls back to its default.
+    pub(super) omitted_resets: bool,
+    /// An extension that a write of another sub-plan leaves out keeps its state where it is still offered.
+    pub(super) tier_change_keeps: bool,
+    /// A move away from Free switches WDATP on.
+    pub(super) plan_integrates: bool,
+    /// Properties that are sent replace all that stood (otherwise key by key).
+    pub(super) properties_replace: bool,
+    /// A write that does not say `enforce` ends as False (otherwise it stays).
+    pub(super) enforce_resets: bool,
+    /// The default of extensions that we have no name for.
+    pub(super) others_default: bool,
+}
+
+pub(super) fn answers() -> impl Strategy<Value = Answers> {
+    any::<[bool; 6]>().prop_map(|all| Answers {
+        omitted_resets: all[0],
+        tier_change_keeps: all[1],
+        plan_integrates: all[2],
+        properties_replace: all[3],
+        enforce_resets: all[4],
+        others_default: all[5],
+    })
+}
+
+/// What a sub-plan offers (contract.md 1.4), and two names that came later.
+pub(super) fn offers(tier: Tier) -> Vec<&'static str> {
+    let mut all = OTHERS.to_vec();
+    match tier {
+        Tier::Free => all.clear(),
+        Tier::P1 => all.push("MdeDesignatedSubscription"),
+        Tier::P2 => all.extend([
+            "MdeDesignatedSubscription",
+            "AgentlessVmScanning",
+            "FileIntegrityMonitoring",
+        ]),
+    }
+    all
+}
+
+pub(super) fn apply(change: &Change, standing: &mut Standing, answers: Answers) {
+    match &change.action {
+        Action::Register => {}
+        Action::PutPlan(write) => put_plan(write, standing, answers),
+        Action::PutSetting { setting, enabled } => {
+            let slot = match setting {
+                Setting::Integration => &mut standing.settings.integration,
+                Setting::UnifiedSolution => &mut standing.settings.unified_solution,
+                Setting::Linux => &mut standing.settings.exclude_linux,
+            };
+            *slot = Some(*enabled);
+        }
+        Action::PutAssessment => standing.assessment = true,
+        Action::DeleteAssessment => standing.assessment = false,
+    }
+}
+
+fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
+    accepts(write);
+    let before = standing.plan.clone();
+    let moved = before.tier != write.tier;
+    if answers.plan_integrates && before.tier == Tier::Free && moved {
+        standing.settings.integration = Some(true);
+    }
+    standing.plan.tier = write.tier;
+    standing.plan.enforce = (write.tier != Tier::Free).then(|| {
+        write.enforce.unwrap_or_else(|| {
+            let kept = before.enforce.unwrap_or(false);
+            kept && !answers.enforce_resets
+        })
+    });
+    let keeps = if moved { answers.tier_change_keeps } else { !answers.omitted_resets };
+    let after = |name: &'static str| {
+        let found = before.extension(name).cloned();
+        match write.extensions.iter().find(|sent| sent.name == name) {
+            Some(sent) => Some(written(sent, found, answers)),
+            // What the service does not even show on a write of the same sub-plan, it goes on not showing.
+            None if !moved && found.is_none() => None,
+            None => Some(found.filter(|_| keeps).unwrap_or_else(|| by_default(name, answers))),
+        }
+    };
+    standing.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
+}
+
+/// What Azure refuses (contract.md 1.4, point 4).
+fn accepts(write: &PlanWrite) {
+    let mut names: Vec<_> = write
+        .extensions
+        .iter()
+        .map(|sent| sent.name.to_lowercase())
+        .collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), write.extensions.len(), "an extension is sent twice: {write:?}");
+    for sent in &write.extensions {
+        assert!(
+            offers(write.tier).contains(&sent.name.as_str()),
+            "400 InvalidInputJson: {} is not supported for {:?}",
+            sent.name,
+            write.tier
+        );
+        assert!(
+            sent.enabled || sent.properties.is_empty(),
+            "500 AdditionalProperties of a disabled extension: {sent:?}"
+        );
+    }
+    assert!(
+        write.tier != Tier::Free || write.enforce.is_none(),
+        "Free carries nothing: {write:?}"
+    );
+}
+
+fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) -> Extension {
+    let mut properties = found.map(|found| found.properties).unwrap_or_default();
+    if !sent.properties.is_empty() && answers.properties_replace {
+        properties.clear();
+    }
+    properties.extend(sent.properties.clone());
+    if !sent.enabled {
+        properties.clear();
+    }
+    Extension {
+        name: sent.name.clone(),
+        enabled: sent.enabled,
+        properties,
+    }
+}
+
+fn by_default(name: &str, answers: Answers) -> Extension {
+    let none = BTreeMap::<String, Value>::new;
+    let (enabled, properties) = match name {
+        laws::AGENTLESS_SCANNING => (
+            true,
+            BTreeMap::from([(laws::EXCLUSION_TAGS.to_owned(), json!("[]"))]),
+        ),
+        _ if OTHERS.contains(&name) => (answers.others_default, none()),
+        _ => (false, none()),
+    };
+    Extension {
+        name: name.to_owned(),
+        enabled,
+        properties,
+    }
+}

@@ -1,0 +1,253 @@
+//! Generators: specs as they pass admission, and subscriptions as Azure may answer them.
+
+use std::collections::BTreeMap;
+
+use proptest::{collection, option, prelude::*, sample};
+use serde_json::{Value, json};
+use serverprotection_api::{
+    AgentlessScanning, DirectOnboarding, EndpointIntegration, ExclusionTag, FileIntegrityMonitoring,
+    Inheritance, OtherExtension, Registration, ServerProtectionSpec, State, Tier,
+};
+
+use super::azure::offers;
+use crate::server_protection::{
+    changes::Standing,
+    laws,
+    observed::{Extension, Plan, Settings},
+};
+
+pub(super) const OTHERS: [&str; 2] = ["FutureExtension", "AnotherExtension"];
+const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/";
+
+/// The smallest spec, with its defaults.
+pub(crate) fn minimal(tier: Tier) -> ServerProtectionSpec {
+    serde_json::from_value(json!({
+        "subscriptionId": "6f1c0d7e-0000-4000-8000-000000000001",
+        "plan": {"tier": laws::tier_name(tier)},
+    }))
+    .unwrap()
+}
+
+pub(super) fn tier() -> impl Strategy<Value = Tier> {
+    sample::select(vec![Tier::Free, Tier::P1, Tier::P2])
+}
+
+fn state() -> impl Strategy<Value = State> {
+    sample::select(vec![State::Enabled, State::Disabled, State::Unmanaged])
+}
+
+pub(super) fn tags() -> impl Strategy<Value = Vec<ExclusionTag>> {
+    let tag = (sample::select(vec!["env", "Env", "team", "ü"]), "[a-zA-Z\" ]{0,3}");
+    collection::vec(tag, 0..4).prop_map(|tags| {
+        let tags = tags.into_iter();
+        tags.map(|(key, value)| ExclusionTag {
+            key: key.into(),
+            value,
+        })
+        .collect()
+    })
+}
+
+fn agentless() -> impl Strategy<Value = Option<AgentlessScanning>> {
+    option::of((state(), option::of(tags())).prop_map(|(state, exclusion_tags)| AgentlessScanning {
+        state,
+        exclusion_tags,
+    }))
+}
+
+fn monitoring() -> impl Strategy<Value = Option<FileIntegrityMonitoring>> {
+    let workspace = option::of(sample::select(vec!["a", "b"]));
+    option::of(
+        (state(), workspace).prop_map(|(state, workspace)| FileIntegrityMonitoring {
+            state,
+            workspace_id: workspace.map(|name| format!("{WORKSPACE}{name}")),
+        }),
+    )
+}
+
+fn others() -> impl Strategy<Value = Vec<OtherExtension>> {
+    let other = (state(), collection::btree_map("[ab]", "[xy]", 0..3));
+    collection::btree_map(sample::select(OTHERS.to_vec()), other, 0..3).prop_map(|all| {
+        all.into_iter()
+            .map(|(name, (state, properties))| OtherExtension {
+                name: name.into(),
+                state,
+                properties,
+            })
+            .collect()
+    })
+}
+
+fn integration() -> impl Strategy<Value = EndpointIntegration> {
+    (state(), option::of(state()), option::of(state())).prop_map(|(state, unified_solution, linux)| {
+        EndpointIntegration {
+            state,
+            unified_solution,
+            linux,
+        }
+    })
+}
+
+/// Any spec that admission lets through.
+pub(super) fn spec() -> impl Strategy<Value = ServerProtectionSpec> {
+    let plan = (
+        tier(),
+        sample::select(vec![
+            Inheritance::Unmanaged,
+            Inheritance::AllowOverrides,
+            Inheritance::Enforced,
+        ]),
+        agentless(),
+        monitoring(),
+        option::of(state().prop_map(|state| DirectOnboarding { state })),
+        others(),
+    );
+    (plan, integration(), state(), any::<bool>()).prop_map(|(plan, integration, assessment, register)| {
+        let mut spec = minimal(plan.0);
+        spec.plan.inheritance = plan.1;
+        spec.plan.agentless_scanning = plan.2;
+        spec.plan.file_integrity_monitoring = plan.3;
+        spec.plan.direct_onboarding = plan.4;
+        spec.plan.other_extensions = plan.5;
+        spec.endpoint_integration = integration;
+        spec.vulnerability_assessment.state = assessment;
+        if !register {
+            spec.resource_providers.registration = Registration::Report;
+        }
+        admitted(spec)
+    })
+}
+
+/// Bends a spec until the rules of admission hold (crates/api tests the rules themselves).
+fn admitted(mut spec: ServerProtectionSpec) -> ServerProtectionSpec {
+    let off = |state: &mut State| {
+        if *state == State::Enabled {
+            *state = State::Disabled;
+        }
+    };
+    let integration = &mut spec.endpoint_integration;
+    if integration.state == State::Disabled {
+        integration.unified_solution.iter_mut().for_each(off);
+        integration.linux.iter_mut().for_each(off);
+    }
+    let (plan, integrated) = (&mut spec.plan, integration.state != State::Disabled);
+    let p2 = plan.tier == Tier::P2;
+    if let Some(scanning) = plan.agentless_scanning.as_mut().filter(|_| !p2) {
+        off(&mut scanning.state);
+    }
+    if let Some(monitoring) = &mut plan.file_integrity_monitoring
+        && !(p2 && integrated && monitoring.workspace_id.is_some())
+    {
+        off(&mut monitoring.state);
+    }
+    if plan.tier == Tier::Free {
+        plan.direct_onboarding
+            .iter_mut()
+            .for_each(|onboarding| off(&mut onboarding.state));
+        plan.other_extensions
+            .iter_mut()
+            .for_each(|other| off(&mut other.state));
+    }
+    spec
+}
+
+/// A spec that manages nothing but the tier.
+pub(super) fn hands_off(tier: Tier) -> ServerProtectionSpec {
+    let mut spec = minimal(tier);
+    spec.endpoint_integration = EndpointIntegration {
+        state: State::Unmanaged,
+        unified_solution: Some(State::Unmanaged),
+        linux: Some(State::Unmanaged),
+    };
+    spec.vulnerability_assessment.state = State::Unmanaged;
+    spec
+}
+
+/// Tags as somebody may have written them: any order of members, either spelling, any white space.
+pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
+    let (key, value) = if style & 1 == 0 { ("key", "value") } else { ("Key", "Value") };
+    let gap = if style & 2 == 0 { "" } else { " \n " };
+    let tag = |tag: &ExclusionTag| {
+        let (tag_key, tag_value) = (json!(tag.key), json!(tag.value));
+        let first = format!("\"{key}\"{gap}:{gap}{tag_key}");
+        let second = format!("\"{value}\":{gap}{tag_value}");
+        if style & 4 == 0 {
+            format!("{{{first},{gap}{second}}}")
+        } else {
+            format!("{{{second}{gap},{first}}}")
+        }
+    };
+    let mut all: Vec<_> = tags.iter().map(tag).collect();
+    if style & 8 != 0 {
+        all.reverse();
+    }
+    Value::String(format!("{gap}[{gap}{}{gap}]{gap}", all.join(",")))
+}
+
+fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
+    match name {
+        laws::AGENTLESS_SCANNING => option::of((tags(), any::<u8>()))
+            .prop_map(|found| {
+                let found = found.map(|(tags, style)| (laws::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
+                found.into_iter().collect()
+            })
+            .boxed(),
+        laws::FILE_INTEGRITY_MONITORING => any::<[bool; 2]>()
+            .prop_map(|[rules, workspace]| {
+                let mut all = BTreeMap::new();
+                if rules {
+                    all.insert("Rules".to_owned(), json!("[{\"RuleId\":\"1\"}]"));
+                }
+                if workspace {
+                    all.insert(laws::WORKSPACE.to_owned(), json!(format!("{WORKSPACE}A")));
+                }
+                all
+            })
+            .boxed(),
+        laws::DIRECT_ONBOARDING => Just(BTreeMap::new()).boxed(),
+        _ => collection::btree_map("[abc]", "[xy]".prop_map(Value::String), 0..3).boxed(),
+    }
+}
+
+/// Anything that a subscription may answer.
+pub(super) fn standing() -> impl Strategy<Value = Standing> {
+    let extensions = offers(Tier::P2)
+        .into_iter()
+        .map(|name| {
+            let (on, listed) = (any::<bool>(), any::<bool>());
+            (listed, on, properties_of(name)).prop_map(move |(listed, enabled, properties)| {
+                let properties = if enabled { properties } else { BTreeMap::new() };
+                let name = name.to_owned();
+                listed.then_some(Extension {
+                    name,
+                    enabled,
+                    properties,
+                })
+            })
+        })
+        .collect::<Vec<_>>();
+    let settings = (any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>());
+    (tier(), any::<bool>(), extensions, settings, any::<bool>()).prop_map(
+        |(tier, enforce, extensions, settings, assessment)| {
+            let shown = extensions.into_iter().flatten();
+            Standing {
+                plan: Plan {
+                    tier,
+                    enforce: (tier != Tier::Free).then_some(enforce),
+                    extensions: shown
+                        .filter(|extension| offers(tier).contains(&extension.name.as_str()))
+                        .collect(),
+                    coverage: None,
+                    free_trial_remaining: None,
+                    enabled_since: None,
+                },
+                settings: Settings {
+                    integration: settings.0,
+                    unified_solution: settings.1,
+                    exclude_linux: settings.2,
+                },
+                assessment,
+            }
+        },
+    )
+}

@@ -1,0 +1,297 @@
+//! Differences, changes and plan writes: they converge, they touch only what is managed, and Azure accepts each of them.
+
+use std::collections::BTreeSet;
+
+use proptest::{collection, prelude::*};
+use serverprotection_api::{ExclusionTag, ServerProtectionSpec, State, Tier};
+
+use super::{
+    azure::{Answers, answers, apply},
+    cases,
+    specs::{hands_off, minimal, spec, spelled, standing, tags, tier},
+};
+use crate::server_protection::{
+    changes::{Action, Change, PlanWrite, Standing, changes, differences, first_stage, plan_write},
+    desired::{Desired, Property},
+    laws,
+};
+
+fn nothing_left_alone() -> BTreeSet<String> {
+    BTreeSet::new()
+}
+
+fn plan_writes(changes: &[Change]) -> impl Iterator<Item = &PlanWrite> {
+    changes.iter().filter_map(|change| match &change.action {
+        Action::PutPlan(write) => Some(write),
+        _ => None,
+    })
+}
+
+/// Whether a field is left alone itself, or needs a tier or an extension that is.
+fn hangs_on(field: &str, alone: &BTreeSet<String>) -> bool {
+    let needs_tier = field.starts_with("plan.") && alone.contains("plan.tier");
+    let of_extension = |left: &String| {
+        left.strip_suffix("state")
+            .is_some_and(|extension| extension.starts_with("plan.") && field.starts_with(extension))
+    };
+    alone.contains(field) || needs_tier || alone.iter().any(of_extension)
+}
+
+/// Writes stage by stage, reading back after each, until nothing differs.
+fn settle(desired: &Desired, standing: &mut Standing, answers: Answers) -> (usize, Vec<Change>) {
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let stage = first_stage(changes(desired, standing, &nothing_left_alone()));
+        if stage.is_empty() {
+            return (round, all);
+        }
+        for change in &stage {
+            apply(change, standing, answers);
+        }
+        all.extend(stage);
+    }
+    (4, all)
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    /// (a) Written stage by stage, Azure stands as the spec demands after three rounds at most.
+    #[test]
+    fn stages_converge(spec in spec(), mut standing in standing(), answers in answers()) {
+        let desired = Desired::of(&spec);
+        let (rounds, _) = settle(&desired, &mut standing, answers);
+        prop_assert!(rounds <= 3, "{rounds} rounds");
+        prop_assert_eq!(differences(&desired, &standing), []);
+    }
+
+    /// (a) Written all at once, nothing differs but a switch that the plan write itself turned on.
+    #[test]
+    fn all_changes_at_once_mend_everything(spec in spec(), mut standing in standing(), answers in answers()) {
+        let desired = Desired::of(&spec);
+        let was_integrated = standing.settings.integration;
+        let all = changes(&desired, &standing, &nothing_left_alone());
+        for change in &all {
+            apply(change, &mut standing, answers);
+        }
+        let mut left = differences(&desired, &standing);
+        if standing.settings.integration != was_integrated && answers.plan_integrates {
+            left.retain(|difference| difference.field != "endpointIntegration.state");
+        }
+        prop_assert_eq!(left, []);
+        // Compare, then write: no difference, no change, and the other way round.
+        prop_assert!(all.iter().all(|change| !change.fields.is_empty()));
+    }
+
+    /// (b) Law 1: through any sequence of edits, Free is written only while the spec says Free.
+    #[test]
+    fn never_through_free(
+        specs in collection::vec(spec(), 1..5),
+        mut standing in standing(),
+        answers in answers(),
+        alone in collection::btree_set(0_usize..24, 0..6),
+    ) {
+        for spec in &specs {
+            let desired = Desired::of(spec);
+            // Some fields may be contested, and so left alone, at any time.
+            let found = differences(&desired, &standing);
+            let alone: BTreeSet<_> = alone
+                .iter()
+                .filter_map(|at| found.get(*at))
+                .map(|difference| difference.field.clone())
+                .collect();
+            let with_alone = changes(&desired, &standing, &alone);
+            for write in plan_writes(&with_alone) {
+                prop_assert!(write.tier != Tier::Free || spec.plan.tier == Tier::Free, "{:?}", write);
+            }
+            let was_protected = standing.plan.tier != Tier::Free;
+            for change in first_stage(with_alone) {
+                apply(&change, &mut standing, answers);
+            }
+            if was_protected && spec.plan.tier != Tier::Free {
+                prop_assert!(standing.plan.tier != Tier::Free);
+            }
+            let (_, written) = settle(&desired, &mut standing, answers);
+            for write in plan_writes(&written) {
+                prop_assert_eq!(write.tier, spec.plan.tier);
+            }
+        }
+    }
+
+    /// Law 13: fields that are left alone are changed by no write, and a write that leaves some alone still gets the
+    /// rest right.
+    #[test]
+    fn what_is_left_alone_stays(
+        spec in spec(),
+        mut standing in standing(),
+        answers in answers(),
+        alone in collection::btree_set(0_usize..24, 1..6),
+    ) {
+        let desired = Desired::of(&spec);
+        let found = differences(&desired, &standing);
+        let alone: BTreeSet<_> = alone
+            .iter()
+            .filter_map(|at| found.get(*at))
+            .map(|difference| difference.field.clone())
+            .collect();
+        let before = standing.clone();
+        let mut rounds = 0;
+        loop {
+            let stage = first_stage(changes(&desired, &standing, &alone));
+            if stage.is_empty() {
+                break;
+            }
+            for change in &stage {
+                prop_assert!(change.fields.iter().all(|field| !alone.contains(&field.field)));
+                apply(change, &mut standing, answers);
+            }
+            rounds += 1;
+            prop_assert!(rounds <= 3, "a write that cannot have its effect is repeated: {:?}", stage);
+        }
+        for difference in differences(&desired, &standing) {
+            prop_assert!(hangs_on(&difference.field, &alone), "{:?} was forgotten", difference);
+        }
+        if standing.plan.tier == before.plan.tier {
+            for difference in found.iter().filter(|found| alone.contains(&found.field)) {
+                let stays = differences(&desired, &standing).contains(difference);
+                // Properties go and come with their extension, which may have been switched.
+                let property = difference.field.starts_with("plan.") && !difference.field.ends_with(".state");
+                let extension = difference.field.split("].").next().and_then(|head| head.rsplit('.').next());
+                let switched = extension.is_some_and(|extension| found.iter().any(|other| {
+                    other.field.ends_with(".state") && other.field.contains(extension) && !alone.contains(&other.field)
+                }));
+                prop_assert!(stays || (property && switched), "{} was changed", difference.field);
+            }
+        }
+    }
+
+    /// (c) What is not managed is neither reported nor changed, except by Azure itself on a tier change.
+    #[test]
+    fn unmanaged_fields_stay(spec in spec(), before in standing(), answers in answers()) {
+        let desired = Desired::of(&spec);
+        let mut after = before.clone();
+        let (_, written) = settle(&desired, &mut after, answers);
+        let fields: BTreeSet<_> = differences(&desired, &before).into_iter().map(|found| found.field).collect();
+        prop_assert!(written.iter().all(|change| !change.fields.is_empty()));
+        let integrated_by_azure = answers.plan_integrates && before.plan.tier == Tier::Free && after.plan.tier != Tier::Free;
+        if desired.integration.is_none() {
+            prop_assert!(!fields.contains("endpointIntegration.state"));
+            prop_assert!(after.settings.integration == before.settings.integration || integrated_by_azure);
+        }
+        if desired.unified_solution.is_none() {
+            prop_assert!(!fields.contains("endpointIntegration.unifiedSolution"));
+            prop_assert_eq!(after.settings.unified_solution, before.settings.unified_solution);
+        }
+        if desired.linux.is_none() {
+            prop_assert!(!fields.contains("endpointIntegration.linux"));
+            prop_assert_eq!(after.settings.exclude_linux, before.settings.exclude_linux);
+        }
+        if desired.assessment.is_none() {
+            prop_assert!(!fields.contains("vulnerabilityAssessment.state"));
+            prop_assert_eq!(after.assessment, before.assessment);
+        }
+        if desired.enforce.is_none() {
+            prop_assert!(!fields.contains("plan.inheritance"));
+            if before.plan.tier != Tier::Free && after.plan.tier != Tier::Free {
+                prop_assert_eq!(after.plan.enforce, before.plan.enforce);
+            }
+        }
+        if before.plan.tier == after.plan.tier {
+            for extension in &before.plan.extensions {
+                if desired.extension(&extension.name).is_none() {
+                    prop_assert_eq!(after.plan.extension(&extension.name), Some(extension));
+                }
+            }
+        }
+    }
+
+    /// (c) A spec that manages nothing but the tier that stands makes no change at all.
+    #[test]
+    fn hands_off_means_hands_off(standing in standing()) {
+        let desired = Desired::of(&hands_off(standing.plan.tier));
+        prop_assert_eq!(differences(&desired, &standing), []);
+        prop_assert_eq!(changes(&desired, &standing, &nothing_left_alone()), []);
+    }
+
+    /// (d) Keys of an extension that the spec does not name survive a write, even when properties replace each other;
+    /// a disabled extension never carries any. (e) Nothing is sent that the sub-plan does not offer.
+    #[test]
+    fn plan_writes_are_complete_and_legal(spec in spec(), standing in standing(), answers in answers()) {
+        let desired = Desired::of(&spec);
+        let write = plan_write(&desired, &standing.plan, &nothing_left_alone());
+        prop_assert_eq!(write.tier, spec.plan.tier);
+        for sent in &write.extensions {
+            prop_assert!(sent.enabled || sent.properties.is_empty());
+            prop_assert!(!laws::p2_only(&sent.name) || write.tier == Tier::P2);
+        }
+        prop_assert!(write.tier != Tier::Free || write.extensions.is_empty());
+        // The full intent: every managed extension, and every other one that stands on the same sub-plan.
+        for managed in &desired.extensions {
+            prop_assert!(write.extensions.iter().any(|sent| sent.name == managed.name && sent.enabled == managed.enabled));
+        }
+        if write.tier == standing.plan.tier {
+            for found in &standing.plan.extensions {
+                prop_assert!(write.extensions.iter().any(|sent| sent.name == found.name));
+            }
+        }
+        let mut after = standing.clone();
+        let change = Change { action: Action::PutPlan(write), fields: Vec::new() };
+        apply(&change, &mut after, answers);
+        for found in standing.plan.extensions.iter().filter(|found| found.enabled) {
+            let managed = desired.extension(&found.name);
+            let Some(stays) = after.plan.extension(&found.name).filter(|stays| stays.enabled) else { continue };
+            if standing.plan.tier != after.plan.tier && managed.is_none() {
+                continue;
+            }
+            for (key, value) in &found.properties {
+                if managed.is_none_or(|managed| !managed.properties.contains_key(key)) {
+                    prop_assert_eq!(stays.properties.get(key), Some(value), "{} lost {}", found.name, key);
+                }
+            }
+        }
+    }
+
+    /// (f) Exclusion tags are a set, whatever their order, spelling and white space.
+    #[test]
+    fn tags_compare_as_a_set(wanted in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
+        let property = Property::Tags(wanted.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
+        prop_assert!(property.matches(Some(&spelled(&wanted, style))));
+        prop_assert!(property.matches(Some(&property.wire())));
+        let mut more = wanted.clone();
+        more.push(ExclusionTag { key: "other".into(), value: extra });
+        prop_assert!(!property.matches(Some(&spelled(&more, style))));
+    }
+
+    /// The way to a tier does not depend on where it starts, and P1 and P2 become each other in one write.
+    #[test]
+    fn one_write_changes_the_tier(from in standing(), to in tier(), answers in answers()) {
+        let desired = Desired::of(&minimal(to));
+        let mut standing = from.clone();
+        let (_, written) = settle(&desired, &mut standing, answers);
+        prop_assert_eq!(plan_writes(&written).count(), usize::from(from.plan.tier != to));
+    }
+}
+
+/// WDATP comes on by itself with the plan: then it is not written (contract.md 2).
+#[test]
+fn a_setting_that_the_plan_switches_on_is_not_written() {
+    let spec: ServerProtectionSpec = minimal(Tier::P2);
+    let desired = Desired::of(&spec);
+    for plan_integrates in [true, false] {
+        let answers = Answers {
+            omitted_resets: false,
+            tier_change_keeps: false,
+            plan_integrates,
+            properties_replace: true,
+            enforce_resets: false,
+            others_default: false,
+        };
+        let mut standing = crate::server_protection::situations::blank();
+        let (_, written) = settle(&desired, &mut standing, answers);
+        let integration = written
+            .iter()
+            .filter(|change| matches!(change.action, Action::PutSetting { setting: laws::Setting::Integration, .. }));
+        assert_eq!(integration.count(), usize::from(!plan_integrates));
+        assert_eq!(spec.endpoint_integration.state, State::Enabled);
+    }
+}
