@@ -1,1 +1,31 @@
 //! The only place that knows REST: tokens, the ARM client, one file per resource.
+//!
+//! ```text
+//! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, throttle memory, classification)
+//!                        ├─ observe: subscription, registration, plan, settings, assessment, permissions, solutions
+//!                        └─ apply:   one core `Change` after the other, each under its lock and with a WritePermit
+//! ```
+
+pub mod apply;
+pub mod arm;
+pub mod cloud;
+pub mod identity;
+pub mod locks;
+pub mod observe;
+mod refusal;
+mod resources;
+mod tokens;
+mod transport;
+
+pub use arm::Arm;
+pub use cloud::Cloud;
+pub use identity::{AssertionSource, Identity};
+pub use transport::{HttpError, http_client};
+
+use std::time::Duration;
+
+/// Hears of every request to Azure, for metrics.
+pub trait Meter: Send + Sync + std::fmt::Debug {
+    /// `operation` is one of a fixed set of names; `status` is the HTTP status, or 0 when no answer came.
+    fn request(&self, operation: &'static str, status: u16, took: Duration);
+}

@@ -14,4 +14,4 @@ pub mod retry;
 pub mod server_protection;
 
 /// Points in time, as Kubernetes writes them.
-pub use k8s_openapi::jiff::Timestamp;
+pub use k8s_openapi::jiff::{self, Timestamp};

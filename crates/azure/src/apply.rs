@@ -1,0 +1,70 @@
+//! Changes to requests. Nothing here writes without a permit, and each write asks again whether it still holds.
+
+use serverprotection_core::{
+    failure::Failure,
+    gate::WritePermit,
+    server_protection::{
+        changes::{Action, Change},
+        decide::{Outcome, PlanAnswer},
+    },
+};
+
+use crate::arm::Arm;
+
+impl Arm {
+    /// Makes the changes in their order; the first failure ends it.
+    pub async fn apply(&self, subscription: &str, changes: &[Change], permit: &WritePermit) -> Outcome {
+        let mut outcome = Outcome::default();
+        for change in changes {
+            if !permit.holds() {
+                break;
+            }
+            match self.write(subscription, &change.action, permit).await {
+                Ok(answer) => {
+                    outcome.plan = answer.or(outcome.plan);
+                    outcome.done.push(change.clone());
+                }
+                Err(Stopped::Failed(failure)) => {
+                    outcome.failed = Some((change.clone(), failure));
+                    break;
+                }
+                Err(Stopped::PermitEnded) => break,
+            }
+        }
+        outcome
+    }
+
+    async fn write(
+        &self,
+        subscription: &str,
+        action: &Action,
+        permit: &WritePermit,
+    ) -> Result<Option<PlanAnswer>, Stopped> {
+        match action {
+            Action::Register => self.register(subscription).await?,
+            Action::PutPlan(write) => {
+                let _lock = self.locks.plans(subscription).await;
+                // Waiting for the lock may have taken a while.
+                if !permit.holds() {
+                    return Err(Stopped::PermitEnded);
+                }
+                return Ok(Some(self.put_plan(subscription, write).await?));
+            }
+            Action::PutSetting { setting, enabled } => self.put_setting(subscription, *setting, *enabled).await?,
+            Action::PutAssessment => self.put_assessment(subscription).await?,
+            Action::DeleteAssessment => self.delete_assessment(subscription).await?,
+        }
+        Ok(None)
+    }
+}
+
+enum Stopped {
+    Failed(Failure),
+    PermitEnded,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}

@@ -1,0 +1,51 @@
+//! One writer per resource lock (law 3): Azure refuses a second write of a subscription's plans with 409.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// Locks by key, across all identities of the process. Unused ones go away.
+#[derive(Debug, Default)]
+pub struct Locks {
+    by_key: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
+}
+
+impl Locks {
+    /// Waits for the lock of all plans of a subscription.
+    pub async fn plans(&self, subscription: &str) -> OwnedMutexGuard<()> {
+        self.lock(format!("{subscription}/pricings")).await
+    }
+
+    async fn lock(&self, key: String) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut all = self.by_key.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            all.retain(|_, lock| lock.strong_count() > 0);
+            let known = all.get(&key).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::new(AsyncMutex::new(()));
+                all.insert(key, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_writer_waits_for_the_first() {
+        let locks = Locks::default();
+        let first = locks.plans("s").await;
+        let other = locks.plans("other").await;
+        let second = tokio::time::timeout(std::time::Duration::from_millis(20), locks.plans("s")).await;
+        assert!(second.is_err(), "the lock was given out twice");
+        drop((first, other));
+        locks.plans("s").await;
+    }
+}

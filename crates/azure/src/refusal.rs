@@ -1,0 +1,186 @@
+//! From what Azure answered to what the caller should do (contract.md 8.3, 8.6; law 5).
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use serverprotection_core::failure::{Class, Failure};
+
+/// An answer that is no success.
+pub(crate) struct Answer<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) operation: &'a str,
+    pub(crate) status: StatusCode,
+    pub(crate) body: &'a Value,
+    pub(crate) request_id: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Classifies an answer.
+pub(crate) fn classify(answer: &Answer<'_>) -> Failure {
+    let (code, message) = code_and_message(answer.status, answer.body);
+    Failure {
+        class: class(answer.status, &code, &message, answer.retry_after),
+        effect_unknown: is_write(answer.method)
+            && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT),
+        code,
+        message,
+        operation: answer.operation.to_owned(),
+        request_id: answer.request_id.clone(),
+    }
+}
+
+/// No complete answer came.
+pub(crate) fn transport(method: &Method, operation: &str, error: &reqwest::Error) -> Failure {
+    let code = if error.is_timeout() { "Timeout" } else { "ConnectionFailed" };
+    Failure {
+        class: Class::Transient,
+        code: code.into(),
+        message: innermost(error),
+        operation: operation.to_owned(),
+        request_id: None,
+        // A connection that never stood carried nothing.
+        effect_unknown: is_write(method) && !error.is_connect(),
+    }
+}
+
+/// reqwest's own text names the URL and little else; the innermost cause is what helps.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    one_line(&cause.to_string())
+}
+
+pub(crate) fn is_write(method: &Method) -> bool {
+    method != Method::GET && method != Method::HEAD
+}
+
+/// Azure's messages hold line breaks.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The three shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
+fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
+    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
+    let text = |name: &str| error.get(name).and_then(Value::as_str);
+    let code = text("code").map_or_else(|| format!("Http{}", status.as_u16()), str::to_owned);
+    let mut message = one_line(text("message").or_else(|| text("errorMessage")).unwrap_or("no message"));
+    let policies: Vec<_> = policies(error).collect();
+    if !policies.is_empty() {
+        message.push_str(" [policy: ");
+        message.push_str(&policies.join("; "));
+        message.push(']');
+    }
+    (code, message)
+}
+
+fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
+    let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    std::iter::once(error)
+        .chain(details)
+        .filter_map(|error| error.get("additionalInfo").and_then(Value::as_array))
+        .flatten()
+        .filter(|item| item.get("type").and_then(Value::as_str) == Some("PolicyViolation"))
+        .filter_map(|item| {
+            let info = item.get("info")?;
+            let first = |names: [&str; 3]| {
+                names.iter().find_map(|name| info.get(*name).and_then(Value::as_str)).map(str::to_owned)
+            };
+            let definition =
+                first(["policyDefinitionDisplayName", "policyDefinitionName", "policyDefinitionId"]);
+            let assignment =
+                first(["policyAssignmentDisplayName", "policyAssignmentName", "policyAssignmentId"]);
+            match (definition, assignment) {
+                (Some(definition), Some(assignment)) => Some(format!("{definition}, assigned by {assignment}")),
+                (one, other) => one.or(other),
+            }
+        })
+}
+
+fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Duration>) -> Class {
+    match (status.as_u16(), code) {
+        (429, _) => Class::Throttled(retry_after),
+        (401, _) => Class::Credential,
+        (_, "RequestDisallowedByPolicy" | "ScopeLocked" | "ReadOnlyDisabledSubscription") => Class::Refused,
+        (403, _) => Class::Permission(denied_action(message)),
+        (404, _) => Class::NotFound,
+        (409, "MissingSubscriptionRegistration") => Class::NotRegistered,
+        (409, _) => Class::Conflict,
+        (408 | 500..=599, _) => Class::Transient,
+        _ => Class::Refused,
+    }
+}
+
+/// "… does not have authorization to perform action 'Microsoft.Security/pricings/write' over scope …"
+fn denied_action(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("perform action '")?;
+    rest.split_once('\'').map(|(action, _)| action.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn classified(status: u16, body: &Value) -> Failure {
+        classify(&Answer {
+            method: &Method::PUT,
+            operation: "PUT pricings/VirtualMachines",
+            status: StatusCode::from_u16(status).unwrap(),
+            body,
+            request_id: Some("r".into()),
+            retry_after: Some(Duration::from_secs(7)),
+        })
+    }
+
+    #[test]
+    fn answers_are_classified_by_status_and_code() {
+        let cases = [
+            (429, "TooManyRequests", Class::Throttled(Some(Duration::from_secs(7)))),
+            (401, "ExpiredAuthenticationToken", Class::Credential),
+            (404, "SubscriptionNotFound", Class::NotFound),
+            (409, "MissingSubscriptionRegistration", Class::NotRegistered),
+            (409, "Conflict", Class::Conflict),
+            (409, "ScopeLocked", Class::Refused),
+            (409, "ReadOnlyDisabledSubscription", Class::Refused),
+            (403, "RequestDisallowedByPolicy", Class::Refused),
+            (400, "InvalidInputJson", Class::Refused),
+            (503, "ServerTimeout", Class::Transient),
+        ];
+        for (status, code, expected) in cases {
+            let failure = classified(status, &json!({"error": {"code": code, "message": "m"}}));
+            assert_eq!((failure.class, failure.code.as_str()), (expected, code));
+        }
+    }
+
+    #[test]
+    fn a_denied_action_is_named() {
+        let body = json!({"error": {"code": "AuthorizationFailed", "message":
+            "The client 'x' with object id 'y' does not have authorization to perform action 'Microsoft.Security/pricings/write' over scope '/subscriptions/s'"}});
+        assert_eq!(classified(403, &body).class, Class::Permission(Some("Microsoft.Security/pricings/write".into())));
+    }
+
+    #[test]
+    fn the_policy_that_refused_is_named() {
+        let body = json!({"error": {"code": "RequestDisallowedByPolicy", "message": "denied", "additionalInfo": [
+            {"type": "PolicyViolation", "info": {"policyDefinitionDisplayName": "No Defender", "policyAssignmentName": "corp"}}]}});
+        assert_eq!(classified(403, &body).message, "denied [policy: No Defender, assigned by corp]");
+    }
+
+    #[test]
+    fn the_effect_of_a_write_is_unknown_only_after_server_errors() {
+        let body = json!({"error": {"code": "X", "message": "m"}});
+        assert!(classified(504, &body).effect_unknown);
+        assert!(!classified(409, &body).effect_unknown);
+    }
+
+    #[test]
+    fn other_shapes_and_plain_text_are_understood() {
+        assert_eq!(classified(400, &json!({"statusCode": 400, "errorMessage": "a\r\nb"})).message, "a b");
+        assert_eq!(classified(502, &Value::Null).code, "Http502");
+    }
+}

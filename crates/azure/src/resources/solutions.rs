@@ -1,0 +1,55 @@
+//! The solution `Security(workspace)` of a Log Analytics workspace (contract.md 1.9). Read only.
+
+use reqwest::Method;
+use serde_json::Value;
+use serverprotection_core::{
+    failure::{Class, Failure},
+    server_protection::observed::Reading,
+};
+
+use crate::arm::{Arm, Call};
+
+impl Arm {
+    /// The solution's provisioning state; `None` when the workspace has none.
+    pub(crate) async fn security_solution(&self, workspace_id: &str) -> Reading<Option<String>> {
+        let parts: Vec<_> = workspace_id.trim_matches('/').split('/').collect();
+        let [_, subscription, _, group, _, _, _, workspace] = parts.as_slice() else {
+            return Err(Failure {
+                class: Class::Refused,
+                code: "InvalidResourceId".into(),
+                message: format!("{workspace_id} is no workspace id"),
+                operation: "GET solutions/Security".into(),
+                request_id: None,
+                effect_unknown: false,
+            });
+        };
+        let solution = format!("Security({workspace})");
+        let answer = self
+            .call(&Call {
+                method: Method::GET,
+                operation: "GET solutions/Security",
+                subscription,
+                path: &[
+                    "subscriptions",
+                    subscription,
+                    "resourceGroups",
+                    group,
+                    "providers",
+                    "Microsoft.OperationsManagement",
+                    "solutions",
+                    &solution,
+                ],
+                api_version: "2015-11-01-preview",
+                body: None,
+            })
+            .await;
+        match answer {
+            Ok(body) => {
+                let state = body.pointer("/properties/provisioningState").and_then(Value::as_str);
+                Ok(Some(state.unwrap_or("Succeeded").to_owned()))
+            }
+            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceNotFound" => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
