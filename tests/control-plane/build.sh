@@ -57,7 +57,7 @@ if [ -n "$folder" ] && folder_suitable "$folder"; then
   exit
 fi
 if [ "${1:-}" = --cached ]; then
-  say "control plane: not built yet. Build it with: make control-plane"
+  say "neither in KUBEBUILDER_ASSETS nor on PATH nor built in $cache"
   exit 3
 fi
 if [ -z "${go:-}" ]; then
@@ -113,6 +113,8 @@ module=k8s.io/component-base/version
 minor=${kubernetes#v1.}
 stamp="-s -w -X $module.gitVersion=$kubernetes -X $module.gitMajor=1 -X $module.gitMinor=${minor%.*} -X $module.gitTreeState=clean"
 mkdir "$work/bin"
+# The build cache follows XDG_CACHE_HOME by itself, the module cache only a home folder that can be written.
+[ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 step "downloading the Go modules" go mod download
 step "compiling (three programs)" go build -trimpath -ldflags "$stamp" -o "$work/bin/" tool

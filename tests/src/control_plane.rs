@@ -1,7 +1,8 @@
 //! A real etcd and kube-apiserver on free ports of 127.0.0.1, started and stopped in the right order.
 
 use crate::{
-    apply, binaries,
+    apply::Kubectl,
+    binaries,
     error::{Error, io},
     process::Process,
     users::{self, User},
@@ -11,6 +12,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use std::{
+    ffi::OsStr,
     net::TcpListener,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -241,19 +243,20 @@ impl ControlPlane {
         self.client(users::ADMIN).await
     }
 
-    /// The kubectl that was built with the server.
-    pub fn kubectl_path(&self) -> PathBuf {
-        self.programs.join("kubectl")
+    /// The kubectl that was built with the server, as the administrator.
+    pub fn kubectl_command(&self) -> Kubectl {
+        let kubeconfig = users::kubeconfig_path(self.folder.path(), users::ADMIN);
+        Kubectl::new(self.programs.join("kubectl"), kubeconfig, self.folder.path())
     }
 
-    /// Runs kubectl as the administrator; its standard output, or an error with both outputs.
-    pub async fn kubectl<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Result<String, Error> {
-        apply::kubectl(&self.kubectl_path(), &self.kubeconfig(users::ADMIN)?, args, None).await
+    /// Runs it; its standard output, or an error with both outputs.
+    pub async fn kubectl<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Error> {
+        self.kubectl_command().run(args).await
     }
 
     /// Applies `deploy/base` (CRDs, namespace, RBAC, policy, Deployment) and waits for the CRDs.
     pub async fn install(&self) -> Result<(), Error> {
-        apply::install(&self.kubectl_path(), &self.kubeconfig(users::ADMIN)?).await
+        self.kubectl_command().install().await
     }
 
     /// Freezes the API server: connections stay open, nothing is answered.

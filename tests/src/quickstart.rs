@@ -1,13 +1,13 @@
 //! What `make quickstart` starts, and how it stops: in the order that nobody loses what it still talks to.
 
 use crate::{
-    apply::{self, kubectl},
+    apply::Kubectl,
     binaries,
     control_plane::ControlPlane,
     controller_process::{ControllerOptions, ControllerProcess},
     emulator::Emulator,
     error::{Error, io},
-    users::{ADMIN, CONTROLLER, CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
+    users::{CONTROLLER, CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -19,10 +19,8 @@ pub enum Cluster {
     Own(Box<ControlPlane>),
     /// Somebody's, by their kubeconfig: nothing in it is started or stopped.
     Theirs {
-        /// Their kubeconfig, made absolute.
-        kubeconfig: PathBuf,
-        /// Their kubectl.
-        kubectl: PathBuf,
+        /// Their kubectl with their kubeconfig.
+        kubectl: Kubectl,
         /// For the controller's kubeconfig and log.
         folder: TempDir,
     },
@@ -41,25 +39,16 @@ impl Cluster {
             .map_err(io(format!("KUBECONFIG_QUICKSTART={}", kubeconfig.display())))?;
         let folder = TempDir::with_prefix("quickstart-").map_err(io("make a temporary folder"))?;
         Ok(Self::Theirs {
-            kubeconfig,
-            kubectl: kubectl_of_path()?,
+            kubectl: Kubectl::new(kubectl_of_path()?, kubeconfig, folder.path()),
             folder,
         })
     }
 
-    /// The kubectl to use.
-    pub fn kubectl(&self) -> PathBuf {
+    /// kubectl of the person who looks on.
+    pub fn kubectl(&self) -> Kubectl {
         match self {
-            Self::Own(plane) => plane.kubectl_path(),
+            Self::Own(plane) => plane.kubectl_command(),
             Self::Theirs { kubectl, .. } => kubectl.clone(),
-        }
-    }
-
-    /// The kubeconfig of the person who looks on.
-    pub fn kubeconfig(&self) -> Result<PathBuf, Error> {
-        match self {
-            Self::Own(plane) => plane.kubeconfig(ADMIN),
-            Self::Theirs { kubeconfig, .. } => Ok(kubeconfig.clone()),
         }
     }
 
@@ -73,12 +62,12 @@ impl Cluster {
 
     /// Runs kubectl as the person who looks on.
     pub async fn run(&self, args: &[&str]) -> Result<String, Error> {
-        kubectl(&self.kubectl(), &self.kubeconfig()?, args, None).await
+        self.kubectl().run(args).await
     }
 
     /// CRDs, namespace, RBAC, policy and Deployment of `deploy/base`.
     pub async fn install(&self) -> Result<(), Error> {
-        apply::install(&self.kubectl(), &self.kubeconfig()?).await?;
+        self.kubectl().install().await?;
         if matches!(self, Self::Theirs { .. }) {
             // The controller runs here as a process; a pod of it would be a second one.
             let deployment = format!("deployment/{CONTROLLER_ACCOUNT}");

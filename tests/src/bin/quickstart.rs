@@ -196,7 +196,7 @@ async fn explain_azure(quickstart: &Quickstart) -> Result<(), Error> {
 fn what_next(quickstart: &Quickstart) -> Result<String, Error> {
     let cluster = quickstart.cluster()?;
     let emulator = quickstart.emulator()?;
-    let kubectl = cluster.kubectl().display().to_string();
+    let kubectl = cluster.kubectl();
     let ctl = format!(
         "{} ctl --endpoint {} --ca {}",
         binaries::ours("azure-emulator")?.display(),
@@ -226,7 +226,8 @@ Try this in another terminal; the table below shows what happens.
 The controller's log: {log}
 Ctrl-C ends everything that was started here.
 "#,
-        kubeconfig = cluster.kubeconfig()?.display(),
+        kubeconfig = kubectl.kubeconfig.display(),
+        kubectl = kubectl.program.display(),
         log = quickstart.controller_log()?.display(),
     ))
 }
