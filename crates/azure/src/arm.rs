@@ -55,7 +55,14 @@ impl Arm {
         meter: Arc<dyn Meter>,
     ) -> Self {
         let tokens = Tokens::new(identity, Arc::clone(&cloud), http.clone());
-        Self { http, cloud, tokens, locks, meter, throttled: Mutex::default() }
+        Self {
+            http,
+            cloud,
+            tokens,
+            locks,
+            meter,
+            throttled: Mutex::default(),
+        }
     }
 
     /// Whether a token can be had.
@@ -69,7 +76,10 @@ impl Arm {
         self.not_before(call)?;
         match self.send(call, &url, false).await {
             // The token may have been revoked or the key rolled: once with a new one.
-            Err(failure) if failure.class == Class::Credential && failure.code != "InvalidAuthenticationTokenTenant" => {
+            Err(failure)
+                if failure.class == Class::Credential
+                    && failure.code != "InvalidAuthenticationTokenTenant" =>
+            {
                 self.send(call, &url, true).await
             }
             answer => answer,
@@ -84,7 +94,10 @@ impl Arm {
             if let Some(Value::Array(value)) = page.get_mut("value").map(Value::take) {
                 items.extend(value);
             }
-            let next = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
+            let next = page
+                .get("nextLink")
+                .and_then(Value::as_str)
+                .filter(|link| !link.is_empty());
             let Some(next) = next else { return Ok(items) };
             let next = Url::parse(next).map_err(|error| malformed(call, &error.to_string()))?;
             self.same_origin(call, &next)?;
@@ -107,14 +120,22 @@ impl Arm {
         if url.origin() == self.cloud.resource_manager.origin() {
             return Ok(());
         }
-        Err(malformed(call, "the next page lies on another host; it was not asked for"))
+        Err(malformed(
+            call,
+            "the next page lies on another host; it was not asked for",
+        ))
     }
 
     /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
     fn not_before(&self, call: &Call<'_>) -> Result<(), Failure> {
         let key = (call.subscription.to_owned(), is_write(&call.method));
-        let throttled = self.throttled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let left = throttled.get(&key).map(|until| until.saturating_duration_since(Instant::now()));
+        let throttled = self
+            .throttled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let left = throttled
+            .get(&key)
+            .map(|until| until.saturating_duration_since(Instant::now()));
         match left.filter(|left| !left.is_zero()) {
             None => Ok(()),
             Some(left) => Err(Failure {
@@ -131,7 +152,10 @@ impl Arm {
     fn remember_throttling(&self, call: &Call<'_>, wait: Duration) {
         let key = (call.subscription.to_owned(), is_write(&call.method));
         let now = Instant::now();
-        let mut throttled = self.throttled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut throttled = self
+            .throttled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         throttled.retain(|_, until| *until > now);
         throttled.insert(key, now + wait);
     }
@@ -173,7 +197,12 @@ impl Arm {
         headers: &HeaderMap,
         bytes: &[u8],
     ) -> Result<Value, Failure> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let request_id = text("x-ms-correlation-request-id").or_else(|| text("x-ms-request-id"));
         tracing::debug!(operation = call.operation, subscription = call.subscription, %status, request_id, "azure answered");
         if status.is_success() {
@@ -189,7 +218,9 @@ impl Arm {
                 effect_unknown: is_write(&call.method),
             });
         }
-        let retry_after = text("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+        let retry_after = text("retry-after")
+            .and_then(|value| value.trim().parse().ok())
+            .map(Duration::from_secs);
         if let (StatusCode::TOO_MANY_REQUESTS, Some(wait)) = (status, retry_after) {
             self.remember_throttling(call, wait);
         }

@@ -53,10 +53,14 @@ pub enum Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientSecret { tenant_id, client_id, .. } => {
+            Self::ClientSecret {
+                tenant_id, client_id, ..
+            } => {
                 write!(f, "ClientSecret({tenant_id}, {client_id})")
             }
-            Self::Federated { tenant_id, client_id, .. } => write!(f, "Federated({tenant_id}, {client_id})"),
+            Self::Federated {
+                tenant_id, client_id, ..
+            } => write!(f, "Federated({tenant_id}, {client_id})"),
             Self::PodWorkloadIdentity => f.write_str("PodWorkloadIdentity"),
             Self::ManagedIdentity => f.write_str("ManagedIdentity"),
         }
@@ -89,28 +93,44 @@ impl Identity {
             ..ClientOptions::default()
         };
         Ok(match self {
-            Self::ClientSecret { tenant_id, client_id, secret } => ClientSecretCredential::new(
+            Self::ClientSecret {
+                tenant_id,
+                client_id,
+                secret,
+            } => ClientSecretCredential::new(
                 tenant_id,
                 client_id.clone(),
                 secret.clone(),
-                Some(ClientSecretCredentialOptions { client_options: client_options() }),
+                Some(ClientSecretCredentialOptions {
+                    client_options: client_options(),
+                }),
             )?,
-            Self::Federated { tenant_id, client_id, assertions } => ClientAssertionCredential::new(
+            Self::Federated {
+                tenant_id,
+                client_id,
+                assertions,
+            } => ClientAssertionCredential::new(
                 tenant_id.clone(),
                 client_id.clone(),
                 Assertion(Arc::clone(assertions)),
-                Some(ClientAssertionCredentialOptions { client_options: client_options() }),
+                Some(ClientAssertionCredentialOptions {
+                    client_options: client_options(),
+                }),
             )?,
             Self::PodWorkloadIdentity => {
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-                    credential_options: ClientAssertionCredentialOptions { client_options: client_options() },
+                    credential_options: ClientAssertionCredentialOptions {
+                        client_options: client_options(),
+                    },
                     ..WorkloadIdentityCredentialOptions::default()
                 }))?
             }
-            Self::ManagedIdentity => ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                client_options: client_options(),
-                ..ManagedIdentityCredentialOptions::default()
-            }))?,
+            Self::ManagedIdentity => {
+                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    client_options: client_options(),
+                    ..ManagedIdentityCredentialOptions::default()
+                }))?
+            }
         })
     }
 }

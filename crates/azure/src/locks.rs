@@ -21,7 +21,10 @@ impl Locks {
 
     async fn lock(&self, key: String) -> OwnedMutexGuard<()> {
         let lock = {
-            let mut all = self.by_key.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut all = self
+                .by_key
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             all.retain(|_, lock| lock.strong_count() > 0);
             let known = all.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {

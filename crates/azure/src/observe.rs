@@ -3,7 +3,10 @@
 use futures::future::{OptionFuture, join_all};
 use serverprotection_core::{
     failure::{Class, Failure},
-    server_protection::{observed::{Observed, Reading}, reads::Reads},
+    server_protection::{
+        observed::{Observed, Reading},
+        reads::Reads,
+    },
 };
 
 use crate::arm::Arm;
@@ -27,9 +30,8 @@ impl Arm {
             OptionFuture::from(reads.permissions.then(|| self.permissions(subscription))),
             join_all(workspaces),
         );
-        let unregistered = |failure: Option<&Failure>| {
-            failure.is_some_and(|failure| failure.class == Class::NotRegistered)
-        };
+        let unregistered =
+            |failure: Option<&Failure>| failure.is_some_and(|failure| failure.class == Class::NotRegistered);
         let not_registered = unregistered(failure_of(&plan))
             || unregistered(failure_of(&settings))
             || unregistered(failure_of(&assessment));

@@ -32,7 +32,11 @@ pub(crate) fn classify(answer: &Answer<'_>) -> Failure {
 
 /// No complete answer came.
 pub(crate) fn transport(method: &Method, operation: &str, error: &reqwest::Error) -> Failure {
-    let code = if error.is_timeout() { "Timeout" } else { "ConnectionFailed" };
+    let code = if error.is_timeout() {
+        "Timeout"
+    } else {
+        "ConnectionFailed"
+    };
     Failure {
         class: Class::Transient,
         code: code.into(),
@@ -64,10 +68,17 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// The three shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
 fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
-    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
+    let error = body
+        .get("error")
+        .filter(|error| error.is_object())
+        .unwrap_or(body);
     let text = |name: &str| error.get(name).and_then(Value::as_str);
     let code = text("code").map_or_else(|| format!("Http{}", status.as_u16()), str::to_owned);
-    let mut message = one_line(text("message").or_else(|| text("errorMessage")).unwrap_or("no message"));
+    let mut message = one_line(
+        text("message")
+            .or_else(|| text("errorMessage"))
+            .unwrap_or("no message"),
+    );
     let policies: Vec<_> = policies(error).collect();
     if !policies.is_empty() {
         message.push_str(" [policy: ");
@@ -78,7 +89,11 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
 }
 
 fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
-    let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    let details = error
+        .get("details")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     std::iter::once(error)
         .chain(details)
         .filter_map(|error| error.get("additionalInfo").and_then(Value::as_array))
@@ -87,14 +102,25 @@ fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
         .filter_map(|item| {
             let info = item.get("info")?;
             let first = |names: [&str; 3]| {
-                names.iter().find_map(|name| info.get(*name).and_then(Value::as_str)).map(str::to_owned)
+                names
+                    .iter()
+                    .find_map(|name| info.get(*name).and_then(Value::as_str))
+                    .map(str::to_owned)
             };
-            let definition =
-                first(["policyDefinitionDisplayName", "policyDefinitionName", "policyDefinitionId"]);
-            let assignment =
-                first(["policyAssignmentDisplayName", "policyAssignmentName", "policyAssignmentId"]);
+            let definition = first([
+                "policyDefinitionDisplayName",
+                "policyDefinitionName",
+                "policyDefinitionId",
+            ]);
+            let assignment = first([
+                "policyAssignmentDisplayName",
+                "policyAssignmentName",
+                "policyAssignmentId",
+            ]);
             match (definition, assignment) {
-                (Some(definition), Some(assignment)) => Some(format!("{definition}, assigned by {assignment}")),
+                (Some(definition), Some(assignment)) => {
+                    Some(format!("{definition}, assigned by {assignment}"))
+                }
                 (one, other) => one.or(other),
             }
         })
@@ -140,7 +166,11 @@ mod tests {
     #[test]
     fn answers_are_classified_by_status_and_code() {
         let cases = [
-            (429, "TooManyRequests", Class::Throttled(Some(Duration::from_secs(7)))),
+            (
+                429,
+                "TooManyRequests",
+                Class::Throttled(Some(Duration::from_secs(7))),
+            ),
             (401, "ExpiredAuthenticationToken", Class::Credential),
             (404, "SubscriptionNotFound", Class::NotFound),
             (409, "MissingSubscriptionRegistration", Class::NotRegistered),
@@ -161,14 +191,20 @@ mod tests {
     fn a_denied_action_is_named() {
         let body = json!({"error": {"code": "AuthorizationFailed", "message":
             "The client 'x' with object id 'y' does not have authorization to perform action 'Microsoft.Security/pricings/write' over scope '/subscriptions/s'"}});
-        assert_eq!(classified(403, &body).class, Class::Permission(Some("Microsoft.Security/pricings/write".into())));
+        assert_eq!(
+            classified(403, &body).class,
+            Class::Permission(Some("Microsoft.Security/pricings/write".into()))
+        );
     }
 
     #[test]
     fn the_policy_that_refused_is_named() {
         let body = json!({"error": {"code": "RequestDisallowedByPolicy", "message": "denied", "additionalInfo": [
             {"type": "PolicyViolation", "info": {"policyDefinitionDisplayName": "No Defender", "policyAssignmentName": "corp"}}]}});
-        assert_eq!(classified(403, &body).message, "denied [policy: No Defender, assigned by corp]");
+        assert_eq!(
+            classified(403, &body).message,
+            "denied [policy: No Defender, assigned by corp]"
+        );
     }
 
     #[test]
@@ -180,7 +216,10 @@ mod tests {
 
     #[test]
     fn other_shapes_and_plain_text_are_understood() {
-        assert_eq!(classified(400, &json!({"statusCode": 400, "errorMessage": "a\r\nb"})).message, "a b");
+        assert_eq!(
+            classified(400, &json!({"statusCode": 400, "errorMessage": "a\r\nb"})).message,
+            "a b"
+        );
         assert_eq!(classified(502, &Value::Null).code, "Http502");
     }
 }

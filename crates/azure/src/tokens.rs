@@ -35,7 +35,12 @@ struct State {
 impl Tokens {
     pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
         let transport = Arc::new(EntraTransport::new(http));
-        Self { identity, cloud, transport, state: Mutex::default() }
+        Self {
+            identity,
+            cloud,
+            transport,
+            state: Mutex::default(),
+        }
     }
 
     /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of azure_identity would
@@ -47,10 +52,18 @@ impl Tokens {
             state.credential = None;
             state.token = None;
         }
-        if let Some(token) = state.token.as_ref().filter(|token| token.expires_on > now + RENEW_BEFORE) {
+        if let Some(token) = state
+            .token
+            .as_ref()
+            .filter(|token| token.expires_on > now + RENEW_BEFORE)
+        {
             return Ok(token.token.secret().to_owned());
         }
-        if let Some((_, failure)) = state.refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSED_FOR) {
+        if let Some((_, failure)) = state
+            .refused
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < REFUSED_FOR)
+        {
             return still_good(&state, now).ok_or_else(|| failure.clone());
         }
         match self.ask(&mut state).await {
@@ -79,12 +92,17 @@ impl Tokens {
         };
         self.transport.take_refusal();
         let scope = self.cloud.scope();
-        credential.get_token(&[scope.as_str()], None).await.map_err(|error| self.failure(&error))
+        credential
+            .get_token(&[scope.as_str()], None)
+            .await
+            .map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &azure_core::Error) -> Failure {
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(refusal) if refusal.status == 429 => (Class::Throttled(None), refusal.code, refusal.description),
+            Some(refusal) if refusal.status == 429 => {
+                (Class::Throttled(None), refusal.code, refusal.description)
+            }
             Some(refusal) if refusal.status >= 500 => (Class::Transient, refusal.code, refusal.description),
             Some(refusal) => (Class::Credential, refusal.code, refusal.description),
             None if is_connection(error) => (Class::Transient, "EntraUnreachable".into(), innermost(error)),
@@ -110,7 +128,9 @@ fn is_connection(error: &azure_core::Error) -> bool {
     use azure_core::error::ErrorKind;
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(current) = cause {
-        let kind = current.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind);
+        let kind = current
+            .downcast_ref::<azure_core::Error>()
+            .map(azure_core::Error::kind);
         if matches!(kind, Some(ErrorKind::Connection | ErrorKind::Io)) || current.is::<reqwest::Error>() {
             return true;
         }

@@ -50,7 +50,10 @@ pub(crate) struct EntraTransport {
 
 impl EntraTransport {
     pub(crate) fn new(inner: reqwest::Client) -> Self {
-        Self { inner, refusal: Mutex::new(None) }
+        Self {
+            inner,
+            refusal: Mutex::new(None),
+        }
     }
 
     /// The refusal since the last call, if there was one.
@@ -77,14 +80,27 @@ impl HttpClient for EntraTransport {
 
 fn read_refusal(status: u16, body: &[u8]) -> EntraRefusal {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = body.get("error_description").and_then(Value::as_str).unwrap_or_default();
+    let text = body
+        .get("error_description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     // "AADSTS7000215: Invalid client secret … Trace ID: … Correlation ID: … Timestamp: …"
     let (code, rest) = match text.split_once(": ") {
         Some((code, rest)) if code.starts_with("AADSTS") => (code.to_owned(), rest),
-        _ => (body.get("error").and_then(Value::as_str).unwrap_or("TokenRefused").to_owned(), text),
+        _ => (
+            body.get("error")
+                .and_then(Value::as_str)
+                .unwrap_or("TokenRefused")
+                .to_owned(),
+            text,
+        ),
     };
     let description = rest.split("Trace ID:").next().unwrap_or(rest);
-    EntraRefusal { status, code, description: crate::refusal::one_line(description) }
+    EntraRefusal {
+        status,
+        code,
+        description: crate::refusal::one_line(description),
+    }
 }
 
 #[cfg(test)]

@@ -1,2 +1,69 @@
-//! The serverprotection command.
-fn main() {}
+//! The `serverprotection` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps the servers of Azure subscriptions protected by Microsoft Defender for Servers, as Kubernetes objects say.
+#[derive(Parser)]
+#[command(name = "serverprotection", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the controller
+    Controller(Box<serverprotection_controller::Args>),
+    /// Print the custom resource definitions: serverprotection crds | kubectl apply --server-side -f -
+    Crds,
+    /// Print the version
+    Version,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Controller(args) => controller(*args),
+        Command::Crds => crds(),
+        Command::Version => print(concat!("serverprotection ", env!("CARGO_PKG_VERSION"), "\n")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("serverprotection: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn controller(args: serverprotection_controller::Args) -> Result<(), String> {
+    // One provider for kube and reqwest, installed before the first connection.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        return Err("another TLS provider is installed already".into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    runtime
+        .block_on(serverprotection_controller::run(args))
+        .map_err(|error| error.to_string())
+}
+
+fn crds() -> Result<(), String> {
+    let mut documents = Vec::new();
+    for crd in serverprotection_api::crds() {
+        documents.push(serde_saphyr::to_string(&crd).map_err(|error| error.to_string())?);
+    }
+    print(&documents.join("---\n"))
+}
+
+/// A closed pipe is no reason to panic.
+fn print(text: &str) -> Result<(), String> {
+    use std::io::Write as _;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| error.to_string())
+}

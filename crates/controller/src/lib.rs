@@ -1,1 +1,24 @@
 //! The only place that knows a cluster: watch, reconcile, events, metrics.
+//!
+//! ```text
+//! watch ─▶ reconcile ─┬─ claims, credentials ─▶ who may act on which subscription
+//!                     ├─ azure.observe ─▶ core::decide ─▶ gate ─▶ azure.apply
+//!                     └─ core::status ─▶ one server-side-apply patch, events, metrics
+//! ```
+
+pub mod args;
+mod context;
+mod credentials;
+mod guarded;
+mod http;
+mod metrics;
+mod publish;
+mod reconcile;
+mod remembered;
+mod run;
+mod service_account;
+mod telemetry;
+mod watch;
+
+pub use args::Args;
+pub use run::{Error, run};

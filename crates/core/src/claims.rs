@@ -67,13 +67,21 @@ impl ClaimIndex {
         claimants.clone()
     }
 
-    /// After a complete list: forgets every object that the list did not hold.
-    pub fn retain(&mut self, seen: impl Fn(&str) -> bool) {
+    /// After a complete list: forgets every object that the list did not hold, and returns those that may take over.
+    pub fn retain(&mut self, seen: impl Fn(&str) -> bool) -> Vec<Claimant> {
         for claimants in self.by_subscription.values_mut() {
             claimants.retain(|claimant| seen(&claimant.uid));
         }
         self.by_subscription.retain(|_, claimants| !claimants.is_empty());
+        let freed = |subscription: &String| self.holders.get(subscription).is_some_and(|uid| !seen(uid));
+        let waiting: Vec<_> = self
+            .by_subscription
+            .iter()
+            .filter(|(subscription, _)| freed(subscription))
+            .flat_map(|(_, claimants)| claimants.clone())
+            .collect();
         self.holders.retain(|_, uid| seen(uid));
+        waiting
     }
 
     /// Whether `claimant` owns its subscription. The first question after a claim became free decides it.
@@ -179,7 +187,7 @@ mod tests {
         let mut index = ClaimIndex::default();
         assert_eq!(index.claim(&gone), Claim::Held);
         index.upsert(stays.clone());
-        index.retain(|uid| uid == stays.uid);
+        assert_eq!(index.retain(|uid| uid == stays.uid), std::slice::from_ref(&stays));
         assert_eq!(index.claim(&stays), Claim::Held);
     }
 }

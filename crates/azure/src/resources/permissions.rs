@@ -13,16 +13,30 @@ impl Arm {
                 method: Method::GET,
                 operation: "GET permissions",
                 subscription,
-                path: &["subscriptions", subscription, "providers", "Microsoft.Authorization", "permissions"],
+                path: &[
+                    "subscriptions",
+                    subscription,
+                    "providers",
+                    "Microsoft.Authorization",
+                    "permissions",
+                ],
                 api_version: "2022-04-01",
                 body: None,
             })
             .await?;
         let texts = |grant: &Value, name: &str| {
             let list = grant.get(name).and_then(Value::as_array);
-            list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+            list.into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
-        let grants = grants.iter().map(|grant| (texts(grant, "actions"), texts(grant, "notActions")));
-        Ok(Permissions { grants: grants.collect() })
+        let grants = grants
+            .iter()
+            .map(|grant| (texts(grant, "actions"), texts(grant, "notActions")));
+        Ok(Permissions {
+            grants: grants.collect(),
+        })
     }
 }

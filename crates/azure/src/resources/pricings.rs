@@ -29,10 +29,22 @@ impl Arm {
     }
 
     /// Writes the plan. The caller holds the subscription's lock.
-    pub(crate) async fn put_plan(&self, subscription: &str, write: &PlanWrite) -> Result<PlanAnswer, Failure> {
-        let body = self.pricing_call(Method::PUT, PUT, subscription, Some(&request(write))).await?;
-        let plan = read_plan(PUT, &body).map_err(|failure| Failure { effect_unknown: true, ..failure })?;
-        Ok(PlanAnswer { plan, results: read_results(&body) })
+    pub(crate) async fn put_plan(
+        &self,
+        subscription: &str,
+        write: &PlanWrite,
+    ) -> Result<PlanAnswer, Failure> {
+        let body = self
+            .pricing_call(Method::PUT, PUT, subscription, Some(&request(write)))
+            .await?;
+        let plan = read_plan(PUT, &body).map_err(|failure| Failure {
+            effect_unknown: true,
+            ..failure
+        })?;
+        Ok(PlanAnswer {
+            plan,
+            results: read_results(&body),
+        })
     }
 
     async fn pricing_call(
@@ -46,7 +58,14 @@ impl Arm {
             method,
             operation,
             subscription,
-            path: &["subscriptions", subscription, "providers", "Microsoft.Security", "pricings", "VirtualMachines"],
+            path: &[
+                "subscriptions",
+                subscription,
+                "providers",
+                "Microsoft.Security",
+                "pricings",
+                "VirtualMachines",
+            ],
             api_version: API_VERSION,
             body,
         })
@@ -69,7 +88,10 @@ fn request(write: &PlanWrite) -> Value {
             if !extension.properties.is_empty()
                 && let Some(item) = item.as_object_mut()
             {
-                item.insert("additionalExtensionProperties".into(), json!(extension.properties));
+                item.insert(
+                    "additionalExtensionProperties".into(),
+                    json!(extension.properties),
+                );
             }
             item
         })
@@ -125,7 +147,9 @@ fn unknown(operation: &str, what: &str, value: &str) -> Failure {
     Failure {
         class: Class::Refused,
         code: "UnknownPlan".into(),
-        message: format!("Azure answered the {what} \"{value}\", which this version does not know; upgrade the controller"),
+        message: format!(
+            "Azure answered the {what} \"{value}\", which this version does not know; upgrade the controller"
+        ),
         operation: operation.to_owned(),
         request_id: None,
         effect_unknown: false,
@@ -133,31 +157,57 @@ fn unknown(operation: &str, what: &str, value: &str) -> Failure {
 }
 
 fn extensions(properties: &Value) -> impl Iterator<Item = &Value> {
-    properties.get("extensions").and_then(Value::as_array).into_iter().flatten()
+    properties
+        .get("extensions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn read_extension(item: &Value) -> Option<Extension> {
     let name = item.get("name")?.as_str()?.to_owned();
-    let properties = item.get("additionalExtensionProperties").and_then(Value::as_object);
-    let properties: BTreeMap<_, _> =
-        properties.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Some(Extension { name, enabled: truth(item.get("isEnabled")).unwrap_or(false), properties })
+    let properties = item
+        .get("additionalExtensionProperties")
+        .and_then(Value::as_object);
+    let properties: BTreeMap<_, _> = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Some(Extension {
+        name,
+        enabled: truth(item.get("isEnabled")).unwrap_or(false),
+        properties,
+    })
 }
 
 fn read_results(body: &Value) -> Vec<OperationStatus> {
     let read = |item: &Value| {
         let status = item.get("operationStatus")?;
-        let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            status
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let extension = item.get("name")?.as_str()?.to_owned();
-        Some(OperationStatus { extension, code: text("code"), message: crate::refusal::one_line(&text("message")) })
+        Some(OperationStatus {
+            extension,
+            code: text("code"),
+            message: crate::refusal::one_line(&text("message")),
+        })
     };
-    extensions(body.get("properties").unwrap_or(&Value::Null)).filter_map(read).collect()
+    extensions(body.get("properties").unwrap_or(&Value::Null))
+        .filter_map(read)
+        .collect()
 }
 
 /// ISO 8601, e.g. `PT0S`, `P30D`, `P29DT5H`.
 fn read_duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
-    let hours = i64::from(span.get_days()) * 24 + i64::from(span.get_weeks()) * 168 + i64::from(span.get_hours());
+    let hours =
+        i64::from(span.get_days()) * 24 + i64::from(span.get_weeks()) * 168 + i64::from(span.get_hours());
     let seconds = hours * 3600 + span.get_minutes() * 60 + span.get_seconds();
     u64::try_from(seconds).ok().map(Duration::from_secs)
 }
@@ -197,7 +247,11 @@ mod tests {
 
     #[test]
     fn free_is_nothing_but_free() {
-        let write = PlanWrite { tier: Tier::Free, enforce: Some(true), extensions: Vec::new() };
+        let write = PlanWrite {
+            tier: Tier::Free,
+            enforce: Some(true),
+            extensions: Vec::new(),
+        };
         assert_eq!(request(&write), json!({"properties": {"pricingTier": "Free"}}));
     }
 
@@ -209,7 +263,11 @@ mod tests {
 
     #[test]
     fn an_unknown_sub_plan_is_told_and_not_guessed() {
-        let failure = read_plan(GET, &json!({"properties": {"pricingTier": "Standard", "subPlan": "P9"}})).unwrap_err();
+        let failure = read_plan(
+            GET,
+            &json!({"properties": {"pricingTier": "Standard", "subPlan": "P9"}}),
+        )
+        .unwrap_err();
         assert!(failure.message.contains("P9"));
     }
 
@@ -221,7 +279,10 @@ mod tests {
                 "operationStatus": {"code": "Failed", "message": "Failed assigning roles"}}]}});
         let plan = read_plan(PUT, &body).unwrap();
         assert_eq!(plan.enforce, Some(false));
-        assert_eq!(plan.free_trial_remaining, Some(Duration::from_secs((29 * 24 + 1) * 3600)));
+        assert_eq!(
+            plan.free_trial_remaining,
+            Some(Duration::from_secs((29 * 24 + 1) * 3600))
+        );
         assert!(plan.enabled_since.is_some());
         assert_eq!(read_results(&body)[0].code, "Failed");
     }

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
     failure::Failure,
-    server_protection::{laws::PROVIDER, observed::{Reading, RegistrationState}},
+    server_protection::{
+        laws::PROVIDER,
+        observed::{Reading, RegistrationState},
+    },
 };
 
 use crate::arm::{Arm, Call};
@@ -23,7 +26,10 @@ impl Arm {
                 body: None,
             })
             .await?;
-        let state = body.get("registrationState").and_then(Value::as_str).unwrap_or_default();
+        let state = body
+            .get("registrationState")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         Ok(match state.to_ascii_lowercase().as_str() {
             "registered" => RegistrationState::Registered,
             "registering" => RegistrationState::Registering,

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
     failure::Failure,
-    server_protection::{laws::Setting, observed::{Reading, Settings}},
+    server_protection::{
+        laws::Setting,
+        observed::{Reading, Settings},
+    },
 };
 
 use crate::arm::{Arm, Call};
@@ -18,7 +21,13 @@ impl Arm {
                 method: Method::GET,
                 operation: "GET settings",
                 subscription,
-                path: &["subscriptions", subscription, "providers", "Microsoft.Security", "settings"],
+                path: &[
+                    "subscriptions",
+                    subscription,
+                    "providers",
+                    "Microsoft.Security",
+                    "settings",
+                ],
                 api_version: API_VERSION,
                 body: None,
             })
@@ -52,7 +61,14 @@ impl Arm {
                 Setting::Linux => "PUT settings/WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW",
             },
             subscription,
-            path: &["subscriptions", subscription, "providers", "Microsoft.Security", "settings", name],
+            path: &[
+                "subscriptions",
+                subscription,
+                "providers",
+                "Microsoft.Security",
+                "settings",
+                name,
+            ],
             api_version: API_VERSION,
             body: Some(&json!({ "kind": "DataExportSettings", "properties": { "enabled": enabled } })),
         })

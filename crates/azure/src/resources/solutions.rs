@@ -45,10 +45,14 @@ impl Arm {
             .await;
         match answer {
             Ok(body) => {
-                let state = body.pointer("/properties/provisioningState").and_then(Value::as_str);
+                let state = body
+                    .pointer("/properties/provisioningState")
+                    .and_then(Value::as_str);
                 Ok(Some(state.unwrap_or("Succeeded").to_owned()))
             }
-            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceNotFound" => Ok(None),
+            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceNotFound" => {
+                Ok(None)
+            }
             Err(failure) => Err(failure),
         }
     }

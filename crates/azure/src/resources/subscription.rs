@@ -18,7 +18,15 @@ impl Arm {
                 body: None,
             })
             .await?;
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Subscription { display_name: text("displayName"), state: text("state") })
+        let text = |name: &str| {
+            body.get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Ok(Subscription {
+            display_name: text("displayName"),
+            state: text("state"),
+        })
     }
 }

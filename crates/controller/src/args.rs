@@ -1,0 +1,133 @@
+//! Flags of `serverprotection controller`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use serverprotection_azure::Cloud;
+use url::Url;
+
+/// Runs the controller: watches ServerProtection objects and keeps Azure in the state that they describe.
+///
+/// The cluster is found as kubectl finds it (KUBECONFIG, or the pod's service account). Cloud and endpoints are flags
+/// of the controller and never of an object, so that no object can send a token elsewhere.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct Args {
+    /// Azure cloud whose endpoints are used
+    #[arg(long, value_enum, default_value_t = CloudName::Public, env = "SERVERPROTECTION_CLOUD")]
+    pub cloud: CloudName,
+
+    /// Azure Resource Manager instead of the cloud's, e.g. the emulator's https://127.0.0.1:8443
+    #[arg(long, value_name = "URL")]
+    pub resource_manager_endpoint: Option<Url>,
+
+    /// Entra authority instead of the cloud's
+    #[arg(long, value_name = "URL")]
+    pub authority_host: Option<Url>,
+
+    /// Audience of the tokens instead of the cloud's
+    #[arg(long, value_name = "URL")]
+    pub audience: Option<String>,
+
+    /// PEM file with certificate authorities that are trusted for Azure besides the system's
+    #[arg(long, value_name = "FILE")]
+    pub extra_ca: Option<PathBuf>,
+
+    /// Identity for objects without credentialRef; such objects end as Stalled when it is "none"
+    #[arg(long, value_enum, default_value_t = ControllerIdentity::None)]
+    pub controller_identity: ControllerIdentity,
+
+    /// Watch this namespace only, instead of all
+    #[arg(long, value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
+    /// Objects that are worked on at the same time
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub concurrency: u16,
+
+    /// Time between tries where a human must mend something (credential, permission, policy): at most 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = slow_retry)]
+    pub slow_retry: Duration,
+
+    /// A resource provider that is registering for longer than this counts as stuck
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub registration_timeout: Duration,
+
+    /// Visit every object this often, whatever its spec.interval says (for tests)
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
+    pub visit_every: Option<Duration>,
+
+    /// Address for /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// How log lines look; what is logged is chosen by RUST_LOG (default: info)
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+}
+
+/// Azure clouds with Defender for Servers (contract.md 8.1).
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CloudName {
+    Public,
+    UsGovernment,
+}
+
+/// The controller's own identity.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControllerIdentity {
+    /// There is none.
+    None,
+    /// Workload identity of the controller's pod (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE).
+    WorkloadIdentity,
+    /// Managed identity of the node.
+    ManagedIdentity,
+}
+
+/// Log formats.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+impl Args {
+    /// The endpoints to work with.
+    pub fn cloud(&self) -> Result<Cloud, url::ParseError> {
+        let (resource_manager, authority) = match self.cloud {
+            CloudName::Public => (
+                "https://management.azure.com/",
+                "https://login.microsoftonline.com/",
+            ),
+            CloudName::UsGovernment => (
+                "https://management.usgovcloudapi.net/",
+                "https://login.microsoftonline.us/",
+            ),
+        };
+        let audience = self
+            .audience
+            .clone()
+            .unwrap_or_else(|| resource_manager.trim_end_matches('/').to_owned());
+        Ok(Cloud {
+            resource_manager: self
+                .resource_manager_endpoint
+                .clone()
+                .map_or_else(|| resource_manager.parse(), Ok)?,
+            authority_host: self
+                .authority_host
+                .clone()
+                .map_or_else(|| authority.parse(), Ok)?,
+            audience,
+        })
+    }
+}
+
+/// A rotated secret must be picked up within five minutes, so the clock may not be slower.
+fn slow_retry(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() || duration > Duration::from_secs(300) {
+        return Err("must lie between 1s and 5m: a rotated secret is picked up on this clock".into());
+    }
+    Ok(duration)
+}

@@ -1,0 +1,38 @@
+//! What every visit needs.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use kube::{Client, runtime::events::Recorder};
+use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::decide::Clocks};
+
+use crate::{credentials::Credentials, metrics::Metrics, remembered::Memories};
+
+/// Shared by all visits.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) memories: Arc<Memories>,
+    pub(crate) gate: Gate,
+    pub(crate) clocks: Clocks,
+    pub(crate) visit_every: Option<Duration>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The index of claims behind its lock; never held across an await.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    index: Mutex<ClaimIndex>,
+}
+
+impl Claims {
+    pub(crate) fn index(&self) -> MutexGuard<'_, ClaimIndex> {
+        self.index
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

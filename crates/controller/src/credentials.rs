@@ -1,0 +1,243 @@
+//! From an object's credentialRef to an ARM client. Clients are kept per AzureCredential; secrets are read by name and
+//! read again, so that rotation needs no restart.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use azure_core::credentials::Secret as Secretly;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+use serverprotection_api::{AzureCredential, CredentialType, SecretKeyRef, ServerProtection};
+use serverprotection_azure::{Arm, Cloud, Identity, Meter, locks::Locks};
+use serverprotection_core::failure::{Class, Failure};
+
+use crate::service_account::ServiceAccountTokens;
+
+/// Between two reads of the same Secret, however many objects ask for it.
+const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// ARM clients by credential.
+pub(crate) struct Credentials {
+    pub(crate) client: Client,
+    pub(crate) store: Store<AzureCredential>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) meter: Arc<dyn Meter>,
+    pub(crate) locks: Arc<Locks>,
+    /// The controller's own identity, where it has one.
+    pub(crate) own: Option<Identity>,
+    /// How long a Secret that works is trusted without reading it.
+    pub(crate) reread_after: Duration,
+    pub(crate) known: Mutex<HashMap<Key, Known>>,
+}
+
+/// Namespace and name; empty for the controller's own identity. Never shared between namespaces.
+type Key = (String, String);
+
+#[derive(Clone)]
+pub(crate) struct Known {
+    arm: Arc<Arm>,
+    /// Uid and generation of the AzureCredential it was made from.
+    made_from: (Option<String>, Option<i64>),
+    secret: Option<Secretly>,
+    read_at: Instant,
+}
+
+impl Credentials {
+    /// The client for an object. `doubtful`: its credential did not work last time, so look again.
+    pub(crate) async fn arm_for(
+        &self,
+        object: &ServerProtection,
+        doubtful: bool,
+    ) -> Result<Arc<Arm>, Failure> {
+        let namespace = object.namespace().unwrap_or_default();
+        let Some(reference) = &object.spec.credential_ref else {
+            return self.own_arm();
+        };
+        let key = (namespace.clone(), reference.name.clone());
+        let credential = self
+            .store
+            .get(&ObjectRef::new(&reference.name).within(&namespace))
+            .ok_or_else(|| {
+                failure(
+                    "CredentialNotFound",
+                    format!(
+                        "AzureCredential {}/{} does not exist; create it, or correct credentialRef",
+                        namespace, reference.name
+                    ),
+                )
+            })?;
+        let made_from = (credential.uid(), credential.metadata.generation);
+        let known = self.known(&key).filter(|known| known.made_from == made_from);
+        let spec = &credential.spec;
+        match (spec.type_, &spec.workload_identity, &spec.client_secret) {
+            (CredentialType::WorkloadIdentity, Some(workload), _) => {
+                if let Some(known) = known {
+                    return Ok(known.arm);
+                }
+                let identity = Identity::Federated {
+                    tenant_id: spec.tenant_id.clone(),
+                    client_id: spec.client_id.clone(),
+                    assertions: Arc::new(ServiceAccountTokens {
+                        client: self.client.clone(),
+                        namespace,
+                        name: workload.service_account_name.clone(),
+                    }),
+                };
+                Ok(self.keep(key, identity, made_from, None))
+            }
+            (CredentialType::ClientSecret, _, Some(client_secret)) => {
+                let age = known
+                    .as_ref()
+                    .map_or(Duration::MAX, |known| known.read_at.elapsed());
+                let trusted = if doubtful {
+                    READ_AT_MOST_EVERY
+                } else {
+                    self.reread_after
+                };
+                if let Some(known) = known.as_ref().filter(|_| age < trusted) {
+                    return Ok(Arc::clone(&known.arm));
+                }
+                let secret = self.read(&namespace, &client_secret.secret_ref).await?;
+                if let Some(known) = known
+                    && known
+                        .secret
+                        .as_ref()
+                        .is_some_and(|known| known.secret() == secret.secret())
+                {
+                    self.touch(&key);
+                    return Ok(known.arm);
+                }
+                let identity = Identity::ClientSecret {
+                    tenant_id: spec.tenant_id.clone(),
+                    client_id: spec.client_id.clone(),
+                    secret: secret.clone(),
+                };
+                Ok(self.keep(key, identity, made_from, Some(secret)))
+            }
+            // Admission refuses this; an object from before a rule may still be there.
+            _ => Err(failure(
+                "CredentialInvalid",
+                format!(
+                    "AzureCredential {}/{}: the member for its type is missing",
+                    key.0, key.1
+                ),
+            )),
+        }
+    }
+
+    fn own_arm(&self) -> Result<Arc<Arm>, Failure> {
+        let Some(identity) = &self.own else {
+            return Err(failure(
+                "CredentialMissing",
+                "spec.credentialRef is not set, and this controller has no identity of its own; set credentialRef to an AzureCredential of this namespace".into(),
+            ));
+        };
+        let key = Key::default();
+        let known = self.known(&key).map(|known| known.arm);
+        Ok(known.unwrap_or_else(|| self.keep(key, identity.clone(), (None, None), None)))
+    }
+
+    fn known(&self, key: &Key) -> Option<Known> {
+        self.lock().get(key).cloned()
+    }
+
+    fn touch(&self, key: &Key) {
+        if let Some(known) = self.lock().get_mut(key) {
+            known.read_at = Instant::now();
+        }
+    }
+
+    fn keep(
+        &self,
+        key: Key,
+        identity: Identity,
+        made_from: (Option<String>, Option<i64>),
+        secret: Option<Secretly>,
+    ) -> Arc<Arm> {
+        let arm = Arc::new(Arm::new(
+            identity,
+            self.http.clone(),
+            Arc::clone(&self.cloud),
+            Arc::clone(&self.locks),
+            Arc::clone(&self.meter),
+        ));
+        let known = Known {
+            arm: Arc::clone(&arm),
+            made_from,
+            secret,
+            read_at: Instant::now(),
+        };
+        self.lock().insert(key, known);
+        arm
+    }
+
+    /// A credential is gone: so is what was made of it.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Known>> {
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<Secretly, Failure> {
+        let SecretKeyRef { name, key } = reference;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = match secrets.get_opt(name).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
+                return Err(failure(
+                    "SecretNotFound",
+                    format!("Secret {namespace}/{name} does not exist; create it"),
+                ));
+            }
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                return Err(failure(
+                    "SecretForbidden",
+                    format!(
+                        "the controller may not read Secret {namespace}/{name}: {}",
+                        status.message
+                    ),
+                ));
+            }
+            Err(error) => {
+                let failure = failure("SecretUnreadable", format!("Secret {namespace}/{name}: {error}"));
+                return Err(Failure {
+                    class: Class::Transient,
+                    ..failure
+                });
+            }
+        };
+        let value = secret.data.as_ref().and_then(|data| data.get(key));
+        let value = value
+            .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
+            .map(str::trim);
+        match value.filter(|value| !value.is_empty()) {
+            Some(value) => Ok(Secretly::new(value.to_owned())),
+            None => Err(failure(
+                "SecretKeyMissing",
+                format!("Secret {namespace}/{name} has no text under the key {key}; add it"),
+            )),
+        }
+    }
+}
+
+fn failure(code: &str, message: String) -> Failure {
+    Failure {
+        class: Class::Credential,
+        code: code.into(),
+        message,
+        operation: "resolve credentialRef".into(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}

@@ -1,0 +1,156 @@
+//! Metrics with bounded labels: no object names, no error texts.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+use serverprotection_azure::Meter;
+
+use crate::remembered::Memories;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    memories: Arc<Memories>,
+    objects: Family<ReadyLabel, Gauge>,
+    azure_requests: Family<AzureLabels, Counter>,
+    azure_seconds: Family<OperationLabel, Histogram>,
+    pub(crate) visits: Family<OutcomeLabel, Counter>,
+    pub(crate) visit_seconds: Histogram,
+    pub(crate) status_patches: Counter,
+    pub(crate) changes: Family<ChangeLabel, Counter>,
+    pub(crate) watch_errors: Counter,
+    pub(crate) kube_failures: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReadyLabel {
+    ready: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AzureLabels {
+    operation: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+/// What became of a visit.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct OutcomeLabel {
+    pub(crate) outcome: &'static str,
+}
+
+/// A write that Azure accepted.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct ChangeLabel {
+    pub(crate) change: &'static str,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 14))
+}
+
+impl Metrics {
+    pub(crate) fn new(memories: Arc<Memories>) -> Self {
+        let mut registry = Registry::with_prefix("serverprotection");
+        let metrics = Self {
+            memories,
+            objects: Family::default(),
+            azure_requests: Family::default(),
+            azure_seconds: Family::new_with_constructor(seconds),
+            visits: Family::default(),
+            visit_seconds: seconds(),
+            status_patches: Counter::default(),
+            changes: Family::default(),
+            watch_errors: Counter::default(),
+            kube_failures: Counter::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "objects",
+            "ServerProtection objects by the status of their condition Ready",
+            metrics.objects.clone(),
+        );
+        registry.register(
+            "azure_requests",
+            "Requests to Azure; status 0 means that no answer came",
+            metrics.azure_requests.clone(),
+        );
+        registry.register_with_unit(
+            "azure_request_duration",
+            "Duration of requests to Azure",
+            Unit::Seconds,
+            metrics.azure_seconds.clone(),
+        );
+        registry.register(
+            "visits",
+            "Visits of objects by what became of them",
+            metrics.visits.clone(),
+        );
+        registry.register_with_unit(
+            "visit_duration",
+            "Duration of visits",
+            Unit::Seconds,
+            metrics.visit_seconds.clone(),
+        );
+        registry.register(
+            "status_patches",
+            "Status patches sent to the API server",
+            metrics.status_patches.clone(),
+        );
+        registry.register("changes", "Writes that Azure accepted", metrics.changes.clone());
+        registry.register(
+            "watch_errors",
+            "Errors of watches on the API server",
+            metrics.watch_errors.clone(),
+        );
+        registry.register(
+            "kubernetes_failures",
+            "Failed requests to the API server during visits",
+            metrics.kube_failures.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    /// The OpenMetrics text.
+    pub(crate) fn text(&self) -> String {
+        let counts = self.memories.by_ready();
+        for ready in ["True", "False", "Unknown"] {
+            let count = counts.get(ready).copied().unwrap_or_default();
+            self.objects
+                .get_or_create(&ReadyLabel { ready: ready.into() })
+                .set(count);
+        }
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            text.clear();
+            let _ = write!(text, "# metrics cannot be written: {error}");
+        }
+        text
+    }
+}
+
+impl Meter for Metrics {
+    fn request(&self, operation: &'static str, status: u16, took: Duration) {
+        self.azure_requests
+            .get_or_create(&AzureLabels { operation, status })
+            .inc();
+        self.azure_seconds
+            .get_or_create(&OperationLabel { operation })
+            .observe(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,82 @@
+//! Status patches and events.
+
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::{Event, EventType},
+};
+use serde_json::{Value, json};
+use serverprotection_api::{FIELD_MANAGER, ServerProtection, ServerProtectionStatus};
+use serverprotection_core::server_protection::events;
+
+use crate::{
+    context::Context,
+    guarded::{Guarded, Unreadable},
+};
+
+/// One server-side-apply patch of the whole status (law 7).
+pub(crate) async fn status(
+    context: &Context,
+    object: &ServerProtection,
+    status: &ServerProtectionStatus,
+) -> Result<(), kube::Error> {
+    let api: Api<Guarded> = api(context, object.namespace());
+    let patch = json!({
+        "apiVersion": ServerProtection::api_version(&()),
+        "kind": ServerProtection::kind(&()),
+        "status": status,
+    });
+    context.metrics.status_patches.inc();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
+        .await
+        .map(drop)
+}
+
+/// Tells on an unreadable object that it is one. A merge patch of what is said, because the rest of its status may hold
+/// what this build does not know.
+pub(crate) async fn unreadable(
+    context: &Context,
+    object: &Unreadable,
+    conditions: &Value,
+) -> Result<(), kube::Error> {
+    let api: Api<Guarded> = api(context, object.metadata.namespace.clone());
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let patch =
+        json!({ "status": { "observedGeneration": object.metadata.generation, "conditions": conditions } });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    context.metrics.status_patches.inc();
+    api.patch_status(&name, &params, &Patch::Merge(&patch))
+        .await
+        .map(drop)
+}
+
+fn api(context: &Context, namespace: Option<String>) -> Api<Guarded> {
+    Api::namespaced(context.client.clone(), &namespace.unwrap_or_default())
+}
+
+/// Events never decide about anything: a lost one is logged.
+pub(crate) async fn events(context: &Context, object: &ServerProtection, events: Vec<events::Event>) {
+    for event in events {
+        let type_ = if event.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        // The API allows 1 kB.
+        let note: String = event.note.chars().take(1000).collect();
+        let event = Event {
+            type_,
+            reason: event.reason,
+            note: Some(note),
+            action: event.action,
+            secondary: None,
+        };
+        if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(%error, "event was not recorded");
+        }
+    }
+}

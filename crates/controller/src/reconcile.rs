@@ -1,0 +1,374 @@
+//! One visit of a `ServerProtection`: the picture of design.md section 3, with its details by name.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
+use serverprotection_api::{ServerProtection, annotations};
+use serverprotection_core::{
+    Timestamp,
+    claims::Claim,
+    conditions::{Answer, Conditions, is_true},
+    jiff::Unit,
+    server_protection::{
+        changes::{self},
+        decide::{self, Decision, Input, Outcome, Seen},
+        events,
+        observed::Observed,
+        reads,
+        status::{self, Progress},
+    },
+};
+
+use crate::{
+    context::Context,
+    guarded::{Guarded, Unreadable},
+    metrics::{ChangeLabel, OutcomeLabel},
+    publish,
+    remembered::Remembered,
+};
+
+/// A visit takes at most this long; a write that is cut off by it is an open one, and is closed by the next visit.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Failures of the API server back off to this.
+const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(60);
+
+/// The API server failed; everything else ends as a condition.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the API server: {0}")]
+    Kube(#[from] kube::Error),
+}
+
+/// Visits an object and says when to come back. Never fails: what went wrong paces the next visit.
+pub(crate) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = std::time::Instant::now();
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let visited = match &*object {
+        _ if object.meta().deletion_timestamp.is_some() => Ok(Ok(Action::await_change())),
+        Guarded::Readable(object) => tokio::time::timeout(DEADLINE, Box::pin(visit(object, &context))).await,
+        Guarded::Unreadable(object) => Ok(report_unreadable(object, &context).await),
+    };
+    let (outcome, action) = match visited {
+        Ok(Ok(action)) => ("ok", action),
+        Ok(Err(error)) => {
+            context.metrics.kube_failures.inc();
+            let wait = kube_retry(&context, &uid);
+            tracing::warn!(%error, retry_in = ?wait, "visit could not be finished");
+            ("kubernetes_failure", Action::requeue(wait))
+        }
+        Err(_) => {
+            tracing::warn!("visit took longer than {DEADLINE:?} and was ended");
+            ("deadline", Action::requeue(Duration::from_secs(10)))
+        }
+    };
+    context
+        .metrics
+        .visits
+        .get_or_create(&OutcomeLabel { outcome })
+        .inc();
+    context
+        .metrics
+        .visit_seconds
+        .observe(started.elapsed().as_secs_f64());
+    Ok(action)
+}
+
+async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
+    let Some(Visit {
+        object,
+        mut remembered,
+    }) = begin(object, context).await?
+    else {
+        return Ok(Action::requeue(Duration::from_secs(2)));
+    };
+    let requested = requested(&object, &remembered);
+    let seen = look(&object, &remembered, requested.is_some(), context).await;
+    let before = remembered.clone();
+    let input = input(&object, &before, &seen, requested.as_deref(), context);
+
+    let decision = decide::decide(&input);
+    let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
+        Some(permit) if !decision.changes.is_empty() => {
+            if decision.writes_plan() {
+                let note = status::status(
+                    &input,
+                    &decision,
+                    Progress::About,
+                    before.memory.failures,
+                    interval(&object, context),
+                );
+                save(&object, &mut remembered, note, context).await?;
+            }
+            seen.apply(&object.spec.subscription_id, &decision, &permit).await
+        }
+        _ => Outcome::default(),
+    };
+
+    remembered.memory = decide::remember(&input, &decision, &outcome);
+    let interval = interval(&object, context);
+    let failures = remembered.memory.failures;
+    let after = status::status(&input, &decision, Progress::Over(&outcome), failures, interval);
+    let told = events::events(&before.status, &after, &decision, &outcome, failures);
+    let next = decide::next_visit(
+        &input,
+        &decision,
+        &outcome,
+        &remembered.memory,
+        interval,
+        fastrand::f64(),
+    );
+    count(&outcome, context);
+    save(&object, &mut remembered, after, context).await?;
+    publish::events(context, &object, told).await;
+    Ok(Action::requeue(next))
+}
+
+/// The object as it is worked on, and what is remembered of it.
+struct Visit {
+    object: ServerProtection,
+    remembered: Remembered,
+}
+
+/// The first visit after a start reads the object itself: a list may be served from an old cache, and the note before a
+/// write must not be missed. `None`: the cache is older than what was worked on already.
+async fn begin(cached: &ServerProtection, context: &Context) -> Result<Option<Visit>, Error> {
+    let uid = cached.uid().unwrap_or_default();
+    if let Some(remembered) = context.memories.get(&uid) {
+        let newest = remembered.status.observed_generation.unwrap_or_default();
+        if cached.meta().generation.unwrap_or_default() < newest {
+            return Ok(None);
+        }
+        return Ok(Some(Visit {
+            object: cached.clone(),
+            remembered,
+        }));
+    }
+    let api: Api<ServerProtection> =
+        Api::namespaced(context.client.clone(), &cached.namespace().unwrap_or_default());
+    let object = match api.get_opt(&cached.name_any()).await? {
+        Some(object) if object.uid() == cached.uid() => object,
+        _ => return Ok(None),
+    };
+    let status = object.status.clone().unwrap_or_default();
+    let remembered = Remembered {
+        saved: Some(status.clone()),
+        status,
+        ..Remembered::default()
+    };
+    Ok(Some(Visit { object, remembered }))
+}
+
+/// A new value of either "reconcile now" annotation.
+fn requested(object: &ServerProtection, remembered: &Remembered) -> Option<String> {
+    let handled = remembered.status.last_handled_reconcile_at.as_deref();
+    let values = [
+        annotations::RECONCILE_REQUESTED_AT,
+        annotations::FLUX_REQUESTED_AT,
+    ]
+    .map(|name| object.annotations().get(name).map(String::as_str));
+    // Both are one request: either one changing starts a visit.
+    let [ours, flux] = values;
+    let request = match (ours, flux) {
+        (Some(ours), Some(flux)) => format!("{ours},{flux}"),
+        (one, other) => one.or(other)?.to_owned(),
+    };
+    (Some(request.as_str()) != handled).then_some(request)
+}
+
+/// What a visit saw, with the client to act on it.
+enum Look {
+    Suspended,
+    Conflicted(String),
+    Azure {
+        observed: Box<Observed>,
+        arm: Option<Arc<serverprotection_azure::Arm>>,
+    },
+}
+
+impl Look {
+    fn seen(&self) -> Seen<'_> {
+        match self {
+            Self::Suspended => Seen::Suspended,
+            Self::Conflicted(holder) => Seen::Conflicted(holder),
+            Self::Azure { observed, .. } => Seen::Azure(observed),
+        }
+    }
+
+    async fn apply(
+        &self,
+        subscription: &str,
+        decision: &Decision,
+        permit: &serverprotection_core::gate::WritePermit,
+    ) -> Outcome {
+        match self {
+            Self::Azure { arm: Some(arm), .. } => arm.apply(subscription, &decision.changes, permit).await,
+            _ => Outcome::default(),
+        }
+    }
+}
+
+async fn look(
+    object: &ServerProtection,
+    remembered: &Remembered,
+    requested: bool,
+    context: &Context,
+) -> Look {
+    if let Some(Claim::Conflicted { holder }) = claim(object, remembered, context) {
+        return if object.spec.suspend {
+            Look::Suspended
+        } else {
+            Look::Conflicted(holder)
+        };
+    }
+    if object.spec.suspend {
+        return Look::Suspended;
+    }
+    let doubtful = !is_true(&remembered.status.conditions, "CredentialReady");
+    match context.credentials.arm_for(object, doubtful).await {
+        Err(failure) => Look::Azure {
+            observed: Box::new(Observed::without_credential(failure)),
+            arm: None,
+        },
+        Ok(arm) => {
+            let generation = object.meta().generation.unwrap_or_default();
+            let reads = reads::reads(
+                &object.spec,
+                generation,
+                &remembered.status,
+                &remembered.memory,
+                requested,
+            );
+            let observed = arm.observe(&object.spec.subscription_id, &reads).await;
+            Look::Azure {
+                observed: Box::new(observed),
+                arm: Some(arm),
+            }
+        }
+    }
+}
+
+fn claim(object: &ServerProtection, remembered: &Remembered, context: &Context) -> Option<Claim> {
+    let mut claimant = Guarded::Readable(Box::new(object.clone())).claimant()?;
+    claimant.held = remembered
+        .status
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.state == "Held");
+    Some(context.claims.index().claim(&claimant))
+}
+
+fn input<'a>(
+    object: &'a ServerProtection,
+    before: &'a Remembered,
+    look: &'a Look,
+    requested: Option<&'a str>,
+    context: &'a Context,
+) -> Input<'a> {
+    Input {
+        spec: &object.spec,
+        generation: object.meta().generation.unwrap_or_default(),
+        approval: object
+            .annotations()
+            .get(annotations::APPROVE_REDUCTION)
+            .map(String::as_str),
+        requested,
+        previous: &before.status,
+        seen: look.seen(),
+        memory: &before.memory,
+        clocks: &context.clocks,
+        now: now(),
+    }
+}
+
+/// In whole seconds: what is written must be what is read back.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now)
+}
+
+fn interval(object: &ServerProtection, context: &Context) -> Duration {
+    let spec = humantime::parse_duration(&object.spec.interval).unwrap_or(Duration::from_secs(600));
+    context.visit_every.unwrap_or(spec)
+}
+
+/// Remembers first, then patches: what an answer told is not lost while the API server is away. Nothing is sent when
+/// nothing changed.
+async fn save(
+    object: &ServerProtection,
+    remembered: &mut Remembered,
+    status: serverprotection_api::ServerProtectionStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    let uid = object.uid().unwrap_or_default();
+    remembered.status = status;
+    if remembered.saved.as_ref() == Some(&remembered.status) {
+        context.memories.put(&uid, remembered.clone());
+        return Ok(());
+    }
+    remembered.saved = None;
+    context.memories.put(&uid, remembered.clone());
+    match publish::status(context, object, &remembered.status).await {
+        Ok(()) => {
+            remembered.saved = Some(remembered.status.clone());
+            remembered.kube_failures = 0;
+            context.memories.put(&uid, remembered.clone());
+            Ok(())
+        }
+        // The object is gone, and with it everything there was to say.
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => {
+            context.memories.forget(&uid);
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn kube_retry(context: &Context, uid: &str) -> Duration {
+    let Some(mut remembered) = context.memories.get(uid) else {
+        return Duration::from_secs(5);
+    };
+    remembered.kube_failures = remembered.kube_failures.saturating_add(1);
+    let wait = Duration::from_secs(1 << remembered.kube_failures.min(6)).min(LONGEST_KUBE_RETRY);
+    context.memories.put(uid, remembered);
+    wait.mul_f64(0.2f64.mul_add(fastrand::f64(), 0.9))
+}
+
+fn count(outcome: &Outcome, context: &Context) {
+    for change in &outcome.done {
+        let change = match change.action {
+            changes::Action::Register => "register",
+            changes::Action::PutPlan(_) => "plan",
+            changes::Action::PutSetting { .. } => "setting",
+            changes::Action::PutAssessment | changes::Action::DeleteAssessment => "assessment",
+        };
+        context
+            .metrics
+            .changes
+            .get_or_create(&ChangeLabel { change })
+            .inc();
+    }
+}
+
+/// An object of a newer version: it is told, and nothing else is touched.
+async fn report_unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let before = object
+        .raw
+        .pointer("/status/conditions")
+        .cloned()
+        .unwrap_or_default();
+    let before: Vec<_> = serde_json::from_value(before).unwrap_or_default();
+    let message = format!(
+        "this version of the controller cannot read the object ({}); upgrade the controller, or write the object as this version knows it",
+        object.error
+    );
+    let mut conditions = Conditions::new(&before, generation, now());
+    conditions.remove("Reconciling");
+    conditions.set("Ready", Answer::False, "Unreadable", &message);
+    conditions.set("Stalled", Answer::True, "Unreadable", &message);
+    let after = conditions.finish();
+    if after != before {
+        publish::unreadable(context, object, &serde_json::json!(after)).await?;
+    }
+    Ok(Action::await_change())
+}

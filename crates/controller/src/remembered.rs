@@ -1,0 +1,63 @@
+//! What the process remembers of each object: its newest status, and what paces its visits. After a restart all of it
+//! comes from the object itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use serverprotection_api::ServerProtectionStatus;
+use serverprotection_core::server_protection::decide::Memory;
+
+/// One object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remembered {
+    /// The status that should stand. The cache may still show an older one.
+    pub(crate) status: ServerProtectionStatus,
+    /// The status that the API server is known to have.
+    pub(crate) saved: Option<ServerProtectionStatus>,
+    pub(crate) memory: Memory,
+    /// Failures of the API server in a row.
+    pub(crate) kube_failures: u32,
+}
+
+/// All objects, by uid.
+#[derive(Debug, Default)]
+pub(crate) struct Memories {
+    by_uid: Mutex<HashMap<String, Remembered>>,
+}
+
+impl Memories {
+    pub(crate) fn get(&self, uid: &str) -> Option<Remembered> {
+        self.lock().get(uid).cloned()
+    }
+
+    pub(crate) fn put(&self, uid: &str, remembered: Remembered) {
+        self.lock().insert(uid.to_owned(), remembered);
+    }
+
+    pub(crate) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// Objects by the status of their condition Ready.
+    pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
+        let mut counts = HashMap::new();
+        for remembered in self.lock().values() {
+            let ready = remembered
+                .status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == "Ready");
+            let ready = ready.map_or("Unknown", |condition| condition.status.as_str());
+            *counts.entry(ready.to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.by_uid
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,237 @@
+//! Start and stop.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, channel::mpsc};
+use kube::{
+    Client,
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        events::{Recorder, Reporter},
+    },
+};
+use serverprotection_azure::{HttpError, Identity, http_client, locks::Locks};
+use serverprotection_core::{gate::Gate, server_protection::decide::Clocks};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{Args, ControllerIdentity},
+    context::{Claims, Context},
+    credentials::Credentials,
+    guarded::Guarded,
+    http,
+    metrics::Metrics,
+    reconcile::reconcile,
+    remembered::Memories,
+    telemetry,
+    watch::{self, Feeds},
+};
+
+/// Running visits get this long to finish after a signal; below the pod's 30 s of grace.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// The controller could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("no cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
+    Kubeconfig(#[from] kube::config::InferConfigError),
+    #[error("the cluster cannot be reached: {0}")]
+    Cluster(#[from] kube::Error),
+    #[error("--extra-ca {path}: {source}")]
+    ExtraCa { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("an endpoint is no URL: {0}")]
+    Endpoint(#[from] url::ParseError),
+    #[error("{0} must be an https URL: tokens are never sent in the clear")]
+    Insecure(&'static str),
+    #[error("--listen {address}: {source}")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("the control loop ended by itself; see the log above")]
+    Ended,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: Args) -> Result<(), Error> {
+    telemetry::start(args.log_format);
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let memories = Arc::new(Memories::default());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&memories)));
+    let claims = Arc::new(Claims::default());
+    let namespace = args.watch_namespace.as_deref();
+
+    let (credential_store, credential_events) =
+        watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
+    let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
+    let (wake, woken) = mpsc::unbounded();
+    let feeds = Feeds {
+        claims: Arc::clone(&claims),
+        memories: Arc::clone(&memories),
+        metrics: Arc::clone(&metrics),
+        wake: wake.clone(),
+    };
+    let (store, objects) = watch::protections(watch::api(&client, namespace), feeds);
+
+    let stop = CancellationToken::new();
+    let gate = Gate::open();
+    let ready = Arc::new(AtomicBool::new(false));
+    let server = http::serve(
+        args.listen,
+        Arc::clone(&metrics),
+        Arc::clone(&ready),
+        stop.clone(),
+    )
+    .await
+    .map_err(|source| Error::Listen {
+        address: args.listen,
+        source,
+    })?;
+
+    let context = Arc::new(Context {
+        client: client.clone(),
+        claims,
+        credentials: Arc::clone(&credentials),
+        memories,
+        gate: gate.clone(),
+        clocks: Clocks {
+            slow_retry: args.slow_retry,
+            registration_timeout: args.registration_timeout,
+        },
+        visit_every: args.visit_every,
+        recorder: Recorder::new(
+            client,
+            Reporter {
+                controller: "serverprotection".into(),
+                instance: None,
+            },
+        ),
+        metrics,
+    });
+
+    let objects_store = store.clone();
+    let credential_task = tokio::spawn(async move {
+        let mut credential_events = std::pin::pin!(credential_events);
+        while let Some(event) = credential_events.next().await {
+            if let Ok(event) = event {
+                watch::on_credential(&event, &objects_store, &credentials, &wake);
+            }
+        }
+    });
+    // Every object needs its credential: no visit before both lists are complete.
+    let credential_store = context.credentials.store.clone();
+    let objects = futures::stream::once(async move {
+        let _ = credential_store.wait_until_ready().await;
+        objects
+    })
+    .flatten();
+    let control = Controller::for_stream(objects, store.clone())
+        .with_config(controller::Config::default().concurrency(args.concurrency))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(
+            reconcile,
+            |_: Arc<Guarded>, _, _| Action::requeue(Duration::from_secs(5)),
+            context,
+        )
+        .for_each(|visited| {
+            // Also a requeue for an object that is gone, which is normal.
+            if let Err(error) = visited {
+                tracing::debug!(%error, "visit not made");
+            }
+            futures::future::ready(())
+        });
+    let mut control = tokio::spawn(control);
+    tokio::spawn(async move {
+        if store.wait_until_ready().await.is_ok() {
+            ready.store(true, Ordering::SeqCst);
+            tracing::info!("ready: all objects are listed");
+        }
+    });
+
+    let ended = tokio::select! {
+        () = signal() => {
+            tracing::info!("stopping: running visits finish, no new ones start");
+            stop.cancel();
+            let drained = tokio::time::timeout(DRAIN, &mut control).await;
+            // What is still under way may not write any more.
+            gate.close();
+            if drained.is_err() {
+                tracing::warn!("visits were still running after {DRAIN:?}; an open write is closed after the next start");
+            }
+            Ok(())
+        }
+        ended = &mut control => {
+            tracing::error!(?ended, "the control loop ended by itself");
+            gate.close();
+            Err(Error::Ended)
+        }
+    };
+    stop.cancel();
+    credential_task.abort();
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    ended
+}
+
+fn credentials(
+    args: &Args,
+    client: &Client,
+    store: kube::runtime::reflector::Store<serverprotection_api::AzureCredential>,
+    metrics: &Arc<Metrics>,
+) -> Result<Credentials, Error> {
+    let extra_ca = match &args.extra_ca {
+        None => None,
+        Some(path) => Some(std::fs::read(path).map_err(|source| Error::ExtraCa {
+            path: path.display().to_string(),
+            source,
+        })?),
+    };
+    let cloud = args.cloud()?;
+    if cloud.resource_manager.scheme() != "https" {
+        return Err(Error::Insecure("--resource-manager-endpoint"));
+    }
+    if cloud.authority_host.scheme() != "https" {
+        return Err(Error::Insecure("--authority-host"));
+    }
+    tracing::info!(resource_manager = %cloud.resource_manager, authority = %cloud.authority_host, "working with Azure");
+    Ok(Credentials {
+        client: client.clone(),
+        store,
+        http: http_client(extra_ca.as_deref())?,
+        cloud: Arc::new(cloud),
+        meter: Arc::<Metrics>::clone(metrics),
+        locks: Arc::new(Locks::default()),
+        own: match args.controller_identity {
+            ControllerIdentity::None => None,
+            ControllerIdentity::WorkloadIdentity => Some(Identity::PodWorkloadIdentity),
+            ControllerIdentity::ManagedIdentity => Some(Identity::ManagedIdentity),
+        },
+        reread_after: args.slow_retry,
+        known: Mutex::default(),
+    })
+}
+
+/// SIGTERM or SIGINT.
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened to; stop the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
