@@ -4,7 +4,7 @@ use crate::{
     apply::Kubectl,
     binaries,
     error::{Error, io},
-    process::Process,
+    process::{Process, Sweeper},
     users::{self, User},
 };
 use kube::{
@@ -36,6 +36,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct ControlPlane {
     folder: TempDir,
+    sweeper: Option<Sweeper>,
     programs: PathBuf,
     server: String,
     public_key: String,
@@ -111,6 +112,7 @@ impl ControlPlane {
         let etcd = spawn_etcd(programs, folder.path(), ports)?;
         let api_server = spawn_api_server(programs, folder.path(), ports)?;
         let mut plane = Self {
+            sweeper: Some(Sweeper::of(folder.path())?),
             folder,
             programs: programs.to_owned(),
             server,
@@ -297,6 +299,7 @@ impl ControlPlane {
 
     /// Leaves the folder with the logs behind, and says where.
     pub fn keep_folder(&mut self) -> &Path {
+        self.sweeper = None;
         self.folder.disable_cleanup(true);
         self.folder.path()
     }

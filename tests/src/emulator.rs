@@ -4,7 +4,7 @@
 use crate::{
     binaries,
     error::{Error, io},
-    process::Process,
+    process::{Process, Sweeper},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 #[derive(Debug)]
 pub struct Emulator {
     folder: TempDir,
+    _sweeper: Sweeper,
     endpoint: String,
     ca: PathBuf,
     http: reqwest::Client,
@@ -74,7 +75,9 @@ impl Emulator {
             .timeout(Duration::from_secs(30))
             .no_proxy()
             .build()?;
+        let sweeper = Sweeper::of(folder.path())?;
         Ok(Self {
+            _sweeper: sweeper,
             folder,
             endpoint,
             ca,
@@ -98,11 +101,6 @@ impl Emulator {
         self.folder.path()
     }
 
-    /// Leaves the folder with the log behind.
-    pub fn keep_folder(&mut self) {
-        self.folder.disable_cleanup(true);
-    }
-
     /// Ends it.
     pub async fn stop(&self) {
         self.process.lock().await.stop(Duration::from_secs(5)).await;
@@ -123,7 +121,7 @@ impl Emulator {
         self.requests_since(subscription, None, None).await
     }
 
-    /// The same, after a request's number and of one kind (`read`, `write`).
+    /// The same, after a request's number (`sequence`) and of one kind (`arm`, `token`, `metadata`).
     pub async fn requests_since(
         &self,
         subscription: &str,

@@ -4,7 +4,8 @@
 use crate::error::{Error, io};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    fs::{File, OpenOptions},
+    ffi::OsStr,
+    fs::OpenOptions,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -173,14 +174,33 @@ pub fn keep(logs: &[PathBuf]) -> Vec<PathBuf> {
     logs.iter().filter_map(copy).collect()
 }
 
-/// A shell that waits for the end of its stdin: that comes only when this process is gone, even by SIGKILL.
+/// Removes a folder when this process is killed: then its `TempDir` cannot. Dropped, it does nothing.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    _shell: Child,
+}
+
+impl Sweeper {
+    pub(crate) fn of(folder: &Path) -> Result<Self, Error> {
+        // The processes that write there are killed at the same moment.
+        let script = r#"read -r _; sleep 1; rm -rf "$1""#;
+        let shell = shell_at_our_end(script, folder).map_err(io("start a shell"))?;
+        Ok(Self { _shell: shell })
+    }
+}
+
 fn guard(pid: Pid) -> std::io::Result<Child> {
-    let script = r#"read -r _; kill -9 "$1""#;
+    shell_at_our_end(r#"read -r _; kill -9 "$1""#, pid.as_raw_nonzero().to_string())
+}
+
+/// A shell that waits for the end of its stdin: that comes only when this process is gone, even by SIGKILL.
+fn shell_at_our_end(script: &str, argument: impl AsRef<OsStr>) -> std::io::Result<Child> {
     Command::new("sh")
-        .args(["-c", script, "guard", &pid.as_raw_nonzero().to_string()])
+        .args(["-c", script, "guard"])
+        .arg(argument)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(File::options().write(true).open("/dev/null")?)
+        .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
