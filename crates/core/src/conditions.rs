@@ -48,7 +48,7 @@ impl Conditions {
     /// Sets a condition. The transition time moves only when the status flips; a message that differs in nothing but
     /// Azure's request id stays, so that a repeated failure does not change the object.
     pub fn set(&mut self, type_: &str, answer: Answer, reason: &str, message: impl Into<String>) {
-        let mut message: String = message.into();
+        let mut message = shortened(message.into());
         let mut since = Time(self.now);
         let known = self.all.iter().position(|condition| condition.type_ == type_);
         if let Some(before) = known.and_then(|at| self.all.get(at)) {
@@ -64,7 +64,7 @@ impl Conditions {
             type_: type_.to_owned(),
             status: answer.as_str().to_owned(),
             reason: reason.to_owned(),
-            message: shortened(message),
+            message,
             observed_generation: Some(self.generation),
             last_transition_time: since,
         };

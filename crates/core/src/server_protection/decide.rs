@@ -248,11 +248,11 @@ fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired)
     match state {
         RegistrationState::Registered => None,
         RegistrationState::Registering => {
-            let since = conditions::get(&input.previous.conditions, "ProviderRegistered")
-                .filter(|condition| condition.status == "False")
-                .map_or(input.now, |condition| condition.last_transition_time.0);
-            let waited = Duration::try_from(input.now.duration_since(since)).unwrap_or_default();
-            let stuck = waited > input.clocks.registration_timeout;
+            let waited = input.now.duration_since(registering_since(input));
+            let waited = Duration::try_from(waited).unwrap_or_default();
+            let known_as_stuck = conditions::get(&input.previous.conditions, "ProviderRegistered")
+                .is_some_and(|condition| condition.reason == "RegistrationStuck");
+            let stuck = known_as_stuck || waited > input.clocks.registration_timeout;
             Some(Decision::only(Situation::Registering { stuck }))
         }
         RegistrationState::NotRegistered
@@ -273,6 +273,20 @@ fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired)
             })
         }
         RegistrationState::NotRegistered => Some(Decision::only(Situation::RegistrationMissing)),
+    }
+}
+
+/// Since when the registration can have been running. NotRegistered and Registering are both False, perhaps for days;
+/// what began with the registration is Reconciling.
+fn registering_since(input: &Input<'_>) -> Timestamp {
+    let since = |type_: &str, status: &str| {
+        conditions::get(&input.previous.conditions, type_)
+            .filter(|condition| condition.status == status)
+            .map(|condition| condition.last_transition_time.0)
+    };
+    match (since("ProviderRegistered", "False"), since("Reconciling", "True")) {
+        (Some(not_registered), Some(reconciling)) => not_registered.max(reconciling),
+        _ => input.now,
     }
 }
 
@@ -474,7 +488,7 @@ fn remember_extension_retry(memory: &mut Memory, input: &Input<'_>, decision: &D
     let failed_now = outcome
         .plan
         .as_ref()
-        .is_some_and(|answer| answer.results.iter().any(|result| result.code != "Succeeded"));
+        .is_some_and(|answer| answer.results.iter().any(|result| !result.succeeded()));
     let waits = matches!(decision.situation, Situation::ExtensionFailed { .. });
     if failed_now || (waits && memory.extension_retry_at.is_none()) {
         let doubled = input

@@ -144,6 +144,13 @@ pub struct OperationStatus {
     pub message: String,
 }
 
+impl OperationStatus {
+    /// Whether the extension is on and works; every other word is a failure.
+    pub fn succeeded(&self) -> bool {
+        self.code.eq_ignore_ascii_case("Succeeded")
+    }
+}
+
 /// The three MDE settings by their wire meaning (contract.md 2). `None`: Azure did not list the setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -174,19 +181,20 @@ impl Permissions {
 
 fn matches(pattern: &str, action: &str) -> bool {
     let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| action.strip_prefix(first)) else {
+    let Some((first, others)) = pattern.split_once('*') else {
+        return pattern == action;
+    };
+    let (middle, last) = others.rsplit_once('*').unwrap_or(("", others));
+    let Some(mut rest) = action.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
         return false;
     };
-    let mut open = false;
-    for part in parts {
-        open = true;
-        match rest.find(part) {
-            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+    for part in middle.split('*') {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
             None => return false,
         }
     }
-    rest.is_empty() || (open && pattern.ends_with('*'))
+    true
 }
 
 #[cfg(test)]
@@ -213,5 +221,16 @@ mod tests {
         assert!(!contributor.allow(assign) && contributor.allow(write));
         assert!(!security_admin.allow(assign) && security_admin.allow(write));
         assert!(!reader.allow(write) && reader.allow("Microsoft.Security/pricings/read"));
+        for (pattern, action, allowed) in [
+            ("*/read", "Microsoft.Security/readers/read", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("a*a", "a", false),
+            ("a/b", "A/B", true),
+            ("a/b", "a/b/c", false),
+            ("a/*", "a/", true),
+        ] {
+            assert_eq!(matches(pattern, action), allowed, "{pattern} {action}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration}
 use serverprotection_api::{ClaimStatus, Drift, PlanStatus, ServerProtectionStatus, WorkspaceStatus};
 
 use super::{
-    changes::{Difference, differences},
+    changes::{Action, Difference, differences},
     contested,
     decide::{Decision, Input, Outcome, Seen, Situation},
     desired::Desired,
@@ -156,7 +156,7 @@ fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
 fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
     if matches!(
         decision.situation,
-        Situation::Failing(_) | Situation::Registering { .. }
+        Situation::Failing(_) | Situation::Registering { .. } | Situation::RegistrationMissing
     ) {
         return;
     }
@@ -226,7 +226,11 @@ fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> Clai
     };
     let same = previous.filter(|previous| previous.state == state);
     let established = match progress {
-        Progress::Over(outcome) => !outcome.done.is_empty() || decision.situation == Situation::InSync,
+        // A registration says nothing about what stands.
+        Progress::Over(outcome) => {
+            let mut written = outcome.done.iter();
+            written.any(|change| change.action != Action::Register) || decision.situation == Situation::InSync
+        }
         Progress::About => false,
     };
     // A claim that was lost and won again starts anew: somebody else may have changed what stands.

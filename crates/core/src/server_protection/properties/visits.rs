@@ -1,1 +1,350 @@
+//! What must hold on every decision and every status of a walk.
 
+use std::{collections::BTreeSet, time::Duration};
+
+use proptest::{collection, prelude::*, sample};
+use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, State};
+
+use super::{
+    azure::answers,
+    cases,
+    specs::{spec, standing},
+    world::{Fault, INTERVAL, Visit, World},
+};
+use crate::{
+    conditions::{get, is_true},
+    failure::Class,
+    server_protection::{
+        changes::{Action, Standing, differences},
+        decide::{Memory, Situation, write_is_open},
+        desired::Desired,
+        laws,
+        observed::RegistrationState,
+    },
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Visit(Fault),
+    Sleep(u64),
+    Edit(Box<ServerProtectionSpec>),
+    Suspend(bool),
+    Observe(bool),
+    Conflict(bool),
+    Foreign(Box<Standing>),
+    Restart,
+    Request(u8),
+    Approve(u8),
+    Registration(RegistrationState),
+    Owner(bool),
+    Telling(u8),
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    sample::select(vec![
+        Class::Throttled(None),
+        Class::Throttled(Some(Duration::from_secs(17))),
+        Class::Conflict,
+        Class::Transient,
+        Class::Credential,
+        Class::Permission(None),
+        Class::Permission(Some("Microsoft.Security/pricings/write".into())),
+        Class::Permission(Some(laws::ASSIGN_ROLES.into())),
+        Class::NotRegistered,
+        Class::NotFound,
+        Class::Refused,
+    ])
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fault = prop_oneof![
+        4 => Just(Fault::None),
+        2 => (0_u8..7, class()).prop_map(|(at, class)| Fault::Read(at, class)),
+        2 => (0_usize..3, class(), any::<bool>()).prop_map(|(at, class, effect)| Fault::Write { at, class, effect }),
+        2 => any::<bool>().prop_map(|written| Fault::Crash { written }),
+        1 => Just(Fault::Withheld),
+    ];
+    let state = sample::select(vec![
+        RegistrationState::Registered,
+        RegistrationState::Registering,
+        RegistrationState::NotRegistered,
+    ]);
+    prop_oneof![
+        16 => fault.prop_map(Step::Visit),
+        4 => sample::select(vec![1_u64, 40, 600, 1900, 4000, 90_000]).prop_map(Step::Sleep),
+        2 => spec().prop_map(|spec| Step::Edit(Box::new(spec))),
+        1 => any::<bool>().prop_map(Step::Suspend),
+        1 => any::<bool>().prop_map(Step::Observe),
+        1 => any::<bool>().prop_map(Step::Conflict),
+        2 => standing().prop_map(|standing| Step::Foreign(Box::new(standing))),
+        2 => Just(Step::Restart),
+        1 => any::<u8>().prop_map(Step::Request),
+        2 => (0_u8..3).prop_map(Step::Approve),
+        1 => state.prop_map(Step::Registration),
+        1 => any::<bool>().prop_map(Step::Owner),
+        2 => any::<u8>().prop_map(Step::Telling),
+    ]
+}
+
+fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
+    match step {
+        Step::Visit(fault) => {
+            let visit = world.visit(&fault);
+            return Some((fault, visit));
+        }
+        Step::Sleep(seconds) => world.sleep(Duration::from_secs(seconds)),
+        Step::Edit(new) => world.edit(|spec| {
+            let (mode, suspend) = (spec.mode, spec.suspend);
+            *spec = ServerProtectionSpec { mode, suspend, ..*new };
+        }),
+        Step::Suspend(suspend) => world.edit(|spec| spec.suspend = suspend),
+        Step::Observe(true) => world.edit(|spec| spec.mode = Mode::Observe),
+        Step::Observe(false) => world.edit(|spec| spec.mode = Mode::Enforce),
+        Step::Conflict(conflicted) => world.conflicted = conflicted,
+        Step::Foreign(standing) => world.azure = *standing,
+        Step::Restart => world.memory = Memory::default(),
+        Step::Request(value) => world.requested = Some(value.to_string()),
+        Step::Approve(0) => world.approval = None,
+        Step::Approve(1) => world.approval = Some(world.generation.to_string()),
+        Step::Approve(_) => world.approval = Some("plan.tier=P1,endpointIntegration.state=Disabled".into()),
+        Step::Registration(state) => world.registration = state,
+        Step::Owner(owner) => world.owner = owner,
+        Step::Telling(telling) => world.telling = telling,
+    }
+    None
+}
+
+/// (g) The rules of conventions.md 3.1 and 3.2 for one status after another.
+fn check_status(before: &ServerProtectionStatus, after: &ServerProtectionStatus, visit: &Visit, generation: i64) {
+    let conditions = &after.conditions;
+    let types: BTreeSet<_> = conditions.iter().map(|condition| &condition.type_).collect();
+    assert_eq!(types.len(), conditions.len(), "a condition twice: {conditions:#?}");
+    for condition in conditions {
+        let name = &condition.type_;
+        let reason = &condition.reason;
+        assert!(reason.starts_with(|first: char| first.is_ascii_uppercase()), "{name}: {reason}");
+        assert!(reason.chars().all(|c| c.is_ascii_alphanumeric()), "{name}: {reason}");
+        assert!(!condition.message.is_empty() && condition.message.chars().count() <= 1024);
+        let observed = condition.observed_generation.expect("observedGeneration");
+        assert!(observed <= generation);
+        if ["Reconciling", "Stalled", "Contested", "Suspended"].contains(&name.as_str()) {
+            assert_eq!(condition.status, "True", "{name} is present only while True");
+        }
+        let known = get(&before.conditions, name);
+        let flipped = known.is_none_or(|known| known.status != condition.status);
+        let since = if flipped { visit.now } else { known.unwrap().last_transition_time.0 };
+        assert_eq!(condition.last_transition_time.0, since, "{name} flipped: {flipped}");
+    }
+    let has = |name: &str| get(conditions, name).is_some();
+    assert!(has("Ready"));
+    assert!(!(has("Reconciling") && has("Stalled")));
+    if is_true(conditions, "Ready") {
+        assert!(!has("Reconciling") && !has("Stalled"), "{conditions:#?}");
+    }
+    for limited in [after.drift.len(), after.contested.len(), after.workspaces.len()] {
+        assert!(limited <= 16);
+    }
+    let drift: BTreeSet<_> = after.drift.iter().map(|drift| &drift.field).collect();
+    assert_eq!(drift.len(), after.drift.len());
+    if matches!(&visit.decision.situation, Situation::Failing(failure) if failure.class.is_transient())
+        && after.observed_generation != Some(-1)
+        && after.conditions == before.conditions
+    {
+        return;
+    }
+    assert_eq!(after.observed_generation, Some(generation));
+}
+
+/// Law 9: Ready/InSync is the truth.
+fn check_truth(world: &World, visit: &Visit, after: &ServerProtectionStatus) {
+    let ready = get(&after.conditions, "Ready").unwrap();
+    if visit.decision.situation == Situation::Suspended || after.conditions == visit.before.conditions {
+        return;
+    }
+    let desired = Desired::of(&world.spec);
+    if ready.status == "True" && ready.reason == "InSync" {
+        assert_eq!(differences(&desired, &visit.standing_after), []);
+        assert!(visit.decision.changes.is_empty());
+        for extension in after.plan.iter().flat_map(|plan| &plan.extensions) {
+            let managed = desired.extension(&extension.name).is_some_and(|managed| managed.enabled);
+            assert!(!managed || extension.provisioning.as_deref() != Some("Failed"));
+        }
+        assert_eq!(after.drift_count, Some(0));
+        assert!(!is_true(&after.conditions, "Drifted"));
+    }
+    if ready.status == "True" {
+        assert!(["InSync", "Observed"].contains(&ready.reason.as_str()));
+    }
+}
+
+/// (i) Law 6: the note before a plan write, the one write more after a crash, and never a success that nobody told.
+fn check_note(world: &World, visit: &Visit, lost: bool) {
+    let decision = &visit.decision;
+    if decision.writes_plan() {
+        let note = visit.note.as_ref().expect("a note before the write");
+        let plan = get(&note.conditions, "PlanEnabled").unwrap();
+        assert_eq!((plan.status.as_str(), plan.reason.as_str()), ("Unknown", "Applying"));
+        assert_eq!(plan.observed_generation, Some(world.generation));
+        assert!(write_is_open(note));
+        assert!(!is_true(&note.conditions, "ExtensionsProvisioned"));
+    }
+    if write_is_open(&visit.before) && visit.memory == Memory::default() {
+        match decision.situation {
+            Situation::Writing if decision.changes.iter().all(|change| change.action == Action::Register) => {}
+            Situation::Writing | Situation::InSync | Situation::Settling => {
+                assert!(decision.writes_plan(), "the open write was forgotten: {decision:#?}");
+            }
+            _ => {}
+        }
+    }
+    let Some(after) = &visit.after else { return };
+    if let Some(answer) = &visit.outcome.plan {
+        assert!(!write_is_open(after), "answered: it is not written again");
+        let known = |name: &str| {
+            let extensions = visit.before.plan.iter().flat_map(|plan| &plan.extensions);
+            extensions
+                .into_iter()
+                .any(|known| known.name == name && known.state == "Enabled" && known.provisioning.as_deref() == Some("Succeeded"))
+        };
+        let desired = Desired::of(&world.spec);
+        let silent = desired.extensions.iter().filter(|managed| managed.enabled).any(|managed| {
+            answer.plan.extension(&managed.name).is_some_and(|found| found.enabled)
+                && answer.results.iter().all(|result| result.extension != managed.name)
+                && !known(&managed.name)
+        });
+        let provisioned = get(&after.conditions, "ExtensionsProvisioned").unwrap();
+        if silent {
+            assert_ne!(provisioned.status, "True", "nobody told a success: {provisioned:#?}");
+            let failed = provisioned.reason == "ExtensionFailed";
+            assert!(!write_is_open(&visit.before) || failed || provisioned.reason == "ResultLost");
+        }
+    } else if lost {
+        assert!(write_is_open(after), "a lost result stays open");
+        assert!(!is_true(&after.conditions, "ExtensionsProvisioned"));
+    }
+}
+
+/// (j) Law 12: what an object does to a subscription that it never held in sync lowers nothing without approval.
+fn check_adoption(world: &World, visit: &Visit) {
+    let established = visit.before.claim.as_ref().is_some_and(|claim| claim.established_since.is_some());
+    let approved_by_generation = world.approval.as_deref() == Some(&world.generation.to_string());
+    assert!(!established || visit.held_before, "established by nothing");
+    if established || approved_by_generation {
+        return;
+    }
+    let approvals = world.approval.as_deref().unwrap_or_default();
+    let (before, after) = (&visit.standing_before, &visit.standing_after);
+    if laws::protection(after.plan.tier) < laws::protection(before.plan.tier) {
+        assert!(approvals.contains(&format!("plan.tier={}", laws::tier_name(after.plan.tier))));
+    }
+    if before.settings.integration == Some(true) && after.settings.integration == Some(false) {
+        assert!(approvals.contains("endpointIntegration.state=Disabled"));
+    }
+    assert!(before.settings.unified_solution != Some(true) || after.settings.unified_solution == Some(true));
+    assert!(before.settings.exclude_linux == Some(true) || after.settings.exclude_linux != Some(true));
+    assert!(!before.assessment || after.assessment);
+    if before.plan.tier == after.plan.tier && world.telling & 0b1010_1010 == 0 {
+        for extension in before.plan.extensions.iter().filter(|extension| extension.enabled) {
+            let stays = after.plan.extension(&extension.name).is_some_and(|stays| stays.enabled);
+            assert!(stays, "{} was switched off", extension.name);
+        }
+    }
+}
+
+fn check(world: &World, fault: &Fault, visit: &Visit) {
+    // (k) Observe, suspend and a conflict never write.
+    if world.spec.mode == Mode::Observe || world.spec.suspend || world.conflicted {
+        assert_eq!(visit.decision.changes, []);
+        assert_eq!(visit.standing_before, visit.standing_after);
+    }
+    if let Some(note) = &visit.note {
+        check_status(&visit.before, note, visit, world.generation);
+        assert!(!is_true(&note.conditions, "Ready"));
+    }
+    if let Some(after) = &visit.after {
+        check_status(&visit.before, after, visit, world.generation);
+        check_truth(world, visit, after);
+    }
+    let lost = visit.decision.writes_plan()
+        && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || *class == Class::Transient);
+    check_note(world, visit, lost);
+    check_adoption(world, visit);
+    assert!(visit.wait >= Duration::from_millis(900) || !visit.outcome.done.is_empty(), "a hot loop");
+    assert!(visit.failures == 0 || !matches!(fault, Fault::None));
+}
+
+/// (h) The same again a minute later changes nothing, whatever Azure's request ids.
+fn check_quiet(world: &World, fault: &Fault, visit: &Visit) {
+    let Some(after) = &visit.after else { return };
+    if !visit.decision.changes.is_empty() || visit.failures == 1 || visit.failures == 2 {
+        return;
+    }
+    let mut again = world.clone();
+    again.same_reads = true;
+    again.sleep(Duration::from_mins(1));
+    let second = again.visit(fault);
+    let failing = |visit: &Visit| matches!(visit.decision.situation, Situation::Failing(_));
+    if second.decision != visit.decision && !(failing(visit) && failing(&second)) {
+        return; // A hold or a pause is over, or what fails was not read this time.
+    }
+    let mut same = second.after.unwrap();
+    for (left, right) in same.conditions.iter().zip(&after.conditions) {
+        assert_eq!(left, right, "a second look changed a condition");
+    }
+    same.contested.clone_from(&after.contested);
+    assert_eq!(&same, after, "a second look changed the status");
+}
+
+proptest! {
+    #![proptest_config(cases(768))]
+
+    /// (g) to (k) on every visit; and at the end, when nothing disturbs any more, Azure ends as the spec demands
+    /// (law 6: also with empty memory).
+    #[test]
+    fn every_walk_keeps_the_laws(
+        spec in spec(),
+        standing in standing(),
+        answers in answers(),
+        steps in collection::vec(step(), 1..24),
+    ) {
+        let mut world = World::new(spec, standing, answers);
+        for step in steps {
+            if let Some((fault, visit)) = walk(&mut world, step) {
+                check(&world, &fault, &visit);
+                check_quiet(&world, &fault, &visit);
+            }
+        }
+        calm(&mut world);
+    }
+}
+
+fn calm(world: &mut World) {
+    world.edit(|spec| {
+        spec.suspend = false;
+        spec.mode = Mode::Enforce;
+    });
+    world.registration = RegistrationState::Registered;
+    world.approval = Some(world.generation.to_string());
+    world.telling = 0b0101_0101;
+    (world.conflicted, world.owner) = (false, true);
+    let mut quiet = 0;
+    for _ in 0..24 {
+        let visit = world.visit(&Fault::None);
+        check(world, &Fault::None, &visit);
+        world.sleep(visit.wait);
+        if visit.decision.situation == Situation::Contested {
+            world.sleep(Duration::from_hours(24));
+        }
+        quiet = if visit.decision.situation == Situation::InSync { quiet + 1 } else { 0 };
+        if quiet == 3 {
+            break;
+        }
+    }
+    assert_eq!(quiet, 3, "never calm: {:#?}", world.status);
+    assert!(is_true(&world.status.conditions, "Ready"));
+    assert_eq!(world.spec.endpoint_integration.state == State::Disabled, {
+        let desired = Desired::of(&world.spec);
+        desired.integration == Some(false)
+    });
+    assert!(INTERVAL > Duration::ZERO);
+}

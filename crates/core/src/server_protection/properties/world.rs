@@ -1,1 +1,313 @@
+//! One object, its status and its subscription, walked through visits, faults, crashes, edits and foreign writers.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus};
+
+use super::azure::{Answers, apply};
+use crate::{
+    Timestamp,
+    failure::{Class, Failure},
+    server_protection::{
+        changes::{Action, Change, PlanWrite, Standing},
+        decide::{Clocks, Decision, Input, Memory, Outcome, PlanAnswer, Seen, Situation, decide, next_visit, remember},
+        events::events,
+        observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
+        reads::{Reads, reads},
+        status::{Progress, status},
+    },
+};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(600);
+
+/// What goes wrong on a visit.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    None,
+    /// This reading fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions.
+    Read(u8, Class),
+    /// The write at this place fails, with or without having had its effect.
+    Write {
+        at: usize,
+        class: Class,
+        effect: bool,
+    },
+    /// The process dies after the note and before the write, or after it.
+    Crash { written: bool },
+    /// No permit.
+    Withheld,
+}
+
+/// One visit, complete.
+pub(super) struct Visit {
+    pub(super) before: ServerProtectionStatus,
+    pub(super) memory: Memory,
+    pub(super) standing_before: Standing,
+    pub(super) standing_after: Standing,
+    pub(super) decision: Decision,
+    pub(super) note: Option<ServerProtectionStatus>,
+    /// `None`: the process died before.
+    pub(super) after: Option<ServerProtectionStatus>,
+    pub(super) held_before: bool,
+    pub(super) outcome: Outcome,
+    pub(super) failures: u32,
+    pub(super) wait: Duration,
+    pub(super) now: Timestamp,
+}
+
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) spec: ServerProtectionSpec,
+    pub(super) generation: i64,
+    pub(super) approval: Option<String>,
+    pub(super) requested: Option<String>,
+    pub(super) status: ServerProtectionStatus,
+    pub(super) memory: Memory,
+    pub(super) azure: Standing,
+    pub(super) answers: Answers,
+    pub(super) registration: RegistrationState,
+    pub(super) conflicted: bool,
+    pub(super) owner: bool,
+    /// What a plan write tells about its extensions: two bits each.
+    pub(super) telling: u8,
+    pub(super) now: Timestamp,
+    /// What the last visit read; with `same_reads` the next one reads the same.
+    asked: Reads,
+    pub(super) same_reads: bool,
+    /// Since it got its claim, it found Azure in sync or wrote to it.
+    pub(super) held: bool,
+    requests: u32,
+}
+
+impl World {
+    pub(super) fn new(spec: ServerProtectionSpec, azure: Standing, answers: Answers) -> Self {
+        Self {
+            spec,
+            generation: 1,
+            approval: None,
+            requested: None,
+            status: ServerProtectionStatus {
+                observed_generation: Some(-1),
+                ..ServerProtectionStatus::default()
+            },
+            memory: Memory::default(),
+            azure,
+            answers,
+            registration: RegistrationState::Registered,
+            conflicted: false,
+            owner: true,
+            telling: 0b0101_0101,
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+            asked: Reads::default(),
+            same_reads: false,
+            held: false,
+            requests: 0,
+        }
+    }
+
+    pub(super) fn sleep(&mut self, duration: Duration) {
+        self.now = self.now.checked_add(SignedDuration::try_from(duration).unwrap()).unwrap();
+    }
+
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut ServerProtectionSpec)) {
+        let before = self.spec.clone();
+        edit(&mut self.spec);
+        self.generation += i64::from(before != self.spec);
+    }
+
+    fn failure(&mut self, class: &Class, operation: &str, effect_unknown: bool) -> Failure {
+        self.requests += 1;
+        Failure {
+            class: class.clone(),
+            code: "SomeCode".into(),
+            message: "words".into(),
+            operation: operation.into(),
+            request_id: Some(self.requests.to_string()),
+            effect_unknown,
+        }
+    }
+
+    fn observe(&mut self, fault: &Fault, requested: bool) -> Observed {
+        if !self.same_reads {
+            self.asked = reads(&self.spec, self.generation, &self.status, &self.memory, requested);
+        }
+        let asked = self.asked.clone();
+        let registered = self.registration == RegistrationState::Registered;
+        let failing = |wanted: u8| match fault {
+            Fault::Read(at, class) if *at == wanted => Some(class.clone()),
+            _ => None,
+        };
+        if let Some(class) = failing(0) {
+            return Observed::without_credential(self.failure(&class, "POST token", false));
+        }
+        let subscription = Subscription {
+            display_name: "Contoso".into(),
+            state: "Enabled".into(),
+        };
+        let actions = if self.owner { "*" } else { "Microsoft.Security/*" };
+        let permissions = Permissions {
+            grants: vec![(vec![actions.into(), "*/read".into()], Vec::new())],
+        };
+        let mut missing = |at: u8, operation: &str| {
+            let class = failing(at).or_else(|| (!registered && at > 2).then_some(Class::NotRegistered));
+            class.map(|class| self.failure(&class, operation, false))
+        };
+        let failed = [
+            missing(1, "GET subscription"),
+            missing(2, "GET registration"),
+            missing(3, "GET pricings/VirtualMachines"),
+            missing(4, "GET settings"),
+            missing(5, "GET assessment"),
+        ];
+        let permissions_failed = failing(6).map(|class| self.failure(&class, "GET permissions", false));
+        let [no_subscription, no_registration, no_plan, no_settings, no_assessment] = failed;
+        let registration = self.registration.clone();
+        Observed {
+            credential: Ok(()),
+            subscription: asked.subscription.then(|| no_subscription.map_or(Ok(subscription), Err)),
+            registration: (asked.registration || !registered)
+                .then(|| no_registration.map_or(Ok(registration), Err)),
+            plan: Some(no_plan.map_or_else(|| Ok(self.azure.plan.clone()), Err)),
+            settings: Some(no_settings.map_or_else(|| Ok(self.azure.settings.clone()), Err)),
+            assessment: Some(no_assessment.map_or(Ok(self.azure.assessment), Err)),
+            permissions: asked
+                .permissions
+                .then(|| permissions_failed.map_or(Ok(permissions), Err)),
+            workspaces: Vec::new(),
+        }
+    }
+
+    /// A visit as the controller makes it: read, decide, note, write, status.
+    pub(super) fn visit(&mut self, fault: &Fault) -> Visit {
+        let requested = self
+            .requested
+            .clone()
+            .filter(|value| self.status.last_handled_reconcile_at.as_ref() != Some(value));
+        let observed = self.observe(fault, requested.is_some());
+        let clocks = Clocks::default();
+        let (spec, before, memory) = (self.spec.clone(), self.status.clone(), self.memory.clone());
+        let approval = self.approval.clone();
+        let input = Input {
+            spec: &spec,
+            generation: self.generation,
+            approval: approval.as_deref(),
+            requested: requested.as_deref(),
+            previous: &before,
+            seen: match (spec.suspend, self.conflicted) {
+                (true, _) => Seen::Suspended,
+                (false, true) => Seen::Conflicted("other/holder"),
+                (false, false) => Seen::Azure(&observed),
+            },
+            memory: &memory,
+            clocks: &clocks,
+            now: self.now,
+        };
+        let decision = decide(&input);
+        let standing_before = self.azure.clone();
+        let note = (!decision.changes.is_empty())
+            .then(|| status(&input, &decision, Progress::About, memory.failures, INTERVAL));
+        let crash = match (fault, &note) {
+            (Fault::Crash { written }, Some(_)) => Some(*written),
+            _ => None,
+        };
+        let held_before = self.held;
+        let outcome = match crash {
+            Some(false) => Outcome::default(),
+            _ => self.write(&decision, fault),
+        };
+        let after_memory = remember(&input, &decision, &outcome);
+        let failures = after_memory.failures;
+        let after = status(&input, &decision, Progress::Over(&outcome), failures, INTERVAL);
+        let _ = events(&before, &after, &decision, &outcome, failures);
+        let wait = next_visit(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
+        self.held |= decision.situation == Situation::InSync;
+        self.held |= outcome.done.iter().any(|change| change.action != Action::Register);
+        self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
+        let after = if crash.is_some() {
+            self.memory = Memory::default();
+            self.status = note.clone().unwrap();
+            None
+        } else {
+            self.memory = after_memory;
+            self.status = after.clone();
+            Some(after)
+        };
+        Visit {
+            before: before.clone(),
+            memory: memory.clone(),
+            standing_before,
+            standing_after: self.azure.clone(),
+            decision,
+            note,
+            after,
+            held_before,
+            outcome,
+            failures,
+            wait,
+            now: self.now,
+        }
+    }
+
+    fn write(&mut self, decision: &Decision, fault: &Fault) -> Outcome {
+        let mut outcome = Outcome::default();
+        if matches!(fault, Fault::Withheld) || self.spec.mode == Mode::Observe {
+            return outcome;
+        }
+        for (place, change) in decision.changes.iter().enumerate() {
+            if let Fault::Write { at, class, effect } = fault
+                && *at == place
+            {
+                if *effect {
+                    self.put(change);
+                }
+                let unknown = *effect || matches!(class, Class::Transient);
+                outcome.failed = Some((change.clone(), self.failure(class, "PUT", unknown)));
+                return outcome;
+            }
+            let answer = self.put(change);
+            outcome.plan = answer.or(outcome.plan);
+            outcome.done.push(change.clone());
+        }
+        outcome
+    }
+
+    fn put(&mut self, change: &Change) -> Option<PlanAnswer> {
+        if change.action == Action::Register {
+            self.registration = RegistrationState::Registering;
+            return None;
+        }
+        apply(change, &mut self.azure, self.answers);
+        match &change.action {
+            Action::PutPlan(write) => Some(self.answer(write)),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, write: &PlanWrite) -> PlanAnswer {
+        let mut results = Vec::new();
+        for (at, sent) in write.extensions.iter().filter(|sent| sent.enabled).enumerate() {
+            let word = (self.telling >> (2 * (at % 4))) & 3;
+            let (code, message) = match word {
+                0 => continue,
+                1 => ("Succeeded", "Successfully enabled extension"),
+                _ => ("Failed", "Failed assigning roles"),
+            };
+            results.push(OperationStatus {
+                extension: sent.name.clone(),
+                code: code.into(),
+                message: message.into(),
+            });
+            // Unconfirmed: a failed extension reads as on, or as off.
+            let found = self.azure.plan.extensions.iter_mut().find(|found| found.name == sent.name);
+            if let Some(found) = found.filter(|_| word == 3) {
+                found.enabled = false;
+                found.properties.clear();
+            }
+        }
+        PlanAnswer {
+            plan: self.azure.plan.clone(),
+            results,
+        }
+    }
+}

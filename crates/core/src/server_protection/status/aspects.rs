@@ -62,7 +62,11 @@ pub(super) fn set(
         assessment(conditions, &desired, on);
     }
     permissions(conditions, input, &desired, observed, progress);
-    if plan_status.is_some() && !matches!(decision.situation, Situation::Failing(_)) {
+    let compared = !matches!(
+        decision.situation,
+        Situation::Failing(_) | Situation::Registering { .. } | Situation::RegistrationMissing
+    );
+    if plan_status.is_some() && compared {
         drifted(conditions, decision);
     }
 }

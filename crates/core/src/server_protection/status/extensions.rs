@@ -6,6 +6,7 @@ use serverprotection_api::{ExtensionStatus, Mode};
 use super::Progress;
 use crate::server_protection::{
     decide::{Input, write_is_open},
+    desired::Desired,
     observed::{Extension, OperationStatus, Plan},
 };
 
@@ -45,15 +46,20 @@ fn status(
     let answered = results.is_some();
     // Nothing will tell any more: the write that closes an open one kept silent, or nobody writes again.
     let over = answered || (matches!(progress, Progress::Over(_)) && input.spec.mode == Mode::Observe);
+    let off_as_demanded = !extension.enabled
+        && Desired::of(input.spec)
+            .extension(&extension.name)
+            .is_some_and(|desired| !desired.enabled);
     let lost = over && write_is_open(input.previous) && !succeeded_before;
 
     match told {
-        Some(result) if result.code.eq_ignore_ascii_case("Succeeded") => {
+        Some(result) if result.succeeded() => {
             set(&mut known, extension.enabled.then_some("Succeeded"), None);
         }
         Some(result) => set(&mut known, Some("Failed"), Some(result.message.clone())),
-        // A failed extension reads as on or off (unconfirmed): the failure stays until a write says otherwise.
-        None if failed && !answered => {}
+        // A failed extension reads as on or off (unconfirmed): the failure stays until a write says otherwise, or until
+        // the spec wants it off and it is.
+        None if failed && !answered && !off_as_demanded => {}
         None if !extension.enabled => set(&mut known, None, None),
         None if failed || lost => set(&mut known, Some("ResultLost"), None),
         None if known.provisioning.is_none() => set(&mut known, Some("NotReported"), None),
