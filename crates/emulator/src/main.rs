@@ -1,2 +1,11 @@
 //! The azure-emulator command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serverprotection_emulator::command::{Command, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Command::parse()).await
+}

@@ -1,0 +1,178 @@
+//! Which providers, types and api-versions exist. To add a type, add a line here and a handler.
+
+use serde_json::{Value, json};
+
+/// A resource type with its api-versions, newest first.
+#[derive(Debug)]
+pub struct Type {
+    /// Its name in the service's spelling.
+    pub name: &'static str,
+    /// Newest first: clients pick the first.
+    pub versions: &'static [&'static str],
+}
+
+/// A resource provider.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its namespace in the service's spelling.
+    pub namespace: &'static str,
+    /// Usable without registration.
+    pub free: bool,
+    /// Its types.
+    pub types: &'static [Type],
+}
+
+/// Regions, as far as answers need them.
+pub(crate) const LOCATIONS: [(&str, &str); 3] = [
+    ("westeurope", "West Europe"),
+    ("northeurope", "North Europe"),
+    ("eastus", "East US"),
+];
+
+const PROVIDERS: &[Provider] = &[
+    Provider {
+        namespace: "Microsoft.Security",
+        free: false,
+        types: &[
+            Type {
+                name: "pricings",
+                versions: &[
+                    "2026-07-01",
+                    "2025-10-01-preview",
+                    "2024-01-01",
+                    "2023-01-01",
+                    "2022-03-01",
+                    "2018-06-01",
+                ],
+            },
+            Type {
+                name: "settings",
+                versions: &["2022-05-01", "2021-07-01", "2021-06-01"],
+            },
+            Type {
+                name: "serverVulnerabilityAssessmentsSettings",
+                versions: &["2023-05-01"],
+            },
+            Type {
+                name: "autoProvisioningSettings",
+                versions: &["2017-08-01-preview"],
+            },
+        ],
+    },
+    Provider {
+        namespace: "Microsoft.Authorization",
+        free: true,
+        types: &[Type {
+            name: "permissions",
+            versions: &["2022-04-01", "2018-07-01", "2015-07-01"],
+        }],
+    },
+    Provider {
+        namespace: "Microsoft.OperationsManagement",
+        free: false,
+        types: &[Type {
+            name: "solutions",
+            versions: &["2015-11-01-preview"],
+        }],
+    },
+    Provider {
+        namespace: "Microsoft.OperationalInsights",
+        free: false,
+        types: &[Type {
+            name: "workspaces",
+            versions: &[
+                "2025-02-01",
+                "2023-09-01",
+                "2022-10-01",
+                "2021-06-01",
+                "2020-08-01",
+            ],
+        }],
+    },
+    Provider {
+        namespace: "Microsoft.Resources",
+        free: true,
+        types: &[],
+    },
+    Provider {
+        namespace: "Microsoft.PolicyInsights",
+        free: false,
+        types: &[],
+    },
+    Provider {
+        namespace: "Microsoft.Compute",
+        free: false,
+        types: &[],
+    },
+    Provider {
+        namespace: "Microsoft.HybridCompute",
+        free: false,
+        types: &[],
+    },
+    Provider {
+        namespace: "Microsoft.GuestConfiguration",
+        free: false,
+        types: &[],
+    },
+    Provider {
+        namespace: "Microsoft.HybridConnectivity",
+        free: false,
+        types: &[],
+    },
+];
+
+/// Every provider.
+pub fn providers() -> &'static [Provider] {
+    PROVIDERS
+}
+
+/// The provider with this namespace.
+pub(crate) fn provider(namespace: &str) -> Option<&'static Provider> {
+    PROVIDERS
+        .iter()
+        .find(|provider| provider.namespace.eq_ignore_ascii_case(namespace))
+}
+
+impl Provider {
+    /// One of its types.
+    pub fn kind(&self, name: &str) -> Option<&'static Type> {
+        self.types
+            .iter()
+            .find(|kind| kind.name.eq_ignore_ascii_case(name))
+    }
+
+    /// `resourceTypes` of its description.
+    pub fn resource_types(&self) -> Vec<Value> {
+        let locations: Vec<_> = LOCATIONS.iter().map(|(_, name)| *name).collect();
+        self.types
+            .iter()
+            .map(|kind| {
+                json!({
+                    "resourceType": kind.name, "locations": locations, "apiVersions": kind.versions,
+                    "defaultApiVersion": kind.versions.first(), "capabilities": "None",
+                })
+            })
+            .collect()
+    }
+}
+
+/// Whether this is an api-version at all: a date with an optional `-word`.
+pub(crate) fn well_formed(version: &str) -> bool {
+    let (date, rest) = version.split_at_checked(10).unwrap_or((version, "?"));
+    date.parse::<jiff::civil::Date>().is_ok()
+        && (rest.is_empty()
+            || rest.strip_prefix('-').is_some_and(|word| {
+                !word.is_empty() && word.chars().all(|letter| letter.is_ascii_alphabetic())
+            }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert!(well_formed("2024-01-01") && well_formed("2015-11-01-preview"));
+        assert!(!well_formed("latest") && !well_formed("2024-13-01") && !well_formed("2024-01-01x"));
+    }
+}

@@ -1,0 +1,45 @@
+//! Small read-only resources: the caller's permissions, and the retired agent's auto-provisioning.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::{Context, Typed, rbac, refusals};
+use crate::answer::{Answer, ArmError};
+
+/// What the caller may do in the subscription, one item for each assignment.
+pub(super) fn permissions(context: &Context<'_>) -> Result<Answer, ArmError> {
+    if context.request.method != Method::GET {
+        return Err(refusals::no_method(
+            context.request.method.as_str(),
+            "permissions",
+        ));
+    }
+    let principal = context.world.principals.get(&context.caller.client_id);
+    Ok(Answer::list(
+        principal
+            .into_iter()
+            .flat_map(|principal| principal.assignments(&context.subscription))
+            .map(rbac::permission)
+            .collect(),
+    ))
+}
+
+/// The Log Analytics agent is retired: its provisioning is off and nobody can turn it on.
+pub(super) fn auto_provisioning(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    if context.request.method != Method::GET {
+        return Err(refusals::no_method(
+            context.request.method.as_str(),
+            "autoProvisioningSettings",
+        ));
+    }
+    let kind = "Microsoft.Security/autoProvisioningSettings";
+    let default: Value = json!({
+        "id": format!("/subscriptions/{}/providers/{kind}/default", context.subscription), "name": "default",
+        "type": kind, "properties": {"autoProvision": "Off"},
+    });
+    match typed.name.as_deref() {
+        None => Ok(Answer::list(vec![default])),
+        Some(name) if name.eq_ignore_ascii_case("default") => Ok(Answer::ok(default)),
+        Some(name) => Err(refusals::resource_not_found(kind, name, None)),
+    }
+}

@@ -1,0 +1,363 @@
+//! What a plan PUT makes of a plan. Pure: the caller commits the decision.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::body::{Body, Sent, invalid};
+use crate::{
+    answer::ArmError,
+    instant,
+    state::{Extension, Plan, Subscription, Tier, known_extensions},
+    switches::{Switch, Switches},
+};
+
+/// Extensions whose provisioning assigns roles to an identity of the service.
+const ASSIGNING: [&str; 2] = ["AgentlessVmScanning", "FileIntegrityMonitoring"];
+
+/// What the decision depends on besides the body.
+pub(super) struct Scene<'a> {
+    pub(super) plan: &'static str,
+    pub(super) subscription: &'a Subscription,
+    pub(super) switches: &'a Switches,
+    pub(super) may_assign_roles: bool,
+    pub(super) onboarding_elsewhere: bool,
+    pub(super) now: Timestamp,
+}
+
+/// The outcome of provisioning one extension; told once, in the PUT's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Enabled,
+    Disabled,
+    AssigningFailed,
+}
+
+/// The plan as it will be.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) plan: Plan,
+    pub(super) properties: BTreeMap<String, Map<String, Value>>,
+    pub(super) statuses: BTreeMap<String, Status>,
+    pub(super) takes_direct_onboarding: bool,
+}
+
+pub(super) fn decide(scene: &Scene<'_>, body: &Body) -> Result<Decision, ArmError> {
+    let before = scene.subscription.plan(scene.plan);
+    if body.tier == Tier::Free {
+        let sent = body
+            .extensions
+            .as_ref()
+            .is_some_and(|extensions| !extensions.is_empty());
+        if sent && !scene.switches.flipped(Switch::ExtensionsWithFree) {
+            return Err(invalid(&format!(
+                "Extensions are not supported for '{}' plan with \"Free\" pricing tier",
+                scene.plan
+            )));
+        }
+        let plan = Plan {
+            free_trial_remaining_time: before.free_trial_remaining_time,
+            ..Plan::default()
+        };
+        return Ok(Decision {
+            plan,
+            properties: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            takes_direct_onboarding: false,
+        });
+    }
+    standard(scene, body, &before)
+}
+
+fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, ArmError> {
+    let sub_plan = sub_plan(scene, body, before)?;
+    let sent = body.extensions.as_deref().unwrap_or_default();
+    check_extensions(scene.plan, sub_plan.as_deref(), sent)?;
+
+    let changed = before.tier == Tier::Free || before.sub_plan != sub_plan;
+    let keep = if changed {
+        before.tier == Tier::Standard && scene.switches.flipped(Switch::OmittedExtensionsOnChange)
+    } else {
+        !scene.switches.flipped(Switch::OmittedExtensions)
+    };
+    let reads_enabled = !scene.switches.flipped(Switch::FailedExtensionIsEnabled);
+    let mut extensions = Vec::new();
+    let mut statuses = BTreeMap::new();
+    let mut properties = BTreeMap::new();
+    let mut takes_direct_onboarding = false;
+    for mut extension in Plan::default_extensions(scene.plan, sub_plan.as_deref()) {
+        let old = if before.tier == Tier::Standard {
+            before.extension(&extension.name)
+        } else {
+            None
+        };
+        let asked = sent
+            .iter()
+            .find(|sent| sent.name.eq_ignore_ascii_case(&extension.name));
+        match (asked, old) {
+            (Some(asked), _) => {
+                extension.enabled = asked.enabled;
+                if let Some(given) = &asked.properties {
+                    let key = Subscription::properties_key(scene.plan, &extension.name);
+                    properties.insert(key.clone(), merged(scene, &key, given));
+                }
+            }
+            (None, Some(old)) if keep => extension = old.clone(),
+            (None, _) => {}
+        }
+        let on_before = old.is_some_and(|old| old.enabled);
+        // What failed once is tried again whenever the plan is written.
+        let provisioned = extension.enabled && (!on_before || old.is_some_and(|old| old.failed));
+        extension.failed =
+            provisioned && ASSIGNING.contains(&extension.name.as_str()) && !scene.may_assign_roles;
+        if extension.name == "MdeDesignatedSubscription" && extension.enabled && !on_before {
+            if scene.onboarding_elsewhere && scene.switches.flipped(Switch::SecondDirectOnboarding) {
+                return Err(ArmError::new(
+                    StatusCode::CONFLICT,
+                    "Conflict",
+                    "Another subscription of the tenant is already designated for direct onboarding",
+                ));
+            }
+            takes_direct_onboarding = true;
+        }
+        let effective_before =
+            old.is_some_and(|old| scene.subscription.effective(scene.plan, old, reads_enabled));
+        let effective = scene
+            .subscription
+            .effective(scene.plan, &extension, reads_enabled);
+        if extension.failed {
+            statuses.insert(extension.name.clone(), Status::AssigningFailed);
+        } else if provisioned || effective != effective_before {
+            let status = if effective {
+                Status::Enabled
+            } else {
+                Status::Disabled
+            };
+            statuses.insert(extension.name.clone(), status);
+        }
+        extensions.push(extension);
+    }
+    let plan = Plan {
+        tier: Tier::Standard,
+        sub_plan,
+        enforce: body.enforce.unwrap_or(before.enforce),
+        enablement_time: if before.tier == Tier::Free {
+            Some(instant::ticks(scene.now))
+        } else {
+            before.enablement_time.clone()
+        },
+        extensions,
+        ..before.clone()
+    };
+    Ok(Decision {
+        plan,
+        properties,
+        statuses,
+        takes_direct_onboarding,
+    })
+}
+
+fn sub_plan(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Option<String>, ArmError> {
+    let full = Plan::full_sub_plan(scene.plan);
+    let Some(sent) = &body.sub_plan else {
+        let stays = before.tier == Tier::Standard && scene.switches.flipped(Switch::StandardWithoutSubPlan);
+        return Ok(if stays {
+            before.sub_plan.clone()
+        } else {
+            full.map(Into::into)
+        });
+    };
+    if scene.plan != "VirtualMachines" {
+        return Ok(Some(sent.clone()));
+    }
+    ["P1", "P2"]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(sent))
+        .map(|known| Some(known.to_owned()))
+        .ok_or_else(|| {
+            invalid(&format!(
+                "SubPlan \"{sent}\" is not supported for 'VirtualMachines' plan. Possible values: P1, P2"
+            ))
+        })
+}
+
+fn check_extensions(plan: &str, sub_plan: Option<&str>, sent: &[Sent]) -> Result<(), ArmError> {
+    let known = known_extensions(plan, sub_plan);
+    for (index, extension) in sent.iter().enumerate() {
+        let name = &extension.name;
+        if !known.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            let with = sub_plan.map_or_else(String::new, |sub_plan| format!(" and '{sub_plan}' SubPlan"));
+            return Err(invalid(&format!(
+                "Extension with name '{name}' is not supported for '{plan}' plan{with}"
+            )));
+        }
+        if sent
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.name.eq_ignore_ascii_case(name))
+        {
+            return Err(invalid(&format!(
+                "Extension with name \"{name}\" appears more than once"
+            )));
+        }
+        let given = extension
+            .properties
+            .as_ref()
+            .is_some_and(|properties| !properties.is_empty());
+        if given && !extension.enabled {
+            return Err(ArmError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                format!(
+                    "AdditionalProperties of Extension '{name}' can't be updated while the extension is \
+                     disabled (IsEnabled = False)"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn merged(scene: &Scene<'_>, key: &str, given: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = Map::new();
+    if scene.switches.flipped(Switch::ExtensionProperties) {
+        all.extend(
+            scene
+                .subscription
+                .extension_properties
+                .get(key)
+                .cloned()
+                .unwrap_or_default(),
+        );
+    }
+    all.extend(given.clone());
+    all
+}
+
+/// The extensions of a plan as they stand in effect.
+pub(super) fn effective(
+    subscription: &Subscription,
+    plan_name: &str,
+    plan: &Plan,
+    failed_reads_enabled: bool,
+) -> Vec<(Extension, bool)> {
+    plan.extensions
+        .iter()
+        .map(|extension| {
+            (
+                extension.clone(),
+                subscription.effective(plan_name, extension, failed_reads_enabled),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::body::parse, *};
+
+    fn decide_on(
+        subscription: &Subscription,
+        switches: &Switches,
+        body: &Value,
+    ) -> Result<Decision, ArmError> {
+        let scene = Scene {
+            plan: "VirtualMachines",
+            subscription,
+            switches,
+            may_assign_roles: true,
+            onboarding_elsewhere: false,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        decide(&scene, &parse(body)?)
+    }
+
+    fn standard_p1() -> Subscription {
+        let mut subscription = Subscription::new("s", "t", "S");
+        let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P1"}});
+        let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
+        subscription.plans.insert("VirtualMachines".into(), decision.plan);
+        subscription
+    }
+
+    fn code(result: Result<Decision, ArmError>) -> String {
+        result.unwrap_err().code().to_owned()
+    }
+
+    #[test]
+    fn the_full_plan_without_sub_plan_and_its_defaults() {
+        let subscription = Subscription::new("s", "t", "S");
+        let body = json!({"properties": {"pricingTier": "standard"}});
+        let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
+        assert_eq!(decision.plan.sub_plan.as_deref(), Some("P2"));
+        let on: Vec<_> = decision
+            .plan
+            .extensions
+            .iter()
+            .map(|extension| extension.enabled)
+            .collect();
+        assert_eq!(on, [false, true, false]);
+        assert_eq!(
+            decision.statuses,
+            BTreeMap::from([("AgentlessVmScanning".into(), Status::Enabled)])
+        );
+    }
+
+    #[test]
+    fn omitted_sub_plan_on_p1_is_a_switch() {
+        let body = json!({"properties": {"pricingTier": "Standard"}});
+        let moved = decide_on(&standard_p1(), &Switches::default(), &body).unwrap();
+        assert_eq!(moved.plan.sub_plan.as_deref(), Some("P2"));
+        let stays = decide_on(&standard_p1(), &Switches::alternate(), &body).unwrap();
+        assert_eq!(stays.plan.sub_plan.as_deref(), Some("P1"));
+    }
+
+    #[test]
+    fn refusals() {
+        let none = Subscription::new("s", "t", "S");
+        let p2_on_p1 = json!({"properties": {"pricingTier": "Standard", "subPlan": "P1",
+            "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});
+        assert_eq!(
+            code(decide_on(&none, &Switches::default(), &p2_on_p1)),
+            "InvalidInputJson"
+        );
+        let disabled = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2",
+            "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False",
+                            "additionalExtensionProperties": {"ExclusionTags": "[]"}}]}});
+        assert_eq!(
+            code(decide_on(&none, &Switches::default(), &disabled)),
+            "InternalServerError"
+        );
+        let free = json!({"properties": {"pricingTier": "Free",
+            "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});
+        assert_eq!(
+            code(decide_on(&none, &Switches::default(), &free)),
+            "InvalidInputJson"
+        );
+        assert!(decide_on(&none, &Switches::alternate(), &free).is_ok());
+    }
+
+    #[test]
+    fn scanning_stays_on_while_posture_scans() {
+        let mut subscription = standard_p1();
+        let posture = Plan {
+            tier: Tier::Standard,
+            extensions: Plan::default_extensions("CloudPosture", None),
+            ..Plan::default()
+        };
+        subscription.plans.insert("CloudPosture".into(), posture);
+        let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2",
+            "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});
+        let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
+        let shown = effective(&subscription, "VirtualMachines", &decision.plan, true);
+        assert!(
+            shown
+                .iter()
+                .any(|(extension, on)| extension.name == "AgentlessVmScanning" && *on)
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Plans on the wire. Unset properties are left out; older api-versions show less.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::put::{Status, effective};
+use crate::{
+    arm::Context,
+    state::{Plan, Subscription, Tier, replaced_by},
+    switches::Switch,
+};
+
+/// How an api-version shows plans.
+pub(super) struct View {
+    version: String,
+    failed_reads_enabled: bool,
+}
+
+impl View {
+    pub(super) fn of(context: &Context<'_>) -> Self {
+        Self {
+            version: context.version.clone(),
+            failed_reads_enabled: !context.world.switches.flipped(Switch::FailedExtensionIsEnabled),
+        }
+    }
+
+    fn since(&self, version: &str) -> bool {
+        self.version.as_str() >= version
+    }
+
+    /// A plan of a subscription; `statuses` only after a PUT.
+    pub(super) fn plan(
+        &self,
+        subscription: &Subscription,
+        name: &str,
+        statuses: &BTreeMap<String, Status>,
+    ) -> Value {
+        let plan = subscription.plan(name);
+        let mut properties = self.common(subscription, name, &plan, statuses);
+        if plan.tier == Tier::Standard && self.since("2024-01-01") {
+            properties.insert("enforce".into(), json!(truth(plan.enforce)));
+            properties.insert(
+                "resourcesCoverageStatus".into(),
+                json!(coverage(subscription, name, &plan)),
+            );
+        }
+        if let Some(managed_by) = plan.managed_by.as_ref().filter(|_| self.since("2026-07-01")) {
+            properties.insert("managedBy".into(), json!(managed_by));
+            properties.insert("originatedFrom".into(), json!("M365"));
+        }
+        if let Some(successor) = replaced_by(name).filter(|_| self.since("2022-03-01")) {
+            properties.insert("deprecated".into(), json!(true));
+            properties.insert("replacedBy".into(), json!([successor]));
+        }
+        json!({
+            "id": format!("/subscriptions/{}/providers/Microsoft.Security/pricings/{name}", subscription.id),
+            "name": name, "type": "Microsoft.Security/pricings", "properties": properties,
+        })
+    }
+
+    /// What a subscription's plan and a machine's have in common.
+    pub(super) fn common(
+        &self,
+        subscription: &Subscription,
+        name: &str,
+        plan: &Plan,
+        statuses: &BTreeMap<String, Status>,
+    ) -> Map<String, Value> {
+        let mut properties = Map::new();
+        let trial = plan.free_trial_remaining_time.as_deref().unwrap_or("PT0S");
+        properties.insert("pricingTier".into(), json!(plan.tier.name()));
+        properties.insert("freeTrialRemainingTime".into(), json!(trial));
+        if plan.tier == Tier::Free {
+            return properties;
+        }
+        if let Some(sub_plan) = plan.sub_plan.as_ref().filter(|_| self.since("2022-03-01")) {
+            properties.insert("subPlan".into(), json!(sub_plan));
+        }
+        if self.since("2023-01-01") {
+            if let Some(time) = &plan.enablement_time {
+                properties.insert("enablementTime".into(), json!(time));
+            }
+            let extensions = self.extensions(subscription, name, plan, statuses);
+            if !extensions.is_empty() {
+                properties.insert("extensions".into(), json!(extensions));
+            }
+        }
+        properties
+    }
+
+    fn extensions(
+        &self,
+        subscription: &Subscription,
+        plan_name: &str,
+        plan: &Plan,
+        statuses: &BTreeMap<String, Status>,
+    ) -> Vec<Value> {
+        effective(subscription, plan_name, plan, self.failed_reads_enabled)
+            .into_iter()
+            .map(|(extension, on)| {
+                let mut item = Map::new();
+                item.insert("name".into(), json!(extension.name));
+                item.insert("isEnabled".into(), json!(truth(on)));
+                let properties = properties(subscription, plan_name, &extension.name);
+                if on && !properties.is_empty() {
+                    item.insert("additionalExtensionProperties".into(), json!(properties));
+                }
+                if let Some(status) = statuses.get(&extension.name) {
+                    item.insert("operationStatus".into(), told(*status));
+                }
+                Value::Object(item)
+            })
+            .collect()
+    }
+}
+
+/// The remembered properties; agentless scanning always tells its exclusions.
+fn properties(subscription: &Subscription, plan: &str, extension: &str) -> Map<String, Value> {
+    let key = Subscription::properties_key(plan, extension);
+    let mut properties = subscription
+        .extension_properties
+        .get(&key)
+        .cloned()
+        .unwrap_or_default();
+    if extension == "AgentlessVmScanning" {
+        properties.entry("ExclusionTags").or_insert_with(|| json!("[]"));
+    }
+    properties
+}
+
+fn coverage(subscription: &Subscription, name: &str, plan: &Plan) -> String {
+    if let Some(claimed) = &plan.resources_coverage_status {
+        return claimed.clone();
+    }
+    let overridden = name == "VirtualMachines"
+        && subscription
+            .resource_plans
+            .values()
+            .any(|own| own.tier != plan.tier || own.sub_plan != plan.sub_plan);
+    if overridden {
+        "PartiallyCovered"
+    } else {
+        "FullyCovered"
+    }
+    .into()
+}
+
+fn told(status: Status) -> Value {
+    match status {
+        Status::Enabled => json!({"code": "Succeeded", "message": "Successfully enabled extension"}),
+        Status::Disabled => json!({"code": "Succeeded", "message": "Successfully disabled extension"}),
+        Status::AssigningFailed => json!({
+            "code": "Failed",
+            "message": "Failed assigning roles {AssignRoles} to {identityName} for plan",
+        }),
+    }
+}
+
+/// The service's spelling of a truth.
+pub(super) fn truth(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}

@@ -1,0 +1,65 @@
+//! `Microsoft.Security/settings`: the endpoint integration and its opt-ins.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::{Context, Typed, refusals};
+use crate::{
+    answer::{Answer, ArmError},
+    state::{SETTINGS, Subscription},
+    switches::Switch,
+};
+
+pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let method = context.request.method.clone();
+    let Some(name) = &typed.name else {
+        if method != Method::GET {
+            return Err(refusals::no_method(method.as_str(), "settings"));
+        }
+        let subscription = context.subscription()?;
+        return Ok(Answer::list(
+            SETTINGS
+                .iter()
+                .map(|(name, kind)| described(subscription, name, kind))
+                .collect(),
+        ));
+    };
+    let (name, kind) = SETTINGS
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .ok_or_else(|| refusals::resource_not_found("Microsoft.Security/settings", name, None))?;
+    match method {
+        Method::GET => {}
+        Method::PUT => put(context, name, kind)?,
+        _ => return Err(refusals::no_method(method.as_str(), "settings")),
+    }
+    Ok(Answer::ok(described(context.subscription()?, name, kind)))
+}
+
+fn put(context: &mut Context<'_>, name: &str, kind: &str) -> Result<(), ArmError> {
+    let body = context.body()?;
+    let sent = body.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if !sent.eq_ignore_ascii_case(kind) {
+        let code = context.world.switches.answer(Switch::SettingsKindMismatch);
+        return Err(ArmError::bad_request(
+            code,
+            format!("The kind \"{sent}\" does not fit the setting '{name}':\r\nexpected \"{kind}\"."),
+        ));
+    }
+    let enabled = body
+        .pointer("/properties/enabled")
+        .and_then(Value::as_bool)
+        .ok_or_else(|| {
+            refusals::invalid_content("Required property 'properties.enabled' not found in JSON")
+        })?;
+    context.subscription_mut()?.set_setting(name, enabled);
+    Ok(())
+}
+
+fn described(subscription: &Subscription, name: &str, kind: &str) -> Value {
+    json!({
+        "id": format!("/subscriptions/{}/providers/Microsoft.Security/settings/{name}", subscription.id),
+        "name": name, "type": "Microsoft.Security/settings", "kind": kind,
+        "properties": {"enabled": subscription.setting(name)},
+    })
+}

@@ -1,0 +1,242 @@
+//! Throttling: ARM's token buckets, and the budget of Microsoft.Security.
+//!
+//! A caller who comes back before `Retry-After` ends is refused again, with a new value.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+
+use super::{Context, Resource, Route, route::verb};
+use crate::{answer::ArmError, switches::Switch};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Reads,
+    Writes,
+    Deletes,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+            Self::Deletes => "deletes",
+        }
+    }
+
+    /// Capacity and refill per second.
+    const fn limits(self) -> (f64, f64) {
+        match self {
+            Self::Reads => (250.0, 25.0),
+            Self::Writes | Self::Deletes => (200.0, 10.0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: i64,
+    closed_until: i64,
+}
+
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    began: i64,
+    closed_until: i64,
+}
+
+/// All buckets.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    buckets: HashMap<(String, String, Kind), Bucket>,
+    budgets: HashMap<(String, String, bool), Budget>,
+}
+
+/// The global limit of a subscription over all principals, as a multiple of one principal's.
+const GLOBAL: f64 = 15.0;
+
+impl Throttle {
+    /// Forgets everything, as after a long pause.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes one token; gives the headers that tell what is left.
+    pub(super) fn take(
+        &mut self,
+        context: &Context<'_>,
+        route: &Route,
+    ) -> Result<Vec<(String, String)>, ArmError> {
+        let kind = match verb(&context.request.method) {
+            "read" => Kind::Reads,
+            "delete" => Kind::Deletes,
+            _ => Kind::Writes,
+        };
+        let now = context.epoch_milliseconds();
+        let strict = context.world.knobs.throttling;
+        let (place, scope) = match &route.subscription {
+            Some(subscription) => (subscription.clone(), "subscription"),
+            None => (context.caller.tenant.clone(), "tenant"),
+        };
+        let (capacity, refill) = kind.limits();
+        let own = self.bucket(
+            &place,
+            &context.caller.client_id,
+            kind,
+            capacity,
+            refill,
+            now,
+            strict,
+        );
+        let left = own.map_err(|wait| too_many(&place, wait))?;
+        let global = self.bucket(&place, "", kind, capacity * GLOBAL, refill * GLOBAL, now, strict);
+        let global_left = global.map_err(|wait| too_many(&place, wait))?;
+        let header = |infix: &str| format!("x-ms-ratelimit-remaining-{scope}-{infix}{}", kind.name());
+        let mut headers = vec![(header(""), left.to_string())];
+        if scope == "subscription" {
+            headers.push((header("global-"), global_left.to_string()));
+        }
+        if let Resource::Typed(typed) = &route.resource
+            && typed.namespace.eq_ignore_ascii_case("Microsoft.Security")
+        {
+            let left = self
+                .budget(context, &place, kind == Kind::Reads, now, strict)
+                .map_err(|wait| {
+                    spent(
+                        &route.action(&context.request.method),
+                        kind == Kind::Reads,
+                        context,
+                        wait,
+                    )
+                })?;
+            headers.push((
+                "x-ms-ratelimit-remaining-subscription-resource-requests".into(),
+                left.to_string(),
+            ));
+            headers.push(("api-supported-versions".into(), "1.0".into()));
+            headers.push(("server".into(), "Kestrel".into()));
+        }
+        Ok(headers)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one bucket, spelled out twice above")]
+    fn bucket(
+        &mut self,
+        place: &str,
+        principal: &str,
+        kind: Kind,
+        capacity: f64,
+        refill: f64,
+        now: i64,
+        strict: bool,
+    ) -> Result<u32, i64> {
+        let bucket = self
+            .buckets
+            .entry((place.into(), principal.into(), kind))
+            .or_insert(Bucket {
+                tokens: capacity,
+                filled: now,
+                closed_until: 0,
+            });
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a test run")]
+        let elapsed = now.saturating_sub(bucket.filled).max(0) as f64 / 1000.0;
+        bucket.tokens = (bucket.tokens + elapsed * refill).min(capacity);
+        bucket.filled = now;
+        if strict && now < bucket.closed_until {
+            bucket.closed_until += 1000;
+            return Err(bucket.closed_until - now);
+        }
+        if strict && bucket.tokens < 1.0 {
+            // Real waits are several seconds: enough for a useful number of tokens.
+            bucket.closed_until = now + 2000;
+            return Err(2000);
+        }
+        bucket.tokens = (bucket.tokens - 1.0).max(0.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 3750"
+        )]
+        Ok(bucket.tokens.floor() as u32)
+    }
+
+    fn budget(
+        &mut self,
+        context: &Context<'_>,
+        place: &str,
+        reads: bool,
+        now: i64,
+        strict: bool,
+    ) -> Result<u32, i64> {
+        let window = window(context);
+        let full = if reads { 750 } else { 250 };
+        let budget = self
+            .budgets
+            .entry((place.into(), context.caller.client_id.clone(), reads))
+            .or_insert(Budget {
+                left: full,
+                began: now,
+                closed_until: 0,
+            });
+        if now - budget.began >= window {
+            *budget = Budget {
+                left: full,
+                began: now,
+                closed_until: 0,
+            };
+        }
+        if strict && budget.left == 0 {
+            budget.closed_until = (budget.began + window).max(budget.closed_until + 1000);
+            return Err(budget.closed_until - now);
+        }
+        budget.left = budget.left.saturating_sub(1);
+        Ok(budget.left)
+    }
+}
+
+fn window(context: &Context<'_>) -> i64 {
+    if context.world.switches.flipped(Switch::BudgetWindow) {
+        3_600_000
+    } else {
+        300_000
+    }
+}
+
+fn seconds(wait: i64) -> i64 {
+    (wait.max(1) + 999) / 1000
+}
+
+fn too_many(place: &str, wait: i64) -> ArmError {
+    let seconds = seconds(wait);
+    ArmError::gateway(
+        StatusCode::TOO_MANY_REQUESTS,
+        "SubscriptionRequestsThrottled",
+        format!(
+            "Number of requests for subscription '{place}' exceeded the limit. Please try again after \
+             '{seconds}' seconds."
+        ),
+    )
+    .header("Retry-After", seconds.to_string())
+}
+
+fn spent(action: &str, reads: bool, context: &Context<'_>, wait: i64) -> ArmError {
+    let seconds = seconds(wait);
+    let interval = if window(context) == 300_000 {
+        "00:05:00"
+    } else {
+        "01:00:00"
+    };
+    ArmError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "ResourceRequestsThrottled",
+        format!(
+            "Number of requests for action '{action}' exceeded the limit of '{}' for time interval \
+             '{interval}'. Please try again after '{seconds}' seconds.",
+            if reads { 750 } else { 250 }
+        ),
+    )
+    .header("Retry-After", seconds.to_string())
+}

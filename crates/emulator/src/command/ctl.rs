@@ -1,0 +1,244 @@
+//! `azure-emulator ctl`: the control endpoint by hand.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use reqwest::{Client, Method};
+use serde_json::{Map, Value, json};
+
+/// Look into a running emulator, and change it behind everybody's back.
+#[derive(Debug, Args)]
+pub(super) struct Ctl {
+    /// The emulator's address.
+    #[arg(
+        long,
+        env = "AZURE_EMULATOR_ENDPOINT",
+        default_value = "https://127.0.0.1:8443",
+        global = true
+    )]
+    endpoint: String,
+    /// Its CA; without it the certificate is not checked (the control endpoint carries no secrets).
+    #[arg(long, env = "AZURE_EMULATOR_CA", global = true)]
+    ca: Option<PathBuf>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show a subscription, or list them all.
+    Get {
+        /// Its id.
+        subscription: Option<String>,
+    },
+    /// Change a subscription. Nobody is told.
+    ///
+    /// azure-emulator ctl set 00000000-0000-0000-0000-000000000001 settings.WDATP=false plan.subPlan=P1
+    #[command(verbatim_doc_comment)]
+    Set {
+        /// Its id.
+        subscription: String,
+        /// Dotted paths: settings.NAME, plan.tier, plan.subPlan, plan.enforce,
+        /// plan.extensions.NAME.isEnabled, plan.extensions.NAME.additionalExtensionProperties.KEY,
+        /// cloudPosture.*, vulnerabilityAssessment=MdeTvm|null, providers.NAMESPACE=NotRegistered,
+        /// providers.stuck=true, state=Disabled, locked=true, denyPolicy=NAME|null, resourcePlans.ID=P1|Free|null.
+        #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
+        values: Vec<String>,
+    },
+    /// Show the request log.
+    Requests {
+        /// Of one subscription.
+        #[arg(long)]
+        subscription: Option<String>,
+        /// After this number.
+        #[arg(long, default_value_t = 0)]
+        since: u64,
+        /// arm, token, metadata or all.
+        #[arg(long, default_value = "all")]
+        kind: String,
+        /// Counts instead of entries.
+        #[arg(long)]
+        summary: bool,
+        /// Forget them.
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Show the safety monitor's findings; exit code 1 when there are any.
+    Breaches {
+        /// Forget them.
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Show, add or remove faults.
+    ///
+    /// azure-emulator ctl faults add '{"match":{"method":"PUT","path":"pricings","times":1},"action":{"respond":{"status":503}}}'
+    #[command(verbatim_doc_comment)]
+    Faults {
+        #[command(subcommand)]
+        what: Option<Faults>,
+    },
+    /// Lay a seed document (YAML or JSON) over the cloud.
+    Seed {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+    },
+    /// Show the switches, or set some: NAME=ANSWER, all=alternate.
+    Switches {
+        /// What to set.
+        values: Vec<String>,
+    },
+    /// Show the knobs, or set some: latency=50ms pricingLockTime=1s throttling=false.
+    Settings {
+        /// What to set.
+        values: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Faults {
+    /// List them with their counters.
+    List,
+    /// Add one, as JSON or YAML.
+    Add {
+        /// The document.
+        document: String,
+    },
+    /// Remove one, and release whoever hangs on it.
+    Remove {
+        /// Its id.
+        id: String,
+    },
+    /// Remove all.
+    Clear,
+}
+
+impl Ctl {
+    pub(super) async fn run(self) -> Result<ExitCode, String> {
+        let (method, path, body) = self.what.request()?;
+        let answer = self.ask(method, &path, body).await?;
+        if answer != Value::Null {
+            print(&answer);
+        }
+        let breached = matches!(self.what, What::Breaches { clear: false })
+            && answer.get("count").and_then(Value::as_u64).unwrap_or_default() > 0;
+        Ok(ExitCode::from(u8::from(breached)))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, String> {
+        let mut builder = Client::builder();
+        builder = match &self.ca {
+            Some(path) => {
+                let pem = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let ca = reqwest::Certificate::from_pem(&pem).map_err(|error| error.to_string())?;
+                builder.tls_certs_only([ca])
+            }
+            None => builder.tls_danger_accept_invalid_certs(true),
+        };
+        let client = builder.build().map_err(|error| error.to_string())?;
+        let url = format!("{}/_emulator/{path}", self.endpoint.trim_end_matches('/'));
+        let mut request = client.request(method, &url);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| format!("{url}: {error:?}"))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{status}: {text}"));
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+}
+
+impl What {
+    fn request(&self) -> Result<(Method, String, Option<String>), String> {
+        Ok(match self {
+            Self::Get { subscription: None } => (Method::GET, "subscriptions".into(), None),
+            Self::Get {
+                subscription: Some(id),
+            } => (Method::GET, format!("subscriptions/{id}"), None),
+            Self::Set { subscription, values } => {
+                let body = json!({"set": assignments(values)?}).to_string();
+                (Method::PATCH, format!("subscriptions/{subscription}"), Some(body))
+            }
+            Self::Requests { clear: true, .. } => (Method::DELETE, "requests".into(), None),
+            Self::Requests {
+                subscription,
+                since,
+                kind,
+                summary,
+                ..
+            } => {
+                let path = if *summary { "requests/summary" } else { "requests" };
+                let id = subscription.as_deref().unwrap_or_default();
+                (
+                    Method::GET,
+                    format!("{path}?subscription={id}&since={since}&kind={kind}"),
+                    None,
+                )
+            }
+            Self::Breaches { clear } => (
+                if *clear { Method::DELETE } else { Method::GET },
+                "breaches".into(),
+                None,
+            ),
+            Self::Faults {
+                what: None | Some(Faults::List),
+            } => (Method::GET, "faults".into(), None),
+            Self::Faults {
+                what: Some(Faults::Add { document }),
+            } => (Method::POST, "faults".into(), Some(document.clone())),
+            Self::Faults {
+                what: Some(Faults::Remove { id }),
+            } => (Method::DELETE, format!("faults/{id}"), None),
+            Self::Faults {
+                what: Some(Faults::Clear),
+            } => (Method::DELETE, "faults".into(), None),
+            Self::Seed { file } => {
+                let text = if file.as_os_str() == "-" {
+                    std::io::read_to_string(std::io::stdin())
+                } else {
+                    fs::read_to_string(file)
+                };
+                let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+                (Method::POST, "seed".into(), Some(text))
+            }
+            Self::Switches { values } => set_or_show("switches", values)?,
+            Self::Settings { values } => set_or_show("settings", values)?,
+        })
+    }
+}
+
+fn set_or_show(path: &str, values: &[String]) -> Result<(Method, String, Option<String>), String> {
+    Ok(if values.is_empty() {
+        (Method::GET, path.into(), None)
+    } else {
+        (
+            Method::PUT,
+            path.into(),
+            Some(Value::Object(assignments(values)?).to_string()),
+        )
+    })
+}
+
+/// `a=b` pairs; a value that is JSON is taken as JSON.
+fn assignments(values: &[String]) -> Result<Map<String, Value>, String> {
+    values
+        .iter()
+        .map(|value| {
+            let (name, value) = value
+                .split_once('=')
+                .ok_or_else(|| format!("{value}: write NAME=VALUE"))?;
+            let parsed = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
+            Ok((name.to_owned(), parsed))
+        })
+        .collect()
+}
+
+#[expect(clippy::print_stdout, reason = "this is what was asked for")]
+fn print(answer: &Value) {
+    println!("{answer:#}");
+}

@@ -1,0 +1,36 @@
+//! The command line.
+
+mod ctl;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An emulator of Entra, Azure Resource Manager and Defender for Cloud, with faults and a safety monitor.
+#[derive(Debug, Parser)]
+#[command(name = "azure-emulator", version)]
+pub struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Serve until SIGTERM or SIGINT.
+    Serve(serve::Serve),
+    /// Look into a running emulator, and change it behind everybody's back.
+    Ctl(ctl::Ctl),
+}
+
+/// Runs the command line.
+pub async fn run(command: Command) -> ExitCode {
+    let result = match command.what {
+        What::Serve(serve) => serve.run().await,
+        What::Ctl(ctl) => ctl.run().await,
+    };
+    result.unwrap_or_else(|problem| {
+        eprintln!("azure-emulator: {problem}");
+        ExitCode::from(2)
+    })
+}

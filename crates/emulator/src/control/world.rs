@@ -1,0 +1,232 @@
+//! Control of the cloud itself: seeds, changes behind everybody's back, switches, knobs.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Reply, Shared, good, parsed, problem};
+use crate::{
+    foreign, instant,
+    knobs::SomeKnobs,
+    state::{self, Plan, SETTINGS, Seed, Subscription, Tier, World},
+};
+
+pub(super) async fn seed(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let seed = Seed::parse(&body).map_err(bad)?;
+    let mut world = emulator.world.lock();
+    let mut sown = world.clone();
+    seed.sow(&mut sown, Timestamp::now()).map_err(bad)?;
+    *world = sown;
+    emulator.changed();
+    Ok(good(
+        json!({"subscriptions": world.subscriptions.len(), "principals": world.principals.len()}),
+    ))
+}
+
+/// Back to the beginning: default world, empty log, no faults, no breaches. Switches and knobs stay.
+pub(super) async fn reset(State(emulator): Shared) -> StatusCode {
+    {
+        let mut world = emulator.world.lock();
+        let fresh = World {
+            switches: world.switches.clone(),
+            knobs: world.knobs.clone(),
+            ..World::with_defaults()
+        };
+        *world = fresh;
+    }
+    emulator.throttle.lock().reset();
+    emulator.foreign.lock().clear();
+    emulator.faults.lock().clear();
+    emulator.monitor.lock().reset();
+    emulator.log.lock().clear();
+    emulator.changed();
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn subscriptions(State(emulator): Shared) -> Reply {
+    let world = emulator.world.lock();
+    let ids: Vec<_> = world.subscriptions.keys().collect();
+    good(json!({"count": ids.len(), "subscriptions": ids}))
+}
+
+pub(super) async fn subscription(State(emulator): Shared, Path(id): Path<String>) -> Result<Reply, Reply> {
+    let world = emulator.world.lock();
+    let found = world
+        .subscriptions
+        .get(&id.to_ascii_lowercase())
+        .ok_or_else(missing)?;
+    Ok(good(shown(&world, found)))
+}
+
+pub(super) async fn change_subscription(
+    State(emulator): Shared,
+    Path(id): Path<String>,
+    body: String,
+) -> Result<Reply, Reply> {
+    let body: Value = parsed(&body)?;
+    let set = body
+        .get("set")
+        .and_then(Value::as_object)
+        .ok_or_else(|| bad("{\"set\": {path: value}} is wanted".into()))?;
+    let mut world = emulator.world.lock();
+    let found = world
+        .subscriptions
+        .get_mut(&id.to_ascii_lowercase())
+        .ok_or_else(missing)?;
+    state::apply(found, set, Timestamp::now()).map_err(bad)?;
+    let found = found.clone();
+    emulator.changed();
+    Ok(good(shown(&world, &found)))
+}
+
+pub(super) async fn change_principal(
+    State(emulator): Shared,
+    Path(id): Path<String>,
+    body: String,
+) -> Result<StatusCode, Reply> {
+    let change = parsed(&body)?;
+    state::change_principal(&mut emulator.world.lock(), &id, change).map_err(bad)?;
+    emulator.changed();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn switches(State(emulator): Shared) -> Reply {
+    good(json!(emulator.world.lock().switches))
+}
+
+/// `{"name": "answer", …}`, or `{"all": "alternate"}`.
+pub(super) async fn set_switches(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let given = parsed(&body)?;
+    let given = given
+        .as_object()
+        .ok_or_else(|| bad("{name: answer} is wanted".into()))?;
+    let mut world = emulator.world.lock();
+    let mut switches = world.switches.clone();
+    for (name, answer) in given {
+        switches
+            .set(name, answer.as_str().unwrap_or_default())
+            .map_err(bad)?;
+    }
+    world.switches = switches;
+    emulator.changed();
+    Ok(good(json!(world.switches)))
+}
+
+pub(super) async fn knobs(State(emulator): Shared) -> Reply {
+    good(json!(emulator.world.lock().knobs))
+}
+
+pub(super) async fn set_knobs(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let some: SomeKnobs = serde_json::from_value(parsed(&body)?).map_err(|error| bad(error.to_string()))?;
+    let mut world = emulator.world.lock();
+    world.knobs = some.over(&world.knobs).map_err(bad)?;
+    emulator.throttle.lock().reset();
+    emulator.changed();
+    Ok(good(json!(world.knobs)))
+}
+
+pub(super) async fn foreign_writers(State(emulator): Shared) -> Reply {
+    good(json!({"foreignWriters": emulator.foreign.lock().list()}))
+}
+
+pub(super) async fn add_foreign_writer(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let id = foreign::start(&emulator, parsed(&body)?).map_err(bad)?;
+    Ok((StatusCode::CREATED, axum::Json(json!({"id": id}))))
+}
+
+pub(super) async fn clear_foreign_writers(State(emulator): Shared) -> StatusCode {
+    emulator.foreign.lock().clear();
+    StatusCode::NO_CONTENT
+}
+
+pub(super) async fn remove_foreign_writer(State(emulator): Shared, Path(id): Path<String>) -> StatusCode {
+    let removed = emulator.foreign.lock().remove(&id);
+    if removed {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
+fn bad(message: String) -> Reply {
+    problem(StatusCode::BAD_REQUEST, message)
+}
+
+fn missing() -> Reply {
+    problem(StatusCode::NOT_FOUND, "no such subscription")
+}
+
+/// A subscription in the words of seeds and patches.
+fn shown(world: &World, subscription: &Subscription) -> Value {
+    let now = instant::epoch_milliseconds(Timestamp::now());
+    let takes = i64::try_from(world.knobs.registration_time.as_millis()).unwrap_or(i64::MAX);
+    let providers: Map<String, Value> = subscription
+        .providers
+        .keys()
+        .map(|name| {
+            (
+                name.clone(),
+                json!(subscription.registration(name, now, takes).name()),
+            )
+        })
+        .collect();
+    let settings: Map<String, Value> = SETTINGS
+        .iter()
+        .map(|(name, _)| ((*name).to_owned(), json!(subscription.setting(name))))
+        .collect();
+    let others: Map<String, Value> = subscription
+        .plans
+        .iter()
+        .filter(|(name, _)| !["VirtualMachines", "CloudPosture"].contains(&name.as_str()))
+        .map(|(name, plan)| (name.clone(), plan_shown(subscription, name, plan)))
+        .collect();
+    let machines: Map<String, Value> = subscription
+        .resource_plans
+        .iter()
+        .map(|(id, own)| {
+            let plan = if own.tier == Tier::Free {
+                Some("Free")
+            } else {
+                own.sub_plan.as_deref()
+            };
+            (id.clone(), json!(plan))
+        })
+        .collect();
+    json!({
+        "id": subscription.id, "tenant": subscription.tenant, "displayName": subscription.display_name,
+        "state": subscription.state, "profile": if subscription.legacy { "legacy" } else { "new" },
+        "providers": providers, "registrationStuck": subscription.registration_stuck,
+        "plan": plan_shown(subscription, "VirtualMachines", &subscription.plan("VirtualMachines")),
+        "cloudPosture": plan_shown(subscription, "CloudPosture", &subscription.plan("CloudPosture")),
+        "plans": others, "settings": settings,
+        "vulnerabilityAssessment":
+            subscription.vulnerability_assessment.as_ref().map(|setting| &setting.selected_provider),
+        "resourcePlans": machines, "resourceGroups": subscription.resource_groups,
+        "workspaces": subscription.workspaces, "solutions": subscription.solutions.values().map(|solution| &solution.id).collect::<Vec<_>>(),
+        "locked": subscription.lock, "denyPolicy": subscription.deny_policy,
+    })
+}
+
+fn plan_shown(subscription: &Subscription, name: &str, plan: &Plan) -> Value {
+    let extensions: Map<String, Value> = plan
+        .extensions
+        .iter()
+        .map(|extension| {
+            let key = Subscription::properties_key(name, &extension.name);
+            let shown = json!({
+                "isEnabled": if extension.enabled { "True" } else { "False" },
+                "failed": extension.failed,
+                "additionalExtensionProperties": subscription.extension_properties.get(&key),
+            });
+            (extension.name.clone(), shown)
+        })
+        .collect();
+    json!({
+        "tier": plan.tier.name(), "subPlan": plan.sub_plan, "enforce": if plan.enforce { "True" } else { "False" },
+        "enablementTime": plan.enablement_time, "resourcesCoverageStatus": plan.resources_coverage_status,
+        "extensions": extensions,
+    })
+}

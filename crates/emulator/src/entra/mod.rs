@@ -1,0 +1,22 @@
+//! Entra: sign-in of applications, and the documents that clients read before it.
+
+mod assertion;
+mod metadata;
+mod refusal;
+mod signing;
+mod token;
+
+pub use self::{
+    metadata::document,
+    signing::{Claims, Signer, TokenProblem},
+    token::issue,
+};
+
+/// Whether a path is a token endpoint, and of which tenant.
+pub fn token_tenant(segments: &[String]) -> Option<&str> {
+    let text: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match text.as_slice() {
+        [tenant, "oauth2", "v2.0", "token"] | [tenant, "oauth2", "token"] => Some(tenant),
+        _ => None,
+    }
+}

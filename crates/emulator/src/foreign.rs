@@ -1,0 +1,137 @@
+//! Foreign writers: somebody else who keeps changing the same fields.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    emulator::Emulator,
+    state::{Patch, World, apply},
+};
+
+/// A writer as it is ordered over the control endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ForeignWriter {
+    /// Made up when absent.
+    #[serde(default)]
+    pub id: String,
+    /// Where.
+    pub subscription: String,
+    /// What, as dotted paths.
+    pub set: Patch,
+    /// Periodically.
+    #[serde(default)]
+    pub every: Option<String>,
+    /// Right after each write of anybody that changed something.
+    #[serde(default)]
+    pub on_change: bool,
+    /// How often at most.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// How often so far.
+    #[serde(default)]
+    pub applied: u32,
+}
+
+/// All writers.
+#[derive(Debug, Default)]
+pub struct ForeignWriters {
+    writers: Vec<ForeignWriter>,
+    made: u32,
+}
+
+impl ForeignWriter {
+    fn write(&mut self, world: &mut World) {
+        if self.times.is_some_and(|times| self.applied >= times) {
+            return;
+        }
+        if let Some(subscription) = world.subscriptions.get_mut(&self.subscription) {
+            self.applied += 1;
+            if let Err(problem) = apply(subscription, &self.set, Timestamp::now()) {
+                tracing::warn!(%problem, writer = self.id, "foreign writer");
+            }
+        }
+    }
+}
+
+impl ForeignWriters {
+    /// The writers.
+    pub fn list(&self) -> &[ForeignWriter] {
+        &self.writers
+    }
+
+    /// Stops one writer.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let before = self.writers.len();
+        self.writers.retain(|writer| writer.id != id);
+        self.writers.len() < before
+    }
+
+    /// Stops all.
+    pub fn clear(&mut self) {
+        self.writers.clear();
+    }
+
+    /// Lets those write that answer to changes of a subscription.
+    pub fn answer_change(&mut self, world: &mut World, subscription: &str) {
+        for writer in &mut self.writers {
+            if writer.on_change && writer.subscription == subscription {
+                writer.write(world);
+            }
+        }
+    }
+}
+
+/// Adds a writer and starts it; gives its id.
+pub fn start(emulator: &Arc<Emulator>, order: Value) -> Result<String, String> {
+    let mut writer: ForeignWriter = serde_json::from_value(order).map_err(|error| error.to_string())?;
+    writer.subscription = writer.subscription.to_ascii_lowercase();
+    let every = writer
+        .every
+        .as_ref()
+        .map(|every| humantime::parse_duration(every).map_err(|error| format!("every: {error}")))
+        .transpose()?;
+    // A trial on a copy, so that a wrong path is told at once.
+    let trial = emulator
+        .world
+        .lock()
+        .subscriptions
+        .get(&writer.subscription)
+        .cloned();
+    apply(
+        &mut trial.ok_or("no such subscription")?,
+        &writer.set,
+        Timestamp::now(),
+    )?;
+    let id = {
+        let mut foreign = emulator.foreign.lock();
+        foreign.made += 1;
+        if writer.id.is_empty() {
+            writer.id = format!("writer-{}", foreign.made);
+        }
+        let id = writer.id.clone();
+        foreign.remove(&id);
+        foreign.writers.push(writer);
+        id
+    };
+    if let Some(every) = every {
+        tokio::spawn(write_periodically(Arc::clone(emulator), id.clone(), every));
+    }
+    Ok(id)
+}
+
+async fn write_periodically(emulator: Arc<Emulator>, id: String, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let mut world = emulator.world.lock();
+        let mut foreign = emulator.foreign.lock();
+        let Some(writer) = foreign.writers.iter_mut().find(|writer| writer.id == id) else {
+            return;
+        };
+        writer.write(&mut world);
+        emulator.changed();
+    }
+}

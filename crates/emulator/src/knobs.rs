@@ -1,0 +1,84 @@
+//! Times and toggles of the emulator itself: not facts about Azure, but how fast it shows them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The knobs, as `PUT /_emulator/settings` takes them (any subset).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Knobs {
+    /// Added to every answer of Entra and ARM.
+    #[serde(with = "spelled")]
+    pub latency: Duration,
+    /// How long a plan PUT holds its subscription's write lock (and its answer).
+    #[serde(with = "spelled")]
+    pub pricing_lock_time: Duration,
+    /// From `Registering` to `Registered`.
+    #[serde(with = "spelled")]
+    pub registration_time: Duration,
+    /// Lifetime of access tokens.
+    #[serde(with = "spelled")]
+    pub token_lifetime: Duration,
+    /// Whether the token buckets and the provider's budget refuse anything.
+    pub throttling: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            latency: Duration::ZERO,
+            pricing_lock_time: Duration::ZERO,
+            registration_time: Duration::from_secs(2),
+            token_lifetime: Duration::from_secs(3599),
+            throttling: true,
+        }
+    }
+}
+
+/// Some of the knobs; absent ones stay as they are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct SomeKnobs(serde_json::Map<String, serde_json::Value>);
+
+impl SomeKnobs {
+    /// Lays the given knobs over the present ones.
+    pub fn over(&self, present: &Knobs) -> Result<Knobs, String> {
+        let mut all = serde_json::to_value(present).map_err(|error| error.to_string())?;
+        if let Some(all) = all.as_object_mut() {
+            all.extend(self.0.clone());
+        }
+        serde_json::from_value(all).map_err(|error| format!("settings: {error}"))
+    }
+}
+
+/// Durations as people write them: `50ms`, `2s`, `1h`.
+mod spelled {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_over_all() {
+        let some: SomeKnobs = serde_json::from_str(r#"{"latency":"50ms"}"#).unwrap();
+        let knobs = some.over(&Knobs::default()).unwrap();
+        assert_eq!(knobs.latency, Duration::from_millis(50));
+        assert_eq!(knobs.registration_time, Duration::from_secs(2));
+        let wrong: SomeKnobs = serde_json::from_str(r#"{"latence":"50ms"}"#).unwrap();
+        assert!(wrong.over(&Knobs::default()).is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! What the laws remember of earlier requests.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+
+use super::Seen;
+use crate::{
+    arm::{Resource, Route},
+    state::{Subscription, Tier, canonical_plan},
+};
+
+/// Something that is written as a whole: a plan, a setting, the assessment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// Subscription, in lower case.
+    pub subscription: String,
+    /// `plan/VirtualMachines`, `setting/WDATP`, `assessment`.
+    pub name: String,
+}
+
+/// A subject's content at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is.
+    pub subject: Subject,
+    /// Its content, comparable.
+    pub text: String,
+    /// Of a plan.
+    pub tier: Option<Tier>,
+    /// An extension of the plan failed.
+    pub failed: bool,
+}
+
+/// The subjects that a route writes or shows, with their content.
+pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
+    let Resource::Typed(typed) = &route.resource else {
+        return Vec::new();
+    };
+    if typed.depth != 2 {
+        return Vec::new();
+    }
+    let make = |name: String, text: String, tier, failed| Stored {
+        subject: Subject {
+            subscription: subscription.id.clone(),
+            name,
+        },
+        text,
+        tier,
+        failed,
+    };
+    let name = typed.name.as_deref();
+    if typed.is("Microsoft.Security", "pricings") {
+        let one = name.map(|name| canonical_plan(name).into_iter().collect::<Vec<_>>());
+        let plans = one.unwrap_or_else(|| vec!["VirtualMachines", "CloudPosture"]);
+        plans
+            .into_iter()
+            .map(|name| {
+                let plan = subscription.plan(name);
+                let properties: Vec<_> = plan
+                    .extensions
+                    .iter()
+                    .map(|known| {
+                        subscription
+                            .extension_properties
+                            .get(&Subscription::properties_key(name, &known.name))
+                    })
+                    .collect();
+                let failed = plan.extensions.iter().any(|extension| extension.failed);
+                make(
+                    format!("plan/{name}"),
+                    json!([plan, properties]).to_string(),
+                    Some(plan.tier),
+                    failed,
+                )
+            })
+            .collect()
+    } else if typed.is("Microsoft.Security", "settings") {
+        let names: Vec<&str> = crate::state::SETTINGS
+            .iter()
+            .map(|(known, _)| *known)
+            .filter(|known| name.is_none_or(|name| name.eq_ignore_ascii_case(known)))
+            .collect();
+        names
+            .into_iter()
+            .map(|name| {
+                make(
+                    format!("setting/{name}"),
+                    subscription.setting(name).to_string(),
+                    None,
+                    false,
+                )
+            })
+            .collect()
+    } else if typed.is("Microsoft.Security", "serverVulnerabilityAssessmentsSettings") {
+        let provider = subscription
+            .vulnerability_assessment
+            .as_ref()
+            .map(|setting| &setting.selected_provider);
+        vec![make(
+            "assessment".into(),
+            json!(provider).to_string(),
+            None,
+            false,
+        )]
+    } else {
+        Vec::new()
+    }
+}
+
+type Caller = String;
+
+/// What happened before.
+#[derive(Debug, Default)]
+pub struct Memory {
+    writing: HashMap<(Caller, String), u32>,
+    closed: HashMap<(Caller, String, bool), (i64, i64)>,
+    lost: HashSet<(Caller, Subject)>,
+    read: HashMap<(Caller, Subject), String>,
+    lowered: HashSet<(Caller, Subject)>,
+}
+
+/// Requests that were on the wire when the 429 was answered are nobody's fault.
+const CROSSING: i64 = 150;
+
+impl Memory {
+    pub(super) fn begin_write(&mut self, principal: &str, subscription: &str) -> bool {
+        let count = self
+            .writing
+            .entry((principal.into(), subscription.into()))
+            .or_default();
+        *count += 1;
+        *count > 1
+    }
+
+    pub(super) fn end_write(&mut self, principal: &str, subscription: &str) {
+        let key = (principal.to_owned(), subscription.to_owned());
+        if let Some(count) = self.writing.get_mut(&key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.writing.remove(&key);
+            }
+        }
+    }
+
+    /// By how many milliseconds a request came too early.
+    pub(super) fn early(&self, seen: &Seen<'_>) -> Option<i64> {
+        let (from, until) = self.closed.get(&closed_key(seen))?;
+        let inside = seen.arrived > from + CROSSING && seen.arrived < *until;
+        inside.then(|| until - seen.arrived)
+    }
+
+    /// The caller does not know the result of his last write of this subject.
+    pub(super) fn lost(&self, seen: &Seen<'_>) -> bool {
+        self.key(seen).is_some_and(|key| self.lost.contains(&key))
+    }
+
+    /// The caller last saw another content: somebody changed it between his look and his write.
+    pub(super) fn read_something_else(&self, seen: &Seen<'_>, now: &str) -> bool {
+        self.key(seen)
+            .and_then(|key| self.read.get(&key))
+            .is_some_and(|read| read != now)
+    }
+
+    /// The caller took this plan from Standard to Free before.
+    pub(super) fn lowered(&self, seen: &Seen<'_>) -> bool {
+        self.key(seen).is_some_and(|key| self.lowered.contains(&key))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a question to the memory")]
+    fn key(&self, seen: &Seen<'_>) -> Option<(Caller, Subject)> {
+        Some((seen.principal.into(), seen.before.as_ref()?.subject.clone()))
+    }
+
+    pub(super) fn remember(&mut self, seen: &Seen<'_>) {
+        if let Some(seconds) = seen.retry_after {
+            let wait = i64::try_from(seconds)
+                .unwrap_or(i64::MAX / 2)
+                .saturating_mul(1000);
+            let span = (seen.answered_at, seen.answered_at.saturating_add(wait));
+            self.closed.insert(closed_key(seen), span);
+        }
+        if seen.undisturbed {
+            for (subject, text) in &seen.read {
+                self.read
+                    .insert((seen.principal.into(), subject.clone()), text.clone());
+            }
+        }
+        let (Some(before), Some(after)) = (&seen.before, &seen.after) else {
+            // A write that never reached its effect: the caller may try again.
+            if let Some(key) = self.key(seen) {
+                self.lost.insert(key);
+            }
+            return;
+        };
+        if seen.method != "PUT" {
+            return;
+        }
+        let key = (seen.principal.to_owned(), before.subject.clone());
+        if seen.undisturbed && (200..300).contains(&seen.status) {
+            self.lost.remove(&key);
+            self.read.insert(key.clone(), after.text.clone());
+        } else {
+            self.lost.insert(key.clone());
+        }
+        match (before.tier, after.tier) {
+            (Some(Tier::Standard), Some(Tier::Free)) => drop(self.lowered.insert(key)),
+            (_, Some(Tier::Standard)) => drop(self.lowered.remove(&key)),
+            _ => {}
+        }
+    }
+}
+
+fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
+    let reads = matches!(seen.method, "GET" | "HEAD");
+    (
+        seen.principal.into(),
+        seen.route.subscription.clone().unwrap_or_default(),
+        reads,
+    )
+}

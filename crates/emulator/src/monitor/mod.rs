@@ -1,0 +1,158 @@
+//! The safety monitor: watches every authenticated ARM request and notes breaches of the laws.
+
+mod laws;
+mod memory;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{
+    laws::{LAWS, Law},
+    memory::{Memory, Stored, Subject, stored},
+};
+use crate::{arm::Route, instant};
+
+/// A request with everything that a law may look at.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Its number in the log.
+    pub sequence: u64,
+    /// Arrival, in milliseconds since the epoch.
+    pub arrived: i64,
+    /// Answer, in milliseconds since the epoch.
+    pub answered_at: i64,
+    /// HTTP method.
+    pub method: &'a str,
+    /// Path and query as sent.
+    pub url: &'a str,
+    /// What it names.
+    pub route: &'a Route,
+    /// Client id.
+    pub principal: &'a str,
+    /// JSON body.
+    pub body: &'a Value,
+    /// HTTP status; 0 when nothing was answered.
+    pub status: u16,
+    /// The caller got the true answer, whole.
+    pub undisturbed: bool,
+    /// ARM has no such route.
+    pub unknown: bool,
+    /// A secret or token stands in the URL.
+    pub secret_in_url: bool,
+    /// Another plan write of this caller in this subscription was under way.
+    pub overlapped: bool,
+    /// Seconds, when the answer had a Retry-After with a 429.
+    pub retry_after: Option<u64>,
+    /// The subject of a write before it.
+    pub before: Option<Stored>,
+    /// And after it.
+    pub after: Option<Stored>,
+    /// What a read showed, by subject.
+    pub read: Vec<(Subject, String)>,
+}
+
+/// A breach of a law.
+#[derive(Clone, Debug, Serialize)]
+pub struct Breach {
+    /// When the request arrived.
+    pub at: String,
+    /// The law's name.
+    pub law: &'static str,
+    /// Where.
+    pub subscription: Option<String>,
+    /// What happened.
+    pub detail: String,
+    /// The request's number in the log.
+    pub sequence: u64,
+    /// Who.
+    pub principal: String,
+}
+
+/// What a test allows: `PUT /_emulator/monitor` (any subset).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Allowances {
+    /// Subscriptions (`*`: all) whose plan may go to Free.
+    pub allow_free: BTreeSet<String>,
+    /// Subscriptions (`*`: all) where a write may change nothing.
+    pub allow_useless: BTreeSet<String>,
+    /// Applications that are not watched, such as a person's.
+    pub ignore_principals: BTreeSet<String>,
+}
+
+impl Allowances {
+    fn holds(list: &BTreeSet<String>, subscription: Option<&str>) -> bool {
+        list.contains("*")
+            || subscription.is_some_and(|id| list.iter().any(|known| known.eq_ignore_ascii_case(id)))
+    }
+}
+
+/// Breaches so far, and what the laws need to remember.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    breaches: Vec<Breach>,
+    /// What is allowed.
+    pub allowances: Allowances,
+    memory: Memory,
+}
+
+/// Enough to see what goes wrong; more would only fill memory.
+const MOST: usize = 10_000;
+
+impl Monitor {
+    /// Notes the beginning of a plan write; true when another one is under way.
+    pub fn begin_write(&mut self, principal: &str, subscription: &str) -> bool {
+        self.memory.begin_write(principal, subscription)
+    }
+
+    /// Notes its end.
+    pub fn end_write(&mut self, principal: &str, subscription: &str) {
+        self.memory.end_write(principal, subscription);
+    }
+
+    /// Judges a finished request.
+    pub fn judge(&mut self, seen: &Seen<'_>) {
+        if !self.allowances.ignore_principals.contains(seen.principal) {
+            for law in LAWS {
+                let Some(detail) = (law.broken)(seen, &self.memory, &self.allowances) else {
+                    continue;
+                };
+                tracing::warn!(law = law.name, detail, sequence = seen.sequence, "breach");
+                if self.breaches.len() < MOST {
+                    self.breaches.push(Breach {
+                        at: Timestamp::from_millisecond(seen.arrived)
+                            .map(instant::milliseconds)
+                            .unwrap_or_default(),
+                        law: law.name,
+                        subscription: seen.route.subscription.clone(),
+                        detail,
+                        sequence: seen.sequence,
+                        principal: seen.principal.into(),
+                    });
+                }
+            }
+        }
+        self.memory.remember(seen);
+    }
+
+    /// The breaches so far.
+    pub fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
+    /// Forgets breaches and memory, keeps the allowances.
+    pub fn clear(&mut self) {
+        self.breaches.clear();
+    }
+
+    /// Forgets everything, as for a new cloud.
+    pub fn reset(&mut self) {
+        *self = Self {
+            allowances: self.allowances.clone(),
+            ..Self::default()
+        };
+    }
+}

@@ -1,0 +1,139 @@
+//! What the emulated cloud is made of. Everything here is saved to the state file.
+
+mod patch;
+mod plan;
+mod principal;
+mod provider;
+mod seed;
+mod subscription;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::seed::change_principal;
+pub use self::{
+    patch::{Patch, apply},
+    plan::{Extension, PLAN_NAMES, Plan, Tier, canonical_plan, known_extensions, replaced_by},
+    principal::{FederatedCredential, Principal, RoleAssignment},
+    provider::{Registration, RegistrationState},
+    seed::Seed,
+    subscription::{
+        Assessment, ResourceGroup, ResourcePlan, SETTINGS, Setting, Solution, Subscription, SubscriptionState,
+    },
+};
+use crate::{knobs::Knobs, switches::Switches};
+
+/// The tenant that exists without a seed.
+pub const DEFAULT_TENANT: &str = "11111111-1111-1111-1111-111111111111";
+/// The application that exists without a seed.
+pub const DEFAULT_CLIENT: &str = "33333333-3333-3333-3333-333333333333";
+/// Its secret.
+pub const DEFAULT_SECRET: &str = "s3cret";
+/// The subscription that exists without a seed.
+pub const DEFAULT_SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+
+/// An Entra tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    /// Shown in `/tenants`.
+    pub display_name: String,
+    /// Shown in `/tenants`; also accepted instead of the id in Entra's paths.
+    pub default_domain: String,
+}
+
+/// The whole emulated cloud.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct World {
+    /// By tenant id.
+    pub tenants: BTreeMap<String, Tenant>,
+    /// By client id.
+    pub principals: BTreeMap<String, Principal>,
+    /// By subscription id.
+    pub subscriptions: BTreeMap<String, Subscription>,
+    /// Answers to the open questions.
+    pub switches: Switches,
+    /// Times and toggles.
+    pub knobs: Knobs,
+}
+
+impl World {
+    /// One tenant, one application that owns one subscription.
+    pub fn with_defaults() -> Self {
+        let mut world = Self::default();
+        world.tenant(DEFAULT_TENANT);
+        let mut principal = Principal::new(DEFAULT_CLIENT, DEFAULT_TENANT);
+        principal.secrets.push(DEFAULT_SECRET.into());
+        principal.roles.insert(
+            DEFAULT_SUBSCRIPTION.into(),
+            vec![RoleAssignment::Named("Owner".into())],
+        );
+        world.principals.insert(DEFAULT_CLIENT.into(), principal);
+        let subscription = Subscription::new(DEFAULT_SUBSCRIPTION, DEFAULT_TENANT, "Contoso Production");
+        world
+            .subscriptions
+            .insert(DEFAULT_SUBSCRIPTION.into(), subscription);
+        world
+    }
+
+    /// The tenant with this id, made when missing.
+    pub fn tenant(&mut self, id: &str) -> &mut Tenant {
+        self.tenants
+            .entry(id.to_ascii_lowercase())
+            .or_insert_with(|| Tenant {
+                display_name: "Contoso".into(),
+                default_domain: "contoso.onmicrosoft.com".into(),
+            })
+    }
+
+    /// The id of the tenant that a path segment means: an id or a domain.
+    pub fn tenant_named(&self, segment: &str) -> Option<String> {
+        let wanted = segment.to_ascii_lowercase();
+        if self.tenants.contains_key(&wanted) {
+            return Some(wanted);
+        }
+        self.tenants
+            .iter()
+            .find(|(_, tenant)| tenant.default_domain.eq_ignore_ascii_case(segment))
+            .map(|(id, _)| id.clone())
+    }
+
+    /// Direct onboarding belongs to one subscription of a tenant: everyone else's goes off.
+    pub fn take_direct_onboarding(&mut self, holder: &str) {
+        let Some(tenant) = self
+            .subscriptions
+            .get(holder)
+            .map(|subscription| subscription.tenant.clone())
+        else {
+            return;
+        };
+        for (id, subscription) in &mut self.subscriptions {
+            if id != holder
+                && subscription.tenant == tenant
+                && let Some(plan) = subscription.plans.get_mut("VirtualMachines")
+                && let Some(extension) = plan.extension_mut("MdeDesignatedSubscription")
+            {
+                extension.enabled = false;
+            }
+        }
+    }
+
+    /// Another subscription of the tenant that already takes direct onboarding.
+    pub fn direct_onboarding_elsewhere(&self, than: &str) -> Option<&str> {
+        let tenant = &self.subscriptions.get(than)?.tenant;
+        self.subscriptions
+            .iter()
+            .find(|(id, subscription)| {
+                id.as_str() != than
+                    && subscription.tenant == *tenant
+                    && subscription
+                        .plans
+                        .get("VirtualMachines")
+                        .and_then(|plan| plan.extension("MdeDesignatedSubscription"))
+                        .is_some_and(|extension| extension.enabled)
+            })
+            .map(|(id, _)| id.as_str())
+    }
+}

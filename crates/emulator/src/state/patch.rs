@@ -1,0 +1,346 @@
+//! Changes behind the caller's back, written as dotted paths: `plan.subPlan`, `settings.WDATP`, ...
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{
+    Assessment, Extension, Plan, RegistrationState, ResourceGroup, ResourcePlan, SETTINGS, Solution,
+    Subscription, SubscriptionState, Tier, canonical_plan,
+};
+use crate::instant;
+
+/// Dotted paths with their new values.
+pub type Patch = Map<String, Value>;
+
+/// Applies a patch. Nothing of it happens when one path or value is wrong.
+pub fn apply(subscription: &mut Subscription, patch: &Patch, now: Timestamp) -> Result<(), String> {
+    let mut changed = subscription.clone();
+    let mut paths: Vec<&String> = patch.keys().collect();
+    // A tier brings its defaults, so it comes first and the finer paths after it.
+    paths.sort_by_key(|path| {
+        if path.ends_with(".tier") {
+            0
+        } else {
+            1 + usize::from(!path.ends_with(".subPlan"))
+        }
+    });
+    for path in paths {
+        let value = patch.get(path).unwrap_or(&Value::Null);
+        set(&mut changed, path, value, now).map_err(|problem| format!("{path}: {problem}"))?;
+    }
+    *subscription = changed;
+    Ok(())
+}
+
+fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestamp) -> Result<(), String> {
+    let (head, rest) = path.split_once('.').unwrap_or((path, ""));
+    match head {
+        "settings" => set_setting(subscription, rest, value),
+        "plan" => set_plan(subscription, "VirtualMachines", rest, value, now),
+        "cloudPosture" => set_plan(subscription, "CloudPosture", rest, value, now),
+        "plans" => {
+            let (name, rest) = rest.split_once('.').ok_or("write plans.NAME.member")?;
+            let name = canonical_plan(name).ok_or("no such plan")?;
+            set_plan(subscription, name, rest, value, now)
+        }
+        "vulnerabilityAssessment" => {
+            subscription.vulnerability_assessment =
+                optional(value)?.map(|provider| assessment(provider, now));
+            Ok(())
+        }
+        "providers" if rest == "stuck" => {
+            subscription.registration_stuck = truth(value)?;
+            Ok(())
+        }
+        "providers" => {
+            let state = RegistrationState::parse(text(value)?).ok_or("no such registration state")?;
+            subscription.register(rest, state, instant::epoch_milliseconds(now));
+            Ok(())
+        }
+        "resourcePlans" => set_resource_plan(subscription, rest, value, now),
+        "resourceGroups" => {
+            let location = optional(value)?;
+            let key = rest.to_ascii_lowercase();
+            match location {
+                Some(location) => {
+                    let group = ResourceGroup {
+                        name: rest.into(),
+                        location: location.into(),
+                        tags: Map::new(),
+                    };
+                    subscription.resource_groups.insert(key, group);
+                }
+                None => drop(subscription.resource_groups.remove(&key)),
+            }
+            Ok(())
+        }
+        "workspaces" => {
+            match optional(value)? {
+                Some(location) => drop(subscription.workspaces.insert(rest.into(), location.into())),
+                None => subscription
+                    .workspaces
+                    .retain(|id, _| !id.eq_ignore_ascii_case(rest)),
+            }
+            Ok(())
+        }
+        "solutions" => {
+            let key = rest.to_ascii_lowercase();
+            if value.is_null() {
+                subscription.solutions.remove(&key);
+            } else {
+                subscription.solutions.insert(
+                    key,
+                    Solution {
+                        id: rest.into(),
+                        body: value.clone(),
+                    },
+                );
+            }
+            Ok(())
+        }
+        _ => set_own(subscription, path, value),
+    }
+}
+
+fn set_own(subscription: &mut Subscription, path: &str, value: &Value) -> Result<(), String> {
+    match path {
+        "state" => {
+            subscription.state = serde_json::from_value::<SubscriptionState>(value.clone())
+                .map_err(|_| "Enabled, Disabled or Warned")?;
+        }
+        "displayName" => subscription.display_name = text(value)?.into(),
+        "tenant" => subscription.tenant = text(value)?.to_ascii_lowercase(),
+        "denyPolicy" => subscription.deny_policy = optional(value)?.map(Into::into),
+        "locked" => {
+            subscription.lock = match value {
+                Value::Null | Value::Bool(false) => None,
+                Value::Bool(true) => Some("ReadOnly".into()),
+                other => Some(text(other)?.into()),
+            };
+        }
+        "profile" => match text(value)? {
+            "legacy" => subscription.make_legacy(),
+            "new" => subscription.legacy = false,
+            _ => return Err("new or legacy".into()),
+        },
+        _ => return Err("no such path; see docs/emulator.md for the list".into()),
+    }
+    Ok(())
+}
+
+fn set_setting(subscription: &mut Subscription, name: &str, value: &Value) -> Result<(), String> {
+    let (name, _) = SETTINGS
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .ok_or("no such setting")?;
+    let enabled = truth(value)?;
+    // Without the side effects of a PUT: exactly this field changes.
+    let setting = subscription.settings.entry(name.into()).or_default();
+    setting.turned_off = !enabled;
+    setting.enabled = enabled;
+    Ok(())
+}
+
+fn set_plan(
+    subscription: &mut Subscription,
+    name: &str,
+    path: &str,
+    value: &Value,
+    now: Timestamp,
+) -> Result<(), String> {
+    if let Some(rest) = path.strip_prefix("extensions.") {
+        return set_extension(subscription, name, rest, value);
+    }
+    let plan = subscription.plans.entry(name.into()).or_default();
+    match path {
+        "tier" | "pricingTier" => {
+            let tier = Tier::parse(text(value)?).ok_or("Free or Standard")?;
+            if tier == Tier::Free {
+                *plan = Plan::default();
+            } else if plan.tier == Tier::Free {
+                plan.tier = tier;
+                plan.sub_plan = Plan::full_sub_plan(name).map(Into::into);
+                plan.enablement_time = Some(instant::ticks(now));
+                plan.extensions = Plan::default_extensions(name, plan.sub_plan.as_deref());
+            }
+        }
+        "subPlan" => {
+            let sub_plan = optional(value)?.map(str::to_owned);
+            if plan.sub_plan != sub_plan {
+                plan.extensions = Plan::default_extensions(name, sub_plan.as_deref());
+                plan.sub_plan = sub_plan;
+            }
+        }
+        "enforce" => plan.enforce = truth(value)?,
+        "enablementTime" => plan.enablement_time = optional(value)?.map(Into::into),
+        "freeTrialRemainingTime" => plan.free_trial_remaining_time = optional(value)?.map(Into::into),
+        "resourcesCoverageStatus" => plan.resources_coverage_status = optional(value)?.map(Into::into),
+        "managedBy" => plan.managed_by = optional(value)?.map(Into::into),
+        _ => return Err("no such member of a plan".into()),
+    }
+    Ok(())
+}
+
+fn set_extension(
+    subscription: &mut Subscription,
+    plan: &str,
+    path: &str,
+    value: &Value,
+) -> Result<(), String> {
+    let (name, member) = path.split_once('.').unwrap_or((path, ""));
+    let extensions = &mut subscription.plans.entry(plan.into()).or_default().extensions;
+    if member.is_empty() && value.is_null() {
+        extensions.retain(|extension| !extension.name.eq_ignore_ascii_case(name));
+        return Ok(());
+    }
+    if !extensions
+        .iter()
+        .any(|extension| extension.name.eq_ignore_ascii_case(name))
+    {
+        extensions.push(Extension {
+            name: name.into(),
+            enabled: false,
+            failed: false,
+        });
+    }
+    let Some(extension) = extensions
+        .iter_mut()
+        .find(|known| known.name.eq_ignore_ascii_case(name))
+    else {
+        return Ok(());
+    };
+    match member {
+        "" | "isEnabled" => {
+            extension.enabled = truth(value)?;
+            extension.failed = false;
+        }
+        "failed" => extension.failed = truth(value)?,
+        member => {
+            let properties = member
+                .strip_prefix("additionalExtensionProperties")
+                .ok_or("no such member")?;
+            let key = Subscription::properties_key(plan, &extension.name);
+            let stored = subscription.extension_properties.entry(key).or_default();
+            match (properties.strip_prefix('.'), value) {
+                (None, Value::Null) => stored.clear(),
+                (None, Value::Object(all)) => *stored = all.clone(),
+                (None, _) => return Err("an object or null".into()),
+                (Some(property), Value::Null) => drop(stored.remove(property)),
+                (Some(property), value) => drop(stored.insert(property.into(), value.clone())),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_resource_plan(
+    subscription: &mut Subscription,
+    id: &str,
+    value: &Value,
+    now: Timestamp,
+) -> Result<(), String> {
+    let key = format!("/{}", id.trim_matches('/').to_ascii_lowercase());
+    let (tier, sub_plan) = match optional(value)? {
+        None => {
+            subscription.resource_plans.remove(&key);
+            return Ok(());
+        }
+        Some(free) if free.eq_ignore_ascii_case("free") => (Tier::Free, None),
+        Some(sub_plan) => (Tier::Standard, Some(sub_plan.to_owned())),
+    };
+    let enablement_time = (tier == Tier::Standard).then(|| instant::ticks(now));
+    subscription.resource_plans.insert(
+        key,
+        ResourcePlan {
+            tier,
+            sub_plan,
+            enablement_time,
+        },
+    );
+    Ok(())
+}
+
+fn assessment(provider: &str, now: Timestamp) -> Assessment {
+    Assessment {
+        selected_provider: provider.into(),
+        created_by: "user@contoso.com".into(),
+        created_at: instant::milliseconds(now),
+        last_modified_by: "user@contoso.com".into(),
+        last_modified_at: instant::milliseconds(now),
+    }
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "a string is wanted".into())
+}
+
+fn optional(value: &Value) -> Result<Option<&str>, String> {
+    if value.is_null() {
+        Ok(None)
+    } else {
+        text(value).map(Some)
+    }
+}
+
+/// A truth as JSON or as the service's string.
+fn truth(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(truth) => Ok(*truth),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        _ => Err("true or false is wanted".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(patch: &Value) -> Result<Subscription, String> {
+        let mut subscription = Subscription::new("s", "t", "S");
+        apply(
+            &mut subscription,
+            patch.as_object().unwrap(),
+            Timestamp::UNIX_EPOCH,
+        )?;
+        Ok(subscription)
+    }
+
+    #[test]
+    fn tier_brings_defaults_and_finer_paths_win() {
+        let subscription = patched(&json!({
+            "plan.extensions.AgentlessVmScanning.isEnabled": "False",
+            "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": "[]",
+            "plan.tier": "Standard", "plan.subPlan": "P2", "providers.Microsoft.Security": "NotRegistered",
+        }))
+        .unwrap();
+        let plan = subscription.plan("VirtualMachines");
+        assert_eq!(plan.sub_plan.as_deref(), Some("P2"));
+        assert_eq!(plan.extensions.len(), 3);
+        assert!(!plan.extension("AgentlessVmScanning").unwrap().enabled);
+        assert_eq!(
+            subscription.extension_properties["AgentlessVmScanning"]["ExclusionTags"],
+            "[]"
+        );
+        assert_eq!(
+            subscription.registration("microsoft.security", 0, 0),
+            RegistrationState::NotRegistered
+        );
+    }
+
+    #[test]
+    fn a_wrong_path_changes_nothing() {
+        let mut subscription = Subscription::new("s", "t", "S");
+        let patch = json!({"state": "Disabled", "settings.Nope": true});
+        let problem = apply(
+            &mut subscription,
+            patch.as_object().unwrap(),
+            Timestamp::UNIX_EPOCH,
+        )
+        .unwrap_err();
+        assert!(problem.contains("settings.Nope"));
+        assert_eq!(subscription.state, SubscriptionState::Enabled);
+    }
+}

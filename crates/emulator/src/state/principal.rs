@@ -1,0 +1,92 @@
+//! Applications that sign in, and what they may do.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A federated identity credential of an application, with the key that its issuer signs with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// The token's `iss`.
+    pub issuer: String,
+    /// The token's `sub`.
+    pub subject: String,
+    /// The token's `aud`.
+    #[serde(default = "exchange_audience")]
+    pub audience: String,
+    /// The issuer's public key (RSA or EC P-256), PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key_pem: Option<String>,
+    /// Or the issuer's key set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<serde_json::Value>,
+}
+
+fn exchange_audience() -> String {
+    "api://AzureADTokenExchange".into()
+}
+
+/// A role on a subscription: a built-in one by name, or one spelled out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RoleAssignment {
+    /// `Owner`, `Contributor`, `Security Admin`, ...
+    Named(String),
+    /// A custom role.
+    #[serde(rename_all = "camelCase")]
+    Custom {
+        /// Action patterns with `*`.
+        actions: Vec<String>,
+        /// Taken away again.
+        #[serde(default)]
+        not_actions: Vec<String>,
+    },
+}
+
+/// An application (service principal).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Principal {
+    /// The application's id.
+    pub client_id: String,
+    /// The service principal's id.
+    pub object_id: String,
+    /// Its home tenant.
+    pub tenant: String,
+    /// A name for people.
+    pub display_name: String,
+    /// Secrets that are valid now.
+    pub secrets: Vec<String>,
+    /// Whose tokens it accepts as its own.
+    pub federated_credentials: Vec<FederatedCredential>,
+    /// Role assignments by subscription id; `*` holds for every subscription of its tenant.
+    pub roles: BTreeMap<String, Vec<RoleAssignment>>,
+}
+
+impl Principal {
+    /// An application without secrets and roles.
+    pub fn new(client_id: &str, tenant: &str) -> Self {
+        Self {
+            client_id: client_id.into(),
+            object_id: object_id_of(client_id),
+            tenant: tenant.into(),
+            display_name: format!("app-{}", client_id.get(..8).unwrap_or(client_id)),
+            secrets: Vec::new(),
+            federated_credentials: Vec::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+
+    /// The assignments that hold on a subscription.
+    pub fn assignments<'a>(&'a self, subscription: &str) -> impl Iterator<Item = &'a RoleAssignment> {
+        let own = self.roles.get(subscription).into_iter().flatten();
+        own.chain(self.roles.get("*").into_iter().flatten())
+    }
+}
+
+/// A stable object id for an application that was seeded without one.
+fn object_id_of(client_id: &str) -> String {
+    let tail = client_id.get(8..).unwrap_or("-0000-0000-0000-000000000000");
+    format!("0b1ec7ed{tail}")
+}

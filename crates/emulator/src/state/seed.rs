@@ -1,0 +1,409 @@
+//! The seed document: what a test wants the cloud to look like.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+
+use super::{
+    FederatedCredential, Patch, Principal, RegistrationState, RoleAssignment, Subscription, World, apply,
+};
+use crate::{instant, knobs::SomeKnobs};
+
+/// A seed, from a YAML or JSON file or the control endpoint. Absent members change nothing.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Seed {
+    /// `false` in a seed file: begin with an empty cloud.
+    pub defaults: Option<bool>,
+    tenants: Vec<TenantSeed>,
+    principals: Vec<PrincipalSeed>,
+    subscriptions: Vec<SubscriptionSeed>,
+    switches: Option<SwitchSeed>,
+    settings: Option<SomeKnobs>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TenantSeed {
+    id: String,
+    display_name: Option<String>,
+    default_domain: Option<String>,
+}
+
+/// An application; also the body of `PATCH /_emulator/principals/{clientId}`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct PrincipalSeed {
+    client_id: String,
+    object_id: Option<String>,
+    tenant: Option<String>,
+    display_name: Option<String>,
+    secrets: Option<Vec<String>>,
+    federated_credentials: Option<Vec<FederatedCredential>>,
+    roles: Option<BTreeMap<String, Vec<RoleAssignment>>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum SwitchSeed {
+    All(String),
+    Each(BTreeMap<String, String>),
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct SubscriptionSeed {
+    id: Option<String>,
+    generate: Option<Generate>,
+    tenant: Option<String>,
+    display_name: Option<String>,
+    state: Option<String>,
+    profile: Option<String>,
+    registered_providers: Option<Vec<String>>,
+    providers: BTreeMap<String, String>,
+    plan: Option<Map<String, Value>>,
+    cloud_posture: Option<Map<String, Value>>,
+    plans: BTreeMap<String, Map<String, Value>>,
+    settings: Map<String, Value>,
+    #[serde(deserialize_with = "present")]
+    vulnerability_assessment: Option<Value>,
+    resource_plans: Map<String, Value>,
+    resource_groups: Vec<Located>,
+    workspaces: Vec<Located>,
+    solutions: Vec<String>,
+    locks: Option<Vec<String>>,
+    deny_policies: Option<Vec<String>>,
+    roles: BTreeMap<String, Vec<RoleAssignment>>,
+    set: Patch,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Generate {
+    count: u32,
+    /// The last group of the id counts up from here.
+    first_id: Option<String>,
+    /// Of the display name.
+    prefix: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Located {
+    Name(String),
+    Place { name: String, location: String },
+}
+
+impl Located {
+    fn parts(&self) -> (&str, &str) {
+        match self {
+            Self::Name(name) => (name, "westeurope"),
+            Self::Place { name, location } => (name, location),
+        }
+    }
+}
+
+/// Tells `null` from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Seed {
+    /// Parses YAML; JSON is YAML too.
+    pub fn parse(document: &str) -> Result<Self, String> {
+        serde_saphyr::from_str(document).map_err(|error| error.to_string())
+    }
+
+    /// Lays the seed over a world. Stops at the first problem.
+    pub fn sow(&self, world: &mut World, now: Timestamp) -> Result<(), String> {
+        if let Some(switches) = &self.switches {
+            match switches {
+                SwitchSeed::All(answer) => world.switches.set_all(answer)?,
+                SwitchSeed::Each(answers) => {
+                    for (name, answer) in answers {
+                        world.switches.set(name, answer)?;
+                    }
+                }
+            }
+        }
+        if let Some(settings) = &self.settings {
+            world.knobs = settings.over(&world.knobs)?;
+        }
+        for seed in &self.tenants {
+            let tenant = world.tenant(&seed.id);
+            replace(&mut tenant.display_name, seed.display_name.as_ref());
+            replace(&mut tenant.default_domain, seed.default_domain.as_ref());
+        }
+        for seed in &self.principals {
+            seed.sow(world)?;
+        }
+        for seed in &self.subscriptions {
+            for (id, name) in seed.identities()? {
+                seed.sow(world, &id, &name, now)
+                    .map_err(|problem| format!("subscription {id}: {problem}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes one application as the control endpoint asks: present members replace.
+pub(crate) fn change_principal(world: &mut World, client_id: &str, mut change: Value) -> Result<(), String> {
+    if let Some(change) = change.as_object_mut() {
+        change.insert("clientId".into(), json!(client_id));
+    }
+    let seed: PrincipalSeed = serde_json::from_value(change).map_err(|error| error.to_string())?;
+    seed.sow(world)
+}
+
+impl PrincipalSeed {
+    fn sow(&self, world: &mut World) -> Result<(), String> {
+        if self.client_id.is_empty() {
+            return Err("a principal needs a clientId".into());
+        }
+        let client_id = self.client_id.to_ascii_lowercase();
+        let tenant = self
+            .tenant
+            .as_deref()
+            .unwrap_or(super::DEFAULT_TENANT)
+            .to_ascii_lowercase();
+        if self.tenant.is_some() || !world.principals.contains_key(&client_id) {
+            world.tenant(&tenant);
+        }
+        let principal = world
+            .principals
+            .entry(client_id.clone())
+            .or_insert_with(|| Principal::new(&client_id, &tenant));
+        if self.tenant.is_some() {
+            principal.tenant = tenant;
+        }
+        replace(&mut principal.object_id, self.object_id.as_ref());
+        replace(&mut principal.display_name, self.display_name.as_ref());
+        if let Some(secrets) = &self.secrets {
+            principal.secrets.clone_from(secrets);
+        }
+        if let Some(credentials) = &self.federated_credentials {
+            principal.federated_credentials.clone_from(credentials);
+        }
+        if let Some(roles) = &self.roles {
+            for assignment in roles.values().flatten() {
+                crate::arm::rbac::check(assignment)?;
+            }
+            principal.roles = roles
+                .iter()
+                .map(|(id, roles)| (id.to_ascii_lowercase(), roles.clone()))
+                .collect();
+        }
+        Ok(())
+    }
+}
+
+impl SubscriptionSeed {
+    /// The subscriptions meant: one id, or many generated ones.
+    fn identities(&self) -> Result<Vec<(String, String)>, String> {
+        let Some(generate) = &self.generate else {
+            let id = self
+                .id
+                .as_ref()
+                .ok_or("a subscription needs an id or generate")?
+                .to_ascii_lowercase();
+            let name = self.display_name.clone().unwrap_or_default();
+            return Ok(vec![(id, name)]);
+        };
+        let first = generate
+            .first_id
+            .as_deref()
+            .unwrap_or("00000000-0000-0000-0000-000000001000");
+        let (head, tail) = first.rsplit_once('-').ok_or("generate.firstId is not a GUID")?;
+        let start = u64::from_str_radix(tail, 16).map_err(|_| "generate.firstId is not a GUID")?;
+        let prefix = generate.prefix.as_deref().unwrap_or("Contoso ");
+        Ok((0..generate.count)
+            .map(|index| {
+                let id = format!("{}-{:012x}", head.to_ascii_lowercase(), start + u64::from(index));
+                (id, format!("{prefix}{index}"))
+            })
+            .collect())
+    }
+
+    fn sow(&self, world: &mut World, id: &str, name: &str, now: Timestamp) -> Result<(), String> {
+        let tenant = self
+            .tenant
+            .as_deref()
+            .unwrap_or(super::DEFAULT_TENANT)
+            .to_ascii_lowercase();
+        world.tenant(&tenant);
+        let subscription = world.subscriptions.entry(id.into()).or_insert_with(|| {
+            Subscription::new(id, &tenant, if name.is_empty() { "Subscription" } else { name })
+        });
+        if !name.is_empty() {
+            subscription.display_name = name.into();
+        }
+        if self.tenant.is_some() {
+            subscription.tenant.clone_from(&tenant);
+        }
+        if let Some(profile) = &self.profile {
+            apply(subscription, &one("profile", json!(profile)), now)?;
+        }
+        if let Some(registered) = &self.registered_providers {
+            subscription.providers.clear();
+            let then = instant::epoch_milliseconds(now);
+            for namespace in registered {
+                subscription.register(namespace, RegistrationState::Registered, then);
+            }
+        }
+        apply(subscription, &self.patch()?, now)?;
+        // A seeded `false` is where the subscription stands, not something that somebody turned off.
+        for setting in self.settings.keys() {
+            if let Some(setting) = subscription.settings.get_mut(setting) {
+                setting.turned_off = false;
+            }
+        }
+        apply(subscription, &self.set, now)?;
+        for (client_id, roles) in &self.roles {
+            let principal = world
+                .principals
+                .get_mut(&client_id.to_ascii_lowercase())
+                .ok_or_else(|| format!("roles name the unknown principal {client_id}"))?;
+            for assignment in roles {
+                crate::arm::rbac::check(assignment)?;
+            }
+            principal.roles.insert(id.into(), roles.clone());
+        }
+        Ok(())
+    }
+
+    /// Everything that is a dotted path in the end.
+    fn patch(&self) -> Result<Patch, String> {
+        let mut patch = Patch::new();
+        if let Some(state) = &self.state {
+            patch.insert("state".into(), json!(state));
+        }
+        if let Some(value) = &self.vulnerability_assessment {
+            patch.insert("vulnerabilityAssessment".into(), value.clone());
+        }
+        if let Some(locks) = &self.locks {
+            patch.insert(
+                "locked".into(),
+                locks.first().map_or(Value::Null, |lock| json!(lock)),
+            );
+        }
+        if let Some(policies) = &self.deny_policies {
+            patch.insert(
+                "denyPolicy".into(),
+                policies.first().map_or(Value::Null, |policy| json!(policy)),
+            );
+        }
+        for (head, plan) in [("plan", &self.plan), ("cloudPosture", &self.cloud_posture)] {
+            flatten_plan(&mut patch, head, plan.as_ref())?;
+        }
+        for (name, plan) in &self.plans {
+            flatten_plan(&mut patch, &format!("plans.{name}"), Some(plan))?;
+        }
+        for (name, value) in &self.settings {
+            patch.insert(format!("settings.{name}"), value.clone());
+        }
+        for (name, state) in &self.providers {
+            patch.insert(format!("providers.{name}"), json!(state));
+        }
+        for (id, value) in &self.resource_plans {
+            patch.insert(format!("resourcePlans.{id}"), value.clone());
+        }
+        for (head, places) in [
+            ("resourceGroups", &self.resource_groups),
+            ("workspaces", &self.workspaces),
+        ] {
+            for place in places {
+                let (name, location) = place.parts();
+                patch.insert(format!("{head}.{name}"), json!(location));
+            }
+        }
+        for id in &self.solutions {
+            let body = json!({"properties": {"provisioningState": "Succeeded"}});
+            patch.insert(format!("solutions.{id}"), body);
+        }
+        Ok(patch)
+    }
+}
+
+fn replace<T: Clone>(old: &mut T, new: Option<&T>) {
+    if let Some(new) = new {
+        old.clone_from(new);
+    }
+}
+
+fn one(path: &str, value: Value) -> Patch {
+    Patch::from_iter([(path.to_owned(), value)])
+}
+
+/// `{tier, subPlan, extensions: {NAME: …} or [{name, …}]}` as dotted paths.
+fn flatten_plan(patch: &mut Patch, head: &str, plan: Option<&Map<String, Value>>) -> Result<(), String> {
+    for (member, value) in plan.into_iter().flatten() {
+        if member != "extensions" {
+            patch.insert(format!("{head}.{member}"), value.clone());
+            continue;
+        }
+        let listed: Vec<(String, &Value)> = match value {
+            Value::Object(named) => named.iter().map(|(name, value)| (name.clone(), value)).collect(),
+            Value::Array(items) => items
+                .iter()
+                .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item)))
+                .collect(),
+            _ => return Err(format!("{head}.extensions: a list or an object is wanted")),
+        };
+        for (name, extension) in listed {
+            let path = format!("{head}.extensions.{name}");
+            let Some(members) = extension.as_object() else {
+                patch.insert(path, extension.clone());
+                continue;
+            };
+            for (member, value) in members.iter().filter(|(member, _)| *member != "name") {
+                patch.insert(format!("{path}.{member}"), value.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_subscriptions_and_an_owner_of_all() {
+        let seed = Seed::parse(
+            "principals: [{clientId: AAAAAAAA-0000-0000-0000-000000000001, secrets: [x], roles: {'*': [Owner]}}]\n\
+             subscriptions:\n\
+             - generate: {count: 1000, firstId: 00000000-0000-0000-0000-0000000000ff, prefix: Team-}\n\
+             \u{20} plan: {tier: Standard, subPlan: P2, extensions: {AgentlessVmScanning: {isEnabled: 'False'}}}\n\
+             \u{20} settings: {WDATP: false}\n\
+             switches: alternate\n",
+        )
+        .unwrap();
+        let mut world = World::with_defaults();
+        seed.sow(&mut world, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(world.subscriptions.len(), 1001);
+        let second = &world.subscriptions["00000000-0000-0000-0000-000000000100"];
+        assert_eq!(second.display_name, "Team-1");
+        assert!(
+            !second
+                .plan("VirtualMachines")
+                .extension("AgentlessVmScanning")
+                .unwrap()
+                .enabled
+        );
+        assert!(!second.settings["WDATP"].turned_off);
+    }
+
+    #[test]
+    fn unknown_members_and_roles_are_refused() {
+        assert!(Seed::parse("subscription: []").is_err());
+        let seed = Seed::parse("principals: [{clientId: a, roles: {s: [Emperor]}}]").unwrap();
+        assert!(
+            seed.sow(&mut World::default(), Timestamp::UNIX_EPOCH)
+                .unwrap_err()
+                .contains("Emperor")
+        );
+    }
+}

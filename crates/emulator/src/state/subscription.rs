@@ -1,0 +1,282 @@
+//! A subscription and everything that hangs on it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Extension, Plan, Registration, RegistrationState, Tier};
+
+/// The five settings with their kinds, in the order of the service's list.
+pub const SETTINGS: [(&str, &str); 5] = [
+    ("MCAS", "DataExportSettings"),
+    ("WDATP", "DataExportSettings"),
+    ("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW", "DataExportSettings"),
+    ("WDATP_UNIFIED_SOLUTION", "DataExportSettings"),
+    ("Sentinel", "AlertSyncSettings"),
+];
+
+/// Providers that a new subscription has registered.
+const REGISTERED: [&str; 6] = [
+    "Microsoft.Security",
+    "Microsoft.PolicyInsights",
+    "Microsoft.Compute",
+    "Microsoft.OperationalInsights",
+    "Microsoft.OperationsManagement",
+    "Microsoft.HybridCompute",
+];
+
+/// The states of a subscription that matter here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubscriptionState {
+    /// Normal.
+    #[default]
+    Enabled,
+    /// Read only.
+    Disabled,
+    /// Works, but something is to be paid.
+    Warned,
+}
+
+/// A setting and whether somebody turned it off on purpose.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Setting {
+    /// Its value.
+    pub enabled: bool,
+    /// Turned off by a caller: enabling a plan respects that.
+    pub turned_off: bool,
+}
+
+/// The vulnerability assessment setting.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assessment {
+    /// `MdeTvm`.
+    pub selected_provider: String,
+    /// For `systemData`.
+    pub created_by: String,
+    /// For `systemData`.
+    pub created_at: String,
+    /// For `systemData`.
+    pub last_modified_by: String,
+    /// For `systemData`.
+    pub last_modified_at: String,
+}
+
+/// A plan on a single resource.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourcePlan {
+    /// Off or on.
+    pub tier: Tier,
+    /// Only P1 can be set here.
+    pub sub_plan: Option<String>,
+    /// The last move to Standard.
+    pub enablement_time: Option<String>,
+}
+
+/// A resource group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResourceGroup {
+    /// In its creator's spelling.
+    pub name: String,
+    /// Its region.
+    pub location: String,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Map<String, Value>,
+}
+
+/// A solution on a workspace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Solution {
+    /// Its id in its creator's spelling.
+    pub id: String,
+    /// The body as stored.
+    pub body: Value,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscription {
+    /// Its id, in lower case.
+    pub id: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its name.
+    pub display_name: String,
+    /// Enabled, Disabled, Warned.
+    #[serde(default)]
+    pub state: SubscriptionState,
+    /// Began before the opt-in buttons went away.
+    #[serde(default)]
+    pub legacy: bool,
+    /// By namespace; absent means NotRegistered.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Registration>,
+    /// Registrations never end.
+    #[serde(default)]
+    pub registration_stuck: bool,
+    /// Plans that were ever touched; the others are Free.
+    #[serde(default)]
+    pub plans: BTreeMap<String, Plan>,
+    /// Remembered `additionalExtensionProperties`, see [`Subscription::properties_key`].
+    #[serde(default)]
+    pub extension_properties: BTreeMap<String, Map<String, Value>>,
+    /// By lower-case resource id.
+    #[serde(default)]
+    pub resource_plans: BTreeMap<String, ResourcePlan>,
+    /// By name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
+    /// Absent: never set.
+    #[serde(default)]
+    pub vulnerability_assessment: Option<Assessment>,
+    /// By lower-case name.
+    #[serde(default)]
+    pub resource_groups: BTreeMap<String, ResourceGroup>,
+    /// Workspace ids with their location.
+    #[serde(default)]
+    pub workspaces: BTreeMap<String, String>,
+    /// By lower-case id.
+    #[serde(default)]
+    pub solutions: BTreeMap<String, Solution>,
+    /// `ReadOnly` or `CanNotDelete`.
+    #[serde(default)]
+    pub lock: Option<String>,
+    /// The name of a policy that denies writes.
+    #[serde(default)]
+    pub deny_policy: Option<String>,
+    /// Until when a plan write is in progress, in milliseconds since the epoch.
+    #[serde(skip)]
+    pub pricing_lock_until: i64,
+}
+
+impl Subscription {
+    /// A subscription as it comes from the portal: providers registered, nothing protected.
+    pub fn new(id: &str, tenant: &str, display_name: &str) -> Self {
+        let registered = Registration {
+            state: RegistrationState::Registered,
+            since: 0,
+        };
+        Self {
+            id: id.into(),
+            tenant: tenant.into(),
+            display_name: display_name.into(),
+            state: SubscriptionState::Enabled,
+            legacy: false,
+            providers: REGISTERED
+                .iter()
+                .map(|name| ((*name).into(), registered.clone()))
+                .collect(),
+            registration_stuck: false,
+            plans: BTreeMap::new(),
+            extension_properties: BTreeMap::new(),
+            resource_plans: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            vulnerability_assessment: None,
+            resource_groups: BTreeMap::new(),
+            workspaces: BTreeMap::new(),
+            solutions: BTreeMap::new(),
+            lock: None,
+            deny_policy: None,
+            pricing_lock_until: 0,
+        }
+    }
+
+    /// A plan, also one that nobody ever touched.
+    pub fn plan(&self, name: &str) -> Plan {
+        self.plans.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Where an extension's properties are remembered: agentless scanning is one machine setting
+    /// that several plans share, every other extension belongs to its plan.
+    pub fn properties_key(plan: &str, extension: &str) -> String {
+        if extension == "AgentlessVmScanning" {
+            extension.into()
+        } else {
+            format!("{plan}/{extension}")
+        }
+    }
+
+    /// Whether an extension is on in effect: machines of a P2 plan stay scanned while `CloudPosture` scans.
+    pub fn effective(&self, plan_name: &str, extension: &Extension, failed_reads_enabled: bool) -> bool {
+        if plan_name == "VirtualMachines"
+            && extension.name == "AgentlessVmScanning"
+            && self
+                .plans
+                .get("CloudPosture")
+                .is_some_and(|posture| posture.has("AgentlessVmScanning"))
+        {
+            return true;
+        }
+        extension.enabled && (failed_reads_enabled || !extension.failed)
+    }
+
+    /// A setting's value.
+    pub fn setting(&self, name: &str) -> bool {
+        self.settings.get(name).is_some_and(|setting| setting.enabled)
+    }
+
+    /// Sets one setting; the first time that the integration goes on, a subscription that is
+    /// not a legacy one gets the unified solution with it.
+    pub fn set_setting(&mut self, name: &str, enabled: bool) {
+        let setting = self.settings.entry(name.into()).or_default();
+        let turned_on = enabled && !setting.enabled;
+        setting.turned_off = !enabled;
+        setting.enabled = enabled;
+        if name == "WDATP" && turned_on && !self.legacy {
+            let unified = self.settings.entry("WDATP_UNIFIED_SOLUTION".into()).or_default();
+            unified.enabled |= !unified.turned_off;
+        }
+    }
+
+    /// What enabling P1 or P2 does to the integration: on, unless somebody had turned it off.
+    pub fn enable_integration(&mut self) {
+        if !self
+            .settings
+            .get("WDATP")
+            .is_some_and(|setting| setting.turned_off)
+        {
+            self.set_setting("WDATP", true);
+        }
+    }
+
+    /// The settings of a subscription that integrated before spring 2022 and never pressed the buttons.
+    pub fn make_legacy(&mut self) {
+        self.legacy = true;
+        for (name, enabled) in [
+            ("WDATP", true),
+            ("WDATP_UNIFIED_SOLUTION", false),
+            ("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW", true),
+        ] {
+            self.settings.insert(
+                name.into(),
+                Setting {
+                    enabled,
+                    turned_off: false,
+                },
+            );
+        }
+    }
+
+    /// The state of a provider's registration.
+    pub fn registration(&self, namespace: &str, now: i64, takes: i64) -> RegistrationState {
+        self.providers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(namespace))
+            .map_or(RegistrationState::NotRegistered, |(_, registration)| {
+                registration.at(now, takes, self.registration_stuck)
+            })
+    }
+
+    /// Sets the state of a provider's registration, now.
+    pub fn register(&mut self, namespace: &str, state: RegistrationState, now: i64) {
+        self.providers
+            .retain(|name, _| !name.eq_ignore_ascii_case(namespace));
+        self.providers
+            .insert(namespace.into(), Registration { state, since: now });
+    }
+}

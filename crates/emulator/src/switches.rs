@@ -1,0 +1,199 @@
+//! The points that nobody outside Microsoft could confirm, each with both answers.
+//!
+//! A client that is right under both answers of every switch does not depend on a guess.
+//! `docs/emulator.md` carries the same table for readers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// One open question about the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Switch {
+    /// PUT `Standard` without `subPlan` on a P1 subscription.
+    StandardWithoutSubPlan,
+    /// Extensions left out of a PUT that keeps tier and sub-plan.
+    OmittedExtensions,
+    /// Extensions left out of a PUT that changes tier or sub-plan.
+    OmittedExtensionsOnChange,
+    /// The code with which a resource PUT is refused under `enforce: "True"`.
+    ResourcePutUnderEnforce,
+    /// Extensions sent together with tier `Free`.
+    ExtensionsWithFree,
+    /// `MdeDesignatedSubscription` in a second subscription of a tenant.
+    SecondDirectOnboarding,
+    /// The window of the provider's budget of 750 reads and 250 writes.
+    BudgetWindow,
+    /// Whether Security Admin plus User Access Administrator is enough for extensions that assign roles.
+    AccessAdministratorAssignsRoles,
+    /// What later GETs say about an extension whose provisioning failed.
+    FailedExtensionIsEnabled,
+    /// The error code for a setting whose `kind` does not fit its name.
+    SettingsKindMismatch,
+    /// Whether enabling P1 or P2 turns `WDATP` on.
+    PlanEnablesIntegration,
+    /// How `additionalExtensionProperties` of a PUT meet the stored ones.
+    ExtensionProperties,
+}
+
+impl Switch {
+    /// Every switch, in the order of the documentation.
+    pub const ALL: [Self; 12] = [
+        Self::StandardWithoutSubPlan,
+        Self::OmittedExtensions,
+        Self::OmittedExtensionsOnChange,
+        Self::ResourcePutUnderEnforce,
+        Self::ExtensionsWithFree,
+        Self::SecondDirectOnboarding,
+        Self::BudgetWindow,
+        Self::AccessAdministratorAssignsRoles,
+        Self::FailedExtensionIsEnabled,
+        Self::SettingsKindMismatch,
+        Self::PlanEnablesIntegration,
+        Self::ExtensionProperties,
+    ];
+
+    /// The name used in seeds, options and the control endpoint.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StandardWithoutSubPlan => "standardWithoutSubPlan",
+            Self::OmittedExtensions => "omittedExtensions",
+            Self::OmittedExtensionsOnChange => "omittedExtensionsOnChange",
+            Self::ResourcePutUnderEnforce => "resourcePutUnderEnforce",
+            Self::ExtensionsWithFree => "extensionsWithFree",
+            Self::SecondDirectOnboarding => "secondDirectOnboarding",
+            Self::BudgetWindow => "budgetWindow",
+            Self::AccessAdministratorAssignsRoles => "accessAdministratorAssignsRoles",
+            Self::FailedExtensionIsEnabled => "failedExtensionIsEnabled",
+            Self::SettingsKindMismatch => "settingsKindMismatch",
+            Self::PlanEnablesIntegration => "planEnablesIntegration",
+            Self::ExtensionProperties => "extensionProperties",
+        }
+    }
+
+    /// The default answer, then the alternate one.
+    pub const fn answers(self) -> [&'static str; 2] {
+        match self {
+            Self::StandardWithoutSubPlan => ["becomesP2", "staysP1"],
+            Self::OmittedExtensions => ["unchanged", "defaults"],
+            Self::OmittedExtensionsOnChange => ["defaults", "keepKnown"],
+            Self::ResourcePutUnderEnforce => ["Forbidden", "Conflict"],
+            Self::ExtensionsWithFree => ["InvalidInputJson", "ignored"],
+            Self::SecondDirectOnboarding => ["lastWriterWins", "Conflict"],
+            Self::BudgetWindow => ["5m", "1h"],
+            Self::AccessAdministratorAssignsRoles | Self::PlanEnablesIntegration => ["yes", "no"],
+            Self::FailedExtensionIsEnabled => ["True", "False"],
+            Self::SettingsKindMismatch => ["InvalidRequestContent", "BadRequest"],
+            Self::ExtensionProperties => ["replaceAll", "perKeyMerge"],
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|switch| switch.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Which switches stand on their alternate answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switches(BTreeSet<Switch>);
+
+impl Switches {
+    /// Every switch flipped.
+    pub fn alternate() -> Self {
+        Self(Switch::ALL.into_iter().collect())
+    }
+
+    /// True when the switch stands on its alternate (second) answer.
+    pub fn flipped(&self, switch: Switch) -> bool {
+        self.0.contains(&switch)
+    }
+
+    /// The answer chosen for a switch.
+    pub fn answer(&self, switch: Switch) -> &'static str {
+        let [default, alternate] = switch.answers();
+        if self.flipped(switch) { alternate } else { default }
+    }
+
+    /// Sets one switch; the special names `all` and values `default`/`alternate` set many at once.
+    pub fn set(&mut self, name: &str, answer: &str) -> Result<(), String> {
+        if name.eq_ignore_ascii_case("all") {
+            return self.set_all(answer);
+        }
+        let switch = Switch::named(name).ok_or_else(|| {
+            let known: Vec<_> = Switch::ALL.iter().map(|switch| switch.name()).collect();
+            format!("unknown switch '{name}'; known: {}", known.join(", "))
+        })?;
+        let [default, alternate] = switch.answers();
+        if answer.eq_ignore_ascii_case(default) || answer.eq_ignore_ascii_case("default") {
+            self.0.remove(&switch);
+        } else if answer.eq_ignore_ascii_case(alternate) || answer.eq_ignore_ascii_case("alternate") {
+            self.0.insert(switch);
+        } else {
+            return Err(format!(
+                "switch '{name}' answers {default} or {alternate}, not '{answer}'"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sets all switches to `default` or `alternate`.
+    pub fn set_all(&mut self, answer: &str) -> Result<(), String> {
+        match answer {
+            "default" => self.0.clear(),
+            "alternate" => *self = Self::alternate(),
+            other => return Err(format!("switches are set to default or alternate, not '{other}'")),
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Switches {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let answers: BTreeMap<_, _> = Switch::ALL
+            .into_iter()
+            .map(|switch| (switch.name(), self.answer(switch)))
+            .collect();
+        answers.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Switches {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let answers = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let mut switches = Self::default();
+        for (name, answer) in answers {
+            switches.set(&name, &answer).map_err(serde::de::Error::custom)?;
+        }
+        Ok(switches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_and_read_back() {
+        let mut switches = Switches::default();
+        switches.set("budgetwindow", "1h").unwrap();
+        assert_eq!(switches.answer(Switch::BudgetWindow), "1h");
+        assert!(
+            switches
+                .set("budgetWindow", "2h")
+                .unwrap_err()
+                .contains("5m or 1h")
+        );
+        assert!(
+            switches
+                .set("colour", "red")
+                .unwrap_err()
+                .contains("standardWithoutSubPlan")
+        );
+        switches.set("all", "alternate").unwrap();
+        assert!(Switch::ALL.iter().all(|switch| switches.flipped(*switch)));
+        let copy: Switches = serde_json::from_value(serde_json::to_value(&switches).unwrap()).unwrap();
+        assert_eq!(copy, switches);
+    }
+}
