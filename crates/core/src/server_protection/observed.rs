@@ -185,7 +185,10 @@ fn matches(pattern: &str, action: &str) -> bool {
         return pattern == action;
     };
     let (middle, last) = others.rsplit_once('*').unwrap_or(("", others));
-    let Some(mut rest) = action.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+    let Some(mut rest) = action
+        .strip_prefix(first)
+        .and_then(|rest| rest.strip_suffix(last))
+    else {
         return false;
     };
     for part in middle.split('*') {

@@ -14,6 +14,8 @@ mod writes;
 
 use proptest::test_runner::Config;
 
+pub(super) use specs::minimal;
+
 /// The whole suite stays within seconds; `PROPTEST_CASES=25600` looks a hundred times as long. Failures are printed with
 /// their smallest input; nothing is written to disk.
 fn cases(cases: u32) -> Config {

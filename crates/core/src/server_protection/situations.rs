@@ -1,19 +1,251 @@
-//! Situations.
-use super::{changes::Standing, observed::{Plan, Settings}};
-use serverprotection_api::Tier;
+//! The table of situations (design.md section 2), row by row: spec, readings and what stood before, and then Ready, what
+//! is beside it, and the next step that the message tells.
+
+mod failing;
+mod fighting;
+mod healthy;
+mod writing;
+
+use std::time::Duration;
+
+use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus, Tier};
+
+use super::{
+    changes::Standing,
+    decide::{Clocks, Decision, Input, Memory, Outcome, Seen, decide, next_visit, remember},
+    observed::{Extension, Observed, Permissions, Plan, RegistrationState, Settings, Subscription},
+    properties::minimal,
+    status::{Progress, status},
+};
+use crate::{
+    Timestamp, conditions,
+    failure::{Class, Failure},
+    jiff::SignedDuration,
+};
+
+const INTERVAL: Duration = Duration::from_secs(600);
 
 /// A subscription on which nothing is on.
-pub(crate) fn blank() -> Standing {
+pub(super) fn blank() -> Standing {
     Standing {
-        plan: Plan {
-            tier: Tier::Free,
-            enforce: None,
-            extensions: Vec::new(),
-            coverage: None,
-            free_trial_remaining: None,
-            enabled_since: None,
-        },
+        plan: plan(Tier::Free),
         settings: Settings::default(),
         assessment: false,
+    }
+}
+
+fn plan(tier: Tier) -> Plan {
+    Plan {
+        tier,
+        enforce: (tier != Tier::Free).then_some(false),
+        extensions: Vec::new(),
+        coverage: (tier != Tier::Free).then(|| "FullyCovered".into()),
+        free_trial_remaining: None,
+        enabled_since: None,
+    }
+}
+
+/// A subscription as the smallest P2 spec wants it.
+fn protected() -> Standing {
+    Standing {
+        plan: plan(Tier::P2),
+        settings: Settings {
+            integration: Some(true),
+            unified_solution: Some(true),
+            exclude_linux: Some(false),
+        },
+        assessment: true,
+    }
+}
+
+fn extension(name: &str, enabled: bool) -> Extension {
+    Extension {
+        name: name.into(),
+        enabled,
+        properties: std::collections::BTreeMap::new(),
+    }
+}
+
+fn observed(standing: &Standing) -> Observed {
+    Observed {
+        credential: Ok(()),
+        subscription: Some(Ok(Subscription {
+            display_name: "Contoso".into(),
+            state: "Enabled".into(),
+        })),
+        registration: Some(Ok(RegistrationState::Registered)),
+        plan: Some(Ok(standing.plan.clone())),
+        settings: Some(Ok(standing.settings.clone())),
+        assessment: Some(Ok(standing.assessment)),
+        permissions: Some(Ok(Permissions {
+            grants: vec![(vec!["*".into()], Vec::new())],
+        })),
+        workspaces: Vec::new(),
+    }
+}
+
+fn unregistered(state: RegistrationState) -> Observed {
+    let missing = || failure(Class::NotRegistered, "SubscriptionNotRegistered", "GET pricings");
+    Observed {
+        registration: Some(Ok(state)),
+        plan: Some(Err(missing())),
+        settings: Some(Err(missing())),
+        assessment: Some(Err(missing())),
+        ..observed(&blank())
+    }
+}
+
+fn failure(class: Class, code: &str, operation: &str) -> Failure {
+    Failure {
+        class,
+        code: code.into(),
+        message: "Azure's words".into(),
+        operation: operation.into(),
+        request_id: Some("11111111-2222".into()),
+        effect_unknown: false,
+    }
+}
+
+/// One object through its visits.
+struct Object {
+    spec: ServerProtectionSpec,
+    generation: i64,
+    approval: Option<String>,
+    status: ServerProtectionStatus,
+    memory: Memory,
+    now: Timestamp,
+    wait: Duration,
+}
+
+impl Object {
+    fn new(spec: ServerProtectionSpec) -> Self {
+        Self {
+            spec,
+            generation: 1,
+            approval: None,
+            status: ServerProtectionStatus::default(),
+            memory: Memory::default(),
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// The smallest spec of this tier.
+    fn of(tier: Tier) -> Self {
+        Self::new(minimal(tier))
+    }
+
+    /// It held the subscription in sync before.
+    fn in_sync(tier: Tier) -> Self {
+        let mut object = Self::of(tier);
+        let mut standing = protected();
+        standing.plan = plan(tier);
+        object.look(&observed(&standing));
+        object.expect("True", "InSync", "");
+        object
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut ServerProtectionSpec)) {
+        edit(&mut self.spec);
+        self.generation += 1;
+    }
+
+    fn sleep(&mut self, duration: Duration) {
+        self.now = self
+            .now
+            .checked_add(SignedDuration::try_from(duration).unwrap())
+            .unwrap();
+    }
+
+    fn input<'a>(&'a self, seen: Seen<'a>, clocks: &'a Clocks) -> Input<'a> {
+        Input {
+            spec: &self.spec,
+            generation: self.generation,
+            approval: self.approval.as_deref(),
+            requested: None,
+            previous: &self.status,
+            seen,
+            memory: &self.memory,
+            clocks,
+            now: self.now,
+        }
+    }
+
+    fn decide(&self, observed: &Observed) -> Decision {
+        decide(&self.input(Seen::Azure(observed), &Clocks::default()))
+    }
+
+    fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
+        let clocks = Clocks::default();
+        let input = self.input(seen, &clocks);
+        let decision = decide(&input);
+        let outcome = outcome(&decision);
+        let memory = remember(&input, &decision, &outcome);
+        let status = status(
+            &input,
+            &decision,
+            Progress::Over(&outcome),
+            memory.failures,
+            INTERVAL,
+        );
+        self.wait = next_visit(&input, &decision, &outcome, &memory, INTERVAL, 0.5);
+        (self.memory, self.status) = (memory, status);
+        decision
+    }
+
+    /// A visit that finds nothing to write (or may not).
+    fn look(&mut self, observed: &Observed) -> Decision {
+        self.visit(Seen::Azure(observed), |_| Outcome::default())
+    }
+
+    /// A visit whose writes are all accepted, without a word about extensions.
+    fn write(&mut self, observed: &Observed) -> Decision {
+        let plan = observed.plan.clone().and_then(Result::ok);
+        self.visit(Seen::Azure(observed), |decision| Outcome {
+            done: decision.changes.clone(),
+            plan: plan
+                .filter(|_| decision.writes_plan())
+                .map(|plan| super::decide::PlanAnswer {
+                    plan,
+                    results: Vec::new(),
+                }),
+            failed: None,
+        })
+    }
+
+    /// A visit whose first write fails.
+    fn fail(&mut self, observed: &Observed, failure: Failure) -> Decision {
+        self.visit(Seen::Azure(observed), |decision| Outcome {
+            failed: Some((decision.changes[0].clone(), failure)),
+            ..Outcome::default()
+        })
+    }
+
+    fn condition(&self, type_: &str) -> (&str, &str, &str) {
+        conditions::get(&self.status.conditions, type_).map_or(("", "", ""), |condition| {
+            (&condition.status, &condition.reason, &condition.message)
+        })
+    }
+
+    /// Ready, with a message that tells this.
+    fn expect(&self, status: &str, reason: &str, tells: &str) -> &Self {
+        let (found_status, found_reason, message) = self.condition("Ready");
+        assert_eq!((found_status, found_reason), (status, reason), "{message}");
+        assert!(message.contains(tells), "{message:?} does not tell {tells:?}");
+        self
+    }
+
+    fn beside(&self, beside: &str) -> &Self {
+        for type_ in ["Reconciling", "Stalled"] {
+            let (status, ..) = self.condition(type_);
+            assert_eq!(status, if type_ == beside { "True" } else { "" }, "{type_}");
+        }
+        self
+    }
+
+    fn reason(&self, type_: &str, status: &str, reason: &str) -> &Self {
+        let found = self.condition(type_);
+        assert_eq!((found.0, found.1), (status, reason), "{type_}: {}", found.2);
+        self
     }
 }

@@ -89,14 +89,22 @@ fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
             kept && !answers.enforce_resets
         })
     });
-    let keeps = if moved { answers.tier_change_keeps } else { !answers.omitted_resets };
+    let keeps = if moved {
+        answers.tier_change_keeps
+    } else {
+        !answers.omitted_resets
+    };
     let after = |name: &'static str| {
         let found = before.extension(name).cloned();
         match write.extensions.iter().find(|sent| sent.name == name) {
             Some(sent) => Some(written(sent, found, answers)),
             // What the service does not even show on a write of the same sub-plan, it goes on not showing.
             None if !moved && found.is_none() => None,
-            None => Some(found.filter(|_| keeps).unwrap_or_else(|| by_default(name, answers))),
+            None => Some(
+                found
+                    .filter(|_| keeps)
+                    .unwrap_or_else(|| by_default(name, answers)),
+            ),
         }
     };
     standing.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
@@ -111,7 +119,11 @@ fn accepts(write: &PlanWrite) {
         .collect();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), write.extensions.len(), "an extension is sent twice: {write:?}");
+    assert_eq!(
+        names.len(),
+        write.extensions.len(),
+        "an extension is sent twice: {write:?}"
+    );
     for sent in &write.extensions {
         assert!(
             offers(write.tier).contains(&sent.name.as_str()),

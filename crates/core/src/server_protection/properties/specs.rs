@@ -37,7 +37,10 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 pub(super) fn tags() -> impl Strategy<Value = Vec<ExclusionTag>> {
-    let tag = (sample::select(vec!["env", "Env", "team", "ü"]), "[a-zA-Z\" ]{0,3}");
+    let tag = (
+        sample::select(vec!["env", "Env", "team", "ü"]),
+        "[a-zA-Z\" ]{0,3}",
+    );
     collection::vec(tag, 0..4).prop_map(|tags| {
         let tags = tags.into_iter();
         tags.map(|(key, value)| ExclusionTag {
@@ -49,10 +52,12 @@ pub(super) fn tags() -> impl Strategy<Value = Vec<ExclusionTag>> {
 }
 
 fn agentless() -> impl Strategy<Value = Option<AgentlessScanning>> {
-    option::of((state(), option::of(tags())).prop_map(|(state, exclusion_tags)| AgentlessScanning {
-        state,
-        exclusion_tags,
-    }))
+    option::of(
+        (state(), option::of(tags())).prop_map(|(state, exclusion_tags)| AgentlessScanning {
+            state,
+            exclusion_tags,
+        }),
+    )
 }
 
 fn monitoring() -> impl Strategy<Value = Option<FileIntegrityMonitoring>> {
@@ -165,7 +170,11 @@ pub(super) fn hands_off(tier: Tier) -> ServerProtectionSpec {
 
 /// Tags as somebody may have written them: any order of members, either spelling, any white space.
 pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
-    let (key, value) = if style & 1 == 0 { ("key", "value") } else { ("Key", "Value") };
+    let (key, value) = if style & 1 == 0 {
+        ("key", "value")
+    } else {
+        ("Key", "Value")
+    };
     let gap = if style & 2 == 0 { "" } else { " \n " };
     let tag = |tag: &ExclusionTag| {
         let (tag_key, tag_value) = (json!(tag.key), json!(tag.value));
@@ -188,7 +197,8 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
     match name {
         laws::AGENTLESS_SCANNING => option::of((tags(), any::<u8>()))
             .prop_map(|found| {
-                let found = found.map(|(tags, style)| (laws::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
+                let found =
+                    found.map(|(tags, style)| (laws::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
                 found.into_iter().collect()
             })
             .boxed(),
@@ -226,7 +236,11 @@ pub(super) fn standing() -> impl Strategy<Value = Standing> {
             })
         })
         .collect::<Vec<_>>();
-    let settings = (any::<Option<bool>>(), any::<Option<bool>>(), any::<Option<bool>>());
+    let settings = (
+        any::<Option<bool>>(),
+        any::<Option<bool>>(),
+        any::<Option<bool>>(),
+    );
     (tier(), any::<bool>(), extensions, settings, any::<bool>()).prop_map(
         |(tier, enforce, extensions, settings, assessment)| {
             let shown = extensions.into_iter().flatten();

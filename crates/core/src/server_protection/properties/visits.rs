@@ -95,7 +95,11 @@ fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
         Step::Sleep(seconds) => world.sleep(Duration::from_secs(seconds)),
         Step::Edit(new) => world.edit(|spec| {
             let (mode, suspend) = (spec.mode, spec.suspend);
-            *spec = ServerProtectionSpec { mode, suspend, ..*new };
+            *spec = ServerProtectionSpec {
+                mode,
+                suspend,
+                ..*new
+            };
         }),
         Step::Suspend(suspend) => world.edit(|spec| spec.suspend = suspend),
         Step::Observe(true) => world.edit(|spec| spec.mode = Mode::Observe),
@@ -115,15 +119,30 @@ fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
 }
 
 /// (g) The rules of conventions.md 3.1 and 3.2 for one status after another.
-fn check_status(before: &ServerProtectionStatus, after: &ServerProtectionStatus, visit: &Visit, generation: i64) {
+fn check_status(
+    before: &ServerProtectionStatus,
+    after: &ServerProtectionStatus,
+    visit: &Visit,
+    generation: i64,
+) {
     let conditions = &after.conditions;
     let types: BTreeSet<_> = conditions.iter().map(|condition| &condition.type_).collect();
-    assert_eq!(types.len(), conditions.len(), "a condition twice: {conditions:#?}");
+    assert_eq!(
+        types.len(),
+        conditions.len(),
+        "a condition twice: {conditions:#?}"
+    );
     for condition in conditions {
         let name = &condition.type_;
         let reason = &condition.reason;
-        assert!(reason.starts_with(|first: char| first.is_ascii_uppercase()), "{name}: {reason}");
-        assert!(reason.chars().all(|c| c.is_ascii_alphanumeric()), "{name}: {reason}");
+        assert!(
+            reason.starts_with(|first: char| first.is_ascii_uppercase()),
+            "{name}: {reason}"
+        );
+        assert!(
+            reason.chars().all(|c| c.is_ascii_alphanumeric()),
+            "{name}: {reason}"
+        );
         assert!(!condition.message.is_empty() && condition.message.chars().count() <= 1024);
         let observed = condition.observed_generation.expect("observedGeneration");
         assert!(observed <= generation);
@@ -132,8 +151,15 @@ fn check_status(before: &ServerProtectionStatus, after: &ServerProtectionStatus,
         }
         let known = get(&before.conditions, name);
         let flipped = known.is_none_or(|known| known.status != condition.status);
-        let since = if flipped { visit.now } else { known.unwrap().last_transition_time.0 };
-        assert_eq!(condition.last_transition_time.0, since, "{name} flipped: {flipped}");
+        let since = if flipped {
+            visit.now
+        } else {
+            known.unwrap().last_transition_time.0
+        };
+        assert_eq!(
+            condition.last_transition_time.0, since,
+            "{name} flipped: {flipped}"
+        );
     }
     let has = |name: &str| get(conditions, name).is_some();
     assert!(has("Ready"));
@@ -166,7 +192,9 @@ fn check_truth(world: &World, visit: &Visit, after: &ServerProtectionStatus) {
         assert_eq!(differences(&desired, &visit.standing_after), []);
         assert!(visit.decision.changes.is_empty());
         for extension in after.plan.iter().flat_map(|plan| &plan.extensions) {
-            let managed = desired.extension(&extension.name).is_some_and(|managed| managed.enabled);
+            let managed = desired
+                .extension(&extension.name)
+                .is_some_and(|managed| managed.enabled);
             assert!(!managed || extension.provisioning.as_deref() != Some("Failed"));
         }
         assert_eq!(after.drift_count, Some(0));
@@ -183,16 +211,26 @@ fn check_note(world: &World, visit: &Visit, lost: bool) {
     if decision.writes_plan() {
         let note = visit.note.as_ref().expect("a note before the write");
         let plan = get(&note.conditions, "PlanEnabled").unwrap();
-        assert_eq!((plan.status.as_str(), plan.reason.as_str()), ("Unknown", "Applying"));
+        assert_eq!(
+            (plan.status.as_str(), plan.reason.as_str()),
+            ("Unknown", "Applying")
+        );
         assert_eq!(plan.observed_generation, Some(world.generation));
         assert!(write_is_open(note));
         assert!(!is_true(&note.conditions, "ExtensionsProvisioned"));
     }
     if write_is_open(&visit.before) && visit.memory == Memory::default() {
         match decision.situation {
-            Situation::Writing if decision.changes.iter().all(|change| change.action == Action::Register) => {}
+            Situation::Writing
+                if decision
+                    .changes
+                    .iter()
+                    .all(|change| change.action == Action::Register) => {}
             Situation::Writing | Situation::InSync | Situation::Settling => {
-                assert!(decision.writes_plan(), "the open write was forgotten: {decision:#?}");
+                assert!(
+                    decision.writes_plan(),
+                    "the open write was forgotten: {decision:#?}"
+                );
             }
             _ => {}
         }
@@ -202,19 +240,34 @@ fn check_note(world: &World, visit: &Visit, lost: bool) {
         assert!(!write_is_open(after), "answered: it is not written again");
         let known = |name: &str| {
             let extensions = visit.before.plan.iter().flat_map(|plan| &plan.extensions);
-            extensions
-                .into_iter()
-                .any(|known| known.name == name && known.state == "Enabled" && known.provisioning.as_deref() == Some("Succeeded"))
+            extensions.into_iter().any(|known| {
+                known.name == name
+                    && known.state == "Enabled"
+                    && known.provisioning.as_deref() == Some("Succeeded")
+            })
         };
         let desired = Desired::of(&world.spec);
-        let silent = desired.extensions.iter().filter(|managed| managed.enabled).any(|managed| {
-            answer.plan.extension(&managed.name).is_some_and(|found| found.enabled)
-                && answer.results.iter().all(|result| result.extension != managed.name)
-                && !known(&managed.name)
-        });
+        let silent = desired
+            .extensions
+            .iter()
+            .filter(|managed| managed.enabled)
+            .any(|managed| {
+                answer
+                    .plan
+                    .extension(&managed.name)
+                    .is_some_and(|found| found.enabled)
+                    && answer
+                        .results
+                        .iter()
+                        .all(|result| result.extension != managed.name)
+                    && !known(&managed.name)
+            });
         let provisioned = get(&after.conditions, "ExtensionsProvisioned").unwrap();
         if silent {
-            assert_ne!(provisioned.status, "True", "nobody told a success: {provisioned:#?}");
+            assert_ne!(
+                provisioned.status, "True",
+                "nobody told a success: {provisioned:#?}"
+            );
             let failed = provisioned.reason == "ExtensionFailed";
             assert!(!write_is_open(&visit.before) || failed || provisioned.reason == "ResultLost");
         }
@@ -226,7 +279,11 @@ fn check_note(world: &World, visit: &Visit, lost: bool) {
 
 /// (j) Law 12: what an object does to a subscription that it never held in sync lowers nothing without approval.
 fn check_adoption(world: &World, visit: &Visit) {
-    let established = visit.before.claim.as_ref().is_some_and(|claim| claim.established_since.is_some());
+    let established = visit
+        .before
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.established_since.is_some());
     let approved_by_generation = world.approval.as_deref() == Some(&world.generation.to_string());
     assert!(!established || visit.held_before, "established by nothing");
     if established || approved_by_generation {
@@ -244,8 +301,16 @@ fn check_adoption(world: &World, visit: &Visit) {
     assert!(before.settings.exclude_linux == Some(true) || after.settings.exclude_linux != Some(true));
     assert!(!before.assessment || after.assessment);
     if before.plan.tier == after.plan.tier && world.telling & 0b1010_1010 == 0 {
-        for extension in before.plan.extensions.iter().filter(|extension| extension.enabled) {
-            let stays = after.plan.extension(&extension.name).is_some_and(|stays| stays.enabled);
+        for extension in before
+            .plan
+            .extensions
+            .iter()
+            .filter(|extension| extension.enabled)
+        {
+            let stays = after
+                .plan
+                .extension(&extension.name)
+                .is_some_and(|stays| stays.enabled);
             assert!(stays, "{} was switched off", extension.name);
         }
     }
@@ -269,7 +334,10 @@ fn check(world: &World, fault: &Fault, visit: &Visit) {
         && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || *class == Class::Transient);
     check_note(world, visit, lost);
     check_adoption(world, visit);
-    assert!(visit.wait >= Duration::from_millis(900) || !visit.outcome.done.is_empty(), "a hot loop");
+    assert!(
+        visit.wait >= Duration::from_millis(900) || !visit.outcome.done.is_empty(),
+        "a hot loop"
+    );
     assert!(visit.failures == 0 || !matches!(fault, Fault::None));
 }
 
@@ -335,7 +403,11 @@ fn calm(world: &mut World) {
         if visit.decision.situation == Situation::Contested {
             world.sleep(Duration::from_hours(24));
         }
-        quiet = if visit.decision.situation == Situation::InSync { quiet + 1 } else { 0 };
+        quiet = if visit.decision.situation == Situation::InSync {
+            quiet + 1
+        } else {
+            0
+        };
         if quiet == 3 {
             break;
         }

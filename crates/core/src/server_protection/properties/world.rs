@@ -11,7 +11,10 @@ use crate::{
     failure::{Class, Failure},
     server_protection::{
         changes::{Action, Change, PlanWrite, Standing},
-        decide::{Clocks, Decision, Input, Memory, Outcome, PlanAnswer, Seen, Situation, decide, next_visit, remember},
+        decide::{
+            Clocks, Decision, Input, Memory, Outcome, PlanAnswer, Seen, Situation, decide, next_visit,
+            remember,
+        },
         events::events,
         observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
         reads::{Reads, reads},
@@ -34,7 +37,9 @@ pub(super) enum Fault {
         effect: bool,
     },
     /// The process dies after the note and before the write, or after it.
-    Crash { written: bool },
+    Crash {
+        written: bool,
+    },
     /// No permit.
     Withheld,
 }
@@ -107,7 +112,10 @@ impl World {
     }
 
     pub(super) fn sleep(&mut self, duration: Duration) {
-        self.now = self.now.checked_add(SignedDuration::try_from(duration).unwrap()).unwrap();
+        self.now = self
+            .now
+            .checked_add(SignedDuration::try_from(duration).unwrap())
+            .unwrap();
     }
 
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut ServerProtectionSpec)) {
@@ -161,11 +169,19 @@ impl World {
             missing(5, "GET assessment"),
         ];
         let permissions_failed = failing(6).map(|class| self.failure(&class, "GET permissions", false));
-        let [no_subscription, no_registration, no_plan, no_settings, no_assessment] = failed;
+        let [
+            no_subscription,
+            no_registration,
+            no_plan,
+            no_settings,
+            no_assessment,
+        ] = failed;
         let registration = self.registration.clone();
         Observed {
             credential: Ok(()),
-            subscription: asked.subscription.then(|| no_subscription.map_or(Ok(subscription), Err)),
+            subscription: asked
+                .subscription
+                .then(|| no_subscription.map_or(Ok(subscription), Err)),
             registration: (asked.registration || !registered)
                 .then(|| no_registration.map_or(Ok(registration), Err)),
             plan: Some(no_plan.map_or_else(|| Ok(self.azure.plan.clone()), Err)),
@@ -222,7 +238,10 @@ impl World {
         let _ = events(&before, &after, &decision, &outcome, failures);
         let wait = next_visit(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
         self.held |= decision.situation == Situation::InSync;
-        self.held |= outcome.done.iter().any(|change| change.action != Action::Register);
+        self.held |= outcome
+            .done
+            .iter()
+            .any(|change| change.action != Action::Register);
         self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
         let after = if crash.is_some() {
             self.memory = Memory::default();
@@ -299,7 +318,12 @@ impl World {
                 message: message.into(),
             });
             // Unconfirmed: a failed extension reads as on, or as off.
-            let found = self.azure.plan.extensions.iter_mut().find(|found| found.name == sent.name);
+            let found = self
+                .azure
+                .plan
+                .extensions
+                .iter_mut()
+                .find(|found| found.name == sent.name);
             if let Some(found) = found.filter(|_| word == 3) {
                 found.enabled = false;
                 found.properties.clear();

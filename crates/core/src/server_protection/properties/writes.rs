@@ -288,9 +288,15 @@ fn a_setting_that_the_plan_switches_on_is_not_written() {
         };
         let mut standing = crate::server_protection::situations::blank();
         let (_, written) = settle(&desired, &mut standing, answers);
-        let integration = written
-            .iter()
-            .filter(|change| matches!(change.action, Action::PutSetting { setting: laws::Setting::Integration, .. }));
+        let integration = written.iter().filter(|change| {
+            matches!(
+                change.action,
+                Action::PutSetting {
+                    setting: laws::Setting::Integration,
+                    ..
+                }
+            )
+        });
         assert_eq!(integration.count(), usize::from(!plan_integrates));
         assert_eq!(spec.endpoint_integration.state, State::Enabled);
     }

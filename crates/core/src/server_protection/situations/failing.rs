@@ -1,0 +1,289 @@
+//! Each class of failure, on a read and on a write; and the registration.
+
+use std::time::Duration;
+
+use serverprotection_api::{Registration, Tier};
+
+use super::{Object, blank, failure, observed, protected, unregistered};
+use crate::{
+    failure::Class,
+    server_protection::{
+        changes::Action,
+        observed::{Observed, RegistrationState},
+    },
+};
+
+/// Class, code, and the words of the next step; the reason is the code.
+fn what_a_human_mends() -> Vec<(Class, &'static str, &'static str)> {
+    vec![
+        (
+            Class::Credential,
+            "InvalidAuthenticationTokenTenant",
+            "correct tenantId",
+        ),
+        (
+            Class::Permission(None),
+            "AuthorizationFailed",
+            "grant the identity a role",
+        ),
+        (Class::NotFound, "SubscriptionNotFound", "correct subscriptionId"),
+        (Class::Refused, "ReadOnlyDisabledSubscription", "enable it again"),
+        (Class::Refused, "ScopeLocked", "remove the read-only lock"),
+        (
+            Class::Refused,
+            "RequestDisallowedByPolicy",
+            "exempt the subscription",
+        ),
+        (Class::Refused, "InvalidInputJson", "change the spec"),
+    ]
+}
+
+fn unreadable(class: Class, code: &str) -> Observed {
+    Observed {
+        plan: Some(Err(failure(class, code, "GET pricings/VirtualMachines"))),
+        ..observed(&protected())
+    }
+}
+
+#[test]
+fn a_read_that_a_human_must_mend_stalls_at_once() {
+    for (class, code, next_step) in what_a_human_mends() {
+        let mut object = Object::in_sync(Tier::P2);
+        object.look(&unreadable(class, code));
+        object.expect("False", code, next_step).beside("Stalled");
+        assert!(object.wait >= Duration::from_secs(270) && object.wait <= Duration::from_secs(330));
+    }
+}
+
+#[test]
+fn a_write_that_a_human_must_mend_stalls_at_once() {
+    for (class, code, next_step) in what_a_human_mends() {
+        let mut object = Object::of(Tier::P2);
+        object.fail(
+            &observed(&blank()),
+            failure(class, code, "PUT pricings/VirtualMachines"),
+        );
+        object.expect("False", code, next_step).beside("Stalled");
+        assert!(object.status.claim.as_ref().unwrap().established_since.is_none());
+    }
+}
+
+#[test]
+fn a_denied_action_is_named() {
+    let action = "Microsoft.Security/pricings/write";
+    let mut object = Object::of(Tier::P2);
+    let denied = failure(
+        Class::Permission(Some(action.into())),
+        "AuthorizationFailed",
+        "PUT pricings",
+    );
+    object.fail(&observed(&blank()), denied);
+    object.reason("PermissionsSufficient", "False", "MissingPermission");
+    assert!(object.condition("PermissionsSufficient").2.contains(action));
+}
+
+#[test]
+fn a_refused_secret_tells_how_to_mend_it() {
+    for (code, next_step) in [
+        ("AADSTS7000215", "valid client secret"),
+        ("AADSTS7000222", "valid client secret"),
+        ("AADSTS90002", "correct tenantId"),
+        ("AADSTS700016", "correct clientId"),
+        ("AADSTS70021", "federated credential"),
+        ("SomethingElse", "correct the AzureCredential"),
+    ] {
+        let mut object = Object::of(Tier::P2);
+        object.look(&Observed::without_credential(failure(
+            Class::Credential,
+            code,
+            "POST token",
+        )));
+        let reason = if code.starts_with("AADSTS") {
+            "AuthenticationFailed"
+        } else {
+            code
+        };
+        object
+            .expect("False", reason, next_step)
+            .beside("Stalled")
+            .reason("CredentialReady", "False", reason);
+    }
+}
+
+#[test]
+fn reads_that_time_mends_change_nothing_until_the_third() {
+    for class in [
+        Class::Transient,
+        Class::Conflict,
+        Class::Throttled(Some(Duration::from_secs(17))),
+    ] {
+        let mut object = Object::in_sync(Tier::P2);
+        let before = object.status.clone();
+        for _ in 0..2 {
+            object.look(&unreadable(class.clone(), "ServerTimeout"));
+            assert_eq!(object.status, before);
+        }
+        object.look(&unreadable(class.clone(), "ServerTimeout"));
+        object
+            .expect("Unknown", "ObservationStale", "")
+            .beside("Reconciling");
+        assert_eq!(object.status.drift_count, Some(0), "what was known stays");
+        // No countdown and no count in the message.
+        let third = object.status.clone();
+        for seconds in [16, 15, 14] {
+            let class = match &class {
+                Class::Throttled(_) => Class::Throttled(Some(Duration::from_secs(seconds))),
+                other => other.clone(),
+            };
+            object.sleep(Duration::from_secs(60));
+            object.look(&unreadable(class, "ServerTimeout"));
+            assert_eq!(object.status, third);
+        }
+        object.look(&observed(&protected()));
+        object.expect("True", "InSync", "").beside("");
+    }
+}
+
+#[test]
+fn the_first_failure_of_a_new_spec_is_told_at_once() {
+    let mut object = Object::in_sync(Tier::P2);
+    object.edit(|spec| spec.interval = "20m".into());
+    object.look(&unreadable(Class::Transient, "ServerTimeout"));
+    object
+        .expect("Unknown", "Progressing", "it is tried again")
+        .beside("Reconciling");
+    assert_eq!(object.status.observed_generation, Some(2));
+}
+
+#[test]
+fn writes_that_time_mends_are_progress() {
+    for (class, why, tells) in [
+        (Class::Conflict, "UpdateInProgress", "another update"),
+        (
+            Class::Throttled(Some(Duration::from_secs(17))),
+            "Throttled",
+            "waits as long",
+        ),
+        (Class::Transient, "Retrying", "tried again"),
+    ] {
+        let mut object = Object::of(Tier::P2);
+        object.fail(
+            &observed(&blank()),
+            failure(class, "SomeCode", "PUT pricings/VirtualMachines"),
+        );
+        object
+            .expect("False", "Progressing", tells)
+            .beside("Reconciling")
+            .reason("Reconciling", "True", why);
+        assert!(!object.condition("Ready").2.contains("17"), "a countdown");
+    }
+}
+
+#[test]
+fn azures_word_is_not_undercut() {
+    let mut object = Object::of(Tier::P2);
+    let throttled = failure(
+        Class::Throttled(Some(Duration::from_secs(97))),
+        "TooManyRequests",
+        "PUT",
+    );
+    object.fail(&observed(&blank()), throttled);
+    assert!(object.wait >= Duration::from_secs(97));
+}
+
+/// Law 7, also where the message is longer than what is kept of it.
+#[test]
+fn a_repeated_failure_changes_nothing() {
+    for length in [10, 5000] {
+        let mut object = Object::in_sync(Tier::P2);
+        let failing = |id: &str| {
+            let mut failure = failure(Class::Refused, "RequestDisallowedByPolicy", "GET pricings");
+            failure.message = "x".repeat(length);
+            failure.request_id = Some(id.into());
+            Observed {
+                subscription: Some(Err(failure)),
+                ..observed(&protected())
+            }
+        };
+        object.look(&failing("one"));
+        let first = object.status.clone();
+        object.sleep(Duration::from_secs(300));
+        object.look(&failing("two"));
+        assert_eq!(object.status, first, "{length}");
+    }
+}
+
+#[test]
+fn a_missing_registration_is_reported() {
+    let mut object = Object::of(Tier::P2);
+    object.spec.resource_providers.registration = Registration::Report;
+    let decision = object.look(&unregistered(RegistrationState::NotRegistered));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("False", "ProviderNotRegistered", "az provider register")
+        .beside("Stalled")
+        .reason("ProviderRegistered", "False", "NotRegistered");
+    // Nothing was compared, so nothing is called in sync.
+    assert_eq!(object.status.drift_count, None);
+    assert_eq!(object.condition("Drifted").0, "Unknown");
+}
+
+#[test]
+fn a_missing_registration_of_a_known_subscription_does_not_hide_the_drift() {
+    let mut object = Object::of(Tier::P2);
+    object.spec.resource_providers.registration = Registration::Report;
+    object.spec.mode = serverprotection_api::Mode::Observe;
+    object.look(&observed(&blank()));
+    object.reason("Drifted", "True", "Differs");
+    object.look(&unregistered(RegistrationState::NotRegistered));
+    object
+        .expect("False", "ProviderNotRegistered", "")
+        .reason("Drifted", "True", "Differs");
+    assert_eq!(object.status.drift_count, Some(4));
+}
+
+#[test]
+fn a_missing_registration_is_mended() {
+    let mut object = Object::of(Tier::P2);
+    let decision = object.write(&unregistered(RegistrationState::NotRegistered));
+    assert_eq!(decision.changes[0].action, Action::Register);
+    object.expect("False", "Progressing", "").beside("Reconciling");
+    assert!(
+        object.status.claim.as_ref().unwrap().established_since.is_none(),
+        "a registration says nothing about what stands"
+    );
+    object.look(&unregistered(RegistrationState::Registering));
+    object
+        .expect("False", "Progressing", "it takes minutes")
+        .beside("Reconciling")
+        .reason("ProviderRegistered", "False", "Registering");
+    assert!(object.wait <= Duration::from_secs(30));
+    object.sleep(Duration::from_secs(1801));
+    object.look(&unregistered(RegistrationState::Registering));
+    object
+        .expect("False", "RegistrationStuck", "open a support case")
+        .beside("Stalled");
+    object.sleep(Duration::from_secs(300));
+    object.look(&unregistered(RegistrationState::Registering));
+    object.expect("False", "RegistrationStuck", "").beside("Stalled");
+    object.look(&observed(&protected()));
+    object
+        .expect("True", "InSync", "")
+        .reason("ProviderRegistered", "True", "Registered");
+}
+
+#[test]
+fn a_registration_that_was_missing_for_days_is_not_stuck_at_once() {
+    let mut object = Object::of(Tier::P2);
+    object.spec.resource_providers.registration = Registration::Report;
+    object.look(&unregistered(RegistrationState::NotRegistered));
+    object.sleep(Duration::from_secs(3 * 24 * 3600));
+    object.edit(|spec| spec.resource_providers.registration = Registration::Register);
+    object.write(&unregistered(RegistrationState::NotRegistered));
+    object.sleep(Duration::from_secs(2));
+    object.look(&unregistered(RegistrationState::Registering));
+    object.expect("False", "Progressing", "").beside("Reconciling");
+    object.sleep(Duration::from_secs(1801));
+    object.look(&unregistered(RegistrationState::Registering));
+    object.expect("False", "RegistrationStuck", "");
+}

@@ -1,0 +1,161 @@
+//! Law 13: writes in vain, and other writers.
+
+use std::time::Duration;
+
+use serverprotection_api::{AgentlessScanning, ExclusionTag, State, Tier};
+
+use super::{Object, extension, observed, protected};
+use crate::server_protection::{
+    changes::Action,
+    decide::Situation,
+    laws::{AGENTLESS_SCANNING, EXCLUSION_TAGS},
+};
+
+const FIELD: &str = "plan.agentlessScanning.state";
+
+/// Defender CSPM keeps agentless scanning on: Disabled is accepted and never takes effect.
+#[test]
+fn a_write_in_vain_settles_and_is_then_left_alone() {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut standing = protected();
+    standing.plan.extensions = vec![extension(AGENTLESS_SCANNING, true)];
+    object.look(&observed(&standing));
+    object.edit(|spec| {
+        spec.plan.agentless_scanning = Some(AgentlessScanning {
+            state: State::Disabled,
+            exclusion_tags: None,
+        });
+    });
+    let mut writes = 0;
+    for visit in 0.. {
+        let decision = object.write(&observed(&standing));
+        match decision.situation {
+            Situation::Writing => writes += 1,
+            Situation::Settling => {
+                object.expect("False", "Progressing", FIELD).beside("Reconciling");
+                assert!(object.wait >= Duration::from_secs(30));
+            }
+            Situation::Contested => break,
+            other => panic!("{other:?}"),
+        }
+        object.sleep(object.wait);
+        assert!(visit < 20, "never left alone");
+    }
+    assert_eq!(writes, 4, "the first write and three repairs");
+    object
+        .expect("False", "Contested", "set the field to Unmanaged")
+        .beside("Stalled")
+        .reason("Contested", "True", "LeftAlone");
+    let held = &object.status.contested[0];
+    assert_eq!(
+        (held.field.as_str(), held.repairs, held.hold_hours),
+        (FIELD, 3, Some(1))
+    );
+    // Alone for an hour, also for a new process; then one try, and alone for two.
+    object.memory = crate::server_protection::decide::Memory::default();
+    object.sleep(Duration::from_secs(3000));
+    assert_eq!(object.write(&observed(&standing)).changes, []);
+    object.sleep(Duration::from_secs(700));
+    assert!(object.write(&observed(&standing)).writes_plan());
+    assert_eq!(object.status.contested[0].hold_hours, Some(2));
+    object.sleep(Duration::from_secs(120));
+    assert_eq!(object.write(&observed(&standing)).changes, []);
+    // Given up by the user: nothing is contested any more.
+    object.edit(|spec| spec.plan.agentless_scanning = None);
+    object.look(&observed(&standing));
+    object.expect("True", "InSync", "");
+    assert_eq!(object.status.contested, []);
+    assert_eq!(object.condition("Contested").0, "");
+}
+
+#[test]
+fn a_foreign_writer_that_flips_back_is_contested() {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut flipped = protected();
+    flipped.settings.integration = Some(false);
+    for repair in 1..=3 {
+        object.sleep(Duration::from_secs(600));
+        let decision = object.write(&observed(&flipped));
+        assert_eq!(decision.repairs.len(), 1);
+        object.look(&observed(&protected()));
+        object.expect("True", "InSync", "");
+        assert_eq!(object.status.contested[0].repairs, repair);
+    }
+    object.sleep(Duration::from_secs(600));
+    let decision = object.write(&observed(&flipped));
+    assert_eq!(decision.changes, []);
+    object
+        .expect(
+            "False",
+            "Contested",
+            "endpointIntegration.state (spec: Enabled, Azure: Disabled)",
+        )
+        .beside("Stalled");
+    // The rest of the spec goes on being kept.
+    flipped.assessment = false;
+    let decision = object.write(&observed(&flipped));
+    assert_eq!(decision.changes.len(), 1);
+    assert_eq!(decision.changes[0].action, Action::PutAssessment);
+}
+
+/// An edit is no repair, however often it comes.
+#[test]
+fn edits_are_no_fight() {
+    let mut object = Object::in_sync(Tier::P2);
+    let (mut on, mut off) = (protected(), protected());
+    (on.assessment, off.assessment) = (true, false);
+    for round in 0..8 {
+        let (state, before, after) = if round % 2 == 0 {
+            (State::Disabled, &on, &off)
+        } else {
+            (State::Enabled, &off, &on)
+        };
+        object.edit(|spec| spec.vulnerability_assessment.state = state);
+        let decision = object.write(&observed(before));
+        assert_eq!((decision.changes.len(), decision.repairs.len()), (1, 0));
+        object.look(&observed(after));
+        object.expect("True", "InSync", "");
+    }
+}
+
+/// Contested tags are not slipped in with another write of the plan.
+#[test]
+fn what_is_left_alone_is_left_out_of_other_writes() {
+    let mut object = Object::of(Tier::P2);
+    let tag = |value: &str| ExclusionTag {
+        key: "env".into(),
+        value: value.into(),
+    };
+    object.spec.plan.agentless_scanning = Some(AgentlessScanning {
+        state: State::Enabled,
+        exclusion_tags: Some(vec![tag("ours")]),
+    });
+    let standing = |value: &str| {
+        let mut standing = protected();
+        let mut scanning = extension(AGENTLESS_SCANNING, true);
+        let tags = serde_json::json!([tag(value)]).to_string();
+        scanning.properties.insert(EXCLUSION_TAGS.into(), tags.into());
+        standing.plan.extensions = vec![scanning];
+        standing
+    };
+    object.look(&observed(&standing("ours")));
+    for _ in 0..3 {
+        object.write(&observed(&standing("theirs")));
+        object.look(&observed(&standing("ours")));
+        object.sleep(Duration::from_secs(600));
+    }
+    let mut theirs = standing("theirs");
+    assert_eq!(object.write(&observed(&theirs)).changes, []);
+    object.expect("False", "Contested", "plan.agentlessScanning.exclusionTags");
+    theirs.plan.enforce = Some(true);
+    object.edit(|spec| spec.plan.inheritance = serverprotection_api::Inheritance::AllowOverrides);
+    let decision = object.write(&observed(&theirs));
+    let Action::PutPlan(write) = &decision.changes[0].action else {
+        panic!()
+    };
+    assert_eq!(write.enforce, Some(false));
+    assert_eq!(
+        write.extensions[0].properties,
+        theirs.plan.extensions[0].properties
+    );
+}

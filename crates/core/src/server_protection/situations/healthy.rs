@@ -1,0 +1,197 @@
+//! Nothing to mend: in sync, observed, suspended, owned by somebody else; and the passing of time.
+
+use std::time::Duration;
+
+use serverprotection_api::{Mode, Tier};
+
+use super::{Object, blank, failure, observed, protected};
+use crate::{
+    failure::Class,
+    server_protection::{
+        decide::{Outcome, Seen},
+        laws,
+    },
+};
+
+#[test]
+fn azure_stands_as_the_spec_demands() {
+    let object = Object::in_sync(Tier::P2);
+    object
+        .expect("True", "InSync", "plan P2")
+        .beside("")
+        .reason("Drifted", "False", "NoDrift")
+        .reason("PlanEnabled", "True", "PlanEnabled")
+        .reason("CredentialReady", "True", "TokenIssued")
+        .reason("EndpointIntegrationEnabled", "True", "Enabled")
+        .reason("VulnerabilityAssessmentEnabled", "True", "Enabled")
+        .reason("PermissionsSufficient", "True", "Sufficient");
+    assert!(object.condition("PlanEnabled").2.contains("FullyCovered"));
+    assert_eq!(object.status.subscription_name.as_deref(), Some("Contoso"));
+    assert!(object.wait >= Duration::from_secs(540) && object.wait <= Duration::from_secs(660));
+}
+
+#[test]
+fn every_condition_is_there_from_the_first_patch() {
+    let mut object = Object::of(Tier::P2);
+    object.look(&crate::server_protection::observed::Observed::without_credential(
+        failure(Class::Transient, "ConnectFailed", "POST token"),
+    ));
+    for type_ in [
+        "Ready",
+        "CredentialReady",
+        "ProviderRegistered",
+        "PlanEnabled",
+        "ExtensionsProvisioned",
+        "EndpointIntegrationEnabled",
+        "VulnerabilityAssessmentEnabled",
+        "PermissionsSufficient",
+        "Drifted",
+    ] {
+        assert_eq!(object.condition(type_).0, "Unknown", "{type_}");
+    }
+    assert_eq!(object.status.observed_generation, Some(1));
+}
+
+#[test]
+fn observe_reports_and_writes_nothing() {
+    let mut object = Object::of(Tier::P2);
+    object.spec.mode = Mode::Observe;
+    let decision = object.look(&observed(&blank()));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("True", "Observed", "plan.tier")
+        .beside("")
+        .reason("Drifted", "True", "Differs");
+    assert_eq!(object.status.drift_count, Some(4));
+    object.look(&observed(&protected()));
+    object
+        .expect("True", "Observed", "as the spec demands")
+        .reason("Drifted", "False", "NoDrift");
+    assert!(object.status.claim.unwrap().established_since.is_none());
+}
+
+#[test]
+fn suspend_keeps_the_last_word_and_moves_on() {
+    let mut object = Object::in_sync(Tier::P2);
+    object.edit(|spec| spec.suspend = true);
+    object.visit(Seen::Suspended, |decision| {
+        assert_eq!(decision.changes, []);
+        Outcome::default()
+    });
+    object
+        .expect("True", "InSync", "")
+        .beside("")
+        .reason("Suspended", "True", "SuspendedBySpec");
+    assert_eq!(object.status.observed_generation, Some(2));
+    object.edit(|spec| spec.suspend = false);
+    object.look(&observed(&protected()));
+    assert_eq!(object.condition("Suspended").0, "");
+}
+
+#[test]
+fn another_object_owns_the_subscription() {
+    let mut object = Object::of(Tier::P2);
+    object.visit(Seen::Conflicted("team-a/prod"), |decision| {
+        assert_eq!(decision.changes, []);
+        Outcome::default()
+    });
+    object
+        .expect("False", "ClaimConflicted", "team-a/prod; delete one of the two")
+        .beside("Stalled");
+    let claim = object.status.claim.clone().unwrap();
+    assert_eq!(
+        (claim.state.as_str(), claim.holder.as_deref()),
+        ("Conflicted", Some("team-a/prod"))
+    );
+}
+
+#[test]
+fn a_lost_claim_must_be_adopted_anew() {
+    let mut object = Object::in_sync(Tier::P2);
+    assert!(object.status.claim.as_ref().unwrap().established_since.is_some());
+    object.visit(Seen::Conflicted("team-a/prod"), |_| Outcome::default());
+    object.edit(|spec| spec.plan.tier = Tier::P1);
+    let decision = object.look(&observed(&protected()));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("False", "ReductionNeedsApproval", "plan.tier=P1")
+        .beside("Stalled");
+}
+
+#[test]
+fn lowering_at_adoption_waits_for_approval() {
+    let mut object = Object::of(Tier::P1);
+    object.spec.vulnerability_assessment.state = serverprotection_api::State::Disabled;
+    let decision = object.look(&observed(&protected()));
+    assert_eq!(decision.changes, []);
+    object
+        .expect(
+            "False",
+            "ReductionNeedsApproval",
+            "approve-reduction: \"plan.tier=P1,vulnerabilityAssessment.state=Disabled\"",
+        )
+        .beside("Stalled");
+    object.approval = Some("plan.tier=P1".into());
+    assert_eq!(object.look(&observed(&protected())).changes, []);
+    object.approval = Some("plan.tier=P1, vulnerabilityAssessment.state=Disabled".into());
+    assert!(object.decide(&observed(&protected())).writes_plan());
+}
+
+#[test]
+fn the_sign_of_life_moves_hourly_and_nothing_else_does() {
+    let mut object = Object::in_sync(Tier::P2);
+    let first = object.status.clone();
+    for _ in 0..5 {
+        object.sleep(Duration::from_secs(600));
+        object.look(&observed(&protected()));
+        assert_eq!(object.status, first);
+    }
+    object.sleep(Duration::from_secs(600));
+    object.look(&observed(&protected()));
+    assert_eq!(object.status.last_observed.as_ref().unwrap().0, object.now);
+    let mut same = object.status.clone();
+    same.last_observed.clone_from(&first.last_observed);
+    assert_eq!(same, first);
+}
+
+/// Azure tells what is left of the trial, in whole days; its end stands still.
+#[test]
+fn the_end_of_the_free_trial_does_not_tick() {
+    let mut object = Object::of(Tier::P2);
+    let mut standing = protected();
+    let day = 24 * 3600;
+    standing.plan.free_trial_remaining = Some(Duration::from_secs(30 * day));
+    object.look(&observed(&standing));
+    let ends = object.status.plan.as_ref().unwrap().free_trial_ends.clone();
+    assert!(ends.is_some());
+    for hour in 1..(10 * 24) {
+        object.sleep(Duration::from_secs(3600));
+        let gone = hour * 3600 / day;
+        standing.plan.free_trial_remaining = Some(Duration::from_secs((30 - gone) * day));
+        object.look(&observed(&standing));
+        assert_eq!(
+            object.status.plan.as_ref().unwrap().free_trial_ends,
+            ends,
+            "hour {hour}"
+        );
+    }
+    standing.plan.free_trial_remaining = Some(Duration::ZERO);
+    object.look(&observed(&standing));
+    assert_eq!(object.status.plan.as_ref().unwrap().free_trial_ends, None);
+}
+
+#[test]
+fn the_table_of_laws_knows_what_is_offered() {
+    for (name, p1, p2) in [
+        (laws::AGENTLESS_SCANNING, false, true),
+        (laws::FILE_INTEGRITY_MONITORING, false, true),
+        (laws::DIRECT_ONBOARDING, true, true),
+    ] {
+        for known in [true, false] {
+            assert!(!laws::offered(name, Tier::Free, known));
+            assert_eq!(laws::offered(name, Tier::P1, known), p1);
+            assert_eq!(laws::offered(name, Tier::P2, known), p2);
+        }
+    }
+    assert!(laws::offered("New", Tier::P1, true) && !laws::offered("New", Tier::P1, false));
+}

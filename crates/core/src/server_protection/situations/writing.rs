@@ -1,0 +1,254 @@
+//! Writes, their results, and the results that are lost.
+
+use std::time::Duration;
+
+use serverprotection_api::{AgentlessScanning, State, Tier};
+
+use super::{Object, blank, extension, failure, observed, plan, protected};
+use crate::{
+    failure::Class,
+    server_protection::{
+        changes::{Action, Standing},
+        decide::{Decision, Outcome, PlanAnswer, Seen, write_is_open},
+        laws::{AGENTLESS_SCANNING, ASSIGN_ROLES, Setting},
+        observed::{Observed, OperationStatus, Permissions},
+    },
+};
+
+fn scanning(state: State) -> Object {
+    let mut object = Object::of(Tier::P2);
+    object.spec.plan.agentless_scanning = Some(AgentlessScanning {
+        state,
+        exclusion_tags: None,
+    });
+    object
+}
+
+fn with_scanning(enabled: bool) -> Standing {
+    let mut standing = protected();
+    standing.plan.extensions = vec![extension(AGENTLESS_SCANNING, enabled)];
+    standing
+}
+
+fn security_admin(standing: &Standing) -> Observed {
+    Observed {
+        permissions: Some(Ok(Permissions {
+            grants: vec![(vec!["Microsoft.Security/*".into()], Vec::new())],
+        })),
+        ..observed(standing)
+    }
+}
+
+/// A plan write that was answered, with this word about agentless scanning.
+fn answered(decision: &Decision, standing: &Standing, code: Option<&str>) -> Outcome {
+    assert!(decision.writes_plan());
+    let result = code.map(|code| OperationStatus {
+        extension: AGENTLESS_SCANNING.into(),
+        code: code.into(),
+        message: "Failed assigning roles".into(),
+    });
+    Outcome {
+        done: decision.changes.clone(),
+        plan: Some(PlanAnswer {
+            plan: standing.plan.clone(),
+            results: result.into_iter().collect(),
+        }),
+        failed: None,
+    }
+}
+
+#[test]
+fn writing_tells_what_and_then_reads_back() {
+    let mut object = Object::of(Tier::P2);
+    let decision = object.write(&observed(&blank()));
+    assert_eq!(decision.changes.len(), 1, "settings wait for the plan's effect");
+    object
+        .expect("False", "Progressing", "plan.tier: Free -> P2")
+        .beside("Reconciling");
+    assert_eq!(object.wait, Duration::ZERO);
+    // WDATP came on by itself: no settings write for it.
+    let mut standing = blank();
+    standing.plan = plan(Tier::P2);
+    standing.settings.integration = Some(true);
+    let decision = object.write(&observed(&standing));
+    let written = |setting| {
+        decision.changes.iter().any(
+            |change| matches!(change.action, Action::PutSetting { setting: found, .. } if found == setting),
+        )
+    };
+    assert!(!written(Setting::Integration) && written(Setting::UnifiedSolution));
+    assert!(!written(Setting::Linux), "not excluded already means on");
+    object.look(&observed(&protected()));
+    object.expect("True", "InSync", "").beside("");
+}
+
+#[test]
+fn a_process_that_may_not_write_says_so() {
+    let mut object = Object::of(Tier::P2);
+    object.look(&observed(&blank()));
+    object
+        .expect("False", "Progressing", "to be written: plan.tier: Free -> P2")
+        .beside("Reconciling")
+        .reason("Reconciling", "True", "Withheld");
+}
+
+#[test]
+fn p1_and_p2_become_each_other_in_one_write() {
+    for (from, to) in [(Tier::P1, Tier::P2), (Tier::P2, Tier::P1)] {
+        let mut object = Object::in_sync(from);
+        object.edit(|spec| spec.plan.tier = to);
+        let mut standing = protected();
+        standing.plan = plan(from);
+        standing.plan.extensions = vec![extension("MdeDesignatedSubscription", true)];
+        if from == Tier::P2 {
+            standing.plan.extensions.push(extension(AGENTLESS_SCANNING, true));
+        }
+        let decision = object.write(&observed(&standing));
+        let [change] = decision.changes.as_slice() else {
+            panic!("{:?}", decision.changes)
+        };
+        let Action::PutPlan(write) = &change.action else {
+            panic!("{change:?}")
+        };
+        assert_eq!(write.tier, to);
+        let names: Vec<_> = write.extensions.iter().map(|sent| sent.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["MdeDesignatedSubscription"],
+            "what P1 does not offer is not sent"
+        );
+        standing.plan = plan(to);
+        object.look(&observed(&standing));
+        object.expect("True", "InSync", "");
+    }
+}
+
+#[test]
+fn a_failed_extension_without_the_permission_waits_for_it() {
+    let mut object = scanning(State::Enabled);
+    let (off, on) = (with_scanning(false), with_scanning(true));
+    object.visit(Seen::Azure(&security_admin(&off)), |decision| {
+        answered(decision, &on, Some("Failed"))
+    });
+    for reading in [&on, &off] {
+        // Whatever the failed extension reads as: no write that would fail alike.
+        let decision = object.look(&security_admin(reading));
+        assert_eq!(decision.changes, []);
+        object
+            .expect("False", "ExtensionFailed", "Failed assigning roles")
+            .expect(
+                "False",
+                "ExtensionFailed",
+                &format!("lacks {ASSIGN_ROLES}: grant Owner"),
+            )
+            .beside("Stalled")
+            .reason("ExtensionsProvisioned", "False", "ExtensionFailed")
+            .reason("PermissionsSufficient", "False", "MissingPermission");
+    }
+    // Granted: written again on the next slow try, and told.
+    object.sleep(object.wait);
+    let decision = object.visit(Seen::Azure(&observed(&off)), |decision| {
+        answered(decision, &on, Some("Succeeded"))
+    });
+    assert!(decision.writes_plan());
+    object.look(&observed(&on));
+    object
+        .expect("True", "InSync", "")
+        .reason("ExtensionsProvisioned", "True", "Provisioned");
+}
+
+#[test]
+fn a_failed_extension_is_retried_on_its_own_clock() {
+    let mut object = scanning(State::Enabled);
+    let on = with_scanning(true);
+    object.visit(Seen::Azure(&observed(&with_scanning(false))), |decision| {
+        answered(decision, &on, Some("Failed"))
+    });
+    let decision = object.look(&observed(&on));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("False", "ExtensionFailed", "it is tried again")
+        .beside("Reconciling")
+        .reason("Reconciling", "True", "RetryingExtension");
+    object.sleep(Duration::from_secs(301));
+    object.visit(Seen::Azure(&observed(&on)), |decision| {
+        answered(decision, &on, Some("succeeded"))
+    });
+    object.look(&observed(&on));
+    object
+        .expect("True", "InSync", "")
+        .reason("ExtensionsProvisioned", "True", "Provisioned");
+    assert_eq!(object.memory.extension_retries, 0);
+}
+
+#[test]
+fn a_failed_extension_that_is_given_up_is_no_failure() {
+    let mut object = scanning(State::Enabled);
+    let off = with_scanning(false);
+    object.visit(Seen::Azure(&observed(&off)), |decision| {
+        answered(decision, &off, Some("Failed"))
+    });
+    object.edit(|spec| spec.plan.agentless_scanning.as_mut().unwrap().state = State::Disabled);
+    let decision = object.look(&observed(&off));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("True", "InSync", "")
+        .reason("ExtensionsProvisioned", "True", "NoneManaged");
+}
+
+#[test]
+fn a_lost_result_is_asked_for_once_and_never_made_up() {
+    let mut object = scanning(State::Enabled);
+    let (off, on) = (with_scanning(false), with_scanning(true));
+    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    lost.effect_unknown = true;
+    object.fail(&observed(&off), lost);
+    object
+        .expect("False", "Progressing", "it is tried again")
+        .beside("Reconciling")
+        .reason("PlanEnabled", "Unknown", "Applying")
+        .reason("ExtensionsProvisioned", "Unknown", "Applying");
+    // A new process, and the write had its effect: once more, because only an answer tells.
+    object.memory = crate::server_protection::decide::Memory::default();
+    object.visit(Seen::Azure(&observed(&on)), |decision| {
+        answered(decision, &on, None)
+    });
+    assert!(!write_is_open(&object.status));
+    for _ in 0..3 {
+        let decision = object.look(&observed(&on));
+        assert_eq!(decision.changes, []);
+        object
+            .expect("True", "InSync", "")
+            .reason("PlanEnabled", "True", "PlanEnabled")
+            .reason("ExtensionsProvisioned", "Unknown", "ResultLost");
+        assert!(
+            object
+                .condition("ExtensionsProvisioned")
+                .2
+                .contains("check it in the portal")
+        );
+    }
+}
+
+#[test]
+fn a_write_that_surely_failed_leaves_no_note() {
+    let mut object = scanning(State::Enabled);
+    let conflict = failure(Class::Conflict, "Conflict", "PUT pricings/VirtualMachines");
+    object.fail(&observed(&with_scanning(false)), conflict);
+    assert!(!write_is_open(&object.status));
+}
+
+/// While the plan is unreadable, the switched-off observer does not claim to be writing for ever.
+#[test]
+fn an_open_write_ends_when_nobody_writes_any_more() {
+    let mut object = scanning(State::Enabled);
+    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    lost.effect_unknown = true;
+    object.fail(&observed(&with_scanning(false)), lost);
+    object.edit(|spec| spec.mode = serverprotection_api::Mode::Observe);
+    object.look(&observed(&with_scanning(true)));
+    object
+        .expect("True", "Observed", "")
+        .reason("PlanEnabled", "True", "PlanEnabled")
+        .reason("ExtensionsProvisioned", "Unknown", "ResultLost");
+}
