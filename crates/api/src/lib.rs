@@ -4,6 +4,8 @@
 //! `kubectl explain` prints.
 // KubeSchema declares `pub` shadow structs inside functions.
 #![allow(unreachable_pub)]
+// Field docs are user documentation (no Markdown in `kubectl explain`); columns repeat their attribute's members.
+#![allow(clippy::doc_markdown, clippy::duplicated_attributes)]
 
 pub mod azure_credential;
 pub mod definitions;
@@ -37,3 +39,6 @@ pub mod annotations {
     /// Approves changes that lower protection: `field=value` pairs separated by commas, or a generation.
     pub const APPROVE_REDUCTION: &str = "serverprotection.dev/approve-reduction";
 }
+
+#[cfg(test)]
+mod tests;

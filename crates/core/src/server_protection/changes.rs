@@ -47,7 +47,7 @@ pub struct Change {
 pub enum Action {
     /// Register Microsoft.Security.
     Register,
-    /// Write the plan VirtualMachines.
+    /// Write the plan `VirtualMachines`.
     PutPlan(PlanWrite),
     /// Write one MDE setting; `enabled` as it goes over the wire.
     PutSetting {

@@ -276,7 +276,7 @@ fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired)
     }
 }
 
-/// Since when the registration can have been running. NotRegistered and Registering are both False, perhaps for days;
+/// Since when the registration can have been running. `NotRegistered` and Registering are both False, perhaps for days;
 /// what began with the registration is Reconciling.
 fn registering_since(input: &Input<'_>) -> Timestamp {
     let since = |type_: &str, status: &str| {

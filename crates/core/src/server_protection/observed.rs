@@ -19,7 +19,7 @@ pub struct Observed {
     pub subscription: Option<Reading<Subscription>>,
     /// Registration of Microsoft.Security.
     pub registration: Option<Reading<RegistrationState>>,
-    /// The plan VirtualMachines.
+    /// The plan `VirtualMachines`.
     pub plan: Option<Reading<Plan>>,
     /// The three MDE settings.
     pub settings: Option<Reading<Settings>>,
@@ -96,7 +96,7 @@ pub enum RegistrationState {
     NotRegistered,
 }
 
-/// The plan VirtualMachines of a subscription (contract.md 1.2).
+/// The plan `VirtualMachines` of a subscription (contract.md 1.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// P1, P2 or Free. A Standard plan without a sub-plan is P2.

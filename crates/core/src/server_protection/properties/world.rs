@@ -62,6 +62,7 @@ pub(super) struct Visit {
 }
 
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct World {
     pub(super) spec: ServerProtectionSpec,
     pub(super) generation: i64,

@@ -1,5 +1,8 @@
 //! Differences, changes and plan writes: they converge, they touch only what is managed, and Azure accepts each of them.
 
+// Fields are no file names.
+#![allow(clippy::case_sensitive_file_extension_comparisons)]
+
 use std::collections::BTreeSet;
 
 use proptest::{collection, prelude::*};

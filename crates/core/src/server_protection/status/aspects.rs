@@ -419,22 +419,23 @@ fn permissions(
         Some(Err(failure)) => unreadable(conditions, failure),
         None => {}
     }
+}
 
-    fn told(conditions: &mut Conditions, missing: &[&str]) {
-        if missing.is_empty() {
-            conditions.set(
-                TYPE,
-                Answer::True,
-                "Sufficient",
-                "the identity may do everything that the spec needs",
-            );
-        } else {
-            let message = format!(
-                "the identity lacks {}: grant a role with it on the subscription (Security Admin; Owner for all extensions)",
-                missing.join(", ")
-            );
-            conditions.set(TYPE, Answer::False, "MissingPermission", message);
-        }
+fn told(conditions: &mut Conditions, missing: &[&str]) {
+    const TYPE: &str = "PermissionsSufficient";
+    if missing.is_empty() {
+        conditions.set(
+            TYPE,
+            Answer::True,
+            "Sufficient",
+            "the identity may do everything that the spec needs",
+        );
+    } else {
+        let message = format!(
+            "the identity lacks {}: grant a role with it on the subscription (Security Admin; Owner for all extensions)",
+            missing.join(", ")
+        );
+        conditions.set(TYPE, Answer::False, "MissingPermission", message);
     }
 }
 

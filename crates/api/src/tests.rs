@@ -1,0 +1,39 @@
+//! The definitions as they are installed: what they show, what they default, and what they refuse.
+
+mod admission;
+mod definitions;
+mod samples;
+
+use serde_json::{Value, json};
+
+use crate::{AzureCredential, AzureCredentialSpec, ServerProtection, ServerProtectionSpec};
+
+const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
+const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/law";
+
+/// Lays `over` on `base`, member by member.
+fn laid_over(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                laid_over(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+fn spec(over: Value) -> ServerProtectionSpec {
+    let mut spec = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
+    laid_over(&mut spec, over);
+    serde_json::from_value(spec).unwrap()
+}
+
+fn protection(over: Value) -> ServerProtection {
+    ServerProtection::new("contoso-prod", spec(over))
+}
+
+fn credential(spec: Value) -> AzureCredential {
+    let spec: AzureCredentialSpec = serde_json::from_value(spec).unwrap();
+    AzureCredential::new("platform", spec)
+}

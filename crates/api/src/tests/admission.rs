@@ -1,0 +1,178 @@
+//! Each rule both ways, with its exact words: they are what a user reads when `kubectl apply` is refused.
+
+use serde_json::{Value, json};
+
+use super::{SUBSCRIPTION, WORKSPACE, credential, protection};
+
+const AGENTLESS: &str = "plan.agentlessScanning needs plan.tier P2: set plan.tier to P2, or plan.agentlessScanning.state to Disabled";
+const FIM_TIER: &str = "plan.fileIntegrityMonitoring needs plan.tier P2: set plan.tier to P2, or plan.fileIntegrityMonitoring.state to Disabled";
+const FIM_INTEGRATION: &str = "plan.fileIntegrityMonitoring needs endpointIntegration: set endpointIntegration.state to Enabled, or plan.fileIntegrityMonitoring.state to Disabled";
+const FIM_WORKSPACE: &str = "plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: the id of the Log Analytics workspace for the events";
+const ONBOARDING: &str = "plan.directOnboarding needs plan.tier P1 or P2: set plan.tier, or plan.directOnboarding.state to Disabled";
+const OTHERS: &str = "plan.otherExtensions that are Enabled need plan.tier P1 or P2";
+const TYPED: &str = "this extension has a field of its own: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)";
+const UNIFIED: &str =
+    "endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled";
+const LINUX: &str = "endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled";
+const INTERVAL: &str = "interval must lie between 1m and 24h";
+const IMMUTABLE: &str =
+    "subscriptionId cannot be changed: create another ServerProtection for another subscription";
+
+fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
+    match result {
+        Ok(()) => Vec::new(),
+        Err(errors) => {
+            let text = errors.to_string();
+            let told = text.lines().filter_map(|line| line.strip_prefix("  - "));
+            told.map(str::to_owned).collect()
+        }
+    }
+}
+
+fn refused(over: &Value, message: &str) {
+    let found = messages(protection(over.clone()).validate_cel());
+    assert!(
+        found.len() == 1 && found[0].starts_with("spec.") && found[0].ends_with(&format!(": {message}")),
+        "{over}: {found:#?}\nis not {message}"
+    );
+}
+
+fn admitted(over: &Value) {
+    let found = messages(protection(over.clone()).validate_cel());
+    assert!(found.is_empty(), "{over}: {found:#?}");
+}
+
+#[test]
+fn what_needs_p2() {
+    for tier in ["P1", "Free"] {
+        let with = |feature: &str, state: &str| json!({"plan": {"tier": tier, feature: {"state": state, "workspaceId": WORKSPACE}}});
+        refused(&with("agentlessScanning", "Enabled"), AGENTLESS);
+        refused(&with("fileIntegrityMonitoring", "Enabled"), FIM_TIER);
+        // Overlays may keep the field.
+        for state in ["Disabled", "Unmanaged"] {
+            admitted(&with("agentlessScanning", state));
+            admitted(&with("fileIntegrityMonitoring", state));
+        }
+    }
+    admitted(&json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}}));
+}
+
+#[test]
+fn what_needs_a_plan() {
+    let onboarding =
+        |tier: &str, state: &str| json!({"plan": {"tier": tier, "directOnboarding": {"state": state}}});
+    let others = |tier: &str, state: &str| json!({"plan": {"tier": tier, "otherExtensions": [{"name": "New", "state": state}]}});
+    refused(&onboarding("Free", "Enabled"), ONBOARDING);
+    refused(&others("Free", "Enabled"), OTHERS);
+    for tier in ["Free", "P1", "P2"] {
+        admitted(&onboarding(tier, "Disabled"));
+        admitted(&others(tier, "Unmanaged"));
+    }
+    for tier in ["P1", "P2"] {
+        admitted(&onboarding(tier, "Enabled"));
+        admitted(&others(tier, "Enabled"));
+    }
+}
+
+#[test]
+fn file_integrity_monitoring_needs_a_workspace_and_the_integration() {
+    let with = |monitoring: Value, integration: &str| {
+        let integration = json!({"state": integration});
+        json!({"plan": {"fileIntegrityMonitoring": monitoring}, "endpointIntegration": integration})
+    };
+    refused(&with(json!({"state": "Enabled"}), "Enabled"), FIM_WORKSPACE);
+    let complete = json!({"state": "Enabled", "workspaceId": WORKSPACE});
+    refused(&with(complete.clone(), "Disabled"), FIM_INTEGRATION);
+    admitted(&with(complete.clone(), "Enabled"));
+    admitted(&with(complete, "Unmanaged"));
+    admitted(&with(json!({"state": "Disabled"}), "Disabled"));
+    admitted(&with(json!({}), "Disabled"));
+}
+
+#[test]
+fn an_opt_in_needs_the_integration() {
+    let with = |opt_in: &str, state: &str, integration: &str| json!({"endpointIntegration": {"state": integration, opt_in: state}});
+    refused(&with("unifiedSolution", "Enabled", "Disabled"), UNIFIED);
+    refused(&with("linux", "Enabled", "Disabled"), LINUX);
+    for opt_in in ["unifiedSolution", "linux"] {
+        admitted(&with(opt_in, "Enabled", "Enabled"));
+        admitted(&with(opt_in, "Enabled", "Unmanaged"));
+        admitted(&with(opt_in, "Disabled", "Disabled"));
+        admitted(&with(opt_in, "Unmanaged", "Disabled"));
+    }
+}
+
+#[test]
+fn a_typed_extension_is_not_named_again() {
+    let with = |name: &str| json!({"plan": {"otherExtensions": [{"name": name, "state": "Disabled"}]}});
+    for name in [
+        "AgentlessVmScanning",
+        "agentlessVMscanning",
+        "FileIntegrityMonitoring",
+        "MdeDesignatedSubscription",
+    ] {
+        refused(&with(name), TYPED);
+    }
+    admitted(&with("ContainerSensor"));
+}
+
+#[test]
+fn the_interval_has_bounds() {
+    for interval in ["59s", "25h", "24h1s", "0m"] {
+        refused(&json!({"interval": interval}), INTERVAL);
+    }
+    for interval in ["1m", "60s", "10m", "1h30m", "24h"] {
+        admitted(&json!({"interval": interval}));
+    }
+}
+
+#[test]
+fn the_subscription_is_immutable() {
+    let old = protection(json!({}));
+    let mut new = protection(json!({"plan": {"tier": "P1"}}));
+    assert_eq!(messages(new.validate_cel_update(&old)), [""; 0]);
+    new.spec.subscription_id = "6f1c0d7e-0000-4000-8000-000000000002".into();
+    let found = messages(new.validate_cel_update(&old));
+    assert!(found.len() == 1 && found[0].ends_with(IMMUTABLE), "{found:#?}");
+    assert_eq!(messages(new.validate_cel()), [""; 0], "a new object may name any");
+}
+
+#[test]
+fn rules_hold_on_updates_too() {
+    let old = protection(json!({"plan": {"agentlessScanning": {"state": "Enabled"}}}));
+    let new = protection(json!({"plan": {"tier": "P1", "agentlessScanning": {"state": "Enabled"}}}));
+    let found = messages(new.validate_cel_update(&old));
+    assert!(found.len() == 1 && found[0].ends_with(AGENTLESS), "{found:#?}");
+}
+
+#[test]
+fn a_credential_has_the_member_of_its_type() {
+    let workload = json!({"serviceAccountName": "sa"});
+    let secret = json!({"secretRef": {"name": "s", "key": "k"}});
+    let with = |type_: &str, members: &[(&str, &Value)]| {
+        let mut spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": type_});
+        for (name, value) in members {
+            spec[*name] = (*value).clone();
+        }
+        messages(credential(spec).validate_cel())
+    };
+    let workload = ("workloadIdentity", &workload);
+    let secret = ("clientSecret", &secret);
+    assert_eq!(with("WorkloadIdentity", &[workload]), [""; 0]);
+    assert_eq!(with("ClientSecret", &[secret]), [""; 0]);
+    let only_workload = "workloadIdentity is set exactly when type is WorkloadIdentity";
+    let only_secret = "clientSecret is set exactly when type is ClientSecret";
+    for (type_, members, expected) in [
+        ("WorkloadIdentity", vec![], vec![only_workload]),
+        ("WorkloadIdentity", vec![workload, secret], vec![only_secret]),
+        ("ClientSecret", vec![], vec![only_secret]),
+        ("ClientSecret", vec![secret, workload], vec![only_workload]),
+        ("ClientSecret", vec![workload], vec![only_workload, only_secret]),
+    ] {
+        let found = with(type_, &members);
+        assert_eq!(found.len(), expected.len(), "{type_}: {found:#?}");
+        for message in expected {
+            assert!(found.iter().any(|found| found.ends_with(message)), "{found:#?}");
+        }
+    }
+}

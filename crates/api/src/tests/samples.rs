@@ -1,0 +1,57 @@
+//! The examples that people copy.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::{AzureCredential, ServerProtection};
+
+/// Every document of our kinds in deploy/samples reads, holds nothing that we do not know, and passes the rules.
+#[test]
+fn samples_are_admitted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
+    let Ok(files) = fs::read_dir(&folder) else { return };
+    for file in files {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        for document in documents {
+            let kind = document["kind"].as_str().unwrap_or_default();
+            let written = &document["spec"];
+            let (read, result) = match kind {
+                "ServerProtection" => {
+                    let object = ServerProtection::deserialize(&document).unwrap();
+                    (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
+                }
+                "AzureCredential" => {
+                    let object = AzureCredential::deserialize(&document).unwrap();
+                    (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
+                }
+                _ => continue,
+            };
+            assert!(
+                result.is_ok(),
+                "{}: {:?}",
+                path.display(),
+                result.err().map(|errors| errors.to_string())
+            );
+            known(&path, "spec", written, &read);
+        }
+    }
+}
+
+fn known(path: &Path, field: &str, written: &Value, read: &Value) {
+    if let Value::Object(members) = written {
+        for (name, value) in members {
+            let field = format!("{field}.{name}");
+            let Some(read) = read.get(name) else {
+                panic!("{}: {field} is no field of ours", path.display())
+            };
+            known(path, &field, value, read);
+        }
+    }
+}
