@@ -128,19 +128,16 @@ pub fn process(
         hold: Duration::ZERO,
     };
     let result = checked(&mut context, throttle, route);
-    let (answer, unknown) = match result {
-        Ok(answer) => (answer, false),
-        Err(error) => {
-            let unknown = matches!(
-                error.code(),
-                "InvalidRequestUri"
-                    | "InvalidResourceType"
-                    | "InvalidResourceNamespace"
-                    | "NoRegisteredProviderFound"
-            );
-            (Answer::from(error), unknown)
-        }
-    };
+    let answer = result.unwrap_or_else(Answer::from);
+    let unknown = matches!(
+        answer.error_code().as_deref(),
+        Some(
+            "InvalidRequestUri"
+                | "InvalidResourceType"
+                | "InvalidResourceNamespace"
+                | "NoRegisteredProviderFound"
+        )
+    );
     Processed {
         answer,
         hold: context.hold,

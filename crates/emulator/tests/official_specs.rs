@@ -1,0 +1,296 @@
+//! The official examples and recordings, when they are at hand (they are not part of this repository):
+//! their requests are accepted, and the answers carry every member of theirs with the same JSON types.
+
+mod bench;
+
+use std::{fs, path::PathBuf};
+
+use bench::{Bench, Got};
+use serde_json::{Value, json};
+use serverprotection_emulator::state::DEFAULT_CLIENT;
+
+fn examples() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/azure/specs/examples");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: {} is absent", folder.display());
+    None
+}
+
+fn load(folder: &std::path::Path, name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+}
+
+/// Every member of `wanted` is in `got` with the same JSON type; ids, types, kinds and names are equal.
+fn carries(got: &Value, wanted: &Value, at: &str) -> Result<(), String> {
+    match (got, wanted) {
+        (Value::Object(got), Value::Object(wanted)) => {
+            for (name, value) in wanted {
+                let at = format!("{at}/{name}");
+                let mine = got.get(name).ok_or_else(|| format!("{at} is missing"))?;
+                carries(mine, value, &at)?;
+                let told = matches!(
+                    name.as_str(),
+                    "id" | "type" | "kind" | "name" | "inherited" | "inheritedFrom"
+                );
+                let same =
+                    mine.as_str().map(str::to_ascii_lowercase) == value.as_str().map(str::to_ascii_lowercase);
+                if told && !same {
+                    return Err(format!("{at}: {mine} instead of {value}"));
+                }
+            }
+            Ok(())
+        }
+        (Value::Array(got), Value::Array(wanted)) => {
+            wanted.iter().enumerate().try_for_each(|(index, value)| {
+                let named = value.get("name");
+                let mine = got
+                    .iter()
+                    .find(|mine| named.is_some() && mine.get("name") == named)
+                    .or_else(|| got.get(index).filter(|_| named.is_none()))
+                    .ok_or_else(|| format!("{at}: no item like {value}"))?;
+                carries(mine, value, &format!("{at}[{index}]"))
+            })
+        }
+        _ if std::mem::discriminant(got) == std::mem::discriminant(wanted) => Ok(()),
+        _ => Err(format!("{at}: {got} has another type than {wanted}")),
+    }
+}
+
+#[track_caller]
+fn like(got: &Got, statuses: &[u16], wanted: &Value) {
+    assert!(statuses.contains(&got.status), "{got:?}");
+    carries(&got.body, wanted, "").unwrap_or_else(|problem| panic!("{problem}\n{:#}", got.body));
+}
+
+const SUBSCRIPTION: &str = "20ff7fc3-e762-44dd-bd96-b71116dcdc23";
+
+async fn bench(more: &str) -> Bench {
+    Bench::seeded(&format!(
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}],
+          subscriptions: [{{id: {SUBSCRIPTION}, {more}}}, {{id: d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15}}]}}"
+    ))
+    .await
+}
+
+const PROTECTED: &str = "plan: {tier: Standard, subPlan: P2,
+    extensions: {AgentlessVmScanning: {additionalExtensionProperties: {ExclusionTags: '[]'}}}},
+    plans: {KeyVaults: {tier: Standard}}";
+
+#[tokio::test]
+async fn examples_of_reading() {
+    let Some(folder) = examples() else { return };
+    let bench = bench(PROTECTED).await;
+    for name in [
+        "Pricings_Get_VirtualMachines.json",
+        "Pricings_Get_Resource_VirtualMachines.json",
+    ] {
+        let example = load(&folder, name);
+        let (version, scope) = (text(&example, "api-version"), text(&example, "scopeId"));
+        let path =
+            format!("/{scope}/providers/Microsoft.Security/pricings/VirtualMachines?api-version={version}");
+        like(
+            &bench.path("GET", &path, None).await,
+            &[200],
+            &example["responses"]["200"]["body"],
+        );
+    }
+    let example = load(&folder, "Pricings_List_WithPlanFilter.json");
+    let filter = text(&example, "$Filter").replace(' ', "%20");
+    let path = format!(
+        "/{}/providers/Microsoft.Security/pricings?api-version=2024-01-01&$filter={filter}",
+        text(&example, "scopeId")
+    );
+    // The example mixes two subscriptions in one list; a list has one.
+    let wanted = example["responses"]["200"]["body"]
+        .to_string()
+        .replace("d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15", SUBSCRIPTION);
+    like(
+        &bench.path("GET", &path, None).await,
+        &[200],
+        &serde_json::from_str(&wanted).unwrap(),
+    );
+    let example = load(&folder, "Settings_Get.json");
+    let path = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::setting("WDATP"));
+    like(
+        &bench.path("GET", &path, None).await,
+        &[200],
+        &example["responses"]["200"]["body"],
+    );
+}
+
+#[tokio::test]
+async fn examples_of_writing() {
+    let Some(folder) = examples() else { return };
+    let bench = bench("plan: {tier: Free}").await;
+    for (name, setup) in [
+        ("Pricings_Update_VirtualMachines.json", json!({})),
+        (
+            "Pricings_Update_Resource_VirtualMachines.json",
+            json!({"plan.enforce": false}),
+        ),
+    ] {
+        bench
+            .control(
+                "PATCH",
+                &format!("subscriptions/{SUBSCRIPTION}"),
+                json!({"set": setup}),
+            )
+            .await;
+        let example = load(&folder, name);
+        let (scope, plan) = (text(&example, "scopeId"), text(&example, "pricingName"));
+        let path = format!("/{scope}/providers/Microsoft.Security/pricings/{plan}?api-version=2024-01-01");
+        let got = bench
+            .path("PUT", &path, Some(example["parameters"]["pricing"].clone()))
+            .await;
+        like(&got, &[200, 201], &example["responses"]["200"]["body"]);
+        let status = if plan == "virtualMachines" { 200 } else { 400 };
+        assert_eq!(bench.path("DELETE", &path, None).await.status, status);
+    }
+    let example = load(&folder, "Settings_Update.json");
+    let path = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::setting("MCAS"));
+    let got = bench
+        .path("PUT", &path, Some(example["parameters"]["setting"].clone()))
+        .await;
+    like(&got, &[200], &example["responses"]["200"]["body"]);
+
+    let path = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::VA);
+    let example = load(
+        &folder,
+        "ServerVulnerabilityAssessmentsSettings_CreateOrUpdate.json",
+    );
+    let body = example["parameters"]["serverVulnerabilityAssessmentsSetting"].clone();
+    like(
+        &bench.path("PUT", &path, Some(body)).await,
+        &[201],
+        &example["responses"]["201"]["body"],
+    );
+    let example = load(
+        &folder,
+        "ServerVulnerabilityAssessmentsSettings_ListBySubscription.json",
+    );
+    let list = path.replace("/azureServersSetting", "");
+    like(
+        &bench.path("GET", &list, None).await,
+        &[200],
+        &example["responses"]["200"]["body"],
+    );
+}
+
+/// The recordings of the real service, replayed from the state in which they began.
+#[tokio::test]
+async fn recordings() {
+    let Some(folder) = examples() else { return };
+    let seed = format!(
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], subscriptions: [{{
+          id: 00000000-0000-0000-0000-000000000000, profile: legacy, settings: {{MCAS: true, WDATP: false}},
+          plan: {{tier: Standard, subPlan: P1}}, cloudPosture: {{tier: Standard, enablementTime: null,
+            extensions: {{EntraPermissionsManagement: null,
+              AgentlessVmScanning: {{additionalExtensionProperties: {{ExclusionTags: '[{{\"key\":\"A\",\"value\":\"B\"}}]'}}}}}}}},
+          plans: {{StorageAccounts: {{tier: Standard, extensions: {{OnUploadMalwareScanning:
+            {{additionalExtensionProperties: {{CapGBPerMonthPerStorageAccount: '5000'}}}}}}}}}}}}]}}"
+    );
+    let bench = Bench::seeded(&seed).await;
+    let mut replayed = 0;
+    for name in [
+        "observed/cli_settings_list_2022-05-01.json",
+        "observed/cli_pricings_2023-01-01.json",
+    ] {
+        for interaction in load(&folder, name)["interactions"].as_array().unwrap() {
+            let path = interaction["uri"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("https://management.azure.com");
+            let method = interaction["method"].as_str().unwrap();
+            let got = bench
+                .path(method, path, interaction.get("request").cloned())
+                .await;
+            let status = u16::try_from(interaction["status"].as_u64().unwrap()).unwrap();
+            like(&got, &[status], &interaction["response"]);
+            same_facts(&got.body, &interaction["response"], "");
+            replayed += 1;
+        }
+    }
+    assert_eq!(replayed, 7);
+}
+
+/// Values agree too, except for times.
+fn same_facts(got: &Value, wanted: &Value, at: &str) {
+    match (got, wanted) {
+        (Value::Object(got), Value::Object(wanted)) => {
+            for (name, value) in wanted.iter().filter(|(name, _)| *name != "enablementTime") {
+                same_facts(&got[name], value, &format!("{at}/{name}"));
+            }
+            if let Some(extra) = got
+                .keys()
+                .find(|name| !wanted.contains_key(*name) && *name != "enablementTime")
+            {
+                panic!("{at}/{extra} was not recorded");
+            }
+        }
+        (Value::Array(got), Value::Array(wanted)) => {
+            for value in wanted {
+                let mine = got
+                    .iter()
+                    .find(|mine| mine.get("name") == value.get("name"))
+                    .unwrap_or(&Value::Null);
+                same_facts(mine, value, &format!("{at}[{}]", value["name"]));
+            }
+        }
+        _ => assert_eq!(got, wanted, "{at}"),
+    }
+}
+
+fn text(example: &Value, parameter: &str) -> String {
+    example["parameters"][parameter]
+        .as_str()
+        .unwrap_or_else(|| panic!("{parameter}"))
+        .to_owned()
+}
+
+/// The members that the official types declare for an object.
+fn declared(version: &str, kind: &str) -> Option<Vec<String>> {
+    let path = examples()?.join(format!("../bicep-types/microsoft.security/{version}/types.json"));
+    let types: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).unwrap();
+    let found = types.as_array()?.iter().find(|known| known["name"] == kind)?;
+    Some(found["properties"].as_object()?.keys().cloned().collect())
+}
+
+#[track_caller]
+fn only_declared(value: &Value, version: &str, kind: &str) {
+    let Some(declared) = declared(version, kind) else {
+        return;
+    };
+    for name in value.as_object().unwrap().keys() {
+        assert!(
+            declared.contains(name),
+            "{name} is no member of {kind} in {version}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_invented() {
+    let bench = bench("plan: {tier: Free}").await;
+    let plan = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::PLAN);
+    let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2"}});
+    let got = bench.path("PUT", &plan, Some(body)).await;
+    only_declared(got.properties(), "2024-01-01", "PricingProperties");
+    for extension in got.properties()["extensions"].as_array().unwrap() {
+        only_declared(extension, "2024-01-01", "Extension");
+    }
+    let status = &got.extension("AgentlessVmScanning")["operationStatus"];
+    only_declared(status, "2024-01-01", "CommonOperationStatus");
+    let machine = "resourceGroups/rg/providers/Microsoft.HybridCompute/machines/m";
+    let path = plan.replacen("providers", &format!("{machine}/providers"), 1);
+    only_declared(
+        bench.path("GET", &path, None).await.properties(),
+        "2024-01-01",
+        "PricingProperties",
+    );
+    let assessment = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::VA);
+    let body = json!({"kind": "AzureServersSetting", "properties": {"selectedProvider": "MdeTvm"}});
+    let got = bench.path("PUT", &assessment, Some(body)).await;
+    only_declared(&got.body["systemData"], "2023-05-01", "SystemData");
+}

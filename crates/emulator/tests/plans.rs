@@ -1,0 +1,318 @@
+//! The rules of plans: tiers, sub-plans, extensions, machines, and the switches on them.
+
+mod bench;
+
+use bench::{Bench, PLAN, setting};
+use serde_json::{Value, json};
+
+const VM: &str = "resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/vm1";
+
+#[tokio::test]
+async fn free_standard_and_back() {
+    let bench = Bench::new().await;
+    let free = bench.ask("GET", PLAN, None).await;
+    assert_eq!(
+        *free.properties(),
+        json!({"pricingTier": "Free", "freeTrialRemainingTime": "PT0S"})
+    );
+    let put = bench
+        .put_plan(json!({"pricingTier": "standard", "subPlan": "P2", "unknown": 1}))
+        .await;
+    assert_eq!(put.status, 200);
+    assert_eq!(put.properties()["pricingTier"], "Standard");
+    assert_eq!(
+        put.extension("AgentlessVmScanning")["operationStatus"]["code"],
+        "Succeeded"
+    );
+    assert_eq!(
+        put.extension("MdeDesignatedSubscription").get("operationStatus"),
+        None
+    );
+    let time = put.properties()["enablementTime"].as_str().unwrap();
+    assert_eq!(time.split('.').nth(1).unwrap().len(), 8, "{time}");
+    let get = bench.ask("GET", PLAN, None).await;
+    assert_eq!(get.extension("AgentlessVmScanning").get("operationStatus"), None);
+    assert_eq!(get.properties()["enforce"], "False");
+    assert_eq!(
+        bench.ask("GET", &setting("WDATP"), None).await.properties()["enabled"],
+        true
+    );
+    let old = bench.ask(
+        "GET",
+        "providers/microsoft.security/PRICINGS/virtualmachines?Api-Version=2018-06-01",
+        None,
+    );
+    assert_eq!(old.await.properties().as_object().unwrap().len(), 2);
+    let back = bench.put_plan(json!({"pricingTier": "FREE"})).await;
+    assert_eq!(
+        *back.properties(),
+        json!({"pricingTier": "Free", "freeTrialRemainingTime": "PT0S"})
+    );
+}
+
+#[tokio::test]
+async fn exact_refusals() {
+    let bench = Bench::new().await;
+    let p1 = json!({"pricingTier": "Standard", "subPlan": "P1",
+                    "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]});
+    let refused = bench.put_plan(p1).await;
+    assert_eq!((refused.status, refused.code()), (400, "InvalidInputJson"));
+    assert_eq!(
+        refused.message(),
+        "Extension with name 'AgentlessVmScanning' is not supported for 'VirtualMachines' plan and 'P1' SubPlan"
+    );
+    let delete = bench.ask("DELETE", PLAN, None).await;
+    assert_eq!((delete.status, delete.code()), (400, "InvalidUrlConfiguration"));
+    assert!(
+        delete
+            .message()
+            .starts_with("Delete operation is supported only for single resources scope")
+    );
+    let unknown = bench
+        .ask("GET", &PLAN.replace("VirtualMachines", "default"), None)
+        .await;
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.message().starts_with(
+        "The name 'default' is not a valid name. Possible pricing bundle names: VirtualMachines, SqlServers"
+    ));
+    let truth = bench.put_plan(json!({"pricingTier": "Standard", "subPlan": "P2",
+                                      "extensions": [{"name": "AgentlessVmScanning", "isEnabled": true}]}));
+    assert_eq!(truth.await.code(), "InvalidInputJson");
+    let disabled = bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
+            {"name": "AgentlessVmScanning", "isEnabled": "False", "additionalExtensionProperties": {"ExclusionTags": "[]"}}]}))
+        .await;
+    assert_eq!(disabled.status, 500);
+    assert!(
+        disabled
+            .message()
+            .contains("can't be updated while the extension is disabled (IsEnabled = False)")
+    );
+    let not_json = bench.ask("PUT", PLAN, Some(json!("text"))).await;
+    assert_eq!(not_json.code(), "InvalidRequestContent");
+    assert!(not_json.message().contains('"') && not_json.message().contains("\r\n"));
+}
+
+#[tokio::test]
+async fn properties_are_remembered_and_shared_with_posture() {
+    let bench = Bench::new().await;
+    let tags = r#"[{"key":"A","value":"B"}]"#;
+    bench
+        .set(json!({"cloudPosture.tier": "Standard",
+        "cloudPosture.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": tags}))
+        .await;
+    let put = bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2",
+                         "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "True"}]}))
+        .await;
+    assert_eq!(
+        put.extension("AgentlessVmScanning")["additionalExtensionProperties"]["ExclusionTags"],
+        tags
+    );
+    let off = bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2",
+                         "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}))
+        .await;
+    assert_eq!(off.extension("AgentlessVmScanning")["isEnabled"], "True");
+    bench.set(json!({"cloudPosture.tier": "Free"})).await;
+    let get = bench.ask("GET", PLAN, None).await;
+    assert_eq!(get.extension("AgentlessVmScanning")["isEnabled"], "False");
+}
+
+#[tokio::test]
+async fn omitted_things_follow_the_switches() {
+    let bench = Bench::new().await;
+    let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
+    let off = json!({"pricingTier": "Standard", "subPlan": "P2",
+                     "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]});
+    bench.put_plan(off.clone()).await;
+    assert_eq!(
+        bench.put_plan(p2.clone()).await.extension("AgentlessVmScanning")["isEnabled"],
+        "False"
+    );
+    bench.switch("omittedExtensions", "defaults").await;
+    assert_eq!(
+        bench.put_plan(p2.clone()).await.extension("AgentlessVmScanning")["isEnabled"],
+        "True"
+    );
+    bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P1"}))
+        .await;
+    bench.switch("standardWithoutSubPlan", "staysP1").await;
+    let stays = bench.put_plan(json!({"pricingTier": "Standard"})).await;
+    assert_eq!(stays.properties()["subPlan"], "P1");
+    bench.switch("all", "default").await;
+    let moves = bench.put_plan(json!({"pricingTier": "Standard"})).await;
+    assert_eq!(moves.properties()["subPlan"], "P2");
+    let fim = |properties: Value| {
+        json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
+            {"name": "FileIntegrityMonitoring", "isEnabled": "True", "additionalExtensionProperties": properties}]})
+    };
+    bench
+        .put_plan(fim(json!({"DefinedWorkspaceId": "/w", "Rules": "[]"})))
+        .await;
+    let replaced = bench.put_plan(fim(json!({"DefinedWorkspaceId": "/v"}))).await;
+    let properties = &replaced.extension("FileIntegrityMonitoring")["additionalExtensionProperties"];
+    assert_eq!(*properties, json!({"DefinedWorkspaceId": "/v"}));
+    bench.switch("extensionProperties", "perKeyMerge").await;
+    let merged = bench.put_plan(fim(json!({"Rules": "[1]"}))).await;
+    let properties = &merged.extension("FileIntegrityMonitoring")["additionalExtensionProperties"];
+    assert_eq!(*properties, json!({"DefinedWorkspaceId": "/v", "Rules": "[1]"}));
+}
+
+#[tokio::test]
+async fn machines_inherit_override_and_obey_enforce() {
+    let bench = Bench::new().await;
+    let machine = format!("{VM}/{PLAN}");
+    bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2"}))
+        .await;
+    let inherited = bench.ask("GET", &machine, None).await;
+    assert_eq!(inherited.properties()["inherited"], "True");
+    assert_eq!(inherited.properties()["subPlan"], "P2");
+    let p2 = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2"}});
+    assert_eq!(bench.ask("PUT", &machine, Some(p2)).await.status, 400);
+    let free = json!({"properties": {"pricingTier": "Free"}});
+    let put = bench.ask("PUT", &machine, Some(free.clone())).await;
+    assert_eq!(put.properties()["inherited"], "False");
+    let parent = bench.ask("GET", PLAN, None).await;
+    assert_eq!(parent.properties()["resourcesCoverageStatus"], "PartiallyCovered");
+    bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2", "enforce": "True"}))
+        .await;
+    assert_eq!(
+        bench.ask("GET", &machine, None).await.properties()["inherited"],
+        "True"
+    );
+    assert_eq!(bench.ask("PUT", &machine, Some(free.clone())).await.status, 403);
+    bench.switch("resourcePutUnderEnforce", "Conflict").await;
+    assert_eq!(bench.ask("PUT", &machine, Some(free)).await.code(), "Conflict");
+    assert_eq!(bench.ask("DELETE", &machine, None).await.status, 204);
+    let arc = "resourceGroups/rg/providers/Microsoft.HybridCompute/machines/m1";
+    assert_eq!(bench.ask("GET", &format!("{arc}/{PLAN}"), None).await.status, 200);
+    let storage = "resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/s1";
+    assert_eq!(
+        bench.ask("GET", &format!("{storage}/{PLAN}"), None).await.status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn extensions_that_assign_roles_need_more_than_security_admin() {
+    let bench = Bench::seeded(
+        "principals: [{clientId: 33333333-3333-3333-3333-333333333333, \
+         roles: {00000000-0000-0000-0000-000000000001: [Security Admin]}}]",
+    )
+    .await;
+    let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
+    let put = bench.put_plan(p2.clone()).await;
+    assert_eq!(put.status, 200);
+    let status = &put.extension("AgentlessVmScanning")["operationStatus"];
+    assert_eq!(status["code"], "Failed");
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("Failed assigning roles")
+    );
+    let get = bench.ask("GET", PLAN, None).await;
+    assert_eq!(get.extension("AgentlessVmScanning")["isEnabled"], "True");
+    bench.switch("failedExtensionIsEnabled", "False").await;
+    let get = bench.ask("GET", PLAN, None).await;
+    assert_eq!(get.extension("AgentlessVmScanning")["isEnabled"], "False");
+    let client = "principals/33333333-3333-3333-3333-333333333333";
+    let both = json!({"roles": {"*": ["Security Admin", "User Access Administrator"]}});
+    bench.control("PATCH", client, both).await;
+    bench.switch("accessAdministratorAssignsRoles", "no").await;
+    let again = bench.put_plan(p2.clone()).await;
+    assert_eq!(
+        again.extension("AgentlessVmScanning")["operationStatus"]["code"],
+        "Failed"
+    );
+    bench.switch("all", "default").await;
+    let again = bench.put_plan(p2).await;
+    assert_eq!(
+        again.extension("AgentlessVmScanning")["operationStatus"]["code"],
+        "Succeeded"
+    );
+    assert_eq!(bench.breaches().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn direct_onboarding_is_one_per_tenant() {
+    let bench = Bench::seeded(
+        "subscriptions: [{id: 00000000-0000-0000-0000-000000000002, \
+         roles: {33333333-3333-3333-3333-333333333333: [Owner]}}]",
+    )
+    .await;
+    let on = json!({"properties": {"pricingTier": "Standard", "subPlan": "P1",
+                                   "extensions": [{"name": "MdeDesignatedSubscription", "isEnabled": "True"}]}});
+    bench.ask("PUT", PLAN, Some(on.clone())).await;
+    let second = "00000000-0000-0000-0000-000000000002";
+    bench.switch("secondDirectOnboarding", "Conflict").await;
+    assert_eq!(bench.at(second, "PUT", PLAN, Some(on.clone())).await.status, 409);
+    bench.switch("secondDirectOnboarding", "lastWriterWins").await;
+    assert_eq!(bench.at(second, "PUT", PLAN, Some(on)).await.status, 200);
+    let first = bench.ask("GET", PLAN, None).await;
+    assert_eq!(first.extension("MdeDesignatedSubscription")["isEnabled"], "False");
+}
+
+#[tokio::test]
+async fn one_write_at_a_time() {
+    let bench = Bench::new().await;
+    bench
+        .control("PUT", "settings", json!({"pricingLockTime": "300ms"}))
+        .await;
+    let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
+    let (first, second) = tokio::join!(bench.put_plan(p2.clone()), async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        bench.put_plan(p2.clone()).await
+    });
+    assert_eq!((first.status, second.status), (200, 409));
+    assert_eq!(
+        second.message(),
+        "Another update operation is in progress. Please retry in a few minutes"
+    );
+    assert_eq!(
+        bench
+            .put_plan(json!({"pricingTier": "Standard", "subPlan": "P1"}))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(bench.breaches().await, ["OneWriter"]);
+}
+
+#[tokio::test]
+async fn lists_filter_and_settings_rules() {
+    let bench = Bench::new().await;
+    let list = "providers/Microsoft.Security/pricings?api-version=2024-01-01";
+    let all = bench.ask("GET", list, None).await;
+    assert_eq!(all.body["value"].as_array().unwrap().len(), 16);
+    let two = bench
+        .ask(
+            "GET",
+            &format!("{list}&$filter=name%20in%20(VirtualMachines,CloudPosture)"),
+            None,
+        )
+        .await;
+    assert_eq!(two.body["value"].as_array().unwrap().len(), 2);
+    let wrong = json!({"kind": "AlertSyncSettings", "properties": {"enabled": true}});
+    let got = bench.ask("PUT", &setting("WDATP"), Some(wrong.clone())).await;
+    assert_eq!((got.status, got.code()), (400, "InvalidRequestContent"));
+    bench.switch("settingsKindMismatch", "BadRequest").await;
+    assert_eq!(
+        bench.ask("PUT", &setting("WDATP"), Some(wrong)).await.code(),
+        "BadRequest"
+    );
+    let off = json!({"kind": "DataExportSettings", "properties": {"enabled": false}, "name": "WDATP"});
+    assert_eq!(
+        bench.ask("PUT", &setting("wdatp"), Some(off)).await.body["name"],
+        "WDATP"
+    );
+    bench
+        .put_plan(json!({"pricingTier": "Standard", "subPlan": "P1"}))
+        .await;
+    let still = bench.ask("GET", &setting("WDATP"), None).await;
+    assert_eq!(still.properties()["enabled"], false, "somebody had turned it off");
+}
