@@ -33,8 +33,8 @@ pub(crate) async fn status(
         .map(drop)
 }
 
-/// Tells on an unreadable object that it is one. A merge patch of what is said, because the rest of its status may hold
-/// what this build does not know.
+/// Tells on an unreadable object that it is one. What else stands in its status is sent back as it was found: it may
+/// hold what this build does not know.
 pub(crate) async fn unreadable(
     context: &Context,
     object: &Unreadable,
@@ -42,14 +42,19 @@ pub(crate) async fn unreadable(
 ) -> Result<(), kube::Error> {
     let api: Api<Guarded> = api(context, object.metadata.namespace.clone());
     let name = object.metadata.name.clone().unwrap_or_default();
-    let patch =
-        json!({ "status": { "observedGeneration": object.metadata.generation, "conditions": conditions } });
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    };
+    let mut status = object.raw.get("status").cloned().unwrap_or_else(|| json!({}));
+    if let Some(members) = status.as_object_mut() {
+        members.insert("observedGeneration".into(), json!(object.metadata.generation));
+        members.insert("conditions".into(), conditions.clone());
+    }
+    let patch = json!({
+        "apiVersion": ServerProtection::api_version(&()),
+        "kind": ServerProtection::kind(&()),
+        "status": status,
+    });
     context.metrics.status_patches.inc();
-    api.patch_status(&name, &params, &Patch::Merge(&patch))
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(&name, &params, &Patch::Apply(&patch))
         .await
         .map(drop)
 }

@@ -1,10 +1,7 @@
 //! Start and stop.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -75,17 +72,18 @@ pub async fn run(args: Args) -> Result<(), Error> {
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
     let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
     let (wake, woken) = mpsc::unbounded();
+    let ready = Arc::new(AtomicBool::new(false));
     let feeds = Feeds {
         claims: Arc::clone(&claims),
         memories: Arc::clone(&memories),
         metrics: Arc::clone(&metrics),
+        ready: Arc::clone(&ready),
         wake: wake.clone(),
     };
     let (store, objects) = watch::protections(watch::api(&client, namespace), feeds);
 
     let stop = CancellationToken::new();
     let gate = Gate::open();
-    let ready = Arc::new(AtomicBool::new(false));
     let server = http::serve(
         args.listen,
         Arc::clone(&metrics),
@@ -135,7 +133,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         objects
     })
     .flatten();
-    let control = Controller::for_stream(objects, store.clone())
+    let control = Controller::for_stream(objects, store)
         .with_config(controller::Config::default().concurrency(args.concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -152,13 +150,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
             futures::future::ready(())
         });
     let mut control = tokio::spawn(control);
-    tokio::spawn(async move {
-        if store.wait_until_ready().await.is_ok() {
-            ready.store(true, Ordering::SeqCst);
-            tracing::info!("ready: all objects are listed");
-        }
-    });
-
     let ended = tokio::select! {
         () = signal() => {
             tracing::info!("stopping: running visits finish, no new ones start");

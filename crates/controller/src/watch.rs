@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::{Stream, StreamExt, channel::mpsc::UnboundedSender, future::ready};
@@ -52,6 +55,9 @@ pub(crate) struct Feeds {
     pub(crate) claims: Arc<Claims>,
     pub(crate) memories: Arc<Memories>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Set when all objects are listed. Not `Store::wait_until_ready`: of several waiters kube 5.0 wakes one only, and
+    /// the Controller is one.
+    pub(crate) ready: Arc<AtomicBool>,
     /// Objects that may take over a claim.
     pub(crate) wake: UnboundedSender<ObjectRef<Guarded>>,
 }
@@ -111,6 +117,9 @@ fn feed(event: &Event<Guarded>, feeds: &Feeds, listed: &mut HashSet<String>) {
             }
         }
         Event::InitDone => {
+            if !feeds.ready.swap(true, Ordering::SeqCst) {
+                tracing::info!(objects = listed.len(), "ready: all objects are listed");
+            }
             let freed = feeds.claims.index().retain(|uid| listed.contains(uid));
             wake(feeds, freed);
         }

@@ -1,0 +1,72 @@
+//! Adoption: what stands already is taken over as it is; it is not lowered without a word.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::{p2, plan_writes, ready, stalled, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case(
+            "a_p2_subscription_is_not_lowered_by_a_p1_object_without_approval",
+            reduction,
+        ),
+        case(
+            "a_subscription_that_stands_as_demanded_is_adopted_without_a_write",
+            as_it_stands,
+        ),
+    ]
+}
+
+async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment
+        .team_with(
+            "reduction",
+            json!({"plan": {"tier": "Standard", "subPlan": "P2"}}),
+        )
+        .await?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    stalled(&team, "prod", "ReductionNeedsApproval", "plan.tier=P1").await?;
+    visit(&team, "prod").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        writes(&team).await?.is_empty(),
+        "nothing is written before the approval"
+    );
+    team.annotate("prod", "serverprotection.dev/approve-reduction", "plan.tier=Free")
+        .await?;
+    stalled(&team, "prod", "ReductionNeedsApproval", "plan.tier=P1").await?;
+    assert!(writes(&team).await?.is_empty(), "another value approves nothing");
+
+    team.annotate("prod", "serverprotection.dev/approve-reduction", "plan.tier=P1")
+        .await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(object["status"]["plan"]["tier"], "P1");
+    assert_eq!(plan_writes(&team).await?.len(), 1);
+    Ok(())
+}
+
+async fn as_it_stands(environment: Arc<Environment>) -> Result<(), Error> {
+    let stands = json!({
+        "plan": {"tier": "Standard", "subPlan": "P2"},
+        "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
+        "vulnerabilityAssessment": "MdeTvm",
+    });
+    let team = environment.team_with("adopted", stands).await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert!(writes(&team).await?.is_empty());
+    // Nobody ever told whether its extensions arrived.
+    assert_eq!(
+        told(&object, "ExtensionsProvisioned").1,
+        "NotReported",
+        "{object:#}"
+    );
+    Ok(())
+}

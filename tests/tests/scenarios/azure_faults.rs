@@ -1,0 +1,281 @@
+//! What Azure can answer besides what one hopes for.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::{Team, condition},
+};
+
+use super::{SOON, in_azure, of, p2, plan_writes, ready, requests, stalled, told, visit};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("an_unknown_subscription_stalls", unknown_subscription),
+        case("a_disabled_subscription_stalls", disabled),
+        case("a_locked_subscription_stalls", locked),
+        case("a_deny_policy_is_named", policy),
+        case("another_update_in_progress_is_waited_for", conflict),
+        case("throttled_reads_obey_retry_after", throttled_reads),
+        case("throttled_writes_obey_retry_after", throttled_writes),
+        case(
+            "throttling_without_a_word_waits_by_itself",
+            throttled_without_word,
+        ),
+        case("a_server_error_before_the_effect_is_mended", error_before),
+        case(
+            "a_server_error_after_the_effect_never_counts_as_success",
+            error_after,
+        ),
+        case("a_reset_before_the_effect_is_mended", reset_before),
+        case("a_reset_after_the_effect_never_counts_as_success", reset_after),
+        case(
+            "a_truncated_answer_to_the_write_never_counts_as_success",
+            truncated,
+        ),
+        case("three_failed_reads_in_a_row_make_ready_unknown", stale),
+        case("one_failed_read_changes_nothing", passing),
+    ]
+}
+
+async fn fault(team: &Team<'_>, fault: Value) -> Result<String, Error> {
+    let mut fault = fault;
+    fault["match"]["subscription"] = json!(team.subscription);
+    team.environment.emulator.add_fault(fault).await
+}
+
+async fn unknown_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("unknown").await?;
+    let mut spec = p2();
+    spec["subscriptionId"] = json!("99999999-9999-9999-9999-999999999999");
+    team.protect("prod", spec).await?;
+    stalled(&team, "prod", "SubscriptionNotFound", "correct subscriptionId").await?;
+    Ok(())
+}
+
+async fn disabled(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment
+        .team_with("disabled", json!({"state": "Disabled"}))
+        .await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "ReadOnlyDisabledSubscription", "enable it again").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"state": "Enabled"}))
+        .await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("locked").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": true}))
+        .await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "ScopeLocked", "remove the read-only lock").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": false}))
+        .await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("policy").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"denyPolicy": "Keep Defender off"}))
+        .await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "RequestDisallowedByPolicy", "Keep Defender off").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"denyPolicy": null}))
+        .await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("conflict").await?;
+    let body = json!({"error": {"code": "Conflict", "message": "Another update operation is in progress. Please retry in a few minutes"}});
+    fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "action": {"respond": {"status": 409, "body": body}}})).await?;
+    team.protect("prod", p2()).await?;
+    let object = team
+        .until_holds("prod", "Reconciling/UpdateInProgress", SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == "UpdateInProgress")
+        })
+        .await?;
+    assert_eq!(told(&object, "Ready").1, "Progressing");
+    assert_eq!(plan_writes(&team).await?.len(), 1, "no storm");
+    team.request("prod").await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(
+        told(&object, "ExtensionsProvisioned").0,
+        "True",
+        "a clean refusal loses nothing"
+    );
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+    Ok(())
+}
+
+fn throttled(method: &str, path: &str, retry_after: Option<&str>) -> Value {
+    let headers = retry_after.map_or_else(|| json!({}), |seconds| json!({"Retry-After": seconds}));
+    let body = json!({"error": {"code": "TooManyRequests", "message": "Please try again after a while."}});
+    json!({"match": {"method": method, "path": path, "times": 1},
+        "action": {"respond": {"status": 429, "headers": headers, "body": body}}})
+}
+
+async fn throttled_reads(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("slowreads").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    fault(&team, throttled("GET", "/pricings/", Some("5"))).await?;
+    team.request("prod").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // Asked again before the time is over: still no call.
+    let asked = requests(&team).await?.len();
+    team.request("prod").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(
+        requests(&team).await?.len(),
+        asked,
+        "Retry-After holds also for a visit on request"
+    );
+    visit(&team, "prod").await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn throttled_writes(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("slowwrites").await?;
+    fault(&team, throttled("PUT", "/pricings/", Some("4"))).await?;
+    team.protect("prod", p2()).await?;
+    let what = "Reconciling/Throttled";
+    team.until_holds("prod", what, SOON, |object| {
+        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Throttled")
+    })
+    .await?;
+    ready(&team, "prod").await?;
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+    Ok(())
+}
+
+async fn throttled_without_word(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("noword").await?;
+    fault(&team, throttled("PUT", "/pricings/", None)).await?;
+    team.protect("prod", p2()).await?;
+    let what = "Reconciling/Throttled";
+    team.until_holds("prod", what, SOON, |object| {
+        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Throttled")
+    })
+    .await?;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(plan_writes(&team).await?.len(), 1, "no storm");
+    team.request("prod").await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("errorbefore").await?;
+    fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "before", "action": {"respond": {"status": 503}}})).await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(
+        told(&object, "ExtensionsProvisioned").0,
+        "True",
+        "the second write told the result: {object:#}"
+    );
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+    Ok(())
+}
+
+/// The effect is there, its result is not: one more write, and never True by assumption.
+async fn lost(environment: &Environment, name: &str, action: Value) -> Result<(), Error> {
+    let team = environment.team(name).await?;
+    fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "after", "action": action})).await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(in_azure(&team).await?["plan"]["subPlan"], "P2");
+    let (status, reason, _) = told(&object, "ExtensionsProvisioned");
+    assert_eq!((status, reason), ("Unknown", "ResultLost"), "{object:#}");
+    assert_eq!(plan_writes(&team).await?.len(), 2, "one more write, no more");
+    let never_true = team
+        .history()
+        .iter()
+        .all(|version| version.condition_status("ExtensionsProvisioned") != Some("True"));
+    assert!(never_true, "True by assumption on the way");
+    visit(&team, "prod").await?;
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+    Ok(())
+}
+
+async fn error_after(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "errorafter", json!({"respond": {"status": 504}})).await
+}
+
+async fn reset_after(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "resetafter", json!({"reset": true})).await
+}
+
+async fn truncated(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "truncated", json!({"truncate": true})).await
+}
+
+async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("resetbefore").await?;
+    fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "before", "action": {"reset": true}})).await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True", "{object:#}");
+    Ok(())
+}
+
+async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("stale").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let id = fault(
+        &team,
+        json!({"match": {"method": "GET", "path": "/pricings/"}, "action": {"respond": {"status": 503}}}),
+    )
+    .await?;
+    team.request("prod").await?;
+    let object = team.until("prod", "Ready", "Unknown", SOON).await?;
+    assert_eq!(told(&object, "Ready").1, "ObservationStale");
+    assert_eq!(told(&object, "Reconciling").0, "True");
+    let tries = of(requests(&team).await?, "/pricings/").len();
+    assert!(tries < 15, "{tries} tries are a storm");
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("passing").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    fault(&team, json!({"match": {"method": "GET", "path": "/pricings/", "times": 1}, "action": {"respond": {"status": 503}}})).await?;
+    let seen = team.history().len();
+    visit(&team, "prod").await?;
+    ready(&team, "prod").await?;
+    let flickered = team
+        .history()
+        .iter()
+        .skip(seen)
+        .any(|version| version.condition_status("Ready") != Some("True"));
+    assert!(!flickered, "one failed read is no news");
+    let events = environment
+        .plane
+        .kubectl(&["get", "events", "-n", &team.namespace])
+        .await?;
+    assert!(events.contains("ObservationFailed"), "{events}");
+    Ok(())
+}

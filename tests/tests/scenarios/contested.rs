@@ -1,0 +1,107 @@
+//! No fights.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::condition,
+};
+
+use super::{SOON, of, p2, plan_writes, ready, requests, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("a_foreign_writer_wins_after_three_repairs_and_is_told", foreign),
+        case("agentless_scanning_that_cspm_keeps_on_is_contested", cspm),
+    ]
+}
+
+async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("foreign").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let before = of(writes(&team).await?, "/settings/WDATP").len();
+    let mut contested = None;
+    for _ in 0..8 {
+        environment
+            .emulator
+            .set(&team.subscription, json!({"settings.WDATP": false}))
+            .await?;
+        let object = visit(&team, "prod").await?;
+        if condition(&object, "Contested").is_some() {
+            contested = Some(object);
+            break;
+        }
+        ready(&team, "prod").await?;
+    }
+    let object = contested.expect("it never became Contested");
+    let (status, reason, message) = told(&object, "Stalled");
+    assert_eq!((status, reason), ("True", "Contested"));
+    assert!(message.contains("endpointIntegration.state"), "{message}");
+    assert_eq!(object["status"]["contested"][0]["repairs"], 3);
+    let repairs = |all: Vec<serde_json::Value>| {
+        all.iter()
+            .filter(|it| it["path"].as_str().is_some_and(|path| path.ends_with("/WDATP")))
+            .count()
+    };
+    let made = repairs(of(writes(&team).await?, "/settings/"));
+    visit(&team, "prod").await?;
+    assert_eq!(
+        repairs(of(writes(&team).await?, "/settings/")),
+        made,
+        "left alone"
+    );
+    assert!(made - before.min(made) <= 4, "{made} writes");
+
+    // The fight ends: it is Ready again without a write.
+    environment
+        .emulator
+        .set(&team.subscription, json!({"settings.WDATP": true}))
+        .await?;
+    team.request("prod").await?;
+    let object = ready(&team, "prod").await?;
+    assert!(condition(&object, "Contested").is_none());
+    Ok(())
+}
+
+async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
+    let posture =
+        json!({"cloudPosture": {"tier": "Standard", "extensions.AgentlessVmScanning.isEnabled": "True"}});
+    let team = environment.team_with("cspm", posture).await?;
+    team.protect(
+        "prod",
+        json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Disabled"}}}),
+    )
+    .await?;
+    let settled = |object: &serde_json::Value| {
+        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Settling")
+            || condition(object, "Contested").is_some()
+    };
+    team.until_holds("prod", "Settling", SOON, settled).await?;
+    let puts = plan_writes(&team).await?.len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(
+        plan_writes(&team).await?.len() <= puts,
+        "no loop while it settles"
+    );
+    // Each request for a visit tries once more, until it is contested.
+    for _ in 0..6 {
+        visit(&team, "prod").await?;
+    }
+    let object = team
+        .until_holds("prod", "Contested", SOON, |object| {
+            condition(object, "Contested").is_some()
+        })
+        .await?;
+    let (_, _, message) = told(&object, "Contested");
+    assert!(message.contains("plan.agentlessScanning.state"), "{message}");
+    assert!(plan_writes(&team).await?.len() <= 5);
+    let (all, made) = (requests(&team).await?.len(), plan_writes(&team).await?.len());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(requests(&team).await?.len() <= all + 8, "no hot loop");
+    assert_eq!(plan_writes(&team).await?.len(), made);
+    Ok(())
+}

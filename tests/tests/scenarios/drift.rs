@@ -1,0 +1,124 @@
+//! Drift is found and repaired.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::{SOON, in_azure, p2, plan_writes, ready, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("a_setting_that_was_flipped_is_repaired", setting),
+        case("a_plan_that_was_lowered_is_repaired_by_one_write", plan),
+        case("an_assessment_that_was_removed_is_selected_again", assessment),
+        case("deletion_with_retain_makes_no_call", deletion),
+        case("the_annotation_of_flux_starts_a_visit_too", flux),
+    ]
+}
+
+/// Drift counts as repaired when Azure has it and the object is Ready again.
+async fn repaired(
+    team: &serverprotection_tests::team::Team<'_>,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value, Error> {
+    team.request("prod").await?;
+    serverprotection_tests::wait::eventually("the repair in Azure", SOON, || async {
+        let azure = in_azure(team).await.map_err(|error| error.to_string())?;
+        if holds(&azure) {
+            Ok(())
+        } else {
+            Err(azure.to_string())
+        }
+    })
+    .await?;
+    ready(team, "prod").await
+}
+
+async fn setting(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("setting").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let before = writes(&team).await?.len();
+    environment
+        .emulator
+        .set(&team.subscription, json!({"settings.WDATP": false}))
+        .await?;
+    let object = repaired(&team, |azure| azure["settings"]["WDATP"] == true).await?;
+    assert_eq!(writes(&team).await?.len(), before + 1);
+    assert_eq!(object["status"]["contested"][0]["repairs"], 1, "{object:#}");
+    let events = environment
+        .plane
+        .kubectl(&["get", "events", "-n", &team.namespace])
+        .await?;
+    assert!(events.contains("EndpointIntegrationRepaired"), "{events}");
+    Ok(())
+}
+
+async fn plan(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("plan").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    environment
+        .emulator
+        .set(
+            &team.subscription,
+            json!({"plan.tier": "Standard", "plan.subPlan": "P1"}),
+        )
+        .await?;
+    repaired(&team, |azure| azure["plan"]["subPlan"] == "P2").await?;
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+    Ok(())
+}
+
+async fn assessment(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("assessment").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"vulnerabilityAssessment": null}))
+        .await?;
+    repaired(&team, |azure| !azure["vulnerabilityAssessment"].is_null()).await?;
+    Ok(())
+}
+
+async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("deletion").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let before = super::requests(&team).await?.len();
+    team.delete("prod", std::time::Duration::from_secs(2)).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(
+        super::requests(&team).await?.len(),
+        before,
+        "no call after the deletion"
+    );
+    assert_eq!(
+        in_azure(&team).await?["plan"]["subPlan"],
+        "P2",
+        "Azure stays protected"
+    );
+    Ok(())
+}
+
+async fn flux(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("flux").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    team.annotate("prod", "reconcile.fluxcd.io/requestedAt", "2026-11-23T10:00:00Z")
+        .await?;
+    let object = team
+        .until_holds("prod", "the answer to Flux", SOON, |object| {
+            object["status"]["lastHandledReconcileAt"] == "2026-11-23T10:00:00Z"
+        })
+        .await?;
+    assert_eq!(told(&object, "Ready").0, "True");
+    visit(&team, "prod").await?;
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Create and edit: in place, and with exactly the writes that are needed.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::{in_azure, of, p2, plan_writes, ready, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("a_free_subscription_becomes_p2_and_ready", create),
+        case(
+            "a_legacy_subscription_gets_linux_and_the_unified_solution",
+            legacy,
+        ),
+        case("p1_and_p2_become_each_other_by_one_write_each", tiers),
+        case("exclusion_tags_are_set_kept_and_cleared", tags),
+        case("other_keys_of_an_extension_survive", keys),
+        case(
+            "integration_and_assessment_are_switched_off_when_the_spec_says_so",
+            off,
+        ),
+        case("a_spec_that_demands_free_gets_free", free),
+        case("workspaces_are_reported", workspaces),
+    ]
+}
+
+async fn create(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("create").await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "Ready").1, "InSync");
+    for (kind, status) in [
+        ("CredentialReady", "True"),
+        ("ProviderRegistered", "True"),
+        ("PlanEnabled", "True"),
+        ("ExtensionsProvisioned", "True"),
+        ("EndpointIntegrationEnabled", "True"),
+        ("VulnerabilityAssessmentEnabled", "True"),
+        ("PermissionsSufficient", "True"),
+        ("Drifted", "False"),
+    ] {
+        assert_eq!(told(&object, kind).0, status, "{kind}: {object:#}");
+    }
+    assert_eq!(object["status"]["plan"]["tier"], "P2");
+    assert_eq!(object["status"]["claim"]["state"], "Held");
+    assert_eq!(object["status"]["driftCount"], 0);
+    assert!(object["metadata"]["finalizers"].is_null());
+
+    let written = writes(&team).await?;
+    assert_eq!(plan_writes(&team).await?.len(), 1, "{written:#?}");
+    // Switching the plan on switches WDATP on by itself, or it does not: in neither case there is a useless write.
+    let azure = in_azure(&team).await?;
+    assert_eq!(azure["settings"]["WDATP"], true, "{azure:#}");
+    assert!(of(written.clone(), "/settings/WDATP?").is_empty());
+    assert!(written.len() <= 5, "{written:#?}");
+
+    let table = environment
+        .plane
+        .kubectl(&["get", "serverprotection", "-n", &team.namespace, "--no-headers"])
+        .await?;
+    let columns: Vec<_> = table.split_whitespace().collect();
+    assert!(
+        columns.contains(&"P2") && columns.contains(&"Enforce") && columns.contains(&"True"),
+        "{table}"
+    );
+    Ok(())
+}
+
+async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment
+        .team_with("legacy", json!({"profile": "legacy"}))
+        .await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let settings = in_azure(&team).await?["settings"].clone();
+    assert_eq!(settings["WDATP"], true);
+    assert_eq!(settings["WDATP_UNIFIED_SOLUTION"], true);
+    assert_eq!(settings["WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW"], false);
+    Ok(())
+}
+
+async fn tiers(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("tiers").await?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    ready(&team, "prod").await?;
+    for (edit, (tier, count)) in [("P2", 2), ("P1", 3), ("P2", 4)].into_iter().enumerate() {
+        team.patch("prod", json!({"spec": {"plan": {"tier": tier}}}))
+            .await?;
+        let object = ready(&team, "prod").await?;
+        assert_eq!(object["status"]["plan"]["tier"], tier);
+        let puts = plan_writes(&team).await?;
+        assert_eq!(puts.len(), count, "after edit {edit}: {puts:#?}");
+    }
+    for put in plan_writes(&team).await? {
+        assert_eq!(
+            put["body"]["properties"]["pricingTier"], "Standard",
+            "never through Free"
+        );
+        assert!(put["body"]["properties"]["subPlan"].is_string());
+    }
+    Ok(())
+}
+
+async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("tags").await?;
+    let with = |tags: serde_json::Value| json!({"spec": {"plan": {"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}}}});
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    team.patch(
+        "prod",
+        with(json!([{"key": "env", "value": "lab"}, {"key": "a", "value": "b"}])),
+    )
+    .await?;
+    ready(&team, "prod").await?;
+    assert_eq!(plan_writes(&team).await?.len(), 2);
+
+    // Another order and spelling is the same set.
+    let spelled = r#"[ {"Value":"b","Key":"A"}, {"Key":"env","Value":"lab"} ]"#;
+    let path = "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags";
+    environment
+        .emulator
+        .set(&team.subscription, json!({path: spelled}))
+        .await?;
+    let object = visit(&team, "prod").await?;
+    assert_eq!(told(&object, "Drifted").0, "False", "{object:#}");
+    assert_eq!(plan_writes(&team).await?.len(), 2, "nothing to write");
+
+    // A field that is not in the spec any more keeps what is there; an empty list clears it.
+    team.patch("prod", with(serde_json::Value::Null)).await?;
+    ready(&team, "prod").await?;
+    assert_eq!(plan_writes(&team).await?.len(), 2, "kept");
+    team.patch("prod", with(json!([]))).await?;
+    ready(&team, "prod").await?;
+    let puts = plan_writes(&team).await?;
+    assert_eq!(puts.len(), 3);
+    let text = puts[2]["body"].to_string();
+    assert!(text.contains(r#""ExclusionTags":"[]""#), "{text}");
+    Ok(())
+}
+
+async fn keys(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("keys").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let path = "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.SomebodyElses";
+    environment
+        .emulator
+        .set(&team.subscription, json!({path: "kept"}))
+        .await?;
+    team.patch(
+        "prod",
+        json!({"spec": {"plan": {"agentlessScanning": {"exclusionTags": [{"key": "k", "value": "v"}]}}}}),
+    )
+    .await?;
+    ready(&team, "prod").await?;
+    let azure = in_azure(&team).await?.to_string();
+    assert!(
+        azure.contains("SomebodyElses") && azure.contains("kept"),
+        "{azure}"
+    );
+    Ok(())
+}
+
+async fn off(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("off").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let edit = json!({"spec": {"endpointIntegration": {"state": "Disabled"}, "vulnerabilityAssessment": {"state": "Disabled"}}});
+    team.patch("prod", edit).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "EndpointIntegrationEnabled").0, "False");
+    let azure = in_azure(&team).await?;
+    assert_eq!(azure["settings"]["WDATP"], false);
+    assert!(azure["vulnerabilityAssessment"].is_null(), "{azure:#}");
+    Ok(())
+}
+
+async fn free(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("free").await?;
+    let allow = json!({"allowFree": [team.subscription]});
+    environment
+        .emulator
+        .call(reqwest::Method::PUT, "monitor", Some(allow))
+        .await?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    ready(&team, "prod").await?;
+    team.patch("prod", json!({"spec": {"plan": {"tier": "Free"}}}))
+        .await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "PlanEnabled").1, "Free");
+    assert_eq!(object["status"]["plan"]["tier"], "Free");
+    Ok(())
+}
+
+async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("workspaces").await?;
+    let id = |name: &str| {
+        format!(
+            "/subscriptions/{}/resourceGroups/logs/providers/Microsoft.OperationalInsights/workspaces/{name}",
+            team.subscription
+        )
+    };
+    let solution = format!(
+        "/subscriptions/{}/resourceGroups/logs/providers/Microsoft.OperationsManagement/solutions/Security(on)",
+        team.subscription
+    );
+    environment
+        .emulator
+        .seed(
+            json!({"subscriptions": [{"id": team.subscription, "resourceGroups": ["logs"],
+            "workspaces": [id("on"), id("off")], "solutions": [solution]}]}),
+        )
+        .await?;
+    let mut spec = p2();
+    spec["workspaces"] = json!([{"resourceId": id("on")}, {"resourceId": id("off")}]);
+    team.protect("prod", spec).await?;
+    let object = ready(&team, "prod").await?;
+    let told = &object["status"]["workspaces"];
+    assert_eq!(
+        (told[0]["solution"].as_str(), told[1]["solution"].as_str()),
+        (Some("Enabled"), Some("Disabled")),
+        "{told:#}"
+    );
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The main job on real parts: kube-apiserver, emulator, controller as a process. One environment, one namespace and one
+//! subscription for each case. The same cases run under both answers of the emulator's switches.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod adoption;
+mod azure_faults;
+mod claims;
+mod contested;
+mod credentials;
+mod drift;
+mod edits;
+mod observe;
+mod permissions;
+mod registration;
+mod unreadable;
+
+use std::{process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::{Environment, Options},
+    harness::{self, Case},
+    team::{Team, condition},
+};
+
+/// How long a state may take to be reached.
+pub(crate) const SOON: Duration = Duration::from_secs(40);
+
+/// The spec of most cases.
+pub(crate) fn p2() -> Value {
+    json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
+}
+
+/// Runs all cases with these answers of the switches (`default` or `alternate`).
+pub(crate) fn run(answers: &'static str) -> ExitCode {
+    let mut cases: Vec<Case<Environment>> = Vec::new();
+    cases.extend(edits::cases());
+    cases.extend(drift::cases());
+    cases.extend(observe::cases());
+    cases.extend(claims::cases());
+    cases.extend(adoption::cases());
+    cases.extend(credentials::cases());
+    cases.extend(permissions::cases());
+    cases.extend(registration::cases());
+    cases.extend(azure_faults::cases());
+    cases.extend(contested::cases());
+    cases.extend(unreadable::cases());
+    let setup = move || async move {
+        let options = Options {
+            emulator: vec!["--switches".into(), answers.into()],
+            ..Options::with_controller(&["--slow-retry", "3s", "--registration-timeout", "4s"])
+        };
+        Environment::start(options).await
+    };
+    harness::run(setup, cases)
+}
+
+/// Requests to Azure that wrote, but for registrations.
+pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
+    let all = team.environment.emulator.requests(&team.subscription).await?;
+    Ok(all
+        .into_iter()
+        .filter(|request| request["method"] != "GET")
+        .collect())
+}
+
+/// Plan writes among them.
+pub(crate) async fn plan_writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
+    Ok(of(writes(team).await?, "/pricings/"))
+}
+
+/// Requests whose path holds a word.
+pub(crate) fn of(requests: Vec<Value>, word: &str) -> Vec<Value> {
+    let word = word.to_lowercase();
+    requests
+        .into_iter()
+        .filter(|request| {
+            request["path"]
+                .as_str()
+                .is_some_and(|path| path.to_lowercase().contains(&word))
+        })
+        .collect()
+}
+
+/// All requests of a team.
+pub(crate) async fn requests(team: &Team<'_>) -> Result<Vec<Value>, Error> {
+    team.environment.emulator.requests(&team.subscription).await
+}
+
+/// Waits for Ready=True.
+pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
+    team.until(name, "Ready", "True", SOON).await
+}
+
+/// Waits for Stalled with a reason, and that its message tells the next step.
+pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &str) -> Result<Value, Error> {
+    let what = format!("Stalled/{reason} of {}/{name}", team.namespace);
+    let object = team
+        .until_holds(name, &what, SOON, |object| {
+            condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason)
+        })
+        .await?;
+    let message = condition(&object, "Stalled").unwrap()["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        message.contains(says),
+        "the message does not say \"{says}\": {message}"
+    );
+    assert_eq!(condition(&object, "Ready").unwrap()["status"], "False");
+    assert!(condition(&object, "Reconciling").is_none());
+    Ok(object)
+}
+
+/// Asks for a visit and waits until it was made.
+pub(crate) async fn visit(team: &Team<'_>, name: &str) -> Result<Value, Error> {
+    let request = team.request(name).await?;
+    let what = format!("a visit of {}/{name}", team.namespace);
+    team.until_holds(name, &what, SOON, |object| {
+        let handled = object
+            .pointer("/status/lastHandledReconcileAt")
+            .and_then(Value::as_str);
+        handled.is_some_and(|handled| handled.contains(&request))
+    })
+    .await
+}
+
+/// The setting, plan or assessment of the subscription as the emulator holds it, by a JSON pointer.
+pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
+    team.environment.emulator.get(&team.subscription).await
+}
+
+/// Status, reason and message of a condition.
+pub(crate) fn told<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
+    let condition = condition(object, kind).unwrap_or_else(|| panic!("no condition {kind}: {object:#}"));
+    let text = |name: &str| condition[name].as_str().unwrap_or_default();
+    (text("status"), text("reason"), text("message"))
+}

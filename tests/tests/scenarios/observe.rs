@@ -1,0 +1,90 @@
+//! Observe writes nothing; suspend does not even look.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::condition,
+};
+
+use super::{SOON, in_azure, p2, ready, requests, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("observe_writes_nothing_is_ready_and_tells_the_drift", observe),
+        case("suspend_stops_everything_and_resume_repairs", suspend),
+        case(
+            "suspended_from_the_start_is_not_ready_and_makes_no_call",
+            suspended_at_birth,
+        ),
+    ]
+}
+
+async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("observe").await?;
+    let mut spec = p2();
+    spec["mode"] = json!("Observe");
+    team.protect("lab", spec).await?;
+    let object = ready(&team, "lab").await?;
+    assert_eq!(told(&object, "Ready").1, "Observed");
+    assert_eq!(told(&object, "Drifted").0, "True");
+    assert!(
+        object["status"]["driftCount"].as_i64().unwrap() >= 2,
+        "{object:#}"
+    );
+    assert_eq!(object["status"]["drift"][0]["field"], "plan.tier");
+    assert_eq!(object["status"]["drift"][0]["observed"], "Free");
+    visit(&team, "lab").await?;
+    assert!(writes(&team).await?.is_empty());
+
+    team.patch("lab", json!({"spec": {"mode": "Enforce"}})).await?;
+    let object = ready(&team, "lab").await?;
+    assert_eq!(told(&object, "Ready").1, "InSync");
+    Ok(())
+}
+
+async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("suspend").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    team.patch("prod", json!({"spec": {"suspend": true}})).await?;
+    let object = team.until("prod", "Suspended", "True", SOON).await?;
+    assert_eq!(told(&object, "Ready").0, "True", "it keeps its last value");
+    assert_eq!(
+        object["status"]["observedGeneration"],
+        object["metadata"]["generation"]
+    );
+
+    environment
+        .emulator
+        .set(&team.subscription, json!({"settings.WDATP": false}))
+        .await?;
+    let before = requests(&team).await?.len();
+    visit(&team, "prod").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(requests(&team).await?.len(), before, "no call while suspended");
+
+    team.patch("prod", json!({"spec": {"suspend": false}})).await?;
+    let what = "the end of the suspension, repaired";
+    team.until_holds("prod", what, SOON, |object| {
+        condition(object, "Suspended").is_none()
+            && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+    })
+    .await?;
+    assert_eq!(in_azure(&team).await?["settings"]["WDATP"], true);
+    Ok(())
+}
+
+async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("asleep").await?;
+    let mut spec = p2();
+    spec["suspend"] = json!(true);
+    team.protect("prod", spec).await?;
+    let object = team.until("prod", "Suspended", "True", SOON).await?;
+    assert_eq!(told(&object, "Ready").0, "Unknown");
+    assert!(requests(&team).await?.is_empty());
+    Ok(())
+}

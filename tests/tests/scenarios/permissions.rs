@@ -1,0 +1,104 @@
+//! What the identity may not do is told by the action's name.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::{Team, condition},
+};
+
+use super::{SOON, p2, plan_writes, ready, stalled, told, visit};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("a_reader_may_not_write", reader),
+        case("nobody_at_all_on_the_subscription", nobody),
+        case(
+            "security_admin_alone_cannot_switch_agentless_scanning_on",
+            security_admin,
+        ),
+    ]
+}
+
+async fn roles(team: &Team<'_>, roles: &[&str]) -> Result<(), Error> {
+    let change = json!({"roles": {team.subscription.clone(): roles}});
+    team.environment
+        .emulator
+        .principal(&team.client_id, change)
+        .await?;
+    Ok(())
+}
+
+async fn reader(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("reader").await?;
+    roles(&team, &["Reader"]).await?;
+    team.protect("prod", p2()).await?;
+    let object = stalled(
+        &team,
+        "prod",
+        "AuthorizationFailed",
+        "Microsoft.Security/pricings/write",
+    )
+    .await?;
+    let (status, _, message) = told(&object, "PermissionsSufficient");
+    assert_eq!(status, "False");
+    assert!(message.contains("Microsoft.Security/pricings/write"), "{message}");
+    roles(&team, &["Owner"]).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "PermissionsSufficient").0, "True", "{object:#}");
+    Ok(())
+}
+
+async fn nobody(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("nobody").await?;
+    roles(&team, &[]).await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "AuthorizationFailed", "grant the identity a role").await?;
+    Ok(())
+}
+
+async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("secadmin").await?;
+    roles(&team, &["Security Admin", "Reader"]).await?;
+    team.protect("prod", p2()).await?;
+    let object = stalled(
+        &team,
+        "prod",
+        "ExtensionFailed",
+        "Microsoft.Authorization/roleAssignments/write",
+    )
+    .await?;
+    let (status, reason, message) = told(&object, "ExtensionsProvisioned");
+    assert_eq!((status, reason), ("False", "ExtensionFailed"));
+    assert!(message.contains("AgentlessVmScanning"), "{message}");
+    let (status, _, message) = told(&object, "PermissionsSufficient");
+    assert_eq!(status, "False");
+    assert!(
+        message.contains("Microsoft.Authorization/roleAssignments/write"),
+        "{message}"
+    );
+    // What can be done is done: the plan stands, and nothing is written again and again.
+    assert_eq!(object["status"]["plan"]["tier"], "P2");
+    let puts = plan_writes(&team).await?.len();
+    for _ in 0..3 {
+        visit(&team, "prod").await?;
+    }
+    assert_eq!(
+        plan_writes(&team).await?.len(),
+        puts,
+        "no write can help before the role is granted"
+    );
+
+    roles(&team, &["Owner"]).await?;
+    let what = "recovery after the grant";
+    let object = team
+        .until_holds("prod", what, SOON, |object| {
+            condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+        })
+        .await?;
+    assert_eq!(told(&object, "PermissionsSufficient").0, "True");
+    Ok(())
+}

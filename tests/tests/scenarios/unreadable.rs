@@ -1,0 +1,75 @@
+//! An object of a newer version does not stop the others, and loses nothing.
+
+use std::sync::Arc;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::{p2, ready, requests, stalled};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![case(
+        "an_object_of_a_newer_version_is_told_and_left_alone",
+        unreadable,
+    )]
+}
+
+async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
+    // A newer definition knows a tier more than this build.
+    let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
+    let newer: json_patch::Patch = serde_json::from_value(
+        json!([{"op": "replace", "path": path, "value": ["P1", "P2", "P3", "Free"]}]),
+    )?;
+    crds.patch(
+        "serverprotections.serverprotection.dev",
+        &PatchParams::default(),
+        &Patch::Json::<()>(newer),
+    )
+    .await?;
+
+    let team = environment.team("newer").await?;
+    team.protect("prod", p2()).await?;
+    let before = ready(&team, "prod").await?;
+    serverprotection_tests::wait::eventually("a P3 that is admitted", super::SOON, || async {
+        team.patch("prod", json!({"spec": {"plan": {"tier": "P3"}}}))
+            .await
+    })
+    .await?;
+    let object = stalled(&team, "prod", "Unreadable", "upgrade the controller").await?;
+    assert_eq!(
+        object["status"]["claim"], before["status"]["claim"],
+        "nothing of its status is lost"
+    );
+    assert_eq!(object["status"]["plan"], before["status"]["plan"]);
+
+    // It keeps its subscription, and the others go on.
+    let other = environment.team("beside").await?;
+    other.protect("prod", p2()).await?;
+    ready(&other, "prod").await?;
+    team.protect("rival", json!({"plan": {"tier": "P1"}})).await?;
+    stalled(
+        &team,
+        "rival",
+        "ClaimConflicted",
+        &format!("{}/prod", team.namespace),
+    )
+    .await?;
+    let calls = requests(&team).await?.len();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(requests(&team).await?.len(), calls);
+
+    team.patch("prod", json!({"spec": {"plan": {"tier": "P2"}}}))
+        .await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
