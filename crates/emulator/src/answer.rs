@@ -40,7 +40,10 @@ impl Answer {
 
     /// `{"value": [...]}`.
     pub fn list(items: Vec<Value>) -> Self {
-        Self::ok(json!({"value": items}))
+        Self::ok(Value::Object(Map::from_iter([(
+            "value".to_owned(),
+            Value::Array(items),
+        )])))
     }
 
     /// Adds a header.

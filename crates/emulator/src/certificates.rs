@@ -39,7 +39,7 @@ pub enum CertificateError {
 /// Reads or makes CA and token key in `directory`, and signs a fresh leaf for the given names.
 pub fn prepare(directory: &Path, more_names: &[String]) -> Result<Certificates, CertificateError> {
     fs::create_dir_all(directory).map_err(|source| file(directory, source))?;
-    let ca_key = key(&directory.join("ca-key.pem"), || KeyPair::generate())?;
+    let ca_key = key(&directory.join("ca-key.pem"), KeyPair::generate)?;
     let ca_path = directory.join("ca.pem");
     let ca = if let Some(ca) = read(&ca_path)? {
         ca

@@ -85,16 +85,12 @@ fn percent_decode(text: &str) -> String {
         let byte = escape
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(first);
-                rest = after;
-            }
-        }
+        decoded.push(byte.unwrap_or(first));
+        rest = if byte.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
     }
     String::from_utf8_lossy(&decoded).into_owned()
 }

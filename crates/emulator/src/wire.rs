@@ -32,7 +32,7 @@ pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Resp
     let length = bytes.len();
     let body = match delivery {
         Delivery::Whole => Body::from(bytes),
-        Delivery::Truncated => truncated(bytes),
+        Delivery::Truncated => truncated(&bytes),
         Delivery::Reset => Body::from_stream(stream::once(async { Err::<Bytes, _>(broken()) })),
     };
     let mut response = Response::new(body);
@@ -86,7 +86,7 @@ pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Resp
 }
 
 /// The pause lets the first half leave before the connection breaks.
-fn truncated(bytes: Bytes) -> Body {
+fn truncated(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
     let first =
         stream::once(async { Ok::<_, Infallible>(half) }).map(|half| half.map_err(|never| match never {}));

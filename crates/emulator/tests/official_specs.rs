@@ -1,5 +1,12 @@
 //! The official examples and recordings, when they are at hand (they are not part of this repository):
 //! their requests are accepted, and the answers carry every member of theirs with the same JSON types.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends there"
+)]
 
 mod bench;
 

@@ -1,4 +1,11 @@
 //! The rules of plans: tiers, sub-plans, extensions, machines, and the switches on them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends there"
+)]
 
 mod bench;
 

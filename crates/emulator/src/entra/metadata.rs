@@ -1,4 +1,4 @@
-//! Documents that clients read without a token: the cloud's endpoints and OpenID configuration.
+//! Documents that clients read without a token: the cloud's endpoints and sign-in configuration.
 
 use serde_json::{Value, json};
 

@@ -107,14 +107,14 @@ fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Re
         )
     })?;
     let lifetime = i64::try_from(world.knobs.token_lifetime.as_secs()).unwrap_or(3599);
-    let issued = now.as_second();
+    let begins = now.as_second();
     let issuer = format!("https://sts.windows.net/{tenant_id}/");
     Ok(Claims {
         aud: audience,
         iss: issuer.clone(),
-        iat: issued,
-        nbf: issued,
-        exp: issued + lifetime,
+        iat: begins,
+        nbf: begins,
+        exp: begins + lifetime,
         appid: client,
         appidacr: appidacr.into(),
         idp: issuer,

@@ -17,6 +17,10 @@ use crate::{arm::Route, instant};
 
 /// A request with everything that a law may look at.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent observations, each read by its own law"
+)]
 pub struct Seen<'a> {
     /// Its number in the log.
     pub sequence: u64,

@@ -17,12 +17,10 @@ pub fn apply(subscription: &mut Subscription, patch: &Patch, now: Timestamp) -> 
     let mut changed = subscription.clone();
     let mut paths: Vec<&String> = patch.keys().collect();
     // A tier brings its defaults, so it comes first and the finer paths after it.
-    paths.sort_by_key(|path| {
-        if path.ends_with(".tier") {
-            0
-        } else {
-            1 + usize::from(!path.ends_with(".subPlan"))
-        }
+    paths.sort_by_key(|path| match path.rsplit('.').next() {
+        Some("tier") => 0,
+        Some("subPlan") => 1,
+        _ => 2,
     });
     for path in paths {
         let value = patch.get(path).unwrap_or(&Value::Null);
@@ -223,7 +221,7 @@ fn set_extension(
             let stored = subscription.extension_properties.entry(key).or_default();
             match (properties.strip_prefix('.'), value) {
                 (None, Value::Null) => stored.clear(),
-                (None, Value::Object(all)) => *stored = all.clone(),
+                (None, Value::Object(all)) => stored.clone_from(all),
                 (None, _) => return Err("an object or null".into()),
                 (Some(property), Value::Null) => drop(stored.remove(property)),
                 (Some(property), value) => drop(stored.insert(property.into(), value.clone())),

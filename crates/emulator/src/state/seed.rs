@@ -344,22 +344,22 @@ fn flatten_plan(patch: &mut Patch, head: &str, plan: Option<&Map<String, Value>>
             patch.insert(format!("{head}.{member}"), value.clone());
             continue;
         }
-        let listed: Vec<(String, &Value)> = match value {
+        let pairs: Vec<(String, &Value)> = match value {
             Value::Object(named) => named.iter().map(|(name, value)| (name.clone(), value)).collect(),
-            Value::Array(items) => items
+            Value::Array(list) => list
                 .iter()
                 .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item)))
                 .collect(),
             _ => return Err(format!("{head}.extensions: a list or an object is wanted")),
         };
-        for (name, extension) in listed {
-            let path = format!("{head}.extensions.{name}");
+        for (name, extension) in pairs {
+            let place = format!("{head}.extensions.{name}");
             let Some(members) = extension.as_object() else {
-                patch.insert(path, extension.clone());
+                patch.insert(place, extension.clone());
                 continue;
             };
             for (member, value) in members.iter().filter(|(member, _)| *member != "name") {
-                patch.insert(format!("{path}.{member}"), value.clone());
+                patch.insert(format!("{place}.{member}"), value.clone());
             }
         }
     }

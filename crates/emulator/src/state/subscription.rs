@@ -113,7 +113,7 @@ pub struct Subscription {
     /// Began before the opt-in buttons went away.
     #[serde(default)]
     pub legacy: bool,
-    /// By namespace; absent means NotRegistered.
+    /// By namespace; absent means not registered.
     #[serde(default)]
     pub providers: BTreeMap<String, Registration>,
     /// Registrations never end.
