@@ -296,6 +296,26 @@ mod tests {
     }
 
     #[test]
+    fn opt_ins_follow_the_guide_unless_the_integration_is_off() {
+        let of = |state: State, linux: Option<State>| {
+            let mut spec = super::super::properties::minimal(Tier::P1);
+            spec.endpoint_integration.state = state;
+            spec.endpoint_integration.linux = linux;
+            let desired = Desired::of(&spec);
+            (desired.integration, desired.unified_solution, desired.linux)
+        };
+        assert_eq!(of(State::Enabled, None), (Some(true), Some(true), Some(true)));
+        assert_eq!(of(State::Unmanaged, None), (None, Some(true), Some(true)));
+        assert_eq!(of(State::Disabled, None), (Some(false), None, None));
+        let off = Some(State::Disabled);
+        assert_eq!(of(State::Disabled, off), (Some(false), None, Some(false)));
+        assert_eq!(
+            of(State::Enabled, Some(State::Unmanaged)),
+            (Some(true), Some(true), None)
+        );
+    }
+
+    #[test]
     fn no_tags_and_absent_are_the_same() {
         let desired = tags(&[]);
         assert!(desired.matches(None));

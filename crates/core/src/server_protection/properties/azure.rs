@@ -43,12 +43,15 @@ pub(super) fn answers() -> impl Strategy<Value = Answers> {
     })
 }
 
-/// What a sub-plan offers (contract.md 1.4), and two names that came later.
+/// A name that no spec knows and only one sub-plan has.
+pub(super) const ONLY_P1: &str = "LegacyExtension";
+
+/// What a sub-plan offers (contract.md 1.4), and names that came later.
 pub(super) fn offers(tier: Tier) -> Vec<&'static str> {
     let mut all = OTHERS.to_vec();
     match tier {
         Tier::Free => all.clear(),
-        Tier::P1 => all.push("MdeDesignatedSubscription"),
+        Tier::P1 => all.extend(["MdeDesignatedSubscription", ONLY_P1]),
         Tier::P2 => all.extend([
             "MdeDesignatedSubscription",
             "AgentlessVmScanning",

@@ -9,7 +9,7 @@ use serverprotection_api::{
     Inheritance, OtherExtension, Registration, ServerProtectionSpec, State, Tier,
 };
 
-use super::azure::offers;
+use super::azure::{ONLY_P1, offers};
 use crate::server_protection::{
     changes::Standing,
     laws,
@@ -223,6 +223,7 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
 pub(super) fn standing() -> impl Strategy<Value = Standing> {
     let extensions = offers(Tier::P2)
         .into_iter()
+        .chain([ONLY_P1])
         .map(|name| {
             let (on, listed) = (any::<bool>(), any::<bool>());
             (listed, on, properties_of(name)).prop_map(move |(listed, enabled, properties)| {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use proptest::{collection, prelude::*, sample};
-use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, State};
+use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, State, Tier};
 
 use super::{
     azure::answers,
@@ -271,7 +271,7 @@ fn check_note(world: &World, visit: &Visit, lost: bool) {
             let failed = provisioned.reason == "ExtensionFailed";
             assert!(!write_is_open(&visit.before) || failed || provisioned.reason == "ResultLost");
         }
-    } else if lost {
+    } else if lost || (write_is_open(&visit.before) && world.spec.mode == Mode::Enforce) {
         assert!(write_is_open(after), "a lost result stays open");
         assert!(!is_true(&after.conditions, "ExtensionsProvisioned"));
     }
@@ -321,6 +321,15 @@ fn check(world: &World, fault: &Fault, visit: &Visit) {
     if world.spec.mode == Mode::Observe || world.spec.suspend || world.conflicted {
         assert_eq!(visit.decision.changes, []);
         assert_eq!(visit.standing_before, visit.standing_after);
+    }
+    // (b) Law 1, also for writes that are repeated and fields that are contested.
+    for change in &visit.decision.changes {
+        if let Action::PutPlan(write) = &change.action {
+            assert!(
+                write.tier != Tier::Free || world.spec.plan.tier == Tier::Free,
+                "{write:?}"
+            );
+        }
     }
     if let Some(note) = &visit.note {
         check_status(&visit.before, note, visit, world.generation);

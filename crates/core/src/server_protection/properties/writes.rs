@@ -154,6 +154,7 @@ proptest! {
         for difference in differences(&desired, &standing) {
             prop_assert!(hangs_on(&difference.field, &alone), "{:?} was forgotten", difference);
         }
+        prop_assert!(standing.plan.tier == before.plan.tier || !alone.contains("plan.tier"));
         if standing.plan.tier == before.plan.tier {
             for difference in found.iter().filter(|found| alone.contains(&found.field)) {
                 let stays = differences(&desired, &standing).contains(difference);

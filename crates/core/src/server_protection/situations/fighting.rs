@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serverprotection_api::{AgentlessScanning, ExclusionTag, State, Tier};
 
-use super::{Object, extension, observed, protected};
+use super::{Object, extension, observed, plan, protected};
 use crate::server_protection::{
     changes::Action,
     decide::Situation,
@@ -26,7 +26,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
             exclusion_tags: None,
         });
     });
-    let mut writes = 0;
+    let (mut writes, mut pauses) = (0, 0);
     for visit in 0.. {
         let decision = object.write(&observed(&standing));
         match decision.situation {
@@ -34,6 +34,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
             Situation::Settling => {
                 object.expect("False", "Progressing", FIELD).beside("Reconciling");
                 assert!(object.wait >= Duration::from_secs(30));
+                pauses += 1;
             }
             Situation::Contested => break,
             other => panic!("{other:?}"),
@@ -42,6 +43,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
         assert!(visit < 20, "never left alone");
     }
     assert_eq!(writes, 4, "the first write and three repairs");
+    assert_eq!(pauses, 3, "not in one breath");
     object
         .expect("False", "Contested", "set the field to Unmanaged")
         .beside("Stalled")
@@ -96,6 +98,47 @@ fn a_foreign_writer_that_flips_back_is_contested() {
     let decision = object.write(&observed(&flipped));
     assert_eq!(decision.changes.len(), 1);
     assert_eq!(decision.changes[0].action, Action::PutAssessment);
+}
+
+/// Law 1: a tier that is left alone is not written either, and least of all as Free: its other writer may just have
+/// raised it.
+#[test]
+fn a_contested_tier_is_never_written_as_free() {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut off = protected();
+    off.plan = plan(Tier::Free);
+    for _ in 0..3 {
+        assert!(object.write(&observed(&off)).writes_plan());
+        object.look(&observed(&protected()));
+        object.sleep(Duration::from_secs(600));
+    }
+    assert_eq!(object.write(&observed(&off)).changes, []);
+    object.expect("False", "Contested", "plan.tier (spec: P2, Azure: Free)");
+    // Neither because of another field of the plan, nor because a result was lost.
+    object.edit(|spec| spec.plan.inheritance = serverprotection_api::Inheritance::Enforced);
+    assert_eq!(object.write(&observed(&off)).changes, []);
+    let note = object
+        .status
+        .conditions
+        .iter_mut()
+        .find(|condition| condition.type_ == "PlanEnabled")
+        .unwrap();
+    (note.status, note.reason) = ("Unknown".into(), "Applying".into());
+    assert_eq!(object.write(&observed(&off)).changes, []);
+}
+
+#[test]
+fn a_single_repair_is_forgotten_after_six_quiet_intervals() {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut flipped = protected();
+    flipped.settings.integration = Some(false);
+    object.write(&observed(&flipped));
+    object.sleep(Duration::from_secs(3600));
+    object.look(&observed(&protected()));
+    assert_eq!(object.status.contested.len(), 1);
+    object.sleep(Duration::from_secs(1));
+    object.look(&observed(&protected()));
+    assert_eq!(object.status.contested, []);
 }
 
 /// An edit is no repair, however often it comes.

@@ -231,6 +231,29 @@ fn a_lost_result_is_asked_for_once_and_never_made_up() {
 }
 
 #[test]
+fn a_lost_result_stays_open_until_an_answer() {
+    let mut object = scanning(State::Enabled);
+    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    lost.effect_unknown = true;
+    object.fail(&observed(&with_scanning(false)), lost);
+    let on = with_scanning(true);
+    object.fail(
+        &observed(&on),
+        failure(Class::Conflict, "Conflict", "PUT pricings/VirtualMachines"),
+    );
+    assert!(write_is_open(&object.status));
+    object.look(&observed(&on));
+    assert!(write_is_open(&object.status), "withheld");
+    object.visit(Seen::Azure(&observed(&on)), |decision| {
+        answered(decision, &on, Some("Succeeded"))
+    });
+    object.look(&observed(&on));
+    object
+        .expect("True", "InSync", "")
+        .reason("ExtensionsProvisioned", "True", "Provisioned");
+}
+
+#[test]
 fn a_write_that_surely_failed_leaves_no_note() {
     let mut object = scanning(State::Enabled);
     let conflict = failure(Class::Conflict, "Conflict", "PUT pricings/VirtualMachines");
