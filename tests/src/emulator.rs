@@ -170,6 +170,16 @@ impl Emulator {
             .map(drop)
     }
 
+    /// Takes every fault away.
+    pub async fn clear_faults(&self) -> Result<(), Error> {
+        self.call(Method::DELETE, "faults", None).await.map(drop)
+    }
+
+    /// What the safety monitor lets pass in this run, for tests that break a law on purpose.
+    pub async fn allow(&self, allowances: Value) -> Result<Value, Error> {
+        self.call(Method::PUT, "monitor", Some(allowances)).await
+    }
+
     /// What the safety monitor saw; empty in every good run.
     pub async fn breaches(&self) -> Result<Vec<Value>, Error> {
         list(self.get_path("breaches").await?, "breaches")
@@ -219,6 +229,13 @@ impl Emulator {
     /// Somebody else who writes the same field again and again.
     pub async fn foreign_writer(&self, writer: Value) -> Result<Value, Error> {
         self.call(Method::POST, "foreign-writers", Some(writer)).await
+    }
+
+    /// Sends that somebody away.
+    pub async fn remove_foreign_writer(&self, id: &str) -> Result<(), Error> {
+        self.call(Method::DELETE, &format!("foreign-writers/{id}"), None)
+            .await
+            .map(drop)
     }
 
     async fn get_path(&self, path: &str) -> Result<Value, Error> {

@@ -127,13 +127,12 @@ impl Environment {
         self.controller.lock().await
     }
 
-    /// SIGKILL for the controller, then a start with the same options as at first (or none).
-    pub async fn crash_controller(&self) -> Result<(), Error> {
+    /// SIGKILL for the controller, then a start with these options.
+    pub async fn crash_controller(&self, options: &ControllerOptions) -> Result<(), Error> {
         if let Some(controller) = self.controller.lock().await.as_mut() {
             controller.kill().await;
         }
-        self.start_controller(&self.options.controller.clone().unwrap_or_default())
-            .await
+        self.start_controller(options).await
     }
 
     /// A namespace with an application of its own that owns a fresh subscription.

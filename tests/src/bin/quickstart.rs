@@ -33,7 +33,13 @@ async fn main() -> ExitCode {
         eprintln!("quickstart: {error}");
     }
     say("stopping: controller, emulator, kube-apiserver, etcd");
+    let theirs = matches!(quickstart.cluster, Some(Cluster::Theirs { .. }));
     quickstart.stop().await;
+    if theirs {
+        say(
+            "left in your cluster; to remove it: kubectl delete -k deploy/samples && kubectl delete -k deploy/base",
+        );
+    }
     say("nothing is left running");
     if result.is_ok() {
         ExitCode::SUCCESS

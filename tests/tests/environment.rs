@@ -1,0 +1,156 @@
+//! The shared environment keeps its promises: teams that do not meet, a recorder that misses nothing, faults that count.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    controller_process::ControllerOptions,
+    env::{Environment, Options},
+    harness::{self, case},
+    kstatus::{self, Status},
+    wait::eventually,
+};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+fn main() -> ExitCode {
+    harness::run(
+        || Environment::start(Options::default()),
+        vec![
+            case("a_team_has_a_subscription_and_a_credential_of_its_own", team),
+            case("the_recorder_sees_every_version", recorder),
+            case("the_recorder_survives_a_killed_api_server", recorder_after_kill),
+            case("a_controller_works_is_measured_crashes_and_ends", controller),
+            case("faults_are_added_listed_and_taken_away", faults),
+        ],
+    )
+}
+
+async fn team(environment: Arc<Environment>) -> Result<(), Error> {
+    let (one, two) = tokio::try_join!(environment.team("one"), environment.team("two"))?;
+    assert_ne!(one.subscription, two.subscription);
+    assert_ne!(one.client_id, two.client_id);
+    let fresh = environment.emulator.get(&one.subscription).await?;
+    assert!(fresh.to_string().contains("Free"), "{fresh}");
+    environment
+        .emulator
+        .set(&one.subscription, json!({"plan.tier": "Standard"}))
+        .await?;
+    let changed = environment.emulator.get(&one.subscription).await?;
+    assert!(changed.to_string().contains("Standard"), "{changed}");
+    assert_eq!(
+        environment.emulator.requests(&one.subscription).await?,
+        Vec::<serde_json::Value>::new()
+    );
+    Ok(())
+}
+
+async fn recorder(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("recorded").await?;
+    let object = team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    assert_eq!(
+        kstatus::kstatus(&object),
+        Status::InProgress,
+        "nobody has looked yet"
+    );
+    for n in 0..20 {
+        team.annotate("prod", "example.com/n", &n.to_string()).await?;
+    }
+    team.patch("prod", json!({"spec": {"interval": "20m"}})).await?;
+    team.delete("prod", Duration::from_secs(10)).await?;
+    let history = eventually("the deletion in the record", Duration::from_secs(10), || async {
+        let history = team.history();
+        if history.last().is_some_and(|v| v.deleted) {
+            Ok(history)
+        } else {
+            Err(format!("{history:?}"))
+        }
+    })
+    .await?;
+    assert_eq!(history.len(), 23, "created, 20 annotations, an edit, gone");
+    assert_eq!(history.iter().map(|v| v.generation).max(), Some(2));
+    assert_eq!(kstatus::judge(&history), []);
+    Ok(())
+}
+
+async fn recorder_after_kill(_shared: Arc<Environment>) -> Result<(), Error> {
+    // Of its own: the other cases need theirs.
+    let own = Environment::start(Options::default()).await?;
+    let team = own.team("survivor").await?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    own.plane.kill_api_server().await;
+    own.plane.start_api_server().await?;
+    team.patch("prod", json!({"spec": {"interval": "20m"}})).await?;
+    eventually("the edit in the record", Duration::from_secs(30), || async {
+        let history = team.history();
+        if history.iter().any(|v| v.generation == 2) {
+            Ok(())
+        } else {
+            Err(format!("{} versions", history.len()))
+        }
+    })
+    .await?;
+    harness::Setting::stop(&own, false).await
+}
+
+async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("whole").await?;
+    // The other cases want nobody in their namespaces.
+    let options = ControllerOptions::flags(&["--watch-namespace", &team.namespace]);
+    environment.start_controller(&options).await?;
+    team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
+    let object = team
+        .until("prod", "Ready", "True", Duration::from_secs(30))
+        .await?;
+    assert_eq!(object["status"]["plan"]["tier"], "P2");
+    let writes = environment.emulator.requests(&team.subscription).await?;
+    assert!(writes.iter().any(|r| r["method"] == "PUT"), "{writes:?}");
+    {
+        let mut controller = environment.controller().await;
+        let controller = controller.as_mut().unwrap();
+        let usage = controller.usage()?;
+        assert!(
+            usage.resident > 1 << 20 && usage.peak >= usage.resident,
+            "{usage:?}"
+        );
+        assert!(controller.metrics().await?.contains("# EOF"));
+    }
+
+    environment.crash_controller(&options).await?;
+    team.patch("prod", json!({"spec": {"plan": {"tier": "P1"}}}))
+        .await?;
+    team.until("prod", "Ready", "True", Duration::from_secs(30))
+        .await?;
+    kstatus::assert_lawful(&team.history());
+
+    let mut controller = environment.controller().await;
+    assert_eq!(
+        controller.as_mut().unwrap().terminate().await?,
+        Some(0),
+        "a polite end"
+    );
+    Ok(())
+}
+
+async fn faults(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("faulty").await?;
+    let id = environment
+        .emulator
+        .add_fault(
+            json!({"match": {"subscription": team.subscription}, "action": {"respond": {"status": 503}}}),
+        )
+        .await?;
+    let listed = environment.emulator.faults().await?;
+    assert!(
+        listed.iter().any(|f| f.to_string().contains(&team.subscription)),
+        "{listed:?}"
+    );
+    environment.emulator.delete_fault(&id).await?;
+    let listed = environment.emulator.faults().await?;
+    assert!(
+        !listed.iter().any(|f| f.to_string().contains(&team.subscription)),
+        "{listed:?}"
+    );
+    Ok(())
+}
