@@ -30,27 +30,7 @@ pub enum Progress<'a> {
     /// The changes are about to be written: this status is the note before them (law 6).
     About,
     /// The visit is over.
-    Over {
-        /// What became of the changes.
-        outcome: &'a Outcome,
-        /// The note that was written before them, when there was one: it is what stands.
-        note: Option<&'a ServerProtectionStatus>,
-    },
-}
-
-impl<'a> Progress<'a> {
-    /// A visit that is over and wrote no note.
-    pub const fn over(outcome: &'a Outcome) -> Self {
-        Self::Over { outcome, note: None }
-    }
-
-    /// What became of the changes, once it is known.
-    pub(crate) const fn outcome(self) -> Option<&'a Outcome> {
-        match self {
-            Self::Over { outcome, .. } => Some(outcome),
-            Self::About => None,
-        }
-    }
+    Over(&'a Outcome),
 }
 
 /// The status that a visit leaves behind.
