@@ -207,6 +207,7 @@ fn a_repeated_failure_changes_nothing() {
             }
         };
         object.look(&failing("one"));
+        assert!(object.condition("Ready").2.chars().count() <= 1024);
         let first = object.status.clone();
         object.sleep(Duration::from_secs(300));
         object.look(&failing("two"));
