@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The Azure CLI: sign-in, plans, settings, assessment, providers. Called by run.sh with ENDPOINT, CA and
+# AZURE_CONFIG_DIR set.
+set -euo pipefail
+
+subscription=00000000-0000-0000-0000-000000000001
+tenant=11111111-1111-1111-1111-111111111111
+client=33333333-3333-3333-3333-333333333333
+# Otherwise the login library asks login.microsoftonline.com whether our authority is a good one.
+export AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_COLLECT_TELEMETRY=false
+export AZURE_EXTENSION_USE_DYNAMIC_INSTALL=no AZURE_CORE_NO_COLOR=true AZURE_CORE_ONLY_SHOW_ERRORS=true
+security=/subscriptions/$subscription/providers/Microsoft.Security
+count=0
+
+# expect WANTED QUERY COMMAND…: the command's answer, by a JMESPath query, is WANTED.
+expect() {
+  local wanted=$1 query=$2 got
+  shift 2
+  got=$(az "$@" --query "$query" --output tsv) || { echo "FAILED: az $*" >&2; exit 1; }
+  [[ $got == "$wanted" ]] || { echo "FAILED: az $*: $query is '$got', not '$wanted'" >&2; exit 1; }
+  count=$((count + 1))
+  echo "ok: az $*"
+}
+
+# refused CODE COMMAND…: the command fails, with this exit code.
+refused() {
+  local wanted=$1 got=0
+  shift
+  az "$@" >/dev/null 2>&1 || got=$?
+  [[ $got == "$wanted" ]] || { echo "FAILED: az $*: exit code $got, not $wanted" >&2; exit 1; }
+  count=$((count + 1))
+  echo "ok: az $* (refused)"
+}
+
+az cloud register --name Emulated --endpoint-resource-manager "$ENDPOINT" --output none
+az cloud set --name Emulated --output none
+refused 1 login --service-principal --username "$client" --password wrong --tenant "$tenant"
+expect "$subscription" '[0].id' \
+  login --service-principal --username "$client" --password s3cret --tenant "$tenant"
+expect "Contoso Production" name account show
+expect westeurope '[0].name' account list-locations
+expect Registered registrationState provider show --namespace Microsoft.Security
+
+expect 16 'length(value)' security pricing list
+expect Free pricingTier security pricing show --name VirtualMachines
+expect Standard pricingTier security pricing create --name VirtualMachines --tier standard --subplan P2 \
+  --extensions name=AgentlessVmScanning isEnabled=True 'additionalExtensionProperties={"ExclusionTags":"[]"}'
+expect P2 subPlan security pricing show --name VirtualMachines
+expect True "extensions[?name=='AgentlessVmScanning'].isEnabled | [0]" security pricing show --name VirtualMachines
+refused 1 security pricing create --name VirtualMachines --tier standard --subplan P1 \
+  --extensions name=AgentlessVmScanning isEnabled=False
+expect P1 subPlan security pricing create --name VirtualMachines --tier Standard --subplan P1
+
+expect 5 'length(@)' security setting list
+expect true enabled security setting show --name WDATP
+expect false enabled security setting update --name WDATP --data-export-settings enabled=false
+expect true enabled security setting create --name Sentinel --alert-sync-settings enabled=true
+
+assessment="$security/serverVulnerabilityAssessmentsSettings/azureServersSetting?api-version=2023-05-01"
+refused 1 rest --method get --url "$assessment"
+expect MdeTvm properties.selectedProvider rest --method put --url "$assessment" \
+  --body '{"kind":"AzureServersSetting","properties":{"selectedProvider":"MdeTvm"}}'
+expect 1 'length(value)' rest --method get --url "${assessment/\/azureServersSetting/}"
+expect '*' 'value[0].actions[0]' rest --method get \
+  --url "/subscriptions/$subscription/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+
+expect rg1 name group show --name rg1
+expect Succeeded properties.provisioningState group create --name rg2 --location westeurope
+expect Standard properties.pricingTier resource show --ids "$security/pricings/VirtualMachines"
+echo "Azure CLI: $count commands"
