@@ -3,11 +3,13 @@
 //! * `specs`: what admission lets through, and what a subscription may look like;
 //! * `azure`: what a write does there (contract.md 1 to 3.1), with both answers where the contract is unconfirmed;
 //! * `writes`: differences, changes and plan writes;
+//! * `steps`: what happens to an object, and in between;
 //! * `world`: an object, its status and its subscription, walked through visits, faults and foreign writers;
 //! * `visits`: what must hold on every status and every decision of such a walk.
 
 mod azure;
 mod specs;
+mod steps;
 mod visits;
 mod world;
 mod writes;

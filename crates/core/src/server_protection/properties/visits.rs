@@ -2,121 +2,27 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use proptest::{collection, prelude::*, sample};
-use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, State, Tier};
+use proptest::{collection, prelude::*};
+use serverprotection_api::{Mode, ServerProtectionStatus, State, Tier};
 
 use super::{
     azure::answers,
     cases,
     specs::{spec, standing},
+    steps::{step, walk},
     world::{Fault, INTERVAL, Visit, World},
 };
 use crate::{
     conditions::{get, is_true},
     failure::Class,
     server_protection::{
-        changes::{Action, Standing, differences},
+        changes::{Action, differences},
         decide::{Memory, Situation, write_is_open},
         desired::Desired,
         laws,
         observed::RegistrationState,
     },
 };
-
-#[derive(Clone, Debug)]
-enum Step {
-    Visit(Fault),
-    Sleep(u64),
-    Edit(Box<ServerProtectionSpec>),
-    Suspend(bool),
-    Observe(bool),
-    Conflict(bool),
-    Foreign(Box<Standing>),
-    Restart,
-    Request(u8),
-    Approve(u8),
-    Registration(RegistrationState),
-    Owner(bool),
-    Telling(u8),
-}
-
-fn class() -> impl Strategy<Value = Class> {
-    sample::select(vec![
-        Class::Throttled(None),
-        Class::Throttled(Some(Duration::from_secs(17))),
-        Class::Conflict,
-        Class::Transient,
-        Class::Credential,
-        Class::Permission(None),
-        Class::Permission(Some("Microsoft.Security/pricings/write".into())),
-        Class::Permission(Some(laws::ASSIGN_ROLES.into())),
-        Class::NotRegistered,
-        Class::NotFound,
-        Class::Refused,
-    ])
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let fault = prop_oneof![
-        4 => Just(Fault::None),
-        2 => (0_u8..7, class()).prop_map(|(at, class)| Fault::Read(at, class)),
-        2 => (0_usize..3, class(), any::<bool>()).prop_map(|(at, class, effect)| Fault::Write { at, class, effect }),
-        2 => any::<bool>().prop_map(|written| Fault::Crash { written }),
-        1 => Just(Fault::Withheld),
-    ];
-    let state = sample::select(vec![
-        RegistrationState::Registered,
-        RegistrationState::Registering,
-        RegistrationState::NotRegistered,
-    ]);
-    prop_oneof![
-        16 => fault.prop_map(Step::Visit),
-        4 => sample::select(vec![1_u64, 40, 600, 1900, 4000, 90_000]).prop_map(Step::Sleep),
-        2 => spec().prop_map(|spec| Step::Edit(Box::new(spec))),
-        1 => any::<bool>().prop_map(Step::Suspend),
-        1 => any::<bool>().prop_map(Step::Observe),
-        1 => any::<bool>().prop_map(Step::Conflict),
-        2 => standing().prop_map(|standing| Step::Foreign(Box::new(standing))),
-        2 => Just(Step::Restart),
-        1 => any::<u8>().prop_map(Step::Request),
-        2 => (0_u8..3).prop_map(Step::Approve),
-        1 => state.prop_map(Step::Registration),
-        1 => any::<bool>().prop_map(Step::Owner),
-        2 => any::<u8>().prop_map(Step::Telling),
-    ]
-}
-
-fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
-    match step {
-        Step::Visit(fault) => {
-            let visit = world.visit(&fault);
-            return Some((fault, visit));
-        }
-        Step::Sleep(seconds) => world.sleep(Duration::from_secs(seconds)),
-        Step::Edit(new) => world.edit(|spec| {
-            let (mode, suspend) = (spec.mode, spec.suspend);
-            *spec = ServerProtectionSpec {
-                mode,
-                suspend,
-                ..*new
-            };
-        }),
-        Step::Suspend(suspend) => world.edit(|spec| spec.suspend = suspend),
-        Step::Observe(true) => world.edit(|spec| spec.mode = Mode::Observe),
-        Step::Observe(false) => world.edit(|spec| spec.mode = Mode::Enforce),
-        Step::Conflict(conflicted) => world.conflicted = conflicted,
-        Step::Foreign(standing) => world.azure = *standing,
-        Step::Restart => world.memory = Memory::default(),
-        Step::Request(value) => world.requested = Some(value.to_string()),
-        Step::Approve(0) => world.approval = None,
-        Step::Approve(1) => world.approval = Some(world.generation.to_string()),
-        Step::Approve(_) => world.approval = Some("plan.tier=P1,endpointIntegration.state=Disabled".into()),
-        Step::Registration(state) => world.registration = state,
-        Step::Owner(owner) => world.owner = owner,
-        Step::Telling(telling) => world.telling = telling,
-    }
-    None
-}
 
 /// (g) The rules of conventions.md 3.1 and 3.2 for one status after another.
 fn check_status(
