@@ -86,7 +86,9 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
     let before = remembered.clone();
     let input = input(&object, &before, &seen, requested.as_deref(), context);
 
+    let interval = interval(&object, context);
     let decision = decide::decide(&input);
+    let mut noted = None;
     let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
         Some(permit) if !decision.changes.is_empty() => {
             if decision.writes_plan() {
@@ -95,9 +97,13 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
                     &decision,
                     Progress::About,
                     before.memory.failures,
-                    interval(&object, context),
+                    interval,
                 );
-                save(&object, &mut remembered, note, context).await?;
+                noted = Some(note.clone());
+                // An object that is gone in the meantime has no say any more.
+                if !save(&object, &mut remembered, note, context).await? {
+                    return Ok(Action::await_change());
+                }
             }
             seen.apply(&object.spec.subscription_id, &decision, &permit).await
         }
@@ -105,9 +111,12 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
     };
 
     remembered.memory = decide::remember(&input, &decision, &outcome);
-    let interval = interval(&object, context);
     let failures = remembered.memory.failures;
     let after = status::status(&input, &decision, Progress::Over(&outcome), failures, interval);
+    let after = match &noted {
+        Some(note) => status::after_note(after, note, input.now),
+        None => after,
+    };
     let told = events::events(&before.status, &after, &decision, &outcome, failures);
     let next = decide::next_visit(
         &input,
@@ -292,18 +301,18 @@ fn interval(object: &ServerProtection, context: &Context) -> Duration {
 }
 
 /// Remembers first, then patches: what an answer told is not lost while the API server is away. Nothing is sent when
-/// nothing changed.
+/// nothing changed. False: the object is gone.
 async fn save(
     object: &ServerProtection,
     remembered: &mut Remembered,
     status: serverprotection_api::ServerProtectionStatus,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let uid = object.uid().unwrap_or_default();
     remembered.status = status;
     if remembered.saved.as_ref() == Some(&remembered.status) {
         context.memories.put(&uid, remembered.clone());
-        return Ok(());
+        return Ok(true);
     }
     remembered.saved = None;
     context.memories.put(&uid, remembered.clone());
@@ -312,12 +321,12 @@ async fn save(
             remembered.saved = Some(remembered.status.clone());
             remembered.kube_failures = 0;
             context.memories.put(&uid, remembered.clone());
-            Ok(())
+            Ok(true)
         }
         // The object is gone, and with it everything there was to say.
         Err(kube::Error::Api(answer)) if answer.is_not_found() => {
             context.memories.forget(&uid);
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }

@@ -81,6 +81,13 @@ impl Conditions {
         }
     }
 
+    /// Says of all of them that they speak about the generation of this visit.
+    pub fn stamp(&mut self) {
+        for condition in &mut self.all {
+            condition.observed_generation = Some(self.generation);
+        }
+    }
+
     /// Takes a condition away (those that are present only while True).
     pub fn remove(&mut self, type_: &str) {
         self.all.retain(|condition| condition.type_ != type_);

@@ -26,7 +26,7 @@ async fn repaired(
     team: &serverprotection_tests::team::Team<'_>,
     holds: impl Fn(&Value) -> bool,
 ) -> Result<Value, Error> {
-    team.request("prod").await?;
+    visit(team, "prod").await?;
     serverprotection_tests::wait::eventually("the repair in Azure", SOON, || async {
         let azure = in_azure(team).await.map_err(|error| error.to_string())?;
         if holds(&azure) {

@@ -38,7 +38,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     .await?;
 
     let team = environment.team("newer").await?;
-    team.protect("prod", p2()).await?;
+    team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     let before = ready(&team, "prod").await?;
     serverprotection_tests::wait::eventually("a P3 that is admitted", super::SOON, || async {
         team.patch("prod", json!({"spec": {"plan": {"tier": "P3"}}}))

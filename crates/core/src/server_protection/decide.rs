@@ -335,7 +335,8 @@ fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, stand
     }
     // What was just written in vain waits a little, without holding up the rest.
     let planned = changes.len();
-    changes.retain(|change| !is_settling(input, change));
+    let retries = |change: &Change| retry_failed && matches!(change.action, Action::PutPlan(_));
+    changes.retain(|change| retries(change) || !is_settling(input, change));
     let settling = planned > changes.len();
     let changes = changes::first_stage(changes);
 
@@ -352,6 +353,12 @@ fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, stand
     } else {
         decision.situation = Situation::Writing;
         decision.repairs = repairs(input, &changes);
+        // Switching a failed extension on once more is no repair: nobody else switched it off.
+        decision.repairs.retain(|repair| {
+            !failed
+                .iter()
+                .any(|field| repair.field == format!("{field}.state"))
+        });
         decision.changes = changes;
     }
     decision

@@ -17,7 +17,10 @@ use super::{
     laws::tier_name,
     observed::{Observed, Plan},
 };
-use crate::{Timestamp, conditions::Conditions};
+use crate::{
+    Timestamp,
+    conditions::{self, Conditions},
+};
 
 /// Drift entries that status holds at most.
 const MOST_DRIFT: usize = 16;
@@ -86,6 +89,26 @@ pub fn status(
     );
     status.conditions = conditions.finish();
     set_last_observed(&mut status, input, decision);
+    status
+}
+
+/// The status after a visit that wrote a note on the way: what counts for the transition times is the note, because it
+/// is what stood.
+pub fn after_note(
+    mut status: ServerProtectionStatus,
+    note: &ServerProtectionStatus,
+    now: Timestamp,
+) -> ServerProtectionStatus {
+    for condition in &mut status.conditions {
+        if let Some(stood) = conditions::get(&note.conditions, &condition.type_) {
+            let same = stood.status == condition.status;
+            condition.last_transition_time = if same {
+                stood.last_transition_time.clone()
+            } else {
+                Time(now)
+            };
+        }
+    }
     status
 }
 

@@ -60,6 +60,8 @@ pub(super) fn set(
         for type_ in ["Reconciling", "Stalled", "Contested"] {
             conditions.remove(type_);
         }
+        // They keep their values, and nobody shall wait for newer ones.
+        conditions.stamp();
         return;
     }
     conditions.remove("Suspended");
