@@ -268,11 +268,11 @@ async fn direct_onboarding_is_one_per_tenant() {
 async fn one_write_at_a_time() {
     let bench = Bench::new().await;
     bench
-        .control("PUT", "settings", json!({"pricingLockTime": "300ms"}))
+        .control("PUT", "settings", json!({"pricingLockTime": "1s"}))
         .await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
     let (first, second) = tokio::join!(bench.put_plan(p2.clone()), async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         bench.put_plan(p2.clone()).await
     });
     assert_eq!((first.status, second.status), (200, 409));

@@ -238,7 +238,7 @@ async fn lists_headers_and_odd_paths() {
 async fn registration_takes_its_time() {
     let bench = Bench::new().await;
     bench
-        .control("PUT", "settings", json!({"registrationTime": "300ms"}))
+        .control("PUT", "settings", json!({"registrationTime": "1s"}))
         .await;
     bench
         .set(json!({"providers.Microsoft.Security": "NotRegistered"}))
@@ -257,12 +257,12 @@ async fn registration_takes_its_time() {
         (200, Some("Registering"))
     );
     assert_eq!(bench.ask("GET", PLAN, None).await.status, 409);
-    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(state().await, "Registered");
     bench
         .set(json!({"providers.stuck": true, "providers.Microsoft.Security": "Registering"}))
         .await;
-    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(state().await, "Registering");
 }
 
@@ -349,4 +349,41 @@ async fn solutions_on_workspaces() {
         bench.path("GET", &solution, None).await.properties()["provisioningState"],
         "Succeeded"
     );
+}
+
+#[tokio::test]
+async fn a_service_account_signs_in() {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    let key = rcgen::KeyPair::generate().unwrap();
+    let seed = json!({"principals": [{"clientId": DEFAULT_CLIENT, "federatedCredentials": [{
+        "issuer": "https://kubernetes.local", "subject": "system:serviceaccount:team:sprot",
+        "publicKeyPem": key.public_key_pem()}]}]});
+    let mut bench = Bench::seeded(&seed.to_string()).await;
+    let signed = |subject: &str, lifetime: i64| {
+        let expires = jiff::Timestamp::now().as_second() + lifetime;
+        let claims = json!({"iss": "https://kubernetes.local", "sub": subject, "exp": expires,
+                            "aud": ["api://AzureADTokenExchange"]});
+        let key = EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap();
+        encode(&Header::new(Algorithm::ES256), &claims, &key).unwrap()
+    };
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let ask = async |assertion: String| {
+        let form = [
+            ("client_id", DEFAULT_CLIENT),
+            ("client_assertion_type", kind),
+            ("client_assertion", &assertion),
+        ];
+        bench.token_request(DEFAULT_TENANT, &form).await
+    };
+    let good = ask(signed("system:serviceaccount:team:sprot", 600)).await;
+    assert_eq!(
+        ask(signed("system:serviceaccount:other:sprot", 600)).await.body["error_codes"][0],
+        700_213
+    );
+    assert_eq!(
+        ask(signed("system:serviceaccount:team:sprot", -5)).await.body["error_codes"][0],
+        700_024
+    );
+    bench.token = good.body["access_token"].as_str().unwrap().into();
+    assert_eq!(bench.ask("GET", PLAN, None).await.status, 200);
 }

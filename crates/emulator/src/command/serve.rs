@@ -1,6 +1,6 @@
 //! `azure-emulator serve`.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,11 +50,12 @@ impl Serve {
                 tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
             )
             .init();
+        // Before the server says that it is ready: whoever waits for that may stop it at once.
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let server = Server::start(self.options()?)
             .await
             .map_err(|error| error.to_string())?;
         announce(&server);
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
@@ -90,12 +91,13 @@ impl Serve {
     }
 }
 
-/// The one line on standard output: scripts wait for it.
-#[expect(clippy::print_stdout, reason = "scripts read the address here")]
+/// The one line on standard output: scripts wait for it. Nobody may be listening.
 fn announce(server: &Server) {
-    println!(
-        "listening on https://{} ca {}",
+    let mut out = std::io::stdout();
+    let line = format!(
+        "listening on https://{} ca {}\n",
         server.address,
         server.ca_path.display()
     );
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
