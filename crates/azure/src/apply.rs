@@ -51,7 +51,7 @@ impl Arm {
                 return Ok(Some(self.put_plan(subscription, write).await?));
             }
             Action::PutSetting { setting, enabled } => {
-                self.put_setting(subscription, *setting, *enabled).await?
+                self.put_setting(subscription, *setting, *enabled).await?;
             }
             Action::PutAssessment => self.put_assessment(subscription).await?,
             Action::DeleteAssessment => self.delete_assessment(subscription).await?,

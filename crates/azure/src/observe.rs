@@ -4,7 +4,7 @@ use futures::future::{OptionFuture, join_all};
 use serverprotection_core::{
     failure::{Class, Failure},
     server_protection::{
-        observed::{Observed, Reading},
+        observed::{Observed, Reading, RegistrationState},
         reads::Reads,
     },
 };
@@ -35,8 +35,18 @@ impl Arm {
         let not_registered = unregistered(failure_of(&plan))
             || unregistered(failure_of(&settings))
             || unregistered(failure_of(&assessment));
-        if not_registered && registration.is_none() {
-            registration = Some(self.registration(subscription).await);
+        if not_registered {
+            let read = match registration {
+                Some(read) => read,
+                None => self.registration(subscription).await,
+            };
+            // Who may not read the registration has just been told by the provider itself.
+            registration = Some(match read {
+                Err(failure) if matches!(failure.class, Class::Permission(_)) => {
+                    Ok(RegistrationState::NotRegistered)
+                }
+                read => read,
+            });
         }
         Observed {
             credential: Ok(()),

@@ -61,9 +61,14 @@ pub(crate) fn is_write(method: &Method) -> bool {
     method != Method::GET && method != Method::HEAD
 }
 
-/// Azure's messages hold line breaks.
+/// Azure's messages hold line breaks and can be very long; the next step that is told after them must still fit.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const MOST: usize = 500;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    line.chars().take(MOST).chain(['…']).collect()
 }
 
 /// The three shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.

@@ -43,7 +43,7 @@ impl Tokens {
         }
     }
 
-    /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of azure_identity would
+    /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of `azure_identity` would
     /// hand it out again, so the credential is built anew.
     pub(crate) async fn get(&self, renew: bool) -> Result<String, Failure> {
         let mut state = self.state.lock().await;
@@ -81,14 +81,13 @@ impl Tokens {
     }
 
     async fn ask(&self, state: &mut State) -> Result<AccessToken, Failure> {
-        let credential = match &state.credential {
-            Some(credential) => Arc::clone(credential),
-            None => {
-                let built = self.identity.credential(&self.cloud, &self.transport);
-                let credential = built.map_err(|error| self.failure(&error))?;
-                state.credential = Some(Arc::clone(&credential));
-                credential
-            }
+        let credential = if let Some(credential) = &state.credential {
+            Arc::clone(credential)
+        } else {
+            let built = self.identity.credential(&self.cloud, &self.transport);
+            let credential = built.map_err(|error| self.failure(&error))?;
+            state.credential = Some(Arc::clone(&credential));
+            credential
         };
         self.transport.take_refusal();
         let scope = self.cloud.scope();

@@ -40,7 +40,7 @@ pub(crate) struct EntraRefusal {
     pub(crate) description: String,
 }
 
-/// The transport under `azure_identity`. It keeps Entra's refusals, because azure_identity 1.0 loses the code of an
+/// The transport under `azure_identity`. It keeps Entra's refusals, because `azure_identity` 1.0 loses the code of an
 /// answer whose description holds an escaped character (clients.md 1.3).
 #[derive(Debug)]
 pub(crate) struct EntraTransport {

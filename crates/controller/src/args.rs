@@ -1,4 +1,5 @@
-//! Flags of `serverprotection controller`.
+//! Flags of `serverprotection controller`. Their doc comments are the text of `--help`.
+#![allow(clippy::doc_markdown)]
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -126,7 +126,7 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// The OpenMetrics text.
+    /// The text in the format of `OpenMetrics`.
     pub(crate) fn text(&self) -> String {
         let counts = self.memories.by_ready();
         for ready in ["True", "False", "Unknown"] {

@@ -8,7 +8,6 @@ use serverprotection_core::{
     Timestamp,
     claims::Claim,
     conditions::{Answer, Conditions, is_true},
-    jiff::Unit,
     server_protection::{
         changes::{self},
         decide::{self, Decision, Input, Outcome, Seen},
@@ -289,10 +288,10 @@ fn input<'a>(
     }
 }
 
-/// In whole seconds: what is written must be what is read back.
+/// In whole seconds, cut off: what is written must be what is read back, and never lie ahead.
 fn now() -> Timestamp {
     let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now)
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn interval(object: &ServerProtection, context: &Context) -> Duration {

@@ -84,18 +84,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let stop = CancellationToken::new();
     let gate = Gate::open();
-    let server = http::serve(
-        args.listen,
-        Arc::clone(&metrics),
-        Arc::clone(&ready),
-        stop.clone(),
-    )
-    .await
-    .map_err(|source| Error::Listen {
-        address: args.listen,
-        source,
-    })?;
+    let address = args.listen;
+    let server = http::serve(address, Arc::clone(&metrics), ready, stop.clone()).await;
+    let server = server.map_err(|source| Error::Listen { address, source })?;
 
+    let reporter = Reporter {
+        controller: "serverprotection".into(),
+        instance: None,
+    };
     let context = Arc::new(Context {
         client: client.clone(),
         claims,
@@ -107,13 +103,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             registration_timeout: args.registration_timeout,
         },
         visit_every: args.visit_every,
-        recorder: Recorder::new(
-            client,
-            Reporter {
-                controller: "serverprotection".into(),
-                instance: None,
-            },
-        ),
+        recorder: Recorder::new(client, reporter),
         metrics,
     });
 
@@ -149,28 +139,40 @@ pub async fn run(args: Args) -> Result<(), Error> {
             }
             futures::future::ready(())
         });
-    let mut control = tokio::spawn(control);
+    let ended = until_stopped(tokio::spawn(control), &stop, &gate).await;
+    credential_task.abort();
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    ended
+}
+
+/// Waits for a signal and lets running visits finish; a second signal ends at once. A control loop that ends by itself
+/// (a panic) ends the process, so that it is started anew.
+async fn until_stopped(
+    mut control: tokio::task::JoinHandle<()>,
+    stop: &CancellationToken,
+    gate: &Gate,
+) -> Result<(), Error> {
     let ended = tokio::select! {
         () = signal() => {
             tracing::info!("stopping: running visits finish, no new ones start");
             stop.cancel();
-            let drained = tokio::time::timeout(DRAIN, &mut control).await;
-            // What is still under way may not write any more.
-            gate.close();
-            if drained.is_err() {
-                tracing::warn!("visits were still running after {DRAIN:?}; an open write is closed after the next start");
+            tokio::select! {
+                _ = &mut control => {}
+                () = tokio::time::sleep(DRAIN) => {
+                    tracing::warn!("visits were still running after {DRAIN:?}; an open write is closed after the next start");
+                }
+                () = signal() => tracing::warn!("second signal: not waiting for running visits"),
             }
             Ok(())
         }
         ended = &mut control => {
             tracing::error!(?ended, "the control loop ended by itself");
-            gate.close();
             Err(Error::Ended)
         }
     };
+    // What is still under way may not write any more.
+    gate.close();
     stop.cancel();
-    credential_task.abort();
-    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     ended
 }
 

@@ -31,6 +31,7 @@ const WANTED: [&str; 3] = [
     annotations::APPROVE_REDUCTION,
 ];
 
+#[allow(clippy::unnecessary_wraps, reason = "a predicate's signature")]
 fn wanted_annotations<K: Resource>(object: &K) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     for name in WANTED {

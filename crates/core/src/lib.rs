@@ -6,9 +6,6 @@
 //! Azure ─observed─┘
 //! ```
 
-// A failure is an observation that is kept and compared, not only a way out; it is built rarely and moved a few times.
-#![allow(clippy::result_large_err)]
-
 pub mod claims;
 pub mod conditions;
 pub mod failure;

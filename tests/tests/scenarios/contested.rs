@@ -37,7 +37,7 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
         }
         ready(&team, "prod").await?;
     }
-    let object = contested.expect("it never became Contested");
+    let object = contested.unwrap_or_else(|| panic!("it never became Contested"));
     let (status, reason, message) = told(&object, "Stalled");
     assert_eq!((status, reason), ("True", "Contested"));
     assert!(message.contains("endpointIntegration.state"), "{message}");

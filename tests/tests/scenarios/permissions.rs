@@ -62,7 +62,7 @@ async fn nobody(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("secadmin").await?;
-    roles(&team, &["Security Admin", "Reader"]).await?;
+    roles(&team, &["Security Admin"]).await?;
     team.protect("prod", p2()).await?;
     let object = stalled(
         &team,

@@ -1,4 +1,4 @@
-//! The plan VirtualMachines at subscription scope (contract.md 1).
+//! The plan `VirtualMachines` at subscription scope (contract.md 1).
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -263,12 +263,17 @@ fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired)
                 desired: "Registered".into(),
                 observed: "NotRegistered".into(),
             }];
+            let change = Change {
+                action: Action::Register,
+                fields: fields.clone(),
+            };
+            // Azure may show the state of before for a while after it was asked.
+            if is_settling(input, &change) {
+                return Some(Decision::only(Situation::Registering { stuck: false }));
+            }
             Some(Decision {
-                differences: fields.clone(),
-                changes: vec![Change {
-                    action: Action::Register,
-                    fields,
-                }],
+                differences: fields,
+                changes: vec![change],
                 ..Decision::only(Situation::Writing)
             })
         }

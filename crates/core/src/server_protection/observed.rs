@@ -54,17 +54,12 @@ impl Observed {
         }
     }
 
-    /// The failures among the readings that decide about Ready, the most severe first: what a human must mend before
-    /// what time mends.
+    /// The failure among the readings that decide about Ready, the most severe first: what a human must mend before what
+    /// time mends. Name, registration and permissions are extras that a narrow role (Security Admin) may not read; a plan
+    /// that can be read needs none of them.
     pub fn failure(&self) -> Option<&Failure> {
         let readings = [
             self.credential.as_ref().err(),
-            self.subscription
-                .as_ref()
-                .and_then(|reading| reading.as_ref().err()),
-            self.registration
-                .as_ref()
-                .and_then(|reading| reading.as_ref().err()),
             self.plan.as_ref().and_then(|reading| reading.as_ref().err()),
             self.settings.as_ref().and_then(|reading| reading.as_ref().err()),
             self.assessment
