@@ -6,7 +6,7 @@ use std::{
 };
 
 use kube::{Client, runtime::events::Recorder};
-use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::decide::Clocks};
+use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::pace::Clocks};
 
 use crate::{credentials::Credentials, metrics::Metrics, remembered::Memories};
 

@@ -13,7 +13,7 @@ use serverprotection_core::{
         decide::{self, Decision, Input, Outcome, Seen},
         events,
         observed::Observed,
-        reads,
+        pace, reads,
         status::{self, Progress},
     },
 };
@@ -109,15 +109,16 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
         _ => Outcome::default(),
     };
 
-    remembered.memory = decide::remember(&input, &decision, &outcome);
+    remembered.memory = pace::remember(&input, &decision, &outcome);
     let failures = remembered.memory.failures;
     let after = status::status(&input, &decision, Progress::Over(&outcome), failures, interval);
     let after = match &noted {
-        Some(note) => status::after_note(after, note, input.now),
+        // The note stood while Azure was writing: what differs now has changed now, not when the visit began.
+        Some(note) => status::after_note(after, note, now()),
         None => after,
     };
     let told = events::events(&before.status, &after, &decision, &outcome, failures);
-    let next = decide::next_visit(
+    let next = pace::next_visit(
         &input,
         &decision,
         &outcome,

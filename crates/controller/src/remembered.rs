@@ -7,7 +7,7 @@ use std::{
 };
 
 use serverprotection_api::ServerProtectionStatus;
-use serverprotection_core::server_protection::decide::Memory;
+use serverprotection_core::server_protection::pace::Memory;
 
 /// One object.
 #[derive(Clone, Debug, Default)]

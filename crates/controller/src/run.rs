@@ -15,7 +15,7 @@ use kube::{
     },
 };
 use serverprotection_azure::{HttpError, Identity, http_client, locks::Locks};
-use serverprotection_core::{gate::Gate, server_protection::decide::Clocks};
+use serverprotection_core::{gate::Gate, server_protection::pace::Clocks};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -7,6 +7,7 @@ pub mod desired;
 pub mod events;
 pub mod laws;
 pub mod observed;
+pub mod pace;
 pub mod reads;
 pub mod reductions;
 pub mod status;

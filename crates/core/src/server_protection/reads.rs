@@ -2,7 +2,7 @@
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
-use super::decide::Memory;
+use super::pace::Memory;
 use crate::conditions;
 
 /// What to read besides plan, settings and assessment, which are read on every visit.

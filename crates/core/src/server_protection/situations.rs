@@ -12,8 +12,9 @@ use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     changes::Standing,
-    decide::{Clocks, Decision, Input, Memory, Outcome, Seen, decide, next_visit, remember},
+    decide::{Decision, Input, Outcome, Seen, decide},
     observed::{Extension, Observed, Permissions, Plan, RegistrationState, Settings, Subscription},
+    pace::{Clocks, Memory, next_visit, remember},
     properties::minimal,
     status::{Progress, status},
 };

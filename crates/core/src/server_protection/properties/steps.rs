@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     failure::Class,
-    server_protection::{changes::Standing, decide::Memory, laws, observed::RegistrationState},
+    server_protection::{changes::Standing, laws, observed::RegistrationState, pace::Memory},
 };
 
 #[derive(Clone, Debug)]

@@ -17,10 +17,11 @@ use crate::{
     failure::Class,
     server_protection::{
         changes::{Action, differences},
-        decide::{Memory, Situation, write_is_open},
+        decide::{Situation, write_is_open},
         desired::Desired,
         laws,
         observed::RegistrationState,
+        pace::Memory,
     },
 };
 

@@ -11,12 +11,10 @@ use crate::{
     failure::{Class, Failure},
     server_protection::{
         changes::{Action, Change, PlanWrite, Standing},
-        decide::{
-            Clocks, Decision, Input, Memory, Outcome, PlanAnswer, Seen, Situation, decide, next_visit,
-            remember,
-        },
+        decide::{Decision, Input, Outcome, PlanAnswer, Seen, Situation, decide},
         events::events,
         observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
+        pace::{Clocks, Memory, next_visit, remember},
         reads::{Reads, reads},
         status::{Progress, status},
     },

@@ -54,7 +54,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
         (FIELD, 3, Some(1))
     );
     // Alone for an hour, also for a new process; then one try, and alone for two.
-    object.memory = crate::server_protection::decide::Memory::default();
+    object.memory = crate::server_protection::pace::Memory::default();
     object.sleep(Duration::from_secs(3000));
     assert_eq!(object.write(&observed(&standing)).changes, []);
     object.sleep(Duration::from_secs(700));

@@ -209,7 +209,7 @@ fn a_lost_result_is_asked_for_once_and_never_made_up() {
         .reason("PlanEnabled", "Unknown", "Applying")
         .reason("ExtensionsProvisioned", "Unknown", "Applying");
     // A new process, and the write had its effect: once more, because only an answer tells.
-    object.memory = crate::server_protection::decide::Memory::default();
+    object.memory = crate::server_protection::pace::Memory::default();
     object.visit(Seen::Azure(&observed(&on)), |decision| {
         answered(decision, &on, None)
     });
@@ -274,4 +274,16 @@ fn an_open_write_ends_when_nobody_writes_any_more() {
         .expect("True", "Observed", "")
         .reason("PlanEnabled", "True", "PlanEnabled")
         .reason("ExtensionsProvisioned", "Unknown", "ResultLost");
+}
+
+/// Nothing was written, or somebody switched it off: nothing is provisioned, whatever was told before.
+#[test]
+fn an_extension_that_is_off_is_not_provisioned() {
+    let mut object = scanning(State::Enabled);
+    object.spec.mode = serverprotection_api::Mode::Observe;
+    for standing in [blank(), with_scanning(false)] {
+        object.look(&observed(&standing));
+        object.reason("ExtensionsProvisioned", "False", "NotEnabled");
+        assert!(object.condition("ExtensionsProvisioned").2.contains(AGENTLESS_SCANNING));
+    }
 }

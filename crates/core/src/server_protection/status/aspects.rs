@@ -255,10 +255,26 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, plan: Option<&Plan
             .collect()
     };
     let failed = with("Failed", false);
+    let off: Vec<&str> = desired
+        .extensions
+        .iter()
+        .filter(|extension| extension.enabled)
+        .filter(|extension| {
+            let found = plan
+                .extensions
+                .iter()
+                .find(|found| found.name.eq_ignore_ascii_case(&extension.name));
+            found.is_none_or(|found| found.state != "Enabled")
+        })
+        .map(|extension| extension.name.as_str())
+        .collect();
     let lost = with("ResultLost", true);
     let unreported = with("NotReported", true);
     if !failed.is_empty() {
         conditions.set(TYPE, Answer::False, "ExtensionFailed", failed.join("; "));
+    } else if !off.is_empty() {
+        let message = format!("off in Azure: {}", off.join(", "));
+        conditions.set(TYPE, Answer::False, "NotEnabled", message);
     } else if !lost.is_empty() {
         let message = format!(
             "{}: on, but Azure's result never arrived and it does not tell it twice; check it in the portal, or switch the extension off and on in the spec",
