@@ -284,6 +284,11 @@ fn an_extension_that_is_off_is_not_provisioned() {
     for standing in [blank(), with_scanning(false)] {
         object.look(&observed(&standing));
         object.reason("ExtensionsProvisioned", "False", "NotEnabled");
-        assert!(object.condition("ExtensionsProvisioned").2.contains(AGENTLESS_SCANNING));
+        assert!(
+            object
+                .condition("ExtensionsProvisioned")
+                .2
+                .contains(AGENTLESS_SCANNING)
+        );
     }
 }
