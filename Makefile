@@ -17,7 +17,7 @@ help:
 	  '  make test           everything that must hold before a change is pushed (what CI runs)' \
 	  '  make build          the programs, into target/debug' \
 	  '  make generate       crds/, deploy/base/crds and docs/reference.md from crates/api' \
-	  '  make test-clients   the emulator against Microsoft'"'"'s and HashiCorp'"'"'s own clients (az, Terraform, …)' \
+	  '  make test-clients   the emulator against the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make bench          memory, speed and request counts with 1000 objects' \
 	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          removes target/ (the control plane stays in ~/.cache/serverprotection)' '' \

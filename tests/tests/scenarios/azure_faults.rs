@@ -38,6 +38,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         ),
         case("three_failed_reads_in_a_row_make_ready_unknown", stale),
         case("one_failed_read_changes_nothing", passing),
+        case("a_token_never_follows_a_link_to_another_host", foreign_link),
     ]
 }
 
@@ -277,5 +278,25 @@ async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
         .kubectl(&["get", "events", "-n", &team.namespace])
         .await?;
     assert!(events.contains("ObservationFailed"), "{events}");
+    Ok(())
+}
+
+/// A page that names a next one elsewhere: the token stays at home.
+async fn foreign_link(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("link").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(|error| Error::Other(error.to_string()))?;
+    let elsewhere = listener
+        .local_addr()
+        .map_err(|error| Error::Other(error.to_string()))?;
+    let body = json!({"value": [], "nextLink": format!("https://{elsewhere}/subscriptions/x?$skipToken=1")});
+    let id = fault(&team, json!({"match": {"method": "GET", "path": "/settings$"}, "action": {"respond": {"status": 200, "body": body}}})).await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "UnexpectedAnswer", "another host").await?;
+    let called = tokio::time::timeout(std::time::Duration::from_secs(1), listener.accept()).await;
+    assert!(called.is_err(), "somebody followed the link");
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "prod").await?;
     Ok(())
 }

@@ -71,6 +71,9 @@ async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
     let posture =
         json!({"cloudPosture": {"tier": "Standard", "extensions.AgentlessVmScanning.isEnabled": "True"}});
     let team = environment.team_with("cspm", posture).await?;
+    // Azure takes the write and changes nothing: only a client that tries can find out.
+    let allow = json!({"allowUseless": [team.subscription]});
+    environment.emulator.allow(allow).await?;
     team.protect(
         "prod",
         json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Disabled"}}}),

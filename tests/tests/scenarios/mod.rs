@@ -4,6 +4,7 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admission;
 mod adoption;
 mod azure_faults;
 mod claims;
@@ -37,6 +38,7 @@ pub(crate) fn p2() -> Value {
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
+    cases.extend(admission::cases());
     cases.extend(edits::cases());
     cases.extend(drift::cases());
     cases.extend(observe::cases());

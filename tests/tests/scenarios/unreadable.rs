@@ -28,7 +28,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
     let newer: json_patch::Patch = serde_json::from_value(
-        json!([{"op": "replace", "path": path, "value": ["P1", "P2", "P3", "Free"]}]),
+        json!([{"op": "replace", "path": path, "value": ["P1", "P2", "P4", "Free"]}]),
     )?;
     crds.patch(
         "serverprotections.serverprotection.dev",
@@ -40,8 +40,8 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("newer").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     let before = ready(&team, "prod").await?;
-    serverprotection_tests::wait::eventually("a P3 that is admitted", super::SOON, || async {
-        team.patch("prod", json!({"spec": {"plan": {"tier": "P3"}}}))
+    serverprotection_tests::wait::eventually("a P4 that is admitted", super::SOON, || async {
+        team.patch("prod", json!({"spec": {"plan": {"tier": "P4"}}}))
             .await
     })
     .await?;
