@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = ControllerIdentity::None)]
     pub controller_identity: ControllerIdentity,
 
-    /// Watch this namespace only, instead of all
+    /// Watch this namespace only, instead of all; who owns a subscription is then decided among its objects only
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
 

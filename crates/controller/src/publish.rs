@@ -63,9 +63,14 @@ fn api(context: &Context, namespace: Option<String>) -> Api<Guarded> {
     Api::namespaced(context.client.clone(), &namespace.unwrap_or_default())
 }
 
-/// Events never decide about anything: a lost one is logged.
+/// What is worth an event is worth a line in the log. Events never decide about anything: a lost one is logged.
 pub(crate) async fn events(context: &Context, object: &ServerProtection, events: Vec<events::Event>) {
     for event in events {
+        if event.warning {
+            tracing::warn!(reason = event.reason, "{}", event.note);
+        } else {
+            tracing::info!(reason = event.reason, "{}", event.note);
+        }
         let type_ = if event.warning {
             EventType::Warning
         } else {
