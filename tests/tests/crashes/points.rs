@@ -1,0 +1,319 @@
+//! A crash at every request of a creation, once before and once after its effect.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::lonely::{Lonely, NAME, is_plan_write, operation, p2};
+
+/// Crashes at the same time: they wait for starts of processes more than they compute.
+const AT_ONCE: usize = 6;
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    let limit = Duration::from_secs(230);
+    vec![
+        case("a_crash_at_every_request_of_a_creation_ends_the_same", fresh).limit(limit),
+        case(
+            "a_crash_at_every_write_of_a_legacy_subscription_ends_the_same",
+            legacy,
+        )
+        .limit(limit),
+        case("a_crash_at_the_registration_ends_the_same", registration).limit(limit),
+    ]
+}
+
+async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
+    every("crash", &environment, json!({}), |_| true).await
+}
+
+/// More settings have to be written here.
+async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
+    let writes = |request: &Value| request["method"] == "PUT";
+    every("legacy", &environment, json!({"profile": "legacy"}), writes).await
+}
+
+async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
+    let providers = json!({"registeredProviders": ["Microsoft.Compute"]});
+    let asks = |request: &Value| request["kind"] == "arm" && request["method"] == "POST";
+    every("register", &environment, providers, asks).await
+}
+
+/// Where an undisturbed run ends.
+struct Reference {
+    end: End,
+    requests: Vec<Value>,
+    writes: Vec<String>,
+}
+
+/// A place to crash at.
+#[derive(Clone)]
+struct Point {
+    number: usize,
+    phase: &'static str,
+}
+
+/// Runs a creation undisturbed, and then once for each selected request and phase.
+async fn every(
+    name: &str,
+    environment: &Environment,
+    subscription: Value,
+    selected: fn(&Value) -> bool,
+) -> Result<(), Error> {
+    let began = Instant::now();
+    let reference = undisturbed(name, environment, subscription.clone()).await?;
+    let chosen = reference.requests.iter().enumerate();
+    let points: Vec<Point> = chosen
+        .filter(|(_, request)| selected(request))
+        .flat_map(|(at, _)| {
+            ["before", "after"].map(|phase| Point {
+                number: at + 1,
+                phase,
+            })
+        })
+        .collect();
+    assert!(
+        !points.is_empty(),
+        "no request to crash at: {:#?}",
+        reference.requests
+    );
+    let count = points.len();
+    let runs = points.into_iter().map(|point| {
+        let (subscription, reference) = (subscription.clone(), &reference);
+        async move {
+            let result = crash(name, environment, subscription, &point, reference).await;
+            (point, result)
+        }
+    });
+    let results: Vec<_> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+
+    let mut met: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut failures = String::new();
+    for (Point { number, phase }, result) in results {
+        match result {
+            Ok(operation) => *met.entry((operation, phase)).or_default() += 1,
+            Err(error) => {
+                let _ = writeln!(failures, "\n-- {name}: {phase} request {number}: {error}");
+            }
+        }
+    }
+    let table: Vec<_> = met
+        .iter()
+        .map(|((operation, phase), times)| format!("{phase} {operation} x{times}"))
+        .collect();
+    eprintln!(
+        "{name}: {} requests undisturbed, {count} crashes in {:.0?}: {}",
+        reference.requests.len(),
+        began.elapsed(),
+        table.join(", ")
+    );
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Other(failures))
+}
+
+async fn undisturbed(name: &str, environment: &Environment, subscription: Value) -> Result<Reference, Error> {
+    let lonely = Lonely::found(environment, &format!("{name}-undisturbed"), subscription).await?;
+    lonely.team.protect(NAME, p2()).await?;
+    let mut controller = lonely.controller()?;
+    lonely.ready().await?;
+    // Those of the visit that follows are no part of the creation.
+    let requests = lonely.requests().await?;
+    lonely.visit().await?;
+    let end = End::of(&lonely).await?;
+    assert_eq!(controller.terminate().await?, Some(0));
+    let writes = lonely.writes().await?;
+    let plans = writes.iter().filter(|write| is_plan_write(write)).count();
+    assert_eq!(plans, 1, "{writes:?}");
+    assert_eq!(end.extensions, ("True".into(), "Provisioned".into()));
+    Ok(Reference {
+        end,
+        requests,
+        writes,
+    })
+}
+
+/// One crash and one restart; which request it met.
+async fn crash(
+    name: &str,
+    environment: &Environment,
+    subscription: Value,
+    point: &Point,
+    reference: &Reference,
+) -> Result<String, Error> {
+    let Point { number, phase } = point;
+    let lonely = Lonely::found(environment, &format!("{name}-{phase}-{number}"), subscription).await?;
+    let fault = lonely.hang_request(*number, phase).await?;
+    lonely.team.protect(NAME, p2()).await?;
+    let mut first = lonely.controller()?;
+    let struck = lonely.kill_when_it_hangs(&mut first, &fault).await?;
+    let operation = operation(&struck);
+    let second = lonely.controller();
+    let verdict = async {
+        lonely.ready().await?;
+        lonely.visit().await?;
+        compare(&lonely, reference, &operation, phase).await
+    };
+    let verdict = verdict
+        .await
+        .map_err(|error| Error::Other(format!("at {operation}: {error}")));
+    let ended = second?.terminate().await?;
+    verdict?;
+    if ended != Some(0) {
+        return Err(Error::Other(format!(
+            "the second controller ended with {ended:?}"
+        )));
+    }
+    Ok(operation)
+}
+
+async fn compare(lonely: &Lonely<'_>, reference: &Reference, struck: &str, phase: &str) -> Result<(), Error> {
+    let mut wrong = Vec::new();
+    let mut check = |what: &str, fine: bool, shown: String| {
+        if !fine {
+            wrong.push(format!("{what}: {shown}"));
+        }
+    };
+    let end = End::of(lonely).await?;
+    for (found, expected) in [
+        (&end.azure, &reference.end.azure),
+        (&end.conditions, &reference.end.conditions),
+        (&end.status, &reference.end.status),
+    ] {
+        check(
+            "another end",
+            found == expected,
+            format!("{found:#}\ninstead of {expected:#}"),
+        );
+    }
+
+    // The result is lost exactly when the effect was there and its answer was not.
+    let lost = is_plan_write(struck) && phase == "after";
+    let expected = if lost {
+        ("Unknown", "ResultLost")
+    } else {
+        ("True", "Provisioned")
+    };
+    let found = (end.extensions.0.as_str(), end.extensions.1.as_str());
+    check(
+        "ExtensionsProvisioned",
+        found == expected,
+        format!("{found:?} instead of {expected:?}"),
+    );
+    lonely.recorded().await?;
+    let ever_true = lonely.ever("ExtensionsProvisioned", "True");
+    check(
+        "True on the way",
+        ever_true != lost,
+        format!("ExtensionsProvisioned, lost: {lost}"),
+    );
+
+    // Each write once, and the one that was cut off once more; one that had its effect is not repeated, but for the
+    // plan, because only its answer tells the result.
+    let mut expected = reference.writes.clone();
+    let cut_off = reference.writes.iter().any(|write| write == struck);
+    if cut_off && (phase == "before" || lost) {
+        expected.push(struck.to_owned());
+    }
+    let mut writes = lonely.writes().await?;
+    let in_order = format!("{writes:#?}");
+    writes.sort();
+    expected.sort();
+    check("writes", writes == expected, in_order);
+
+    let tiers: Vec<_> = lonely
+        .team
+        .history()
+        .iter()
+        .filter_map(|version| version.status["plan"]["tier"].as_str().map(str::to_owned))
+        .collect();
+    let risen = tiers.iter().skip_while(|tier| *tier == "Free");
+    check(
+        "a Free interval",
+        risen.clone().all(|tier| tier == "P2"),
+        format!("{tiers:?}"),
+    );
+    lonely.check_monitor().await?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Other(wrong.join("\n")))
+}
+
+/// Where a run ends: everything that must not depend on a crash.
+#[derive(Debug)]
+struct End {
+    azure: Value,
+    conditions: Value,
+    status: Value,
+    extensions: (String, String),
+}
+
+impl End {
+    async fn of(lonely: &Lonely<'_>) -> Result<Self, Error> {
+        let object = lonely.team.get(NAME).await?;
+        let azure = lonely
+            .team
+            .environment
+            .emulator
+            .get(&lonely.team.subscription)
+            .await?;
+        let mut conditions = BTreeMap::new();
+        let mut extensions = Default::default();
+        for condition in object["status"]["conditions"].as_array().unwrap() {
+            let text = |name: &str| condition[name].as_str().unwrap_or_default().to_owned();
+            let told = (text("status"), text("reason"));
+            if text("type") == "ExtensionsProvisioned" {
+                extensions = told;
+            } else {
+                conditions.insert(text("type"), told);
+            }
+        }
+        let status = &object["status"];
+        let names = |list: &Value, member: &str| -> Vec<Value> {
+            let all = list.as_array().into_iter().flatten();
+            all.map(|item| json!([item["name"], item[member]])).collect()
+        };
+        Ok(Self {
+            azure: without_what_differs(azure),
+            conditions: json!(conditions),
+            status: json!({
+                "observedGeneration": status["observedGeneration"],
+                "plan": [status["plan"]["tier"], status["plan"]["coverage"]],
+                "extensions": names(&status["plan"]["extensions"], "state"),
+                "claim": status["claim"]["state"],
+                "established": status["claim"]["establishedSince"].is_string(),
+                "drift": [status["driftCount"], status["drift"]],
+                "contested": status["contested"],
+                "lastObserved": status["lastObserved"].is_string(),
+                "finalizers": object["metadata"]["finalizers"],
+            }),
+            extensions,
+        })
+    }
+}
+
+/// The subscription without its names and without times.
+fn without_what_differs(mut azure: Value) -> Value {
+    for member in ["id", "displayName", "tenant"] {
+        azure.as_object_mut().unwrap().remove(member);
+    }
+    for plan in ["plan", "cloudPosture"] {
+        if let Some(plan) = azure[plan].as_object_mut() {
+            plan.remove("enablementTime");
+            plan.remove("freeTrialRemainingTime");
+        }
+    }
+    azure
+}

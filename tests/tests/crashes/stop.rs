@@ -1,0 +1,73 @@
+//! SIGTERM: what is under way is finished and told, nothing new begins.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    wait::eventually,
+};
+
+use super::{
+    SOON,
+    lonely::{Lonely, NAME, p2, told},
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![case("sigterm_during_a_slow_write_lets_it_finish", slow_write)]
+}
+
+async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
+    for phase in ["before", "after"] {
+        let lonely = Lonely::found(&environment, &format!("sigterm-{phase}"), json!({})).await?;
+        let fault = environment
+            .emulator
+            .add_fault(json!({
+                "match": {"method": "PUT", "path": "/pricings/", "subscription": lonely.team.subscription, "times": 1},
+                "phase": phase, "action": {"delay": "2s"},
+            }))
+            .await?;
+        lonely.team.protect(NAME, p2()).await?;
+        let mut controller = lonely.controller()?;
+        eventually("the slow write under way", SOON, || async {
+            let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
+            let struck = faults
+                .iter()
+                .any(|found| found["id"] == fault.as_str() && found["hits"] == 1);
+            if struck {
+                Ok(())
+            } else {
+                Err(format!("{faults:?}"))
+            }
+        })
+        .await?;
+        assert_eq!(lonely.plan_writes().await?, 0, "it has no answer yet");
+        let began = Instant::now();
+        assert_eq!(controller.terminate().await?, Some(0), "a polite end");
+        let took = began.elapsed();
+        eprintln!("sigterm during a write that takes 2 s more ({phase}): ended after {took:.1?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+
+        // The answer is told before the end: nothing has to be asked again.
+        let object = lonely.team.get(NAME).await?;
+        assert_eq!(
+            told(&object, "PlanEnabled"),
+            ("True", "PlanEnabled"),
+            "{object:#}"
+        );
+        assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "Provisioned"));
+        assert_eq!(lonely.writes().await?.len(), 1, "nothing new was begun");
+        let mut controller = lonely.controller()?;
+        let object = lonely.ready().await?;
+        assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "Provisioned"));
+        assert_eq!(lonely.plan_writes().await?, 1);
+        lonely.check_monitor().await?;
+        controller.terminate().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! An object at rest costs a handful of reads per visit and nothing else: no write, no status patch, no event, no token.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use k8s_openapi::{api::events::v1::Event, jiff::Timestamp};
+use kube::{Api, ResourceExt, api::ListParams};
+use reqwest::Method;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    controller_process::{ControllerOptions, ControllerProcess},
+    env::{Environment, Options},
+    harness::{self, case},
+    team::{Team, condition},
+    wait::eventually,
+};
+
+const SOON: Duration = Duration::from_secs(40);
+const NAME: &str = "prod";
+/// How many visits are watched.
+const VISITS: f64 = 10.0;
+/// Reads of a visit at rest (law 4).
+const READS: usize = 4;
+/// Visits are a second apart; a pause of this length lies between two of them.
+const PAUSE: Duration = Duration::from_millis(400);
+
+fn main() -> ExitCode {
+    harness::run(
+        || Environment::start(Options::default()),
+        vec![
+            case("an_object_in_sync_is_only_read", in_sync),
+            case("an_object_that_observes_is_only_read", observing),
+            case("two_workspaces_cost_no_more_reads", workspaces),
+        ],
+    )
+}
+
+async fn in_sync(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("quiet").await?;
+    at_rest(&team, p2()).await
+}
+
+async fn observing(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("observing").await?;
+    let mut spec = p2();
+    spec["mode"] = json!("Observe");
+    at_rest(&team, spec).await
+}
+
+async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("workspaces").await?;
+    let group = format!(
+        "/subscriptions/{}/resourceGroups/logs/providers",
+        team.subscription
+    );
+    let id = |name: &str| format!("{group}/Microsoft.OperationalInsights/workspaces/{name}");
+    let solution = format!("{group}/Microsoft.OperationsManagement/solutions/Security(on)");
+    let seed = json!({"id": team.subscription, "resourceGroups": ["logs"],
+        "workspaces": [id("on"), id("off")], "solutions": [solution]});
+    environment
+        .emulator
+        .seed(json!({"subscriptions": [seed]}))
+        .await?;
+    let mut spec = p2();
+    spec["workspaces"] = json!([{"resourceId": id("on")}, {"resourceId": id("off")}]);
+    at_rest(&team, spec).await
+}
+
+fn p2() -> Value {
+    json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
+}
+
+/// Everything that must stand still.
+#[derive(Debug, PartialEq)]
+struct Still {
+    resource_version: Option<String>,
+    status_patches: Option<f64>,
+    /// Names and versions.
+    events: Vec<(String, Option<String>)>,
+}
+
+impl Still {
+    async fn of(team: &Team<'_>, controller: &mut ControllerProcess) -> Result<Self, Error> {
+        let object = team.api().get(NAME).await?;
+        let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
+        let events = api.list(&ListParams::default()).await?.into_iter();
+        Ok(Self {
+            resource_version: object.resource_version(),
+            status_patches: controller
+                .metric("serverprotection_status_patches_total", &[])
+                .await?,
+            events: events
+                .map(|event| (event.name_any(), event.resource_version()))
+                .collect(),
+        })
+    }
+}
+
+async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
+    let environment = team.environment;
+    team.protect(NAME, spec).await?;
+    let flags = ["--watch-namespace", &team.namespace, "--visit-every", "1s"];
+    let options = ControllerOptions::flags(&flags);
+    let started = SystemTime::now();
+    let mut controller = environment.another_controller(&format!("{}.log", team.namespace), &options)?;
+    team.until(NAME, "Ready", "True", SOON).await?;
+    eprintln!(
+        "{}: first request to Azure {} after the start",
+        team.namespace,
+        first_request(team, started).await?
+    );
+    // The event that tells it comes after the status.
+    eventually("the event of being ready", SOON, || async {
+        let api: Api<Event> = Api::namespaced(environment.client.clone(), &team.namespace);
+        let events = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|e| e.to_string())?;
+        let reasons: Vec<_> = events.into_iter().filter_map(|event| event.reason).collect();
+        let told = reasons
+            .iter()
+            .any(|reason| reason == "InSync" || reason == "Observed");
+        if told { Ok(()) } else { Err(format!("{reasons:?}")) }
+    })
+    .await?;
+    let still = Still::of(team, &mut controller).await?;
+    let since = last_sequence(environment).await?;
+    let before = visits(&mut controller).await?;
+    let began = Instant::now();
+    while visits(&mut controller).await? < before + VISITS {
+        assert!(
+            began.elapsed() < SOON,
+            "only {} visits",
+            visits(&mut controller).await? - before
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    let made = visits(&mut controller).await? - before;
+    let requests = requests(team, since).await?;
+    assert_eq!(
+        Still::of(team, &mut controller).await?,
+        still,
+        "something was written to the API server"
+    );
+    let others: Vec<_> = requests
+        .iter()
+        .filter(|request| request["kind"] != "arm" || request["method"] != "GET")
+        .collect();
+    assert!(others.is_empty(), "a write or a token request: {others:#?}");
+    // What is switched off does not exist.
+    let answered = |request: &Value| request["status"] == 200 || request["errorCode"] == "ResourceNotFound";
+    assert!(requests.iter().all(answered), "{requests:#?}");
+    let groups = groups(&requests);
+    eprintln!("{}: {made} visits with {groups:?} reads", team.namespace);
+    // A visit may be under way at either end.
+    assert!(
+        (made as usize).abs_diff(groups.len()) <= 1,
+        "{made} visits, reads {groups:?}"
+    );
+    assert!(groups.iter().all(|reads| *reads <= READS), "reads {groups:?}");
+    let object = team.get(NAME).await?;
+    assert_eq!(condition(&object, "Ready").unwrap()["status"], "True");
+    assert_eq!(controller.terminate().await?, Some(0));
+    Ok(())
+}
+
+async fn visits(controller: &mut ControllerProcess) -> Result<f64, Error> {
+    let failed = controller
+        .metric("serverprotection_visits_total", &["outcome=\"kubernetes"])
+        .await?;
+    assert_eq!(failed, None, "a visit that the API server failed");
+    let ok = controller
+        .metric("serverprotection_visits_total", &["outcome=\"ok\""])
+        .await?;
+    Ok(ok.unwrap_or_default())
+}
+
+async fn last_sequence(environment: &Environment) -> Result<u64, Error> {
+    let summary = environment.emulator.summary(None).await?;
+    Ok(summary["lastSequence"].as_u64().unwrap())
+}
+
+/// What the team's application asked since then, tokens included, in the order of arrival.
+async fn requests(team: &Team<'_>, since: u64) -> Result<Vec<Value>, Error> {
+    let path = format!("requests?since={since}&kind=all");
+    let answer = team.environment.emulator.call(Method::GET, &path, None).await?;
+    let all = answer["requests"].as_array().unwrap().iter();
+    let mut ours: Vec<Value> = all
+        .filter(|request| request["principal"] == team.client_id.as_str())
+        .cloned()
+        .collect();
+    ours.sort_by_key(arrival);
+    Ok(ours)
+}
+
+fn arrival(request: &Value) -> Timestamp {
+    request["at"].as_str().unwrap().parse().unwrap()
+}
+
+/// How many requests each visit made: visits are a second apart, the reads of one come at once.
+fn groups(requests: &[Value]) -> Vec<usize> {
+    let mut groups: Vec<usize> = Vec::new();
+    let mut last: Option<Timestamp> = None;
+    for request in requests {
+        let at = arrival(request);
+        let apart = last.is_none_or(|last| at.duration_since(last) > PAUSE.try_into().unwrap());
+        match groups.last_mut() {
+            Some(group) if !apart => *group += 1,
+            _ => groups.push(1),
+        }
+        last = Some(at);
+    }
+    groups
+}
+
+async fn first_request(team: &Team<'_>, started: SystemTime) -> Result<String, Error> {
+    let started = Timestamp::try_from(started).unwrap();
+    let first = requests(team, 0).await?.first().map(arrival).unwrap();
+    Ok(format!("{} ms", first.duration_since(started).as_millis()))
+}
