@@ -99,9 +99,14 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
                     interval,
                 );
                 noted = Some(note.clone());
-                // An object that is gone in the meantime has no say any more.
-                if !save(&object, &mut remembered, note, context).await? {
-                    return Ok(Action::await_change());
+                match save(&object, &mut remembered, note, context).await {
+                    Ok(true) => {}
+                    // An object that is gone in the meantime has no say any more.
+                    Ok(false) => return Ok(Action::await_change()),
+                    Err(error) => {
+                        forget_note(&object, &before, context);
+                        return Err(error);
+                    }
                 }
             }
             seen.apply(&object.spec.subscription_id, &decision, &permit).await
@@ -301,7 +306,7 @@ fn interval(object: &ServerProtection, context: &Context) -> Duration {
 }
 
 /// Remembers first, then patches: what an answer told is not lost while the API server is away. Nothing is sent when
-/// nothing changed. False: the object is gone.
+/// nothing changed. Transition times count from what stood there, not from what never arrived. False: the object is gone.
 async fn save(
     object: &ServerProtection,
     remembered: &mut Remembered,
@@ -309,16 +314,20 @@ async fn save(
     context: &Context,
 ) -> Result<bool, Error> {
     let uid = object.uid().unwrap_or_default();
-    remembered.status = status;
-    if remembered.saved.as_ref() == Some(&remembered.status) {
+    remembered.status = match &remembered.saved {
+        Some(stood) if remembered.doubtful => status::after_unsaved(status, stood),
+        _ => status,
+    };
+    if !remembered.doubtful && remembered.saved.as_ref() == Some(&remembered.status) {
         context.memories.put(&uid, remembered.clone());
         return Ok(true);
     }
-    remembered.saved = None;
+    remembered.doubtful = true;
     context.memories.put(&uid, remembered.clone());
     match publish::status(context, object, &remembered.status).await {
         Ok(()) => {
             remembered.saved = Some(remembered.status.clone());
+            remembered.doubtful = false;
             remembered.kube_failures = 0;
             context.memories.put(&uid, remembered.clone());
             Ok(true)
@@ -330,6 +339,18 @@ async fn save(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A note that could not be saved has no write behind it: remembered as one that stands, it would ask for a write that
+/// closes it. It may have arrived all the same, so the next status is sent whatever it says.
+fn forget_note(object: &ServerProtection, before: &Remembered, context: &Context) {
+    let remembered = Remembered {
+        doubtful: true,
+        ..before.clone()
+    };
+    context
+        .memories
+        .put(&object.uid().unwrap_or_default(), remembered);
 }
 
 fn kube_retry(context: &Context, uid: &str) -> Duration {

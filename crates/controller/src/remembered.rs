@@ -14,8 +14,10 @@ use serverprotection_core::server_protection::pace::Memory;
 pub(crate) struct Remembered {
     /// The status that should stand. The cache may still show an older one.
     pub(crate) status: ServerProtectionStatus,
-    /// The status that the API server is known to have.
+    /// The status that the API server is known to have had last.
     pub(crate) saved: Option<ServerProtectionStatus>,
+    /// Another one was sent since, and nobody knows whether it arrived.
+    pub(crate) doubtful: bool,
     pub(crate) memory: Memory,
     /// Failures of the API server in a row.
     pub(crate) kube_failures: u32,

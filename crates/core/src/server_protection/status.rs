@@ -112,6 +112,21 @@ pub fn after_note(
     status
 }
 
+/// The status after some that never arrived: a condition that says what it said where it can be read has not flipped.
+pub fn after_unsaved(
+    mut status: ServerProtectionStatus,
+    stood: &ServerProtectionStatus,
+) -> ServerProtectionStatus {
+    for condition in &mut status.conditions {
+        let same = conditions::get(&stood.conditions, &condition.type_)
+            .filter(|stood| stood.status == condition.status);
+        if let Some(stood) = same {
+            condition.last_transition_time = stood.last_transition_time.clone();
+        }
+    }
+    status
+}
+
 /// The newest answer about the plan: a write's, when there was one.
 fn latest_plan<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Plan> {
     let answered = match progress {

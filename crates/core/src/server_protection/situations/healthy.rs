@@ -6,10 +6,12 @@ use serverprotection_api::{Mode, Tier};
 
 use super::{Object, blank, failure, observed, protected};
 use crate::{
+    conditions,
     failure::Class,
     server_protection::{
         decide::{Outcome, Seen},
         laws,
+        status::after_unsaved,
     },
 };
 
@@ -194,4 +196,24 @@ fn the_table_of_laws_knows_what_is_offered() {
         }
     }
     assert!(laws::offered("New", Tier::P1, true) && !laws::offered("New", Tier::P1, false));
+}
+
+/// While Kubernetes was away, the drift came and went; nobody could read of it.
+#[test]
+fn transition_times_count_from_what_could_be_read() {
+    let since = |object: &Object, type_: &str| {
+        let condition = conditions::get(&object.status.conditions, type_).unwrap();
+        condition.last_transition_time.clone()
+    };
+    let mut object = Object::in_sync(Tier::P2);
+    let stood = object.status.clone();
+    object.sleep(Duration::from_secs(60));
+    object.write(&observed(&blank()));
+    let gone = after_unsaved(object.status.clone(), &stood);
+    assert_eq!(gone, object.status, "Ready flipped, and its own time says when");
+    object.sleep(Duration::from_secs(60));
+    object.look(&observed(&protected()));
+    assert_ne!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
+    object.status = after_unsaved(object.status, &stood);
+    assert_eq!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
 }
