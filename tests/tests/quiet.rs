@@ -160,11 +160,9 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     assert!(requests.iter().all(answered), "{requests:#?}");
     let groups = groups(&requests);
     eprintln!("{}: {made} visits with {groups:?} reads", team.namespace);
+    let seen = f64::from(u32::try_from(groups.len()).unwrap());
     // A visit may be under way at either end.
-    assert!(
-        (made as usize).abs_diff(groups.len()) <= 1,
-        "{made} visits, reads {groups:?}"
-    );
+    assert!((made - seen).abs() < 1.5, "{made} visits, reads {groups:?}");
     assert!(groups.iter().all(|reads| *reads <= READS), "reads {groups:?}");
     let object = team.get(NAME).await?;
     assert_eq!(condition(&object, "Ready").unwrap()["status"], "True");

@@ -1,0 +1,248 @@
+//! Kubernetes away for a minute. Visits go on meanwhile: what needs no word of Kubernetes is repaired, what needs the note
+//! first waits, and what Azure answered is told when Kubernetes is back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    team::{Team, condition},
+    wait::eventually,
+};
+
+use super::{NAME, SOON, alive, last_sequence, p2, ready, requests, visit};
+
+/// How long the API server is away.
+const AWAY: Duration = Duration::from_secs(60);
+/// The switch of an extension, as the emulator sets it behind everybody's back.
+const SWITCH: &str = "plan.extensions.AgentlessVmScanning.isEnabled";
+
+/// One object for each thing that happens meanwhile.
+struct Teams<'a> {
+    /// Its plan write is under way.
+    writing: Team<'a>,
+    /// A setting drifts.
+    setting: Team<'a>,
+    /// An extension drifts.
+    extension: Team<'a>,
+    /// The same, and it comes back by itself.
+    passing: Team<'a>,
+    /// Nothing happens; its spec is edited right afterwards.
+    edited: Team<'a>,
+}
+
+impl<'a> Teams<'a> {
+    async fn found(environment: &'a Environment) -> Result<Self, Error> {
+        Ok(Self {
+            writing: environment.team("writing").await?,
+            setting: environment.team("setting").await?,
+            extension: environment.team("extension").await?,
+            passing: environment.team("passing").await?,
+            edited: environment.team("edited").await?,
+        })
+    }
+
+    /// How many requests each of them made since then: writing, setting, extension, passing, edited.
+    async fn requests(&self, since: u64) -> Result<[usize; 5], Error> {
+        let mut counts = [0; 5];
+        let teams = [
+            &self.writing,
+            &self.setting,
+            &self.extension,
+            &self.passing,
+            &self.edited,
+        ];
+        for (count, team) in counts.iter_mut().zip(teams) {
+            *count = requests(team, since).await?.len();
+        }
+        Ok(counts)
+    }
+}
+
+pub(crate) async fn away(environment: Arc<Environment>) -> Result<(), Error> {
+    let teams = Teams::found(&environment).await?;
+    begin(&environment, &teams).await?;
+    environment.plane.kill_api_server().await;
+    let began = Timestamp::now();
+    meanwhile(&environment, &teams).await?;
+    let back = Instant::now();
+    environment.plane.start_api_server().await?;
+    edit(&teams.edited).await?;
+    eprintln!(
+        "an edit was picked up {:.0?} after Kubernetes was started again",
+        back.elapsed()
+    );
+    afterwards(&environment, &teams, began).await?;
+    eprintln!(
+        "everything was told {:.0?} after Kubernetes was started again",
+        back.elapsed()
+    );
+    alive(&environment).await
+}
+
+/// Four objects in sync, and one whose plan write has had its effect but not its answer.
+async fn begin(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error> {
+    let in_sync = [&teams.setting, &teams.extension, &teams.passing, &teams.edited];
+    for team in in_sync {
+        team.protect(NAME, p2()).await?;
+    }
+    for team in in_sync {
+        ready(team).await?;
+    }
+    let subscription = &teams.writing.subscription;
+    let fault = environment
+        .emulator
+        .add_fault(json!({
+            "match": {"method": "PUT", "path": "/pricings/", "subscription": subscription, "times": 1},
+            "phase": "after", "action": {"delay": "4s"},
+        }))
+        .await?;
+    teams.writing.protect(NAME, p2()).await?;
+    eventually("the write under way", SOON, || async {
+        let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
+        let struck = faults
+            .iter()
+            .any(|found| found["id"] == fault.as_str() && found["hits"] == 1);
+        if struck {
+            Ok(())
+        } else {
+            Err(format!("{faults:?}"))
+        }
+    })
+    .await
+}
+
+async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error> {
+    let emulator = &environment.emulator;
+    let gone = Instant::now();
+    let since = last_sequence(environment).await?;
+    assert_eq!(plan_writes(&teams.writing).await?, 0, "its answer comes later");
+    emulator
+        .set(&teams.setting.subscription, json!({"settings.WDATP": false}))
+        .await?;
+    emulator
+        .set(&teams.extension.subscription, json!({SWITCH: "False"}))
+        .await?;
+    emulator
+        .set(&teams.passing.subscription, json!({SWITCH: "False"}))
+        .await?;
+    let seen = last_sequence(environment).await?;
+    eventually("a visit that saw the passing drift", SOON, || async {
+        let all = requests(&teams.passing, seen).await.map_err(|e| e.to_string())?;
+        if all.len() > 6 {
+            Ok(())
+        } else {
+            Err(all.len().to_string())
+        }
+    })
+    .await?;
+    emulator
+        .set(&teams.passing.subscription, json!({SWITCH: "True"}))
+        .await?;
+    while gone.elapsed() < AWAY {
+        alive(environment).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+
+    let azure = emulator.get(&teams.setting.subscription).await?;
+    assert_eq!(
+        azure["settings"]["WDATP"], true,
+        "a setting is repaired all the same: {azure:#}"
+    );
+    assert!(
+        !is_on(environment, &teams.extension).await?,
+        "no plan write without its note"
+    );
+    let counts = teams.requests(since).await?;
+    eprintln!(
+        "without Kubernetes for {:.0?}: {counts:?} requests to Azure of five objects",
+        gone.elapsed()
+    );
+    // Visits every two seconds go on where nothing has to be told; the others are backed off.
+    let visits = usize::try_from(gone.elapsed().as_millis() / 1800).unwrap() + 1;
+    let [untold @ .., quiet] = counts;
+    assert!(quiet <= visits * 4, "a storm: {counts:?}");
+    assert!(
+        untold.iter().all(|count| *count <= 50),
+        "not backed off: {counts:?}"
+    );
+    Ok(())
+}
+
+async fn edit(team: &Team<'_>) -> Result<(), Error> {
+    let tags = json!([{"key": "env", "value": "lab"}]);
+    let spec = json!({"spec": {"plan": {"agentlessScanning": {"exclusionTags": tags}}}});
+    team.patch(NAME, spec).await?;
+    let object = ready(team).await?;
+    assert_eq!(object["status"]["observedGeneration"], 2);
+    assert_eq!(plan_writes(team).await?, 2);
+    Ok(())
+}
+
+async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timestamp) -> Result<(), Error> {
+    // The answer was kept: nothing had to be asked again.
+    told_at_last(&teams.writing, "ExtensionsProvisioned", "Provisioned").await?;
+    assert_eq!(plan_writes(&teams.writing).await?, 1);
+    let lost = teams.writing.history().iter().any(|version| {
+        version
+            .condition("ExtensionsProvisioned")
+            .is_some_and(|told| told["reason"] == "ResultLost")
+    });
+    assert!(!lost);
+
+    eventually("the repair of the extension", SOON, || async {
+        match is_on(environment, &teams.extension).await {
+            Ok(true) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let object = told_at_last(&teams.extension, "ExtensionsProvisioned", "Provisioned").await?;
+    assert_eq!(object["status"]["driftCount"], 0);
+    assert_eq!(plan_writes(&teams.extension).await?, 2);
+
+    let what = "the repair of the setting in status";
+    teams
+        .setting
+        .until_holds(NAME, what, SOON, |object| {
+            let observed = object["status"]["lastObserved"].as_str().unwrap_or_default();
+            observed
+                .parse()
+                .is_ok_and(|at: Timestamp| at > began && object["status"]["driftCount"] == 0)
+        })
+        .await?;
+
+    visit(&teams.passing).await?;
+    ready(&teams.passing).await?;
+    assert_eq!(
+        plan_writes(&teams.passing).await?,
+        1,
+        "nothing was left to repair"
+    );
+    Ok(())
+}
+
+async fn is_on(environment: &Environment, team: &Team<'_>) -> Result<bool, Error> {
+    let azure = environment.emulator.get(&team.subscription).await?;
+    Ok(azure["plan"]["extensions"]["AgentlessVmScanning"]["isEnabled"] == "True")
+}
+
+async fn told_at_last(team: &Team<'_>, kind: &str, reason: &str) -> Result<Value, Error> {
+    let what = format!("{kind}/{reason} of {}", team.namespace);
+    team.until_holds(NAME, &what, SOON, |object| {
+        condition(object, kind).is_some_and(|told| told["reason"] == reason)
+            && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+    })
+    .await
+}
+
+async fn plan_writes(team: &Team<'_>) -> Result<usize, Error> {
+    let all = requests(team, 0).await?;
+    let plan = |request: &&Value| request["operation"] == "PUT pricings/VirtualMachines";
+    Ok(all.iter().filter(plan).count())
+}
