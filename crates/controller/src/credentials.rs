@@ -13,7 +13,9 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
-use serverprotection_api::{AzureCredential, CredentialType, SecretKeyRef, ServerProtection};
+use serverprotection_api::{
+    AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef, ServerProtection,
+};
 use serverprotection_azure::{Arm, Cloud, Identity, Meter, locks::Locks};
 use serverprotection_core::failure::{Class, Failure};
 
@@ -35,16 +37,23 @@ pub(crate) struct Credentials {
     /// How long a Secret that works is trusted without reading it.
     pub(crate) reread_after: Duration,
     pub(crate) known: Mutex<HashMap<Key, Known>>,
+    pub(crate) turns: Mutex<HashMap<Key, Turn>>,
 }
 
 /// Namespace and name; empty for the controller's own identity. Never shared between namespaces.
 type Key = (String, String);
 
+/// Uid and generation of an AzureCredential.
+type MadeFrom = (Option<String>, Option<i64>);
+
+/// Who reads a Secret while the others wait; inside, when the last read that failed began, and how it failed.
+type Turn = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, Failure)>>>;
+
 #[derive(Clone)]
 pub(crate) struct Known {
     arm: Arc<Arm>,
-    /// Uid and generation of the AzureCredential it was made from.
-    made_from: (Option<String>, Option<i64>),
+    /// The AzureCredential it was made from.
+    made_from: MadeFrom,
     secret: Option<Secretly>,
     read_at: Instant,
 }
@@ -93,33 +102,16 @@ impl Credentials {
                 Ok(self.keep(key, identity, made_from, None))
             }
             (CredentialType::ClientSecret, _, Some(client_secret)) => {
-                let age = known
-                    .as_ref()
-                    .map_or(Duration::MAX, |known| known.read_at.elapsed());
                 let trusted = if doubtful {
                     READ_AT_MOST_EVERY
                 } else {
                     self.reread_after
                 };
-                if let Some(known) = known.as_ref().filter(|_| age < trusted) {
-                    return Ok(Arc::clone(&known.arm));
-                }
-                let secret = self.read(&namespace, &client_secret.secret_ref).await?;
-                if let Some(known) = known
-                    && known
-                        .secret
-                        .as_ref()
-                        .is_some_and(|known| known.secret() == secret.secret())
-                {
-                    self.touch(&key);
+                if let Some(known) = known.filter(|known| known.read_at.elapsed() < trusted) {
                     return Ok(known.arm);
                 }
-                let identity = Identity::ClientSecret {
-                    tenant_id: spec.tenant_id.clone(),
-                    client_id: spec.client_id.clone(),
-                    secret: secret.clone(),
-                };
-                Ok(self.keep(key, identity, made_from, Some(secret)))
+                self.read_in_turn(key, made_from, spec, &client_secret.secret_ref)
+                    .await
             }
             // Admission refuses this; an object from before a rule may still be there.
             _ => Err(failure(
@@ -130,6 +122,49 @@ impl Credentials {
                 ),
             )),
         }
+    }
+
+    /// One visit reads the Secret, and the others that wait for it take what it found: several clients of one identity
+    /// would ask for tokens, and be throttled, each by itself.
+    async fn read_in_turn(
+        &self,
+        key: Key,
+        made_from: MadeFrom,
+        spec: &AzureCredentialSpec,
+        reference: &SecretKeyRef,
+    ) -> Result<Arc<Arm>, Failure> {
+        let asked = Instant::now();
+        let turn = self.turn(&key);
+        let mut last_failure = turn.lock().await;
+        let known = self.known(&key).filter(|known| known.made_from == made_from);
+        if let Some(known) = known.as_ref().filter(|known| known.read_at > asked) {
+            return Ok(Arc::clone(&known.arm));
+        }
+        // A read that began before may have missed what a human mended since.
+        let shared = |(began, of, _): &&(Instant, MadeFrom, Failure)| *began > asked && *of == made_from;
+        if let Some((.., failure)) = last_failure.as_ref().filter(shared) {
+            return Err(failure.clone());
+        }
+        let began = Instant::now();
+        let secret = match self.read(&key.0, reference).await {
+            Ok(secret) => secret,
+            Err(failure) => {
+                *last_failure = Some((began, made_from, failure.clone()));
+                return Err(failure);
+            }
+        };
+        if let Some(known) = known
+            && same(known.secret.as_ref(), Some(&secret))
+        {
+            self.touch(&key);
+            return Ok(known.arm);
+        }
+        let identity = Identity::ClientSecret {
+            tenant_id: spec.tenant_id.clone(),
+            client_id: spec.client_id.clone(),
+            secret: secret.clone(),
+        };
+        Ok(self.keep(key, identity, made_from, Some(secret)))
     }
 
     fn own_arm(&self) -> Result<Arc<Arm>, Failure> {
@@ -148,19 +183,29 @@ impl Credentials {
         self.lock().get(key).cloned()
     }
 
+    fn turn(&self, key: &Key) -> Turn {
+        let mut turns = self
+            .turns
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(turns.entry(key.clone()).or_default())
+    }
+
     fn touch(&self, key: &Key) {
         if let Some(known) = self.lock().get_mut(key) {
             known.read_at = Instant::now();
         }
     }
 
-    fn keep(
-        &self,
-        key: Key,
-        identity: Identity,
-        made_from: (Option<String>, Option<i64>),
-        secret: Option<Secretly>,
-    ) -> Arc<Arm> {
+    fn keep(&self, key: Key, identity: Identity, made_from: MadeFrom, secret: Option<Secretly>) -> Arc<Arm> {
+        let mut all = self.lock();
+        // Another visit was faster.
+        if let Some(known) = all
+            .get(&key)
+            .filter(|known| known.made_from == made_from && same(known.secret.as_ref(), secret.as_ref()))
+        {
+            return Arc::clone(&known.arm);
+        }
         let arm = Arc::new(Arm::new(
             identity,
             self.http.clone(),
@@ -174,13 +219,19 @@ impl Credentials {
             secret,
             read_at: Instant::now(),
         };
-        self.lock().insert(key, known);
+        all.insert(key, known);
         arm
     }
 
     /// A credential is gone: so is what was made of it.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().remove(&key);
+        let mut turns = self
+            .turns
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        turns.remove(&key);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Known>> {
@@ -229,6 +280,10 @@ impl Credentials {
             )),
         }
     }
+}
+
+fn same(one: Option<&Secretly>, other: Option<&Secretly>) -> bool {
+    one.map(Secretly::secret) == other.map(Secretly::secret)
 }
 
 fn failure(code: &str, message: String) -> Failure {

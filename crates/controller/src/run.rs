@@ -211,6 +211,7 @@ fn credentials(
         },
         reread_after: args.slow_retry,
         known: Mutex::default(),
+        turns: Mutex::default(),
     })
 }
 
