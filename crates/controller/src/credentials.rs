@@ -149,6 +149,10 @@ impl Credentials {
         let secret = match self.read(&key.0, reference).await {
             Ok(secret) => secret,
             Err(failure) => {
+                // The API server is away, but what was read before may well go on working.
+                if let Some(known) = known.filter(|_| failure.class.is_transient()) {
+                    return Ok(known.arm);
+                }
                 *last_failure = Some((began, made_from, failure.clone()));
                 return Err(failure);
             }

@@ -29,7 +29,7 @@ use crate::{
 /// A visit takes at most this long; a write that is cut off by it is an open one, and is closed by the next visit.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Failures of the API server back off to this.
-const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(15);
 
 /// The API server failed; everything else ends as a condition.
 #[derive(Debug, thiserror::Error)]

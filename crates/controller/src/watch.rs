@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, channel::mpsc::UnboundedSender, future::ready};
@@ -23,6 +24,26 @@ use serverprotection_api::{AzureCredential, annotations};
 use crate::{
     context::Claims, credentials::Credentials, guarded::Guarded, metrics::Metrics, remembered::Memories,
 };
+
+/// Between tries of a watch: kube's, but never longer than this. An API server that comes back after a minute should not
+/// wait another one for us.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+struct Backoff(watcher::DefaultBackoff);
+
+impl Iterator for Backoff {
+    type Item = Duration;
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0.next()?.min(LONGEST_BACKOFF))
+    }
+}
+
+impl kube::runtime::utils::Backoff for Backoff {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
 
 /// Annotations whose change starts a visit.
 const WANTED: [&str; 3] = [
@@ -78,7 +99,7 @@ pub(crate) fn protections(
         .combine(predicates::finalizers)
         .combine(wanted_annotations);
     let stream = watcher(api, watcher::Config::default().any_semantic())
-        .default_backoff()
+        .backoff(Backoff::default())
         .modify(|object: &mut Guarded| object.managed_fields_mut().clear())
         .inspect(move |event| {
             if let Ok(event) = event {
@@ -153,7 +174,7 @@ pub(crate) fn credentials(
 ) {
     let (store, writer) = reflector::store();
     let stream = watcher(api, watcher::Config::default().any_semantic())
-        .default_backoff()
+        .backoff(Backoff::default())
         .modify(|object: &mut AzureCredential| object.managed_fields_mut().clear())
         .reflect(writer)
         .filter_map(move |event| ready(logged(event, "AzureCredential", &metrics)));
