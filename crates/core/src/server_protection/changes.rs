@@ -262,16 +262,26 @@ fn tier_written(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -
     }
 }
 
-/// The first changes that do not wait for the effect of others. A plan write switches settings on by itself, so
-/// settings are looked at again after it, before they are written.
-pub fn first_stage(changes: Vec<Change>) -> Vec<Change> {
+/// The first changes that do not wait for the effect of others. A plan write switches the integration on by itself, and
+/// the integration its opt-ins (contract.md 2): what may come by itself is looked at again before it is written.
+pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
     let alone = changes
         .iter()
         .position(|change| matches!(change.action, Action::Register | Action::PutPlan(_)));
-    match alone {
-        Some(at) => changes.into_iter().skip(at).take(1).collect(),
-        None => changes,
+    if let Some(at) = alone {
+        return vec![changes.swap_remove(at)];
     }
+    let setting = |change: &Change| match change.action {
+        Action::PutSetting { setting, .. } => Some(setting),
+        _ => None,
+    };
+    if changes
+        .iter()
+        .any(|change| setting(change) == Some(Setting::Integration))
+    {
+        changes.retain(|change| matches!(setting(change), None | Some(Setting::Integration)));
+    }
+    changes
 }
 
 /// The plan write with the full intent: tier, and every extension that the sub-plan offers, managed ones as desired,
@@ -377,4 +387,39 @@ pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
         Tier::P2
     };
     [with(true, other), with(false, other)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(setting: Setting) -> Change {
+        Change {
+            action: Action::PutSetting {
+                setting,
+                enabled: true,
+            },
+            fields: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_comes_by_itself_is_not_written_in_the_same_stage() {
+        let assessment = Change {
+            action: Action::PutAssessment,
+            fields: Vec::new(),
+        };
+        let all = vec![
+            setting(Setting::Integration),
+            setting(Setting::UnifiedSolution),
+            setting(Setting::Linux),
+            assessment.clone(),
+        ];
+        assert_eq!(
+            first_stage(all),
+            [setting(Setting::Integration), assessment.clone()]
+        );
+        let opt_ins = vec![setting(Setting::Linux), assessment];
+        assert_eq!(first_stage(opt_ins.clone()), opt_ins);
+    }
 }

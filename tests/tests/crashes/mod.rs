@@ -19,9 +19,16 @@ use serverprotection_tests::{
 /// How long a state may take to be reached: several controllers start at once, on few cores.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-fn main() -> ExitCode {
+/// Runs all cases with these answers of the switches (`default` or `alternate`).
+pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases = points::cases();
     cases.extend(note::cases());
     cases.extend(stop::cases());
-    harness::run(|| Environment::start(Options::default()), cases)
+    let setup = move || {
+        Environment::start(Options {
+            emulator: vec!["--switches".into(), answers.into()],
+            ..Options::default()
+        })
+    };
+    harness::run(setup, cases)
 }
