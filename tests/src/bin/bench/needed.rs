@@ -1,0 +1,62 @@
+//! How many writes a subscription needs, told from its state before the controller started. A second reading of the
+//! contract: nothing here is shared with the operator.
+
+use serde_json::{Value, json};
+
+/// The spec of every object, without subscription and credential.
+pub(crate) fn spec() -> Value {
+    json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
+}
+
+/// Plan, settings and assessment writes that bring a subscription, as `GET /_emulator/subscriptions/{id}` shows it, to
+/// [`spec`] with its defaults: integration with both opt-ins and vulnerability assessment on.
+pub(crate) fn writes(state: &Value) -> u64 {
+    let text = |pointer: &str| state.pointer(pointer).and_then(Value::as_str);
+    let setting = |name: &str| {
+        state
+            .pointer(&format!("/settings/{name}"))
+            .and_then(Value::as_bool)
+            == Some(true)
+    };
+    let plan_fits = text("/plan/tier") == Some("Standard")
+        && text("/plan/subPlan") == Some("P2")
+        && text("/plan/extensions/AgentlessVmScanning/isEnabled") == Some("True");
+    let from_free = text("/plan/tier") != Some("Standard");
+
+    // A plan that comes from Free switches the integration on, and on a subscription that was not integrated before
+    // 2022 the integration brings the unified solution: those are not ours to write.
+    let integration_comes = from_free;
+    let unified_comes = from_free && !setting("WDATP") && text("/profile") != Some("legacy");
+    let integration = !setting("WDATP") && !integration_comes;
+    let unified = !setting("WDATP_UNIFIED_SOLUTION") && !unified_comes;
+    let linux = setting("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW");
+    let assessment = text("/vulnerabilityAssessment") != Some("MdeTvm");
+    [!plan_fits, integration, unified, linux, assessment]
+        .into_iter()
+        .map(u64::from)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_and_a_legacy_subscription() {
+        let off = json!({"WDATP": false, "WDATP_UNIFIED_SOLUTION": false, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false});
+        let new = json!({"profile": "new", "plan": {"tier": "Free"}, "settings": off, "vulnerabilityAssessment": null});
+        assert_eq!(writes(&new), 2, "plan, assessment");
+        let buttons = json!({"WDATP": true, "WDATP_UNIFIED_SOLUTION": false, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": true});
+        let legacy = json!({"profile": "legacy", "plan": {"tier": "Free"}, "settings": buttons});
+        assert_eq!(writes(&legacy), 4, "plan, unified solution, Linux, assessment");
+    }
+
+    #[test]
+    fn a_subscription_that_fits_needs_nothing() {
+        let on = json!({"WDATP": true, "WDATP_UNIFIED_SOLUTION": true});
+        let plan = json!({"tier": "Standard", "subPlan": "P2", "extensions": {"AgentlessVmScanning": {"isEnabled": "True"}}});
+        let state =
+            json!({"profile": "new", "plan": plan, "settings": on, "vulnerabilityAssessment": "MdeTvm"});
+        assert_eq!(writes(&state), 0);
+    }
+}

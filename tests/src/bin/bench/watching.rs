@@ -1,0 +1,125 @@
+//! Watches the objects and writes down when each became Ready.
+
+use crate::world::World;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource,
+    core::DynamicObject,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+use serverprotection_tests::recorder::resource;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// What was seen so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Since when each subscription's object is Ready.
+    pub(crate) ready: HashMap<String, Timestamp>,
+    /// Objects that were Ready and then were not.
+    pub(crate) lost: u64,
+    /// Versions that the API server told after the list.
+    pub(crate) versions: u64,
+}
+
+/// A running watch; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    seen: Arc<Mutex<Seen>>,
+    count: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+impl Watching {
+    /// Starts to watch all namespaces.
+    pub(crate) fn start(client: Client) -> Self {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let (sender, count) = watch::channel(0);
+        let task = tokio::spawn(follow(client, Arc::clone(&seen), sender));
+        Self { seen, count, task }
+    }
+
+    /// How many objects are Ready, to wait for.
+    pub(crate) fn count(&self) -> watch::Receiver<usize> {
+        self.count.clone()
+    }
+
+    /// A copy.
+    pub(crate) fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    /// The subscription of an object that is not Ready, for a failure's message.
+    pub(crate) fn missing(&self, world: World) -> String {
+        let seen = lock(&self.seen);
+        (0..world.objects)
+            .map(World::subscription)
+            .find(|id| !seen.ready.contains_key(id))
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn follow(client: Client, seen: Arc<Mutex<Seen>>, count: watch::Sender<usize>) {
+    let api: Api<DynamicObject> = Api::all_with(client, &resource());
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let (object, listed) = match event {
+            Ok(watcher::Event::InitApply(object)) => (object, true),
+            Ok(watcher::Event::Apply(object)) => (object, false),
+            _ => continue,
+        };
+        let Some(subscription) = object
+            .data
+            .pointer("/spec/subscriptionId")
+            .and_then(Value::as_str)
+        else {
+            continue;
+        };
+        let mut seen = lock(&seen);
+        seen.versions += u64::from(!listed);
+        if is_ready(&object) {
+            seen.ready
+                .entry(subscription.to_owned())
+                .or_insert_with(Timestamp::now);
+        } else if seen.ready.remove(subscription).is_some() {
+            seen.lost += 1;
+        }
+        count.send_replace(seen.ready.len());
+    }
+}
+
+/// `Ready` is True for the present generation.
+fn is_ready(object: &DynamicObject) -> bool {
+    let observed = object
+        .data
+        .pointer("/status/observedGeneration")
+        .and_then(Value::as_i64);
+    let conditions = object
+        .data
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let is = |condition: &Value, member: &str, value: &str| {
+        condition.get(member).and_then(Value::as_str) == Some(value)
+    };
+    observed.is_some()
+        && observed == object.meta().generation
+        && conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| is(condition, "type", "Ready") && is(condition, "status", "True"))
+}

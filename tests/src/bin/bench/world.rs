@@ -1,0 +1,148 @@
+//! What is there before the controller starts: subscriptions, applications, namespaces, credentials, objects.
+
+use crate::{needed, progress::Progress};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client,
+    api::PostParams,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    emulator::{Emulator, TENANT},
+    recorder::resource,
+    team::merge,
+};
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+/// Creates under way at once.
+const AT_ONCE: usize = 32;
+/// Name of everything that a namespace has one of.
+const PLATFORM: &str = "platform";
+
+/// The numbers of a size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World {
+    pub(crate) objects: usize,
+    pub(crate) namespaces: usize,
+}
+
+impl World {
+    /// The id of the subscription of an object.
+    pub(crate) fn subscription(number: usize) -> String {
+        format!("00000000-0000-0000-0000-{:012x}", 0x1000 + number)
+    }
+
+    fn application(namespace: usize) -> String {
+        format!("bbbbbbbb-0000-0000-0000-{namespace:012x}")
+    }
+
+    fn namespace(number: usize) -> String {
+        format!("bench-{number:03}")
+    }
+
+    /// Free subscriptions: the first half as they are made today, the second half from before 2022, whose opt-ins for
+    /// the unified solution and Linux were never pressed.
+    pub(crate) fn seed(self) -> Value {
+        let legacy = self.objects / 2;
+        let new = self.objects - legacy;
+        let generate = |count: usize, first: usize, profile: &str| {
+            json!({"generate": {"count": count, "firstId": Self::subscription(first), "prefix": "Bench "},
+                "profile": profile, "plan": {"tier": "Free"}})
+        };
+        let principal = |namespace: usize| {
+            json!({"clientId": Self::application(namespace), "tenant": TENANT, "secrets": ["bench-secret"],
+                "roles": {"*": ["Owner"]}})
+        };
+        json!({
+            "principals": (0..self.namespaces).map(principal).collect::<Vec<_>>(),
+            "subscriptions": [generate(new, 0, "new"), generate(legacy, new, "legacy")],
+        })
+    }
+
+    /// The writes that each subscription needs, from its present state.
+    pub(crate) async fn needed(self, emulator: &Emulator) -> Result<HashMap<String, u64>, Error> {
+        stream::iter(0..self.objects)
+            .map(|number| async move {
+                let id = Self::subscription(number);
+                let state = emulator.get(&id).await?;
+                Ok::<_, Error>((id, needed::writes(&state)))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Creates namespaces, credentials and objects.
+    pub(crate) async fn create(self, client: &Client, progress: &Progress) -> Result<(), Error> {
+        for number in 0..self.namespaces {
+            self.found(client, number).await?;
+        }
+        stream::iter(0..self.objects)
+            .map(|number| async move {
+                let namespace = Self::namespace(number % self.namespaces);
+                let mut spec = json!({"subscriptionId": Self::subscription(number),
+                    "credentialRef": {"kind": "AzureCredential", "name": PLATFORM}});
+                merge(&mut spec, needed::spec());
+                let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
+                    "metadata": {"name": format!("subscription-{number:05}")}, "spec": spec});
+                let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource());
+                create(&api, body).await?;
+                progress.done.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Error>(())
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn found(self, client: &Client, number: usize) -> Result<(), Error> {
+        let name = Self::namespace(number);
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        create(&namespaces, json!({"metadata": {"name": name}})).await?;
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &name);
+        let secret = json!({"metadata": {"name": PLATFORM}, "stringData": {"client-secret": "bench-secret"}});
+        create(&secrets, secret).await?;
+        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
+        let credentials: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name, &kind);
+        let credential = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
+            "metadata": {"name": PLATFORM},
+            "spec": {"tenantId": TENANT, "clientId": Self::application(number), "type": "ClientSecret",
+                "clientSecret": {"secretRef": {"name": PLATFORM, "key": "client-secret"}}}});
+        create(&credentials, credential).await
+    }
+}
+
+async fn create<K>(api: &Api<K>, body: Value) -> Result<(), Error>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+{
+    let object: K = serde_json::from_value(body)?;
+    api.create(&PostParams::default(), &object).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_covers_every_object() {
+        let world = World {
+            objects: 5,
+            namespaces: 2,
+        };
+        let seed = world.seed();
+        assert_eq!(seed["subscriptions"][0]["generate"]["count"], 3);
+        assert_eq!(seed["subscriptions"][1]["generate"]["count"], 2);
+        assert_eq!(
+            seed["subscriptions"][1]["generate"]["firstId"],
+            World::subscription(3)
+        );
+        assert_eq!(seed["principals"].as_array().unwrap().len(), 2);
+    }
+}
