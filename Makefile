@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 REQUIREMENTS := tests/control-plane/requirements.sh
 CONTROL_PLANE := tests/control-plane/build.sh
+# The programs are run as they were built: `cargo run --package` would resolve other features and build much of it again.
+TARGET := $${CARGO_TARGET_DIR:-target}
 # Says what runs, so that a long step is never a silent one.
 step = @printf '\n== %s\n' "$(1)"
 
@@ -62,14 +64,14 @@ quickstart:
 	@[ -n "$${KUBECONFIG_QUICKSTART:-}" ] || { $(REQUIREMENTS) control-plane; $(CONTROL_PLANE) >/dev/null; }
 	@echo 'quickstart: building the programs (cargo; about 3 minutes the first time)'
 	@cargo build --workspace --bins
-	@exec cargo run --quiet --package serverprotection-tests --bin quickstart
+	@exec "$(TARGET)/debug/quickstart"
 
 .PHONY: bench
 bench:
 	@$(REQUIREMENTS)
 	@$(CONTROL_PLANE) >/dev/null
 	cargo build --release --workspace --bins
-	cargo run --release --package serverprotection-tests --bin bench
+	"$(TARGET)/release/bench"
 
 .PHONY: generate
 generate:
