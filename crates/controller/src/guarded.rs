@@ -91,16 +91,20 @@ impl Guarded {
                 (subscription, state == Some("Held"))
             }
         };
-        let meta = self.meta();
-        Some(Claimant {
-            namespace: meta.namespace.clone()?,
-            name: meta.name.clone()?,
-            uid: meta.uid.clone()?,
-            subscription,
-            created: meta.creation_timestamp.as_ref().map(|time| time.0),
-            held,
-        })
+        claimant_of(self.meta(), subscription, held)
     }
+}
+
+/// The claim of an object with this metadata on a subscription.
+pub(crate) fn claimant_of(meta: &ObjectMeta, subscription: String, held: bool) -> Option<Claimant> {
+    Some(Claimant {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        subscription,
+        created: meta.creation_timestamp.as_ref().map(|time| time.0),
+        held,
+    })
 }
 
 #[cfg(test)]

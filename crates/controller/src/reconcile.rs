@@ -20,7 +20,7 @@ use serverprotection_core::{
 
 use crate::{
     context::Context,
-    guarded::{Guarded, Unreadable},
+    guarded::{Guarded, Unreadable, claimant_of},
     metrics::{ChangeLabel, OutcomeLabel},
     publish,
     remembered::Remembered,
@@ -175,13 +175,12 @@ async fn begin(cached: &ServerProtection, context: &Context) -> Result<Option<Vi
 /// A new value of either "reconcile now" annotation.
 fn requested(object: &ServerProtection, remembered: &Remembered) -> Option<String> {
     let handled = remembered.status.last_handled_reconcile_at.as_deref();
-    let values = [
-        annotations::RECONCILE_REQUESTED_AT,
-        annotations::FLUX_REQUESTED_AT,
-    ]
-    .map(|name| object.annotations().get(name).map(String::as_str));
     // Both are one request: either one changing starts a visit.
-    let [ours, flux] = values;
+    let value = |name| object.annotations().get(name).map(String::as_str);
+    let (ours, flux) = (
+        value(annotations::RECONCILE_REQUESTED_AT),
+        value(annotations::FLUX_REQUESTED_AT),
+    );
     let request = match (ours, flux) {
         (Some(ours), Some(flux)) => format!("{ours},{flux}"),
         (one, other) => one.or(other)?.to_owned(),
@@ -262,12 +261,12 @@ async fn look(
 }
 
 fn claim(object: &ServerProtection, remembered: &Remembered, context: &Context) -> Option<Claim> {
-    let mut claimant = Guarded::Readable(Box::new(object.clone())).claimant()?;
-    claimant.held = remembered
+    let held = remembered
         .status
         .claim
         .as_ref()
         .is_some_and(|claim| claim.state == "Held");
+    let claimant = claimant_of(object.meta(), object.spec.subscription_id.clone(), held)?;
     Some(context.claims.index().claim(&claimant))
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serverprotection_api::ServerProtectionStatus;
-use serverprotection_core::server_protection::pace::Memory;
+use serverprotection_core::{conditions, server_protection::pace::Memory};
 
 /// One object.
 #[derive(Clone, Debug, Default)]
@@ -46,11 +46,7 @@ impl Memories {
     pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
         let mut counts = HashMap::new();
         for remembered in self.lock().values() {
-            let ready = remembered
-                .status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == "Ready");
+            let ready = conditions::get(&remembered.status.conditions, "Ready");
             let ready = ready.map_or("Unknown", |condition| condition.status.as_str());
             *counts.entry(ready.to_owned()).or_default() += 1;
         }

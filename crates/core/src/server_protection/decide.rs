@@ -356,21 +356,22 @@ fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Ve
 fn failed_for_want_of(input: &Input<'_>, observed: &Observed) -> Option<String> {
     let lacks = match &observed.permissions {
         Some(Ok(permissions)) => !permissions.allow(laws::ASSIGN_ROLES),
-        _ => conditions::get(&input.previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
-            condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
-        }),
+        _ => was_told_to_lack_role_assignment(input.previous),
     };
     lacks.then(|| laws::ASSIGN_ROLES.to_owned())
 }
 
+/// Whether status names the missing right to assign roles.
+fn was_told_to_lack_role_assignment(previous: &ServerProtectionStatus) -> bool {
+    conditions::get(&previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
+        condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
+    })
+}
+
 fn extension_retry_is_due(input: &Input<'_>) -> bool {
     let edited = input.previous.observed_generation != Some(input.generation);
-    let was_explained =
-        conditions::get(&input.previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
-            condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
-        });
     edited
-        || was_explained
+        || was_told_to_lack_role_assignment(input.previous)
         || input.requested.is_some()
         || input.memory.extension_retry_at.is_some_and(|at| at <= input.now)
 }
