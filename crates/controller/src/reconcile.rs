@@ -378,8 +378,15 @@ fn count(outcome: &Outcome, context: &Context) {
     }
 }
 
-/// An object of a newer version: it is told, and nothing else is touched.
-async fn report_unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
+/// An object of a newer version: it is told, and nothing else is touched. It is read first: the watch may deliver it
+/// with the status from before our newest patch, and sending that back would turn its conditions back.
+async fn report_unreadable(cached: &Unreadable, context: &Context) -> Result<Action, Error> {
+    let namespace = cached.metadata.namespace.clone().unwrap_or_default();
+    let api: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
+    let name = cached.metadata.name.clone().unwrap_or_default();
+    let Some(Guarded::Unreadable(object)) = api.get_opt(&name).await? else {
+        return Ok(Action::await_change());
+    };
     let generation = object.metadata.generation.unwrap_or_default();
     let before = object
         .raw
@@ -397,7 +404,7 @@ async fn report_unreadable(object: &Unreadable, context: &Context) -> Result<Act
     conditions.set("Stalled", Answer::True, "Unreadable", &message);
     let after = conditions.finish();
     if after != before {
-        publish::unreadable(context, object, &serde_json::json!(after)).await?;
+        publish::unreadable(context, &object, &serde_json::json!(after)).await?;
     }
     Ok(Action::await_change())
 }
