@@ -10,6 +10,7 @@ pub mod claims;
 pub mod conditions;
 pub mod failure;
 pub mod gate;
+pub mod machines;
 pub mod retry;
 pub mod server_protection;
 
