@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use super::{Exclusions, Machine, Verdict};
+use super::{
+    Exclusions, Machine, Verdict,
+    rules::{Case, RULES, Say, failure_texts},
+};
 use crate::Timestamp;
 
 /// What else a verdict depends on.
@@ -56,14 +59,66 @@ pub struct Finding {
 
 /// The finding on a machine. Pure: the same machine and circumstances give the same finding.
 pub fn finding(machine: &Machine, circumstances: &Circumstances<'_>) -> Finding {
-    let _ = (machine, circumstances);
+    let case = Case::new(machine, circumstances);
+    let [.., last] = &RULES;
+    let rule = RULES.iter().find(|rule| (rule.applies)(&case)).unwrap_or(last);
+    let (reason, message, remedy) = match &rule.say {
+        Say::When => (
+            Cow::from(rule.reason),
+            Cow::from(rule.when),
+            Cow::from(rule.remedy),
+        ),
+        Say::Found(words) => (rule.reason.into(), words(&case).into(), rule.remedy.into()),
+        Say::Failure => {
+            let (reason, message, remedy) = failure_texts(&case);
+            (reason, message.into(), remedy)
+        }
+        Say::Health => health_texts(rule.reason, rule.remedy, circumstances),
+    };
     Finding {
-        verdict: Verdict::Unknown,
-        reason: "NotBuilt".into(),
-        message: "".into(),
-        remedy: "".into(),
-        since: None,
-        until: None,
-        exclusion: None,
+        verdict: rule.verdict,
+        reason,
+        message,
+        remedy,
+        since: since(rule.verdict, &case),
+        until: (rule.verdict == Verdict::Provisioning)
+            .then_some(case.grace_until)
+            .flatten(),
+        exclusion: (rule.verdict == Verdict::Excluded)
+            .then_some(case.excluded_by)
+            .flatten()
+            .map(|(at, _)| at),
     }
 }
+
+fn health_texts(
+    reason: &'static str,
+    remedy: &'static str,
+    circumstances: &Circumstances<'_>,
+) -> (Cow<'static, str>, Cow<'static, str>, Cow<'static, str>) {
+    let Some(health) = circumstances.health else {
+        return (reason.into(), "".into(), remedy.into());
+    };
+    let message = format!("health report {}: {}", health.status, health.issue);
+    let remedy = if health.remedy.is_empty() {
+        Cow::from(remedy)
+    } else {
+        Cow::from(health.remedy.clone())
+    };
+    (reason.into(), message.into(), remedy)
+}
+
+/// Since when, as far as Azure tells it: in whole seconds, as Kubernetes writes times.
+fn since(verdict: Verdict, case: &Case<'_>) -> Option<Timestamp> {
+    let since = match verdict {
+        Verdict::ArcDisconnected => case.machine.arc.as_ref()?.last_status_change,
+        Verdict::Failed => case.extension.and_then(|extension| extension.at),
+        Verdict::Missing => case.grace_until.filter(|until| *until <= case.circumstances.now),
+        _ => None,
+    };
+    since.and_then(|since| Timestamp::from_second(since.as_second()).ok())
+}
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

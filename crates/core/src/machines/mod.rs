@@ -1,14 +1,24 @@
 //! Fleet verification: whether the extension `MDE.Windows` / `MDE.Linux` is healthy on every machine, and if not, why
 //! (design.md section 5).
+//!
+//! ```text
+//! Machine (a row of Resource Graph, or a direct GET) ─┐
+//! Circumstances (grace, exclusions, stray plans,      ├─ RULES ─▶ Finding ─▶ Summary ─▶ status
+//!   health reports)                                 ──┘
+//! ```
 
 pub mod exclusions;
+pub mod failures;
 pub mod findings;
 pub mod machine;
+pub mod operating_systems;
+mod rules;
 pub mod summary;
 pub mod verdict;
 
 pub use exclusions::Exclusions;
 pub use findings::{Circumstances, Finding, HealthIssue, finding};
 pub use machine::{ArcAgent, Environment, Image, Kind, Machine, MdeExtension};
+pub use rules::{RULES, Rule};
 pub use summary::{Summary, Tally};
 pub use verdict::Verdict;

@@ -1,0 +1,567 @@
+//! The table of cases, each taken from contract.md 6, 7 and 9.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::*;
+use crate::machines::{ArcAgent, Image, Kind, MdeExtension};
+
+const NOW: &str = "2026-11-23T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn hours_ago(hours: i64) -> Option<Timestamp> {
+    at(NOW).checked_sub(SignedDuration::from_hours(hours)).ok()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as the field wants it")]
+fn image(publisher: &str, offer: &str, sku: &str) -> Option<Image> {
+    Some(Image {
+        publisher: publisher.into(),
+        offer: offer.into(),
+        sku: sku.into(),
+    })
+}
+
+fn extension(type_: &str, state: &str) -> MdeExtension {
+    MdeExtension {
+        name: "AzureDefenderForServers".into(),
+        type_: type_.into(),
+        state: state.into(),
+        ..MdeExtension::default()
+    }
+}
+
+/// A running Ubuntu in Azure, a month old, with a healthy extension.
+fn linux() -> Machine {
+    Machine {
+        id: "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/web".into(),
+        name: "web".into(),
+        instances: 1,
+        os_type: "Linux".into(),
+        image: image("canonical", "0001-com-ubuntu-server-jammy", "22_04-lts-gen2"),
+        power: "PowerState/running".into(),
+        created: hours_ago(720),
+        extensions: vec![extension("MDE.Linux", "Succeeded")],
+        ..Machine::default()
+    }
+}
+
+/// A connected Windows Server 2022 on premises, with a healthy extension.
+fn arc() -> Machine {
+    Machine {
+        kind: Kind::ArcMachine,
+        os_type: "windows".into(),
+        os_sku: "Windows Server 2022 Datacenter".into(),
+        image: None,
+        power: String::new(),
+        created: None,
+        arc: Some(ArcAgent {
+            status: "Connected".into(),
+            agent_version: "1.64".into(),
+            last_status_change: hours_ago(720),
+            extensions_enabled: "true".into(),
+            config_mode: "full".into(),
+            ..ArcAgent::default()
+        }),
+        extensions: vec![MdeExtension {
+            code: "0".into(),
+            level: "Information".into(),
+            ..extension("MDE.Windows", "Succeeded")
+        }],
+        ..linux()
+    }
+}
+
+fn with(mut machine: Machine, change: impl FnOnce(&mut Machine)) -> Machine {
+    change(&mut machine);
+    machine
+}
+
+fn agent(change: impl FnOnce(&mut ArcAgent)) -> Machine {
+    with(arc(), |machine| change(machine.arc.as_mut().unwrap()))
+}
+
+fn bare(machine: Machine) -> Machine {
+    with(machine, |machine| machine.extensions.clear())
+}
+
+fn failed(code: &str, message: &str) -> Machine {
+    with(linux(), |machine| {
+        machine.extensions = vec![MdeExtension {
+            code: code.into(),
+            level: "Error".into(),
+            message: message.into(),
+            at: hours_ago(5),
+            ..extension("MDE.Linux", "Failed")
+        }];
+    })
+}
+
+fn find(machine: &Machine) -> Finding {
+    find_with(machine, &Exclusions::default(), |_| {})
+}
+
+fn find_with<'a>(
+    machine: &Machine,
+    exclusions: &'a Exclusions,
+    change: impl FnOnce(&mut Circumstances<'a>),
+) -> Finding {
+    let mut circumstances = Circumstances {
+        now: at(NOW),
+        grace: SignedDuration::from_hours(24),
+        plan_enabled_since: hours_ago(1000),
+        exclusions,
+        plan_off: false,
+        health: None,
+    };
+    change(&mut circumstances);
+    finding(machine, &circumstances)
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn each_case_has_its_verdict_and_reason() {
+    use Verdict::*;
+    let state = |state: &str| with(linux(), |machine| machine.extensions[0].state = state.into());
+    let power = |power: &str| with(linux(), |machine| machine.power = power.into());
+    let working = |hours: Option<i64>, created: i64| {
+        with(linux(), |machine| {
+            machine.extensions[0].state = "Creating".into();
+            machine.extensions[0].at = hours.and_then(hours_ago);
+            machine.created = hours_ago(created);
+        })
+    };
+    let windows = |sku: &str, unified: bool| {
+        with(linux(), |machine| {
+            machine.os_type = "Windows".into();
+            machine.image = image("MicrosoftWindowsServer", "WindowsServer", sku);
+            machine.extensions = vec![extension("MDE.Windows", "Succeeded")];
+            machine.extensions[0].unified = unified;
+        })
+    };
+    let custom = |machine: Machine| with(machine, |machine| machine.image = None);
+    let cases: Vec<(&str, Machine, Verdict, &str)> = vec![
+        ("healthy virtual machine", linux(), Protected, "Succeeded"),
+        ("healthy Arc machine", arc(), Protected, "Succeeded"),
+        (
+            "healthy on a custom image: the extension proves more than a name",
+            custom(linux()),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "healthy on a system that the table does not list",
+            with(linux(), |m| m.image = image("OpenLogic", "CentOS", "7_9")),
+            Protected,
+            "Succeeded",
+        ),
+        ("nobody told the power state", power(""), Protected, "Succeeded"),
+        ("starting", power("PowerState/starting"), Protected, "Succeeded"),
+        (
+            "deallocated",
+            power("PowerState/deallocated"),
+            PoweredOff,
+            "NotRunning",
+        ),
+        ("stopped", power("PowerState/Stopped"), PoweredOff, "NotRunning"),
+        (
+            "a new power state",
+            power("PowerState/dreaming"),
+            Unknown,
+            "PowerState",
+        ),
+        (
+            "a new provisioning state",
+            state("Migrating"),
+            Unknown,
+            "ExtensionState",
+        ),
+        ("deleting", state("Deleting"), Missing, "BeingRemoved"),
+        ("canceled", state("Canceled"), Failed, "ExtensionFailed"),
+        (
+            "failed without a word",
+            state("Failed"),
+            Failed,
+            "ExtensionFailed",
+        ),
+        (
+            "failed, code in the status",
+            failed("ProvisioningState/failed/24", ""),
+            Failed,
+            "ERR_FAILED_REPO_SETUP",
+        ),
+        (
+            "failed, code in the message",
+            failed("", "ended with code: 4"),
+            Failed,
+            "ERR_NO_INTERNET_CONNECTIVITY",
+        ),
+        (
+            "failed, code that is not known",
+            failed("97", ""),
+            Failed,
+            "Code97",
+        ),
+        (
+            "failed without the script",
+            failed(
+                "",
+                "Protected Setting defenderForEndpointOnboardingScript does not exist",
+            ),
+            Failed,
+            "OnboardingScriptMissing",
+        ),
+        (
+            "the extension knows better",
+            failed("11", ""),
+            UnsupportedOs,
+            "ERR_UNSUPPORTED_VERSION",
+        ),
+        (
+            "half-way",
+            failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
+            Provisioning,
+            "InTransition",
+        ),
+        (
+            "creating for an hour",
+            working(Some(1), 720),
+            Provisioning,
+            "Installing",
+        ),
+        ("creating for two hours", working(Some(2), 720), Failed, "Stuck"),
+        (
+            "creating, nobody told since when, new machine",
+            working(None, 2),
+            Provisioning,
+            "Installing",
+        ),
+        (
+            "creating, nobody told since when, old machine",
+            working(None, 720),
+            Failed,
+            "Stuck",
+        ),
+        ("no extension, old", bare(linux()), Missing, "NotDeployed"),
+        (
+            "no extension, new",
+            with(bare(linux()), |m| m.created = hours_ago(3)),
+            Provisioning,
+            "AwaitingExtension",
+        ),
+        (
+            "no extension, nobody told its age",
+            with(bare(linux()), |m| m.created = None),
+            Missing,
+            "NotDeployed",
+        ),
+        (
+            "no extension, custom image",
+            custom(bare(linux())),
+            Unknown,
+            "OsNotTold",
+        ),
+        (
+            "no extension, custom image, agent tells",
+            custom(with(bare(linux()), |m| {
+                m.os_name = "ubuntu".into();
+                m.os_version = "22.04".into();
+            })),
+            Missing,
+            "NotDeployed",
+        ),
+        (
+            "no extension, unlisted system",
+            with(bare(linux()), |m| m.image = image("OpenLogic", "CentOS", "7_9")),
+            Unknown,
+            "OsNotListed",
+        ),
+        (
+            "no extension, appliance",
+            with(bare(linux()), |m| m.image = image("fortinet", "fortigate", "x")),
+            UnsupportedOs,
+            "Appliance",
+        ),
+        (
+            "no extension, firewall",
+            with(bare(linux()), |m| {
+                m.image = image("vendor", "Cloud-Firewall", "x");
+            }),
+            UnsupportedOs,
+            "Appliance",
+        ),
+        (
+            "no extension, AKS node",
+            with(bare(linux()), |m| m.image = image("microsoft-aks", "aks", "x")),
+            UnsupportedOs,
+            "Appliance",
+        ),
+        (
+            "no extension, Windows client",
+            with(bare(linux()), |m| {
+                m.os_type = "Windows".into();
+                m.image = image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-pro");
+            }),
+            UnsupportedOs,
+            "NotSupportedByEndpoint",
+        ),
+        (
+            "no extension, multi-session",
+            with(bare(linux()), |m| {
+                m.os_type = "Windows".into();
+                m.image = image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-avd");
+            }),
+            Missing,
+            "NotDeployed",
+        ),
+        (
+            "no extension, too old",
+            with(bare(linux()), |m| {
+                m.image = image("canonical", "UbuntuServer", "14.04.5-LTS");
+            }),
+            UnsupportedOs,
+            "NotSupportedByEndpoint",
+        ),
+        (
+            "the other system's extension",
+            with(linux(), |m| {
+                m.extensions = vec![extension("MDE.Windows", "Succeeded")];
+            }),
+            Unknown,
+            "ExtensionOfAnotherSystem",
+        ),
+        (
+            "two extensions, one good",
+            with(linux(), |m| {
+                m.extensions.insert(0, extension("MDE.Linux", "Failed"));
+            }),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "2016 with the unified solution",
+            windows("2016-Datacenter", true),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "2016 without",
+            windows("2016-Datacenter", false),
+            LegacyAgent,
+            "UnifiedSolutionMissing",
+        ),
+        (
+            "2012 R2 without",
+            windows("2012-R2-Datacenter", false),
+            LegacyAgent,
+            "UnifiedSolutionMissing",
+        ),
+        (
+            "2019 needs none",
+            windows("2019-Datacenter", false),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "scale set",
+            with(bare(linux()), |m| m.kind = Kind::UniformScaleSet),
+            AgentlessOnly,
+            "UniformScaleSet",
+        ),
+        (
+            "shell of the other connector",
+            with(bare(agent(|a| a.agent_version.clear())), |m| {
+                m.other_connector = true;
+            }),
+            DuplicateShell,
+            "OtherConnector",
+        ),
+        (
+            "the other connector, with an agent",
+            with(arc(), |m| m.other_connector = true),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "Arc expired",
+            agent(|a| a.status = "Expired".into()),
+            ArcDisconnected,
+            "Expired",
+        ),
+        (
+            "Arc disconnected for long",
+            agent(|a| a.status = "Disconnected".into()),
+            ArcDisconnected,
+            "NotConnected",
+        ),
+        (
+            "Arc disconnected lately",
+            agent(|a| {
+                a.status = "Disconnected".into();
+                a.last_status_change = hours_ago(1);
+            }),
+            Protected,
+            "Succeeded",
+        ),
+        (
+            "Arc disconnected lately, nothing on it",
+            bare(agent(|a| {
+                a.status = "Disconnected".into();
+                a.last_status_change = hours_ago(1);
+            })),
+            Provisioning,
+            "AwaitingAgent",
+        ),
+        (
+            "Arc in error",
+            agent(|a| a.status = "Error".into()),
+            ArcDisconnected,
+            "NotConnected",
+        ),
+        (
+            "Arc with a new status",
+            agent(|a| a.status = "Sleeping".into()),
+            Unknown,
+            "ArcStatus",
+        ),
+        (
+            "Arc without a status",
+            agent(|a| a.status.clear()),
+            Unknown,
+            "ArcStatus",
+        ),
+        (
+            "Arc, instance view says Error",
+            with(arc(), |m| m.extensions[0].level = "Error".into()),
+            Failed,
+            "ExtensionFailed",
+        ),
+        (
+            "Arc, instance view warns",
+            with(arc(), |m| m.extensions[0].level = "Warning".into()),
+            Unknown,
+            "InstanceLevel",
+        ),
+        (
+            "Arc takes no extensions",
+            bare(agent(|a| a.extensions_enabled = "false".into())),
+            Missing,
+            "ExtensionsDisabled",
+        ),
+        (
+            "Arc in monitor mode",
+            bare(agent(|a| a.config_mode = "monitor".into())),
+            Missing,
+            "ExtensionsDisabled",
+        ),
+        (
+            "Arc block list",
+            bare(agent(|a| {
+                a.block_list = vec!["microsoft.azure.azuredefenderforservers/mde.windows".into()];
+            })),
+            Missing,
+            "BlockedByList",
+        ),
+        (
+            "Arc block list for the other system",
+            bare(agent(|a| {
+                a.block_list = vec!["Microsoft.Azure.AzureDefenderForServers/MDE.Linux".into()];
+            })),
+            Missing,
+            "NotDeployed",
+        ),
+        (
+            "Arc allow list without it",
+            bare(agent(|a| {
+                a.allow_list = vec!["Microsoft.Azure.Monitor/AzureMonitorWindowsAgent".into()];
+            })),
+            Missing,
+            "BlockedByList",
+        ),
+        (
+            "Arc extension service",
+            bare(agent(|a| a.extension_service = "stopped".into())),
+            Missing,
+            "ExtensionServiceStopped",
+        ),
+        (
+            "Arc, 2008 R2",
+            bare(with(arc(), |m| m.os_sku = "Windows Server 2012 Standard".into())),
+            UnsupportedOs,
+            "NotSupportedByEndpoint",
+        ),
+    ];
+    for (name, machine, verdict, reason) in cases {
+        let found = find(&machine);
+        assert_eq!(
+            (found.verdict, &*found.reason),
+            (verdict, reason),
+            "{name}: {found:?}"
+        );
+        assert!(!found.message.is_empty(), "{name} says why");
+        assert!(
+            !(verdict.is_bad() && found.remedy.is_empty()),
+            "{name} says what to do"
+        );
+    }
+}
+
+#[test]
+fn circumstances_decide_too() {
+    let off = find_with(&linux(), &Exclusions::default(), |it| it.plan_off = true);
+    assert_eq!(off.verdict, Verdict::PlanOff);
+    let none = Exclusions::default();
+    let issue = HealthIssue {
+        status: "NotHealthy".into(),
+        issue: "Sensor is silent".into(),
+        remedy: String::new(),
+    };
+    let silent = find_with(&linux(), &none, |it| it.health = Some(&issue));
+    assert_eq!(
+        (silent.verdict, &*silent.reason),
+        (Verdict::Failed, "SensorUnhealthy")
+    );
+    assert!(silent.message.contains("Sensor is silent"));
+    // A health report refines Protected, and nothing else.
+    let missing = find_with(&bare(linux()), &none, |it| it.health = Some(&issue));
+    assert_eq!(missing.verdict, Verdict::Missing);
+    let fresh_plan = find_with(&bare(linux()), &Exclusions::default(), |it| {
+        it.plan_enabled_since = hours_ago(2);
+    });
+    assert_eq!(fresh_plan.verdict, Verdict::Provisioning);
+    assert_eq!(fresh_plan.until, hours_ago(-22));
+    let mut exclusions = Exclusions::default();
+    exclusions.rule("lab", BTreeMap::from([("env".to_owned(), None)]), &[], &[]);
+    let lab = with(failed("4", ""), |machine| {
+        machine.tags.insert("env".into(), "lab".into());
+    });
+    let excluded = find_with(&lab, &exclusions, |_| {});
+    assert_eq!(
+        (excluded.verdict, excluded.exclusion),
+        (Verdict::Excluded, Some(0))
+    );
+}
+
+#[test]
+fn since_when_is_told_where_azure_tells_it() {
+    assert_eq!(find(&failed("4", "")).since, hours_ago(5));
+    assert_eq!(
+        find(&agent(|a| a.status = "Expired".into())).since,
+        hours_ago(720)
+    );
+    assert_eq!(find(&bare(linux())).since, hours_ago(720 - 24));
+    assert_eq!(find(&linux()).since, None);
+}
+
+#[test]
+fn every_rule_can_be_the_first() {
+    // The order hides no rule: each verdict and reason of the table was seen above, or by its circumstances.
+    let words: Vec<_> = RULES.iter().map(|rule| (rule.verdict, rule.reason)).collect();
+    for (at, word) in words.iter().enumerate() {
+        assert!(!words[..at].contains(word), "{word:?} stands twice");
+    }
+}

@@ -1,0 +1,558 @@
+//! Operating systems as data: what Defender for Endpoint and the Arc agent support (contract.md 6.6, as of autumn 2026).
+
+use super::Machine;
+
+/// Major and minor version; Windows Server 2012 R2 is (2012, 2), SLES 15 SP4 is (15, 4).
+pub type Version = (u16, u16);
+
+/// Versions from the first through the last.
+pub type Span = (Version, Version);
+
+/// A line of the table.
+#[derive(Debug)]
+pub struct System {
+    /// For people.
+    pub name: &'static str,
+    /// Lower-case words by which it is known in names, SKUs and images; one of them must occur.
+    pub words: &'static [&'static str],
+    /// Versions that Defender for Endpoint protects through Defender for Cloud.
+    pub endpoint: &'static [Span],
+    /// Versions that the Arc agent supports.
+    pub arc: &'static [Span],
+}
+
+const LAST: u16 = u16::MAX;
+const EVERY: Span = ((0, 0), (LAST, LAST));
+
+/// The table. The first line whose words occur decides.
+pub const SYSTEMS: [System; 13] = [
+    System {
+        name: "Windows Server",
+        words: &["windows server", "windowsserver"],
+        endpoint: &[((2008, 2), (2008, 2)), ((2012, 2), (2025, LAST))],
+        arc: &[((2012, 0), (2025, LAST))],
+    },
+    System {
+        name: "Windows 10, 11 Enterprise multi-session",
+        words: &["multi-session", "-avd", "-evd"],
+        endpoint: &[EVERY],
+        arc: &[],
+    },
+    System {
+        name: "Windows client",
+        words: &[
+            "windows 1",
+            "windows 7",
+            "windows 8",
+            "windowsdesktop",
+            "windows-1",
+            "windows-7",
+        ],
+        endpoint: &[],
+        arc: &[((10, 0), (11, LAST))],
+    },
+    System {
+        name: "Ubuntu",
+        words: &["ubuntu"],
+        endpoint: &[((16, 4), (LAST, LAST))],
+        arc: &[((18, 4), (26, 4))],
+    },
+    System {
+        name: "Red Hat Enterprise Linux",
+        words: &["red hat", "redhat", "rhel"],
+        endpoint: &[((7, 2), (10, LAST))],
+        arc: &[((7, 0), (10, LAST))],
+    },
+    System {
+        name: "Debian",
+        words: &["debian"],
+        endpoint: &[((9, 0), (LAST, LAST))],
+        arc: &[((11, 0), (13, LAST))],
+    },
+    System {
+        name: "SUSE Linux Enterprise Server",
+        words: &["suse", "sles"],
+        endpoint: &[((12, 0), (12, LAST)), ((15, 0), (15, LAST))],
+        arc: &[((12, 5), (12, 5)), ((15, 4), (15, 7))],
+    },
+    System {
+        name: "Oracle Linux",
+        words: &["oracle"],
+        endpoint: &[((7, 2), (9, LAST))],
+        arc: &[((7, 0), (10, LAST))],
+    },
+    System {
+        name: "Amazon Linux",
+        words: &["amazon"],
+        endpoint: &[((2, 0), (2, LAST)), ((2023, 0), (2023, LAST))],
+        arc: &[((2, 0), (2, LAST)), ((2023, 0), (2023, LAST))],
+    },
+    System {
+        name: "Fedora",
+        words: &["fedora"],
+        endpoint: &[((33, 0), (LAST, LAST))],
+        arc: &[],
+    },
+    System {
+        name: "Rocky Linux",
+        words: &["rocky"],
+        endpoint: &[((8, 7), (8, LAST)), ((9, 2), (9, LAST))],
+        arc: &[((8, 0), (9, LAST))],
+    },
+    System {
+        name: "AlmaLinux",
+        words: &["alma"],
+        endpoint: &[((8, 7), (8, LAST)), ((9, 2), (9, LAST))],
+        arc: &[((8, 0), (9, LAST))],
+    },
+    System {
+        name: "Azure Linux (Mariner)",
+        words: &["mariner", "azure linux", "azurelinux", "azure-linux"],
+        endpoint: &[((2, 0), (2, LAST))],
+        arc: &[((3, 0), (3, LAST))],
+    },
+];
+
+/// Publishers of images that are appliances or managed by another service: the built-in policies leave them out
+/// (contract.md 6.1).
+pub const APPLIANCE_PUBLISHERS: [&str; 10] = [
+    "azuredatabricks",
+    "azureopenshift",
+    "barracudanetworks",
+    "checkpoint",
+    "cisco",
+    "databricks",
+    "f5-networks",
+    "fortinet",
+    "microsoft-aks",
+    "paloaltonetworks",
+];
+
+/// Whether a version is supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// The table says yes.
+    Supported,
+    /// The table says no.
+    Unsupported,
+    /// Newer than the table, or a system that it does not list.
+    NotListed,
+}
+
+/// What is known of a machine's system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identified {
+    /// A line of the table and a version.
+    Known(Known),
+    /// An image of the appliances; its publisher.
+    Appliance(String),
+    /// A system with this name, which the table does not list.
+    NotListed(String),
+    /// Nobody told: a custom image whose agent is silent.
+    NotTold,
+}
+
+/// A line of the table and a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    line: usize,
+    version: Option<Version>,
+}
+
+impl Known {
+    /// The line of the table.
+    pub fn system(&self) -> &'static System {
+        SYSTEMS.get(self.line).unwrap_or(&SYSTEMS[0])
+    }
+
+    /// For people: `Ubuntu 22.04`.
+    pub fn name(&self) -> String {
+        let name = self.system().name;
+        match self.version {
+            Some((2012 | 2008, 2)) if name == "Windows Server" => {
+                format!("{name} {} R2", self.version.map_or(0, |version| version.0))
+            }
+            Some((major, _)) if name == "Windows Server" => format!("{name} {major}"),
+            Some((major, 0)) => format!("{name} {major}"),
+            Some((major, minor)) if name == "Ubuntu" => format!("{name} {major}.{minor:02}"),
+            Some((major, minor)) if name.starts_with("SUSE") => format!("{name} {major} SP{minor}"),
+            Some((major, minor)) => format!("{name} {major}.{minor}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Whether Defender for Endpoint protects it through Defender for Cloud.
+    pub fn endpoint(&self) -> Support {
+        support(self.system().endpoint, self.version)
+    }
+
+    /// Whether the Arc agent supports it.
+    pub fn arc(&self) -> Support {
+        support(self.system().arc, self.version)
+    }
+
+    /// Windows Server 2012 R2 and 2016, where the unified solution replaces the retired agent.
+    pub fn needs_unified_solution(&self) -> bool {
+        self.system().name == "Windows Server" && matches!(self.version, Some((2012, 2) | (2016, _)))
+    }
+}
+
+fn support(spans: &[Span], version: Option<Version>) -> Support {
+    let Some(last) = spans.last() else {
+        return Support::Unsupported;
+    };
+    let Some(version) = version else {
+        let all = spans == [EVERY];
+        return if all {
+            Support::Supported
+        } else {
+            Support::NotListed
+        };
+    };
+    if spans
+        .iter()
+        .any(|(from, through)| (*from..=*through).contains(&version))
+    {
+        return Support::Supported;
+    }
+    if version > last.1 {
+        return Support::NotListed;
+    }
+    Support::Unsupported
+}
+
+/// Finds the machine's system in the table: by what an agent told, else by its image.
+pub fn identify(machine: &Machine) -> Identified {
+    let image = machine.image.as_ref();
+    if let Some(image) = image {
+        let publisher = image.publisher.to_ascii_lowercase();
+        if APPLIANCE_PUBLISHERS.iter().any(|known| publisher.contains(known))
+            || image.offer.to_ascii_lowercase().contains("firewall")
+        {
+            return Identified::Appliance(image.publisher.clone());
+        }
+    }
+    // The SKU is the most telling: an agent's name may be as short as `windows`.
+    let mut told = vec![
+        [&machine.os_sku, " ", &machine.os_version]
+            .map(ToString::to_string)
+            .concat(),
+        [&machine.os_name, " ", &machine.os_version]
+            .map(ToString::to_string)
+            .concat(),
+    ];
+    told.extend(image.map(|image| format!("{} {} {}", image.publisher, image.offer, image.sku)));
+    for text in &told {
+        let text = text.to_ascii_lowercase();
+        let line = SYSTEMS
+            .iter()
+            .position(|system| system.words.iter().any(|word| text.contains(word)));
+        if let Some(line) = line {
+            let multi_session = told.iter().any(|text| is_multi_session(text));
+            let line = if SYSTEMS
+                .get(line)
+                .is_some_and(|system| system.name == "Windows client")
+                && multi_session
+            {
+                1
+            } else {
+                line
+            };
+            return Identified::Known(Known {
+                line,
+                version: told
+                    .iter()
+                    .find_map(|text| version(line, &text.to_ascii_lowercase())),
+            });
+        }
+    }
+    let named = [&machine.os_sku, &machine.os_name].into_iter().find(|text| {
+        let text = text.trim().to_ascii_lowercase();
+        !text.is_empty() && text != "windows" && text != "linux"
+    });
+    match (named, image) {
+        (Some(name), _) => Identified::NotListed(name.trim().to_owned()),
+        (None, Some(image)) => Identified::NotListed(format!("{} {}", image.publisher, image.offer)),
+        (None, None) => Identified::NotTold,
+    }
+}
+
+fn is_multi_session(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["multi-session", "-avd", "-evd"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+fn version(line: usize, text: &str) -> Option<Version> {
+    let system = SYSTEMS.get(line)?;
+    // Digits before the system's own word belong to something else (`0001-com-ubuntu-server-jammy 22_04-lts`).
+    let at = system
+        .words
+        .iter()
+        .filter_map(|word| {
+            text.find(word)
+                .map(|at| at + word.trim_end_matches(|end: char| end.is_ascii_digit()).len())
+        })
+        .min();
+    let text = text.get(at.unwrap_or(0)..).unwrap_or(text);
+    match system.name {
+        "Windows Server" => {
+            let year = numbers(text).find(|(major, _)| (2008..2100).contains(major))?.0;
+            let second = text.contains("r2");
+            Some((year, if second && year < 2016 { 2 } else { 0 }))
+        }
+        "SUSE Linux Enterprise Server" => {
+            let (major, minor) = numbers(text).next()?;
+            let pack = text.split("sp").skip(1).find_map(|rest| numbers(rest).next());
+            Some((major, pack.map_or(minor, |(pack, _)| pack)))
+        }
+        "Ubuntu" => numbers(text).find(|(major, minor)| *major >= 10 && matches!(minor, 4 | 10)),
+        _ => numbers(text).next().map(split_majors),
+    }
+}
+
+/// Image SKUs leave the point out: `86-gen2` is 8.6.
+fn split_majors((major, minor): Version) -> Version {
+    if minor != 0 || !(60..1000).contains(&major) {
+        return (major, minor);
+    }
+    let digits = major.to_string();
+    let (first, rest) = digits.split_at(1);
+    let parsed = first.parse().ok().zip(rest.parse().ok());
+    parsed.unwrap_or((major, minor))
+}
+
+/// Numbers in a text as pairs: `22.04` and `22_04` are (22, 4), `12` is (12, 0).
+fn numbers(text: &str) -> impl Iterator<Item = Version> {
+    text.split(|at: char| !(at.is_ascii_digit() || matches!(at, '.' | '_')))
+        .filter_map(|run| {
+            let mut parts = run.split(['.', '_']).filter(|part| !part.is_empty());
+            let major = parts.next()?.parse().ok()?;
+            let minor = parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+            Some((major, minor))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::Image;
+
+    fn arc(sku: &str, version: &str) -> Machine {
+        Machine {
+            os_sku: sku.into(),
+            os_version: version.into(),
+            ..Machine::default()
+        }
+    }
+
+    fn image(publisher: &str, offer: &str, sku: &str) -> Machine {
+        Machine {
+            image: Some(Image {
+                publisher: publisher.into(),
+                offer: offer.into(),
+                sku: sku.into(),
+            }),
+            ..Machine::default()
+        }
+    }
+
+    #[test]
+    fn systems_are_found_by_what_agents_and_images_say() {
+        use Support::{NotListed, Supported, Unsupported};
+        for (machine, name, endpoint, on_arc) in [
+            (
+                arc("Windows Server 2022 Datacenter", "10.0.20348.2227"),
+                "Windows Server 2022",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Windows Server 2012 R2 Standard", "6.3.9600"),
+                "Windows Server 2012 R2",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Windows Server 2012 Standard", "6.2.9200"),
+                "Windows Server 2012",
+                Unsupported,
+                Supported,
+            ),
+            (
+                arc("Windows Server 2008 R2 Enterprise", "6.1"),
+                "Windows Server 2008 R2",
+                Supported,
+                Unsupported,
+            ),
+            (
+                arc("Windows 11 Pro", "10.0.22631"),
+                "Windows client 11",
+                Unsupported,
+                Supported,
+            ),
+            (
+                arc("Ubuntu 22.04.4 LTS", "22.04"),
+                "Ubuntu 22.04",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Ubuntu 16.04 LTS", ""),
+                "Ubuntu 16.04",
+                Supported,
+                Unsupported,
+            ),
+            (
+                arc("Ubuntu 14.04 LTS", ""),
+                "Ubuntu 14.04",
+                Unsupported,
+                Unsupported,
+            ),
+            (
+                arc("Red Hat Enterprise Linux 8.6 (Ootpa)", ""),
+                "Red Hat Enterprise Linux 8.6",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Red Hat Enterprise Linux Server 7.1", ""),
+                "Red Hat Enterprise Linux 7.1",
+                Unsupported,
+                Supported,
+            ),
+            (
+                arc("SUSE Linux Enterprise Server 15 SP4", ""),
+                "SUSE Linux Enterprise Server 15 SP4",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("SUSE Linux Enterprise Server 15 SP2", ""),
+                "SUSE Linux Enterprise Server 15 SP2",
+                Supported,
+                Unsupported,
+            ),
+            (arc("Amazon Linux 2", ""), "Amazon Linux 2", Supported, Supported),
+            (
+                arc("Amazon Linux 2023", ""),
+                "Amazon Linux 2023",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Rocky Linux 9.1 (Blue Onyx)", ""),
+                "Rocky Linux 9.1",
+                Unsupported,
+                Supported,
+            ),
+            (
+                arc("Debian GNU/Linux 12 (bookworm)", ""),
+                "Debian 12",
+                Supported,
+                Supported,
+            ),
+            (
+                arc("Oracle Linux Server 10.0", ""),
+                "Oracle Linux 10",
+                NotListed,
+                Supported,
+            ),
+            (
+                image(
+                    "MicrosoftWindowsServer",
+                    "WindowsServer",
+                    "2019-datacenter-gensecond",
+                ),
+                "Windows Server 2019",
+                Supported,
+                Supported,
+            ),
+            (
+                image("MicrosoftWindowsServer", "WindowsServer", "2012-R2-Datacenter"),
+                "Windows Server 2012 R2",
+                Supported,
+                Supported,
+            ),
+            (
+                image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-pro"),
+                "Windows client 11",
+                Unsupported,
+                Supported,
+            ),
+            (
+                image("canonical", "0001-com-ubuntu-server-jammy", "22_04-lts-gen2"),
+                "Ubuntu 22.04",
+                Supported,
+                Supported,
+            ),
+            (
+                image("canonical", "ubuntu-24_04-lts", "server"),
+                "Ubuntu 24.04",
+                Supported,
+                Supported,
+            ),
+            (
+                image("RedHat", "RHEL", "86-gen2"),
+                "Red Hat Enterprise Linux 8.6",
+                Supported,
+                Supported,
+            ),
+            (
+                image("RedHat", "RHEL", "9_4"),
+                "Red Hat Enterprise Linux 9.4",
+                Supported,
+                Supported,
+            ),
+            (
+                image("SUSE", "sles-15-sp5", "gen2"),
+                "SUSE Linux Enterprise Server 15 SP5",
+                Supported,
+                Supported,
+            ),
+            (
+                image("Oracle", "Oracle-Linux", "ol88-lvm-gen2"),
+                "Oracle Linux 8.8",
+                Supported,
+                Supported,
+            ),
+            (
+                image("Debian", "debian-12", "12-gen2"),
+                "Debian 12",
+                Supported,
+                Supported,
+            ),
+        ] {
+            let Identified::Known(known) = identify(&machine) else {
+                panic!("{machine:?}: {:?}", identify(&machine));
+            };
+            assert_eq!(known.name(), name, "{machine:?}");
+            assert_eq!(known.endpoint(), endpoint, "{name}, Defender for Endpoint");
+            assert_eq!(known.arc(), on_arc, "{name}, Arc");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_not_guessed() {
+        assert_eq!(identify(&Machine::default()), Identified::NotTold);
+        assert_eq!(
+            identify(&Machine {
+                os_name: "linux".into(),
+                ..Machine::default()
+            }),
+            Identified::NotTold
+        );
+        assert_eq!(
+            identify(&arc("CentOS Linux 7", "")),
+            Identified::NotListed("CentOS Linux 7".into())
+        );
+        assert_eq!(
+            identify(&image("fortinet", "fortinet_fortigate-vm_v5", "x")),
+            Identified::Appliance("fortinet".into())
+        );
+        let multi = identify(&image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-avd"));
+        let Identified::Known(multi) = multi else { panic!() };
+        assert_eq!(multi.endpoint(), Support::Supported);
+    }
+}

@@ -1,0 +1,559 @@
+//! The rules: the first one that applies decides. The page "What the verdicts mean" is made from this table.
+
+use std::borrow::Cow;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::{
+    Circumstances, Kind, Machine, MdeExtension, Verdict,
+    failures::{self, FailureCode},
+    machine::MDE_PUBLISHER,
+    operating_systems::{Identified, Support, identify},
+};
+use crate::Timestamp;
+
+/// An extension's run ends after this long (contract.md 6.2); later it is stuck.
+const LONGEST_RUN: SignedDuration = SignedDuration::from_mins(90);
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// What it finds.
+    pub verdict: Verdict,
+    /// Why, as one word; `None`: the failure's own name.
+    pub reason: &'static str,
+    /// When it applies, for people.
+    pub when: &'static str,
+    /// What to do; empty: nothing, or as the failure's code says.
+    pub remedy: &'static str,
+    pub(super) applies: fn(&Case<'_>) -> bool,
+    pub(super) say: Say,
+}
+
+/// How a rule words its message.
+#[derive(Debug)]
+pub(super) enum Say {
+    /// As `when`.
+    When,
+    /// With what was found.
+    Found(fn(&Case<'_>) -> String),
+    /// As the table of failure codes.
+    Failure,
+    /// As the health report.
+    Health,
+}
+
+/// A machine and what was worked out of it, once.
+pub(super) struct Case<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) circumstances: &'a Circumstances<'a>,
+    pub(super) excluded_by: Option<(usize, &'a str)>,
+    /// The extension of the type that belongs on the machine, the best one of several.
+    pub(super) extension: Option<&'a MdeExtension>,
+    pub(super) system: Identified,
+    /// When the grace period ends; `None`: nobody tells when it began.
+    pub(super) grace_until: Option<Timestamp>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(machine: &'a Machine, circumstances: &'a Circumstances<'a>) -> Self {
+        let wanted = machine.wanted_extension();
+        let fitting = |extension: &&MdeExtension| {
+            wanted.is_none_or(|wanted| extension.type_.eq_ignore_ascii_case(wanted))
+        };
+        let extension = machine
+            .extensions
+            .iter()
+            .filter(fitting)
+            .min_by_key(|extension| !is(&extension.state, "Succeeded"));
+        // A virtual machine can take the extension from its creation on, an Arc machine since its agent connected.
+        let began = match &machine.arc {
+            Some(arc) => arc.last_status_change,
+            None => machine.created,
+        };
+        let began = began.max(circumstances.plan_enabled_since);
+        Self {
+            machine,
+            circumstances,
+            excluded_by: circumstances.exclusions.excluding(machine),
+            extension,
+            system: identify(machine),
+            grace_until: began.and_then(|began| began.checked_add(circumstances.grace).ok()),
+        }
+    }
+
+    pub(super) fn in_grace(&self) -> bool {
+        self.grace_until
+            .is_some_and(|until| self.circumstances.now < until)
+    }
+
+    fn state(&self, state: &str) -> bool {
+        self.extension
+            .is_some_and(|extension| is(&extension.state, state))
+    }
+
+    fn succeeded(&self) -> bool {
+        self.state("Succeeded")
+    }
+
+    fn failed(&self) -> bool {
+        self.state("Failed") || self.state("Canceled") || (self.succeeded() && self.level("Error"))
+    }
+
+    fn working(&self) -> bool {
+        self.state("Creating") || self.state("Updating")
+    }
+
+    fn level(&self, level: &str) -> bool {
+        self.extension
+            .is_some_and(|extension| is(&extension.level, level))
+    }
+
+    /// An extension that is half-way is no failure, whatever its state says.
+    fn in_transition(&self) -> bool {
+        self.extension.is_some_and(|extension| {
+            let message = extension.message.to_ascii_lowercase();
+            extension.code.to_ascii_lowercase().contains("transitioning")
+                || message.contains("configuration in progress")
+        })
+    }
+
+    pub(super) fn failure(&self) -> Option<&'static FailureCode> {
+        self.extension.and_then(|extension| failures::decode(extension).1)
+    }
+
+    fn power(&self) -> &str {
+        self.machine.power.rsplit('/').next().unwrap_or_default()
+    }
+
+    fn arc_is(&self, statuses: &[&str]) -> bool {
+        let arc = self.machine.arc.as_ref();
+        arc.is_some_and(|arc| statuses.iter().any(|status| is(&arc.status, status)))
+    }
+
+    fn endpoint(&self) -> Option<Support> {
+        match &self.system {
+            Identified::Known(known) => Some(known.endpoint()),
+            _ => None,
+        }
+    }
+
+    /// Why the Arc agent would refuse the extension.
+    fn blocked(&self) -> bool {
+        let Some(arc) = &self.machine.arc else {
+            return false;
+        };
+        let listed = |list: &[String]| {
+            let wanted = self.machine.wanted_extension();
+            list.iter().any(|entry| {
+                let (publisher, type_) = entry.split_once('/').unwrap_or((entry, ""));
+                publisher.eq_ignore_ascii_case(MDE_PUBLISHER)
+                    && (type_.is_empty() || wanted.is_none_or(|wanted| type_.eq_ignore_ascii_case(wanted)))
+            })
+        };
+        listed(&arc.block_list) || (!arc.allow_list.is_empty() && !listed(&arc.allow_list))
+    }
+
+    fn system_name(&self) -> String {
+        match &self.system {
+            Identified::Known(known) => known.name(),
+            Identified::Appliance(name) | Identified::NotListed(name) => name.clone(),
+            Identified::NotTold => "an unknown system".into(),
+        }
+    }
+}
+
+fn is(text: &str, word: &str) -> bool {
+    text.eq_ignore_ascii_case(word)
+}
+
+const REDEPLOY: &str = "remove the extension: Defender for Cloud deploys it again";
+const RECONNECT: &str = "check the machine and its agent (azcmagent show, azcmagent check); an expired one must be connected again";
+
+/// The rules, in their order.
+pub const RULES: [Rule; 31] = [
+    Rule {
+        verdict: Verdict::DuplicateShell,
+        reason: "OtherConnector",
+        when: "an Arc resource without an agent, made by the multicloud connector of Azure Arc (tag PublicCloudConnectorsResourceId): the machine has another resource",
+        remedy: "",
+        applies: |case| {
+            case.machine.other_connector
+                && case
+                    .machine
+                    .arc
+                    .as_ref()
+                    .is_some_and(|arc| arc.agent_version.is_empty())
+        },
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Excluded,
+        reason: "Excluded",
+        when: "a rule of spec.machines.exclude selects the machine",
+        remedy: "",
+        applies: |case| case.excluded_by.is_some(),
+        say: Say::Found(|case| {
+            format!(
+                "spec.machines.exclude: {}",
+                case.excluded_by.map_or("", |(_, name)| name)
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::AgentlessOnly,
+        reason: "UniformScaleSet",
+        when: "instances of a Uniform scale set: Defender for Cloud puts no extension on them; with P2 they are scanned without an agent",
+        remedy: "",
+        applies: |case| case.machine.kind == Kind::UniformScaleSet,
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::PoweredOff,
+        reason: "NotRunning",
+        when: "the virtual machine does not run: extensions arrive on running machines only, and nothing can be said",
+        remedy: "",
+        applies: |case| {
+            [
+                "deallocated",
+                "deallocating",
+                "stopped",
+                "stopping",
+                "hibernated",
+                "hibernating",
+            ]
+            .iter()
+            .any(|power| is(case.power(), power))
+        },
+        say: Say::Found(|case| format!("power state: {}", case.power())),
+    },
+    Rule {
+        verdict: Verdict::UnsupportedOs,
+        reason: "Appliance",
+        when: "the image is an appliance, or belongs to a service that manages it (AKS, Databricks, OpenShift, firewalls)",
+        remedy: "",
+        applies: |case| !case.succeeded() && matches!(case.system, Identified::Appliance(_)),
+        say: Say::Found(|case| format!("image of {}", case.system_name())),
+    },
+    Rule {
+        verdict: Verdict::UnsupportedOs,
+        reason: "NotSupportedByEndpoint",
+        when: "Defender for Endpoint does not support the system through Defender for Cloud (table below)",
+        remedy: "move the machine to a supported system; Windows clients are protected through a user's licence",
+        applies: |case| !case.succeeded() && case.endpoint() == Some(Support::Unsupported),
+        say: Say::Found(|case| {
+            format!(
+                "{} is not supported by Defender for Endpoint through Defender for Cloud",
+                case.system_name()
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::UnsupportedOs,
+        reason: "RefusedByExtension",
+        when: "the extension itself says that the system is not supported (codes 10, 11, 51)",
+        remedy: "",
+        applies: |case| case.failed() && case.failure().is_some_and(|failure| failure.unsupported),
+        say: Say::Failure,
+    },
+    Rule {
+        verdict: Verdict::PlanOff,
+        reason: "MachinePlanFree",
+        when: "the machine has a plan of its own, and it is Free: the subscription's plan does not reach it",
+        remedy: "delete the machine's own pricing, or set plan.inheritance to Enforced; leave it out with spec.machines.exclude if it is meant",
+        applies: |case| case.circumstances.plan_off,
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::ArcDisconnected,
+        reason: "Expired",
+        when: "the Arc agent has not been heard of for 45 days: the machine's credential has expired",
+        remedy: RECONNECT,
+        applies: |case| case.arc_is(&["Expired"]),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::ArcDisconnected,
+        reason: "NotConnected",
+        when: "the Arc agent is Disconnected, in Error, or still connecting, for longer than the grace period",
+        remedy: RECONNECT,
+        applies: |case| {
+            case.arc_is(&["Disconnected", "Error", "Connecting", "AwaitingConnection"]) && !case.in_grace()
+        },
+        say: Say::Found(|case| {
+            let arc = case.machine.arc.as_ref();
+            let reason = arc.map_or("", |arc| arc.status_reason.as_str());
+            let status = arc.map_or("", |arc| arc.status.as_str());
+            if reason.is_empty() {
+                format!("Arc status {status}")
+            } else {
+                format!("Arc status {status} ({reason})")
+            }
+        }),
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "ArcStatus",
+        when: "the Arc machine has a status that is not known here, or none",
+        remedy: "look at the machine in Azure",
+        applies: |case| {
+            case.machine.arc.is_some()
+                && !case.arc_is(&[
+                    "Connected",
+                    "Disconnected",
+                    "Error",
+                    "Connecting",
+                    "AwaitingConnection",
+                ])
+        },
+        say: Say::Found(|case| {
+            format!(
+                "Arc status {:?}",
+                case.machine.arc.as_ref().map_or("", |arc| arc.status.as_str())
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "PowerState",
+        when: "the virtual machine has a power state that is not known here",
+        remedy: "look at the machine in Azure",
+        applies: |case| {
+            !matches!(
+                case.power().to_ascii_lowercase().as_str(),
+                "" | "running" | "starting"
+            )
+        },
+        say: Say::Found(|case| format!("power state {:?}", case.machine.power)),
+    },
+    Rule {
+        verdict: Verdict::Provisioning,
+        reason: "InTransition",
+        when: "the extension reports that its configuration is in progress",
+        remedy: "",
+        applies: |case| (case.failed() || case.succeeded()) && case.in_transition(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Failed,
+        reason: "ExtensionFailed",
+        when: "the extension's provisioning state is Failed or Canceled, or its instance view says Error; the reason is the failure's name (table below)",
+        remedy: "",
+        applies: |case| case.failed(),
+        say: Say::Failure,
+    },
+    Rule {
+        verdict: Verdict::Failed,
+        reason: "Stuck",
+        when: "the extension has been Creating or Updating for longer than a run can take (90 minutes), or beyond the grace period",
+        remedy: REDEPLOY,
+        applies: |case| {
+            let since = case.extension.and_then(|extension| extension.at);
+            case.working()
+                && match since {
+                    Some(since) => case.circumstances.now.duration_since(since) > LONGEST_RUN,
+                    None => !case.in_grace(),
+                }
+        },
+        say: Say::Found(|case| {
+            format!(
+                "the extension is still {}",
+                case.extension.map_or("", |extension| extension.state.as_str())
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::Provisioning,
+        reason: "Installing",
+        when: "the extension is Creating or Updating",
+        remedy: "",
+        applies: |case| case.working(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Missing,
+        reason: "BeingRemoved",
+        when: "the extension is being deleted",
+        remedy: "wait: with the integration on, Defender for Cloud deploys it again",
+        applies: |case| case.state("Deleting"),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "InstanceLevel",
+        when: "the extension Succeeded, but its instance view has a level other than Info or Information",
+        remedy: "look at the extension in Azure",
+        applies: |case| {
+            case.succeeded() && !(case.level("Info") || case.level("Information") || case.level(""))
+        },
+        say: Say::Found(|case| {
+            let extension = case.extension;
+            format!(
+                "level {:?}: {}",
+                extension.map_or("", |it| it.level.as_str()),
+                extension.map_or("", |it| it.message.as_str())
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::Failed,
+        reason: "SensorUnhealthy",
+        when: "the extension Succeeded, but Defender's health report says that the sensor does not work (P2, or P1 with Defender CSPM)",
+        remedy: "run the Client Analyzer, or mdatp health, on the machine; do not reinstall first",
+        applies: |case| case.succeeded() && case.circumstances.health.is_some(),
+        say: Say::Health,
+    },
+    Rule {
+        verdict: Verdict::LegacyAgent,
+        reason: "UnifiedSolutionMissing",
+        when: "Windows Server 2012 R2 or 2016 with the extension, but without vNextEnabled: the retired agent runs instead of the unified solution",
+        remedy: "set endpointIntegration.unifiedSolution to Enabled, then remove the extension: Defender for Cloud deploys it again",
+        applies: |case| {
+            case.succeeded()
+                && matches!(&case.system, Identified::Known(known) if known.needs_unified_solution())
+                && case.extension.is_some_and(|extension| !extension.unified)
+        },
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Protected,
+        reason: "Succeeded",
+        when: "the extension of the machine's system Succeeded, and no instance view or health report speaks against it",
+        remedy: "",
+        applies: |case| case.succeeded(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "ExtensionState",
+        when: "the extension has a provisioning state that is not known here",
+        remedy: "look at the extension in Azure",
+        applies: |case| case.extension.is_some(),
+        say: Say::Found(|case| {
+            format!(
+                "provisioning state {:?}",
+                case.extension.map_or("", |it| it.state.as_str())
+            )
+        }),
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "ExtensionOfAnotherSystem",
+        when: "the only extension is the one of the other system (MDE.Linux on Windows, or the reverse)",
+        remedy: "remove that extension",
+        applies: |case| !case.machine.extensions.is_empty(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Missing,
+        reason: "ExtensionsDisabled",
+        when: "there is no extension, and the Arc agent is configured to take none (extensions.enabled, or monitor mode)",
+        remedy: "on the machine: azcmagent config set extensions.enabled true, and config.mode full",
+        applies: |case| {
+            case.machine
+                .arc
+                .as_ref()
+                .is_some_and(|arc| is(&arc.extensions_enabled, "false") || is(&arc.config_mode, "monitor"))
+        },
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Missing,
+        reason: "BlockedByList",
+        when: "there is no extension, and the Arc agent's allow or block list keeps it out",
+        remedy: "on the machine: allow Microsoft.Azure.AzureDefenderForServers/MDE.Windows or MDE.Linux (azcmagent config)",
+        applies: |case| case.blocked(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Missing,
+        reason: "ExtensionServiceStopped",
+        when: "there is no extension, and the Arc agent's extension service does not run",
+        remedy: "on the machine: start the extension service (Windows: ExtensionService, Linux: extd)",
+        applies: |case| {
+            case.machine.arc.as_ref().is_some_and(|arc| {
+                !arc.extension_service.is_empty() && !is(&arc.extension_service, "running")
+            })
+        },
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "OsNotTold",
+        when: "there is no extension, and nobody tells the system: a custom image whose agent reports no name",
+        remedy: "start the VM agent, or leave the machine out with spec.machines.exclude",
+        applies: |case| matches!(case.system, Identified::NotTold),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "OsNotListed",
+        when: "there is no extension, and the system or its version is not in the table below",
+        remedy: "check whether Defender for Endpoint supports it; leave the machine out with spec.machines.exclude if not",
+        applies: |case| {
+            matches!(case.system, Identified::NotListed(_)) || case.endpoint() == Some(Support::NotListed)
+        },
+        say: Say::Found(|case| format!("{} is not in the table of systems", case.system_name())),
+    },
+    Rule {
+        verdict: Verdict::Provisioning,
+        reason: "AwaitingAgent",
+        when: "there is no extension, the Arc agent is not connected, and the grace period still runs",
+        remedy: "",
+        applies: |case| case.machine.arc.is_some() && !case.arc_is(&["Connected"]),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Provisioning,
+        reason: "AwaitingExtension",
+        when: "there is no extension yet, and the grace period still runs (from the creation of the virtual machine, the connection of the Arc agent, or the plan, whichever is latest)",
+        remedy: "",
+        applies: |case| case.in_grace(),
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Missing,
+        reason: "NotDeployed",
+        when: "there is no extension, and the grace period is over",
+        remedy: "check plan, endpoint integration and the machine's agent; Defender for Cloud needs up to 12 hours the first time, then about one",
+        applies: |_| true,
+        say: Say::When,
+    },
+];
+
+/// Message and remedy of a failure, by the table of codes.
+pub(super) fn failure_texts(case: &Case<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
+    let Some(extension) = case.extension else {
+        return (
+            "ExtensionFailed".into(),
+            String::new(),
+            failures::UNDECODED_REMEDY.into(),
+        );
+    };
+    let words = extension.message.trim();
+    let azure = if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    };
+    match failures::decode(extension) {
+        (_, Some(line)) => {
+            let code = line.code.map_or(String::new(), |code| format!(" (code {code})"));
+            (
+                line.name.into(),
+                format!("{}{code}{azure}", line.meaning),
+                line.remedy.into(),
+            )
+        }
+        (Some(code), None) => (
+            format!("Code{code}").into(),
+            format!("the extension ended with code {code}, which is not known here{azure}"),
+            failures::UNDECODED_REMEDY.into(),
+        ),
+        (None, None) => (
+            "ExtensionFailed".into(),
+            format!("the extension is {}{azure}", extension.state),
+            failures::UNDECODED_REMEDY.into(),
+        ),
+    }
+}
