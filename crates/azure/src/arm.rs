@@ -8,6 +8,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serverprotection_core::failure::{Class, Failure};
 use url::Url;
@@ -38,6 +39,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Short and from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
     pub(crate) operation: &'static str,
+    /// Lower case, or another name for what is throttled by itself.
     pub(crate) subscription: &'a str,
     /// Path segments; each is percent-encoded by itself.
     pub(crate) path: &'a [&'a str],
@@ -72,46 +74,82 @@ impl Arm {
 
     /// One request and its answer's body.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        let url = self.url(call)?;
-        self.not_before(call)?;
-        match self.send(call, &url, false).await {
-            // The token may have been revoked or the key rolled: once with a new one.
-            Err(failure)
-                if failure.class == Class::Credential
-                    && failure.code != "InvalidAuthenticationTokenTenant" =>
-            {
-                self.send(call, &url, true).await
-            }
-            answer => answer,
+        self.read(call, &[]).await
+    }
+
+    /// One request and its answer's body as `T`; `query` is added to the URL (`$expand`).
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        query: &[(&str, &str)],
+    ) -> Result<T, Failure> {
+        let url = self.url(call, query)?;
+        self.ask(call, &url).await.json(call)
+    }
+
+    /// One request and all of its answer, for a caller that also reads the headers.
+    pub(crate) async fn answer(&self, call: &Call<'_>) -> Answered {
+        match self.url(call, &[]) {
+            Ok(url) => self.ask(call, &url).await,
+            Err(failure) => Answered::none(failure),
         }
     }
 
     /// A list over all its pages.
     pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
-        let mut page = self.call(call).await?;
+        self.pages(call, |page| items.extend(page)).await?;
+        Ok(items)
+    }
+
+    /// A list page by page, for one that is too long to keep.
+    pub(crate) async fn pages<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        mut each: impl FnMut(Vec<T>) + Send,
+    ) -> Result<(), Failure> {
+        let mut url = self.url(call, &[])?;
         loop {
-            if let Some(Value::Array(value)) = page.get_mut("value").map(Value::take) {
-                items.extend(value);
-            }
-            let next = page
-                .get("nextLink")
-                .and_then(Value::as_str)
-                .filter(|link| !link.is_empty());
-            let Some(next) = next else { return Ok(items) };
-            let next = Url::parse(next).map_err(|error| malformed(call, &error.to_string()))?;
+            let page: Page<T> = self.ask(call, &url).await.json(call)?;
+            each(page.value.unwrap_or_default());
+            let Some(next) = page.next_link.filter(|link| !link.is_empty()) else {
+                return Ok(());
+            };
+            let next = Url::parse(&next).map_err(|error| malformed(call, &error.to_string()))?;
             self.same_origin(call, &next)?;
-            page = self.send(call, &next, false).await?;
+            if next == url {
+                return Err(malformed(call, "a page names itself as the next one"));
+            }
+            url = next;
         }
     }
 
-    fn url(&self, call: &Call<'_>) -> Result<Url, Failure> {
+    async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
+        if let Err(failure) = self.not_before(call) {
+            return Answered::none(failure);
+        }
+        let answered = self.send(call, url, false).await;
+        match &answered.body {
+            // The token may have been revoked or the key rolled: once with a new one.
+            Err(failure)
+                if failure.class == Class::Credential
+                    && failure.code != "InvalidAuthenticationTokenTenant" =>
+            {
+                self.send(call, url, true).await
+            }
+            _ => answered,
+        }
+    }
+
+    fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, Failure> {
         let mut url = self.cloud.resource_manager.clone();
         url.path_segments_mut()
             .map_err(|()| malformed(call, "the resource manager endpoint takes no path"))?
             .pop_if_empty()
             .extend(call.path);
-        url.query_pairs_mut().append_pair("api-version", call.api_version);
+        url.query_pairs_mut()
+            .append_pair("api-version", call.api_version)
+            .extend_pairs(query);
         Ok(url)
     }
 
@@ -128,7 +166,7 @@ impl Arm {
 
     /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
     fn not_before(&self, call: &Call<'_>) -> Result<(), Failure> {
-        let key = (call.subscription.to_owned(), is_write(&call.method));
+        let key = (call.subscription.to_owned(), call.writes());
         let throttled = self
             .throttled
             .lock()
@@ -150,7 +188,7 @@ impl Arm {
     }
 
     fn remember_throttling(&self, call: &Call<'_>, wait: Duration) {
-        let key = (call.subscription.to_owned(), is_write(&call.method));
+        let key = (call.subscription.to_owned(), call.writes());
         let now = Instant::now();
         let mut throttled = self
             .throttled
@@ -160,8 +198,11 @@ impl Arm {
         throttled.insert(key, now + wait);
     }
 
-    async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Result<Value, Failure> {
-        let token = self.tokens.get(renew).await?;
+    async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
+        let token = match self.tokens.get(renew).await {
+            Ok(token) => token,
+            Err(failure) => return Answered::none(failure),
+        };
         let mut request = self
             .http
             .request(call.method.clone(), url.clone())
@@ -185,48 +226,35 @@ impl Arm {
         let status = answer.as_ref().map_or(0, |(status, ..)| status.as_u16());
         self.meter.request(call.operation, status, started.elapsed());
         match answer {
-            Ok((status, headers, bytes)) => self.read(call, status, &headers, &bytes),
-            Err(error) => Err(refusal::transport(&call.method, call.operation, &error)),
+            Ok((status, headers, bytes)) => {
+                let body = self.accept(call, status, &headers, bytes.into());
+                Answered { headers, body }
+            }
+            Err(error) => Answered::none(refusal::transport(call.writes(), call.operation, &error)),
         }
     }
 
-    fn read(
+    fn accept(
         &self,
         call: &Call<'_>,
         status: StatusCode,
         headers: &HeaderMap,
-        bytes: &[u8],
-    ) -> Result<Value, Failure> {
-        let text = |name: &str| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let request_id = text("x-ms-correlation-request-id").or_else(|| text("x-ms-request-id"));
+        bytes: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let request_id = request_id(headers);
         tracing::debug!(operation = call.operation, subscription = call.subscription, %status, request_id, "azure answered");
         if status.is_success() {
-            if bytes.is_empty() {
-                return Ok(Value::Null);
-            }
-            return serde_json::from_slice(bytes).map_err(|error| Failure {
-                class: Class::Transient,
-                code: "UnreadableAnswer".into(),
-                message: error.to_string(),
-                operation: call.operation.into(),
-                request_id,
-                effect_unknown: is_write(&call.method),
-            });
+            return Ok(bytes);
         }
-        let retry_after = text("retry-after")
+        let retry_after = text(headers, "retry-after")
             .and_then(|value| value.trim().parse().ok())
             .map(Duration::from_secs);
-        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait)) = (status, retry_after) {
+        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
             self.remember_throttling(call, wait);
         }
-        let body = serde_json::from_slice(bytes).unwrap_or_default();
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
         Err(refusal::classify(&Answer {
-            method: &call.method,
+            writes: call.writes(),
             operation: call.operation,
             status,
             body: &body,
@@ -234,6 +262,67 @@ impl Arm {
             retry_after,
         }))
     }
+}
+
+impl Call<'_> {
+    /// Whether Azure counts it as a write, and it may have an effect. A query of Resource Graph is a POST that reads.
+    fn writes(&self) -> bool {
+        is_write(&self.method) && !self.is_query()
+    }
+
+    /// A query of Resource Graph, whose quota has its own headers and its own memory (see `quota`).
+    fn is_query(&self) -> bool {
+        self.path.contains(&"Microsoft.ResourceGraph")
+    }
+}
+
+/// What came back from one request.
+pub(crate) struct Answered {
+    /// Empty when no answer came.
+    pub(crate) headers: HeaderMap,
+    /// The body of a success.
+    pub(crate) body: Result<Vec<u8>, Failure>,
+}
+
+impl Answered {
+    fn none(failure: Failure) -> Self {
+        Self {
+            headers: HeaderMap::new(),
+            body: Err(failure),
+        }
+    }
+
+    /// The body as `T`; an empty one is `null`.
+    pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, Failure> {
+        let bytes = self.body?;
+        let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        serde_json::from_slice(bytes).map_err(|error| Failure {
+            class: Class::Transient,
+            code: "UnreadableAnswer".into(),
+            message: error.to_string(),
+            operation: call.operation.into(),
+            request_id: request_id(&self.headers),
+            effect_unknown: call.writes(),
+        })
+    }
+}
+
+/// One page of a list.
+#[derive(serde::Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Page<T> {
+    value: Option<Vec<T>>,
+    #[serde(rename = "nextLink")]
+    next_link: Option<String>,
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    text(headers, "x-ms-correlation-request-id").or_else(|| text(headers, "x-ms-request-id"))
 }
 
 /// Azure answered something that cannot be used.

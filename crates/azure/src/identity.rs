@@ -9,9 +9,10 @@ use azure_core::{
     http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
 };
 use azure_identity::{
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
-    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 
 use crate::{cloud::Cloud, transport::EntraTransport};
@@ -48,6 +49,13 @@ pub enum Identity {
     PodWorkloadIdentity,
     /// The managed identity of the node.
     ManagedIdentity,
+    /// Whoever is logged in to the Azure CLI of this machine; each new token runs `az`.
+    AzureCli {
+        /// Tenant to ask for; `None` for the CLI's current one.
+        tenant_id: Option<String>,
+    },
+    /// An application with a client secret, from `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`.
+    Environment,
 }
 
 impl fmt::Debug for Identity {
@@ -63,6 +71,8 @@ impl fmt::Debug for Identity {
             } => write!(f, "Federated({tenant_id}, {client_id})"),
             Self::PodWorkloadIdentity => f.write_str("PodWorkloadIdentity"),
             Self::ManagedIdentity => f.write_str("ManagedIdentity"),
+            Self::AzureCli { tenant_id } => write!(f, "AzureCli({tenant_id:?})"),
+            Self::Environment => f.write_str("Environment"),
         }
     }
 }
@@ -131,6 +141,18 @@ impl Identity {
                     ..ManagedIdentityCredentialOptions::default()
                 }))?
             }
+            Self::AzureCli { tenant_id } => AzureCliCredential::new(Some(AzureCliCredentialOptions {
+                tenant_id: tenant_id.clone(),
+                ..AzureCliCredentialOptions::default()
+            }))?,
+            Self::Environment => ClientSecretCredential::new(
+                &variable("AZURE_TENANT_ID")?,
+                variable("AZURE_CLIENT_ID")?,
+                Secret::new(variable("AZURE_CLIENT_SECRET")?),
+                Some(ClientSecretCredentialOptions {
+                    client_options: client_options(),
+                }),
+            )?,
         })
     }
 }
@@ -139,4 +161,10 @@ fn configuration(cloud: &Cloud) -> CloudConfiguration {
     let mut custom = CustomConfiguration::default();
     custom.authority_host = cloud.authority_host.to_string();
     CloudConfiguration::from(custom)
+}
+
+/// An environment variable that must be there.
+fn variable(name: &str) -> azure_core::Result<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    value.ok_or_else(|| azure_core::Error::with_message(ErrorKind::Credential, format!("{name} is not set")))
 }

@@ -3,16 +3,22 @@
 //! ```text
 //! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, throttle memory, classification)
 //!                        ├─ observe: subscription, registration, plan, settings, assessment, permissions, solutions
+//!                        ├─ fleet:   every machine of many subscriptions, by Resource Graph
 //!                        └─ apply:   one core `Change` after the other, each under its lock and with a WritePermit
 //! ```
 
 pub mod apply;
 pub mod arm;
 pub mod cloud;
+pub mod fleet;
 pub mod identity;
 pub mod locks;
 pub mod observe;
+#[allow(dead_code)]
+mod quota;
 mod refusal;
+#[allow(dead_code)]
+mod resource_graph;
 mod resources;
 mod tokens;
 mod transport;
@@ -20,6 +26,7 @@ mod transport;
 pub use arm::Arm;
 pub use cloud::Cloud;
 pub use identity::{AssertionSource, Identity};
+pub use resources::subscriptions::Subscription;
 pub use transport::{HttpError, http_client};
 
 use std::time::Duration;

@@ -8,7 +8,8 @@ use serverprotection_core::failure::{Class, Failure};
 
 /// An answer that is no success.
 pub(crate) struct Answer<'a> {
-    pub(crate) method: &'a Method,
+    /// Whether the request may have had an effect.
+    pub(crate) writes: bool,
     pub(crate) operation: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) body: &'a Value,
@@ -21,7 +22,7 @@ pub(crate) fn classify(answer: &Answer<'_>) -> Failure {
     let (code, message) = code_and_message(answer.status, answer.body);
     Failure {
         class: class(answer.status, &code, &message, answer.retry_after),
-        effect_unknown: is_write(answer.method)
+        effect_unknown: answer.writes
             && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT),
         code,
         message,
@@ -31,7 +32,7 @@ pub(crate) fn classify(answer: &Answer<'_>) -> Failure {
 }
 
 /// No complete answer came.
-pub(crate) fn transport(method: &Method, operation: &str, error: &reqwest::Error) -> Failure {
+pub(crate) fn transport(writes: bool, operation: &str, error: &reqwest::Error) -> Failure {
     let code = if error.is_timeout() {
         "Timeout"
     } else {
@@ -44,7 +45,7 @@ pub(crate) fn transport(method: &Method, operation: &str, error: &reqwest::Error
         operation: operation.to_owned(),
         request_id: None,
         // A connection that never stood carried nothing.
-        effect_unknown: is_write(method) && !error.is_connect(),
+        effect_unknown: writes && !error.is_connect(),
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
 
     fn classified(status: u16, body: &Value) -> Failure {
         classify(&Answer {
-            method: &Method::PUT,
+            writes: true,
             operation: "PUT pricings/VirtualMachines",
             status: StatusCode::from_u16(status).unwrap(),
             body,

@@ -7,3 +7,4 @@ pub(crate) mod registration;
 pub(crate) mod settings;
 pub(crate) mod solutions;
 pub(crate) mod subscription;
+pub(crate) mod subscriptions;

@@ -1,0 +1,207 @@
+//! Fleet verification: every machine of many subscriptions in a few queries, folded into one summary each
+//! (design.md section 5, contract.md 6 and 7).
+//!
+//! ```text
+//! groups of ≤ 300 subscriptions, each: plans ─▶ pages of machines ─▶ fold ─▶ confirm what looks bad ─▶ Sink
+//!                                        └─ beside it, by subscription: health reports, permissions
+//! ```
+
+#![allow(dead_code)]
+
+mod access;
+mod confirmation;
+mod fold;
+mod group;
+mod health;
+mod queries;
+mod rows;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use serverprotection_core::{
+    Timestamp,
+    failure::Failure,
+    jiff::SignedDuration,
+    machines::{Exclusions, Finding, Machine, Summary},
+};
+use tokio::sync::Semaphore;
+
+use crate::{Arm, quota::Quota};
+
+/// A subscription whose machines are to be verified, and what its verdicts depend on.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// GUID, lower case. Of two targets with the same one the first counts.
+    pub subscription: String,
+    /// `spec.machines.exclude`.
+    pub exclusions: Arc<Exclusions>,
+    /// `spec.machines.gracePeriod`.
+    pub grace: SignedDuration,
+    /// Somebody asked for this scan: health reports and permissions are read anew.
+    pub fresh: bool,
+}
+
+/// How a scanner works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Direct GETs to confirm bad findings, per scan and subscription.
+    pub confirmations_per_subscription: usize,
+    /// Direct GETs at the same time, over all subscriptions.
+    pub concurrent_gets: usize,
+    /// Groups read at the same time.
+    pub concurrent_groups: usize,
+    /// Subscriptions in one query; Microsoft advises at most 300 (contract.md 7.2).
+    pub group_size: usize,
+    /// Rows in one page, at most 1000.
+    pub page_size: u32,
+    /// How long health reports (refreshed by Azure every 4 h) and sufficient permissions are remembered.
+    pub remember: Duration,
+    /// Wait before the first repetition of a page that failed; doubled for each further one.
+    pub back_off: Duration,
+    /// The clock of verdicts.
+    pub now: fn() -> Timestamp,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            confirmations_per_subscription: 50,
+            concurrent_gets: 32,
+            concurrent_groups: 3,
+            group_size: 300,
+            page_size: 1000,
+            remember: Duration::from_secs(3600),
+            back_off: Duration::from_secs(1),
+            now: Timestamp::now,
+        }
+    }
+}
+
+/// Whether the identity may read machines: Resource Graph leaves out what it may not, without a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Sufficient,
+    /// These actions are missing at the subscription: the summary may lack machines.
+    Missing(Vec<&'static str>),
+    /// The permissions could not be read: nothing is known.
+    NotReadable,
+}
+
+/// The machines of one subscription, completely read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionReading {
+    /// The fold.
+    pub summary: Summary,
+    /// Whether all machines could be seen.
+    pub access: Access,
+    /// `Free`, `P1` or `P2` as Resource Graph tells; `None` where the plan is not visible.
+    pub tier: Option<String>,
+    /// When the reading of its group began.
+    pub at: Timestamp,
+}
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Subscriptions told to the sink, and all of them.
+    pub subscriptions: (usize, usize),
+    /// Pages of machines read.
+    pub pages: u64,
+    /// Machines judged.
+    pub machines: u64,
+}
+
+/// Takes what a scan finds, while it runs. Called from one task at a time; must not block.
+pub trait Sink: Send + Sync {
+    /// A machine and its final finding, in no particular order, each machine once. Its subscription's reading may
+    /// still become an Err.
+    fn machine(&self, machine: &Machine, finding: &Finding) {
+        let _ = (machine, finding);
+    }
+
+    /// The reading of a target, exactly once for each, when its group has been read: only the last page shows that
+    /// nothing is missing. Err: nothing is known about its machines, the last reading stands.
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>);
+
+    /// After every page and every subscription.
+    fn progress(&self, progress: &Progress) {
+        let _ = progress;
+    }
+}
+
+/// What a scan cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Queries of Resource Graph, refused ones and repetitions too.
+    pub queries: u64,
+    /// Pages of machines read.
+    pub pages: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Rows that came a second time.
+    pub duplicates: u64,
+    /// Direct GETs that confirmed findings, failed ones too.
+    pub confirmations: u64,
+    /// Queries repeated after a failure.
+    pub retries: u64,
+    /// Wall time.
+    pub took: Duration,
+    /// Time that queries waited for quota or after failures, summed over groups.
+    pub waited: Duration,
+    /// Queries that the quota still allows; `None` before the first answer.
+    pub quota_left: Option<u32>,
+}
+
+/// Scans the machines of one identity's subscriptions. Lives across scans: the quota, remembered confirmations, health
+/// reports and permissions are the identity's. A dropped scan leaves it usable; two scans may run at once.
+#[derive(Debug)]
+pub struct Scanner {
+    arm: RwLock<Arc<Arm>>,
+    settings: Settings,
+    quota: Quota,
+    gets: Semaphore,
+    confirmations: confirmation::Memory,
+    health: health::Memory,
+    access: access::Memory,
+}
+
+impl Scanner {
+    /// A scanner that remembers nothing yet.
+    pub fn new(arm: Arc<Arm>, settings: Settings) -> Self {
+        Self {
+            arm: RwLock::new(arm),
+            gets: Semaphore::new(settings.concurrent_gets.max(1)),
+            quota: Quota::default(),
+            confirmations: confirmation::Memory::default(),
+            health: health::Memory::default(),
+            access: access::Memory::default(),
+            settings,
+        }
+    }
+
+    /// Replaces the client, after a rotated secret. Scans that run go on with the old one.
+    pub fn set_arm(&self, arm: Arc<Arm>) {
+        *self.arm.write().unwrap_or_else(PoisonError::into_inner) = arm;
+    }
+
+    /// Reads and judges the machines of the targets. Every target is told to the sink once; failures are told there.
+    pub async fn scan(&self, targets: &[Target], sink: &dyn Sink) -> Report {
+        scan::scan(self, targets, sink).await
+    }
+
+    /// Queries that the quota of Resource Graph still allows now; `None` before the first answer.
+    pub fn quota_left(&self) -> Option<u32> {
+        self.quota.left()
+    }
+
+    fn arm(&self) -> Arc<Arm> {
+        Arc::clone(&self.arm.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,6 @@
+//! Under construction.
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    nothing: (),
+}

@@ -1,0 +1,70 @@
+//! The two queries of a scan (contract.md 7.4 and 7.5). Columns are the fields of `rows`.
+
+use std::sync::LazyLock;
+
+use serverprotection_core::machines::machine::MDE_PUBLISHER;
+
+/// Every machine, one row for each MDE extension on it. Sorted by subscription, so that one is complete when the next
+/// begins. The join goes by machine; extensions are found by publisher and type, whatever they are called.
+pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "resources
+| where type in~ ('microsoft.compute/virtualmachines', 'microsoft.hybridcompute/machines')
+    or (type =~ 'microsoft.compute/virtualmachinescalesets' and not(tostring(properties.orchestrationMode) =~ 'Flexible'))
+| extend machineId = tolower(id), isSet = type =~ 'microsoft.compute/virtualmachinescalesets', isArc = type =~ 'microsoft.hybridcompute/machines'
+| project id, machineId, name, type, subscriptionId = tolower(subscriptionId), resourceGroup, location, tags,
+    capacity = toint(sku.capacity),
+    osType = coalesce(tostring(properties.osType), tostring(properties.storageProfile.osDisk.osType), tostring(properties.virtualMachineProfile.storageProfile.osDisk.osType)),
+    osName = iff(isArc, tostring(properties.osName), tostring(properties.extended.instanceView.osName)),
+    osSku = tostring(properties.osSku),
+    osVersion = iff(isArc, tostring(properties.osVersion), tostring(properties.extended.instanceView.osVersion)),
+    imagePublisher = iff(isSet, tostring(properties.virtualMachineProfile.storageProfile.imageReference.publisher), tostring(properties.storageProfile.imageReference.publisher)),
+    imageOffer = iff(isSet, tostring(properties.virtualMachineProfile.storageProfile.imageReference.offer), tostring(properties.storageProfile.imageReference.offer)),
+    imageSku = iff(isSet, tostring(properties.virtualMachineProfile.storageProfile.imageReference.sku), tostring(properties.storageProfile.imageReference.sku)),
+    power = tostring(properties.extended.instanceView.powerState.code),
+    created = tostring(properties.timeCreated),
+    status = tostring(properties.status),
+    statusReason = tostring(properties.statusReason),
+    statusChanged = tostring(properties.lastStatusChange),
+    agentVersion = tostring(properties.agentVersion),
+    extensionsEnabled = tostring(properties.agentConfiguration.extensionsEnabled),
+    configMode = tostring(properties.agentConfiguration.configMode),
+    allowList = properties.agentConfiguration.extensionsAllowList,
+    blockList = properties.agentConfiguration.extensionsBlockList,
+    extensionService = tostring(properties.serviceStatuses.extensionService.status),
+    provider = tostring(properties.cloudMetadata.provider),
+    detectedCloud = tostring(properties.detectedProperties.cloudprovider)
+| join kind=leftouter (
+    resources
+    | where type in~ ('microsoft.compute/virtualmachines/extensions', 'microsoft.hybridcompute/machines/extensions')
+    | where tostring(properties.publisher) =~ '{MDE_PUBLISHER}' and tostring(properties.type) in~ ('MDE.Windows', 'MDE.Linux')
+    | project machineId = tolower(substring(id, 0, indexof(tolower(id), strcat('/extensions/', tolower(name))))),
+        extName = name,
+        extType = tostring(properties.type),
+        extState = tostring(properties.provisioningState),
+        extVersion = tostring(properties.typeHandlerVersion),
+        extUnified = tostring(properties.settings.vNextEnabled),
+        extCode = tostring(properties.instanceView.status.code),
+        extLevel = tostring(properties.instanceView.status.level),
+        extMessage = substring(tostring(properties.instanceView.status.message), 0, 512),
+        extAt = tostring(properties.instanceView.status.time)
+  ) on machineId
+| project-away machineId, machineId1
+| order by subscriptionId asc, id asc, extName asc"
+    )
+});
+
+/// Plans of subscriptions, and machines whose own plan is Free.
+pub(super) const PLANS: &str = "securityresources
+| where type =~ 'microsoft.security/pricings' and name in~ ('VirtualMachines', 'CloudPosture')
+| project id, name, subscriptionId = tolower(subscriptionId),
+    tier = tostring(properties.pricingTier),
+    subPlan = tostring(properties.subPlan),
+    inherited = tostring(properties.inherited),
+    enabledSince = tostring(properties.enablementTime)
+| where tier =~ 'Free' or not(id contains '/resourcegroups/')
+| order by subscriptionId asc, id asc, name asc";
+
+/// Operation names, for metrics.
+pub(super) const MACHINES_OPERATION: &str = "POST resources (machines)";
+pub(super) const PLANS_OPERATION: &str = "POST resources (plans)";

@@ -1,0 +1,299 @@
+//! Rows of Resource Graph as they come: anything may be null, missing, or a string where a boolean belongs.
+
+use std::{collections::BTreeMap, fmt, hash::Hasher};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serverprotection_core::{
+    Timestamp,
+    machines::{ArcAgent, Image, Kind, Machine, MdeExtension},
+};
+
+/// A row of the machines query: a machine, and at most one of its MDE extensions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct MachineRow {
+    id: Text,
+    name: Text,
+    #[serde(rename = "type")]
+    type_: Text,
+    subscription_id: Text,
+    resource_group: Text,
+    location: Text,
+    tags: Option<BTreeMap<String, Text>>,
+    capacity: Text,
+    os_type: Text,
+    os_name: Text,
+    os_sku: Text,
+    os_version: Text,
+    image_publisher: Text,
+    image_offer: Text,
+    image_sku: Text,
+    power: Text,
+    created: Text,
+    status: Text,
+    status_reason: Text,
+    status_changed: Text,
+    agent_version: Text,
+    extensions_enabled: Text,
+    config_mode: Text,
+    allow_list: Option<Vec<ExtensionName>>,
+    block_list: Option<Vec<ExtensionName>>,
+    extension_service: Text,
+    provider: Text,
+    detected_cloud: Text,
+    ext_name: Text,
+    ext_type: Text,
+    ext_state: Text,
+    ext_version: Text,
+    ext_unified: Text,
+    ext_code: Text,
+    ext_level: Text,
+    ext_message: Text,
+    ext_at: Text,
+}
+
+/// A row of the plans query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct PlanRow {
+    pub(super) id: Text,
+    pub(super) name: Text,
+    pub(super) subscription_id: Text,
+    pub(super) tier: Text,
+    pub(super) sub_plan: Text,
+    pub(super) inherited: Text,
+    pub(super) enabled_since: Text,
+}
+
+/// A string; null and objects are the empty one, numbers and booleans their text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+/// `{publisher, type}` of an agent's allow or block list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ExtensionName {
+    publisher: Text,
+    #[serde(rename = "type")]
+    type_: Text,
+}
+
+impl From<ExtensionName> for String {
+    fn from(name: ExtensionName) -> Self {
+        format!("{}/{}", name.publisher.0, name.type_.0)
+    }
+}
+
+impl Text {
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        self.0.parse().ok()
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        self.0.eq_ignore_ascii_case("true")
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Text, E> {
+                Ok(Text(text))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_unit<E>(self) -> Result<Text, E> {
+                Ok(Text::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Text::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Text::default())
+            }
+        }
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+impl MachineRow {
+    /// The machine that the row tells of. Never fails: a row without meaning gives a machine without facts, whose
+    /// verdict says so.
+    pub(super) fn into_machine(self) -> Machine {
+        let kind = match self.type_.0.to_ascii_lowercase().as_str() {
+            "microsoft.hybridcompute/machines" => Kind::ArcMachine,
+            "microsoft.compute/virtualmachinescalesets" => Kind::UniformScaleSet,
+            _ => Kind::VirtualMachine,
+        };
+        let is_arc = kind == Kind::ArcMachine;
+        let tags: BTreeMap<_, _> = self.tags.unwrap_or_default().into_iter().collect();
+        let tags: BTreeMap<String, String> = tags.into_iter().map(|(key, value)| (key, value.0)).collect();
+        // Names of tags compare without case.
+        let tag = |key: &str| {
+            let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+            found.map(|(_, value)| value.as_str())
+        };
+        let image = Image {
+            publisher: self.image_publisher.0,
+            offer: self.image_offer.0,
+            sku: self.image_sku.0,
+        };
+        let extension = MdeExtension {
+            unified: self.ext_unified.is_true(),
+            at: self.ext_at.time(),
+            name: self.ext_name.0,
+            type_: self.ext_type.0,
+            state: self.ext_state.0,
+            version: self.ext_version.0,
+            code: self.ext_code.0,
+            level: self.ext_level.0,
+            message: self.ext_message.0,
+        };
+        Machine {
+            by_connector: tag("MDFCSecurityConnector")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            other_connector: tag("PublicCloudConnectorsResourceId").is_some_and(|value| !value.is_empty()),
+            subscription_id: self.subscription_id.0.to_ascii_lowercase(),
+            instances: match kind {
+                Kind::UniformScaleSet => self.capacity.0.parse().unwrap_or(0),
+                _ => 1,
+            },
+            arc: is_arc.then(|| ArcAgent {
+                last_status_change: self.status_changed.time(),
+                status: self.status.0,
+                status_reason: self.status_reason.0,
+                agent_version: self.agent_version.0,
+                extensions_enabled: self.extensions_enabled.0,
+                config_mode: self.config_mode.0,
+                allow_list: names(self.allow_list),
+                block_list: names(self.block_list),
+                extension_service: self.extension_service.0,
+            }),
+            cloud: match is_arc {
+                true if self.provider.0.is_empty() => self.detected_cloud.0,
+                true => self.provider.0,
+                false => String::new(),
+            },
+            created: self.created.time(),
+            image: (image != Image::default() && !is_arc).then_some(image),
+            extensions: if extension.name.is_empty() && extension.type_.is_empty() {
+                Vec::new()
+            } else {
+                vec![extension]
+            },
+            id: self.id.0,
+            name: self.name.0,
+            resource_group: self.resource_group.0,
+            location: self.location.0,
+            kind,
+            os_type: self.os_type.0,
+            os_name: self.os_name.0,
+            os_sku: self.os_sku.0,
+            os_version: self.os_version.0,
+            power: self.power.0,
+            tags,
+        }
+    }
+}
+
+pub(super) fn names(list: Option<Vec<ExtensionName>>) -> Vec<String> {
+    list.into_iter().flatten().map(String::from).collect()
+}
+
+/// Of a text without case, and of another one: for sets that must stay small.
+pub(super) fn hash(id: &str, part: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for byte in id.bytes() {
+        hasher.write_u8(byte.to_ascii_lowercase());
+    }
+    hasher.write_u8(b'\n');
+    hasher.write(part.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(text: &str) -> Machine {
+        serde_json::from_str::<MachineRow>(text).unwrap().into_machine()
+    }
+
+    #[test]
+    fn nulls_are_empty_and_a_machine_without_an_extension_has_none() {
+        let vm = machine(
+            r#"{"id": "/S/1/vm", "type": "microsoft.compute/virtualmachines", "subscriptionId": "ABC", "tags": null,
+                "osType": "Linux", "osName": null, "imagePublisher": "", "imageSku": null, "allowList": null,
+                "status": null, "extName": null, "extState": null, "more": {"a": [1]}}"#,
+        );
+        assert_eq!((vm.kind, vm.instances), (Kind::VirtualMachine, 1));
+        assert_eq!(vm.subscription_id, "abc");
+        assert_eq!(vm.image, None);
+        assert_eq!(vm.arc, None);
+        assert!(vm.extensions.is_empty() && vm.tags.is_empty() && vm.os_name.is_empty());
+        assert_eq!(
+            machine("{}"),
+            Machine {
+                instances: 1,
+                ..Machine::default()
+            }
+        );
+    }
+
+    #[test]
+    fn an_arc_machine_with_its_agent_and_extension() {
+        let arc = machine(
+            r#"{"id": "/s/1/arc", "type": "microsoft.hybridcompute/machines", "status": "Connected", "osSku": "Ubuntu 22.04.4 LTS",
+                "tags": {"mdfcsecurityconnector": "True", "n": 5}, "provider": "", "detectedCloud": "AWS", "agentVersion": "1.64",
+                "extensionsEnabled": true, "allowList": [{"publisher": "P", "type": "T"}], "blockList": [], "statusChanged": "2026-01-02T03:04:05.1234567Z",
+                "extName": "x", "extType": "MDE.Linux", "extState": "Succeeded", "extUnified": true, "extCode": 0, "extAt": "never"}"#,
+        );
+        assert!(arc.by_connector && !arc.other_connector);
+        assert_eq!(arc.cloud, "AWS");
+        let agent = arc.arc.unwrap();
+        assert_eq!(agent.allow_list, ["P/T"]);
+        assert_eq!(agent.extensions_enabled, "true");
+        assert!(agent.last_status_change.is_some());
+        let extension = &arc.extensions[0];
+        assert!(extension.unified && extension.at.is_none());
+        assert_eq!(extension.code, "0");
+    }
+
+    #[test]
+    fn a_scale_set_stands_for_its_capacity() {
+        let set = machine(
+            r#"{"type": "Microsoft.Compute/virtualMachineScaleSets", "capacity": 12, "imageOffer": "o"}"#,
+        );
+        assert_eq!((set.kind, set.instances), (Kind::UniformScaleSet, 12));
+        assert_eq!(set.image.unwrap().offer, "o");
+    }
+
+    #[test]
+    fn ids_hash_without_case() {
+        assert_eq!(hash("/A/b", "x"), hash("/a/B", "x"));
+        assert_ne!(hash("/a", "x"), hash("/a", ""));
+    }
+}

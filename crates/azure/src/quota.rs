@@ -1,0 +1,225 @@
+//! The quota of Resource Graph: 15 queries in 5 s for one identity, told by every answer (contract.md 7.2).
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use reqwest::header::HeaderMap;
+
+/// Wait after a refusal that told no time.
+const WITHOUT_WORD: Duration = Duration::from_secs(5);
+/// Azure tells whole seconds: a refusal with "0" is not asked again at once.
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// A header that makes no sense must not stop the scans of an identity.
+const AT_MOST: Duration = Duration::from_secs(600);
+
+/// What is left, shared by all queries of one identity.
+#[derive(Debug, Default)]
+pub(crate) struct Quota {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    window: Option<Window>,
+    /// Queries on their way: an answer may or may not have counted them.
+    flying: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    left: u32,
+    until: Instant,
+    /// The most that was ever left: what a new window holds at least.
+    most: u32,
+}
+
+/// One query's share of the quota; given back when its answer was read, or the query was given up.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    quota: &'a Quota,
+}
+
+impl Quota {
+    /// Waits until a query may go. The time waited is the caller's to measure.
+    pub(crate) async fn reserve(&self) -> Reservation<'_> {
+        loop {
+            let wait = self.lock().reserve(Instant::now());
+            match wait {
+                None => return Reservation { quota: self },
+                Some(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Queries that may go now; `None` before the first answer.
+    pub(crate) fn left(&self) -> Option<u32> {
+        self.lock().left(Instant::now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation<'_> {
+    /// Takes what the answer tells. `refused`: it was a 429.
+    pub(crate) fn answered(self, headers: &HeaderMap, refused: bool) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let resets = text("x-ms-user-quota-resets-after").and_then(duration);
+        let (left, after) = if refused {
+            let after = resets.or_else(|| {
+                let seconds = text("retry-after")?.trim().parse().ok()?;
+                Some(Duration::from_secs(seconds))
+            });
+            (Some(0), after.unwrap_or(WITHOUT_WORD).max(AT_LEAST))
+        } else {
+            let left = text("x-ms-user-quota-remaining").and_then(|left| left.trim().parse().ok());
+            (left, resets.unwrap_or(WITHOUT_WORD))
+        };
+        if let Some(left) = left {
+            self.quota
+                .lock()
+                .answered(left, after.min(AT_MOST), Instant::now());
+        }
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut state = self.quota.lock();
+        state.flying = state.flying.saturating_sub(1);
+    }
+}
+
+impl State {
+    /// Takes one from the quota, or tells how long to wait. Before the first answer everything may go.
+    fn reserve(&mut self, now: Instant) -> Option<Duration> {
+        if let Some(window) = &mut self.window {
+            if now >= window.until {
+                // The next answer tells the new window; until then it is as large as the last one.
+                window.left = window.most;
+                window.until = now + WITHOUT_WORD;
+            }
+            if window.left == 0 {
+                return Some(window.until - now);
+            }
+            window.left -= 1;
+        }
+        self.flying += 1;
+        None
+    }
+
+    fn answered(&mut self, left: u32, after: Duration, now: Instant) {
+        let others = self.flying.saturating_sub(1);
+        let most = self.window.map_or(1, |window| window.most).max(left + 1);
+        self.window = Some(Window {
+            left: left.saturating_sub(others),
+            until: now + after,
+            most,
+        });
+    }
+
+    fn left(&self, now: Instant) -> Option<u32> {
+        let window = self.window?;
+        Some(if now < window.until {
+            window.left
+        } else {
+            window.most
+        })
+    }
+}
+
+/// `hh:mm:ss`, seconds perhaps with a fraction.
+fn duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    for part in text.trim().split(':') {
+        let part: f64 = part.parse().ok()?;
+        seconds = seconds * 60.0 + part;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        all.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn the_time_to_the_reset_is_read() {
+        for (text, seconds) in [
+            ("00:00:05", Some(5.0)),
+            ("00:01:02", Some(62.0)),
+            ("01:00:00", Some(3600.0)),
+            ("00:00:04.5", Some(4.5)),
+            ("3", Some(3.0)),
+            ("soon", None),
+            ("-1:00:00", None),
+        ] {
+            assert_eq!(duration(text).map(|found| found.as_secs_f64()), seconds, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn concurrent_queries_take_from_one_counter() {
+        let quota = Quota::default();
+        let (first, second) = (quota.reserve().await, quota.reserve().await);
+        assert_eq!(quota.left(), None);
+        let told = headers(&[
+            ("x-ms-user-quota-remaining", "2"),
+            ("x-ms-user-quota-resets-after", "00:00:05"),
+        ]);
+        first.answered(&told, false);
+        assert_eq!(quota.left(), Some(1), "the second may not have been counted");
+        let third = quota.reserve().await;
+        assert_eq!(quota.left(), Some(0));
+        assert!(quota.lock().reserve(Instant::now()).is_some());
+        drop((second, third));
+        assert_eq!(quota.lock().flying, 0);
+    }
+
+    #[test]
+    fn nothing_left_waits_for_the_reset_and_then_goes_on_as_before() {
+        let now = Instant::now();
+        let mut state = State::default();
+        assert_eq!(state.reserve(now), None);
+        state.answered(14, Duration::from_secs(5), now);
+        state.answered(0, Duration::from_secs(3), now);
+        assert_eq!(state.reserve(now), Some(Duration::from_secs(3)));
+        let later = now + Duration::from_secs(3);
+        assert_eq!(state.left(later), Some(15));
+        assert_eq!(state.reserve(later), None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_without_headers_waits_five_seconds() {
+        for (told, seconds) in [
+            (headers(&[]), 5),
+            (headers(&[("retry-after", "17")]), 17),
+            (
+                headers(&[
+                    ("retry-after", "17"),
+                    ("x-ms-user-quota-resets-after", "00:00:02"),
+                ]),
+                2,
+            ),
+            (headers(&[("x-ms-user-quota-resets-after", "00:00:00")]), 1),
+        ] {
+            let quota = Quota::default();
+            quota.reserve().await.answered(&told, true);
+            let wait = quota.lock().reserve(Instant::now()).unwrap();
+            assert!(
+                wait.as_secs_f64() > f64::from(seconds) - 0.5 && wait.as_secs_f64() <= f64::from(seconds)
+            );
+        }
+    }
+}
