@@ -15,6 +15,10 @@ pub use azure_credential::{
     AzureCredential, AzureCredentialSpec, ClientSecret, CredentialType, SecretKeyRef, WorkloadIdentity,
 };
 pub use definitions::{crds, file_name};
+pub use server_protection::machines::{
+    EnvironmentStatus, ExcludedStatus, MachineExclusion, MachineStatus, MachineTag, Machines, MachinesStatus,
+    ScanFailure,
+};
 pub use server_protection::spec::{
     AgentlessScanning, CredentialKind, CredentialRef, DeletionPolicy, DirectOnboarding, EndpointIntegration,
     ExclusionTag, FileIntegrityMonitoring, Inheritance, Mode, OtherExtension, PlanSpec, Registration,

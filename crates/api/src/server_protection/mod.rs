@@ -1,4 +1,5 @@
 //! `ServerProtection`: the protection of one Azure subscription.
 
+pub mod machines;
 pub mod spec;
 pub mod status;

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::ServerProtectionStatus;
+use super::{machines::Machines, status::ServerProtectionStatus};
 
 /// Desired protection of the servers of one Azure subscription by Microsoft Defender for Servers.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -36,6 +36,7 @@ use super::status::ServerProtectionStatus;
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
     printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount"),
+    printcolumn(name = "Protected", type_ = "string", json_path = ".status.machines.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Subscription-ID",
@@ -120,6 +121,10 @@ pub struct ServerProtectionSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["resourceId".into()]))]
     pub workspaces: Vec<Workspace>,
+    /// How the machines are verified: whether the MDE.Windows / MDE.Linux extension is healthy on each of them. Nothing
+    /// is ever installed here; Defender for Cloud does that.
+    #[serde(default)]
+    pub machines: Machines,
     /// What happens in Azure when this object is deleted. Retain: nothing, the subscription stays as it is.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::machines::MachinesStatus;
+
 /// What stands in Azure, as last seen.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +47,9 @@ pub struct ServerProtectionStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["resourceId".into()]))]
     pub workspaces: Vec<WorkspaceStatus>,
+    /// The machines of the subscription, as the newest scan found them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines: Option<MachinesStatus>,
     /// When Azure was last read completely; written with another change, or hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed: Option<Time>,

@@ -18,6 +18,9 @@ const INTERVAL: &str = "interval must lie between 1m and 24h";
 const IMMUTABLE: &str =
     "subscriptionId cannot be changed: create another ServerProtection for another subscription";
 
+const EVERYTHING: &str = "a rule of machines.exclude without tags, resourceGroups or ids would select every machine: name at least one; to stop the verification, set machines.minimumProtectedPercent instead";
+const GRACE: &str = "machines.gracePeriod must lie between 1m and 720h";
+
 fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
     match result {
         Ok(()) => Vec::new(),
@@ -173,6 +176,41 @@ fn a_credential_has_the_member_of_its_type() {
         assert_eq!(found.len(), expected.len(), "{type_}: {found:#?}");
         for message in expected {
             assert!(found.iter().any(|found| found.ends_with(message)), "{found:#?}");
+        }
+    }
+}
+
+#[test]
+fn exclusions_select_something_and_not_everything() {
+    let exclude = |rule: Value| json!({"machines": {"exclude": [rule]}});
+    refused(&exclude(json!({"name": "all"})), EVERYTHING);
+    refused(
+        &exclude(json!({"name": "all", "tags": [], "resourceGroups": [], "ids": []})),
+        EVERYTHING,
+    );
+    let id = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/web";
+    admitted(&exclude(
+        json!({"name": "lab", "tags": [{"key": "env", "value": "lab"}]}),
+    ));
+    admitted(&exclude(json!({"name": "lab", "tags": [{"key": "env"}]})));
+    admitted(&exclude(json!({"name": "lab", "resourceGroups": ["rg-lab"]})));
+    admitted(&exclude(json!({"name": "lab", "ids": [id]})));
+}
+
+#[test]
+fn the_grace_period_lies_between_a_minute_and_a_month() {
+    for (grace, fits) in [
+        ("1m", true),
+        ("720h", true),
+        ("24h", true),
+        ("59s", false),
+        ("721h", false),
+    ] {
+        let over = json!({"machines": {"gracePeriod": grace}});
+        if fits {
+            admitted(&over);
+        } else {
+            refused(&over, GRACE);
         }
     }
 }

@@ -159,7 +159,15 @@ fn columns_are_those_of_the_design() {
     };
     assert_eq!(
         named(false),
-        ["Subscription", "Plan", "Mode", "Ready", "Drift", "Age"]
+        [
+            "Subscription",
+            "Plan",
+            "Mode",
+            "Ready",
+            "Drift",
+            "Protected",
+            "Age"
+        ]
     );
     assert_eq!(
         named(true),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serverprotection_api::Machines;
+
 use super::Machine;
 
 /// The rules of one object, ready to be asked.
@@ -22,6 +24,16 @@ struct Rule {
 }
 
 impl Exclusions {
+    /// The rules of a spec.
+    pub fn of(spec: &Machines) -> Self {
+        let mut exclusions = Self::default();
+        for rule in &spec.exclude {
+            let tags = rule.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone()));
+            exclusions.rule(&rule.name, tags, &rule.resource_groups, &rule.ids);
+        }
+        exclusions
+    }
+
     /// Adds a rule. One without any selector would select everything and is left out; admission refuses it.
     pub fn rule(
         &mut self,

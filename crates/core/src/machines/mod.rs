@@ -12,6 +12,7 @@ pub mod failures;
 pub mod findings;
 pub mod machine;
 pub mod operating_systems;
+pub mod reading;
 mod rules;
 pub mod summary;
 pub mod verdict;

@@ -125,3 +125,7 @@ impl Summary {
 pub fn order(finding: &Finding) -> (u8, Option<Timestamp>) {
     (finding.verdict.rank(), finding.since)
 }
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Timestamp, conditions,
     failure::{Class, Failure},
+    machines::reading::Scans,
 };
 
 /// Everything that a decision looks at.
@@ -33,6 +34,8 @@ pub struct Input<'a> {
     pub previous: &'a ServerProtectionStatus,
     /// What was seen.
     pub seen: Seen<'a>,
+    /// What the scans of the fleet say about the subscription; `None` before the first one of this process.
+    pub scans: Option<&'a Scans>,
     /// What this process remembers of the object; empty after a restart.
     pub memory: &'a Memory,
     /// The installation's clocks.

@@ -59,6 +59,7 @@ pub fn events(
         }
     }
     all.dedup_by(|a, b| a.reason == b.reason);
+    all.extend(machines(previous, status));
     // A failure that time mends is told once in a row of them.
     let failure = match (&decision.situation, &outcome.failed) {
         (Situation::Failing(failure), _) => Some(("ObservationFailed", failure)),
@@ -74,6 +75,39 @@ pub fn events(
             action: "Reconcile".into(),
             note: format!("{failure}; {}", failure.advice()),
         });
+    }
+    all
+}
+
+/// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.
+fn machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
+    let of = |status: &ServerProtectionStatus| {
+        let condition = conditions::get(&status.conditions, "MachinesProtected")?;
+        Some((condition.reason.clone(), condition.message.clone()))
+    };
+    let event = |warning, reason: &str, note: String| Event {
+        warning,
+        reason: reason.into(),
+        action: "Verify".into(),
+        note,
+    };
+    let mut all = Vec::new();
+    let (before, now) = (of(previous), of(status));
+    if let Some((reason, message)) = now.filter(|(reason, _)| before.is_none_or(|before| before.0 != *reason))
+    {
+        match reason.as_str() {
+            "Protected" => all.push(event(false, "MachinesProtected", message)),
+            "BelowMinimum" => all.push(event(true, "MachinesBelowMinimum", message)),
+            "NoReadAccess" => all.push(event(true, "MachinesNotReadable", message)),
+            _ => {}
+        }
+    }
+    let failing = |status: &ServerProtectionStatus| {
+        let machines = status.machines.as_ref();
+        machines.and_then(|machines| machines.scan_failure.clone())
+    };
+    if let (None, Some(failure)) = (failing(previous), failing(status)) {
+        all.push(event(true, "MachineScanFailed", failure.message));
     }
     all
 }

@@ -4,6 +4,7 @@
 mod failing;
 mod fighting;
 mod healthy;
+mod machines;
 mod writing;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::{
     Timestamp, conditions,
     failure::{Class, Failure},
     jiff::SignedDuration,
+    machines::reading::Scans,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -113,6 +115,7 @@ struct Object {
     generation: i64,
     approval: Option<String>,
     status: ServerProtectionStatus,
+    scans: Option<Scans>,
     memory: Memory,
     now: Timestamp,
     wait: Duration,
@@ -125,6 +128,7 @@ impl Object {
             generation: 1,
             approval: None,
             status: ServerProtectionStatus::default(),
+            scans: None,
             memory: Memory::default(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
@@ -166,6 +170,7 @@ impl Object {
             requested: None,
             previous: &self.status,
             seen,
+            scans: self.scans.as_ref(),
             memory: &self.memory,
             clocks,
             now: self.now,

@@ -2,6 +2,7 @@
 
 mod aspects;
 mod extensions;
+mod machines;
 mod summary;
 
 use std::time::Duration;
@@ -76,6 +77,9 @@ pub fn status(
         }
         status.workspaces = workspaces(input, observed);
         set_drift(&mut status, input, decision);
+    }
+    if !matches!(input.seen, Seen::Suspended | Seen::Conflicted(_)) {
+        machines::set(&mut conditions, &mut status, input);
     }
     status.contested = contested_history(input, decision, progress, interval);
     status.claim = Some(claim(input, decision, progress));

@@ -214,6 +214,7 @@ impl World {
                 (false, true) => Seen::Conflicted("other/holder"),
                 (false, false) => Seen::Azure(&observed),
             },
+            scans: None,
             memory: &memory,
             clocks: &clocks,
             now: self.now,

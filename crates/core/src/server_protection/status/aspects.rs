@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Present from the first patch on.
-const ALWAYS: [&str; 9] = [
+const ALWAYS: [&str; 10] = [
     "Ready",
     "CredentialReady",
     "ProviderRegistered",
@@ -24,6 +24,7 @@ const ALWAYS: [&str; 9] = [
     "EndpointIntegrationEnabled",
     "VulnerabilityAssessmentEnabled",
     "PermissionsSufficient",
+    "MachinesProtected",
     "Drifted",
 ];
 

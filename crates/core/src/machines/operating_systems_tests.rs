@@ -1,0 +1,222 @@
+//! What agents and images say, and what is made of it.
+
+use super::*;
+use crate::machines::Image;
+
+fn arc(sku: &str, version: &str) -> Machine {
+    Machine {
+        os_sku: sku.into(),
+        os_version: version.into(),
+        ..Machine::default()
+    }
+}
+
+fn image(publisher: &str, offer: &str, sku: &str) -> Machine {
+    Machine {
+        image: Some(Image {
+            publisher: publisher.into(),
+            offer: offer.into(),
+            sku: sku.into(),
+        }),
+        ..Machine::default()
+    }
+}
+
+#[test]
+#[allow(clippy::too_many_lines, clippy::large_stack_arrays, reason = "a table")]
+fn systems_are_found_by_what_agents_and_images_say() {
+    use Support::{NotListed, Supported, Unsupported};
+    for (machine, name, endpoint, on_arc) in [
+        (
+            arc("Windows Server 2022 Datacenter", "10.0.20348.2227"),
+            "Windows Server 2022",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Windows Server 2012 R2 Standard", "6.3.9600"),
+            "Windows Server 2012 R2",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Windows Server 2012 Standard", "6.2.9200"),
+            "Windows Server 2012",
+            Unsupported,
+            Supported,
+        ),
+        (
+            arc("Windows Server 2008 R2 Enterprise", "6.1"),
+            "Windows Server 2008 R2",
+            Supported,
+            Unsupported,
+        ),
+        (
+            arc("Windows 11 Pro", "10.0.22631"),
+            "Windows client 11",
+            Unsupported,
+            Supported,
+        ),
+        (
+            arc("Ubuntu 22.04.4 LTS", "22.04"),
+            "Ubuntu 22.04",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Ubuntu 16.04 LTS", ""),
+            "Ubuntu 16.04",
+            Supported,
+            Unsupported,
+        ),
+        (
+            arc("Ubuntu 14.04 LTS", ""),
+            "Ubuntu 14.04",
+            Unsupported,
+            Unsupported,
+        ),
+        (
+            arc("Red Hat Enterprise Linux 8.6 (Ootpa)", ""),
+            "Red Hat Enterprise Linux 8.6",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Red Hat Enterprise Linux Server 7.1", ""),
+            "Red Hat Enterprise Linux 7.1",
+            Unsupported,
+            Supported,
+        ),
+        (
+            arc("SUSE Linux Enterprise Server 15 SP4", ""),
+            "SUSE Linux Enterprise Server 15 SP4",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("SUSE Linux Enterprise Server 15 SP2", ""),
+            "SUSE Linux Enterprise Server 15 SP2",
+            Supported,
+            Unsupported,
+        ),
+        (arc("Amazon Linux 2", ""), "Amazon Linux 2", Supported, Supported),
+        (
+            arc("Amazon Linux 2023", ""),
+            "Amazon Linux 2023",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Rocky Linux 9.1 (Blue Onyx)", ""),
+            "Rocky Linux 9.1",
+            Unsupported,
+            Supported,
+        ),
+        (
+            arc("Debian GNU/Linux 12 (bookworm)", ""),
+            "Debian 12",
+            Supported,
+            Supported,
+        ),
+        (
+            arc("Oracle Linux Server 10.0", ""),
+            "Oracle Linux 10",
+            NotListed,
+            Supported,
+        ),
+        (
+            image(
+                "MicrosoftWindowsServer",
+                "WindowsServer",
+                "2019-datacenter-gensecond",
+            ),
+            "Windows Server 2019",
+            Supported,
+            Supported,
+        ),
+        (
+            image("MicrosoftWindowsServer", "WindowsServer", "2012-R2-Datacenter"),
+            "Windows Server 2012 R2",
+            Supported,
+            Supported,
+        ),
+        (
+            image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-pro"),
+            "Windows client 11",
+            Unsupported,
+            Supported,
+        ),
+        (
+            image("canonical", "0001-com-ubuntu-server-jammy", "22_04-lts-gen2"),
+            "Ubuntu 22.04",
+            Supported,
+            Supported,
+        ),
+        (
+            image("canonical", "ubuntu-24_04-lts", "server"),
+            "Ubuntu 24.04",
+            Supported,
+            Supported,
+        ),
+        (
+            image("RedHat", "RHEL", "86-gen2"),
+            "Red Hat Enterprise Linux 8.6",
+            Supported,
+            Supported,
+        ),
+        (
+            image("RedHat", "RHEL", "9_4"),
+            "Red Hat Enterprise Linux 9.4",
+            Supported,
+            Supported,
+        ),
+        (
+            image("SUSE", "sles-15-sp5", "gen2"),
+            "SUSE Linux Enterprise Server 15 SP5",
+            Supported,
+            Supported,
+        ),
+        (
+            image("Oracle", "Oracle-Linux", "ol88-lvm-gen2"),
+            "Oracle Linux 8.8",
+            Supported,
+            Supported,
+        ),
+        (
+            image("Debian", "debian-12", "12-gen2"),
+            "Debian 12",
+            Supported,
+            Supported,
+        ),
+    ] {
+        let Identified::Known(known) = identify(&machine) else {
+            panic!("{machine:?}: {:?}", identify(&machine));
+        };
+        assert_eq!(known.name(), name, "{machine:?}");
+        assert_eq!(known.endpoint(), endpoint, "{name}, Defender for Endpoint");
+        assert_eq!(known.arc(), on_arc, "{name}, Arc");
+    }
+}
+
+#[test]
+fn what_is_not_in_the_table_is_not_guessed() {
+    assert_eq!(identify(&Machine::default()), Identified::NotTold);
+    assert_eq!(
+        identify(&Machine {
+            os_name: "linux".into(),
+            ..Machine::default()
+        }),
+        Identified::NotTold
+    );
+    assert_eq!(
+        identify(&arc("CentOS Linux 7", "")),
+        Identified::NotListed("CentOS Linux 7".into())
+    );
+    assert_eq!(
+        identify(&image("fortinet", "fortinet_fortigate-vm_v5", "x")),
+        Identified::Appliance("fortinet".into())
+    );
+    let multi = identify(&image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-avd"));
+    let Identified::Known(multi) = multi else { panic!() };
+    assert_eq!(multi.endpoint(), Support::Supported);
+}

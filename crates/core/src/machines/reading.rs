@@ -1,0 +1,92 @@
+//! What scans say about the machines of one subscription.
+
+use super::Summary;
+use crate::{Timestamp, failure::Failure};
+
+/// Whether the identity may read machines: Resource Graph leaves out what it may not, without a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Sufficient,
+    /// These actions are missing at the subscription: the summary may lack machines.
+    Missing(Vec<&'static str>),
+    /// The permissions could not be read: nothing is known.
+    NotReadable,
+}
+
+/// The machines of one subscription, completely read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionReading {
+    /// The fold.
+    pub summary: Summary,
+    /// Whether all machines could be seen.
+    pub access: Access,
+    /// `Free`, `P1` or `P2` as Resource Graph tells; `None` where the plan is not visible.
+    pub tier: Option<String>,
+    /// When the reading of its group began.
+    pub at: Timestamp,
+}
+
+/// What the scans of one subscription come to so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scans {
+    /// The newest one that succeeded.
+    pub reading: Option<SubscriptionReading>,
+    /// The failures since then.
+    pub failing: Option<Failing>,
+}
+
+/// Failures in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// The newest one.
+    pub failure: Failure,
+    /// When the first one happened.
+    pub since: Timestamp,
+    /// How many.
+    pub times: u32,
+}
+
+impl Scans {
+    /// Adds the result of a scan. A failed one keeps the last good numbers.
+    pub fn add(&mut self, result: Result<SubscriptionReading, Failure>, now: Timestamp) {
+        match result {
+            Ok(reading) => {
+                *self = Self {
+                    reading: Some(reading),
+                    failing: None,
+                };
+            }
+            Err(failure) => {
+                let before = self.failing.take();
+                self.failing = Some(Failing {
+                    failure,
+                    since: before.as_ref().map_or(now, |before| before.since),
+                    times: before.map_or(0, |before| before.times).saturating_add(1),
+                });
+            }
+        }
+    }
+
+    /// Whether the other one would be told differently: times alone are no news.
+    pub fn tells_other_than(&self, other: &Self) -> bool {
+        let reading = |scans: &Self| {
+            let reading = scans.reading.as_ref();
+            reading.map(|reading| {
+                (
+                    reading.summary.clone(),
+                    reading.access.clone(),
+                    reading.tier.clone(),
+                )
+            })
+        };
+        let failing = |scans: &Self| {
+            let failing = scans.failing.as_ref();
+            failing.map(|failing| (failing.failure.code.clone(), failing.times.min(STALE_AFTER)))
+        };
+        reading(self) != reading(other) || failing(self) != failing(other)
+    }
+}
+
+/// From this failure in a row on, the numbers count as stale.
+pub const STALE_AFTER: u32 = 3;

@@ -1,0 +1,174 @@
+//! The numbers always add up: equal to a naive recount over generated machines.
+
+use k8s_openapi::jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::machines::{ArcAgent, Circumstances, Image, Kind, MdeExtension, finding};
+
+fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::sample::select(words).prop_map(str::to_owned)
+}
+
+fn time() -> impl Strategy<Value = Option<Timestamp>> {
+    proptest::option::of((0_i64..200).prop_map(|hours| {
+        let seconds = 1_700_000_000 - hours * 3600;
+        Timestamp::from_second(seconds).unwrap()
+    }))
+}
+
+fn extension() -> impl Strategy<Value = MdeExtension> {
+    (
+        words(&["MDE.Linux", "MDE.Windows", "mde.linux"]),
+        words(&[
+            "Succeeded",
+            "Failed",
+            "Creating",
+            "Updating",
+            "Deleting",
+            "Canceled",
+            "Odd",
+            "",
+        ]),
+        words(&["", "0", "24", "ProvisioningState/failed/51", "transitioning"]),
+        words(&["", "Info", "Information", "Warning", "Error"]),
+        time(),
+        any::<bool>(),
+    )
+        .prop_map(|(type_, state, code, level, at, unified)| MdeExtension {
+            type_,
+            state,
+            unified,
+            code,
+            level,
+            at,
+            ..MdeExtension::default()
+        })
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    let agent = (
+        words(&["Connected", "Disconnected", "Expired", "Error", "Odd", ""]),
+        time(),
+        words(&["1.64", ""]),
+        words(&["true", "false", ""]),
+    )
+        .prop_map(
+            |(status, last_status_change, agent_version, extensions_enabled)| ArcAgent {
+                status,
+                last_status_change,
+                agent_version,
+                extensions_enabled,
+                ..ArcAgent::default()
+            },
+        );
+    let image = words(&["2016-Datacenter", "22_04-lts", "odd"]).prop_map(|sku| Image {
+        publisher: "canonical".into(),
+        offer: "ubuntu WindowsServer".into(),
+        sku,
+    });
+    (
+        (0_u8..3, 1_u32..5, "[a-z]{1,4}"),
+        (
+            words(&["Windows", "linux", ""]),
+            words(&["Windows Server 2022", "Ubuntu 20.04", "CentOS 7", ""]),
+        ),
+        proptest::option::of(image),
+        words(&["", "PowerState/running", "PowerState/deallocated", "odd"]),
+        proptest::option::of(agent),
+        words(&["AWS", "gcp", "N/A", ""]),
+        (any::<bool>(), time()),
+        proptest::collection::vec(extension(), 0..3),
+    )
+        .prop_map(
+            |(
+                (kind, instances, id),
+                (os_type, os_sku),
+                image,
+                power,
+                arc,
+                cloud,
+                (other_connector, created),
+                extensions,
+            )| {
+                Machine {
+                    name: id.clone(),
+                    resource_group: id.chars().take(1).collect(),
+                    id,
+                    kind: [Kind::VirtualMachine, Kind::ArcMachine, Kind::UniformScaleSet][usize::from(kind)],
+                    instances,
+                    os_type,
+                    os_sku,
+                    image,
+                    power,
+                    arc,
+                    cloud,
+                    other_connector,
+                    created,
+                    extensions,
+                    ..Machine::default()
+                }
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_numbers_add_up(machines in proptest::collection::vec(machine(), 0..60)) {
+        let mut exclusions = Exclusions::default();
+        exclusions.rule("a", [], &["a".to_owned(), "b".to_owned()], &[]);
+        let circumstances = Circumstances {
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+            grace: SignedDuration::from_hours(24),
+            plan_enabled_since: None,
+            exclusions: &exclusions,
+            plan_off: false,
+            health: None,
+        };
+        let mut summary = Summary::new(&exclusions);
+        let found: Vec<_> = machines.iter().map(|machine| finding(machine, &circumstances)).collect();
+        for (machine, found) in machines.iter().zip(&found) {
+            summary.add(machine, found);
+        }
+        // The naive recount.
+        let recount = |wanted: &dyn Fn(&Machine, &Finding) -> bool| -> u64 {
+            machines.iter().zip(&found).filter(|(machine, found)| wanted(machine, found)).map(|(machine, _)| u64::from(machine.instances)).sum()
+        };
+        let all = &Environment::ALL;
+        prop_assert_eq!(summary.tally.total(all), recount(&|_, _| true));
+        prop_assert_eq!(summary.tally.eligible(all), recount(&|_, found| found.verdict.is_eligible()));
+        prop_assert_eq!(Verdict::ALL.iter().map(|verdict| summary.tally.verdict(*verdict)).sum::<u64>(), summary.tally.total(all));
+        for environment in Environment::ALL {
+            for verdict in Verdict::ALL {
+                let same = |machine: &Machine, found: &Finding| machine.environment() == environment && found.verdict == verdict;
+                prop_assert_eq!(summary.tally.count(environment, verdict), recount(&same));
+            }
+        }
+        prop_assert_eq!(summary.excluded.iter().sum::<u64>(), summary.tally.verdict(Verdict::Excluded));
+        // The worst are the worst.
+        let mut bad: Vec<_> = machines.iter().zip(&found).filter(|(_, found)| found.verdict.is_bad()).map(|(machine, found)| (order(found), machine.id.clone())).collect();
+        bad.sort();
+        bad.truncate(MOST_WORST);
+        let worst: Vec<_> = summary.worst.iter().map(|worst| (order(&worst.finding), worst.id.clone())).collect();
+        prop_assert_eq!(worst, bad);
+    }
+
+    #[test]
+    fn what_azure_did_not_say_is_never_protected(machine in machine()) {
+        let circumstances = Circumstances {
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+            grace: SignedDuration::from_hours(24),
+            plan_enabled_since: None,
+            exclusions: &Exclusions::default(),
+            plan_off: false,
+            health: None,
+        };
+        let found = finding(&machine, &circumstances);
+        let proven = machine.extensions.iter().any(|extension| {
+            extension.state == "Succeeded" && matches!(extension.level.as_str(), "" | "Info" | "Information")
+        });
+        prop_assert!(found.verdict != Verdict::Protected || proven, "{found:?}");
+    }
+}

@@ -1,0 +1,254 @@
+//! `status.machines` and the condition `MachinesProtected`: what the scans of the fleet say about the subscription.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serverprotection_api::{
+    EnvironmentStatus, ExcludedStatus, MachineStatus, MachinesStatus, ScanFailure, ServerProtectionStatus,
+};
+
+use super::SIGN_OF_LIFE;
+use crate::{
+    Timestamp,
+    conditions::{Answer, Conditions},
+    machines::{
+        Environment, Exclusions, Tally, Verdict,
+        reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
+        summary::Worst,
+    },
+    server_protection::decide::Input,
+};
+
+const TYPE: &str = "MachinesProtected";
+/// Texts of Azure in the list of machines are shortened to this.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Sets both. Before the first scan of this process, what stood before stays: it was true when it was written.
+pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStatus, input: &Input<'_>) {
+    let Some(scans) = input.scans else { return };
+    let previous = input.previous.machines.as_ref();
+    let numbers = match &scans.reading {
+        Some(reading) => Some(numbers(input, reading, previous)),
+        None => previous.cloned(),
+    };
+    let Some(mut numbers) = numbers else {
+        if let Some(failing) = &scans.failing {
+            let message = format!("no scan has succeeded yet: {}", words(failing));
+            conditions.set(TYPE, Answer::Unknown, "ScanFailed", message);
+        }
+        return;
+    };
+    numbers.scan_failure = scans.failing.as_ref().map(|failing| ScanFailure {
+        since: Time(failing.since),
+        message: words(failing),
+    });
+    if let Some(previous) = previous {
+        keep_unless_news(&mut numbers, previous, input.now);
+    }
+    let at = numbers.last_scan.as_ref().map(|at| at.0);
+    answer(conditions, input, scans, at);
+    status.machines = Some(numbers);
+}
+
+/// `lastScan` is written with another change, or hourly; it never goes back.
+fn keep_unless_news(numbers: &mut MachinesStatus, previous: &MachinesStatus, now: Timestamp) {
+    let news = {
+        let same_time = MachinesStatus {
+            last_scan: previous.last_scan.clone(),
+            ..numbers.clone()
+        };
+        same_time != *previous
+    };
+    let old = |last: &Time| now.duration_since(last.0) >= SIGN_OF_LIFE;
+    if !news && !previous.last_scan.as_ref().is_none_or(old) {
+        numbers.last_scan.clone_from(&previous.last_scan);
+    }
+}
+
+fn words(failing: &Failing) -> String {
+    // The request id differs each time, and would change the object with every scan that fails.
+    let failure = &failing.failure;
+    format!(
+        "{}: {}: {}; {}",
+        failure.operation,
+        failure.code,
+        failure.message,
+        failure.advice()
+    )
+}
+
+fn numbers(
+    input: &Input<'_>,
+    reading: &SubscriptionReading,
+    previous: Option<&MachinesStatus>,
+) -> MachinesStatus {
+    let summary = &reading.summary;
+    let tally = &summary.tally;
+    let verdicts = Verdict::ALL
+        .into_iter()
+        .map(|verdict| (verdict.as_str().to_owned(), count(tally.verdict(verdict))))
+        .filter(|(_, machines)| *machines > 0);
+    let environments = Environment::ALL
+        .into_iter()
+        .filter(|environment| tally.total(&[*environment]) > 0)
+        .map(|environment| {
+            (
+                environment.as_str().to_owned(),
+                environment_status(tally, environment),
+            )
+        });
+    let rules = Exclusions::of(&input.spec.machines);
+    MachinesStatus {
+        summary: of(
+            tally.verdict(Verdict::Protected),
+            tally.eligible(&Environment::ALL),
+        ),
+        total: count(tally.total(&Environment::ALL)),
+        eligible: count(tally.eligible(&Environment::ALL)),
+        verdicts: verdicts.collect(),
+        environments: environments.collect::<BTreeMap<_, _>>(),
+        worst: summary
+            .worst
+            .iter()
+            .map(|worst| machine_status(worst, previous, input.now))
+            .collect(),
+        // A rule that was added since the scan has no count yet.
+        excluded: rules
+            .names()
+            .zip(&summary.excluded)
+            .map(|(name, machines)| ExcludedStatus {
+                name: name.to_owned(),
+                machines: count(*machines),
+            })
+            .collect(),
+        direct_onboarding: onboards_directly(input).then(|| "NotVerifiable".into()),
+        scan_failure: None,
+        last_scan: Timestamp::from_second(reading.at.as_second()).ok().map(Time),
+    }
+}
+
+fn environment_status(tally: &Tally, environment: Environment) -> EnvironmentStatus {
+    let protected = tally.count(environment, Verdict::Protected);
+    let eligible = tally.eligible(&[environment]);
+    EnvironmentStatus {
+        summary: of(protected, eligible),
+        total: count(tally.total(&[environment])),
+        eligible: count(eligible),
+        protected: count(protected),
+    }
+}
+
+fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timestamp) -> MachineStatus {
+    let verdict = worst.finding.verdict.as_str();
+    let known = previous
+        .into_iter()
+        .flat_map(|previous| &previous.worst)
+        .find(|known| known.id == worst.id && known.verdict == verdict);
+    // What Azure dates may still lie ahead by a clock that differs.
+    let told = worst.finding.since.map(|since| since.min(now));
+    MachineStatus {
+        id: worst.id.clone(),
+        name: worst.name.clone(),
+        environment: worst.environment.as_str().into(),
+        verdict: verdict.into(),
+        reason: worst.finding.reason.to_string(),
+        message: worst.finding.message.chars().take(LONGEST_MESSAGE).collect(),
+        since: told
+            .map(Time)
+            .or_else(|| known.map(|known| known.since.clone()))
+            .unwrap_or(Time(now)),
+        remedy: worst.finding.remedy.chars().take(LONGEST_MESSAGE).collect(),
+    }
+}
+
+fn onboards_directly(input: &Input<'_>) -> bool {
+    let plan = input.previous.plan.as_ref();
+    let mut extensions = plan.into_iter().flat_map(|plan| &plan.extensions);
+    extensions.any(|extension| extension.name == "MdeDesignatedSubscription" && extension.state == "Enabled")
+}
+
+fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Option<Timestamp>) {
+    let age = |failing: &Failing| {
+        let at = at.map_or_else(|| "earlier".to_owned(), |at| at.to_string());
+        format!(
+            "the numbers are of {at}; scans have failed since {}: {}",
+            failing.since,
+            words(failing)
+        )
+    };
+    if let Some(failing) = scans
+        .failing
+        .as_ref()
+        .filter(|failing| failing.times >= STALE_AFTER)
+    {
+        conditions.set(TYPE, Answer::Unknown, "ScanStale", age(failing));
+        return;
+    }
+    let Some(reading) = &scans.reading else { return };
+    let (answer, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
+    if let Some(failing) = &scans.failing {
+        message = format!("{message}; {}", age(failing));
+    }
+    conditions.set(TYPE, answer, reason, message);
+}
+
+/// Honest denominators (law 9): no machine, and machines that may not be seen, are Unknown.
+fn judge(minimum: i32, reading: &SubscriptionReading) -> (Answer, &'static str, String) {
+    let tally = &reading.summary.tally;
+    if let Access::Missing(actions) = &reading.access {
+        let message = format!(
+            "the identity may not read all machines of the subscription: grant it {} (Reader has them)",
+            actions.join(", ")
+        );
+        return (Answer::Unknown, "NoReadAccess", message);
+    }
+    let (total, eligible) = (tally.total(&Environment::ALL), tally.eligible(&Environment::ALL));
+    if eligible == 0 {
+        let message = match (total, &reading.access) {
+            (0, Access::NotReadable) => {
+                "no machine is visible, and whether the identity may read machines could not be found out: grant it Reader if there are machines".into()
+            }
+            (0, _) => "the subscription has no machine".into(),
+            _ => format!("none of the {total} machines should be protected: {}", others(tally, |verdict| !verdict.is_eligible())),
+        };
+        return (Answer::Unknown, "NoMachines", message);
+    }
+    let minimum = u64::try_from(minimum).unwrap_or(100);
+    let (protected, waiting) = (
+        tally.verdict(Verdict::Protected),
+        tally.verdict(Verdict::Provisioning),
+    );
+    let enough = |machines: u64| u128::from(machines) * 100 >= u128::from(minimum) * u128::from(eligible);
+    let rest = others(tally, |verdict| {
+        verdict.is_eligible() && verdict != Verdict::Protected
+    });
+    let rest = if rest.is_empty() {
+        rest
+    } else {
+        format!(": {rest}")
+    };
+    let message =
+        format!("{protected} of {eligible} machines are protected, at least {minimum} % are demanded{rest}");
+    match () {
+        () if enough(protected) => (Answer::True, "Protected", message),
+        () if enough(protected + waiting) => (Answer::False, "Provisioning", message),
+        () => (Answer::False, "BelowMinimum", message),
+    }
+}
+
+fn others(tally: &Tally, wanted: impl Fn(Verdict) -> bool) -> String {
+    let counts: Vec<_> = Verdict::ALL
+        .into_iter()
+        .filter(|verdict| wanted(*verdict) && tally.verdict(*verdict) > 0)
+        .map(|verdict| format!("{} {verdict}", tally.verdict(verdict)))
+        .collect();
+    counts.join(", ")
+}
+
+fn of(protected: u64, eligible: u64) -> String {
+    format!("{protected}/{eligible}")
+}
+
+fn count(machines: u64) -> i64 {
+    i64::try_from(machines).unwrap_or(i64::MAX)
+}
