@@ -25,6 +25,7 @@ use crate::{
 /// ARM as one identity.
 #[derive(Debug)]
 pub struct Arm {
+    principal: String,
     http: reqwest::Client,
     cloud: Arc<Cloud>,
     tokens: Tokens,
@@ -56,8 +57,10 @@ impl Arm {
         locks: Arc<Locks>,
         meter: Arc<dyn Meter>,
     ) -> Self {
+        let principal = identity.principal();
         let tokens = Tokens::new(identity, Arc::clone(&cloud), http.clone());
         Self {
+            principal,
             http,
             cloud,
             tokens,
@@ -65,6 +68,11 @@ impl Arm {
             meter,
             throttled: Mutex::default(),
         }
+    }
+
+    /// Who this is: tenant and application. Quotas of Azure are counted by it.
+    pub fn principal(&self) -> &str {
+        &self.principal
     }
 
     /// Whether a token can be had.

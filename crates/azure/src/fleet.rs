@@ -28,7 +28,7 @@ use serverprotection_core::{
     Timestamp,
     failure::Failure,
     jiff::SignedDuration,
-    machines::{Exclusions, Finding, Machine, Summary},
+    machines::{Exclusions, Finding, Machine},
 };
 use tokio::sync::Semaphore;
 
@@ -83,29 +83,7 @@ impl Default for Settings {
     }
 }
 
-/// Whether the identity may read machines: Resource Graph leaves out what it may not, without a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It may.
-    Sufficient,
-    /// These actions are missing at the subscription: the summary may lack machines.
-    Missing(Vec<&'static str>),
-    /// The permissions could not be read: nothing is known.
-    NotReadable,
-}
-
-/// The machines of one subscription, completely read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscriptionReading {
-    /// The fold.
-    pub summary: Summary,
-    /// Whether all machines could be seen.
-    pub access: Access,
-    /// `Free`, `P1` or `P2` as Resource Graph tells; `None` where the plan is not visible.
-    pub tier: Option<String>,
-    /// When the reading of its group began.
-    pub at: Timestamp,
-}
+pub use serverprotection_core::machines::reading::{Access, SubscriptionReading};
 
 /// How far a scan is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -89,6 +89,19 @@ impl ClientAssertion for Assertion {
 }
 
 impl Identity {
+    /// Tenant and application, as far as they are known here: whoever has the same ones shares quotas.
+    pub(crate) fn principal(&self) -> String {
+        match self {
+            Self::ClientSecret {
+                tenant_id, client_id, ..
+            }
+            | Self::Federated {
+                tenant_id, client_id, ..
+            } => format!("{tenant_id}/{client_id}").to_ascii_lowercase(),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// The credential behind the identity.
     pub(crate) fn credential(
         &self,

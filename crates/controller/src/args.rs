@@ -57,6 +57,14 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
     pub visit_every: Option<Duration>,
 
+    /// Time between two scans of the machines of each identity, with 10 % jitter
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scan_interval)]
+    pub machine_scan_interval: Duration,
+
+    /// Also export the machines of each object by verdict ({namespace,name,verdict}); one series for each object and verdict
+    #[arg(long)]
+    pub per_object_metrics: bool,
+
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -122,6 +130,17 @@ impl Args {
             audience,
         })
     }
+}
+
+/// The quota of Resource Graph is shared with everybody who uses the identity.
+fn scan_interval(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_secs(1) || duration > Duration::from_secs(86400) {
+        return Err(
+            "must lie between 1s and 24h; Azure itself shows changes of machines after about a minute".into(),
+        );
+    }
+    Ok(duration)
 }
 
 /// A rotated secret must be picked up within five minutes, so the clock may not be slower.

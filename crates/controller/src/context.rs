@@ -8,13 +8,14 @@ use std::{
 use kube::{Client, runtime::events::Recorder};
 use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::pace::Clocks};
 
-use crate::{credentials::Credentials, metrics::Metrics, remembered::Memories};
+use crate::{credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories};
 
 /// Shared by all visits.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) claims: Arc<Claims>,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) memories: Arc<Memories>,
     pub(crate) gate: Gate,
     pub(crate) clocks: Clocks,

@@ -18,11 +18,12 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{fleet::Fleet, metrics::Metrics};
 
 #[derive(Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
+    fleet: Arc<Fleet>,
     ready: Arc<AtomicBool>,
 }
 
@@ -30,6 +31,7 @@ struct Shared {
 pub(crate) async fn serve(
     listen: SocketAddr,
     metrics: Arc<Metrics>,
+    fleet: Arc<Fleet>,
     ready: Arc<AtomicBool>,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
@@ -39,7 +41,11 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
-        .with_state(Shared { metrics, ready });
+        .with_state(Shared {
+            metrics,
+            fleet,
+            ready,
+        });
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())
@@ -60,5 +66,5 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
 
 async fn text(State(shared): State<Shared>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shared.metrics.text())
+    ([(header::CONTENT_TYPE, kind)], shared.metrics.text(&shared.fleet))
 }

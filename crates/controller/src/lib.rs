@@ -9,6 +9,7 @@
 pub mod args;
 mod context;
 mod credentials;
+mod fleet;
 mod guarded;
 mod http;
 mod metrics;
@@ -18,6 +19,7 @@ mod remembered;
 mod run;
 mod service_account;
 mod telemetry;
+mod verification;
 mod watch;
 
 pub use args::Args;

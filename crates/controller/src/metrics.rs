@@ -14,13 +14,17 @@ use prometheus_client::{
 };
 use serverprotection_azure::Meter;
 
-use crate::remembered::Memories;
+use crate::{
+    fleet::{Fleet, FleetMetrics},
+    remembered::Memories,
+};
 
 /// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     memories: Arc<Memories>,
+    pub(crate) fleet: Arc<FleetMetrics>,
     objects: Family<ReadyLabel, Gauge>,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
@@ -65,10 +69,11 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new(memories: Arc<Memories>) -> Self {
+    pub(crate) fn new(memories: Arc<Memories>, per_object: bool) -> Self {
         let mut registry = Registry::with_prefix("serverprotection");
         let metrics = Self {
             memories,
+            fleet: Arc::new(FleetMetrics::new(per_object)),
             objects: Family::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
@@ -123,11 +128,13 @@ impl Metrics {
             "Failed requests to the API server during visits",
             metrics.kube_failures.clone(),
         );
+        metrics.fleet.register(&mut registry);
         Self { registry, ..metrics }
     }
 
     /// The text in the format of `OpenMetrics`.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, fleet: &Fleet) -> String {
+        self.fleet.refresh(fleet);
         let counts = self.memories.by_ready();
         for ready in ["True", "False", "Unknown"] {
             let count = counts.get(ready).copied().unwrap_or_default();

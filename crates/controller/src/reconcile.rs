@@ -1,6 +1,9 @@
 //! One visit of a `ServerProtection`: the picture of design.md section 3, with its details by name.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{ServerProtection, annotations};
@@ -24,6 +27,7 @@ use crate::{
     metrics::{ChangeLabel, OutcomeLabel},
     publish,
     remembered::Remembered,
+    verification,
 };
 
 /// A visit takes at most this long; a write that is cut off by it is an open one, and is closed by the next visit.
@@ -40,7 +44,7 @@ pub(crate) enum Error {
 
 /// Visits an object and says when to come back. Never fails: what went wrong paces the next visit.
 pub(crate) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let uid = object.meta().uid.clone().unwrap_or_default();
     let visited = match &*object {
         _ if object.meta().deletion_timestamp.is_some() => Ok(Ok(Action::await_change())),
@@ -73,6 +77,9 @@ pub(crate) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
 }
 
 async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
+    if let Some(told) = verification::tell_news(object, context).await {
+        return told;
+    }
     let Some(Visit {
         object,
         mut remembered,
@@ -82,8 +89,13 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
     };
     let requested = requested(&object, &remembered);
     let seen = look(&object, &remembered, requested.is_some(), context).await;
+    verification::enrol(&object, &seen, requested.is_some(), context);
+    let scans = context.fleet.scans(&object.uid().unwrap_or_default());
     let before = remembered.clone();
-    let input = input(&object, &before, &seen, requested.as_deref(), context);
+    let input = Input {
+        scans: scans.as_ref(),
+        ..input(&object, &before, &seen, requested.as_deref(), context)
+    };
 
     let interval = interval(&object, context);
     let decision = decide::decide(&input);
@@ -132,6 +144,7 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
         fastrand::f64(),
     );
     count(&outcome, context);
+    remembered.next_visit = Some(Instant::now() + next);
     save(&object, &mut remembered, after, context).await?;
     publish::events(context, &object, told).await;
     Ok(Action::requeue(next))
@@ -173,7 +186,7 @@ async fn begin(cached: &ServerProtection, context: &Context) -> Result<Option<Vi
 }
 
 /// A new value of either "reconcile now" annotation.
-fn requested(object: &ServerProtection, remembered: &Remembered) -> Option<String> {
+pub(crate) fn requested(object: &ServerProtection, remembered: &Remembered) -> Option<String> {
     let handled = remembered.status.last_handled_reconcile_at.as_deref();
     // Both are one request: either one changing starts a visit.
     let value = |name| object.annotations().get(name).map(String::as_str);
@@ -189,7 +202,7 @@ fn requested(object: &ServerProtection, remembered: &Remembered) -> Option<Strin
 }
 
 /// What a visit saw, with the client to act on it.
-enum Look {
+pub(crate) enum Look {
     Suspended,
     Conflicted(String),
     Azure {
@@ -287,6 +300,7 @@ fn input<'a>(
         requested,
         previous: &before.status,
         seen: look.seen(),
+        scans: None,
         memory: &before.memory,
         clocks: &context.clocks,
         now: now(),
@@ -294,7 +308,7 @@ fn input<'a>(
 }
 
 /// In whole seconds, cut off: what is written must be what is read back, and never lie ahead.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
@@ -306,7 +320,7 @@ fn interval(object: &ServerProtection, context: &Context) -> Duration {
 
 /// Remembers first, then patches: what an answer told is not lost while the API server is away. Nothing is sent when
 /// nothing changed. Transition times count from what stood there, not from what never arrived. False: the object is gone.
-async fn save(
+pub(crate) async fn save(
     object: &ServerProtection,
     remembered: &mut Remembered,
     status: serverprotection_api::ServerProtectionStatus,

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard},
+    time::Instant,
 };
 
 use serverprotection_api::ServerProtectionStatus;
@@ -19,6 +20,8 @@ pub(crate) struct Remembered {
     /// Another one was sent since, and nobody knows whether it arrived.
     pub(crate) doubtful: bool,
     pub(crate) memory: Memory,
+    /// When the next visit is due, unless something happens before.
+    pub(crate) next_visit: Option<Instant>,
     /// Failures of the API server in a row.
     pub(crate) kube_failures: u32,
 }

@@ -22,6 +22,7 @@ use crate::{
     args::{Args, ControllerIdentity},
     context::{Claims, Context},
     credentials::Credentials,
+    fleet::Fleet,
     guarded::Guarded,
     http,
     metrics::Metrics,
@@ -64,7 +65,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
     let memories = Arc::new(Memories::default());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&memories)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&memories), args.per_object_metrics));
     let claims = Arc::new(Claims::default());
     let namespace = args.watch_namespace.as_deref();
 
@@ -73,7 +74,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
     let (wake, woken) = mpsc::unbounded();
     let ready = Arc::new(AtomicBool::new(false));
+    let fleet = Arc::new(Fleet::new(
+        args.machine_scan_interval,
+        wake.clone(),
+        Arc::clone(&metrics.fleet),
+    ));
     let feeds = Feeds {
+        fleet: Arc::clone(&fleet),
         claims: Arc::clone(&claims),
         memories: Arc::clone(&memories),
         metrics: Arc::clone(&metrics),
@@ -85,7 +92,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let gate = Gate::open();
     let address = args.listen;
-    let server = http::serve(address, Arc::clone(&metrics), ready, stop.clone()).await;
+    let server = http::serve(
+        address,
+        Arc::clone(&metrics),
+        Arc::clone(&fleet),
+        ready,
+        stop.clone(),
+    )
+    .await;
     let server = server.map_err(|source| Error::Listen { address, source })?;
 
     let reporter = Reporter {
@@ -96,6 +110,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         client: client.clone(),
         claims,
         credentials: Arc::clone(&credentials),
+        fleet: Arc::clone(&fleet),
         memories,
         gate: gate.clone(),
         clocks: Clocks {
@@ -107,6 +122,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         metrics,
     });
 
+    let fleet_task = tokio::spawn(fleet.run(stop.clone()));
     let objects_store = store.clone();
     let credential_task = tokio::spawn(async move {
         let mut credential_events = std::pin::pin!(credential_events);
@@ -141,6 +157,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         });
     let ended = until_stopped(tokio::spawn(control), &stop, &gate).await;
     credential_task.abort();
+    let _ = fleet_task.await;
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     ended
 }

@@ -22,7 +22,8 @@ use kube::{
 use serverprotection_api::{AzureCredential, annotations};
 
 use crate::{
-    context::Claims, credentials::Credentials, guarded::Guarded, metrics::Metrics, remembered::Memories,
+    context::Claims, credentials::Credentials, fleet::Fleet, guarded::Guarded, metrics::Metrics,
+    remembered::Memories,
 };
 
 /// Between tries of a watch: kube's, but never longer than this. An API server that comes back after a minute should not
@@ -76,6 +77,7 @@ where
 pub(crate) struct Feeds {
     pub(crate) claims: Arc<Claims>,
     pub(crate) memories: Arc<Memories>,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) metrics: Arc<Metrics>,
     /// Set when all objects are listed. Not `Store::wait_until_ready`: of several waiters kube 5.0 wakes one only, and
     /// the Controller is one.
@@ -143,11 +145,13 @@ fn feed(event: &Event<Guarded>, feeds: &Feeds, listed: &mut HashSet<String>) {
                 tracing::info!(objects = listed.len(), "ready: all objects are listed");
             }
             let freed = feeds.claims.index().retain(|uid| listed.contains(uid));
+            feeds.fleet.retain(|uid| listed.contains(uid));
             wake(feeds, freed);
         }
         Event::Delete(object) => {
             if let Some(claimant) = object.claimant() {
                 feeds.memories.forget(&claimant.uid);
+                feeds.fleet.leave(&claimant.uid);
                 listed.remove(&claimant.uid);
                 let waiting = feeds.claims.index().remove(&claimant.subscription, &claimant.uid);
                 wake(feeds, waiting);

@@ -59,7 +59,7 @@ pub fn events(
         }
     }
     all.dedup_by(|a, b| a.reason == b.reason);
-    all.extend(machines(previous, status));
+    all.extend(about_machines(previous, status));
     // A failure that time mends is told once in a row of them.
     let failure = match (&decision.situation, &outcome.failed) {
         (Situation::Failing(failure), _) => Some(("ObservationFailed", failure)),
@@ -80,7 +80,7 @@ pub fn events(
 }
 
 /// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.
-fn machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
+pub fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let of = |status: &ServerProtectionStatus| {
         let condition = conditions::get(&status.conditions, "MachinesProtected")?;
         Some((condition.reason.clone(), condition.message.clone()))

@@ -8,7 +8,9 @@ mod summary;
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
-use serverprotection_api::{ClaimStatus, Drift, PlanStatus, ServerProtectionStatus, WorkspaceStatus};
+use serverprotection_api::{
+    ClaimStatus, Drift, PlanStatus, ServerProtectionSpec, ServerProtectionStatus, WorkspaceStatus,
+};
 
 use super::{
     changes::{Action, Difference, differences},
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     Timestamp,
     conditions::{self, Conditions},
+    machines::reading::Scans,
 };
 
 /// Drift entries that status holds at most.
@@ -78,8 +81,14 @@ pub fn status(
         status.workspaces = workspaces(input, observed);
         set_drift(&mut status, input, decision);
     }
-    if !matches!(input.seen, Seen::Suspended | Seen::Conflicted(_)) {
-        machines::set(&mut conditions, &mut status, input);
+    if let (Seen::Azure(_), Some(scans)) = (input.seen, input.scans) {
+        let machines = machines::Input {
+            spec: &input.spec.machines,
+            previous: input.previous,
+            scans,
+            now: input.now,
+        };
+        machines::set(&mut conditions, &mut status, &machines);
     }
     status.contested = contested_history(input, decision, progress, interval);
     status.claim = Some(claim(input, decision, progress));
@@ -93,6 +102,27 @@ pub fn status(
     );
     status.conditions = conditions.finish();
     set_last_observed(&mut status, input, decision);
+    status
+}
+
+/// The status with what a scan of the fleet has found, and otherwise as it stands: a scan needs no visit.
+pub fn with_machines(
+    previous: &ServerProtectionStatus,
+    spec: &ServerProtectionSpec,
+    scans: &Scans,
+    now: Timestamp,
+) -> ServerProtectionStatus {
+    let mut status = previous.clone();
+    let generation = previous.observed_generation.unwrap_or_default();
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let input = machines::Input {
+        spec: &spec.machines,
+        previous,
+        scans,
+        now,
+    };
+    machines::set(&mut conditions, &mut status, &input);
+    status.conditions = conditions.finish();
     status
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    EnvironmentStatus, ExcludedStatus, MachineStatus, MachinesStatus, ScanFailure, ServerProtectionStatus,
+    EnvironmentStatus, ExcludedStatus, MachineStatus, Machines as Spec, MachinesStatus, ScanFailure,
+    ServerProtectionStatus,
 };
 
 use super::SIGN_OF_LIFE;
@@ -16,16 +17,25 @@ use crate::{
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
         summary::Worst,
     },
-    server_protection::decide::Input,
 };
 
 const TYPE: &str = "MachinesProtected";
 /// Texts of Azure in the list of machines are shortened to this.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Sets both. Before the first scan of this process, what stood before stays: it was true when it was written.
+/// What the numbers are made from.
+pub(super) struct Input<'a> {
+    pub(super) spec: &'a Spec,
+    /// The status that stands.
+    pub(super) previous: &'a ServerProtectionStatus,
+    pub(super) scans: &'a Scans,
+    pub(super) now: Timestamp,
+}
+
+/// Sets both. Without a scan that succeeded in this process, the numbers that stood stay: they were true when they were
+/// written.
 pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStatus, input: &Input<'_>) {
-    let Some(scans) = input.scans else { return };
+    let scans = input.scans;
     let previous = input.previous.machines.as_ref();
     let numbers = match &scans.reading {
         Some(reading) => Some(numbers(input, reading, previous)),
@@ -97,7 +107,7 @@ fn numbers(
                 environment_status(tally, environment),
             )
         });
-    let rules = Exclusions::of(&input.spec.machines);
+    let rules = Exclusions::of(input.spec);
     MachinesStatus {
         summary: of(
             tally.verdict(Verdict::Protected),
@@ -185,7 +195,7 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
         return;
     }
     let Some(reading) = &scans.reading else { return };
-    let (answer, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
+    let (answer, reason, mut message) = judge(input.spec.minimum_protected_percent, reading);
     if let Some(failing) = &scans.failing {
         message = format!("{message}; {}", age(failing));
     }

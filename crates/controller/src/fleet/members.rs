@@ -1,0 +1,160 @@
+//! Who is verified, with what, and what is known so far.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use serverprotection_azure::{Arm, fleet::SubscriptionReading};
+use serverprotection_core::{
+    Timestamp,
+    failure::Failure,
+    jiff::SignedDuration,
+    machines::{Exclusions, reading::Scans},
+};
+
+use super::schedule::Schedule;
+
+/// One object.
+pub(super) struct Member {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) subscription: String,
+    pub(super) arm: Arc<Arm>,
+    pub(super) exclusions: Arc<Exclusions>,
+    pub(super) grace: SignedDuration,
+    /// Whether the object's own credential works.
+    pub(super) credential: Result<(), Failure>,
+}
+
+impl Member {
+    /// Whether a scan would say the same of both.
+    fn asks_the_same(&self, other: &Self) -> bool {
+        self.subscription == other.subscription
+            && self.exclusions == other.exclusions
+            && self.grace == other.grace
+            && self.credential == other.credential
+            && self.arm.principal() == other.arm.principal()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Members {
+    pub(super) all: HashMap<String, Known>,
+    pub(super) schedules: HashMap<String, Schedule>,
+}
+
+/// A member and what is known of its machines.
+pub(super) struct Known {
+    pub(super) member: Member,
+    scans: Scans,
+    /// There is something that no visit has told yet.
+    news: bool,
+}
+
+impl Members {
+    /// Whether a scan has to be scheduled.
+    pub(super) fn join(&mut self, uid: String, member: Member, requested: bool, now: Instant) -> bool {
+        let before = self.all.remove(&uid);
+        let same = before
+            .as_ref()
+            .is_some_and(|before| before.member.asks_the_same(&member));
+        let moved = before
+            .as_ref()
+            .is_some_and(|before| before.member.subscription != member.subscription);
+        let principal = member.arm.principal().to_owned();
+        let scans = before
+            .map(|before| before.scans)
+            .filter(|_| !moved)
+            .unwrap_or_default();
+        self.all.insert(
+            uid.clone(),
+            Known {
+                member,
+                scans,
+                news: false,
+            },
+        );
+        if same && !requested {
+            return false;
+        }
+        let schedule = self
+            .schedules
+            .entry(principal)
+            .or_insert_with(|| Schedule::new(now));
+        schedule.add(uid, requested, now);
+        true
+    }
+
+    pub(super) fn without_credential(&mut self, uid: &str, failure: Failure) {
+        if let Some(known) = self.all.get_mut(uid) {
+            known.member.credential = Err(failure);
+        }
+    }
+
+    /// Gives the principal of a member that was there.
+    pub(super) fn leave(&mut self, uid: &str) -> Option<String> {
+        let known = self.all.remove(uid)?;
+        let principal = known.member.arm.principal().to_owned();
+        if !self.has(&principal) {
+            self.schedules.remove(&principal);
+        }
+        Some(principal)
+    }
+
+    pub(super) fn uids(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        self.all.keys().filter(|uid| wanted(uid)).cloned().collect()
+    }
+
+    pub(super) fn has(&self, principal: &str) -> bool {
+        self.all
+            .values()
+            .any(|known| known.member.arm.principal() == principal)
+    }
+
+    pub(super) fn scans(&self, uid: &str) -> Option<Scans> {
+        let scans = &self.all.get(uid)?.scans;
+        (*scans != Scans::default()).then(|| scans.clone())
+    }
+
+    pub(super) fn take_news(&mut self, uid: &str) -> bool {
+        self.all
+            .get_mut(uid)
+            .is_some_and(|known| std::mem::take(&mut known.news))
+    }
+
+    /// Adds a result, and names the objects that have something new to tell. A scan that began before the one whose
+    /// numbers stand says nothing new: two may run at once.
+    pub(super) fn hear(
+        &mut self,
+        principal: &str,
+        subscription: &str,
+        result: &Result<SubscriptionReading, Failure>,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<(String, String)> {
+        let mut woken = Vec::new();
+        for known in self.all.values_mut() {
+            if known.member.subscription != subscription || known.member.arm.principal() != principal {
+                continue;
+            }
+            let newest = known.scans.reading.as_ref().map(|reading| reading.at);
+            // Its own credential decides what it may hear.
+            let own = known.member.credential.clone();
+            let result = own.and_then(|()| result.clone());
+            if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {
+                continue;
+            }
+            let before = known.scans.clone();
+            known.scans.add(result, now);
+            if known.scans.tells_other_than(&before) {
+                known.news = true;
+                woken.push((known.member.namespace.clone(), known.member.name.clone()));
+            }
+        }
+        woken
+    }
+
+    pub(super) fn each(&self, mut tell: impl FnMut(&str, &str, &Scans)) {
+        for known in self.all.values() {
+            tell(&known.member.namespace, &known.member.name, &known.scans);
+        }
+    }
+}

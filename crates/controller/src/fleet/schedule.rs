@@ -1,0 +1,187 @@
+//! When which subscriptions are scanned: all of an identity in turn, new and changed ones soon, requested ones at once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serverprotection_azure::{Arm, fleet::Target};
+use serverprotection_core::failure::Failure;
+
+use super::members::Members;
+
+/// New objects come in crowds (a start, a Git sync): a scan waits until none has come for this long …
+const CALM: Duration = Duration::from_secs(1);
+/// … but not longer than this.
+const LONGEST_CROWD: Duration = Duration::from_secs(10);
+/// Looks at the schedules this often when nothing else happens.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What one identity's scanner has to do.
+pub(super) struct Schedule {
+    /// When all of it is scanned next; `None` before its first scan.
+    next: Option<Instant>,
+    /// New or changed members that the next turn would reach too late.
+    waiting: HashSet<String>,
+    waiting_since: Option<Instant>,
+    last_came: Instant,
+    /// Members that somebody asked for.
+    requested: HashSet<String>,
+    /// Scans of all, of waiting and of requested ones run one at a time each.
+    running: HashSet<Kind>,
+}
+
+/// Why a scan is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Turn,
+    Waiting,
+    Requested,
+}
+
+/// One scan to be made.
+pub(super) struct Batch {
+    pub(super) principal: String,
+    kind: Kind,
+    /// The client of a member whose credential works.
+    pub(super) arm: Option<Arc<Arm>>,
+    pub(super) targets: Vec<Target>,
+    /// Subscriptions of members whose own credential does not work.
+    pub(super) without_credential: Vec<(String, Failure)>,
+    /// All members of the identity.
+    pub(super) whole: bool,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next: None,
+            waiting: HashSet::new(),
+            waiting_since: None,
+            last_came: now,
+            requested: HashSet::new(),
+            running: HashSet::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, uid: String, requested: bool, now: Instant) {
+        if requested {
+            self.requested.insert(uid);
+            return;
+        }
+        self.waiting.insert(uid);
+        self.waiting_since.get_or_insert(now);
+        self.last_came = now;
+    }
+
+    /// When something has to be done.
+    fn due_at(&self) -> Option<(Kind, Instant)> {
+        let mut candidates = Vec::new();
+        if !self.requested.is_empty() && !self.running.contains(&Kind::Requested) {
+            candidates.push((Kind::Requested, self.last_came));
+        }
+        if let Some(since) = self
+            .waiting_since
+            .filter(|_| !self.running.contains(&Kind::Waiting))
+        {
+            candidates.push((Kind::Waiting, (self.last_came + CALM).min(since + LONGEST_CROWD)));
+        }
+        if let Some(next) = self.next.filter(|_| !self.running.contains(&Kind::Turn)) {
+            candidates.push((Kind::Turn, next));
+        }
+        candidates.into_iter().min_by_key(|(_, at)| *at)
+    }
+}
+
+impl Members {
+    /// The scans that are due now, and how long nothing else will be.
+    pub(super) fn due(&mut self, now: Instant, interval: Duration) -> (Vec<Batch>, Duration) {
+        let mut due = Vec::new();
+        let mut wait = IDLE;
+        let principals: Vec<String> = self.schedules.keys().cloned().collect();
+        for principal in principals {
+            while let Some(schedule) = self.schedules.get_mut(&principal) {
+                let Some((kind, at)) = schedule.due_at() else {
+                    break;
+                };
+                if at > now {
+                    wait = wait.min(at - now);
+                    break;
+                }
+                schedule.running.insert(kind);
+                let wanted = match kind {
+                    Kind::Requested => Some(std::mem::take(&mut schedule.requested)),
+                    Kind::Waiting => {
+                        schedule.waiting_since = None;
+                        Some(std::mem::take(&mut schedule.waiting))
+                    }
+                    Kind::Turn => None,
+                };
+                if kind != Kind::Requested {
+                    schedule.next = Some(match (kind, schedule.next) {
+                        // What came later joins the turn that is planned.
+                        (Kind::Waiting, Some(next)) => next,
+                        _ => now + jittered(interval),
+                    });
+                }
+                due.push(self.batch(&principal, kind, wanted.as_ref()));
+            }
+        }
+        (due, wait)
+    }
+
+    fn batch(&self, principal: &str, kind: Kind, wanted: Option<&HashSet<String>>) -> Batch {
+        let mut batch = Batch {
+            principal: principal.to_owned(),
+            kind,
+            arm: None,
+            targets: Vec::new(),
+            without_credential: Vec::new(),
+            whole: true,
+        };
+        let mut targets: HashMap<&str, Target> = HashMap::new();
+        for (uid, known) in &self.all {
+            let member = &known.member;
+            if member.arm.principal() != principal {
+                continue;
+            }
+            if wanted.is_some_and(|wanted| !wanted.contains(uid)) {
+                batch.whole = false;
+                continue;
+            }
+            if let Err(failure) = &member.credential {
+                batch
+                    .without_credential
+                    .push((member.subscription.clone(), failure.clone()));
+                continue;
+            }
+            batch.arm.get_or_insert_with(|| Arc::clone(&member.arm));
+            targets.insert(
+                &member.subscription,
+                Target {
+                    subscription: member.subscription.clone(),
+                    exclusions: Arc::clone(&member.exclusions),
+                    grace: member.grace,
+                    fresh: kind == Kind::Requested,
+                },
+            );
+        }
+        batch.targets = targets.into_values().collect();
+        // The same order each time: the same groups, and messages that compare.
+        batch.targets.sort_by(|a, b| a.subscription.cmp(&b.subscription));
+        batch
+    }
+
+    /// A scan is over, however it ended.
+    pub(super) fn ended(&mut self, batch: &Batch) {
+        if let Some(schedule) = self.schedules.get_mut(&batch.principal) {
+            schedule.running.remove(&batch.kind);
+        }
+    }
+}
+
+/// 10 % to either side, so that many controllers do not march in step.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.2f64.mul_add(fastrand::f64(), 0.9))
+}
