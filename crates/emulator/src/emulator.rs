@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    arm::Throttle, entra::Signer, faults::Faults, foreign::ForeignWriters, log::RequestLog, monitor::Monitor,
-    shared::Shared, state::World,
+    arm::Throttle, entra::Signer, faults::Faults, foreign::ForeignWriters, graph::Graph, log::RequestLog,
+    monitor::Monitor, shared::Shared, state::World,
 };
 
 /// The emulator. Locks are taken in the order of the members, and never across an await.
@@ -12,6 +12,8 @@ use crate::{
 pub struct Emulator {
     /// The cloud.
     pub world: Shared<World>,
+    /// Resource Graph.
+    pub graph: Shared<Graph>,
     /// Token buckets.
     pub throttle: Shared<Throttle>,
     /// Other writers.
@@ -36,6 +38,7 @@ impl Emulator {
     pub fn new(world: World, signer: Signer, issuer_url: Option<String>, own_url: String) -> Self {
         Self {
             world: Shared::new(world),
+            graph: Shared::default(),
             throttle: Shared::default(),
             foreign: Shared::default(),
             faults: Shared::default(),

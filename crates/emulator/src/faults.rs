@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::graph::Distortion;
+
 /// Which requests are meant. Absent members match everything.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -60,6 +62,8 @@ pub struct Action {
     delay: Option<String>,
     /// A wait until the fault is deleted.
     pub hang: bool,
+    /// An answer of Resource Graph that is right in form, but not whole.
+    pub graph: Option<Distortion>,
     #[serde(skip)]
     pause: Duration,
 }

@@ -11,11 +11,13 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
-    arm::{self, Caller, Route},
+    arm::{self, Caller, Resource, Route},
     emulator::Emulator,
     entra,
     faults::{Action, Phase, Strike},
+    graph::{Desk, Distortion},
     incoming::Incoming,
+    instant,
     log::Kind,
     monitor::stored,
     record::Record,
@@ -76,7 +78,9 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
             }
         }
     }
-    let (answer, hold) = effect(emulator, request, host, caller, &mut record);
+    let distortion = strike.as_ref().and_then(|strike| strike.action.graph);
+    record.disturbed |= distortion.is_some();
+    let (answer, hold) = effect(emulator, request, host, caller, &mut record, distortion);
     pause(hold).await;
     if let Some(strike) = &mut strike
         && strike.phase == Phase::After
@@ -125,6 +129,7 @@ fn effect(
     host: &str,
     caller: Option<Result<Caller, Box<Answer>>>,
     record: &mut Record,
+    distortion: Option<Distortion>,
 ) -> (Answer, Duration) {
     if let Some(tenant) = entra::token_tenant(&request.segments) {
         let answer = entra::issue(&emulator.world.lock(), &emulator.signer, tenant, request, host);
@@ -153,17 +158,31 @@ fn effect(
             .unwrap_or_default()
     };
     record.look_before(look(&world));
+    let query = matches!(&route.resource, Resource::Typed(typed) if typed.is_query());
+    let former = (!world.knobs.graph_lag.is_zero() && request.method != "GET")
+        .then(|| world.subscriptions.get(route.subscription.as_ref()?).cloned())
+        .flatten();
+    let mut graph = emulator.graph.lock();
     let processed = arm::process(
         &mut world,
         &mut emulator.throttle.lock(),
+        Desk {
+            graph: &mut graph,
+            distortion,
+        },
         &caller,
         &route,
         request,
         host,
     );
     let changed = record.look_after(look(&world));
+    if let Some(former) = former {
+        graph.changed(&world, former);
+    }
+    drop(graph);
     record.unknown = processed.unknown;
-    if request.method != "GET" {
+    // A query is a POST that changes nothing: the state file is not written for it.
+    if request.method != "GET" && !query {
         emulator.changed();
     }
     if let (true, Some(subscription)) = (changed, &route.subscription) {
@@ -218,16 +237,21 @@ fn instead(
         status,
         headers,
         body: respond.body.clone(),
+        spelled: None,
     };
     finish(record, &answer);
     Some(wire::response(&answer, request, Delivery::Whole))
 }
 
 fn finish(record: &mut Record, answer: &Answer) {
-    let retry_after = answer
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
-        .and_then(|(_, value)| value.parse().ok());
+    let header = |wanted: &str| {
+        let mut headers = answer.headers.iter();
+        headers
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.as_str())
+    };
+    let retry_after = header("retry-after")
+        .and_then(|value| value.parse().ok())
+        .or_else(|| header("x-ms-user-quota-resets-after").and_then(instant::clock_seconds));
     record.finish(answer.status.as_u16(), answer.error_code(), retry_after);
 }

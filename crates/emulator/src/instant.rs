@@ -27,6 +27,13 @@ pub fn american(at: Timestamp) -> String {
     at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }
 
+/// The seconds of `hh:mm:ss`, as the query service tells how long to wait.
+pub fn clock_seconds(text: &str) -> Option<u64> {
+    text.split(':').try_fold(0_u64, |sum, part| {
+        Some(sum.checked_mul(60)? + part.parse::<u64>().ok()?)
+    })
+}
+
 /// Milliseconds since the epoch, for arithmetic and the state file.
 pub fn epoch_milliseconds(at: Timestamp) -> i64 {
     at.as_millisecond()

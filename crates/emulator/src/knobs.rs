@@ -22,6 +22,17 @@ pub struct Knobs {
     pub token_lifetime: Duration,
     /// Whether the token buckets and the provider's budget refuse anything.
     pub throttling: bool,
+    /// Queries of one application in a window; 0: as many as it likes.
+    pub graph_quota: u32,
+    /// The window of that quota.
+    #[serde(with = "spelled")]
+    pub graph_quota_window: Duration,
+    /// How long the token of a page is good.
+    #[serde(with = "spelled")]
+    pub graph_token_lifetime: Duration,
+    /// How old the rows of Resource Graph are.
+    #[serde(with = "spelled")]
+    pub graph_lag: Duration,
 }
 
 impl Default for Knobs {
@@ -32,6 +43,10 @@ impl Default for Knobs {
             registration_time: Duration::from_secs(2),
             token_lifetime: Duration::from_secs(3599),
             throttling: true,
+            graph_quota: 15,
+            graph_quota_window: Duration::from_secs(5),
+            graph_token_lifetime: Duration::from_mins(10),
+            graph_lag: Duration::ZERO,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod entra;
 pub mod faults;
 pub mod foreign;
 pub mod front;
+pub mod graph;
 pub mod incoming;
 pub mod instant;
 pub mod knobs;

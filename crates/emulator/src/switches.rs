@@ -34,11 +34,13 @@ pub enum Switch {
     PlanEnablesIntegration,
     /// How `additionalExtensionProperties` of a PUT meet the stored ones.
     ExtensionProperties,
+    /// Subscriptions in a query that its caller cannot see.
+    GraphInvisibleSubscriptions,
 }
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -51,6 +53,7 @@ impl Switch {
         Self::SettingsKindMismatch,
         Self::PlanEnablesIntegration,
         Self::ExtensionProperties,
+        Self::GraphInvisibleSubscriptions,
     ];
 
     /// The name used in seeds, options and the control endpoint.
@@ -68,6 +71,7 @@ impl Switch {
             Self::SettingsKindMismatch => "settingsKindMismatch",
             Self::PlanEnablesIntegration => "planEnablesIntegration",
             Self::ExtensionProperties => "extensionProperties",
+            Self::GraphInvisibleSubscriptions => "graphInvisibleSubscriptions",
         }
     }
 
@@ -85,6 +89,7 @@ impl Switch {
             Self::FailedExtensionIsEnabled => ["True", "False"],
             Self::SettingsKindMismatch => ["InvalidRequestContent", "BadRequest"],
             Self::ExtensionProperties => ["replaceAll", "perKeyMerge"],
+            Self::GraphInvisibleSubscriptions => ["ignored", "refused"],
         }
     }
 

@@ -25,10 +25,12 @@ pub enum Delivery {
 
 /// Makes the HTTP answer.
 pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Response<Body> {
-    let bytes = answer
-        .body
-        .as_ref()
-        .map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let text = answer
+        .spelled
+        .clone()
+        .or_else(|| answer.body.as_ref().map(ToString::to_string));
+    let has_body = text.is_some();
+    let bytes = Bytes::from(text.unwrap_or_default());
     let length = bytes.len();
     let body = match delivery {
         Delivery::Whole => Body::from(bytes),
@@ -47,7 +49,7 @@ pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Resp
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if answer.body.is_some() {
+    if has_body {
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=utf-8"),

@@ -95,6 +95,22 @@ const PROVIDERS: &[Provider] = &[
         types: &[],
     },
     Provider {
+        namespace: "Microsoft.ResourceGraph",
+        free: true,
+        types: &[Type {
+            name: "resources",
+            versions: &["2024-04-01", "2022-10-01", "2021-03-01"],
+        }],
+    },
+    Provider {
+        namespace: "Microsoft.Management",
+        free: true,
+        types: &[Type {
+            name: "managementGroups/descendants",
+            versions: &["2023-04-01", "2021-04-01", "2020-05-01"],
+        }],
+    },
+    Provider {
         namespace: "Microsoft.PolicyInsights",
         free: false,
         types: &[],

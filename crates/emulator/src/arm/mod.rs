@@ -8,7 +8,7 @@ mod leftovers;
 mod pricings;
 mod providers;
 pub mod rbac;
-mod refusals;
+pub(crate) mod refusals;
 mod resource_groups;
 mod route;
 mod settings;
@@ -21,6 +21,7 @@ use std::time::Duration;
 use axum::http::Method;
 use jiff::Timestamp;
 
+pub(crate) use self::pricings::pricing_rows;
 pub use self::{
     authentication::{Caller, authenticate},
     catalogue::{Provider as ProviderEntry, providers as provider_entries},
@@ -29,6 +30,7 @@ pub use self::{
 };
 use crate::{
     answer::{Answer, ArmError},
+    graph::{self, Desk},
     incoming::Incoming,
     instant,
     state::{RegistrationState, Subscription, SubscriptionState, World},
@@ -109,9 +111,10 @@ pub struct Processed {
 }
 
 /// Answers an authenticated request.
-pub fn process(
+pub(crate) fn process(
     world: &mut World,
     throttle: &mut Throttle,
+    mut desk: Desk<'_>,
     caller: &Caller,
     route: &Route,
     request: &Incoming,
@@ -127,7 +130,7 @@ pub fn process(
         host,
         hold: Duration::ZERO,
     };
-    let result = checked(&mut context, throttle, route);
+    let result = checked(&mut context, throttle, &mut desk, route);
     let answer = result.unwrap_or_else(Answer::from);
     let unknown = matches!(
         answer.error_code().as_deref(),
@@ -145,7 +148,12 @@ pub fn process(
     }
 }
 
-fn checked(context: &mut Context<'_>, throttle: &mut Throttle, route: &Route) -> Result<Answer, ArmError> {
+fn checked(
+    context: &mut Context<'_>,
+    throttle: &mut Throttle,
+    desk: &mut Desk<'_>,
+    route: &Route,
+) -> Result<Answer, ArmError> {
     api_version(context)?;
     subscription(context, route)?;
     authorization(context, route)?;
@@ -154,6 +162,11 @@ fn checked(context: &mut Context<'_>, throttle: &mut Throttle, route: &Route) ->
         known_type(context, typed)?;
     }
     guards(context, route)?;
+    if matches!(&route.resource, Resource::Typed(typed) if typed.is_query()) {
+        return Ok(graph::answer(context, desk, |context| {
+            throttle.take(context, route)
+        }));
+    }
     let budget = throttle.take(context, route)?;
     let mut answer = handle(context, &route.resource).unwrap_or_else(Answer::from);
     answer.headers.extend(budget);
@@ -306,6 +319,8 @@ fn typed_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Ar
         workspaces::solution(context, typed)
     } else if is("Microsoft.OperationalInsights", "workspaces") {
         workspaces::workspace(context, typed)
+    } else if is("Microsoft.Management", "managementGroups/descendants") && typed.depth == 0 {
+        graph::descendants(context)
     } else {
         Err(refusals::unknown_type(&typed.namespace, &context.version))
     }

@@ -52,6 +52,11 @@ impl Typed {
         self.namespace.eq_ignore_ascii_case(namespace) && self.kind.eq_ignore_ascii_case(kind)
     }
 
+    /// Whether this is Resource Graph's query operation.
+    pub fn is_query(&self) -> bool {
+        self.depth == 0 && self.name.is_none() && self.is("Microsoft.ResourceGraph", "resources")
+    }
+
     /// The resource group in the scope.
     pub fn resource_group(&self) -> Option<&str> {
         let mut parts = self.scope.split('/').filter(|part| !part.is_empty());

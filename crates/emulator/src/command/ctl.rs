@@ -72,10 +72,19 @@ enum What {
     /// Show, add or remove faults.
     ///
     /// azure-emulator ctl faults add '{"match":{"method":"PUT","path":"pricings","times":1},"action":{"respond":{"status":503}}}'
+    /// azure-emulator ctl faults add '{"match":{"path":"ResourceGraph/resources","skip":1,"times":1},"action":{"graph":"partialPages"}}'
+    ///
+    /// Actions: respond, reset, truncate, delay, hang; graph: partialPages, duplicateRows or truncated spoils an answer of
+    /// Resource Graph.
     #[command(verbatim_doc_comment)]
     Faults {
         #[command(subcommand)]
         what: Option<Faults>,
+    },
+    /// Show the management groups, or set some: NAME=SUBSCRIPTION,SUBSCRIPTION, or NAME=null to remove.
+    ManagementGroups {
+        /// What to set.
+        values: Vec<String>,
     },
     /// Lay a seed document (YAML or JSON) over the cloud.
     Seed {
@@ -88,6 +97,8 @@ enum What {
         values: Vec<String>,
     },
     /// Show the knobs, or set some: latency=50ms pricingLockTime=1s throttling=false.
+    ///
+    /// Of Resource Graph: graphQuota=15 (0: no quota) graphQuotaWindow=5s graphTokenLifetime=10m graphLag=30s.
     Settings {
         /// What to set.
         values: Vec<String>,
@@ -205,6 +216,13 @@ impl What {
                 };
                 let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
                 (Method::POST, "seed".into(), Some(text))
+            }
+            Self::ManagementGroups { values } if values.is_empty() => {
+                (Method::GET, "management-groups".into(), None)
+            }
+            Self::ManagementGroups { values } => {
+                let body = Value::Object(assignments(values)?).to_string();
+                (Method::PATCH, "management-groups".into(), Some(body))
             }
             Self::Switches { values } => set_or_show("switches", values)?,
             Self::Settings { values } => set_or_show("settings", values)?,

@@ -45,6 +45,10 @@ pub fn routes() -> Router<Arc<Emulator>> {
         )
         .route("/_emulator/principals/{id}", patch(world::change_principal))
         .route(
+            "/_emulator/management-groups",
+            get(world::management_groups).patch(world::set_management_groups),
+        )
+        .route(
             "/_emulator/switches",
             get(world::switches).put(world::set_switches),
         )

@@ -37,6 +37,7 @@ pub(super) async fn reset(State(emulator): Shared) -> StatusCode {
         };
         *world = fresh;
     }
+    emulator.graph.lock().reset();
     emulator.throttle.lock().reset();
     emulator.foreign.lock().clear();
     emulator.faults.lock().clear();
@@ -76,8 +77,10 @@ pub(super) async fn change_subscription(
         .subscriptions
         .get_mut(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
+    let former = found.clone();
     state::apply(found, set, Timestamp::now()).map_err(bad)?;
     let found = found.clone();
+    emulator.graph.lock().changed(&world, former);
     emulator.changed();
     Ok(good(shown(&world, &found)))
 }
@@ -91,6 +94,33 @@ pub(super) async fn change_principal(
     state::change_principal(&mut emulator.world.lock(), &id, change).map_err(bad)?;
     emulator.changed();
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn management_groups(State(emulator): Shared) -> Reply {
+    good(json!(emulator.world.lock().management_groups))
+}
+
+/// `{"name": [subscription, …]}`, also as one text with commas; null removes.
+pub(super) async fn set_management_groups(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let given = parsed(&body)?;
+    let given = given
+        .as_object()
+        .ok_or_else(|| bad("{name: [subscription]} is wanted".into()))?;
+    let mut groups = Vec::new();
+    for (name, members) in given {
+        let members: Option<Vec<String>> = match members {
+            Value::Null => None,
+            Value::String(text) => Some(text.split(',').map(|id| id.trim().to_owned()).collect()),
+            list => Some(serde_json::from_value(list.clone()).map_err(|error| bad(error.to_string()))?),
+        };
+        groups.push((name, members));
+    }
+    let mut world = emulator.world.lock();
+    for (name, members) in groups {
+        world.set_management_group(name, members.as_deref());
+    }
+    emulator.changed();
+    Ok(good(json!(world.management_groups)))
 }
 
 pub(super) async fn switches(State(emulator): Shared) -> Reply {
@@ -123,6 +153,7 @@ pub(super) async fn set_knobs(State(emulator): Shared, body: String) -> Result<R
     let some: SomeKnobs = serde_json::from_value(parsed(&body)?).map_err(|error| bad(error.to_string()))?;
     let mut world = emulator.world.lock();
     world.knobs = some.over(&world.knobs).map_err(bad)?;
+    emulator.graph.lock().refill();
     emulator.throttle.lock().reset();
     emulator.changed();
     Ok(good(json!(world.knobs)))

@@ -53,6 +53,8 @@ pub struct World {
     pub principals: BTreeMap<String, Principal>,
     /// By subscription id.
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// The subscriptions of management groups, by the group's name.
+    pub management_groups: BTreeMap<String, Vec<String>>,
     /// Answers to the open questions.
     pub switches: Switches,
     /// Times and toggles.
@@ -98,6 +100,24 @@ impl World {
             .iter()
             .find(|(_, tenant)| tenant.default_domain.eq_ignore_ascii_case(segment))
             .map(|(id, _)| id.clone())
+    }
+
+    /// A management group with its name as stored; names compare without case.
+    pub fn management_group(&self, name: &str) -> Option<(&str, &[String])> {
+        self.management_groups
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(known, members)| (known.as_str(), members.as_slice()))
+    }
+
+    /// Makes, replaces or (with nothing) removes a management group.
+    pub fn set_management_group(&mut self, name: &str, members: Option<&[String]>) {
+        self.management_groups
+            .retain(|known, _| !known.eq_ignore_ascii_case(name));
+        if let Some(members) = members {
+            let members = members.iter().map(|id| id.to_ascii_lowercase()).collect();
+            self.management_groups.insert(name.into(), members);
+        }
     }
 
     /// Direct onboarding belongs to one subscription of a tenant: everyone else's goes off.

@@ -20,6 +20,7 @@ pub struct Seed {
     tenants: Vec<TenantSeed>,
     principals: Vec<PrincipalSeed>,
     subscriptions: Vec<SubscriptionSeed>,
+    management_groups: BTreeMap<String, Option<Vec<String>>>,
     switches: Option<SwitchSeed>,
     settings: Option<SomeKnobs>,
 }
@@ -144,6 +145,9 @@ impl Seed {
                 seed.sow(world, &id, &name, now)
                     .map_err(|problem| format!("subscription {id}: {problem}"))?;
             }
+        }
+        for (name, members) in &self.management_groups {
+            world.set_management_group(name, members.as_deref());
         }
         Ok(())
     }

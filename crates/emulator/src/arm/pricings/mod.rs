@@ -4,11 +4,13 @@ mod body;
 mod put;
 mod render;
 mod resource;
+mod rows;
 
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 
+pub(crate) use self::rows::pricing_rows;
 use self::{
     put::{Decision, Scene},
     render::View,

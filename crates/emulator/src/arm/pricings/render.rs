@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::put::{Status, effective};
 use crate::{
     arm::Context,
-    state::{Plan, Subscription, Tier, replaced_by},
+    state::{Plan, Subscription, Tier, World, replaced_by},
     switches::Switch,
 };
 
@@ -22,6 +22,14 @@ impl View {
         Self {
             version: context.version.clone(),
             failed_reads_enabled: !context.world.switches.flipped(Switch::FailedExtensionIsEnabled),
+        }
+    }
+
+    /// As Resource Graph keeps it.
+    pub(super) fn indexed(world: &World) -> Self {
+        Self {
+            version: "2024-01-01".into(),
+            failed_reads_enabled: !world.switches.flipped(Switch::FailedExtensionIsEnabled),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     body::{self, invalid},
@@ -13,11 +13,11 @@ use crate::{
     answer::{Answer, ArmError},
     arm::{Context, Typed, refusals},
     instant,
-    state::{Plan, ResourcePlan, Tier},
+    state::{Plan, ResourcePlan, Subscription, Tier},
     switches::Switch,
 };
 
-const PLAN: &str = "VirtualMachines";
+pub(super) const PLAN: &str = "VirtualMachines";
 const MACHINES: [&str; 3] = [
     "microsoft.compute/virtualmachines",
     "microsoft.compute/virtualmachinescalesets",
@@ -110,7 +110,15 @@ fn put(context: &mut Context<'_>, key: &str) -> Result<(), ArmError> {
 }
 
 fn described(context: &Context<'_>, typed: &Typed, key: &str, name: &str) -> Result<Value, ArmError> {
-    let subscription = context.subscription()?;
+    let properties = properties(&View::of(context), context.subscription()?, key);
+    Ok(json!({
+        "id": format!("{}/providers/{}/{}/{name}", typed.scope, typed.namespace, typed.kind),
+        "name": name, "type": "Microsoft.Security/pricings", "properties": properties,
+    }))
+}
+
+/// The plan that holds for a machine.
+pub(super) fn properties(view: &View, subscription: &Subscription, key: &str) -> Map<String, Value> {
     let parent = subscription.plan(PLAN);
     let own = subscription.resource_plans.get(key);
     let shown = match own {
@@ -128,14 +136,11 @@ fn described(context: &Context<'_>, typed: &Typed, key: &str, name: &str) -> Res
         },
         None => parent,
     };
-    let mut properties = View::of(context).common(subscription, PLAN, &shown, &BTreeMap::new());
+    let mut properties = view.common(subscription, PLAN, &shown, &BTreeMap::new());
     let parent = own
         .is_none()
         .then(|| format!("/subscriptions/{}", subscription.id));
     properties.insert("inherited".into(), json!(truth(own.is_none())));
     properties.insert("inheritedFrom".into(), json!(parent));
-    Ok(json!({
-        "id": format!("{}/providers/{}/{}/{name}", typed.scope, typed.namespace, typed.kind),
-        "name": name, "type": "Microsoft.Security/pricings", "properties": properties,
-    }))
+    properties
 }

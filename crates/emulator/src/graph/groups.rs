@@ -1,0 +1,71 @@
+//! Management groups, as far as queries need them: a name and a list of subscriptions.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::request::visible;
+use crate::{
+    answer::{Answer, ArmError},
+    arm::{Context, rbac, refusals},
+};
+
+const READ: &str = "Microsoft.Management/managementGroups/read";
+
+/// `GET /providers/Microsoft.Management/managementGroups/{name}/descendants`.
+///
+/// Who may read groups in the whole tenant is told that one does not exist; everybody else
+/// cannot tell a missing group from one that he may not see.
+pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
+    if context.request.method != Method::GET {
+        return Err(refusals::no_method(
+            context.request.method.as_str(),
+            "managementGroups",
+        ));
+    }
+    let name = context.request.segment(3);
+    let principal = context.world.principals.get(&context.caller.client_id);
+    let reads = |subscription: &str| {
+        principal.is_some_and(|principal| {
+            principal
+                .assignments(subscription)
+                .any(|assignment| rbac::grants(assignment, READ))
+        })
+    };
+    let group = context.world.management_group(name);
+    let everywhere = reads("*");
+    let (name, members) = match group {
+        Some((name, members)) if everywhere || members.iter().any(|id| reads(id)) => (name, members),
+        None if everywhere => {
+            let text = format!("'/providers/Microsoft.Management/managementGroups/{name}' not found");
+            return Err(ArmError::new(StatusCode::NOT_FOUND, "NotFound", text));
+        }
+        _ => {
+            let (caller, action) = (
+                context.caller,
+                "Microsoft.Management/managementGroups/descendants/read",
+            );
+            let scope = format!("/providers/Microsoft.Management/managementGroups/{name}");
+            return Err(refusals::authorization_failed(
+                &caller.client_id,
+                &caller.object_id,
+                action,
+                &scope,
+            ));
+        }
+    };
+    let parent = format!("/providers/Microsoft.Management/managementGroups/{name}");
+    let shown = |id: &&String| principal.is_some_and(|principal| visible(context, principal, id));
+    let items: Vec<Value> = members
+        .iter()
+        .filter(shown)
+        .filter_map(|id| context.world.subscriptions.get(id))
+        .map(|subscription| {
+            json!({
+                "id": format!("/subscriptions/{}", subscription.id), "name": subscription.id,
+                "type": "Microsoft.Management/managementGroups/subscriptions",
+                "properties": {"displayName": subscription.display_name, "parent": {"id": parent}},
+            })
+        })
+        .collect();
+    Ok(Answer::list(items))
+}

@@ -1,0 +1,33 @@
+//! What subscriptions were before their last changes: the index shows them late (`graphLag`).
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::state::Subscription;
+
+/// Former states, each with the time until which it held, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct History(HashMap<String, Vec<(Timestamp, Subscription)>>);
+
+impl History {
+    /// Keeps what a subscription was until now; what no index can still show is forgotten.
+    pub(crate) fn keep(&mut self, former: Subscription, now: Timestamp, lag: Duration) {
+        let past = self.0.entry(former.id.clone()).or_default();
+        past.retain(|(until, _)| *until > before(now, lag));
+        past.push((now, former));
+    }
+
+    /// The state at a time, when it is no longer the present one.
+    pub(super) fn at(&self, subscription: &str, at: Timestamp) -> Option<&Subscription> {
+        let past = self.0.get(subscription)?;
+        past.iter()
+            .find(|(until, _)| *until > at)
+            .map(|(_, subscription)| subscription)
+    }
+}
+
+/// The time that the index shows.
+pub(crate) fn before(now: Timestamp, lag: Duration) -> Timestamp {
+    now.checked_sub(lag).unwrap_or(Timestamp::UNIX_EPOCH)
+}
