@@ -45,7 +45,7 @@ impl Default for Knobs {
             throttling: true,
             graph_quota: 15,
             graph_quota_window: Duration::from_secs(5),
-            graph_token_lifetime: Duration::from_mins(10),
+            graph_token_lifetime: Duration::from_secs(600),
             graph_lag: Duration::ZERO,
         }
     }

@@ -11,7 +11,7 @@ use super::{
     tables::Table,
 };
 
-type Checked<T> = Result<T, Box<Problem>>;
+type Checked<T> = Result<T, Problem>;
 
 /// Checks a query against the tables and their columns.
 pub(crate) fn bind(query: &Query) -> Checked<Plan> {
@@ -356,7 +356,7 @@ impl Plan {
     }
 }
 
-fn wrong(at: At, text: &str) -> Box<Problem> {
+fn wrong(at: At, text: &str) -> Problem {
     Problem::meaning(at, "", text)
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum Function {
 }
 
 /// Finds a function and checks its arguments.
-pub(crate) fn bind(at: At, name: &str, arguments: Vec<(Bound, Type)>) -> Result<(Bound, Type), Box<Problem>> {
+pub(crate) fn bind(at: At, name: &str, arguments: Vec<(Bound, Type)>) -> Result<(Bound, Type), Problem> {
     let wrong = |text: String| Problem::meaning(at, name, text);
     let (least, most) = match name {
         "tolower" | "toupper" | "tostring" | "toint" | "tolong" | "tobool" | "isempty" | "isnotempty"
@@ -99,7 +99,7 @@ pub(crate) fn bind(at: At, name: &str, arguments: Vec<(Bound, Type)>) -> Result<
     Ok((Bound::Call(function, arguments), kind))
 }
 
-fn mixed(at: At, name: &str) -> Box<Problem> {
+fn mixed(at: At, name: &str) -> Problem {
     Problem::meaning(
         at,
         name,
@@ -117,7 +117,7 @@ fn common(types: &[Type]) -> Option<Type> {
     }
 }
 
-fn expression(at: At, argument: Option<&(Bound, Type)>) -> Result<Regex, Box<Problem>> {
+fn expression(at: At, argument: Option<&(Bound, Type)>) -> Result<Regex, Problem> {
     let Some((Bound::Literal(Value::String(pattern)), _)) = argument else {
         return Err(Problem::meaning(
             at,
@@ -159,7 +159,10 @@ impl Function {
             Self::IsEmpty(negated) => truth(Some(text(&argument(0)).is_empty() != *negated)),
             Self::IsNull(negated) => truth(Some(argument(0).is_null() != *negated)),
             Self::Substring => {
-                let length = (arguments.len() > 2).then(|| argument(2).as_i64());
+                let length = match arguments.len() {
+                    2 => i64::MAX,
+                    _ => argument(2).as_i64().unwrap_or_default(),
+                };
                 owned(substring(&text(&argument(0)), argument(1).as_i64(), length))
             }
             Self::IndexOf => {
@@ -211,21 +214,14 @@ fn whole(value: &Value) -> Option<i64> {
 }
 
 /// A negative start counts from the end; a negative length gives nothing.
-fn substring(text: &str, start: Option<i64>, length: Option<Option<i64>>) -> String {
+fn substring(text: &str, start: Option<i64>, length: i64) -> String {
     let count = |number: i64| usize::try_from(number).unwrap_or_default();
-    let Some(start) = start else {
-        return String::new();
+    let start = match start {
+        None => return String::new(),
+        Some(start) if start < 0 => text.chars().count().saturating_sub(count(start.saturating_neg())),
+        Some(start) => count(start),
     };
-    let start = if start < 0 {
-        text.chars().count().saturating_sub(count(start.saturating_neg()))
-    } else {
-        count(start)
-    };
-    let rest = text.chars().skip(start);
-    match length {
-        None => rest.collect(),
-        Some(length) => rest.take(count(length.unwrap_or_default())).collect(),
-    }
+    text.chars().skip(start).take(count(length)).collect()
 }
 
 /// In characters; -1: not there.

@@ -41,7 +41,7 @@ struct Lexer<'a> {
 }
 
 /// The tokens of a query, with an `End` behind them.
-pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Box<Problem>> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Problem> {
     let mut lexer = Lexer {
         rest: text,
         at: At {
@@ -91,7 +91,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// One token, or one stretch of white space; false at the end.
-    fn next(&mut self) -> Result<bool, Box<Problem>> {
+    fn next(&mut self) -> Result<bool, Problem> {
         let Some(first) = self.rest.chars().next() else {
             return Ok(false);
         };
@@ -130,7 +130,7 @@ impl<'a> Lexer<'a> {
         self.rest.get(at..).is_some_and(|rest| rest.starts_with(letter))
     }
 
-    fn number(&mut self) -> Result<(), Box<Problem>> {
+    fn number(&mut self) -> Result<(), Problem> {
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let mut length = digits(self.rest);
         let fraction = self
@@ -154,7 +154,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    fn string(&mut self, quote: char) -> Result<(), Box<Problem>> {
+    fn string(&mut self, quote: char) -> Result<(), Problem> {
         let open = || Problem::grammar(self.at, "<EOF>", format!("{quote}"));
         let mut text = String::new();
         let mut letters = self.rest.char_indices().skip(1);

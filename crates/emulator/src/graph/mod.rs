@@ -128,15 +128,12 @@ fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answe
         scope: request.scope_text(),
         table: request.table,
     };
-    let (result, from, limit_hit) = match &request.token {
-        Some(token) => {
-            let (result, from) = desk.graph.pages.find(token, &binding, now)?;
-            (result, from, false)
-        }
-        None => {
-            let (result, limit_hit) = evaluated(context, &request, binding, &desk.graph.history)?;
-            (Arc::new(result), request.skip, limit_hit)
-        }
+    let (result, from, limit_hit) = if let Some(token) = &request.token {
+        let (result, from) = desk.graph.pages.find(token, &binding, now)?;
+        (result, from, false)
+    } else {
+        let (result, limit_hit) = evaluated(context, &request, binding, &desk.graph.history)?;
+        (Arc::new(result), request.skip, limit_hit)
     };
     let lifetime = context.world.knobs.graph_token_lifetime;
     let mut answer = page(desk, &result, from, request.top, lifetime, now);
@@ -192,8 +189,7 @@ fn page(
     let full = total.min(from.saturating_add(top));
     let half = from + (full - from).div_ceil(2);
     let (to, next) = match desk.distortion {
-        Some(Distortion::PartialPages) => (half, half),
-        Some(Distortion::Truncated) => (half, half),
+        Some(Distortion::PartialPages | Distortion::Truncated) => (half, half),
         // A page of one row has to go on, or the caller would never end.
         Some(Distortion::DuplicateRows) if full - from > 1 => (full, full - 1),
         _ => (full, full),

@@ -13,7 +13,7 @@ const JOINS: usize = 3;
 /// Brackets in brackets; more could exhaust the stack.
 const DEPTH: usize = 64;
 
-type Parsed<T> = Result<T, Box<Problem>>;
+type Parsed<T> = Result<T, Problem>;
 
 struct Parser {
     tokens: Vec<Token>,
@@ -56,7 +56,7 @@ impl Parser {
         token
     }
 
-    fn expected(&self, what: &str) -> Box<Problem> {
+    fn expected(&self, what: &str) -> Problem {
         let token = self.peek();
         Problem::grammar(token.at, &token.text, what)
     }
@@ -424,7 +424,7 @@ const RESERVED: [&str; 11] = [
     "endswith",
 ];
 
-fn unsupported(at: At, text: &str) -> Box<Problem> {
+fn unsupported(at: At, text: &str) -> Problem {
     Problem::meaning(at, text, format!("The operator '{text}' is not supported here."))
 }
 

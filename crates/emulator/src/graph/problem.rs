@@ -26,31 +26,31 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// The text is no query.
-    pub(crate) fn grammar(at: At, token: &str, expected: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn grammar(at: At, token: &str, expected: impl Into<String>) -> Self {
+        Self {
             code: "ParserFailure",
             at,
             token: token.into(),
             text: expected.into(),
-        })
+        }
     }
 
     /// The query asks for something that does not exist, or that this emulator does not know.
-    pub(crate) fn meaning(at: At, token: &str, text: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn meaning(at: At, token: &str, text: impl Into<String>) -> Self {
+        Self {
             code: "InvalidQueryLanguage",
             at,
             token: token.into(),
             text: text.into(),
-        })
+        }
     }
 }
 
 const INVALID: &str = "Query is invalid. Please refer to the documentation for the Azure Resource Graph service \
                        and fix the error before retrying.";
 
-impl From<Box<Problem>> for ArmError {
-    fn from(problem: Box<Problem>) -> Self {
+impl From<Problem> for ArmError {
+    fn from(problem: Problem) -> Self {
         let mut detail = json!({
             "code": problem.code, "message": problem.text, "line": problem.at.line,
             "characterPositionInLine": problem.at.character, "token": problem.token,

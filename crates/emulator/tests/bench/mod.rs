@@ -1,6 +1,8 @@
 //! A running emulator with a signed-in client, for the tests beside it.
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub(crate) mod graph;
+
 use serde_json::{Value, json};
 use serverprotection_emulator::{
     server::{Options, Server},
