@@ -73,14 +73,17 @@ pub(super) async fn change_subscription(
         .and_then(Value::as_object)
         .ok_or_else(|| bad("{\"set\": {path: value}} is wanted".into()))?;
     let mut world = emulator.world.lock();
+    let index_lags = !world.knobs.graph_lag.is_zero();
     let found = world
         .subscriptions
         .get_mut(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
-    let former = found.clone();
+    let former = index_lags.then(|| found.clone());
     state::apply(found, set, Timestamp::now()).map_err(bad)?;
     let found = found.clone();
-    emulator.graph.lock().changed(&world, former);
+    if let Some(former) = former {
+        emulator.graph.lock().changed(&world, former);
+    }
     emulator.changed();
     Ok(good(shown(&world, &found)))
 }

@@ -410,28 +410,26 @@ fn name_of(expression: &Expression) -> Option<String> {
 
 /// The types that the first conditions let through: only those rows are made at all.
 fn wanted_types(steps: &[Step]) -> Option<Vec<String>> {
-    let mut wanted: Option<Vec<String>> = None;
     let conditions = steps.iter().map_while(|step| match step {
         Step::Where(condition) => Some(condition),
         _ => None,
     });
-    for condition in conditions {
-        narrow(condition, &mut wanted);
-    }
-    wanted
+    conditions.map(types_through).fold(None, both)
 }
 
-fn narrow(condition: &Expression, wanted: &mut Option<Vec<String>>) {
+/// The types of the rows that can pass a condition; absent: any.
+fn types_through(condition: &Expression) -> Option<Vec<String>> {
     let is_type = |expression: &Expression| matches!(&expression.kind, Kind::Column(name) if name == "type");
     let literal = |expression: &Expression| match &expression.kind {
         Kind::Literal(Value::String(text)) => Some(text.to_lowercase()),
         _ => None,
     };
-    let listed: Option<Vec<String>> = match &condition.kind {
-        Kind::Binary(Operator::And, left, right) => {
-            narrow(left, wanted);
-            narrow(right, wanted);
-            return;
+    match &condition.kind {
+        Kind::Binary(Operator::And, left, right) => both(types_through(left), types_through(right)),
+        Kind::Binary(Operator::Or, left, right) => {
+            let mut types = types_through(left)?;
+            types.extend(types_through(right)?);
+            Some(types)
         }
         Kind::Binary(Operator::Equal(false) | Operator::EqualFold(false), left, right) if is_type(left) => {
             literal(right).map(|text| vec![text])
@@ -443,11 +441,15 @@ fn narrow(condition: &Expression, wanted: &mut Option<Vec<String>>) {
             ..
         } if is_type(needle) => list.iter().map(literal).collect(),
         _ => None,
-    };
-    if let Some(listed) = listed {
-        match wanted {
-            Some(wanted) => wanted.retain(|known| listed.contains(known)),
-            None => *wanted = Some(listed),
+    }
+}
+
+fn both(left: Option<Vec<String>>, right: Option<Vec<String>>) -> Option<Vec<String>> {
+    match (left, right) {
+        (Some(mut left), Some(right)) => {
+            left.retain(|known| right.contains(known));
+            Some(left)
         }
+        (left, right) => left.or(right),
     }
 }

@@ -252,6 +252,10 @@ fn types_are_asked_for_before_rows_are_made() {
             Some(vec!["c"]),
         ),
         ("resources | where type =~ 'a' or name == 'x'", None),
+        (
+            "resources | where type in~ ('a', 'b') or (type =~ 'C' and not(name == 'x'))",
+            Some(vec!["a", "b", "c"]),
+        ),
         ("resources | extend type = 'x' | where type == 'x'", None),
         ("resources | where not(type =~ 'a')", None),
     ] {
