@@ -185,3 +185,7 @@ impl Members {
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.2f64.mul_add(fastrand::f64(), 0.9))
 }
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
