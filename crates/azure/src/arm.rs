@@ -75,6 +75,31 @@ impl Arm {
         &self.principal
     }
 
+    /// A client of a stub, which has a token and cannot get another one.
+    #[cfg(test)]
+    pub(crate) fn of_stub(resource_manager: Url) -> Self {
+        #[derive(Debug)]
+        struct Unmetered;
+        impl Meter for Unmetered {
+            fn request(&self, _: &'static str, _: u16, _: Duration) {}
+        }
+        let cloud = Arc::new(Cloud {
+            authority_host: resource_manager.clone(),
+            audience: resource_manager.to_string(),
+            resource_manager,
+        });
+        let http = reqwest::Client::new();
+        Self {
+            principal: "stub".into(),
+            tokens: Tokens::with_token(Arc::clone(&cloud), http.clone()),
+            http,
+            cloud,
+            locks: Arc::default(),
+            meter: Arc::new(Unmetered),
+            throttled: Mutex::default(),
+        }
+    }
+
     /// Whether a token can be had.
     pub(crate) async fn check_credential(&self) -> Result<(), Failure> {
         self.tokens.get(false).await.map(drop)

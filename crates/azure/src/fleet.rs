@@ -6,13 +6,14 @@
 //!                                        └─ beside it, by subscription: health reports, permissions
 //! ```
 
-#![allow(dead_code)]
-
 mod access;
 mod confirmation;
+mod direct;
 mod fold;
 mod group;
 mod health;
+mod pages;
+mod plans;
 mod queries;
 mod rows;
 mod scan;

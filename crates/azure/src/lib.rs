@@ -14,10 +14,8 @@ pub mod fleet;
 pub mod identity;
 pub mod locks;
 pub mod observe;
-#[allow(dead_code)]
 mod quota;
 mod refusal;
-#[allow(dead_code)]
 mod resource_graph;
 mod resources;
 mod tokens;

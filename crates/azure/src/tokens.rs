@@ -43,6 +43,24 @@ impl Tokens {
         }
     }
 
+    /// A token without Entra, and no way to another one: `azure_identity` refuses an authority without TLS.
+    #[cfg(test)]
+    pub(crate) fn with_token(cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
+        let identity = Identity::ClientSecret {
+            tenant_id: "tenant".into(),
+            client_id: "client".into(),
+            secret: "secret".into(),
+        };
+        let ends = OffsetDateTime::now_utc() + TokenDuration::days(1);
+        Self {
+            state: Mutex::new(State {
+                token: Some(AccessToken::new("token", ends)),
+                ..State::default()
+            }),
+            ..Self::new(identity, cloud, http)
+        }
+    }
+
     /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of `azure_identity` would
     /// hand it out again, so the credential is built anew.
     pub(crate) async fn get(&self, renew: bool) -> Result<String, Failure> {

@@ -1,1 +1,338 @@
-//! Under construction.
+//! One group of subscriptions, from its plans to its readings.
+//!
+//! ```text
+//! prepare (health reports, permissions) ─▶ judge (pages, fold, verdicts) ─▶ close (confirm, complete the reading)
+//! ```
+//! The three run side by side in one task; dropping it stops all of them.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{
+    StreamExt, future,
+    stream::{self, FuturesUnordered},
+};
+use serverprotection_core::{
+    Timestamp,
+    failure::Failure,
+    machines::{Circumstances, Finding, Machine, Summary, finding, summary},
+};
+use tokio::sync::{SetOnce, mpsc};
+
+use super::{
+    Access, SubscriptionReading, Target,
+    fold::{Fold, Step},
+    health::Issues,
+    pages::{Pages, Stop, Turn},
+    plans::Plan,
+    queries,
+    rows::{MachineRow, hash},
+    scan::Scan,
+};
+use crate::resource_graph;
+
+/// Subscriptions whose health reports and permissions are read at the same time.
+const PREPARED_AT_ONCE: usize = 8;
+/// Closed subscriptions that may wait for their confirmations; then paging waits.
+const CLOSING_AT_ONCE: usize = 4;
+/// Machines of one subscription that are confirmed at the same time.
+const CONFIRMED_AT_ONCE: usize = 4;
+
+/// What came of a group.
+pub(super) struct Outcome<'t> {
+    pub(super) readings: Vec<(&'t Target, Result<SubscriptionReading, Failure>)>,
+    /// Subscriptions that were not read to their end, and why not.
+    pub(super) left: Option<(Vec<&'t Target>, Stop)>,
+}
+
+/// What a group's verdicts depend on besides the machines.
+struct Group<'g, 't> {
+    scan: &'g Scan<'g>,
+    /// Sorted by subscription.
+    targets: &'g [&'t Target],
+    plans: HashMap<String, Plan>,
+    prepared: Vec<SetOnce<Prepared>>,
+    at: Timestamp,
+    readings: Mutex<HashMap<usize, SubscriptionReading>>,
+}
+
+/// What is read beside the machines of a subscription.
+#[derive(Debug)]
+struct Prepared {
+    access: Access,
+    issues: Arc<Issues>,
+}
+
+/// A subscription that is being read, or waits for its confirmations.
+struct Open<'t> {
+    place: usize,
+    target: &'t Target,
+    summary: Summary,
+    /// Bad findings to confirm: the worst ones, worst first.
+    suspects: Vec<(Finding, Machine)>,
+}
+
+/// Reads a group. `targets` are sorted by subscription, each once.
+pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome<'t> {
+    let at = (scan.scanner.settings.now)();
+    let plans = match scan.plans(subscriptions(targets)).await {
+        Ok(plans) => plans,
+        Err(stop) => {
+            return Outcome {
+                readings: Vec::new(),
+                left: Some((targets.to_vec(), stop)),
+            };
+        }
+    };
+    let group = Group {
+        scan,
+        targets,
+        plans,
+        prepared: targets.iter().map(|_| SetOnce::new()).collect(),
+        at,
+        readings: Mutex::default(),
+    };
+    let (closed, closing) = mpsc::channel(CLOSING_AT_ONCE);
+    let ((broken, end), ()) = tokio::select! {
+        done = future::join(group.judge_all(closed), group.close_all(closing)) => done,
+        never = group.prepare() => match never {},
+    };
+    group.outcome(&broken, end)
+}
+
+impl<'t> Group<'_, 't> {
+    /// Reads what is needed beside the machines, in the order of the pages. Never ends: it is dropped with the group.
+    async fn prepare(&self) -> Infallible {
+        let all = self.targets.iter().zip(&self.prepared);
+        let all: Vec<_> = all
+            .map(|(target, prepared)| self.prepare_one(target, prepared))
+            .collect();
+        stream::iter(all)
+            .buffer_unordered(PREPARED_AT_ONCE)
+            .collect::<()>()
+            .await;
+        future::pending().await
+    }
+
+    async fn prepare_one(&self, target: &Target, prepared: &SetOnce<Prepared>) {
+        let (scanner, arm) = (self.scan.scanner, &self.scan.arm);
+        let issues = async {
+            if self.plan(target).is_some_and(Plan::has_health_reports) {
+                scanner.health(arm, target).await
+            } else {
+                Arc::default()
+            }
+        };
+        let (issues, access) = future::join(issues, scanner.access(arm, target)).await;
+        // Nobody else sets it.
+        let _ = prepared.set(Prepared { access, issues });
+    }
+
+    /// Reads all pages and judges the machines as they come. Gives the places of subscriptions that came in no order,
+    /// and how it ended.
+    async fn judge_all(&self, closed: mpsc::Sender<Open<'t>>) -> (Vec<usize>, Result<(), Stop>) {
+        let ids = subscriptions(self.targets);
+        let mut fold = Fold::new(ids.iter().copied());
+        let mut pages = Pages::new(queries::MACHINES_OPERATION, &queries::MACHINES, ids);
+        let mut open = None;
+        let mut steps = Vec::new();
+        loop {
+            let (rows, last) = match pages.next::<MachineRow>(self.scan).await {
+                Ok(Turn::Page(rows, last)) => (rows, last),
+                Ok(Turn::Restart) => {
+                    fold.restart();
+                    continue;
+                }
+                Err(stop) => return (fold.broken(), Err(stop)),
+            };
+            let (count, known) = (rows.len(), fold.duplicates);
+            for row in rows {
+                fold.row(row.into_machine(), &mut steps);
+            }
+            if last {
+                steps.extend(fold.end());
+            }
+            self.scan.page_read(count, fold.duplicates - known);
+            for step in steps.drain(..) {
+                self.step(step, &mut open, &closed).await;
+            }
+            if last {
+                let end = pages.complete(fold.distinct).map_err(Stop::Failed);
+                return (fold.broken(), end);
+            }
+        }
+    }
+
+    async fn step(&self, step: Step, open: &mut Option<Open<'t>>, closed: &mpsc::Sender<Open<'t>>) {
+        match step {
+            Step::Machine(machine) => {
+                let found = self
+                    .targets
+                    .binary_search_by(|target| target.subscription.cmp(&machine.subscription_id));
+                let Ok(place) = found else { return };
+                let Some(now_open) = open.take().or_else(|| self.open(place)) else {
+                    return;
+                };
+                self.judge(open.insert(now_open), *machine).await;
+            }
+            Step::Closed(place) => {
+                if let Some(complete) = open.take().or_else(|| self.open(place)) {
+                    // The other end lives as long as this one.
+                    let _ = closed.send(complete).await;
+                }
+            }
+        }
+    }
+
+    fn open(&self, place: usize) -> Option<Open<'t>> {
+        let target = *self.targets.get(place)?;
+        Some(Open {
+            place,
+            target,
+            summary: Summary::new(&target.exclusions),
+            suspects: Vec::new(),
+        })
+    }
+
+    /// Counts a machine, unless it looks bad and has not been asked itself.
+    async fn judge(&self, open: &mut Open<'t>, machine: Machine) {
+        let Some(prepared) = self.prepared.get(open.place) else {
+            return;
+        };
+        let issues = &prepared.wait().await.issues;
+        let finding = self.find(open.target, issues, &machine);
+        if !finding.verdict.is_bad() {
+            return self.count(open, &machine, &finding);
+        }
+        if let Some(told) = self.scan.scanner.confirmations.told(&machine) {
+            if let Some(machine) = told.lay_over(machine) {
+                let finding = self.find(open.target, issues, &machine);
+                self.count(open, &machine, &finding);
+            }
+            return;
+        }
+        let order = summary::order(&finding);
+        let at = open
+            .suspects
+            .partition_point(|(known, _)| summary::order(known) <= order);
+        open.suspects.insert(at, (finding, machine));
+        if open.suspects.len() > self.scan.scanner.settings.confirmations_per_subscription
+            && let Some((finding, machine)) = open.suspects.pop()
+        {
+            self.count(open, &machine, &finding);
+        }
+    }
+
+    fn find(&self, target: &Target, issues: &Issues, machine: &Machine) -> Finding {
+        let id = hash(&machine.id, "");
+        let plan = self.plan(target);
+        let circumstances = Circumstances {
+            now: self.at,
+            grace: target.grace,
+            plan_enabled_since: plan.and_then(|plan| plan.enabled_since),
+            exclusions: &target.exclusions,
+            plan_off: plan.is_some_and(|plan| plan.off.contains(&id)),
+            health: issues.get(&id),
+        };
+        finding(machine, &circumstances)
+    }
+
+    fn count(&self, open: &mut Open<'t>, machine: &Machine, finding: &Finding) {
+        open.summary.add(machine, finding);
+        self.scan.machine(machine, finding);
+    }
+
+    fn plan(&self, target: &Target) -> Option<&Plan> {
+        self.plans.get(&target.subscription)
+    }
+
+    /// Confirms and completes the subscriptions that are closed.
+    async fn close_all(&self, mut closing: mpsc::Receiver<Open<'t>>) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(open) = closing.recv(), if running.len() < CLOSING_AT_ONCE => running.push(self.close(open)),
+                Some(()) = running.next() => {}
+                else => return,
+            }
+        }
+    }
+
+    async fn close(&self, mut open: Open<'t>) {
+        let Some(prepared) = self.prepared.get(open.place) else {
+            return;
+        };
+        let prepared = prepared.wait().await;
+        let suspects = std::mem::take(&mut open.suspects);
+        let mut confirmed = stream::iter(suspects)
+            .map(|(finding, machine)| async move {
+                self.scan.count(|report| report.confirmations += 1);
+                let told = self.scan.scanner.confirm(&self.scan.arm, &machine).await;
+                (finding, machine, told)
+            })
+            .buffer_unordered(CONFIRMED_AT_ONCE);
+        while let Some((finding, machine, told)) = confirmed.next().await {
+            match told {
+                Ok(told) => {
+                    if let Some(machine) = told.lay_over(machine) {
+                        let finding = self.find(open.target, &prepared.issues, &machine);
+                        self.count(&mut open, &machine, &finding);
+                    }
+                }
+                Err(failure) => {
+                    tracing::debug!(%failure, machine = machine.id, "not confirmed: Resource Graph's word stands");
+                    self.count(&mut open, &machine, &finding);
+                }
+            }
+        }
+        let reading = SubscriptionReading {
+            tier: self.plan(open.target).and_then(|plan| plan.tier.clone()),
+            summary: open.summary,
+            access: prepared.access.clone(),
+            at: self.at,
+        };
+        let readings = self.readings.lock();
+        readings
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(open.place, reading);
+    }
+
+    /// Readings that are complete: all of them when nothing is missing, else those that were closed before the end.
+    fn outcome(self, broken: &[usize], end: Result<(), Stop>) -> Outcome<'t> {
+        let mut known = self.readings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if end.is_err() && known.len() == self.targets.len() {
+            // All were closed, and yet rows are missing: nobody knows of which subscription.
+            known.clear();
+        }
+        let mut readings = Vec::new();
+        let mut left = Vec::new();
+        for (place, target) in self.targets.iter().enumerate() {
+            match known.remove(&place) {
+                _ if broken.contains(&place) => readings.push((*target, Err(out_of_order()))),
+                Some(reading) => readings.push((*target, Ok(reading))),
+                None => left.push(*target),
+            }
+        }
+        let left = match end {
+            Ok(()) if left.is_empty() => None,
+            Ok(()) => Some((left, Stop::Failed(out_of_order()))),
+            Err(stop) => Some((left, stop)),
+        };
+        Outcome { readings, left }
+    }
+}
+
+fn subscriptions<'t>(targets: &[&'t Target]) -> Vec<&'t str> {
+    targets
+        .iter()
+        .map(|target| target.subscription.as_str())
+        .collect()
+}
+
+fn out_of_order() -> Failure {
+    let message = "machines came after their subscription had been read: some may not have been counted";
+    resource_graph::failure("RowsOutOfOrder", message, queries::MACHINES_OPERATION)
+}

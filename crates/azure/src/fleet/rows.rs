@@ -219,6 +219,13 @@ impl MachineRow {
     }
 }
 
+/// `null` where an object belongs is as good as none.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 pub(super) fn names(list: Option<Vec<ExtensionName>>) -> Vec<String> {
     list.into_iter().flatten().map(String::from).collect()
 }

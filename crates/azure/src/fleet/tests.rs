@@ -1,1 +1,530 @@
-//! Under construction.
+//! Whole scans against a stub of Azure in this process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    jiff::SignedDuration,
+    machines::{Finding, Machine, Verdict},
+};
+
+use super::*;
+
+type Answer = (u16, Vec<(&'static str, &'static str)>, Value);
+type Fault = dyn FnMut(&Request) -> Option<Answer> + Send;
+
+/// A request that the stub got.
+#[derive(Clone, Debug)]
+struct Request {
+    path: String,
+    body: Value,
+}
+
+impl Request {
+    fn is(&self, what: &str) -> bool {
+        match what {
+            "machines" => self.query().starts_with("resources"),
+            "plans" => self.query().starts_with("securityresources"),
+            path => self.path.contains(path),
+        }
+    }
+
+    fn query(&self) -> &str {
+        self.body["query"].as_str().unwrap_or_default()
+    }
+
+    fn asks_for(&self, subscription: &str) -> bool {
+        let asked = self.body["subscriptions"].as_array();
+        asked.is_some_and(|all| all.iter().any(|one| one == subscription))
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.body["options"]["$skipToken"].as_str()
+    }
+}
+
+/// Azure, as far as a scan asks for it.
+struct Stub {
+    subscriptions: Vec<&'static str>,
+    rows: Vec<Value>,
+    plans: Vec<Value>,
+    /// Other answers by path.
+    resources: BTreeMap<String, Answer>,
+    fault: Box<Fault>,
+    requests: Vec<Request>,
+}
+
+type Shared = Arc<Mutex<Stub>>;
+
+impl Stub {
+    fn new(subscriptions: &[&'static str]) -> Self {
+        Self {
+            subscriptions: subscriptions.to_vec(),
+            rows: Vec::new(),
+            plans: Vec::new(),
+            resources: BTreeMap::new(),
+            fault: Box::new(|_| None),
+            requests: Vec::new(),
+        }
+    }
+
+    /// A virtual machine whose extension is in a state; none when it is empty.
+    fn vm(mut self, subscription: &str, name: &str, state: &str) -> Self {
+        let name_of_extension = if state.is_empty() {
+            Value::Null
+        } else {
+            "MDE.Linux".into()
+        };
+        self.rows.push(json!({
+            "id": id(subscription, name), "name": name, "type": "microsoft.compute/virtualmachines", "subscriptionId": subscription,
+            "osType": "Linux", "osName": "ubuntu", "osVersion": "22.04", "power": "PowerState/running", "created": "2020-01-01T00:00:00Z",
+            "extName": name_of_extension, "extType": name_of_extension, "extState": state, "tags": {}
+        }));
+        self
+    }
+
+    fn plan(mut self, subscription: &str, sub_plan: &str) -> Self {
+        self.plans.push(json!({
+            "id": format!("/subscriptions/{subscription}/providers/Microsoft.Security/pricings/VirtualMachines"),
+            "name": "VirtualMachines", "subscriptionId": subscription, "tier": "Standard", "subPlan": sub_plan
+        }));
+        self
+    }
+
+    fn resource(mut self, path: &str, status: u16, body: Value) -> Self {
+        self.resources.insert(path.to_lowercase(), (status, vec![], body));
+        self
+    }
+
+    fn fault(mut self, fault: impl FnMut(&Request) -> Option<Answer> + Send + 'static) -> Self {
+        self.fault = Box::new(fault);
+        self
+    }
+
+    fn answer(&mut self, request: &Request) -> Answer {
+        self.requests.push(request.clone());
+        if let Some(answer) = (self.fault)(request) {
+            return answer;
+        }
+        if request.path == "/subscriptions" {
+            let all = self.subscriptions.iter();
+            let all: Vec<_> = all
+                .map(|id| json!({ "subscriptionId": id, "displayName": id, "state": "Enabled" }))
+                .collect();
+            return (200, vec![], json!({ "value": all }));
+        }
+        if let Some(answer) = self.resources.get(&request.path.to_lowercase()) {
+            return answer.clone();
+        }
+        if request.path.ends_with("/permissions") {
+            return (
+                200,
+                vec![],
+                json!({ "value": [{ "actions": ["*/read"], "notActions": [] }] }),
+            );
+        }
+        if !request.path.ends_with("/resources") {
+            return (404, vec![], error("ResourceNotFound"));
+        }
+        let rows = if request.is("plans") {
+            &self.plans
+        } else {
+            &self.rows
+        };
+        let asked = |row: &&Value| {
+            row["subscriptionId"]
+                .as_str()
+                .is_some_and(|id| request.asks_for(id))
+        };
+        let rows: Vec<_> = rows.iter().filter(asked).cloned().collect();
+        let top = usize::try_from(request.body["options"]["$top"].as_u64().unwrap()).unwrap();
+        let from: usize = request.token().map_or(0, |token| token.parse().unwrap());
+        let page: Vec<_> = rows.iter().skip(from).take(top).cloned().collect();
+        let mut body = json!({ "totalRecords": rows.len(), "count": page.len(), "resultTruncated": "false", "data": page });
+        if from + top < rows.len() {
+            body["$skipToken"] = (from + top).to_string().into();
+        }
+        (200, vec![], body)
+    }
+}
+
+fn id(subscription: &str, name: &str) -> String {
+    format!(
+        "/subscriptions/{subscription}/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/{name}"
+    )
+}
+
+fn error(code: &str) -> Value {
+    json!({ "error": { "code": code, "message": "no" } })
+}
+
+async fn handle(State(stub): State<Shared>, _: Method, uri: Uri, body: Bytes) -> Response {
+    let request = Request {
+        path: uri.path().to_owned(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    let (status, headers, body) = stub.lock().unwrap().answer(&request);
+    let mut response = (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
+}
+
+/// What a sink was told.
+#[derive(Default)]
+struct Told {
+    machines: Mutex<Vec<(String, Verdict)>>,
+    readings: Mutex<BTreeMap<String, Result<SubscriptionReading, Failure>>>,
+}
+
+impl Sink for Told {
+    fn machine(&self, machine: &Machine, finding: &Finding) {
+        self.machines
+            .lock()
+            .unwrap()
+            .push((machine.name.clone(), finding.verdict));
+    }
+
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+        let before = self
+            .readings
+            .lock()
+            .unwrap()
+            .insert(subscription.to_owned(), reading);
+        assert!(before.is_none(), "{subscription} was told twice");
+    }
+}
+
+impl Told {
+    fn machines(&self) -> Vec<(String, Verdict)> {
+        let mut machines = self.machines.lock().unwrap().clone();
+        machines.sort();
+        machines
+    }
+
+    fn reading(&self, subscription: &str) -> SubscriptionReading {
+        self.readings.lock().unwrap()[subscription].clone().unwrap()
+    }
+
+    fn failure(&self, subscription: &str) -> String {
+        self.readings.lock().unwrap()[subscription]
+            .clone()
+            .unwrap_err()
+            .code
+    }
+
+    fn total(&self, subscription: &str) -> u64 {
+        self.reading(subscription)
+            .summary
+            .tally
+            .total(&serverprotection_core::machines::Environment::ALL)
+    }
+}
+
+struct Azure {
+    stub: Shared,
+    scanner: Scanner,
+}
+
+impl Azure {
+    async fn of(stub: Stub) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let stub = Arc::new(Mutex::new(stub));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&stub));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let settings = Settings {
+            page_size: 2,
+            back_off: Duration::from_millis(1),
+            ..Settings::default()
+        };
+        let scanner = Scanner::new(Arc::new(Arm::of_stub(url)), settings);
+        Self { stub, scanner }
+    }
+
+    async fn scan(&self, subscriptions: &[&str]) -> (Told, Report) {
+        let told = Told::default();
+        let report = self.scanner.scan(&targets(subscriptions), &told).await;
+        (told, report)
+    }
+
+    fn asked(&self, what: &str) -> usize {
+        let stub = self.stub.lock().unwrap();
+        stub.requests.iter().filter(|request| request.is(what)).count()
+    }
+}
+
+fn targets(subscriptions: &[&str]) -> Vec<Target> {
+    let target = |id: &&str| Target {
+        subscription: (*id).to_owned(),
+        exclusions: Arc::default(),
+        grace: SignedDuration::from_hours(1),
+        fresh: false,
+    };
+    subscriptions.iter().map(target).collect()
+}
+
+/// Subscriptions a, b (empty) and c.
+fn three() -> Stub {
+    Stub::new(&["a", "b", "c"])
+        .vm("a", "a1", "Succeeded")
+        .vm("a", "a2", "Succeeded")
+        .vm("a", "a3", "Succeeded")
+        .vm("c", "c1", "Succeeded")
+        .vm("c", "c2", "Succeeded")
+        .plan("a", "P1")
+}
+
+#[tokio::test]
+async fn machines_of_many_subscriptions_come_in_pages() {
+    let azure = Azure::of(three()).await;
+    let (told, report) = azure.scan(&["c", "hidden", "a", "b"]).await;
+    assert_eq!((told.total("a"), told.total("b"), told.total("c")), (3, 0, 2));
+    assert_eq!(told.reading("a").tier.as_deref(), Some("P1"));
+    assert_eq!(told.reading("a").access, Access::Sufficient);
+    assert_eq!(told.reading("c").tier, None);
+    assert_eq!(told.failure("hidden"), "SubscriptionNotFound");
+    assert_eq!((report.queries, report.pages, report.rows), (4, 3, 5));
+    assert_eq!((report.duplicates, report.retries), (0, 0));
+    azure.scan(&["a"]).await;
+    assert_eq!(azure.asked("/permissions"), 3, "what is sufficient is remembered");
+}
+
+#[tokio::test]
+async fn bad_findings_are_confirmed_once_by_the_machine_itself() {
+    let succeeded = json!({ "properties": {}, "resources": [{ "name": "MDE.Linux", "properties": {
+        "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded" } }] });
+    let stub = Stub::new(&["a"])
+        .vm("a", "gone", "Failed")
+        .vm("a", "late", "Failed")
+        .vm("a", "odd", "Failed")
+        .vm("a", "well", "Succeeded")
+        .resource(&id("a", "late"), 200, succeeded)
+        .resource(&id("a", "odd"), 500, error("InternalServerError"));
+    let azure = Azure::of(stub).await;
+    let expected = [
+        ("late", Verdict::Protected),
+        ("odd", Verdict::Failed),
+        ("well", Verdict::Protected),
+    ];
+    for confirmations in [3, 1] {
+        let (told, report) = azure.scan(&["a"]).await;
+        assert_eq!(
+            told.machines(),
+            expected.map(|(name, verdict)| (name.to_owned(), verdict))
+        );
+        assert_eq!(told.total("a"), 3);
+        assert_eq!(report.confirmations, confirmations);
+    }
+    azure.stub.lock().unwrap().rows[0]["power"] = "PowerState/unknown".into();
+    let (_, report) = azure.scan(&["a"]).await;
+    assert_eq!(report.confirmations, 2, "its row changed");
+}
+
+#[tokio::test]
+async fn only_the_worst_are_confirmed_and_the_others_next_time() {
+    let stub = ["1", "2", "3", "4", "5"]
+        .iter()
+        .fold(Stub::new(&["a"]), |stub, name| stub.vm("a", name, "Failed"));
+    let mut azure = Azure::of(stub).await;
+    azure.scanner.settings.confirmations_per_subscription = 2;
+    for left in [3, 1, 0] {
+        let (told, _) = azure.scan(&["a"]).await;
+        assert_eq!(told.total("a"), left);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_is_asked_for_again_with_its_token() {
+    let mut failing = vec![(429, "x-ms-user-quota-resets-after"), (503, "x"), (200, "x")];
+    let stub = three().fault(move |request| {
+        let (status, header) = failing.last().copied().filter(|_| request.token() == Some("2"))?;
+        failing.pop();
+        match status {
+            200 => Some((200, vec![], json!("not a page"))),
+            status => Some((status, vec![(header, "00:00:01")], error("RateLimiting"))),
+        }
+    });
+    let azure = Azure::of(stub).await;
+    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!((told.total("a"), told.total("b"), told.total("c")), (3, 0, 2));
+    assert_eq!((report.retries, report.queries, report.pages), (3, 7, 3));
+    assert!(report.waited >= Duration::from_millis(900), "{:?}", report.waited);
+}
+
+#[tokio::test]
+async fn a_page_that_fails_for_good_leaves_what_was_complete() {
+    let stub = three()
+        .fault(|request| (request.token() == Some("4")).then(|| (500, vec![], error("InternalServerError"))));
+    let azure = Azure::of(stub).await;
+    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(told.total("a"), 3);
+    assert_eq!(
+        (told.failure("b"), told.failure("c")),
+        ("InternalServerError".into(), "InternalServerError".into())
+    );
+    assert_eq!(report.retries, 5);
+}
+
+#[tokio::test]
+async fn a_refused_token_begins_the_group_anew_once() {
+    let mut once = Some(());
+    let stub = three().fault(move |request| {
+        (request.token() == Some("4") && once.take().is_some()).then(|| (400, vec![], error("BadRequest")))
+    });
+    let azure = Azure::of(stub).await;
+    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!((told.total("a"), told.total("c")), (3, 2));
+    assert_eq!(told.machines().len(), 5, "each machine is told once");
+    assert_eq!(report.duplicates, 4);
+
+    let stub = three().fault(|request| request.token().map(|_| (400, vec![], error("BadRequest"))));
+    let azure = Azure::of(stub).await;
+    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(
+        (told.failure("a"), told.failure("c")),
+        ("BadRequest".into(), "BadRequest".into())
+    );
+    assert_eq!(report.queries, 5);
+}
+
+#[tokio::test]
+async fn one_bad_subscription_does_not_spoil_its_group() {
+    let ids = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
+    let stub = ids
+        .iter()
+        .fold(Stub::new(&ids), |stub, id| stub.vm(id, "vm", "Succeeded"));
+    let stub = stub.fault(|request| {
+        request
+            .asks_for("s5")
+            .then(|| (403, vec![], error("AuthorizationFailed")))
+    });
+    let azure = Azure::of(stub).await;
+    let (told, _) = azure.scan(&ids).await;
+    for id in ids {
+        match id {
+            "s5" => assert_eq!(told.failure(id), "AuthorizationFailed"),
+            id => assert_eq!(told.total(id), 1),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_refused_as_a_whole_comes_to_an_end() {
+    let ids: Vec<String> = (0..200).map(|at| format!("s{at:03}")).collect();
+    let ids: Vec<&'static str> = ids.into_iter().map(|id| &*id.leak()).collect();
+    let stub =
+        Stub::new(&ids).fault(|request| request.is("plans").then(|| (400, vec![], error("BadRequest"))));
+    let azure = Azure::of(stub).await;
+    let (told, report) = azure.scan(&ids).await;
+    assert!(ids.iter().all(|id| told.failure(id) == "BadRequest"));
+    assert!(report.queries < 100, "{}", report.queries);
+}
+
+#[tokio::test]
+async fn missing_rows_are_a_failure_and_never_smaller_numbers() {
+    let stub = three().fault(|request| {
+        let short = json!({ "totalRecords": 5, "data": [], "resultTruncated": "false" });
+        (request.token() == Some("4")).then(|| (200, vec![], short))
+    });
+    let azure = Azure::of(stub).await;
+    let (told, _) = azure.scan(&["a", "b", "c"]).await;
+    for id in ["a", "b", "c"] {
+        assert_eq!(told.failure(id), "IncompleteResult");
+    }
+}
+
+#[tokio::test]
+async fn rows_out_of_order_spoil_their_subscription_only() {
+    let azure = Azure::of(three().vm("a", "late", "Succeeded")).await;
+    let (told, _) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(told.failure("a"), "RowsOutOfOrder");
+    assert_eq!((told.total("b"), told.total("c")), (0, 2));
+}
+
+#[tokio::test]
+async fn without_a_token_everything_fails_at_once() {
+    let stub = three().fault(|request| {
+        (!request.is("/subscriptions")).then(|| (401, vec![], error("InvalidAuthenticationToken")))
+    });
+    let mut azure = Azure::of(stub).await;
+    azure.scanner.settings.group_size = 1;
+    azure.scanner.settings.concurrent_groups = 1;
+    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    for id in ["a", "b", "c"] {
+        let failure = told.readings.lock().unwrap()[id].clone().unwrap_err();
+        assert_eq!(failure.class, Class::Credential);
+    }
+    assert_eq!((report.queries, report.retries), (1, 0));
+}
+
+#[tokio::test]
+async fn health_reports_refine_and_missing_permissions_are_named() {
+    let report = json!({ "value": [{ "properties": { "resourceDetails": { "id": id("a", "a1") },
+        "healthDataClassification": { "component": "MDE" }, "status": { "code": "Unhealthy" }, "issues": [] } }] });
+    let reports = "/subscriptions/a/providers/Microsoft.Security/healthReports";
+    let grants = json!({ "value": [{ "actions": ["Microsoft.Compute/*/read"], "notActions": [] }] });
+    let stub = Stub::new(&["a", "b"])
+        .vm("a", "a1", "Succeeded")
+        .vm("b", "b1", "Succeeded")
+        .plan("a", "P2")
+        .plan("b", "P2")
+        .resource(reports, 200, report)
+        .resource(&id("a", "a1"), 429, error("TooManyRequests"))
+        .resource(
+            "/subscriptions/a/providers/Microsoft.Authorization/permissions",
+            200,
+            grants,
+        )
+        .resource(
+            "/subscriptions/b/providers/Microsoft.Authorization/permissions",
+            403,
+            error("AuthorizationFailed"),
+        );
+    let azure = Azure::of(stub).await;
+    for asked in [2, 2, 3] {
+        let mut targets = targets(&["a", "b"]);
+        targets[0].fresh = asked == 3;
+        let told = Told::default();
+        azure.scanner.scan(&targets, &told).await;
+        assert_eq!(told.reading("a").summary.tally.verdict(Verdict::Failed), 1);
+        assert_eq!(told.reading("b").summary.tally.verdict(Verdict::Protected), 1);
+        assert_eq!(azure.asked("healthReports"), asked);
+        assert_eq!(
+            told.reading("a").access,
+            Access::Missing(access::ACTIONS[2..].to_vec())
+        );
+        assert_eq!(told.reading("b").access, Access::NotReadable);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_scan_leaves_the_scanner_usable_and_a_scan_can_be_spawned() {
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    let azure = Azure::of(three()).await;
+    for patience in 0..8 {
+        let told = Told::default();
+        let all = targets(&["a", "b", "c"]);
+        let scan = sendable(azure.scanner.scan(&all, &told));
+        let _ = tokio::time::timeout(Duration::from_millis(patience), scan).await;
+    }
+    let (told, _) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(told.total("a") + told.total("c"), 5);
+}

@@ -1,0 +1,228 @@
+//! Pages of a query in their order: repeated where that helps, begun anew once where a token is refused.
+
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serverprotection_core::{
+    failure::{Class, Failure},
+    retry,
+};
+
+use super::scan::Scan;
+use crate::resource_graph::{self, Page, Query};
+
+/// A page is asked for this often at most.
+const TRIES: u32 = 6;
+
+/// Where a query is.
+#[derive(Debug)]
+pub(super) struct Pages<'a> {
+    operation: &'static str,
+    text: &'a str,
+    subscriptions: Vec<&'a str>,
+    token: Option<String>,
+    /// The least total that a page told: machines come and go while pages are read.
+    least: Option<u64>,
+    restarted: bool,
+}
+
+/// What one step of it gave.
+#[derive(Debug)]
+pub(super) enum Turn<R> {
+    /// A page, and whether it is the last one.
+    Page(Vec<R>, bool),
+    /// The token was refused: the next page is the first one again.
+    Restart,
+}
+
+/// Why pages could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Whatever the subscriptions.
+    Failed(Failure),
+    /// Azure refuses the query, perhaps because of one of its subscriptions.
+    Refused(Failure),
+}
+
+impl Stop {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) | Self::Refused(failure) => failure,
+        }
+    }
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(operation: &'static str, text: &'a str, subscriptions: Vec<&'a str>) -> Self {
+        Self {
+            operation,
+            text,
+            subscriptions,
+            token: None,
+            least: None,
+            restarted: false,
+        }
+    }
+
+    /// The next page.
+    pub(super) async fn next<R: DeserializeOwned>(&mut self, scan: &Scan<'_>) -> Result<Turn<R>, Stop> {
+        let query = Query {
+            operation: self.operation,
+            text: self.text,
+            subscriptions: &self.subscriptions,
+            top: scan.scanner.settings.page_size,
+            skip_token: self.token.as_deref(),
+        };
+        match scan.page(&query).await {
+            Ok(page) => {
+                self.least = [self.least, page.total].into_iter().flatten().min();
+                if page.skip_token.is_some() && page.skip_token == self.token {
+                    return Err(Stop::Failed(
+                        self.fail("PageRepeated", "a page names itself as the next one"),
+                    ));
+                }
+                self.token = page.skip_token;
+                Ok(Turn::Page(page.rows, self.token.is_none()))
+            }
+            Err(failure) => self.refused(failure),
+        }
+    }
+
+    fn refused<R>(&mut self, failure: Failure) -> Result<Turn<R>, Stop> {
+        let first = self.token.is_none();
+        match failure.class {
+            Class::Refused if failure.code == "ResultTruncated" => Err(Stop::Failed(failure)),
+            Class::Refused if !first && !self.restarted => {
+                tracing::debug!(%failure, "a skip token was refused: the pages are read from the first one");
+                self.restarted = true;
+                self.token = None;
+                Ok(Turn::Restart)
+            }
+            Class::Refused if !first => Err(Stop::Failed(failure)),
+            Class::Refused | Class::Permission(_) | Class::NotFound | Class::NotRegistered => {
+                Err(Stop::Refused(failure))
+            }
+            _ => Err(Stop::Failed(failure)),
+        }
+    }
+
+    /// Nothing is missing: `distinct` rows came, without those that came twice.
+    pub(super) fn complete(&self, distinct: u64) -> Result<(), Failure> {
+        match self.least {
+            Some(least) if least > distinct => Err(self.fail(
+                "IncompleteResult",
+                &format!("Resource Graph has {least} rows and gave {distinct}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&self, code: &str, message: &str) -> Failure {
+        resource_graph::failure(code, message, self.operation)
+    }
+}
+
+impl Scan<'_> {
+    /// One page, within the quota; the same page again after failures that time mends.
+    async fn page<R: DeserializeOwned>(&self, query: &Query<'_>) -> Result<Page<R>, Failure> {
+        let mut tries = 0;
+        loop {
+            let waiting = Instant::now();
+            let reservation = self.scanner.quota.reserve().await;
+            self.count(|report| report.waited += waiting.elapsed());
+            if let Some(failure) = self.stopped() {
+                return Err(failure);
+            }
+            tries += 1;
+            self.count(|report| report.queries += 1);
+            match self.arm.query(reservation, query).await {
+                Err(failure) if failure.class.is_transient() && tries < TRIES => {
+                    tracing::debug!(%failure, tries, "a page is asked for again");
+                    self.count(|report| report.retries += 1);
+                    // After a refusal for quota, the quota knows how long to wait.
+                    if !matches!(failure.class, Class::Throttled(_)) {
+                        self.back_off(tries).await;
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Waits before the next try, longer each time.
+    pub(super) async fn back_off(&self, tries: u32) {
+        let doubled = self.scanner.settings.back_off * (1 << tries.saturating_sub(1).min(5));
+        let wait = retry::spread(doubled, jitter());
+        self.count(|report| report.waited += wait);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Between 0 and 1, so that groups do not stay in step.
+fn jitter() -> f64 {
+    let [byte, ..] = *uuid::Uuid::new_v4().as_bytes();
+    f64::from(byte) / 255.0
+}
+
+/// Time to wait that Azure told, if it is short enough to wait here.
+pub(super) fn worth_waiting(class: &Class) -> bool {
+    const LONGEST: Duration = Duration::from_secs(30);
+    match class {
+        Class::Throttled(wait) => wait.is_some_and(|wait| wait <= LONGEST),
+        class => class.is_transient(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(class: Class, code: &str) -> Failure {
+        Failure {
+            class,
+            ..resource_graph::failure(code, "", "q")
+        }
+    }
+
+    #[test]
+    fn a_refused_token_begins_anew_once_and_a_refused_query_may_be_split() {
+        let mut pages = Pages::new("q", "", vec![]);
+        let refused = |pages: &mut Pages<'_>, class, code| pages.refused::<()>(failed(class, code));
+        assert!(matches!(
+            refused(&mut pages, Class::Refused, "BadRequest"),
+            Err(Stop::Refused(_))
+        ));
+        pages.token = Some("t".into());
+        assert!(matches!(
+            refused(&mut pages, Class::Refused, "BadRequest"),
+            Ok(Turn::Restart)
+        ));
+        pages.token = Some("t".into());
+        assert!(matches!(
+            refused(&mut pages, Class::Refused, "BadRequest"),
+            Err(Stop::Failed(_))
+        ));
+        assert!(matches!(
+            refused(&mut pages, Class::NotFound, ""),
+            Err(Stop::Refused(_))
+        ));
+        assert!(matches!(
+            refused(&mut pages, Class::Credential, ""),
+            Err(Stop::Failed(_))
+        ));
+        let mut pages = Pages::new("q", "", vec![]);
+        assert!(matches!(
+            refused(&mut pages, Class::Refused, "ResultTruncated"),
+            Err(Stop::Failed(_))
+        ));
+    }
+
+    #[test]
+    fn fewer_rows_than_every_page_told_are_incomplete() {
+        let mut pages = Pages::new("q", "", vec![]);
+        assert!(pages.complete(0).is_ok());
+        pages.least = Some(3);
+        assert!(pages.complete(3).is_ok());
+        assert_eq!(pages.complete(2).unwrap_err().code, "IncompleteResult");
+    }
+}

@@ -1,0 +1,117 @@
+//! Plans of the subscriptions of a group, and the machines that have one of their own (contract.md 1.5, 7.5).
+
+use std::collections::{HashMap, HashSet};
+
+use serverprotection_core::Timestamp;
+
+use super::{
+    pages::{Pages, Stop, Turn},
+    queries,
+    rows::{PlanRow, hash},
+    scan::Scan,
+};
+
+/// What Resource Graph tells about the plan of one subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// `Free`, `P1`, `P2`; `None`: not visible.
+    pub(super) tier: Option<String>,
+    pub(super) enabled_since: Option<Timestamp>,
+    /// Machines whose own plan is Free, by [`hash`] of their id.
+    pub(super) off: HashSet<u64>,
+    /// Defender CSPM is on.
+    posture: bool,
+}
+
+impl Plan {
+    /// Health reports come with P2, or with P1 and Defender CSPM (contract.md 5.2).
+    pub(super) fn has_health_reports(&self) -> bool {
+        match self.tier.as_deref() {
+            Some("P2") => true,
+            Some("P1") => self.posture,
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, row: PlanRow) {
+        let id = row.id.0.to_ascii_lowercase();
+        let Some((scope, _)) = id.rsplit_once("/providers/microsoft.security/pricings/") else {
+            return;
+        };
+        let is_standard = row.tier.0.eq_ignore_ascii_case("Standard");
+        let is_servers = row.name.0.eq_ignore_ascii_case("VirtualMachines");
+        let is_machine = scope.contains("/providers/");
+        match (is_servers, is_machine) {
+            (true, true) if !is_standard && !row.inherited.is_true() => {
+                self.off.insert(hash(scope, ""));
+            }
+            (true, false) => {
+                self.enabled_since = row.enabled_since.time().filter(|_| is_standard);
+                self.tier = Some(match (is_standard, row.sub_plan.0) {
+                    (false, _) => "Free".into(),
+                    // Standard without a sub-plan is the full plan (contract.md 1.3).
+                    (true, sub_plan) if sub_plan.is_empty() => "P2".into(),
+                    (true, sub_plan) => sub_plan.to_ascii_uppercase(),
+                });
+            }
+            (false, false) => self.posture = is_standard,
+            _ => {}
+        }
+    }
+}
+
+impl Scan<'_> {
+    /// The plans of some subscriptions, by subscription.
+    pub(super) async fn plans(&self, subscriptions: Vec<&str>) -> Result<HashMap<String, Plan>, Stop> {
+        let mut pages = Pages::new(queries::PLANS_OPERATION, queries::PLANS, subscriptions);
+        let mut plans: HashMap<String, Plan> = HashMap::new();
+        let mut seen = HashSet::new();
+        loop {
+            match pages.next::<PlanRow>(self).await? {
+                Turn::Restart => {}
+                Turn::Page(rows, last) => {
+                    for row in rows {
+                        seen.insert(hash(&row.id.0, ""));
+                        plans
+                            .entry(row.subscription_id.0.to_ascii_lowercase())
+                            .or_default()
+                            .take(row);
+                    }
+                    if last {
+                        let distinct = u64::try_from(seen.len()).unwrap_or(u64::MAX);
+                        pages.complete(distinct).map_err(Stop::Failed)?;
+                        return Ok(plans);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_of_the_subscription_and_of_machines() {
+        let rows = r#"[
+            {"id": "/subscriptions/s/providers/Microsoft.Security/pricings/VirtualMachines", "name": "VirtualMachines", "tier": "Standard", "subPlan": "P1", "enabledSince": "2026-01-02T03:04:05Z"},
+            {"id": "/subscriptions/s/providers/Microsoft.Security/pricings/CloudPosture", "name": "cloudposture", "tier": "Standard", "subPlan": null},
+            {"id": "/subscriptions/S/resourceGroups/R/providers/Microsoft.Compute/virtualMachines/Off/providers/Microsoft.Security/pricings/VirtualMachines", "name": "VirtualMachines", "tier": "Free", "inherited": "False"},
+            {"id": "/subscriptions/S/resourceGroups/R/providers/Microsoft.Compute/virtualMachines/Heir/providers/Microsoft.Security/pricings/VirtualMachines", "name": "VirtualMachines", "tier": "Free", "inherited": "True"},
+            {"id": "odd"}]"#;
+        let rows: Vec<PlanRow> = serde_json::from_str(rows).unwrap();
+        let mut plan = Plan::default();
+        assert!(!plan.has_health_reports());
+        for row in rows {
+            plan.take(row);
+        }
+        assert_eq!(plan.tier.as_deref(), Some("P1"));
+        assert!(plan.enabled_since.is_some() && plan.has_health_reports());
+        let off = hash(
+            "/subscriptions/s/resourcegroups/r/providers/microsoft.compute/virtualmachines/off",
+            "",
+        );
+        assert_eq!(plan.off, HashSet::from([off]));
+    }
+}
