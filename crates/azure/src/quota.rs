@@ -11,6 +11,8 @@ use reqwest::header::HeaderMap;
 const WITHOUT_WORD: Duration = Duration::from_secs(5);
 /// Azure tells whole seconds: a refusal with "0" is not asked again at once.
 const AT_LEAST: Duration = Duration::from_secs(1);
+/// What a new window is taken to hold until its first answer, unless more was seen.
+const USUAL: u32 = 15;
 /// A header that makes no sense must not stop the scans of an identity.
 const AT_MOST: Duration = Duration::from_secs(600);
 
@@ -31,7 +33,7 @@ struct State {
 struct Window {
     left: u32,
     until: Instant,
-    /// The most that was ever left: what a new window holds at least.
+    /// The most that a window was seen to hold, at least [`USUAL`].
     most: u32,
 }
 
@@ -113,7 +115,7 @@ impl State {
 
     fn answered(&mut self, left: u32, after: Duration, now: Instant) {
         let others = self.flying.saturating_sub(1);
-        let most = self.window.map_or(1, |window| window.most).max(left + 1);
+        let most = self.window.map_or(USUAL, |window| window.most).max(left + 1);
         self.window = Some(Window {
             left: left.saturating_sub(others),
             until: now + after,

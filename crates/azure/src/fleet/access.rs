@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -27,39 +27,38 @@ impl Scanner {
     /// One GET, none while a sufficient answer is remembered.
     pub(super) async fn access(&self, arm: &Arm, target: &Target) -> Access {
         let subscription = &target.subscription;
-        let known = {
-            let mut sufficient = self
-                .access
-                .sufficient
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            sufficient.retain(|_, at| at.elapsed() < self.settings.remember);
-            sufficient.contains_key(subscription)
-        };
-        if known && !target.fresh {
+        let known = self.access.lock().get(subscription).copied();
+        if known.is_some_and(|at| at.elapsed() < self.settings.remember) && !target.fresh {
             return Access::Sufficient;
         }
-        let Ok(_permit) = self.gets.acquire().await else {
-            return Access::NotReadable;
-        };
+        let _permit = self.gets.acquire().await;
         let permissions = match arm.permissions(subscription).await {
             Ok(permissions) => permissions,
             Err(failure) => {
                 tracing::debug!(subscription, %failure, "permissions could not be read");
-                return Access::NotReadable;
+                // One lost request is no reason to doubt what was sufficient.
+                return match known {
+                    Some(_) if failure.class.is_transient() => Access::Sufficient,
+                    _ => Access::NotReadable,
+                };
             }
         };
         let missing = ACTIONS.into_iter().filter(|action| !permissions.allow(action));
         let missing: Vec<_> = missing.collect();
-        if !missing.is_empty() {
-            return Access::Missing(missing);
+        let mut sufficient = self.access.lock();
+        // Subscriptions that nobody scans any more.
+        sufficient.retain(|_, at| at.elapsed() < self.settings.remember * 4);
+        if missing.is_empty() {
+            sufficient.insert(subscription.clone(), Instant::now());
+            return Access::Sufficient;
         }
-        let mut sufficient = self
-            .access
-            .sufficient
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sufficient.insert(subscription.clone(), Instant::now());
-        Access::Sufficient
+        sufficient.remove(subscription);
+        Access::Missing(missing)
+    }
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.sufficient.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

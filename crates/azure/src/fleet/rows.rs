@@ -11,6 +11,8 @@ use serverprotection_core::{
     machines::{ArcAgent, Image, Kind, Machine, MdeExtension},
 };
 
+use crate::refusal::one_line;
+
 /// A row of the machines query: a machine, and at most one of its MDE extensions.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -149,8 +151,8 @@ impl MachineRow {
             _ => Kind::VirtualMachine,
         };
         let is_arc = kind == Kind::ArcMachine;
-        let tags: BTreeMap<_, _> = self.tags.unwrap_or_default().into_iter().collect();
-        let tags: BTreeMap<String, String> = tags.into_iter().map(|(key, value)| (key, value.0)).collect();
+        let tags = self.tags.unwrap_or_default().into_iter();
+        let tags: BTreeMap<String, String> = tags.map(|(key, value)| (key, value.0)).collect();
         // Names of tags compare without case.
         let tag = |key: &str| {
             let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
@@ -170,7 +172,7 @@ impl MachineRow {
             version: self.ext_version.0,
             code: self.ext_code.0,
             level: self.ext_level.0,
-            message: self.ext_message.0,
+            message: one_line(&self.ext_message.0),
         };
         Machine {
             by_connector: tag("MDFCSecurityConnector")
