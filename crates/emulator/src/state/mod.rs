@@ -59,6 +59,8 @@ pub struct World {
     pub switches: Switches,
     /// Times and toggles.
     pub knobs: Knobs,
+    /// How far the clock of the machines is ahead, in milliseconds.
+    pub clock: i64,
 }
 
 impl World {
