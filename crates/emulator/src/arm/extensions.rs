@@ -164,10 +164,7 @@ fn run(
     let word = |member: &str| given(member).and_then(Value::as_str);
     let (publisher, kind) = match (word("publisher"), word("type"), old) {
         (Some(publisher), Some(kind), _) => (publisher.to_owned(), kind.to_owned()),
-        (_, _, Some(old)) => (
-            machine.ext_publisher(old).to_owned(),
-            machine.ext_type(old).to_owned(),
-        ),
+        (_, _, Some(old)) => (old.publisher().to_owned(), machine.ext_type(old).to_owned()),
         _ => {
             return Err(refusals::invalid_content(
                 "'properties.publisher' and 'properties.type' are required",
@@ -223,7 +220,7 @@ fn error(machine: &Machine, ext: &Ext) -> Option<(String, String)> {
     };
     let message = format!(
         "VM has reported a failure when processing extension '{name}' (publisher '{}' and type '{kind}'). Error message: \"{}\".",
-        machine.ext_publisher(ext),
+        ext.publisher(),
         fleet::message(machine, ext, &State::Failed)
     );
     Some((code.into(), message))

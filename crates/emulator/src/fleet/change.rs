@@ -47,14 +47,12 @@ pub(crate) fn add(
 /// A machine's resource group exists with it.
 pub(super) fn make_group(subscription: &mut Subscription, name: &str, location: &str) {
     let key = name.to_ascii_lowercase();
-    if !subscription.resource_groups.contains_key(&key) {
-        let group = ResourceGroup {
-            name: key.clone(),
-            location: location.into(),
-            tags: Map::new(),
-        };
-        subscription.resource_groups.insert(key, group);
-    }
+    let groups = &mut subscription.resource_groups;
+    groups.entry(key.clone()).or_insert_with(|| ResourceGroup {
+        name: key,
+        location: location.into(),
+        tags: Map::new(),
+    });
 }
 
 /// Changes a machine by dotted paths.
@@ -250,13 +248,14 @@ fn flat(members: &Members) -> Vec<(String, Value)> {
     for (member, value) in members {
         match (member.as_str(), value) {
             ("name" | "kind" | "cloud" | "group" | "location" | "age" | "shell" | "account", _) => {}
-            ("arc" | "tags" | "mde", Value::Object(inner)) => {
+            ("arc" | "tags" | "mde", Value::Object(inner)) if !inner.is_empty() => {
                 paths.extend(
                     inner
                         .iter()
                         .map(|(name, value)| (format!("{member}.{name}"), value.clone())),
                 );
             }
+            ("arc" | "tags", Value::Object(_)) => {}
             _ => paths.push((member.clone(), value.clone())),
         }
     }
@@ -301,7 +300,7 @@ fn set_one(
             machine.capacity = value
                 .as_u64()
                 .and_then(|n| u32::try_from(n).ok())
-                .ok_or("a number")?
+                .ok_or("a number")?;
         }
         "orchestration" => machine.flexible = text(value)?.eq_ignore_ascii_case("flexible"),
         "scaleSet" => machine.scale_set = Some(text(value)?.into()),
@@ -363,6 +362,7 @@ fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), 
     match value {
         Value::Null => {}
         Value::String(word) if word == "none" => {}
+        Value::Object(_) => drop(forked(machine, now)?),
         Value::Array(all) => {
             for one in all {
                 let members = one.as_object().ok_or("a list of objects")?;

@@ -152,7 +152,7 @@ pub(super) fn settings(subscription: &str, machine: &Machine, ext: &Ext) -> Valu
 pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &Ext, at: Moment) -> Value {
     json!({
         "autoUpgradeMinorVersion": true, "enableAutomaticUpgrade": false, "suppressFailures": false,
-        "provisioningState": ext.state(at).name(), "publisher": machine.ext_publisher(ext),
+        "provisioningState": ext.state(at).name(), "publisher": ext.publisher(),
         "type": machine.ext_type(ext), "typeHandlerVersion": ext.version.as_deref().unwrap_or("1.0"),
         "settings": settings(subscription, machine, ext),
     })
@@ -208,7 +208,7 @@ fn extension_view(machine: &Machine, ext: &Ext, at: Moment) -> Value {
     };
     let time = spelled(if state.terminal() { ext.done } else { ext.run });
     let mut view = json!({
-        "name": machine.ext_name(ext), "type": format!("{}.{}", machine.ext_publisher(ext), machine.ext_type(ext)),
+        "name": machine.ext_name(ext), "type": format!("{}.{}", ext.publisher(), machine.ext_type(ext)),
         "typeHandlerVersion": ext.version.as_deref().unwrap_or("1.0.9.4"),
         "statuses": [{"code": code, "level": level, "displayStatus": display,
                       "message": failure::message(machine, ext, &state), "time": time}],

@@ -106,8 +106,8 @@ pub(crate) fn message(machine: &Machine, ext: &Ext, state: &State) -> String {
         )
     } else {
         format!(
-            "The extension's handler could not set up Microsoft Defender for Endpoint on this \
-             machine, it ended with code: {} ({name})",
+            "The extension's handler could not set up Microsoft Defender for Endpoint on this machine, exit \
+             code: {} ({name})",
             ext.code
         )
     }

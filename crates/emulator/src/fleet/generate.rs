@@ -389,7 +389,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     match fate {
         Fate::Failed => machine.failure = dice.pick(CODES),
         Fate::Missing => {
-            machine.forgotten = machine.agent.is_none() || dice.often(600) || !refuse(machine, dice)
+            machine.forgotten = machine.agent.is_none() || dice.often(600) || !refuse(machine, dice);
         }
         _ => {}
     }
@@ -477,7 +477,7 @@ fn refuse(machine: &mut Machine, dice: &mut Dice) -> bool {
             agent.block = vec![
                 "Microsoft.Azure.AzureDefenderForServers/MDE.Windows".into(),
                 "Microsoft.Azure.AzureDefenderForServers/MDE.Linux".into(),
-            ]
+            ];
         }
     }
     true

@@ -137,7 +137,7 @@ pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &
     };
     let (kind, name) = (machine.ext_type(ext), machine.ext_name(ext));
     json!({
-        "publisher": machine.ext_publisher(ext), "type": kind, "typeHandlerVersion": version,
+        "publisher": ext.publisher(), "type": kind, "typeHandlerVersion": version,
         "autoUpgradeMinorVersion": false, "enableAutomaticUpgrade": true, "provisioningState": state.name(),
         "settings": settings(subscription, machine, ext),
         "instanceView": {"name": name, "type": kind, "typeHandlerVersion": version, "status": {

@@ -177,6 +177,14 @@ impl Ext {
         }
     }
 
+    pub(crate) fn publisher(&self) -> &str {
+        match &self.what {
+            What::Mde => PUBLISHER,
+            What::Monitor => "Microsoft.Azure.Monitor",
+            What::Own(own) => &own.0,
+        }
+    }
+
     pub(crate) fn is_mde(&self) -> bool {
         self.what == What::Mde
     }
@@ -365,14 +373,6 @@ impl Machine {
             (What::Monitor, true) => "AzureMonitorWindowsAgent",
             (What::Monitor, false) => "AzureMonitorLinuxAgent",
             (What::Own(own), _) => &own.1,
-        }
-    }
-
-    pub(crate) fn ext_publisher<'a>(&self, ext: &'a Ext) -> &'a str {
-        match &ext.what {
-            What::Mde => PUBLISHER,
-            What::Monitor => "Microsoft.Azure.Monitor",
-            What::Own(own) => &own.0,
         }
     }
 

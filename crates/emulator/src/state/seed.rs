@@ -149,7 +149,7 @@ impl Seed {
         for seed in &self.principals {
             seed.sow(world)?;
         }
-        for generator in &self.fleet {
+        if let Some(generator) = &self.fleet {
             fleet::sow_fleet(generator, world, now)?;
         }
         for seed in &self.subscriptions {
