@@ -36,6 +36,7 @@ pub(super) async fn reset(State(emulator): Shared) -> StatusCode {
             ..World::with_defaults()
         };
         *world = fresh;
+        world.retime(Timestamp::now());
     }
     emulator.graph.lock().reset();
     emulator.throttle.lock().reset();

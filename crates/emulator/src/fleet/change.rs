@@ -247,7 +247,6 @@ fn flat(members: &Members) -> Vec<(String, Value)> {
     let mut paths = Vec::new();
     for (member, value) in members {
         match (member.as_str(), value) {
-            ("name" | "kind" | "cloud" | "group" | "location" | "age" | "shell" | "account", _) => {}
             ("arc" | "tags" | "mde", Value::Object(inner)) if !inner.is_empty() => {
                 paths.extend(
                     inner
@@ -255,12 +254,17 @@ fn flat(members: &Members) -> Vec<(String, Value)> {
                         .map(|(name, value)| (format!("{member}.{name}"), value.clone())),
                 );
             }
-            ("arc" | "tags", Value::Object(_)) => {}
+            ("name" | "kind" | "cloud" | "group" | "location" | "age" | "shell" | "account", _)
+            | ("arc" | "tags", Value::Object(_)) => {}
             _ => paths.push((member.clone(), value.clone())),
         }
     }
-    // A state brings its code and a status its time; the finer words come after.
-    paths.sort_by_key(|(path, _)| !matches!(path.as_str(), "mde" | "mde.state" | "arc.status"));
+    // A state brings its code and a status its time; the finer words come after, and how long ago last.
+    paths.sort_by_key(|(path, _)| match path.as_str() {
+        "mde" | "mde.state" | "arc.status" => 0,
+        "mde.since" | "arc.since" => 2,
+        _ => 1,
+    });
     paths
 }
 

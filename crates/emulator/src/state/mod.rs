@@ -9,6 +9,7 @@ mod subscription;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::seed::change_principal;
@@ -79,6 +80,7 @@ impl World {
         world
             .subscriptions
             .insert(DEFAULT_SUBSCRIPTION.into(), subscription);
+        world.retime(Timestamp::UNIX_EPOCH);
         world
     }
 
