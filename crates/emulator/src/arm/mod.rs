@@ -33,8 +33,8 @@ pub use self::{
 };
 use crate::{
     answer::{Answer, ArmError},
-    graph::{self, Desk},
     fleet::Kind,
+    graph::{self, Desk},
     incoming::Incoming,
     instant,
     state::{RegistrationState, Subscription, SubscriptionState, World},

@@ -22,7 +22,6 @@ const TYPES: [&str; 5] = [
 impl World {
     /// Every row of the given lower-case types (all five when absent) at a moment of real time; the fleet's own
     /// clock is added here.
-    #[allow(dead_code, reason = "Resource Graph asks for it")]
     pub(crate) fn machine_rows(
         &self,
         subscription: &str,
