@@ -20,6 +20,12 @@ pub struct Knobs {
     /// Lifetime of access tokens.
     #[serde(with = "spelled")]
     pub token_lifetime: Duration,
+    /// From the reason to deploy the sensor's extension to its appearance (each machine: half to one and a half).
+    #[serde(with = "spelled")]
+    pub provisioning_delay: Duration,
+    /// How long the run of an extension takes.
+    #[serde(with = "spelled")]
+    pub provisioning_time: Duration,
     /// Whether the token buckets and the provider's budget refuse anything.
     pub throttling: bool,
     /// Queries of one application in a window; 0: as many as it likes.
@@ -42,6 +48,8 @@ impl Default for Knobs {
             pricing_lock_time: Duration::ZERO,
             registration_time: Duration::from_secs(2),
             token_lifetime: Duration::from_secs(3599),
+            provisioning_delay: Duration::from_secs(3600),
+            provisioning_time: Duration::from_secs(300),
             throttling: true,
             graph_quota: 15,
             graph_quota_window: Duration::from_secs(5),

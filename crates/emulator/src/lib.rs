@@ -11,6 +11,7 @@ pub mod control;
 pub mod emulator;
 pub mod entra;
 pub mod faults;
+mod fleet;
 pub mod foreign;
 pub mod front;
 pub mod graph;

@@ -29,6 +29,29 @@ pub(crate) const LOCATIONS: [(&str, &str); 3] = [
     ("eastus", "East US"),
 ];
 
+const COMPUTE: &[&str] = &[
+    "2026-04-01",
+    "2026-03-01",
+    "2025-11-01",
+    "2025-04-01",
+    "2024-11-01",
+    "2024-07-01",
+    "2024-03-01",
+    "2023-09-01",
+    "2023-03-01",
+    "2022-11-01",
+    "2021-07-01",
+];
+
+const HYBRID: &[&str] = &[
+    "2026-07-15",
+    "2025-06-01",
+    "2025-01-13",
+    "2024-07-10",
+    "2022-12-27",
+    "2021-05-20",
+];
+
 const PROVIDERS: &[Provider] = &[
     Provider {
         namespace: "Microsoft.Security",
@@ -52,6 +75,10 @@ const PROVIDERS: &[Provider] = &[
             Type {
                 name: "serverVulnerabilityAssessmentsSettings",
                 versions: &["2023-05-01"],
+            },
+            Type {
+                name: "healthReports",
+                versions: &["2023-05-01-preview"],
             },
             Type {
                 name: "autoProvisioningSettings",
@@ -118,12 +145,50 @@ const PROVIDERS: &[Provider] = &[
     Provider {
         namespace: "Microsoft.Compute",
         free: false,
-        types: &[],
+        types: &[
+            Type {
+                name: "virtualMachines",
+                versions: COMPUTE,
+            },
+            Type {
+                name: "virtualMachines/instanceView",
+                versions: COMPUTE,
+            },
+            Type {
+                name: "virtualMachines/extensions",
+                versions: COMPUTE,
+            },
+            Type {
+                name: "virtualMachineScaleSets",
+                versions: COMPUTE,
+            },
+            Type {
+                name: "locations/operations",
+                versions: COMPUTE,
+            },
+        ],
     },
     Provider {
         namespace: "Microsoft.HybridCompute",
         free: false,
-        types: &[],
+        types: &[
+            Type {
+                name: "machines",
+                versions: HYBRID,
+            },
+            Type {
+                name: "machines/extensions",
+                versions: HYBRID,
+            },
+            Type {
+                name: "locations/operationstatus",
+                versions: HYBRID,
+            },
+            Type {
+                name: "locations/operationresults",
+                versions: HYBRID,
+            },
+        ],
     },
     Provider {
         namespace: "Microsoft.GuestConfiguration",

@@ -4,7 +4,10 @@
 mod assessments;
 mod authentication;
 mod catalogue;
+mod extensions;
+mod health_reports;
 mod leftovers;
+mod machines;
 mod pricings;
 mod providers;
 pub mod rbac;
@@ -30,6 +33,7 @@ pub use self::{
 };
 use crate::{
     answer::{Answer, ArmError},
+    fleet::Kind,
     graph::{self, Desk},
     incoming::Incoming,
     instant,
@@ -169,6 +173,11 @@ fn checked(
     }
     let budget = throttle.take(context, route)?;
     let mut answer = handle(context, &route.resource).unwrap_or_else(Answer::from);
+    // Whatever a write changed may be a reason to deploy the sensor, or not to.
+    if route::verb(&context.request.method) != "read" && route.subscription.is_some() {
+        let now = context.now;
+        context.subscription_mut()?.settle(now);
+    }
     answer.headers.extend(budget);
     Ok(answer)
 }
@@ -200,6 +209,10 @@ fn subscription(context: &Context<'_>, route: &Route) -> Result<(), ArmError> {
 
 fn authorization(context: &Context<'_>, route: &Route) -> Result<(), ArmError> {
     if route.subscription.is_none() || route.resource == Resource::Unknown {
+        return Ok(());
+    }
+    // Whoever holds the URL of an operation may follow it.
+    if matches!(&route.resource, Resource::Typed(typed) if typed.is_operation()) {
         return Ok(());
     }
     let action = route.action(&context.request.method);
@@ -322,6 +335,21 @@ fn typed_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Ar
     } else if is("Microsoft.Management", "managementGroups/descendants") && typed.depth == 0 {
         graph::descendants(context)
     } else {
-        Err(refusals::unknown_type(&typed.namespace, &context.version))
+        machine_resource(context, typed)
+    }
+}
+
+fn machine_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let full = format!("{}/{}", typed.namespace, typed.kind).to_ascii_lowercase();
+    match full.as_str() {
+        "microsoft.compute/virtualmachines" => machines::answer(context, typed, Kind::Vm),
+        "microsoft.compute/virtualmachines/instanceview" => machines::instance_view(context, typed),
+        "microsoft.compute/virtualmachines/extensions" => extensions::answer(context, typed, Kind::Vm),
+        "microsoft.compute/virtualmachinescalesets" => machines::answer(context, typed, Kind::ScaleSet),
+        "microsoft.hybridcompute/machines" => machines::answer(context, typed, Kind::Arc),
+        "microsoft.hybridcompute/machines/extensions" => extensions::answer(context, typed, Kind::Arc),
+        "microsoft.security/healthreports" => health_reports::answer(context, typed),
+        _ if typed.is_operation() => extensions::operation(context, typed),
+        _ => Err(refusals::unknown_type(&typed.namespace, &context.version)),
     }
 }

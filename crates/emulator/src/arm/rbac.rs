@@ -64,6 +64,31 @@ const ROLES: &[Role] = &[
         not_actions: &[],
     },
     Role {
+        name: "Virtual Machine Contributor",
+        actions: &[
+            "Microsoft.Authorization/*/read",
+            "Microsoft.Compute/locations/*",
+            "Microsoft.Compute/virtualMachines/*",
+            "Microsoft.Compute/virtualMachineScaleSets/*",
+            "Microsoft.Resources/subscriptions/read",
+            "Microsoft.Resources/subscriptions/resourceGroups/read",
+        ],
+        not_actions: &[],
+    },
+    Role {
+        name: "Azure Connected Machine Resource Administrator",
+        actions: &[
+            "Microsoft.HybridCompute/*/read",
+            "Microsoft.HybridCompute/machines/read",
+            "Microsoft.HybridCompute/machines/write",
+            "Microsoft.HybridCompute/machines/delete",
+            "Microsoft.HybridCompute/machines/extensions/*",
+            "Microsoft.Resources/subscriptions/read",
+            "Microsoft.Resources/subscriptions/resourceGroups/read",
+        ],
+        not_actions: &[],
+    },
+    Role {
         name: "User Access Administrator",
         actions: &["*/read", "Microsoft.Authorization/*", "Microsoft.Support/*"],
         not_actions: &[],

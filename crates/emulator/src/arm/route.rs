@@ -57,6 +57,16 @@ impl Typed {
         self.depth == 0 && self.name.is_none() && self.is("Microsoft.ResourceGraph", "resources")
     }
 
+    /// Whether this is a long-running operation.
+    pub fn is_operation(&self) -> bool {
+        let kind = self.kind.to_ascii_lowercase();
+        self.name.is_some()
+            && matches!(
+                kind.as_str(),
+                "locations/operations" | "locations/operationstatus" | "locations/operationresults"
+            )
+    }
+
     /// The resource group in the scope.
     pub fn resource_group(&self) -> Option<&str> {
         let mut parts = self.scope.split('/').filter(|part| !part.is_empty());

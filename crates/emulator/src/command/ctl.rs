@@ -45,6 +45,21 @@ enum What {
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
+    /// Show, add, change or delete machines. Nobody is told.
+    ///
+    /// azure-emulator ctl machine add SUB '{name: web-1, os: windows-2022}'
+    /// azure-emulator ctl machine set SUB web-1 power=deallocated
+    /// azure-emulator ctl machine set SUB web-1 mde.state=Failed mde.code=25
+    #[command(verbatim_doc_comment)]
+    Machine {
+        #[command(subcommand)]
+        what: Machine,
+    },
+    /// Move the clock of the machines: everything that was to happen in that time has happened.
+    Advance {
+        /// For example 2h.
+        duration: String,
+    },
     /// Show the request log.
     Requests {
         /// Of one subscription.
@@ -103,6 +118,72 @@ enum What {
         /// What to set.
         values: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Machine {
+    /// List them.
+    List {
+        /// The subscription.
+        subscription: String,
+    },
+    /// Show one.
+    Get {
+        /// The subscription.
+        subscription: String,
+        /// Name, or group/name.
+        name: String,
+    },
+    /// Add one or a list, as JSON or YAML in the words of the seed.
+    Add {
+        /// The subscription.
+        subscription: String,
+        /// The document.
+        document: String,
+    },
+    /// Change one.
+    Set {
+        /// The subscription.
+        subscription: String,
+        /// Name, or group/name.
+        name: String,
+        /// power=, os=, failure=CODE|null, forgotten=, sensor=unhealthy, arc.status=, arc.since=3d, arc.extensionsEnabled=,
+        /// arc.configMode=monitor, arc.extensionService=, mde=none, mde.state=, mde.code=, mde.message=, tags.NAME=.
+        #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
+        values: Vec<String>,
+    },
+    /// Delete one.
+    Delete {
+        /// The subscription.
+        subscription: String,
+        /// Name, or group/name.
+        name: String,
+    },
+}
+
+impl Machine {
+    fn request(&self) -> Result<(Method, String, Option<String>), String> {
+        let all = |subscription: &str| format!("subscriptions/{subscription}/machines");
+        Ok(match self {
+            Self::List { subscription } => (Method::GET, all(subscription), None),
+            Self::Get { subscription, name } => (Method::GET, format!("{}/{name}", all(subscription)), None),
+            Self::Add {
+                subscription,
+                document,
+            } => (Method::POST, all(subscription), Some(document.clone())),
+            Self::Set {
+                subscription,
+                name,
+                values,
+            } => {
+                let body = json!({"set": assignments(values)?}).to_string();
+                (Method::PATCH, format!("{}/{name}", all(subscription)), Some(body))
+            }
+            Self::Delete { subscription, name } => {
+                (Method::DELETE, format!("{}/{name}", all(subscription)), None)
+            }
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,6 +256,12 @@ impl What {
                 let body = json!({"set": assignments(values)?}).to_string();
                 (Method::PATCH, format!("subscriptions/{subscription}"), Some(body))
             }
+            Self::Machine { what } => what.request()?,
+            Self::Advance { duration } => (
+                Method::PUT,
+                "clock".into(),
+                Some(json!({"advance": duration}).to_string()),
+            ),
             Self::Requests { clear: true, .. } => (Method::DELETE, "requests".into(), None),
             Self::Requests {
                 subscription,

@@ -1,5 +1,6 @@
 //! The control endpoint, `/_emulator/`: for tests, without authentication.
 
+mod machines;
 mod monitor;
 mod requests;
 mod world;
@@ -43,6 +44,17 @@ pub fn routes() -> Router<Arc<Emulator>> {
             "/_emulator/subscriptions/{id}",
             get(world::subscription).patch(world::change_subscription),
         )
+        .route(
+            "/_emulator/subscriptions/{id}/machines",
+            get(machines::list).post(machines::add),
+        )
+        .route(
+            "/_emulator/subscriptions/{id}/machines/{*name}",
+            get(machines::one)
+                .patch(machines::change)
+                .delete(machines::remove),
+        )
+        .route("/_emulator/clock", get(machines::clock).put(machines::advance))
         .route("/_emulator/principals/{id}", patch(world::change_principal))
         .route(
             "/_emulator/management-groups",

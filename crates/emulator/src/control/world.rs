@@ -36,6 +36,7 @@ pub(super) async fn reset(State(emulator): Shared) -> StatusCode {
             ..World::with_defaults()
         };
         *world = fresh;
+        world.retime(Timestamp::now());
     }
     emulator.graph.lock().reset();
     emulator.throttle.lock().reset();
@@ -157,6 +158,7 @@ pub(super) async fn set_knobs(State(emulator): Shared, body: String) -> Result<R
     let mut world = emulator.world.lock();
     world.knobs = some.over(&world.knobs).map_err(bad)?;
     emulator.graph.lock().refill();
+    world.retime(Timestamp::now());
     emulator.throttle.lock().reset();
     emulator.changed();
     Ok(good(json!(world.knobs)))
@@ -239,6 +241,7 @@ fn shown(world: &World, subscription: &Subscription) -> Value {
         "vulnerabilityAssessment":
             subscription.vulnerability_assessment.as_ref().map(|setting| &setting.selected_provider),
         "resourcePlans": machines, "resourceGroups": subscription.resource_groups,
+        "machines": subscription.fleet.machines.iter().count(),
         "workspaces": subscription.workspaces, "solutions": subscription.solutions.values().map(|solution| &solution.id).collect::<Vec<_>>(),
         "locked": subscription.lock, "denyPolicy": subscription.deny_policy,
     })

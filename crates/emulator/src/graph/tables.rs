@@ -161,10 +161,10 @@ impl Visible<'_> {
         Some(self.history.at(id, self.at).unwrap_or(now))
     }
 
-    /// The machines. THE FLEET'S ROWS COME HERE:
-    /// `self.world.machine_rows(subscription, Some(types), self.at, each);`
-    #[expect(clippy::unused_self, reason = "until the fleet is there")]
-    fn resources(&self, _subscription: &str, _types: &[String], _each: &mut dyn FnMut(Value)) {}
+    /// The machines. Their own past answers a late index, so the present world is asked for that moment.
+    fn resources(&self, subscription: &str, types: &[String], each: &mut dyn FnMut(Value)) {
+        self.world.machine_rows(subscription, Some(types), self.at, each);
+    }
 }
 
 fn containers(subscription: &Subscription, types: &[String], each: &mut dyn FnMut(Value)) {

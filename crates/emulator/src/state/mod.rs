@@ -9,6 +9,7 @@ mod subscription;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::seed::change_principal;
@@ -59,6 +60,8 @@ pub struct World {
     pub switches: Switches,
     /// Times and toggles.
     pub knobs: Knobs,
+    /// How far the clock of the machines is ahead, in milliseconds.
+    pub clock: i64,
 }
 
 impl World {
@@ -77,6 +80,7 @@ impl World {
         world
             .subscriptions
             .insert(DEFAULT_SUBSCRIPTION.into(), subscription);
+        world.retime(Timestamp::UNIX_EPOCH);
         world
     }
 

@@ -7,7 +7,7 @@ use super::{
     Assessment, Extension, Plan, RegistrationState, ResourceGroup, ResourcePlan, SETTINGS, Solution,
     Subscription, SubscriptionState, Tier, canonical_plan,
 };
-use crate::instant;
+use crate::{fleet, instant};
 
 /// Dotted paths with their new values.
 pub type Patch = Map<String, Value>;
@@ -26,6 +26,7 @@ pub fn apply(subscription: &mut Subscription, patch: &Patch, now: Timestamp) -> 
         let value = patch.get(path).unwrap_or(&Value::Null);
         set(&mut changed, path, value, now).map_err(|problem| format!("{path}: {problem}"))?;
     }
+    changed.settle(now);
     *subscription = changed;
     Ok(())
 }
@@ -55,6 +56,7 @@ fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestam
             subscription.register(rest, state, instant::epoch_milliseconds(now));
             Ok(())
         }
+        "machines" => set_machine(subscription, rest, value, now),
         "resourcePlans" => set_resource_plan(subscription, rest, value, now),
         "resourceGroups" => {
             let location = optional(value)?;
@@ -256,6 +258,30 @@ fn set_resource_plan(
         },
     );
     Ok(())
+}
+
+/// `null` deletes, an object changes the machine or makes it.
+fn set_machine(
+    subscription: &mut Subscription,
+    name: &str,
+    value: &Value,
+    now: Timestamp,
+) -> Result<(), String> {
+    match value {
+        Value::Null => {
+            fleet::remove(subscription, name, now);
+            Ok(())
+        }
+        Value::Object(members) if fleet::shown(subscription, Some(name), now).is_some() => {
+            fleet::set(subscription, name, members, now)
+        }
+        Value::Object(members) => {
+            let mut members = members.clone();
+            members.entry("name").or_insert_with(|| Value::from(name));
+            fleet::add(subscription, &Value::Object(members), false, now).map(drop)
+        }
+        _ => Err("an object or null".into()),
+    }
 }
 
 fn assessment(provider: &str, now: Timestamp) -> Assessment {

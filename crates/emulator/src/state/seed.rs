@@ -9,7 +9,11 @@ use serde_json::{Map, Value, json};
 use super::{
     FederatedCredential, Patch, Principal, RegistrationState, RoleAssignment, Subscription, World, apply,
 };
-use crate::{instant, knobs::SomeKnobs};
+use crate::{
+    fleet::{self, Generator},
+    instant,
+    knobs::SomeKnobs,
+};
 
 /// A seed, from a YAML or JSON file or the control endpoint. Absent members change nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -21,6 +25,7 @@ pub struct Seed {
     principals: Vec<PrincipalSeed>,
     subscriptions: Vec<SubscriptionSeed>,
     management_groups: BTreeMap<String, Option<Vec<String>>>,
+    fleet: Option<Generator>,
     switches: Option<SwitchSeed>,
     settings: Option<SomeKnobs>,
 }
@@ -77,6 +82,9 @@ struct SubscriptionSeed {
     locks: Option<Vec<String>>,
     deny_policies: Option<Vec<String>>,
     roles: BTreeMap<String, Vec<RoleAssignment>>,
+    /// So many generated machines.
+    fleet: Option<Generator>,
+    machines: Vec<Value>,
     set: Patch,
 }
 
@@ -131,6 +139,7 @@ impl Seed {
         }
         if let Some(settings) = &self.settings {
             world.knobs = settings.over(&world.knobs)?;
+            world.retime(now);
         }
         for seed in &self.tenants {
             let tenant = world.tenant(&seed.id);
@@ -139,6 +148,9 @@ impl Seed {
         }
         for seed in &self.principals {
             seed.sow(world)?;
+        }
+        if let Some(generator) = &self.fleet {
+            fleet::sow_fleet(generator, world, now)?;
         }
         for seed in &self.subscriptions {
             for (id, name) in seed.identities()? {
@@ -238,9 +250,11 @@ impl SubscriptionSeed {
             .unwrap_or(super::DEFAULT_TENANT)
             .to_ascii_lowercase();
         world.tenant(&tenant);
+        let timing = world.timing();
         let subscription = world.subscriptions.entry(id.into()).or_insert_with(|| {
             Subscription::new(id, &tenant, if name.is_empty() { "Subscription" } else { name })
         });
+        subscription.fleet.timing = timing;
         if !name.is_empty() {
             subscription.display_name = name.into();
         }
@@ -265,6 +279,13 @@ impl SubscriptionSeed {
             }
         }
         apply(subscription, &self.set, now)?;
+        for machine in &self.machines {
+            fleet::add(subscription, machine, true, now)?;
+        }
+        if let Some(generator) = &self.fleet {
+            fleet::fill(subscription, generator.seed, generator.machines, now);
+        }
+        subscription.settle(now);
         for (client_id, roles) in &self.roles {
             let principal = world
                 .principals

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Extension, Plan, Registration, RegistrationState, Tier};
+use crate::fleet::Fleet;
 
 /// The five settings with their kinds, in the order of the service's list.
 pub const SETTINGS: [(&str, &str); 5] = [
@@ -149,6 +150,9 @@ pub struct Subscription {
     /// The name of a policy that denies writes.
     #[serde(default)]
     pub deny_policy: Option<String>,
+    /// Its machines.
+    #[serde(default)]
+    pub(crate) fleet: Fleet,
     /// Until when a plan write is in progress, in milliseconds since the epoch.
     #[serde(skip)]
     pub pricing_lock_until: i64,
@@ -182,6 +186,7 @@ impl Subscription {
             solutions: BTreeMap::new(),
             lock: None,
             deny_policy: None,
+            fleet: Fleet::default(),
             pricing_lock_until: 0,
         }
     }

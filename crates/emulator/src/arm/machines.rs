@@ -1,0 +1,147 @@
+//! Machines of Microsoft.Compute and Microsoft.HybridCompute: reading them.
+
+use axum::http::Method;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::{Context, Typed, refusals};
+use crate::{
+    answer::{Answer, ArmError},
+    fleet::{self, Kind, Machine, Moment},
+};
+
+/// How many items a page of a list holds.
+pub(super) const PAGE: usize = 100;
+
+pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
+    if context.request.method != Method::GET {
+        return Err(refusals::no_method(
+            context.request.method.as_str(),
+            kind.full_type(),
+        ));
+    }
+    let at = context.subscription()?.fleet_now(context.now);
+    check_group(context, typed)?;
+    match &typed.name {
+        Some(name) => {
+            let machine = machine(context, typed, kind, name, at)?;
+            Ok(Answer::ok(described(context, machine, at)?))
+        }
+        None => list(context, typed, kind, at),
+    }
+}
+
+/// `GET …/virtualMachines/{vm}/instanceView`
+pub(super) fn instance_view(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let at = context.subscription()?.fleet_now(context.now);
+    check_group(context, typed)?;
+    let machine = machine(context, typed, Kind::Vm, context.request.segment(7), at)?;
+    Ok(Answer::ok(fleet::instance_view(machine, at)))
+}
+
+/// 404 for a resource group that does not exist.
+pub(super) fn check_group(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
+    let Some(group) = typed.resource_group() else {
+        return Ok(());
+    };
+    if context
+        .subscription()?
+        .resource_groups
+        .contains_key(&group.to_ascii_lowercase())
+    {
+        Ok(())
+    } else {
+        Err(refusals::group_not_found(group))
+    }
+}
+
+/// The machine of a path.
+pub(super) fn machine<'a>(
+    context: &'a Context<'_>,
+    typed: &Typed,
+    kind: Kind,
+    name: &str,
+    at: Moment,
+) -> Result<&'a Machine, ArmError> {
+    let group = typed.resource_group();
+    context
+        .subscription()?
+        .fleet
+        .machines
+        .get(&kind.key(group.unwrap_or_default(), name))
+        .filter(|machine| machine.exists(at))
+        .ok_or_else(|| refusals::resource_not_found(kind.full_type(), name, group))
+}
+
+fn expands(context: &Context<'_>) -> bool {
+    let wanted = context.request.query("$expand").unwrap_or_default();
+    wanted.to_ascii_lowercase().contains("instanceview")
+        || context
+            .request
+            .query("statusOnly")
+            .is_some_and(|only| only.eq_ignore_ascii_case("true"))
+}
+
+fn described(context: &Context<'_>, machine: &Machine, at: Moment) -> Result<Value, ArmError> {
+    let subscription = context.subscription()?;
+    let expand = expands(context);
+    Ok(match machine.kind {
+        Kind::Vm => fleet::vm(&subscription.id, machine, at, expand),
+        Kind::Arc => fleet::arc_machine(&subscription.id, &subscription.tenant, machine, at, expand),
+        Kind::ScaleSet => fleet::scale_set(&subscription.id, machine),
+    })
+}
+
+fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<Answer, ArmError> {
+    let prefix = match typed.resource_group() {
+        Some(group) => kind.key(group, ""),
+        None => format!("{}/", kind.letter()),
+    };
+    let after = skipped(context)?;
+    let subscription = context.subscription()?;
+    let found = subscription
+        .fleet
+        .machines
+        .of_kind(kind)
+        .filter(|(key, machine)| key.starts_with(&prefix) && ***key > *after && machine.exists(at));
+    let mut items = Vec::new();
+    let mut last = None;
+    for (key, machine) in found {
+        if items.len() == PAGE {
+            return Ok(page(context, items, last));
+        }
+        items.push(described(context, machine, at)?);
+        last = Some(key.to_string());
+    }
+    Ok(page(context, items, None))
+}
+
+/// The key after which a page begins.
+pub(super) fn skipped(context: &Context<'_>) -> Result<String, ArmError> {
+    let Some(token) = context.request.query("$skipToken") else {
+        return Ok(String::new());
+    };
+    URL_SAFE_NO_PAD
+        .decode(&token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| {
+            ArmError::bad_request("BadRequest", format!("The skip token \"{token}\" is not valid."))
+        })
+}
+
+/// A page of a list; `last`: the last key on it, when there is more.
+pub(super) fn page(context: &Context<'_>, items: Vec<Value>, last: Option<String>) -> Answer {
+    let Some(last) = last else {
+        return Answer::list(items);
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in url::form_urlencoded::parse(context.request.raw_query.as_bytes()) {
+        if !name.eq_ignore_ascii_case("$skipToken") {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.append_pair("$skipToken", &URL_SAFE_NO_PAD.encode(last));
+    let next = format!("{}{}?{}", context.host, context.request.raw_path, query.finish());
+    Answer::ok(json!({"value": items, "nextLink": next}))
+}

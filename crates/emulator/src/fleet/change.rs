@@ -1,0 +1,534 @@
+//! Machines in the words of people: seeds, `ctl machine`, and changes behind everybody's back.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Timing,
+    machine::{Agent, Ext, Kind, Machine, Moment, NEVER, PUBLISHER, Sensor, VNext, What},
+    names::{Cloud, Power, State, Status},
+    os::OsId,
+    spelled,
+};
+use crate::state::{ResourceGroup, Subscription};
+
+type Members = Map<String, Value>;
+
+/// Adds a machine, or takes the place of one; `seeded`: as if the integration had been on for long.
+pub(crate) fn add(
+    subscription: &mut Subscription,
+    seed: &Value,
+    seeded: bool,
+    now: Timestamp,
+) -> Result<String, String> {
+    let members = seed.as_object().ok_or("a machine is an object with a name")?;
+    let at = subscription.fleet_now(now);
+    let mut machine = made(subscription, members, at)?;
+    let timing = subscription.fleet.timing;
+    for (path, value) in flat(members) {
+        set_one(&mut machine, &path, &value, at, timing)
+            .map_err(|problem| format!("{}: {path}: {problem}", machine.name))?;
+    }
+    // What a seed says was always so: an index that lags must not show an earlier moment.
+    machine.past.clear();
+    if seeded && !members.contains_key("mde") && subscription.wants(&machine, at) {
+        machine.long_since(at, timing.taking);
+    }
+    let key = machine.key();
+    make_group(subscription, &machine.group, &machine.location);
+    subscription
+        .fleet
+        .machines
+        .change()
+        .insert(key.clone().into(), machine);
+    Ok(key)
+}
+
+/// A machine's resource group exists with it.
+pub(super) fn make_group(subscription: &mut Subscription, name: &str, location: &str) {
+    let key = name.to_ascii_lowercase();
+    let groups = &mut subscription.resource_groups;
+    groups.entry(key.clone()).or_insert_with(|| ResourceGroup {
+        name: key,
+        location: location.into(),
+        tags: Map::new(),
+    });
+}
+
+/// Changes a machine by dotted paths.
+pub(crate) fn set(
+    subscription: &mut Subscription,
+    name: &str,
+    set: &Members,
+    now: Timestamp,
+) -> Result<(), String> {
+    let (at, timing) = (subscription.fleet_now(now), subscription.fleet.timing);
+    let key = find(subscription, name, at).ok_or_else(|| format!("no machine '{name}'"))?;
+    let mut machine = subscription
+        .fleet
+        .machines
+        .get(&key)
+        .cloned()
+        .ok_or("no such machine")?;
+    for (path, value) in flat(set) {
+        set_one(&mut machine, &path, &value, at, timing).map_err(|problem| format!("{path}: {problem}"))?;
+    }
+    subscription.fleet.machines.change().insert(key, machine);
+    subscription.settle(now);
+    Ok(())
+}
+
+/// Deletes a machine; an index that lags still sees it.
+pub(crate) fn remove(subscription: &mut Subscription, name: &str, now: Timestamp) -> bool {
+    let at = subscription.fleet_now(now);
+    let Some(key) = find(subscription, name, at) else {
+        return false;
+    };
+    if let Some(machine) = subscription.fleet.machines.change().get_mut(&key) {
+        machine.gone = at;
+    }
+    true
+}
+
+/// By name, or `group/name` when the name is not enough.
+fn find(subscription: &Subscription, name: &str, at: Moment) -> Option<Box<str>> {
+    let tail = format!("/{}", name.to_ascii_lowercase());
+    subscription
+        .fleet
+        .machines
+        .iter()
+        .find(|(key, machine)| key.ends_with(&tail) && machine.exists(at))
+        .map(|(key, _)| key.clone())
+}
+
+/// A machine by name, in the words of the seed.
+pub(crate) fn shown(subscription: &Subscription, name: Option<&str>, now: Timestamp) -> Option<Value> {
+    let at = subscription.fleet_now(now);
+    if let Some(name) = name {
+        let machine = subscription.fleet.machines.get(&find(subscription, name, at)?)?;
+        return Some(described(subscription, machine, at));
+    }
+    let all = subscription
+        .fleet
+        .machines
+        .iter()
+        .filter(|(_, machine)| machine.exists(at));
+    Some(
+        all.map(|(_, machine)| described(subscription, machine, at))
+            .collect(),
+    )
+}
+
+fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
+    let standing = machine.standing(at);
+    let extensions: Vec<Value> = machine
+        .extensions
+        .iter()
+        .filter(|ext| at < ext.gone)
+        .map(|ext| {
+            let state = if ext.created > at { "Planned".to_owned() } else { ext.state(at).name().to_owned() };
+            json!({"name": machine.ext_name(ext), "type": machine.ext_type(ext), "state": state, "code": ext.code,
+                   "created": spelled(ext.created), "done": if ext.done == NEVER { Value::Null } else { json!(spelled(ext.done)) }})
+        })
+        .collect();
+    let tags: Members = machine
+        .tags
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!(value)))
+        .collect();
+    json!({
+        "id": machine.id(&subscription.id), "name": machine.name, "os": machine.os, "tags": tags,
+        "power": machine.agent.is_none().then(|| standing.power.name()),
+        "cloud": machine.agent.as_ref().map(|agent| &agent.cloud), "arc": standing.status.map(|(status, _)| status),
+        "failure": machine.failure, "sensor": machine.sensor, "forgotten": machine.forgotten, "extensions": extensions,
+        "wanted": subscription.wants(machine, at),
+    })
+}
+
+fn made(subscription: &Subscription, members: &Members, now: Moment) -> Result<Machine, String> {
+    let word = |name: &str| members.get(name).and_then(Value::as_str);
+    let name = word("name")
+        .filter(|name| !name.is_empty())
+        .ok_or("a machine needs a name")?;
+    let cloud = word("cloud").map(Cloud::parse);
+    let kind = match word("kind").map(str::to_ascii_lowercase).as_deref() {
+        Some("vm") => Kind::Vm,
+        Some("arc") => Kind::Arc,
+        Some("scaleset") => Kind::ScaleSet,
+        Some(other) => return Err(format!("{name}: kind is vm, arc or scaleSet, not '{other}'")),
+        None if members.contains_key("capacity") => Kind::ScaleSet,
+        None if members.contains_key("arc") || cloud.as_ref().is_some_and(|cloud| *cloud != Cloud::Azure) => {
+            Kind::Arc
+        }
+        None => Kind::Vm,
+    };
+    let cloud = cloud.unwrap_or(Cloud::OnPremises);
+    let os = OsId::named(word("os").unwrap_or("ubuntu-22.04"))?;
+    let age = members.get("age").map_or(Ok(30 * 86_400_000), duration)?;
+    let shell = members.get("shell").is_some_and(|shell| shell == true);
+    let account = word("account").unwrap_or("123456789012");
+    let group = word("group").map_or_else(
+        || {
+            if shell {
+                format!("aws_{account}")
+            } else {
+                "rg-machines".to_owned()
+            }
+        },
+        str::to_owned,
+    );
+    let mut machine = Machine::new(
+        kind,
+        name,
+        &group,
+        word("location").unwrap_or("westeurope"),
+        os,
+        now - age,
+    );
+    if kind == Kind::Arc {
+        machine.tags = cloud_tags(subscription, &cloud, name, account, shell);
+        machine.agent = Some(Box::new(new_agent(cloud, machine.born)));
+    }
+    Ok(machine)
+}
+
+pub(super) fn new_agent(cloud: Cloud, changed: Moment) -> Agent {
+    Agent {
+        status: Status::Connected,
+        reason: None,
+        changed,
+        cloud,
+        version: "1.64.03512.123".into(),
+        extensions_disabled: false,
+        monitor_mode: false,
+        service_stopped: false,
+        allow: Vec::new(),
+        block: Vec::new(),
+    }
+}
+
+/// The tags that connectors put on the machines they find.
+pub(super) fn cloud_tags(
+    subscription: &Subscription,
+    cloud: &Cloud,
+    name: &str,
+    account: &str,
+    shell: bool,
+) -> Box<[(Box<str>, Box<str>)]> {
+    let tag = |name: &str, value: &str| (Box::from(name), Box::from(value));
+    if shell {
+        let connector = format!(
+            "/subscriptions/{}/resourceGroups/multicloud/providers/Microsoft.HybridConnectivity/publicCloudConnectors/aws",
+            subscription.id
+        );
+        return Box::from([tag("PublicCloudConnectorsResourceId", &connector)]);
+    }
+    match cloud {
+        Cloud::Aws => Box::from([
+            tag("AccountId", account),
+            tag("Cloud", "AWS"),
+            tag("InstanceId", name),
+            tag("MDFCSecurityConnector", "true"),
+        ]),
+        Cloud::Gcp => Box::from([
+            tag("Cloud", "GCP"),
+            tag("InstanceName", name),
+            tag("MDFCSecurityConnector", "true"),
+            tag("MachineId", account),
+            tag("ProjectId", "contoso-prod"),
+            tag("ProjectNumber", account),
+        ]),
+        _ => Box::default(),
+    }
+}
+
+/// Members as dotted paths; what `made` has read is left out.
+fn flat(members: &Members) -> Vec<(String, Value)> {
+    let mut paths = Vec::new();
+    for (member, value) in members {
+        match (member.as_str(), value) {
+            ("arc" | "tags" | "mde", Value::Object(inner)) if !inner.is_empty() => {
+                paths.extend(
+                    inner
+                        .iter()
+                        .map(|(name, value)| (format!("{member}.{name}"), value.clone())),
+                );
+            }
+            ("name" | "kind" | "cloud" | "group" | "location" | "age" | "shell" | "account", _)
+            | ("arc" | "tags", Value::Object(_)) => {}
+            _ => paths.push((member.clone(), value.clone())),
+        }
+    }
+    // A state brings its code and a status its time; the finer words come after, and how long ago last.
+    paths.sort_by_key(|(path, _)| match path.as_str() {
+        "mde" | "mde.state" | "arc.status" => 0,
+        "mde.since" | "arc.since" => 2,
+        _ => 1,
+    });
+    paths
+}
+
+fn set_one(
+    machine: &mut Machine,
+    path: &str,
+    value: &Value,
+    now: Moment,
+    timing: Timing,
+) -> Result<(), String> {
+    if let Some(rest) = path.strip_prefix("arc.") {
+        return set_agent(machine, rest, value, now);
+    }
+    if let Some(rest) = path.strip_prefix("mde.") {
+        return set_mde(machine, rest, value, now);
+    }
+    if let Some(name) = path.strip_prefix("tags.") {
+        return set_tag(machine, name, value);
+    }
+    match path {
+        "power" => {
+            if machine.kind != Kind::Vm {
+                return Err("only a VM has a power state".into());
+            }
+            machine.remember(now);
+            machine.power = Power::parse(text(value)?);
+        }
+        "os" => machine.os = OsId::named(text(value)?)?,
+        "failure" => machine.failure = code(value)?,
+        "forgotten" => machine.forgotten = truth(value)?,
+        "customImage" => machine.custom_image = truth(value)?,
+        "sensor" => {
+            machine.sensor =
+                serde_json::from_value::<Sensor>(value.clone()).map_err(|_| "healthy or unhealthy")?;
+        }
+        "capacity" => {
+            machine.capacity = value
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or("a number")?;
+        }
+        "orchestration" => machine.flexible = text(value)?.eq_ignore_ascii_case("flexible"),
+        "scaleSet" => machine.scale_set = Some(text(value)?.into()),
+        "mde" => return replace_mde(machine, value, now),
+        "extensions" => {
+            for item in value.as_array().ok_or("a list is wanted")? {
+                let ext = neighbour(item, now, timing)?;
+                machine.extensions.push(ext);
+            }
+        }
+        _ => return Err("no such member of a machine; see docs/emulator.md".into()),
+    }
+    Ok(())
+}
+
+fn set_tag(machine: &mut Machine, name: &str, value: &Value) -> Result<(), String> {
+    let mut tags = std::mem::take(&mut machine.tags).into_vec();
+    tags.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+    if !value.is_null() {
+        tags.push((name.into(), text(value)?.into()));
+    }
+    machine.tags = tags.into();
+    Ok(())
+}
+
+fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Result<(), String> {
+    machine.remember(now);
+    let agent = machine.agent.as_mut().ok_or("only an Arc machine has an agent")?;
+    match path {
+        "status" => {
+            agent.status = Status::parse(text(value)?);
+            agent.changed = now;
+        }
+        "since" => agent.changed = now - duration(value)?,
+        "reason" => agent.reason = value.as_str().map(Into::into),
+        "agentVersion" => agent.version = text(value)?.into(),
+        "extensionsEnabled" => agent.extensions_disabled = !truth(value)?,
+        "configMode" => agent.monitor_mode = text(value)? == "monitor",
+        "extensionService" => agent.service_stopped = text(value)? != "running",
+        "allowList" => agent.allow = items(value)?,
+        "blockList" => agent.block = items(value)?,
+        _ => return Err("no such member of arc".into()),
+    }
+    Ok(())
+}
+
+/// `none` takes everything away; a list gives several.
+fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), String> {
+    machine
+        .extensions
+        .retain(|ext| !ext.is_mde() || ext.created <= now);
+    for ext in machine
+        .extensions
+        .iter_mut()
+        .filter(|ext| ext.is_mde() && ext.exists(now))
+    {
+        ext.gone = now;
+    }
+    match value {
+        Value::Null => {}
+        Value::String(word) if word == "none" => {}
+        Value::Object(_) => drop(forked(machine, now)?),
+        Value::Array(all) => {
+            for one in all {
+                let members = one.as_object().ok_or("a list of objects")?;
+                let mut single = Machine {
+                    extensions: Vec::new(),
+                    ..machine.clone()
+                };
+                for (path, value) in flat(&Map::from_iter([(
+                    "mde".to_owned(),
+                    Value::Object(members.clone()),
+                )])) {
+                    set_one(&mut single, &path, &value, now, Timing::default())?;
+                }
+                machine.extensions.append(&mut single.extensions);
+            }
+        }
+        _ => return Err("none, an object or a list".into()),
+    }
+    Ok(())
+}
+
+fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Result<(), String> {
+    let ext = forked(machine, now)?;
+    match path {
+        "state" => {
+            let state = State::parse(text(value)?);
+            match state {
+                State::Creating => (ext.run, ext.done) = (now, NEVER),
+                State::Updating => (ext.run, ext.done) = (now + 1, NEVER),
+                State::Deleting => ext.deleting = now,
+                _ => (ext.deleting, ext.done) = (NEVER, now),
+            }
+            if state == State::Failed && ext.code == 0 {
+                ext.code = 1;
+            } else if state != State::Failed {
+                (ext.code, ext.message) = (0, None);
+            }
+            ext.outcome = state;
+        }
+        "code" => {
+            ext.code = code(value)?.unwrap_or_default();
+            if ext.code != 0 && ext.outcome == State::Succeeded {
+                (ext.outcome, ext.done) = (State::Failed, now);
+            }
+        }
+        "message" => ext.message = value.as_str().map(Into::into),
+        "name" => ext.name = value.as_str().map(Into::into),
+        "version" => ext.version = value.as_str().map(Into::into),
+        "since" => {
+            let since = now - duration(value)?;
+            ext.created = ext.created.min(since);
+            if ext.done == NEVER {
+                ext.run = ext.run.min(since.max(ext.created));
+            } else {
+                ext.done = since;
+            }
+        }
+        "vNextEnabled" => {
+            ext.vnext = match value {
+                Value::Null => VNext::Absent,
+                Value::Bool(true) => VNext::True,
+                Value::Bool(false) => VNext::False,
+                Value::String(text) if text == "true" => VNext::Text,
+                _ => return Err("true, false, \"true\" or null".into()),
+            };
+        }
+        _ => return Err("no such member of mde".into()),
+    }
+    Ok(())
+}
+
+/// The present extension as a record that begins now, so that earlier moments keep the old one.
+fn forked(machine: &mut Machine, now: Moment) -> Result<&mut Ext, String> {
+    machine
+        .extensions
+        .retain(|ext| !ext.is_mde() || ext.created <= now);
+    let present = machine
+        .extensions
+        .iter()
+        .rposition(|ext| ext.is_mde() && ext.exists(now));
+    let fresh = present
+        .and_then(|at| machine.extensions.get(at))
+        .is_some_and(|ext| ext.created == now || ext.done == now);
+    if let (Some(at), true) = (present, fresh) {
+        return machine
+            .extensions
+            .get_mut(at)
+            .ok_or_else(|| "no extension".into());
+    }
+    let new = match present.and_then(|at| machine.extensions.get_mut(at)) {
+        Some(old) => {
+            let copy = Ext {
+                created: now,
+                automatic: false,
+                ..old.clone()
+            };
+            old.gone = now;
+            copy
+        }
+        None => Ext {
+            done: now,
+            ..machine.attempt(now, 0)
+        },
+    };
+    machine.extensions.push(new);
+    machine.extensions.last_mut().ok_or_else(|| "no extension".into())
+}
+
+/// An extension that has nothing to do with the sensor.
+fn neighbour(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
+    let word = |name: &str| item.get(name).and_then(Value::as_str);
+    let (begin, end) = (now - 86_400_000, now - 86_400_000 + timing.taking.min(3_600_000));
+    if item == "monitor" {
+        return Ok(Ext::new(What::Monitor, begin, end));
+    }
+    let (publisher, kind) = word("publisher")
+        .zip(word("type"))
+        .ok_or("monitor, or an object with publisher and type")?;
+    let mut ext = Ext::new(What::Own(Box::new((publisher.into(), kind.into()))), begin, end);
+    ext.name = word("name").map(Into::into);
+    if let Some(state) = word("state") {
+        ext.outcome = State::parse(state);
+    }
+    Ok(ext)
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "a string is wanted".into())
+}
+
+fn truth(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "true or false is wanted".into())
+}
+
+fn code(value: &Value) -> Result<Option<u16>, String> {
+    match value {
+        Value::Null => Ok(None),
+        other => other
+            .as_u64()
+            .and_then(|code| u16::try_from(code).ok())
+            .map(Some)
+            .ok_or_else(|| "a code or null".into()),
+    }
+}
+
+/// How long ago: `3d`, `2h`.
+fn duration(value: &Value) -> Result<Moment, String> {
+    let duration = humantime::parse_duration(text(value)?).map_err(|error| error.to_string())?;
+    Ok(super::milliseconds(duration))
+}
+
+/// `publisher/type`; without a slash it is a type of the sensor's publisher.
+fn items(value: &Value) -> Result<Vec<Box<str>>, String> {
+    let list = value.as_array().ok_or("a list is wanted")?;
+    list.iter()
+        .map(|item| {
+            let item = text(item)?;
+            Ok(if item.contains('/') {
+                item.into()
+            } else {
+                format!("{PUBLISHER}/{item}").into()
+            })
+        })
+        .collect()
+}

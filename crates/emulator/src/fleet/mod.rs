@@ -1,0 +1,140 @@
+//! Machines, the endpoint sensor's extension on them, and the clock that they live by.
+
+mod change;
+mod compute;
+mod engine;
+mod failure;
+mod generate;
+mod health;
+mod hybrid;
+mod machine;
+mod names;
+mod operation;
+mod os;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(crate) use self::{
+    change::{add, remove, set, shown},
+    compute::{instance_view, scale_set, vm, vm_extension},
+    failure::message,
+    generate::{Generator, fill, sow_fleet},
+    health::{health, healths, offered},
+    hybrid::{arc_extension, arc_machine},
+    machine::{Ext, Kind, Machine, Moment, PUBLISHER, VNext, What},
+    names::{Power, State, Status},
+    operation::{Operation, Work},
+};
+use crate::{instant, state::World};
+
+/// The engine's times, in milliseconds, and how far its clock is ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    pub(crate) offset: Moment,
+    pub(crate) delay: Moment,
+    pub(crate) taking: Moment,
+}
+
+impl Timing {
+    pub(crate) fn moment(&self, now: Timestamp) -> Moment {
+        instant::epoch_milliseconds(now).saturating_add(self.offset)
+    }
+}
+
+/// By key (see [`Kind::key`]). A clone is cheap until one of the two changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machines(Arc<BTreeMap<Box<str>, Machine>>);
+
+impl Machines {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Box<str>, &Machine)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Machine> {
+        self.0.get(key)
+    }
+
+    /// For changes; copies the map when somebody else still looks at it.
+    pub(crate) fn change(&mut self) -> &mut BTreeMap<Box<str>, Machine> {
+        Arc::make_mut(&mut self.0)
+    }
+
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Box<str>, &Machine)> {
+        let first: Box<str> = format!("{}/", kind.letter()).into();
+        self.0
+            .range(first..)
+            .take_while(move |(_, machine)| machine.kind == kind)
+    }
+}
+
+impl Serialize for Machines {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.values())
+    }
+}
+
+impl<'de> Deserialize<'de> for Machines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Vec::<Machine>::deserialize(deserializer)?;
+        Ok(Self(Arc::new(
+            all.into_iter()
+                .map(|machine| (machine.key().into(), machine))
+                .collect(),
+        )))
+    }
+}
+
+/// The machines of a subscription.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Fleet {
+    pub(crate) machines: Machines,
+    /// Long-running operations by id.
+    pub(crate) operations: BTreeMap<String, Operation>,
+    pub(crate) timing: Timing,
+}
+
+fn milliseconds(duration: Duration) -> Moment {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// A moment as Azure writes it.
+pub(crate) fn spelled(moment: Moment) -> String {
+    Timestamp::from_millisecond(moment)
+        .map(instant::ticks)
+        .unwrap_or_default()
+}
+
+impl World {
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            offset: self.clock,
+            delay: milliseconds(self.knobs.provisioning_delay),
+            taking: milliseconds(self.knobs.provisioning_time),
+        }
+    }
+
+    /// Moves the fleet's clock; nothing else notices.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.clock = self.clock.saturating_add(milliseconds(by));
+        self.retime(Timestamp::now());
+    }
+
+    /// Hands the engine's times to every subscription.
+    pub(crate) fn retime(&mut self, now: Timestamp) {
+        let timing = self.timing();
+        for subscription in self.subscriptions.values_mut() {
+            let slower = subscription.fleet.timing;
+            subscription.fleet.timing = timing;
+            if (slower.delay, slower.taking) != (timing.delay, timing.taking) {
+                subscription.plan_again(now);
+            }
+        }
+    }
+}

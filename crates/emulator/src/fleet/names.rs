@@ -1,0 +1,106 @@
+//! Words of the services that are open sets: a value nobody knows yet must be showable too.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+macro_rules! open {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($variant,)+
+            Other(Box<str>),
+        }
+
+        impl $name {
+            /// In the service's spelling when it is a known word.
+            pub(crate) fn parse(text: &str) -> Self {
+                $(if text.eq_ignore_ascii_case($text) { return Self::$variant; })+
+                Self::Other(text.into())
+            }
+
+            pub(crate) fn name(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(|text| Self::parse(&text))
+            }
+        }
+    };
+}
+
+open!(
+    /// Power of an Azure VM, the word after `PowerState/`.
+    Power {
+        Running = "running",
+        Starting = "starting",
+        Stopping = "stopping",
+        Stopped = "stopped",
+        Deallocating = "deallocating",
+        Deallocated = "deallocated",
+    }
+);
+
+open!(
+    /// `properties.status` of an Arc machine.
+    Status {
+        Connected = "Connected",
+        Disconnected = "Disconnected",
+        Error = "Error",
+        Expired = "Expired",
+        Connecting = "Connecting",
+        AwaitingConnection = "AwaitingConnection",
+    }
+);
+
+open!(
+    /// `provisioningState` of an extension.
+    State {
+        Creating = "Creating",
+        Updating = "Updating",
+        Deleting = "Deleting",
+        Succeeded = "Succeeded",
+        Failed = "Failed",
+        Canceled = "Canceled",
+    }
+);
+
+open!(
+    /// Where a machine really runs.
+    Cloud {
+        Azure = "Azure",
+        OnPremises = "OnPremises",
+        Aws = "AWS",
+        Gcp = "GCP",
+    }
+);
+
+impl State {
+    /// Nothing more happens by itself.
+    pub(crate) fn terminal(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_are_normalised_and_others_kept() {
+        assert_eq!(Status::parse("connected"), Status::Connected);
+        assert_eq!(Status::parse("Hibernating").name(), "Hibernating");
+        assert_eq!(serde_json::from_str::<Cloud>("\"aws\"").unwrap(), Cloud::Aws);
+    }
+}

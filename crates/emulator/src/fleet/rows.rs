@@ -1,0 +1,133 @@
+//! Machines as rows of Resource Graph: what the index knows of them at a moment.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    compute, hybrid,
+    machine::{Ext, Kind, Machine, Moment},
+    names::Power,
+};
+use crate::state::{Subscription, World};
+
+/// Types with rows here, in the order of the table in [`rows_of`].
+const TYPES: [&str; 5] = [
+    "microsoft.compute/virtualmachines",
+    "microsoft.compute/virtualmachines/extensions",
+    "microsoft.hybridcompute/machines",
+    "microsoft.hybridcompute/machines/extensions",
+    "microsoft.compute/virtualmachinescalesets",
+];
+
+impl World {
+    /// Every row of the given lower-case types (all five when absent) at a moment of real time; the fleet's own
+    /// clock is added here.
+    pub(crate) fn machine_rows(
+        &self,
+        subscription: &str,
+        types: Option<&[String]>,
+        at: Timestamp,
+        each: &mut dyn FnMut(Value),
+    ) {
+        let Some(found) = self.subscriptions.get(subscription) else {
+            return;
+        };
+        let wanted = TYPES.map(|kind| types.is_none_or(|types| types.iter().any(|asked| asked == kind)));
+        let at = found.fleet.timing.moment(at);
+        for (kind, own, children) in [
+            (Kind::Vm, wanted[0], wanted[1]),
+            (Kind::Arc, wanted[2], wanted[3]),
+            (Kind::ScaleSet, wanted[4], false),
+        ] {
+            if !own && !children {
+                continue;
+            }
+            for (_, machine) in found
+                .fleet
+                .machines
+                .of_kind(kind)
+                .filter(|(_, machine)| machine.exists(at))
+            {
+                if own {
+                    each(row(found, machine, at));
+                }
+                if children {
+                    for ext in machine.extensions(at) {
+                        each(extension_row(found, machine, ext, at));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
+    let id = &subscription.id;
+    let (properties, sku, kind, identity) = match machine.kind {
+        Kind::Vm => {
+            let mut properties = compute::properties(id, machine);
+            properties.insert("extended".into(), extended(machine, at));
+            (Value::Object(properties), Value::Null, Value::Null, Value::Null)
+        }
+        Kind::Arc => {
+            let identity = if machine.is_shell() {
+                json!({"type": "None"})
+            } else {
+                json!({"type": "SystemAssigned", "principalId": machine.guid(id, 2), "tenantId": subscription.tenant})
+            };
+            (
+                hybrid::properties(id, machine, at),
+                Value::Null,
+                hybrid::kind(machine),
+                identity,
+            )
+        }
+        Kind::ScaleSet => {
+            let mut body = compute::scale_set(id, machine);
+            let mut part = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
+            (part("properties"), part("sku"), Value::Null, Value::Null)
+        }
+    };
+    json!({
+        "id": machine.id(id), "name": machine.name, "type": machine.kind.full_type().to_ascii_lowercase(),
+        "tenantId": subscription.tenant, "subscriptionId": id, "resourceGroup": machine.group.to_ascii_lowercase(),
+        "location": machine.location, "kind": kind.as_str().unwrap_or_default(), "tags": compute::tags(machine),
+        "identity": identity, "sku": sku, "plan": null, "managedBy": "", "zones": null, "extendedLocation": null,
+        "properties": properties,
+    })
+}
+
+/// What the index copies of the instance view.
+fn extended(machine: &Machine, at: Moment) -> Value {
+    let power = machine.standing(at).power;
+    let mut view = if power.name() == "unknown" {
+        json!({})
+    } else {
+        json!({"powerState": {"code": format!("PowerState/{}", power.name()), "level": "Info",
+                              "displayStatus": format!("VM {}", power.name())}})
+    };
+    if let (Some(view), true) = (view.as_object_mut(), *power == Power::Running) {
+        let os = machine.os.get();
+        view.insert("computerName".into(), json!(machine.name));
+        view.insert("osName".into(), json!(os.name));
+        view.insert("osVersion".into(), json!(os.version));
+    }
+    json!({"instanceView": view})
+}
+
+fn extension_row(subscription: &Subscription, machine: &Machine, ext: &Ext, at: Moment) -> Value {
+    let id = &subscription.id;
+    let name = machine.ext_name(ext);
+    // Of a VM's extension the index has no instance view.
+    let (kind, properties) = if machine.kind == Kind::Arc {
+        (TYPES[3], hybrid::extension_properties(id, machine, ext, at))
+    } else {
+        (TYPES[1], compute::extension_properties(id, machine, ext, at))
+    };
+    json!({
+        "id": format!("{}/extensions/{name}", machine.id(id)), "name": name, "type": kind,
+        "tenantId": subscription.tenant, "subscriptionId": id, "resourceGroup": machine.group.to_ascii_lowercase(),
+        "location": machine.location, "kind": "", "tags": null, "identity": null, "sku": null, "plan": null,
+        "managedBy": "", "zones": null, "extendedLocation": null, "properties": properties,
+    })
+}

@@ -1,0 +1,562 @@
+//! Machines, their extensions, long-running operations, health reports and the clock, over real HTTPS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends there"
+)]
+
+mod bench;
+
+use std::time::Duration;
+
+use bench::{Bench, Got, PLAN, setting};
+use serde_json::{Value, json};
+use serverprotection_emulator::state::{DEFAULT_CLIENT, DEFAULT_SUBSCRIPTION};
+
+const VM: &str = "resourceGroups/rg/providers/Microsoft.Compute/virtualMachines";
+const ARC: &str = "resourceGroups/rg/providers/Microsoft.HybridCompute/machines";
+const COMPUTE: &str = "api-version=2024-11-01";
+const HYBRID: &str = "api-version=2025-01-13";
+const REPORTS: &str = "providers/Microsoft.Security/healthReports";
+
+async fn bench(machines: &str) -> Bench {
+    Bench::seeded(&format!(
+        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, plan: {{tier: Standard, subPlan: P2}}, resourceGroups: [rg],
+          settings: {{WDATP: true, WDATP_UNIFIED_SOLUTION: true}}, machines: [{machines}]}}]"
+    ))
+    .await
+}
+
+async fn advance(bench: &Bench, by: &str) {
+    bench.control("PUT", "clock", json!({"advance": by})).await;
+}
+
+async fn change(bench: &Bench, machine: &str, set: Value) {
+    let path = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines/{machine}");
+    bench.control("PATCH", &path, json!({"set": set})).await;
+}
+
+async fn follow(bench: &Bench, url: &str) -> Got {
+    bench
+        .path("GET", url.strip_prefix(&bench.url).unwrap(), None)
+        .await
+}
+
+fn onboarding(kind: &str) -> Value {
+    json!({"location": "westeurope", "properties": {
+        "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": kind, "typeHandlerVersion": "1.0",
+        "autoUpgradeMinorVersion": true, "settings": {"vNextEnabled": "true"},
+        "protectedSettings": {"defenderForEndpointOnboardingScript": "geheim"}}})
+}
+
+#[tokio::test]
+async fn a_vm_and_its_instance_view() {
+    let bench = bench(
+        "{name: Web-1, group: RG, os: windows-2022, tags: {env: prod}, extensions: [monitor]},
+         {name: bad-1, group: rg, failure: 25}, {name: off-1, group: rg, power: deallocated}",
+    )
+    .await;
+    let vm = bench.ask("GET", &format!("{VM}/web-1?{COMPUTE}"), None).await;
+    assert_eq!(vm.status, 200, "{vm:?}");
+    assert!(
+        vm.body["id"]
+            .as_str()
+            .unwrap()
+            .ends_with("/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/Web-1")
+    );
+    assert_eq!(vm.properties()["storageProfile"]["osDisk"]["osType"], "Windows");
+    assert_eq!(vm.properties().get("instanceView"), None);
+    assert_eq!(vm.body["tags"]["env"], "prod");
+    assert_eq!(vm.body["resources"].as_array().unwrap().len(), 2);
+    let full = bench
+        .ask("GET", &format!("{VM}/web-1?$expand=instanceView&{COMPUTE}"), None)
+        .await;
+    let view = &full.properties()["instanceView"];
+    assert_eq!(view["statuses"][1]["code"], "PowerState/running");
+    assert_eq!(view["osName"], "Windows Server 2022 Datacenter");
+    assert_eq!(view["extensions"][1]["statuses"][0]["level"], "Info");
+    let off = bench
+        .ask("GET", &format!("{VM}/off-1/instanceView?{COMPUTE}"), None)
+        .await;
+    assert_eq!(off.body["statuses"][1]["code"], "PowerState/deallocated");
+    assert_eq!(off.body.get("osName"), None);
+    let bad = bench
+        .ask(
+            "GET",
+            &format!("{VM}/bad-1/extensions/mde.linux?$expand=instanceView&{COMPUTE}"),
+            None,
+        )
+        .await;
+    assert_eq!(bad.properties()["provisioningState"], "Failed");
+    let status = &bad.properties()["instanceView"]["statuses"][0];
+    assert_eq!(
+        (&status["code"], &status["level"]),
+        (&json!("ProvisioningState/failed/25"), &json!("Error"))
+    );
+    assert_eq!(status["message"].as_str().unwrap().split(' ').nth(16), Some("25"));
+    let list = bench
+        .ask("GET", &format!("{VM}/bad-1/extensions?{COMPUTE}"), None)
+        .await;
+    assert_eq!(list.body["value"].as_array().unwrap().len(), 1);
+    let code = async |rest: &str| bench.ask("GET", rest, None).await.code().to_owned();
+    assert_eq!(code(&format!("{VM}/nobody?{COMPUTE}")).await, "ResourceNotFound");
+    assert_eq!(
+        code(&format!("{}/web-1?{COMPUTE}", VM.replace("/rg/", "/nowhere/"))).await,
+        "ResourceGroupNotFound"
+    );
+    assert_eq!(
+        code(&format!("{VM}/web-1?api-version=2012-01-01")).await,
+        "NoRegisteredProviderFound"
+    );
+}
+
+#[tokio::test]
+async fn from_the_plan_to_the_sensor_and_back() {
+    let bench = Bench::seeded(&format!(
+        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, machines: [{{name: m, group: rg}}, {{name: f, group: rg, failure: 4}}]}}]"
+    ))
+    .await;
+    let path = format!("{VM}/m/extensions/MDE.Linux?{COMPUTE}");
+    let state = async |path: &str| {
+        let got = bench.ask("GET", path, None).await;
+        got.properties()["provisioningState"]
+            .as_str()
+            .map_or(got.status.to_string(), Into::into)
+    };
+    assert_eq!(
+        bench
+            .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2"}))
+            .await
+            .status,
+        200
+    );
+    let wdatp = bench.ask("GET", &setting("WDATP"), None).await;
+    assert_eq!(wdatp.properties()["enabled"], true);
+    assert_eq!(state(&path).await, "404");
+    bench
+        .control(
+            "PUT",
+            "settings",
+            json!({"provisioningDelay": "1h", "provisioningTime": "3h"}),
+        )
+        .await;
+    advance(&bench, "100m").await;
+    assert_eq!(state(&path).await, "Creating");
+    advance(&bench, "3h").await;
+    assert_eq!(state(&path).await, "Succeeded");
+    assert_eq!(
+        state(&format!("{VM}/f/extensions/MDE.Linux?{COMPUTE}")).await,
+        "Failed"
+    );
+    let gone = bench.ask("DELETE", &path, None).await;
+    assert_eq!(gone.status, 202);
+    assert!(!gone.header("retry-after").is_empty());
+    assert_eq!(state(&path).await, "Deleting");
+    let location = gone.header("location").to_owned();
+    assert_eq!(follow(&bench, &location).await.status, 202);
+    advance(&bench, "1h").await;
+    assert_eq!(follow(&bench, &location).await.status, 204);
+    assert_eq!(state(&path).await, "404");
+    assert_eq!(bench.ask("DELETE", &path, None).await.status, 204);
+    advance(&bench, "5h").await;
+    assert_eq!(state(&path).await, "Succeeded", "it comes back");
+    change(&bench, "f", json!({"failure": null})).await;
+    assert_eq!(
+        state(&format!("{VM}/f/extensions/MDE.Linux?{COMPUTE}")).await,
+        "Failed"
+    );
+    assert_eq!(bench.breaches().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn somebody_deploys_it_by_hand() {
+    let bench = bench("{name: m, group: rg, mde: none}, {name: f, group: rg, failure: 24, mde: none}, {name: o, group: rg, power: stopped}").await;
+    let path = |machine: &str| format!("{VM}/{machine}/extensions/Sensor?{COMPUTE}");
+    let put = bench.ask("PUT", &path("m"), Some(onboarding("MDE.Linux"))).await;
+    assert_eq!(
+        (put.status, &put.properties()["provisioningState"]),
+        (201, &json!("Creating"))
+    );
+    assert!(!put.body.to_string().contains("geheim") && !put.header("retry-after").is_empty());
+    let operation = put.header("azure-asyncoperation").to_owned();
+    assert!(
+        operation.starts_with(&format!("{}/subscriptions/", bench.url)),
+        "{operation}"
+    );
+    assert_eq!(follow(&bench, &operation).await.body["status"], "InProgress");
+    assert_eq!(
+        bench
+            .ask("PUT", &path("m"), Some(onboarding("MDE.Linux")))
+            .await
+            .status,
+        409
+    );
+    advance(&bench, "6m").await;
+    let over = follow(&bench, &operation).await;
+    assert_eq!(
+        (&over.body["status"], over.body["endTime"].is_string()),
+        (&json!("Succeeded"), true)
+    );
+    let got = bench.ask("GET", &path("m"), None).await;
+    assert_eq!(got.properties()["provisioningState"], "Succeeded");
+    assert_eq!(got.properties()["settings"], json!({"vNextEnabled": "true"}));
+    let again = bench
+        .ask(
+            "PATCH",
+            &path("m"),
+            Some(json!({"properties": {"settings": {"a": 1}}})),
+        )
+        .await;
+    assert_eq!(
+        (again.status, &again.properties()["provisioningState"]),
+        (200, &json!("Updating"))
+    );
+    let failing = bench.ask("PUT", &path("f"), Some(onboarding("MDE.Linux"))).await;
+    advance(&bench, "6m").await;
+    let over = follow(&bench, failing.header("azure-asyncoperation")).await;
+    assert_eq!(
+        (&over.body["status"], &over.body["error"]["code"]),
+        (&json!("Failed"), &json!("VMExtensionProvisioningError"))
+    );
+    assert!(
+        over.body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("code: 24")
+    );
+    let off = bench.ask("PUT", &path("o"), Some(onboarding("MDE.Linux"))).await;
+    assert_eq!((off.status, off.code()), (409, "OperationNotAllowed"));
+    assert_eq!(
+        bench
+            .ask("PUT", &path("x"), Some(onboarding("MDE.Linux")))
+            .await
+            .code(),
+        "ParentResourceNotFound"
+    );
+    let log = bench
+        .control("GET", "requests", Value::Null)
+        .await
+        .body
+        .to_string();
+    assert!(!log.contains("geheim"));
+}
+
+#[tokio::test]
+async fn an_arc_machine() {
+    let bench = bench(
+        "{name: i-0abc, group: rg, cloud: AWS, os: windows-2019, failure: 51},
+         {name: lost, group: rg, cloud: OnPremises, arc: {status: Disconnected, since: 3d}},
+         {name: i-0abc, cloud: AWS, shell: true, account: '42'}, {name: new, group: rg, cloud: GCP, mde: none}",
+    )
+    .await;
+    let one = bench
+        .ask(
+            "GET",
+            &format!("{ARC}/i-0abc?$expand=instanceView&{HYBRID}"),
+            None,
+        )
+        .await;
+    assert_eq!(one.body["kind"], Value::Null);
+    assert_eq!(one.body["tags"]["MDFCSecurityConnector"], "true");
+    assert_eq!(one.properties()["cloudMetadata"]["provider"], "AWS");
+    assert_eq!(one.properties()["osType"], "windows");
+    let status = &one.body["resources"][0]["properties"]["instanceView"]["status"];
+    assert_eq!(
+        (&status["code"], &status["level"]),
+        (&json!("51"), &json!("Error"))
+    );
+    let lost = bench.ask("GET", &format!("{ARC}/lost?{HYBRID}"), None).await;
+    assert_eq!(lost.properties()["status"], "Disconnected");
+    assert_eq!(
+        lost.properties()["agentConfiguration"]["extensionsAllowList"],
+        Value::Null
+    );
+    let all = bench
+        .ask(
+            "GET",
+            &format!("providers/Microsoft.HybridCompute/machines?{HYBRID}"),
+            None,
+        )
+        .await;
+    assert_eq!(all.body["value"].as_array().unwrap().len(), 4);
+    let shell = all.body["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["identity"]["type"] == "None")
+        .unwrap();
+    assert!(shell["id"].as_str().unwrap().contains("/aws_42/"));
+    let put = bench
+        .ask(
+            "PUT",
+            &format!("{ARC}/new/extensions/MDE.Linux?{HYBRID}"),
+            Some(onboarding("MDE.Linux")),
+        )
+        .await;
+    assert_eq!((put.status, &put.body), (202, &Value::Null));
+    assert_eq!(
+        (
+            put.header("retry-after"),
+            put.header("location").contains("operationresults")
+        ),
+        ("", true)
+    );
+    advance(&bench, "6m").await;
+    let over = follow(&bench, put.header("azure-asyncoperation")).await;
+    assert_eq!(
+        over.body["properties"]["properties"]["provisioningState"],
+        "Succeeded"
+    );
+    let result = follow(&bench, put.header("location")).await;
+    assert_eq!((result.status, &result.body["name"]), (200, &json!("MDE.Linux")));
+}
+
+#[tokio::test]
+async fn roles_for_machines() {
+    let reader = "00000000-0000-0000-0000-000000000002";
+    let bench = Bench::seeded(&format!(
+        "{{subscriptions: [{{id: {reader}, plan: {{tier: Standard}}, settings: {{WDATP: true}}, machines: [{{name: m, group: rg}}],
+           roles: {{{DEFAULT_CLIENT}: [{{actions: [Microsoft.Compute/virtualMachines/read]}}]}}}}]}}"
+    ))
+    .await;
+    let status = async |method: &str, rest: &str| bench.at(reader, method, rest, None).await.status;
+    assert_eq!(status("GET", &format!("{VM}/m?{COMPUTE}")).await, 200);
+    assert_eq!(status("GET", &format!("{VM}/m/extensions?{COMPUTE}")).await, 403);
+    assert_eq!(
+        status("GET", &format!("{VM}/m/instanceView?{COMPUTE}")).await,
+        403
+    );
+    assert_eq!(
+        status("DELETE", &format!("{VM}/m/extensions/MDE.Linux?{COMPUTE}")).await,
+        403
+    );
+    let reports = format!("{REPORTS}?api-version=2023-05-01-preview");
+    let denied = bench.at(reader, "GET", &reports, None).await;
+    assert!(
+        denied.message().contains("Microsoft.Security/healthReports/read"),
+        "{denied:?}"
+    );
+}
+
+#[tokio::test]
+async fn health_reports() {
+    let bench = bench(
+        "{name: well, group: rg}, {name: ill, group: rg, sensor: unhealthy}, {name: failed, group: rg, failure: 4},
+         {name: desk, group: rg, os: windows-11}",
+    )
+    .await;
+    let reports = async |rest: &str| {
+        let got = bench
+            .ask("GET", &format!("{rest}?api-version=2023-05-01-preview"), None)
+            .await;
+        assert_eq!(got.status, 200, "{got:?}");
+        got.body["value"].as_array().unwrap().clone()
+    };
+    let all = reports(REPORTS).await;
+    let codes: Vec<_> = all
+        .iter()
+        .map(|report| report["properties"]["status"]["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["NotApplicable", "NotHealthy", "Healthy"]);
+    assert_eq!(all[1]["properties"]["issues"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        all[0]["properties"]["healthDataClassification"]["component"],
+        "MDE"
+    );
+    let own = reports(&format!("{VM}/ill/{REPORTS}")).await;
+    assert_eq!(own, all[1..2]);
+    let id = own[0]["id"].as_str().unwrap();
+    let single = bench
+        .path("GET", &format!("{id}?api-version=2023-05-01-preview"), None)
+        .await;
+    assert_eq!(single.body, own[0]);
+    assert_eq!(
+        reports(&format!("{VM}/failed/{REPORTS}")).await,
+        Vec::<Value>::new()
+    );
+    bench.set(json!({"plan.subPlan": "P1"})).await;
+    assert_eq!(reports(REPORTS).await.len(), 0, "P1 alone has none");
+    bench.set(json!({"cloudPosture.tier": "Standard"})).await;
+    assert_eq!(reports(REPORTS).await.len(), 3);
+}
+
+#[tokio::test]
+async fn pages_of_a_generated_fleet() {
+    let bench = Bench::seeded(&format!(
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], fleet: {{seed: 1, machines: 900, subscriptions: 2}}}}"
+    ))
+    .await;
+    for list in [
+        "Microsoft.Compute/virtualMachines",
+        "Microsoft.HybridCompute/machines",
+        "Microsoft.Security/healthReports",
+    ] {
+        let version = match list.split_once('.').unwrap().1.split_once('/').unwrap().0 {
+            "Compute" => "2026-04-01",
+            "HybridCompute" => "2026-07-15",
+            _ => "2023-05-01-preview",
+        };
+        let mut next = format!(
+            "/subscriptions/00000000-0000-0000-0000-0000000f1000/providers/{list}?api-version={version}"
+        );
+        let mut ids = std::collections::BTreeSet::new();
+        let mut pages = 0;
+        loop {
+            let got = bench.path("GET", &next, None).await;
+            let items = got.body["value"].as_array().unwrap_or_else(|| panic!("{got:?}"));
+            assert!(items.len() <= 100);
+            assert!(
+                items
+                    .iter()
+                    .all(|item| ids.insert(item["id"].as_str().unwrap().to_ascii_lowercase()))
+            );
+            pages += 1;
+            let Some(link) = got.body["nextLink"].as_str() else {
+                break;
+            };
+            next = link.strip_prefix(&bench.url).unwrap().to_owned();
+        }
+        assert!(
+            pages > 1 && ids.len() > 100,
+            "{list}: {pages} pages, {} items",
+            ids.len()
+        );
+    }
+    let sets = "providers/Microsoft.Compute/virtualMachineScaleSets?api-version=2024-11-01";
+    let sets = bench
+        .at("00000000-0000-0000-0000-0000000f1000", "GET", sets, None)
+        .await;
+    let modes: std::collections::BTreeSet<_> = sets.body["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|set| set["properties"]["orchestrationMode"].as_str().unwrap())
+        .collect();
+    assert_eq!(modes.into_iter().collect::<Vec<_>>(), ["Flexible", "Uniform"]);
+}
+
+#[tokio::test]
+async fn machines_come_and_go_at_run_time() {
+    let bench = bench("").await;
+    let machines = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines");
+    bench
+        .control(
+            "POST",
+            &machines,
+            json!([{"name": "a"}, {"name": "b", "cloud": "GCP"}]),
+        )
+        .await;
+    let a = bench
+        .control("GET", &format!("{machines}/a"), Value::Null)
+        .await
+        .body;
+    assert_eq!(
+        (&a["wanted"], &a["extensions"][0]["state"]),
+        (&json!(true), &json!("Planned"))
+    );
+    bench
+        .set(json!({"machines.a": {"power": "stopped"}, "machines.c": {"os": "windows-2016"}}))
+        .await;
+    bench
+        .control("DELETE", &format!("{machines}/b"), Value::Null)
+        .await;
+    let all = bench.control("GET", &machines, Value::Null).await.body;
+    assert_eq!(all["machines"].as_array().unwrap().len(), 2);
+    assert_eq!(all["machines"][0]["extensions"], json!([]));
+    bench
+        .control(
+            "PUT",
+            "settings",
+            json!({"provisioningDelay": "100ms", "provisioningTime": "10ms"}),
+        )
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let c = bench
+        .control("GET", &format!("{machines}/c"), Value::Null)
+        .await
+        .body;
+    assert_eq!(c["extensions"][0]["state"], "Succeeded");
+    bench.set(json!({"machines.a": null})).await;
+    bench.ask("GET", PLAN, None).await;
+    let clock = bench.control("GET", "clock", Value::Null).await.body;
+    assert_eq!(clock["ahead"], "0s");
+}
+
+#[tokio::test]
+async fn the_index_shows_machines_and_lags() {
+    let bench = bench(
+        "{name: well, group: RG}, {name: bare, group: rg, mde: none}, {name: twice, group: rg, mde: [{}, {name: second, code: 25}]},
+         {name: arc, group: rg, cloud: GCP, os: windows-2022, failure: 4}, {name: set, kind: scaleSet, capacity: 4}",
+    )
+    .await;
+    let query = "resources
+        | where type in~ ('microsoft.compute/virtualmachines', 'microsoft.hybridcompute/machines')
+        | extend machineId = tolower(id), isArc = type =~ 'microsoft.hybridcompute/machines'
+        | project id, machineId, name, power = tostring(properties.extended.instanceView.powerState.code), arcStatus = tostring(properties.status)
+        | join kind = leftouter (
+            resources
+            | where type in~ ('microsoft.compute/virtualmachines/extensions', 'microsoft.hybridcompute/machines/extensions')
+            | where tostring(properties.publisher) =~ 'Microsoft.Azure.AzureDefenderForServers' and tostring(properties.type) in~ ('MDE.Windows', 'MDE.Linux')
+            | project extId = id, machineId = tolower(substring(id, 0, indexof(tolower(id), '/extensions/'))),
+                extState = tostring(properties.provisioningState), extCode = tostring(properties.instanceView.status.code)
+          ) on machineId
+        | project-away machineId, machineId1
+        | order by id asc";
+    let ask = async || {
+        let path = "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01";
+        let got = bench.path("POST", path, Some(json!({"query": query}))).await;
+        let rows = got.body["data"].as_array().unwrap_or_else(|| panic!("{got:?}"));
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let mut found: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                format!(
+                    "{} {}{} {} {}",
+                    text(row, "name"),
+                    text(row, "power"),
+                    text(row, "arcStatus"),
+                    text(row, "extState"),
+                    text(row, "extCode")
+                )
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    assert_eq!(
+        ask().await,
+        [
+            "arc Connected Failed 4",
+            "bare PowerState/running  ",
+            "twice PowerState/running Failed ",
+            "twice PowerState/running Succeeded ",
+            "well PowerState/running Succeeded ",
+        ]
+    );
+    bench.control("PUT", "settings", json!({"graphLag": "1m"})).await;
+    change(
+        &bench,
+        "arc",
+        json!({"mde.state": "Succeeded", "arc.status": "Disconnected"}),
+    )
+    .await;
+    change(&bench, "well", json!({"power": "deallocated", "mde": "none"})).await;
+    let late = ask().await;
+    assert!(late.contains(&"arc Connected Failed 4".to_owned()), "{late:?}");
+    assert!(
+        late.contains(&"well PowerState/running Succeeded ".to_owned()),
+        "{late:?}"
+    );
+    bench.control("PUT", "settings", json!({"graphLag": "0s"})).await;
+    let present = ask().await;
+    assert!(
+        present.contains(&"arc Disconnected Succeeded 0".to_owned()),
+        "{present:?}"
+    );
+    assert!(
+        present.contains(&"well PowerState/deallocated  ".to_owned()),
+        "{present:?}"
+    );
+}
