@@ -205,6 +205,37 @@ impl Emulator {
         .await
     }
 
+    /// Adds a machine, or a list of them, in the words of a seed.
+    pub async fn add_machine(&self, subscription: &str, machine: Value) -> Result<Value, Error> {
+        let path = format!("subscriptions/{subscription}/machines");
+        self.call(Method::POST, &path, Some(machine)).await
+    }
+
+    /// A machine as it is.
+    pub async fn machine(&self, subscription: &str, name: &str) -> Result<Value, Error> {
+        self.get_path(&format!("subscriptions/{subscription}/machines/{name}"))
+            .await
+    }
+
+    /// Changes a machine: `{"power": "deallocated"}`.
+    pub async fn set_machine(&self, subscription: &str, name: &str, fields: Value) -> Result<Value, Error> {
+        let path = format!("subscriptions/{subscription}/machines/{name}");
+        self.call(Method::PATCH, &path, Some(json!({"set": fields})))
+            .await
+    }
+
+    /// Deletes a machine.
+    pub async fn delete_machine(&self, subscription: &str, name: &str) -> Result<(), Error> {
+        let path = format!("subscriptions/{subscription}/machines/{name}");
+        self.call(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// Moves the clock of the machines: `2h`.
+    pub async fn advance(&self, duration: &str) -> Result<(), Error> {
+        let body = json!({"advance": duration});
+        self.call(Method::PUT, "clock", Some(body)).await.map(drop)
+    }
+
     /// Adds tenants, applications and subscriptions.
     pub async fn seed(&self, seed: Value) -> Result<Value, Error> {
         self.call(Method::POST, "seed", Some(seed)).await

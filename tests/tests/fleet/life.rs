@@ -1,0 +1,239 @@
+//! The life of machines.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    wait::eventually,
+};
+
+use super::{NAME, SOON, events, machines, p2, protected, shows, worst};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("machines_appear_and_become_protected", appear),
+        case(
+            "a_failing_machine_is_named_with_its_reason_until_it_is_repaired",
+            fail,
+        ),
+        case("machines_that_go_dark_or_off", dark),
+        case("a_health_report_refines_protected", health),
+        case("a_stray_free_plan_is_told", stray),
+        case("a_fleet_that_stands_still_costs_no_patch_and_no_visit", still),
+        case("a_restart_keeps_the_numbers_and_finds_the_same", restart),
+    ]
+}
+
+async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = json!({"machines": [
+        {"name": "web-1", "os": "ubuntu-22.04", "mde": "none"},
+        {"name": "win-1", "os": "windows-2022", "mde": "none"},
+        {"name": "srv-1", "cloud": "OnPremises", "os": "rhel-8", "mde": "none"},
+        {"name": "i-0abc", "cloud": "AWS", "os": "amazon-2023", "mde": "none"},
+    ]});
+    let team = environment.team_with("appear", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = machines(&team, NAME, "True", "Protected").await?;
+    let status = &object["status"]["machines"];
+    assert_eq!(status["summary"], "4/4");
+    assert_eq!(status["verdicts"], json!({"Protected": 4}));
+    assert_eq!(status["environments"]["Azure"]["summary"], "2/2");
+    assert_eq!(status["environments"]["AWS"]["summary"], "1/1");
+    assert_eq!(status["environments"]["OnPremises"]["summary"], "1/1");
+    // The way there was seen: they were waiting before they were protected.
+    let waited = team
+        .history()
+        .iter()
+        .any(|version| version.status["machines"]["verdicts"]["Provisioning"].as_i64() > Some(0));
+    assert!(waited, "never shown as Provisioning");
+    let table = environment
+        .plane
+        .kubectl(&["get", "serverprotection", "-n", &team.namespace])
+        .await?;
+    assert!(table.contains("PROTECTED") && table.contains("4/4"), "{table}");
+    eventually("the event of the line that is crossed", SOON, || async {
+        let events = events(&team).await.map_err(|error| error.to_string())?;
+        if events.contains("MachinesProtected") {
+            Ok(())
+        } else {
+            Err(events)
+        }
+    })
+    .await
+}
+
+async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed =
+        protected(&json!([{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}]));
+    let team = environment.team_with("fail", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = machines(&team, NAME, "False", "BelowMinimum").await?;
+    assert_eq!(object["status"]["machines"]["summary"], "1/2");
+    let machine = worst(&object, "db-1");
+    assert_eq!(machine["verdict"], "Failed");
+    assert_eq!(machine["reason"], "ERR_FAILED_REPO_SETUP", "{machine:#}");
+    assert!(
+        machine["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("packages.microsoft.com"),
+        "{machine:#}"
+    );
+    let described = environment
+        .plane
+        .kubectl(&["describe", "serverprotection", NAME, "-n", &team.namespace])
+        .await?;
+    for word in ["db-1", "ERR_FAILED_REPO_SETUP", "packages.microsoft.com"] {
+        assert!(
+            described.contains(word),
+            "describe does not name {word}: {described}"
+        );
+    }
+    // Ready says that Azure is configured; the machines have their own condition.
+    team.until(NAME, "Ready", "True", SOON).await?;
+
+    environment
+        .emulator
+        .set_machine(
+            &team.subscription,
+            "db-1",
+            json!({"mde.state": "Succeeded", "mde.code": null}),
+        )
+        .await?;
+    let object = machines(&team, NAME, "True", "Protected").await?;
+    assert!(object["status"]["machines"]["worst"].is_null(), "{object:#}");
+    eventually("events of both crossings", SOON, || async {
+        let events = events(&team).await.map_err(|error| error.to_string())?;
+        let both = events.contains("MachinesBelowMinimum") && events.contains("MachinesProtected");
+        if both { Ok(()) } else { Err(events) }
+    })
+    .await
+}
+
+async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([
+        {"name": "web-1"}, {"name": "web-2"}, {"name": "srv-1", "cloud": "OnPremises"}]));
+    let team = environment.team_with("dark", seed).await?;
+    let mut spec = p2();
+    spec["machines"] = json!({"gracePeriod": "1h"});
+    team.protect(NAME, spec).await?;
+    shows(&team, NAME, "3/3").await?;
+    // Off is no failure: the machine leaves the denominator.
+    let set = |name: &'static str, fields| environment.emulator.set_machine(&team.subscription, name, fields);
+    set("web-2", json!({"power": "deallocated"})).await?;
+    let object = shows(&team, NAME, "2/2").await?;
+    assert_eq!(object["status"]["machines"]["verdicts"]["PoweredOff"], 1);
+    assert_eq!(object["status"]["machines"]["total"], 3);
+    set("srv-1", json!({"arc.status": "Expired"})).await?;
+    let object = machines(&team, NAME, "False", "BelowMinimum").await?;
+    assert_eq!(worst(&object, "srv-1")["verdict"], "ArcDisconnected");
+    set("srv-1", json!({"arc.status": "Connected"})).await?;
+    set("web-2", json!({"power": "running"})).await?;
+    shows(&team, NAME, "3/3").await?;
+    // One that is deleted is counted no more.
+    environment
+        .emulator
+        .delete_machine(&team.subscription, "web-1")
+        .await?;
+    shows(&team, NAME, "2/2").await?;
+    Ok(())
+}
+
+async fn health(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([{"name": "web-1"}, {"name": "ill-1", "sensor": "unhealthy"}]));
+    let team = environment.team_with("health", seed).await?;
+    team.protect(NAME, p2()).await?;
+    // The reports come with P2; a first scan may have been made while the subscription was P1.
+    let object = shows(&team, NAME, "1/2").await?;
+    let machine = worst(&object, "ill-1");
+    assert_eq!(
+        (&machine["verdict"], &machine["reason"]),
+        (&json!("Failed"), &json!("SensorUnhealthy"))
+    );
+    Ok(())
+}
+
+async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([{"name": "web-1"}, {"name": "stray-1"}]));
+    let team = environment.team_with("stray", seed).await?;
+    let machine = environment
+        .emulator
+        .machine(&team.subscription, "stray-1")
+        .await?;
+    let id = machine["id"].as_str().unwrap().to_owned();
+    environment
+        .emulator
+        .set(
+            &team.subscription,
+            json!({format!("resourcePlans.{id}"): {"tier": "Free"}}),
+        )
+        .await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "1/2").await?;
+    assert_eq!(worst(&object, "stray-1")["verdict"], "PlanOff");
+    Ok(())
+}
+
+async fn still(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([
+        {"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}, {"name": "odd-1", "forgotten": true, "mde": "none", "age": "30d"}]));
+    let team = environment.team_with("still", seed).await?;
+    team.protect(NAME, p2()).await?;
+    machines(&team, NAME, "False", "BelowMinimum").await?;
+    team.until(NAME, "Ready", "True", SOON).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = team.get(NAME).await?;
+    environment.emulator.clear().await?;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let after = team.get(NAME).await?;
+    assert_eq!(
+        before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"],
+        "{after:#}"
+    );
+    // What was confirmed is remembered; a scan makes no visit.
+    let direct = environment.emulator.requests(&team.subscription).await?;
+    assert!(direct.is_empty(), "{direct:#?}");
+    Ok(())
+}
+
+async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed =
+        protected(&json!([{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 4}}]));
+    let team = environment.team_with("restart", seed).await?;
+    team.protect(NAME, p2()).await?;
+    machines(&team, NAME, "False", "BelowMinimum").await?;
+    team.until(NAME, "Ready", "True", SOON).await?;
+    let before = team.get(NAME).await?;
+    let flags = [
+        "--watch-namespace",
+        &team.namespace,
+        "--machine-scan-interval",
+        "1s",
+    ];
+    let options = serverprotection_tests::controller_process::ControllerOptions::flags(&flags);
+    // A second process without a memory sees what the first one wrote, and has nothing to add.
+    let mut another = environment.another_controller(&format!("{}.log", team.namespace), &options)?;
+    eventually("scans of the fresh process", SOON, || async {
+        Ok::<_, String>(())
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let scans = another
+        .metric("serverprotection_fleet_scans_total", &["outcome=\"complete\""])
+        .await?;
+    assert!(scans >= Some(2.0), "{scans:?} scans");
+    let machines = another
+        .metric(
+            "serverprotection_machines",
+            &["environment=\"Azure\"", "verdict=\"Failed\""],
+        )
+        .await?;
+    assert_eq!(machines, Some(1.0));
+    another.terminate().await?;
+    let after = team.get(NAME).await?;
+    assert_eq!(before["status"]["machines"], after["status"]["machines"]);
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Verification of machines on real parts: what a user sees as machines appear, fail, are repaired, go dark, change
+//! their owner or cannot be seen. One namespace, application and subscription for each case.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod access;
+mod command;
+mod life;
+mod spec;
+
+use std::{process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::{Environment, Options},
+    harness::{self, Case},
+    team::{Team, condition},
+};
+
+/// How long a state may take to be reached.
+pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const NAME: &str = "prod";
+
+fn main() -> ExitCode {
+    let mut cases: Vec<Case<Environment>> = Vec::new();
+    cases.extend(life::cases());
+    cases.extend(access::cases());
+    cases.extend(spec::cases());
+    cases.extend(command::cases());
+    let setup = || async {
+        let flags = ["--slow-retry", "3s", "--machine-scan-interval", "2s"];
+        let environment = Environment::start(Options::with_controller(&flags)).await?;
+        let settings = json!({"provisioningDelay": "2s", "provisioningTime": "1s"});
+        environment.emulator.settings(settings).await?;
+        Ok(environment)
+    };
+    harness::run(setup, cases)
+}
+
+/// The spec of most cases.
+pub(crate) fn p2() -> Value {
+    json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
+}
+
+/// A subscription on which plan and integration have been on for long, with these machines.
+pub(crate) fn protected(machines: &Value) -> Value {
+    json!({
+        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
+        "machines": machines,
+    })
+}
+
+/// Waits until MachinesProtected has this status and reason.
+pub(crate) async fn machines(
+    team: &Team<'_>,
+    name: &str,
+    status: &str,
+    reason: &str,
+) -> Result<Value, Error> {
+    let what = format!("MachinesProtected={status}/{reason} of {}/{name}", team.namespace);
+    team.until_holds(name, &what, SOON, |object| {
+        condition(object, "MachinesProtected")
+            .is_some_and(|found| found["status"] == status && found["reason"] == reason)
+    })
+    .await
+}
+
+/// Waits until the column PROTECTED shows this.
+pub(crate) async fn shows(team: &Team<'_>, name: &str, summary: &str) -> Result<Value, Error> {
+    let what = format!("PROTECTED {summary} of {}/{name}", team.namespace);
+    team.until_holds(name, &what, SOON, |object| {
+        object["status"]["machines"]["summary"] == summary
+    })
+    .await
+}
+
+/// Events of the team, as kubectl prints them.
+pub(crate) async fn events(team: &Team<'_>) -> Result<String, Error> {
+    let arguments = ["get", "events", "-n", &team.namespace];
+    team.environment.plane.kubectl(&arguments).await
+}
+
+/// The machines that status names, by name.
+pub(crate) fn worst<'v>(object: &'v Value, name: &str) -> &'v Value {
+    let all = object["status"]["machines"]["worst"].as_array();
+    let found = all.into_iter().flatten().find(|worst| worst["name"] == name);
+    found.unwrap_or_else(|| {
+        panic!(
+            "{name} is not among the worst: {:#}",
+            object["status"]["machines"]
+        )
+    })
+}
