@@ -72,6 +72,9 @@ pub(crate) fn one_line(text: &str) -> String {
     line.chars().take(MOST).chain(['…']).collect()
 }
 
+/// Resource Graph's message is this, a time and an id; what happened stands in the details (contract.md 7.2).
+const BOILERPLATE: &str = "Please provide below info when asking for support";
+
 /// The three shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
 fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
     let error = body
@@ -79,12 +82,15 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
         .filter(|error| error.is_object())
         .unwrap_or(body);
     let text = |name: &str| error.get(name).and_then(Value::as_str);
+    let words = text("message").or_else(|| text("errorMessage"));
+    if let Some(told) = words
+        .filter(|words| words.starts_with(BOILERPLATE))
+        .and_then(|_| from_details(error))
+    {
+        return told;
+    }
     let code = text("code").map_or_else(|| format!("Http{}", status.as_u16()), str::to_owned);
-    let mut message = one_line(
-        text("message")
-            .or_else(|| text("errorMessage"))
-            .unwrap_or("no message"),
-    );
+    let mut message = one_line(words.unwrap_or("no message"));
     let policies: Vec<_> = policies(error).collect();
     if !policies.is_empty() {
         message.push_str(" [policy: ");
@@ -92,6 +98,18 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
         message.push(']');
     }
     (code, message)
+}
+
+/// Code of the first detail, messages of all.
+fn from_details(error: &Value) -> Option<(String, String)> {
+    let details = error.get("details")?.as_array()?;
+    let text = |detail: &Value, name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
+    let code = text(details.first()?, "code")?;
+    let messages: Vec<_> = details
+        .iter()
+        .filter_map(|detail| text(detail, "message"))
+        .collect();
+    Some((code, one_line(&messages.join(" "))))
 }
 
 fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
@@ -218,6 +236,17 @@ mod tests {
         let body = json!({"error": {"code": "X", "message": "m"}});
         assert!(classified(504, &body).effect_unknown);
         assert!(!classified(409, &body).effect_unknown);
+    }
+
+    #[test]
+    fn resource_graph_tells_what_happened_in_the_details() {
+        let body = json!({"error": {"code": "BadRequest", "message": "Please provide below info when asking for support: timestamp = 1, correlationId = 2.",
+            "details": [{"code": "InvalidQuery", "message": "Query is invalid."}, {"code": "ParserFailure", "line": 1}]}});
+        let failure = classified(400, &body);
+        assert_eq!(
+            (failure.code.as_str(), failure.message.as_str()),
+            ("InvalidQuery", "Query is invalid.")
+        );
     }
 
     #[test]

@@ -14,6 +14,13 @@ use crate::resource_graph::{self, Page, Query};
 /// A page is asked for this often at most.
 const TRIES: u32 = 6;
 
+/// Refusals that no smaller group escapes.
+const WHATEVER_THE_GROUP: [&str; 3] = [
+    "ResultTruncated",
+    "InvalidQuery",
+    "NoValidSubscriptionsInQueryRequest",
+];
+
 /// Where a query is.
 #[derive(Debug)]
 pub(super) struct Pages<'a> {
@@ -91,7 +98,9 @@ impl<'a> Pages<'a> {
     fn refused<R>(&mut self, failure: Failure) -> Result<Turn<R>, Stop> {
         let first = self.token.is_none();
         match failure.class {
-            Class::Refused if failure.code == "ResultTruncated" => Err(Stop::Failed(failure)),
+            Class::Refused if WHATEVER_THE_GROUP.contains(&failure.code.as_str()) => {
+                Err(Stop::Failed(failure))
+            }
             Class::Refused if !first && !self.restarted => {
                 tracing::debug!(%failure, "a skip token was refused: the pages are read from the first one");
                 self.restarted = true;
