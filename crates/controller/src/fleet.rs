@@ -40,7 +40,7 @@ use self::{
     members::{Member, Members},
     schedule::Batch,
 };
-use crate::guarded::Guarded;
+use crate::{guarded::Guarded, reconcile::now};
 
 /// All members, and what runs for them.
 pub(crate) struct Fleet {
@@ -197,9 +197,7 @@ impl Fleet {
         result: &Result<SubscriptionReading, Failure>,
         began: Timestamp,
     ) {
-        let woken = self
-            .members()
-            .hear(principal, subscription, result, began, Timestamp::now());
+        let woken = self.members().hear(principal, subscription, result, began, now());
         for (namespace, name) in woken {
             // The queue is gone only when the process ends.
             drop(self.wake.unbounded_send(ObjectRef::new(&name).within(&namespace)));

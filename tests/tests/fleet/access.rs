@@ -62,7 +62,7 @@ async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("gone", json!({"subscriptionId": gone, "plan": {"tier": "P2"}}))
         .await?;
     shows(&team, "gone", "1/1").await?;
-    let roles = json!({"roles": {gone: null}});
+    let roles = json!({"roles": {team.subscription.clone(): ["Owner"], gone: []}});
     environment.emulator.principal(&team.client_id, roles).await?;
     environment
         .emulator

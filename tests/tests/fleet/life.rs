@@ -166,10 +166,7 @@ async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
     let id = machine["id"].as_str().unwrap().to_owned();
     environment
         .emulator
-        .set(
-            &team.subscription,
-            json!({format!("resourcePlans.{id}"): {"tier": "Free"}}),
-        )
+        .set(&team.subscription, json!({format!("resourcePlans.{id}"): "Free"}))
         .await?;
     team.protect(NAME, p2()).await?;
     let object = shows(&team, NAME, "1/2").await?;

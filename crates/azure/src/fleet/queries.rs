@@ -23,6 +23,7 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
     imageSku = iff(isSet, tostring(properties.virtualMachineProfile.storageProfile.imageReference.sku), tostring(properties.storageProfile.imageReference.sku)),
     power = tostring(properties.extended.instanceView.powerState.code),
     created = tostring(properties.timeCreated),
+    identity = tostring(identity.type),
     status = tostring(properties.status),
     statusReason = tostring(properties.statusReason),
     statusChanged = tostring(properties.lastStatusChange),

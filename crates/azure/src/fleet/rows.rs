@@ -35,6 +35,7 @@ pub(super) struct MachineRow {
     image_sku: Text,
     power: Text,
     created: Text,
+    identity: Text,
     status: Text,
     status_reason: Text,
     status_changed: Text,
@@ -200,6 +201,7 @@ impl MachineRow {
                 false => String::new(),
             },
             created: self.created.time(),
+            identity: self.identity.0,
             image: (image != Image::default() && !is_arc).then_some(image),
             extensions: if extension.name.is_empty() && extension.type_.is_empty() {
                 Vec::new()

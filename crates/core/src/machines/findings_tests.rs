@@ -381,6 +381,15 @@ fn each_case_has_its_verdict_and_reason() {
             "OtherConnector",
         ),
         (
+            "shell of the other connector, a version but no identity",
+            with(bare(arc()), |m| {
+                m.other_connector = true;
+                m.identity = "None".into();
+            }),
+            DuplicateShell,
+            "OtherConnector",
+        ),
+        (
             "the other connector, with an agent",
             with(arc(), |m| m.other_connector = true),
             Protected,

@@ -86,6 +86,8 @@ pub struct Machine {
     pub by_connector: bool,
     /// Created by the other multicloud connector (tag `PublicCloudConnectorsResourceId`).
     pub other_connector: bool,
+    /// `identity.type` of the resource: `None` on a shell that no agent has ever used.
+    pub identity: String,
     /// When the virtual machine was created.
     pub created: Option<Timestamp>,
     /// The MDE extensions on it: usually one or none.

@@ -183,7 +183,7 @@ pub const RULES: [Rule; 31] = [
                     .machine
                     .arc
                     .as_ref()
-                    .is_some_and(|arc| arc.agent_version.is_empty())
+                    .is_some_and(|arc| arc.agent_version.is_empty() || is(&case.machine.identity, "None"))
         },
         say: Say::When,
     },
