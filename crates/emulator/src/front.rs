@@ -15,7 +15,7 @@ use crate::{
     emulator::Emulator,
     entra,
     faults::{Action, Phase, Strike},
-    graph::{Desk, Distortion},
+    graph::{Desk, Distortion, Evaluation},
     incoming::Incoming,
     instant,
     log::Kind,
@@ -80,7 +80,10 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
     }
     let distortion = strike.as_ref().and_then(|strike| strike.action.graph);
     record.disturbed |= distortion.is_some();
-    let (answer, hold) = effect(emulator, request, host, caller, &mut record, distortion);
+    let (mut answer, hold, query) = effect(emulator, request, host, caller, &mut record, distortion);
+    if let Some(query) = query {
+        answer = evaluated(emulator, query, answer).await;
+    }
     pause(hold).await;
     if let Some(strike) = &mut strike
         && strike.phase == Phase::After
@@ -130,19 +133,20 @@ fn effect(
     caller: Option<Result<Caller, Box<Answer>>>,
     record: &mut Record,
     distortion: Option<Distortion>,
-) -> (Answer, Duration) {
+) -> (Answer, Duration, Option<Evaluation>) {
     if let Some(tenant) = entra::token_tenant(&request.segments) {
         let answer = entra::issue(&emulator.world.lock(), &emulator.signer, tenant, request, host);
-        return (answer, Duration::ZERO);
+        return (answer, Duration::ZERO, None);
     }
     let caller = match caller {
         Some(Ok(caller)) => caller,
-        Some(Err(refusal)) => return (*refusal, Duration::ZERO),
+        Some(Err(refusal)) => return (*refusal, Duration::ZERO, None),
         None => {
             let document = entra::document(request, &emulator.signer, host);
             return (
                 document.unwrap_or_else(|| Answer::empty(StatusCode::NOT_FOUND)),
                 Duration::ZERO,
+                None,
             );
         }
     };
@@ -163,18 +167,21 @@ fn effect(
         .then(|| world.subscriptions.get(route.subscription.as_ref()?).cloned())
         .flatten();
     let mut graph = emulator.graph.lock();
+    let mut desk = Desk {
+        graph: &mut graph,
+        distortion,
+        pending: None,
+    };
     let processed = arm::process(
         &mut world,
         &mut emulator.throttle.lock(),
-        Desk {
-            graph: &mut graph,
-            distortion,
-        },
+        &mut desk,
         &caller,
         &route,
         request,
         host,
     );
+    let pending = desk.pending;
     let changed = record.look_after(look(&world));
     if let Some(former) = former {
         graph.changed(&world, former);
@@ -188,7 +195,16 @@ fn effect(
     if let (true, Some(subscription)) = (changed, &route.subscription) {
         emulator.foreign.lock().answer_change(&mut world, subscription);
     }
-    (processed.answer, processed.hold)
+    (processed.answer, processed.hold, pending)
+}
+
+/// Runs a query beside everything else, and lays its page under the headers that are there already.
+async fn evaluated(emulator: &Arc<Emulator>, query: Evaluation, so_far: Answer) -> Answer {
+    let emulator = Arc::clone(emulator);
+    let page = tokio::task::spawn_blocking(move || query.finish(&emulator)).await;
+    let mut answer = page.unwrap_or_else(|_| Answer::empty(StatusCode::INTERNAL_SERVER_ERROR));
+    answer.headers.extend(so_far.headers);
+    answer
 }
 
 async fn pause(duration: Duration) {

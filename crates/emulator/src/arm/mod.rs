@@ -118,7 +118,7 @@ pub struct Processed {
 pub(crate) fn process(
     world: &mut World,
     throttle: &mut Throttle,
-    mut desk: Desk<'_>,
+    desk: &mut Desk<'_>,
     caller: &Caller,
     route: &Route,
     request: &Incoming,
@@ -134,7 +134,7 @@ pub(crate) fn process(
         host,
         hold: Duration::ZERO,
     };
-    let result = checked(&mut context, throttle, &mut desk, route);
+    let result = checked(&mut context, throttle, desk, route);
     let answer = result.unwrap_or_else(Answer::from);
     let unknown = matches!(
         answer.error_code().as_deref(),

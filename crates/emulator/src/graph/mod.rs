@@ -5,6 +5,7 @@
 
 mod ast;
 mod bind;
+mod evaluation;
 mod expression;
 mod functions;
 mod groups;
@@ -20,19 +21,17 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
-
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 
-pub(crate) use self::groups::descendants;
+pub(crate) use self::{evaluation::Evaluation, groups::descendants};
 use self::{
+    evaluation::Paging,
     history::{History, before},
-    pages::{Binding, Finished, Pages},
+    pages::{Binding, Pages},
     problem::refused,
     quota::Quota,
     request::Request,
-    tables::Visible,
 };
 use crate::{
     answer::{Answer, ArmError},
@@ -66,6 +65,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) graph: &'a mut Graph,
     /// What an ordered fault does to the answer.
     pub(crate) distortion: Option<Distortion>,
+    /// A query that is still to be evaluated, without the lock on the world; the answer so far has only headers.
+    pub(crate) pending: Option<Evaluation>,
 }
 
 impl Graph {
@@ -128,81 +129,35 @@ fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answe
         scope: request.scope_text(),
         table: request.table,
     };
-    let (result, from, limit_hit) = if let Some(token) = &request.token {
-        let (result, from) = desk.graph.pages.find(token, &binding, now)?;
-        (result, from, false)
-    } else {
-        let (result, limit_hit) = evaluated(context, &request, binding, &desk.graph.history)?;
-        (Arc::new(result), request.skip, limit_hit)
+    let mut paging = Paging {
+        from: request.skip,
+        top: request.top,
+        lifetime: context.world.knobs.graph_token_lifetime,
+        distortion: desk.distortion,
     };
-    let lifetime = context.world.knobs.graph_token_lifetime;
-    let mut answer = page(desk, &result, from, request.top, lifetime, now);
+    if let Some(token) = &request.token {
+        let (result, from) = desk.graph.pages.find(token, &binding, now)?;
+        paging.from = from;
+        return Ok(desk.graph.page(&result, &paging, now));
+    }
+    let plan = parser::parse(&request.query).and_then(|query| bind::bind(&query))?;
+    let principal = context.world.principals.get(&context.caller.client_id);
+    let principal = principal.cloned().ok_or_else(|| {
+        let text = "The caller sees no subscription.";
+        refused("NoValidSubscriptionsInQueryRequest", text)
+    })?;
+    let (subscriptions, limit_hit) = request.scope(context, &principal)?;
+    desk.pending = Some(Evaluation {
+        plan,
+        principal,
+        subscriptions,
+        at: before(context.now, context.world.knobs.graph_lag),
+        binding,
+        paging,
+    });
+    let mut answer = Answer::empty(StatusCode::OK);
     if limit_hit {
         answer = answer.header("x-ms-tenant-subscription-limit-hit", "true");
     }
     Ok(answer)
-}
-
-fn evaluated(
-    context: &Context<'_>,
-    request: &Request,
-    binding: Binding,
-    history: &History,
-) -> Result<(Finished, bool), ArmError> {
-    let plan = parser::parse(&request.query).and_then(|query| bind::bind(&query))?;
-    let principal = context
-        .world
-        .principals
-        .get(&context.caller.client_id)
-        .ok_or_else(|| {
-            refused(
-                "NoValidSubscriptionsInQueryRequest",
-                "The caller sees no subscription.",
-            )
-        })?;
-    let (subscriptions, limit_hit) = request.scope(context, principal)?;
-    let source = Visible {
-        world: context.world,
-        history,
-        principal,
-        subscriptions: &subscriptions,
-        at: before(context.now, context.world.knobs.graph_lag),
-    };
-    let rows = plan.run(&source);
-    Ok((
-        Finished::new(binding, &plan.columns, &rows, plan.ordered),
-        limit_hit,
-    ))
-}
-
-/// One page, spelled out without taking the rows apart again.
-fn page(
-    desk: &mut Desk<'_>,
-    result: &Arc<Finished>,
-    from: usize,
-    top: usize,
-    lifetime: Duration,
-    now: i64,
-) -> Answer {
-    let total = result.total();
-    let from = from.min(total);
-    let full = total.min(from.saturating_add(top));
-    let half = from + (full - from).div_ceil(2);
-    let (to, next) = match desk.distortion {
-        Some(Distortion::PartialPages | Distortion::Truncated) => (half, half),
-        // A page of one row has to go on, or the caller would never end.
-        Some(Distortion::DuplicateRows) if full - from > 1 => (full, full - 1),
-        _ => (full, full),
-    };
-    let cut = desk.distortion == Some(Distortion::Truncated);
-    let more = to < total;
-    let token = (more && result.pageable && !cut)
-        .then(|| desk.graph.pages.give(result, next, lifetime, now))
-        .map_or_else(String::new, |token| format!("\"$skipToken\":\"{token}\","));
-    let truncated = cut || (more && !result.pageable);
-    Answer::spelled(format!(
-        "{{\"totalRecords\":{total},\"count\":{},\"resultTruncated\":\"{truncated}\",{token}\"facets\":[],\"data\":{}}}",
-        to - from,
-        result.data(from, to)
-    ))
 }

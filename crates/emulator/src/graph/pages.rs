@@ -20,7 +20,7 @@ const MOST_TOKENS: usize = 50_000;
 
 /// What a token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Binding {
+pub(crate) struct Binding {
     pub(super) principal: String,
     pub(super) query: String,
     /// Subscriptions, management groups, filter.

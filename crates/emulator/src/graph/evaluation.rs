@@ -1,0 +1,106 @@
+//! The run of a query beside all other requests: the world is locked for one subscription at a
+//! time, so that a large fleet does not stop everybody else.
+
+use std::{slice, sync::Arc, thread, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Distortion, Graph,
+    pages::{Binding, Finished},
+    plan::Plan,
+    tables::{RowSource, Table, Visible},
+};
+use crate::{answer::Answer, emulator::Emulator, instant, state::Principal};
+
+/// Which page is wanted.
+#[derive(Debug)]
+pub(super) struct Paging {
+    pub(super) from: usize,
+    pub(super) top: usize,
+    /// Of the token of the next page.
+    pub(super) lifetime: Duration,
+    pub(super) distortion: Option<Distortion>,
+}
+
+/// A checked query with everything that it needs besides the rows.
+#[derive(Debug)]
+pub(crate) struct Evaluation {
+    pub(super) plan: Plan,
+    pub(super) principal: Principal,
+    pub(super) subscriptions: Vec<String>,
+    pub(super) at: Timestamp,
+    pub(super) binding: Binding,
+    pub(super) paging: Paging,
+}
+
+impl Evaluation {
+    /// Evaluates the query and answers with its first page. Takes seconds for a large fleet.
+    pub(crate) fn finish(self, emulator: &Emulator) -> Answer {
+        let source = Locking {
+            emulator,
+            principal: &self.principal,
+            subscriptions: &self.subscriptions,
+            at: self.at,
+        };
+        let rows = self.plan.run(&source);
+        let result = Finished::new(self.binding, &self.plan.columns, &rows, self.plan.ordered);
+        let now = instant::epoch_milliseconds(Timestamp::now());
+        emulator.graph.lock().page(&Arc::new(result), &self.paging, now)
+    }
+}
+
+struct Locking<'a> {
+    emulator: &'a Emulator,
+    principal: &'a Principal,
+    subscriptions: &'a [String],
+    at: Timestamp,
+}
+
+impl RowSource for Locking<'_> {
+    fn rows(&self, table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value)) {
+        for subscription in self.subscriptions {
+            {
+                let world = self.emulator.world.lock();
+                let graph = self.emulator.graph.lock();
+                let visible = Visible {
+                    world: &world,
+                    history: &graph.history,
+                    principal: self.principal,
+                    subscriptions: slice::from_ref(subscription),
+                    at: self.at,
+                };
+                visible.rows(table, types, each);
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Graph {
+    /// One page, spelled out without taking the rows apart again.
+    pub(super) fn page(&mut self, result: &Arc<Finished>, paging: &Paging, now: i64) -> Answer {
+        let total = result.total();
+        let from = paging.from.min(total);
+        let full = total.min(from.saturating_add(paging.top));
+        let half = from + (full - from).div_ceil(2);
+        let (to, next) = match paging.distortion {
+            Some(Distortion::PartialPages | Distortion::Truncated) => (half, half),
+            // A page of one row has to go on, or the caller would never end.
+            Some(Distortion::DuplicateRows) if full - from > 1 => (full, full - 1),
+            _ => (full, full),
+        };
+        let cut = paging.distortion == Some(Distortion::Truncated);
+        let more = to < total;
+        let token = (more && result.pageable && !cut)
+            .then(|| self.pages.give(result, next, paging.lifetime, now))
+            .map_or_else(String::new, |token| format!("\"$skipToken\":\"{token}\","));
+        let truncated = cut || (more && !result.pageable);
+        Answer::spelled(format!(
+            "{{\"totalRecords\":{total},\"count\":{},\"resultTruncated\":\"{truncated}\",{token}\"facets\":[],\"data\":{}}}",
+            to - from,
+            result.data(from, to)
+        ))
+    }
+}
