@@ -145,6 +145,7 @@ async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, E
     );
     count(&outcome, context);
     remembered.next_visit = Some(Instant::now() + next);
+    remembered.approval = approval(&object).map(str::to_owned);
     save(&object, &mut remembered, after, context).await?;
     publish::events(context, &object, told).await;
     Ok(Action::requeue(next))
@@ -199,6 +200,14 @@ pub(crate) fn requested(object: &ServerProtection, remembered: &Remembered) -> O
         (one, other) => one.or(other)?.to_owned(),
     };
     (Some(request.as_str()) != handled).then_some(request)
+}
+
+/// The annotation that approves reductions.
+pub(crate) fn approval(object: &ServerProtection) -> Option<&str> {
+    object
+        .annotations()
+        .get(annotations::APPROVE_REDUCTION)
+        .map(String::as_str)
 }
 
 /// What a visit saw, with the client to act on it.
@@ -293,10 +302,7 @@ fn input<'a>(
     Input {
         spec: &object.spec,
         generation: object.meta().generation.unwrap_or_default(),
-        approval: object
-            .annotations()
-            .get(annotations::APPROVE_REDUCTION)
-            .map(String::as_str),
+        approval: approval(object),
         requested,
         previous: &before.status,
         seen: look.seen(),
@@ -401,6 +407,9 @@ async fn report_unreadable(cached: &Unreadable, context: &Context) -> Result<Act
     let Some(Guarded::Unreadable(object)) = api.get_opt(&name).await? else {
         return Ok(Action::await_change());
     };
+    context
+        .fleet
+        .leave(&object.metadata.uid.clone().unwrap_or_default());
     let generation = object.metadata.generation.unwrap_or_default();
     let before = object
         .raw

@@ -2,7 +2,7 @@
 //! comes from the object itself.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard},
     time::Instant,
 };
@@ -20,6 +20,8 @@ pub(crate) struct Remembered {
     /// Another one was sent since, and nobody knows whether it arrived.
     pub(crate) doubtful: bool,
     pub(crate) memory: Memory,
+    /// The annotation that approves reductions, as the last visit saw it.
+    pub(crate) approval: Option<String>,
     /// When the next visit is due, unless something happens before.
     pub(crate) next_visit: Option<Instant>,
     /// Failures of the API server in a row.
@@ -29,10 +31,27 @@ pub(crate) struct Remembered {
 /// All objects, by uid.
 #[derive(Debug, Default)]
 pub(crate) struct Memories {
+    /// Objects, as `namespace/name`, that were woken because of a credential or a claim: they need a visit.
+    called: Mutex<HashSet<String>>,
     by_uid: Mutex<HashMap<String, Remembered>>,
 }
 
 impl Memories {
+    pub(crate) fn call(&self, namespace: &str, name: &str) {
+        self.called().insert(format!("{namespace}/{name}"));
+    }
+
+    /// Whether it was called; asked once for each visit.
+    pub(crate) fn take_call(&self, namespace: &str, name: &str) -> bool {
+        self.called().remove(&format!("{namespace}/{name}"))
+    }
+
+    fn called(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.called
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self, uid: &str) -> Option<Remembered> {
         self.lock().get(uid).cloned()
     }

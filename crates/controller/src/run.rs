@@ -124,11 +124,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let fleet_task = tokio::spawn(fleet.run(stop.clone()));
     let objects_store = store.clone();
+    let memories = Arc::clone(&context.memories);
     let credential_task = tokio::spawn(async move {
         let mut credential_events = std::pin::pin!(credential_events);
         while let Some(event) = credential_events.next().await {
             if let Ok(event) = event {
-                watch::on_credential(&event, &objects_store, &credentials, &wake);
+                watch::on_credential(&event, &objects_store, &credentials, &memories, &wake);
             }
         }
     });

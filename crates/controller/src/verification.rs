@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use kube::{ResourceExt, runtime::controller::Action};
 use serverprotection_api::ServerProtection;
-use serverprotection_core::{
-    conditions::is_true,
-    server_protection::{events, status},
-};
+use serverprotection_core::server_protection::{events, status};
 
 use crate::{
     context::Context,
     publish,
-    reconcile::{Error, Look, now, requested, save},
+    reconcile::{Error, Look, approval, now, requested, save},
 };
 
 /// Enrols the object with the client of this visit, or takes it out.
@@ -27,19 +24,23 @@ pub(crate) fn enrol(object: &ServerProtection, look: &Look, requested: bool, con
     }
 }
 
-/// A quiet object that was woken by nothing but a scan is told so without a visit: no request to Azure, one patch.
-/// `None`: it needs a visit.
+/// An object that was woken by nothing but a scan is told so without a visit: no request to Azure, one patch, and its
+/// next visit comes when it was due anyway (it may wait because Azure asked to). `None`: it needs a visit.
 pub(crate) async fn tell_news(object: &ServerProtection, context: &Context) -> Option<Result<Action, Error>> {
     let uid = object.uid()?;
     let mut remembered = context.memories.get(&uid)?;
     let next = remembered.next_visit?;
-    let quiet = is_true(&remembered.status.conditions, "Ready")
+    let called = context
+        .memories
+        .take_call(&object.namespace().unwrap_or_default(), &object.name_any());
+    let only_news = !called
         && remembered.status.observed_generation == object.metadata.generation
         && !remembered.doubtful
         && !object.spec.suspend
-        && requested(object, &remembered).is_none();
+        && requested(object, &remembered).is_none()
+        && remembered.approval.as_deref() == approval(object);
     let left = next.checked_duration_since(Instant::now())?;
-    if !quiet || !context.fleet.take_news(&uid) {
+    if !only_news || !context.fleet.take_news(&uid) {
         return None;
     }
     let scans = context.fleet.scans(&uid)?;

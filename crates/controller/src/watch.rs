@@ -162,6 +162,7 @@ fn feed(event: &Event<Guarded>, feeds: &Feeds, listed: &mut HashSet<String>) {
 
 fn wake(feeds: &Feeds, claimants: Vec<serverprotection_core::claims::Claimant>) {
     for claimant in claimants {
+        feeds.memories.call(&claimant.namespace, &claimant.name);
         let object = ObjectRef::new(&claimant.name).within(&claimant.namespace);
         // The queue is gone only when the process ends.
         drop(feeds.wake.unbounded_send(object));
@@ -190,6 +191,7 @@ pub(crate) fn on_credential(
     event: &Event<AzureCredential>,
     protections: &Store<Guarded>,
     credentials: &Credentials,
+    memories: &Memories,
     queue: &UnboundedSender<ObjectRef<Guarded>>,
 ) {
     let credential = match event {
@@ -215,6 +217,10 @@ pub(crate) fn on_credential(
         Guarded::Unreadable(_) => false,
     };
     for object in protections.state_filter(|object| refers(object)) {
+        memories.call(
+            &object.meta().namespace.clone().unwrap_or_default(),
+            &object.meta().name.clone().unwrap_or_default(),
+        );
         drop(queue.unbounded_send(ObjectRef::from_obj(&*object)));
     }
 }

@@ -88,6 +88,13 @@ impl Conditions {
         }
     }
 
+    /// Says of one of them that it speaks about the generation of this visit.
+    pub fn stamp_one(&mut self, type_: &str) {
+        if let Some(condition) = self.all.iter_mut().find(|condition| condition.type_ == type_) {
+            condition.observed_generation = Some(self.generation);
+        }
+    }
+
     /// Takes a condition away (those that are present only while True).
     pub fn remove(&mut self, type_: &str) {
         self.all.retain(|condition| condition.type_ != type_);

@@ -53,7 +53,7 @@ pub(crate) fn protected(machines: &Value) -> Value {
     })
 }
 
-/// Waits until MachinesProtected has this status and reason.
+/// Waits until `MachinesProtected` has this status and reason.
 pub(crate) async fn machines(
     team: &Team<'_>,
     name: &str,

@@ -90,6 +90,8 @@ pub fn status(
         };
         machines::set(&mut conditions, &mut status, &machines);
     }
+    // Between scans it says what the last one found; a changed rule brings the next one within seconds.
+    conditions.stamp_one("MachinesProtected");
     status.contested = contested_history(input, decision, progress, interval);
     status.claim = Some(claim(input, decision, progress));
     summary::set(

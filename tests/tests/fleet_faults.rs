@@ -1,0 +1,278 @@
+//! Resource Graph as it is on a bad day: one story after another, because a fault of the index strikes every scan.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::{Environment, Options},
+    harness::{self, case},
+    team::{Team, condition},
+    wait::eventually,
+};
+
+const SOON: Duration = Duration::from_secs(40);
+const NAME: &str = "prod";
+const GRAPH: &str = "ResourceGraph/resources";
+/// More than one page of 1000.
+const MACHINES: usize = 2500;
+
+fn main() -> ExitCode {
+    let setup = || async {
+        let flags = ["--slow-retry", "3s", "--machine-scan-interval", "1s"];
+        let environment = Environment::start(Options::with_controller(&flags)).await?;
+        // The quota has a story of its own.
+        environment.emulator.settings(json!({"graphQuota": 0})).await?;
+        Ok(environment)
+    };
+    harness::run(setup, vec![case("resource_graph_on_a_bad_day", stories)])
+}
+
+async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
+    let fleet = json!({
+        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
+        "fleet": {"seed": 7, "machines": MACHINES},
+    });
+    let team = environment.team_with("faults", fleet).await?;
+    team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
+    let object = team
+        .until_holds(NAME, "the numbers of a whole fleet", SOON, |object| {
+            object["status"]["machines"]["total"].as_u64() >= Some(2000)
+        })
+        .await?;
+    // The first scans confirm what looks bad, fifty at a time.
+    let settled = settled(&team).await?;
+    assert_eq!(settled["total"], object["status"]["machines"]["total"]);
+    let verdicts = settled["verdicts"].as_object().unwrap().values();
+    assert_eq!(
+        verdicts.filter_map(Value::as_u64).sum::<u64>(),
+        settled["total"].as_u64().unwrap()
+    );
+
+    for (story, fault) in [
+        (
+            "partial pages",
+            json!({"match": {"path": GRAPH, "times": 40}, "action": {"graph": "partialPages"}}),
+        ),
+        (
+            "rows that come twice",
+            json!({"match": {"path": GRAPH, "times": 40}, "action": {"graph": "duplicateRows"}}),
+        ),
+        (
+            "a page that fails in the middle",
+            json!({"match": {"path": GRAPH, "skip": 2, "times": 1}, "action": {"respond": {"status": 503}}}),
+        ),
+        (
+            "a connection that ends in the middle",
+            json!({"match": {"path": GRAPH, "skip": 3, "times": 1}, "action": {"truncate": true}}),
+        ),
+        (
+            "an answer that never comes",
+            json!({"match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"reset": true}}),
+        ),
+        (
+            "429 without quota headers",
+            json!({"match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"respond": {"status": 429}}}),
+        ),
+    ] {
+        eprintln!("story: {story}");
+        environment.emulator.add_fault(fault).await?;
+        scans(&environment, 3.0).await?;
+        let machines = numbers(&team).await?;
+        assert_eq!(machines["verdicts"], settled["verdicts"], "{story}");
+        assert!(machines["scanFailure"].is_null(), "{story}: {machines:#}");
+        environment.emulator.clear_faults().await?;
+    }
+    quota(&environment, &team, &settled).await?;
+    expired_token(&environment, &team, &settled).await?;
+    cut_rows(&environment, &team, &settled).await?;
+    failure_and_recovery(&environment, &team, &settled).await?;
+    lag(&environment).await
+}
+
+/// The quota is obeyed: nothing is refused, and the numbers are the same.
+async fn quota(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
+    eprintln!("story: a small quota");
+    let small = json!({"graphQuota": 3, "graphQuotaWindow": "1s"});
+    environment.emulator.settings(small).await?;
+    scans(environment, 1.0).await?;
+    environment.emulator.clear().await?;
+    scans(environment, 3.0).await?;
+    let all = environment.emulator.requests_since("", None, Some("arm")).await?;
+    let refused = all.iter().filter(|request| request["status"] == 429).count();
+    assert_eq!(refused, 0, "queries that the quota refused");
+    assert_eq!(numbers(team).await?["verdicts"], settled["verdicts"]);
+    environment.emulator.settings(json!({"graphQuota": 0})).await?;
+    Ok(())
+}
+
+/// A paging token that runs out: the group is read anew.
+async fn expired_token(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
+    eprintln!("story: tokens that run out between pages");
+    environment.emulator.add_fault(json!({"id": "slow", "match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"delay": "1500ms"}})).await?;
+    environment
+        .emulator
+        .settings(json!({"graphTokenLifetime": "1s"}))
+        .await?;
+    scans(environment, 3.0).await?;
+    environment
+        .emulator
+        .settings(json!({"graphTokenLifetime": "10m"}))
+        .await?;
+    environment.emulator.clear_faults().await?;
+    scans(environment, 2.0).await?;
+    let machines = numbers(team).await?;
+    assert_eq!(machines["verdicts"], settled["verdicts"]);
+    assert!(machines["scanFailure"].is_null(), "{machines:#}");
+    Ok(())
+}
+
+/// Rows that were cut are an error and never a smaller fleet.
+async fn cut_rows(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
+    eprintln!("story: rows that are cut");
+    environment
+        .emulator
+        .add_fault(json!({"match": {"path": GRAPH, "times": 1000}, "action": {"graph": "truncated"}}))
+        .await?;
+    let object = reason(team, "ScanStale").await?;
+    assert_eq!(object["status"]["machines"]["verdicts"], settled["verdicts"]);
+    let message = object["status"]["machines"]["scanFailure"]["message"]
+        .as_str()
+        .unwrap();
+    assert!(message.contains("ResultTruncated"), "{message}");
+    environment.emulator.clear_faults().await?;
+    recovered(team, settled).await
+}
+
+/// Scans fail: the last good numbers stay and say how old they are; then it recovers by itself.
+async fn failure_and_recovery(
+    environment: &Environment,
+    team: &Team<'_>,
+    settled: &Value,
+) -> Result<(), Error> {
+    eprintln!("story: Resource Graph is away");
+    environment
+        .emulator
+        .add_fault(
+            json!({"match": {"path": GRAPH, "times": 100_000}, "action": {"respond": {"status": 500}}}),
+        )
+        .await?;
+    let what = "the first failed scan";
+    team.until_holds(NAME, what, Duration::from_secs(90), |object| {
+        object["status"]["machines"]["scanFailure"].is_object()
+    })
+    .await?;
+    let stale = eventually("stale numbers", Duration::from_secs(180), || async {
+        let object = team.get(NAME).await.map_err(|error| error.to_string())?;
+        let found = condition(&object, "MachinesProtected").unwrap();
+        if found["reason"] == "ScanStale" {
+            Ok(object)
+        } else {
+            Err(found.to_string())
+        }
+    })
+    .await?;
+    assert_eq!(stale["status"]["machines"]["verdicts"], settled["verdicts"]);
+    let message = condition(&stale, "MachinesProtected").unwrap()["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(message.contains("the numbers are of"), "{message}");
+    // Ready has nothing to do with it.
+    assert_eq!(condition(&stale, "Ready").unwrap()["status"], "True");
+    let arguments = ["get", "events", "-n", &team.namespace];
+    let events = environment.plane.kubectl(&arguments).await?;
+    assert!(events.contains("MachineScanFailed"), "{events}");
+    environment.emulator.clear_faults().await?;
+    recovered(team, settled).await
+}
+
+/// What the index shows late is confirmed with the machine itself: no false alarm.
+async fn lag(environment: &Environment) -> Result<(), Error> {
+    eprintln!("story: an index that lags");
+    let seed = json!({
+        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "settings": {"WDATP": true},
+        "machines": [{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}],
+    });
+    let team = environment.team_with("lag", seed).await?;
+    // The index will show what was before the repair.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let repaired = json!({"mde.state": "Succeeded", "mde.code": null});
+    environment
+        .emulator
+        .set_machine(&team.subscription, "db-1", repaired)
+        .await?;
+    environment.emulator.settings(json!({"graphLag": "10m"})).await?;
+    team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
+    let object = reason(&team, "Protected").await?;
+    assert_eq!(object["status"]["machines"]["summary"], "2/2");
+    environment.emulator.settings(json!({"graphLag": "0s"})).await?;
+    let alarmed = team
+        .history()
+        .iter()
+        .any(|version| version.status["machines"]["verdicts"]["Failed"].as_i64() > Some(0));
+    assert!(!alarmed, "an alarm for a machine that was repaired");
+    Ok(())
+}
+
+async fn numbers(team: &Team<'_>) -> Result<Value, Error> {
+    Ok(team.get(NAME).await?["status"]["machines"].clone())
+}
+
+async fn reason(team: &Team<'_>, reason: &str) -> Result<Value, Error> {
+    let what = format!("MachinesProtected/{reason} of {}", team.namespace);
+    team.until_holds(NAME, &what, Duration::from_secs(120), |object| {
+        condition(object, "MachinesProtected").is_some_and(|found| found["reason"] == reason)
+    })
+    .await
+}
+
+async fn recovered(team: &Team<'_>, settled: &Value) -> Result<(), Error> {
+    let object = team
+        .until_holds(NAME, "the end of failed scans", SOON, |object| {
+            object["status"]["machines"]["scanFailure"].is_null()
+                && condition(object, "MachinesProtected").is_some_and(|found| found["status"] == "False")
+        })
+        .await?;
+    assert_eq!(object["status"]["machines"]["verdicts"], settled["verdicts"]);
+    Ok(())
+}
+
+/// Waits until the numbers stand still over some scans.
+async fn settled(team: &Team<'_>) -> Result<Value, Error> {
+    let mut last = Value::Null;
+    for _ in 0..40 {
+        scans(team.environment, 3.0).await?;
+        let machines = numbers(team).await?;
+        if machines["verdicts"] == last {
+            return Ok(machines);
+        }
+        last = machines["verdicts"].clone();
+    }
+    Err(Error::Other(format!("the numbers do not settle: {last:#}")))
+}
+
+/// Waits until this many more scans were made, failed ones too.
+async fn scans(environment: &Environment, more: f64) -> Result<(), Error> {
+    let made = || async {
+        let mut controller = environment.controller().await;
+        let controller = controller.as_mut().unwrap();
+        let made = controller.metric("serverprotection_fleet_scans_total", &[]).await;
+        made.map_err(|error| error.to_string())
+    };
+    let before = made().await.map_err(Error::Other)?.unwrap_or_default();
+    eventually("scans", Duration::from_secs(60), || async {
+        let now = made().await?.unwrap_or_default();
+        if now >= before + more {
+            Ok(())
+        } else {
+            Err(format!("{now} scans"))
+        }
+    })
+    .await
+}
