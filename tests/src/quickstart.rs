@@ -5,13 +5,16 @@ use crate::{
     binaries,
     control_plane::ControlPlane,
     controller_process::{ControllerOptions, ControllerProcess},
-    emulator::Emulator,
+    emulator::{Emulator, SUBSCRIPTION},
     error::{Error, io},
     users::{CONTROLLER, CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// The machine of the quickstart whose package repository cannot be reached.
+pub const UNLUCKY: &str = "db-1";
 
 /// The cluster that the quickstart works on.
 pub enum Cluster {
@@ -161,13 +164,36 @@ impl Quickstart {
     /// Starts the controller and waits until it is ready.
     pub async fn start_controller(&mut self) -> Result<(), Error> {
         let kubeconfig = self.cluster()?.controller_kubeconfig().await?;
-        let options = ControllerOptions::default();
+        // Fast enough to watch; the default is 15m.
+        let options = ControllerOptions::flags(&["--machine-scan-interval", "2s"]);
         let controller =
             ControllerProcess::start(&kubeconfig, self.emulator()?, &self.controller_log()?, &options)?;
         self.controller
             .insert(controller)
             .wait_ready(crate::env::CONTROLLER_READY_LIMIT)
             .await
+    }
+
+    /// Puts a small fleet into the sample's subscription: nothing is on it yet, and one machine will refuse the sensor.
+    pub async fn add_machines(&self) -> Result<(), Error> {
+        let emulator = self.emulator()?;
+        let pace = json!({"provisioningDelay": "8s", "provisioningTime": "3s"});
+        emulator.settings(pace).await?;
+        let machines = json!([
+            {"name": "web-1", "os": "ubuntu-22.04", "group": "rg-web"},
+            {"name": "web-2", "os": "ubuntu-24.04", "group": "rg-web"},
+            {"name": "web-3", "os": "rhel-9", "group": "rg-web"},
+            {"name": "ad-1", "os": "windows-2022", "group": "rg-core"},
+            {"name": "files-1", "os": "windows-2016", "group": "rg-core"},
+            {"name": UNLUCKY, "os": "sles-15", "group": "rg-core", "failure": 24},
+            {"name": "spare-1", "os": "windows-2019", "group": "rg-core", "power": "deallocated"},
+            {"name": "test-1", "os": "debian-12", "group": "rg-lab", "tags": {"env": "sandbox"}},
+            {"name": "srv-berlin-1", "cloud": "OnPremises", "os": "rhel-8", "group": "rg-arc"},
+            {"name": "srv-berlin-2", "cloud": "OnPremises", "os": "windows-2012r2", "group": "rg-arc"},
+            {"name": "i-0971002a9c4e76ef4", "cloud": "AWS", "os": "amazon-2023", "group": "rg-aws"},
+            {"name": "gce-batch-1", "cloud": "GCP", "os": "ubuntu-22.04", "group": "rg-gcp"},
+        ]);
+        emulator.add_machine(SUBSCRIPTION, machines).await.map(drop)
     }
 
     /// Fails with the end of its log when the controller has ended.

@@ -198,6 +198,16 @@ impl<'a> Team<'a> {
         .await
     }
 
+    /// Waits until the machines were scanned once: the first scan comes a moment after Ready, and is news.
+    pub async fn scanned(&self, name: &str, limit: Duration) -> Result<Value, Error> {
+        let what = format!("the first scan of {}/{name}", self.namespace);
+        self.until_holds(name, &what, limit, |object| {
+            self::condition(object, "MachinesProtected")
+                .is_some_and(|found| found.get("reason").is_some_and(|reason| reason != "NotObserved"))
+        })
+        .await
+    }
+
     /// Waits until the object is as `holds` wants it; the failure shows its status.
     pub async fn until_holds(
         &self,

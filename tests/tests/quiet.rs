@@ -130,11 +130,7 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
         if told { Ok(()) } else { Err(format!("{reasons:?}")) }
     })
     .await?;
-    // The first scan of the machines comes a moment later, and is news once.
-    team.until_holds(NAME, "the first scan", SOON, |object| {
-        condition(object, "MachinesProtected").is_some_and(|found| found["reason"] == "NoMachines")
-    })
-    .await?;
+    team.scanned(NAME, SOON).await?;
     let still = Still::of(team, &mut controller).await?;
     let since = last_sequence(environment).await?;
     let before = visits(&mut controller).await?;

@@ -5,7 +5,7 @@ use serverprotection_tests::{
     Error, binaries,
     emulator::{Emulator, SUBSCRIPTION},
     harness::interrupted,
-    quickstart::{Cluster, Quickstart},
+    quickstart::{Cluster, Quickstart, UNLUCKY},
 };
 use std::{
     future::Future,
@@ -16,6 +16,10 @@ use std::{
 
 /// How long the first object may take to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(300);
+/// The machines that need attention, as kubectl describe would show them among everything else.
+const WORST: &str = r#"jsonpath={range .status.machines.worst[*]}{.name} ({.environment}): {.verdict}, {.reason}{"\n  why:    "}{.message}{"\n  remedy: "}{.remedy}{"\n"}{end}"#;
+/// Ten of the twelve machines count: one is off, one is excluded by the sample. One of the ten fails.
+const SETTLED: &str = "9/10";
 /// Slow enough to watch: a real Azure takes about as long for each answer.
 const AZURE_LATENCY: &str = "250ms";
 
@@ -73,11 +77,39 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
     )
     .await?;
     explain_azure(quickstart).await?;
+    quickstart.add_machines().await?;
 
     let samples = binaries::root().join("deploy/samples").display().to_string();
     show(quickstart, &["apply", "-k", &samples]).await?;
     watch(quickstart, READY_LIMIT, is_ready).await?;
     explain_azure(quickstart).await?;
+    say(
+        "now Defender for Cloud brings its extension to the machines, and PROTECTED follows; one of them will refuse it",
+    );
+    watch(quickstart, READY_LIMIT, is_settled).await?;
+    let failed = "--for=jsonpath={.status.machines.verdicts.Failed}=1";
+    let wait = [
+        "wait",
+        "serverprotection/contoso-prod",
+        "-n",
+        "defender",
+        failed,
+        "--timeout=60s",
+    ];
+    show(quickstart, &wait).await?;
+    show(
+        quickstart,
+        &[
+            "get",
+            "serverprotection",
+            "contoso-prod",
+            "-n",
+            "defender",
+            "-o",
+            WORST,
+        ],
+    )
+    .await?;
     if std::env::var("QUICKSTART_ONCE").is_ok_and(|v| v == "1") {
         return Ok(());
     }
@@ -146,7 +178,7 @@ async fn watch(
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             let last = format!("{last}\nend of the controller's log:\n{}", tail.join("\n"));
             return Err(Error::Timeout {
-                what: "READY True with plan P2".into(),
+                what: "READY True with plan P2, and then PROTECTED 9/10".into(),
                 after: limit,
                 last,
             });
@@ -167,6 +199,16 @@ fn without_age(table: &str) -> String {
 
 /// READY is True and PLAN is P2 in the row of the sample.
 fn is_ready(table: &str) -> bool {
+    shows(table, &[("READY", "True"), ("PLAN", "P2")])
+}
+
+/// All machines but the unlucky one are protected.
+fn is_settled(table: &str) -> bool {
+    shows(table, &[("PROTECTED", SETTLED)])
+}
+
+/// Whether a row has these cells.
+fn shows(table: &str, cells: &[(&str, &str)]) -> bool {
     let mut lines = table.lines();
     let Some(header) = lines.next() else { return false };
     let cell = |row: &str, name: &str| {
@@ -175,7 +217,9 @@ fn is_ready(table: &str) -> bool {
         row.get(start..)?.split_whitespace().next().map(str::to_owned)
     };
     lines.any(|row| {
-        cell(row, "READY").as_deref() == Some("True") && cell(row, "PLAN").as_deref() == Some("P2")
+        cells
+            .iter()
+            .all(|(name, value)| cell(row, name).as_deref() == Some(*value))
     })
 }
 
@@ -225,7 +269,12 @@ Try this in another terminal; the table below shows what happens.
   {ctl} set {SUBSCRIPTION} settings.WDATP=false
   {kubectl} -n defender annotate serverprotection contoso-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)
 
-3. Delete the object. Azure stays as it is (deletionPolicy: Retain):
+3. Repair the machine that failed, and see PROTECTED and its events follow:
+
+  {ctl} machine set {SUBSCRIPTION} {UNLUCKY} failure=null mde.state=Succeeded
+  {kubectl} -n defender get events --field-selector involvedObject.name=contoso-prod
+
+4. Delete the object. Azure stays as it is (deletionPolicy: Retain):
 
   {kubectl} -n defender delete serverprotection contoso-prod
 

@@ -163,7 +163,8 @@ impl<'a> Lonely<'a> {
             .until_holds(NAME, &what, SOON, |object| {
                 object["status"]["lastHandledReconcileAt"] == request.as_str()
             })
-            .await
+            .await?;
+        self.team.scanned(NAME, SOON).await
     }
 
     /// Fails with what the safety monitor says about this subscription.

@@ -91,7 +91,8 @@ pub(crate) fn p2() -> Value {
 }
 
 pub(crate) async fn ready(team: &Team<'_>) -> Result<Value, Error> {
-    team.until(NAME, "Ready", "True", SOON).await
+    team.until(NAME, "Ready", "True", SOON).await?;
+    team.scanned(NAME, SOON).await
 }
 
 /// Asks for one more visit, and waits until it was made.
