@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
-use serverprotection_api::ServerProtection;
+use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::claims::Claimant;
 
 /// A `ServerProtection`, or what could be made of one. kube's `DeserializeGuard` keeps the metadata only; the claim of
@@ -75,6 +75,19 @@ impl Resource for Guarded {
 }
 
 impl Guarded {
+    /// The cache keeps the claim of a status and nothing else: the first visit reads the object itself, and from then on
+    /// the process remembers what it wrote.
+    pub(crate) fn forget_status(&mut self) {
+        if let Self::Readable(object) = self
+            && let Some(status) = &mut object.status
+        {
+            *status = ServerProtectionStatus {
+                claim: status.claim.take(),
+                ..ServerProtectionStatus::default()
+            };
+        }
+    }
+
     /// Its claim on a subscription.
     pub(crate) fn claimant(&self) -> Option<Claimant> {
         let (subscription, held) = match self {

@@ -177,9 +177,9 @@ async fn begin(cached: &ServerProtection, context: &Context) -> Result<Option<Vi
         Some(object) if object.uid() == cached.uid() => object,
         _ => return Ok(None),
     };
-    let status = object.status.clone().unwrap_or_default();
+    let status = Arc::new(object.status.clone().unwrap_or_default());
     let remembered = Remembered {
-        saved: Some(status.clone()),
+        saved: Some(Arc::clone(&status)),
         status,
         ..Remembered::default()
     };
@@ -333,19 +333,24 @@ pub(crate) async fn save(
     context: &Context,
 ) -> Result<bool, Error> {
     let uid = object.uid().unwrap_or_default();
-    remembered.status = match &remembered.saved {
+    let status = match &remembered.saved {
         Some(stood) if remembered.doubtful => status::after_unsaved(status, stood),
         _ => status,
     };
-    if !remembered.doubtful && remembered.saved.as_ref() == Some(&remembered.status) {
+    if !remembered.doubtful
+        && let Some(stood) = remembered.saved.as_ref().filter(|stood| ***stood == status)
+    {
+        // One copy of what stands is enough.
+        remembered.status = Arc::clone(stood);
         context.memories.put(&uid, remembered.clone());
         return Ok(true);
     }
+    remembered.status = Arc::new(status);
     remembered.doubtful = true;
     context.memories.put(&uid, remembered.clone());
     match publish::status(context, object, &remembered.status).await {
         Ok(()) => {
-            remembered.saved = Some(remembered.status.clone());
+            remembered.saved = Some(Arc::clone(&remembered.status));
             remembered.doubtful = false;
             remembered.kube_failures = 0;
             context.memories.put(&uid, remembered.clone());

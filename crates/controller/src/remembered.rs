@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -14,9 +14,9 @@ use serverprotection_core::{conditions, server_protection::pace::Memory};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Remembered {
     /// The status that should stand. The cache may still show an older one.
-    pub(crate) status: ServerProtectionStatus,
+    pub(crate) status: Arc<ServerProtectionStatus>,
     /// The status that the API server is known to have had last.
-    pub(crate) saved: Option<ServerProtectionStatus>,
+    pub(crate) saved: Option<Arc<ServerProtectionStatus>>,
     /// Another one was sent since, and nobody knows whether it arrived.
     pub(crate) doubtful: bool,
     pub(crate) memory: Memory,

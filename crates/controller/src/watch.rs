@@ -102,7 +102,10 @@ pub(crate) fn protections(
         .combine(wanted_annotations);
     let stream = watcher(api, watcher::Config::default().any_semantic())
         .backoff(Backoff::default())
-        .modify(|object: &mut Guarded| object.managed_fields_mut().clear())
+        .modify(|object: &mut Guarded| {
+            object.managed_fields_mut().clear();
+            object.forget_status();
+        })
         .inspect(move |event| {
             if let Ok(event) = event {
                 feed(event, &feeds, &mut listed);
