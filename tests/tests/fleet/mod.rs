@@ -23,15 +23,19 @@ use serverprotection_tests::{
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 pub(crate) const NAME: &str = "prod";
 
-fn main() -> ExitCode {
+/// Runs all cases with these answers of the emulator's switches (`default` or `alternate`).
+pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     cases.extend(life::cases());
     cases.extend(access::cases());
     cases.extend(spec::cases());
     cases.extend(command::cases());
-    let setup = || async {
-        let flags = ["--slow-retry", "3s", "--machine-scan-interval", "2s"];
-        let environment = Environment::start(Options::with_controller(&flags)).await?;
+    let setup = move || async move {
+        let options = Options {
+            emulator: vec!["--switches".into(), answers.into()],
+            ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
+        };
+        let environment = Environment::start(options).await?;
         let settings = json!({"provisioningDelay": "2s", "provisioningTime": "1s"});
         environment.emulator.settings(settings).await?;
         Ok(environment)
