@@ -1,0 +1,218 @@
+//! Every machine has one stage, and the stages add up.
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::*;
+use crate::{
+    Timestamp,
+    machines::{ArcAgent, Circumstances, Exclusions, MdeExtension, finding},
+};
+
+const NOW: i64 = 1_790_000_000;
+
+fn found(machine: &Machine) -> Finding {
+    let mut exclusions = Exclusions::default();
+    exclusions.rule("lab", [], &["rg-lab".to_owned()], &[]);
+    finding(
+        machine,
+        &Circumstances {
+            now: Timestamp::from_second(NOW).unwrap(),
+            grace: SignedDuration::from_hours(24),
+            plan_enabled_since: None,
+            exclusions: &exclusions,
+            plan_off: machine.name == "free",
+            health: None,
+        },
+    )
+}
+
+/// A connected Arc machine, a month old, without an extension.
+fn arc(sku: &str) -> Machine {
+    let os_type = if sku.starts_with("Windows") {
+        "windows"
+    } else {
+        "linux"
+    };
+    Machine {
+        id: format!("/{sku}"),
+        kind: Kind::ArcMachine,
+        instances: 1,
+        os_type: os_type.into(),
+        os_sku: sku.into(),
+        arc: Some(ArcAgent {
+            status: "Connected".into(),
+            agent_version: "1.64".into(),
+            last_status_change: Timestamp::from_second(NOW - 720 * 3600).ok(),
+            ..ArcAgent::default()
+        }),
+        ..Machine::default()
+    }
+}
+
+fn with(mut machine: Machine, change: impl FnOnce(&mut Machine)) -> Machine {
+    change(&mut machine);
+    machine
+}
+
+fn extended(sku: &str, state: &str) -> Machine {
+    with(arc(sku), |machine| {
+        let type_ = machine.wanted_extension().unwrap().to_owned();
+        machine.extensions = vec![MdeExtension {
+            type_,
+            state: state.into(),
+            ..MdeExtension::default()
+        }];
+    })
+}
+
+fn disconnected(sku: &str) -> Machine {
+    with(arc(sku), |machine| {
+        machine.arc.as_mut().unwrap().status = "Disconnected".into();
+    })
+}
+
+fn cases() -> Vec<(Machine, Stage)> {
+    vec![
+        (extended("Ubuntu 22.04", "Succeeded"), Stage::Onboarded),
+        (extended("Ubuntu 22.04", "Updating"), Stage::Failing),
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.arc.as_mut().unwrap().last_status_change = Timestamp::from_second(NOW - 60).ok();
+            }),
+            Stage::Waiting,
+        ),
+        (extended("Ubuntu 22.04", "Failed"), Stage::Failing),
+        (arc("Ubuntu 22.04"), Stage::Missing),
+        (disconnected("Ubuntu 22.04"), Stage::NotConnected),
+        // Defender for Endpoint supports these, the Arc agent does not.
+        (arc("Ubuntu 16.04"), Stage::DirectOnboardingOnly),
+        (extended("Ubuntu 16.04", "Failed"), Stage::DirectOnboardingOnly),
+        (
+            disconnected("Windows Server 2008 R2"),
+            Stage::DirectOnboardingOnly,
+        ),
+        (extended("Ubuntu 16.04", "Succeeded"), Stage::Onboarded),
+        // Neither does.
+        (arc("Red Hat Enterprise Linux 6.10"), Stage::Unsupported),
+        (arc("Windows 11 Enterprise"), Stage::Unsupported),
+        // In Azure there is no Arc agent that could refuse.
+        (
+            with(arc("Ubuntu 16.04"), |machine| {
+                machine.kind = Kind::VirtualMachine;
+                machine.arc = None;
+                machine.created = Timestamp::from_second(NOW - 720 * 3600).ok();
+            }),
+            Stage::Missing,
+        ),
+        (
+            extended("Windows Server 2016 Datacenter", "Succeeded"),
+            Stage::LegacyAgent,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| machine.name = "free".into()),
+            Stage::PlanOff,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.arc.as_mut().unwrap().status = "Odd".into();
+            }),
+            Stage::Unclear,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.kind = Kind::VirtualMachine;
+                machine.arc = None;
+                machine.power = "PowerState/deallocated".into();
+            }),
+            Stage::NotAssessable,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.kind = Kind::UniformScaleSet;
+                machine.instances = 7;
+            }),
+            Stage::AgentlessOnly,
+        ),
+        (
+            with(arc("Ubuntu 16.04"), |machine| {
+                machine.resource_group = "rg-lab".into();
+            }),
+            Stage::Excluded,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.other_connector = true;
+                machine.arc.as_mut().unwrap().agent_version.clear();
+            }),
+            Stage::DuplicateShell,
+        ),
+    ]
+}
+
+#[test]
+fn every_stage_has_its_machines() {
+    let cases = cases();
+    for (machine, stage) in &cases {
+        let found = found(machine);
+        assert_eq!(Stage::of(machine, &found), *stage, "{machine:?} {found:?}");
+    }
+    for stage in Stage::ALL {
+        assert!(
+            cases.iter().any(|(_, wanted)| *wanted == stage),
+            "no case for {stage}"
+        );
+        assert_eq!(Stage::ALL[stage as usize], stage);
+    }
+}
+
+#[test]
+fn the_stages_add_up_however_they_are_merged() {
+    for at in 0..cases().len() {
+        let (mut one, mut other) = (Migration::default(), Migration::default());
+        let mut machines = 0;
+        for (number, (machine, _)) in cases().iter().enumerate() {
+            let machine = &with(machine.clone(), |machine| {
+                machine.cloud = ["AWS", "gcp", "N/A"][number % 3].into();
+            });
+            machines += u64::from(machine.instances);
+            let half = if number < at { &mut one } else { &mut other };
+            half.add(machine, &found(machine));
+        }
+        one.merge(other);
+        let total: u64 = Environment::ALL
+            .iter()
+            .map(|environment| one.total(*environment))
+            .sum();
+        assert_eq!(total, machines);
+    }
+}
+
+#[test]
+fn systems_are_named_where_they_are_the_reason_and_their_number_is_bounded() {
+    let mut migration = Migration::default();
+    for _ in 0..2 {
+        migration.add(&arc("Ubuntu 16.04"), &found(&arc("Ubuntu 16.04")));
+    }
+    migration.add(
+        &disconnected("Windows Server 2008 R2"),
+        &found(&disconnected("Windows Server 2008 R2")),
+    );
+    let direct = |migration: &Migration| {
+        migration
+            .systems(Environment::OnPremises, Stage::DirectOnboardingOnly)
+            .len()
+    };
+    assert_eq!(
+        migration.systems(Environment::OnPremises, Stage::DirectOnboardingOnly),
+        [("Ubuntu 16.04", 2), ("Windows Server 2008 R2", 1)]
+    );
+    assert_eq!(direct(&migration), 2);
+    let mut many = Migration::default();
+    for number in 0..2 * MOST_SYSTEMS as u64 {
+        let key = (Environment::Azure, Stage::Unsupported, format!("system {number}"));
+        many.count_system(key, 1);
+    }
+    let systems = many.systems(Environment::Azure, Stage::Unsupported);
+    assert_eq!(systems.len(), MOST_SYSTEMS + 1);
+    assert_eq!(systems[0], (OTHER_SYSTEMS, MOST_SYSTEMS as u64));
+}
