@@ -1,11 +1,11 @@
 //! Flags of `serverprotection controller`. Their doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown)]
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use serverprotection_azure::Cloud;
-use url::Url;
+
+use crate::endpoints::Endpoints;
 
 /// Runs the controller: watches ServerProtection objects and keeps Azure in the state that they describe.
 ///
@@ -13,25 +13,9 @@ use url::Url;
 /// of the controller and never of an object, so that no object can send a token elsewhere.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
-    /// Azure cloud whose endpoints are used
-    #[arg(long, value_enum, default_value_t = CloudName::Public, env = "SERVERPROTECTION_CLOUD")]
-    pub cloud: CloudName,
-
-    /// Azure Resource Manager instead of the cloud's, e.g. the emulator's https://127.0.0.1:8443
-    #[arg(long, value_name = "URL")]
-    pub resource_manager_endpoint: Option<Url>,
-
-    /// Entra authority instead of the cloud's
-    #[arg(long, value_name = "URL")]
-    pub authority_host: Option<Url>,
-
-    /// Audience of the tokens instead of the cloud's
-    #[arg(long, value_name = "URL")]
-    pub audience: Option<String>,
-
-    /// PEM file with certificate authorities that are trusted for Azure besides the system's
-    #[arg(long, value_name = "FILE")]
-    pub extra_ca: Option<PathBuf>,
+    /// Which Azure to work with.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
     /// Identity for objects without credentialRef; such objects end as Stalled when it is "none"
     #[arg(long, value_enum, default_value_t = ControllerIdentity::None)]
@@ -74,14 +58,6 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
-/// Azure clouds with Defender for Servers (contract.md 8.1).
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum CloudName {
-    Public,
-    UsGovernment,
-}
-
 /// The controller's own identity.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControllerIdentity {
@@ -99,37 +75,6 @@ pub enum ControllerIdentity {
 pub enum LogFormat {
     Human,
     Json,
-}
-
-impl Args {
-    /// The endpoints to work with.
-    pub fn cloud(&self) -> Result<Cloud, url::ParseError> {
-        let (resource_manager, authority) = match self.cloud {
-            CloudName::Public => (
-                "https://management.azure.com/",
-                "https://login.microsoftonline.com/",
-            ),
-            CloudName::UsGovernment => (
-                "https://management.usgovcloudapi.net/",
-                "https://login.microsoftonline.us/",
-            ),
-        };
-        let audience = self
-            .audience
-            .clone()
-            .unwrap_or_else(|| resource_manager.trim_end_matches('/').to_owned());
-        Ok(Cloud {
-            resource_manager: self
-                .resource_manager_endpoint
-                .clone()
-                .map_or_else(|| resource_manager.parse(), Ok)?,
-            authority_host: self
-                .authority_host
-                .clone()
-                .map_or_else(|| authority.parse(), Ok)?,
-            audience,
-        })
-    }
 }
 
 /// The quota of Resource Graph is shared with everybody who uses the identity.

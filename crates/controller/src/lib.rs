@@ -9,6 +9,7 @@
 pub mod args;
 mod context;
 mod credentials;
+pub mod endpoints;
 mod fleet;
 mod guarded;
 mod http;
@@ -23,4 +24,5 @@ mod verification;
 mod watch;
 
 pub use args::Args;
+pub use endpoints::{Endpoints, EndpointsError};
 pub use run::{Error, run};

@@ -14,7 +14,7 @@ use kube::{
         events::{Recorder, Reporter},
     },
 };
-use serverprotection_azure::{HttpError, Identity, http_client, locks::Locks};
+use serverprotection_azure::{Identity, locks::Locks};
 use serverprotection_core::{gate::Gate, server_protection::pace::Clocks};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use crate::{
     args::{Args, ControllerIdentity},
     context::{Claims, Context},
     credentials::Credentials,
+    endpoints::EndpointsError,
     fleet::Fleet,
     guarded::Guarded,
     http,
@@ -43,14 +44,8 @@ pub enum Error {
     Kubeconfig(#[from] kube::config::InferConfigError),
     #[error("the cluster cannot be reached: {0}")]
     Cluster(#[from] kube::Error),
-    #[error("--extra-ca {path}: {source}")]
-    ExtraCa { path: String, source: std::io::Error },
     #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error("an endpoint is no URL: {0}")]
-    Endpoint(#[from] url::ParseError),
-    #[error("{0} must be an https URL: tokens are never sent in the clear")]
-    Insecure(&'static str),
+    Endpoints(#[from] EndpointsError),
     #[error("--listen {address}: {source}")]
     Listen {
         address: std::net::SocketAddr,
@@ -200,25 +195,12 @@ fn credentials(
     store: kube::runtime::reflector::Store<serverprotection_api::AzureCredential>,
     metrics: &Arc<Metrics>,
 ) -> Result<Credentials, Error> {
-    let extra_ca = match &args.extra_ca {
-        None => None,
-        Some(path) => Some(std::fs::read(path).map_err(|source| Error::ExtraCa {
-            path: path.display().to_string(),
-            source,
-        })?),
-    };
-    let cloud = args.cloud()?;
-    if cloud.resource_manager.scheme() != "https" {
-        return Err(Error::Insecure("--resource-manager-endpoint"));
-    }
-    if cloud.authority_host.scheme() != "https" {
-        return Err(Error::Insecure("--authority-host"));
-    }
+    let (cloud, http) = args.endpoints.open()?;
     tracing::info!(resource_manager = %cloud.resource_manager, authority = %cloud.authority_host, "working with Azure");
     Ok(Credentials {
         client: client.clone(),
         store,
-        http: http_client(extra_ca.as_deref())?,
+        http,
         cloud: Arc::new(cloud),
         meter: Arc::<Metrics>::clone(metrics),
         locks: Arc::new(Locks::default()),
