@@ -1,5 +1,7 @@
 //! The `serverprotection` command.
 
+mod machines;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,6 +18,8 @@ struct Cli {
 enum Command {
     /// Run the controller
     Controller(Box<serverprotection_controller::Args>),
+    /// List the machines of subscriptions, with a verdict on each: protected or not, and why
+    Machines(Box<machines::Args>),
     /// Print the custom resource definitions: serverprotection crds | kubectl apply --server-side -f -
     Crds,
     /// Print the version
@@ -25,6 +29,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controller(args) => controller(*args),
+        Command::Machines(args) => match install_tls() {
+            Ok(()) => return machines::run(*args),
+            error => error,
+        },
         Command::Crds => crds(),
         Command::Version => print(concat!("serverprotection ", env!("CARGO_PKG_VERSION"), "\n")),
     };
@@ -38,18 +46,18 @@ fn main() -> ExitCode {
 }
 
 fn controller(args: serverprotection_controller::Args) -> Result<(), String> {
-    // One provider for kube and reqwest, installed before the first connection.
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
-        return Err("another TLS provider is installed already".into());
-    }
+    install_tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     runtime
         .block_on(serverprotection_controller::run(args))
         .map_err(|error| error.to_string())
+}
+
+/// One provider for kube and reqwest, installed before the first connection.
+fn install_tls() -> Result<(), String> {
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    installed.map_err(|_| "another TLS provider is installed already".into())
 }
 
 fn crds() -> Result<(), String> {

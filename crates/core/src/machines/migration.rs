@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Environment, Finding, Kind, Machine, Verdict,
-    operating_systems::{Identified, Support, identify},
+    operating_systems::{Identified, Support, identify, system_name},
 };
 
 /// Different systems that a report names at most; further ones are counted under [`OTHER_SYSTEMS`].
@@ -257,17 +257,6 @@ impl Migration {
             key.2 = OTHER_SYSTEMS.into();
         }
         *self.systems.entry(key).or_default() += machines;
-    }
-}
-
-/// A machine's system for people, by the table of systems, else as its agent or image told it.
-pub fn system_name(machine: &Machine) -> String {
-    match identify(machine) {
-        Identified::Known(known) => known.name(),
-        Identified::Appliance(publisher) => format!("image of {publisher}"),
-        Identified::NotListed(name) => name,
-        Identified::NotTold if machine.os_type.is_empty() => "not told".into(),
-        Identified::NotTold => format!("{} (version not told)", machine.os_type),
     }
 }
 

@@ -277,6 +277,17 @@ pub fn identify(machine: &Machine) -> Identified {
     }
 }
 
+/// A machine's system for people, by the table of systems, else as its agent or image told it.
+pub fn system_name(machine: &Machine) -> String {
+    match identify(machine) {
+        Identified::Known(known) => known.name(),
+        Identified::Appliance(publisher) => format!("image of {publisher}"),
+        Identified::NotListed(name) => name,
+        Identified::NotTold if machine.os_type.is_empty() => "not told".into(),
+        Identified::NotTold => format!("{} (version not told)", machine.os_type),
+    }
+}
+
 fn is_multi_session(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["multi-session", "-avd", "-evd"]

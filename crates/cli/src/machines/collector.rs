@@ -1,0 +1,238 @@
+//! Takes what the scan finds: rows go out at once, subscriptions are kept as counts.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serverprotection_azure::fleet::{self, Sink, SubscriptionReading};
+use serverprotection_core::{
+    Timestamp,
+    failure::Failure,
+    machines::{Environment, Finding, Machine, Verdict},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    args::{Args, Format},
+    identity::{Origin, advice},
+    migration::{self, Counting, Report},
+    output::Output,
+    progress::Progress,
+    rows::Rows,
+    summary::{self, Summary},
+    totals::{End, Outcome, Subscription, Totals},
+};
+
+/// What is asked of a subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    pub(crate) minimum: u8,
+    pub(crate) origin: Origin,
+}
+
+/// The sink of all scans of one run.
+pub(crate) struct Collector<W> {
+    format: Format,
+    verdicts: Vec<Verdict>,
+    environments: Vec<Environment>,
+    asked: HashMap<String, Asked>,
+    progress: Arc<Progress>,
+    /// Nobody reads the output any more.
+    pub(crate) closed: CancellationToken,
+    state: Mutex<State<W>>,
+}
+
+struct State<W> {
+    output: Output<W>,
+    /// `None`: the report of the migration is written instead.
+    rows: Option<Rows>,
+    counting: Counting,
+    totals: Totals,
+    /// What earlier scans of this run came to.
+    before: fleet::Progress,
+    latest: fleet::Progress,
+}
+
+impl<W: Write + Send> Collector<W> {
+    pub(crate) fn new(
+        args: &Args,
+        asked: HashMap<String, Asked>,
+        to: W,
+        progress: Arc<Progress>,
+        now: Timestamp,
+    ) -> Self {
+        let mut output = Output::new(to);
+        let rows = (!args.migration).then(|| Rows::new(args.output, now));
+        if let Some(rows) = &rows {
+            rows.start(&mut output.buffer);
+        }
+        Self {
+            format: args.output,
+            verdicts: args.verdicts.clone(),
+            environments: args.environments.clone(),
+            asked,
+            progress,
+            closed: CancellationToken::new(),
+            state: Mutex::new(State {
+                output,
+                rows,
+                counting: Counting::default(),
+                totals: Totals::default(),
+                before: fleet::Progress::default(),
+                latest: fleet::Progress::default(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Filters choose what is printed, never what is counted.
+    fn is_wanted(&self, machine: &Machine, finding: &Finding) -> bool {
+        (self.verdicts.is_empty() || self.verdicts.contains(&finding.verdict))
+            && (self.environments.is_empty() || self.environments.contains(&machine.environment()))
+    }
+
+    /// A reader that is slow (a pager) holds the scan back, and not the other tasks of its thread.
+    fn flush(&self, state: &mut State<W>) {
+        let write = || self.progress.aside(|| state.output.flush());
+        if !tokio::task::block_in_place(write) {
+            self.closed.cancel();
+        }
+    }
+
+    /// A scan is over; the next one counts on.
+    pub(crate) fn scanned(&self) {
+        let mut state = self.state();
+        state.before = std::mem::take(&mut state.latest);
+    }
+
+    /// A subscription that was not even scanned.
+    pub(crate) fn not_scanned(&self, subscription: &str, failure: Failure) {
+        self.subscription(subscription, Err(failure));
+    }
+
+    /// Writes what comes after the last machine; how the command ends, or why the output is incomplete.
+    pub(crate) fn finish(&self) -> (End, Option<io::Error>) {
+        let mut state = self.state();
+        let end = state.totals.end();
+        let State {
+            output,
+            rows,
+            counting,
+            totals,
+            ..
+        } = &mut *state;
+        let out = &mut output.buffer;
+        let mut beside = String::new();
+        match (self.format, rows.is_some()) {
+            (Format::Table | Format::Wide, true) => {
+                out.extend_from_slice(format!("\n{}", summary::text(totals)).as_bytes());
+            }
+            (Format::Table | Format::Wide, false) => {
+                out.extend_from_slice(migration::text(counting.total(), &self.environments).as_bytes());
+                out.extend_from_slice(summary::text(totals).as_bytes());
+            }
+            (Format::Json, true) => {
+                out.extend_from_slice(b"\n],\"summary\":");
+                // Strings and numbers only: it cannot fail.
+                let _ = serde_json::to_writer(&mut *out, &Summary::new(totals, &end));
+                out.extend_from_slice(b"}\n");
+            }
+            (Format::Json, false) => {
+                let report = Report::new(counting.total(), &self.environments, totals, &end);
+                let _ = serde_json::to_writer_pretty(&mut *out, &report);
+                out.push(b'\n');
+            }
+            (Format::Csv, is_list) => {
+                if !is_list {
+                    migration::csv(out, counting.total(), &self.environments);
+                }
+                beside = summary::text(totals);
+            }
+        }
+        self.flush(&mut state);
+        self.progress.raw(&beside);
+        let error = state.output.error().map(|error| io::Error::from(error.kind()));
+        (end, error)
+    }
+}
+
+impl<W: Write + Send> Sink for Collector<W> {
+    fn machine(&self, machine: &Machine, finding: &Finding) {
+        let mut state = self.state();
+        let State {
+            output,
+            rows,
+            counting,
+            ..
+        } = &mut *state;
+        match rows {
+            Some(rows) if self.is_wanted(machine, finding) => {
+                rows.machine(&mut output.buffer, machine, finding);
+            }
+            Some(_) => {}
+            None => counting.machine(machine, finding),
+        }
+        if output.is_full() {
+            self.flush(&mut state);
+        }
+    }
+
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+        let mut state = self.state();
+        state.counting.subscription(subscription, reading.is_ok());
+        let asked = self.asked.get(subscription);
+        let outcome = match reading {
+            Ok(reading) => Outcome::Read {
+                tally: reading.summary.tally.into(),
+                access: reading.access,
+                tier: reading.tier,
+            },
+            Err(failure) => Outcome::Failed {
+                advice: asked.map_or_else(String::new, |asked| advice(&asked.origin, &failure)),
+                // Request ids differ each time: without them equal reasons are told once.
+                reason: Failure {
+                    request_id: None,
+                    ..failure
+                }
+                .to_string(),
+            },
+        };
+        state.totals.subscriptions.insert(
+            subscription.to_owned(),
+            Subscription {
+                name: asked.map_or_else(String::new, |asked| asked.name.clone()),
+                minimum: asked.map_or(100, |asked| asked.minimum),
+                outcome,
+            },
+        );
+    }
+
+    fn progress(&self, progress: &fleet::Progress) {
+        let mut state = self.state();
+        let before = state.before;
+        let sum = fleet::Progress {
+            subscriptions: (
+                before.subscriptions.0 + progress.subscriptions.0,
+                self.asked.len(),
+            ),
+            pages: before.pages + progress.pages,
+            machines: before.machines + progress.machines,
+        };
+        state.latest = sum;
+        if !state.output.buffer.is_empty() {
+            self.flush(&mut state);
+        }
+        drop(state);
+        self.progress.tell(&sum);
+    }
+}
+
+#[cfg(test)]
+#[path = "collector_tests.rs"]
+mod tests;

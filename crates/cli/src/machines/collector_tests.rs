@@ -1,0 +1,162 @@
+//! What is printed and what is counted.
+
+use clap::Parser;
+use serde_json::Value;
+use serverprotection_azure::fleet::Access;
+use serverprotection_core::{failure::Class, machines::Summary as Fold};
+
+use super::{
+    super::{
+        identity::Auth,
+        rows::tests::{finding, machine},
+    },
+    *,
+};
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: Args,
+}
+
+const SUBSCRIPTION: &str = "6f1c0d7e-0000-0000-0000-000000000001";
+
+fn collector(words: &str) -> Collector<Vec<u8>> {
+    let words = std::iter::once("machines").chain(words.split_whitespace());
+    let args = Command::parse_from(words).args;
+    let asked = Asked {
+        name: "Contoso".into(),
+        minimum: 50,
+        origin: Origin::Auth(Auth::AzureCli),
+    };
+    let asked = HashMap::from([(SUBSCRIPTION.to_owned(), asked)]);
+    let now = "2026-11-23T12:00:00Z".parse().unwrap();
+    Collector::new(
+        &args,
+        asked,
+        Vec::new(),
+        Arc::new(Progress::new(false, false)),
+        now,
+    )
+}
+
+/// One protected and one failed machine, and how the subscription ends.
+fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), Failure>) -> (End, String) {
+    let mut summary = Fold::default();
+    for (name, verdict) in [("good", Verdict::Protected), ("bad", Verdict::Failed)] {
+        let (machine, finding) = (machine(name), finding(verdict));
+        summary.add(&machine, &finding);
+        collector.machine(&machine, &finding);
+    }
+    let reading = ends.map(|()| SubscriptionReading {
+        summary,
+        access: Access::Sufficient,
+        tier: Some("P2".into()),
+        at: "2026-11-23T12:00:00Z".parse().unwrap(),
+    });
+    collector.subscription(SUBSCRIPTION, reading);
+    collector.progress(&fleet::Progress::default());
+    let (end, error) = collector.finish();
+    assert!(error.is_none());
+    let text = String::from_utf8(collector.state().output.written().clone()).unwrap();
+    (end, text)
+}
+
+fn failure() -> Failure {
+    Failure {
+        class: Class::Transient,
+        code: "ServerTimeout".into(),
+        message: "slow".into(),
+        operation: "POST resources".into(),
+        request_id: Some("1".into()),
+        effect_unknown: false,
+    }
+}
+
+#[test]
+fn filters_choose_what_is_printed_and_not_what_is_counted() {
+    for (words, good, bad) in [
+        ("-o json", true, true),
+        ("-o json --verdict failed", false, true),
+        ("-o json --environment aws --verdict protected", true, false),
+        ("-o json --environment azure", false, false),
+    ] {
+        let (end, text) = scan(&collector(words), Ok(()));
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["kind"], "MachineList");
+        let names: Vec<_> = document["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (names.contains(&"good"), names.contains(&"bad")),
+            (good, bad),
+            "{words}"
+        );
+        assert_eq!(document["summary"]["total"], 2);
+        assert_eq!((end.code, &document["summary"]["exitCode"]), (0, &0.into()));
+    }
+}
+
+#[test]
+fn a_table_ends_with_the_summary_and_csv_without() {
+    let (_, text) = scan(&collector(""), Ok(()));
+    assert!(text.starts_with("NAME ") && text.contains("\ngood ") && text.contains("1 of 2 machines that"));
+    let (_, text) = scan(&collector("-o csv"), Ok(()));
+    assert_eq!(
+        csv::Reader::from_reader(text.as_bytes())
+            .records()
+            .flatten()
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_subscription_that_fails_in_the_end_is_told_and_not_counted() {
+    for words in ["-o json", "-o json --migration"] {
+        let (end, text) = scan(&collector(words), Err(failure()));
+        assert_eq!(end.code, 2);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["summary"]["total"], 0);
+        let not_read = &document["summary"]["subscriptions"]["notRead"][0];
+        assert_eq!(not_read["reason"], "POST resources: ServerTimeout: slow");
+        assert_eq!(not_read["remedy"], "run it again in some minutes");
+    }
+}
+
+#[test]
+fn the_migration_report_takes_the_place_of_the_machines() {
+    let (_, text) = scan(&collector("--migration"), Ok(()));
+    assert!(
+        text.starts_with("AWS: 2 machines, 1 onboarded") && !text.contains("NAME "),
+        "{text}"
+    );
+    let (_, text) = scan(&collector("--migration -o csv"), Ok(()));
+    assert!(text.starts_with("environment,stage,system,machines,next_step\nAWS,Onboarded,,1,"));
+}
+
+#[test]
+fn a_closed_reader_stops_the_scan() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let args = Command::parse_from(["machines"]).args;
+    let progress = Arc::new(Progress::new(false, false));
+    let collector = Collector::new(&args, HashMap::new(), Closed, progress, Timestamp::UNIX_EPOCH);
+    assert!(!collector.closed.is_cancelled());
+    collector.progress(&fleet::Progress::default());
+    assert!(collector.closed.is_cancelled());
+    assert_eq!(
+        collector.finish().1.map(|error| error.kind()),
+        Some(io::ErrorKind::BrokenPipe)
+    );
+}

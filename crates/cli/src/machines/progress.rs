@@ -1,0 +1,100 @@
+//! How far it is, on standard error: a line that is drawn over again on a terminal, else a new line now and then.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serverprotection_azure::fleet;
+
+/// Between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows progress and writes other lines to standard error.
+pub(crate) struct Progress {
+    show: Show,
+    notes: bool,
+}
+
+enum Show {
+    Nothing,
+    Bar(ProgressBar),
+    Lines(Mutex<Instant>),
+}
+
+impl Progress {
+    pub(crate) fn new(progress: bool, notes: bool) -> Self {
+        let show = match () {
+            () if !progress => Show::Nothing,
+            () if std::io::stderr().is_terminal() => {
+                let bar = ProgressBar::new_spinner();
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+                    bar.set_style(style);
+                }
+                bar.set_message("asking for the subscriptions");
+                bar.enable_steady_tick(Duration::from_millis(120));
+                Show::Bar(bar)
+            }
+            () => Show::Lines(Mutex::new(Instant::now())),
+        };
+        Self { show, notes }
+    }
+
+    /// How far the scan is.
+    pub(crate) fn tell(&self, progress: &fleet::Progress) {
+        let words = || {
+            let (done, all) = progress.subscriptions;
+            format!(
+                "{done} of {all} subscriptions, {} machines, {} pages",
+                progress.machines, progress.pages
+            )
+        };
+        match &self.show {
+            Show::Nothing => {}
+            Show::Bar(bar) => bar.set_message(words()),
+            Show::Lines(last) => {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.elapsed() >= LINE_EVERY {
+                    *last = Instant::now();
+                    self.line(&words());
+                }
+            }
+        }
+    }
+
+    /// Something worth knowing.
+    pub(crate) fn note(&self, text: &str) {
+        if self.notes {
+            self.line(&format!("note: {text}"));
+        }
+    }
+
+    /// A line, whatever is shown.
+    pub(crate) fn line(&self, text: &str) {
+        self.raw(&format!("serverprotection: {text}\n"));
+    }
+
+    /// Text as it is. Nobody can be told when standard error is closed.
+    pub(crate) fn raw(&self, text: &str) {
+        self.aside(|| {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        });
+    }
+
+    /// Writes elsewhere on the terminal without disturbing what is drawn.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.show {
+            Show::Bar(bar) => bar.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// Takes the drawing away.
+    pub(crate) fn end(&self) {
+        if let Show::Bar(bar) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+}

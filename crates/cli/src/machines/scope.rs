@@ -1,0 +1,272 @@
+//! Which subscriptions are read, and as whom.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serverprotection_azure::Identity;
+
+use super::{
+    args::Args,
+    identity::{Auth, Origin},
+    input::{Input, Key, Protection},
+};
+
+/// What one identity reads.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) origin: Origin,
+    pub(crate) identity: Identity,
+    /// Subscriptions of objects.
+    pub(crate) protections: Vec<Protection>,
+    /// Subscriptions of flags.
+    pub(crate) subscriptions: Vec<String>,
+    pub(crate) management_groups: Vec<String>,
+    /// All that it sees.
+    pub(crate) all: bool,
+}
+
+impl Scope {
+    fn new(origin: Origin, identity: Identity) -> Self {
+        Self {
+            origin,
+            identity,
+            protections: Vec::new(),
+            subscriptions: Vec::new(),
+            management_groups: Vec::new(),
+            all: false,
+        }
+    }
+}
+
+/// The scopes of flags and input, and notes about choices that may surprise. `is_set` tells whether an environment
+/// variable has a value.
+pub(crate) fn scopes(
+    args: &Args,
+    input: Input,
+    is_set: impl Fn(&str) -> bool,
+) -> Result<(Vec<Scope>, Vec<String>), String> {
+    let Input {
+        protections,
+        credentials,
+        mut notes,
+    } = input;
+    let nothing_asked = args.subscriptions.is_empty() && args.management_groups.is_empty();
+    if !args.files.is_empty() && protections.is_empty() && credentials.is_empty() && nothing_asked {
+        return Err("the input has no ServerProtection; without -f, all subscriptions that the identity sees are read".into());
+    }
+    let auth = args.auth.or(args.tenant.as_ref().map(|_| Auth::AzureCli));
+    let default = auth.unwrap_or(Auth::AzureCli);
+    let by_flags = || {
+        let identity = default.identity(args.tenant.clone(), &is_set);
+        identity.map(|identity| (Origin::Auth(default), identity))
+    };
+    let all = nothing_asked && protections.is_empty();
+
+    let mut by_key: BTreeMap<Option<Key>, Vec<Protection>> = BTreeMap::new();
+    let mut told: HashMap<Key, String> = HashMap::new();
+    for protection in protections {
+        let key = protection.credential.clone().filter(|_| auth.is_none());
+        let key = key.filter(|key| match credentials.get(key) {
+            Some(Ok(_)) => true,
+            unusable => {
+                let why = unusable.map_or("it is not in the input", |unusable| {
+                    unusable.as_ref().err().map_or("", String::as_str)
+                });
+                told.insert(key.clone(), why.to_owned());
+                false
+            }
+        });
+        by_key.entry(key).or_default().push(protection);
+    }
+    for (key, why) in told {
+        notes.push(format!(
+            "AzureCredential {} cannot be used here: {why}; the login of the Azure CLI is used, --auth chooses another identity",
+            name(&key)
+        ));
+    }
+
+    let mut scopes = Vec::new();
+    for (key, protections) in by_key {
+        let (origin, identity) = match key.as_ref().and_then(|key| Some((key, credentials.get(key)?))) {
+            Some((key, Ok(identity))) => (Origin::Credential(name(key)), identity.clone()),
+            _ => by_flags()?,
+        };
+        let mut scope = Scope::new(origin, identity);
+        scope.protections = protections;
+        scopes.push(scope);
+    }
+    if !nothing_asked || all {
+        // A single credential in the input is meant for what the flags ask for.
+        let mut usable = credentials
+            .iter()
+            .filter_map(|(key, identity)| Some((key, identity.as_ref().ok()?)));
+        let single = usable
+            .next()
+            .filter(|_| usable.next().is_none() && auth.is_none());
+        let (origin, identity) = match single {
+            Some((key, identity)) => (Origin::Credential(name(key)), identity.clone()),
+            None => by_flags()?,
+        };
+        let at = scopes.iter().position(|scope| scope.origin == origin);
+        let mut scope = match at {
+            Some(at) => scopes.remove(at),
+            None => Scope::new(origin, identity),
+        };
+        scope.subscriptions.clone_from(&args.subscriptions);
+        scope.management_groups.clone_from(&args.management_groups);
+        scope.all = all;
+        scopes.push(scope);
+    }
+    Ok((scopes, notes))
+}
+
+fn name((namespace, name): &Key) -> String {
+    if namespace.is_empty() {
+        name.clone()
+    } else {
+        format!("{namespace}/{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::credentials::Secret;
+    use clap::Parser;
+    use serverprotection_api::Machines;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(words: &str) -> Args {
+        Command::parse_from(std::iter::once("machines").chain(words.split_whitespace())).args
+    }
+
+    fn key(name: &str) -> Key {
+        ("team".into(), name.into())
+    }
+
+    fn input(protections: &[Option<&str>], credentials: &[(&str, bool)]) -> Input {
+        Input {
+            protections: protections
+                .iter()
+                .enumerate()
+                .map(|(number, credential)| Protection {
+                    subscription: number.to_string(),
+                    machines: Machines::default(),
+                    credential: credential.map(key),
+                })
+                .collect(),
+            credentials: credentials
+                .iter()
+                .map(|(name, usable)| {
+                    let identity = Identity::ClientSecret {
+                        tenant_id: "t".into(),
+                        client_id: "c".into(),
+                        secret: Secret::new("s"),
+                    };
+                    let identity = usable.then_some(identity).ok_or("no Secret".to_owned());
+                    (key(name), identity)
+                })
+                .collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Origin, objects, subscriptions and whether all are read.
+    type Told = (String, usize, usize, bool);
+
+    fn told(words: &str, input: Input) -> (Vec<Told>, usize) {
+        let (scopes, notes) = scopes(&args(words), input, |_| true).unwrap();
+        let scopes = scopes.into_iter().map(|scope| {
+            let origin = match scope.origin {
+                Origin::Auth(auth) => format!("{auth:?}"),
+                Origin::Credential(name) => name,
+            };
+            (
+                origin,
+                scope.protections.len(),
+                scope.subscriptions.len(),
+                scope.all,
+            )
+        });
+        (scopes.collect(), notes.len())
+    }
+
+    fn scope(origin: &str, objects: usize, subscriptions: usize, all: bool) -> Told {
+        (origin.to_owned(), objects, subscriptions, all)
+    }
+
+    #[test]
+    fn every_subscription_is_read_as_who_it_belongs_to() {
+        let id = "6f1c0d7e-0000-0000-0000-000000000001";
+        let flag = format!("--subscription {id}");
+        let with_file = format!("-f x {flag}");
+        for (words, input, wanted, notes) in [
+            ("", Input::default(), vec![scope("AzureCli", 0, 0, true)], 0),
+            (&flag, Input::default(), vec![scope("AzureCli", 0, 1, false)], 0),
+            (
+                "-f x",
+                input(&[None], &[]),
+                vec![scope("AzureCli", 1, 0, false)],
+                0,
+            ),
+            (
+                "-f x",
+                input(&[Some("a"), Some("b"), None], &[("a", true), ("b", true)]),
+                vec![
+                    scope("AzureCli", 1, 0, false),
+                    scope("team/a", 1, 0, false),
+                    scope("team/b", 1, 0, false),
+                ],
+                0,
+            ),
+            // A credential that cannot be used here: the Azure CLI, with a note for each credential.
+            (
+                "-f x",
+                input(&[Some("a"), Some("a"), Some("c")], &[("a", false)]),
+                vec![scope("AzureCli", 3, 0, false)],
+                2,
+            ),
+            // --auth is for everything.
+            (
+                "-f x --auth environment",
+                input(&[Some("a"), None], &[("a", true)]),
+                vec![scope("Environment", 2, 0, false)],
+                0,
+            ),
+            // The only credential is meant for the flags too.
+            (
+                &with_file,
+                input(&[], &[("a", true)]),
+                vec![scope("team/a", 0, 1, false)],
+                0,
+            ),
+            (
+                &with_file,
+                input(&[Some("a")], &[("a", true)]),
+                vec![scope("team/a", 1, 1, false)],
+                0,
+            ),
+            (
+                "-f x",
+                input(&[], &[("a", true)]),
+                vec![scope("team/a", 0, 0, true)],
+                0,
+            ),
+        ] {
+            assert_eq!(told(words, input), (wanted, notes), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_input_without_anything_to_read_is_an_error() {
+        let error = scopes(&args("-f x"), Input::default(), |_| true).unwrap_err();
+        assert!(error.contains("no ServerProtection"), "{error}");
+        let error = scopes(&args("--auth environment"), Input::default(), |_| false).unwrap_err();
+        assert!(error.contains("AZURE_CLIENT_SECRET"), "{error}");
+    }
+}

@@ -1,0 +1,304 @@
+//! The end of the output: counts, and the subscriptions that need a look.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Serialize;
+use serverprotection_core::machines::{Environment, Tally, Verdict};
+
+use super::totals::{End, Outcome, Subscription, Totals, percent, protected_of};
+
+/// Subscriptions that text names for one reason; JSON names all of them.
+const MOST_NAMED: usize = 20;
+
+/// For people.
+pub(crate) fn text(totals: &Totals) -> String {
+    let tally = totals.tally();
+    let mut text = counts(&tally);
+    let (protected, eligible) = protected_of(&tally);
+    let share =
+        percent((protected, eligible)).map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
+    let _ = writeln!(
+        text,
+        "{protected} of {eligible} machines that should be protected are protected{share}; {} of {} subscriptions read",
+        totals.read(),
+        totals.subscriptions.len()
+    );
+    text.push_str(&remarks(totals));
+    text
+}
+
+/// The subscriptions that need a look.
+pub(crate) fn remarks(totals: &Totals) -> String {
+    let mut text = String::new();
+    let mut list = |title: &str, told: &dyn Fn(&Subscription) -> Option<String>| {
+        let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (id, subscription) in &totals.subscriptions {
+            if let Some(reason) = told(subscription) {
+                by_reason.entry(reason).or_default().push(label(id, subscription));
+            }
+        }
+        if by_reason.is_empty() {
+            return;
+        }
+        let _ = writeln!(text, "\n{title}:");
+        for (reason, mut labels) in by_reason {
+            let more = labels.len().saturating_sub(MOST_NAMED);
+            labels.truncate(MOST_NAMED);
+            if more > 0 {
+                labels.push(format!("and {more} more"));
+            }
+            let _ = writeln!(text, "  {}", labels.join(", "));
+            if !reason.is_empty() {
+                let _ = writeln!(text, "    {reason}");
+            }
+        }
+    };
+    list(
+        "Subscriptions that could not be read",
+        &|one| match &one.outcome {
+            Outcome::Failed { reason, advice } => Some(format!("{reason}\n    {advice}")),
+            Outcome::Read { .. } => None,
+        },
+    );
+    list("Subscriptions with machines that may not be visible", &|one| {
+        one.doubt().map(|(reason, _)| reason)
+    });
+    list("Subscriptions below the demanded percentage", &|one| {
+        let (protected, eligible) = one.below_minimum()?;
+        Some(format!(
+            "{protected} of {eligible} protected, {} % demanded",
+            one.minimum
+        ))
+    });
+    list(
+        "Subscriptions where Defender for Servers is switched off (Free)",
+        &|one| one.is_free().then(String::new),
+    );
+    text
+}
+
+fn label(id: &str, subscription: &Subscription) -> String {
+    if subscription.name.is_empty() {
+        id.to_owned()
+    } else {
+        format!("{id} ({})", subscription.name)
+    }
+}
+
+/// Verdicts by environment; what does not occur is left out.
+fn counts(tally: &Tally) -> String {
+    let environments: Vec<_> = Environment::ALL
+        .into_iter()
+        .filter(|environment| tally.total(&[*environment]) > 0)
+        .collect();
+    let mut text = format!("{:<16}", "");
+    for environment in &environments {
+        let _ = write!(text, "{:>12}", environment.as_str());
+    }
+    let _ = writeln!(text, "{:>12}", "Total");
+    for verdict in Verdict::ALL
+        .into_iter()
+        .filter(|verdict| tally.verdict(*verdict) > 0)
+    {
+        let _ = write!(text, "{verdict:<16}");
+        for environment in &environments {
+            let _ = write!(text, "{:>12}", tally.count(*environment, verdict));
+        }
+        let _ = writeln!(text, "{:>12}", tally.verdict(verdict));
+    }
+    let _ = write!(text, "{:<16}", "Total");
+    for environment in &environments {
+        let _ = write!(text, "{:>12}", tally.total(&[*environment]));
+    }
+    let _ = writeln!(text, "{:>12}", tally.total(&Environment::ALL));
+    text
+}
+
+/// For programs: the member `summary` of JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary<'a> {
+    total: u64,
+    eligible: u64,
+    protected: u64,
+    protected_percent: Option<f64>,
+    verdicts: BTreeMap<&'static str, u64>,
+    environments: BTreeMap<&'static str, InEnvironment>,
+    subscriptions: Subscriptions<'a>,
+    exit_code: u8,
+    reasons: &'a [String],
+}
+
+#[derive(Serialize)]
+struct InEnvironment {
+    total: u64,
+    eligible: u64,
+    protected: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Subscriptions<'a> {
+    total: usize,
+    read: usize,
+    not_read: Vec<Named<'a>>,
+    not_visible: Vec<Named<'a>>,
+    below_minimum: Vec<Named<'a>>,
+    plan_free: Vec<Named<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Named<'a> {
+    id: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eligible: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum_protected_percent: Option<u8>,
+}
+
+impl<'a> Summary<'a> {
+    pub(crate) fn new(totals: &'a Totals, end: &'a End) -> Self {
+        let tally = totals.tally();
+        let (protected, eligible) = protected_of(&tally);
+        let verdicts = Verdict::ALL
+            .into_iter()
+            .map(|verdict| (verdict.as_str(), tally.verdict(verdict)));
+        let environments = Environment::ALL.into_iter().map(|environment| {
+            let counts = InEnvironment {
+                total: tally.total(&[environment]),
+                eligible: tally.eligible(&[environment]),
+                protected: tally.count(environment, Verdict::Protected),
+            };
+            (environment.as_str(), counts)
+        });
+        Self {
+            total: tally.total(&Environment::ALL),
+            eligible,
+            protected,
+            protected_percent: percent((protected, eligible)),
+            verdicts: verdicts.filter(|(_, machines)| *machines > 0).collect(),
+            environments: environments.filter(|(_, counts)| counts.total > 0).collect(),
+            subscriptions: Subscriptions::new(totals),
+            exit_code: end.code,
+            reasons: &end.reasons,
+        }
+    }
+}
+
+impl<'a> Subscriptions<'a> {
+    fn new(totals: &'a Totals) -> Self {
+        let all = || totals.subscriptions.iter().map(|(id, one)| (one, named(id, one)));
+        Self {
+            total: totals.subscriptions.len(),
+            read: totals.read(),
+            not_read: all()
+                .filter_map(|(one, named)| match &one.outcome {
+                    Outcome::Failed { reason, advice } => Some(Named {
+                        reason: Some(reason.clone()),
+                        remedy: Some(advice),
+                        ..named
+                    }),
+                    Outcome::Read { .. } => None,
+                })
+                .collect(),
+            not_visible: all()
+                .filter_map(|(one, named)| {
+                    let (reason, _) = one.doubt()?;
+                    Some(Named {
+                        reason: Some(reason),
+                        ..named
+                    })
+                })
+                .collect(),
+            below_minimum: all()
+                .filter_map(|(one, named)| {
+                    let (protected, eligible) = one.below_minimum()?;
+                    Some(Named {
+                        protected: Some(protected),
+                        eligible: Some(eligible),
+                        minimum_protected_percent: Some(one.minimum),
+                        ..named
+                    })
+                })
+                .collect(),
+            plan_free: all()
+                .filter(|(one, _)| one.is_free())
+                .map(|(_, named)| named)
+                .collect(),
+        }
+    }
+}
+
+fn named<'a>(id: &'a str, one: &'a Subscription) -> Named<'a> {
+    Named {
+        id,
+        name: &one.name,
+        reason: None,
+        remedy: None,
+        protected: None,
+        eligible: None,
+        minimum_protected_percent: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use serverprotection_azure::fleet::Access;
+
+    use super::{
+        super::totals::tests::{failed, read},
+        *,
+    };
+
+    fn totals() -> Totals {
+        let bad = read(
+            &[(Verdict::Protected, 90), (Verdict::Failed, 10)],
+            Access::Sufficient,
+        );
+        let hidden = read(&[(Verdict::Protected, 5)], Access::Missing(vec!["x/read"]));
+        let subscriptions = [("a", bad), ("b", hidden), ("c", failed()), ("d", failed())];
+        Totals {
+            subscriptions: subscriptions.map(|(id, one)| (id.to_owned(), one)).into(),
+        }
+    }
+
+    #[test]
+    fn people_are_told_counts_and_what_to_do() {
+        let text = text(&totals());
+        for words in [
+            "Protected                 95          95\n",
+            "Failed                    10          10\n",
+            "Total                    105         105\n",
+            "95 of 105 machines that should be protected are protected (90.4 %); 2 of 4 subscriptions read",
+            "a (Contoso)\n    90 of 100 protected, 95 % demanded",
+            "it lacks x/read",
+            "  c, d\n    POST resources: AuthorizationFailed: no\n    give the identity the role Reader there",
+        ] {
+            assert!(text.contains(words), "{words}\n---\n{text}");
+        }
+    }
+
+    #[test]
+    fn programs_are_told_the_same() {
+        let (totals, end) = (totals(), totals().end());
+        let summary: Value = serde_json::to_value(Summary::new(&totals, &end)).unwrap();
+        assert_eq!(summary["verdicts"], json!({"Protected": 95, "Failed": 10}));
+        assert_eq!(
+            (&summary["exitCode"], &summary["protectedPercent"]),
+            (&json!(2), &json!(90.4))
+        );
+        let subscriptions = &summary["subscriptions"];
+        assert_eq!(subscriptions["notRead"][1]["id"], "d");
+        assert_eq!(subscriptions["notVisible"][0]["id"], "b");
+        assert_eq!(subscriptions["belowMinimum"][0]["protected"], 90);
+    }
+}

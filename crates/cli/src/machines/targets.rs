@@ -1,0 +1,223 @@
+//! From a scope to the subscriptions to scan: names, management groups, and all that the identity sees.
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+use serverprotection_azure::{Arm, Subscription, fleet::Target};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    jiff::SignedDuration,
+    machines::Exclusions,
+};
+
+use super::{
+    args::{self, Args},
+    identity::advice,
+    scope::Scope,
+};
+
+/// The subscriptions of a scope.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    pub(crate) targets: Vec<Target>,
+    /// `spec.machines.minimumProtectedPercent` of those with an object.
+    pub(crate) minimums: HashMap<String, u8>,
+    /// Display names.
+    pub(crate) names: HashMap<String, String>,
+    /// Why the identity can read nothing, and what to do.
+    pub(crate) failure: Option<(Failure, String)>,
+}
+
+/// Asks Azure for the subscriptions; for nothing but the names where all are given, which also shows whether the
+/// identity works at all before anything is printed.
+pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
+    let mut resolved = of_objects(args, scope);
+    let asked = async {
+        let visible = patiently(|| arm.subscriptions()).await?;
+        let mut below = Vec::new();
+        for group in &scope.management_groups {
+            below.extend(patiently(|| arm.management_group(group)).await?);
+        }
+        Ok((visible, below))
+    };
+    match asked.await {
+        Ok((visible, below)) => add(&mut resolved, args, scope, visible, &below),
+        Err(failure) => {
+            let advice = advice(&scope.origin, &failure);
+            resolved.failure = Some((failure, advice));
+        }
+    }
+    resolved
+}
+
+fn of_objects(args: &Args, scope: &Scope) -> Resolved {
+    let mut resolved = Resolved::default();
+    for protection in &scope.protections {
+        let machines = &protection.machines;
+        let of_object = args::grace(&machines.grace_period).ok();
+        let target = Target {
+            exclusions: Arc::new(Exclusions::of(machines)),
+            grace: args.grace_period.or(of_object).unwrap_or(A_DAY),
+            ..target(args, &protection.subscription)
+        };
+        let minimum = u8::try_from(machines.minimum_protected_percent).unwrap_or(100);
+        resolved.minimums.insert(protection.subscription.clone(), minimum);
+        resolved.targets.push(target);
+    }
+    let flags = scope.subscriptions.iter().map(|id| target(args, id));
+    resolved.targets.extend(flags);
+    resolved
+}
+
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+
+fn target(args: &Args, subscription: &str) -> Target {
+    Target {
+        subscription: subscription.to_owned(),
+        exclusions: Arc::default(),
+        grace: args.grace_period.unwrap_or(A_DAY),
+        fresh: true,
+    }
+}
+
+fn add(resolved: &mut Resolved, args: &Args, scope: &Scope, visible: Vec<Subscription>, below: &[String]) {
+    resolved.targets.extend(below.iter().map(|id| target(args, id)));
+    for subscription in visible {
+        // What is deleted has no machines left; it stays visible for 90 days.
+        if scope.all && !subscription.state.eq_ignore_ascii_case("Deleted") {
+            resolved.targets.push(target(args, &subscription.id));
+        }
+        resolved.names.insert(subscription.id, subscription.name);
+    }
+}
+
+/// A client makes one request for one call: trying again is up to its caller.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut wait = Duration::from_secs(1);
+    for _ in 0..4 {
+        match ask().await {
+            Err(failure) if failure.class.is_transient() => {
+                let told = match failure.class {
+                    Class::Throttled(told) => told,
+                    _ => None,
+                };
+                tokio::time::sleep(told.unwrap_or(wait).min(Duration::from_secs(60))).await;
+                wait *= 2;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serverprotection_api::Machines;
+    use serverprotection_azure::Identity;
+
+    use super::{
+        super::{
+            identity::{Auth, Origin},
+            input::Protection,
+        },
+        *,
+    };
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn subscription(id: &str, state: &str) -> Subscription {
+        Subscription {
+            id: id.into(),
+            name: format!("name of {id}"),
+            state: state.into(),
+        }
+    }
+
+    fn resolved(words: &str, objects: &[&str], all: bool) -> Resolved {
+        let args = Command::parse_from(std::iter::once("machines").chain(words.split_whitespace())).args;
+        let scope = Scope {
+            origin: Origin::Auth(Auth::AzureCli),
+            identity: Identity::AzureCli { tenant_id: None },
+            protections: objects
+                .iter()
+                .map(|id| Protection {
+                    subscription: (*id).into(),
+                    machines: Machines {
+                        grace_period: "2h".into(),
+                        minimum_protected_percent: 90,
+                        ..Machines::default()
+                    },
+                    credential: None,
+                })
+                .collect(),
+            subscriptions: args.subscriptions.clone(),
+            management_groups: Vec::new(),
+            all,
+        };
+        let mut resolved = of_objects(&args, &scope);
+        let visible = vec![subscription("a", "Enabled"), subscription("b", "Deleted")];
+        add(&mut resolved, &args, &scope, visible, &["c".to_owned()]);
+        resolved
+    }
+
+    fn ids(resolved: &Resolved) -> Vec<&str> {
+        let targets = resolved.targets.iter();
+        targets.map(|target| target.subscription.as_str()).collect()
+    }
+
+    #[test]
+    fn objects_come_first_with_what_they_ask_for() {
+        let found = resolved("", &["o"], false);
+        assert_eq!(ids(&found), ["o", "c"]);
+        assert_eq!(found.targets[0].grace, SignedDuration::from_hours(2));
+        assert_eq!(found.targets[1].grace, A_DAY);
+        assert_eq!(found.minimums["o"], 90);
+        assert_eq!(found.names["a"], "name of a");
+        // A flag is stronger than the object.
+        let found = resolved("--grace-period 5m", &["o"], false);
+        assert_eq!(found.targets[0].grace, SignedDuration::from_mins(5));
+    }
+
+    #[test]
+    fn all_means_all_but_deleted_ones() {
+        assert_eq!(ids(&resolved("", &[], true)), ["c", "a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_time_mends_is_asked_again() {
+        for (class, fails, tries, answered) in [
+            (Class::Transient, 2, 3, true),
+            (Class::Throttled(Some(Duration::from_secs(30))), 4, 5, true),
+            (Class::Transient, 9, 5, false),
+            (Class::Credential, 9, 1, false),
+        ] {
+            let asked = std::cell::Cell::new(0);
+            let answer = patiently(|| {
+                asked.set(asked.get() + 1);
+                let failure = Failure {
+                    class: class.clone(),
+                    code: "X".into(),
+                    message: String::new(),
+                    operation: String::new(),
+                    request_id: None,
+                    effect_unknown: false,
+                };
+                let answer = if asked.get() <= fails {
+                    Err(failure)
+                } else {
+                    Ok(())
+                };
+                std::future::ready(answer)
+            });
+            assert_eq!(answer.await.is_ok(), answered, "{class:?}");
+            assert_eq!(asked.get(), tries, "{class:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What the subscriptions come to, and how the command ends: pure.
+
+use std::collections::BTreeMap;
+
+use serverprotection_azure::fleet::Access;
+use serverprotection_core::machines::{Environment, Tally, Verdict};
+
+/// What is known of a subscription's machines.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Read {
+        tally: Box<Tally>,
+        access: Access,
+        /// `Free`, `P1` or `P2`, where it is visible.
+        tier: Option<String>,
+    },
+    /// Why it could not be read, and what to do.
+    Failed { reason: String, advice: String },
+}
+
+/// A subscription and what was asked of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    /// Display name, or empty.
+    pub(crate) name: String,
+    /// Percentage that must be protected.
+    pub(crate) minimum: u8,
+    pub(crate) outcome: Outcome,
+}
+
+/// All subscriptions, by id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
+}
+
+/// How the command ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// 0, 1 or 2, as `--help` says.
+    pub(crate) code: u8,
+    /// Why it is not 0.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Subscription {
+    /// Machines that are protected and that should be, where fewer are than was demanded.
+    pub(crate) fn below_minimum(&self) -> Option<(u64, u64)> {
+        let Outcome::Read { tally, .. } = &self.outcome else {
+            return None;
+        };
+        let (protected, eligible) = protected_of(tally);
+        let enough = u128::from(protected) * 100 >= u128::from(self.minimum) * u128::from(eligible);
+        (!enough).then_some((protected, eligible))
+    }
+
+    /// Why more machines may exist than are visible, and what to do; and whether nothing may be concluded.
+    pub(crate) fn doubt(&self) -> Option<(String, bool)> {
+        let Outcome::Read { tally, access, .. } = &self.outcome else {
+            return None;
+        };
+        match access {
+            Access::Sufficient => None,
+            Access::Missing(actions) => Some((
+                format!(
+                    "the identity may not see all machines: it lacks {}; give it the role Reader there",
+                    actions.join(", ")
+                ),
+                true,
+            )),
+            // A least-privilege role need not allow it to read its own permissions.
+            Access::NotReadable if tally.total(&Environment::ALL) > 0 => Some((
+                "whether all machines are visible could not be found out: the identity may not read its own permissions (Microsoft.Authorization/permissions/read)".into(),
+                false,
+            )),
+            Access::NotReadable => Some((
+                "no machine is visible, and whether the identity may see machines could not be found out: give it the role Reader there".into(),
+                true,
+            )),
+        }
+    }
+
+    /// Defender for Servers is switched off.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(&self.outcome, Outcome::Read { tier: Some(tier), .. } if tier.eq_ignore_ascii_case("Free"))
+    }
+}
+
+impl Totals {
+    /// The counts of all subscriptions that were read.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        for subscription in self.subscriptions.values() {
+            if let Outcome::Read { tally, .. } = &subscription.outcome {
+                all.merge(tally);
+            }
+        }
+        all
+    }
+
+    /// How many subscriptions were read.
+    pub(crate) fn read(&self) -> usize {
+        self.count(|subscription| matches!(subscription.outcome, Outcome::Read { .. }))
+    }
+
+    fn count(&self, wanted: impl Fn(&Subscription) -> bool) -> usize {
+        self.subscriptions.values().filter(|one| wanted(one)).count()
+    }
+
+    /// What is not known for sure is never a success, and comes before what is known to be bad.
+    pub(crate) fn end(&self) -> End {
+        let all = self.subscriptions.len();
+        let mut reasons = Vec::new();
+        if all == 0 {
+            reasons.push(
+                "no subscription: the identity sees none; give it the role Reader, or log in to another tenant"
+                    .into(),
+            );
+        }
+        let failed = all - self.read();
+        if failed > 0 {
+            reasons.push(format!("{failed} of {all} subscriptions could not be read"));
+        }
+        let doubtful = self.count(|one| matches!(one.doubt(), Some((_, true))));
+        if doubtful > 0 {
+            reasons.push(format!(
+                "in {doubtful} of {all} subscriptions there may be machines that the identity cannot see"
+            ));
+        }
+        let tally = self.tally();
+        if self.read() > 0 && tally.eligible(&Environment::ALL) == 0 {
+            reasons.push(match tally.total(&Environment::ALL) {
+                0 => "no machine is visible: that is not taken for success".into(),
+                total => format!(
+                    "none of the {total} visible machines should be protected: that is not taken for success"
+                ),
+            });
+        }
+        if !reasons.is_empty() {
+            return End { code: 2, reasons };
+        }
+        let below = self.count(|one| one.below_minimum().is_some());
+        if below > 0 {
+            reasons.push(format!(
+                "in {below} of {all} subscriptions fewer machines are protected than demanded"
+            ));
+        }
+        End {
+            code: u8::from(below > 0),
+            reasons,
+        }
+    }
+}
+
+/// Protected machines, and those that should be.
+pub(crate) fn protected_of(tally: &Tally) -> (u64, u64) {
+    (
+        tally.verdict(Verdict::Protected),
+        tally.eligible(&Environment::ALL),
+    )
+}
+
+/// Tenths of a percent, rounded down: 100 only when it is all of them. `None` of none.
+pub(crate) fn percent((protected, eligible): (u64, u64)) -> Option<f64> {
+    let tenths = (u128::from(protected) * 1000).checked_div(u128::from(eligible))?;
+    u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn read(counts: &[(Verdict, u64)], access: Access) -> Subscription {
+        let mut tally = Tally::default();
+        for (verdict, machines) in counts {
+            tally.add(Environment::Azure, *verdict, *machines);
+        }
+        Subscription {
+            name: "Contoso".into(),
+            minimum: 95,
+            outcome: Outcome::Read {
+                tally: tally.into(),
+                access,
+                tier: Some("P2".into()),
+            },
+        }
+    }
+
+    pub(crate) fn failed() -> Subscription {
+        Subscription {
+            name: String::new(),
+            minimum: 95,
+            outcome: Outcome::Failed {
+                reason: "POST resources: AuthorizationFailed: no".into(),
+                advice: "give the identity the role Reader there".into(),
+            },
+        }
+    }
+
+    fn code(subscriptions: Vec<Subscription>) -> u8 {
+        let subscriptions = subscriptions
+            .into_iter()
+            .enumerate()
+            .map(|(number, one)| (number.to_string(), one));
+        let totals = Totals {
+            subscriptions: subscriptions.collect(),
+        };
+        let end = totals.end();
+        assert_eq!(end.code == 0, end.reasons.is_empty());
+        end.code
+    }
+
+    #[test]
+    fn the_exit_code_is_0_only_for_what_is_known_to_be_good() {
+        use Access::{Missing, NotReadable, Sufficient};
+        use Verdict::{Excluded, PoweredOff, Protected, Provisioning};
+        let good = || read(&[(Protected, 95), (Verdict::Missing, 5)], Sufficient);
+        let bad = || read(&[(Protected, 94), (Provisioning, 6)], Sufficient);
+        let empty = |access| read(&[], access);
+        for (subscriptions, wanted) in [
+            (vec![good()], 0),
+            (vec![good(), empty(Sufficient)], 0),
+            (
+                vec![good(), read(&[(Protected, 5), (PoweredOff, 50)], Sufficient)],
+                0,
+            ),
+            (vec![read(&[(Protected, 5)], NotReadable)], 0),
+            // One bad subscription is not made good by others.
+            (vec![bad()], 1),
+            (vec![read(&[(Protected, 1_000_000)], Sufficient), bad()], 1),
+            // Not known is worse than bad.
+            (vec![], 2),
+            (vec![failed()], 2),
+            (vec![good(), failed()], 2),
+            (vec![bad(), failed()], 2),
+            (vec![read(&[(Protected, 5)], Missing(vec!["x/read"]))], 2),
+            (vec![good(), empty(NotReadable)], 2),
+            (vec![empty(Sufficient)], 2),
+            (vec![read(&[(Excluded, 5), (PoweredOff, 5)], Sufficient)], 2),
+        ] {
+            let told = format!("{subscriptions:?}");
+            assert_eq!(code(subscriptions), wanted, "{told}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_rounded_down() {
+        assert_eq!(percent((999_999, 1_000_000)), Some(99.9));
+        assert_eq!(percent((2, 3)), Some(66.6));
+        assert_eq!(percent((3, 3)), Some(100.0));
+        assert_eq!(percent((0, 0)), None);
+    }
+}
