@@ -72,11 +72,11 @@ pub(crate) fn text(migration: &Migration, asked: &[Environment]) -> String {
             migration.total(environment),
             migration.count(environment, Stage::Onboarded)
         );
-        let _ = writeln!(text, "  {:<22}{:>8}  NEXT STEP", "STAGE", "MACHINES");
+        let _ = writeln!(text, "  {:<34}{:>9}  NEXT STEP", "STAGE", "MACHINES");
         for (stage, machines) in stages(migration, environment) {
-            let _ = writeln!(text, "  {stage:<22}{machines:>8}  {}", stage.next_step());
+            let _ = writeln!(text, "  {stage:<34}{machines:>9}  {}", stage.next_step());
             for (system, machines) in migration.systems(environment, stage) {
-                let _ = writeln!(text, "    {:<20}{machines:>8}", printable(system));
+                let _ = writeln!(text, "    {:<32}{machines:>9}", printable(system));
             }
         }
         text.push('\n');
@@ -239,8 +239,8 @@ mod tests {
         let text = text(counting.total(), &[]);
         for words in [
             "OnPremises: 3 machines, 0 onboarded",
-            "  DirectOnboardingOnly         3  the Arc agent does not support these systems",
-            "    Ubuntu 16.04               3\n",
+            "  DirectOnboardingOnly                      3  the Arc agent does not support these systems",
+            "    Ubuntu 16.04                            3\n",
             "AWS: 1 machines, 1 onboarded",
             "Azure: 1 machines, 0 onboarded",
             "antivirus policies and exclusions",

@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let code = runtime.block_on(async {
         // A task of its own: while it waits for the reader of its output, Ctrl-C is heard.
         let work = tokio::spawn(work(args, Arc::clone(&progress)));
-        tokio::select! {
+        let code = tokio::select! {
             ended = work => match ended {
                 Ok(Ok(code)) => code,
                 Ok(Err(problem)) => {
@@ -65,12 +65,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
                 }
             },
             _ = tokio::signal::ctrl_c() => {
-                progress.line("interrupted: the output is not complete");
-                INTERRUPTED
+                // Whoever writes may hold the terminal for good: nothing is waited for.
+                eprintln!("\nserverprotection: interrupted: the output is not complete");
+                return INTERRUPTED;
             }
-        }
+        };
+        progress.end();
+        code
     });
-    progress.end();
     runtime.shutdown_background();
     ExitCode::from(code)
 }

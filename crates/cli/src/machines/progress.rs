@@ -16,6 +16,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Progress {
     show: Show,
     notes: bool,
+    /// Standard output goes to the same terminal.
+    shared: bool,
 }
 
 enum Show {
@@ -39,7 +41,11 @@ impl Progress {
             }
             () => Show::Lines(Mutex::new(Instant::now())),
         };
-        Self { show, notes }
+        Self {
+            show,
+            notes,
+            shared: std::io::stdout().is_terminal(),
+        }
     }
 
     /// How far the scan is.
@@ -78,15 +84,20 @@ impl Progress {
 
     /// Text as it is. Nobody can be told when standard error is closed.
     pub(crate) fn raw(&self, text: &str) {
-        self.aside(|| {
+        let write = || {
             let _ = std::io::stderr().write_all(text.as_bytes());
-        });
-    }
-
-    /// Writes elsewhere on the terminal without disturbing what is drawn.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        };
         match &self.show {
             Show::Bar(bar) => bar.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// Writes to standard output without disturbing what is drawn.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.show {
+            // A pager that does not read must not hold what is drawn on the terminal.
+            Show::Bar(bar) if self.shared => bar.suspend(write),
             _ => write(),
         }
     }
