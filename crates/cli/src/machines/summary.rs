@@ -28,8 +28,8 @@ pub(crate) fn text(totals: &Totals) -> String {
 }
 
 /// The subscriptions that need a look.
-pub(crate) fn remarks(totals: &Totals) -> String {
-    let mut text = String::new();
+fn remarks(totals: &Totals) -> String {
+    let mut text = below(totals);
     let mut list = |title: &str, told: &dyn Fn(&Subscription) -> Option<String>| {
         let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (id, subscription) in &totals.subscriptions {
@@ -45,7 +45,7 @@ pub(crate) fn remarks(totals: &Totals) -> String {
             let more = labels.len().saturating_sub(MOST_NAMED);
             labels.truncate(MOST_NAMED);
             if more > 0 {
-                labels.push(format!("and {more} more"));
+                labels.push(format!("and {more} more (-o json names all)"));
             }
             let _ = writeln!(text, "  {}", labels.join(", "));
             if !reason.is_empty() {
@@ -63,17 +63,39 @@ pub(crate) fn remarks(totals: &Totals) -> String {
     list("Subscriptions with machines that may not be visible", &|one| {
         one.doubt().map(|(reason, _)| reason)
     });
-    list("Subscriptions below the demanded percentage", &|one| {
-        let (protected, eligible) = one.below_minimum()?;
-        Some(format!(
-            "{protected} of {eligible} protected, {} % demanded",
-            one.minimum
-        ))
-    });
     list(
         "Subscriptions where Defender for Servers is switched off (Free)",
         &|one| one.is_free().then(String::new),
     );
+    text
+}
+
+/// The worst first.
+fn below(totals: &Totals) -> String {
+    let mut below: Vec<_> = totals
+        .subscriptions
+        .iter()
+        .filter_map(|(id, one)| {
+            let (protected, eligible) = one.below_minimum()?;
+            Some((percent((protected, eligible))?, protected, eligible, id, one))
+        })
+        .collect();
+    if below.is_empty() {
+        return String::new();
+    }
+    below.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut text = "\nSubscriptions below the demanded percentage:\n".to_owned();
+    for (percent, protected, eligible, id, one) in below.iter().take(MOST_NAMED) {
+        let _ = writeln!(
+            text,
+            "  {}: {protected} of {eligible} protected ({percent:.1} %), {} % demanded",
+            label(id, one),
+            one.minimum
+        );
+    }
+    if let Some(more @ 1..) = below.len().checked_sub(MOST_NAMED) {
+        let _ = writeln!(text, "  and {more} more (-o json names all)");
+    }
     text
 }
 
@@ -279,7 +301,7 @@ mod tests {
             "Failed                    10          10\n",
             "Total                    105         105\n",
             "95 of 105 machines that should be protected are protected (90.4 %); 2 of 4 subscriptions read",
-            "a (Contoso)\n    90 of 100 protected, 95 % demanded",
+            "  a (Contoso): 90 of 100 protected (90.0 %), 95 % demanded\n",
             "it lacks x/read",
             "  c, d\n    POST resources: AuthorizationFailed: no\n    give the identity the role Reader there",
         ] {
