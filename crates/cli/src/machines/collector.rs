@@ -45,6 +45,15 @@ pub(crate) struct Collector<W> {
     state: Mutex<State<W>>,
 }
 
+/// What is left to do after the last machine.
+pub(crate) struct Finished {
+    pub(crate) end: End,
+    /// Why the output is not complete.
+    pub(crate) error: Option<io::Error>,
+    /// For standard error, because standard output has no place for it.
+    pub(crate) beside: String,
+}
+
 struct State<W> {
     output: Output<W>,
     /// `None`: the report of the migration is written instead.
@@ -116,8 +125,8 @@ impl<W: Write + Send> Collector<W> {
         self.subscription(subscription, Err(failure));
     }
 
-    /// Writes what comes after the last machine; how the command ends, or why the output is incomplete.
-    pub(crate) fn finish(&self) -> (End, Option<io::Error>) {
+    /// Writes what comes after the last machine.
+    pub(crate) fn finish(&self) -> Finished {
         let mut state = self.state();
         let end = state.totals.end();
         let State {
@@ -156,9 +165,8 @@ impl<W: Write + Send> Collector<W> {
             }
         }
         self.flush(&mut state);
-        self.progress.raw(&beside);
         let error = state.output.error().map(|error| io::Error::from(error.kind()));
-        (end, error)
+        Finished { end, error, beside }
     }
 }
 

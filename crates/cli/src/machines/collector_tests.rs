@@ -56,8 +56,12 @@ fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), Failure>) -> (End, Stri
     });
     collector.subscription(SUBSCRIPTION, reading);
     collector.progress(&fleet::Progress::default());
-    let (end, error) = collector.finish();
+    let Finished { end, error, beside } = collector.finish();
     assert!(error.is_none());
+    assert_eq!(
+        collector.format == Format::Csv,
+        beside.contains("machines that should be")
+    );
     let text = String::from_utf8(collector.state().output.written().clone()).unwrap();
     (end, text)
 }
@@ -156,7 +160,7 @@ fn a_closed_reader_stops_the_scan() {
     collector.progress(&fleet::Progress::default());
     assert!(collector.closed.is_cancelled());
     assert_eq!(
-        collector.finish().1.map(|error| error.kind()),
+        collector.finish().error.map(|error| error.kind()),
         Some(io::ErrorKind::BrokenPipe)
     );
 }

@@ -94,7 +94,9 @@ pub(crate) fn advice(origin: &Origin, failure: &Failure) -> String {
         (Class::Credential, Origin::Auth(Auth::WorkloadIdentity)) => {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the application's federated credential".into()
         }
-        (Class::Credential, Origin::Auth(Auth::ManagedIdentity)) => {
+        (_, Origin::Auth(Auth::ManagedIdentity))
+            if failure.class == Class::Credential || failure.code == "EntraUnreachable" =>
+        {
             "this machine needs a managed identity; elsewhere, choose another identity with --auth".into()
         }
         (Class::Credential, Origin::Credential(name)) => {
@@ -150,6 +152,11 @@ mod tests {
                 "AZURE_CLIENT_SECRET",
             ),
             (Origin::Credential("a/b".into()), Class::Credential, "a/b"),
+            (
+                Origin::Auth(Auth::ManagedIdentity),
+                Class::Credential,
+                "managed identity",
+            ),
             (Origin::Auth(Auth::AzureCli), Class::Permission(None), "Reader"),
             (Origin::Auth(Auth::AzureCli), Class::Transient, "again"),
         ] {

@@ -118,21 +118,22 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
         }
     }
     if collector.closed.is_cancelled() {
-        return closed(collector.finish().1);
+        return closed(collector.finish().error);
     }
     progress.end();
-    let (end, error) = collector.finish();
-    match error {
+    let finished = collector.finish();
+    match finished.error {
         // All is known, although its last words were not read.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             return Err(format!("standard output: {error}"));
         }
         _ => {}
     }
-    for reason in &end.reasons {
+    progress.raw(&finished.beside);
+    for reason in &finished.end.reasons {
         progress.line(reason);
     }
-    Ok(end.code)
+    Ok(finished.end.code)
 }
 
 /// With one identity only, its failure is the end. With several, the subscriptions of the others are read.

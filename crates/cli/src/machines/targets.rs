@@ -11,9 +11,12 @@ use serverprotection_core::{
 
 use super::{
     args::{self, Args},
-    identity::advice,
+    identity::{Auth, Origin, advice},
     scope::Scope,
 };
+
+/// How often Azure is asked for what time mends.
+const TRIES: u32 = 3;
 
 /// The subscriptions of a scope.
 #[derive(Debug, Default)]
@@ -31,11 +34,16 @@ pub(crate) struct Resolved {
 /// identity works at all before anything is printed.
 pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
     let mut resolved = of_objects(args, scope);
+    // azure_identity itself waits more than a minute for a managed identity.
+    let tries = match scope.origin {
+        Origin::Auth(Auth::ManagedIdentity) => 1,
+        _ => TRIES,
+    };
     let asked = async {
-        let visible = patiently(|| arm.subscriptions()).await?;
+        let visible = patiently(tries, || arm.subscriptions()).await?;
         let mut below = Vec::new();
         for group in &scope.management_groups {
-            below.extend(patiently(|| arm.management_group(group)).await?);
+            below.extend(patiently(TRIES, || arm.management_group(group)).await?);
         }
         Ok((visible, below))
     };
@@ -91,12 +99,12 @@ fn add(resolved: &mut Resolved, args: &Args, scope: &Scope, visible: Vec<Subscri
 }
 
 /// A client makes one request for one call: trying again is up to its caller.
-async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Failure>
+async fn patiently<T, F>(tries: u32, ask: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
     let mut wait = Duration::from_secs(1);
-    for _ in 0..2 {
+    for _ in 1..tries {
         match ask().await {
             Err(failure) if failure.class.is_transient() => {
                 let told = match failure.class {
@@ -118,13 +126,7 @@ mod tests {
     use serverprotection_api::Machines;
     use serverprotection_azure::Identity;
 
-    use super::{
-        super::{
-            identity::{Auth, Origin},
-            input::Protection,
-        },
-        *,
-    };
+    use super::{super::input::Protection, *};
 
     #[derive(Parser)]
     struct Command {
@@ -199,7 +201,7 @@ mod tests {
             (Class::Credential, 9, 1, false),
         ] {
             let asked = std::cell::Cell::new(0);
-            let answer = patiently(|| {
+            let answer = patiently(TRIES, || {
                 asked.set(asked.get() + 1);
                 let failure = Failure {
                     class: class.clone(),
