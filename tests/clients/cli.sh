@@ -67,4 +67,18 @@ expect '*' 'value[0].actions[0]' rest --method get \
 expect rg1 name group show --name rg1
 expect Succeeded properties.provisioningState group create --name rg2 --location westeurope
 expect Standard properties.pricingTier resource show --ids "$security/pricings/VirtualMachines"
+
+# Machines and their extensions, and the index over them.
+expect 2 'length(@)' vm list
+expect 'VM running' "instanceView.statuses[?starts_with(code, 'PowerState')].displayStatus | [0]" \
+  vm get-instance-view --resource-group rg1 --name vm1
+expect Microsoft.Azure.AzureDefenderForServers '[0].publisher' vm extension list --resource-group rg1 --vm-name vm1
+expect Failed provisioningState vm extension show --resource-group rg1 --vm-name vm2 --name MDE.Windows
+expect Succeeded provisioningState vm extension set --resource-group rg1 --vm-name vm1 --name MDE.Linux \
+  --publisher Microsoft.Azure.AzureDefenderForServers --version 1.0 --settings '{"vNextEnabled":true}' \
+  --protected-settings '{"defenderForEndpointOnboardingScript":"x"}'
+expect 3 totalRecords rest --method post --url "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01" \
+  --body "{\"subscriptions\":[\"$subscription\"],\"query\":\"resources | where type in~ ('microsoft.compute/virtualmachines','microsoft.hybridcompute/machines') | project id, name | order by id asc\"}"
+refused 1 rest --method post --url "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01" \
+  --body '{"query":"resources | frobnicate"}'
 echo "Azure CLI: $count commands"

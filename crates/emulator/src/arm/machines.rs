@@ -110,10 +110,19 @@ fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<
         if items.len() == PAGE {
             return Ok(page(context, items, last));
         }
-        items.push(described(context, machine, at)?);
+        items.push(as_listed(described(context, machine, at)?));
         last = Some(key.to_string());
     }
     Ok(page(context, items, None))
+}
+
+/// A list names extensions by their ids only: the Azure CLI refuses whole ones there.
+fn as_listed(mut machine: Value) -> Value {
+    let children = machine.get_mut("resources").and_then(Value::as_array_mut);
+    for child in children.into_iter().flatten() {
+        *child = json!({"id": child.get("id")});
+    }
+    machine
 }
 
 /// The key after which a page begins.
