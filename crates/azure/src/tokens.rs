@@ -9,7 +9,12 @@ use azure_core::{
 use serverprotection_core::failure::{Class, Failure};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{cloud::Cloud, identity::Identity, refusal::one_line, transport::EntraTransport};
+use crate::{
+    cloud::Cloud,
+    identity::Identity,
+    refusal::one_line,
+    transport::{EntraTransport, node_client},
+};
 
 /// A refused identity is asked again after this long: a thousand objects with one bad secret make one request.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
@@ -34,7 +39,12 @@ struct State {
 
 impl Tokens {
     pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
-        let transport = Arc::new(EntraTransport::new(http));
+        let client = match identity {
+            // A client that cannot be built fails with the first token, and says why.
+            Identity::ManagedIdentity => node_client().unwrap_or(http),
+            _ => http,
+        };
+        let transport = Arc::new(EntraTransport::new(client));
         Self {
             identity,
             cloud,

@@ -31,6 +31,18 @@ pub fn http_client(extra_ca: Option<&[u8]>) -> Result<reqwest::Client, HttpError
     builder.build().map_err(HttpError::Build)
 }
 
+/// The client for the node's own identity endpoint, which speaks plain HTTP within the machine (169.254.169.254, or a
+/// port of localhost) and must not be asked through a proxy. It carries no secret of ours, and tokens it brings go to
+/// ARM by the other client.
+pub(crate) fn node_client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(3))
+        .timeout(Duration::from_secs(30))
+        .build()
+}
+
 /// What Entra said when it refused a token.
 #[derive(Clone, Debug)]
 pub(crate) struct EntraRefusal {

@@ -20,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("the_command_says_what_is_wrong", wrong),
         case("the_command_reads_objects_and_their_exclusions", objects),
         case("the_migration_adds_up", migration),
+        case(
+            "the_node_s_own_identity_is_asked_over_plain_http",
+            managed_identity,
+        ),
     ]
 }
 
@@ -31,6 +35,20 @@ struct Ran {
 }
 
 async fn run(team: &Team<'_>, secret: &str, arguments: &[&str], input: Option<&str>) -> Result<Ran, Error> {
+    let environment = [
+        ("AZURE_TENANT_ID", TENANT),
+        ("AZURE_CLIENT_ID", &team.client_id),
+        ("AZURE_CLIENT_SECRET", secret),
+    ];
+    run_with(team, &environment, arguments, input).await
+}
+
+async fn run_with(
+    team: &Team<'_>,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+    input: Option<&str>,
+) -> Result<Ran, Error> {
     let emulator = &team.environment.emulator;
     let mut command = Command::new(binaries::ours("serverprotection")?);
     command
@@ -42,9 +60,7 @@ async fn run(team: &Team<'_>, secret: &str, arguments: &[&str], input: Option<&s
         .args(arguments)
         // No cluster, no login of the person who runs the tests.
         .env_clear()
-        .env("AZURE_TENANT_ID", TENANT)
-        .env("AZURE_CLIENT_ID", &team.client_id)
-        .env("AZURE_CLIENT_SECRET", secret)
+        .envs(environment.iter().copied())
         .stdin(if input.is_some() {
             Stdio::piped()
         } else {
@@ -218,5 +234,66 @@ async fn migration(environment: Arc<Environment>) -> Result<(), Error> {
     for word in ["Onboarded", "LegacyAgent", "antivirus"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
+    Ok(())
+}
+
+/// An endpoint as nodes have it, which hands out one token.
+async fn node(team: &Team<'_>) -> Result<String, Error> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let emulator = &team.environment.emulator;
+    let pem = std::fs::read(emulator.ca()).map_err(|error| Error::Other(error.to_string()))?;
+    let http = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&pem)?])
+        .build()?;
+    let scope = format!("{}/.default", emulator.endpoint());
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}&scope={scope}",
+        team.client_id,
+        secret(team)
+    );
+    let token: Value = http
+        .post(format!("{}/{TENANT}/oauth2/v2.0/token", emulator.endpoint()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await?
+        .json()
+        .await?;
+    let ends = k8s_openapi::jiff::Timestamp::now().as_second() + 3600;
+    let body = json!({"access_token": token["access_token"], "expires_on": ends.to_string(),
+        "resource": emulator.endpoint(), "token_type": "Bearer"})
+    .to_string();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(|error| Error::Other(error.to_string()))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::Other(error.to_string()))?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    Ok(format!("http://{address}/msi/token"))
+}
+
+async fn managed_identity(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment
+        .team_with("node", protected(&json!([{"name": "web-1"}])))
+        .await?;
+    let endpoint = node(&team).await?;
+    let node = [
+        ("IDENTITY_ENDPOINT", endpoint.as_str()),
+        ("IDENTITY_HEADER", "header"),
+    ];
+    let ran = run_with(&team, &node, &["--auth", "managed-identity"], None).await?;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("web-1"), "{}", ran.out);
     Ok(())
 }
