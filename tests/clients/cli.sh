@@ -81,4 +81,13 @@ expect 3 totalRecords rest --method post --url "/providers/Microsoft.ResourceGra
   --body "{\"subscriptions\":[\"$subscription\"],\"query\":\"resources | where type in~ ('microsoft.compute/virtualmachines','microsoft.hybridcompute/machines') | project id, name | order by id asc\"}"
 refused 1 rest --method post --url "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01" \
   --body '{"query":"resources | frobnicate"}'
+
+# Our own command, with the login of the Azure CLI.
+code=0
+listed=$("$(dirname "$AZURE_EMULATOR")/serverprotection" machines --auth azure-cli --subscription "$subscription" -o csv --quiet \
+  --resource-manager-endpoint "$ENDPOINT" --authority-host "$ENDPOINT" --audience "$ENDPOINT" --extra-ca "$CA") || code=$?
+[[ $code == 1 && $(wc -l <<<"$listed") == 4 && $listed == *ERR_NO_INTERNET_CONNECTIVITY* ]] ||
+  { echo "FAILED: serverprotection machines --auth azure-cli ended with $code: $listed" >&2; exit 1; }
+count=$((count + 1))
+echo "ok: serverprotection machines --auth azure-cli"
 echo "Azure CLI: $count commands"

@@ -45,7 +45,7 @@ read -r _ _ address _ ca <"$work/ready"
 # The name matters to some clients: they refuse addresses in certificates.
 endpoint=https://localhost:${address##*:}
 
-export ENDPOINT=$endpoint CA=$ca
+export ENDPOINT=$endpoint CA=$ca AZURE_EMULATOR=$emulator
 export AZURE_CONFIG_DIR=$work/az REQUESTS_CA_BUNDLE=$ca
 failed=0
 echo "== Azure CLI"
