@@ -83,7 +83,7 @@ pub fn status(
     }
     if let (Seen::Azure(_), Some(scans)) = (input.seen, input.scans) {
         let machines = machines::Input {
-            spec: &input.spec.machines,
+            spec: input.spec,
             previous: input.previous,
             scans,
             now: input.now,
@@ -118,7 +118,7 @@ pub fn with_machines(
     let generation = previous.observed_generation.unwrap_or_default();
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     let input = machines::Input {
-        spec: &spec.machines,
+        spec,
         previous,
         scans,
         now,

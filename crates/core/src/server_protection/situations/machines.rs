@@ -169,6 +169,16 @@ fn nothing_to_count_is_unknown_and_never_true() {
 }
 
 #[test]
+fn who_wants_no_plan_is_not_told_that_machines_are_missing() {
+    let mut object = Object::in_sync(Tier::P2);
+    object.edit(|spec| spec.plan.tier = Tier::Free);
+    object
+        .scan(&[(Verdict::Missing, 3)])
+        .reason("MachinesProtected", "Unknown", "PlanFree");
+    assert_eq!(object.machines().summary, "0/3");
+}
+
+#[test]
 fn a_failed_scan_keeps_the_last_good_numbers_and_says_how_old_they_are() {
     let mut object = Object::in_sync(Tier::P2);
     object

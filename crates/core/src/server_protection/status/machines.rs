@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    EnvironmentStatus, ExcludedStatus, MachineStatus, Machines as Spec, MachinesStatus, ScanFailure,
-    ServerProtectionStatus,
+    EnvironmentStatus, ExcludedStatus, MachineStatus, MachinesStatus, ScanFailure, ServerProtectionSpec,
+    ServerProtectionStatus, Tier,
 };
 
 use super::SIGN_OF_LIFE;
@@ -25,7 +25,7 @@ const LONGEST_MESSAGE: usize = 300;
 
 /// What the numbers are made from.
 pub(super) struct Input<'a> {
-    pub(super) spec: &'a Spec,
+    pub(super) spec: &'a ServerProtectionSpec,
     /// The status that stands.
     pub(super) previous: &'a ServerProtectionStatus,
     pub(super) scans: &'a Scans,
@@ -107,7 +107,7 @@ fn numbers(
                 environment_status(tally, environment),
             )
         });
-    let rules = Exclusions::of(input.spec);
+    let rules = Exclusions::of(&input.spec.machines);
     MachinesStatus {
         summary: of(
             tally.verdict(Verdict::Protected),
@@ -195,7 +195,12 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
         return;
     }
     let Some(reading) = &scans.reading else { return };
-    let (answer, reason, mut message) = judge(input.spec.minimum_protected_percent, reading);
+    if input.spec.plan.tier == Tier::Free {
+        let message = "the spec demands the plan Free: no machine is meant to be protected";
+        conditions.set(TYPE, Answer::Unknown, "PlanFree", message);
+        return;
+    }
+    let (answer, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
     if let Some(failing) = &scans.failing {
         message = format!("{message}; {}", age(failing));
     }
