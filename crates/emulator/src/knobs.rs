@@ -26,6 +26,18 @@ pub struct Knobs {
     /// How long the run of an extension takes.
     #[serde(with = "spelled")]
     pub provisioning_time: Duration,
+    /// How long a PUT of a connector takes (and holds the connector's write lock).
+    #[serde(with = "spelled")]
+    pub connector_put_time: Duration,
+    /// What logging in to the other cloud adds to that.
+    #[serde(with = "spelled")]
+    pub connector_authentication_delay: Duration,
+    /// From a connector with Arc provisioning to an instance's machine (each: half to one and a half).
+    #[serde(with = "spelled")]
+    pub connector_discovery_delay: Duration,
+    /// From an organization's connector to that of a member (each: half to one and a half).
+    #[serde(with = "spelled")]
+    pub connector_member_delay: Duration,
     /// Whether the token buckets and the provider's budget refuse anything.
     pub throttling: bool,
     /// Queries of one application in a window; 0: as many as it likes.
@@ -50,6 +62,10 @@ impl Default for Knobs {
             token_lifetime: Duration::from_secs(3599),
             provisioning_delay: Duration::from_secs(3600),
             provisioning_time: Duration::from_secs(300),
+            connector_put_time: Duration::ZERO,
+            connector_authentication_delay: Duration::ZERO,
+            connector_discovery_delay: Duration::from_secs(4 * 3600),
+            connector_member_delay: Duration::from_secs(12 * 3600),
             throttling: true,
             graph_quota: 15,
             graph_quota_window: Duration::from_secs(5),

@@ -13,7 +13,7 @@ use crate::{
     incoming::Incoming,
     instant,
     log::{Entry, Kind, loggable},
-    monitor::{Seen, Stored, Subject, stored},
+    monitor::{Seen, Stored, stored},
 };
 
 /// A request under way.
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub(crate) unknown: bool,
     before: Option<Stored>,
     after: Option<Stored>,
-    read: Vec<(Subject, String)>,
+    read: Vec<Stored>,
     status: u16,
     error_code: Option<String>,
     retry_after: Option<u64>,
@@ -82,15 +82,26 @@ impl Record {
     }
 
     fn begin_write(&mut self) {
-        let plan_write = self.is_write()
-            && matches!(&self.route.resource, Resource::Typed(typed) if typed.is("Microsoft.Security", "pricings"));
-        if let (true, Some(principal), Some(subscription)) = (
-            plan_write && self.authenticated,
+        if let (true, Some(principal), Some(lock)) = (
+            self.is_write() && self.authenticated,
             &self.principal,
-            &self.route.subscription,
+            self.lock(),
         ) {
-            self.overlapped = Some(self.emulator.monitor.lock().begin_write(principal, subscription));
+            self.overlapped = Some(self.emulator.monitor.lock().begin_write(principal, &lock));
         }
+    }
+
+    /// What a write has to itself: all plans of a subscription, or one connector.
+    fn lock(&self) -> Option<String> {
+        let subscription = self.route.subscription.clone()?;
+        let Resource::Typed(typed) = &self.route.resource else {
+            return None;
+        };
+        if typed.is("Microsoft.Security", "pricings") {
+            return Some(subscription);
+        }
+        let connector = typed.is("Microsoft.Security", "securityConnectors");
+        connector.then(|| self.request.path().to_ascii_lowercase())
     }
 
     fn is_write(&self) -> bool {
@@ -118,10 +129,7 @@ impl Record {
         if self.is_write() {
             self.before = seen.into_iter().next();
         } else {
-            self.read = seen
-                .into_iter()
-                .map(|stored| (stored.subject, stored.text))
-                .collect();
+            self.read = seen;
         }
     }
 
@@ -190,9 +198,9 @@ impl Drop for Record {
         let body: Value = serde_json::from_slice(&self.request.body).unwrap_or_default();
         let mut monitor = self.emulator.monitor.lock();
         if self.overlapped.is_some()
-            && let Some(subscription) = &self.route.subscription
+            && let Some(lock) = self.lock()
         {
-            monitor.end_write(&principal, subscription);
+            monitor.end_write(&principal, &lock);
         }
         monitor.judge(&Seen {
             sequence,

@@ -36,11 +36,27 @@ pub enum Switch {
     ExtensionProperties,
     /// Subscriptions in a query that its caller cannot see.
     GraphInvisibleSubscriptions,
+    /// The status of a PUT that changes a connector's account or cloud.
+    ConnectorIdentifierChange,
+    /// The status of a second connector for an account of the tenant.
+    DuplicateAccount,
+    /// An AWS or GCP connector without its `CspmMonitor` offering.
+    ConnectorWithoutCspm,
+    /// How the offerings of a PATCH meet the stored ones.
+    ConnectorPatchOfferings,
+    /// Agentless scanning beside sub-plan P1.
+    ScannersWithP1,
+    /// Whether names of connectors follow the pattern.
+    ConnectorName,
+    /// Whether a connector lives only where the provider says so.
+    ConnectorLocation,
+    /// Arc provisioning switched on by somebody who may not assign roles.
+    ArcWithoutRoleAssignment,
 }
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 21] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -54,6 +70,14 @@ impl Switch {
         Self::PlanEnablesIntegration,
         Self::ExtensionProperties,
         Self::GraphInvisibleSubscriptions,
+        Self::ConnectorIdentifierChange,
+        Self::DuplicateAccount,
+        Self::ConnectorWithoutCspm,
+        Self::ConnectorPatchOfferings,
+        Self::ScannersWithP1,
+        Self::ConnectorName,
+        Self::ConnectorLocation,
+        Self::ArcWithoutRoleAssignment,
     ];
 
     /// The name used in seeds, options and the control endpoint.
@@ -72,6 +96,14 @@ impl Switch {
             Self::PlanEnablesIntegration => "planEnablesIntegration",
             Self::ExtensionProperties => "extensionProperties",
             Self::GraphInvisibleSubscriptions => "graphInvisibleSubscriptions",
+            Self::ConnectorIdentifierChange => "connectorIdentifierChange",
+            Self::DuplicateAccount => "duplicateAccount",
+            Self::ConnectorWithoutCspm => "connectorWithoutCspm",
+            Self::ConnectorPatchOfferings => "connectorPatchOfferings",
+            Self::ScannersWithP1 => "scannersWithP1",
+            Self::ConnectorName => "connectorName",
+            Self::ConnectorLocation => "connectorLocation",
+            Self::ArcWithoutRoleAssignment => "arcWithoutRoleAssignment",
         }
     }
 
@@ -90,6 +122,14 @@ impl Switch {
             Self::SettingsKindMismatch => ["InvalidRequestContent", "BadRequest"],
             Self::ExtensionProperties => ["replaceAll", "perKeyMerge"],
             Self::GraphInvisibleSubscriptions => ["ignored", "refused"],
+            Self::ConnectorIdentifierChange => ["BadRequest", "Conflict"],
+            Self::DuplicateAccount => ["Conflict", "BadRequest"],
+            Self::ConnectorWithoutCspm | Self::ScannersWithP1 | Self::ArcWithoutRoleAssignment => {
+                ["refused", "accepted"]
+            }
+            Self::ConnectorPatchOfferings => ["replace", "mergeByType"],
+            Self::ConnectorName => ["checked", "unchecked"],
+            Self::ConnectorLocation => ["any", "listed"],
         }
     }
 

@@ -78,7 +78,18 @@ const PROVIDERS: &[Provider] = &[
             },
             Type {
                 name: "healthReports",
-                versions: &["2023-05-01-preview"],
+                versions: &["2023-05-01-preview", "2023-02-01-preview"],
+            },
+            Type {
+                name: "securityConnectors",
+                versions: &[
+                    "2026-08-01-preview",
+                    "2024-08-01-preview",
+                    "2024-07-01-preview",
+                    "2024-03-01-preview",
+                    "2023-10-01-preview",
+                    "2021-07-01-preview",
+                ],
             },
             Type {
                 name: "autoProvisioningSettings",

@@ -1,4 +1,4 @@
-//! `Microsoft.Security/healthReports`: what Defender for Cloud hears from the sensors.
+//! `Microsoft.Security/healthReports`: what Defender for Cloud hears from the sensors and of the connectors.
 
 use axum::http::Method;
 use serde_json::Value;
@@ -24,17 +24,21 @@ pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, Arm
             context.request.segment(6),
             context.request.segment(7),
         );
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.full_type().eq_ignore_ascii_case(&format!("{space}/{of}")))
-            .ok_or_else(|| refusals::no_route("GET", &context.request.path()))?;
-        let machine = machines::machine(context, typed, kind, name, at)?;
-        let report = fleet::health(subscription, machine, at).filter(|_| fleet::offered(subscription));
-        Box::new(
-            report
-                .map(|report| (Box::from(machine.key()), report))
-                .into_iter(),
-        )
+        let report = if super::connectors::TYPE.eq_ignore_ascii_case(&format!("{space}/{of}")) {
+            let connector = super::connectors::found(context, typed, name)?;
+            Some((
+                connector.key(),
+                fleet::connector_health(subscription, connector, at),
+            ))
+        } else {
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| kind.full_type().eq_ignore_ascii_case(&format!("{space}/{of}")))
+                .ok_or_else(|| refusals::no_route("GET", &context.request.path()))?;
+            let machine = machines::machine(context, typed, kind, name, at)?;
+            fleet::health(subscription, machine, at).map(|report| (machine.key(), report))
+        };
+        Box::new(report.map(|(key, report)| (Box::from(key), report)).into_iter())
     } else {
         let after = machines::skipped(context)?;
         let group = typed

@@ -4,6 +4,7 @@
 mod assessments;
 mod authentication;
 mod catalogue;
+mod connectors;
 mod extensions;
 mod health_reports;
 mod leftovers;
@@ -24,13 +25,13 @@ use std::time::Duration;
 use axum::http::Method;
 use jiff::Timestamp;
 
-pub(crate) use self::pricings::pricing_rows;
 pub use self::{
     authentication::{Caller, authenticate},
     catalogue::{Provider as ProviderEntry, providers as provider_entries},
     route::{Resource, Route, Typed},
     throttle::Throttle,
 };
+pub(crate) use self::{connectors::connector_rows, pricings::pricing_rows};
 use crate::{
     answer::{Answer, ArmError},
     fleet::Kind,
@@ -324,6 +325,8 @@ fn typed_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Ar
         settings::answer(context, typed)
     } else if is("Microsoft.Security", "serverVulnerabilityAssessmentsSettings") {
         assessments::answer(context, typed)
+    } else if is("Microsoft.Security", "securityConnectors") {
+        Ok(connectors::answer(context, typed))
     } else if is("Microsoft.Security", "autoProvisioningSettings") {
         leftovers::auto_provisioning(context, typed)
     } else if is("Microsoft.Authorization", "permissions") {

@@ -102,22 +102,33 @@ impl Throttle {
         if let Resource::Typed(typed) = &route.resource
             && typed.namespace.eq_ignore_ascii_case("Microsoft.Security")
         {
+            // Connectors have a front end and a budget of their own.
+            let connectors = typed.kind.eq_ignore_ascii_case("securityConnectors");
+            let (place, full) = match (connectors, kind == Kind::Reads) {
+                (true, true) => (format!("{place}/connectors"), 100),
+                (true, false) => (format!("{place}/connectors"), 250),
+                (false, true) => (place.clone(), 750),
+                (false, false) => (place.clone(), 250),
+            };
             let left = self
-                .budget(context, &place, kind == Kind::Reads, now, strict)
-                .map_err(|wait| {
-                    spent(
-                        &route.action(&context.request.method),
-                        kind == Kind::Reads,
-                        context,
-                        wait,
-                    )
-                })?;
+                .budget(context, &place, (kind == Kind::Reads, full), now, strict)
+                .map_err(|wait| spent(&route.action(&context.request.method), full, context, wait))?;
             headers.push((
                 "x-ms-ratelimit-remaining-subscription-resource-requests".into(),
                 left.to_string(),
             ));
-            headers.push(("api-supported-versions".into(), "1.0".into()));
-            headers.push(("server".into(), "Kestrel".into()));
+            headers.extend(if connectors {
+                let edge = format!("Ref A: {} Ref B: EMU", uuid::Uuid::new_v4().simple());
+                [
+                    ("x-cache".into(), "CONFIG_NOCACHE".into()),
+                    ("x-msedge-ref".into(), edge),
+                ]
+            } else {
+                [
+                    ("api-supported-versions".into(), "1.0".into()),
+                    ("server".into(), "Kestrel".into()),
+                ]
+            });
         }
         Ok(headers)
     }
@@ -167,12 +178,11 @@ impl Throttle {
         &mut self,
         context: &Context<'_>,
         place: &str,
-        reads: bool,
+        (reads, full): (bool, u32),
         now: i64,
         strict: bool,
     ) -> Result<u32, i64> {
         let window = window(context);
-        let full = if reads { 750 } else { 250 };
         let budget = self
             .budgets
             .entry((place.into(), context.caller.client_id.clone(), reads))
@@ -222,7 +232,7 @@ fn too_many(place: &str, wait: i64) -> ArmError {
     .header("Retry-After", seconds.to_string())
 }
 
-fn spent(action: &str, reads: bool, context: &Context<'_>, wait: i64) -> ArmError {
+fn spent(action: &str, full: u32, context: &Context<'_>, wait: i64) -> ArmError {
     let seconds = seconds(wait);
     let interval = if window(context) == 300_000 {
         "00:05:00"
@@ -233,9 +243,8 @@ fn spent(action: &str, reads: bool, context: &Context<'_>, wait: i64) -> ArmErro
         StatusCode::TOO_MANY_REQUESTS,
         "ResourceRequestsThrottled",
         format!(
-            "Number of requests for action '{action}' exceeded the limit of '{}' for time interval \
-             '{interval}'. Please try again after '{seconds}' seconds.",
-            if reads { 750 } else { 250 }
+            "Number of requests for action '{action}' exceeded the limit of '{full}' for time interval \
+             '{interval}'. Please try again after '{seconds}' seconds."
         ),
     )
     .header("Retry-After", seconds.to_string())

@@ -41,7 +41,8 @@ enum What {
         /// Dotted paths: settings.NAME, plan.tier, plan.subPlan, plan.enforce,
         /// plan.extensions.NAME.isEnabled, plan.extensions.NAME.additionalExtensionProperties.KEY,
         /// cloudPosture.*, vulnerabilityAssessment=MdeTvm|null, providers.NAMESPACE=NotRegistered,
-        /// providers.stuck=true, state=Disabled, locked=true, denyPolicy=NAME|null, resourcePlans.ID=P1|Free|null.
+        /// providers.stuck=true, state=Disabled, locked=true, denyPolicy=NAME|null, resourcePlans.ID=P1|Free|null,
+        /// connectors.NAME=null, connectors.NAME.offerings.TYPE[.path], connectors.NAME.tags.NAME.
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
@@ -100,6 +101,14 @@ enum What {
     ManagementGroups {
         /// What to set.
         values: Vec<String>,
+    },
+    /// Show the accounts of other clouds, or change them by a JSON or YAML merge patch.
+    ///
+    /// azure-emulator ctl cloud-accounts '{aws: {"123456789012": {identityProvider: missing}}}'
+    #[command(verbatim_doc_comment)]
+    CloudAccounts {
+        /// The patch.
+        patch: Option<String>,
     },
     /// Lay a seed document (YAML or JSON) over the cloud.
     Seed {
@@ -310,6 +319,14 @@ impl What {
             Self::ManagementGroups { values } => {
                 let body = Value::Object(assignments(values)?).to_string();
                 (Method::PATCH, "management-groups".into(), Some(body))
+            }
+            Self::CloudAccounts { patch } => {
+                let method = if patch.is_some() {
+                    Method::PATCH
+                } else {
+                    Method::GET
+                };
+                (method, "cloud-accounts".into(), patch.clone())
             }
             Self::Switches { values } => set_or_show("switches", values)?,
             Self::Settings { values } => set_or_show("settings", values)?,

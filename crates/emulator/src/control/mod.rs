@@ -61,6 +61,10 @@ pub fn routes() -> Router<Arc<Emulator>> {
             get(world::management_groups).patch(world::set_management_groups),
         )
         .route(
+            "/_emulator/cloud-accounts",
+            get(world::cloud_accounts).patch(world::change_cloud_accounts),
+        )
+        .route(
             "/_emulator/switches",
             get(world::switches).put(world::set_switches),
         )

@@ -104,6 +104,19 @@ pub(super) async fn management_groups(State(emulator): Shared) -> Reply {
     good(json!(emulator.world.lock().management_groups))
 }
 
+pub(super) async fn cloud_accounts(State(emulator): Shared) -> Reply {
+    good(json!(emulator.world.lock().cloud_accounts))
+}
+
+/// A merge patch: `{"aws": {"123456789012": {"identityProvider": "ok"}}}`; null removes.
+pub(super) async fn change_cloud_accounts(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
+    let patch = parsed(&body)?;
+    let mut world = emulator.world.lock();
+    world.patch_clouds(&patch, Timestamp::now()).map_err(bad)?;
+    emulator.changed();
+    Ok(good(json!(world.cloud_accounts)))
+}
+
 /// `{"name": [subscription, …]}`, also as one text with commas; null removes.
 pub(super) async fn set_management_groups(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
     let given = parsed(&body)?;
@@ -241,6 +254,7 @@ fn shown(world: &World, subscription: &Subscription) -> Value {
         "vulnerabilityAssessment":
             subscription.vulnerability_assessment.as_ref().map(|setting| &setting.selected_provider),
         "resourcePlans": machines, "resourceGroups": subscription.resource_groups,
+        "connectors": state::connectors_shown(subscription, Timestamp::now()),
         "machines": subscription.fleet.machines.iter().count(),
         "workspaces": subscription.workspaces, "solutions": subscription.solutions.values().map(|solution| &solution.id).collect::<Vec<_>>(),
         "locked": subscription.lock, "denyPolicy": subscription.deny_policy,

@@ -44,8 +44,28 @@ pub(crate) fn add(
     Ok(key)
 }
 
+/// A machine that a connector finds, new at a moment that may lie in the future.
+pub(super) fn discovered(
+    subscription: &Subscription,
+    members: &Members,
+    born: Moment,
+) -> Result<Machine, String> {
+    let mut machine = made(subscription, members, born)?;
+    machine.born = born;
+    if let Some(agent) = &mut machine.agent {
+        agent.changed = born;
+    }
+    let timing = subscription.fleet.timing;
+    for (path, value) in flat(members) {
+        set_one(&mut machine, &path, &value, born, timing)
+            .map_err(|problem| format!("{}: {path}: {problem}", machine.name))?;
+    }
+    machine.past.clear();
+    Ok(machine)
+}
+
 /// A machine's resource group exists with it.
-pub(super) fn make_group(subscription: &mut Subscription, name: &str, location: &str) {
+pub(crate) fn make_group(subscription: &mut Subscription, name: &str, location: &str) {
     let key = name.to_ascii_lowercase();
     let groups = &mut subscription.resource_groups;
     groups.entry(key.clone()).or_insert_with(|| ResourceGroup {

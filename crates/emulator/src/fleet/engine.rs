@@ -21,6 +21,7 @@ impl Subscription {
     /// Lets Defender plan and withdraw extensions, after anything changed.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         let now = self.fleet_now(now);
+        self.discover(now, false);
         let stale: Vec<(Box<str>, bool)> = self
             .fleet
             .machines
@@ -65,12 +66,21 @@ impl Subscription {
                 machine.extensions.retain(|ext| !planned(ext));
             }
         }
+        self.forget_unborn(at);
         self.settle(now);
     }
 
     /// Whether Defender deploys to this machine now.
     pub(crate) fn wants(&self, machine: &Machine, now: Moment) -> bool {
+        // Of a machine that is still to appear: how it will be then.
+        let now = now.max(machine.born);
         let os = machine.os.get();
+        // A connector deploys by its own switch; policies and their opt-ins pass its machines by.
+        if let Some(connector) = self.connector_of(machine) {
+            return matches!(os.support, Support::Modern | Support::Legacy)
+                && connector.provisions("mdeAutoProvisioning")
+                && machine.takes_extensions(now);
+        }
         let opted_in = match os.support {
             Support::Modern if os.windows => true,
             Support::Modern => !self.setting("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW"),
@@ -80,8 +90,11 @@ impl Subscription {
         opted_in && self.setting("WDATP") && machine.takes_extensions(now) && self.protects(machine)
     }
 
-    /// Whether a plan covers the machine: its own, or the subscription's.
+    /// Whether a plan covers the machine: its connector's, its own, or the subscription's.
     pub(crate) fn protects(&self, machine: &Machine) -> bool {
+        if let Some(connector) = self.connector_of(machine) {
+            return connector.servers().is_some();
+        }
         let own = (!self.resource_plans.is_empty())
             .then(|| {
                 self.resource_plans
@@ -134,6 +147,7 @@ impl Machine {
 
     /// Defender's next attempt, after whatever is still going away.
     fn plan(&mut self, subscription: &str, now: Moment, timing: Timing) {
+        let now = now.max(self.born);
         self.extensions.retain(|ext| ext.gone > now - KEPT);
         let attempts = u64::try_from(self.extensions.len()).unwrap_or_default();
         let free = self

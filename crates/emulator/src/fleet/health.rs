@@ -1,44 +1,116 @@
-//! Health reports: what the sensors say of themselves, as Defender for Cloud shows it.
+//! Health reports: what the sensors say of themselves, and how connectors reach their accounts, as Defender for Cloud shows it.
 
 use serde_json::{Value, json};
 
 use super::{
-    machine::{Kind, Machine, Moment, NEVER, Sensor},
+    machine::{Kind, Machine, Moment, NEVER, Sensor, guid, mixed},
     names::{Cloud, State},
     os::Support,
     spelled,
 };
-use crate::state::{Subscription, Tier};
+use crate::state::{Cloud as OtherCloud, Connector, Subscription, Tier, problems};
 
 /// How often the reports are renewed.
 const RENEWED: Moment = 4 * 3_600_000;
 
-/// Only P2 has them, or P1 beside Defender CSPM.
-pub(crate) fn offered(subscription: &Subscription) -> bool {
-    let standard = |name: &str| subscription.plan(name).tier == Tier::Standard;
+/// Only P2 has them, or P1 beside Defender CSPM; of the connector, or else of the subscription.
+fn offered(subscription: &Subscription, machine: &Machine) -> bool {
+    if let Some(connector) = subscription.connector_of(machine) {
+        return connector.reports();
+    }
+    let standard = |name: &str| {
+        let plan = subscription.plans.get(name);
+        plan.filter(|plan| plan.tier == Tier::Standard)
+    };
     standard("VirtualMachines")
-        && (subscription.plan("VirtualMachines").sub_plan.as_deref() == Some("P2")
-            || standard("CloudPosture"))
+        .is_some_and(|plan| plan.sub_plan.as_deref() == Some("P2") || standard("CloudPosture").is_some())
 }
 
-/// The machines with a report; pass the key after which to begin.
+/// The machines and connectors with a report; pass the key after which to begin.
 pub(crate) fn healths(
     subscription: &Subscription,
     after: String,
     at: Moment,
 ) -> impl Iterator<Item = (Box<str>, Value)> + '_ {
-    let offered = offered(subscription);
-    subscription
+    let beyond = after.clone();
+    let machines = subscription
         .fleet
         .machines
         .iter()
-        .filter(move |(key, _)| offered && ***key > *after)
-        .filter_map(move |(key, machine)| Some((key.clone(), health(subscription, machine, at)?)))
+        .filter(move |(key, _)| ***key > *after)
+        .filter_map(move |(key, machine)| Some((key.clone(), health(subscription, machine, at)?)));
+    // Behind the machines: their letters come before.
+    let connectors = subscription
+        .connectors_at(at)
+        .filter_map(move |(key, connector)| {
+            let key: Box<str> = format!("x/{key}").into();
+            (*key > *beyond).then(|| (key, connector_health(subscription, connector, at)))
+        });
+    machines.chain(connectors)
+}
+
+/// The report of a connector: whether the service can still log in to the account.
+pub(crate) fn connector_health(subscription: &Subscription, connector: &Connector, at: Moment) -> Value {
+    let problems = problems(connector, &subscription.clouds);
+    let resource = connector.id(&subscription.id);
+    let hash = |salt: u64| {
+        let start = 0x6a09_e667_f3bc_c908 ^ salt;
+        resource
+            .bytes()
+            .fold(start, |hash, byte| mixed(hash ^ u64::from(byte)))
+    };
+    let name = guid(hash(1), hash(2));
+    let changed = subscription.clouds.changed(connector).max(connector.since);
+    let issues: Vec<Value> = problems
+        .iter()
+        .zip(3_u64..)
+        .map(|(problem, salt)| {
+            json!({
+                "issueKey": guid(hash(salt), hash(!salt)), "issueName": problem.name,
+                "issueDescription": problem.description, "securityValues": [],
+                "remediationSteps": problem.remedy, "remediationScript": "", "issueAdditionalData": {},
+            })
+        })
+        .collect();
+    let source = match connector.cloud() {
+        Some(OtherCloud::Aws) => "Aws",
+        Some(OtherCloud::Gcp) => "Gcp",
+        None => "Azure",
+    };
+    let plans = if connector.servers().is_some() {
+        json!(["DefenderForServers"])
+    } else {
+        json!([])
+    };
+    json!({
+        "id": format!("{resource}/providers/Microsoft.Security/healthReports/{name}"), "name": name,
+        "type": "Microsoft.Security/healthReports",
+        "properties": {
+            "resourceDetails": {"source": source, "id": resource, "connectorId": guid(hash(98), hash(99))},
+            "environmentDetails": {
+                "nativeResourceId": connector.account(), "environmentHierarchyId": connector.account(),
+                "organizationalHierarchyId": connector.organizational()
+                    .and_then(|data| data.get("parentHierarchyId")).cloned().unwrap_or_default(),
+                "subscriptionId": subscription.id, "tenantId": subscription.tenant,
+            },
+            "healthDataClassification": {"component": "Connectivity", "scenario": "Connectivity", "scope": "Connectors"},
+            "status": {"code": if problems.is_empty() { "Healthy" } else { "NotHealthy" },
+                       "statusChangeDate": spelled(changed), "firstEvaluationDate": spelled(connector.since),
+                       "lastScannedDate": spelled((at - at.rem_euclid(RENEWED)).max(changed)),
+                       "reason": problems.first().map_or("", |problem| problem.name)},
+            "affectedDefendersPlans": plans, "affectedDefendersSubPlans": [], "issues": issues,
+            "reportAdditionalData": {},
+        },
+    })
 }
 
 /// The report of one machine, when it has one.
 pub(crate) fn health(subscription: &Subscription, machine: &Machine, at: Moment) -> Option<Value> {
-    if machine.kind == Kind::ScaleSet || !machine.exists(at) || !subscription.protects(machine) {
+    if machine.kind == Kind::ScaleSet
+        || !machine.exists(at)
+        || !subscription.protects(machine)
+        || !offered(subscription, machine)
+    {
         return None;
     }
     let client = machine.os.get().support == Support::Client;

@@ -2,6 +2,7 @@
 
 mod change;
 mod compute;
+mod connected;
 mod engine;
 mod failure;
 mod generate;
@@ -21,11 +22,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use self::{
-    change::{add, remove, set, shown},
+    change::{add, make_group, remove, set, shown},
     compute::{instance_view, scale_set, vm, vm_extension},
+    connected::discovered,
     failure::message,
     generate::{Generator, fill, sow_fleet},
-    health::{health, healths, offered},
+    health::{connector_health, health, healths},
     hybrid::{arc_extension, arc_machine},
     machine::{Ext, Kind, Machine, Moment, PUBLISHER, VNext, What},
     names::{Power, State, Status},
@@ -39,6 +41,10 @@ pub(crate) struct Timing {
     pub(crate) offset: Moment,
     pub(crate) delay: Moment,
     pub(crate) taking: Moment,
+    #[serde(default)]
+    pub(crate) discovery: Moment,
+    #[serde(default)]
+    pub(crate) membership: Moment,
 }
 
 impl Timing {
@@ -98,6 +104,8 @@ pub(crate) struct Fleet {
     /// Long-running operations by id.
     pub(crate) operations: BTreeMap<String, Operation>,
     pub(crate) timing: Timing,
+    /// Some machines have not appeared yet.
+    pub(crate) expecting: bool,
 }
 
 fn milliseconds(duration: Duration) -> Moment {
@@ -112,11 +120,21 @@ pub(crate) fn spelled(moment: Moment) -> String {
 }
 
 impl World {
+    /// Lays a merge patch over the accounts of other clouds; connectors notice at once.
+    pub(crate) fn patch_clouds(&mut self, patch: &serde_json::Value, now: Timestamp) -> Result<(), String> {
+        let at = self.timing().moment(now);
+        self.cloud_accounts = self.cloud_accounts.merged(patch, at)?;
+        self.retime(now);
+        Ok(())
+    }
+
     pub(crate) fn timing(&self) -> Timing {
         Timing {
             offset: self.clock,
             delay: milliseconds(self.knobs.provisioning_delay),
             taking: milliseconds(self.knobs.provisioning_time),
+            discovery: milliseconds(self.knobs.connector_discovery_delay),
+            membership: milliseconds(self.knobs.connector_member_delay),
         }
     }
 
@@ -126,14 +144,21 @@ impl World {
         self.retime(Timestamp::now());
     }
 
-    /// Hands the engine's times to every subscription.
+    /// Hands the engine's times and the accounts of other clouds to every subscription.
     pub(crate) fn retime(&mut self, now: Timestamp) {
         let timing = self.timing();
         for subscription in self.subscriptions.values_mut() {
             let slower = subscription.fleet.timing;
             subscription.fleet.timing = timing;
-            if (slower.delay, slower.taking) != (timing.delay, timing.taking) {
+            let moved = !subscription.clouds.same(&self.cloud_accounts);
+            if moved {
+                subscription.clouds = self.cloud_accounts.clone();
+            }
+            let offset = timing.offset;
+            if (Timing { offset, ..slower }) != timing {
                 subscription.plan_again(now);
+            } else if moved && !subscription.connectors.is_empty() {
+                subscription.settle(now);
             }
         }
     }

@@ -73,7 +73,7 @@ pub(crate) trait RowSource {
 }
 
 /// The types of `resources` with the right that shows them.
-const RESOURCES: [(&str, &str); 5] = [
+const RESOURCES: [(&str, &str); 6] = [
     (
         "microsoft.compute/virtualmachines",
         "Microsoft.Compute/virtualMachines/read",
@@ -94,7 +94,9 @@ const RESOURCES: [(&str, &str); 5] = [
         "microsoft.hybridcompute/machines/extensions",
         "Microsoft.HybridCompute/machines/extensions/read",
     ),
+    (CONNECTOR, "Microsoft.Security/securityConnectors/read"),
 ];
+const CONNECTOR: &str = "microsoft.security/securityconnectors";
 /// The same for `resourcecontainers`.
 const CONTAINERS: [(&str, &str); 2] = [
     (SUBSCRIPTION, "Microsoft.Resources/subscriptions/read"),
@@ -140,7 +142,12 @@ impl RowSource for Visible<'_> {
                 each(row);
             };
             match table {
-                Table::Resources => self.resources(id, &shown, &mut tell),
+                Table::Resources => {
+                    self.resources(id, &shown, &mut tell);
+                    if shown.iter().any(|kind| kind == CONNECTOR) {
+                        arm::connector_rows(subscription, self.at, &mut tell);
+                    }
+                }
                 Table::Containers => containers(subscription, &shown, &mut tell),
                 Table::Security => arm::pricing_rows(self.world, subscription, &mut tell),
             }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Allowances, Memory, Seen};
+use super::{Allowances, Memory, Seen, connectors};
 use crate::{
     arm::Resource,
     state::{Tier, known_extensions},
@@ -58,10 +58,47 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         name: "OneWriter",
-        demands: "One caller has at most one plan write under way in a subscription.",
+        demands: "One caller has at most one plan write under way in a subscription, and one write of a connector.",
         broken: |seen, _, _| {
-            seen.overlapped
-                .then(|| "a plan write began while another one was under way".into())
+            seen.overlapped.then(|| {
+                format!(
+                    "a write of {} began while another one was under way",
+                    subject(seen)
+                )
+            })
+        },
+    },
+    Law {
+        name: "ForeignOfferingChanged",
+        demands: "A write of a connector keeps what others put there: their offerings, and members that nobody knows.",
+        broken: |seen, memory, allowed| {
+            let before = seen.before.as_ref()?.foreign.as_ref()?;
+            if !matches!(seen.method, "PUT" | "PATCH") || seen.status >= 400 && seen.status != 504 {
+                return None;
+            }
+            let kinds = connectors::sent_offerings(seen.body);
+            let lost = connectors::lost(before, seen.after.as_ref()?, &kinds)?;
+            let fine = memory.read_other_foreign(seen)
+                || Allowances::holds(&allowed.allow_foreign, seen.route.subscription.as_deref());
+            (!fine).then(|| format!("{}: {lost}", subject(seen)))
+        },
+    },
+    Law {
+        name: "ReadOnlySent",
+        demands: "A connector is sent without the members that only the service writes.",
+        broken: |seen, _, _| {
+            let writes = matches!(seen.method, "PUT" | "PATCH") && connector(seen);
+            let member = writes.then(|| connectors::read_only_sent(seen.body)).flatten()?;
+            Some(format!("{member} sent"))
+        },
+    },
+    Law {
+        name: "MemberConnectorWritten",
+        demands: "Connectors that the service made for members of an organization are left alone.",
+        broken: |seen, _, allowed| {
+            let member = seen.before.as_ref()?.member && seen.method != "GET";
+            let fine = Allowances::holds(&allowed.allow_foreign, seen.route.subscription.as_deref());
+            (member && !fine).then(|| format!("{} of {}", seen.method, subject(seen)))
         },
     },
     Law {
@@ -182,6 +219,11 @@ fn plan_put<'a>(seen: &Seen<'a>) -> Option<PlanPut<'a>> {
 fn subscription_plan(seen: &Seen<'_>) -> bool {
     matches!(&seen.route.resource, Resource::Typed(typed)
         if typed.is("Microsoft.Security", "pricings") && typed.depth == 2 && typed.name.is_some())
+}
+
+fn connector(seen: &Seen<'_>) -> bool {
+    matches!(&seen.route.resource, Resource::Typed(typed)
+        if typed.is("Microsoft.Security", "securityConnectors") && typed.name.is_some())
 }
 
 fn subject<'a>(seen: &Seen<'a>) -> &'a str {

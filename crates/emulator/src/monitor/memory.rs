@@ -1,10 +1,11 @@
 //! What the laws remember of earlier requests.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::Seen;
+use super::{Seen, connectors};
 use crate::{
     arm::{Resource, Route},
     state::{Subscription, Tier, canonical_plan},
@@ -15,7 +16,7 @@ use crate::{
 pub struct Subject {
     /// Subscription, in lower case.
     pub subscription: String,
-    /// `plan/VirtualMachines`, `setting/WDATP`, `assessment`.
+    /// `plan/VirtualMachines`, `setting/WDATP`, `assessment`, `connector/GROUP/NAME`.
     pub name: String,
 }
 
@@ -30,6 +31,10 @@ pub struct Stored {
     pub tier: Option<Tier>,
     /// An extension of the plan failed.
     pub failed: bool,
+    /// Of a connector that exists: what others put there, by path.
+    pub foreign: Option<BTreeMap<String, Value>>,
+    /// A connector that the service made for a member of an organization.
+    pub member: bool,
 }
 
 /// The subjects that a route writes or shows, with their content.
@@ -37,6 +42,9 @@ pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
     let Resource::Typed(typed) = &route.resource else {
         return Vec::new();
     };
+    if typed.is("Microsoft.Security", "securityConnectors") {
+        return connectors::stored(subscription, typed, subscription.fleet_now(Timestamp::now()));
+    }
     if typed.depth != 2 {
         return Vec::new();
     }
@@ -48,6 +56,8 @@ pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
         text,
         tier,
         failed,
+        foreign: None,
+        member: false,
     };
     let name = typed.name.as_deref();
     if typed.is("Microsoft.Security", "pricings") {
@@ -110,13 +120,20 @@ pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
 
 type Caller = String;
 
+/// What a caller saw last of a subject.
+#[derive(Debug)]
+struct Read {
+    text: String,
+    foreign: Option<BTreeMap<String, Value>>,
+}
+
 /// What happened before.
 #[derive(Debug, Default)]
 pub struct Memory {
     writing: HashMap<(Caller, String), u32>,
     closed: HashMap<(Caller, String, bool), (i64, i64)>,
     lost: HashSet<(Caller, Subject)>,
-    read: HashMap<(Caller, Subject), String>,
+    read: HashMap<(Caller, Subject), Read>,
     lowered: HashSet<(Caller, Subject)>,
 }
 
@@ -159,7 +176,15 @@ impl Memory {
     pub(super) fn read_something_else(&self, seen: &Seen<'_>, now: &str) -> bool {
         self.key(seen)
             .and_then(|key| self.read.get(&key))
-            .is_some_and(|read| read != now)
+            .is_some_and(|read| read.text != now)
+    }
+
+    /// The caller last saw another foreign part, or no connector at all: he could not know better.
+    pub(super) fn read_other_foreign(&self, seen: &Seen<'_>) -> bool {
+        let before = seen.before.as_ref().and_then(|before| before.foreign.as_ref());
+        self.key(seen)
+            .and_then(|key| self.read.get(&key))
+            .is_some_and(|read| read.foreign.as_ref() != before)
     }
 
     /// The caller took this plan from Standard to Free before.
@@ -181,9 +206,13 @@ impl Memory {
             self.closed.insert(closed_key(seen), span);
         }
         if seen.undisturbed {
-            for (subject, text) in &seen.read {
+            for stored in &seen.read {
+                let read = Read {
+                    text: stored.text.clone(),
+                    foreign: stored.foreign.clone(),
+                };
                 self.read
-                    .insert((seen.principal.into(), subject.clone()), text.clone());
+                    .insert((seen.principal.into(), stored.subject.clone()), read);
             }
         }
         let (Some(before), Some(after)) = (&seen.before, &seen.after) else {
@@ -199,7 +228,11 @@ impl Memory {
         let key = (seen.principal.to_owned(), before.subject.clone());
         if seen.undisturbed && (200..300).contains(&seen.status) {
             self.lost.remove(&key);
-            self.read.insert(key.clone(), after.text.clone());
+            let read = Read {
+                text: after.text.clone(),
+                foreign: after.foreign.clone(),
+            };
+            self.read.insert(key.clone(), read);
         } else {
             self.lost.insert(key.clone());
         }

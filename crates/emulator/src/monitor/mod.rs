@@ -1,5 +1,6 @@
 //! The safety monitor: watches every authenticated ARM request and notes breaches of the laws.
 
+mod connectors;
 mod laws;
 mod memory;
 
@@ -46,7 +47,7 @@ pub struct Seen<'a> {
     pub unknown: bool,
     /// A secret or token stands in the URL.
     pub secret_in_url: bool,
-    /// Another plan write of this caller in this subscription was under way.
+    /// Another write of this caller under the same lock was under way.
     pub overlapped: bool,
     /// Seconds, when the answer had a Retry-After with a 429.
     pub retry_after: Option<u64>,
@@ -54,8 +55,8 @@ pub struct Seen<'a> {
     pub before: Option<Stored>,
     /// And after it.
     pub after: Option<Stored>,
-    /// What a read showed, by subject.
-    pub read: Vec<(Subject, String)>,
+    /// What a read showed.
+    pub read: Vec<Stored>,
 }
 
 /// A breach of a law.
@@ -83,6 +84,8 @@ pub struct Allowances {
     pub allow_free: BTreeSet<String>,
     /// Subscriptions (`*`: all) where a write may change nothing.
     pub allow_useless: BTreeSet<String>,
+    /// Subscriptions (`*`: all) where what others put into connectors may change.
+    pub allow_foreign: BTreeSet<String>,
     /// Applications that are not watched, such as a person's.
     pub ignore_principals: BTreeSet<String>,
 }
@@ -107,14 +110,14 @@ pub struct Monitor {
 const MOST: usize = 10_000;
 
 impl Monitor {
-    /// Notes the beginning of a plan write; true when another one is under way.
-    pub fn begin_write(&mut self, principal: &str, subscription: &str) -> bool {
-        self.memory.begin_write(principal, subscription)
+    /// Notes the beginning of a write under a lock; true when another one is under way.
+    pub fn begin_write(&mut self, principal: &str, lock: &str) -> bool {
+        self.memory.begin_write(principal, lock)
     }
 
     /// Notes its end.
-    pub fn end_write(&mut self, principal: &str, subscription: &str) {
-        self.memory.end_write(principal, subscription);
+    pub fn end_write(&mut self, principal: &str, lock: &str) {
+        self.memory.end_write(principal, lock);
     }
 
     /// Judges a finished request.

@@ -1,5 +1,9 @@
 //! What the emulated cloud is made of. Everything here is saved to the state file.
 
+mod cloud;
+mod connector;
+mod connector_words;
+mod login;
 mod patch;
 mod plan;
 mod principal;
@@ -12,8 +16,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::seed::change_principal;
 pub use self::{
+    cloud::{Cloud, CloudAccounts, Clouds, Instance},
+    connector::Connector,
+    login::{Problem, problems},
     patch::{Patch, apply},
     plan::{Extension, PLAN_NAMES, Plan, Tier, canonical_plan, known_extensions, replaced_by},
     principal::{FederatedCredential, Principal, RoleAssignment},
@@ -22,6 +28,9 @@ pub use self::{
     subscription::{
         Assessment, ResourceGroup, ResourcePlan, SETTINGS, Setting, Solution, Subscription, SubscriptionState,
     },
+};
+pub(crate) use self::{
+    connector::kind as offering_kind, connector_words::shown as connectors_shown, seed::change_principal,
 };
 use crate::{knobs::Knobs, switches::Switches};
 
@@ -60,6 +69,8 @@ pub struct World {
     pub switches: Switches,
     /// Times and toggles.
     pub knobs: Knobs,
+    /// The accounts of other clouds.
+    pub cloud_accounts: Clouds,
     /// How far the clock of the machines is ahead, in milliseconds.
     pub clock: i64,
 }

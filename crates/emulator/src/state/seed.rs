@@ -25,6 +25,7 @@ pub struct Seed {
     principals: Vec<PrincipalSeed>,
     subscriptions: Vec<SubscriptionSeed>,
     management_groups: BTreeMap<String, Option<Vec<String>>>,
+    cloud_accounts: Option<Value>,
     fleet: Option<Generator>,
     switches: Option<SwitchSeed>,
     settings: Option<SomeKnobs>,
@@ -85,6 +86,7 @@ struct SubscriptionSeed {
     /// So many generated machines.
     fleet: Option<Generator>,
     machines: Vec<Value>,
+    connectors: Vec<Map<String, Value>>,
     set: Patch,
 }
 
@@ -140,6 +142,9 @@ impl Seed {
         if let Some(settings) = &self.settings {
             world.knobs = settings.over(&world.knobs)?;
             world.retime(now);
+        }
+        if let Some(accounts) = &self.cloud_accounts {
+            world.patch_clouds(accounts, now)?;
         }
         for seed in &self.tenants {
             let tenant = world.tenant(&seed.id);
@@ -250,11 +255,12 @@ impl SubscriptionSeed {
             .unwrap_or(super::DEFAULT_TENANT)
             .to_ascii_lowercase();
         world.tenant(&tenant);
-        let timing = world.timing();
+        let (timing, clouds) = (world.timing(), world.cloud_accounts.clone());
         let subscription = world.subscriptions.entry(id.into()).or_insert_with(|| {
             Subscription::new(id, &tenant, if name.is_empty() { "Subscription" } else { name })
         });
         subscription.fleet.timing = timing;
+        subscription.clouds = clouds;
         if !name.is_empty() {
             subscription.display_name = name.into();
         }
@@ -278,6 +284,11 @@ impl SubscriptionSeed {
                 setting.turned_off = false;
             }
         }
+        for connector in &self.connectors {
+            super::connector_words::add(subscription, connector, now)?;
+        }
+        let at = subscription.fleet_now(now);
+        subscription.discover(at, true);
         apply(subscription, &self.set, now)?;
         for machine in &self.machines {
             fleet::add(subscription, machine, true, now)?;

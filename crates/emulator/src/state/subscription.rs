@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Extension, Plan, Registration, RegistrationState, Tier};
+use super::{Clouds, Connector, Extension, Plan, Registration, RegistrationState, Tier};
 use crate::fleet::Fleet;
 
 /// The five settings with their kinds, in the order of the service's list.
@@ -150,6 +150,15 @@ pub struct Subscription {
     /// The name of a policy that denies writes.
     #[serde(default)]
     pub deny_policy: Option<String>,
+    /// By lower-case group and name.
+    #[serde(default)]
+    pub connectors: BTreeMap<String, Connector>,
+    /// The world's accounts of other clouds.
+    #[serde(skip)]
+    pub(crate) clouds: Clouds,
+    /// Until when a write of a connector is in progress, by key, in milliseconds since the epoch.
+    #[serde(skip)]
+    pub(crate) connector_locks: BTreeMap<String, i64>,
     /// Its machines.
     #[serde(default)]
     pub(crate) fleet: Fleet,
@@ -186,6 +195,9 @@ impl Subscription {
             solutions: BTreeMap::new(),
             lock: None,
             deny_policy: None,
+            connectors: BTreeMap::new(),
+            clouds: Clouds::default(),
+            connector_locks: BTreeMap::new(),
             fleet: Fleet::default(),
             pricing_lock_until: 0,
         }

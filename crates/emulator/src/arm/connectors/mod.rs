@@ -1,0 +1,433 @@
+//! `Microsoft.Security/securityConnectors`: AWS accounts, GCP projects and the like.
+//!
+//! Synchronous, although a PUT logs in to the other cloud before it answers. Refusals of the service itself have
+//! an envelope of their own, see [`refusal`].
+
+mod body;
+mod offerings;
+mod render;
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use self::render::View;
+pub(crate) use self::render::connector_rows;
+use super::{Context, Typed, catalogue::LOCATIONS, machines, rbac, refusals};
+use crate::{
+    answer::{Answer, ArmError},
+    instant,
+    state::{Cloud, Connector, Subscription, problems},
+    switches::Switch,
+};
+
+pub(super) const TYPE: &str = "Microsoft.Security/securityConnectors";
+
+/// ARM waits so long for a provider.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An error of the service: not ARM's envelope.
+fn refusal(status: StatusCode, message: &str) -> Answer {
+    Answer::json(
+        status,
+        json!({"statusCode": status.as_u16(),
+               "errorMessage": format!("error occured for security connector: {message}"),
+               "errorCorrelation": Uuid::new_v4().to_string()}),
+    )
+}
+
+fn bad(message: &str) -> Answer {
+    refusal(StatusCode::BAD_REQUEST, message)
+}
+
+/// The status that a switch chose.
+fn status_of(context: &Context<'_>, switch: Switch) -> StatusCode {
+    if context.world.switches.answer(switch) == "Conflict" {
+        StatusCode::CONFLICT
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Answer {
+    handled(context, typed).unwrap_or_else(|refused| refused)
+}
+
+fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
+    let method = context.request.method.clone();
+    machines::check_group(context, typed)?;
+    let Some(name) = &typed.name else {
+        if method == Method::GET {
+            return list(context, typed);
+        }
+        return Err(refusals::no_method(method.as_str(), TYPE).into());
+    };
+    if typed.resource_group().is_none() {
+        return Err(refusals::no_route(method.as_str(), &context.request.path()).into());
+    }
+    match method {
+        Method::GET => {
+            let connector = found(context, typed, name)?;
+            Ok(Answer::ok(View::of(context)?.resource(connector)))
+        }
+        Method::PUT => put(context, typed, name),
+        Method::PATCH => patch(context, typed, name),
+        Method::DELETE => delete(context, typed, name),
+        _ => Err(refusals::no_method(method.as_str(), TYPE).into()),
+    }
+}
+
+/// The connector of a path.
+pub(super) fn found<'a>(
+    context: &'a Context<'_>,
+    typed: &Typed,
+    name: &str,
+) -> Result<&'a Connector, ArmError> {
+    let subscription = context.subscription()?;
+    let group = typed.resource_group();
+    subscription
+        .connector(
+            group.unwrap_or_default(),
+            name,
+            subscription.fleet_now(context.now),
+        )
+        .ok_or_else(|| refusals::resource_not_found(TYPE, name, group))
+}
+
+fn list(context: &Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
+    let after = machines::skipped(context)?;
+    let prefix = typed
+        .resource_group()
+        .map(|group| Connector::key_of(group, ""))
+        .unwrap_or_default();
+    let view = View::of(context)?;
+    let subscription = context.subscription()?;
+    let at = subscription.fleet_now(context.now);
+    let mut items = Vec::new();
+    let mut last = None;
+    for (key, connector) in subscription.connectors_at(at) {
+        if !key.starts_with(&prefix) || *key <= after {
+            continue;
+        }
+        if items.len() == machines::PAGE {
+            return Ok(machines::page(context, items, last));
+        }
+        items.push(view.resource(connector));
+        last = Some(key.clone());
+    }
+    Ok(machines::page(context, items, None))
+}
+
+/// One write of a connector at a time; other connectors do not matter.
+fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
+    let until = context.subscription()?.connector_locks.get(key).copied();
+    if until.unwrap_or_default() <= context.epoch_milliseconds() {
+        return Ok(());
+    }
+    Err(refusal(
+        StatusCode::CONFLICT,
+        "Another update operation is in progress. Please retry in a few minutes",
+    ))
+}
+
+/// Holds the answer, and the lock as long. ARM gives up after a minute; what was done stays done.
+fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Answer, Answer> {
+    let until = context
+        .epoch_milliseconds()
+        .saturating_add(i64::try_from(takes.as_millis()).unwrap_or_default());
+    context.hold = takes.min(PATIENCE);
+    let locks = &mut context.subscription_mut()?.connector_locks;
+    if takes.is_zero() {
+        locks.remove(key);
+    } else {
+        locks.insert(key.into(), until);
+    }
+    if takes <= PATIENCE {
+        return Ok(answer);
+    }
+    Err(ArmError::gateway(
+        StatusCode::GATEWAY_TIMEOUT,
+        "GatewayTimeout",
+        "The gateway did not receive a response from 'Microsoft.Security' within the specified time period.",
+    )
+    .into())
+}
+
+fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+    let group = typed.resource_group().unwrap_or_default().to_ascii_lowercase();
+    let key = Connector::key_of(&group, name);
+    check_name(context, name)?;
+    let sent = context.body()?;
+    let location = location(context, &sent)?;
+    lock(context, &key)?;
+    let properties = body::parse(&context.version, &sent, &context.world.switches)?;
+    let tags = match sent.get("tags") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(tags)) => tags.clone(),
+        Some(_) => return Err(refusals::invalid_content("'tags' must be an object").into()),
+    };
+    let old = found(context, typed, name).ok().cloned();
+    if let Some(old) = &old
+        && plain(&old.location) != plain(&location)
+    {
+        return Err(moved(name, &group, &old.location, &location).into());
+    }
+    write(context, &key, (name, &group), old, (location, tags, properties))
+}
+
+fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+    let old = found(context, typed, name)?.clone();
+    let key = old.key();
+    lock(context, &key)?;
+    let sent = context.body()?;
+    let tags = match sent.get("tags") {
+        None | Some(Value::Null) => old.tags.clone(),
+        Some(Value::Object(tags)) => tags.clone(),
+        Some(_) => return Err(refusals::invalid_content("'tags' must be an object").into()),
+    };
+    let Some(given) = sent.get("properties").and_then(Value::as_object) else {
+        // Tags alone need no login.
+        let connector = Connector {
+            tags,
+            modified: stamp(context),
+            ..old
+        };
+        let answer = View::of(context)?.resource(&connector);
+        context.subscription_mut()?.connectors.insert(key, connector);
+        return Ok(Answer::ok(answer));
+    };
+    let merges = context.world.switches.flipped(Switch::ConnectorPatchOfferings);
+    let whole = body::over(&old.properties, given, &context.version, merges);
+    let properties = body::parse(
+        &context.version,
+        &json!({"properties": whole}),
+        &context.world.switches,
+    )?;
+    let location = old.location.clone();
+    let (name, group) = (old.name.clone(), old.group.clone());
+    write(
+        context,
+        &key,
+        (&name, &group),
+        Some(old),
+        (location, tags, properties),
+    )
+}
+
+/// What PUT and PATCH have in common once it is clear what shall be there.
+fn write(
+    context: &mut Context<'_>,
+    key: &str,
+    (name, group): (&str, &str),
+    old: Option<Connector>,
+    (location, tags, properties): (String, Map<String, Value>, Map<String, Value>),
+) -> Result<Answer, Answer> {
+    let now = context.subscription()?.fleet_now(context.now);
+    let created = old.is_none();
+    let mut connector = Connector {
+        name: old.as_ref().map_or(name, |old| &old.name).to_owned(),
+        group: group.into(),
+        location,
+        tags,
+        properties,
+        since: old.as_ref().map_or(now, |old| old.since),
+        parent: old.as_ref().and_then(|old| old.parent.clone()),
+        unassigned: false,
+        trial_end: old.as_ref().and_then(|old| old.trial_end.clone()),
+        created: old
+            .as_ref()
+            .map_or_else(|| stamp(context), |old| old.created.clone()),
+        modified: stamp(context),
+    };
+    if let Some(old) = &old {
+        same_account(context, old, &connector)?;
+    }
+    alone(context, key, &connector)?;
+    assigns_roles(context, old.as_ref(), &mut connector)?;
+    let knobs = &context.world.knobs;
+    let mut takes = knobs.connector_put_time;
+    if connector.cloud().is_some() {
+        takes += knobs.connector_authentication_delay;
+        if let Some(refused) = login(&connector, context.subscription()?) {
+            return Err(hold(context, key, takes, refused)?);
+        }
+    }
+    if connector.pays() && connector.trial_end.is_none() {
+        let end = context.now.checked_add(jiff::SignedDuration::from_hours(30 * 24));
+        connector.trial_end = end.ok().map(instant::ticks);
+    }
+    let body = View::of(context)?.resource(&connector);
+    context
+        .subscription_mut()?
+        .connectors
+        .insert(key.into(), connector);
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    hold(context, key, takes, Answer::json(status, body))
+}
+
+fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+    let group = typed.resource_group().unwrap_or_default();
+    let key = Connector::key_of(group, name);
+    lock(context, &key)?;
+    let there = found(context, typed, name).is_ok();
+    if there {
+        let connectors = &mut context.subscription_mut()?.connectors;
+        connectors.retain(|known, connector| *known != key && connector.parent.as_deref() != Some(&key));
+    }
+    // Recorded: 204 also when there was something to delete.
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+fn stamp(context: &Context<'_>) -> (String, String) {
+    (context.caller.client_id.clone(), instant::ticks(context.now))
+}
+
+fn check_name(context: &Context<'_>, name: &str) -> Result<(), Answer> {
+    let fine = name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter));
+    if fine || context.world.switches.flipped(Switch::ConnectorName) {
+        return Ok(());
+    }
+    Err(bad(&format!(
+        "The name '{name}' of the security connector is not valid."
+    )))
+}
+
+/// A region without case and blanks.
+fn plain(location: &str) -> String {
+    location.to_ascii_lowercase().replace(' ', "")
+}
+
+fn location(context: &Context<'_>, sent: &Value) -> Result<String, ArmError> {
+    let location = sent
+        .get("location")
+        .and_then(Value::as_str)
+        .filter(|location| !location.is_empty())
+        .ok_or_else(|| {
+            ArmError::bad_request(
+                "LocationRequired",
+                "The location property is required for this definition.",
+            )
+        })?;
+    let known: Vec<&str> = LOCATIONS.iter().map(|(name, _)| *name).collect();
+    if context.world.switches.flipped(Switch::ConnectorLocation) && !known.contains(&plain(location).as_str())
+    {
+        return Err(ArmError::gateway(
+            StatusCode::BAD_REQUEST,
+            "LocationNotAvailableForResourceType",
+            format!(
+                "The provided location '{location}' is not available for resource type '{TYPE}'. List of \
+                 available regions for the resource type is '{}'.",
+                known.join(",")
+            ),
+        ));
+    }
+    Ok(location.into())
+}
+
+fn moved(name: &str, group: &str, old: &str, new: &str) -> ArmError {
+    ArmError::gateway(
+        StatusCode::CONFLICT,
+        "InvalidResourceLocation",
+        format!(
+            "The resource '{name}' already exists in location '{old}' in resource group '{group}'. A resource \
+             with the same name cannot be created in location '{new}'. Please select a new resource name."
+        ),
+    )
+}
+
+/// A connector stays with its account.
+fn same_account(context: &Context<'_>, old: &Connector, new: &Connector) -> Result<(), Answer> {
+    for (what, old, new) in [
+        ("hierarchyIdentifier", old.account(), new.account()),
+        ("environmentName", old.environment(), new.environment()),
+    ] {
+        if !old.eq_ignore_ascii_case(new) {
+            let status = status_of(context, Switch::ConnectorIdentifierChange);
+            let message =
+                format!("The {what} of a security connector cannot be changed from '{old}' to '{new}'.");
+            return Err(refusal(status, &message));
+        }
+    }
+    Ok(())
+}
+
+/// An account has one connector in a tenant. Azure `DevOps` and the like are not looked at.
+fn alone(context: &Context<'_>, key: &str, new: &Connector) -> Result<(), Answer> {
+    if new.cloud().is_none() {
+        return Ok(());
+    }
+    let own = context.subscription()?;
+    let other = context
+        .world
+        .subscriptions
+        .values()
+        .filter(|subscription| subscription.tenant == own.tenant)
+        .flat_map(|subscription| {
+            let at = subscription.fleet_now(context.now);
+            subscription
+                .connectors_at(at)
+                .map(move |(key, connector)| (subscription, key, connector))
+        })
+        .find(|(subscription, other, connector)| {
+            (subscription.id != own.id || *other != key)
+                && connector.parent.is_none()
+                && connector.cloud() == new.cloud()
+                && connector.account() == new.account()
+        });
+    let Some((subscription, _, connector)) = other else {
+        return Ok(());
+    };
+    let message = format!(
+        "The account '{}' is already connected by '{}'.",
+        new.account(),
+        connector.id(&subscription.id)
+    );
+    Err(refusal(status_of(context, Switch::DuplicateAccount), &message))
+}
+
+/// Arc provisioning assigns a role: whoever switches it on must be able to.
+fn assigns_roles(
+    context: &Context<'_>,
+    old: Option<&Connector>,
+    new: &mut Connector,
+) -> Result<(), ArmError> {
+    let before = old.is_some_and(|old| old.provisions("arcAutoProvisioning") && !old.unassigned);
+    if before || !new.provisions("arcAutoProvisioning") || context.may(rbac::ASSIGN_ROLES) {
+        return Ok(());
+    }
+    if context.world.switches.flipped(Switch::ArcWithoutRoleAssignment) {
+        new.unassigned = true;
+        return Ok(());
+    }
+    Err(refusals::authorization_failed(
+        &context.caller.client_id,
+        &context.caller.object_id,
+        rbac::ASSIGN_ROLES,
+        &format!("/subscriptions/{}", context.subscription),
+    ))
+}
+
+/// Why the service cannot log in, as it tells the caller.
+fn login(connector: &Connector, subscription: &Subscription) -> Option<Answer> {
+    let found = problems(connector, &subscription.clouds);
+    let problem = found.iter().find(|problem| problem.login)?;
+    Some(if connector.cloud() == Some(Cloud::Gcp) {
+        bad(&format!(
+            "There is a problem with authenticating to your GCP project. Please contact the support with given \
+             tracing ID {}.",
+            Uuid::new_v4()
+        ))
+    } else {
+        bad(&problem.description)
+    })
+}

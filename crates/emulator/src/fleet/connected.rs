@@ -1,0 +1,200 @@
+//! What connectors bring about: connectors of an organization's members, and machines for the instances found.
+//!
+//! As everywhere in the fleet there are no timers: records are made with moments that may lie in the future.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    change,
+    machine::{Kind, Machine, Moment, mixed},
+    names::Cloud as Place,
+};
+use crate::state::{Cloud, Connector, Instance, Subscription, problems};
+
+/// Half to one and a half of a delay, the same for a name for ever.
+fn spread(delay: Moment, name: &str) -> Moment {
+    let hash = name
+        .bytes()
+        .fold(7_u64, |hash, byte| mixed(hash ^ u64::from(byte)));
+    let part = i64::try_from(hash % 1001).unwrap_or_default();
+    delay / 1000 * (500 + part) + delay % 1000
+}
+
+/// A machine of the fleet made of an instance: `id` and `ssm`/`osConfig` are words of the instance only.
+pub(crate) fn discovered(
+    subscription: &Subscription,
+    instance: &Instance,
+    cloud: Cloud,
+    account: &str,
+    (group, location): (&str, &str),
+    born: Moment,
+) -> Result<Machine, String> {
+    let mut members = instance.clone();
+    let id = members.remove("id");
+    members.remove("ssm");
+    members.remove("osConfig");
+    if let Some(id) = id {
+        members.insert("name".into(), id);
+    }
+    let word = match cloud {
+        Cloud::Aws => "AWS",
+        Cloud::Gcp => "GCP",
+    };
+    for (name, value) in [
+        ("kind", "arc"),
+        ("cloud", word),
+        ("account", account),
+        ("group", group),
+        ("location", location),
+    ] {
+        members.insert(name.into(), value.into());
+    }
+    change::discovered(subscription, &members, born)
+}
+
+impl Subscription {
+    /// The connector that a machine came from: the one of its account.
+    pub(crate) fn connector_of(&self, machine: &Machine) -> Option<&Connector> {
+        if self.connectors.is_empty() || machine.tag("MDFCSecurityConnector").is_none() {
+            return None;
+        }
+        let (cloud, tag) = match machine.agent.as_ref()?.cloud {
+            Place::Aws => (Cloud::Aws, "AccountId"),
+            Place::Gcp => (Cloud::Gcp, "ProjectNumber"),
+            _ => return None,
+        };
+        let account = machine.tag(tag)?;
+        self.connectors
+            .values()
+            .find(|connector| connector.account() == account && connector.cloud() == Some(cloud))
+    }
+
+    /// Lets the service find members and instances; `seeded`: as if the connectors had been there for long.
+    pub(crate) fn discover(&mut self, now: Moment, seeded: bool) {
+        if self.connectors.is_empty() && !self.fleet.expecting {
+            return;
+        }
+        self.adopt_members(now, seeded);
+        self.find_instances(now, seeded);
+    }
+
+    fn adopt_members(&mut self, now: Moment, seeded: bool) {
+        let mut wanted: BTreeMap<String, Connector> = BTreeMap::new();
+        for organization in self
+            .connectors
+            .values()
+            .filter(|connector| connector.is_organization())
+        {
+            let (accounts, parent) = self.clouds.members(organization);
+            for account in accounts {
+                let taken = self.connectors.values().any(|other| {
+                    other.parent.is_none()
+                        && other.account() == account
+                        && other.cloud() == organization.cloud()
+                });
+                if !taken && !organization.excludes(&account) {
+                    let member = organization.member(&account, &parent, &self.clouds);
+                    wanted.insert(member.key(), member);
+                }
+            }
+        }
+        self.connectors
+            .retain(|key, connector| connector.parent.is_none() || wanted.contains_key(key));
+        let delay = self.fleet.timing.membership;
+        for (key, mut member) in wanted {
+            if let Some(present) = self.connectors.get_mut(&key) {
+                if present.parent.is_some() && present.properties != member.properties {
+                    present.properties = member.properties;
+                }
+                continue;
+            }
+            let from = if seeded {
+                member.since
+            } else {
+                now.max(member.since)
+            };
+            member.since = from.saturating_add(spread(delay, &key));
+            self.connectors.insert(key, member);
+        }
+    }
+
+    fn find_instances(&mut self, now: Moment, seeded: bool) {
+        let delay = self.fleet.timing.discovery;
+        let mut found = Vec::new();
+        let mut wanted = BTreeSet::new();
+        for connector in self.connectors.values() {
+            let (Some(cloud), true) = (connector.cloud(), connector.provisions("arcAutoProvisioning")) else {
+                continue;
+            };
+            let works = connector.discovers() && problems(connector, &self.clouds).is_empty();
+            for instance in self.clouds.instances(connector).iter().filter(|_| works) {
+                let name = ["id", "name"]
+                    .iter()
+                    .find_map(|word| instance.get(*word)?.as_str())
+                    .unwrap_or_default();
+                let reachable = ["ssm", "osConfig"]
+                    .iter()
+                    .all(|agent| instance.get(*agent) != Some(&false.into()));
+                let key = Kind::Arc.key(&connector.group, name);
+                if !reachable {
+                    continue;
+                }
+                wanted.insert(key.clone());
+                if self
+                    .fleet
+                    .machines
+                    .get(&key)
+                    .is_some_and(|machine| now < machine.gone)
+                {
+                    continue;
+                }
+                let from = if seeded {
+                    connector.since
+                } else {
+                    now.max(connector.since)
+                };
+                let born = from.saturating_add(spread(delay, &key));
+                let location = connector.location.to_ascii_lowercase().replace(' ', "");
+                let place = (connector.group.as_str(), location.as_str());
+                // What the seed accepted makes a machine.
+                if let Ok(machine) = discovered(self, instance, cloud, connector.account(), place, born) {
+                    found.push((key, machine));
+                }
+            }
+        }
+        self.withdraw(now, &wanted);
+        self.fleet.expecting |= !found.is_empty();
+        for (key, mut machine) in found {
+            if seeded && machine.born <= now && self.wants(&machine, now) {
+                machine.long_since(now, self.fleet.timing.taking);
+            }
+            self.fleet.machines.change().insert(key.into(), machine);
+        }
+    }
+
+    /// Machines that have not appeared yet and will not any more.
+    fn withdraw(&mut self, now: Moment, wanted: &BTreeSet<String>) {
+        if !self.fleet.expecting {
+            return;
+        }
+        let unborn = |machine: &Machine| machine.born > now;
+        let lost: Vec<Box<str>> = self
+            .fleet
+            .machines
+            .iter()
+            .filter(|(key, machine)| unborn(machine) && !wanted.contains(&***key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &lost {
+            self.fleet.machines.change().remove(key);
+        }
+        self.fleet.expecting = self.fleet.machines.iter().any(|(_, machine)| unborn(machine));
+    }
+
+    /// Forgets what has not appeared yet, to plan it again after the times changed.
+    pub(super) fn forget_unborn(&mut self, now: Moment) {
+        self.connectors
+            .retain(|_, connector| connector.parent.is_none() || connector.since <= now);
+        self.withdraw(now, &BTreeSet::new());
+    }
+}

@@ -1,0 +1,281 @@
+//! The accounts of other clouds that connectors log in to. In an account that nobody seeded everything is in order.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::{Connector, Subscription};
+use crate::fleet;
+
+/// An instance in the words of a machine's seed, named by `id` or `name`.
+pub type Instance = Map<String, Value>;
+
+/// All accounts, by AWS account id and by GCP project number.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct CloudAccounts {
+    /// By account id.
+    pub aws: BTreeMap<String, AwsAccount>,
+    /// By project number.
+    pub gcp: BTreeMap<String, GcpProject>,
+}
+
+/// How the OIDC provider of an AWS account stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IdentityProvider {
+    /// There, with every audience.
+    #[default]
+    Ok,
+    /// Not there.
+    Missing,
+    /// There for somebody else (`Sentinel`), without the audiences of Defender.
+    OwnedBy(String),
+}
+
+/// How a role, a pool, a provider or a service account stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// As it should be.
+    #[default]
+    Ok,
+    /// Not there.
+    Missing,
+    /// It trusts somebody else, or another tenant.
+    WrongTrust,
+    /// It expects another audience.
+    WrongAudience,
+}
+
+/// An AWS account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AwsAccount {
+    /// Shown as `accountName`.
+    pub name: Option<String>,
+    /// The OIDC provider.
+    pub identity_provider: IdentityProvider,
+    /// By ARN, or by the role's name.
+    pub roles: BTreeMap<String, Standing>,
+    /// EC2.
+    pub instances: Vec<Instance>,
+    /// When this is a management account.
+    pub organization: Option<AwsOrganization>,
+    /// The fleet's clock at the last change.
+    pub changed: i64,
+}
+
+/// What a management account manages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AwsOrganization {
+    /// The StackSet that makes the roles of the members.
+    pub stack_set: Standing,
+    /// Member accounts.
+    pub accounts: Vec<String>,
+}
+
+/// A GCP project.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct GcpProject {
+    /// Its id; absent: any.
+    pub project_id: Option<String>,
+    /// Shown as `projectName`.
+    pub name: Option<String>,
+    /// The workload identity pool.
+    pub workload_identity_pool: Standing,
+    /// Of the pool, by id.
+    pub providers: BTreeMap<String, Standing>,
+    /// By address.
+    pub service_accounts: BTreeMap<String, Standing>,
+    /// By short name (`iam`, `sts`, …); absent: on.
+    pub apis: BTreeMap<String, bool>,
+    /// An organization policy forbids the federation.
+    pub federation_blocked: bool,
+    /// GCE.
+    pub instances: Vec<Instance>,
+    /// When this is the management project of an organization.
+    pub organization: Option<GcpOrganization>,
+    /// The fleet's clock at the last change.
+    pub changed: i64,
+}
+
+/// What a management project manages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct GcpOrganization {
+    /// The organization's number.
+    pub id: String,
+    /// Shown as `organizationName`.
+    pub name: Option<String>,
+    /// Numbers of the member projects.
+    pub projects: Vec<String>,
+}
+
+/// The accounts, shared by all subscriptions; a clone is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Clouds(Arc<CloudAccounts>);
+
+impl Deref for Clouds {
+    type Target = CloudAccounts;
+
+    fn deref(&self) -> &CloudAccounts {
+        &self.0
+    }
+}
+
+impl Serialize for Clouds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Clouds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        CloudAccounts::deserialize(deserializer).map(|accounts| Self(Arc::new(accounts)))
+    }
+}
+
+impl Clouds {
+    /// Whether this is the very same copy.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// With a JSON merge patch laid over: objects member by member, `null` removes, everything else replaces.
+    pub(crate) fn merged(&self, patch: &Value, now: i64) -> Result<Self, String> {
+        let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        merge(&mut all, patch);
+        let mut all: CloudAccounts =
+            serde_json::from_value(all).map_err(|error| format!("cloudAccounts: {error}"))?;
+        let touched = |cloud: &str, id: &str| patch.get(cloud).and_then(|part| part.get(id)).is_some();
+        for (id, account) in &mut all.aws {
+            if touched("aws", id) {
+                account.changed = now;
+            }
+            check(id, &account.instances)?;
+        }
+        for (id, project) in &mut all.gcp {
+            if touched("gcp", id) {
+                project.changed = now;
+            }
+            check(id, &project.instances)?;
+        }
+        Ok(Self(Arc::new(all)))
+    }
+
+    /// The machines that a connector can find.
+    pub(crate) fn instances(&self, connector: &Connector) -> &[Instance] {
+        match connector.cloud() {
+            Some(Cloud::Aws) => self.aws.get(connector.account()).map(|found| &found.instances),
+            Some(Cloud::Gcp) => self.gcp.get(connector.account()).map(|found| &found.instances),
+            None => None,
+        }
+        .map_or(&[], Vec::as_slice)
+    }
+
+    /// When the account of a connector changed last.
+    pub(crate) fn changed(&self, connector: &Connector) -> i64 {
+        match connector.cloud() {
+            Some(Cloud::Aws) => self.aws.get(connector.account()).map(|found| found.changed),
+            Some(Cloud::Gcp) => self.gcp.get(connector.account()).map(|found| found.changed),
+            None => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// The accounts or projects under the management account of a connector, and what they name as their parent.
+    pub(crate) fn members(&self, connector: &Connector) -> (Vec<String>, String) {
+        let own = connector.account().to_owned();
+        match connector.cloud() {
+            Some(Cloud::Aws) => {
+                let organization = self.aws.get(&own).and_then(|found| found.organization.as_ref());
+                let working = organization.filter(|found| found.stack_set == Standing::Ok);
+                (
+                    working.map(|found| found.accounts.clone()).unwrap_or_default(),
+                    own,
+                )
+            }
+            Some(Cloud::Gcp) => match self.gcp.get(&own).and_then(|found| found.organization.as_ref()) {
+                Some(organization) => (organization.projects.clone(), organization.id.clone()),
+                None => (Vec::new(), own),
+            },
+            None => (Vec::new(), own),
+        }
+    }
+}
+
+/// The two clouds that have accounts here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon.
+    Aws,
+    /// Google.
+    Gcp,
+}
+
+/// An instance must make a machine: told when it is seeded, not when it is found.
+fn check(account: &str, instances: &[Instance]) -> Result<(), String> {
+    let trial = Subscription::new("", "", "");
+    for instance in instances {
+        fleet::discovered(&trial, instance, Cloud::Aws, account, ("trial", "westeurope"), 0)
+            .map_err(|problem| format!("account {account}: {problem}"))?;
+    }
+    Ok(())
+}
+
+/// JSON merge patch.
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (name, value) in patch {
+                if value.is_null() {
+                    into.remove(name);
+                } else {
+                    merge(into.entry(name.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, patch) => into.clone_from(patch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patches_lie_over_what_is_there() {
+        let clouds = Clouds::default();
+        let broken = clouds
+            .merged(
+                &json!({"aws": {"1": {"identityProvider": {"ownedBy": "Sentinel"}, "roles": {"Cspm": "missing"}}}}),
+                7,
+            )
+            .unwrap();
+        assert_eq!(
+            broken.aws["1"].identity_provider,
+            IdentityProvider::OwnedBy("Sentinel".into())
+        );
+        let mended = broken
+            .merged(
+                &json!({"aws": {"1": {"identityProvider": "ok", "roles": {"Cspm": null}}}}),
+                9,
+            )
+            .unwrap();
+        assert_eq!(mended.aws["1"].identity_provider, IdentityProvider::Ok);
+        assert!(mended.aws["1"].roles.is_empty() && mended.aws["1"].changed == 9);
+        assert!(
+            clouds
+                .merged(&json!({"aws": {"1": {"idp": "missing"}}}), 0)
+                .is_err()
+        );
+        let unknown = json!({"aws": {"1": {"instances": [{"id": "i-1", "os": "templeos"}]}}});
+        assert!(clouds.merged(&unknown, 0).unwrap_err().contains("templeos"));
+    }
+}
