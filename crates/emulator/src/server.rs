@@ -178,6 +178,8 @@ fn world(options: &Options) -> Result<World, StartError> {
             World::with_defaults()
         }
     });
+    // What is not saved with a subscription comes from the world again.
+    world.retime(Timestamp::now());
     if options.switches != Switches::default() {
         world.switches = options.switches.clone();
     }

@@ -10,66 +10,14 @@
 
 mod bench;
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
-use bench::{Bench, Got};
+use bench::{
+    Bench,
+    official::{carries, examples, like, load, text},
+};
 use serde_json::{Value, json};
 use serverprotection_emulator::state::DEFAULT_CLIENT;
-
-fn examples() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/azure/specs/examples");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is absent", folder.display());
-    None
-}
-
-fn load(folder: &std::path::Path, name: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
-}
-
-/// Every member of `wanted` is in `got` with the same JSON type; ids, types, kinds and names are equal.
-fn carries(got: &Value, wanted: &Value, at: &str) -> Result<(), String> {
-    match (got, wanted) {
-        (Value::Object(got), Value::Object(wanted)) => {
-            for (name, value) in wanted {
-                let at = format!("{at}/{name}");
-                let mine = got.get(name).ok_or_else(|| format!("{at} is missing"))?;
-                carries(mine, value, &at)?;
-                let told = matches!(
-                    name.as_str(),
-                    "id" | "type" | "kind" | "name" | "inherited" | "inheritedFrom"
-                );
-                let same =
-                    mine.as_str().map(str::to_ascii_lowercase) == value.as_str().map(str::to_ascii_lowercase);
-                if told && !same {
-                    return Err(format!("{at}: {mine} instead of {value}"));
-                }
-            }
-            Ok(())
-        }
-        (Value::Array(got), Value::Array(wanted)) => {
-            wanted.iter().enumerate().try_for_each(|(index, value)| {
-                let named = value.get("name");
-                let mine = got
-                    .iter()
-                    .find(|mine| named.is_some() && mine.get("name") == named)
-                    .or_else(|| got.get(index).filter(|_| named.is_none()))
-                    .ok_or_else(|| format!("{at}: no item like {value}"))?;
-                carries(mine, value, &format!("{at}[{index}]"))
-            })
-        }
-        _ if std::mem::discriminant(got) == std::mem::discriminant(wanted) => Ok(()),
-        _ => Err(format!("{at}: {got} has another type than {wanted}")),
-    }
-}
-
-#[track_caller]
-fn like(got: &Got, statuses: &[u16], wanted: &Value) {
-    assert!(statuses.contains(&got.status), "{got:?}");
-    carries(&got.body, wanted, "").unwrap_or_else(|problem| panic!("{problem}\n{:#}", got.body));
-}
 
 const SUBSCRIPTION: &str = "20ff7fc3-e762-44dd-bd96-b71116dcdc23";
 
@@ -247,13 +195,6 @@ fn same_facts(got: &Value, wanted: &Value, at: &str) {
         }
         _ => assert_eq!(got, wanted, "{at}"),
     }
-}
-
-fn text(example: &Value, parameter: &str) -> String {
-    example["parameters"][parameter]
-        .as_str()
-        .unwrap_or_else(|| panic!("{parameter}"))
-        .to_owned()
 }
 
 /// The members that the official types declare for an object.

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use super::{
     change,
     machine::{Kind, Machine, Moment, mixed},
@@ -18,6 +20,19 @@ fn spread(delay: Moment, name: &str) -> Moment {
         .fold(7_u64, |hash, byte| mixed(hash ^ u64::from(byte)));
     let part = i64::try_from(hash % 1001).unwrap_or_default();
     delay / 1000 * (500 + part) + delay % 1000
+}
+
+/// What the tags of a GCP machine say beyond its project's number.
+fn google_tags(subscription: &Subscription, connector: &Connector, key: &str) -> Option<Instance> {
+    let project = connector
+        .properties
+        .get("environmentData")?
+        .pointer("/projectDetails/projectId")?;
+    let number = spread(i64::MAX / 2, &format!("{}/{key}", subscription.id));
+    Some(Instance::from_iter([
+        ("ProjectId".to_owned(), project.clone()),
+        ("MachineId".to_owned(), json!(number.to_string())),
+    ]))
 }
 
 /// A machine of the fleet made of an instance: `id` and `ssm`/`osConfig` are words of the instance only.
@@ -156,8 +171,16 @@ impl Subscription {
                 let born = from.saturating_add(spread(delay, &key));
                 let location = connector.location.to_ascii_lowercase().replace(' ', "");
                 let place = (connector.group.as_str(), location.as_str());
+                let mut instance = instance.clone();
+                if let (Cloud::Gcp, Some(tags)) = (cloud, google_tags(self, connector, &key)) {
+                    let own = instance.remove("tags");
+                    let all = tags
+                        .into_iter()
+                        .chain(own.and_then(|own| own.as_object().cloned()).into_iter().flatten());
+                    instance.insert("tags".into(), Value::Object(all.collect()));
+                }
                 // What the seed accepted makes a machine.
-                if let Ok(machine) = discovered(self, instance, cloud, connector.account(), place, born) {
+                if let Ok(machine) = discovered(self, &instance, cloud, connector.account(), place, born) {
                     found.push((key, machine));
                 }
             }

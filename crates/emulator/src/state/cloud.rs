@@ -71,7 +71,7 @@ pub struct AwsAccount {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AwsOrganization {
-    /// The StackSet that makes the roles of the members.
+    /// The stack set that makes the roles of the members.
     pub stack_set: Standing,
     /// Member accounts.
     pub accounts: Vec<String>,

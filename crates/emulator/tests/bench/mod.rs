@@ -1,7 +1,9 @@
 //! A running emulator with a signed-in client, for the tests beside it.
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub(crate) mod connector;
 pub(crate) mod graph;
+pub(crate) mod official;
 
 use serde_json::{Value, json};
 use serverprotection_emulator::{

@@ -174,7 +174,13 @@ fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, A
     {
         return Err(moved(name, &group, &old.location, &location).into());
     }
-    write(context, &key, (name, &group), old, (location, tags, properties))
+    write(
+        context,
+        &key,
+        (name, &group),
+        old.as_ref(),
+        (location, tags, properties),
+    )
 }
 
 fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
@@ -211,7 +217,7 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer,
         context,
         &key,
         (&name, &group),
-        Some(old),
+        Some(&old),
         (location, tags, properties),
     )
 }
@@ -221,31 +227,31 @@ fn write(
     context: &mut Context<'_>,
     key: &str,
     (name, group): (&str, &str),
-    old: Option<Connector>,
+    old: Option<&Connector>,
     (location, tags, properties): (String, Map<String, Value>, Map<String, Value>),
 ) -> Result<Answer, Answer> {
     let now = context.subscription()?.fleet_now(context.now);
     let created = old.is_none();
     let mut connector = Connector {
-        name: old.as_ref().map_or(name, |old| &old.name).to_owned(),
+        name: old.map_or(name, |old| old.name.as_str()).to_owned(),
         group: group.into(),
         location,
         tags,
         properties,
-        since: old.as_ref().map_or(now, |old| old.since),
-        parent: old.as_ref().and_then(|old| old.parent.clone()),
+        since: old.map_or(now, |old| old.since),
+        parent: old.and_then(|old| old.parent.clone()),
         unassigned: false,
-        trial_end: old.as_ref().and_then(|old| old.trial_end.clone()),
+        trial_end: old.and_then(|old| old.trial_end.clone()),
         created: old
             .as_ref()
             .map_or_else(|| stamp(context), |old| old.created.clone()),
         modified: stamp(context),
     };
-    if let Some(old) = &old {
+    if let Some(old) = old {
         same_account(context, old, &connector)?;
     }
     alone(context, key, &connector)?;
-    assigns_roles(context, old.as_ref(), &mut connector)?;
+    assigns_roles(context, old, &mut connector)?;
     let knobs = &context.world.knobs;
     let mut takes = knobs.connector_put_time;
     if connector.cloud().is_some() {
