@@ -15,7 +15,7 @@ use bench::{Bench, PLAN, setting};
 use serde_json::{Value, json};
 use serverprotection_emulator::{
     server::{Options, Server},
-    state::{DEFAULT_CLIENT, DEFAULT_SECRET, DEFAULT_SUBSCRIPTION},
+    state::{DEFAULT_CLIENT, DEFAULT_SECRET, DEFAULT_SUBSCRIPTION, problems},
 };
 
 const P2: &str = r#"{"pricingTier":"Standard","subPlan":"P2"}"#;
@@ -245,7 +245,8 @@ async fn state_survives_a_restart_with_its_ca() {
     let mut options = Options::new(directory.path().join("certificates"));
     options.state = Some(directory.path().join("state.json"));
     options.seed = Some(format!(
-        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, displayName: Kept}}]"
+        "cloudAccounts: {{aws: {{'123456789012': {{identityProvider: missing}}}}}}\n\
+         subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, displayName: Kept, connectors: [{{name: c, account: '123456789012'}}]}}]"
     ));
     let first = Server::start(options.clone()).await.unwrap();
     let ca = first.ca.clone();
@@ -257,6 +258,11 @@ async fn state_survives_a_restart_with_its_ca() {
         second.emulator.world.lock().subscriptions[DEFAULT_SUBSCRIPTION].display_name,
         "Kept"
     );
+    {
+        let world = second.emulator.world.lock();
+        let kept = &world.subscriptions[DEFAULT_SUBSCRIPTION].connectors["rg-connectors/c"];
+        assert_eq!(problems(kept, &world.cloud_accounts).len(), 1);
+    }
     second.stop().await.unwrap();
 }
 

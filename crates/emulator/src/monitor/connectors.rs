@@ -11,10 +11,12 @@ use crate::{
 };
 
 /// Members of the two servers offerings that anybody who manages them knows; `/` goes deeper, `/*` takes all below.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 20] = [
     "offeringType",
     "description",
-    "nativeCloudConnection/*",
+    "nativeCloudConnection/cloudRoleArn",
+    "nativeCloudConnection/serviceAccountEmailAddress",
+    "nativeCloudConnection/workloadIdentityProviderId",
     "defenderForServers/cloudRoleArn",
     "defenderForServers/serviceAccountEmailAddress",
     "defenderForServers/workloadIdentityProviderId",
@@ -60,7 +62,8 @@ pub(super) fn stored(subscription: &Subscription, typed: &Typed, at: i64) -> Vec
             |connector| json!([connector.tags, connector.properties]).to_string(),
         ),
         tier: None,
-        failed: false,
+        // Somebody with more rights may have to write the same again.
+        failed: connector.is_some_and(|connector| connector.unassigned),
         foreign: connector.map(foreign),
         member: connector.is_some_and(Connector::is_member),
     };

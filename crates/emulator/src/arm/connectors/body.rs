@@ -47,17 +47,13 @@ pub(super) fn parse(version: &str, sent: &Value, switches: &Switches) -> Result<
         .and_then(Value::as_object_mut)
         .ok_or_else(|| bad("environmentData is required."))?;
     environment(data, (name, data_type), &account)?;
-    let data = data.clone();
     let list = match properties.remove("offerings") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(list)) => list,
         Some(_) => return Err(refusals::invalid_content("'properties.offerings' must be an array").into()),
     };
     let list = offerings::parse(version, list, name, switches)?;
-    if data.get("organizationalData").is_none_or(Value::is_null)
-        && name == "AWS"
-        && !(account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit()))
-    {
+    if name == "AWS" && !(account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit())) {
         return Err(bad(&format!("'{account}' is no AWS account id: 12 digits.")));
     }
     properties.insert("offerings".into(), list.into());
@@ -120,6 +116,7 @@ fn environment(
         }
     }
     data.remove("accountName");
+    let organized = data.get("organizationalData").is_some_and(Value::is_object);
     if let Some(organization) = data.get_mut("organizationalData").and_then(Value::as_object_mut) {
         organization.remove("organizationName");
         let membership = organization
@@ -147,7 +144,8 @@ fn environment(
         if !number.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(bad(&format!("'{number}' is no project number.")));
         }
-        if number != account {
+        // What identifies a whole organization nobody could confirm.
+        if number != account && !organized {
             return Err(bad(&format!(
                 "hierarchyIdentifier '{account}' is not the project number '{number}'."
             )));
