@@ -147,7 +147,7 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
         .filter(|ext| at < ext.gone)
         .map(|ext| {
             let state = if ext.created > at { "Planned".to_owned() } else { ext.state(at).name().to_owned() };
-            json!({"name": machine.ext_name(ext), "type": machine.ext_type(ext), "state": state, "code": ext.code,
+            json!({"name": machine.ext_name(ext), "type": machine.ext_type(ext), "state": state, "code": ext.code, "vNextEnabled": ext.vnext,
                    "created": spelled(ext.created), "done": if ext.done == NEVER { Value::Null } else { json!(spelled(ext.done)) }})
         })
         .collect();
@@ -156,10 +156,18 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
         .iter()
         .map(|(name, value)| (name.to_string(), json!(value)))
         .collect();
+    let set =
+        (machine.kind == Kind::ScaleSet).then_some(if machine.flexible { "Flexible" } else { "Uniform" });
+    let refuses = |agent: &Agent| {
+        agent.extensions_disabled || agent.monitor_mode || agent.service_stopped || !agent.block.is_empty()
+    };
     json!({
         "id": machine.id(&subscription.id), "name": machine.name, "os": machine.os, "tags": tags,
+        "customImage": machine.custom_image, "orchestration": set, "capacity": set.map(|_| machine.capacity),
         "power": machine.agent.is_none().then(|| standing.power.name()),
         "cloud": machine.agent.as_ref().map(|agent| &agent.cloud), "arc": standing.status.map(|(status, _)| status),
+        "statusChanged": standing.status.map(|(_, changed)| spelled(changed)),
+        "refuses": machine.agent.as_deref().is_some_and(refuses),
         "failure": machine.failure, "sensor": machine.sensor, "forgotten": machine.forgotten, "extensions": extensions,
         "wanted": subscription.wants(machine, at),
     })

@@ -7,15 +7,22 @@ pub(crate) const HELP: &str = "\
 What the controller costs: requests to Azure, time, memory, CPU. Starts its own kube-apiserver, etcd and Azure
 emulator for each size; needs no cluster and no root.
 
-  make bench                                   everything, about 4 minutes
+  make bench                                   everything, about 15 minutes
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
+  cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
 
 How a size goes: all objects are created while no controller runs, one for each Free subscription. Then the controller
 starts and is measured until all are Ready (converge), and after that while each is visited at least three times
 without anything to do (quiet).
 
+How a fleet goes: one identity, an object for each subscription, machines behind them. The first scan with everything
+that it confirms is measured, and then two scans that find what is known. Before it the same objects without machines
+run once: what machines take of memory is the difference.
+
 Options
-  --objects N,N,…        sizes to run, in this order (1,100,1000)
+  --objects N,N,…        sizes to run, in this order (1,100,1000; none when --machines is given)
+  --machines N,N,…       fleets to run after them (10000,100000,10000; none when --objects is given)
+  --subscriptions N,N,…  subscriptions of each fleet (100,500,1000)
   --latency DURATION     added by the emulator to every answer (50ms)
   --visit-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
   --namespaces N         namespaces, each with its own AzureCredential (one for each 100 objects)
@@ -28,7 +35,7 @@ Options
   --help                 this
 
 Exit code: 0; 1 when a bar of COUNTS is broken (writes per needed change, writes or status patches without need, reads
-of a quiet visit, breaches of the safety monitor); 2 when it could not be run. Times and memory never fail it: they
+of a quiet visit, queries of a scan, machines miscounted, breaches of the safety monitor); 2 when it could not be run. Times and memory never fail it: they
 depend on the machine, and stand beside their bars to be read.
 ";
 
@@ -39,10 +46,38 @@ pub(crate) enum Request {
     Run(Box<Arguments>),
 }
 
+/// Machines of one identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fleet {
+    pub(crate) machines: u64,
+    pub(crate) subscriptions: usize,
+}
+
+const FLEETS: [Fleet; 3] = [
+    Fleet::new(10_000, 100),
+    Fleet::new(100_000, 500),
+    Fleet::new(10_000, 1000),
+];
+
+impl Fleet {
+    const fn new(machines: u64, subscriptions: usize) -> Self {
+        Self {
+            machines,
+            subscriptions,
+        }
+    }
+
+    /// Between the beginnings of two scans: longer than one takes, so that nothing overlaps.
+    pub(crate) fn scan_every(self) -> Duration {
+        Duration::from_secs(15 + self.machines / 2000)
+    }
+}
+
 /// How to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     pub(crate) objects: Vec<usize>,
+    pub(crate) fleets: Vec<Fleet>,
     pub(crate) latency: Duration,
     pub(crate) visit_every: Option<Duration>,
     pub(crate) namespaces: Option<usize>,
@@ -58,6 +93,7 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             objects: vec![1, 100, 1000],
+            fleets: FLEETS.to_vec(),
             latency: Duration::from_millis(50),
             visit_every: None,
             namespaces: None,
@@ -76,6 +112,7 @@ impl Arguments {
     pub(crate) fn parse(given: impl IntoIterator<Item = String>) -> Result<Request, String> {
         let mut given = given.into_iter();
         let mut arguments = Self::default();
+        let (mut objects, mut machines, mut subscriptions) = (None, None, None);
         while let Some(option) = given.next() {
             match option.as_str() {
                 "--help" | "-h" => return Ok(Request::Help),
@@ -90,23 +127,59 @@ impl Arguments {
                 None => (option.clone(), given.next()),
             };
             let value = value.ok_or_else(|| format!("{name} needs a value"))?;
-            arguments.set(&name, value)?;
+            match name.as_str() {
+                "--objects" => objects = Some(numbers(&name, &value)?),
+                "--machines" => machines = Some(numbers(&name, &value)?),
+                "--subscriptions" => subscriptions = Some(numbers(&name, &value)?),
+                _ => arguments.set(&name, value)?,
+            }
         }
+        arguments.choose(objects, machines, subscriptions)?;
         Ok(Request::Run(Box::new(arguments)))
+    }
+
+    /// What runs: all of it, or what was named.
+    fn choose(
+        &mut self,
+        objects: Option<Vec<usize>>,
+        machines: Option<Vec<usize>>,
+        subscriptions: Option<Vec<usize>>,
+    ) -> Result<(), String> {
+        let fleets = match (machines, subscriptions) {
+            (None, None) => None,
+            (Some(machines), Some(subscriptions)) if machines.len() == subscriptions.len() => {
+                let fleets = machines.into_iter().zip(subscriptions);
+                let machines = |number| u64::try_from(number).unwrap_or(u64::MAX);
+                Some(
+                    fleets
+                        .map(|(of, among)| Fleet::new(machines(of), among))
+                        .collect(),
+                )
+            }
+            _ => {
+                return Err(
+                    "--machines and --subscriptions belong together, as many of the one as of the other"
+                        .into(),
+                );
+            }
+        };
+        match (objects, fleets) {
+            (None, None) => {}
+            (objects, fleets) => {
+                self.objects = objects.unwrap_or_default();
+                self.fleets = fleets.unwrap_or_default();
+            }
+        }
+        Ok(())
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
         let wrong = |why: &str| format!("{name} {value}: {why}");
         let duration = || humantime::parse_duration(&value).map_err(|error| wrong(&error.to_string()));
-        let number = |text: &str| match text.trim().parse::<usize>() {
-            Ok(number) if number > 0 => Ok(number),
-            _ => Err(wrong("a number from 1 is wanted")),
-        };
         match name {
-            "--objects" => self.objects = value.split(',').map(number).collect::<Result<_, _>>()?,
             "--latency" => self.latency = duration()?,
             "--visit-every" => self.visit_every = Some(duration()?),
-            "--namespaces" => self.namespaces = Some(number(&value)?),
+            "--namespaces" => self.namespaces = Some(number(name, &value)?),
             "--output" => self.output = Some(value.into()),
             "--date" => self.date = Some(value),
             "--program" => self.program = Some(value.into()),
@@ -138,6 +211,17 @@ impl Arguments {
     }
 }
 
+fn number(option: &str, text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{option} {text}: a number from 1 is wanted")),
+    }
+}
+
+fn numbers(option: &str, text: &str) -> Result<Vec<usize>, String> {
+    text.split(',').map(|part| number(option, part)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,9 +251,27 @@ mod tests {
             ("--objects", "needs a value"),
             ("--latency soon", "--latency soon"),
             ("--objectz 1", "no option --objectz"),
+            ("--machines 10", "belong together"),
+            ("--machines 10,20 --subscriptions 1", "belong together"),
         ] {
             assert!(parse(line).unwrap_err().contains(says), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_named_runs_alone() {
+        let runs = |line: &str| match parse(line) {
+            Ok(Request::Run(arguments)) => (arguments.objects.len(), arguments.fleets),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(runs(""), (3, FLEETS.to_vec()));
+        assert_eq!(runs("--objects 5"), (1, vec![]));
+        let fleets = vec![Fleet::new(10, 1), Fleet::new(20, 2)];
+        assert_eq!(runs("--machines 10,20 --subscriptions 1,2"), (0, fleets.clone()));
+        assert_eq!(
+            runs("--objects 5 --machines 10,20 --subscriptions 1,2"),
+            (1, fleets)
+        );
     }
 
     #[test]

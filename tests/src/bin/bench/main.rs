@@ -5,16 +5,21 @@
 mod arguments;
 mod cores;
 mod facts;
+mod fleet;
+mod fleet_report;
 mod measure;
 mod needed;
+mod parts;
 mod progress;
+mod recount;
 mod report;
+mod scans;
+mod table;
 mod traffic;
 mod watching;
 mod world;
 
-use arguments::{Arguments, Request};
-use measure::Figures;
+use arguments::{Arguments, Fleet, Request};
 use serde_json::json;
 use serverprotection_tests::{Error, binaries, harness::interrupted};
 use std::{path::PathBuf, process::ExitCode};
@@ -55,18 +60,48 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs every size; whether all count bars held.
+/// Runs every size and every fleet; whether all count bars held.
 async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let facts = facts::collect(arguments);
     print!("{}", facts.text());
-    let mut all: Vec<Figures> = Vec::new();
+    let mut sizes: Vec<measure::Figures> = Vec::new();
     for &objects in &arguments.objects {
-        all.push(measure::measure(objects, arguments).await?);
+        sizes.push(measure::measure(objects, arguments).await?);
     }
-    let rows = report::rows(&all);
-    print!("\n{}\n{}", facts.text(), report::table(&all, &rows));
-    let held = rows.iter().all(report::Row::holds);
-    let document = json!({"facts": facts, "countBarsHold": held, "sizes": all, "bars": report::bars(&rows)});
+    let mut fleets: Vec<fleet::Figures> = Vec::new();
+    for &fleet in &arguments.fleets {
+        let nothing = Fleet { machines: 0, ..fleet };
+        if !fleets.iter().any(|known| known.is_of(nothing)) {
+            fleets.push(fleet::measure(nothing, arguments).await?);
+        }
+        fleets.push(fleet::measure(fleet, arguments).await?);
+    }
+    let rows = [report::rows(&sizes), fleet_report::rows(&fleets)];
+    print!("\n{}", facts.text());
+    let columns = [
+        sizes.iter().map(|f| f.objects.to_string()).collect::<Vec<_>>(),
+        fleets.iter().map(fleet::Figures::name).collect(),
+    ];
+    for ((what, columns), rows) in ["objects", "machines/subscriptions"]
+        .iter()
+        .zip(&columns)
+        .zip(&rows)
+    {
+        if !columns.is_empty() {
+            print!("\n{}", table::table(what, columns, rows));
+        }
+    }
+    let breaches = sizes
+        .iter()
+        .map(|f| &f.breaches)
+        .chain(fleets.iter().map(|f| &f.breaches));
+    for breach in breaches.flat_map(|breaches| breaches.iter().take(10)) {
+        println!("breach: {breach}");
+    }
+    let held = rows.iter().flatten().all(table::Row::holds);
+    let bars: Vec<_> = rows.iter().flat_map(|rows| table::bars(rows)).collect();
+    let document =
+        json!({"facts": facts, "countBarsHold": held, "sizes": sizes, "fleets": fleets, "bars": bars});
     let path = write(arguments, &document)?;
     println!("\nwritten: {}", path.display());
     Ok(held)

@@ -2,26 +2,18 @@
 
 use crate::{
     arguments::Arguments,
-    cores::{self, Programs, Share},
-    progress::{Progress, say, step},
+    parts::{self, Parts, Phase, Setup, phase},
+    progress::{Progress, step},
+    scans,
     traffic::{self, Request, Traffic},
-    watching::Watching,
     world::World,
 };
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use reqwest::Method;
+use k8s_openapi::jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
-use serverprotection_tests::{
-    Error,
-    control_plane::ControlPlane,
-    controller_process::{ControllerOptions, ControllerProcess},
-    emulator::Emulator,
-    users,
-};
+use serverprotection_tests::{Error, control_plane::ControlPlane};
 use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    collections::BTreeMap,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -30,6 +22,8 @@ use std::{
 const CONVERGE_LIMIT: Duration = Duration::from_secs(600);
 /// Visits that each object gets in the quiet phase.
 const QUIET_VISITS: u32 = 3;
+/// How long the first scan may take, without machines.
+const NEWS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Everything that was measured of one size.
 #[derive(Clone, Debug, Serialize)]
@@ -56,146 +50,32 @@ pub(crate) struct Figures {
     pub(crate) breaches: Vec<Value>,
 }
 
-/// What the controller did and used in a phase.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Phase {
-    pub(crate) seconds: f64,
-    pub(crate) visits: u64,
-    pub(crate) status_patches: u64,
-    /// New versions of objects that the API server told a watcher.
-    pub(crate) versions: u64,
-    pub(crate) cpu_seconds: f64,
-    /// Resident at its end, and the most there ever was so far, in bytes.
-    pub(crate) resident: u64,
-    pub(crate) peak: u64,
-    /// Who used the processor meanwhile.
-    pub(crate) cores: Share,
-}
-
-/// What is read at the boundaries of phases.
-struct Reading {
-    at: Instant,
-    visits: u64,
-    status_patches: u64,
-    versions: u64,
-    cpu: Duration,
-    resident: u64,
-    peak: u64,
-    cores: cores::Times,
-}
-
-/// The running parts.
-struct Parts {
-    world: World,
-    plane: ControlPlane,
-    emulator: Emulator,
-    needed: HashMap<String, u64>,
-    watching: Watching,
-    controller: ControllerProcess,
-    programs: Programs,
-    started: Timestamp,
-}
-
 /// Runs one size from nothing to the end.
 pub(crate) async fn measure(objects: usize, arguments: &Arguments) -> Result<Figures, Error> {
     let cadence = arguments.cadence(objects);
-    let (mut parts, create) = prepare(objects, arguments).await?;
-    let log = parts.plane.folder().join("controller.log");
-    let result = Box::pin(run(&mut parts, cadence, create)).await;
-    if let Some(copy) = &arguments.keep_log {
-        keep(&log, copy)?;
-    } else if result.is_err() {
-        keep(&log, &std::env::temp_dir().join("bench-controller.log"))?;
-    }
-    // Controller, emulator, kube-apiserver, etcd: nobody loses what it still talks to.
-    parts.controller.terminate_if_running().await?;
-    parts.emulator.stop().await;
-    parts.plane.stop().await;
-    result
-}
-
-fn keep(log: &PathBuf, copy: &PathBuf) -> Result<(), Error> {
-    std::fs::copy(log, copy).map_err(|source| Error::Io {
-        what: format!("copy the controller's log to {}", copy.display()),
-        source,
-    })?;
-    say(&format!("log of the controller: {}", copy.display()));
-    Ok(())
-}
-
-async fn prepare(objects: usize, arguments: &Arguments) -> Result<(Parts, Duration), Error> {
     let world = World {
         objects,
         namespaces: arguments.namespaces(objects),
     };
-    let latency = humantime::format_duration(arguments.latency).to_string();
-    let seed = world.seed();
-    let ((plane, emulator), _) = step(
-        &format!("{objects} objects: starting etcd, kube-apiserver and the emulator, installing"),
-        &Progress::of(0),
-        async {
-            let plane = ControlPlane::start().await?;
-            plane.install().await?;
-            let emulator = Emulator::start_with(Some(&seed), &["--latency", &latency]).await?;
-            Ok::<_, Error>((plane, emulator))
-        },
-    )
-    .await?;
-    let client = plane.admin().await?;
-    let needed = world.needed(&emulator).await?;
-    let progress = Progress::of(objects);
-    let create = world.create(&client, &progress);
-    let what = format!(
-        "{objects} objects: creating them in {} namespaces",
-        world.namespaces
-    );
-    let ((), created) = step(&what, &progress, create).await?;
-    let watching = Watching::start(client);
-    let mut options = ControllerOptions {
-        flags: arguments.flags.clone(),
-        environment: arguments.environment.clone(),
-        program: arguments.program.clone(),
-    };
-    let cadence = humantime::format_duration(arguments.cadence(objects)).to_string();
-    options.flags.extend(["--visit-every".to_owned(), cadence]);
-    // What was just created is written and compacted in peace.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let kubeconfig = plane.kubeconfig(users::CONTROLLER)?;
-    let log = plane.folder().join("controller.log");
-    let started = Timestamp::now();
-    let controller = ControllerProcess::start(&kubeconfig, &emulator, &log, &options)?;
-    let [etcd, api_server] = plane.process_ids().await;
-    let programs = Programs::new(&[
-        ("controller", controller.id()),
-        ("etcd", etcd),
-        ("kube-apiserver", api_server),
-    ]);
-    let parts = Parts {
+    let setup = Setup {
         world,
-        plane,
-        emulator,
-        needed,
-        watching,
-        controller,
-        programs,
-        started,
+        seed: world.seed(),
+        set: None,
+        flags: vec![
+            "--visit-every".to_owned(),
+            humantime::format_duration(cadence).to_string(),
+        ],
+        name: format!("{objects} objects"),
     };
-    Ok((parts, created))
+    let mut parts = parts::prepare(setup, arguments).await?;
+    let result = Box::pin(run(&mut parts, cadence)).await;
+    parts.stop(arguments, result.is_err()).await?;
+    result
 }
 
-async fn run(parts: &mut Parts, cadence: Duration, create: Duration) -> Result<Figures, Error> {
+async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
     let objects = parts.world.objects;
-    let start = Reading {
-        at: Instant::now(),
-        visits: 0,
-        status_patches: 0,
-        versions: 0,
-        cpu: Duration::ZERO,
-        resident: 0,
-        peak: 0,
-        cores: parts.programs.times(),
-    };
+    let start = parts.start();
     let progress = Progress::of(objects);
     let what = format!("{objects} objects: the controller runs, until all are Ready");
     step(&what, &progress, parts.until_ready(&progress)).await?;
@@ -204,6 +84,9 @@ async fn run(parts: &mut Parts, cadence: Duration, create: Duration) -> Result<F
     let seen = parts.watching.seen();
     let last = seen.ready.values().max().copied().unwrap_or(parts.started);
 
+    // The first scan of the machines comes when the crowd of new objects is calm, and is told in one more patch each.
+    let what = format!("{objects} objects: the first scan of their machines is told");
+    step(&what, &Progress::of(0), parts.until_told()).await?;
     // The API server's metrics page was expensive, so that the quiet phase gets a reading of its own.
     let quiet = parts.reading().await?;
     let mut wait = cadence.mul_f64(1.1 * f64::from(QUIET_VISITS)) + Duration::from_secs(1);
@@ -215,7 +98,12 @@ async fn run(parts: &mut Parts, cadence: Duration, create: Duration) -> Result<F
         );
         step(&what, &Progress::of(0), parts.quiet_for(wait)).await?;
         let end = parts.reading().await?;
-        let requests = parts.requests().await?;
+        let requests: Vec<_> = parts
+            .requests(0)
+            .await?
+            .iter()
+            .filter_map(Request::read)
+            .collect();
         let pause = SignedDuration::try_from(cadence / 2).unwrap_or(SignedDuration::from_secs(1));
         let traffic = traffic::judge(&requests, &parts.needed, &seen.ready, pause);
         if traffic.fewest_quiet_visits >= u64::from(QUIET_VISITS) || quiet.at.elapsed() > cadence * 20 {
@@ -229,7 +117,7 @@ async fn run(parts: &mut Parts, cadence: Duration, create: Duration) -> Result<F
         namespaces: parts.world.namespaces,
         visit_every_seconds: cadence.as_secs_f64(),
         needed_changes: parts.needed.values().sum(),
-        create_seconds: create.as_secs_f64(),
+        create_seconds: parts.create.as_secs_f64(),
         first_request_seconds: first.duration_since(parts.started).as_secs_f64(),
         converge_seconds: last.duration_since(parts.started).as_secs_f64(),
         traffic,
@@ -242,7 +130,7 @@ async fn run(parts: &mut Parts, cadence: Duration, create: Duration) -> Result<F
 }
 
 impl Parts {
-    async fn until_ready(&mut self, progress: &Progress) -> Result<(), Error> {
+    pub(crate) async fn until_ready(&mut self, progress: &Progress) -> Result<(), Error> {
         let mut count = self.watching.count();
         let began = Instant::now();
         loop {
@@ -269,51 +157,15 @@ impl Parts {
         self.controller.check()
     }
 
-    async fn reading(&mut self) -> Result<Reading, Error> {
-        let usage = self.controller.usage()?;
-        let cores = self.programs.times();
-        let at = Instant::now();
-        let versions = self.watching.seen().versions;
-        let visits = self.counter("serverprotection_visits_total").await?;
-        let status_patches = self.counter("serverprotection_status_patches_total").await?;
-        Ok(Reading {
-            at,
-            visits,
-            status_patches,
-            versions,
-            cpu: usage.cpu,
-            resident: usage.resident,
-            peak: usage.peak,
-            cores,
-        })
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a counter of a run"
-    )]
-    async fn counter(&mut self, name: &str) -> Result<u64, Error> {
-        Ok(self.controller.metric(name, &[]).await?.unwrap_or_default() as u64)
-    }
-
-    async fn requests(&self) -> Result<Vec<Request>, Error> {
-        let answer = self.emulator.call(Method::GET, "requests?kind=all", None).await?;
-        let entries = answer.get("requests").and_then(Value::as_array);
-        Ok(entries.into_iter().flatten().filter_map(Request::read).collect())
-    }
-}
-
-fn phase(before: &Reading, after: &Reading) -> Phase {
-    Phase {
-        seconds: after.at.duration_since(before.at).as_secs_f64(),
-        visits: after.visits.saturating_sub(before.visits),
-        status_patches: after.status_patches.saturating_sub(before.status_patches),
-        versions: after.versions.saturating_sub(before.versions),
-        cpu_seconds: after.cpu.saturating_sub(before.cpu).as_secs_f64(),
-        resident: after.resident,
-        peak: after.peak,
-        cores: cores::between(&before.cores, &after.cores),
+    /// Waits until all objects were scanned and have told it; a program from before the scans is not waited for.
+    async fn until_told(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        while scans::subscriptions(&scans::of_log(&self.controller.log())) < self.world.objects
+            && began.elapsed() < NEWS_LIMIT
+        {
+            self.quiet_for(Duration::from_millis(200)).await?;
+        }
+        self.until_calm(Duration::from_secs(2)).await
     }
 }
 

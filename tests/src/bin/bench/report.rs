@@ -1,102 +1,14 @@
-//! The table: counts first, each figure beside its bar.
+//! The rows about objects: counts first, each figure beside its bar.
 
-use crate::measure::Figures;
-use serde_json::{Value, json};
-use std::fmt::Write as _;
-
-/// One line of the table.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    section: &'static str,
-    name: String,
-    cells: Vec<String>,
-    bar: Option<Bar>,
-}
-
-/// What a figure is held against.
-#[derive(Clone, Debug)]
-struct Bar {
-    text: &'static str,
-    met: Vec<bool>,
-    /// Counts fail the run, times and memory do not.
-    counts: bool,
-}
-
-impl Row {
-    /// Whether it does not fail the run.
-    pub(crate) fn holds(&self) -> bool {
-        let broken = |bar: &Bar| bar.counts && bar.met.contains(&false);
-        !self.bar.as_ref().is_some_and(broken)
-    }
-}
-
-/// Collects rows.
-struct Rows<'f> {
-    all: &'f [Figures],
-    section: &'static str,
-    done: Vec<Row>,
-}
-
-impl Rows<'_> {
-    fn plain(&mut self, name: impl Into<String>, cell: impl Fn(&Figures) -> String) {
-        self.push(name.into(), cell, None);
-    }
-
-    fn count(
-        &mut self,
-        name: &str,
-        bar: &'static str,
-        cell: impl Fn(&Figures) -> String,
-        met: impl Fn(&Figures) -> bool,
-    ) {
-        let met = self.all.iter().map(met).collect();
-        self.push(
-            name.into(),
-            cell,
-            Some(Bar {
-                text: bar,
-                met,
-                counts: true,
-            }),
-        );
-    }
-
-    fn measure(
-        &mut self,
-        name: &str,
-        bar: &'static str,
-        cell: impl Fn(&Figures) -> String,
-        met: impl Fn(&Figures) -> bool,
-    ) {
-        let met = self.all.iter().map(met).collect();
-        self.push(
-            name.into(),
-            cell,
-            Some(Bar {
-                text: bar,
-                met,
-                counts: false,
-            }),
-        );
-    }
-
-    fn push(&mut self, name: String, cell: impl Fn(&Figures) -> String, bar: Option<Bar>) {
-        self.done.push(Row {
-            section: self.section,
-            name,
-            cells: self.all.iter().map(cell).collect(),
-            bar,
-        });
-    }
-}
+use crate::{
+    measure::Figures,
+    table::{Row, Rows, megabytes, ratio},
+};
 
 /// All rows of the table.
 pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
-    let mut rows = Rows {
-        all,
-        section: "COUNTS",
-        done: Vec::new(),
-    };
+    let mut rows = Rows::new(all);
+    rows.section = "COUNTS";
     judged_counts(&mut rows);
     rows.section = "COUNTS until all are Ready";
     other_counts(&mut rows);
@@ -109,7 +21,7 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
     rows.done
 }
 
-fn judged_counts(rows: &mut Rows<'_>) {
+fn judged_counts(rows: &mut Rows<'_, Figures>) {
     rows.plain("changes that the start state needs", |f| {
         f.needed_changes.to_string()
     });
@@ -176,7 +88,7 @@ fn judged_counts(rows: &mut Rows<'_>) {
     );
 }
 
-fn other_counts(rows: &mut Rows<'_>) {
+fn other_counts(rows: &mut Rows<'_, Figures>) {
     rows.plain("ARM calls", |f| f.traffic.converge.total.to_string());
     rows.plain("ARM calls per object", |f| {
         format!("{:.2}", per_object(f.traffic.converge.total, f))
@@ -199,6 +111,9 @@ fn other_counts(rows: &mut Rows<'_>) {
         let odd = statuses.filter(|(status, _)| !(200..300).contains(*status) && **status != 404);
         odd.map(|(_, calls)| calls).sum::<u64>().to_string()
     });
+    rows.plain("requests of scans of machines (to the end)", |f| {
+        f.traffic.scans.total.to_string()
+    });
     rows.plain("visits per object", |f| {
         format!("{:.2}", per_object(f.converge.visits, f))
     });
@@ -220,7 +135,7 @@ fn other_counts(rows: &mut Rows<'_>) {
     }
 }
 
-fn times(rows: &mut Rows<'_>) {
+fn times(rows: &mut Rows<'_, Figures>) {
     rows.measure(
         "start of the process to first request to Azure",
         "< 1 s",
@@ -239,7 +154,7 @@ fn times(rows: &mut Rows<'_>) {
     rows.plain("quiet phase", |f| format!("{:.0} s", f.quiet.seconds));
 }
 
-fn processor(rows: &mut Rows<'_>) {
+fn processor(rows: &mut Rows<'_, Figures>) {
     rows.plain("controller until all are Ready", |f| {
         format!("{:.2} s", f.converge.cpu_seconds)
     });
@@ -263,7 +178,7 @@ fn processor(rows: &mut Rows<'_>) {
     });
 }
 
-fn memory(rows: &mut Rows<'_>) {
+fn memory(rows: &mut Rows<'_, Figures>) {
     rows.measure(
         "peak (VmHWM) when all are Ready",
         "< 64 MB",
@@ -279,70 +194,6 @@ fn memory(rows: &mut Rows<'_>) {
     rows.plain("resident after the quiet phase", |f| megabytes(f.quiet.resident));
 }
 
-/// For people.
-pub(crate) fn table(all: &[Figures], rows: &[Row]) -> String {
-    let width = rows
-        .iter()
-        .map(|row| row.name.chars().count())
-        .max()
-        .unwrap_or_default();
-    let mut text = format!("{:1$}", "objects", width + 2);
-    for figures in all {
-        let _ = write!(text, "{:>11}", figures.objects);
-    }
-    text.push_str("   bar\n");
-    let mut section = "";
-    for row in rows {
-        if row.section != section {
-            section = row.section;
-            let _ = writeln!(text, "{section}");
-        }
-        let _ = write!(text, "  {:width$}", row.name);
-        for cell in &row.cells {
-            let _ = write!(text, "{cell:>11}");
-        }
-        if let Some(bar) = &row.bar {
-            let _ = write!(text, "   {:10} {}", bar.text, verdict(all, bar));
-        }
-        text.push('\n');
-    }
-    for breach in all.iter().flat_map(|figures| figures.breaches.iter().take(10)) {
-        let _ = writeln!(text, "breach: {breach}");
-    }
-    text
-}
-
-fn verdict(all: &[Figures], bar: &Bar) -> String {
-    let missed: Vec<String> = all
-        .iter()
-        .zip(&bar.met)
-        .filter(|(_, met)| !**met)
-        .map(|(figures, _)| figures.objects.to_string())
-        .collect();
-    match (missed.is_empty(), bar.counts) {
-        (true, _) => "met".into(),
-        (false, true) => format!("BROKEN at {}", missed.join(", ")),
-        (false, false) => format!("missed at {}", missed.join(", ")),
-    }
-}
-
-/// The bars for machines.
-pub(crate) fn bars(rows: &[Row]) -> Value {
-    let judged = rows
-        .iter()
-        .filter_map(|row| row.bar.as_ref().map(|bar| (row, bar)));
-    judged
-        .map(|(row, bar)| {
-            json!({"name": row.name, "bar": bar.text, "figures": row.cells, "met": bar.met, "failsTheRun": bar.counts})
-        })
-        .collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-fn ratio(of: u64, by: u64) -> f64 {
-    of as f64 / by.max(1) as f64
-}
-
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 fn float(number: usize) -> f64 {
     number as f64
@@ -350,35 +201,4 @@ fn float(number: usize) -> f64 {
 
 fn per_object(of: u64, figures: &Figures) -> f64 {
     ratio(of, u64::try_from(figures.objects).unwrap_or(1))
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", ratio(bytes, 1_000_000))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(counts: bool, met: &[bool]) -> Row {
-        Row {
-            section: "COUNTS",
-            name: "a figure".into(),
-            cells: met.iter().map(ToString::to_string).collect(),
-            bar: Some(Bar {
-                text: "0",
-                met: met.to_vec(),
-                counts,
-            }),
-        }
-    }
-
-    #[test]
-    fn only_counts_fail_the_run() {
-        assert!(row(true, &[true, true]).holds());
-        assert!(!row(true, &[true, false]).holds());
-        assert!(row(false, &[false]).holds());
-        let bars = bars(&[row(true, &[true, false])]);
-        assert_eq!(bars[0]["met"], json!([true, false]));
-    }
 }

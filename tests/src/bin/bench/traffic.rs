@@ -6,6 +6,14 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
+/// What scans of machines ask for where there are none.
+const SCANNING: [&str; 4] = [
+    "POST resources",
+    "GET subscriptions",
+    "GET permissions",
+    "GET healthReports",
+];
+
 /// One request, as far as it is counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -36,7 +44,12 @@ impl Request {
     }
 
     fn writes(&self) -> bool {
-        self.method != "GET"
+        self.method != "GET" && !self.scans()
+    }
+
+    /// Belongs to a scan of the machines, not to the visit of an object.
+    fn scans(&self) -> bool {
+        SCANNING.contains(&self.operation.as_str())
     }
 }
 
@@ -83,6 +96,8 @@ pub(crate) struct Traffic {
     /// Of the object that was visited least.
     pub(crate) fewest_quiet_visits: u64,
     pub(crate) most_reads_in_a_quiet_visit: u64,
+    /// Requests of the scans of machines, in both phases; not among the others.
+    pub(crate) scans: Calls,
 }
 
 /// The first request of any kind.
@@ -102,10 +117,11 @@ pub(crate) fn judge(
         let since = request.subscription.as_ref().and_then(|id| ready.get(id));
         since.is_some_and(|since| request.at > *since)
     };
-    let (quiet, converge): (Vec<_>, Vec<_>) = requests
+    let (scans, visits): (Vec<_>, Vec<_>) = requests
         .iter()
         .filter(|request| request.is_arm())
-        .partition(|request| is_quiet(request));
+        .partition(|request| request.scans());
+    let (quiet, converge): (Vec<_>, Vec<_>) = visits.into_iter().partition(|request| is_quiet(request));
 
     let mut made: HashMap<&str, u64> = HashMap::new();
     for request in converge.iter().filter(|request| request.writes()) {
@@ -138,6 +154,7 @@ pub(crate) fn judge(
         quiet_visits: count(visits.iter().map(Vec::len).sum()),
         fewest_quiet_visits: count(fewest),
         most_reads_in_a_quiet_visit: visits.iter().flatten().copied().max().unwrap_or_default(),
+        scans: Calls::of(scans.into_iter()),
     }
 }
 
@@ -205,6 +222,21 @@ mod tests {
         assert_eq!((traffic.quiet_visits, traffic.fewest_quiet_visits), (3, 1));
         assert_eq!(traffic.most_reads_in_a_quiet_visit, 2);
         assert_eq!(first(&log), Some(at(1)));
+        assert_eq!(traffic.scans.total, 0);
+    }
+
+    #[test]
+    fn scans_of_machines_are_no_visits_and_their_queries_no_writes() {
+        let query = Request {
+            operation: "POST resources".into(),
+            ..request(9, "POST", "a")
+        };
+        let needed = HashMap::from([("a".to_owned(), 0)]);
+        let ready = HashMap::from([("a".to_owned(), at(0))]);
+        let log = [query, request(10, "GET", "a")];
+        let traffic = judge(&log, &needed, &ready, SignedDuration::from_secs(5));
+        assert_eq!((traffic.scans.total, traffic.quiet.total), (1, 1));
+        assert_eq!(traffic.quiet.writes() + traffic.converge.writes(), 0);
     }
 
     #[test]

@@ -63,6 +63,16 @@ impl World {
         })
     }
 
+    /// Subscriptions with plan P2 that share so many machines, and one application that may read all of them.
+    pub(crate) fn fleet_seed(self, seed: u64, machines: u64) -> Value {
+        json!({
+            "principals": [{"clientId": Self::application(0), "tenant": TENANT, "secrets": ["bench-secret"],
+                "roles": {"*": ["Owner"]}}],
+            "fleet": {"seed": seed, "machines": machines, "subscriptions": self.objects, "plan": "P2",
+                "firstId": Self::subscription(0), "prefix": "Bench "},
+        })
+    }
+
     /// The writes that each subscription needs, from its present state.
     pub(crate) async fn needed(self, emulator: &Emulator) -> Result<HashMap<String, u64>, Error> {
         stream::iter(0..self.objects)

@@ -1,0 +1,361 @@
+//! Fleets of machines: one identity, an object for each subscription, and scans of all of them.
+
+use crate::{
+    arguments::{Arguments, Fleet},
+    parts::{self, Parts, Phase, Setup, phase},
+    progress::{Progress, step},
+    recount::{self, Counted, Matrix},
+    scans::{self, Cost, Ended},
+    world::World,
+};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Api, api::ListParams, core::DynamicObject};
+use serde::Serialize;
+use serde_json::{Value, json};
+use serverprotection_tests::{Error, recorder::resource};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How long a phase may take before the benchmark gives up.
+const LIMIT: Duration = Duration::from_secs(900);
+/// Scans of the steady phase.
+const STEADY_SCANS: usize = 2;
+/// The same machines in every run.
+const SEED: u64 = 7;
+/// No grace period runs any more because the plan was just enabled.
+const PLAN_AGE: SignedDuration = SignedDuration::from_hours(24 * 30);
+
+/// Everything that was measured of one fleet.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figures {
+    /// As asked for: instances of scale sets come on top.
+    pub(crate) generated: u64,
+    pub(crate) subscriptions: usize,
+    /// As recounted, instances of scale sets too.
+    pub(crate) machines: u64,
+    pub(crate) rows: u64,
+    pub(crate) scan_every_seconds: f64,
+    /// Queries of one scan of everything, and the least time that the quota leaves them.
+    pub(crate) needed_queries: u64,
+    pub(crate) quota_floor_seconds: u64,
+    pub(crate) needed_changes: u64,
+    pub(crate) first: Cost,
+    pub(crate) steady: Cost,
+    /// Queries by the controller's own count and by the emulator's, over the whole run.
+    pub(crate) told_queries: u64,
+    pub(crate) seen_queries: u64,
+    pub(crate) failed_scans: u64,
+    /// Start of the process until all objects had told their machines.
+    pub(crate) told_seconds: f64,
+    pub(crate) until_told: Phase,
+    pub(crate) steady_phase: Phase,
+    /// Objects whose status says something else than the recount.
+    pub(crate) objects_that_differ: u64,
+    /// Machines that the metrics count under another environment or verdict than the recount.
+    pub(crate) machines_that_differ: u64,
+    /// Machines by verdict, as recounted.
+    pub(crate) verdicts: BTreeMap<String, u64>,
+    pub(crate) breaches: Vec<Value>,
+}
+
+impl Figures {
+    /// The head of its column: `10k/100`.
+    pub(crate) fn name(&self) -> String {
+        match self.generated {
+            number if number > 0 && number.is_multiple_of(1000) => {
+                format!("{}k/{}", number / 1000, self.subscriptions)
+            }
+            number => format!("{number}/{}", self.subscriptions),
+        }
+    }
+
+    pub(crate) fn is_of(&self, fleet: Fleet) -> bool {
+        (self.generated, self.subscriptions) == (fleet.machines, fleet.subscriptions)
+    }
+}
+
+/// Runs one fleet from nothing to the end.
+pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figures, Error> {
+    let world = World {
+        objects: fleet.subscriptions,
+        namespaces: 1,
+    };
+    let since = Timestamp::now() - PLAN_AGE;
+    let every = humantime::format_duration(fleet.scan_every()).to_string();
+    let flags = ["--visit-every", "1h", "--machine-scan-interval", &every];
+    let setup = Setup {
+        world,
+        seed: world.fleet_seed(SEED, fleet.machines),
+        // As the objects want it: nothing is written, nothing else happens.
+        set: Some(json!({"vulnerabilityAssessment": "MdeTvm", "plan.enablementTime": since.to_string()})),
+        flags: flags.map(str::to_owned).to_vec(),
+        name: format!(
+            "{} machines in {} subscriptions",
+            fleet.machines, fleet.subscriptions
+        ),
+    };
+    let mut parts = parts::prepare(setup, arguments).await?;
+    let result = Box::pin(run(&mut parts, fleet)).await;
+    parts.stop(arguments, result.is_err()).await?;
+    result
+}
+
+async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
+    let name = parts.name.clone();
+    let start = parts.start();
+    step(
+        &format!("{name}: the controller runs, until all of them are scanned and told"),
+        &Progress::of(0),
+        parts.until_scanned(),
+    )
+    .await?;
+    let told = parts.reading().await?;
+    let told_seconds = Timestamp::now().duration_since(parts.started).as_secs_f64();
+    let ended = scans::of_log(&parts.controller.log());
+    let first = first_scans(&ended, fleet.subscriptions);
+    let entries = parts.requests(0).await?;
+    let first_cost = scans::cost(&entries, parts.started, first);
+    let all = recount::recount(&parts.emulator, world_ids(fleet)).await?;
+
+    step(
+        &format!("{name}: to the end of the next scan"),
+        &Progress::of(0),
+        parts.until_scans(ended.len() + 1),
+    )
+    .await?;
+    let begin = parts.reading().await?;
+    let known = scans::of_log(&parts.controller.log());
+    step(
+        &format!("{name}: {STEADY_SCANS} scans without any change"),
+        &Progress::of(0),
+        parts.until_scans(known.len() + STEADY_SCANS),
+    )
+    .await?;
+    let end = parts.reading().await?;
+    let ended = scans::of_log(&parts.controller.log());
+    let from = known.last().map_or(parts.started, |scan| scan.at);
+    let entries = parts.requests(0).await?;
+    let steady = scans::cost(&entries, from, ended.get(known.len()..).unwrap_or_default());
+    let over_all = scans::cost(&entries, parts.started, &ended);
+    let sum = sum(&all);
+    let needed_queries = recount::queries(&all);
+    Ok(Figures {
+        generated: fleet.machines,
+        subscriptions: fleet.subscriptions,
+        machines: sum.total(),
+        rows: sum.rows,
+        scan_every_seconds: fleet.scan_every().as_secs_f64(),
+        needed_queries,
+        quota_floor_seconds: recount::quota_floor(needed_queries),
+        needed_changes: parts.needed.values().sum(),
+        first: first_cost,
+        steady,
+        told_queries: ended.iter().map(|scan| scan.queries).sum(),
+        seen_queries: over_all.queries,
+        failed_scans: count(ended.iter().filter(|scan| !scan.complete).count()),
+        told_seconds,
+        until_told: phase(&start, &told),
+        steady_phase: phase(&begin, &end),
+        objects_that_differ: parts.objects_that_differ(&all).await?,
+        machines_that_differ: difference(&parts.matrix().await?, &sum.matrix),
+        verdicts: sum.verdicts(),
+        breaches: parts.emulator.breaches().await?,
+    })
+}
+
+/// The scans until every subscription had been in one.
+fn first_scans(ended: &[Ended], subscriptions: usize) -> &[Ended] {
+    let mut scanned = 0;
+    let until = ended.iter().position(|scan| {
+        scanned += scan.subscriptions;
+        scanned >= subscriptions
+    });
+    until.and_then(|last| ended.get(..=last)).unwrap_or(ended)
+}
+
+fn world_ids(fleet: Fleet) -> Vec<String> {
+    (0..fleet.subscriptions).map(World::subscription).collect()
+}
+
+fn sum(all: &BTreeMap<String, Counted>) -> Counted {
+    let mut sum = Counted::default();
+    for counted in all.values() {
+        sum.rows += counted.rows;
+        for (key, machines) in &counted.matrix {
+            *sum.matrix.entry(key.clone()).or_default() += machines;
+        }
+    }
+    sum
+}
+
+/// Machines that stand in different places of the two.
+fn difference(one: &Matrix, other: &Matrix) -> u64 {
+    let mut keys: Vec<_> = one.keys().chain(other.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let of = |matrix: &Matrix, key| matrix.get(key).copied().unwrap_or_default();
+    keys.into_iter()
+        .map(|key| of(one, key).abs_diff(of(other, key)))
+        .sum()
+}
+
+impl Parts {
+    /// Until every subscription was scanned, and the last object has told it.
+    async fn until_scanned(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let scans = scans::of_log(&self.controller.log());
+            let scanned = scans::subscriptions(&scans);
+            let ready = *self.watching.count().borrow();
+            if scanned >= self.world.objects && ready >= self.world.objects {
+                return self.until_calm(Duration::from_secs(3)).await;
+            }
+            self.wait(began, &format!("{ready} Ready, {scanned} scanned"))
+                .await?;
+        }
+    }
+
+    /// Until so many scans have ended.
+    async fn until_scans(&mut self, wanted: usize) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let scans = scans::of_log(&self.controller.log()).len();
+            if scans >= wanted {
+                return Ok(());
+            }
+            self.wait(began, &format!("{scans} scans")).await?;
+        }
+    }
+
+    async fn wait(&mut self, began: Instant, last: &str) -> Result<(), Error> {
+        self.controller.check()?;
+        if began.elapsed() > LIMIT {
+            return Err(Error::Timeout {
+                what: "scans of the fleet".into(),
+                after: LIMIT,
+                last: last.into(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(())
+    }
+
+    async fn objects_that_differ(&self, all: &BTreeMap<String, Counted>) -> Result<u64, Error> {
+        let api: Api<DynamicObject> = Api::all_with(self.plane.admin().await?, &resource());
+        let objects = api.list(&ListParams::default()).await?;
+        let fits = |object: &DynamicObject| {
+            let id = object
+                .data
+                .pointer("/spec/subscriptionId")
+                .and_then(Value::as_str);
+            let counted = id.and_then(|id| all.get(id));
+            counted.is_some_and(|counted| tells(object, counted))
+        };
+        Ok(count(objects.items.iter().filter(|object| !fits(object)).count()))
+    }
+
+    /// Machines by environment and verdict, as the controller's metrics have them.
+    async fn matrix(&mut self) -> Result<Matrix, Error> {
+        let page = self.controller.metrics().await?;
+        Ok(page
+            .lines()
+            .filter_map(series)
+            .filter(|(_, machines)| *machines > 0)
+            .collect())
+    }
+}
+
+/// `serverprotection_machines{environment="Azure",verdict="Protected"} 5`
+fn series(line: &str) -> Option<((String, String), u64)> {
+    let (labels, value) = line
+        .strip_prefix("serverprotection_machines{")?
+        .rsplit_once("} ")?;
+    let label = |name: &str| {
+        let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    Some((
+        (label("environment")?, label("verdict")?),
+        value.trim().parse().ok()?,
+    ))
+}
+
+/// Whether the status has these totals, verdicts and environments.
+fn tells(object: &DynamicObject, counted: &Counted) -> bool {
+    let machines = object.data.pointer("/status/machines");
+    let total = machines
+        .and_then(|machines| machines.get("total"))
+        .and_then(Value::as_u64);
+    if counted.total() == 0 {
+        return total.unwrap_or_default() == 0;
+    }
+    let map = |name: &str, number: fn(&Value) -> Option<u64>| -> BTreeMap<String, u64> {
+        let all = machines
+            .and_then(|machines| machines.get(name))
+            .and_then(Value::as_object);
+        all.into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), number(value).unwrap_or_default()))
+            .filter(|(_, number)| *number > 0)
+            .collect()
+    };
+    total == Some(counted.total())
+        && map("verdicts", Value::as_u64) == counted.verdicts()
+        && map("environments", |value| value.get("total")?.as_u64()) == counted.environments()
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(environment: &str, verdict: &str) -> (String, String) {
+        (environment.into(), verdict.into())
+    }
+
+    #[test]
+    fn metrics_and_recount_are_compared() {
+        let (found, machines) =
+            series("serverprotection_machines{environment=\"Azure\",verdict=\"Protected\"} 5").unwrap();
+        assert_eq!((found, machines), (key("Azure", "Protected"), 5));
+        assert_eq!(series("serverprotection_machines_other 5"), None);
+        let one = Matrix::from([(key("Azure", "Protected"), 5), (key("AWS", "Failed"), 1)]);
+        let other = Matrix::from([(key("Azure", "Protected"), 3), (key("Azure", "Failed"), 1)]);
+        assert_eq!(difference(&one, &other), 4);
+        assert_eq!(difference(&one, &one), 0);
+    }
+
+    #[test]
+    fn a_status_tells_all_of_a_recount() {
+        let mut object = DynamicObject::new("a", &resource());
+        let counted = Counted {
+            rows: 3,
+            matrix: Matrix::from([(key("Azure", "Protected"), 2), (key("AWS", "Failed"), 1)]),
+        };
+        object.data = json!({"status": {"machines": {"total": 3, "verdicts": {"Protected": 2, "Failed": 1, "Missing": 0},
+            "environments": {"Azure": {"total": 2}, "AWS": {"total": 1}}}}});
+        assert!(tells(&object, &counted));
+        assert!(!tells(&object, &Counted::default()));
+        object.data["status"]["machines"]["verdicts"]["Failed"] = json!(0);
+        assert!(!tells(&object, &counted));
+    }
+
+    #[test]
+    fn first_scans_end_when_all_were_in_one() {
+        let scan = |subscriptions| Ended {
+            at: Timestamp::UNIX_EPOCH,
+            subscriptions,
+            complete: true,
+            queries: 1,
+        };
+        let ended = [scan(60), scan(40), scan(100)];
+        assert_eq!(first_scans(&ended, 100).len(), 2);
+        assert_eq!(first_scans(&ended, 50).len(), 1);
+    }
+}

@@ -1,0 +1,200 @@
+//! Scans of machines, as the controller's log and the emulator's log tell them.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A scan that ended, by the controller's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    pub(crate) subscriptions: usize,
+    /// All subscriptions could be read.
+    pub(crate) complete: bool,
+    /// What it counted itself; unknown when it is not complete.
+    pub(crate) queries: u64,
+}
+
+/// What a time of scanning cost, by the emulator's log.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cost {
+    /// Scans of all subscriptions together.
+    pub(crate) scans: u64,
+    /// Queries of Resource Graph.
+    pub(crate) queries: u64,
+    /// Queries that were answered 429.
+    pub(crate) refused: u64,
+    /// From the first query to the end of its scan: the longest scan, and all of them together.
+    pub(crate) longest_seconds: f64,
+    pub(crate) all_seconds: f64,
+    /// Of the answers to queries, the latency included.
+    pub(crate) answer_seconds: f64,
+    /// Requests other than queries, by operation.
+    pub(crate) requests: BTreeMap<String, u64>,
+    /// Changes of subscriptions.
+    pub(crate) writes: u64,
+}
+
+impl Cost {
+    /// Direct GETs of single machines.
+    pub(crate) fn confirmations(&self) -> u64 {
+        let of = |kind: &str| self.requests.get(kind).copied().unwrap_or_default();
+        of(VIRTUAL_MACHINE) + of(ARC_MACHINE)
+    }
+
+    /// Reads of health reports and permissions.
+    pub(crate) fn beside(&self) -> u64 {
+        let of = |kind: &str| self.requests.get(kind).copied().unwrap_or_default();
+        of("GET healthReports") + of("GET permissions")
+    }
+}
+
+const QUERY: &str = "POST resources";
+/// Names of single machines are left out.
+const VIRTUAL_MACHINE: &str = "GET virtualMachines/…";
+const ARC_MACHINE: &str = "GET machines/…";
+
+/// The scans that ended so far.
+pub(crate) fn of_log(log: &str) -> Vec<Ended> {
+    log.lines()
+        .filter(|line| line.contains("fleet scanned"))
+        .filter_map(|line| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            let number = |name: &str| entry.get(name).and_then(Value::as_u64);
+            Some(Ended {
+                at: entry.get("timestamp")?.as_str()?.parse().ok()?,
+                subscriptions: usize::try_from(number("subscriptions")?).ok()?,
+                complete: entry.get("message")?.as_str()? == "fleet scanned",
+                queries: number("queries").unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Subscriptions that were scanned, counted once for each scan.
+pub(crate) fn subscriptions(scans: &[Ended]) -> usize {
+    scans.iter().map(|scan| scan.subscriptions).sum()
+}
+
+/// What happened after `from` until the last of these scans ended. `entries`: the emulator's log.
+pub(crate) fn cost(entries: &[Value], from: Timestamp, scans: &[Ended]) -> Cost {
+    let mut cost = Cost {
+        scans: u64::try_from(scans.len()).unwrap_or(u64::MAX),
+        ..Cost::default()
+    };
+    let end = scans.iter().map(|scan| scan.at).max().unwrap_or(from);
+    let mut began: Option<Timestamp> = None;
+    let mut ends = scans.iter().map(|scan| scan.at).peekable();
+    let mut answers = SignedDuration::ZERO;
+    let arm = entries
+        .iter()
+        .filter(|entry| text(entry, "kind") == "arm")
+        .filter_map(|entry| Some((text(entry, "at").parse::<Timestamp>().ok()?, entry)))
+        .filter(|(at, _)| *at > from && *at <= end);
+    // The log is in the order of the answers.
+    let mut arm: Vec<_> = arm.collect();
+    arm.sort_by_key(|(at, _)| *at);
+    for (at, entry) in arm {
+        while let Some(ended) = ends.next_if(|ended| *ended < at) {
+            close(&mut cost, &mut began, ended);
+        }
+        let kind = operation(entry);
+        if kind != QUERY {
+            cost.writes += u64::from(text(entry, "method") != "GET");
+            *cost.requests.entry(kind).or_default() += 1;
+            continue;
+        }
+        began.get_or_insert(at);
+        cost.queries += 1;
+        cost.refused += u64::from(entry.get("status").and_then(Value::as_u64) == Some(429));
+        let took = entry
+            .get("durationMs")
+            .and_then(Value::as_i64)
+            .unwrap_or_default();
+        answers += SignedDuration::from_millis(took);
+    }
+    close(&mut cost, &mut began, end);
+    cost.answer_seconds = answers.as_secs_f64();
+    cost
+}
+
+fn close(cost: &mut Cost, began: &mut Option<Timestamp>, ended: Timestamp) {
+    if let Some(began) = began.take() {
+        let seconds = ended.duration_since(began).as_secs_f64();
+        cost.longest_seconds = cost.longest_seconds.max(seconds);
+        cost.all_seconds += seconds;
+    }
+}
+
+fn operation(entry: &Value) -> String {
+    let operation = text(entry, "operation");
+    for kind in [VIRTUAL_MACHINE, ARC_MACHINE] {
+        if operation.starts_with(kind.trim_end_matches('…')) {
+            return kind.to_owned();
+        }
+    }
+    operation.to_owned()
+}
+
+fn text<'v>(entry: &'v Value, name: &str) -> &'v str {
+    entry.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ended(second: i64) -> Ended {
+        Ended {
+            at: at(second),
+            subscriptions: 2,
+            complete: true,
+            queries: 2,
+        }
+    }
+
+    fn entry(second: i64, operation: &str, status: u16) -> Value {
+        json!({"at": at(second).to_string(), "kind": "arm", "operation": operation, "status": status,
+            "method": operation.split(' ').next(), "durationMs": 500})
+    }
+
+    #[test]
+    fn ends_are_read_from_the_log() {
+        let log = r#"{"timestamp":"1970-01-01T00:00:09Z","level":"INFO","message":"fleet scanned","subscriptions":2,"queries":2}
+{"message":"something else"}
+{"timestamp":"1970-01-01T00:00:19Z","message":"fleet scanned, not all of it","subscriptions":2}
+{"timestamp":"1970-01-01T00:00:29Z","message":"fleet scan"#;
+        let scans = of_log(log);
+        assert_eq!(scans.len(), 2);
+        assert_eq!(scans[0], ended(9));
+        assert!(!scans[1].complete);
+        assert_eq!(subscriptions(&scans), 4);
+    }
+
+    #[test]
+    fn costs_lie_between_boundaries_and_the_longest_scan_counts() {
+        let log = [
+            entry(1, "POST resources", 200),
+            entry(11, "POST resources", 429),
+            entry(12, "POST resources", 200),
+            entry(13, "GET virtualMachines/vm-1", 200),
+            entry(14, "GET machines/SRV1", 200),
+            entry(21, "POST resources", 200),
+            entry(22, "PUT pricings/VirtualMachines", 200),
+            entry(40, "POST resources", 200),
+        ];
+        let cost = cost(&log, at(5), &[ended(15), ended(30)]);
+        assert_eq!((cost.scans, cost.queries, cost.refused), (2, 3, 1));
+        assert_eq!((cost.confirmations(), cost.writes), (2, 1));
+        assert!((cost.longest_seconds - 9.0).abs() < 1e-9);
+        assert!((cost.all_seconds - 13.0).abs() < 1e-9);
+        assert!((cost.answer_seconds - 1.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,201 @@
+//! Tables of figures, one column for each run, each figure beside its bar.
+
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One line of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    section: &'static str,
+    name: String,
+    cells: Vec<String>,
+    bar: Option<Bar>,
+}
+
+/// What a figure is held against.
+#[derive(Clone, Debug)]
+struct Bar {
+    text: &'static str,
+    met: Vec<bool>,
+    /// Counts fail the run, times and memory do not.
+    counts: bool,
+}
+
+impl Row {
+    /// Whether it does not fail the run.
+    pub(crate) fn holds(&self) -> bool {
+        let broken = |bar: &Bar| bar.counts && bar.met.contains(&false);
+        !self.bar.as_ref().is_some_and(broken)
+    }
+}
+
+/// Collects rows about runs.
+pub(crate) struct Rows<'f, F> {
+    pub(crate) all: &'f [F],
+    pub(crate) section: &'static str,
+    pub(crate) done: Vec<Row>,
+}
+
+impl<'f, F> Rows<'f, F> {
+    pub(crate) const fn new(all: &'f [F]) -> Self {
+        Self {
+            all,
+            section: "",
+            done: Vec::new(),
+        }
+    }
+
+    /// A figure without a bar.
+    pub(crate) fn plain(&mut self, name: impl Into<String>, cell: impl Fn(&F) -> String) {
+        self.push(name.into(), cell, None);
+    }
+
+    /// A count: its bar fails the run.
+    pub(crate) fn count(
+        &mut self,
+        name: &str,
+        bar: &'static str,
+        cell: impl Fn(&F) -> String,
+        met: impl Fn(&F) -> bool,
+    ) {
+        self.judged(name, bar, true, cell, met);
+    }
+
+    /// A time or memory: its bar is there to be read.
+    pub(crate) fn measure(
+        &mut self,
+        name: &str,
+        bar: &'static str,
+        cell: impl Fn(&F) -> String,
+        met: impl Fn(&F) -> bool,
+    ) {
+        self.judged(name, bar, false, cell, met);
+    }
+
+    fn judged(
+        &mut self,
+        name: &str,
+        text: &'static str,
+        counts: bool,
+        cell: impl Fn(&F) -> String,
+        met: impl Fn(&F) -> bool,
+    ) {
+        let met = self.all.iter().map(met).collect();
+        self.push(name.into(), cell, Some(Bar { text, met, counts }));
+    }
+
+    fn push(&mut self, name: String, cell: impl Fn(&F) -> String, bar: Option<Bar>) {
+        self.done.push(Row {
+            section: self.section,
+            name,
+            cells: self.all.iter().map(cell).collect(),
+            bar,
+        });
+    }
+}
+
+/// For people. `what` names the columns, `columns` are their heads.
+pub(crate) fn table(what: &str, columns: &[String], rows: &[Row]) -> String {
+    let width = rows
+        .iter()
+        .map(|row| row.name.chars().count())
+        .max()
+        .unwrap_or_default();
+    let mut text = format!("{what:0$}", width + 2);
+    for column in columns {
+        let _ = write!(text, "{column:>11}");
+    }
+    text.push_str("   bar\n");
+    let mut section = "";
+    for row in rows {
+        if row.section != section {
+            section = row.section;
+            let _ = writeln!(text, "{section}");
+        }
+        let _ = write!(text, "  {:width$}", row.name);
+        for cell in &row.cells {
+            let _ = write!(text, "{cell:>11}");
+        }
+        if let Some(bar) = &row.bar {
+            let _ = write!(text, "   {:10} {}", bar.text, verdict(columns, bar));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn verdict(columns: &[String], bar: &Bar) -> String {
+    let missed: Vec<&str> = columns
+        .iter()
+        .zip(&bar.met)
+        .filter(|(_, met)| !**met)
+        .map(|(column, _)| column.as_str())
+        .collect();
+    match (missed.is_empty(), bar.counts) {
+        (true, _) => "met".into(),
+        (false, true) => format!("BROKEN at {}", missed.join(", ")),
+        (false, false) => format!("missed at {}", missed.join(", ")),
+    }
+}
+
+/// The bars for machines.
+pub(crate) fn bars(rows: &[Row]) -> Vec<Value> {
+    let judged = rows
+        .iter()
+        .filter_map(|row| row.bar.as_ref().map(|bar| (row, bar)));
+    judged
+        .map(|(row, bar)| {
+            json!({"name": row.name, "bar": bar.text, "figures": row.cells, "met": bar.met, "failsTheRun": bar.counts})
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+pub(crate) fn ratio(of: u64, by: u64) -> f64 {
+    of as f64 / by.max(1) as f64
+}
+
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", ratio(bytes, 1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(counts: bool, met: &[bool]) -> Row {
+        Row {
+            section: "COUNTS",
+            name: "a figure".into(),
+            cells: met.iter().map(ToString::to_string).collect(),
+            bar: Some(Bar {
+                text: "0",
+                met: met.to_vec(),
+                counts,
+            }),
+        }
+    }
+
+    #[test]
+    fn only_counts_fail_the_run() {
+        assert!(row(true, &[true, true]).holds());
+        assert!(!row(true, &[true, false]).holds());
+        assert!(row(false, &[false]).holds());
+        let bars = bars(&[row(true, &[true, false])]);
+        assert_eq!(bars[0]["met"], json!([true, false]));
+    }
+
+    #[test]
+    fn a_missed_bar_names_its_column() {
+        let columns = ["1".to_owned(), "100".to_owned()];
+        let text = table(
+            "objects",
+            &columns,
+            &[row(true, &[true, false]), row(false, &[false, true])],
+        );
+        assert!(
+            text.contains("BROKEN at 100") && text.contains("missed at 1\n"),
+            "{text}"
+        );
+    }
+}
