@@ -11,6 +11,8 @@ use reqwest::header::HeaderMap;
 const WITHOUT_WORD: Duration = Duration::from_secs(5);
 /// Azure tells whole seconds: a refusal with "0" is not asked again at once.
 const AT_LEAST: Duration = Duration::from_secs(1);
+/// The time to the reset is told in these steps.
+const ROUNDED: Duration = Duration::from_secs(1);
 /// What a new window is taken to hold until its first answer, unless more was seen.
 const USUAL: u32 = 15;
 /// A header that makes no sense must not stop the scans of an identity.
@@ -32,7 +34,12 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     left: u32,
+    /// Not later than this, by all of its answers.
     until: Instant,
+    /// When the first query was sent that may belong to it.
+    began: Instant,
+    /// No answer has told anything about it yet.
+    assumed: bool,
     /// The most that a window was seen to hold, at least [`USUAL`].
     most: u32,
 }
@@ -41,15 +48,22 @@ struct Window {
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     quota: &'a Quota,
+    sent: Instant,
 }
 
 impl Quota {
     /// Waits until a query may go. The time waited is the caller's to measure.
     pub(crate) async fn reserve(&self) -> Reservation<'_> {
         loop {
-            let wait = self.lock().reserve(Instant::now());
+            let now = Instant::now();
+            let wait = self.lock().reserve(now);
             match wait {
-                None => return Reservation { quota: self },
+                None => {
+                    return Reservation {
+                        quota: self,
+                        sent: now,
+                    };
+                }
                 Some(wait) => tokio::time::sleep(wait).await,
             }
         }
@@ -83,7 +97,7 @@ impl Reservation<'_> {
         if let Some(left) = left {
             self.quota
                 .lock()
-                .answered(left, after.min(AT_MOST), Instant::now());
+                .answered(left, after.min(AT_MOST), self.sent, Instant::now());
         }
     }
 }
@@ -103,6 +117,8 @@ impl State {
                 // The next answer tells the new window; until then it is as large as the last one.
                 window.left = window.most;
                 window.until = now + WITHOUT_WORD;
+                window.began = now;
+                window.assumed = true;
             }
             if window.left == 0 {
                 return Some(window.until - now);
@@ -113,12 +129,26 @@ impl State {
         None
     }
 
-    fn answered(&mut self, left: u32, after: Duration, now: Instant) {
+    fn answered(&mut self, left: u32, after: Duration, sent: Instant, now: Instant) {
         let others = self.flying.saturating_sub(1);
         let most = self.window.map_or(USUAL, |window| window.most).max(left + 1);
+        let told = now + after;
+        let (began, until) = match self.window {
+            // An answer about the window before: this one may be full again already.
+            Some(window) if sent < window.began && left > 0 => return,
+            // Whole seconds, rounded up: the earliest of a window's answers is the closest. One that lies further off
+            // than rounding and the way explain is about a new window.
+            Some(window) if !window.assumed && told <= window.until + ROUNDED + (now - sent) => {
+                (window.began, window.until.min(told))
+            }
+            Some(window) if window.assumed => (window.began, told),
+            _ => (sent, told),
+        };
         self.window = Some(Window {
             left: left.saturating_sub(others),
-            until: now + after,
+            until,
+            began,
+            assumed: false,
             most,
         });
     }
@@ -194,12 +224,35 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         assert_eq!(state.reserve(now), None);
-        state.answered(14, Duration::from_secs(5), now);
-        state.answered(0, Duration::from_secs(3), now);
+        state.answered(14, Duration::from_secs(5), now, now);
+        state.answered(0, Duration::from_secs(3), now, now);
         assert_eq!(state.reserve(now), Some(Duration::from_secs(3)));
         let later = now + Duration::from_secs(3);
         assert_eq!(state.left(later), Some(15));
         assert_eq!(state.reserve(later), None);
+    }
+
+    #[test]
+    fn of_a_windows_answers_the_earliest_reset_is_the_closest() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let seconds = Duration::from_secs;
+        let mut state = State::default();
+        assert_eq!(state.reserve(start), None);
+        state.answered(14, seconds(5), start, at(50));
+        // 3.6 s are left, told as 4.
+        state.answered(3, seconds(4), at(1350), at(1400));
+        assert_eq!(state.window.map(|window| window.until), Some(at(5050)));
+        // The next window: assumed, then told.
+        assert_eq!(state.reserve(at(5100)), None);
+        state.answered(14, seconds(5), at(5100), at(5200));
+        assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
+        // A late answer of the window before says nothing about it.
+        state.answered(2, seconds(1), at(5000), at(5300));
+        assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
+        // Somebody else used up a window that began unseen.
+        state.answered(9, seconds(5), at(8000), at(8100));
+        assert_eq!(state.window.map(|window| window.until), Some(at(13_100)));
     }
 
     #[tokio::test]

@@ -38,8 +38,8 @@ use crate::resource_graph;
 const PREPARED_AT_ONCE: usize = 8;
 /// Closed subscriptions that may wait for their confirmations; then paging waits.
 const CLOSING_AT_ONCE: usize = 4;
-/// Machines of one subscription that are confirmed at the same time.
-const CONFIRMED_AT_ONCE: usize = 4;
+/// Machines of one subscription that are confirmed at the same time: one group alone can use all GETs of a scanner.
+const CONFIRMED_AT_ONCE: usize = 8;
 
 /// What came of a group.
 pub(super) struct Outcome<'t> {

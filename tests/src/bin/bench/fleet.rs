@@ -52,8 +52,8 @@ pub(crate) struct Figures {
     pub(crate) told_seconds: f64,
     pub(crate) until_told: Phase,
     pub(crate) steady_phase: Phase,
-    /// Objects whose status says something else than the recount.
-    pub(crate) objects_that_differ: u64,
+    /// Objects whose status says something else than the recount: subscription, status, recount.
+    pub(crate) objects_that_differ: Vec<Value>,
     /// Machines that the metrics count under another environment or verdict than the recount.
     pub(crate) machines_that_differ: u64,
     /// Machines by verdict, as recounted.
@@ -243,18 +243,22 @@ impl Parts {
         Ok(())
     }
 
-    async fn objects_that_differ(&self, all: &BTreeMap<String, Counted>) -> Result<u64, Error> {
+    async fn objects_that_differ(&self, all: &BTreeMap<String, Counted>) -> Result<Vec<Value>, Error> {
         let api: Api<DynamicObject> = Api::all_with(self.plane.admin().await?, &resource());
         let objects = api.list(&ListParams::default()).await?;
-        let fits = |object: &DynamicObject| {
+        let nothing = Counted::default();
+        let differs = |object: &DynamicObject| {
             let id = object
                 .data
                 .pointer("/spec/subscriptionId")
-                .and_then(Value::as_str);
-            let counted = id.and_then(|id| all.get(id));
-            counted.is_some_and(|counted| tells(object, counted))
+                .and_then(Value::as_str)?;
+            let counted = all.get(id).unwrap_or(&nothing);
+            let status = object.data.pointer("/status/machines");
+            let told = status.map(|it| json!([it.get("total"), it.get("verdicts"), it.get("environments")]));
+            let counts = json!([counted.total(), counted.verdicts(), counted.environments()]);
+            (!tells(object, counted)).then(|| json!([id, told, counts]))
         };
-        Ok(count(objects.items.iter().filter(|object| !fits(object)).count()))
+        Ok(objects.items.iter().filter_map(differs).collect())
     }
 
     /// Machines by environment and verdict, as the controller's metrics have them.

@@ -42,8 +42,8 @@ fn world(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "objects whose status is not the recount",
         "0",
-        |f| f.objects_that_differ.to_string(),
-        |f| f.objects_that_differ == 0,
+        |f| f.objects_that_differ.len().to_string(),
+        |f| f.objects_that_differ.is_empty(),
     );
     rows.count(
         "machines with another verdict in the metrics",

@@ -98,6 +98,9 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     for breach in breaches.flat_map(|breaches| breaches.iter().take(10)) {
         println!("breach: {breach}");
     }
+    for object in fleets.iter().flat_map(|f| f.objects_that_differ.iter().take(10)) {
+        println!("differs (subscription, status, recount): {object}");
+    }
     let held = rows.iter().flatten().all(table::Row::holds);
     let bars: Vec<_> = rows.iter().flat_map(|rows| table::bars(rows)).collect();
     let document =
