@@ -44,6 +44,14 @@ struct Window {
     most: u32,
 }
 
+/// What an answer tells.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    left: u32,
+    after: Duration,
+    refused: bool,
+}
+
 /// One query's share of the quota; given back when its answer was read, or the query was given up.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
@@ -95,9 +103,12 @@ impl Reservation<'_> {
             (left, resets.unwrap_or(WITHOUT_WORD))
         };
         if let Some(left) = left {
-            self.quota
-                .lock()
-                .answered(left, after.min(AT_MOST), self.sent, Instant::now());
+            let told = Told {
+                left,
+                after: after.min(AT_MOST),
+                refused,
+            };
+            self.quota.lock().answered(told, self.sent, Instant::now());
         }
     }
 }
@@ -129,23 +140,26 @@ impl State {
         None
     }
 
-    fn answered(&mut self, left: u32, after: Duration, sent: Instant, now: Instant) {
+    fn answered(&mut self, told: Told, sent: Instant, now: Instant) {
         let others = self.flying.saturating_sub(1);
-        let most = self.window.map_or(USUAL, |window| window.most).max(left + 1);
-        let told = now + after;
-        let (began, until) = match self.window {
-            // An answer about the window before: this one may be full again already.
-            Some(window) if sent < window.began && left > 0 => return,
-            // Whole seconds, rounded up: the earliest of a window's answers is the closest. One that lies further off
-            // than rounding and the way explain is about a new window.
-            Some(window) if !window.assumed && told <= window.until + ROUNDED + (now - sent) => {
-                (window.began, window.until.min(told))
+        let left = told.left.saturating_sub(others);
+        let most = self.window.map_or(USUAL, |window| window.most).max(told.left + 1);
+        let reset = now + told.after;
+        let (began, until, left) = match self.window {
+            // About the window before: this one may be full again already.
+            Some(window) if sent < window.began && !told.refused => return,
+            // The first word about this window, or a refusal, which shows that what was known of it is wrong.
+            Some(window) if window.assumed || told.refused => (window.began, reset, left),
+            // Whole seconds, rounded up: the earliest of a window's answers is the closest. Answers come in any order, so
+            // that none gives back what was taken since.
+            Some(window) if reset <= window.until + ROUNDED + (now - sent) => {
+                (window.began, window.until.min(reset), window.left.min(left))
             }
-            Some(window) if window.assumed => (window.began, told),
-            _ => (sent, told),
+            // Further off than rounding and the way explain: a new window.
+            _ => (sent, reset, left),
         };
         self.window = Some(Window {
-            left: left.saturating_sub(others),
+            left,
             until,
             began,
             assumed: false,
@@ -178,6 +192,14 @@ mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
     use super::*;
+
+    fn told(left: u32, seconds: u64) -> Told {
+        Told {
+            left,
+            after: Duration::from_secs(seconds),
+            refused: false,
+        }
+    }
 
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -224,8 +246,8 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         assert_eq!(state.reserve(now), None);
-        state.answered(14, Duration::from_secs(5), now, now);
-        state.answered(0, Duration::from_secs(3), now, now);
+        state.answered(told(14, 5), now, now);
+        state.answered(told(0, 3), now, now);
         assert_eq!(state.reserve(now), Some(Duration::from_secs(3)));
         let later = now + Duration::from_secs(3);
         assert_eq!(state.left(later), Some(15));
@@ -236,23 +258,43 @@ mod tests {
     fn of_a_windows_answers_the_earliest_reset_is_the_closest() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let seconds = Duration::from_secs;
         let mut state = State::default();
         assert_eq!(state.reserve(start), None);
-        state.answered(14, seconds(5), start, at(50));
+        state.answered(told(14, 5), start, at(50));
         // 3.6 s are left, told as 4.
-        state.answered(3, seconds(4), at(1350), at(1400));
+        state.answered(told(3, 4), at(1350), at(1400));
         assert_eq!(state.window.map(|window| window.until), Some(at(5050)));
         // The next window: assumed, then told.
         assert_eq!(state.reserve(at(5100)), None);
-        state.answered(14, seconds(5), at(5100), at(5200));
+        state.answered(told(14, 5), at(5100), at(5200));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
         // A late answer of the window before says nothing about it.
-        state.answered(2, seconds(1), at(5000), at(5300));
+        state.answered(told(2, 1), at(5000), at(5300));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
         // Somebody else used up a window that began unseen.
-        state.answered(9, seconds(5), at(8000), at(8100));
+        state.answered(told(9, 5), at(8000), at(8100));
         assert_eq!(state.window.map(|window| window.until), Some(at(13_100)));
+    }
+
+    #[test]
+    fn answers_out_of_order_give_nothing_back_and_a_refusal_counts_most() {
+        let now = Instant::now();
+        let mut state = State::default();
+        for _ in 0..3 {
+            assert_eq!(state.reserve(now), None);
+        }
+        state.answered(told(2, 5), now, now);
+        state.flying = 2;
+        assert_eq!(state.left(now), Some(0), "both others may not have been counted");
+        state.answered(told(9, 5), now, now);
+        assert_eq!(state.left(now), Some(0));
+        let refusal = Told {
+            refused: true,
+            ..told(0, 7)
+        };
+        state.answered(refusal, now, now);
+        state.answered(told(9, 5), now, now);
+        assert_eq!(state.left(now), Some(0));
     }
 
     #[tokio::test]
