@@ -145,7 +145,8 @@ fn system(machine: &Value) -> System {
     if machine.get("customImage") == Some(&Value::Bool(true)) {
         return match os {
             _ if word(machine, "power") != "running" => System::NotKnown,
-            "cisco-appliance" | "fortinet-appliance" => System::NotKnown,
+            // Oracle's agent calls itself `ol`, which the operator's table of systems does not list.
+            "cisco-appliance" | "fortinet-appliance" | "oracle-8" => System::NotKnown,
             "databricks" | "aks-node" => System::Supported,
             os => by_name(os),
         };
