@@ -20,7 +20,7 @@ help:
 	  '  make build          the programs, into target/debug' \
 	  '  make generate       crds/, deploy/base/crds and docs/reference.md from crates/api' \
 	  '  make test-clients   the emulator against the Azure CLI and Microsoft'"'"'s Python SDKs' \
-	  '  make bench          memory, speed and request counts with 1000 objects' \
+	  '  make bench          memory, speed and requests: 1000 objects, 100,000 machines' \
 	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          removes target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go and a C compiler; no root, no Docker, no cluster. What is missing is named with the command that installs it.' \
