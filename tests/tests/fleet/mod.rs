@@ -35,10 +35,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
             emulator: vec!["--switches".into(), answers.into()],
             ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
         };
-        let environment = Environment::start(options).await?;
-        let settings = json!({"provisioningDelay": "2s", "provisioningTime": "1s"});
-        environment.emulator.settings(settings).await?;
-        Ok(environment)
+        Environment::start(options).await
     };
     harness::run(setup, cases)
 }
