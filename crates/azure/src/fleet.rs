@@ -73,7 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             confirmations_per_subscription: 50,
-            concurrent_gets: 32,
+            concurrent_gets: 64,
             concurrent_groups: 3,
             group_size: 300,
             page_size: 1000,

@@ -37,7 +37,7 @@ use crate::resource_graph;
 /// Subscriptions whose health reports and permissions are read at the same time.
 const PREPARED_AT_ONCE: usize = 8;
 /// Closed subscriptions that may wait for their confirmations; then paging waits.
-const CLOSING_AT_ONCE: usize = 4;
+const CLOSING_AT_ONCE: usize = 8;
 /// Machines of one subscription that are confirmed at the same time: one group alone can use all GETs of a scanner.
 const CONFIRMED_AT_ONCE: usize = 8;
 

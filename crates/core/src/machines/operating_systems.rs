@@ -234,12 +234,8 @@ pub fn identify(machine: &Machine) -> Identified {
     }
     // The SKU is the most telling: an agent's name may be as short as `windows`.
     let mut told = vec![
-        [&machine.os_sku, " ", &machine.os_version]
-            .map(ToString::to_string)
-            .concat(),
-        [&machine.os_name, " ", &machine.os_version]
-            .map(ToString::to_string)
-            .concat(),
+        format!("{} {}", machine.os_sku, machine.os_version),
+        format!("{} {}", spelled_out(&machine.os_name), machine.os_version),
     ];
     told.extend(image.map(|image| format!("{} {} {}", image.publisher, image.offer, image.sku)));
     for text in &told {
@@ -285,6 +281,15 @@ pub fn system_name(machine: &Machine) -> String {
         Identified::NotListed(name) => name,
         Identified::NotTold if machine.os_type.is_empty() => "not told".into(),
         Identified::NotTold => format!("{} (version not told)", machine.os_type),
+    }
+}
+
+/// Some distributions call themselves by a word that is too short to be searched for (`ID` of `/etc/os-release`).
+fn spelled_out(name: &str) -> &str {
+    match name.trim().to_ascii_lowercase().as_str() {
+        "ol" => "Oracle Linux",
+        "amzn" => "Amazon Linux",
+        _ => name,
     }
 }
 

@@ -199,6 +199,28 @@ fn systems_are_found_by_what_agents_and_images_say() {
 }
 
 #[test]
+fn short_names_of_agents_are_spelled_out() {
+    for (name, version, known) in [
+        ("ol", "8.8", "Oracle Linux 8.8"),
+        ("amzn", "2023", "Amazon Linux 2023"),
+        ("sles", "15.5", "SUSE Linux Enterprise Server 15 SP5"),
+        ("rhel", "9.4", "Red Hat Enterprise Linux 9.4"),
+        ("almalinux", "9.3", "AlmaLinux 9.3"),
+        ("azurelinux", "3.0", "Azure Linux (Mariner) 3"),
+    ] {
+        let machine = Machine {
+            os_name: name.into(),
+            os_version: version.into(),
+            ..Machine::default()
+        };
+        let Identified::Known(found) = identify(&machine) else {
+            panic!("{name}")
+        };
+        assert_eq!(found.name(), known);
+    }
+}
+
+#[test]
 fn what_is_not_in_the_table_is_not_guessed() {
     assert_eq!(identify(&Machine::default()), Identified::NotTold);
     assert_eq!(

@@ -145,8 +145,7 @@ fn system(machine: &Value) -> System {
     if machine.get("customImage") == Some(&Value::Bool(true)) {
         return match os {
             _ if word(machine, "power") != "running" => System::NotKnown,
-            // Oracle's agent calls itself `ol`, which the operator's table of systems does not list.
-            "cisco-appliance" | "fortinet-appliance" | "oracle-8" => System::NotKnown,
+            "cisco-appliance" | "fortinet-appliance" => System::NotKnown,
             "databricks" | "aks-node" => System::Supported,
             os => by_name(os),
         };
