@@ -66,7 +66,10 @@ async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
     environment.emulator.principal(&team.client_id, roles).await?;
     environment
         .emulator
-        .add_machine(&team.subscription, json!({"name": "web-2"}))
+        .add_machine(
+            &team.subscription,
+            json!({"name": "web-2", "mde": {"state": "Succeeded"}}),
+        )
         .await?;
     let object = machines(&team, "gone", "Unknown", "ScanStale").await?;
     // The last good numbers stay, and say how old they are.

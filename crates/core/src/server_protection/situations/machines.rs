@@ -245,6 +245,24 @@ fn the_worst_ten_are_named_and_their_dates_stay() {
 }
 
 #[test]
+fn a_date_that_lies_ahead_does_not_move_with_every_scan() {
+    let mut object = Object::in_sync(Tier::P2);
+    let ahead = object
+        .now
+        .checked_add(crate::jiff::SignedDuration::from_hours(3))
+        .unwrap();
+    let mut first = None;
+    for _ in 0..3 {
+        let mut reading = scanned(&object, &[(Verdict::Failed, 1)]);
+        reading.summary.worst[0].finding.since = Some(ahead);
+        object.hear(Ok(reading));
+        let since = object.machines().worst[0].since.clone();
+        assert_eq!(*first.get_or_insert(since.clone()), since);
+        object.sleep(Duration::from_secs(900));
+    }
+}
+
+#[test]
 fn counts_add_up_by_verdict_environment_and_rule() {
     let mut object = Object::in_sync(Tier::P2);
     object.spec.machines.exclude = vec![MachineExclusion {

@@ -154,8 +154,8 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
         .into_iter()
         .flat_map(|previous| &previous.worst)
         .find(|known| known.id == worst.id && known.verdict == verdict);
-    // What Azure dates may still lie ahead by a clock that differs.
-    let told = worst.finding.since.map(|since| since.min(now));
+    // A date that lies ahead (clocks differ) is none: it would move with every scan.
+    let told = worst.finding.since.filter(|since| *since <= now);
     MachineStatus {
         id: worst.id.clone(),
         name: worst.name.clone(),
