@@ -34,6 +34,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     left: u32,
+    /// Our own queries in it, those on their way too.
+    sent: u32,
     /// Not later than this, by all of its answers.
     until: Instant,
     /// When the first query was sent that may belong to it.
@@ -127,6 +129,7 @@ impl State {
             if now >= window.until {
                 // The next answer tells the new window; until then it is as large as the last one.
                 window.left = window.most;
+                window.sent = 0;
                 window.until = now + WITHOUT_WORD;
                 window.began = now;
                 window.assumed = true;
@@ -135,6 +138,7 @@ impl State {
                 return Some(window.until - now);
             }
             window.left -= 1;
+            window.sent += 1;
         }
         self.flying += 1;
         None
@@ -142,24 +146,36 @@ impl State {
 
     fn answered(&mut self, told: Told, sent: Instant, now: Instant) {
         let others = self.flying.saturating_sub(1);
-        let left = told.left.saturating_sub(others);
         let most = self.window.map_or(USUAL, |window| window.most).max(told.left + 1);
         let reset = now + told.after;
-        let (began, until, left) = match self.window {
+        let (began, until, ours) = match self.window {
             // About the window before: this one may be full again already.
             Some(window) if sent < window.began && !told.refused => return,
             // The first word about this window, or a refusal, which shows that what was known of it is wrong.
-            Some(window) if window.assumed || told.refused => (window.began, reset, left),
-            // Whole seconds, rounded up: the earliest of a window's answers is the closest. Answers come in any order, so
-            // that none gives back what was taken since.
+            Some(window) if window.assumed || told.refused => (window.began, reset, window.sent),
+            // Whole seconds, rounded up: the earliest of a window's answers is the closest.
             Some(window) if reset <= window.until + ROUNDED + (now - sent) => {
-                (window.began, window.until.min(reset), window.left.min(left))
+                (window.began, window.until.min(reset), window.sent)
             }
             // Further off than rounding and the way explain: a new window.
-            _ => (sent, reset, left),
+            _ => (sent, reset, others + 1),
+        };
+        // While no more was counted than we have sent, nobody else takes part, and our own count is exact. Else those on
+        // their way may not be counted yet. Answers come in any order: none gives back what was taken since.
+        let left = if most - told.left <= ours && !told.refused {
+            most.saturating_sub(ours)
+        } else {
+            told.left.saturating_sub(others)
+        };
+        let left = match self.window {
+            Some(window) if window.began == began && !window.assumed && !told.refused => {
+                left.min(window.left)
+            }
+            _ => left,
         };
         self.window = Some(Window {
             left,
+            sent: ours,
             until,
             began,
             assumed: false,
@@ -239,6 +255,29 @@ mod tests {
         assert!(quota.lock().reserve(Instant::now()).is_some());
         drop((second, third));
         assert_eq!(quota.lock().flying, 0);
+    }
+
+    #[test]
+    fn two_at_a_time_use_up_a_window() {
+        let now = Instant::now();
+        let mut state = State::default();
+        let mut counted = 0;
+        assert_eq!((state.reserve(now), state.reserve(now)), (None, None));
+        // The service counts both before the first answer is read, and so on.
+        counted += 2;
+        let mut sent = 2;
+        for _ in 0..100 {
+            state.answered(told(15 - counted, 5), now, now);
+            state.flying -= 1;
+            if state.reserve(now).is_none() {
+                counted += 1;
+                sent += 1;
+            }
+            if state.flying == 0 {
+                break;
+            }
+        }
+        assert_eq!((sent, counted), (15, 15));
     }
 
     #[test]
