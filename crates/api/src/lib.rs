@@ -9,12 +9,24 @@
 
 pub mod azure_credential;
 pub mod definitions;
+pub mod security_connector;
 pub mod server_protection;
 
 pub use azure_credential::{
     AzureCredential, AzureCredentialSpec, ClientSecret, CredentialType, SecretKeyRef, WorkloadIdentity,
 };
 pub use definitions::{crds, file_name};
+pub use security_connector::cloud::{
+    AwsAccount, AwsOrganization, Cloud, GcpOrganization, GcpProject, RoleArn, RoleArns, ServiceAccounts,
+    WorkloadIdentityProviders,
+};
+pub use security_connector::spec::{
+    ArcAgent, AutoProvisioning, ConnectorDeletionPolicy, ConnectorPlan, ProtectionRef, Provisioned,
+    SecurityConnector, SecurityConnectorSpec,
+};
+pub use security_connector::status::{
+    ConnectorIssue, ConnectorMachines, ConnectorTarget, SecurityConnectorStatus, TargetCredential,
+};
 pub use server_protection::machines::{
     EnvironmentStatus, ExcludedStatus, MachineExclusion, MachineStatus, MachineTag, Machines, MachinesStatus,
     ScanFailure,
@@ -34,6 +46,9 @@ pub const GROUP: &str = "serverprotection.dev";
 /// Our field manager. Flux takes back fields of managers that begin with `kubectl`, so it must not.
 pub const FIELD_MANAGER: &str = "serverprotection";
 
+/// Our finalizer, on objects whose deletion has to do something in Azure.
+pub const FINALIZER: &str = "serverprotection.dev/azure";
+
 /// Annotations that users set on our objects.
 pub mod annotations {
     /// "Reconcile now": any new value starts a visit.
@@ -42,6 +57,8 @@ pub mod annotations {
     pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
     /// Approves changes that lower protection: `field=value` pairs separated by commas, or a generation.
     pub const APPROVE_REDUCTION: &str = "serverprotection.dev/approve-reduction";
+    /// `true` lets a deletion go at once, whatever stands in Azure.
+    pub const FORCE_REMOVE: &str = "serverprotection.dev/force-remove";
 }
 
 #[cfg(test)]

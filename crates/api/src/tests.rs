@@ -1,6 +1,7 @@
 //! The definitions as they are installed: what they show, what they default, and what they refuse.
 
 mod admission;
+mod connectors;
 mod definitions;
 mod samples;
 

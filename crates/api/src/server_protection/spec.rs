@@ -176,7 +176,7 @@ pub enum State {
 }
 
 impl State {
-    const fn enabled() -> Self {
+    pub(crate) const fn enabled() -> Self {
         Self::Enabled
     }
     const fn unmanaged() -> Self {

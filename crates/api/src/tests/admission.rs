@@ -21,7 +21,7 @@ const IMMUTABLE: &str =
 const EVERYTHING: &str = "a rule of machines.exclude without tags, resourceGroups or ids would select every machine: name at least one; to stop the verification, set machines.minimumProtectedPercent instead";
 const GRACE: &str = "machines.gracePeriod must lie between 1m and 720h";
 
-fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
+pub(super) fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
     match result {
         Ok(()) => Vec::new(),
         Err(errors) => {

@@ -7,15 +7,23 @@ use serde_json::json;
 
 use super::{SUBSCRIPTION, spec};
 use crate::{
-    DeletionPolicy, Inheritance, Mode, Registration, State, VulnerabilityAssessmentProvider, crds, file_name,
+    DeletionPolicy, Inheritance, Mode, Registration, State, VulnerabilityAssessmentProvider, crds,
+    definitions::security_connector, file_name,
 };
 
-fn schema(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
+/// Those that are installed, and those that wait for their controller.
+fn all() -> Vec<CustomResourceDefinition> {
+    let mut all = crds();
+    all.push(security_connector());
+    all
+}
+
+pub(super) fn schema(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
     let schema = crd.spec.versions[0].schema.as_ref().unwrap();
     schema.open_api_v3_schema.as_ref().unwrap()
 }
 
-fn at<'a>(schema: &'a JSONSchemaProps, path: &str) -> &'a JSONSchemaProps {
+pub(super) fn at<'a>(schema: &'a JSONSchemaProps, path: &str) -> &'a JSONSchemaProps {
     path.split('.')
         .fold(schema, |schema, name| &schema.properties.as_ref().unwrap()[name])
 }
@@ -58,7 +66,7 @@ fn every_definition_builds() {
 
 #[test]
 fn names_are_short_and_grouped() {
-    for (crd, short) in crds().iter().zip(["sprot", "azcred"]) {
+    for (crd, short) in all().iter().zip(["sprot", "azcred", "secconn"]) {
         assert_eq!(crd.spec.scope, "Namespaced");
         assert_eq!(crd.spec.names.short_names.as_deref().unwrap(), [short]);
         assert_eq!(crd.spec.names.categories.as_deref().unwrap(), ["defender"]);
@@ -81,24 +89,25 @@ fn names_are_short_and_grouped() {
 /// A fresh object is InProgress for kstatus, not Current.
 #[test]
 fn a_fresh_object_is_not_observed() {
-    let all = crds();
-    let status = at(schema(&all[0]), "status");
-    assert_eq!(
-        status.default.as_ref().unwrap().0,
-        json!({"observedGeneration": -1})
-    );
-    assert_eq!(status.nullable, None);
-    let conditions = at(status, "conditions");
-    assert_eq!(conditions.x_kubernetes_list_type.as_deref(), Some("map"));
-    assert_eq!(
-        conditions.x_kubernetes_list_map_keys.as_deref().unwrap(),
-        ["type"]
-    );
+    for crd in [&crds()[0], &security_connector()] {
+        let status = at(schema(crd), "status");
+        assert_eq!(
+            status.default.as_ref().unwrap().0,
+            json!({"observedGeneration": -1})
+        );
+        assert_eq!(status.nullable, None);
+        let conditions = at(status, "conditions");
+        assert_eq!(conditions.x_kubernetes_list_type.as_deref(), Some("map"));
+        assert_eq!(
+            conditions.x_kubernetes_list_map_keys.as_deref().unwrap(),
+            ["type"]
+        );
+    }
 }
 
 #[test]
 fn every_field_is_explained() {
-    for crd in crds() {
+    for crd in all() {
         walk("", schema(&crd), &mut |path, part| {
             let outside = [".apiVersion", ".kind", ".metadata", ".spec", ".status"].contains(&path);
             let element = path.ends_with("[]") || path.ends_with("{}");
@@ -116,7 +125,7 @@ fn every_field_is_explained() {
 /// Kubernetes' YAML reader takes such words for booleans; Azure's own APIs are full of them.
 #[test]
 fn no_value_reads_as_a_boolean() {
-    for crd in crds() {
+    for crd in all() {
         walk("", schema(&crd), &mut |path, part| {
             for value in part.enum_.iter().flatten() {
                 let word = value.0.as_str().unwrap_or_default().to_lowercase();
@@ -132,7 +141,7 @@ fn no_value_reads_as_a_boolean() {
 /// CEL costs are estimated from the bounds; a list without one is refused by the API server sooner or later.
 #[test]
 fn every_list_and_map_of_a_spec_is_bounded() {
-    for crd in crds() {
+    for crd in all() {
         walk("spec", at(schema(&crd), "spec"), &mut |path, part| {
             if part.type_.as_deref() == Some("array") {
                 assert!(part.max_items.is_some(), "{path}");
@@ -146,7 +155,7 @@ fn every_list_and_map_of_a_spec_is_bounded() {
 
 #[test]
 fn columns_are_those_of_the_design() {
-    let all = crds();
+    let all = all();
     let columns = all[0].spec.versions[0]
         .additional_printer_columns
         .as_ref()

@@ -1,0 +1,5 @@
+//! `SecurityConnector`: the protection of the servers of one AWS account or GCP project, or of an organization of them.
+
+pub mod cloud;
+pub mod spec;
+pub mod status;

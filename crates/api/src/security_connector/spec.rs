@@ -1,0 +1,234 @@
+//! What a user asks for.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cloud::{AwsAccount, Cloud, GcpProject},
+    status::SecurityConnectorStatus,
+};
+use crate::{AgentlessScanning, State, Tier};
+
+/// Desired connection of an AWS account or GCP project to Microsoft Defender for Servers.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "serverprotection.dev",
+    version = "v1alpha1",
+    kind = "SecurityConnector",
+    plural = "securityconnectors",
+    shortname = "secconn",
+    category = "defender",
+    namespaced,
+    status = "SecurityConnectorStatus",
+    derive = "PartialEq",
+    doc = "SecurityConnector keeps the servers of one AWS account or GCP project (or of an organization of them) connected to Microsoft Defender for Servers.",
+    selectable = ".spec.protectionRef.name",
+    selectable = ".spec.type",
+    printcolumn(name = "Cloud", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.account"),
+    printcolumn(name = "Tier", type_ = "string", json_path = ".status.tier"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
+    printcolumn(name = "Machines", type_ = "string", json_path = ".status.machines.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Protection",
+        type_ = "string",
+        json_path = ".spec.protectionRef.name",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
+    printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount", priority = 1),
+    printcolumn(name = "Members", type_ = "integer", json_path = ".status.members", priority = 1),
+    printcolumn(
+        name = "Observed",
+        type_ = "date",
+        json_path = ".status.lastObserved",
+        priority = 1
+    ),
+    validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name is longer than the 63 characters of a connector's name: set connectorName")
+)]
+#[cfg_attr(test, kube(cel))]
+#[x_kube(validation = Rule::new("(self.type == 'AWS') == has(self.aws)")
+    .message("aws is set exactly when type is AWS").reason(Reason::FieldValueInvalid).field_path(".aws"))]
+#[x_kube(validation = Rule::new("(self.type == 'GCP') == has(self.gcp)")
+    .message("gcp is set exactly when type is GCP").reason(Reason::FieldValueInvalid).field_path(".gcp"))]
+#[x_kube(validation = Rule::new("has(self.connectorName) == has(oldSelf.connectorName) && (!has(self.connectorName) || self.connectorName == oldSelf.connectorName)")
+    .message("connectorName cannot be changed: create another SecurityConnector"))]
+#[x_kube(validation = Rule::new("!(has(self.plan) && self.plan.tier != 'P2' && has(self.agentlessScanning) && self.agentlessScanning.state == 'Enabled')")
+    .message("agentlessScanning needs plan.tier P2: set plan.tier to P2, or agentlessScanning.state to Disabled")
+    .reason(Reason::FieldValueForbidden).field_path(".agentlessScanning"))]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityConnectorSpec {
+    /// The ServerProtection of the same namespace that this connector belongs to. It gives the Azure subscription, the
+    /// identity, the mode, the interval and the default plan. It cannot be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("protectionRef cannot be changed: create another SecurityConnector"))]
+    pub protection_ref: ProtectionRef,
+    /// true pauses this object: Azure is neither read nor written, status keeps what was last seen.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Azure resource group that holds the connector and the Azure Arc machines of the account. It cannot be changed.
+    #[schemars(
+        length(min = 1, max = 90),
+        regex(pattern = r"^[-\p{L}\p{N}_.()]*[-\p{L}\p{N}_()]$")
+    )]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("resourceGroup cannot be changed: create another SecurityConnector"))]
+    pub resource_group: String,
+    /// true: the resource group is created where it is missing. It is never deleted.
+    #[serde(default)]
+    pub create_resource_group: bool,
+    /// Azure region that keeps the connector's data, as westeurope. It cannot be changed.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("location cannot be changed: create another SecurityConnector"))]
+    pub location: String,
+    /// Name of the connector in Azure. Absent: the name of this object. It cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"))]
+    pub connector_name: Option<String>,
+    /// Azure tags of the connector. They are merged into what is there: tags that are not named here stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    pub tags: BTreeMap<String, String>,
+    /// AWS or GCP. It cannot be changed.
+    #[serde(rename = "type")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("type cannot be changed: create another SecurityConnector"))]
+    pub type_: Cloud,
+    /// The AWS account, when type is AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsAccount>,
+    /// The GCP project, when type is GCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp: Option<GcpProject>,
+    /// How often Defender for Cloud looks for changes in the account: whole hours from 1h to 24h.
+    #[serde(default = "four_hours")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^([1-9]|1[0-9]|2[0-4])h$')").message("scanInterval must be whole hours from 1h to 24h"))]
+    pub scan_interval: String,
+    /// The Defender for Servers plan of the account. Absent: the plan of the ServerProtection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<ConnectorPlan>,
+    /// What Defender for Cloud installs on the machines of the account. Enabled unless said otherwise.
+    #[serde(default)]
+    pub auto_provisioning: AutoProvisioning,
+    /// Scanning of machine disks by snapshots, without an agent; needs plan P2. Absent: left as found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agentless_scanning: Option<AgentlessScanning>,
+    /// What happens in Azure when this object is deleted. Retain: nothing, the connector stays. Delete: the connector is
+    /// deleted, and with it the protection of the account; roles and service accounts in the account stay.
+    #[serde(default)]
+    pub deletion_policy: ConnectorDeletionPolicy,
+}
+
+fn four_hours() -> String {
+    "4h".into()
+}
+
+/// A reference to a ServerProtection.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProtectionRef {
+    /// Name of the ServerProtection in the same namespace.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+}
+
+/// The Defender for Servers plan of the account.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorPlan {
+    /// P1, P2, or Free: the account stays connected (foundational posture management), its servers are not protected.
+    pub tier: Tier,
+}
+
+/// What Defender for Cloud installs on the machines of the account.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoProvisioning {
+    /// The Azure Arc agent, which everything else needs.
+    #[serde(default)]
+    pub arc_agent: ArcAgent,
+    /// The Defender for Endpoint extension (MDE.Windows, MDE.Linux).
+    #[serde(default)]
+    pub defender_for_endpoint: Provisioned,
+    /// Vulnerability assessment by Defender Vulnerability Management.
+    #[serde(default)]
+    pub vulnerability_assessment: Provisioned,
+}
+
+/// The Azure Arc agent on the machines of the account.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ArcAgent {
+    /// Enabled, Disabled, or Unmanaged (left as found).
+    #[serde(default = "State::enabled")]
+    pub state: State,
+    /// HTTP proxy that the agents use, as http://proxy.example:3128, without user and password: everybody who may read
+    /// this object would read them. Absent: left as found; an empty text clears it. Used only while state is Enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(r"self == '' || self.matches('^https?://[^\\s/@]+/?$')").message("autoProvisioning.arcAgent.proxy is the address of an HTTP proxy, as http://proxy.example:3128, without user and password"))]
+    pub proxy: Option<String>,
+    /// Resource id of the Azure Arc private link scope that the agents join. Absent: left as found; an empty text clears
+    /// it. Used only while state is Enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^/[sS]ubscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft[.][hH]ybrid[cC]ompute/[pP]rivate[lL]ink[sS]copes/[^/]+$')").message("autoProvisioning.arcAgent.privateLinkScope is the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME"))]
+    pub private_link_scope: Option<String>,
+}
+
+impl Default for ArcAgent {
+    fn default() -> Self {
+        Self {
+            state: State::Enabled,
+            proxy: None,
+            private_link_scope: None,
+        }
+    }
+}
+
+/// Something that Defender for Cloud installs.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Provisioned {
+    /// Enabled, Disabled, or Unmanaged (left as found).
+    #[serde(default = "State::enabled")]
+    pub state: State,
+}
+
+impl Default for Provisioned {
+    fn default() -> Self {
+        Self {
+            state: State::Enabled,
+        }
+    }
+}
+
+/// What happens in Azure when the object is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ConnectorDeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
+}
