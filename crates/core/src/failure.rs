@@ -65,9 +65,7 @@ impl Failure {
     pub fn advice(&self) -> &'static str {
         match (&self.class, self.code.as_str()) {
             (Class::Throttled(_), _) => "nothing to do: the next try waits as long as Azure asked",
-            (Class::Conflict, _) => {
-                "nothing to do: another update of the subscription's plans is in progress"
-            }
+            (Class::Conflict, _) => "nothing to do: another update is in progress",
             (Class::Transient, _) => "nothing to do: it is tried again",
             (Class::Credential, "AADSTS7000215" | "AADSTS7000222") => {
                 "put a valid client secret into the Secret; it is read again within five minutes"
@@ -96,7 +94,9 @@ impl Failure {
             (Class::Refused, "ReadOnlyDisabledSubscription") => {
                 "the subscription is disabled: enable it again in Azure"
             }
-            (Class::Refused, "ScopeLocked") => "remove the read-only lock from the subscription",
+            (Class::Refused, "ScopeLocked") => {
+                "a lock forbids it: remove the read-only lock (for a deletion, also the delete lock) from the resource, its resource group or the subscription"
+            }
             (Class::Refused, "RequestDisallowedByPolicy") => {
                 "exempt the subscription from the Azure Policy that is named here, or change the spec"
             }

@@ -12,6 +12,7 @@ pub mod failure;
 pub mod gate;
 pub mod machines;
 pub mod retry;
+pub mod security_connector;
 pub mod server_protection;
 
 /// Points in time, as Kubernetes writes them.

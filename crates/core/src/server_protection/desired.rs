@@ -147,7 +147,7 @@ pub fn same_id(a: &str, b: &str) -> bool {
 }
 
 /// A state as on, off or not ours.
-const fn switch(state: State) -> Option<bool> {
+pub(crate) const fn switch(state: State) -> Option<bool> {
     match state {
         State::Enabled => Some(true),
         State::Disabled => Some(false),

@@ -11,7 +11,7 @@ pub fn of(differences: &[Difference]) -> Vec<&Difference> {
         .collect()
 }
 
-fn lowers(difference: &Difference) -> bool {
+pub(crate) fn lowers(difference: &Difference) -> bool {
     if difference.field == "plan.tier" {
         let rank = |name: &str| match name {
             "P1" => laws::protection(Tier::P1),

@@ -1,9 +1,9 @@
 //! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
 
-mod aspects;
+pub(crate) mod aspects;
 mod extensions;
 mod machines;
-mod summary;
+pub(crate) mod summary;
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// Drift entries that status holds at most.
-const MOST_DRIFT: usize = 16;
+pub(crate) const MOST_DRIFT: usize = 16;
 /// The sign of life: `lastObserved` moves this often when nothing else changes.
-const SIGN_OF_LIFE: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const SIGN_OF_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far the changes of a decision have come.
 #[derive(Clone, Copy, Debug)]
@@ -234,17 +234,19 @@ fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &
     ) {
         return;
     }
+    status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
+    status.drift = drift(&input.previous.drift, &decision.differences, input.now);
+}
+
+/// The differences as status shows them, each with the time when it was first seen.
+pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timestamp) -> Vec<Drift> {
     let since = |difference: &Difference| {
-        let known = input
-            .previous
-            .drift
+        let known = previous
             .iter()
             .find(|known| known.field == difference.field && known.desired == difference.desired);
-        known.map_or(Time(input.now), |known| known.since.clone())
+        known.map_or(Time(now), |known| known.since.clone())
     };
-    status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
-    status.drift = decision
-        .differences
+    differences
         .iter()
         .take(MOST_DRIFT)
         .map(|difference| Drift {
@@ -253,7 +255,7 @@ fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &
             observed: difference.observed.clone(),
             since: since(difference),
         })
-        .collect();
+        .collect()
 }
 
 fn contested_history(
@@ -289,16 +291,17 @@ fn demands(desired: &Desired, field: &str, value: &str) -> bool {
 
 fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> ClaimStatus {
     let previous = input.previous.claim.as_ref();
-    let (state, holder) = match &decision.situation {
-        Situation::ClaimConflicted { holder } => ("Conflicted", Some(holder.clone())),
+    let holder = match &decision.situation {
+        Situation::ClaimConflicted { holder } => Some(holder.as_str()),
         // Asleep, nothing was asked: what stood stays.
-        Situation::Suspended => match previous {
-            Some(previous) => return previous.clone(),
-            None => ("Held", None),
-        },
-        _ => ("Held", None),
+        Situation::Suspended => {
+            if let Some(previous) = previous {
+                return previous.clone();
+            }
+            None
+        }
+        _ => None,
     };
-    let same = previous.filter(|previous| previous.state == state);
     let established = match progress {
         // A registration says nothing about what stands.
         Progress::Over(outcome) => {
@@ -307,15 +310,25 @@ fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> Clai
         }
         Progress::About => false,
     };
+    claim_status(previous, holder, established, input.now)
+}
+
+/// The claim after a visit: who holds it, since when, and since when Azure has stood as the spec demands.
+pub(crate) fn claim_status(
+    previous: Option<&ClaimStatus>,
+    holder: Option<&str>,
+    established: bool,
+    now: Timestamp,
+) -> ClaimStatus {
+    let state = if holder.is_some() { "Conflicted" } else { "Held" };
+    let same = previous.filter(|previous| previous.state == state);
     // A claim that was lost and won again starts anew: somebody else may have changed what stands.
     let known = same.and_then(|claim| claim.established_since.clone());
     ClaimStatus {
         state: state.into(),
-        since: same
-            .and_then(|claim| claim.since.clone())
-            .or(Some(Time(input.now))),
-        holder,
-        established_since: known.or_else(|| established.then_some(Time(input.now))),
+        since: same.and_then(|claim| claim.since.clone()).or(Some(Time(now))),
+        holder: holder.map(str::to_owned),
+        established_since: known.or_else(|| established.then_some(Time(now))),
     }
 }
 

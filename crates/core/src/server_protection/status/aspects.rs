@@ -7,10 +7,11 @@ use crate::{
     conditions::{Answer, Conditions},
     failure::{Class, Failure},
     server_protection::{
+        changes::Difference,
         decide::{APPLYING, Decision, Input, Situation, write_is_open},
         desired::Desired,
         laws::{self, Setting, tier_name},
-        observed::{Observed, Permissions, Plan, RegistrationState, Settings},
+        observed::{Observed, Permissions, Plan, Reading, RegistrationState, Settings},
     },
 };
 
@@ -45,7 +46,7 @@ pub(super) fn set(
     plan_status: Option<&PlanStatus>,
 ) {
     let desired = Desired::of(input.spec);
-    credential(conditions, observed);
+    credential(conditions, &observed.credential, observed.failure());
     registration(conditions, observed, decision);
     plan(
         conditions,
@@ -68,16 +69,19 @@ pub(super) fn set(
         Situation::Failing(_) | Situation::Registering { .. } | Situation::RegistrationMissing
     );
     if plan_status.is_some() && compared {
-        drifted(conditions, decision);
+        drifted(conditions, &decision.differences);
     }
 }
 
-fn credential(conditions: &mut Conditions, observed: &Observed) {
-    let refused = observed.credential.as_ref().err().or_else(|| {
-        observed
-            .failure()
-            .filter(|failure| failure.class == Class::Credential)
-    });
+pub(crate) fn credential(
+    conditions: &mut Conditions,
+    token: &Result<(), Failure>,
+    failure: Option<&Failure>,
+) {
+    let refused = token
+        .as_ref()
+        .err()
+        .or_else(|| failure.filter(|failure| failure.class == Class::Credential));
     match refused {
         None => conditions.set(
             "CredentialReady",
@@ -101,7 +105,7 @@ fn credential(conditions: &mut Conditions, observed: &Observed) {
 }
 
 /// A failure as the reason of a condition: Azure's code where it is a CamelCase word, as most are.
-pub(super) fn reason_of(failure: &Failure) -> &str {
+pub(crate) fn reason_of(failure: &Failure) -> &str {
     let word = failure.code.starts_with(|first: char| first.is_ascii_uppercase())
         && failure.code.chars().all(|c| c.is_ascii_alphanumeric())
         && failure.code.chars().any(|c| c.is_ascii_lowercase());
@@ -407,14 +411,24 @@ fn permissions(
     observed: &Observed,
     progress: Progress<'_>,
 ) {
-    const TYPE: &str = "PermissionsSufficient";
     let write_failure = match progress {
         Progress::Over(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
         Progress::About => None,
     };
-    let denied = write_failure
-        .or_else(|| observed.failure())
-        .filter(|failure| matches!(failure.class, Class::Permission(_)));
+    let failure = write_failure.or_else(|| observed.failure());
+    let required = required_actions(input, desired);
+    permitted(conditions, failure, observed.permissions.as_ref(), &required);
+}
+
+/// Whether the identity may do what is required: a denied call tells it best, then what Azure grants.
+pub(crate) fn permitted(
+    conditions: &mut Conditions,
+    failure: Option<&Failure>,
+    granted: Option<&Reading<Permissions>>,
+    required: &[&str],
+) {
+    const TYPE: &str = "PermissionsSufficient";
+    let denied = failure.filter(|failure| matches!(failure.class, Class::Permission(_)));
     if let Some(failure) = denied {
         let message = match &failure.class {
             Class::Permission(Some(action)) => format!("Azure denied {action}"),
@@ -428,11 +442,8 @@ fn permissions(
         );
         return;
     }
-    match &observed.permissions {
-        Some(Ok(permissions)) => told(
-            conditions,
-            &missing(permissions, &required_actions(input, desired)),
-        ),
+    match granted {
+        Some(Ok(permissions)) => told(conditions, &missing(permissions, required)),
         Some(Err(failure)) => unreadable(conditions, failure),
         None => {}
     }
@@ -474,9 +485,8 @@ fn unreadable(conditions: &mut Conditions, failure: &Failure) {
     }
 }
 
-fn drifted(conditions: &mut Conditions, decision: &Decision) {
-    let fields: Vec<_> = decision
-        .differences
+pub(crate) fn drifted(conditions: &mut Conditions, differences: &[Difference]) {
+    let fields: Vec<_> = differences
         .iter()
         .map(|difference| difference.field.as_str())
         .collect();

@@ -1,5 +1,7 @@
 //! Ready and the conditions that are present only while they are True: the table of situations (design.md section 2).
 
+use std::collections::BTreeSet;
+
 use serverprotection_api::PlanStatus;
 
 use super::{Progress, aspects::reason_of};
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// From this failure in a row on, what was read last counts as stale.
-const STALE_AFTER: u32 = 3;
+pub(crate) const STALE_AFTER: u32 = 3;
 
 /// A failure that time mends, early in its row, on an object whose spec was already looked at.
 pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
@@ -27,15 +29,15 @@ pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failure
 }
 
 /// What the summary says.
-struct Summary {
-    ready: Answer,
-    reason: String,
-    message: String,
-    beside: Beside,
+pub(crate) struct Summary {
+    pub(crate) ready: Answer,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) beside: Beside,
 }
 
 /// Reconciling and Stalled exclude each other.
-enum Beside {
+pub(crate) enum Beside {
     Nothing,
     Reconciling(&'static str),
     Stalled,
@@ -51,54 +53,67 @@ pub(super) fn set(
     failures: u32,
 ) {
     if decision.situation == Situation::Suspended {
-        conditions.set(
-            "Suspended",
-            Answer::True,
-            "SuspendedBySpec",
-            "spec.suspend is true: Azure is neither read nor written",
-        );
-        for type_ in ["Reconciling", "Stalled", "Contested"] {
-            conditions.remove(type_);
-        }
-        // They keep their values, and nobody shall wait for newer ones.
-        conditions.stamp();
+        suspend(conditions);
         return;
     }
-    conditions.remove("Suspended");
+    summary(input, decision, progress, plan, failures).tell(conditions);
+    contested(conditions, &decision.differences, &decision.left_alone);
+}
 
-    let summary = summary(input, decision, progress, plan, failures);
-    conditions.set("Ready", summary.ready, &summary.reason, summary.message.clone());
-    match summary.beside {
-        Beside::Nothing => {
-            conditions.remove("Reconciling");
-            conditions.remove("Stalled");
-        }
-        Beside::Reconciling(reason) => {
-            conditions.remove("Stalled");
-            conditions.set("Reconciling", Answer::True, reason, summary.message);
-        }
-        Beside::Stalled => {
-            conditions.remove("Reconciling");
-            conditions.set("Stalled", Answer::True, &summary.reason, summary.message);
-        }
+/// `spec.suspend`: the conditions keep their values, and nobody shall wait for newer ones.
+pub(crate) fn suspend(conditions: &mut Conditions) {
+    conditions.set(
+        "Suspended",
+        Answer::True,
+        "SuspendedBySpec",
+        "spec.suspend is true: Azure is neither read nor written",
+    );
+    for type_ in ["Reconciling", "Stalled", "Contested"] {
+        conditions.remove(type_);
     }
-    if decision.left_alone.is_empty() {
-        conditions.remove("Contested");
-    } else {
-        conditions.set(
-            "Contested",
-            Answer::True,
-            "LeftAlone",
-            contested_message(decision),
-        );
+    conditions.stamp();
+}
+
+impl Summary {
+    /// Sets Ready, and Reconciling or Stalled beside it.
+    pub(crate) fn tell(self, conditions: &mut Conditions) {
+        conditions.remove("Suspended");
+        conditions.set("Ready", self.ready, &self.reason, self.message.clone());
+        match self.beside {
+            Beside::Nothing => {
+                conditions.remove("Reconciling");
+                conditions.remove("Stalled");
+            }
+            Beside::Reconciling(reason) => {
+                conditions.remove("Stalled");
+                conditions.set("Reconciling", Answer::True, reason, self.message);
+            }
+            Beside::Stalled => {
+                conditions.remove("Reconciling");
+                conditions.set("Stalled", Answer::True, &self.reason, self.message);
+            }
+        }
     }
 }
 
-fn contested_message(decision: &Decision) -> String {
-    let lost: Vec<_> = decision
-        .differences
+/// Contested, while fields are left alone.
+pub(crate) fn contested(
+    conditions: &mut Conditions,
+    differences: &[Difference],
+    left_alone: &BTreeSet<String>,
+) {
+    if left_alone.is_empty() {
+        conditions.remove("Contested");
+    } else {
+        let message = contested_message(differences, left_alone);
+        conditions.set("Contested", Answer::True, "LeftAlone", message);
+    }
+}
+
+pub(crate) fn contested_message(differences: &[Difference], left_alone: &BTreeSet<String>) -> String {
+    let lost: Vec<_> = differences
         .iter()
-        .filter(|difference| decision.left_alone.contains(&difference.field))
+        .filter(|difference| left_alone.contains(&difference.field))
         .map(|difference| {
             format!(
                 "{} (spec: {}, Azure: {})",
@@ -112,7 +127,7 @@ fn contested_message(decision: &Decision) -> String {
     )
 }
 
-fn ready(reason: &str, message: String) -> Summary {
+pub(crate) fn ready(reason: &str, message: String) -> Summary {
     Summary {
         ready: Answer::True,
         reason: reason.into(),
@@ -121,7 +136,7 @@ fn ready(reason: &str, message: String) -> Summary {
     }
 }
 
-fn progressing(why: &'static str, message: String) -> Summary {
+pub(crate) fn progressing(why: &'static str, message: String) -> Summary {
     Summary {
         ready: Answer::False,
         reason: "Progressing".into(),
@@ -130,7 +145,7 @@ fn progressing(why: &'static str, message: String) -> Summary {
     }
 }
 
-fn stalled(reason: &str, message: String) -> Summary {
+pub(crate) fn stalled(reason: &str, message: String) -> Summary {
     Summary {
         ready: Answer::False,
         reason: reason.into(),
@@ -148,7 +163,7 @@ fn summary(
 ) -> Summary {
     match &decision.situation {
         Situation::Suspended | Situation::InSync => ready("InSync", in_sync_message(plan)),
-        Situation::Observing => ready("Observed", observed_message(decision)),
+        Situation::Observing => ready("Observed", observed_message(&decision.differences)),
         Situation::ClaimConflicted { holder } => stalled(
             "ClaimConflicted",
             format!("subscription {} is owned by ServerProtection {holder}; delete one of the two", input.spec.subscription_id),
@@ -171,7 +186,7 @@ fn summary(
             "Settling",
             format!("Azure accepted the write but answers otherwise: {}; it is tried again", fields(&decision.differences)),
         ),
-        Situation::Contested => stalled("Contested", contested_message(decision)),
+        Situation::Contested => stalled("Contested", contested_message(&decision.differences, &decision.left_alone)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
     }
 }
@@ -183,18 +198,15 @@ fn in_sync_message(plan: Option<&PlanStatus>) -> String {
     }
 }
 
-fn observed_message(decision: &Decision) -> String {
-    match decision.differences.len() {
+pub(crate) fn observed_message(differences: &[Difference]) -> String {
+    match differences.len() {
         0 => "observed; Azure stands as the spec demands".into(),
-        1 => format!("observed; 1 field differs: {}", fields(&decision.differences)),
-        many => format!(
-            "observed; {many} fields differ: {}",
-            fields(&decision.differences)
-        ),
+        1 => format!("observed; 1 field differs: {}", fields(differences)),
+        many => format!("observed; {many} fields differ: {}", fields(differences)),
     }
 }
 
-fn fields(differences: &[Difference]) -> String {
+pub(crate) fn fields(differences: &[Difference]) -> String {
     let all: Vec<_> = differences
         .iter()
         .map(|difference| difference.field.as_str())
@@ -202,7 +214,7 @@ fn fields(differences: &[Difference]) -> String {
     all.join(", ")
 }
 
-fn approval_message(found: &[Difference]) -> String {
+pub(crate) fn approval_message(found: &[Difference]) -> String {
     let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
     let lowered: Vec<_> = found
         .iter()
@@ -275,7 +287,7 @@ fn writing(decision: &Decision, progress: Progress<'_>) -> Summary {
 }
 
 /// A failed write leaves the spec unfulfilled: never "unchanged".
-fn failing_write(failure: &Failure) -> Summary {
+pub(crate) fn failing_write(failure: &Failure) -> Summary {
     match failure.class {
         Class::Throttled(_) => progressing(
             "Throttled",
@@ -283,14 +295,14 @@ fn failing_write(failure: &Failure) -> Summary {
         ),
         Class::Conflict => progressing(
             "UpdateInProgress",
-            "another update of the subscription's plans is in progress; tried again shortly".into(),
+            "another update is in progress; tried again shortly".into(),
         ),
         Class::Transient => progressing("Retrying", format!("{failure}; it is tried again")),
         _ => failing(failure, 0),
     }
 }
 
-fn failing(failure: &Failure, failures: u32) -> Summary {
+pub(crate) fn failing(failure: &Failure, failures: u32) -> Summary {
     let message = format!("{failure}; {}", failure.advice());
     if !failure.class.is_transient() {
         return stalled(reason_of(failure), message);

@@ -1,0 +1,165 @@
+//! From desired and observed to what is to be done: field by field (`differences`), then as Azure's writes (`changes`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use serverprotection_api::Tier;
+
+pub use crate::server_protection::changes::Difference;
+
+use super::{
+    desired::{AGENTLESS, Desired, Field, Offering, Place, TIER},
+    merge,
+    observed::Connector,
+    wanted::Wanted,
+};
+
+/// One write to Azure, with the fields that it mends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The write.
+    pub action: Action,
+    /// Why.
+    pub fields: Vec<Difference>,
+}
+
+/// Azure's writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create the resource group.
+    CreateResourceGroup {
+        /// Its name.
+        name: String,
+        /// Its region.
+        location: String,
+    },
+    /// PUT the connector with this body, which is the full intent.
+    PutConnector(Value),
+}
+
+/// The field that differs while there is no connector.
+pub const CONNECTOR: &str = "connectorName";
+
+/// Every managed field in which Azure differs, in the order of the spec.
+pub fn differences(desired: &Desired, standing: Option<&Connector>) -> Vec<Difference> {
+    let Some(connector) = standing else {
+        return vec![Difference {
+            field: CONNECTOR.into(),
+            desired: desired.target.name.clone(),
+            observed: "none".into(),
+        }];
+    };
+    let cloud = desired.target.cloud;
+    let differs = |field: &Field| {
+        let observed = connector.value(&field.place, cloud);
+        let (same, told) = if field.path == TIER {
+            tier(field, connector, observed)
+        } else {
+            (
+                field.value.matches(observed),
+                field.value.describe_observed(observed),
+            )
+        };
+        (!same).then(|| Difference {
+            field: field.path.clone(),
+            desired: field.value.describe(),
+            observed: told,
+        })
+    };
+    desired.fields.iter().filter_map(differs).collect()
+}
+
+/// The plan: an offering that is left out is Free.
+fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool, String) {
+    let found = connector.tier();
+    let free = found == Some(Tier::Free);
+    let told = match observed {
+        None if free => "Free".into(),
+        None => "unspecified".into(),
+        Some(_) => field.value.describe_observed(observed),
+    };
+    let same = field.value == Wanted::Tier(Tier::Free) && free
+        || found.is_some_and(|found| field.value == Wanted::Tier(found));
+    (same, told)
+}
+
+/// The writes that mend every difference, but for the fields that are left alone (contested).
+pub fn changes(
+    desired: &Desired,
+    standing: Option<&Connector>,
+    left_alone: &BTreeSet<String>,
+) -> Vec<Change> {
+    let reached = |difference: &Difference| {
+        let mut rows = desired.fields.iter();
+        let row = rows.find(|field| field.path == difference.field);
+        row.is_none_or(|field| reachable(desired, standing, left_alone, field))
+    };
+    let fields: Vec<_> = differences(desired, standing)
+        .into_iter()
+        .filter(|difference| !left_alone.contains(&difference.field) && reached(difference))
+        .collect();
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    let body = merge::body(desired, standing, left_alone);
+    vec![Change {
+        action: Action::PutConnector(body),
+        fields,
+    }]
+}
+
+/// The tier that a write carries: what stands, while that is left alone. `None`: an offering with a plan unknown to us.
+pub(super) fn tier_written(
+    desired: &Desired,
+    standing: Option<&Connector>,
+    left_alone: &BTreeSet<String>,
+) -> Option<Tier> {
+    match standing {
+        Some(connector) if left_alone.contains(TIER) => connector.tier(),
+        _ => Some(desired.tier),
+    }
+}
+
+/// Whether a write can mend the field while others are left alone: a left-out offering has no members, P1 has no
+/// agentless scanning, and what is no organization has no stack set.
+pub(super) fn reachable(
+    desired: &Desired,
+    standing: Option<&Connector>,
+    left_alone: &BTreeSet<String>,
+    field: &Field,
+) -> bool {
+    let tier = tier_written(desired, standing, left_alone);
+    if matches!(field.place, Place::Offering(Offering::Servers, _)) && tier == Some(Tier::Free) {
+        return merge::is_free(field);
+    }
+    let scans = field.path.starts_with(AGENTLESS) || field.path == "aws.roleArns.agentlessScanner";
+    if scans && tier != Some(Tier::P2) && field.value != Wanted::Flag(false) {
+        return false;
+    }
+    let member = ["aws.organization", "gcp.organization"]
+        .into_iter()
+        .find(|parent| field.path.starts_with(&format!("{parent}.")));
+    let differs = |parent: &str| {
+        let mut rows = desired.fields.iter();
+        let row = rows.find(|row| row.path == parent);
+        let value = |row: &Field| {
+            let cloud = desired.target.cloud;
+            standing.is_some_and(|found| row.value.matches(found.value(&row.place, cloud)))
+        };
+        row.is_some_and(|row| !value(row))
+    };
+    member.is_none_or(|parent| !left_alone.contains(parent) || !differs(parent))
+}
+
+/// A change for people: its fields with both values.
+pub fn describe(change: &Change) -> String {
+    if let Action::CreateResourceGroup { name, .. } = &change.action {
+        return format!("resource group {name}");
+    }
+    let fields: Vec<_> = change
+        .fields
+        .iter()
+        .map(|field| format!("{}: {} -> {}", field.field, field.observed, field.desired))
+        .collect();
+    fields.join(", ")
+}

@@ -1,0 +1,145 @@
+//! What goes wrong on the side of AWS or GCP. Connectors have an error shape of their own (contract.md 4.7); a PUT signs
+//! in to the cloud before it answers, so most of them are for whoever owns the account.
+
+use serverprotection_api::Cloud;
+
+use super::desired::Target;
+use crate::failure::{Class, Failure};
+
+/// Our code for "Azure cannot sign in to the account".
+pub const AUTHENTICATION_FAILED: &str = "CloudAuthenticationFailed";
+/// Our code for everything else in the connectors' own error shape.
+pub const REFUSED: &str = "ConnectorRefused";
+
+/// Words of refusals that the account's owner mends, in lower case.
+const ACCOUNTS_BUSINESS: [&str; 13] = [
+    "identity provider",
+    "authenticat",
+    "credential",
+    "assume",
+    "trust",
+    "access denied",
+    "accessdenied",
+    "not authorized",
+    "permission",
+    "service account",
+    "stackset",
+    "federat",
+    "workload identity",
+];
+
+/// A failure from `{"statusCode", "errorMessage", "errorCorrelation"}`.
+pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation: &str) -> Failure {
+    let words = message.to_lowercase();
+    let (class, code) = match status {
+        429 => (Class::Throttled(None), "TooManyRequests"),
+        409 => (Class::Conflict, "Conflict"),
+        500.. => (Class::Transient, "ConnectorUnavailable"),
+        _ if ACCOUNTS_BUSINESS.iter().any(|word| words.contains(word)) => {
+            (Class::Refused, AUTHENTICATION_FAILED)
+        }
+        _ => (Class::Refused, REFUSED),
+    };
+    Failure {
+        class,
+        code: code.into(),
+        message: without_ids(message),
+        operation: operation.into(),
+        request_id: correlation.map(str::to_owned),
+        effect_unknown: status >= 500,
+    }
+}
+
+/// Azure's words without tracing ids, which differ each time.
+fn without_ids(message: &str) -> String {
+    let is_id = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        word.len() == 36
+            && word.chars().filter(|c| *c == '-').count() == 4
+            && word.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+    };
+    let words: Vec<_> = message
+        .split_whitespace()
+        .map(|word| if is_id(word) { "…" } else { word })
+        .collect();
+    words.join(" ")
+}
+
+/// Whether the account's owner must mend it.
+pub fn is_authentication(failure: &Failure) -> bool {
+    failure.code == AUTHENTICATION_FAILED
+}
+
+/// What the account's owner does about it.
+pub fn remedy(failure: &Failure, target: &Target) -> String {
+    let words = failure.message.to_lowercase();
+    let account = &target.account;
+    match target.cloud {
+        Cloud::AWS if words.contains("identity provider") => format!(
+            "create the IAM OIDC identity provider of Defender for Cloud in AWS account {account} (Microsoft's CloudFormation template does it), or add its audiences to the one that is there"
+        ),
+        Cloud::AWS if words.contains("stackset") => {
+            format!("correct aws.organization.stackSetName, or create the StackSet in AWS account {account}")
+        }
+        Cloud::AWS => format!(
+            "check that the roles of aws.roleArns exist in AWS account {account} and that they trust Defender for Cloud's identity provider with the audience and session name of Microsoft's CloudFormation template"
+        ),
+        Cloud::GCP => format!(
+            "check the workload identity pool, its providers and the service accounts of gcp.serviceAccounts in GCP project {account}, that their APIs are on (iam, sts, cloudresourcemanager, iamcredentials, compute), and that no organization policy forbids the federation"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AWS: &str = "error occured for security connector: Identity provider is missing from AWS account/s. Defender for Cloud cannot authenticate without it.";
+    const GCP: &str = "error occured for security connector: There is a problem with authenticating to your GCP project. Please contact the support with given tracing ID c03b073f-7df8-48a2-8945-fd40ca5b3076.";
+
+    fn target(cloud: Cloud) -> Target {
+        Target {
+            subscription: "s".into(),
+            resource_group: "rg".into(),
+            name: "c".into(),
+            cloud,
+            account: "42".into(),
+        }
+    }
+
+    #[test]
+    fn the_account_owners_business_is_told_apart() {
+        for (cloud, message, tells) in [
+            (Cloud::AWS, AWS, "OIDC identity provider"),
+            (Cloud::GCP, GCP, "workload identity pool"),
+            (
+                Cloud::AWS,
+                "AWS CloudFormation StackSet name invalid",
+                "stackSetName",
+            ),
+            (Cloud::AWS, "Access denied for role", "aws.roleArns"),
+        ] {
+            let failure = failure(400, message, Some("id"), "PUT securityConnectors");
+            assert!(is_authentication(&failure), "{message}");
+            let remedy = remedy(&failure, &target(cloud));
+            assert!(remedy.contains(tells) && remedy.contains("42"), "{remedy}");
+        }
+        let other = failure(400, "offerings are invalid", None, "PUT");
+        assert_eq!((other.code.as_str(), &other.class), (REFUSED, &Class::Refused));
+    }
+
+    #[test]
+    fn the_service_itself_is_transient() {
+        assert_eq!(failure(503, AWS, None, "PUT").class, Class::Transient);
+        assert_eq!(failure(429, AWS, None, "PUT").class, Class::Throttled(None));
+        assert!(failure(500, "x", None, "PUT").effect_unknown);
+    }
+
+    #[test]
+    fn a_repeated_error_reads_the_same() {
+        let other = GCP.replace("c03b073f", "ffffffff");
+        let told = |message: &str| failure(400, message, None, "PUT").message;
+        assert_eq!(told(GCP), told(&other));
+        assert!(told(GCP).ends_with("tracing ID …"), "{}", told(GCP));
+    }
+}

@@ -1,0 +1,143 @@
+//! Deletion (law 8): it always ends, and it deletes only what this object held.
+
+use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
+
+use super::{desired::account, observed::Connector};
+use crate::{Timestamp, jiff::SignedDuration, server_protection::observed::Reading};
+
+/// After this long a deletion that Azure does not let happen lets go.
+pub const DEADLINE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Everything that the deletion of an object looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The object's spec.
+    pub spec: &'a SecurityConnectorSpec,
+    /// The status that stands; it names the target, also when the `ServerProtection` is gone.
+    pub previous: &'a SecurityConnectorStatus,
+    /// The annotation `serverprotection.dev/force-remove`.
+    pub force: Option<&'a str>,
+    /// Another object that claims the connector or the account, as `namespace/name`.
+    pub other: Option<&'a str>,
+    /// Whether the `ServerProtection` is in mode Observe now; `None`: it is gone.
+    pub observes: Option<bool>,
+    /// The connector as just read; `None`: it was not read yet.
+    pub connector: Option<&'a Reading<Option<Connector>>>,
+    /// The deletion's timestamp.
+    pub requested: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What to do about a deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Take the finalizer away.
+    LetGo(Why),
+    /// Read the connector, then ask again.
+    Read {
+        /// Its resource id.
+        id: String,
+    },
+    /// DELETE the connector, then take the finalizer away.
+    Delete {
+        /// Its resource id.
+        id: String,
+    },
+}
+
+/// Why the finalizer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// `deletionPolicy: Retain`.
+    Retained,
+    /// The annotation says so.
+    Forced,
+    /// Suspended objects and those in mode Observe never write.
+    Withheld,
+    /// This object never held the connector in sync, or not any more.
+    NeverHeld,
+    /// Another object claims it: `namespace/name`.
+    OtherOwner(String),
+    /// There is no connector.
+    Gone,
+    /// The connector of this name connects another account now.
+    NotOurs,
+    /// Azure did not let it happen for 15 minutes: the connector stays.
+    DeadlinePassed,
+}
+
+impl Why {
+    /// Whether a connector stays that the policy wanted deleted: worth a warning.
+    pub const fn leaves_behind(&self) -> bool {
+        !matches!(self, Self::Retained | Self::Gone)
+    }
+
+    /// For the event.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Retained => "deletionPolicy is Retain: the connector stays in Azure".into(),
+            Self::Forced => "serverprotection.dev/force-remove is set: the connector stays in Azure".into(),
+            Self::Withheld => "suspended or in mode Observe: the connector stays in Azure".into(),
+            Self::NeverHeld => {
+                "this object never held the connector in sync: it stays in Azure as it is".into()
+            }
+            Self::OtherOwner(holder) => format!("{holder} claims the connector: it stays in Azure"),
+            Self::Gone => "the connector is gone".into(),
+            Self::NotOurs => {
+                "the connector of this name connects another account now: it stays in Azure".into()
+            }
+            Self::DeadlinePassed => {
+                "Azure did not let the connector be deleted within 15 minutes: it stays, and the account stays connected; delete it by hand".into()
+            }
+        }
+    }
+}
+
+/// Whether the object must carry our finalizer while it lives.
+pub fn needs_finalizer(spec: &SecurityConnectorSpec) -> bool {
+    spec.deletion_policy == ConnectorDeletionPolicy::Delete
+}
+
+/// Decides about an object that is being deleted. Pure and total; repeated until it lets go.
+pub fn deletion(input: &Input<'_>) -> Deletion {
+    match ready_to_delete(input) {
+        Err(why) => Deletion::LetGo(why),
+        Ok(id) => about_connector(input, id),
+    }
+}
+
+fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
+    let claim = input.previous.claim.as_ref();
+    let held = claim.is_some_and(|claim| claim.state == "Held" && claim.established_since.is_some());
+    let target = input.previous.target.as_ref();
+    let observes = input
+        .observes
+        .unwrap_or_else(|| target.is_some_and(|target| target.mode == "Observe"));
+    let id = target.map(|target| target.id.clone());
+    match id {
+        _ if input.force.is_some_and(|force| force.trim() == "true") => Err(Why::Forced),
+        _ if !needs_finalizer(input.spec) => Err(Why::Retained),
+        _ if input.spec.suspend || observes => Err(Why::Withheld),
+        Some(id) if held => match input.other {
+            Some(other) => Err(Why::OtherOwner(other.into())),
+            None => Ok(id),
+        },
+        _ => Err(Why::NeverHeld),
+    }
+}
+
+fn about_connector(input: &Input<'_>, id: String) -> Deletion {
+    let overdue = input.now.duration_since(input.requested) >= DEADLINE;
+    match input.connector {
+        Some(Ok(None)) => Deletion::LetGo(Why::Gone),
+        Some(Ok(Some(connector)))
+            if connector.cloud() != Some(input.spec.type_) || connector.account() != account(input.spec) =>
+        {
+            Deletion::LetGo(Why::NotOurs)
+        }
+        _ if overdue => Deletion::LetGo(Why::DeadlinePassed),
+        Some(Ok(Some(_))) => Deletion::Delete { id },
+        _ => Deletion::Read { id },
+    }
+}

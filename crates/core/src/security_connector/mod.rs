@@ -1,0 +1,24 @@
+//! `SecurityConnector`: from spec and readings to the connector's full body, and to status.
+//!
+//! A managed field is a row of [`desired`]: its path in the spec, its place in Azure's JSON, and what must stand there.
+//! Comparing ([`changes`]) and writing ([`merge`]) walk the same rows, and nothing outside them is ever touched.
+
+pub mod account;
+pub mod changes;
+pub mod cloud;
+pub mod decide;
+pub mod deletion;
+pub mod desired;
+pub mod merge;
+pub mod observed;
+pub mod pace;
+pub mod reductions;
+pub mod status;
+pub mod wanted;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod situations;

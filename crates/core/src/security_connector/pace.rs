@@ -1,0 +1,141 @@
+//! How an object's visits are paced. Losing the memory costs a few reads and at most one write, never correctness (law 6).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::{
+    changes::Change,
+    cloud,
+    decide::{Decision, Input, Outcome, Situation},
+};
+use crate::{Timestamp, failure::Class, retry, server_protection::contested::later};
+
+/// What a process remembers of an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Visits so far.
+    pub visits: u64,
+    /// Failures in a row that time mends.
+    pub failures: u32,
+    /// Fields written since Azure was last in sync, with what was demanded.
+    pub written: BTreeMap<String, String>,
+    /// Rounds of writes since Azure was last in sync.
+    pub rounds: u32,
+    /// The last write.
+    pub last_write: Option<Timestamp>,
+    /// Writes in a row that failed because Azure cannot sign in to the account.
+    pub cloud_failures: u32,
+    /// Until then such a write is not tried again.
+    pub cloud_retry_at: Option<Timestamp>,
+}
+
+/// After the n-th failure to sign in to the account: 5, 10, then 15 minutes. Somebody must mend it there, and each try
+/// costs a write and a minute of the service's time.
+pub fn cloud_pause(failures: u32) -> Duration {
+    Duration::from_secs(300).saturating_mul(failures.clamp(1, 3))
+}
+
+/// Whether the account's owner still gets time.
+pub(super) fn waits_for_cloud(input: &Input<'_>) -> bool {
+    let edited = input.previous.observed_generation != Some(input.generation);
+    let waits = input.memory.cloud_retry_at.is_some_and(|at| at > input.now);
+    waits && !edited && input.requested.is_none()
+}
+
+/// Whether everything that a change would write was just written in vain.
+pub(super) fn is_settling(input: &Input<'_>, change: &Change) -> bool {
+    let written = &input.memory.written;
+    let again = change
+        .fields
+        .iter()
+        .all(|difference| written.get(&difference.field) == Some(&difference.desired));
+    let waited = input
+        .memory
+        .last_write
+        .map_or(SignedDuration::MAX, |at| input.now.duration_since(at));
+    let pause = SignedDuration::try_from(settling_pause(input.memory)).unwrap_or(SignedDuration::MAX);
+    again && input.requested.is_none() && waited < pause
+}
+
+fn settling_pause(memory: &Memory) -> Duration {
+    retry::after(&Class::Conflict, memory.rounds, Duration::ZERO, 0.5)
+}
+
+/// What the process remembers after the visit.
+pub fn remember(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> Memory {
+    let mut memory = input.memory.clone();
+    memory.visits += 1;
+    let failed = outcome.failed.as_ref().map(|(_, failure)| failure);
+    let failure = match &decision.situation {
+        Situation::Failing(failure) => Some(failure),
+        _ => failed,
+    };
+    memory.failures = match failure {
+        Some(failure) if failure.class.is_transient() => memory.failures.saturating_add(1),
+        _ => 0,
+    };
+    if matches!(
+        decision.situation,
+        Situation::InSync | Situation::Observing | Situation::Contested
+    ) {
+        memory = Memory {
+            visits: memory.visits,
+            ..Memory::default()
+        };
+    }
+    if !outcome.done.is_empty() {
+        memory.rounds = memory.rounds.saturating_add(1);
+        memory.last_write = Some(input.now);
+        let fields = outcome.done.iter().flat_map(|change| &change.fields);
+        memory
+            .written
+            .extend(fields.map(|field| (field.field.clone(), field.desired.clone())));
+    }
+    if failed.is_some_and(cloud::is_authentication) {
+        memory.cloud_failures = memory.cloud_failures.saturating_add(1);
+        let pause = cloud_pause(memory.cloud_failures);
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+        memory.cloud_retry_at = Some(later(input.now, pause));
+    } else if !outcome.done.is_empty() {
+        (memory.cloud_failures, memory.cloud_retry_at) = (0, None);
+    }
+    memory
+}
+
+/// When to come back. `memory` is what `remember` gave; `jitter` lies between 0 and 1.
+pub fn next_visit(
+    input: &Input<'_>,
+    decision: &Decision,
+    outcome: &Outcome,
+    memory: &Memory,
+    interval: Duration,
+    jitter: f64,
+) -> Duration {
+    let slow = input.clocks.slow_retry;
+    let waiting = || {
+        let left = memory.cloud_retry_at.map_or(slow, |at| {
+            Duration::try_from(at.duration_since(input.now)).unwrap_or_default()
+        });
+        // Never earlier: the jitter only adds, so that many objects do not come back at once.
+        left.mul_f64(0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
+    };
+    if let Some((_, failure)) = &outcome.failed {
+        return if cloud::is_authentication(failure) {
+            waiting()
+        } else {
+            retry::after(&failure.class, memory.failures.max(1), slow, jitter)
+        };
+    }
+    if !outcome.done.is_empty() {
+        return Duration::ZERO;
+    }
+    match &decision.situation {
+        Situation::Failing(failure) => retry::after(&failure.class, memory.failures.max(1), slow, jitter),
+        Situation::WaitingForCloud => waiting(),
+        Situation::Settling => settling_pause(memory),
+        Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
+        Situation::Suspended => Duration::from_secs(24 * 3600),
+        Situation::Held(_) | Situation::NeedsApproval(_) | Situation::Writing => retry::spread(slow, jitter),
+    }
+}

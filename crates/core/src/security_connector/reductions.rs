@@ -1,0 +1,58 @@
+//! Brakes on the way down (law 12): which changes of a connector lower protection, or might.
+
+use std::collections::BTreeSet;
+
+use super::{
+    changes::{Difference, differences},
+    desired::Desired,
+    observed::Connector,
+};
+use crate::server_protection::reductions;
+
+/// The differences whose repair would lower protection: a lower tier, something off, fewer regions, more accounts left
+/// out; or another identity in place of one that works, which the spec does not even name.
+pub fn of<'a>(desired: &Desired, all: &'a [Difference]) -> Vec<&'a Difference> {
+    let lowers = |difference: &&Difference| {
+        let field = difference.field.as_str();
+        reductions::lowers(difference)
+            || (field == "plan.tier" && difference.observed == "unspecified" && difference.desired != "P2")
+            || (field == "aws.regions" && narrower(difference))
+            || (field.contains(".organization.excluded") && wider(difference))
+            || (difference.observed != "none" && is_defaulted(desired, field))
+    };
+    all.iter().filter(lowers).collect()
+}
+
+fn is_defaulted(desired: &Desired, field: &str) -> bool {
+    let mut rows = desired.fields.iter();
+    rows.any(|row| row.path == field && row.defaulted)
+}
+
+fn entries(list: &str) -> BTreeSet<String> {
+    let entries = list.split(' ').filter(|entry| *entry != "none");
+    entries.map(str::to_lowercase).collect()
+}
+
+fn narrower(difference: &Difference) -> bool {
+    if difference.desired == "all" {
+        return false;
+    }
+    difference.observed == "all" || !entries(&difference.observed).is_subset(&entries(&difference.desired))
+}
+
+fn wider(difference: &Difference) -> bool {
+    !entries(&difference.desired).is_subset(&entries(&difference.observed))
+}
+
+/// The reductions that stand between spec and connector and that the annotation does not approve.
+pub fn unapproved(
+    desired: &Desired,
+    standing: Option<&Connector>,
+    annotation: Option<&str>,
+    generation: i64,
+) -> Vec<Difference> {
+    let all = differences(desired, standing);
+    let found = of(desired, &all);
+    let open = reductions::unapproved(&found, annotation, generation);
+    open.into_iter().cloned().collect()
+}

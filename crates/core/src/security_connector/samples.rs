@@ -1,0 +1,319 @@
+//! Specs of the four shapes, and a small Azure that answers them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus, Tier};
+
+use super::{
+    account::Known,
+    changes::Action,
+    decide::{Decision, Input, MachineCounts, Outcome, Seen, decide},
+    desired::{Desired, Protection},
+    observed::{Connector, HealthReport, Observed},
+    pace::{Memory, next_visit, remember},
+    status::{Progress, status},
+};
+use crate::{
+    Timestamp, conditions,
+    failure::{Class, Failure},
+    jiff::SignedDuration,
+    server_protection::{observed::Permissions, pace::Clocks},
+};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(600);
+pub(super) const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
+
+/// Lays `over` on `base`, member by member.
+pub(super) fn laid_over(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                laid_over(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+fn spec(shape: Value, over: Value) -> SecurityConnectorSpec {
+    let mut spec = json!({
+        "protectionRef": {"name": "contoso-prod"}, "resourceGroup": "rg-defender", "location": "westeurope"
+    });
+    laid_over(&mut spec, shape);
+    laid_over(&mut spec, over);
+    serde_json::from_value(spec).unwrap()
+}
+
+pub(super) fn aws(over: Value) -> SecurityConnectorSpec {
+    spec(json!({"type": "AWS", "aws": {"accountId": "123456789012"}}), over)
+}
+
+pub(super) fn gcp(over: Value) -> SecurityConnectorSpec {
+    let project = json!({"projectNumber": "843025268399", "projectId": "my-project"});
+    spec(json!({"type": "GCP", "gcp": project}), over)
+}
+
+/// The four shapes.
+pub(super) fn shapes() -> [(&'static str, SecurityConnectorSpec); 4] {
+    let stack_set = json!({"stackSetName": "defender", "excludedAccountIds": ["210987654321"]});
+    let organization = json!({
+        "serviceAccount": "mdc-org@my-project.iam.gserviceaccount.com",
+        "workloadIdentityProvider": "auto-provisioner", "excludedProjectNumbers": ["1"]
+    });
+    [
+        ("AWS account", aws(json!({}))),
+        (
+            "AWS organization",
+            aws(json!({"aws": {"organization": stack_set}})),
+        ),
+        ("GCP project", gcp(json!({}))),
+        (
+            "GCP organization",
+            gcp(json!({"gcp": {"organization": organization}})),
+        ),
+    ]
+}
+
+pub(super) fn protection(tier: Tier) -> Protection {
+    Protection {
+        subscription: SUBSCRIPTION.into(),
+        mode: Mode::Enforce,
+        tier,
+        credential: None,
+    }
+}
+
+/// What Azure answers to this body: everything as sent, with what only it writes.
+pub(super) fn answered(id: &str, body: &Value) -> Connector {
+    let mut answer = body.clone();
+    laid_over(
+        &mut answer,
+        json!({
+            "id": id, "name": "x", "type": "Microsoft.Security/securityconnectors", "etag": "e",
+            "systemData": {"createdBy": "me"},
+            "properties": {
+                "hierarchyIdentifierTrialEndDate": "2023-12-01T00:00:00.1234567Z",
+                "environmentData": {"accountName": "Contoso", "projectDetails": {"projectName": "Contoso", "workloadIdentityPoolId": "p"}}
+            }
+        }),
+    );
+    let offerings = answer["properties"]["offerings"].as_array_mut().unwrap();
+    for offering in offerings {
+        offering["description"] = json!("what it is");
+    }
+    if let Some(organization) = answer["properties"]["environmentData"].get_mut("organizationalData") {
+        organization["organizationName"] = json!("Contoso");
+    }
+    Connector::read(answer).unwrap()
+}
+
+pub(super) fn failure(class: Class, code: &str, operation: &str) -> Failure {
+    Failure {
+        class,
+        code: code.into(),
+        message: "Azure's words".into(),
+        operation: operation.into(),
+        request_id: Some("11111111-2222".into()),
+        effect_unknown: false,
+    }
+}
+
+pub(super) fn report(code: &str) -> HealthReport {
+    HealthReport {
+        component: "Connectivity".into(),
+        scope: "Connectors".into(),
+        code: code.into(),
+        issues: Vec::new(),
+    }
+}
+
+/// One object through its visits.
+pub(super) struct Object {
+    pub(super) spec: SecurityConnectorSpec,
+    pub(super) generation: i64,
+    pub(super) approval: Option<String>,
+    pub(super) protection: Option<Protection>,
+    pub(super) machines: Option<MachineCounts>,
+    pub(super) status: SecurityConnectorStatus,
+    pub(super) memory: Memory,
+    pub(super) now: Timestamp,
+    pub(super) wait: Duration,
+    /// What stands in Azure.
+    pub(super) connector: Option<Connector>,
+    pub(super) group: bool,
+    pub(super) others: Vec<Known>,
+    pub(super) health: Vec<HealthReport>,
+}
+
+impl Object {
+    pub(super) fn new(spec: SecurityConnectorSpec) -> Self {
+        Self {
+            spec,
+            generation: 1,
+            approval: None,
+            protection: Some(protection(Tier::P2)),
+            machines: None,
+            status: SecurityConnectorStatus::default(),
+            memory: Memory::default(),
+            now: Timestamp::from_second(1_700_000_000).unwrap(),
+            wait: Duration::ZERO,
+            connector: None,
+            group: true,
+            others: Vec::new(),
+            health: Vec::new(),
+        }
+    }
+
+    /// It wrote its connector and found it in sync.
+    pub(super) fn in_sync(spec: SecurityConnectorSpec) -> Self {
+        let mut object = Self::new(spec);
+        object.write();
+        object.look();
+        object.expect("True", "InSync", "");
+        object
+    }
+
+    pub(super) fn desired(&self) -> Desired {
+        Desired::of("aws-prod", &self.spec, self.protection.as_ref().unwrap())
+    }
+
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut SecurityConnectorSpec)) {
+        edit(&mut self.spec);
+        self.generation += 1;
+    }
+
+    pub(super) fn sleep(&mut self, duration: Duration) {
+        let by = SignedDuration::try_from(duration).unwrap();
+        self.now = self.now.checked_add(by).unwrap();
+    }
+
+    /// Somebody else edits the connector.
+    pub(super) fn meddle(&mut self, over: Value) {
+        let mut body = Value::Object(self.connector.as_ref().unwrap().body().clone());
+        laid_over(&mut body, over);
+        self.connector = Connector::read(body);
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        Observed {
+            connector: Some(Ok(self.connector.clone())),
+            resource_group: Some(Ok(self.group)),
+            others: Some(Ok(self.others.clone())),
+            health: Some(Ok(self.health.clone())),
+            permissions: Some(Ok(Permissions {
+                grants: vec![(vec!["*".into()], Vec::new())],
+            })),
+            ..Observed::nothing()
+        }
+    }
+
+    pub(super) fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
+        let clocks = Clocks::default();
+        let input = Input {
+            name: "aws-prod",
+            spec: &self.spec,
+            generation: self.generation,
+            approval: self.approval.as_deref(),
+            requested: None,
+            protection: self.protection.as_ref(),
+            previous: &self.status,
+            seen,
+            machines: self.machines,
+            memory: &self.memory,
+            clocks: &clocks,
+            now: self.now,
+        };
+        let decision = decide(&input);
+        let outcome = outcome(&decision);
+        let memory = remember(&input, &decision, &outcome);
+        let progress = Progress::Over(&outcome);
+        let status = status(&input, &decision, progress, memory.failures, INTERVAL);
+        self.wait = next_visit(&input, &decision, &outcome, &memory, INTERVAL, 0.5);
+        (self.memory, self.status) = (memory, status);
+        kstatus(&self.status, self.generation);
+        decision
+    }
+
+    /// A visit that finds nothing to write (or may not).
+    pub(super) fn look(&mut self) -> Decision {
+        let observed = self.observed();
+        self.visit(Seen::Azure(&observed), |_| Outcome::default())
+    }
+
+    /// A visit whose writes are all accepted, and take effect.
+    pub(super) fn write(&mut self) -> Decision {
+        let observed = self.observed();
+        let id = self.desired().target.id();
+        let decision = self.visit(Seen::Azure(&observed), |decision| Outcome {
+            done: decision.changes.clone(),
+            connector: put(decision).map(|body| answered(&id, body)),
+            failed: None,
+        });
+        for change in &decision.changes {
+            match &change.action {
+                Action::CreateResourceGroup { .. } => self.group = true,
+                Action::PutConnector(body) => self.connector = Some(answered(&id, body)),
+            }
+        }
+        decision
+    }
+
+    /// A visit whose first write fails.
+    pub(super) fn fail(&mut self, failure: Failure) -> Decision {
+        let observed = self.observed();
+        self.visit(Seen::Azure(&observed), |decision| Outcome {
+            failed: Some((decision.changes[0].clone(), failure)),
+            ..Outcome::default()
+        })
+    }
+
+    pub(super) fn condition(&self, type_: &str) -> (&str, &str, &str) {
+        conditions::get(&self.status.conditions, type_).map_or(("", "", ""), |condition| {
+            (&condition.status, &condition.reason, &condition.message)
+        })
+    }
+
+    /// Ready, with a message that tells this.
+    pub(super) fn expect(&self, status: &str, reason: &str, tells: &str) -> &Self {
+        let (found_status, found_reason, message) = self.condition("Ready");
+        assert_eq!((found_status, found_reason), (status, reason), "{message}");
+        assert!(message.contains(tells), "{message:?} does not tell {tells:?}");
+        self
+    }
+
+    pub(super) fn beside(&self, beside: &str) -> &Self {
+        for type_ in ["Reconciling", "Stalled"] {
+            let (status, ..) = self.condition(type_);
+            assert_eq!(status, if type_ == beside { "True" } else { "" }, "{type_}");
+        }
+        self
+    }
+
+    pub(super) fn reason(&self, type_: &str, status: &str, reason: &str) -> &Self {
+        let found = self.condition(type_);
+        assert_eq!((found.0, found.1), (status, reason), "{type_}: {}", found.2);
+        self
+    }
+}
+
+/// The body that a decision puts.
+pub(super) fn put(decision: &Decision) -> Option<&Value> {
+    let mut changes = decision.changes.iter();
+    changes.find_map(|change| match &change.action {
+        Action::PutConnector(body) => Some(body),
+        Action::CreateResourceGroup { .. } => None,
+    })
+}
+
+/// What kstatus and Flux demand of every status.
+fn kstatus(status: &SecurityConnectorStatus, generation: i64) {
+    assert!(status.observed_generation.is_none_or(|seen| seen <= generation));
+    let is = |type_: &str| conditions::is_true(&status.conditions, type_);
+    assert!(conditions::get(&status.conditions, "Ready").is_some() || status.conditions.is_empty());
+    assert!(!(is("Reconciling") && is("Stalled")));
+    assert!(!is("Ready") || !(is("Reconciling") || is("Stalled")));
+    for condition in &status.conditions {
+        assert!(!condition.reason.is_empty());
+    }
+}

@@ -1,0 +1,750 @@
+//! The situations, row by row, for the four shapes: Ready, what is beside it, and the next step that the message tells.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use serverprotection_api::{ConnectorIssue, Mode, State, Tier};
+
+use super::{
+    account::Known,
+    changes::Action,
+    cloud,
+    decide::{MachineCounts, Outcome, Seen, Situation},
+    deletion::{Deletion, Input as DeletionInput, Why, deletion, needs_finalizer},
+    observed::{Connector, HealthReport, Membership, Observed},
+    samples::{Object, answered, aws, failure, gcp, protection, put, report, shapes},
+    status::deleting,
+};
+use crate::{
+    failure::Class,
+    jiff::SignedDuration,
+    server_protection::observed::{Permissions, Reading},
+};
+
+fn known(object: &Object, id: &str, membership: Membership) -> Known {
+    let target = object.desired().target;
+    Known {
+        id: id.into(),
+        cloud: Some(target.cloud),
+        account: target.account,
+        membership,
+    }
+}
+
+fn member(parent: &str) -> Membership {
+    Membership::Member {
+        parent: Some(parent.into()),
+        management: None,
+    }
+}
+
+#[test]
+fn each_shape_is_created_and_then_in_sync_without_a_write() {
+    for (shape, spec) in shapes() {
+        let mut object = Object::new(spec);
+        let decision = object.write();
+        assert_eq!(decision.situation, Situation::Writing, "{shape}");
+        object
+            .expect("False", "Progressing", "connectorName: none -> aws-prod")
+            .beside("Reconciling")
+            .reason("CloudAuthenticated", "True", "SignedIn");
+        assert_eq!(object.wait, Duration::ZERO);
+        let decision = object.look();
+        assert_eq!(
+            (decision.situation, decision.differences),
+            (Situation::InSync, Vec::new()),
+            "{shape}"
+        );
+        object
+            .expect("True", "InSync", "")
+            .beside("")
+            .reason("ConnectorConfigured", "True", "Configured")
+            .reason("Drifted", "False", "NoDrift")
+            .reason("Healthy", "Unknown", "NotReported")
+            .reason("PermissionsSufficient", "True", "Sufficient");
+        let status = &object.status;
+        assert_eq!(status.tier.as_deref(), Some("P2"));
+        assert_eq!(status.health.as_deref(), Some("Unknown"));
+        assert!(status.claim.as_ref().unwrap().established_since.is_some());
+        assert!(status.free_trial_ends.is_some());
+        // The next quiet visit changes nothing.
+        let before = object.status.clone();
+        object.sleep(object.wait);
+        object.look();
+        assert_eq!(object.status, before, "{shape}");
+    }
+}
+
+#[test]
+fn the_bodies_are_those_of_the_contract() {
+    let [(_, aws), (_, organization), (_, gcp), (_, gcp_organization)] = shapes();
+    let body = |spec| put(&Object::new(spec).write()).unwrap().clone();
+    let found = body(aws);
+    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+    assert_eq!(
+        found,
+        json!({
+            "location": "westeurope",
+            "properties": {
+                "hierarchyIdentifier": "123456789012", "environmentName": "AWS",
+                "environmentData": {"environmentType": "AwsAccount", "scanInterval": 4},
+                "offerings": [
+                    {"offeringType": "CspmMonitorAws", "nativeCloudConnection": {"cloudRoleArn": role("CspmMonitorAws")}},
+                    {
+                        "offeringType": "DefenderForServersAws", "subPlan": {"type": "P2"},
+                        "defenderForServers": {"cloudRoleArn": role("DefenderForCloud-DefenderForServers")},
+                        "arcAutoProvisioning": {"enabled": true, "cloudRoleArn": role("DefenderForCloud-ArcAutoProvisioning")},
+                        "mdeAutoProvisioning": {"enabled": true, "configuration": {}},
+                        "vaAutoProvisioning": {"enabled": true, "configuration": {"type": "TVM"}}
+                    }
+                ]
+            }
+        })
+    );
+    assert_eq!(
+        body(organization)["properties"]["environmentData"]["organizationalData"],
+        json!({"organizationMembershipType": "Organization", "stacksetName": "defender", "excludedAccountIds": ["210987654321"]})
+    );
+    let found = body(gcp);
+    let properties = &found["properties"];
+    assert_eq!(
+        properties["environmentData"],
+        json!({"environmentType": "GcpProject", "scanInterval": 4,
+            "projectDetails": {"projectNumber": "843025268399", "projectId": "my-project"}})
+    );
+    let connection = |name: &str, id: &str| json!({"serviceAccountEmailAddress": format!("{name}@my-project.iam.gserviceaccount.com"), "workloadIdentityProviderId": id});
+    assert_eq!(
+        properties["offerings"][0]["nativeCloudConnection"],
+        connection("microsoft-defender-cspm", "cspm")
+    );
+    let servers = &properties["offerings"][1];
+    assert_eq!(
+        servers["defenderForServers"],
+        connection("microsoft-defender-for-servers", "defender-for-servers")
+    );
+    assert_eq!(servers["arcAutoProvisioning"], json!({"enabled": true}));
+    assert_eq!(
+        body(gcp_organization)["properties"]["environmentData"]["organizationalData"],
+        json!({"organizationMembershipType": "Organization", "excludedProjectNumbers": ["1"],
+            "serviceAccountEmailAddress": "mdc-org@my-project.iam.gserviceaccount.com", "workloadIdentityProviderId": "auto-provisioner"})
+    );
+}
+
+#[test]
+fn what_is_not_there_is_created_only_as_the_spec_says() {
+    for (_, spec) in shapes() {
+        let mut object = Object::new(spec);
+        object.group = false;
+        object.look();
+        object
+            .expect("False", "ResourceGroupMissing", "set createResourceGroup to true")
+            .beside("Stalled");
+        object.edit(|spec| spec.create_resource_group = true);
+        let decision = object.write();
+        let actions: Vec<_> = decision.changes.iter().map(|change| &change.action).collect();
+        assert!(matches!(
+            actions.as_slice(),
+            [Action::CreateResourceGroup { .. }, Action::PutConnector(_)]
+        ));
+        object.look();
+        object.expect("True", "InSync", "");
+    }
+}
+
+#[test]
+fn a_connector_is_adopted_and_the_first_status_shows_what_differed() {
+    for (shape, spec) in shapes() {
+        let mut object = Object::in_sync(spec);
+        object.meddle(
+            json!({"tags": {"theirs": "stays"}, "properties": {"environmentData": {"scanInterval": 12}}}),
+        );
+        object.status = serverprotection_api::SecurityConnectorStatus::default();
+        let decision = object.write();
+        assert_eq!(decision.situation, Situation::Writing, "{shape}");
+        let drift = &object.status.drift;
+        assert_eq!(drift.len(), 1, "{drift:?}");
+        let told = (
+            drift[0].field.as_str(),
+            drift[0].desired.as_str(),
+            drift[0].observed.as_str(),
+        );
+        assert_eq!(told, ("scanInterval", "4h", "12h"));
+        object.look();
+        object.expect("True", "InSync", "");
+        assert_eq!(
+            object.connector.as_ref().unwrap().body()["tags"]["theirs"],
+            json!("stays")
+        );
+    }
+}
+
+#[test]
+fn lowering_protection_at_adoption_needs_approval() {
+    let mut object = Object::in_sync(aws(json!({})));
+    let stands = object.connector.clone();
+    for (over, tells) in [
+        (json!({"plan": {"tier": "P1"}}), "plan.tier=P1"),
+        (json!({"plan": {"tier": "Free"}}), "plan.tier=Free"),
+        (
+            json!({"autoProvisioning": {"arcAgent": {"state": "Disabled"}}}),
+            "autoProvisioning.arcAgent.state=Disabled",
+        ),
+        (
+            json!({"aws": {"regions": ["eu-central-1", "us-east-1"]}}),
+            "aws.regions=eu-central-1 us-east-1",
+        ),
+    ] {
+        object = Object::new(aws(over));
+        object.connector.clone_from(&stands);
+        let decision = object.look();
+        assert!(put(&decision).is_none());
+        object
+            .expect("False", "ReductionNeedsApproval", tells)
+            .beside("Stalled");
+        assert!(!object.status.drift.is_empty());
+        object.approval = Some(tells.into());
+        object.write();
+        object.look();
+        object.expect("True", "InSync", "");
+    }
+    // Later, as the result of an edit, it passes.
+    object.edit(|spec| spec.auto_provisioning.defender_for_endpoint.state = State::Disabled);
+    assert!(put(&object.write()).is_some());
+}
+
+#[test]
+fn another_identity_is_not_put_in_place_of_one_that_works_unless_the_spec_names_it() {
+    let custom = json!({"aws": {"roleArns": {"cspm": "arn:aws:iam::123456789012:role/custom"}}});
+    let stands = Object::in_sync(aws(custom)).connector;
+    let mut object = Object::new(aws(json!({})));
+    object.connector.clone_from(&stands);
+    object.look();
+    object.expect(
+        "False",
+        "ReductionNeedsApproval",
+        "aws.roleArns.cspm=arn:aws:iam::",
+    );
+    let named = json!({"aws": {"roleArns": {"cspm": "arn:aws:iam::123456789012:role/other"}}});
+    let mut object = Object::new(aws(named));
+    object.connector = stands;
+    assert_eq!(object.look().situation, Situation::Writing);
+}
+
+#[test]
+fn leaving_an_organization_needs_approval_at_adoption() {
+    let [_, (_, organization), _, (_, gcp_organization)] = shapes();
+    for (spec, alone) in [(organization, aws(json!({}))), (gcp_organization, gcp(json!({})))] {
+        let stands = Object::in_sync(spec).connector;
+        let mut object = Object::new(alone);
+        object.connector = stands;
+        object.look();
+        object.expect("False", "ReductionNeedsApproval", ".organization=Disabled");
+        object.approval = Some("1".into());
+        object.write();
+        object.look();
+        object.expect("True", "InSync", "");
+        let body = object.connector.as_ref().unwrap().body();
+        assert!(
+            body["properties"]["environmentData"]
+                .get("organizationalData")
+                .is_none()
+        );
+    }
+}
+
+#[test]
+fn what_another_owns_is_reported_and_not_fought() {
+    for (shape, spec) in shapes() {
+        let mut object = Object::new(spec);
+        object.others = vec![known(&object, "/subscriptions/other/x", Membership::Single)];
+        object.look();
+        object
+            .expect("False", "AccountConnectedElsewhere", "/subscriptions/other/x")
+            .beside("Stalled");
+        object.others = vec![known(&object, "/subscriptions/other/m", member("o-1"))];
+        object.look();
+        object.expect("False", "ManagedByOrganization", "organization o-1");
+        let observed = object.observed();
+        object.visit(Seen::Conflicted("team/other"), |_| Outcome::default());
+        object.expect("False", "ClaimConflicted", "team/other");
+        assert_eq!(object.status.claim.as_ref().unwrap().state, "Conflicted");
+        // Its own connector in the list is no conflict, however it is spelled.
+        let id = object.desired().target.id().to_lowercase();
+        object.others = vec![known(&object, &id, Membership::Single)];
+        assert_eq!(object.write().situation, Situation::Writing, "{shape}");
+        drop(observed);
+    }
+}
+
+#[test]
+fn a_connector_that_the_service_made_for_a_member_is_refused() {
+    let mut object = Object::in_sync(aws(json!({})));
+    object.meddle(json!({"properties": {"environmentData": {"organizationalData": {"organizationMembershipType": "member", "parentHierarchyId": "1"}}}}));
+    assert!(object.look().changes.is_empty());
+    object.expect("False", "ManagedByOrganization", "organization 1");
+}
+
+#[test]
+fn members_are_counted() {
+    let [_, (_, organization), _, (_, gcp_organization)] = shapes();
+    for spec in [organization, gcp_organization] {
+        let mut object = Object::in_sync(spec);
+        let target = object.desired().target;
+        let of = |account: &str| Known {
+            id: format!("/m/{account}"),
+            cloud: Some(target.cloud),
+            account: account.into(),
+            membership: Membership::Member {
+                parent: Some("org".into()),
+                management: Some(target.account.clone()),
+            },
+        };
+        let mut stranger = of("3");
+        stranger.membership = member("other");
+        object.others = vec![of("1"), of("2"), stranger];
+        object.look();
+        object.expect("True", "InSync", "");
+        assert_eq!(object.status.members, Some(2));
+    }
+}
+
+#[test]
+fn what_cannot_be_is_held_with_the_next_step() {
+    let mut object = Object::in_sync(aws(json!({})));
+    object.meddle(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    object.look();
+    object.expect("False", "NameTaken", "connects AWS 210987654321");
+
+    let mut object = Object::in_sync(aws(json!({})));
+    object.meddle(json!({"location": "Central US"}));
+    object.look();
+    object.expect("False", "LocationDiffers", "centralus");
+    object.meddle(json!({"location": "West Europe"}));
+    object.look();
+    object.expect("True", "InSync", "");
+
+    let mut object = Object::new(gcp(json!({"agentlessScanning": {"state": "Enabled"}})));
+    object.protection = Some(protection(Tier::P1));
+    object.look();
+    object.expect("False", "AgentlessScanningNeedsP2", "set plan.tier to P2");
+
+    let mut object = Object::in_sync(aws(json!({})));
+    object.protection = None;
+    object.look();
+    object.expect("False", "ProtectionNotFound", "contoso-prod");
+    assert!(object.status.target.is_some(), "a deletion still needs it");
+    object.protection = Some(super::desired::Protection {
+        subscription: "6f1c0d7e-0000-4000-8000-000000000002".into(),
+        ..protection(Tier::P2)
+    });
+    object.connector = None;
+    object.look();
+    object.expect("False", "TargetChanged", "0001/resourceGroups/rg-defender");
+    assert!(object.status.target.as_ref().unwrap().id.contains("000000000001"));
+
+    let mut object = Object::new(aws(json!({})));
+    object.visit(Seen::NotAvailable("AzureUSGovernment"), |_| Outcome::default());
+    object
+        .expect("False", "NotAvailableInCloud", "AzureUSGovernment")
+        .beside("Stalled");
+}
+
+#[test]
+fn the_owner_of_the_account_gets_time_and_no_storm() {
+    let message = "error occured for security connector: Identity provider is missing from AWS account/s.";
+    let refused = cloud::failure(400, message, Some("id"), "PUT securityConnectors/aws-prod");
+    let mut object = Object::new(aws(json!({})));
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        object.fail(refused.clone());
+        object
+            .expect("False", "CloudAuthenticationFailed", "OIDC identity provider")
+            .beside("Reconciling")
+            .reason("CloudAuthenticated", "False", "CloudAuthenticationFailed")
+            .reason("ConnectorConfigured", "False", "CloudAuthenticationFailed");
+        // Whatever else starts a visit meanwhile writes nothing.
+        object.sleep(Duration::from_secs(60));
+        assert_eq!(object.look().situation, Situation::WaitingForCloud);
+        object.expect("False", "CloudAuthenticationFailed", "OIDC identity provider");
+        waits.push(object.wait.as_secs() / 60);
+        object.sleep(object.wait);
+    }
+    assert_eq!(waits, [4, 9, 14, 14]);
+    object.write();
+    object.reason("CloudAuthenticated", "True", "SignedIn");
+    object.look();
+    object.expect("True", "InSync", "");
+
+    // An edit is tried at once.
+    let mut object = Object::new(aws(json!({})));
+    object.fail(refused);
+    object.edit(|spec| spec.scan_interval = "6h".into());
+    assert_eq!(object.look().situation, Situation::Writing);
+}
+
+#[test]
+fn failures_are_told_by_what_to_do() {
+    for (class, code, ready, beside) in [
+        (
+            Class::Refused,
+            "RequestDisallowedByPolicy",
+            "RequestDisallowedByPolicy",
+            "Stalled",
+        ),
+        (
+            Class::Permission(None),
+            "AuthorizationFailed",
+            "AuthorizationFailed",
+            "Stalled",
+        ),
+        (Class::Conflict, "Conflict", "Progressing", "Reconciling"),
+        (Class::Transient, "GatewayTimeout", "Progressing", "Reconciling"),
+    ] {
+        let mut object = Object::new(aws(json!({})));
+        object.fail(failure(class, code, "PUT securityConnectors"));
+        object.expect("False", ready, "").beside(beside);
+    }
+    let mut object = Object::in_sync(aws(json!({})));
+    let before = object.status.clone();
+    let broken = Observed {
+        connector: Some(Err(failure(Class::Transient, "503", "GET"))),
+        ..object.observed()
+    };
+    for _ in 0..2 {
+        object.visit(Seen::Azure(&broken), |_| Outcome::default());
+        assert_eq!(object.status, before);
+    }
+    object.visit(Seen::Azure(&broken), |_| Outcome::default());
+    object
+        .expect("Unknown", "ObservationStale", "")
+        .beside("Reconciling");
+
+    let mut object = Object::new(aws(json!({})));
+    let denied = failure(Class::Credential, "AADSTS7000215", "token");
+    let observed = Observed::without_credential(denied);
+    object.visit(Seen::Azure(&observed), |_| Outcome::default());
+    object.beside("Stalled").reason(
+        "CredentialReady",
+        "False",
+        "AADSTS7000215"
+            .replace("AADSTS7000215", "AuthenticationFailed")
+            .as_str(),
+    );
+    let lacking = Observed {
+        permissions: Some(Ok(Permissions {
+            grants: vec![(vec!["*/read".into()], Vec::new())],
+        })),
+        ..object.observed()
+    };
+    object.visit(Seen::Azure(&lacking), |_| Outcome::default());
+    object.reason("PermissionsSufficient", "False", "MissingPermission");
+}
+
+#[test]
+fn without_the_list_of_others_nothing_is_created() {
+    let mut object = Object::new(aws(json!({})));
+    let unread = [
+        None,
+        Some(Err(failure(
+            Class::Permission(None),
+            "AuthorizationFailed",
+            "GET",
+        ))),
+    ];
+    for others in unread {
+        let observed = Observed {
+            others,
+            ..object.observed()
+        };
+        let decision = object.visit(Seen::Azure(&observed), |_| Outcome::default());
+        assert!(decision.changes.is_empty());
+        assert!(matches!(decision.situation, Situation::Failing(_)));
+    }
+}
+
+#[test]
+fn observe_and_suspend_write_nothing() {
+    for (_, spec) in shapes() {
+        let mut object = Object::new(spec);
+        object.protection.as_mut().unwrap().mode = Mode::Observe;
+        assert!(object.look().changes.is_empty());
+        object
+            .expect("True", "Observed", "connectorName")
+            .reason("Drifted", "True", "Differs");
+        object.visit(Seen::Suspended, |_| Outcome::default());
+        object
+            .expect("True", "Observed", "")
+            .reason("Suspended", "True", "SuspendedBySpec");
+    }
+}
+
+#[test]
+fn a_fight_is_left_alone() {
+    let mut object = Object::in_sync(aws(json!({})));
+    for _ in 0..3 {
+        object.meddle(json!({"properties": {"environmentData": {"scanInterval": 24}}}));
+        assert!(put(&object.write()).is_some());
+        object.look();
+        object.expect("True", "InSync", "");
+        object.sleep(Duration::from_secs(600));
+    }
+    object.meddle(json!({"tags": {}, "properties": {"environmentData": {"scanInterval": 24}}}));
+    let decision = object.look();
+    assert_eq!(decision.situation, Situation::Contested);
+    object
+        .expect("False", "Contested", "scanInterval")
+        .reason("Contested", "True", "LeftAlone");
+    // What is not contested is still mended, and the contested field stays as it is.
+    object.edit(|spec| {
+        spec.tags.insert("ours".into(), "1".into());
+    });
+    let body = put(&object.look()).unwrap().clone();
+    assert_eq!(body["properties"]["environmentData"]["scanInterval"], 24);
+    assert_eq!(body["tags"]["ours"], "1");
+}
+
+#[test]
+fn a_write_that_does_not_show_settles_first() {
+    let mut object = Object::in_sync(aws(json!({})));
+    object.edit(|spec| spec.scan_interval = "6h".into());
+    let stale = object.connector.clone();
+    object.write();
+    object.connector = stale;
+    assert_eq!(object.look().situation, Situation::Settling);
+    object
+        .expect("False", "Progressing", "scanInterval")
+        .beside("Reconciling");
+    object.sleep(Duration::from_secs(600));
+    assert_eq!(object.look().situation, Situation::Writing);
+}
+
+#[test]
+fn health_is_what_azure_reports_or_what_appears() {
+    let mut object = Object::in_sync(aws(json!({})));
+    let mut sick = report("NotHealthy");
+    sick.issues.push(ConnectorIssue {
+        name: "StackSet".into(),
+        message: "does not exist".into(),
+        remedy: Some("create it".into()),
+    });
+    let other = HealthReport {
+        component: "Other".into(),
+        ..report("NotHealthy")
+    };
+    let machines = Some(MachineCounts {
+        total: 3,
+        eligible: 2,
+        protected: 1,
+    });
+    for (reports, machines, health, condition) in [
+        (vec![], None, "Unknown", ("Unknown", "NotReported")),
+        (vec![other], None, "Unknown", ("Unknown", "NotReported")),
+        (
+            vec![report("NotApplicable")],
+            None,
+            "Unknown",
+            ("Unknown", "NotReported"),
+        ),
+        (vec![], machines, "Healthy", ("True", "MachinesAppear")),
+        (vec![report("healthy")], None, "Healthy", ("True", "Connected")),
+        (
+            vec![report("Healthy"), sick.clone()],
+            machines,
+            "NotHealthy",
+            ("False", "NotConnected"),
+        ),
+    ] {
+        (object.health, object.machines) = (reports, machines);
+        object.look();
+        object
+            .expect("True", "InSync", "")
+            .reason("Healthy", condition.0, condition.1);
+        assert_eq!(object.status.health.as_deref(), Some(health));
+    }
+    assert_eq!(object.status.issues, sick.issues);
+    assert!(object.condition("Healthy").2.contains("create it"));
+    assert_eq!(object.status.machines.as_ref().unwrap().summary, "1/2");
+}
+
+#[test]
+fn a_tier_without_servers_leaves_the_offering_out() {
+    for (shape, mut spec) in shapes() {
+        spec.plan = None;
+        let mut object = Object::in_sync(spec);
+        object.protection = Some(protection(Tier::Free));
+        object.write();
+        object.look();
+        object.expect("True", "InSync", "");
+        assert_eq!(object.status.tier.as_deref(), Some("Free"), "{shape}");
+        let offerings = &object.connector.as_ref().unwrap().body()["properties"]["offerings"];
+        assert_eq!(offerings.as_array().unwrap().len(), 1);
+        object.protection = Some(protection(Tier::P1));
+        object.write();
+        object.look();
+        assert_eq!(object.status.tier.as_deref(), Some("P1"), "{shape}");
+    }
+}
+
+#[test]
+fn the_scanners_role_is_read_from_the_old_place_and_written_in_the_new_one() {
+    let mut object = Object::in_sync(aws(json!({"agentlessScanning": {"state": "Enabled"}})));
+    let mut body = Value::Object(object.connector.as_ref().unwrap().body().clone());
+    let scanners = &mut body["properties"]["offerings"][1]["vmScanners"];
+    let role = scanners.as_object_mut().unwrap().remove("cloudRoleArn").unwrap();
+    scanners["configuration"]["cloudRoleArn"] = role.clone();
+    object.connector = Connector::read(body);
+    assert_eq!(object.look().situation, Situation::InSync);
+    object.edit(|spec| spec.scan_interval = "1h".into());
+    let body = put(&object.write()).unwrap().clone();
+    let scanners = &body["properties"]["offerings"][1]["vmScanners"];
+    assert_eq!(scanners["cloudRoleArn"], role);
+    assert_eq!(scanners["configuration"], json!({"scanningMode": "Default"}));
+    // A move to P1 switches the scanner off: Azure refuses the two together.
+    object.edit(|spec| {
+        spec.agentless_scanning = None;
+        spec.plan = Some(serverprotection_api::ConnectorPlan { tier: Tier::P1 });
+    });
+    let body = put(&object.write()).unwrap().clone();
+    assert_eq!(body["properties"]["offerings"][1]["vmScanners"]["enabled"], false);
+}
+
+#[test]
+fn a_proxys_password_is_not_told() {
+    let mut object = Object::in_sync(gcp(
+        json!({"autoProvisioning": {"arcAgent": {"proxy": "http://a:1"}}}),
+    ));
+    let mut body = Value::Object(object.connector.as_ref().unwrap().body().clone());
+    body["properties"]["offerings"][1]["arcAutoProvisioning"]["configuration"]["proxy"] =
+        json!("http://me:secret@b:1");
+    object.connector = Connector::read(body);
+    object.look();
+    let told = serde_json::to_string(&object.status).unwrap();
+    assert!(
+        told.contains("http://***@b:1") && !told.contains("secret"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_deletion_ends_and_deletes_only_what_was_held() {
+    let mut object = Object::in_sync(aws(json!({})));
+    assert!(!needs_finalizer(&object.spec));
+    object.spec.deletion_policy = serverprotection_api::ConnectorDeletionPolicy::Delete;
+    assert!(needs_finalizer(&object.spec));
+    let there: Reading<Option<Connector>> = Ok(object.connector.clone());
+    let gone = Ok(None);
+    let locked = failure(Class::Refused, "ScopeLocked", "DELETE");
+    let unreadable = Err(locked.clone());
+    let id = object.status.target.as_ref().unwrap().id.clone();
+    let base = DeletionInput {
+        spec: &object.spec,
+        previous: &object.status,
+        force: None,
+        other: None,
+        observes: None,
+        connector: Some(&there),
+        requested: object.now,
+        now: object.now,
+    };
+    let late = object.now.checked_add(SignedDuration::from_mins(15)).unwrap();
+    let of = |input: DeletionInput<'_>| deletion(&input);
+    // The protection is gone, and it is deleted all the same.
+    assert_eq!(of(base), Deletion::Delete { id: id.clone() });
+    assert_eq!(
+        of(DeletionInput {
+            connector: None,
+            ..base
+        }),
+        Deletion::Read { id: id.clone() }
+    );
+    let let_go = |input: DeletionInput<'_>, why: Why| {
+        assert_eq!(of(input), Deletion::LetGo(why));
+    };
+    let_go(
+        DeletionInput {
+            connector: Some(&gone),
+            ..base
+        },
+        Why::Gone,
+    );
+    let_go(
+        DeletionInput {
+            force: Some("true"),
+            ..base
+        },
+        Why::Forced,
+    );
+    let_go(
+        DeletionInput {
+            other: Some("a/b"),
+            ..base
+        },
+        Why::OtherOwner("a/b".into()),
+    );
+    let_go(
+        DeletionInput {
+            observes: Some(true),
+            ..base
+        },
+        Why::Withheld,
+    );
+    let_go(DeletionInput { now: late, ..base }, Why::DeadlinePassed);
+    let_go(
+        DeletionInput {
+            now: late,
+            connector: Some(&unreadable),
+            ..base
+        },
+        Why::DeadlinePassed,
+    );
+    let other = answered(
+        &id,
+        &json!({"properties": {"environmentName": "AWS", "hierarchyIdentifier": "1", "offerings": []}}),
+    );
+    let other = Ok(Some(other));
+    let_go(
+        DeletionInput {
+            connector: Some(&other),
+            ..base
+        },
+        Why::NotOurs,
+    );
+    let never = serverprotection_api::SecurityConnectorStatus::default();
+    let_go(
+        DeletionInput {
+            previous: &never,
+            ..base
+        },
+        Why::NeverHeld,
+    );
+    let mut asleep = object.spec.clone();
+    asleep.suspend = true;
+    let_go(
+        DeletionInput {
+            spec: &asleep,
+            ..base
+        },
+        Why::Withheld,
+    );
+    let retained = aws(json!({}));
+    let_go(
+        DeletionInput {
+            spec: &retained,
+            ..base
+        },
+        Why::Retained,
+    );
+
+    let status = deleting(&object.status, 7, &of(base), Some(&locked), object.now);
+    assert_eq!(status.observed_generation, Some(7));
+    let ready = crate::conditions::get(&status.conditions, "Ready").unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("False", "Deleting")
+    );
+    assert!(
+        ready.message.contains("lock") && ready.message.contains("force-remove"),
+        "{}",
+        ready.message
+    );
+}

@@ -1,0 +1,249 @@
+//! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
+
+mod aspects;
+mod summary;
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serverprotection_api::{
+    ConnectorMachines, ConnectorTarget, ContestedField, Mode, SecurityConnectorStatus,
+};
+
+use super::{
+    account,
+    changes::Difference,
+    decide::{Decision, Hold, Input, Outcome, Seen, Situation, demands, is_put, target},
+    deletion::{Deletion, Why},
+    desired::{Desired, account},
+    observed::{Connector, Observed},
+};
+use crate::{
+    Timestamp,
+    conditions::{Answer, Conditions},
+    failure::Failure,
+    server_protection::{
+        contested,
+        laws::tier_name,
+        status::{MOST_DRIFT, SIGN_OF_LIFE, claim_status, drift},
+    },
+};
+
+/// Health issues that status holds at most.
+const MOST_ISSUES: usize = 8;
+
+/// How far the changes of a decision have come.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// The changes are about to be written. An adoption shows what differed before it is mended.
+    About,
+    /// The visit is over.
+    Over(&'a Outcome),
+}
+
+impl<'a> Progress<'a> {
+    fn failed(self) -> Option<&'a Failure> {
+        match self {
+            Self::Over(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
+            Self::About => None,
+        }
+    }
+
+    fn wrote_connector(self) -> bool {
+        match self {
+            Self::Over(outcome) => outcome.done.iter().any(is_put),
+            Self::About => false,
+        }
+    }
+}
+
+/// The status that a visit leaves behind.
+pub fn status(
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    failures: u32,
+    interval: Duration,
+) -> SecurityConnectorStatus {
+    let mut status = input.previous.clone();
+    if matches!(progress, Progress::Over(_))
+        && let Some(requested) = input.requested
+    {
+        status.last_handled_reconcile_at = Some(requested.to_owned());
+    }
+    // The first failures of a drift check that time mends change nothing; an event and a metric tell them.
+    if summary::is_passing_failure(input, decision, failures) {
+        return status;
+    }
+
+    status.observed_generation = Some(input.generation);
+    status.account = Some(account(input.spec));
+    set_target(&mut status, input, decision);
+    let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
+    aspects::start(&mut conditions);
+    if let Seen::Azure(observed) = input.seen
+        && input.protection.is_some()
+    {
+        set_observed(&mut status, input, observed, progress);
+        aspects::set(&mut conditions, input, decision, progress, observed);
+    }
+    if decision.compared {
+        status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
+        status.drift = drift(&input.previous.drift, &decision.differences, input.now);
+        status.drift.truncate(MOST_DRIFT);
+    }
+    status.contested = contested_history(input, decision, progress, interval);
+    set_claim(&mut status, input, decision, progress);
+    summary::set(&mut conditions, input, decision, progress, failures);
+    status.conditions = conditions.finish();
+    set_last_observed(&mut status, input, decision);
+    status
+}
+
+/// The status while the object is deleted; a failure is that of the DELETE or of the reading before it.
+pub fn deleting(
+    previous: &SecurityConnectorStatus,
+    generation: i64,
+    decision: &Deletion,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> SecurityConnectorStatus {
+    let mut status = previous.clone();
+    status.observed_generation = Some(generation);
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let message = match (decision, failure) {
+        (Deletion::LetGo(why), _) => Why::describe(why),
+        (_, Some(failure)) => format!(
+            "the connector is not deleted yet: {failure}; {}; after 15 minutes, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
+            failure.advice()
+        ),
+        _ => "deleting the connector in Azure".into(),
+    };
+    summary::deleting(message).tell(&mut conditions);
+    conditions.remove("Contested");
+    conditions.stamp();
+    status.conditions = conditions.finish();
+    status
+}
+
+/// The target stays what it was when the reference leads elsewhere: that is where the connector stands.
+fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
+    let elsewhere = matches!(&decision.situation, Situation::Held(Hold::TargetChanged { .. }));
+    let found = target(input).zip(input.protection);
+    let Some((target, protection)) = found.filter(|_| !elsewhere) else {
+        return;
+    };
+    status.target = Some(ConnectorTarget {
+        id: target.id(),
+        subscription_id: target.subscription,
+        credential: protection.credential.clone(),
+        mode: match protection.mode {
+            Mode::Enforce => "Enforce".into(),
+            Mode::Observe => "Observe".into(),
+        },
+    });
+}
+
+fn set_observed(
+    status: &mut SecurityConnectorStatus,
+    input: &Input<'_>,
+    observed: &Observed,
+    progress: Progress<'_>,
+) {
+    if let Some(connector) = latest(observed, progress) {
+        status.tier = connector.tier().map(|tier| tier_name(tier).into());
+        status.account_name = connector.account_name().map(str::to_owned);
+        status.free_trial_ends = connector
+            .trial_end()
+            .filter(|end| *end > input.now)
+            .and_then(|end| Timestamp::from_second(end.as_second()).ok())
+            .map(Time);
+    } else if matches!(observed.connector, Some(Ok(None))) {
+        (status.tier, status.account_name, status.free_trial_ends) = (None, None, None);
+    }
+    if let (Some(Ok(others)), Some(target)) = (&observed.others, target(input)) {
+        let members = account::members(&target, others);
+        status.members = Some(i32::try_from(members).unwrap_or(i32::MAX));
+    }
+    if let Some(machines) = input.machines {
+        let count = |machines: u64| i64::try_from(machines).unwrap_or(i64::MAX);
+        status.machines = Some(ConnectorMachines {
+            summary: format!("{}/{}", machines.protected, machines.eligible),
+            total: count(machines.total),
+            eligible: count(machines.eligible),
+            protected: count(machines.protected),
+        });
+    }
+    if let Some((health, issues)) = aspects::health(input, observed) {
+        status.health = Some(health.into());
+        status.issues = issues;
+        status.issues.sort_by(|a, b| a.name.cmp(&b.name));
+        status.issues.dedup_by(|a, b| a.name == b.name);
+        status.issues.truncate(MOST_ISSUES);
+    }
+}
+
+/// The newest answer about the connector: a write's, when there was one.
+fn latest<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Connector> {
+    let answered = match progress {
+        Progress::Over(outcome) => outcome.connector.as_ref(),
+        Progress::About => None,
+    };
+    let ours = observed.found().filter(|_| answered.is_none());
+    answered.or(ours)
+}
+
+fn contested_history(
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+    interval: Duration,
+) -> Vec<ContestedField> {
+    let Some(protection) = input.protection else {
+        return input.previous.contested.clone();
+    };
+    let desired = Desired::of(input.name, input.spec, protection);
+    let demanded = |entry: &ContestedField| demands(&desired, &entry.field, &entry.desired);
+    let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    let Progress::Over(outcome) = progress else {
+        return history;
+    };
+    let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
+    let repairs = decision.repairs.iter();
+    let repaired: Vec<_> = repairs.filter(|repair| done.contains(repair)).collect();
+    contested::after_repairs(history, &repaired, interval, input.now)
+}
+
+fn set_claim(
+    status: &mut SecurityConnectorStatus,
+    input: &Input<'_>,
+    decision: &Decision,
+    progress: Progress<'_>,
+) {
+    let previous = input.previous.claim.as_ref();
+    let holder = match &decision.situation {
+        Situation::Held(Hold::ClaimConflicted { holder }) => Some(holder.as_str()),
+        // Nothing was asked: what stood stays.
+        Situation::Suspended | Situation::Held(Hold::ProtectionNotFound | Hold::NotAvailable { .. }) => {
+            return;
+        }
+        _ => None,
+    };
+    let in_sync = matches!(progress, Progress::Over(_)) && decision.situation == Situation::InSync;
+    let established = in_sync || progress.wrote_connector();
+    status.claim = Some(claim_status(previous, holder, established, input.now));
+}
+
+fn set_last_observed(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
+    let last = input.previous.last_observed.as_ref();
+    let old = last.is_none_or(|last| input.now.duration_since(last.0) >= SIGN_OF_LIFE);
+    if decision.compared && (old || *status != *input.previous) {
+        status.last_observed = Some(Time(input.now));
+    }
+}
+
+/// Sets a condition, with what a failure says and what to do about it.
+fn told(conditions: &mut Conditions, type_: &str, answer: Answer, reason: &str, failure: &Failure) {
+    let message = format!("{failure}; {}", failure.advice());
+    conditions.set(type_, answer, reason, message);
+}
