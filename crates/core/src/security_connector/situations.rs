@@ -423,13 +423,9 @@ fn failures_are_told_by_what_to_do() {
     let denied = failure(Class::Credential, "AADSTS7000215", "token");
     let observed = Observed::without_credential(denied);
     object.visit(Seen::Azure(&observed), |_| Outcome::default());
-    object.beside("Stalled").reason(
-        "CredentialReady",
-        "False",
-        "AADSTS7000215"
-            .replace("AADSTS7000215", "AuthenticationFailed")
-            .as_str(),
-    );
+    object
+        .beside("Stalled")
+        .reason("CredentialReady", "False", "AuthenticationFailed");
     let lacking = Observed {
         permissions: Some(Ok(Permissions {
             grants: vec![(vec!["*/read".into()], Vec::new())],
