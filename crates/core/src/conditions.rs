@@ -81,6 +81,13 @@ impl Conditions {
         }
     }
 
+    /// Every one of these is there, Unknown until something is known.
+    pub fn start(&mut self, types: &[&str]) {
+        for type_ in types {
+            self.unknown_unless_set(type_, "NotObserved", "not looked at yet");
+        }
+    }
+
     /// Says of all of them that they speak about the generation of this visit.
     pub fn stamp(&mut self) {
         for condition in &mut self.all {

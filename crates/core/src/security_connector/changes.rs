@@ -6,6 +6,7 @@ use serde_json::Value;
 use serverprotection_api::Tier;
 
 pub use crate::server_protection::changes::Difference;
+use crate::server_protection::changes::listed;
 
 use super::{
     desired::{AGENTLESS, Desired, Field, Offering, Place, TIER},
@@ -156,10 +157,5 @@ pub fn describe(change: &Change) -> String {
     if let Action::CreateResourceGroup { name, .. } = &change.action {
         return format!("resource group {name}");
     }
-    let fields: Vec<_> = change
-        .fields
-        .iter()
-        .map(|field| format!("{}: {} -> {}", field.field, field.observed, field.desired))
-        .collect();
-    fields.join(", ")
+    listed(&change.fields)
 }

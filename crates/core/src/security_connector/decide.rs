@@ -341,21 +341,18 @@ pub(super) fn is_put(change: &Change) -> bool {
     matches!(change.action, Action::PutConnector(_))
 }
 
-/// A write is a repair when the field was in sync before under the same demand, or was written before.
+/// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
     let was_in_sync = input.previous.observed_generation == Some(input.generation)
         && conditions::is_true(&input.previous.conditions, "Ready");
-    let is_repair = |difference: &&Difference| {
-        was_in_sync
-            || contested::in_series(&input.previous.contested, difference)
-            || input.memory.written.get(&difference.field) == Some(&difference.desired)
-    };
-    let fields = changes.iter().filter(|change| is_put(change));
-    fields
-        .flat_map(|change| &change.fields)
-        .filter(is_repair)
-        .cloned()
-        .collect()
+    let changes = changes.iter().filter(|change| is_put(change));
+    let writes = changes.flat_map(|change| &change.fields);
+    contested::repairs(
+        writes,
+        was_in_sync,
+        &input.previous.contested,
+        &input.memory.written,
+    )
 }
 
 /// Whether the spec still demands this value of this field.

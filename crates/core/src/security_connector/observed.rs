@@ -234,7 +234,7 @@ impl Connector {
 }
 
 /// The scanner's role may still stand where it stood until 2023-10-01-preview.
-fn old_place<'a>(offering: &'a Map<String, Value>, members: Members) -> Option<&'a Value> {
+fn old_place(offering: &Map<String, Value>, members: Members) -> Option<&Value> {
     (members == SCANNER_ROLE)
         .then(|| find(offering, OLD_SCANNER_ROLE))
         .flatten()

@@ -1,8 +1,10 @@
 //! Properties of merge and comparison, over generated specs and connectors.
 
+mod specs;
+
 use std::collections::BTreeSet;
 
-use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::Config};
+use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config};
 use serde_json::{Map, Value, json};
 use serverprotection_api::{Cloud, SecurityConnectorSpec, Tier};
 
@@ -11,9 +13,10 @@ use super::{
     desired::{Desired, Field, OLD_SCANNER_ROLE, Offering, Place},
     merge,
     observed::{Connector, find},
-    samples::{answered, aws, gcp, laid_over, protection},
+    samples::{answered, laid_over, protection},
     wanted::Wanted,
 };
+use specs::{some, specs, words};
 
 fn config() -> Config {
     Config {
@@ -21,143 +24,6 @@ fn config() -> Config {
         failure_persistence: None,
         ..Config::default()
     }
-}
-
-fn state() -> impl Strategy<Value = Value> {
-    select(vec!["Enabled", "Disabled", "Unmanaged"]).prop_map(Value::from)
-}
-
-/// Members that are there or not.
-fn some(members: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
-    let members: Vec<_> = members
-        .into_iter()
-        .map(|(name, value)| option::of(value).prop_map(move |value| (name, value)))
-        .collect();
-    members
-        .prop_map(|members| {
-            let present = members
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-            Value::Object(present.collect())
-        })
-        .boxed()
-}
-
-fn words(words: &'static [&'static str]) -> BoxedStrategy<Value> {
-    select(words).prop_map(Value::from).boxed()
-}
-
-fn lists(entries: &'static [&'static str]) -> BoxedStrategy<Value> {
-    proptest::sample::subsequence(entries, 0..=entries.len())
-        .prop_map(|entries| json!(entries))
-        .boxed()
-}
-
-fn specs(cloud: Cloud) -> BoxedStrategy<SecurityConnectorSpec> {
-    const ARNS: &[&str] = &[
-        "arn:aws:iam::123456789012:role/a",
-        "arn:aws:iam::123456789012:role/A",
-    ];
-    const EMAILS: &[&str] = &["a@my-project.iam.gserviceaccount.com"];
-    let arn = || words(ARNS);
-    let tags = vec(
-        (select(vec!["env", "Env", "team"]), select(vec!["a", "b"]))
-            .prop_map(|(key, value)| json!({"key": key, "value": value})),
-        0..3,
-    );
-    let agentless = some(vec![("exclusionTags", tags.prop_map(Value::Array).boxed())]);
-    let arc = some(vec![
-        ("state", state().boxed()),
-        ("proxy", words(&["", "http://p:1", "http://q:2"])),
-        (
-            "privateLinkScope",
-            words(&["", "/subscriptions/s/p/A", "/subscriptions/s/p/B"]),
-        ),
-    ]);
-    let provisioned = || some(vec![("state", state().boxed())]);
-    let common = some(vec![
-        (
-            "tags",
-            some(vec![("ours", words(&["1", "2"])), ("Team", words(&["1"]))]),
-        ),
-        ("scanInterval", words(&["1h", "4h", "24h"])),
-        (
-            "autoProvisioning",
-            some(vec![
-                ("arcAgent", arc),
-                ("defenderForEndpoint", provisioned()),
-                ("vulnerabilityAssessment", provisioned()),
-            ]),
-        ),
-    ]);
-    let plan = (select(vec!["P1", "P2", "Free"]), option::of((state(), agentless)));
-    let aws_account = some(vec![
-        ("regions", lists(&["eu-central-1", "us-east-1", "us-west-2"])),
-        (
-            "organization",
-            some(vec![("excludedAccountIds", lists(&["1", "2", "3"]))])
-                .prop_map(|mut organization| {
-                    organization["stackSetName"] = json!("defender");
-                    organization
-                })
-                .boxed(),
-        ),
-        (
-            "roleArns",
-            some(vec![
-                ("cspm", arn()),
-                ("servers", arn()),
-                ("arcProvisioning", arn()),
-                ("agentlessScanner", arn()),
-            ]),
-        ),
-    ]);
-    let gcp_project = some(vec![
-        (
-            "organization",
-            some(vec![("excludedProjectNumbers", lists(&["1", "2"]))])
-                .prop_map(|mut organization| {
-                    organization["serviceAccount"] = json!(EMAILS[0]);
-                    organization["workloadIdentityProvider"] = json!("auto-provisioner");
-                    organization
-                })
-                .boxed(),
-        ),
-        (
-            "serviceAccounts",
-            some(vec![("cspm", words(EMAILS)), ("servers", words(EMAILS))]),
-        ),
-        (
-            "workloadIdentityProviders",
-            some(vec![("cspm", words(&["other"]))]),
-        ),
-    ]);
-    let account = if cloud == Cloud::AWS {
-        aws_account
-    } else {
-        gcp_project
-    };
-    (common, plan, account)
-        .prop_map(move |(mut over, (tier, agentless), account)| {
-            over["plan"] = json!({"tier": tier});
-            if let Some((state, mut scanning)) = agentless {
-                // Admission refuses P1 with agentless scanning.
-                let fits = tier == "P2" || state != "Enabled";
-                scanning["state"] = if fits { state } else { json!("Disabled") };
-                over["agentlessScanning"] = scanning;
-            }
-            match cloud {
-                Cloud::AWS => {
-                    over["aws"] = account;
-                    aws(over)
-                }
-                Cloud::GCP => {
-                    over["gcp"] = account;
-                    gcp(over)
-                }
-            }
-        })
-        .boxed()
 }
 
 fn desired(spec: &SecurityConnectorSpec) -> Desired {
@@ -321,7 +187,7 @@ fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
         for field in &desired.fields {
             match &field.place {
                 Place::Offering(offering_of, members) if *offering_of == ours => {
-                    forget(&mut offering, members)
+                    forget(&mut offering, members);
                 }
                 _ => {}
             }
@@ -393,6 +259,20 @@ fn assert_complete(desired: &Desired, body: &Value) {
     }
 }
 
+fn word(value: &mut Value, members: &[&str], spell: &dyn Fn(&str) -> String) {
+    let pointer = format!("/{}", members.join("/"));
+    match value.pointer_mut(&pointer) {
+        Some(Value::String(text)) => *text = spell(text),
+        Some(Value::Array(entries)) => {
+            entries.reverse();
+            for entry in entries {
+                *entry = json!(spell(entry.as_str().unwrap_or_default()));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The same connector in another spelling: Azure echoes case and order as they were sent by somebody.
 fn respelled(body: &Map<String, Value>, upper: bool) -> Connector {
     let spell = |text: &str| {
@@ -411,19 +291,6 @@ fn respelled(body: &Map<String, Value>, upper: bool) -> Connector {
     }
     let properties = &mut body["properties"];
     properties["offerings"].as_array_mut().unwrap().reverse();
-    fn word(value: &mut Value, members: &[&str], spell: &dyn Fn(&str) -> String) {
-        let pointer = format!("/{}", members.join("/"));
-        match value.pointer_mut(&pointer) {
-            Some(Value::String(text)) => *text = spell(text),
-            Some(Value::Array(entries)) => {
-                entries.reverse();
-                for entry in entries {
-                    *entry = json!(spell(entry.as_str().unwrap_or_default()));
-                }
-            }
-            _ => {}
-        }
-    }
     for path in [
         &["environmentName"][..],
         &["environmentData", "environmentType"],

@@ -80,7 +80,7 @@ pub fn status(
     status.account = Some(account(input.spec));
     set_target(&mut status, input, decision);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
-    aspects::start(&mut conditions);
+    conditions.start(&aspects::ALWAYS);
     if let Seen::Azure(observed) = input.seen
         && input.protection.is_some()
     {

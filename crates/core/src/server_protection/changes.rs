@@ -1,6 +1,9 @@
 //! From desired and observed to what is to be done: field by field (`differences`), then as Azure's writes (`changes`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::Value;
 use serverprotection_api::Tier;
@@ -31,6 +34,18 @@ pub struct Difference {
     pub desired: String,
     /// What Azure answered.
     pub observed: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.field, self.observed, self.desired)
+    }
+}
+
+/// Differences for people, with both values.
+pub fn listed<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> String {
+    let all: Vec<_> = differences.into_iter().map(ToString::to_string).collect();
+    all.join(", ")
 }
 
 /// One write to Azure, with the fields that it mends.

@@ -1,7 +1,10 @@
 //! No fights (law 13): a field that was repaired three times within six intervals is left alone for an hour, doubling
 //! to a day. The history lives in status, so that a restart does not start the fight again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::ContestedField;
@@ -38,6 +41,21 @@ fn same(entry: &ContestedField, difference: &Difference) -> bool {
 /// Whether a write of this field belongs to a running series.
 pub fn in_series(history: &[ContestedField], difference: &Difference) -> bool {
     history.iter().any(|entry| same(entry, difference))
+}
+
+/// Which of these writes are repairs: the field was in sync before under the same demand, or was written before.
+pub(crate) fn repairs<'a>(
+    writes: impl Iterator<Item = &'a Difference>,
+    was_in_sync: bool,
+    history: &[ContestedField],
+    written: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    let is_repair = |difference: &&Difference| {
+        was_in_sync
+            || in_series(history, difference)
+            || written.get(&difference.field) == Some(&difference.desired)
+    };
+    writes.filter(is_repair).cloned().collect()
 }
 
 /// The history after these repairs were made.

@@ -3,7 +3,7 @@
 use serverprotection_api::ServerProtectionStatus;
 
 use super::{
-    changes::{Action, Change},
+    changes::{Action, Change, listed},
     decide::{Decision, Outcome, Situation},
 };
 use crate::conditions;
@@ -137,10 +137,5 @@ pub fn describe(change: &Change) -> String {
     if change.fields.is_empty() {
         return "the plan was written once more, because only the answer tells whether its extensions arrived".into();
     }
-    let fields: Vec<_> = change
-        .fields
-        .iter()
-        .map(|field| format!("{}: {} -> {}", field.field, field.observed, field.desired))
-        .collect();
-    fields.join(", ")
+    listed(&change.fields)
 }

@@ -61,7 +61,7 @@ pub fn status(
 
     status.observed_generation = Some(input.generation);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
-    aspects::start(&mut conditions);
+    conditions.start(&aspects::ALWAYS);
     if let Seen::Azure(observed) = input.seen {
         let plan = latest_plan(observed, progress);
         if let Some(plan) = plan {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Present from the first patch on.
-const ALWAYS: [&str; 7] = [
+pub(super) const ALWAYS: [&str; 7] = [
     "Ready",
     "CredentialReady",
     "ConnectorConfigured",
@@ -27,13 +27,6 @@ const ALWAYS: [&str; 7] = [
     "PermissionsSufficient",
     "Drifted",
 ];
-
-/// Every known condition, Unknown until something is known.
-pub(super) fn start(conditions: &mut Conditions) {
-    for type_ in ALWAYS {
-        conditions.unknown_unless_set(type_, "NotObserved", "not looked at yet");
-    }
-}
 
 /// Sets them from what this visit saw. What it could not read keeps what was known.
 pub(super) fn set(

@@ -2,7 +2,7 @@
 
 use super::{Progress, aspects::waiting_message};
 use crate::{
-    conditions::{Answer, Conditions, get},
+    conditions::{Answer, Conditions},
     failure::Failure,
     security_connector::{
         account::Conflict,
@@ -11,18 +11,18 @@ use crate::{
         decide::{Decision, Hold, Input, Outcome, Situation, target},
     },
     server_protection::status::summary::{
-        Beside, STALE_AFTER, Summary, approval_message, contested, contested_message, failing, failing_write,
-        fields, observed_message, progressing, ready, stalled, suspend,
+        Beside, Summary, approval_message, contested, contested_message, failing, failing_write, fields,
+        is_passing, observed_message, progressing, reading_back, ready, stalled, suspend, withheld,
     },
 };
 
 /// A failure that time mends, early in its row, on an object whose spec was already looked at.
 pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
-    let known = get(&input.previous.conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
-    matches!(&decision.situation, Situation::Failing(failure) if failure.class.is_transient())
-        && failures < STALE_AFTER
-        && known
-        && input.previous.observed_generation == Some(input.generation)
+    let Situation::Failing(failure) = &decision.situation else {
+        return false;
+    };
+    let looked_at = input.previous.observed_generation == Some(input.generation);
+    looked_at && is_passing(failure, &input.previous.conditions, failures)
 }
 
 /// Sets Ready, Reconciling, Stalled, Contested and Suspended.
@@ -168,17 +168,8 @@ fn writing(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> Su
             failed: Some((_, failure)),
             ..
         }) => failed(input, failure),
-        Progress::Over(outcome) if outcome.done.is_empty() => progressing(
-            "Withheld",
-            format!(
-                "this process may not write now; to be written: {}",
-                all(&decision.changes)
-            ),
-        ),
-        Progress::Over(outcome) => progressing(
-            "Writing",
-            format!("written: {}; reading back", all(&outcome.done)),
-        ),
+        Progress::Over(outcome) if outcome.done.is_empty() => withheld(&all(&decision.changes)),
+        Progress::Over(outcome) => reading_back(&all(&outcome.done)),
     }
 }
 

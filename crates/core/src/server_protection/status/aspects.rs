@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Present from the first patch on.
-const ALWAYS: [&str; 10] = [
+pub(super) const ALWAYS: [&str; 10] = [
     "Ready",
     "CredentialReady",
     "ProviderRegistered",
@@ -28,13 +28,6 @@ const ALWAYS: [&str; 10] = [
     "MachinesProtected",
     "Drifted",
 ];
-
-/// Every known condition, Unknown until something is known.
-pub(super) fn start(conditions: &mut Conditions) {
-    for type_ in ALWAYS {
-        conditions.unknown_unless_set(type_, "NotObserved", "not looked at yet");
-    }
-}
 
 /// Sets them from what this visit saw. What it could not read keeps what was known.
 pub(super) fn set(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serverprotection_api::PlanStatus;
 
 use super::{Progress, aspects::reason_of};
@@ -9,7 +10,7 @@ use crate::{
     conditions::{Answer, Conditions, get},
     failure::{Class, Failure},
     server_protection::{
-        changes::Difference,
+        changes::{Difference, listed},
         decide::{Decision, Input, Outcome, Situation},
         events::describe,
         reductions,
@@ -17,15 +18,21 @@ use crate::{
 };
 
 /// From this failure in a row on, what was read last counts as stale.
-pub(crate) const STALE_AFTER: u32 = 3;
+const STALE_AFTER: u32 = 3;
 
 /// A failure that time mends, early in its row, on an object whose spec was already looked at.
 pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
-    let known = get(&input.previous.conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
-    matches!(&decision.situation, Situation::Failing(failure) if failure.class.is_transient())
-        && failures < STALE_AFTER
-        && known
-        && input.previous.observed_generation == Some(input.generation)
+    let Situation::Failing(failure) = &decision.situation else {
+        return false;
+    };
+    let looked_at = input.previous.observed_generation == Some(input.generation);
+    looked_at && is_passing(failure, &input.previous.conditions, failures)
+}
+
+/// The same, by what stands in status.
+pub(crate) fn is_passing(failure: &Failure, conditions: &[Condition], failures: u32) -> bool {
+    let known = get(conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
+    failure.class.is_transient() && failures < STALE_AFTER && known
 }
 
 /// What the summary says.
@@ -216,18 +223,9 @@ pub(crate) fn fields(differences: &[Difference]) -> String {
 
 pub(crate) fn approval_message(found: &[Difference]) -> String {
     let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
-    let lowered: Vec<_> = found
-        .iter()
-        .map(|difference| {
-            format!(
-                "{}: {} -> {}",
-                difference.field, difference.observed, difference.desired
-            )
-        })
-        .collect();
     format!(
         "the first thing to do would lower the protection that stands ({}); nothing is written. Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
-        lowered.join(", "),
+        listed(found),
         approvals.join(",")
     )
 }
@@ -272,18 +270,20 @@ fn writing(decision: &Decision, progress: Progress<'_>) -> Summary {
             failed: Some((_, failure)),
             ..
         }) => failing_write(failure),
-        Progress::Over(outcome) if outcome.done.is_empty() => progressing(
-            "Withheld",
-            format!(
-                "this process may not write now; to be written: {}",
-                all(&decision.changes)
-            ),
-        ),
-        Progress::Over(outcome) => progressing(
-            "Writing",
-            format!("written: {}; reading back", all(&outcome.done)),
-        ),
+        Progress::Over(outcome) if outcome.done.is_empty() => withheld(&all(&decision.changes)),
+        Progress::Over(outcome) => reading_back(&all(&outcome.done)),
     }
+}
+
+pub(crate) fn withheld(changes: &str) -> Summary {
+    progressing(
+        "Withheld",
+        format!("this process may not write now; to be written: {changes}"),
+    )
+}
+
+pub(crate) fn reading_back(written: &str) -> Summary {
+    progressing("Writing", format!("written: {written}; reading back"))
 }
 
 /// A failed write leaves the spec unfulfilled: never "unchanged".

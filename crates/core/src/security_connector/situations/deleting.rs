@@ -1,0 +1,158 @@
+//! Deletion, row by row.
+
+use serde_json::json;
+use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorStatus};
+
+use crate::{
+    failure::Class,
+    jiff::SignedDuration,
+    security_connector::{
+        deletion::{Deletion, Input as DeletionInput, Why, deletion, needs_finalizer},
+        observed::Connector,
+        samples::{Object, aws, failure},
+        status::deleting,
+    },
+    server_protection::observed::Reading,
+};
+
+#[test]
+fn a_deletion_ends_and_deletes_only_what_was_held() {
+    let mut object = Object::in_sync(aws(json!({})));
+    assert!(!needs_finalizer(&object.spec));
+    object.spec.deletion_policy = ConnectorDeletionPolicy::Delete;
+    assert!(needs_finalizer(&object.spec));
+    let there: Reading<Option<Connector>> = Ok(object.connector.clone());
+    let gone = Ok(None);
+    let unreadable = Err(failure(Class::Refused, "ScopeLocked", "DELETE"));
+    let id = object.status.target.as_ref().unwrap().id.clone();
+    let base = DeletionInput {
+        spec: &object.spec,
+        previous: &object.status,
+        force: None,
+        other: None,
+        observes: None,
+        connector: Some(&there),
+        requested: object.now,
+        now: object.now,
+    };
+    let late = object.now.checked_add(SignedDuration::from_mins(15)).unwrap();
+    let of = |input: DeletionInput<'_>| deletion(&input);
+    // The protection is gone, and it is deleted all the same.
+    assert_eq!(of(base), Deletion::Delete { id: id.clone() });
+    assert_eq!(
+        of(DeletionInput {
+            connector: None,
+            ..base
+        }),
+        Deletion::Read { id: id.clone() }
+    );
+    let let_go = |input: DeletionInput<'_>, why: Why| {
+        assert_eq!(of(input), Deletion::LetGo(why));
+    };
+    let_go(
+        DeletionInput {
+            connector: Some(&gone),
+            ..base
+        },
+        Why::Gone,
+    );
+    let_go(
+        DeletionInput {
+            force: Some("true"),
+            ..base
+        },
+        Why::Forced,
+    );
+    let_go(
+        DeletionInput {
+            other: Some("a/b"),
+            ..base
+        },
+        Why::OtherOwner("a/b".into()),
+    );
+    let_go(
+        DeletionInput {
+            observes: Some(true),
+            ..base
+        },
+        Why::Withheld,
+    );
+    let_go(DeletionInput { now: late, ..base }, Why::DeadlinePassed);
+    let_go(
+        DeletionInput {
+            now: late,
+            connector: Some(&unreadable),
+            ..base
+        },
+        Why::DeadlinePassed,
+    );
+    let never = SecurityConnectorStatus::default();
+    let_go(
+        DeletionInput {
+            previous: &never,
+            ..base
+        },
+        Why::NeverHeld,
+    );
+    let mut asleep = object.spec.clone();
+    asleep.suspend = true;
+    let_go(
+        DeletionInput {
+            spec: &asleep,
+            ..base
+        },
+        Why::Withheld,
+    );
+    let retained = aws(json!({}));
+    let_go(
+        DeletionInput {
+            spec: &retained,
+            ..base
+        },
+        Why::Retained,
+    );
+}
+
+#[test]
+fn a_deletion_that_waits_says_why() {
+    let object = Object::in_sync(aws(json!({})));
+    let locked = failure(Class::Refused, "ScopeLocked", "DELETE");
+    let id = "x".to_owned();
+    let status = deleting(
+        &object.status,
+        7,
+        &Deletion::Delete { id },
+        Some(&locked),
+        object.now,
+    );
+    assert_eq!(status.observed_generation, Some(7));
+    let ready = crate::conditions::get(&status.conditions, "Ready").unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("False", "Deleting")
+    );
+    assert!(
+        ready.message.contains("lock") && ready.message.contains("force-remove"),
+        "{}",
+        ready.message
+    );
+}
+
+#[test]
+fn a_name_that_connects_another_account_by_now_is_not_deleted() {
+    let mut object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
+    object.meddle(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    let other = Ok(object.connector.clone());
+    let input = DeletionInput {
+        spec: &object.spec,
+        previous: &object.status,
+        force: None,
+        other: None,
+        observes: Some(false),
+        connector: Some(&other),
+        requested: object.now,
+        now: object.now,
+    };
+    assert_eq!(deletion(&input), Deletion::LetGo(Why::NotOurs));
+    assert!(Why::NotOurs.leaves_behind() && !Why::Gone.leaves_behind());
+}
