@@ -1,5 +1,6 @@
 //! Who owns a subscription (law 3): the object that holds the claim keeps it; a free one goes to the older object, then
-//! to the smaller uid. An index over all objects, fed by the watch.
+//! to the smaller uid. An index over all objects, fed by the watch. A connector and the account that it connects are
+//! claimed by the same rules, under the keys of `security_connector::account::claims`.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ pub struct Claimant {
     pub name: String,
     /// Uid of the object: an object of the same name created anew is another one.
     pub uid: String,
-    /// The subscription it names.
+    /// The subscription it names, or the key of something else that has one owner.
     pub subscription: String,
     /// When it was created.
     pub created: Option<Timestamp>,

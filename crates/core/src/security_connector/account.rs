@@ -86,3 +86,73 @@ pub fn claims(target: &Target) -> [String; 2] {
     let account = format!("{}/{}", environment_name(target.cloud), target.account);
     [target.id().to_lowercase(), account]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::{Claim, ClaimIndex, Claimant};
+
+    fn target(name: &str, account: &str) -> Target {
+        Target {
+            subscription: "s".into(),
+            resource_group: "RG".into(),
+            name: name.into(),
+            cloud: Cloud::AWS,
+            account: account.into(),
+        }
+    }
+
+    /// Whether an object that came second may work on its connector.
+    fn second(first: &Target, second: &Target) -> bool {
+        let mut index = ClaimIndex::default();
+        let mut holds = |uid: &str, target: &Target| {
+            claims(target).into_iter().all(|key| {
+                let claimant = Claimant {
+                    namespace: "ns".into(),
+                    name: uid.into(),
+                    uid: uid.into(),
+                    subscription: key,
+                    created: None,
+                    held: false,
+                };
+                index.claim(&claimant) == Claim::Held
+            })
+        };
+        assert!(holds("first", first));
+        holds("second", second)
+    }
+
+    #[test]
+    fn one_object_for_each_connector_and_for_each_account() {
+        assert!(second(&target("a", "1"), &target("b", "2")));
+        assert!(!second(&target("a", "1"), &target("A", "2")), "the same id");
+        assert!(!second(&target("a", "1"), &target("b", "1")), "the same account");
+    }
+
+    #[test]
+    fn the_organization_explains_more_than_the_other_connector() {
+        let known = |id: &str, membership| Known {
+            id: id.into(),
+            cloud: Some(Cloud::AWS),
+            account: "1".into(),
+            membership,
+        };
+        let member = Membership::Member {
+            parent: Some("2".into()),
+            management: None,
+        };
+        let single = known("/x", Membership::Single);
+        let all = [single.clone(), known("/y", member)];
+        let found = conflict(&target("a", "1"), &all);
+        assert!(matches!(found, Some(Conflict::ManagedByOrganization { .. })));
+        let elsewhere = conflict(&target("a", "1"), std::slice::from_ref(&single));
+        assert_eq!(elsewhere, Some(Conflict::Elsewhere { id: "/x".into() }));
+        // The same number in another cloud, and our own connector, are none.
+        let other = Known {
+            cloud: Some(Cloud::GCP),
+            ..single
+        };
+        let own = known(&target("A", "1").id().to_uppercase(), Membership::Organization);
+        assert_eq!(conflict(&target("a", "1"), &[other, own]), None);
+    }
+}
