@@ -168,6 +168,13 @@ async fn failure_and_recovery(
         object["status"]["machines"]["scanFailure"].is_object()
     })
     .await?;
+    // A 500 is tried again and again, for half a minute a scan; a refusal is not.
+    environment.emulator.clear_faults().await?;
+    let refusal = json!({"status": 400, "body": {"error": {"code": "BadRequest", "message": "no"}}});
+    environment
+        .emulator
+        .add_fault(json!({"match": {"path": GRAPH, "times": 100_000}, "action": {"respond": refusal}}))
+        .await?;
     let stale = eventually("stale numbers", Duration::from_secs(180), || async {
         let object = team.get(NAME).await.map_err(|error| error.to_string())?;
         let found = condition(&object, "MachinesProtected").unwrap();

@@ -228,7 +228,9 @@ impl Arm {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         throttled.retain(|_, until| *until > now);
-        throttled.insert(key, now + wait);
+        // Several may be on their way, and their answers come in any order: the longest wait holds.
+        let until = throttled.entry(key).or_insert(now);
+        *until = (*until).max(now + wait);
     }
 
     async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
@@ -367,5 +369,33 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
         operation: call.operation.into(),
         request_id: None,
         effect_unknown: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_waits_the_longest_holds_whatever_comes_last() {
+        let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
+        let call = Call {
+            method: Method::GET,
+            operation: "GET machine",
+            subscription: "s",
+            path: &[],
+            api_version: "",
+            body: None,
+        };
+        arm.remember_throttling(&call, Duration::from_secs(30));
+        arm.remember_throttling(&call, Duration::from_secs(1));
+        let Err(Failure {
+            class: Class::Throttled(Some(left)),
+            ..
+        }) = arm.not_before(&call)
+        else {
+            panic!("not held back")
+        };
+        assert!(left > Duration::from_secs(25), "{left:?}");
     }
 }
