@@ -18,7 +18,7 @@ help:
 	  '  make quickstart     the operator on this machine: a real Kubernetes API server, an emulated Azure; Ctrl-C ends it' \
 	  '  make test           everything that must hold before a change is pushed (what CI runs)' \
 	  '  make build          the programs, into target/debug' \
-	  '  make generate       crds/, deploy/base/crds and docs/reference.md from crates/api' \
+	  '  make generate       crds/, deploy/base/crds, docs/reference.md and docs/verdicts.md' \
 	  '  make test-clients   the emulator against the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make bench          memory, speed and requests: 1000 objects, 100,000 machines' \
 	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \

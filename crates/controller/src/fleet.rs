@@ -99,10 +99,8 @@ impl Fleet {
         let Some(principal) = self.members().leave(uid) else {
             return;
         };
-        if !self.members().has(&principal) {
-            self.scanners().remove(&principal);
-            self.metrics.forget(&principal);
-        }
+        self.scanners().remove(&principal);
+        self.metrics.forget(&principal);
     }
 
     /// Members that are gone while nobody watched leave.

@@ -11,6 +11,7 @@ use serverprotection_core::{
     Timestamp,
     claims::Claim,
     conditions::{Answer, Conditions, is_true},
+    retry,
     server_protection::{
         changes::{self},
         decide::{self, Decision, Input, Outcome, Seen},
@@ -384,7 +385,7 @@ fn kube_retry(context: &Context, uid: &str) -> Duration {
     remembered.kube_failures = remembered.kube_failures.saturating_add(1);
     let wait = Duration::from_secs(1 << remembered.kube_failures.min(6)).min(LONGEST_KUBE_RETRY);
     context.memories.put(uid, remembered);
-    wait.mul_f64(0.2f64.mul_add(fastrand::f64(), 0.9))
+    retry::spread(wait, fastrand::f64())
 }
 
 fn count(outcome: &Outcome, context: &Context) {

@@ -161,16 +161,10 @@ impl Scan<'_> {
     /// Waits before the next try, longer each time.
     pub(super) async fn back_off(&self, tries: u32) {
         let doubled = self.scanner.settings.back_off * (1 << tries.saturating_sub(1).min(5));
-        let wait = retry::spread(doubled, jitter());
+        let wait = retry::spread(doubled, fastrand::f64());
         self.count(|report| report.waited += wait);
         tokio::time::sleep(wait).await;
     }
-}
-
-/// Between 0 and 1, so that groups do not stay in step.
-fn jitter() -> f64 {
-    let [byte, ..] = *uuid::Uuid::new_v4().as_bytes();
-    f64::from(byte) / 255.0
 }
 
 /// Time to wait that Azure told, if it is short enough to wait here.

@@ -89,13 +89,14 @@ impl Members {
         }
     }
 
-    /// Gives the principal of a member that was there.
+    /// Gives the principal when its last member has left.
     pub(super) fn leave(&mut self, uid: &str) -> Option<String> {
         let known = self.all.remove(uid)?;
         let principal = known.member.arm.principal().to_owned();
-        if !self.has(&principal) {
-            self.schedules.remove(&principal);
+        if self.has(&principal) {
+            return None;
         }
+        self.schedules.remove(&principal);
         Some(principal)
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serverprotection_azure::{Arm, fleet::Target};
-use serverprotection_core::failure::Failure;
+use serverprotection_core::{failure::Failure, retry::spread};
 
 use super::members::Members;
 
@@ -122,7 +122,7 @@ impl Members {
                     schedule.next = Some(match (kind, schedule.next) {
                         // What came later joins the turn that is planned.
                         (Kind::Waiting, Some(next)) => next,
-                        _ => now + jittered(interval),
+                        _ => now + spread(interval, fastrand::f64()),
                     });
                 }
                 due.push(self.batch(&principal, kind, wanted.as_ref()));
@@ -179,11 +179,6 @@ impl Members {
             schedule.running.remove(&batch.kind);
         }
     }
-}
-
-/// 10 % to either side, so that many controllers do not march in step.
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.2f64.mul_add(fastrand::f64(), 0.9))
 }
 
 #[cfg(test)]

@@ -70,21 +70,16 @@ impl Scans {
 
     /// Whether the other one would be told differently: times alone are no news.
     pub fn tells_other_than(&self, other: &Self) -> bool {
-        let reading = |scans: &Self| {
-            let reading = scans.reading.as_ref();
-            reading.map(|reading| {
-                (
-                    reading.summary.clone(),
-                    reading.access.clone(),
-                    reading.tier.clone(),
-                )
-            })
-        };
-        let failing = |scans: &Self| {
-            let failing = scans.failing.as_ref();
-            failing.map(|failing| (failing.failure.code.clone(), failing.times.min(STALE_AFTER)))
-        };
-        reading(self) != reading(other) || failing(self) != failing(other)
+        self.told() != other.told()
+    }
+
+    fn told(&self) -> impl PartialEq {
+        let reading = self.reading.as_ref();
+        let failing = self.failing.as_ref();
+        (
+            reading.map(|reading| (&reading.summary, &reading.access, &reading.tier)),
+            failing.map(|failing| (&failing.failure.code, failing.times.min(STALE_AFTER))),
+        )
     }
 }
 
