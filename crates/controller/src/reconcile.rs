@@ -6,7 +6,7 @@ use std::{
 };
 
 use kube::{Api, Resource, ResourceExt, runtime::controller::Action};
-use serverprotection_api::{ServerProtection, annotations};
+use serverprotection_api::{ServerProtection, ServerProtectionStatus, annotations};
 use serverprotection_core::{
     Timestamp,
     claims::Claim,
@@ -162,7 +162,7 @@ struct Visit {
 /// write must not be missed. `None`: the cache is older than what was worked on already.
 async fn begin(cached: &ServerProtection, context: &Context) -> Result<Option<Visit>, Error> {
     let uid = cached.uid().unwrap_or_default();
-    if let Some(remembered) = context.memories.get(&uid) {
+    if let Some(remembered) = context.memories.get(&uid).filter(|known| !known.unreadable) {
         let newest = remembered.status.observed_generation.unwrap_or_default();
         if cached.meta().generation.unwrap_or_default() < newest {
             return Ok(None);
@@ -330,7 +330,7 @@ fn interval(object: &ServerProtection, context: &Context) -> Duration {
 pub(crate) async fn save(
     object: &ServerProtection,
     remembered: &mut Remembered,
-    status: serverprotection_api::ServerProtectionStatus,
+    status: ServerProtectionStatus,
     context: &Context,
 ) -> Result<bool, Error> {
     let uid = object.uid().unwrap_or_default();
@@ -413,9 +413,8 @@ async fn report_unreadable(cached: &Unreadable, context: &Context) -> Result<Act
     let Some(Guarded::Unreadable(object)) = api.get_opt(&name).await? else {
         return Ok(Action::await_change());
     };
-    context
-        .fleet
-        .leave(&object.metadata.uid.clone().unwrap_or_default());
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    context.fleet.leave(&uid);
     let generation = object.metadata.generation.unwrap_or_default();
     let before = object
         .raw
@@ -432,6 +431,17 @@ async fn report_unreadable(cached: &Unreadable, context: &Context) -> Result<Act
     conditions.set("Ready", Answer::False, "Unreadable", &message);
     conditions.set("Stalled", Answer::True, "Unreadable", &message);
     let after = conditions.finish();
+    // What was remembered is older than what is told now: once the object can be read, its status is read too.
+    let status = ServerProtectionStatus {
+        conditions: after.clone(),
+        ..ServerProtectionStatus::default()
+    };
+    let remembered = Remembered {
+        status: Arc::new(status),
+        unreadable: true,
+        ..Remembered::default()
+    };
+    context.memories.put(&uid, remembered);
     if after != before {
         publish::unreadable(context, &object, &serde_json::json!(after)).await?;
     }

@@ -26,6 +26,8 @@ pub(crate) struct Remembered {
     pub(crate) next_visit: Option<Instant>,
     /// Failures of the API server in a row.
     pub(crate) kube_failures: u32,
+    /// This build could not read the object: `status` holds its conditions only, and what stands is read again.
+    pub(crate) unreadable: bool,
 }
 
 /// All objects, by uid.

@@ -40,6 +40,8 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("newer").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     let before = ready(&team, "prod").await?;
+    // Transition times have whole seconds: each of the two turns must get one of its own, or a wrong one would not show.
+    next_second().await;
     serverprotection_tests::wait::eventually("a P4 that is admitted", super::SOON, || async {
         team.patch("prod", json!({"spec": {"plan": {"tier": "P4"}}}))
             .await
@@ -68,8 +70,13 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(requests(&team).await?.len(), calls);
 
+    next_second().await;
     team.patch("prod", json!({"spec": {"plan": {"tier": "P2"}}}))
         .await?;
     ready(&team, "prod").await?;
     Ok(())
+}
+
+async fn next_second() {
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
 }
