@@ -8,16 +8,10 @@ use crate::{AzureCredential, SecurityConnector, ServerProtection};
 /// All definitions, in the order in which they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut protection = ServerProtection::crd();
-    start_unobserved(&mut protection);
-    // Without `security_connector`: a definition that no controller reconciles must not be installed.
-    vec![protection, AzureCredential::crd()]
-}
-
-/// The definition of `SecurityConnector`; it joins `crds` with its controller.
-pub fn security_connector() -> CustomResourceDefinition {
     let mut connector = SecurityConnector::crd();
+    start_unobserved(&mut protection);
     start_unobserved(&mut connector);
-    connector
+    vec![protection, connector, AzureCredential::crd()]
 }
 
 /// File name of a definition in `crds/`: group and plural.

@@ -6,20 +6,28 @@ use std::{
 };
 
 use kube::{Client, runtime::events::Recorder};
+use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::pace::Clocks};
 
-use crate::{credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories};
+use crate::{
+    credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories, roster::Roster,
+};
 
 /// Shared by all visits.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) claims: Arc<Claims>,
+    pub(crate) connector_claims: Arc<Claims>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) memories: Arc<Memories>,
+    pub(crate) memories: Arc<Memories<ServerProtection>>,
+    pub(crate) connector_memories: Arc<Memories<SecurityConnector>>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) gate: Gate,
     pub(crate) clocks: Clocks,
     pub(crate) visit_every: Option<Duration>,
+    /// Name of the Azure cloud, when it has no connectors.
+    pub(crate) without_connectors: Option<&'static str>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -13,9 +13,7 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
-use serverprotection_api::{
-    AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef, ServerProtection,
-};
+use serverprotection_api::{AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef};
 use serverprotection_azure::{Arm, Cloud, Identity, Meter, locks::Locks};
 use serverprotection_core::failure::{Class, Failure};
 
@@ -59,26 +57,26 @@ pub(crate) struct Known {
 }
 
 impl Credentials {
-    /// The client for an object. `doubtful`: its credential did not work last time, so look again.
+    /// The client for an object of this namespace whose credentialRef names this. `doubtful`: it did not work last time,
+    /// so look again.
     pub(crate) async fn arm_for(
         &self,
-        object: &ServerProtection,
+        namespace: &str,
+        reference: Option<&str>,
         doubtful: bool,
     ) -> Result<Arc<Arm>, Failure> {
-        let namespace = object.namespace().unwrap_or_default();
-        let Some(reference) = &object.spec.credential_ref else {
+        let Some(name) = reference else {
             return self.own_arm();
         };
-        let key = (namespace.clone(), reference.name.clone());
+        let key = (namespace.to_owned(), name.to_owned());
         let credential = self
             .store
-            .get(&ObjectRef::new(&reference.name).within(&namespace))
+            .get(&ObjectRef::new(name).within(namespace))
             .ok_or_else(|| {
                 failure(
                     "CredentialNotFound",
                     format!(
-                        "AzureCredential {}/{} does not exist; create it, or correct credentialRef",
-                        namespace, reference.name
+                        "AzureCredential {namespace}/{name} does not exist; create it, or correct credentialRef"
                     ),
                 )
             })?;
@@ -95,7 +93,7 @@ impl Credentials {
                     client_id: spec.client_id.clone(),
                     assertions: Arc::new(ServiceAccountTokens {
                         client: self.client.clone(),
-                        namespace,
+                        namespace: namespace.to_owned(),
                         name: workload.service_account_name.clone(),
                     }),
                 };

@@ -74,6 +74,14 @@ impl Endpoints {
         Ok((cloud, http_client(extra_ca.as_deref())?))
     }
 
+    /// Name of the cloud, when it has no connectors for AWS and GCP (contract.md 8.1).
+    pub(crate) fn without_connectors(&self) -> Option<&'static str> {
+        match self.cloud {
+            CloudName::Public => None,
+            CloudName::UsGovernment => Some("Azure Government"),
+        }
+    }
+
     fn cloud(&self) -> Result<Cloud, url::ParseError> {
         let (resource_manager, authority) = match self.cloud {
             CloudName::Public => (

@@ -19,9 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::channel::mpsc::UnboundedSender;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use serverprotection_api::ServerProtection;
+use kube::ResourceExt;
+use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::{
     Arm,
     fleet::{Scanner, Settings, Sink, SubscriptionReading},
@@ -30,7 +29,8 @@ use serverprotection_core::{
     Timestamp,
     failure::Failure,
     jiff::SignedDuration,
-    machines::{Exclusions, reading::Scans},
+    machines::{Environment, Exclusions, reading::Scans},
+    security_connector::decide::MachineCounts,
 };
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ use self::{
     members::{Member, Members},
     schedule::Batch,
 };
-use crate::{guarded::Guarded, reconcile::now};
+use crate::{roster::Roster, saving::now, wake::Wake};
 
 /// All members, and what runs for them.
 pub(crate) struct Fleet {
@@ -49,14 +49,18 @@ pub(crate) struct Fleet {
     /// By principal; a scanner lives as long as it has a member.
     scanners: Mutex<HashMap<String, Arc<Scanner>>>,
     changed: Notify,
-    wake: UnboundedSender<ObjectRef<Guarded>>,
+    wake: Wake<ServerProtection>,
+    wake_connectors: Wake<SecurityConnector>,
+    roster: Arc<Roster>,
     metrics: Arc<FleetMetrics>,
 }
 
 impl Fleet {
     pub(crate) fn new(
         interval: Duration,
-        wake: UnboundedSender<ObjectRef<Guarded>>,
+        wake: Wake<ServerProtection>,
+        wake_connectors: Wake<SecurityConnector>,
+        roster: Arc<Roster>,
         metrics: Arc<FleetMetrics>,
     ) -> Self {
         Self {
@@ -65,6 +69,8 @@ impl Fleet {
             scanners: Mutex::default(),
             changed: Notify::new(),
             wake,
+            wake_connectors,
+            roster,
             metrics,
         }
     }
@@ -114,6 +120,16 @@ impl Fleet {
     /// What the scans say so far; `None` before the first one.
     pub(crate) fn scans(&self, uid: &str) -> Option<Scans> {
         self.members().scans(uid)
+    }
+
+    /// The machines of these accounts, as the scans of a `ServerProtection` say; `None` before the first one.
+    pub(crate) fn machines_of(
+        &self,
+        protection: &str,
+        environment: Environment,
+        accounts: &[String],
+    ) -> Option<MachineCounts> {
+        self.members().machines_of(protection, environment, accounts)
     }
 
     /// Whether there is news that no visit has told yet; asked once.
@@ -197,8 +213,10 @@ impl Fleet {
     ) {
         let woken = self.members().hear(principal, subscription, result, began, now());
         for (namespace, name) in woken {
-            // The queue is gone only when the process ends.
-            drop(self.wake.unbounded_send(ObjectRef::new(&name).within(&namespace)));
+            self.wake.for_news(&namespace, &name);
+            for connector in self.roster.machines_changed(&namespace, &name) {
+                self.wake_connectors.for_news(&namespace, &connector);
+            }
         }
     }
 

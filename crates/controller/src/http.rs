@@ -1,12 +1,6 @@
 //! `/metrics`, `/healthz`, `/readyz`.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -18,13 +12,13 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fleet::Fleet, metrics::Metrics};
+use crate::{fleet::Fleet, metrics::Metrics, watch::Listed};
 
 #[derive(Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
     fleet: Arc<Fleet>,
-    ready: Arc<AtomicBool>,
+    ready: [Listed; 2],
 }
 
 /// Binds, and serves until `stop`. The process is alive while this answers: it ends with the controller.
@@ -32,7 +26,7 @@ pub(crate) async fn serve(
     listen: SocketAddr,
     metrics: Arc<Metrics>,
     fleet: Arc<Fleet>,
-    ready: Arc<AtomicBool>,
+    ready: [Listed; 2],
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(listen).await?;
@@ -57,7 +51,7 @@ pub(crate) async fn serve(
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
-    if shared.ready.load(Ordering::SeqCst) {
+    if shared.ready.iter().all(Listed::is_set) {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the objects are not listed yet")

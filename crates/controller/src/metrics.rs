@@ -1,6 +1,6 @@
 //! Metrics with bounded labels: no object names, no error texts.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -12,6 +12,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::Meter;
 
 use crate::{
@@ -23,9 +24,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    memories: Arc<Memories>,
+    memories: Arc<Memories<ServerProtection>>,
+    connector_memories: Arc<Memories<SecurityConnector>>,
     pub(crate) fleet: Arc<FleetMetrics>,
     objects: Family<ReadyLabel, Gauge>,
+    connectors: Family<ReadyLabel, Gauge>,
+    deletions_waiting: Gauge,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
     pub(crate) visits: Family<OutcomeLabel, Counter>,
@@ -69,12 +73,19 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new(memories: Arc<Memories>, per_object: bool) -> Self {
+    pub(crate) fn new(
+        memories: Arc<Memories<ServerProtection>>,
+        connector_memories: Arc<Memories<SecurityConnector>>,
+        per_object: bool,
+    ) -> Self {
         let mut registry = Registry::with_prefix("serverprotection");
         let metrics = Self {
             memories,
+            connector_memories,
             fleet: Arc::new(FleetMetrics::new(per_object)),
             objects: Family::default(),
+            connectors: Family::default(),
+            deletions_waiting: Gauge::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
             visits: Family::default(),
@@ -89,6 +100,16 @@ impl Metrics {
             "objects",
             "ServerProtection objects by the status of their condition Ready",
             metrics.objects.clone(),
+        );
+        registry.register(
+            "connectors",
+            "SecurityConnector objects by the status of their condition Ready",
+            metrics.connectors.clone(),
+        );
+        registry.register(
+            "deletions_waiting",
+            "SecurityConnector objects that are being deleted and wait for Azure",
+            metrics.deletions_waiting.clone(),
         );
         registry.register(
             "azure_requests",
@@ -135,19 +156,26 @@ impl Metrics {
     /// The text in the format of `OpenMetrics`.
     pub(crate) fn text(&self, fleet: &Fleet) -> String {
         self.fleet.refresh(fleet);
-        let counts = self.memories.by_ready();
-        for ready in ["True", "False", "Unknown"] {
-            let count = counts.get(ready).copied().unwrap_or_default();
-            self.objects
-                .get_or_create(&ReadyLabel { ready: ready.into() })
-                .set(count);
-        }
+        set(&self.objects, &self.memories.by_ready());
+        set(&self.connectors, &self.connector_memories.by_ready());
+        let waiting = self.connector_memories.deletions();
+        self.deletions_waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             text.clear();
             let _ = write!(text, "# metrics cannot be written: {error}");
         }
         text
+    }
+}
+
+fn set(gauges: &Family<ReadyLabel, Gauge>, counts: &HashMap<String, i64>) {
+    for ready in ["True", "False", "Unknown"] {
+        let count = counts.get(ready).copied().unwrap_or_default();
+        gauges
+            .get_or_create(&ReadyLabel { ready: ready.into() })
+            .set(count);
     }
 }
 

@@ -1,70 +1,82 @@
 //! Status patches and events.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
-use serverprotection_api::{FIELD_MANAGER, ServerProtection, ServerProtectionStatus};
-use serverprotection_core::server_protection::events;
+use serverprotection_api::FIELD_MANAGER;
+use serverprotection_core::events;
 
 use crate::{
     context::Context,
     guarded::{Guarded, Unreadable},
+    kind::Kind,
 };
 
 /// One server-side-apply patch of the whole status (law 7).
-pub(crate) async fn status(
+pub(crate) async fn status<K: Kind>(
     context: &Context,
-    object: &ServerProtection,
-    status: &ServerProtectionStatus,
+    object: &K,
+    status: &K::Status,
 ) -> Result<(), kube::Error> {
-    let api: Api<Guarded> = api(context, object.namespace());
-    let patch = json!({
-        "apiVersion": ServerProtection::api_version(&()),
-        "kind": ServerProtection::kind(&()),
-        "status": status,
-    });
-    context.metrics.status_patches.inc();
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch))
-        .await
-        .map(drop)
+    apply::<K, _>(context, object.namespace(), &object.name_any(), status).await
 }
 
 /// Tells on an unreadable object that it is one. What else stands in its status is sent back as it was found: it may
 /// hold what this build does not know.
-pub(crate) async fn unreadable(
+pub(crate) async fn unreadable<K: Kind>(
     context: &Context,
     object: &Unreadable,
     conditions: &Value,
 ) -> Result<(), kube::Error> {
-    let api: Api<Guarded> = api(context, object.metadata.namespace.clone());
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut status = object.raw.get("status").cloned().unwrap_or_else(|| json!({}));
     if let Some(members) = status.as_object_mut() {
         members.insert("observedGeneration".into(), json!(object.metadata.generation));
         members.insert("conditions".into(), conditions.clone());
     }
+    apply::<K, _>(context, object.metadata.namespace.clone(), &name, &status).await
+}
+
+async fn apply<K: Kind, S: Serialize>(
+    context: &Context,
+    namespace: Option<String>,
+    name: &str,
+    status: &S,
+) -> Result<(), kube::Error> {
+    let api: Api<Guarded<K>> = Api::namespaced(context.client.clone(), &namespace.unwrap_or_default());
     let patch = json!({
-        "apiVersion": ServerProtection::api_version(&()),
-        "kind": ServerProtection::kind(&()),
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
         "status": status,
     });
     context.metrics.status_patches.inc();
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch_status(&name, &params, &Patch::Apply(&patch))
+    api.patch_status(name, &params, &Patch::Apply(&patch))
         .await
         .map(drop)
 }
 
-fn api(context: &Context, namespace: Option<String>) -> Api<Guarded> {
-    Api::namespaced(context.client.clone(), &namespace.unwrap_or_default())
+/// What is worth an event is worth a line in the log. Events never decide about anything: a lost one is logged.
+pub(crate) async fn events<K: Kind>(
+    context: &Context,
+    object: &K,
+    events: impl IntoIterator<Item = events::Event>,
+) {
+    let reference = object.object_ref(&());
+    publish(context, &reference, events).await;
 }
 
-/// What is worth an event is worth a line in the log. Events never decide about anything: a lost one is logged.
-pub(crate) async fn events(context: &Context, object: &ServerProtection, events: Vec<events::Event>) {
+/// The same about an object that cannot be read.
+pub(crate) async fn publish(
+    context: &Context,
+    object: &ObjectReference,
+    events: impl IntoIterator<Item = events::Event>,
+) {
     for event in events {
         if event.warning {
             tracing::warn!(reason = event.reason, "{}", event.note);
@@ -85,7 +97,7 @@ pub(crate) async fn events(context: &Context, object: &ServerProtection, events:
             action: event.action,
             secondary: None,
         };
-        if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = context.recorder.publish(&event, object).await {
             tracing::warn!(%error, "event was not recorded");
         }
     }

@@ -3,23 +3,24 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use serverprotection_api::ServerProtectionStatus;
-use serverprotection_core::{conditions, server_protection::pace::Memory};
+use serverprotection_core::conditions;
+
+use crate::kind::{Kind, Standing};
 
 /// One object.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Remembered {
+#[derive(Clone, Debug)]
+pub(crate) struct Remembered<K: Kind> {
     /// The status that should stand. The cache may still show an older one.
-    pub(crate) status: Arc<ServerProtectionStatus>,
+    pub(crate) status: Arc<K::Status>,
     /// The status that the API server is known to have had last.
-    pub(crate) saved: Option<Arc<ServerProtectionStatus>>,
+    pub(crate) saved: Option<Arc<K::Status>>,
     /// Another one was sent since, and nobody knows whether it arrived.
     pub(crate) doubtful: bool,
-    pub(crate) memory: Memory,
+    pub(crate) memory: K::Memory,
     /// The annotation that approves reductions, as the last visit saw it.
     pub(crate) approval: Option<String>,
     /// When the next visit is due, unless something happens before.
@@ -28,17 +29,44 @@ pub(crate) struct Remembered {
     pub(crate) kube_failures: u32,
     /// This build could not read the object: `status` holds its conditions only, and what stands is read again.
     pub(crate) unreadable: bool,
+    /// Failures of its deletion in a row, while it is being deleted.
+    pub(crate) deleting: Option<u32>,
 }
 
-/// All objects, by uid.
-#[derive(Debug, Default)]
-pub(crate) struct Memories {
-    /// Objects, as `namespace/name`, that were woken because of a credential or a claim: they need a visit.
+impl<K: Kind> Default for Remembered<K> {
+    fn default() -> Self {
+        Self {
+            status: Arc::default(),
+            saved: None,
+            doubtful: false,
+            memory: K::Memory::default(),
+            approval: None,
+            next_visit: None,
+            kube_failures: 0,
+            unreadable: false,
+            deleting: None,
+        }
+    }
+}
+
+/// All objects of a kind, by uid.
+#[derive(Debug)]
+pub(crate) struct Memories<K: Kind> {
+    /// Objects, as `namespace/name`, that were woken because of something outside them: they need a visit.
     called: Mutex<HashSet<String>>,
-    by_uid: Mutex<HashMap<String, Remembered>>,
+    by_uid: Mutex<HashMap<String, Remembered<K>>>,
 }
 
-impl Memories {
+impl<K: Kind> Default for Memories<K> {
+    fn default() -> Self {
+        Self {
+            called: Mutex::default(),
+            by_uid: Mutex::default(),
+        }
+    }
+}
+
+impl<K: Kind> Memories<K> {
     pub(crate) fn call(&self, namespace: &str, name: &str) {
         self.called().insert(format!("{namespace}/{name}"));
     }
@@ -49,16 +77,14 @@ impl Memories {
     }
 
     fn called(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.called
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn get(&self, uid: &str) -> Option<Remembered> {
+    pub(crate) fn get(&self, uid: &str) -> Option<Remembered<K>> {
         self.lock().get(uid).cloned()
     }
 
-    pub(crate) fn put(&self, uid: &str, remembered: Remembered) {
+    pub(crate) fn put(&self, uid: &str, remembered: Remembered<K>) {
         self.lock().insert(uid.to_owned(), remembered);
     }
 
@@ -70,16 +96,20 @@ impl Memories {
     pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
         let mut counts = HashMap::new();
         for remembered in self.lock().values() {
-            let ready = conditions::get(&remembered.status.conditions, "Ready");
+            let ready = conditions::get(remembered.status.conditions(), "Ready");
             let ready = ready.map_or("Unknown", |condition| condition.status.as_str());
             *counts.entry(ready.to_owned()).or_default() += 1;
         }
         counts
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
-        self.by_uid
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Objects that are being deleted and wait for Azure.
+    pub(crate) fn deletions(&self) -> usize {
+        let waits = |remembered: &&Remembered<K>| remembered.deleting.is_some();
+        self.lock().values().filter(waits).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered<K>>> {
+        self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

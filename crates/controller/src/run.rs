@@ -1,36 +1,45 @@
 //! Start and stop.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    collections::HashSet,
+    future::Future,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::{StreamExt, channel::mpsc};
+use futures::{Stream, StreamExt, channel::mpsc::UnboundedReceiver};
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller,
         controller::{self, Action},
         events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+        watcher::{self, Event},
     },
 };
+use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::{Identity, locks::Locks};
 use serverprotection_core::{gate::Gate, server_protection::pace::Clocks};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{Args, ControllerIdentity},
-    context::{Claims, Context},
+    context::Context,
     credentials::Credentials,
     endpoints::EndpointsError,
     fleet::Fleet,
     guarded::Guarded,
     http,
+    kind::Kind,
     metrics::Metrics,
     reconcile::reconcile,
     remembered::Memories,
-    telemetry,
-    watch::{self, Feeds},
+    roster::Roster,
+    security_connector, server_protection, telemetry,
+    wake::Wake,
+    watch::{self, Listed},
 };
 
 /// Running visits get this long to finish after a signal; below the pod's 30 s of grace.
@@ -59,90 +68,175 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
-    let memories = Arc::new(Memories::default());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&memories), args.per_object_metrics));
-    let claims = Arc::new(Claims::default());
     let namespace = args.watch_namespace.as_deref();
-
+    let (memories, connector_memories) = (Arc::new(Memories::default()), Arc::new(Memories::default()));
+    let metrics = Arc::new(Metrics::new(
+        Arc::clone(&memories),
+        Arc::clone(&connector_memories),
+        args.per_object_metrics,
+    ));
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
     let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
-    let (wake, woken) = mpsc::unbounded();
-    let ready = Arc::new(AtomicBool::new(false));
+    let (wake, woken) = Wake::new(Arc::clone(&memories));
+    let (wake_connectors, woken_connectors) = Wake::new(Arc::clone(&connector_memories));
+    let roster = Arc::new(Roster::default());
     let fleet = Arc::new(Fleet::new(
         args.machine_scan_interval,
         wake.clone(),
+        wake_connectors.clone(),
+        Arc::clone(&roster),
         Arc::clone(&metrics.fleet),
     ));
-    let feeds = Feeds {
-        fleet: Arc::clone(&fleet),
-        claims: Arc::clone(&claims),
-        memories: Arc::clone(&memories),
-        metrics: Arc::clone(&metrics),
-        ready: Arc::clone(&ready),
-        wake: wake.clone(),
-    };
-    let (store, objects) = watch::protections(watch::api(&client, namespace), feeds);
-
-    let stop = CancellationToken::new();
-    let gate = Gate::open();
-    let address = args.listen;
-    let server = http::serve(
-        address,
-        Arc::clone(&metrics),
-        Arc::clone(&fleet),
-        ready,
-        stop.clone(),
-    )
-    .await;
-    let server = server.map_err(|source| Error::Listen { address, source })?;
-
     let reporter = Reporter {
         controller: "serverprotection".into(),
         instance: None,
     };
     let context = Arc::new(Context {
         client: client.clone(),
-        claims,
-        credentials: Arc::clone(&credentials),
-        fleet: Arc::clone(&fleet),
+        claims: Arc::default(),
+        connector_claims: Arc::default(),
+        credentials,
+        fleet,
         memories,
-        gate: gate.clone(),
+        connector_memories,
+        roster,
+        gate: Gate::open(),
         clocks: Clocks {
             slow_retry: args.slow_retry,
             registration_timeout: args.registration_timeout,
         },
         visit_every: args.visit_every,
-        recorder: Recorder::new(client, reporter),
-        metrics,
+        without_connectors: args.endpoints.without_connectors(),
+        recorder: Recorder::new(client.clone(), reporter),
+        metrics: Arc::clone(&metrics),
     });
 
-    let fleet_task = tokio::spawn(fleet.run(stop.clone()));
-    let objects_store = store.clone();
-    let memories = Arc::clone(&context.memories);
-    let credential_task = tokio::spawn(async move {
-        let mut credential_events = std::pin::pin!(credential_events);
-        while let Some(event) = credential_events.next().await {
-            if let Ok(event) = event {
-                watch::on_credential(&event, &objects_store, &credentials, &memories, &wake);
-            }
-        }
+    let listed = AllListed::default();
+    let (store, objects) = watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
+        let mut feed = protections(&context, &listed, &wake, &wake_connectors);
+        move |event| feed.hear(event)
     });
-    // Every object needs its credential: no visit before both lists are complete.
-    let credential_store = context.credentials.store.clone();
-    let objects = futures::stream::once(async move {
-        let _ = credential_store.wait_until_ready().await;
-        objects
+    let (connector_store, connectors) =
+        watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
+            let mut feed = connectors(&context, &listed, &wake, &wake_connectors);
+            move |event| feed.hear(event)
+        });
+
+    let stop = CancellationToken::new();
+    let address = args.listen;
+    let ready = [listed.protections.clone(), listed.connectors.clone()];
+    let server = http::serve(
+        address,
+        metrics,
+        Arc::clone(&context.fleet),
+        ready,
+        stop.clone(),
+    )
+    .await;
+    let server = server.map_err(|source| Error::Listen { address, source })?;
+
+    let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
+    let credential_task = tokio::spawn(hear_of_credentials(
+        credential_events,
+        store.clone(),
+        Arc::clone(&context),
+        listed.credentials.clone(),
+        (wake, wake_connectors),
+    ));
+    // Every object needs its credential, and a connector its ServerProtection: no visit before their lists are complete.
+    let objects = after([listed.credentials.clone()], objects);
+    let connectors = after([listed.credentials, listed.protections], connectors);
+    let mut controls = JoinSet::new();
+    controls.spawn(control(objects, store, woken, args.concurrency, &stop, &context));
+    controls.spawn(control(
+        connectors,
+        connector_store,
+        woken_connectors,
+        args.concurrency,
+        &stop,
+        &context,
+    ));
+    let controls = tokio::spawn(all(controls, stop.clone()));
+    let ended = until_stopped(controls, &stop, &context.gate).await;
+    credential_task.abort();
+    let _ = fleet_task.await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    ended
+}
+
+/// Which lists are complete.
+#[derive(Default)]
+struct AllListed {
+    credentials: Listed,
+    protections: Listed,
+    connectors: Listed,
+}
+
+fn protections(
+    context: &Context,
+    listed: &AllListed,
+    wake: &Wake<ServerProtection>,
+    wake_connectors: &Wake<SecurityConnector>,
+) -> server_protection::Feed {
+    server_protection::Feed {
+        claims: Arc::clone(&context.claims),
+        memories: Arc::clone(&context.memories),
+        fleet: Arc::clone(&context.fleet),
+        roster: Arc::clone(&context.roster),
+        listed: listed.protections.clone(),
+        wake: wake.clone(),
+        wake_connectors: wake_connectors.clone(),
+        seen: HashSet::new(),
+    }
+}
+
+fn connectors(
+    context: &Context,
+    listed: &AllListed,
+    wake: &Wake<ServerProtection>,
+    wake_connectors: &Wake<SecurityConnector>,
+) -> security_connector::Feed {
+    security_connector::Feed {
+        claims: Arc::clone(&context.connector_claims),
+        memories: Arc::clone(&context.connector_memories),
+        roster: Arc::clone(&context.roster),
+        listed: listed.connectors.clone(),
+        wake: wake_connectors.clone(),
+        wake_protections: wake.clone(),
+        seen: HashSet::new(),
+    }
+}
+
+/// The stream, once these lists are complete.
+fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    let lists: Vec<_> = lists.into_iter().collect();
+    futures::stream::once(async move {
+        for list in lists {
+            list.wait().await;
+        }
+        stream
     })
-    .flatten();
-    let control = Controller::for_stream(objects, store)
-        .with_config(controller::Config::default().concurrency(args.concurrency))
+    .flatten()
+}
+
+/// The controller of one kind.
+fn control<K: Kind>(
+    objects: impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + 'static,
+    store: Store<Guarded<K>>,
+    woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    concurrency: u16,
+    stop: &CancellationToken,
+    context: &Arc<Context>,
+) -> impl Future<Output = ()> + use<K> + Send + 'static {
+    Controller::for_stream(objects, store)
+        .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(
-            reconcile,
-            |_: Arc<Guarded>, _, _| Action::requeue(Duration::from_secs(5)),
-            context,
+            reconcile::<K>,
+            |_: Arc<Guarded<K>>, _, _| Action::requeue(Duration::from_secs(5)),
+            Arc::clone(context),
         )
         .for_each(|visited| {
             // Also a requeue for an object that is gone, which is normal.
@@ -150,12 +244,54 @@ pub async fn run(args: Args) -> Result<(), Error> {
                 tracing::debug!(%error, "visit not made");
             }
             futures::future::ready(())
-        });
-    let ended = until_stopped(tokio::spawn(control), &stop, &gate).await;
-    credential_task.abort();
-    let _ = fleet_task.await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
-    ended
+        })
+}
+
+/// Ends when one of them ends by itself, or after the signal when all have finished their visits.
+async fn all(mut controls: JoinSet<()>, stop: CancellationToken) {
+    while let Some(ended) = controls.join_next().await {
+        if let Err(error) = &ended {
+            tracing::error!(%error, "a control loop failed");
+        }
+        if ended.is_err() || !stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Wakes the objects that refer to a credential that changed, and their connectors.
+async fn hear_of_credentials(
+    events: impl Stream<Item = Result<Event<AzureCredential>, watcher::Error>>,
+    protections: Store<Guarded<ServerProtection>>,
+    context: Arc<Context>,
+    listed: Listed,
+    (wake, wake_connectors): (Wake<ServerProtection>, Wake<SecurityConnector>),
+) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let Ok(event) = event else { continue };
+        if matches!(event, Event::InitDone) {
+            listed.set();
+        }
+        let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) else {
+            continue;
+        };
+        let refers = |object: &Guarded<ServerProtection>| match object {
+            Guarded::Readable(object) => {
+                let reference = object.spec.credential_ref.as_ref();
+                object.metadata.namespace.as_deref() == Some(namespace.as_str())
+                    && reference.is_some_and(|to| to.name == credential)
+            }
+            Guarded::Unreadable(_) => false,
+        };
+        for object in protections.state_filter(|object| refers(object)) {
+            let name = object.meta().name.clone().unwrap_or_default();
+            wake.for_visit(&namespace, &name);
+            for connector in context.roster.names(&namespace, &name) {
+                wake_connectors.for_visit(&namespace, &connector);
+            }
+        }
+    }
 }
 
 /// Waits for a signal and lets running visits finish; a second signal ends at once. A control loop that ends by itself

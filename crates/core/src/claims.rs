@@ -85,15 +85,56 @@ impl ClaimIndex {
         waiting
     }
 
+    /// An object with several claims is gone: the others that name what it named.
+    pub fn forget(&mut self, uid: &str) -> Vec<Claimant> {
+        let keys: Vec<_> = self
+            .by_subscription
+            .iter()
+            .filter(|(_, claimants)| claimants.iter().any(|claimant| claimant.uid == uid))
+            .map(|(key, _)| key.clone())
+            .collect();
+        keys.iter().flat_map(|key| self.remove(key, uid)).collect()
+    }
+
+    /// Another object that names the same, as `namespace/name`.
+    pub fn other(&self, subscription: &str, uid: &str) -> Option<String> {
+        let claimants = self.by_subscription.get(subscription)?;
+        let other = claimants.iter().find(|claimant| claimant.uid != uid)?;
+        Some(other.owner())
+    }
+
     /// Whether `claimant` owns its subscription. The first question after a claim became free decides it.
     pub fn claim(&mut self, claimant: &Claimant) -> Claim {
-        self.upsert(claimant.clone());
+        self.claim_all(std::slice::from_ref(claimant))
+    }
+
+    /// Whether one object owns everything that it names. It gets all or nothing: what it cannot use stays free.
+    pub fn claim_all(&mut self, claimants: &[Claimant]) -> Claim {
+        for claimant in claimants {
+            self.upsert(claimant.clone());
+        }
+        let conflict = claimants.iter().find_map(|claimant| {
+            let holder = self.holder(claimant);
+            (holder.uid != claimant.uid).then(|| holder.owner())
+        });
+        if let Some(holder) = conflict {
+            return Claim::Conflicted { holder };
+        }
+        for claimant in claimants {
+            self.holders
+                .insert(claimant.subscription.clone(), claimant.uid.clone());
+        }
+        Claim::Held
+    }
+
+    /// Who holds what `claimant` names, or is the next to.
+    fn holder<'a>(&'a self, claimant: &'a Claimant) -> &'a Claimant {
         let claimants = self
             .by_subscription
             .get(&claimant.subscription)
             .map_or(&[][..], Vec::as_slice);
         let known = self.holders.get(&claimant.subscription);
-        let holder = claimants
+        claimants
             .iter()
             .find(|candidate| known == Some(&candidate.uid))
             .or_else(|| {
@@ -101,17 +142,13 @@ impl ClaimIndex {
                     .iter()
                     .min_by_key(|candidate| (!candidate.held, candidate.created, &candidate.uid))
             })
-            .unwrap_or(claimant);
-        let answer = if holder.uid == claimant.uid {
-            Claim::Held
-        } else {
-            Claim::Conflicted {
-                holder: format!("{}/{}", holder.namespace, holder.name),
-            }
-        };
-        self.holders
-            .insert(claimant.subscription.clone(), holder.uid.clone());
-        answer
+            .unwrap_or(claimant)
+    }
+}
+
+impl Claimant {
+    fn owner(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
     }
 }
 
@@ -170,6 +207,28 @@ mod tests {
                 holder: "ns-first/first".into()
             }
         );
+    }
+
+    #[test]
+    fn who_cannot_have_everything_takes_nothing() {
+        let of = |name: &str, created, keys: &[&str]| -> Vec<_> {
+            let named = |key: &&str| Claimant {
+                subscription: (*key).into(),
+                ..claimant(name, created, false)
+            };
+            keys.iter().map(named).collect()
+        };
+        let mut index = ClaimIndex::default();
+        let holder = of("holder", 1, &["id", "account"]);
+        assert_eq!(index.claim_all(&holder), Claim::Held);
+        let torn = of("torn", 2, &["other", "account"]);
+        assert!(matches!(index.claim_all(&torn), Claim::Conflicted { .. }));
+        assert_eq!(index.other("account", "uid-holder").as_deref(), Some("ns-torn/torn"));
+        // The older one asks first, but what it cannot use is not kept from the younger one for good.
+        let waiting = index.forget("uid-holder");
+        assert!(waiting.iter().any(|waiting| waiting.uid == "uid-torn"));
+        assert_eq!(index.claim_all(&torn), Claim::Held);
+        assert_eq!(index.other("id", "uid-torn"), None);
     }
 
     #[test]

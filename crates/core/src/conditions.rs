@@ -132,6 +132,31 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     get(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
+/// After a visit that wrote a note on the way: what counts for the transition times is the note, because it is what
+/// stood.
+pub fn after_note(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
+    for condition in conditions {
+        if let Some(stood) = get(note, &condition.type_) {
+            let same = stood.status == condition.status;
+            condition.last_transition_time = if same {
+                stood.last_transition_time.clone()
+            } else {
+                Time(now)
+            };
+        }
+    }
+}
+
+/// After some that never arrived: a condition that says what it said where it can be read has not flipped.
+pub fn after_unsaved(conditions: &mut [Condition], stood: &[Condition]) {
+    for condition in conditions {
+        let same = get(stood, &condition.type_).filter(|stood| stood.status == condition.status);
+        if let Some(stood) = same {
+            condition.last_transition_time = stood.last_transition_time.clone();
+        }
+    }
+}
+
 fn without_request_id(message: &str) -> String {
     let mut rest = message;
     let mut kept = String::with_capacity(message.len());

@@ -8,6 +8,7 @@
 
 pub mod claims;
 pub mod conditions;
+pub mod events;
 pub mod failure;
 pub mod gate;
 pub mod machines;

@@ -37,6 +37,11 @@ use super::{machines::Machines, status::ServerProtectionStatus};
     ),
     printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount"),
     printcolumn(name = "Protected", type_ = "string", json_path = ".status.machines.summary"),
+    printcolumn(
+        name = "Connectors",
+        type_ = "string",
+        json_path = ".status.connectors.summary"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Subscription-ID",

@@ -50,12 +50,27 @@ pub struct ServerProtectionStatus {
     /// The machines of the subscription, as the newest scan found them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<MachinesStatus>,
+    /// The SecurityConnectors that refer to this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connectors: Option<ConnectorsStatus>,
     /// When Azure was last read completely; written with another change, or hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed: Option<Time>,
     /// Value of the "reconcile now" annotation that was handled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// SecurityConnectors, counted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorsStatus {
+    /// Ready connectors of all, as 2/3.
+    pub summary: String,
+    /// All SecurityConnectors that refer to this object.
+    pub total: i32,
+    /// Those of them that are Ready.
+    pub ready: i32,
 }
 
 /// Ownership of the subscription.

@@ -66,9 +66,9 @@ pub fn conflict(target: &Target, all: &[Known]) -> Option<Conflict> {
     })
 }
 
-/// How many connectors the service made for the members of this organization. GCP names the management project, AWS the
-/// management account.
-pub fn members(target: &Target, all: &[Known]) -> usize {
+/// The accounts for which the service made connectors as members of this organization. GCP names the management project,
+/// AWS the management account.
+pub fn member_accounts(target: &Target, all: &[Known]) -> Vec<String> {
     let ours = |known: &&Known| match &known.membership {
         Membership::Member { parent, management } => {
             let account = Some(&target.account);
@@ -77,14 +77,21 @@ pub fn members(target: &Target, all: &[Known]) -> usize {
         }
         _ => false,
     };
-    all.iter().filter(ours).count()
+    all.iter().filter(ours).map(|known| known.account.clone()).collect()
 }
 
 /// What an object claims: its connector, and the account. It must hold both claims; two objects with different names
 /// for one account would otherwise both create a connector.
 pub fn claims(target: &Target) -> [String; 2] {
-    let account = format!("{}/{}", environment_name(target.cloud), target.account);
-    [target.id().to_lowercase(), account]
+    [
+        target.id().to_lowercase(),
+        account_key(target.cloud, &target.account),
+    ]
+}
+
+/// The account's key among the claims.
+pub fn account_key(cloud: Cloud, account: &str) -> String {
+    format!("{}/{account}", environment_name(cloud))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod decide;
 pub mod deletion;
 pub mod desired;
+pub mod events;
 pub mod merge;
 pub mod observed;
 pub mod pace;

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
+    account,
     changes::Change,
     cloud,
-    decide::{Decision, Input, Outcome, Situation},
+    decide::{Decision, Input, Outcome, Seen, Situation, target},
 };
 use crate::{Timestamp, failure::Class, retry, server_protection::contested::later};
 
@@ -28,6 +29,8 @@ pub struct Memory {
     pub cloud_failures: u32,
     /// Until then such a write is not tried again.
     pub cloud_retry_at: Option<Timestamp>,
+    /// Accounts of the organization's members, as the connectors were last listed.
+    pub members: Vec<String>,
 }
 
 /// After the n-th failure to sign in to the account: 5, 10, then 15 minutes. Somebody must mend it there, and each try
@@ -66,6 +69,11 @@ fn settling_pause(memory: &Memory) -> Duration {
 pub fn remember(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> Memory {
     let mut memory = input.memory.clone();
     memory.visits += 1;
+    if let (Seen::Azure(observed), Some(target)) = (input.seen, target(input))
+        && let Some(Ok(others)) = &observed.others
+    {
+        memory.members = account::member_accounts(&target, others);
+    }
     let failed = outcome.failed.as_ref().map(|(_, failure)| failure);
     let failure = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
@@ -81,6 +89,7 @@ pub fn remember(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> Me
     ) {
         memory = Memory {
             visits: memory.visits,
+            members: memory.members,
             ..Memory::default()
         };
     }

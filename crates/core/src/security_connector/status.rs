@@ -13,9 +13,10 @@ use serverprotection_api::{
 use super::{
     account,
     changes::Difference,
-    decide::{Decision, Hold, Input, Outcome, Seen, Situation, demands, is_put, target},
+    decide::{Decision, Hold, Input, MachineCounts, Outcome, Seen, Situation, demands, is_put, target},
     deletion::{Deletion, Why},
     desired::{Desired, account},
+    events::waiting_words,
     observed::{Connector, Observed},
 };
 use crate::{
@@ -114,8 +115,8 @@ pub fn deleting(
     let message = match (decision, failure) {
         (Deletion::LetGo(why), _) => Why::describe(why),
         (_, Some(failure)) => format!(
-            "the connector is not deleted yet: {failure}; {}; after 15 minutes, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
-            failure.advice()
+            "{}; after 15 minutes, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
+            waiting_words(failure)
         ),
         _ => "deleting the connector in Azure".into(),
     };
@@ -162,17 +163,11 @@ fn set_observed(
         (status.tier, status.account_name, status.free_trial_ends) = (None, None, None);
     }
     if let (Some(Ok(others)), Some(target)) = (&observed.others, target(input)) {
-        let members = account::members(&target, others);
-        status.members = Some(i32::try_from(members).unwrap_or(i32::MAX));
+        let members = account::member_accounts(&target, others);
+        status.members = Some(i32::try_from(members.len()).unwrap_or(i32::MAX));
     }
     if let Some(machines) = input.machines {
-        let count = |machines: u64| i64::try_from(machines).unwrap_or(i64::MAX);
-        status.machines = Some(ConnectorMachines {
-            summary: format!("{}/{}", machines.protected, machines.eligible),
-            total: count(machines.total),
-            eligible: count(machines.eligible),
-            protected: count(machines.protected),
-        });
+        status.machines = Some(machines_status(machines));
     }
     if let Some((health, issues)) = aspects::health(input, observed) {
         status.health = Some(health.into());
@@ -181,6 +176,35 @@ fn set_observed(
         status.issues.dedup_by(|a, b| a.name == b.name);
         status.issues.truncate(MOST_ISSUES);
     }
+}
+
+fn machines_status(machines: MachineCounts) -> ConnectorMachines {
+    let count = |machines: u64| i64::try_from(machines).unwrap_or(i64::MAX);
+    ConnectorMachines {
+        summary: format!("{}/{}", machines.protected, machines.eligible),
+        total: count(machines.total),
+        eligible: count(machines.eligible),
+        protected: count(machines.protected),
+    }
+}
+
+/// The status with what a scan of the fleet has found, and otherwise as it stands: a scan needs no visit. Machines that
+/// appear are also a sign of health where Azure has not reported.
+pub fn with_machines(
+    previous: &SecurityConnectorStatus,
+    machines: MachineCounts,
+    now: Timestamp,
+) -> SecurityConnectorStatus {
+    let mut status = previous.clone();
+    status.machines = Some(machines_status(machines));
+    let generation = previous.observed_generation.unwrap_or_default();
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    if machines.total > 0 && previous.health.as_deref() == Some("Unknown") {
+        status.health = Some("Healthy".into());
+        aspects::machines_have_appeared(&mut conditions);
+    }
+    status.conditions = conditions.finish();
+    status
 }
 
 /// The newest answer about the connector: a write's, when there was one.

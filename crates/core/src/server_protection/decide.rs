@@ -6,6 +6,7 @@ use serverprotection_api::{Mode, Registration, ServerProtectionSpec, ServerProte
 
 use super::{
     changes::{self, Action, Change, Difference, Standing},
+    connectors::Connectors,
     contested,
     desired::Desired,
     laws,
@@ -36,6 +37,8 @@ pub struct Input<'a> {
     pub seen: Seen<'a>,
     /// What the scans of the fleet say about the subscription; `None` before the first one of this process.
     pub scans: Option<&'a Scans>,
+    /// The object's connectors; `None` while they are not listed.
+    pub connectors: Option<&'a Connectors>,
     /// What this process remembers of the object; empty after a restart.
     pub memory: &'a Memory,
     /// The installation's clocks.

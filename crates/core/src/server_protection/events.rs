@@ -6,20 +6,10 @@ use super::{
     changes::{Action, Change, listed},
     decide::{Decision, Outcome, Situation},
 };
-use crate::conditions;
-
-/// An event as Kubernetes wants it: a specific reason, and a note for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Warning instead of Normal.
-    pub warning: bool,
-    /// CamelCase.
-    pub reason: String,
-    /// What was done.
-    pub action: String,
-    /// For people.
-    pub note: String,
-}
+use crate::{
+    conditions,
+    events::{self, Event},
+};
 
 /// The events of a visit.
 pub fn events(
@@ -34,71 +24,54 @@ pub fn events(
         .iter()
         .map(|change| written(change, decision))
         .collect();
-    let appeared = |type_: &str| {
-        let now = conditions::get(&status.conditions, type_)?;
-        let before = conditions::get(&previous.conditions, type_);
-        let same = before.is_some_and(|before| before.status == now.status && before.reason == now.reason);
-        (!same).then_some(now)
-    };
-    if let Some(ready) = appeared("Ready").filter(|ready| ready.status == "True") {
-        all.push(Event {
-            warning: false,
-            reason: ready.reason.clone(),
-            action: "Reconcile".into(),
-            note: ready.message.clone(),
-        });
-    }
-    for type_ in ["Stalled", "Contested"] {
-        if let Some(condition) = appeared(type_) {
-            all.push(Event {
-                warning: true,
-                reason: condition.reason.clone(),
-                action: "Reconcile".into(),
-                note: condition.message.clone(),
-            });
-        }
-    }
+    all.extend(events::summary(&previous.conditions, &status.conditions));
     all.dedup_by(|a, b| a.reason == b.reason);
-    all.extend(about_machines(previous, status));
-    // A failure that time mends is told once in a row of them.
-    let failure = match (&decision.situation, &outcome.failed) {
-        (Situation::Failing(failure), _) => Some(("ObservationFailed", failure)),
-        (_, Some((_, failure))) => Some(("WriteFailed", failure)),
+    all.extend(about_news(previous, status));
+    let reading = match &decision.situation {
+        Situation::Failing(failure) => Some(failure),
         _ => None,
     };
-    if let Some((reason, failure)) =
-        failure.filter(|(_, failure)| failure.class.is_transient() && failures == 1)
-    {
-        all.push(Event {
-            warning: true,
-            reason: reason.into(),
-            action: "Reconcile".into(),
-            note: format!("{failure}; {}", failure.advice()),
-        });
-    }
+    let write = outcome.failed.as_ref().map(|(_, failure)| failure);
+    all.extend(events::failed(reading, write, failures));
     all
 }
 
+/// What can turn between visits: machines and connectors.
+pub fn about_news(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
+    let mut all = about_machines(previous, status);
+    all.extend(about_connectors(previous, status));
+    all
+}
+
+/// A connector is not Ready any more, or all of them are.
+fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Option<Event> {
+    let condition = events::turned(&previous.conditions, &status.conditions, "ConnectorsReady")?;
+    match condition.reason.as_str() {
+        "AllReady" => Some(Event::normal("ConnectorsReady", "Verify", &condition.message)),
+        // New connectors are not Ready at first, which is no news.
+        "NotReady" if conditions::is_true(&previous.conditions, "ConnectorsReady") => {
+            let grew = |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
+            (grew(previous) >= grew(status))
+                .then(|| Event::warning("ConnectorsNotReady", "Verify", &condition.message))
+        }
+        _ => None,
+    }
+}
+
 /// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.
-pub fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
+fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let of = |status: &ServerProtectionStatus| {
         let condition = conditions::get(&status.conditions, "MachinesProtected")?;
         Some((condition.reason.clone(), condition.message.clone()))
-    };
-    let event = |warning, reason: &str, note: String| Event {
-        warning,
-        reason: reason.into(),
-        action: "Verify".into(),
-        note,
     };
     let mut all = Vec::new();
     let (before, now) = (of(previous), of(status));
     if let Some((reason, message)) = now.filter(|(reason, _)| before.is_none_or(|before| before.0 != *reason))
     {
         match reason.as_str() {
-            "Protected" => all.push(event(false, "MachinesProtected", message)),
-            "BelowMinimum" => all.push(event(true, "MachinesBelowMinimum", message)),
-            "NoReadAccess" => all.push(event(true, "MachinesNotReadable", message)),
+            "Protected" => all.push(Event::normal("MachinesProtected", "Verify", message)),
+            "BelowMinimum" => all.push(Event::warning("MachinesBelowMinimum", "Verify", message)),
+            "NoReadAccess" => all.push(Event::warning("MachinesNotReadable", "Verify", message)),
             _ => {}
         }
     }
@@ -107,7 +80,7 @@ pub fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtecti
         machines.and_then(|machines| machines.scan_failure.clone())
     };
     if let (None, Some(failure)) = (failing(previous), failing(status)) {
-        all.push(event(true, "MachineScanFailed", failure.message));
+        all.push(Event::warning("MachineScanFailed", "Verify", failure.message));
     }
     all
 }
@@ -124,12 +97,7 @@ fn written(change: &Change, decision: &Decision) -> Event {
         Action::PutAssessment | Action::DeleteAssessment if repaired => "VulnerabilityAssessmentRepaired",
         Action::PutAssessment | Action::DeleteAssessment => "VulnerabilityAssessmentWritten",
     };
-    Event {
-        warning: false,
-        reason: reason.into(),
-        action: "Write".into(),
-        note: describe(change),
-    }
+    Event::normal(reason, "Write", describe(change))
 }
 
 /// A change for people: its fields with both values.

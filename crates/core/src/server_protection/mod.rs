@@ -1,6 +1,7 @@
 //! `ServerProtection`: from spec and readings to changes and status.
 
 pub mod changes;
+pub mod connectors;
 pub mod contested;
 pub mod decide;
 pub mod desired;

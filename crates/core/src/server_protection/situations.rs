@@ -13,6 +13,7 @@ use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     changes::Standing,
+    connectors::Connectors,
     decide::{Decision, Input, Outcome, Seen, decide},
     observed::{Extension, Observed, Permissions, Plan, RegistrationState, Settings, Subscription},
     pace::{Clocks, Memory, next_visit, remember},
@@ -116,6 +117,7 @@ struct Object {
     approval: Option<String>,
     status: ServerProtectionStatus,
     scans: Option<Scans>,
+    connectors: Option<Connectors>,
     memory: Memory,
     now: Timestamp,
     wait: Duration,
@@ -129,6 +131,7 @@ impl Object {
             approval: None,
             status: ServerProtectionStatus::default(),
             scans: None,
+            connectors: None,
             memory: Memory::default(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
@@ -171,6 +174,7 @@ impl Object {
             previous: &self.status,
             seen,
             scans: self.scans.as_ref(),
+            connectors: self.connectors.as_ref(),
             memory: &self.memory,
             clocks,
             now: self.now,

@@ -1,6 +1,7 @@
 //! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
 
 pub(crate) mod aspects;
+mod connectors;
 mod extensions;
 mod machines;
 pub(crate) mod summary;
@@ -14,6 +15,7 @@ use serverprotection_api::{
 
 use super::{
     changes::{Action, Difference, differences},
+    connectors::Connectors,
     contested,
     decide::{Decision, Input, Outcome, Seen, Situation},
     desired::Desired,
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::{
     Timestamp,
-    conditions::{self, Conditions},
+    conditions::Conditions,
     machines::reading::Scans,
 };
 
@@ -92,6 +94,10 @@ pub fn status(
     }
     // Between scans it says what the last one found; a changed rule brings the next one within seconds.
     conditions.stamp_one("MachinesProtected");
+    if let Some(connectors) = input.connectors {
+        connectors::set(&mut conditions, &mut status, connectors);
+    }
+    conditions.stamp_one("ConnectorsReady");
     status.contested = contested_history(input, decision, progress, interval);
     status.claim = Some(claim(input, decision, progress));
     summary::set(
@@ -107,59 +113,38 @@ pub fn status(
     status
 }
 
-/// The status with what a scan of the fleet has found, and otherwise as it stands: a scan needs no visit.
-pub fn with_machines(
+/// What is told without a visit.
+#[derive(Clone, Copy, Debug)]
+pub struct News<'a> {
+    /// What the scans of the fleet say.
+    pub scans: Option<&'a Scans>,
+    /// The object's connectors.
+    pub connectors: Option<&'a Connectors>,
+}
+
+/// The status with what scans have found and what became of connectors, and otherwise as it stands.
+pub fn with_news(
     previous: &ServerProtectionStatus,
     spec: &ServerProtectionSpec,
-    scans: &Scans,
+    news: News<'_>,
     now: Timestamp,
 ) -> ServerProtectionStatus {
     let mut status = previous.clone();
     let generation = previous.observed_generation.unwrap_or_default();
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
-    let input = machines::Input {
-        spec,
-        previous,
-        scans,
-        now,
-    };
-    machines::set(&mut conditions, &mut status, &input);
+    if let Some(scans) = news.scans {
+        let input = machines::Input {
+            spec,
+            previous,
+            scans,
+            now,
+        };
+        machines::set(&mut conditions, &mut status, &input);
+    }
+    if let Some(connectors) = news.connectors {
+        connectors::set(&mut conditions, &mut status, connectors);
+    }
     status.conditions = conditions.finish();
-    status
-}
-
-/// The status after a visit that wrote a note on the way: what counts for the transition times is the note, because it
-/// is what stood.
-pub fn after_note(
-    mut status: ServerProtectionStatus,
-    note: &ServerProtectionStatus,
-    now: Timestamp,
-) -> ServerProtectionStatus {
-    for condition in &mut status.conditions {
-        if let Some(stood) = conditions::get(&note.conditions, &condition.type_) {
-            let same = stood.status == condition.status;
-            condition.last_transition_time = if same {
-                stood.last_transition_time.clone()
-            } else {
-                Time(now)
-            };
-        }
-    }
-    status
-}
-
-/// The status after some that never arrived: a condition that says what it said where it can be read has not flipped.
-pub fn after_unsaved(
-    mut status: ServerProtectionStatus,
-    stood: &ServerProtectionStatus,
-) -> ServerProtectionStatus {
-    for condition in &mut status.conditions {
-        let same = conditions::get(&stood.conditions, &condition.type_)
-            .filter(|stood| stood.status == condition.status);
-        if let Some(stood) = same {
-            condition.last_transition_time = stood.last_transition_time.clone();
-        }
-    }
     status
 }
 

@@ -152,8 +152,13 @@ pub(super) fn health(input: &Input<'_>, observed: &Observed) -> Option<(&'static
     })
 }
 
+/// After a restart the scans have not spoken yet; what stands in status was true.
 fn machines_appear(input: &Input<'_>) -> bool {
-    input.machines.is_some_and(|machines| machines.total > 0)
+    let known = || {
+        let machines = input.previous.machines.as_ref();
+        machines.is_some_and(|machines| machines.total > 0)
+    };
+    input.machines.map_or_else(known, |machines| machines.total > 0)
 }
 
 fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) {
@@ -188,12 +193,7 @@ fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) 
             "Connected",
             "Azure reports the connection as healthy",
         ),
-        ("Healthy", _) => conditions.set(
-            TYPE,
-            Answer::True,
-            "MachinesAppear",
-            "Azure does not report about the connection, but Azure Arc machines of the account appear",
-        ),
+        ("Healthy", _) => machines_have_appeared(conditions),
         _ => conditions.set(
             TYPE,
             Answer::Unknown,
@@ -201,6 +201,15 @@ fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) 
             "Azure has not reported about the connection, and no Azure Arc machine of the account has appeared; after a connector is created that takes hours",
         ),
     }
+}
+
+pub(super) fn machines_have_appeared(conditions: &mut Conditions) {
+    conditions.set(
+        "Healthy",
+        Answer::True,
+        "MachinesAppear",
+        "Azure does not report about the connection, but Azure Arc machines of the account appear",
+    );
 }
 
 fn required_actions(input: &Input<'_>) -> Vec<&'static str> {

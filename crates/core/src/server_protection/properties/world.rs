@@ -215,6 +215,7 @@ impl World {
                 (false, false) => Seen::Azure(&observed),
             },
             scans: None,
+            connectors: None,
             memory: &memory,
             clocks: &clocks,
             now: self.now,

@@ -9,9 +9,11 @@ use crate::{
     conditions,
     failure::Class,
     server_protection::{
+        connectors::{Connectors, NotReady},
         decide::{Outcome, Seen},
+        events::about_news,
         laws,
-        status::after_unsaved,
+        status::{News, with_news},
     },
 };
 
@@ -209,11 +211,53 @@ fn transition_times_count_from_what_could_be_read() {
     let stood = object.status.clone();
     object.sleep(Duration::from_secs(60));
     object.write(&observed(&blank()));
-    let gone = after_unsaved(object.status.clone(), &stood);
-    assert_eq!(gone, object.status, "Ready flipped, and its own time says when");
+    let mut gone = object.status.conditions.clone();
+    conditions::after_unsaved(&mut gone, &stood.conditions);
+    assert_eq!(gone, object.status.conditions, "Ready flipped, and its own time says when");
     object.sleep(Duration::from_secs(60));
     object.look(&observed(&protected()));
     assert_ne!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
-    object.status = after_unsaved(object.status, &stood);
+    conditions::after_unsaved(&mut object.status.conditions, &stood.conditions);
     assert_eq!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
+}
+
+#[test]
+fn connectors_are_counted_and_do_not_decide_about_ready() {
+    let not_ready = |name: &str| NotReady {
+        name: name.into(),
+        reason: "CloudAuthenticationFailed".into(),
+    };
+    let mut object = Object::in_sync(Tier::P2);
+    object.reason("ConnectorsReady", "Unknown", "NotObserved");
+    for (total, names, summary, status, reason) in [
+        (0, &[][..], "0/0", "True", "NoConnectors"),
+        (3, &[][..], "3/3", "True", "AllReady"),
+        (3, &["gcp"][..], "2/3", "False", "NotReady"),
+    ] {
+        object.connectors = Some(Connectors {
+            total,
+            not_ready: names.iter().copied().map(not_ready).collect(),
+        });
+        object.look(&observed(&protected()));
+        object
+            .expect("True", "InSync", "")
+            .reason("ConnectorsReady", status, reason);
+        assert_eq!(object.status.connectors.as_ref().unwrap().summary, summary);
+    }
+    let (.., message) = object.condition("ConnectorsReady");
+    assert!(message.ends_with("not Ready: gcp (CloudAuthenticationFailed)"), "{message}");
+    // Told without a visit, it says the same; and a connector that comes back is an event.
+    let back = Connectors {
+        total: 3,
+        not_ready: Vec::new(),
+    };
+    let news = News {
+        scans: None,
+        connectors: Some(&back),
+    };
+    let after = with_news(&object.status, &object.spec, news, object.now);
+    let reasons = about_news(&object.status, &after);
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0].reason, "ConnectorsReady");
+    assert!(about_news(&after, &object.status)[0].warning);
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Present from the first patch on.
-pub(super) const ALWAYS: [&str; 10] = [
+pub(super) const ALWAYS: [&str; 11] = [
     "Ready",
     "CredentialReady",
     "ProviderRegistered",
@@ -26,6 +26,7 @@ pub(super) const ALWAYS: [&str; 10] = [
     "VulnerabilityAssessmentEnabled",
     "PermissionsSufficient",
     "MachinesProtected",
+    "ConnectorsReady",
     "Drifted",
 ];
 

@@ -1,0 +1,66 @@
+//! Our finalizer: on an object only while its deletion has something to do in Azure. It is all that the controller ever
+//! writes outside of status.
+
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams},
+    core::PartialObjectMeta,
+};
+use serde_json::json;
+use serverprotection_api::{FIELD_MANAGER, FINALIZER, SecurityConnector};
+use serverprotection_core::security_connector::deletion::needs_finalizer;
+
+use crate::context::Context;
+
+/// Whether it is on the object.
+pub(super) fn is_on(meta: &ObjectMeta) -> bool {
+    let mut all = meta.finalizers.iter().flatten();
+    all.any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Puts it on, or takes it away, as the spec wants it.
+pub(super) async fn settle(object: &SecurityConnector, context: &Context) -> Result<(), kube::Error> {
+    let wanted = needs_finalizer(&object.spec);
+    if wanted == is_on(object.meta()) {
+        return Ok(());
+    }
+    set(object.meta(), wanted, context).await
+}
+
+/// Takes it away: the object may go.
+pub(super) async fn remove(meta: &ObjectMeta, context: &Context) -> Result<(), kube::Error> {
+    set(meta, false, context).await
+}
+
+/// The newest version is read and named in the patch: others have finalizers of their own.
+async fn set(meta: &ObjectMeta, wanted: bool, context: &Context) -> Result<(), kube::Error> {
+    let namespace = meta.namespace.clone().unwrap_or_default();
+    let name = meta.name.clone().unwrap_or_default();
+    let api: Api<PartialObjectMeta<SecurityConnector>> =
+        Api::namespaced(context.client.clone(), &namespace);
+    let Some(newest) = api.get_metadata_opt(&name).await? else {
+        return Ok(());
+    };
+    let deleting = newest.metadata.deletion_timestamp.is_some();
+    if newest.uid() != meta.uid || is_on(&newest.metadata) == wanted || (wanted && deleting) {
+        return Ok(());
+    }
+    let mut finalizers = newest.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.into());
+    }
+    let patch = json!({"metadata": {
+        "resourceVersion": newest.resource_version(),
+        "finalizers": finalizers,
+    }});
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    match api.patch_metadata(&name, &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
