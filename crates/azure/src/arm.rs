@@ -16,9 +16,11 @@ use url::Url;
 use crate::{
     Meter,
     cloud::Cloud,
+    connectors::others::Others,
     identity::Identity,
     locks::Locks,
     refusal::{self, Answer, is_write},
+    resources::security_connectors,
     tokens::Tokens,
 };
 
@@ -33,6 +35,8 @@ pub struct Arm {
     meter: Arc<dyn Meter>,
     /// Until when Azure asked not to be called, by subscription and kind.
     throttled: Mutex<HashMap<(String, bool), Instant>>,
+    /// Lists of connectors that were read a moment ago.
+    pub(crate) others: Others,
 }
 
 /// One request.
@@ -67,6 +71,7 @@ impl Arm {
             locks,
             meter,
             throttled: Mutex::default(),
+            others: Others::default(),
         }
     }
 
@@ -97,6 +102,7 @@ impl Arm {
             locks: Arc::default(),
             meter: Arc::new(Unmetered),
             throttled: Mutex::default(),
+            others: Others::default(),
         }
     }
 
@@ -249,6 +255,9 @@ impl Arm {
         } else if is_write(&call.method) {
             request = request.header("content-length", "0");
         }
+        if let Some(patience) = call.patience() {
+            request = request.timeout(patience);
+        }
         let started = Instant::now();
         let sent = request.send().await;
         let answer = match sent {
@@ -287,7 +296,9 @@ impl Arm {
         if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
             self.remember_throttling(call, wait);
         }
-        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        // Gateways answer in plain text (contract.md 4.7).
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         Err(refusal::classify(&Answer {
             writes: call.writes(),
             operation: call.operation,
@@ -307,7 +318,12 @@ impl Call<'_> {
 
     /// A query of Resource Graph, whose quota has its own headers and its own memory (see `quota`).
     fn is_query(&self) -> bool {
-        self.path.contains(&"Microsoft.ResourceGraph")
+        self.path.starts_with(&["providers", "Microsoft.ResourceGraph"])
+    }
+
+    /// How long an answer may take, where the client's own patience is too short.
+    fn patience(&self) -> Option<Duration> {
+        (self.operation == security_connectors::PUT).then_some(security_connectors::PUT_TAKES_AT_MOST)
     }
 }
 

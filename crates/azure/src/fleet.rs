@@ -8,6 +8,7 @@
 
 mod access;
 mod confirmation;
+mod connectors;
 mod direct;
 mod fold;
 mod group;
@@ -30,6 +31,7 @@ use serverprotection_core::{
     failure::Failure,
     jiff::SignedDuration,
     machines::{Exclusions, Finding, Machine},
+    security_connector::account::Known,
 };
 use tokio::sync::Semaphore;
 
@@ -173,6 +175,13 @@ impl Scanner {
     /// Reads and judges the machines of the targets. Every target is told to the sink once; failures are told there.
     pub async fn scan(&self, targets: &[Target], sink: &dyn Sink) -> Report {
         scan::scan(self, targets, sink).await
+    }
+
+    /// The connectors of these subscriptions, of every kind and in no particular order; `None`: of all that the identity
+    /// sees. Those that it may not read are left out in silence, as in all of Resource Graph. Waits while the quota is
+    /// used up, and can be dropped at any time; what time mends is asked for twice again at most.
+    pub async fn known_connectors(&self, subscriptions: Option<&[String]>) -> Result<Vec<Known>, Failure> {
+        connectors::known(self, subscriptions).await
     }
 
     /// Queries that the quota of Resource Graph still allows now; `None` before the first answer.

@@ -3,6 +3,7 @@
 //! ```text
 //! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, throttle memory, classification)
 //!                        ├─ observe: subscription, registration, plan, settings, assessment, permissions, solutions
+//!                        ├─ connectors: the same for one security connector, and who else connects its account
 //!                        ├─ fleet:   every machine of many subscriptions, by Resource Graph
 //!                        └─ apply:   one core `Change` after the other, each under its lock and with a WritePermit
 //! ```
@@ -10,6 +11,7 @@
 pub mod apply;
 pub mod arm;
 pub mod cloud;
+pub mod connectors;
 pub mod fleet;
 pub mod identity;
 pub mod locks;

@@ -19,6 +19,17 @@ impl Locks {
         self.lock(format!("{subscription}/pricings")).await
     }
 
+    /// Waits for the lock of a connector, by its resource id.
+    pub async fn connector(&self, id: &str) -> OwnedMutexGuard<()> {
+        self.lock(id.to_lowercase()).await
+    }
+
+    /// Waits for the lock of a resource group, which many connectors may want to create.
+    pub async fn resource_group(&self, subscription: &str, name: &str) -> OwnedMutexGuard<()> {
+        self.lock(format!("{subscription}/resourcegroups/{name}").to_lowercase())
+            .await
+    }
+
     async fn lock(&self, key: String) -> OwnedMutexGuard<()> {
         let lock = {
             let mut all = self
@@ -50,5 +61,15 @@ mod tests {
         assert!(second.is_err(), "the lock was given out twice");
         drop((first, other));
         locks.plans("s").await;
+    }
+
+    #[tokio::test]
+    async fn each_connector_has_a_lock_however_its_id_is_spelled() {
+        let locks = Locks::default();
+        let _first = locks.connector("/subscriptions/S/x/One").await;
+        let _other = locks.connector("/subscriptions/s/x/two").await;
+        let same = locks.connector("/SUBSCRIPTIONS/s/x/one");
+        let second = tokio::time::timeout(std::time::Duration::from_millis(20), same).await;
+        assert!(second.is_err(), "the lock was given out twice");
     }
 }

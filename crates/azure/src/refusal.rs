@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    security_connector::cloud,
+};
 
 /// An answer that is no success.
 pub(crate) struct Answer<'a> {
@@ -19,16 +22,49 @@ pub(crate) struct Answer<'a> {
 
 /// Classifies an answer.
 pub(crate) fn classify(answer: &Answer<'_>) -> Failure {
+    if let Some(failure) = of_connectors(answer) {
+        return failure;
+    }
     let (code, message) = code_and_message(answer.status, answer.body);
     Failure {
         class: class(answer.status, &code, &message, answer.retry_after),
-        effect_unknown: answer.writes
-            && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT),
+        effect_unknown: effect_unknown(answer),
         code,
         message,
         operation: answer.operation.to_owned(),
         request_id: answer.request_id.clone(),
     }
+}
+
+fn effect_unknown(answer: &Answer<'_>) -> bool {
+    answer.writes && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The connectors' own shape: `{"statusCode", "errorMessage", "errorCorrelation"}` (contract.md 4.7).
+fn of_connectors(answer: &Answer<'_>) -> Option<Failure> {
+    let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
+    let (status, correlation) = (answer.status.as_u16(), text("errorCorrelation"));
+    let told = cloud::failure(status, text("errorMessage")?, correlation, answer.operation);
+    let by_status = |code: &str| {
+        let class = class(answer.status, code, &told.message, answer.retry_after);
+        (class, code.to_owned())
+    };
+    // These mean the same in every shape.
+    let (class, code) = match status {
+        401 => by_status("AuthenticationFailed"),
+        404 => by_status("ResourceNotFound"),
+        408 => by_status("RequestTimeout"),
+        429 => by_status("TooManyRequests"),
+        _ => (told.class, told.code),
+    };
+    Some(Failure {
+        class,
+        code,
+        message: one_line(&told.message),
+        request_id: told.request_id.or_else(|| answer.request_id.clone()),
+        effect_unknown: effect_unknown(answer),
+        operation: told.operation,
+    })
 }
 
 /// No complete answer came.
@@ -75,21 +111,29 @@ pub(crate) fn one_line(text: &str) -> String {
 /// Resource Graph's message is this, a time and an id; what happened stands in the details (contract.md 7.2).
 const BOILERPLATE: &str = "Please provide below info when asking for support";
 
-/// The three shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
+/// The shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
 fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
+    let unnamed = || format!("Http{}", status.as_u16());
+    if let Some(words) = body
+        .as_str()
+        .map(without_markup)
+        .filter(|words| !words.is_empty())
+    {
+        return (unnamed(), words);
+    }
     let error = body
         .get("error")
         .filter(|error| error.is_object())
         .unwrap_or(body);
     let text = |name: &str| error.get(name).and_then(Value::as_str);
-    let words = text("message").or_else(|| text("errorMessage"));
+    let words = text("message");
     if let Some(told) = words
         .filter(|words| words.starts_with(BOILERPLATE))
         .and_then(|_| from_details(error))
     {
         return told;
     }
-    let code = text("code").map_or_else(|| format!("Http{}", status.as_u16()), str::to_owned);
+    let code = text("code").map_or_else(unnamed, str::to_owned);
     let mut message = one_line(words.unwrap_or("no message"));
     let policies: Vec<_> = policies(error).collect();
     if !policies.is_empty() {
@@ -98,6 +142,15 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
         message.push(']');
     }
     (code, message)
+}
+
+/// A gateway's page, without its markup.
+fn without_markup(page: &str) -> String {
+    if !page.trim_start().starts_with('<') {
+        return one_line(page);
+    }
+    let texts = page.split('<').filter_map(|tag| tag.split_once('>'));
+    one_line(&texts.map(|(_, text)| text).collect::<Vec<_>>().join(" "))
 }
 
 /// Code of the first detail, messages of all.
@@ -250,11 +303,74 @@ mod tests {
     }
 
     #[test]
-    fn other_shapes_and_plain_text_are_understood() {
+    fn the_connectors_own_shape_tells_the_account_owners_business_apart() {
+        let body = json!({"statusCode": 400, "errorCorrelation": "30fb370a",
+            "errorMessage": "error occured for security connector: Identity provider\r\nis missing from AWS account/s."});
+        let failure = classified(400, &body);
         assert_eq!(
-            classified(400, &json!({"statusCode": 400, "errorMessage": "a\r\nb"})).message,
-            "a b"
+            (
+                failure.class,
+                failure.code.as_str(),
+                failure.request_id.as_deref()
+            ),
+            (Class::Refused, cloud::AUTHENTICATION_FAILED, Some("30fb370a"))
         );
-        assert_eq!(classified(502, &Value::Null).code, "Http502");
+        assert!(
+            failure
+                .message
+                .ends_with("Identity provider is missing from AWS account/s.")
+        );
+        let other = classified(400, &json!({"statusCode": 400, "errorMessage": "offerings"}));
+        assert_eq!(
+            (other.code.as_str(), other.request_id.as_deref()),
+            (cloud::REFUSED, Some("r"))
+        );
+        // ARM's own words stay ARM's, also about connectors.
+        let arm = classified(
+            409,
+            &json!({"error": {"code": "ScopeLocked", "message": "permission"}}),
+        );
+        assert_eq!((arm.class, arm.code.as_str()), (Class::Refused, "ScopeLocked"));
+    }
+
+    #[test]
+    fn what_a_status_means_in_every_shape_it_means_in_the_connectors_too() {
+        let seven = Class::Throttled(Some(Duration::from_secs(7)));
+        for (status, class, unknown) in [
+            (401, Class::Credential, false),
+            (404, Class::NotFound, false),
+            (408, Class::Transient, true),
+            (409, Class::Conflict, false),
+            (429, seven, false),
+            (503, Class::Transient, true),
+        ] {
+            let body =
+                json!({"statusCode": status, "errorMessage": "not authorized", "errorCorrelation": "c"});
+            let failure = classified(status, &body);
+            assert_eq!(
+                (failure.class, failure.effect_unknown),
+                (class, unknown),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_gateways_say_is_understood() {
+        let told = |body: Value| {
+            let failure = classified(502, &body);
+            assert_eq!(failure.class, Class::Transient);
+            (failure.code, failure.message)
+        };
+        let is = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+        assert_eq!(told(Value::Null), is("Http502", "no message"));
+        assert_eq!(told(json!("")), is("Http502", "no message"));
+        assert_eq!(told(json!(" upstream\nerror ")), is("Http502", "upstream error"));
+        assert_eq!(
+            told(json!({"code": "GatewayTimeout", "message": "late"})),
+            is("GatewayTimeout", "late")
+        );
+        let page = "<html>\r\n<head><title>502 Bad Gateway</title></head><body><hr>nginx</body></html>";
+        assert_eq!(told(json!(page)), is("Http502", "502 Bad Gateway nginx"));
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Query<'a> {
     /// From a fixed set, for metrics: `POST resources (machines)`.
     pub(crate) operation: &'static str,
     pub(crate) text: &'a str,
-    /// At most 1000 GUIDs; Microsoft advises 300.
-    pub(crate) subscriptions: &'a [&'a str],
+    /// At most 1000 GUIDs; Microsoft advises 300. `None`: all that the identity sees.
+    pub(crate) subscriptions: Option<&'a [&'a str]>,
     /// Rows wanted, at most 1000.
     pub(crate) top: u32,
     /// The page after this one; `None` for the first.
@@ -31,6 +31,8 @@ pub(crate) struct Page<R> {
     /// Asks for the next page; a page may be short although there is one.
     pub(crate) skip_token: Option<String>,
     pub(crate) rows: Vec<R>,
+    /// The identity sees more subscriptions than were looked at; only without `subscriptions` (contract.md 7.2).
+    pub(crate) some_left_out: bool,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,10 @@ impl Arm {
         if let (Some(token), Some(options)) = (query.skip_token, options.as_object_mut()) {
             options.insert("$skipToken".into(), token.into());
         }
-        let body = json!({ "subscriptions": query.subscriptions, "query": query.text, "options": options });
+        let mut body = json!({ "query": query.text, "options": options });
+        if let (Some(subscriptions), Some(body)) = (query.subscriptions, body.as_object_mut()) {
+            body.insert("subscriptions".into(), json!(subscriptions));
+        }
         let call = Call {
             method: Method::POST,
             operation: query.operation,
@@ -69,7 +74,15 @@ impl Arm {
         let throttled =
             matches!(&answered.body, Err(failure) if matches!(failure.class, Class::Throttled(_)));
         reservation.answered(&answered.headers, throttled);
-        page(answered.json(&call)?, query.operation)
+        let some_left_out = answered
+            .headers
+            .get("x-ms-tenant-subscription-limit-hit")
+            .is_some_and(|hit| hit.as_bytes().eq_ignore_ascii_case(b"true"));
+        let page = page(answered.json(&call)?, query.operation)?;
+        Ok(Page {
+            some_left_out,
+            ..page
+        })
     }
 }
 
@@ -90,6 +103,7 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, Failure> {
         total: body.total_records,
         skip_token: body.skip_token.filter(|token| !token.is_empty()),
         rows: body.data.unwrap_or_default(),
+        some_left_out: false,
     })
 }
 

@@ -1,9 +1,12 @@
 //! One file per resource: its path, its api-version, its wire shape and what it means.
 
 pub(crate) mod assessment;
+pub(crate) mod connector_health;
 pub(crate) mod permissions;
 pub(crate) mod pricings;
 pub(crate) mod registration;
+pub(crate) mod resource_groups;
+pub(crate) mod security_connectors;
 pub(crate) mod settings;
 pub(crate) mod solutions;
 pub(crate) mod subscription;

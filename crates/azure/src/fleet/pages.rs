@@ -11,7 +11,7 @@ use serverprotection_core::{
 use super::scan::Scan;
 use crate::resource_graph::{self, Page, Query};
 
-/// A page is asked for this often at most.
+/// A page of a scan is asked for this often at most.
 const TRIES: u32 = 6;
 
 /// Refusals that no smaller group escapes.
@@ -26,11 +26,15 @@ const WHATEVER_THE_GROUP: [&str; 3] = [
 pub(super) struct Pages<'a> {
     operation: &'static str,
     text: &'a str,
-    subscriptions: Vec<&'a str>,
+    /// `None`: all that the identity sees.
+    subscriptions: Option<Vec<&'a str>>,
+    tries: u32,
     token: Option<String>,
     /// The least total that a page told: machines come and go while pages are read.
     least: Option<u64>,
     restarted: bool,
+    /// Without `subscriptions`: the identity sees more of them than Azure looked at.
+    pub(super) some_left_out: bool,
 }
 
 /// What one step of it gave.
@@ -61,13 +65,25 @@ impl Stop {
 
 impl<'a> Pages<'a> {
     pub(super) fn new(operation: &'static str, text: &'a str, subscriptions: Vec<&'a str>) -> Self {
+        Self::asked(operation, text, Some(subscriptions), TRIES)
+    }
+
+    /// Pages that are asked for `tries` times at most.
+    pub(super) fn asked(
+        operation: &'static str,
+        text: &'a str,
+        subscriptions: Option<Vec<&'a str>>,
+        tries: u32,
+    ) -> Self {
         Self {
             operation,
             text,
             subscriptions,
+            tries,
             token: None,
             least: None,
             restarted: false,
+            some_left_out: false,
         }
     }
 
@@ -76,12 +92,13 @@ impl<'a> Pages<'a> {
         let query = Query {
             operation: self.operation,
             text: self.text,
-            subscriptions: &self.subscriptions,
+            subscriptions: self.subscriptions.as_deref(),
             top: scan.scanner.settings.page_size,
             skip_token: self.token.as_deref(),
         };
-        match scan.page(&query).await {
+        match scan.page(&query, self.tries).await {
             Ok(page) => {
+                self.some_left_out |= page.some_left_out;
                 self.least = [self.least, page.total].into_iter().flatten().min();
                 if page.skip_token.is_some() && page.skip_token == self.token {
                     return Err(Stop::Failed(
@@ -133,7 +150,7 @@ impl<'a> Pages<'a> {
 
 impl Scan<'_> {
     /// One page, within the quota; the same page again after failures that time mends.
-    async fn page<R: DeserializeOwned>(&self, query: &Query<'_>) -> Result<Page<R>, Failure> {
+    async fn page<R: DeserializeOwned>(&self, query: &Query<'_>, most: u32) -> Result<Page<R>, Failure> {
         let mut tries = 0;
         loop {
             let waiting = Instant::now();
@@ -145,7 +162,7 @@ impl Scan<'_> {
             tries += 1;
             self.count(|report| report.queries += 1);
             match self.arm.query(reservation, query).await {
-                Err(failure) if failure.class.is_transient() && tries < TRIES => {
+                Err(failure) if failure.class.is_transient() && tries < most => {
                     tracing::debug!(%failure, tries, "a page is asked for again");
                     self.count(|report| report.retries += 1);
                     // After a refusal for quota, the quota knows how long to wait.

@@ -1,4 +1,4 @@
-//! The two queries of a scan (contract.md 7.4 and 7.5). Columns are the fields of `rows`.
+//! The queries of a scan, and the one for connectors (contract.md 7.4 and 7.5). Columns are the fields of `rows`.
 
 use std::sync::LazyLock;
 
@@ -66,6 +66,18 @@ pub(super) const PLANS: &str = "securityresources
 | where tier =~ 'Free' or not(id contains '/resourcegroups/')
 | order by subscriptionId asc, id asc, name asc";
 
+/// Every connector, also those of the service for an organization's members.
+pub(super) const CONNECTORS: &str = "resources
+| where type =~ 'microsoft.security/securityconnectors'
+| project id,
+    environment = tostring(properties.environmentName),
+    account = tostring(properties.hierarchyIdentifier),
+    membership = tostring(properties.environmentData.organizationalData.organizationMembershipType),
+    parent = tostring(properties.environmentData.organizationalData.parentHierarchyId),
+    management = tostring(properties.environmentData.organizationalData.managementProjectNumber)
+| order by id asc";
+
 /// Operation names, for metrics.
 pub(super) const MACHINES_OPERATION: &str = "POST resources (machines)";
 pub(super) const PLANS_OPERATION: &str = "POST resources (plans)";
+pub(super) const CONNECTORS_OPERATION: &str = "POST resources (connectors)";

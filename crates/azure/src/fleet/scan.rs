@@ -35,6 +35,13 @@ pub(super) struct Scan<'s> {
     stopped: OnceLock<Failure>,
 }
 
+/// Hears nothing: for queries outside of a scan.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn subscription(&self, _: &str, _: Result<SubscriptionReading, Failure>) {}
+}
+
 /// Scans the targets and tells the sink of each.
 pub(super) async fn scan(scanner: &Scanner, targets: &[Target], sink: &dyn Sink) -> Report {
     let started = Instant::now();
@@ -43,17 +50,7 @@ pub(super) async fn scan(scanner: &Scanner, targets: &[Target], sink: &dyn Sink)
     for target in targets {
         sorted.entry(target.subscription.as_str()).or_insert(target);
     }
-    let scan = Scan {
-        scanner,
-        arm: scanner.arm(),
-        sink,
-        report: Mutex::default(),
-        progress: Mutex::new(Progress {
-            subscriptions: (0, sorted.len()),
-            ..Progress::default()
-        }),
-        stopped: OnceLock::new(),
-    };
+    let scan = Scan::new(scanner, sink, sorted.len());
     let visible = scan.visible(sorted.into_values().collect()).await;
     let groups = visible.chunks(scanner.settings.group_size.clamp(1, 1000));
     let groups: Vec<_> = groups.map(|group| scan.group(group.to_vec())).collect();
@@ -66,6 +63,27 @@ pub(super) async fn scan(scanner: &Scanner, targets: &[Target], sink: &dyn Sink)
         took: started.elapsed(),
         quota_left: scanner.quota_left(),
         ..report
+    }
+}
+
+impl<'s> Scan<'s> {
+    fn new(scanner: &'s Scanner, sink: &'s dyn Sink, subscriptions: usize) -> Self {
+        Self {
+            scanner,
+            arm: scanner.arm(),
+            sink,
+            report: Mutex::default(),
+            progress: Mutex::new(Progress {
+                subscriptions: (0, subscriptions),
+                ..Progress::default()
+            }),
+            stopped: OnceLock::new(),
+        }
+    }
+
+    /// For queries that tell no sink.
+    pub(super) fn without_sink(scanner: &'s Scanner) -> Self {
+        Self::new(scanner, &Nobody, 0)
     }
 }
 

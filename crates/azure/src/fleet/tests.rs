@@ -1,5 +1,6 @@
 //! Whole scans against a stub of Azure in this process.
 
+mod connectors;
 mod stub;
 
 use std::{

@@ -150,14 +150,36 @@ pub struct MdeExtension {
 }
 
 impl Machine {
-    /// Where it runs. `kind` of the Arc resource is not asked: it is empty for most EC2 and GCE instances.
+    /// Where it runs. `kind` of the Arc resource is not asked: it is empty for most EC2 and GCE instances. A connector
+    /// makes the resource before an agent is there to tell the cloud; then the connector's own tag tells it.
     pub fn environment(&self) -> Environment {
-        match self.kind {
-            Kind::VirtualMachine | Kind::UniformScaleSet => Environment::Azure,
-            Kind::ArcMachine if self.cloud.eq_ignore_ascii_case("AWS") => Environment::Aws,
-            Kind::ArcMachine if self.cloud.eq_ignore_ascii_case("GCP") => Environment::Gcp,
-            Kind::ArcMachine => Environment::OnPremises,
+        if self.kind != Kind::ArcMachine {
+            return Environment::Azure;
         }
+        let cloud = match self.tag("Cloud") {
+            Some(tag) if self.cloud.is_empty() && self.by_connector => tag,
+            _ => &self.cloud,
+        };
+        match () {
+            () if cloud.eq_ignore_ascii_case("AWS") => Environment::Aws,
+            () if cloud.eq_ignore_ascii_case("GCP") => Environment::Gcp,
+            () => Environment::OnPremises,
+        }
+    }
+
+    /// The value of a tag, whose name compares without case; `None` also for an empty one.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        let found = self.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A second resource for a machine that has another one, made by the other multicloud connector without an agent.
+    pub fn is_foreign_shell(&self) -> bool {
+        let without_agent =
+            |arc: &ArcAgent| arc.agent_version.is_empty() || self.identity.eq_ignore_ascii_case("None");
+        self.other_connector && self.arc.as_ref().is_some_and(without_agent)
     }
 
     /// Windows, when Azure says so.

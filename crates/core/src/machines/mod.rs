@@ -7,6 +7,7 @@
 //!   health reports)                                 ──┘
 //! ```
 
+pub mod account;
 pub mod exclusions;
 pub mod failures;
 pub mod findings;
@@ -18,6 +19,7 @@ mod rules;
 pub mod summary;
 pub mod verdict;
 
+pub use account::{Account, Accounts, MachineCounts};
 pub use exclusions::Exclusions;
 pub use findings::{Circumstances, Finding, HealthIssue, finding};
 pub use machine::{ArcAgent, Environment, Image, Kind, Machine, MdeExtension};

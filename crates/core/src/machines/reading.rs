@@ -85,3 +85,34 @@ impl Scans {
 
 /// From this failure in a row on, the numbers count as stale.
 pub const STALE_AFTER: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::{Account, Environment, MachineCounts};
+
+    #[test]
+    fn a_change_of_accounts_is_news_and_a_later_time_is_none() {
+        let reading = |id: &str, second: i64| {
+            let account = Account {
+                environment: Environment::Aws,
+                id: id.into(),
+            };
+            let summary = Summary {
+                accounts: [(account, MachineCounts::default())].into(),
+                ..Summary::default()
+            };
+            Scans {
+                reading: Some(SubscriptionReading {
+                    summary,
+                    access: Access::Sufficient,
+                    tier: None,
+                    at: Timestamp::from_second(second).unwrap(),
+                }),
+                failing: None,
+            }
+        };
+        assert!(reading("1", 0).tells_other_than(&reading("2", 0)));
+        assert!(!reading("1", 0).tells_other_than(&reading("1", 900)));
+    }
+}

@@ -177,14 +177,7 @@ pub const RULES: [Rule; 31] = [
         reason: "OtherConnector",
         when: "an Arc resource without an agent, made by the multicloud connector of Azure Arc (tag PublicCloudConnectorsResourceId): the machine has another resource",
         remedy: "",
-        applies: |case| {
-            case.machine.other_connector
-                && case
-                    .machine
-                    .arc
-                    .as_ref()
-                    .is_some_and(|arc| arc.agent_version.is_empty() || is(&case.machine.identity, "None"))
-        },
+        applies: |case| case.machine.is_foreign_shell(),
         say: Say::When,
     },
     Rule {

@@ -1,6 +1,6 @@
 //! The fold: counts that always add up, and the few machines that are worth a name.
 
-use super::{Environment, Exclusions, Finding, Machine, Verdict};
+use super::{Accounts, Environment, Exclusions, Finding, Machine, Verdict};
 use crate::Timestamp;
 
 /// Machines that a summary names at most.
@@ -84,6 +84,8 @@ pub struct Summary {
     pub worst: Vec<Worst>,
     /// Machines that each rule of `spec.machines.exclude` leaves out, in the order of the rules.
     pub excluded: Vec<u64>,
+    /// The machines that connectors made, by account; together with those of no account they are the tally's.
+    pub accounts: Accounts,
 }
 
 impl Summary {
@@ -100,6 +102,7 @@ impl Summary {
         let environment = machine.environment();
         let instances = u64::from(machine.instances);
         self.tally.add(environment, finding.verdict, instances);
+        self.add_to_account(machine, finding);
         if let Some(count) = finding.exclusion.and_then(|at| self.excluded.get_mut(at)) {
             *count += instances;
         }

@@ -1,10 +1,12 @@
 //! The numbers always add up: equal to a naive recount over generated machines.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::machines::{ArcAgent, Circumstances, Image, Kind, MdeExtension, finding};
+use crate::machines::{Account, ArcAgent, Circumstances, Image, Kind, MachineCounts, MdeExtension, finding};
 
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::select(words).prop_map(str::to_owned)
@@ -46,6 +48,18 @@ fn extension() -> impl Strategy<Value = MdeExtension> {
         })
 }
 
+fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let name = words(&[
+        "AccountId",
+        "accountid",
+        "ProjectNumber",
+        "ProjectId",
+        "Cloud",
+        "env",
+    ]);
+    proptest::collection::btree_map(name, words(&["1", "2", "AWS", "gcp", ""]), 0..4)
+}
+
 fn machine() -> impl Strategy<Value = Machine> {
     let agent = (
         words(&["Connected", "Disconnected", "Expired", "Error", "Odd", ""]),
@@ -79,6 +93,7 @@ fn machine() -> impl Strategy<Value = Machine> {
         words(&["AWS", "gcp", "N/A", ""]),
         (any::<bool>(), time()),
         proptest::collection::vec(extension(), 0..3),
+        (any::<bool>(), tags()),
     )
         .prop_map(
             |(
@@ -90,6 +105,7 @@ fn machine() -> impl Strategy<Value = Machine> {
                 cloud,
                 (other_connector, created),
                 extensions,
+                (by_connector, tags),
             )| {
                 Machine {
                     name: id.clone(),
@@ -103,7 +119,9 @@ fn machine() -> impl Strategy<Value = Machine> {
                     power,
                     arc,
                     cloud,
+                    by_connector,
                     other_connector,
+                    tags,
                     created,
                     extensions,
                     ..Machine::default()
@@ -147,6 +165,27 @@ proptest! {
             }
         }
         prop_assert_eq!(summary.excluded.iter().sum::<u64>(), summary.tally.verdict(Verdict::Excluded));
+        // Every machine belongs to its account or to none, and with the same finding as in the tally.
+        let of_account = |account: Option<&Account>| {
+            let of = |machine: &Machine| machine.account().as_ref() == account;
+            MachineCounts {
+                total: recount(&|machine, _| of(machine)),
+                eligible: recount(&|machine, found| of(machine) && found.verdict.is_eligible()),
+                protected: recount(&|machine, found| of(machine) && found.verdict == Verdict::Protected),
+            }
+        };
+        let accounts: BTreeSet<_> = machines.iter().filter_map(Machine::account).collect();
+        let wanted: Accounts = accounts.iter().map(|account| (account.clone(), of_account(Some(account)))).collect();
+        prop_assert_eq!(&summary.accounts, &wanted);
+        let mut sum = of_account(None);
+        for environment in Environment::ALL {
+            let ids = accounts.iter().filter(|account| account.environment == environment);
+            let counts = summary.of_accounts(environment, ids.map(|account| account.id.as_str()));
+            prop_assert!(counts.total <= summary.tally.total(&[environment]));
+            sum.merge(&counts);
+        }
+        let all_of_it = MachineCounts { total: summary.tally.total(all), eligible: summary.tally.eligible(all), protected: summary.tally.verdict(Verdict::Protected) };
+        prop_assert_eq!(sum, all_of_it);
         // The worst are the worst.
         let mut bad: Vec<_> = machines.iter().zip(&found).filter(|(_, found)| found.verdict.is_bad()).map(|(machine, found)| (order(found), machine.id.clone())).collect();
         bad.sort();

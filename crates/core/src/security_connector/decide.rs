@@ -12,6 +12,7 @@ use super::{
     pace::{Memory, is_settling, waits_for_cloud},
     reductions,
 };
+pub use crate::machines::MachineCounts;
 use crate::{
     Timestamp, conditions,
     failure::{Class, Failure},
@@ -58,15 +59,6 @@ pub enum Seen<'a> {
     Conflicted(&'a str),
     /// Readings from Azure.
     Azure(&'a Observed),
-}
-
-/// The Arc machines of the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct MachineCounts {
-    pub total: u64,
-    pub eligible: u64,
-    pub protected: u64,
 }
 
 /// What a human must mend before anything is written.

@@ -26,7 +26,8 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn is(&self, what: &str) -> bool {
         match what {
-            "machines" => self.query().starts_with("resources"),
+            "connectors" => self.query().contains("securityconnectors"),
+            "machines" => self.query().starts_with("resources") && !self.is("connectors"),
             "plans" => self.query().starts_with("securityresources"),
             path => self.path.contains(path),
         }
@@ -34,6 +35,11 @@ impl Request {
 
     pub(super) fn query(&self) -> &str {
         self.body["query"].as_str().unwrap_or_default()
+    }
+
+    /// Whether it names subscriptions at all: without, everything that the identity sees is meant.
+    pub(super) fn names_subscriptions(&self) -> bool {
+        self.body.get("subscriptions").is_some()
     }
 
     pub(super) fn asks_for(&self, subscription: &str) -> bool {
@@ -51,6 +57,7 @@ pub(super) struct Stub {
     pub(super) subscriptions: Vec<&'static str>,
     pub(super) rows: Vec<Value>,
     pub(super) plans: Vec<Value>,
+    pub(super) connectors: Vec<Value>,
     /// Other answers by path.
     pub(super) resources: BTreeMap<String, Answer>,
     pub(super) fault: Box<Fault>,
@@ -65,6 +72,7 @@ impl Stub {
             subscriptions: subscriptions.to_vec(),
             rows: Vec::new(),
             plans: Vec::new(),
+            connectors: Vec::new(),
             resources: BTreeMap::new(),
             fault: Box::new(|_| None),
             requests: Vec::new(),
@@ -90,6 +98,14 @@ impl Stub {
         self.plans.push(json!({
             "id": format!("/subscriptions/{subscription}/providers/Microsoft.Security/pricings/VirtualMachines"),
             "name": "VirtualMachines", "subscriptionId": subscription, "tier": "Standard", "subPlan": sub_plan
+        }));
+        self
+    }
+
+    pub(super) fn connector(mut self, subscription: &str, name: &str, account: &str) -> Self {
+        self.connectors.push(json!({
+            "id": format!("/subscriptions/{subscription}/resourcegroups/rg/providers/Microsoft.Security/securityConnectors/{name}"),
+            "subscriptionId": subscription, "environment": "AWS", "account": account, "membership": ""
         }));
         self
     }
@@ -129,15 +145,14 @@ impl Stub {
         if !request.path.ends_with("/resources") {
             return (404, vec![], error("ResourceNotFound"));
         }
-        let rows = if request.is("plans") {
-            &self.plans
-        } else {
-            &self.rows
+        let rows = match () {
+            () if request.is("plans") => &self.plans,
+            () if request.is("connectors") => &self.connectors,
+            () => &self.rows,
         };
         let asked = |row: &&Value| {
-            row["subscriptionId"]
-                .as_str()
-                .is_some_and(|id| request.asks_for(id))
+            let id = row["subscriptionId"].as_str();
+            !request.names_subscriptions() || id.is_some_and(|id| request.asks_for(id))
         };
         let rows: Vec<_> = rows.iter().filter(asked).cloned().collect();
         let top = usize::try_from(request.body["options"]["$top"].as_u64().unwrap()).unwrap();

@@ -1,0 +1,187 @@
+//! A visit's readings about one security connector, and its writes (contract.md 4). Nothing here writes without a
+//! permit, and each write asks again whether it still holds.
+
+pub(crate) mod id;
+mod kept;
+pub(crate) mod others;
+#[cfg(test)]
+mod tests;
+
+use futures::future::OptionFuture;
+use serverprotection_core::{
+    failure::{Class, Failure},
+    gate::WritePermit,
+    security_connector::{
+        changes::{Action, Change},
+        decide::Outcome,
+        desired::Target,
+        observed::{Connector, Observed},
+        reads::Reads,
+    },
+    server_protection::observed::Reading,
+};
+
+use self::id::ConnectorId;
+use crate::arm::Arm;
+
+impl Arm {
+    /// Reads the connector, and what `reads` asks for besides. Where there is no connector, also resource group and
+    /// others, whatever `reads` says.
+    pub async fn observe_connector(&self, target: &Target, reads: &Reads) -> Observed {
+        if let Err(failure) = self.check_credential().await {
+            return Observed::without_credential(failure);
+        }
+        let id = match ConnectorId::of(target) {
+            Ok(id) => id,
+            Err(failure) => {
+                return Observed {
+                    connector: Some(Err(failure)),
+                    ..Observed::nothing()
+                };
+            }
+        };
+        let (connector, resource_group, others, health, permissions) = tokio::join!(
+            self.connector(&id),
+            OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
+            OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription))),
+            OptionFuture::from(reads.health.then(|| self.connector_health(&id))),
+            OptionFuture::from(reads.permissions.then(|| self.permissions(&id.subscription))),
+        );
+        let absent = matches!(connector, Ok(None));
+        let observed = Observed {
+            credential: Ok(()),
+            connector: Some(connector),
+            resource_group,
+            others,
+            // Nobody reports about what is not there.
+            health: health.filter(|_| !absent),
+            permissions,
+        };
+        if absent {
+            self.complete(&id, observed).await
+        } else {
+            observed
+        }
+    }
+
+    /// Reads what creating the connector depends on, as far as it was not read.
+    async fn complete(&self, id: &ConnectorId, observed: Observed) -> Observed {
+        let missing = (observed.resource_group.is_none(), observed.others.is_none());
+        let (resource_group, others) = tokio::join!(
+            OptionFuture::from(missing.0.then(|| self.group_of(id))),
+            OptionFuture::from(missing.1.then(|| self.other_connectors(&id.subscription))),
+        );
+        Observed {
+            resource_group: observed.resource_group.or(resource_group),
+            others: observed.others.or(others),
+            ..observed
+        }
+    }
+
+    async fn group_of(&self, id: &ConnectorId) -> Reading<bool> {
+        self.resource_group(&id.subscription, &id.resource_group).await
+    }
+
+    /// The connector with this resource id; `Ok(None)`: there is none. For deletions, which know nothing but the id.
+    pub async fn read_connector(&self, id: &str) -> Reading<Option<Connector>> {
+        self.connector(&ConnectorId::read(id)?).await
+    }
+
+    /// Makes the changes in their order, one connector's writes one after the other; the first failure ends it.
+    pub async fn apply_connector(
+        &self,
+        target: &Target,
+        changes: &[Change],
+        permit: &WritePermit,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        if changes.is_empty() {
+            return outcome;
+        }
+        let _lock = self.locks.connector(&target.id()).await;
+        for change in changes {
+            // Waiting for the lock, or for the write before, may have taken a while.
+            if !permit.holds() {
+                break;
+            }
+            match self.write_connector(target, &change.action, permit).await {
+                Ok(Written::Done(answer)) => {
+                    outcome.connector = answer.or(outcome.connector);
+                    outcome.done.push(change.clone());
+                }
+                Ok(Written::PermitEnded) => break,
+                Err(failure) => {
+                    outcome.failed = Some((change.clone(), failure));
+                    break;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn write_connector(
+        &self,
+        target: &Target,
+        action: &Action,
+        permit: &WritePermit,
+    ) -> Result<Written, Failure> {
+        let id = ConnectorId::of(target)?;
+        match action {
+            Action::CreateResourceGroup { name, location } => {
+                self.create_resource_group(&id.subscription, name, location, permit)
+                    .await
+            }
+            Action::PutConnector(body) => Ok(Written::Done(self.put_connector(&id, body).await?)),
+        }
+    }
+
+    /// Many connectors may lie in one group: the first creates it, and a PUT of one that exists would take its tags.
+    async fn create_resource_group(
+        &self,
+        subscription: &str,
+        name: &str,
+        location: &str,
+        permit: &WritePermit,
+    ) -> Result<Written, Failure> {
+        let _lock = self.locks.resource_group(subscription, name).await;
+        if self.resource_group(subscription, name).await? {
+            return Ok(Written::Done(None));
+        }
+        if !permit.holds() {
+            return Ok(Written::PermitEnded);
+        }
+        self.put_resource_group(subscription, name, location).await?;
+        Ok(Written::Done(None))
+    }
+
+    /// Deletes the connector with this resource id; one that is gone is deleted.
+    pub async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), Failure> {
+        let id = ConnectorId::read(id)?;
+        let _lock = self.locks.connector(&id.text()).await;
+        if !permit.holds() {
+            return Err(permit_ended());
+        }
+        self.remove_connector(&id).await?;
+        self.others.forget(&id.subscription);
+        Ok(())
+    }
+}
+
+/// What became of a write.
+enum Written {
+    /// What Azure answered, where that tells anything.
+    Done(Option<Connector>),
+    PermitEnded,
+}
+
+/// The process is about to end; the next one goes on.
+fn permit_ended() -> Failure {
+    Failure {
+        class: Class::Transient,
+        code: "PermitEnded".into(),
+        message: "writes have ended in this process".into(),
+        operation: "DELETE securityConnectors".into(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}

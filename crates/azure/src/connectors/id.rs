@@ -1,0 +1,138 @@
+//! The resource id of a connector, by its parts. Ids come from status too: nothing is taken for one that is none.
+
+use serverprotection_core::{
+    failure::{Class, Failure},
+    security_connector::desired::Target,
+};
+
+/// `/subscriptions/…/resourceGroups/…/providers/Microsoft.Security/securityConnectors/…`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectorId {
+    /// Lower case.
+    pub(crate) subscription: String,
+    pub(crate) resource_group: String,
+    pub(crate) name: String,
+}
+
+impl ConnectorId {
+    /// The id of what an object works on.
+    pub(crate) fn of(target: &Target) -> Result<Self, Failure> {
+        Self::read(&target.id())
+    }
+
+    /// Takes an id apart. Azure compares its words without case, and the first slash may be missing.
+    pub(crate) fn read(id: &str) -> Result<Self, Failure> {
+        Self::parts(id).ok_or_else(|| Failure {
+            class: Class::Refused,
+            code: "InvalidResourceId".into(),
+            message: format!("\"{id}\" is no id of a security connector"),
+            operation: "securityConnectors".into(),
+            request_id: None,
+            effect_unknown: false,
+        })
+    }
+
+    fn parts(id: &str) -> Option<Self> {
+        let parts: Vec<_> = id.strip_prefix('/').unwrap_or(id).split('/').collect();
+        let [
+            subscriptions,
+            subscription,
+            groups,
+            group,
+            providers,
+            provider,
+            type_,
+            name,
+        ] = parts.as_slice()
+        else {
+            return None;
+        };
+        let words = [
+            (subscriptions, "subscriptions"),
+            (groups, "resourceGroups"),
+            (providers, "providers"),
+            (provider, "Microsoft.Security"),
+            (type_, "securityConnectors"),
+        ];
+        let is_one = words.iter().all(|(found, word)| found.eq_ignore_ascii_case(word))
+            && [subscription, group, name].into_iter().all(|part| is_name(part));
+        is_one.then(|| Self {
+            subscription: subscription.to_ascii_lowercase(),
+            resource_group: (*group).to_owned(),
+            name: (*name).to_owned(),
+        })
+    }
+
+    /// The id again.
+    pub(crate) fn text(&self) -> String {
+        format!("/{}", self.path().join("/"))
+    }
+
+    /// The segments of its path.
+    pub(crate) fn path(&self) -> [&str; 8] {
+        [
+            "subscriptions",
+            &self.subscription,
+            "resourceGroups",
+            &self.resource_group,
+            "providers",
+            "Microsoft.Security",
+            "securityConnectors",
+            &self.name,
+        ]
+    }
+}
+
+/// Whether this may stand between two slashes: dots would climb, and control characters vanish from a URL.
+fn is_name(part: &str) -> bool {
+    !part.is_empty() && part != "." && part != ".." && !part.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_apart_however_it_is_spelled() {
+        for id in [
+            "/subscriptions/ABC/resourceGroups/Rg (1)/providers/Microsoft.Security/securityConnectors/Aws.Prod",
+            "SUBSCRIPTIONS/abc/resourcegroups/Rg (1)/PROVIDERS/microsoft.security/SecurityConnectors/Aws.Prod",
+        ] {
+            let found = ConnectorId::read(id).unwrap();
+            assert_eq!(
+                found.text(),
+                "/subscriptions/abc/resourceGroups/Rg (1)/providers/Microsoft.Security/securityConnectors/Aws.Prod"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_connectors_id_is_refused() {
+        let id = |group: &str, name: &str| {
+            format!(
+                "/subscriptions/s/resourceGroups/{group}/providers/Microsoft.Security/securityConnectors/{name}"
+            )
+        };
+        for id in [
+            String::new(),
+            "/subscriptions/s".into(),
+            id("", "n"),
+            id("g", ""),
+            id("..", "n"),
+            id(".", "n"),
+            id(".\t.", "n"),
+            id("g", "n/devops/default"),
+            id("g", "n/"),
+            format!("/{}", id("g", "n")),
+            id("g", "n").replace("securityConnectors", "pricings"),
+            id("g", "n").replace("Microsoft.Security", "Microsoft.Compute"),
+        ] {
+            let failure = ConnectorId::read(&id).unwrap_err();
+            assert_eq!(
+                (failure.class, failure.code.as_str()),
+                (Class::Refused, "InvalidResourceId"),
+                "{id}"
+            );
+        }
+    }
+}

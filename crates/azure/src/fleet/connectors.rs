@@ -1,0 +1,143 @@
+//! All connectors that an identity can see (contract.md 7.5): who connects an account, and as what.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serverprotection_api::Cloud;
+use serverprotection_core::{
+    failure::Failure,
+    security_connector::{account::Known, desired::environment_name, observed::Membership},
+};
+
+use super::{
+    Scanner,
+    pages::{Pages, Stop, Turn},
+    queries,
+    rows::{Text, hash},
+    scan::Scan,
+};
+
+/// Somebody waits for the answer and can come again: less patience than a scan has.
+const TRIES: u32 = 3;
+
+/// A row of the query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ConnectorRow {
+    id: Text,
+    environment: Text,
+    account: Text,
+    membership: Text,
+    parent: Text,
+    management: Text,
+}
+
+/// The connectors of these subscriptions, or of all of them.
+pub(super) async fn known(
+    scanner: &Scanner,
+    subscriptions: Option<&[String]>,
+) -> Result<Vec<Known>, Failure> {
+    let scan = Scan::without_sink(scanner);
+    let Some(subscriptions) = subscriptions else {
+        return of_tenant(&scan).await;
+    };
+    let all: Vec<_> = subscriptions.iter().map(String::as_str).collect();
+    of_groups(&scan, &all).await
+}
+
+/// Beyond a number of subscriptions Azure leaves the others out, and says so: then they are asked for by name.
+async fn of_tenant(scan: &Scan<'_>) -> Result<Vec<Known>, Failure> {
+    let (known, some_left_out) = read(scan, None).await?;
+    if !some_left_out {
+        return Ok(known);
+    }
+    let all = scan.arm.subscriptions().await?;
+    let all: Vec<_> = all.iter().map(|subscription| subscription.id.as_str()).collect();
+    of_groups(scan, &all).await
+}
+
+async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<Known>, Failure> {
+    let mut known = Vec::new();
+    for group in subscriptions.chunks(scan.scanner.settings.group_size.clamp(1, 1000)) {
+        known.extend(read(scan, Some(group.to_vec())).await?.0);
+    }
+    Ok(known)
+}
+
+/// All pages of one query, and whether Azure looked at a part of the subscriptions only.
+async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<Known>, bool), Failure> {
+    let operation = queries::CONNECTORS_OPERATION;
+    let mut pages = Pages::asked(operation, queries::CONNECTORS, subscriptions, TRIES);
+    let (mut known, mut seen) = (Vec::new(), HashSet::new());
+    loop {
+        match pages.next::<ConnectorRow>(scan).await.map_err(Stop::failure)? {
+            Turn::Restart => {}
+            Turn::Page(rows, last) => {
+                let new = rows.into_iter().filter(|row| seen.insert(hash(&row.id.0, "")));
+                known.extend(new.map(Known::from));
+                if last {
+                    pages.complete(u64::try_from(known.len()).unwrap_or(u64::MAX))?;
+                    return Ok((known, pages.some_left_out));
+                }
+            }
+        }
+    }
+}
+
+impl From<ConnectorRow> for Known {
+    fn from(row: ConnectorRow) -> Self {
+        let told = |text: Text| Some(text.0).filter(|text| !text.is_empty());
+        Self {
+            cloud: [Cloud::AWS, Cloud::GCP]
+                .into_iter()
+                .find(|cloud| environment_name(*cloud).eq_ignore_ascii_case(&row.environment.0)),
+            membership: match row.membership.0.to_ascii_lowercase().as_str() {
+                "organization" => Membership::Organization,
+                "member" => Membership::Member {
+                    parent: told(row.parent),
+                    management: told(row.management),
+                },
+                _ => Membership::Single,
+            },
+            id: row.id.0,
+            account: row.account.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_tell_cloud_account_and_organization() {
+        let known = |text: &str| Known::from(serde_json::from_str::<ConnectorRow>(text).unwrap());
+        let single =
+            known(r#"{"id": "/S/a", "environment": "aws", "account": 123456789012, "membership": ""}"#);
+        assert_eq!(
+            single,
+            Known {
+                id: "/S/a".into(),
+                cloud: Some(Cloud::AWS),
+                account: "123456789012".into(),
+                membership: Membership::Single,
+            }
+        );
+        let membership = |text: &str| known(text).membership;
+        assert_eq!(
+            membership(r#"{"membership": "ORGANIZATION", "parent": null}"#),
+            Membership::Organization
+        );
+        for (parent, management) in [(Some("1"), None), (Some("1"), Some("2")), (None, None)] {
+            let text =
+                serde_json::json!({ "membership": "Member", "parent": parent, "management": management });
+            let wanted = Membership::Member {
+                parent: parent.map(str::to_owned),
+                management: management.map(str::to_owned),
+            };
+            assert_eq!(membership(&text.to_string()), wanted);
+        }
+        let other = known(r#"{"environment": "AzureDevOps", "membership": null}"#);
+        assert_eq!((other.cloud, other.membership), (None, Membership::Single));
+    }
+}

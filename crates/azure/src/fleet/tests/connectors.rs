@@ -1,0 +1,102 @@
+//! All connectors, by query.
+
+use super::*;
+
+/// Pages hold two rows.
+fn stub() -> Stub {
+    Stub::new(&["a", "b", "c"])
+        .connector("a", "one", "1")
+        .connector("a", "two", "2")
+        .connector("b", "three", "3")
+        .connector("c", "four", "4")
+        .connector("c", "five", "5")
+}
+
+async fn accounts(azure: &Azure, subscriptions: Option<&[&str]>) -> Result<Vec<String>, Failure> {
+    let owned = |all: &[&str]| all.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let subscriptions = subscriptions.map(owned);
+    let asked: futures::future::BoxFuture<'_, _> =
+        Box::pin(azure.scanner.known_connectors(subscriptions.as_deref()));
+    let known = asked.await?;
+    Ok(known.into_iter().map(|connector| connector.account).collect())
+}
+
+#[tokio::test]
+async fn without_subscriptions_all_that_the_identity_sees_come_in_pages() {
+    let azure = Azure::of(stub()).await;
+    assert_eq!(accounts(&azure, None).await.unwrap(), ["1", "2", "3", "4", "5"]);
+    assert_eq!(azure.asked("connectors"), 3);
+    assert!(!azure.stub.lock().unwrap().requests[0].names_subscriptions());
+}
+
+#[tokio::test]
+async fn named_subscriptions_are_asked_for_in_groups_and_none_not_at_all() {
+    let mut azure = Azure::of(stub()).await;
+    assert_eq!(accounts(&azure, Some(&[])).await.unwrap(), [""; 0]);
+    assert_eq!(
+        azure.asked("connectors"),
+        0,
+        "no subscription is not every subscription"
+    );
+    azure.scanner.settings.group_size = 2;
+    let found = accounts(&azure, Some(&["a", "b", "c"])).await.unwrap();
+    assert_eq!(found, ["1", "2", "3", "4", "5"]);
+    assert_eq!(azure.asked("connectors"), 2 + 1);
+}
+
+#[tokio::test]
+async fn subscriptions_that_azure_left_out_are_asked_for_by_name() {
+    let stub = stub().fault(|request| {
+        let part = json!({ "totalRecords": 0, "data": [], "resultTruncated": "false" });
+        let header = vec![("x-ms-tenant-subscription-limit-hit", "true")];
+        (request.is("connectors") && !request.names_subscriptions()).then_some((200, header, part))
+    });
+    let azure = Azure::of(stub).await;
+    assert_eq!(accounts(&azure, None).await.unwrap(), ["1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test]
+async fn a_part_is_a_failure_and_never_a_shorter_list() {
+    for (token, answer, code) in [
+        (
+            None,
+            json!({ "data": [], "resultTruncated": "true" }),
+            "ResultTruncated",
+        ),
+        (
+            Some("4"),
+            json!({ "totalRecords": 5, "data": [], "resultTruncated": "false" }),
+            "IncompleteResult",
+        ),
+    ] {
+        let stub =
+            stub().fault(move |request| (request.token() == token).then(|| (200, vec![], answer.clone())));
+        let azure = Azure::of(stub).await;
+        assert_eq!(accounts(&azure, None).await.unwrap_err().code, code);
+    }
+}
+
+#[tokio::test]
+async fn the_quota_is_obeyed_and_patience_ends() {
+    let mut once = Some(());
+    let stub = stub().fault(move |_| {
+        let header = vec![("x-ms-user-quota-resets-after", "00:00:01")];
+        once.take().map(|()| (429, header, error("RateLimiting")))
+    });
+    let azure = Azure::of(stub).await;
+    let began = std::time::Instant::now();
+    assert_eq!(accounts(&azure, None).await.unwrap().len(), 5);
+    assert!(
+        began.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        began.elapsed()
+    );
+
+    for (status, class, tries) in [(503, "Transient", 3), (403, "Permission", 1)] {
+        let stub = self::stub().fault(move |_| Some((status, vec![], error("AuthorizationFailed"))));
+        let azure = Azure::of(stub).await;
+        let failure = accounts(&azure, None).await.unwrap_err();
+        assert!(format!("{:?}", failure.class).starts_with(class), "{failure:?}");
+        assert_eq!(azure.asked("connectors"), tries);
+    }
+}

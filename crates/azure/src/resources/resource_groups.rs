@@ -1,0 +1,62 @@
+//! Resource groups, which hold connectors and the Arc machines of their accounts.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    server_protection::observed::Reading,
+};
+
+use crate::arm::{Arm, Call};
+
+const API_VERSION: &str = "2021-04-01";
+
+impl Arm {
+    /// Whether the resource group exists.
+    pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> Reading<bool> {
+        let operation = "GET resourceGroups";
+        match self
+            .group_call(Method::GET, operation, subscription, name, None)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceGroupNotFound" => {
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Creates the resource group. A PUT of one that exists would take its tags away: the caller makes sure.
+    pub(crate) async fn put_resource_group(
+        &self,
+        subscription: &str,
+        name: &str,
+        location: &str,
+    ) -> Result<(), Failure> {
+        let body = json!({ "location": location });
+        let operation = "PUT resourceGroups";
+        self.group_call(Method::PUT, operation, subscription, name, Some(&body))
+            .await
+            .map(drop)
+    }
+
+    async fn group_call(
+        &self,
+        method: Method,
+        operation: &'static str,
+        subscription: &str,
+        name: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        self.call(&Call {
+            method,
+            operation,
+            subscription,
+            path: &["subscriptions", subscription, "resourcegroups", name],
+            api_version: API_VERSION,
+            body,
+        })
+        .await
+    }
+}

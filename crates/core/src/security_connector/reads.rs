@@ -1,0 +1,237 @@
+//! What a visit reads (law 4): the connector always; the rest about hourly, and while it is not known to be good.
+
+use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
+
+use super::pace::Memory;
+use crate::conditions;
+
+/// So many quiet visits make a round, in which everything was read: an hour at the default interval.
+const ROUND: u64 = 6;
+
+/// What to read besides the connector, which is read on every visit. Where there turns out to be no connector, resource
+/// group and others are read whatever is said here: `decide` demands both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Whether the resource group exists.
+    pub resource_group: bool,
+    /// All connectors that the identity can see: who else connects the account, and the members of an organization.
+    pub others: bool,
+    /// The connector's health reports.
+    pub health: bool,
+    /// What the identity may do.
+    pub permissions: bool,
+}
+
+/// Chooses by what the last visit left behind. `requested`: somebody asked for this visit.
+pub fn reads(
+    spec: &SecurityConnectorSpec,
+    generation: i64,
+    previous: &SecurityConnectorStatus,
+    memory: &Memory,
+    requested: bool,
+) -> Reads {
+    let known = memory.visits > 0 && !requested && previous.observed_generation == Some(generation);
+    let configured = conditions::get(&previous.conditions, "ConnectorConfigured")
+        .filter(|_| known)
+        .map(|condition| condition.reason.as_str());
+    if configured == Some("Written") {
+        // The visit that wrote had read everything; this one reads back.
+        return Reads::default();
+    }
+    // Without a connector there is nothing to report about.
+    let absent = configured == Some("NotCreated");
+    let is_true = |type_: &str| conditions::is_true(&previous.conditions, type_);
+    let quiet = known && is_true("Ready");
+    let turn = |at: u64| memory.visits % ROUND == at;
+    let healthy = previous.health.as_deref() == Some("Healthy");
+    let counted = previous.members.is_some() || !is_organization(spec);
+    Reads {
+        resource_group: absent,
+        others: !quiet || !counted || turn(0),
+        health: !absent && (!quiet || !healthy || turn(2)),
+        permissions: !quiet || !is_true("PermissionsSufficient") || turn(4),
+    }
+}
+
+fn is_organization(spec: &SecurityConnectorSpec) -> bool {
+    let aws = spec.aws.as_ref().is_some_and(|aws| aws.organization.is_some());
+    let gcp = spec.gcp.as_ref().is_some_and(|gcp| gcp.organization.is_some());
+    aws || gcp
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serverprotection_api::Mode;
+
+    use super::*;
+    use crate::{
+        failure::Class,
+        security_connector::{
+            account::Known,
+            decide::{Outcome, Seen},
+            observed::Observed,
+            samples::{Object, aws, failure, report, shapes},
+        },
+    };
+
+    fn next(object: &Object) -> Reads {
+        asked(object, false)
+    }
+
+    fn asked(object: &Object, requested: bool) -> Reads {
+        reads(
+            &object.spec,
+            object.generation,
+            &object.status,
+            &object.memory,
+            requested,
+        )
+    }
+
+    /// A visit that sees only what it reads.
+    fn look_with_reads(object: &mut Object) {
+        let reads = next(object);
+        let all = object.observed();
+        let observed = Observed {
+            resource_group: all.resource_group.filter(|_| reads.resource_group),
+            others: all.others.filter(|_| reads.others),
+            health: all.health.filter(|_| reads.health),
+            permissions: all.permissions.filter(|_| reads.permissions),
+            ..all
+        };
+        object.visit(Seen::Azure(&observed), |_| Outcome::default());
+    }
+
+    const ALL_OF_A_STANDING_ONE: Reads = Reads {
+        resource_group: false,
+        others: true,
+        health: true,
+        permissions: true,
+    };
+
+    /// In sync and healthy, and at the beginning of a round.
+    fn quiet(spec: SecurityConnectorSpec) -> Object {
+        let mut object = Object::in_sync(spec);
+        object.health = vec![report("Healthy")];
+        object.look();
+        object.expect("True", "InSync", "");
+        object.memory.visits = ROUND + 1;
+        object
+    }
+
+    #[test]
+    fn a_quiet_visit_reads_the_connector_only_and_a_round_everything_once() {
+        for (shape, spec) in shapes() {
+            let mut object = quiet(spec);
+            let mut round = Vec::new();
+            for _ in 0..ROUND {
+                round.push(next(&object));
+                look_with_reads(&mut object);
+                object
+                    .expect("True", "InSync", "")
+                    .reason("Healthy", "True", "Connected");
+            }
+            let count = |of: fn(&Reads) -> bool| round.iter().filter(|reads| of(reads)).count();
+            assert_eq!(count(|reads| reads.others), 1, "{shape}");
+            assert_eq!(count(|reads| reads.health), 1, "{shape}");
+            assert_eq!(count(|reads| reads.permissions), 1, "{shape}");
+            assert_eq!(count(|reads| reads.resource_group), 0, "{shape}");
+            assert_eq!(count(|reads| *reads == Reads::default()), 3, "{shape}");
+        }
+    }
+
+    #[test]
+    fn the_first_visit_of_a_process_an_edit_and_reconcile_now_read_everything() {
+        let mut object = quiet(aws(json!({})));
+        assert_eq!(next(&object), Reads::default());
+        assert_eq!(asked(&object, true), ALL_OF_A_STANDING_ONE);
+        object.memory = Memory::default();
+        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+        let mut object = quiet(aws(json!({})));
+        object.edit(|spec| spec.scan_interval = "12h".into());
+        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+    }
+
+    #[test]
+    fn what_is_bad_or_unknown_is_read_on_every_visit() {
+        let mut object = quiet(aws(json!({})));
+        object.status.health = Some("NotHealthy".into());
+        let health = Reads {
+            health: true,
+            ..Reads::default()
+        };
+        assert_eq!(next(&object), health);
+        let mut object = quiet(aws(json!({})));
+        let mut conditions = object.status.conditions.iter_mut();
+        let permissions = conditions.find(|condition| condition.type_ == "PermissionsSufficient");
+        permissions.unwrap().status = "False".into();
+        let permissions = Reads {
+            permissions: true,
+            ..Reads::default()
+        };
+        assert_eq!(next(&object), permissions);
+    }
+
+    #[test]
+    fn members_are_counted_for_organizations_only() {
+        for (shape, spec) in shapes() {
+            let mut object = quiet(spec);
+            object.status.members = None;
+            assert_eq!(next(&object).others, shape.ends_with("organization"), "{shape}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_creates_its_connector_reads_what_creating_needs_and_then_back() {
+        let mut object = Object::new(aws(json!({})));
+        object.group = false;
+        object.look();
+        object.expect("False", "ResourceGroupMissing", "");
+        let creating = Reads {
+            resource_group: true,
+            health: false,
+            ..ALL_OF_A_STANDING_ONE
+        };
+        assert_eq!(next(&object), creating);
+        object.group = true;
+        object.write();
+        assert_eq!(next(&object), Reads::default());
+        object.look();
+        object.expect("True", "InSync", "");
+    }
+
+    #[test]
+    fn another_connector_of_the_account_is_looked_for_until_it_is_gone() {
+        let mut object = quiet(aws(json!({})));
+        object.others.push(Known {
+            id: "/theirs".into(),
+            ..Known::from(object.connector.as_ref().unwrap())
+        });
+        object.memory.visits = ROUND;
+        for _ in 0..=ROUND {
+            look_with_reads(&mut object);
+            object.expect("False", "AccountConnectedElsewhere", "/theirs");
+        }
+        object.others.clear();
+        look_with_reads(&mut object);
+        object.expect("True", "InSync", "");
+    }
+
+    #[test]
+    fn after_a_failed_write_and_in_mode_observe_it_is_the_same() {
+        let mut object = quiet(aws(json!({})));
+        object.meddle(json!({"properties": {"environmentData": {"scanInterval": 12}}}));
+        object.fail(failure(
+            Class::Transient,
+            "GatewayTimeout",
+            "PUT securityConnectors",
+        ));
+        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+        let mut object = quiet(aws(json!({})));
+        object.protection.as_mut().unwrap().mode = Mode::Observe;
+        object.look();
+        object.memory.visits = ROUND + 1;
+        assert_eq!(next(&object), Reads::default());
+    }
+}
