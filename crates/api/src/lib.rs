@@ -38,7 +38,8 @@ pub use server_protection::spec::{
     VulnerabilityAssessmentProvider, Workspace, WorkspaceState,
 };
 pub use server_protection::status::{
-    ClaimStatus, ConnectorsStatus, ContestedField, Drift, ExtensionStatus, PlanStatus, ServerProtectionStatus, WorkspaceStatus,
+    ClaimStatus, ConnectorsStatus, ContestedField, Drift, ExtensionStatus, PlanStatus,
+    ServerProtectionStatus, WorkspaceStatus,
 };
 
 /// API group of all our kinds.

@@ -9,9 +9,7 @@ use kube::{Client, runtime::events::Recorder};
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::pace::Clocks};
 
-use crate::{
-    credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories, roster::Roster,
-};
+use crate::{credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories, roster::Roster};
 
 /// Shared by all visits.
 pub(crate) struct Context {

@@ -255,9 +255,17 @@ mod tests {
         let roster = Roster::default();
         roster.set_connector("n", "prod", "1", listed("aws", None));
         assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P2))), ["aws"]);
-        assert!(roster.set_protection("n", "prod", Some(known(Tier::P2))).is_empty());
+        assert!(
+            roster
+                .set_protection("n", "prod", Some(known(Tier::P2)))
+                .is_empty()
+        );
         assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P1))), ["aws"]);
-        assert!(roster.set_protection("other", "prod", Some(known(Tier::P1))).is_empty());
+        assert!(
+            roster
+                .set_protection("other", "prod", Some(known(Tier::P1)))
+                .is_empty()
+        );
         assert_eq!(roster.machines_changed("n", "prod"), ["aws"]);
         assert!(roster.take_news_of_machines("1") && !roster.take_news_of_machines("1"));
         // Gone while nobody watched.

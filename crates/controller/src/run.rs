@@ -126,14 +126,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let address = args.listen;
     let ready = [listed.protections.clone(), listed.connectors.clone()];
-    let server = http::serve(
-        address,
-        metrics,
-        Arc::clone(&context.fleet),
-        ready,
-        stop.clone(),
-    )
-    .await;
+    let server = http::serve(address, metrics, Arc::clone(&context.fleet), ready, stop.clone()).await;
     let server = server.map_err(|source| Error::Listen { address, source })?;
 
     let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
@@ -148,16 +141,23 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let objects = after([listed.credentials.clone()], objects);
     let connectors = after([listed.credentials, listed.protections], connectors);
     let mut controls = JoinSet::new();
-    controls.spawn(control(objects, store, woken, args.concurrency, &stop, &context));
+    controls.spawn(control(
+        objects,
+        store,
+        woken,
+        args.concurrency,
+        stop.clone(),
+        Arc::clone(&context),
+    ));
     controls.spawn(control(
         connectors,
         connector_store,
         woken_connectors,
         args.concurrency,
-        &stop,
-        &context,
+        stop.clone(),
+        Arc::clone(&context),
     ));
-    let controls = tokio::spawn(all(controls, stop.clone()));
+    let controls = tokio::spawn(finished(controls, stop.clone()));
     let ended = until_stopped(controls, &stop, &context.gate).await;
     credential_task.abort();
     let _ = fleet_task.await;
@@ -226,17 +226,17 @@ fn control<K: Kind>(
     store: Store<Guarded<K>>,
     woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
     concurrency: u16,
-    stop: &CancellationToken,
-    context: &Arc<Context>,
-) -> impl Future<Output = ()> + use<K> + Send + 'static {
+    stop: CancellationToken,
+    context: Arc<Context>,
+) -> impl Future<Output = ()> + Send + 'static {
     Controller::for_stream(objects, store)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(woken)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .graceful_shutdown_on(stop.cancelled_owned())
         .run(
             reconcile::<K>,
             |_: Arc<Guarded<K>>, _, _| Action::requeue(Duration::from_secs(5)),
-            Arc::clone(context),
+            context,
         )
         .for_each(|visited| {
             // Also a requeue for an object that is gone, which is normal.
@@ -248,7 +248,7 @@ fn control<K: Kind>(
 }
 
 /// Ends when one of them ends by itself, or after the signal when all have finished their visits.
-async fn all(mut controls: JoinSet<()>, stop: CancellationToken) {
+async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
     while let Some(ended) = controls.join_next().await {
         if let Err(error) = &ended {
             tracing::error!(%error, "a control loop failed");

@@ -38,9 +38,6 @@ impl<K: Kind> Wake<K> {
     /// There is news for the object, which needs no request to Azure.
     pub(crate) fn for_news(&self, namespace: &str, name: &str) {
         // The queue is gone only when the process ends.
-        drop(
-            self.queue
-                .unbounded_send(ObjectRef::new(name).within(namespace)),
-        );
+        drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));
     }
 }

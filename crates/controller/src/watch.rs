@@ -165,12 +165,8 @@ pub(crate) fn changed_credential(
     event: &Event<AzureCredential>,
     credentials: &Credentials,
 ) -> Option<(String, String)> {
-    let names = |credential: &AzureCredential| {
-        (
-            credential.namespace().unwrap_or_default(),
-            credential.name_any(),
-        )
-    };
+    let names =
+        |credential: &AzureCredential| (credential.namespace().unwrap_or_default(), credential.name_any());
     match event {
         Event::Apply(credential) => Some(names(credential)),
         Event::Delete(credential) => {

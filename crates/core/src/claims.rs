@@ -223,7 +223,10 @@ mod tests {
         assert_eq!(index.claim_all(&holder), Claim::Held);
         let torn = of("torn", 2, &["other", "account"]);
         assert!(matches!(index.claim_all(&torn), Claim::Conflicted { .. }));
-        assert_eq!(index.other("account", "uid-holder").as_deref(), Some("ns-torn/torn"));
+        assert_eq!(
+            index.other("account", "uid-holder").as_deref(),
+            Some("ns-torn/torn")
+        );
         // The older one asks first, but what it cannot use is not kept from the younger one for good.
         let waiting = index.forget("uid-holder");
         assert!(waiting.iter().any(|waiting| waiting.uid == "uid-torn"));

@@ -5,14 +5,14 @@ use std::{fs, path::Path};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{AzureCredential, ServerProtection};
+use crate::{AzureCredential, SecurityConnector, ServerProtection};
 
 /// Every document of our kinds in deploy/samples reads, holds nothing that we do not know, and passes the rules.
 #[test]
 fn samples_are_admitted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
-    let Ok(files) = fs::read_dir(&folder) else { return };
-    for file in files {
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten();
+    for file in files(&folder).chain(files(&folder.join("connectors"))) {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -25,6 +25,10 @@ fn samples_are_admitted() {
             let (read, result) = match kind {
                 "ServerProtection" => {
                     let object = ServerProtection::deserialize(&document).unwrap();
+                    (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
+                }
+                "SecurityConnector" => {
+                    let object = SecurityConnector::deserialize(&document).unwrap();
                     (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
                 }
                 "AzureCredential" => {

@@ -7,7 +7,7 @@ use serverprotection_core::{
     Timestamp,
     failure::Failure,
     jiff::SignedDuration,
-    machines::{Exclusions, reading::Scans},
+    machines::{Environment, Exclusions, MachineCounts, reading::Scans},
 };
 
 use super::schedule::Schedule;
@@ -113,6 +113,18 @@ impl Members {
     pub(super) fn scans(&self, uid: &str) -> Option<Scans> {
         let scans = &self.all.get(uid)?.scans;
         (*scans != Scans::default()).then(|| scans.clone())
+    }
+
+    /// The machines of these accounts, as far as the scans of a member say.
+    pub(super) fn machines_of(
+        &self,
+        uid: &str,
+        environment: Environment,
+        accounts: &[String],
+    ) -> Option<MachineCounts> {
+        let reading = self.all.get(uid)?.scans.reading.as_ref()?;
+        let accounts = accounts.iter().map(String::as_str);
+        Some(reading.summary.of_accounts(environment, accounts))
     }
 
     pub(super) fn take_news(&mut self, uid: &str) -> bool {

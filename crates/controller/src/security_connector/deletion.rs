@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use kube::{
-    Resource, ResourceExt,
-    api::ObjectMeta,
-    runtime::controller::Action,
-};
+use kube::{Resource, ResourceExt, api::ObjectMeta, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, annotations};
 use serverprotection_core::{
     Timestamp,
@@ -15,8 +11,7 @@ use serverprotection_core::{
     security_connector::{
         account,
         deletion::{DEADLINE, Deletion, Input, Why, deletion},
-        desired,
-        events,
+        desired, events,
         observed::Connector,
         status,
     },
@@ -169,7 +164,11 @@ fn other(
     context: &Context,
 ) -> Option<String> {
     let uid = object.uid()?;
-    let id = remembered.status.target.as_ref().map(|target| target.id.to_lowercase());
+    let id = remembered
+        .status
+        .target
+        .as_ref()
+        .map(|target| target.id.to_lowercase());
     let account = account::account_key(object.spec.type_, &desired::account(&object.spec));
     let index = context.connector_claims.index();
     id.into_iter()
@@ -188,7 +187,9 @@ fn requested_at(meta: &ObjectMeta) -> Timestamp {
 
 fn until_deadline(meta: &ObjectMeta) -> Duration {
     let left = DEADLINE - now().duration_since(requested_at(meta));
-    Duration::try_from(left).unwrap_or_default().max(Duration::from_secs(1))
+    Duration::try_from(left)
+        .unwrap_or_default()
+        .max(Duration::from_secs(1))
 }
 
 /// An object of a newer version: it is told. What its deletion should do is not known, so it does nothing; it goes after

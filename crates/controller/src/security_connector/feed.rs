@@ -79,7 +79,10 @@ impl Feed {
 
     fn listed(&mut self) {
         if self.listed.set() {
-            tracing::info!(objects = self.seen.len(), "all SecurityConnector objects are listed");
+            tracing::info!(
+                objects = self.seen.len(),
+                "all SecurityConnector objects are listed"
+            );
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);
@@ -220,7 +223,10 @@ mod tests {
         let told = |status: &Value| not_ready(&object("AWS", "P2", status));
         assert_eq!(told(&ready(2, "True", "InSync")), None);
         assert_eq!(told(&ready(1, "True", "InSync")).as_deref(), Some("NotObserved"));
-        assert_eq!(told(&ready(2, "False", "Progressing")).as_deref(), Some("Progressing"));
+        assert_eq!(
+            told(&ready(2, "False", "Progressing")).as_deref(),
+            Some("Progressing")
+        );
         assert_eq!(told(&json!({})).as_deref(), Some("NotObserved"));
     }
 }

@@ -36,8 +36,7 @@ pub(super) async fn remove(meta: &ObjectMeta, context: &Context) -> Result<(), k
 async fn set(meta: &ObjectMeta, wanted: bool, context: &Context) -> Result<(), kube::Error> {
     let namespace = meta.namespace.clone().unwrap_or_default();
     let name = meta.name.clone().unwrap_or_default();
-    let api: Api<PartialObjectMeta<SecurityConnector>> =
-        Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<PartialObjectMeta<SecurityConnector>> = Api::namespaced(context.client.clone(), &namespace);
     let Some(newest) = api.get_metadata_opt(&name).await? else {
         return Ok(());
     };

@@ -19,9 +19,7 @@ use serverprotection_core::{
     },
 };
 
-use crate::{
-    context::Context, remembered::Remembered, roster::Known, server_protection::claimant_of,
-};
+use crate::{context::Context, remembered::Remembered, roster::Known, server_protection::claimant_of};
 
 /// What a visit saw, with the client to act on it.
 pub(super) enum Look {
@@ -68,9 +66,8 @@ pub(super) async fn look(
     requested: bool,
     context: &Context,
 ) -> Look {
-    let target = known.map(|known| {
-        Target::of(&object.name_any(), &object.spec, &known.protection.subscription)
-    });
+    let target =
+        known.map(|known| Target::of(&object.name_any(), &object.spec, &known.protection.subscription));
     let claim = target
         .as_ref()
         .map(|target| claim(object, &remembered.status, target, context));
@@ -128,10 +125,7 @@ fn claim(
     target: &Target,
     context: &Context,
 ) -> Claim {
-    let held = status
-        .claim
-        .as_ref()
-        .is_some_and(|claim| claim.state == "Held");
+    let held = status.claim.as_ref().is_some_and(|claim| claim.state == "Held");
     let keys = account::claims(target).into_iter();
     let claimants: Vec<Claimant> = keys
         .filter_map(|key| claimant_of(object.meta(), key, held))

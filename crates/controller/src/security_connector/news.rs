@@ -28,6 +28,8 @@ pub(super) fn machines(
     };
     let mut accounts = remembered.memory.members.clone();
     accounts.push(account(&object.spec));
+    // A machine may tell the project's id instead of its number.
+    accounts.extend(object.spec.gcp.as_ref().map(|gcp| gcp.project_id.clone()));
     context.fleet.machines_of(&known?.uid, environment, &accounts)
 }
 
@@ -41,15 +43,11 @@ pub(super) async fn tell(object: &SecurityConnector, context: &Context) -> Optio
     let known = protection(object, context);
     let machines = machines(object, known.as_ref(), &remembered, context)?;
     let after = status::with_machines(&remembered.status, machines, now());
-    Some(
-        save(object, &mut remembered, after, context)
-            .await
-            .map(|there| {
-                if there {
-                    Action::requeue(left)
-                } else {
-                    Action::await_change()
-                }
-            }),
-    )
+    Some(save(object, &mut remembered, after, context).await.map(|there| {
+        if there {
+            Action::requeue(left)
+        } else {
+            Action::await_change()
+        }
+    }))
 }

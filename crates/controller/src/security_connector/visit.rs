@@ -9,22 +9,16 @@ use serverprotection_core::{
     security_connector::{
         changes,
         decide::{self, Input, Outcome},
-        desired::Target,
         events, pace,
         status::{self, Progress},
     },
 };
 
-use super::{
-    deletion, finalizer,
-    look::{Look, look},
-    news,
-};
+use super::{deletion, finalizer, look::look, news};
 use crate::{
     context::Context,
     metrics::ChangeLabel,
     publish,
-    remembered::Remembered,
     roster::Known,
     saving::{Error, Visit, approval, begin, forget_note, now, requested, save},
 };
@@ -75,7 +69,9 @@ pub(crate) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
 
     let interval = interval(known.as_ref(), context);
     let decision = decide::decide(&input);
-    let mode = known.as_ref().map_or(Mode::Observe, |known| known.protection.mode);
+    let mode = known
+        .as_ref()
+        .map_or(Mode::Observe, |known| known.protection.mode);
     let target = decide::target(&input);
     let mut noted = None;
     let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {

@@ -66,10 +66,7 @@ impl Feed {
             self.memories.forget(&claimant.uid);
             self.fleet.leave(&claimant.uid);
             self.seen.remove(&claimant.uid);
-            let waiting = self
-                .claims
-                .index()
-                .remove(&claimant.subscription, &claimant.uid);
+            let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
             self.wake(waiting);
         }
         let (namespace, name) = names(object.meta());
@@ -80,7 +77,10 @@ impl Feed {
 
     fn listed(&mut self) {
         if self.listed.set() {
-            tracing::info!(objects = self.seen.len(), "all ServerProtection objects are listed");
+            tracing::info!(
+                objects = self.seen.len(),
+                "all ServerProtection objects are listed"
+            );
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);

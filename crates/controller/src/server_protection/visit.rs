@@ -158,13 +158,17 @@ async fn look(
         return Look::Suspended;
     }
     let namespace = object.namespace().unwrap_or_default();
-    let reference = object.spec.credential_ref.as_ref().map(|reference| &reference.name);
+    let reference = object
+        .spec
+        .credential_ref
+        .as_ref()
+        .map(|reference| &reference.name);
     let doubtful = !is_true(&remembered.status.conditions, "CredentialReady");
     match context
         .credentials
         .arm_for(&namespace, reference.map(String::as_str), doubtful)
         .await
-     {
+    {
         Err(failure) => Look::Azure {
             observed: Box::new(Observed::without_credential(failure)),
             arm: None,
@@ -187,7 +191,11 @@ async fn look(
     }
 }
 
-fn claim(object: &ServerProtection, remembered: &Remembered<ServerProtection>, context: &Context) -> Option<Claim> {
+fn claim(
+    object: &ServerProtection,
+    remembered: &Remembered<ServerProtection>,
+    context: &Context,
+) -> Option<Claim> {
     let held = remembered
         .status
         .claim
@@ -244,7 +252,9 @@ fn count(outcome: &Outcome, context: &Context) {
 /// An object of a newer version: its machines are not looked at, and it is told.
 pub(crate) async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_none() {
-        context.fleet.leave(&object.metadata.uid.clone().unwrap_or_default());
+        context
+            .fleet
+            .leave(&object.metadata.uid.clone().unwrap_or_default());
         report_unreadable::<ServerProtection>(object, context).await?;
     }
     Ok(Action::await_change())

@@ -77,7 +77,10 @@ pub fn member_accounts(target: &Target, all: &[Known]) -> Vec<String> {
         }
         _ => false,
     };
-    all.iter().filter(ours).map(|known| known.account.clone()).collect()
+    all.iter()
+        .filter(ours)
+        .map(|known| known.account.clone())
+        .collect()
 }
 
 /// What an object claims: its connector, and the account. It must hold both claims; two objects with different names

@@ -81,7 +81,10 @@ pub fn unreadable_let_go(error: &str) -> Event {
 
 /// What a failed deletion tells, in the words of its status.
 pub fn waiting_words(failure: &Failure) -> String {
-    format!("the connector is not deleted yet: {failure}; {}", failure.advice())
+    format!(
+        "the connector is not deleted yet: {failure}; {}",
+        failure.advice()
+    )
 }
 
 fn written(change: &Change, decision: &Decision) -> Event {

@@ -50,7 +50,8 @@ fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtection
         "AllReady" => Some(Event::normal("ConnectorsReady", "Verify", &condition.message)),
         // New connectors are not Ready at first, which is no news.
         "NotReady" if conditions::is_true(&previous.conditions, "ConnectorsReady") => {
-            let grew = |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
+            let grew =
+                |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
             (grew(previous) >= grew(status))
                 .then(|| Event::warning("ConnectorsNotReady", "Verify", &condition.message))
         }

@@ -22,11 +22,7 @@ use super::{
     laws::tier_name,
     observed::{Observed, Plan},
 };
-use crate::{
-    Timestamp,
-    conditions::Conditions,
-    machines::reading::Scans,
-};
+use crate::{Timestamp, conditions::Conditions, machines::reading::Scans};
 
 /// Drift entries that status holds at most.
 pub(crate) const MOST_DRIFT: usize = 16;

@@ -213,7 +213,10 @@ fn transition_times_count_from_what_could_be_read() {
     object.write(&observed(&blank()));
     let mut gone = object.status.conditions.clone();
     conditions::after_unsaved(&mut gone, &stood.conditions);
-    assert_eq!(gone, object.status.conditions, "Ready flipped, and its own time says when");
+    assert_eq!(
+        gone, object.status.conditions,
+        "Ready flipped, and its own time says when"
+    );
     object.sleep(Duration::from_secs(60));
     object.look(&observed(&protected()));
     assert_ne!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
@@ -245,7 +248,10 @@ fn connectors_are_counted_and_do_not_decide_about_ready() {
         assert_eq!(object.status.connectors.as_ref().unwrap().summary, summary);
     }
     let (.., message) = object.condition("ConnectorsReady");
-    assert!(message.ends_with("not Ready: gcp (CloudAuthenticationFailed)"), "{message}");
+    assert!(
+        message.ends_with("not Ready: gcp (CloudAuthenticationFailed)"),
+        "{message}"
+    );
     // Told without a visit, it says the same; and a connector that comes back is an event.
     let back = Connectors {
         total: 3,

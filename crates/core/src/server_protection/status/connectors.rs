@@ -12,11 +12,7 @@ const TYPE: &str = "ConnectorsReady";
 const MOST_NAMES: usize = 5;
 
 /// Sets both. Connectors do not decide about Ready: each has one of its own.
-pub(super) fn set(
-    conditions: &mut Conditions,
-    status: &mut ServerProtectionStatus,
-    connectors: &Connectors,
-) {
+pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStatus, connectors: &Connectors) {
     let total = connectors.total;
     let ready = total.saturating_sub(connectors.not_ready.len());
     let count = |connectors: usize| i32::try_from(connectors).unwrap_or(i32::MAX);
