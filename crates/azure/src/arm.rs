@@ -30,7 +30,7 @@ pub struct Arm {
     principal: String,
     http: reqwest::Client,
     cloud: Arc<Cloud>,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     pub(crate) locks: Arc<Locks>,
     meter: Arc<dyn Meter>,
     /// Until when Azure asked not to be called, by subscription and kind.
@@ -62,7 +62,7 @@ impl Arm {
         meter: Arc<dyn Meter>,
     ) -> Self {
         let principal = identity.principal();
-        let tokens = Tokens::new(identity, Arc::clone(&cloud), http.clone());
+        let tokens = Arc::new(Tokens::new(identity, Arc::clone(&cloud), http.clone()));
         Self {
             principal,
             http,
@@ -83,6 +83,11 @@ impl Arm {
     /// A client of a stub, which has a token and cannot get another one.
     #[cfg(test)]
     pub(crate) fn of_stub(resource_manager: Url) -> Self {
+        Self::of_stub_over(resource_manager, reqwest::Client::new())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_stub_over(resource_manager: Url, http: reqwest::Client) -> Self {
         #[derive(Debug)]
         struct Unmetered;
         impl Meter for Unmetered {
@@ -93,14 +98,27 @@ impl Arm {
             audience: resource_manager.to_string(),
             resource_manager,
         });
-        let http = reqwest::Client::new();
         Self {
             principal: "stub".into(),
-            tokens: Tokens::with_token(Arc::clone(&cloud), http.clone()),
+            tokens: Arc::new(Tokens::with_token(Arc::clone(&cloud), http.clone())),
             http,
             cloud,
             locks: Arc::default(),
             meter: Arc::new(Unmetered),
+            throttled: Mutex::default(),
+            others: Others::default(),
+        }
+    }
+
+    /// A client of the same identity for one who keeps it and is kept by this one.
+    pub(crate) fn companion(&self) -> Self {
+        Self {
+            principal: self.principal.clone(),
+            http: self.http.clone(),
+            cloud: Arc::clone(&self.cloud),
+            tokens: Arc::clone(&self.tokens),
+            locks: Arc::clone(&self.locks),
+            meter: Arc::clone(&self.meter),
             throttled: Mutex::default(),
             others: Others::default(),
         }

@@ -1,12 +1,22 @@
-//! All connectors that the identity can see: those of the subscription from ARM, those of other subscriptions from
-//! Resource Graph.
+//! All connectors that the identity can see: those of the subscription from ARM, whose word decides, and those of other
+//! subscriptions from Resource Graph, as far as it answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use serverprotection_core::{security_connector::account::Known, server_protection::observed::Reading};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    security_connector::account::Known,
+    server_protection::observed::Reading,
+};
 
 use super::kept::{KeepFor, Kept};
-use crate::arm::Arm;
+use crate::{
+    arm::Arm,
+    fleet::{Scanner, Settings},
+};
 
 /// Hundreds of connectors of a subscription converge at once: their first visits share one list. It may be older than a
 /// connector that was just created; whether that is one of ours, the claims tell.
@@ -14,28 +24,82 @@ const KEEP_LIST: KeepFor = KeepFor {
     success: Duration::from_secs(30),
     failure: Duration::ZERO,
 };
+/// A visit that waited for Resource Graph in vain need not be followed by others that do.
+const KEEP_ROWS: KeepFor = KeepFor {
+    success: Duration::from_secs(30),
+    failure: Duration::from_secs(30),
+};
+/// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lists of a moment ago, by subscription.
+/// What was read a moment ago.
 #[derive(Debug, Default)]
 pub(crate) struct Others {
-    here: Kept<Vec<Known>>,
+    /// ARM's lists, by subscription.
+    lists: Kept<Vec<Known>>,
+    /// Resource Graph's rows.
+    rows: Kept<Vec<Known>>,
+    /// Asks Resource Graph.
+    scanner: OnceLock<Scanner>,
 }
 
 impl Others {
     /// A connector of the subscription is gone, and must not stand in the way of its successor.
     pub(crate) fn forget(&self, subscription: &str) {
-        self.here.forget(subscription);
+        self.lists.forget(subscription);
     }
 }
 
 impl Arm {
-    /// Every connector that the identity can see. `subscription` is in lower case.
+    /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
+    /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
+    /// 4.2).
     pub(crate) async fn other_connectors(&self, subscription: &str) -> Reading<Vec<Known>> {
-        let list = async {
-            let found = self.list_connectors(subscription).await?;
-            Ok(found.iter().map(Known::from).collect())
+        let others = &self.others;
+        let list = others
+            .lists
+            .get(subscription, KEEP_LIST, self.known_here(subscription));
+        let rows = others.rows.get("", KEEP_ROWS, self.known_everywhere());
+        let (list, rows) = tokio::join!(list, rows);
+        let mut known = Arc::unwrap_or_clone(list?);
+        let here = format!("subscriptions/{subscription}/");
+        let is_elsewhere = |row: &&Known| {
+            let id = row.id.trim_start_matches('/').to_lowercase();
+            !id.starts_with(&here)
         };
-        let here = self.others.here.get(subscription, KEEP_LIST, list).await?;
-        Ok(Arc::unwrap_or_clone(here))
+        known.extend(
+            rows.iter()
+                .flat_map(|rows| rows.iter())
+                .filter(is_elsewhere)
+                .cloned(),
+        );
+        Ok(known)
+    }
+
+    async fn known_here(&self, subscription: &str) -> Reading<Vec<Known>> {
+        let found = self.list_connectors(subscription).await?;
+        Ok(found.iter().map(Known::from).collect())
+    }
+
+    async fn known_everywhere(&self) -> Reading<Vec<Known>> {
+        let new = || Scanner::new(Arc::new(self.companion()), Settings::default());
+        let scanner = self.others.scanner.get_or_init(new);
+        let rows = tokio::time::timeout(PATIENCE, scanner.known_connectors(None)).await;
+        let rows = rows.unwrap_or_else(|_| Err(too_late()));
+        if let Err(failure) = &rows {
+            tracing::warn!(%failure, "connectors of other subscriptions are not known");
+        }
+        rows
+    }
+}
+
+fn too_late() -> Failure {
+    Failure {
+        class: Class::Transient,
+        code: "Timeout".into(),
+        message: "Resource Graph did not answer in time".into(),
+        operation: "POST resources (connectors)".into(),
+        request_id: None,
+        effect_unknown: false,
     }
 }

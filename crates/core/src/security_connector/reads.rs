@@ -11,6 +11,7 @@ const ROUND: u64 = 6;
 /// What to read besides the connector, which is read on every visit. Where there turns out to be no connector, resource
 /// group and others are read whatever is said here: `decide` demands both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one read, asked for or not")]
 pub struct Reads {
     /// Whether the resource group exists.
     pub resource_group: bool,
