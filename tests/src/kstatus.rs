@@ -64,7 +64,7 @@ fn compute(deleting: bool, generation: i64, status: &Value) -> Status {
 /// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Namespace and name.
+    /// Kind, namespace and name.
     pub object: String,
     /// Resource version of the object at fault.
     pub resource_version: String,
@@ -95,7 +95,7 @@ pub fn judge(versions: &[Version]) -> Vec<Breach> {
         for version in history {
             let mut report = |rule: String| {
                 breaches.push(Breach {
-                    object: format!("{}/{}", version.namespace, version.name),
+                    object: format!("{} {}/{}", version.kind, version.namespace, version.name),
                     resource_version: version.resource_version.clone(),
                     rule,
                 });

@@ -19,6 +19,7 @@ fn version(generation: i64, observed: i64, conditions: Vec<Value>) -> Version {
         status["conditions"] = conditions.into();
     }
     Version {
+        kind: "ServerProtection".into(),
         namespace: "team".into(),
         name: "prod".into(),
         uid: "1".into(),

@@ -12,6 +12,7 @@ pub mod env;
 pub mod error;
 pub mod harness;
 pub mod kstatus;
+pub mod objects;
 pub mod process;
 pub mod quickstart;
 pub mod recorder;

@@ -1,4 +1,4 @@
-//! Writes down every version of every ServerProtection, so that a test can judge the way and not only the end.
+//! Writes down every version of every object of ours that has a status, so that a test can judge the way and not only the end.
 
 use crate::error::Error;
 use futures::StreamExt;
@@ -18,6 +18,8 @@ use tokio::{sync::Notify, task::JoinHandle};
 /// One version of one object, as the API server told it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Version {
+    /// Kind.
+    pub kind: String,
     /// Namespace.
     pub namespace: String,
     /// Name.
@@ -60,26 +62,32 @@ impl Version {
 #[derive(Debug)]
 pub struct Recorder {
     versions: Arc<Mutex<Vec<Version>>>,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Recorder {
-    /// Starts to watch all namespaces and returns when the watch is open: what is created from now on is seen whole.
+    /// Starts to watch all namespaces and returns when the watches are open: what is created from now on is seen whole.
     pub async fn start(client: Client) -> Result<Self, Error> {
         let versions: Arc<Mutex<Vec<Version>>> = Arc::default();
-        let open = Arc::new(Notify::new());
-        let task = tokio::spawn(record(
-            Api::all_with(client, &resource()),
-            versions.clone(),
-            open.clone(),
-        ));
-        let recorder = Self { versions, task };
-        match tokio::time::timeout(Duration::from_secs(20), open.notified()).await {
-            Ok(()) => Ok(recorder),
-            Err(_) => Err(Error::Other(
-                "ServerProtection objects cannot be watched (CRDs installed?)".into(),
-            )),
+        let mut recorder = Self {
+            versions: versions.clone(),
+            tasks: Vec::new(),
+        };
+        for kind in [resource(), connector_resource()] {
+            let open = Arc::new(Notify::new());
+            let api = Api::all_with(client.clone(), &kind);
+            let name = kind.kind.clone();
+            recorder.tasks.push(tokio::spawn(record(
+                api,
+                kind.kind,
+                versions.clone(),
+                open.clone(),
+            )));
+            tokio::time::timeout(Duration::from_secs(20), open.notified())
+                .await
+                .map_err(|_| Error::Other(format!("{name} objects cannot be watched (CRDs installed?)")))?;
         }
+        Ok(recorder)
     }
 
     /// Everything so far, in the order of arrival.
@@ -87,20 +95,21 @@ impl Recorder {
         lock(&self.versions).clone()
     }
 
-    /// The versions of a namespace.
+    /// The versions of the ServerProtections of a namespace.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Version> {
-        lock(&self.versions)
-            .iter()
-            .filter(|v| v.namespace == namespace)
-            .cloned()
-            .collect()
+        self.select(|v| v.kind == "ServerProtection" && v.namespace == namespace)
     }
 
     /// The versions of one object.
-    pub fn of(&self, namespace: &str, name: &str) -> Vec<Version> {
-        lock(&self.versions)
+    pub fn of(&self, kind: &str, namespace: &str, name: &str) -> Vec<Version> {
+        self.select(|v| v.kind == kind && v.namespace == namespace && v.name == name)
+    }
+
+    fn select(&self, wanted: impl Fn(&Version) -> bool) -> Vec<Version> {
+        let versions = lock(&self.versions);
+        versions
             .iter()
-            .filter(|v| v.namespace == namespace && v.name == name)
+            .filter(|version| wanted(version))
             .cloned()
             .collect()
     }
@@ -108,36 +117,53 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-/// The kind, without its Rust type: a status that the type could not read must be recorded too.
+/// `ServerProtection`, without its Rust type: a status that the type could not read must be recorded too.
 pub fn resource() -> ApiResource {
-    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "ServerProtection");
-    ApiResource::from_gvk_with_plural(&kind, "serverprotections")
+    ours("ServerProtection", "serverprotections")
+}
+
+/// `SecurityConnector`, likewise.
+pub fn connector_resource() -> ApiResource {
+    ours("SecurityConnector", "securityconnectors")
+}
+
+fn ours(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
 }
 
 fn lock(versions: &Mutex<Vec<Version>>) -> MutexGuard<'_, Vec<Version>> {
     versions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn record(api: Api<DynamicObject>, versions: Arc<Mutex<Vec<Version>>>, open: Arc<Notify>) {
+async fn record(
+    api: Api<DynamicObject>,
+    kind: String,
+    versions: Arc<Mutex<Vec<Version>>>,
+    open: Arc<Notify>,
+) {
     // The default semantics: the list is the present state, then every change of it.
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::InitApply(object)) => push(&versions, &object, false, true),
-            Ok(watcher::Event::Apply(object)) => push(&versions, &object, false, false),
-            Ok(watcher::Event::Delete(object)) => push(&versions, &object, true, false),
+            Ok(watcher::Event::InitApply(object)) => push(&versions, &kind, &object, false, true),
+            Ok(watcher::Event::Apply(object)) => push(&versions, &kind, &object, false, false),
+            Ok(watcher::Event::Delete(object)) => push(&versions, &kind, &object, true, false),
             Ok(watcher::Event::InitDone) => open.notify_one(),
             Ok(watcher::Event::Init) | Err(_) => {}
         }
     }
 }
 
-fn push(versions: &Mutex<Vec<Version>>, object: &DynamicObject, deleted: bool, listed: bool) {
+fn push(versions: &Mutex<Vec<Version>>, kind: &str, object: &DynamicObject, deleted: bool, listed: bool) {
     let version = Version {
+        kind: kind.to_owned(),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),

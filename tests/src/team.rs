@@ -1,20 +1,21 @@
 //! A tenant of the cluster, as cases use it: a namespace, an Azure application, a subscription.
 
+pub use crate::objects::condition;
 use crate::{
     emulator::TENANT,
     env::Environment,
     error::Error,
-    recorder::{Version, resource},
-    wait::eventually,
+    objects::{Objects, as_user},
+    recorder::{Version, connector_resource, resource},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::Patch,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The field manager of what a team applies.
@@ -35,6 +36,8 @@ pub struct Team<'a> {
     pub client_id: String,
     /// Its subscription, Free and unprotected unless seeded otherwise.
     pub subscription: String,
+    /// An AWS account, or a GCP project's number, that nobody else has.
+    pub account: String,
 }
 
 impl<'a> Team<'a> {
@@ -46,11 +49,13 @@ impl<'a> Team<'a> {
         let short = Uuid::new_v4().simple().to_string();
         let namespace = format!("{name}-{}", short.get(..8).unwrap_or(&short));
         let client_id = Uuid::new_v4().to_string();
+        let account = format!("{:012}", Uuid::new_v4().as_u128() % 1_000_000_000_000);
         let mut team = Self {
             environment,
             namespace,
             client_id,
             subscription: String::new(),
+            account,
         };
         let principal = json!({"clientId": team.client_id, "tenant": TENANT, "secrets": [format!("{}-secret", team.namespace)]});
         environment
@@ -117,8 +122,19 @@ impl<'a> Team<'a> {
     }
 
     /// The team's ServerProtection objects.
+    pub fn protections(&self) -> Objects {
+        Objects::new(self.environment.client.clone(), &self.namespace, resource())
+    }
+
+    /// The team's SecurityConnector objects.
+    pub fn connectors(&self) -> Objects {
+        let client = self.environment.client.clone();
+        Objects::new(client, &self.namespace, connector_resource())
+    }
+
+    /// The team's ServerProtection objects, for what is not here.
     pub fn api(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.environment.client.clone(), &self.namespace, &resource())
+        self.protections().api
     }
 
     /// Applies a ServerProtection for the team's subscription and credential; `spec` says the rest and may replace both.
@@ -126,61 +142,50 @@ impl<'a> Team<'a> {
         let mut whole = json!({"subscriptionId": self.subscription,
             "credentialRef": {"kind": "AzureCredential", "name": CREDENTIAL}});
         merge(&mut whole, spec);
-        let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
-            "metadata": {"name": name}, "spec": whole});
-        plain(
-            self.api()
-                .patch(name, &as_user().force(), &Patch::Apply(body))
-                .await?,
-        )
+        self.protections().apply(name, whole).await
     }
 
-    /// A JSON merge patch of the object, such as `{"spec": {"suspend": true}}`.
+    /// Applies a SecurityConnector for the team's own AWS account, under the ServerProtection `prod`; `spec` says the
+    /// rest and may replace everything.
+    pub async fn connect(&self, name: &str, spec: Value) -> Result<Value, Error> {
+        let mut whole = json!({"protectionRef": {"name": "prod"}, "resourceGroup": "rg-connectors",
+            "createResourceGroup": true, "location": "westeurope"});
+        if spec.get("gcp").is_none() {
+            merge(
+                &mut whole,
+                json!({"type": "AWS", "aws": {"accountId": self.account}}),
+            );
+        }
+        merge(&mut whole, spec);
+        self.connectors().apply(name, whole).await
+    }
+
+    /// A JSON merge patch of a ServerProtection, such as `{"spec": {"suspend": true}}`.
     pub async fn patch(&self, name: &str, patch: Value) -> Result<Value, Error> {
-        plain(self.api().patch(name, &as_user(), &Patch::Merge(patch)).await?)
+        self.protections().patch(name, patch).await
     }
 
-    /// Sets an annotation.
+    /// Sets an annotation of a ServerProtection.
     pub async fn annotate(&self, name: &str, key: &str, value: &str) -> Result<Value, Error> {
-        self.patch(name, json!({"metadata": {"annotations": {key: value}}}))
-            .await
+        self.protections().annotate(name, key, value).await
     }
 
-    /// Asks for a visit now; returns the value that `status.lastHandledReconcileAt` will show.
+    /// Asks for a visit of a ServerProtection now; returns the value that `status.lastHandledReconcileAt` will show.
     pub async fn request(&self, name: &str) -> Result<String, Error> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos()
-            .to_string();
-        self.annotate(name, "serverprotection.dev/reconcile-requested-at", &now)
-            .await?;
-        Ok(now)
+        self.protections().request(name).await
     }
 
-    /// The object as JSON.
+    /// A ServerProtection as JSON.
     pub async fn get(&self, name: &str) -> Result<Value, Error> {
-        plain(self.api().get(name).await?)
+        self.protections().get(name).await
     }
 
-    /// Deletes the object and waits until it is gone.
+    /// Deletes a ServerProtection and waits until it is gone.
     pub async fn delete(&self, name: &str, limit: Duration) -> Result<(), Error> {
-        self.api().delete(name, &DeleteParams::default()).await?;
-        eventually(
-            &format!("the end of {}/{name}", self.namespace),
-            limit,
-            || async {
-                match self.api().get_opt(name).await {
-                    Ok(None) => Ok(()),
-                    Ok(Some(left)) => Err(format!("finalizers {:?}", left.metadata.finalizers)),
-                    Err(error) => Err(error.to_string()),
-                }
-            },
-        )
-        .await
+        self.protections().delete(name, limit).await
     }
 
-    /// Waits until a condition has a status (`True`, `False`, `Unknown`) for the present generation.
+    /// Waits until a condition of a ServerProtection has a status for the present generation.
     pub async fn until(
         &self,
         name: &str,
@@ -188,14 +193,18 @@ impl<'a> Team<'a> {
         status: &str,
         limit: Duration,
     ) -> Result<Value, Error> {
-        let what = format!("{condition}={status} of {}/{name}", self.namespace);
-        self.until_holds(name, &what, limit, |object| {
-            let found = self::condition(object, condition);
-            let current =
-                object.pointer("/metadata/generation") == object.pointer("/status/observedGeneration");
-            current && found.is_some_and(|c| c.get("status").is_some_and(|s| s == status))
-        })
-        .await
+        self.protections().until(name, condition, status, limit).await
+    }
+
+    /// Waits until a ServerProtection is as `holds` wants it.
+    pub async fn until_holds(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Error> {
+        self.protections().until_holds(name, what, limit, holds).await
     }
 
     /// Waits until the machines were scanned once: the first scan comes a moment after Ready, and is news.
@@ -208,41 +217,10 @@ impl<'a> Team<'a> {
         .await
     }
 
-    /// Waits until the object is as `holds` wants it; the failure shows its status.
-    pub async fn until_holds(
-        &self,
-        name: &str,
-        what: &str,
-        limit: Duration,
-        holds: impl Fn(&Value) -> bool,
-    ) -> Result<Value, Error> {
-        eventually(what, limit, || async {
-            let object = self.get(name).await.map_err(|e| e.to_string())?;
-            if holds(&object) {
-                return Ok(object);
-            }
-            let generation = object
-                .pointer("/metadata/generation")
-                .cloned()
-                .unwrap_or_default();
-            let status = object.get("status").cloned().unwrap_or_default();
-            Err(format!("generation {generation}, status {status:#}"))
-        })
-        .await
-    }
-
     /// What the recorder saw of the team's objects.
     pub fn history(&self) -> Vec<Version> {
         self.environment.recorder.of_namespace(&self.namespace)
     }
-}
-
-/// A condition of an object by its type.
-pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    conditions
-        .iter()
-        .find(|c| c.get("type").is_some_and(|t| t == kind))
 }
 
 /// Lays `more` over `base`: objects are merged, everything else is replaced.
@@ -256,17 +234,6 @@ pub fn merge(base: &mut Value, more: Value) {
         (_, Value::Null) => {}
         (base, more) => *base = more,
     }
-}
-
-fn as_user() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    }
-}
-
-fn plain(object: DynamicObject) -> Result<Value, Error> {
-    Ok(serde_json::to_value(object)?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,94 @@
+//! SecurityConnector on real parts: kube-apiserver, emulator, controller as a process. A namespace, a subscription and an
+//! account for each case; the same cases run under both answers of the emulator's switches.
+
+// Clippy does not see that a test with its own main is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod life;
+
+use std::{process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::{Environment, Options},
+    harness::{self, Case},
+    objects::condition,
+    team::Team,
+};
+
+/// How long a state may take to be reached.
+pub(crate) const SOON: Duration = Duration::from_secs(40);
+/// Name of the ServerProtection of every case.
+pub(crate) const PROTECTION: &str = "prod";
+
+/// Runs all cases with these answers of the switches (`default` or `alternate`).
+pub(crate) fn run(answers: &'static str) -> ExitCode {
+    let mut cases: Vec<Case<Environment>> = Vec::new();
+    cases.extend(life::cases());
+    let setup = move || async move {
+        let options = Options {
+            emulator: vec!["--switches".into(), answers.into()],
+            ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
+        };
+        Environment::start(options).await
+    };
+    harness::run(setup, cases)
+}
+
+/// A team with a ServerProtection that is Ready with plan P2.
+pub(crate) async fn protected<'a>(environment: &'a Environment, name: &str) -> Result<Team<'a>, Error> {
+    let team = environment.team(name).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    Ok(team)
+}
+
+/// Waits until the connector is Ready.
+pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
+    team.connectors().until(name, "Ready", "True", SOON).await
+}
+
+/// Waits for Stalled with a reason, and that its message tells the next step.
+pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &str) -> Result<Value, Error> {
+    let what = format!("Stalled/{reason}");
+    let object = team
+        .connectors()
+        .until_holds(name, &what, SOON, |object| {
+            condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason)
+        })
+        .await?;
+    let (.., message) = told(&object, "Stalled");
+    assert!(
+        message.contains(says),
+        "the message does not say \"{says}\": {message}"
+    );
+    assert_eq!(told(&object, "Ready").0, "False");
+    assert!(condition(&object, "Reconciling").is_none());
+    Ok(object)
+}
+
+/// Status, reason and message of a condition.
+pub(crate) fn told<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
+    let condition = condition(object, kind).unwrap_or_else(|| panic!("no condition {kind}: {object:#}"));
+    let text = |name: &str| condition[name].as_str().unwrap_or_default();
+    (text("status"), text("reason"), text("message"))
+}
+
+/// The requests of the team to connectors with this method.
+pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>, Error> {
+    let all = team.environment.emulator.requests(&team.subscription).await?;
+    let wanted = |request: &Value| {
+        let path = request["path"].as_str().unwrap_or_default().to_lowercase();
+        request["method"] == method
+            && path.contains("/securityconnectors/")
+            && !path.contains("/healthreports")
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// The connectors of the subscription as the emulator holds them.
+pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
+    let state = team.environment.emulator.get(&team.subscription).await?;
+    Ok(state["connectors"].clone())
+}
