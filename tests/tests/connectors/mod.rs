@@ -4,8 +4,10 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod accounts;
 mod deletion;
 mod life;
+mod ownership;
 mod protection;
 
 use std::{process::ExitCode, time::Duration};
@@ -37,6 +39,9 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     cases.extend(life::cases());
     cases.extend(deletion::cases());
+    cases.extend(ownership::cases());
+    cases.extend(accounts::cases());
+
     cases.extend(protection::cases());
     let setup = move || async move {
         let options = Options {
