@@ -37,10 +37,11 @@ pub(crate) const GROUP: &str = "rg-connectors";
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
+    // Those first that wait the longest.
+    cases.extend(accounts::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());
     cases.extend(ownership::cases());
-    cases.extend(accounts::cases());
 
     cases.extend(protection::cases());
     let setup = move || async move {
