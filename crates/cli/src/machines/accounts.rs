@@ -198,7 +198,7 @@ fn table(lines: &[Line<'_>], totals: &Totals, format: Format) -> String {
     if others > 0 {
         let _ = writeln!(
             text,
-            "  {others} more machines of AWS and GCP were not made by a connector of Defender for Cloud, or lack its tags"
+            "  Further machines of AWS and GCP, not made by a connector of Defender for Cloud or without its tags: {others}"
         );
     }
     text
