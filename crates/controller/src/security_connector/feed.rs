@@ -86,6 +86,7 @@ impl Feed {
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);
+        self.memories.retain(seen);
         for (namespace, name) in self.roster.connectors_are_listed(seen) {
             self.wake_protections.for_news(&namespace, &name);
         }

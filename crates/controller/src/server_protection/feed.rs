@@ -42,8 +42,8 @@ impl Feed {
     }
 
     fn apply(&mut self, object: &Guarded<ServerProtection>) {
+        self.seen.extend(object.meta().uid.clone());
         if let Some(claimant) = claimant(object) {
-            self.seen.insert(claimant.uid.clone());
             self.claims.index().upsert(claimant);
         }
         let Guarded::Readable(readable) = object else {
@@ -62,10 +62,12 @@ impl Feed {
     }
 
     fn delete(&mut self, object: &Guarded<ServerProtection>) {
+        if let Some(uid) = &object.meta().uid {
+            self.memories.forget(uid);
+            self.fleet.leave(uid);
+            self.seen.remove(uid);
+        }
         if let Some(claimant) = claimant(object) {
-            self.memories.forget(&claimant.uid);
-            self.fleet.leave(&claimant.uid);
-            self.seen.remove(&claimant.uid);
             let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
             self.wake(waiting);
         }
@@ -84,6 +86,7 @@ impl Feed {
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);
+        self.memories.retain(seen);
         self.fleet.retain(seen);
         let orphans = self.roster.retain_protections(seen);
         self.wake(freed);
