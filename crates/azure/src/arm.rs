@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     Meter,
     cloud::Cloud,
-    connectors::others::Others,
+    connectors::shared::Shared,
     identity::Identity,
     locks::Locks,
     refusal::{self, Answer, is_write},
@@ -35,8 +35,7 @@ pub struct Arm {
     meter: Arc<dyn Meter>,
     /// Until when Azure asked not to be called, by subscription and kind.
     throttled: Mutex<HashMap<(String, bool), Instant>>,
-    /// Lists of connectors that were read a moment ago.
-    pub(crate) others: Others,
+    pub(crate) shared: Shared,
 }
 
 /// One request.
@@ -71,7 +70,7 @@ impl Arm {
             locks,
             meter,
             throttled: Mutex::default(),
-            others: Others::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -106,7 +105,7 @@ impl Arm {
             locks: Arc::default(),
             meter: Arc::new(Unmetered),
             throttled: Mutex::default(),
-            others: Others::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -120,7 +119,7 @@ impl Arm {
             locks: Arc::clone(&self.locks),
             meter: Arc::clone(&self.meter),
             throttled: Mutex::default(),
-            others: Others::default(),
+            shared: Shared::default(),
         }
     }
 

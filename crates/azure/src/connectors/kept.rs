@@ -91,3 +91,69 @@ impl<T> Kept<T> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serverprotection_core::failure::{Class, Failure};
+
+    use super::*;
+
+    const KEEP: KeepFor = KeepFor {
+        success: Duration::from_millis(100),
+        failure: Duration::ZERO,
+    };
+
+    async fn asked(kept: &Kept<u32>, key: &str, asks: &AtomicU32) -> u32 {
+        let ask = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(asks.fetch_add(1, Ordering::SeqCst))
+        };
+        *kept.get(key, KEEP, ask).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_for_a_while_by_key_until_it_is_forgotten() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        let first = tokio::join!(asked(&kept, "a", &asks), asked(&kept, "a", &asks));
+        assert_eq!(first, (0, 0));
+        assert_eq!(asked(&kept, "a", &asks).await, 0);
+        assert_eq!(asked(&kept, "b", &asks).await, 1);
+        kept.forget("a");
+        assert_eq!(asked(&kept, "a", &asks).await, 2);
+        tokio::time::sleep(KEEP.success).await;
+        assert_eq!(asked(&kept, "a", &asks).await, 3);
+        assert_eq!(kept.lock().len(), 1, "what is old is not held");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_question_to_the_next() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        let impatient = tokio::time::timeout(Duration::from_millis(2), asked(&kept, "a", &asks)).await;
+        assert!(impatient.is_err());
+        assert_eq!(asked(&kept, "a", &asks).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_kept_as_long_as_told() {
+        let kept = Kept::<u32>::default();
+        let fails = || async {
+            Err(Failure {
+                class: Class::Transient,
+                code: "X".into(),
+                message: String::new(),
+                operation: String::new(),
+                request_id: None,
+                effect_unknown: false,
+            })
+        };
+        for (failure, second) in [(Duration::ZERO, Some(1)), (Duration::from_secs(9), None)] {
+            let keep = KeepFor { failure, ..KEEP };
+            assert!(kept.get("a", keep, fails()).await.is_err());
+            let found = kept.get("a", keep, async { Ok(1) }).await.ok();
+            assert_eq!(found.as_deref(), second.as_ref());
+            kept.forget("a");
+        }
+    }
+}

@@ -1,10 +1,7 @@
 //! All connectors that the identity can see: those of the subscription from ARM, whose word decides, and those of other
 //! subscriptions from Resource Graph, as far as it answers.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serverprotection_core::{
     failure::{Class, Failure},
@@ -12,7 +9,7 @@ use serverprotection_core::{
     server_protection::observed::Reading,
 };
 
-use super::kept::{KeepFor, Kept};
+use super::kept::KeepFor;
 use crate::{
     arm::Arm,
     fleet::{Scanner, Settings},
@@ -32,34 +29,15 @@ const KEEP_ROWS: KeepFor = KeepFor {
 /// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What was read a moment ago.
-#[derive(Debug, Default)]
-pub(crate) struct Others {
-    /// ARM's lists, by subscription.
-    lists: Kept<Vec<Known>>,
-    /// Resource Graph's rows.
-    rows: Kept<Vec<Known>>,
-    /// Asks Resource Graph.
-    scanner: OnceLock<Scanner>,
-}
-
-impl Others {
-    /// A connector of the subscription is gone, and must not stand in the way of its successor.
-    pub(crate) fn forget(&self, subscription: &str) {
-        self.lists.forget(subscription);
-    }
-}
-
 impl Arm {
     /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
     /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
     /// 4.2).
     pub(crate) async fn other_connectors(&self, subscription: &str) -> Reading<Vec<Known>> {
-        let others = &self.others;
-        let list = others
-            .lists
-            .get(subscription, KEEP_LIST, self.known_here(subscription));
-        let rows = others.rows.get("", KEEP_ROWS, self.known_everywhere());
+        let (lists, rows) = (&self.shared.lists, &self.shared.rows);
+        // Boxed: a visit seldom asks, and its future would hold room for all of this.
+        let list = Box::pin(lists.get(subscription, KEEP_LIST, self.known_here(subscription)));
+        let rows = Box::pin(rows.get("", KEEP_ROWS, self.known_everywhere()));
         let (list, rows) = tokio::join!(list, rows);
         let mut known = Arc::unwrap_or_clone(list?);
         let here = format!("subscriptions/{subscription}/");
@@ -83,7 +61,7 @@ impl Arm {
 
     async fn known_everywhere(&self) -> Reading<Vec<Known>> {
         let new = || Scanner::new(Arc::new(self.companion()), Settings::default());
-        let scanner = self.others.scanner.get_or_init(new);
+        let scanner = self.shared.scanner.get_or_init(new);
         let rows = tokio::time::timeout(PATIENCE, scanner.known_connectors(None)).await;
         let rows = rows.unwrap_or_else(|_| Err(too_late()));
         if let Err(failure) = &rows {
