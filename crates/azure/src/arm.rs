@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Short and from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
     pub(crate) operation: &'static str,
-    /// Lower case, or another name for what is throttled by itself.
+    /// Lower case. What has a budget of its own in a subscription is named after a slash: `{subscription}/…`.
     pub(crate) subscription: &'a str,
     /// Path segments; each is percent-encoded by itself.
     pub(crate) path: &'a [&'a str],
@@ -222,14 +222,14 @@ impl Arm {
 
     /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
     fn not_before(&self, call: &Call<'_>) -> Result<(), Failure> {
-        let key = (call.subscription.to_owned(), call.writes());
-        let throttled = self
-            .throttled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let left = throttled
-            .get(&key)
-            .map(|until| until.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let left = {
+            let throttled = self.throttled();
+            let until = |place: &str| throttled.get(&(place.to_owned(), call.writes())).copied();
+            // Where the whole subscription has to wait, a part of it does too.
+            let until = until(call.subscription).max(until(call.whole_subscription()));
+            until.map(|until| until.saturating_duration_since(now))
+        };
         match left.filter(|left| !left.is_zero()) {
             None => Ok(()),
             Some(left) => Err(Failure {
@@ -243,17 +243,22 @@ impl Arm {
         }
     }
 
-    fn remember_throttling(&self, call: &Call<'_>, wait: Duration) {
-        let key = (call.subscription.to_owned(), call.writes());
+    fn remember_throttling(&self, call: &Call<'_>, code: &str, wait: Duration) {
+        let place = match code {
+            // ARM's own bucket, which everything in the subscription shares (contract.md 8.5).
+            "SubscriptionRequestsThrottled" => call.whole_subscription(),
+            _ => call.subscription,
+        };
         let now = Instant::now();
-        let mut throttled = self
-            .throttled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut throttled = self.throttled();
         throttled.retain(|_, until| *until > now);
         // Several may be on their way, and their answers come in any order: the longest wait holds.
-        let until = throttled.entry(key).or_insert(now);
+        let until = throttled.entry((place.to_owned(), call.writes())).or_insert(now);
         *until = (*until).max(now + wait);
+    }
+
+    fn throttled(&self) -> MutexGuard<'_, HashMap<(String, bool), Instant>> {
+        self.throttled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
@@ -310,20 +315,21 @@ impl Arm {
         let retry_after = text(headers, "retry-after")
             .and_then(|value| value.trim().parse().ok())
             .map(Duration::from_secs);
-        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
-            self.remember_throttling(call, wait);
-        }
         // Gateways answer in plain text (contract.md 4.7).
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
-        Err(refusal::classify(&Answer {
+        let failure = refusal::classify(&Answer {
             writes: call.writes(),
             operation: call.operation,
             status,
             body: &body,
             request_id,
             retry_after,
-        }))
+        });
+        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
+            self.remember_throttling(call, &failure.code, wait);
+        }
+        Err(failure)
     }
 }
 
@@ -336,6 +342,11 @@ impl Call<'_> {
     /// A query of Resource Graph, whose quota has its own headers and its own memory (see `quota`).
     fn is_query(&self) -> bool {
         self.path.starts_with(&["providers", "Microsoft.ResourceGraph"])
+    }
+
+    /// The subscription without what has a budget of its own in it.
+    fn whole_subscription(&self) -> &str {
+        self.subscription.split('/').next().unwrap_or_default()
     }
 
     /// How long an answer may take, where the client's own patience is too short.
@@ -409,26 +420,49 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_several_waits_the_longest_holds_whatever_comes_last() {
-        let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
-        let call = Call {
+    fn call(subscription: &str) -> Call<'_> {
+        Call {
             method: Method::GET,
             operation: "GET machine",
-            subscription: "s",
+            subscription,
             path: &[],
             api_version: "",
             body: None,
-        };
-        arm.remember_throttling(&call, Duration::from_secs(30));
-        arm.remember_throttling(&call, Duration::from_secs(1));
-        let Err(Failure {
-            class: Class::Throttled(Some(left)),
-            ..
-        }) = arm.not_before(&call)
-        else {
-            panic!("not held back")
-        };
+        }
+    }
+
+    fn waits(arm: &Arm, subscription: &str) -> Option<Duration> {
+        match arm.not_before(&call(subscription)) {
+            Err(Failure {
+                class: Class::Throttled(left),
+                ..
+            }) => left,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn of_several_waits_the_longest_holds_whatever_comes_last() {
+        let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
+        arm.remember_throttling(&call("s"), "X", Duration::from_secs(30));
+        arm.remember_throttling(&call("s"), "X", Duration::from_secs(1));
+        let left = waits(&arm, "s").unwrap();
         assert!(left > Duration::from_secs(25), "{left:?}");
+    }
+
+    #[test]
+    fn a_budget_within_a_subscription_holds_up_nothing_else_and_the_subscriptions_own_everything() {
+        for (code, everything) in [
+            ("ResourceRequestsThrottled", false),
+            ("TooManyRequests", false),
+            ("SubscriptionRequestsThrottled", true),
+        ] {
+            let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
+            arm.remember_throttling(&call("s/connectors"), code, Duration::from_secs(30));
+            assert!(waits(&arm, "s/connectors").is_some(), "{code}");
+            assert_eq!(waits(&arm, "s").is_some(), everything, "{code}");
+            assert_eq!(waits(&arm, "s/other").is_some(), everything, "{code}");
+            assert_eq!(waits(&arm, "t/connectors"), None, "{code}");
+        }
     }
 }

@@ -128,7 +128,13 @@ impl Arm {
                 self.create_resource_group(&id.subscription, name, location, permit)
                     .await
             }
-            Action::PutConnector(body) => Ok(Written::Done(self.put_connector(&id, body).await?)),
+            Action::PutConnector(body) => {
+                let answer = self.put_connector(&id, body).await?;
+                if let Some(connector) = &answer {
+                    self.amend_list(&id, Some(connector)).await;
+                }
+                Ok(Written::Done(answer))
+            }
         }
     }
 
@@ -160,7 +166,7 @@ impl Arm {
         }
         self.remove_connector(&id).await?;
         // Its successor must not find it in the way.
-        self.shared.lists.forget(&id.subscription);
+        self.amend_list(&id, None).await;
         Ok(())
     }
 }

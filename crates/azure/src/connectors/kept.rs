@@ -72,9 +72,18 @@ impl<T> Kept<T> {
         reading
     }
 
-    /// The next one asks again.
-    pub(crate) fn forget(&self, key: &str) {
-        self.lock().remove(key);
+    /// Brings the kept answer up to date with what was just done. Waits while somebody asks: that answer may be older.
+    pub(crate) async fn amend(&self, key: &str, amend: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        let slot = self.lock().get(key).map(Arc::clone);
+        if let Some(slot) = slot
+            && let Some(answer) = slot.lock().await.as_mut()
+            && let Ok(value) = &mut answer.reading
+        {
+            amend(Arc::make_mut(value));
+        }
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<T>> {
@@ -114,16 +123,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_kept_for_a_while_by_key_until_it_is_forgotten() {
+    async fn an_answer_is_kept_for_a_while_by_key() {
         let (kept, asks) = (Kept::default(), AtomicU32::new(0));
         let first = tokio::join!(asked(&kept, "a", &asks), asked(&kept, "a", &asks));
         assert_eq!(first, (0, 0));
         assert_eq!(asked(&kept, "a", &asks).await, 0);
         assert_eq!(asked(&kept, "b", &asks).await, 1);
-        kept.forget("a");
-        assert_eq!(asked(&kept, "a", &asks).await, 2);
         tokio::time::sleep(KEEP.success).await;
-        assert_eq!(asked(&kept, "a", &asks).await, 3);
+        assert_eq!(asked(&kept, "a", &asks).await, 2);
         assert_eq!(kept.lock().len(), 1, "what is old is not held");
     }
 
@@ -153,7 +160,19 @@ mod tests {
             assert!(kept.get("a", keep, fails()).await.is_err());
             let found = kept.get("a", keep, async { Ok(1) }).await.ok();
             assert_eq!(found.as_deref(), second.as_ref());
-            kept.forget("a");
+            tokio::time::sleep(KEEP.success).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_just_done_is_amended_also_while_somebody_asks() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        kept.amend("a", |value| *value = 7).await;
+        let amend = async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            kept.amend("a", |value| *value += 8).await;
+        };
+        tokio::join!(asked(&kept, "a", &asks), amend);
+        assert_eq!(asked(&kept, "a", &asks).await, 8);
     }
 }

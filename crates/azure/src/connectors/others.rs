@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Duration};
 
 use serverprotection_core::{
     failure::{Class, Failure},
-    security_connector::account::Known,
-    server_protection::observed::Reading,
+    security_connector::{account::Known, observed::Connector},
+    server_protection::{desired::same_id, observed::Reading},
 };
 
-use super::kept::KeepFor;
+use super::{id::ConnectorId, kept::KeepFor};
 use crate::{
     arm::Arm,
     fleet::{Scanner, Settings},
 };
 
-/// Hundreds of connectors of a subscription converge at once: their first visits share one list. It may be older than a
-/// connector that was just created; whether that is one of ours, the claims tell.
+/// Hundreds of connectors of a subscription converge at once: their first visits share one list, which our own writes
+/// amend. To drop it with each of them would make a list for each.
 const KEEP_LIST: KeepFor = KeepFor {
     success: Duration::from_secs(30),
     failure: Duration::ZERO,
@@ -52,6 +52,19 @@ impl Arm {
                 .cloned(),
         );
         Ok(known)
+    }
+
+    /// The list without the connector of this id, and with it as it was written.
+    pub(super) async fn amend_list(&self, id: &ConnectorId, written: Option<&Connector>) {
+        let text = id.text();
+        let amend = |list: &mut Vec<Known>| {
+            list.retain(|known| !same_id(&known.id, &text));
+            list.extend(written.map(|connector| Known {
+                id: text.clone(),
+                ..Known::from(connector)
+            }));
+        };
+        self.shared.lists.amend(&id.subscription, amend).await;
     }
 
     async fn known_here(&self, subscription: &str) -> Reading<Vec<Known>> {

@@ -98,12 +98,21 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
 }
 
 #[tokio::test]
-async fn a_deleted_connector_is_not_known_any_more() {
+async fn own_writes_amend_the_list_and_do_not_ask_for_another() {
     let stub = with_connector("aws").await;
     let arm = stub.arm();
-    assert_eq!(arm.other_connectors("s").await.unwrap().len(), 1);
-    arm.delete_connector(&target("S", "aws").id(), &permit())
+    let ids = async || {
+        let known = arm.other_connectors("s").await.unwrap();
+        known.into_iter().map(|known| known.id).collect::<Vec<_>>()
+    };
+    let (first, second) = (target("s", "aws"), target("S", "second"));
+    assert_eq!(ids().await, [first.id()]);
+    arm.apply_connector(&second, &[put(4)], &permit()).await;
+    assert_eq!(ids().await, [first.id(), target("s", "second").id()]);
+    arm.apply_connector(&second, &[put(12)], &permit()).await;
+    arm.delete_connector(&first.id().to_uppercase(), &permit())
         .await
         .unwrap();
-    assert_eq!(arm.other_connectors("s").await.unwrap(), []);
+    assert_eq!(ids().await, [target("s", "second").id()]);
+    assert_eq!(count(&stub.asked(), "GET /s/securityConnectors"), 1);
 }
