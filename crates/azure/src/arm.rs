@@ -2,8 +2,7 @@
 //! check, request ids, the memory of throttling, and the classification of what came back.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +20,7 @@ use crate::{
     locks::Locks,
     refusal::{self, Answer, is_write},
     resources::security_connectors,
+    throttled::Throttled,
     tokens::Tokens,
 };
 
@@ -33,8 +33,7 @@ pub struct Arm {
     tokens: Arc<Tokens>,
     pub(crate) locks: Arc<Locks>,
     meter: Arc<dyn Meter>,
-    /// Until when Azure asked not to be called, by subscription and kind.
-    throttled: Mutex<HashMap<(String, bool), Instant>>,
+    throttled: Throttled,
     pub(crate) shared: Shared,
 }
 
@@ -69,7 +68,7 @@ impl Arm {
             tokens,
             locks,
             meter,
-            throttled: Mutex::default(),
+            throttled: Throttled::default(),
             shared: Shared::default(),
         }
     }
@@ -104,7 +103,7 @@ impl Arm {
             cloud,
             locks: Arc::default(),
             meter: Arc::new(Unmetered),
-            throttled: Mutex::default(),
+            throttled: Throttled::default(),
             shared: Shared::default(),
         }
     }
@@ -118,7 +117,7 @@ impl Arm {
             tokens: Arc::clone(&self.tokens),
             locks: Arc::clone(&self.locks),
             meter: Arc::clone(&self.meter),
-            throttled: Mutex::default(),
+            throttled: Throttled::default(),
             shared: Shared::default(),
         }
     }
@@ -181,8 +180,8 @@ impl Arm {
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
-        if let Err(failure) = self.not_before(call) {
-            return Answered::none(failure);
+        if let Some(left) = self.throttled.wait(call.subscription, call.writes()) {
+            return Answered::none(too_early(call, left));
         }
         let answered = self.send(call, url, false).await;
         match &answered.body {
@@ -218,47 +217,6 @@ impl Arm {
             call,
             "the next page lies on another host; it was not asked for",
         ))
-    }
-
-    /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
-    fn not_before(&self, call: &Call<'_>) -> Result<(), Failure> {
-        let now = Instant::now();
-        let left = {
-            let throttled = self.throttled();
-            let until = |place: &str| throttled.get(&(place.to_owned(), call.writes())).copied();
-            // Where the whole subscription has to wait, a part of it does too.
-            let until = until(call.subscription).max(until(call.whole_subscription()));
-            until.map(|until| until.saturating_duration_since(now))
-        };
-        match left.filter(|left| !left.is_zero()) {
-            None => Ok(()),
-            Some(left) => Err(Failure {
-                class: Class::Throttled(Some(left)),
-                code: "TooManyRequests".into(),
-                message: "Azure asked to wait".into(),
-                operation: call.operation.into(),
-                request_id: None,
-                effect_unknown: false,
-            }),
-        }
-    }
-
-    fn remember_throttling(&self, call: &Call<'_>, code: &str, wait: Duration) {
-        let place = match code {
-            // ARM's own bucket, which everything in the subscription shares (contract.md 8.5).
-            "SubscriptionRequestsThrottled" => call.whole_subscription(),
-            _ => call.subscription,
-        };
-        let now = Instant::now();
-        let mut throttled = self.throttled();
-        throttled.retain(|_, until| *until > now);
-        // Several may be on their way, and their answers come in any order: the longest wait holds.
-        let until = throttled.entry((place.to_owned(), call.writes())).or_insert(now);
-        *until = (*until).max(now + wait);
-    }
-
-    fn throttled(&self) -> MutexGuard<'_, HashMap<(String, bool), Instant>> {
-        self.throttled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
@@ -327,7 +285,8 @@ impl Arm {
             retry_after,
         });
         if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
-            self.remember_throttling(call, &failure.code, wait);
+            self.throttled
+                .remember(call.subscription, call.writes(), &failure.code, wait);
         }
         Err(failure)
     }
@@ -342,11 +301,6 @@ impl Call<'_> {
     /// A query of Resource Graph, whose quota has its own headers and its own memory (see `quota`).
     fn is_query(&self) -> bool {
         self.path.starts_with(&["providers", "Microsoft.ResourceGraph"])
-    }
-
-    /// The subscription without what has a budget of its own in it.
-    fn whole_subscription(&self) -> &str {
-        self.subscription.split('/').next().unwrap_or_default()
     }
 
     /// How long an answer may take, where the client's own patience is too short.
@@ -416,53 +370,14 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(subscription: &str) -> Call<'_> {
-        Call {
-            method: Method::GET,
-            operation: "GET machine",
-            subscription,
-            path: &[],
-            api_version: "",
-            body: None,
-        }
-    }
-
-    fn waits(arm: &Arm, subscription: &str) -> Option<Duration> {
-        match arm.not_before(&call(subscription)) {
-            Err(Failure {
-                class: Class::Throttled(left),
-                ..
-            }) => left,
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn of_several_waits_the_longest_holds_whatever_comes_last() {
-        let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
-        arm.remember_throttling(&call("s"), "X", Duration::from_secs(30));
-        arm.remember_throttling(&call("s"), "X", Duration::from_secs(1));
-        let left = waits(&arm, "s").unwrap();
-        assert!(left > Duration::from_secs(25), "{left:?}");
-    }
-
-    #[test]
-    fn a_budget_within_a_subscription_holds_up_nothing_else_and_the_subscriptions_own_everything() {
-        for (code, everything) in [
-            ("ResourceRequestsThrottled", false),
-            ("TooManyRequests", false),
-            ("SubscriptionRequestsThrottled", true),
-        ] {
-            let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
-            arm.remember_throttling(&call("s/connectors"), code, Duration::from_secs(30));
-            assert!(waits(&arm, "s/connectors").is_some(), "{code}");
-            assert_eq!(waits(&arm, "s").is_some(), everything, "{code}");
-            assert_eq!(waits(&arm, "s/other").is_some(), everything, "{code}");
-            assert_eq!(waits(&arm, "t/connectors"), None, "{code}");
-        }
+/// Azure's Retry-After holds for every caller, also one that was asked to run at once.
+fn too_early(call: &Call<'_>, left: Duration) -> Failure {
+    Failure {
+        class: Class::Throttled(Some(left)),
+        code: "TooManyRequests".into(),
+        message: "Azure asked to wait".into(),
+        operation: call.operation.into(),
+        request_id: None,
+        effect_unknown: false,
     }
 }

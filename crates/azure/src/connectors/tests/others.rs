@@ -4,12 +4,17 @@ use futures::future::join_all;
 
 use super::*;
 
+/// A controller spawns its visits.
+fn sendable<T: Send>(future: T) -> T {
+    future
+}
+
 async fn visits(stub: &Stub, subscriptions: &[&str]) -> Vec<String> {
     let arm = stub.arm();
     let visits = (0..200).flat_map(|at| subscriptions.iter().map(move |subscription| (at, *subscription)));
     let visits = visits.map(|(at, subscription)| {
         let (arm, target) = (&arm, target(subscription, &format!("aws{at}")));
-        async move { arm.observe_connector(&target, &EVERYTHING).await }
+        async move { sendable(arm.observe_connector(&target, &EVERYTHING)).await }
     });
     for observed in join_all(visits).await {
         assert_eq!(observed.failure(), None);
