@@ -32,7 +32,7 @@ impl Kind for SecurityConnector {
         &context.connector_memories
     }
     async fn visit(&self, context: &Context) -> Result<Action, Error> {
-        visit::visit(self, context).await
+        Box::pin(visit::visit(self, context)).await
     }
     async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
         deletion::unreadable(object, context).await

@@ -49,7 +49,8 @@ pub(crate) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
 
     let requested = requested(&object, &remembered);
     let known = protection(&object, context);
-    let seen = look(&object, &remembered, known.as_ref(), requested.is_some(), context).await;
+    let seen = look(&object, &remembered, known.as_ref(), requested.is_some(), context);
+    let seen = Box::pin(seen).await;
     let before = remembered.clone();
     let name = object.name_any();
     let input = Input {
@@ -125,7 +126,7 @@ pub(super) fn protection(object: &SecurityConnector, context: &Context) -> Optio
         .protection(&namespace, &object.spec.protection_ref.name)
 }
 
-fn interval(known: Option<&Known>, context: &Context) -> Duration {
+pub(super) fn interval(known: Option<&Known>, context: &Context) -> Duration {
     let own = || known.map_or(WITHOUT_PROTECTION, |known| known.interval);
     context.visit_every.unwrap_or_else(own)
 }

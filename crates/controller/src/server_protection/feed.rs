@@ -56,7 +56,7 @@ impl Feed {
             protection: Protection::of(&readable.spec),
             interval: interval(&readable.spec),
         };
-        for connector in self.roster.set_protection(&namespace, &name, Some(known)) {
+        for connector in self.roster.set_protection(&namespace, &name, Some(&known)) {
             self.wake_connectors.for_visit(&namespace, &connector);
         }
     }
@@ -69,7 +69,7 @@ impl Feed {
         }
         if let Some(claimant) = claimant(object) {
             let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
-            self.wake(waiting);
+            self.wake(&waiting);
         }
         let (namespace, name) = names(object.meta());
         for connector in self.roster.set_protection(&namespace, &name, None) {
@@ -89,13 +89,13 @@ impl Feed {
         self.memories.retain(seen);
         self.fleet.retain(seen);
         let orphans = self.roster.retain_protections(seen);
-        self.wake(freed);
+        self.wake(&freed);
         for (namespace, name) in orphans {
             self.wake_connectors.for_visit(&namespace, &name);
         }
     }
 
-    fn wake(&self, claimants: Vec<Claimant>) {
+    fn wake(&self, claimants: &[Claimant]) {
         for claimant in claimants {
             self.wake.for_visit(&claimant.namespace, &claimant.name);
         }

@@ -33,6 +33,8 @@ pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation:
     let words = message.to_lowercase();
     let (class, code) = match status {
         429 => (Class::Throttled(None), "TooManyRequests"),
+        // Somebody else's connector does not go away by waiting.
+        409 if words.contains("already") => (Class::Refused, REFUSED),
         409 => (Class::Conflict, "Conflict"),
         500.. => (Class::Transient, "ConnectorUnavailable"),
         _ if ACCOUNTS_BUSINESS.iter().any(|word| words.contains(word)) => {
@@ -133,6 +135,9 @@ mod tests {
         assert_eq!(failure(503, AWS, None, "PUT").class, Class::Transient);
         assert_eq!(failure(429, AWS, None, "PUT").class, Class::Throttled(None));
         assert!(failure(500, "x", None, "PUT").effect_unknown);
+        let busy = failure(409, "Another update operation is in progress", None, "PUT");
+        let taken = failure(409, "The account is already connected by x", None, "PUT");
+        assert_eq!((busy.class, taken.class), (Class::Conflict, Class::Refused));
     }
 
     #[test]
