@@ -1,12 +1,11 @@
 //! Deletion (law 8): it always ends, and it deletes only what this object held.
 
+use std::time::Duration;
+
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::account, observed::Connector};
 use crate::{Timestamp, jiff::SignedDuration, server_protection::observed::Reading};
-
-/// After this long a deletion that Azure does not let happen lets go.
-pub const DEADLINE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Everything that the deletion of an object looks at.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +22,12 @@ pub struct Input<'a> {
     pub observes: Option<bool>,
     /// The connector as just read; `None`: it was not read yet.
     pub connector: Option<&'a Reading<Option<Connector>>>,
+    /// A try of this process has failed already: one that comes late, because no controller ran, still gets its try.
+    pub tried: bool,
     /// The deletion's timestamp.
     pub requested: Timestamp,
+    /// After this long a deletion that Azure does not let happen lets go.
+    pub deadline: Duration,
     /// Now.
     pub now: Timestamp,
 }
@@ -63,8 +66,8 @@ pub enum Why {
     Gone,
     /// The connector of this name connects another account now.
     NotOurs,
-    /// Azure did not let it happen for 15 minutes: the connector stays.
-    DeadlinePassed,
+    /// Azure did not let it happen for this long: the connector stays.
+    DeadlinePassed(Duration),
 }
 
 impl Why {
@@ -87,9 +90,10 @@ impl Why {
             Self::NotOurs => {
                 "the connector of this name connects another account now: it stays in Azure".into()
             }
-            Self::DeadlinePassed => {
-                "Azure did not let the connector be deleted within 15 minutes: it stays, and the account stays connected; delete it by hand".into()
-            }
+            Self::DeadlinePassed(deadline) => format!(
+                "Azure did not let the connector be deleted within {}: it stays, and the account stays connected; delete it by hand",
+                words(*deadline)
+            ),
         }
     }
 }
@@ -104,6 +108,20 @@ pub fn deletion(input: &Input<'_>) -> Deletion {
     match ready_to_delete(input) {
         Err(why) => Deletion::LetGo(why),
         Ok(id) => about_connector(input, id),
+    }
+}
+
+/// Whether a deletion has had its time.
+pub fn is_overdue(requested: Timestamp, deadline: Duration, now: Timestamp) -> bool {
+    let deadline = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX);
+    now.duration_since(requested) >= deadline
+}
+
+/// A deadline for people: `15 minutes`.
+pub(super) fn words(deadline: Duration) -> String {
+    match deadline.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
     }
 }
 
@@ -128,7 +146,7 @@ fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
 }
 
 fn about_connector(input: &Input<'_>, id: String) -> Deletion {
-    let overdue = input.now.duration_since(input.requested) >= DEADLINE;
+    let overdue = input.tried && is_overdue(input.requested, input.deadline, input.now);
     match input.connector {
         Some(Ok(None)) => Deletion::LetGo(Why::Gone),
         Some(Ok(Some(connector)))
@@ -136,7 +154,7 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
         {
             Deletion::LetGo(Why::NotOurs)
         }
-        _ if overdue => Deletion::LetGo(Why::DeadlinePassed),
+        _ if overdue => Deletion::LetGo(Why::DeadlinePassed(input.deadline)),
         Some(Ok(Some(_))) => Deletion::Delete { id },
         _ => Deletion::Read { id },
     }
