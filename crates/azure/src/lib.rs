@@ -20,6 +20,7 @@ mod quota;
 mod refusal;
 mod resource_graph;
 mod resources;
+mod throttled;
 mod tokens;
 mod transport;
 
