@@ -47,7 +47,10 @@ fn main() -> ExitCode {
             case("a_second_install_changes_nothing", install_again),
             case("the_controller_may_do_exactly_this", controller_rights),
             case("the_controller_gets_tokens_for_one_audience_only", token_audience),
-            case("the_controller_writes_nothing_but_its_finalizer", finalizer_policy),
+            case(
+                "the_controller_writes_nothing_but_its_finalizer",
+                finalizer_policy,
+            ),
             case("a_namespace_editor_may_edit_our_objects", editor_rights),
             case("the_pod_is_admitted_to_the_restricted_namespace", pod_security),
         ],
@@ -233,7 +236,10 @@ async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
         (json!({"labels": {"a": "b"}}), "labels or annotations"),
         (json!({"annotations": {"a": "b"}}), "labels or annotations"),
         (json!({"finalizers": []}), "no finalizer but"),
-        (json!({"finalizers": ["example.com/theirs", "x.io/y"]}), "no finalizer but"),
+        (
+            json!({"finalizers": ["example.com/theirs", "x.io/y"]}),
+            "no finalizer but",
+        ),
     ] {
         let refused = patch(json!({ "metadata": what.clone() })).await;
         assert!(
