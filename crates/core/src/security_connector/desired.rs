@@ -207,6 +207,15 @@ impl Desired {
             agentless_needs_p2: tier != Tier::P2 && agentless == Some(State::Enabled),
         }
     }
+
+    /// The text that must stand at a path of the spec, as the ARN at `aws.roleArns.servers`.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let mut rows = self.fields.iter();
+        rows.find_map(|row| match &row.value {
+            Wanted::Text(text) | Wanted::Word(text) if row.path == path => Some(text.as_str()),
+            _ => None,
+        })
+    }
 }
 
 /// The role of this name in the account.
@@ -215,7 +224,7 @@ fn role_arn(account: &str, role: &str) -> String {
 }
 
 /// The service account of this name in the project. A project of a domain (`example.com:my-project`) turns around.
-fn service_account(project: &str, name: &str) -> String {
+pub(super) fn service_account(project: &str, name: &str) -> String {
     match project.split_once(':') {
         Some((domain, project)) => format!("{name}@{project}.{domain}.iam.gserviceaccount.com"),
         None => format!("{name}@{project}.iam.gserviceaccount.com"),

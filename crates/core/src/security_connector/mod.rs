@@ -12,6 +12,7 @@ pub mod desired;
 pub mod merge;
 pub mod observed;
 pub mod pace;
+pub mod prerequisites;
 pub mod reductions;
 pub mod status;
 pub mod wanted;
