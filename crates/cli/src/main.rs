@@ -1,6 +1,8 @@
 //! The `serverprotection` command.
 
+mod documents;
 mod machines;
+mod prerequisites;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ enum Command {
     Controller(Box<serverprotection_controller::Args>),
     /// List the machines of subscriptions, with a verdict on each: protected or not, and why
     Machines(Box<machines::Args>),
+    /// Print what an AWS account or GCP project must have for a SecurityConnector: as a list, or as a template that makes it
+    Prerequisites(Box<prerequisites::Args>),
     /// Print the custom resource definitions: serverprotection crds | kubectl apply --server-side -f -
     Crds,
     /// Print the version
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
             Ok(()) => return machines::run(*args),
             error => error,
         },
+        Command::Prerequisites(args) => return prerequisites::run(&args),
         Command::Crds => crds(),
         Command::Version => print(concat!("serverprotection ", env!("CARGO_PKG_VERSION"), "\n")),
     };
