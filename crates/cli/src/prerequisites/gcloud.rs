@@ -1,5 +1,4 @@
-//! A script with gcloud commands. It can be repeated: what is there is left or brought to this state, nothing else is
-//! touched.
+//! A script with gcloud commands. It can be repeated: what is there is kept and completed, nothing else is touched.
 
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
@@ -15,7 +14,9 @@ use super::words;
 pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
     let mut lines = words::head(shown, found);
     lines.push(String::new());
-    lines.push("It can be repeated: what is there already is left, or brought to this state.".into());
+    lines.push(
+        "It can be repeated: what is there already is kept, and completed where something is missing.".into(),
+    );
     let comment: String = lines
         .iter()
         .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
@@ -90,12 +91,14 @@ provider() {
     --issuer-uri="$issuer" --allowed-audiences="$2" --attribute-mapping="$mapping"
 }
 
-# custom_role ID DESCRIPTION PERMISSIONS
+# custom_role ID DESCRIPTION PERMISSIONS: a role that is there keeps what it has, other plans may need it.
 custom_role() {
-  local verb=create
-  found gcloud iam roles describe "$1" "${role_scope[@]}" && verb=update
-  gcloud iam roles "$verb" "$1" "${role_scope[@]}" --quiet \
-    --title="$1" --description="$2" --permissions="$3" --stage=GA >/dev/null
+  if found gcloud iam roles describe "$1" "${role_scope[@]}"; then
+    gcloud iam roles update "$1" "${role_scope[@]}" --quiet --add-permissions="$3" >/dev/null
+  else
+    gcloud iam roles create "$1" "${role_scope[@]}" --quiet \
+      --title="$1" --description="$2" --permissions="$3" --stage=GA >/dev/null
+  fi
 }
 
 # service_account ID EMAIL DISPLAY-NAME

@@ -47,7 +47,7 @@ pub(super) fn place(found: &Prerequisites) -> String {
 pub(super) const AUTHORITY: [&str; 4] = [
     "The permissions are the least that the documented purposes need. Microsoft's own template is the authority: it may",
     "have grown since, and it grants more in places. The Azure portal shows it: Microsoft Defender for Cloud, Environment",
-    "settings, the connector, Configure access. Where Defender for Cloud misses a permission, the connector's health says",
+    "settings, the connector, Configure access. Where Defender for Cloud cannot get in, the connector's health report says",
     "so (status.health of the SecurityConnector).",
 ];
 

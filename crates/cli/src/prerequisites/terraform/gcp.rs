@@ -20,7 +20,7 @@ const POOL: &str = "google_iam_workload_identity_pool.defender";
 pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
     let mut lines = words::head(shown, found);
     lines.push(String::new());
-    lines.push("Nothing but what is named here is replaced: policies keep their other members.".into());
+    lines.push("Policies keep their other members. What another tool made already (Microsoft's script, for instance) has to be imported.".into());
     let project = block(
         "provider",
         ["google"],

@@ -16,7 +16,7 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, project: &Gcp) {
         page.item(api);
     }
     if project.organization {
-        page.note("In the management project; in the projects of the organization, Defender for Cloud switches them on.");
+        page.note("In the management project, and in the projects of the organization (Defender for Cloud may switch them on itself).");
     }
     page.section("Workload identity pool");
     pool(page, project);
@@ -137,7 +137,7 @@ fn obstacles(page: &mut Page, found: &Prerequisites) {
 }
 
 fn machines(page: &mut Page, project: &Gcp) {
-    page.item("OS Config agent (google-osconfig-agent), running: images of Google have it");
+    page.item("OS Config agent (google-osconfig-agent), running: most images of Google have it");
     page.item("Metadata enable-osconfig=TRUE, of the machine or of its project (VM Manager may cost; see its price list):");
     let which = if project.organization {
         "PROJECT"
@@ -147,7 +147,7 @@ fn machines(page: &mut Page, project: &Gcp) {
     page.command(&format!(
         "gcloud compute project-info add-metadata --project={which} --metadata=enable-osconfig=TRUE"
     ));
-    page.item("A service account on the machine, any: the agent asks for its identity token");
+    page.item("A service account on the machine, without any role: OS Config signs its requests as it");
     page.item("Outgoing HTTPS to osconfig, compute and containeranalysis (.googleapis.com), to gbl.his.arc.azure.com,");
     page.note(
         "agentonboarding.defenderforservers.security.azure.com, and to the endpoints of the Azure Arc agent",

@@ -278,7 +278,7 @@ fn arc_account(project: &str, servers: &str) -> ServiceAccount {
         id: ARC_ACCOUNT.into(),
         email: service_account(project, ARC_ACCOUNT),
         display_name: "Azure Arc for servers onboarding",
-        purposes: vec!["proves to Azure Arc that a machine belongs to the project"],
+        purposes: vec!["is used while the Azure Arc agent is installed"],
         grants: Vec::new(),
         federated: false,
         used_by: Some(servers.into()),
