@@ -1,4 +1,5 @@
 //! The program itself: exit codes, what goes to standard output and what to standard error.
+#![allow(clippy::unwrap_used, reason = "a test ends there")]
 
 use std::{
     io::Write as _,

@@ -26,7 +26,9 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
         serde_json::from_value(value.clone()).map_err(|error| vec![error.to_string()])?;
     let mut defaulted = serde_json::to_value(&object).map_err(|error| vec![error.to_string()])?;
     let mut wrong = Vec::new();
-    unknown(&value["spec"], &defaulted["spec"], "spec", &mut wrong);
+    if let (Some(given), Some(known)) = (value.get("spec"), defaulted.get("spec")) {
+        unknown(given, known, "spec", &mut wrong);
+    }
     // Status is the controller's; an old one must not stand in the way.
     if let Some(members) = defaulted.as_object_mut() {
         members.remove("status");
@@ -56,7 +58,7 @@ fn schema() -> Result<Value, String> {
 
 /// Types, patterns, lengths, enumerations, required fields of the spec.
 fn fits(schema: &Value, object: &Value) -> Vec<String> {
-    let spec = json!({"properties": {"spec": schema["properties"]["spec"]}, "required": ["spec"]});
+    let spec = json!({"properties": {"spec": schema.pointer("/properties/spec")}, "required": ["spec"]});
     let validator: Validator = match jsonschema::draft4::new(&spec) {
         Ok(validator) => validator,
         Err(error) => return vec![format!("the schema of SecurityConnector cannot be used: {error}")],

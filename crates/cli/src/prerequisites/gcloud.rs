@@ -23,6 +23,7 @@ pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
         .collect();
     let mut script = format!("#!/usr/bin/env bash\n{comment}set -euo pipefail\n\n");
     script += &variables(gcp);
+    script.push('\n');
     script += FUNCTIONS;
     script += &scope(gcp);
     script += &apis(gcp);
@@ -41,6 +42,7 @@ pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
         script += "\necho \"Microsoft's own service accounts\" >&2\n";
         for (email, grant) in &gcp.foreign_grants {
             script += &grant_line(email, *grant);
+            script.push('\n');
         }
     }
     script + "\necho 'Done.' >&2\n"
@@ -61,69 +63,8 @@ fn variables(gcp: &Gcp) -> String {
     .concat()
 }
 
-const FUNCTIONS: &str = r#"
-# Whether a command that describes something finds it.
-found() { "$@" >/dev/null 2>&1; }
-
-# A service account that was just created is not known everywhere at once.
-patiently() {
-  local try
-  for try in 1 2 3 4 5; do
-    "$@" >/dev/null && return
-    echo "again in $((try * 5)) seconds: $*" >&2
-    sleep $((try * 5))
-  done
-  "$@" >/dev/null
-}
-
-pool() {
-  found gcloud iam workload-identity-pools describe "$pool" --project="$project" --location=global && return
-  gcloud iam workload-identity-pools create "$pool" --project="$project" --location=global --display-name="$pool_name"
-}
-
-# provider ID AUDIENCES
-provider() {
-  local verb=create-oidc
-  found gcloud iam workload-identity-pools providers describe "$1" \
-    --project="$project" --location=global --workload-identity-pool="$pool" && verb=update-oidc
-  gcloud iam workload-identity-pools providers "$verb" "$1" \
-    --project="$project" --location=global --workload-identity-pool="$pool" \
-    --issuer-uri="$issuer" --allowed-audiences="$2" --attribute-mapping="$mapping"
-}
-
-# custom_role ID DESCRIPTION PERMISSIONS: a role that is there keeps what it has, other plans may need it.
-custom_role() {
-  if found gcloud iam roles describe "$1" "${role_scope[@]}"; then
-    gcloud iam roles update "$1" "${role_scope[@]}" --quiet --add-permissions="$3" >/dev/null
-  else
-    gcloud iam roles create "$1" "${role_scope[@]}" --quiet \
-      --title="$1" --description="$2" --permissions="$3" --stage=GA >/dev/null
-  fi
-}
-
-# service_account ID EMAIL DISPLAY-NAME
-service_account() {
-  found gcloud iam service-accounts describe "$2" --project="$project" && return
-  gcloud iam service-accounts create "$1" --project="$project" --display-name="$3"
-}
-
-# grant EMAIL ROLE
-grant() {
-  patiently gcloud "${binding[@]}" --member="serviceAccount:$1" --role="$2" --condition=None --quiet
-}
-
-# lets MEMBER EMAIL ROLE: the member acts as the service account.
-lets() {
-  patiently gcloud iam service-accounts add-iam-policy-binding "$2" --project="$project" \
-    --member="$1" --role="$3" --condition=None --quiet
-}
-
-number=$(gcloud projects describe "$project" --format='value(projectNumber)')
-if [[ $number != "$project_number" ]]; then
-  echo "project $project has the number $number, and the connector says $project_number" >&2
-  exit 1
-fi
-"#;
+/// What the lines below call.
+const FUNCTIONS: &str = include_str!("gcloud.sh");
 
 /// Where roles are defined and granted.
 fn scope(gcp: &Gcp) -> String {
@@ -177,37 +118,34 @@ fn role_line(role: &CustomRole) -> String {
 
 fn account_lines(account: &ServiceAccount) -> String {
     let email = quoted(&account.email);
-    let mut lines = format!(
-        "\necho {} >&2\n",
-        quoted(&format!("Service account {}", account.email))
-    );
-    for purpose in &account.purposes {
-        lines += &format!("# {purpose}\n");
-    }
-    lines += &format!(
-        "service_account {} {email} {}\n",
+    let title = quoted(&format!("Service account {}", account.email));
+    let mut lines = vec![String::new(), format!("echo {title} >&2")];
+    lines.extend(account.purposes.iter().map(|purpose| format!("# {purpose}")));
+    lines.push(format!(
+        "service_account {} {email} {}",
         quoted(&account.id),
         quoted(account.display_name)
+    ));
+    lines.extend(
+        account
+            .grants
+            .iter()
+            .map(|grant| grant_line(&account.email, *grant)),
     );
-    for grant in &account.grants {
-        lines += &grant_line(&account.email, *grant);
-    }
     if account.federated {
-        lines += &format!("lets \"$pool_member\" {email} {FEDERATED_ROLE}\n");
+        lines.push(format!("lets \"$pool_member\" {email} {FEDERATED_ROLE}"));
     }
     if let Some(user) = &account.used_by {
-        lines += &format!(
-            "lets {} {email} {TOKEN_CREATOR_ROLE}\n",
-            quoted(&format!("serviceAccount:{user}"))
-        );
+        let user = quoted(&format!("serviceAccount:{user}"));
+        lines.push(format!("lets {user} {email} {TOKEN_CREATOR_ROLE}"));
     }
-    lines
+    lines.join("\n") + "\n"
 }
 
 fn grant_line(email: &str, grant: Grant) -> String {
     match grant {
-        Grant::Predefined(role) => format!("grant {} {role}\n", quoted(email)),
-        Grant::Custom(id) => format!("grant {} \"$role_prefix\"/{id}\n", quoted(email)),
+        Grant::Predefined(role) => format!("grant {} {role}", quoted(email)),
+        Grant::Custom(id) => format!("grant {} \"$role_prefix\"/{id}", quoted(email)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes Terraform's language as `terraform fmt` would: two blanks a level, `=` aligned in runs of one-line arguments.
 
+use std::fmt::Write as _;
+
 /// An expression.
 #[derive(Clone, Debug)]
 pub(super) enum Expression {
@@ -88,12 +90,12 @@ pub(super) fn file(comment: &str, blocks: &[Block]) -> String {
 fn write_block(text: &mut String, block: &Block, depth: usize) {
     let indent = "  ".repeat(depth);
     if block.body.is_empty() {
-        text.push_str(&format!("{indent}{} {{}}\n", block.head));
+        *text += &[&indent, &block.head, " {}\n"].concat();
         return;
     }
-    text.push_str(&format!("{indent}{} {{\n", block.head));
+    *text += &[&indent, &block.head, " {\n"].concat();
     write_items(text, &block.body, depth + 1);
-    text.push_str(&format!("{indent}}}\n"));
+    *text += &[&indent, "}\n"].concat();
 }
 
 fn write_items(text: &mut String, items: &[Item], depth: usize) {
@@ -107,10 +109,10 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
                 } else {
                     width(items, at, depth)
                 };
-                text.push_str(&format!("{indent}{name:width$} = {value}\n"));
+                let _ = writeln!(text, "{indent}{name:width$} = {value}");
             }
             Item::Block(block) => write_block(text, block, depth),
-            Item::Comment(comment) => text.push_str(&format!("{indent}# {comment}\n")),
+            Item::Comment(comment) => *text += &[&indent, "# ", comment, "\n"].concat(),
             Item::Blank => text.push('\n'),
         }
     }
@@ -118,22 +120,13 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
 
 /// Width of the longest name in the run of one-line arguments around this one.
 fn width(items: &[Item], at: usize, depth: usize) -> usize {
-    let one_line = |item: &&Item| match item {
+    let one_line = |item: &Item| match item {
         Item::Argument(name, value) if !written(value, depth).contains('\n') => Some(name.len()),
         _ => None,
     };
-    let before = items
-        .iter()
-        .take(at)
-        .rev()
-        .map(|item| one_line(&item))
-        .take_while(Option::is_some);
-    let after = items
-        .iter()
-        .skip(at)
-        .map(|item| one_line(&item))
-        .take_while(Option::is_some);
-    before.chain(after).flatten().max().unwrap_or_default()
+    let before = items.iter().take(at).rev().map_while(one_line);
+    let after = items.iter().skip(at).map_while(one_line);
+    before.chain(after).max().unwrap_or_default()
 }
 
 fn written(value: &Expression, depth: usize) -> String {
@@ -148,11 +141,11 @@ fn written(value: &Expression, depth: usize) -> String {
             [] => "[]".into(),
             [one] if !written(one, depth).contains('\n') => format!("[{}]", written(one, depth)),
             items => {
-                let items: String = items
-                    .iter()
-                    .map(|item| format!("{inner}{},\n", written(item, depth + 1)))
-                    .collect();
-                format!("[\n{items}{indent}]")
+                let mut text = "[\n".to_owned();
+                for item in items {
+                    text += &[&inner, &written(item, depth + 1), ",\n"].concat();
+                }
+                text + &indent + "]"
             }
         },
         Expression::Object(members) => {

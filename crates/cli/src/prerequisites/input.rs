@@ -51,22 +51,24 @@ impl Input {
             object.metadata("namespace").to_owned(),
             object.metadata("name").to_owned(),
         );
-        let told = |error: serde_json::Error| format!("{} {}: {error}", object.kind, shown(&key));
         if !object.is_ours() {
             return Ok(());
         }
-        match object.kind.as_str() {
+        let Object { kind, value, .. } = object;
+        let told = |error: serde_json::Error| format!("{kind} {}: {error}", shown(&key));
+        match kind.as_str() {
             "SecurityConnector" => {
-                let read = admission::admit(object.value.clone());
-                let read = read.map_err(|wrong| refused(&key, &wrong))?;
+                let read = admission::admit(value).map_err(|wrong| refused(&key, &wrong))?;
+                // As for kubectl apply: the last one counts.
+                self.connectors.retain(|(known, _)| *known != key);
                 self.connectors.push((key, read.spec));
             }
             "ServerProtection" => {
-                let read: ServerProtection = serde_json::from_value(object.value.clone()).map_err(told)?;
+                let read: ServerProtection = serde_json::from_value(value).map_err(told)?;
                 self.protections.insert(key, Protection::of(&read.spec));
             }
             "AzureCredential" => {
-                let read: AzureCredential = serde_json::from_value(object.value.clone()).map_err(told)?;
+                let read: AzureCredential = serde_json::from_value(value).map_err(told)?;
                 let tenant = args::tenant(&read.spec.tenant_id)
                     .map_err(|error| format!("AzureCredential {}: spec.tenantId: {error}", shown(&key)))?;
                 self.tenants.insert(key, tenant);
@@ -77,53 +79,61 @@ impl Input {
     }
 
     /// The connectors that are asked for. Everything that is missing is told at once.
-    pub(super) fn asked(self, args: &Args) -> Result<Vec<Asked>, String> {
-        let Self {
-            connectors,
-            protections,
-            tenants,
-        } = self;
-        let all: Vec<_> = connectors.iter().map(|(key, _)| shown(key)).collect();
+    pub(super) fn asked(&self, args: &Args) -> Result<Vec<Asked>, String> {
         let is_asked = |key: &Key| {
-            args.name
-                .as_ref()
-                .is_none_or(|name| *name == key.1 || *name == shown(key))
+            let name = args.name.as_ref();
+            name.is_none_or(|name| *name == key.1 || *name == shown(key))
         };
         let mut asked = Vec::new();
         let mut missing = Vec::new();
-        for (key, spec) in connectors.into_iter().filter(|(key, _)| is_asked(key)) {
-            let of = (key.0.clone(), spec.protection_ref.name.clone());
-            let protection = protections.get(&of);
-            let tier = args
-                .tier
-                .map(Tier::from)
-                .or_else(|| protection.map(|protection| protection.tier));
-            let tier = spec.plan.as_ref().map(|plan| plan.tier).or(tier);
-            let credential = protection.and_then(|protection| protection.credential.as_ref());
-            let tenant =
-                credential.and_then(|credential| tenants.get(&(key.0.clone(), credential.name.clone())));
-            let tenant = args.tenant_id.as_ref().or(tenant).cloned();
-            match (tier, tenant) {
-                (Some(tier), Some(tenant)) => asked.push(Asked {
-                    shown: shown(&key),
-                    name: key.1,
-                    protection: protection
-                        .cloned()
-                        .map_or_else(|| by_flag(tier), |known| Protection { tier, ..known }),
-                    spec,
-                    tenant,
-                }),
-                (tier, tenant) => {
-                    missing.push(needed(&key, &of.1, tier.is_none(), tenant.is_none(), protection))
-                }
+        for (key, spec) in self.connectors.iter().filter(|(key, _)| is_asked(key)) {
+            match self.resolved(args, key, spec) {
+                Ok(one) => asked.push(one),
+                Err(lines) => missing.extend(lines),
             }
         }
         if !missing.is_empty() {
             return Err(missing.join("\n"));
         }
         match &args.name {
-            Some(name) if asked.is_empty() => Err(format!("--name {name}: the input has {}", all.join(", "))),
+            Some(name) if asked.is_empty() => {
+                let all: Vec<_> = self.connectors.iter().map(|(key, _)| shown(key)).collect();
+                Err(format!("--name {name}: the input has {}", all.join(", ")))
+            }
             _ => Ok(asked),
+        }
+    }
+
+    /// Flags are stronger than the objects beside the connector; the connector's own plan is stronger than both.
+    fn resolved(&self, args: &Args, key: &Key, spec: &SecurityConnectorSpec) -> Result<Asked, Vec<String>> {
+        let beside = |name: &String| (key.0.clone(), name.clone());
+        let protection = self.protections.get(&beside(&spec.protection_ref.name));
+        let credential = protection.and_then(|protection| protection.credential.as_ref());
+        let tenant = credential.and_then(|credential| self.tenants.get(&beside(&credential.name)));
+        let tenant = args.tenant_id.as_ref().or(tenant);
+        let own = spec.plan.as_ref().map(|plan| plan.tier);
+        let tier = own
+            .or(args.tier.map(Tier::from))
+            .or(protection.map(|protection| protection.tier));
+        match (tier, tenant) {
+            (Some(tier), Some(tenant)) => Ok(Asked {
+                shown: shown(key),
+                name: key.1.clone(),
+                spec: spec.clone(),
+                protection: match protection {
+                    Some(known) => Protection {
+                        tier,
+                        ..known.clone()
+                    },
+                    None => by_flag(tier),
+                },
+                tenant: tenant.clone(),
+            }),
+            (tier, tenant) => {
+                let plan = tier.is_none().then(|| no_plan(key, spec));
+                let trust = tenant.is_none().then(|| no_tenant(key, spec, protection));
+                Err(plan.into_iter().chain(trust).collect())
+            }
         }
     }
 }
@@ -146,29 +156,30 @@ fn refused(key: &Key, wrong: &[String]) -> String {
     )
 }
 
-/// What nothing tells, and what to do.
-fn needed(key: &Key, protection: &str, tier: bool, tenant: bool, known: Option<&Protection>) -> String {
-    let connector = shown(key);
-    let mut lines = Vec::new();
-    if tier {
-        lines.push(format!(
-            "SecurityConnector {connector} names no plan.tier, and its ServerProtection {protection} is not in the input: add the object to -f, or say --tier P1, P2 or Free"
-        ));
-    }
-    if tenant {
-        let whose = match known.and_then(|known| known.credential.as_ref()) {
-            Some(credential) => format!(
-                "the AzureCredential {} of its ServerProtection {protection} is not in the input",
-                credential.name
-            ),
-            None if known.is_some() => format!("its ServerProtection {protection} has no credentialRef"),
-            None => format!("its ServerProtection {protection} is not in the input"),
-        };
-        lines.push(format!(
-            "SecurityConnector {connector}: the roles trust one Entra tenant, and nothing tells which: {whose}; say --tenant-id (az account show --query tenantId), or add the objects to -f"
-        ));
-    }
-    lines.join("\n")
+/// What to do where nothing tells the plan.
+fn no_plan(key: &Key, spec: &SecurityConnectorSpec) -> String {
+    format!(
+        "SecurityConnector {} names no plan.tier, and its ServerProtection {} is not in the input: add the object to -f, or say --tier P1, P2 or Free",
+        shown(key),
+        spec.protection_ref.name
+    )
+}
+
+/// What to do where nothing tells the tenant.
+fn no_tenant(key: &Key, spec: &SecurityConnectorSpec, protection: Option<&Protection>) -> String {
+    let name = &spec.protection_ref.name;
+    let why = match protection.map(|protection| &protection.credential) {
+        Some(Some(credential)) => format!(
+            "the AzureCredential {} of its ServerProtection {name} is not in the input",
+            credential.name
+        ),
+        Some(None) => format!("its ServerProtection {name} has no credentialRef"),
+        None => format!("its ServerProtection {name} is not in the input"),
+    };
+    format!(
+        "SecurityConnector {}: the account trusts one Entra tenant, and nothing tells which: {why}; say --tenant-id (az account show --query tenantId), or add the objects to -f",
+        shown(key)
+    )
 }
 
 fn shown((namespace, name): &Key) -> String {

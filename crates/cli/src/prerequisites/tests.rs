@@ -169,10 +169,7 @@ fn a_provider_that_is_there_is_not_made_and_its_audiences_are_named() {
     let terraform = whole(aws(), "--format terraform --existing-identity-provider");
     assert!(terraform.contains("data \"aws_iam_openid_connect_provider\" \"defender\""));
     assert!(!terraform.contains("resource \"aws_iam_openid_connect_provider\""));
-    assert!(
-        terraform.contains("\"Federated\" = data.")
-            || terraform.contains("Federated = data.aws_iam_openid_connect_provider.defender.arn")
-    );
+    assert!(terraform.contains("Federated = data.aws_iam_openid_connect_provider.defender.arn"));
     let list = whole(aws(), "--existing-identity-provider");
     for output in [text, terraform, list] {
         let added = output
@@ -328,6 +325,59 @@ fn what_the_connector_does_not_ask_for_is_in_no_format() {
             assert!(!text.contains(absent), "{format}: {absent} in {text}");
         }
     }
+}
+
+#[test]
+fn without_the_azure_arc_agent_nothing_is_installed_and_machines_need_nothing() {
+    let no_agent = json!({"arcAgent": {"state": "Disabled"}});
+    let shape = json!({"type": "AWS", "aws": {"accountId": "123456789012"}, "autoProvisioning": no_agent});
+    for format in ["text", "cloudformation", "terraform"] {
+        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        assert!(text.contains("DefenderForCloud-DefenderForServers"), "{text}");
+        assert!(
+            text.contains("autoProvisioning.arcAgent.state is Disabled"),
+            "{text}"
+        );
+        for absent in [
+            "ssm:",
+            "DefenderForCloud-ArcAutoProvisioning",
+            "VmScanner",
+            "Machines (EC2)",
+        ] {
+            assert!(!text.contains(absent), "{format}: {absent} in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_unmanaged_is_included_and_said() {
+    let unmanaged = json!({"arcAgent": {"state": "Unmanaged"}});
+    let shape = json!({
+        "type": "AWS", "aws": {"accountId": "123456789012"}, "autoProvisioning": unmanaged,
+        "agentlessScanning": {"state": "Unmanaged"}
+    });
+    for format in ["text", "cloudformation", "terraform"] {
+        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        for wanted in [
+            "autoProvisioning.arcAgent.state is Unmanaged",
+            "agentlessScanning.state is Unmanaged",
+            "DefenderForCloud-ArcAutoProvisioning",
+            "DefenderForCloud-AgentlessScanner",
+        ] {
+            assert!(text.contains(wanted), "{format}: {wanted} in {text}");
+        }
+    }
+}
+
+#[test]
+fn of_two_objects_with_one_name_the_last_one_counts() {
+    let [protection, credential] = beside();
+    let other = connector(
+        "aws",
+        &json!({"type": "AWS", "aws": {"accountId": "999999999999"}}),
+    );
+    let text = printed(&[protection, credential, other, aws()], "--format terraform").unwrap();
+    assert!(text.contains("123456789012") && !text.contains("999999999999"));
 }
 
 #[test]

@@ -66,21 +66,24 @@ pub(super) fn notes(found: &Prerequisites) -> Vec<String> {
         }
     }
     if parts.servers == Need::No {
-        notes.push(
-            "The plan is Free: the account is connected, and Defender for Servers needs nothing in it."
-                .into(),
-        );
-    } else {
-        if parts.arc == Need::No {
-            notes.push("Azure Arc: not included, autoProvisioning.arcAgent.state is Disabled.".into());
-        }
-        if parts.agentless == Need::No {
-            notes.push(
-                "Agentless scanning: not included, the connector does not ask for it (agentlessScanning)."
-                    .into(),
-            );
-        }
+        let free =
+            "The plan is Free: the account is connected, and Defender for Servers needs nothing in it.";
+        notes.push(free.into());
+        return notes;
     }
+    if parts.arc == Need::No {
+        notes.push("Azure Arc: not included, autoProvisioning.arcAgent.state is Disabled. Machines are protected if they reach".into());
+        notes.push("  Azure Arc some other way.".into());
+    }
+    if parts.agentless == Need::No {
+        let absent =
+            "Agentless scanning: not included, the connector does not ask for it (agentlessScanning).";
+        notes.push(absent.into());
+    }
+    notes.push(
+        "Defender for Endpoint and vulnerability assessment come with Azure Arc and need nothing else here."
+            .into(),
+    );
     notes
 }
 

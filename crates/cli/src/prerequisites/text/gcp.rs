@@ -1,7 +1,7 @@
 //! The list for a GCP project.
 
 use serverprotection_core::security_connector::prerequisites::{
-    ISSUER, Need, Prerequisites,
+    ISSUER, Prerequisites,
     gcp::{
         CustomRole, FEDERATED_ROLE, Gcp, Grant, KEY_ROLE, KEY_USER, POOL_NAME, SUBJECT_MAPPING,
         ServiceAccount, TOKEN_CREATOR_ROLE,
@@ -126,7 +126,7 @@ fn keys(page: &mut Page) {
 fn obstacles(page: &mut Page, found: &Prerequisites) {
     page.item("Organization policy iam.workloadIdentityPoolProviders allows the issuer");
     page.command(ISSUER);
-    if found.parts.agentless != Need::No {
+    if found.parts.agentless.is_served() {
         page.item("Organization policy iam.allowedPolicyMemberDomains (domain-restricted sharing) lets Microsoft's service account");
         page.note("be a member of policies");
     } else {

@@ -24,7 +24,8 @@ pub(super) fn render(shown: &str, found: &Prerequisites, provider: IdentityProvi
         page.line("");
     }
     for note in notes {
-        page.line(&format!("* {note}"));
+        let is_new = !note.starts_with(' ');
+        page.line(&format!("{}{note}", if is_new { "* " } else { "" }));
     }
     match &found.account {
         Account::Aws(account) => aws::list(&mut page, found, account, provider),
