@@ -31,12 +31,7 @@ Exit codes:
      refuse, a plan or tenant that nothing tells, a format that does not fit the cloud
   141 nobody reads the output any more";
 
-/// Prints what an AWS account or a GCP project must have for exactly the SecurityConnector of the input: roles and their
-/// trust, identity provider or workload identity pool, service accounts, APIs.
-///
-/// Nothing is asked and nothing is created. The connector is checked by the rules by which the API server checks it.
-/// What it does not ask for is not in the output: no role for agentless scanning without plan P2, none for Azure Arc
-/// where arcAgent is Disabled. What is Unmanaged may be on in Azure, so it is in the output.
+/// The flags. What the command does is said where it is listed, in `main.rs`.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

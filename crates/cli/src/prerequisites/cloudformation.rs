@@ -202,12 +202,16 @@ fn identity_provider(aws: &Aws, provider: Provider) -> Node {
         ("ClientIdList", list(aws.audiences.iter().copied())),
         ("ThumbprintList", list([aws::THUMBPRINT])),
     ]);
-    let kind = ("Type", Node::from("AWS::IAM::OIDCProvider"));
+    let mut members = vec![("Type".to_owned(), Node::from("AWS::IAM::OIDCProvider"))];
     if provider == Provider::Chosen {
-        map([kind, ("Condition", CHOSEN.into()), ("Properties", properties)])
-    } else {
-        map([kind, ("Properties", properties)])
+        members.push(("Condition".into(), CHOSEN.into()));
     }
+    // It stays when the stack goes, or no longer makes it: another product may use it by then.
+    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+        members.push((policy.into(), "Retain".into()));
+    }
+    members.push(("Properties".into(), properties));
+    Node::Map(members)
 }
 
 fn role_resource(found: &Prerequisites, role: &Role, provider: Provider) -> Node {

@@ -207,15 +207,6 @@ impl Desired {
             agentless_needs_p2: tier != Tier::P2 && agentless == Some(State::Enabled),
         }
     }
-
-    /// The text that must stand at a path of the spec, as the ARN at `aws.roleArns.servers`.
-    pub fn text(&self, path: &str) -> Option<&str> {
-        let mut rows = self.fields.iter();
-        rows.find_map(|row| match &row.value {
-            Wanted::Text(text) | Wanted::Word(text) if row.path == path => Some(text.as_str()),
-            _ => None,
-        })
-    }
 }
 
 /// The role of this name in the account.

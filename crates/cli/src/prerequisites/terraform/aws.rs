@@ -29,7 +29,7 @@ pub(in crate::prerequisites) fn render(
         vec![argument("allowed_account_ids", texts([&aws.account_id]))],
     );
     let mut blocks = vec![
-        settings("aws", ">= 5.70"),
+        settings("aws", ">= 5.90"),
         account,
         identity_provider(aws, provider),
     ];

@@ -3,8 +3,8 @@
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
     gcp::{
-        CustomRole, FEDERATED_ROLE, Gcp, Grant, KEY_ROLE, KEY_USER, POOL_NAME, SUBJECT_MAPPING,
-        ServiceAccount, TOKEN_CREATOR_ROLE,
+        CustomRole, FEDERATED_ROLE, Gcp, Grant, KEY_ROLE, KEY_USER, ONBOARDING_ROLE, POOL_NAME,
+        SUBJECT_MAPPING, ServiceAccount, TOKEN_CREATOR_ROLE,
     },
 };
 
@@ -100,7 +100,7 @@ fn account_item(page: &mut Page, project: &Gcp, account: &ServiceAccount) {
         users.push(format!("{TOKEN_CREATOR_ROLE} for serviceAccount:{user}"));
     }
     page.detail("Who acts as it", users);
-    if account.grants.contains(&Grant::Custom("MDCCustomRole")) {
+    if account.grants.contains(&Grant::Custom(ONBOARDING_ROLE)) {
         page.note("Microsoft's script also grants iam.roles.create, iam.roles.list, iam.serviceAccounts.actAs, compute.projects.get and");
         page.note("compute.projects.setCommonInstanceMetadata, with which Defender for Cloud prepares the projects itself. Without");
         page.note("them, metadata enable-osconfig is for you to set.");

@@ -286,7 +286,8 @@ fn arc_account(project: &str, servers: &str) -> ServiceAccount {
 }
 
 const CSPM_ROLE: &str = "MDCCspmCustomRole";
-const ONBOARDING_ROLE: &str = "MDCCustomRole";
+/// The custom role of the service account that connects the projects of an organization.
+pub const ONBOARDING_ROLE: &str = "MDCCustomRole";
 const SCANNING_ROLE: &str = "MDCAgentlessScanningRole";
 
 fn custom_roles(organization: bool, parts: Parts) -> Vec<CustomRole> {

@@ -13,7 +13,10 @@ mod tests;
 
 use serverprotection_api::{SecurityConnectorSpec, State, Tier};
 
-use super::desired::{Desired, Protection};
+use super::{
+    desired::{Desired, Protection},
+    wanted::Wanted,
+};
 
 /// Microsoft's own Entra tenant issues the tokens with which Defender for Cloud signs in (contract.md 4.5).
 pub const ISSUER: &str = "https://sts.windows.net/33e01921-4d64-4f8c-a055-5bdaffd5e33d/";
@@ -173,7 +176,13 @@ fn supposed(spec: &SecurityConnectorSpec) -> SecurityConnectorSpec {
     spec
 }
 
-/// The text of a row; the rows of a spec that passed admission have it.
+/// The text that must stand at a path of the spec, as the ARN at `aws.roleArns.servers`; the rows of a spec that passed
+/// admission have it.
 fn named<'a>(desired: &'a Desired, path: &str) -> Result<&'a str, Invalid> {
-    desired.text(path).ok_or_else(|| Invalid::new(path, "is missing"))
+    let mut rows = desired.fields.iter();
+    let text = rows.find_map(|row| match &row.value {
+        Wanted::Text(text) | Wanted::Word(text) if row.path == path => Some(text.as_str()),
+        _ => None,
+    });
+    text.ok_or_else(|| Invalid::new(path, "is missing"))
 }
