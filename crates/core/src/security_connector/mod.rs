@@ -13,6 +13,7 @@ pub mod events;
 pub mod merge;
 pub mod observed;
 pub mod pace;
+pub mod prerequisites;
 pub mod reads;
 pub mod reductions;
 pub mod status;
