@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod life;
+mod protection;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -16,16 +17,20 @@ use serverprotection_tests::{
     objects::condition,
     team::Team,
 };
+use uuid::Uuid;
 
 /// How long a state may take to be reached.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 /// Name of the ServerProtection of every case.
 pub(crate) const PROTECTION: &str = "prod";
+/// The resource group of what `Team::connect` applies.
+pub(crate) const GROUP: &str = "rg-connectors";
 
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     cases.extend(life::cases());
+    cases.extend(protection::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
@@ -87,8 +92,60 @@ pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// The connectors of the subscription as the emulator holds them.
-pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
+/// Everything but reads of the team's subscription, whatever resource it concerns.
+pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
+    let all = team.environment.emulator.requests(&team.subscription).await?;
+    let written = |request: &Value| request["method"] != "GET" && request["method"] != "HEAD";
+    Ok(all.into_iter().filter(written).collect())
+}
+
+/// A connector of the subscription as the emulator holds it; null when there is none. In the group of every case.
+pub(crate) async fn in_azure(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let state = team.environment.emulator.get(&team.subscription).await?;
-    Ok(state["connectors"].clone())
+    Ok(state["connectors"][format!("{GROUP}/{name}")].clone())
+}
+
+/// An offering of a connector as [`in_azure`] answered it; null when there is none.
+pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
+    let all = connector["offerings"].as_array().map(Vec::as_slice);
+    let found = all
+        .unwrap_or_default()
+        .iter()
+        .find(|it| it["offeringType"] == kind);
+    found.unwrap_or(&Value::Null)
+}
+
+/// Changes a connector behind the controller's back: `{"tags.team": "sec"}`.
+pub(crate) async fn meddle(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
+    let fields = fields.as_object().unwrap().iter();
+    let paths = fields.map(|(path, value)| (format!("connectors.{name}.{path}"), value.clone()));
+    let emulator = &team.environment.emulator;
+    emulator
+        .set(&team.subscription, Value::Object(paths.collect()))
+        .await?;
+    Ok(())
+}
+
+/// Edits the spec, waits until it is Ready again and that it took this many writes of the connector.
+pub(crate) async fn edit(team: &Team<'_>, name: &str, spec: Value, puts: usize) -> Result<Value, Error> {
+    let before = requests(team, "PUT").await?.len();
+    let what = spec.to_string();
+    team.connectors().patch(name, json!({"spec": spec})).await?;
+    let object = ready(team, name).await?;
+    assert_eq!(
+        requests(team, "PUT").await?.len() - before,
+        puts,
+        "writes after {what}"
+    );
+    Ok(object)
+}
+
+/// An AWS account, or a GCP project's number, that nobody else has.
+pub(crate) fn another_account() -> String {
+    format!("{:012}", Uuid::new_v4().as_u128() % 1_000_000_000_000)
+}
+
+/// Stands still for a moment, in which nothing must happen.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
