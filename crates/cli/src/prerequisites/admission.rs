@@ -1,9 +1,9 @@
 //! What the API server would say to an object, without a cluster: schema and rules of the definition that it enforces.
 
 use jsonschema::Validator;
-use kube::core::cel;
+use kube::{CustomResourceExt as _, core::cel};
 use serde_json::{Value, json};
-use serverprotection_api::{SecurityConnector, definitions::security_connector};
+use serverprotection_api::SecurityConnector;
 
 /// The connector, or everything that is wrong with it: lines that begin with the field's path.
 pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> {
@@ -45,7 +45,7 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
 }
 
 fn schema() -> Result<Value, String> {
-    let definition = security_connector();
+    let definition = SecurityConnector::crd();
     let schema = definition
         .spec
         .versions
