@@ -20,6 +20,8 @@ pub mod status;
 pub mod wanted;
 
 #[cfg(test)]
+mod official;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod samples;
