@@ -11,12 +11,15 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{ListParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::DynamicObject,
 };
+use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, binaries,
     control_plane::{ControlPlane, Options},
     harness::{self, Setting, case},
+    recorder::connector_resource,
     users::{CONTROLLER, User},
     wait::eventually,
 };
@@ -44,6 +47,10 @@ fn main() -> ExitCode {
             case("a_second_install_changes_nothing", install_again),
             case("the_controller_may_do_exactly_this", controller_rights),
             case("the_controller_gets_tokens_for_one_audience_only", token_audience),
+            case(
+                "the_controller_writes_nothing_but_its_finalizer",
+                finalizer_policy,
+            ),
             case("a_namespace_editor_may_edit_our_objects", editor_rights),
             case("the_pod_is_admitted_to_the_restricted_namespace", pod_security),
         ],
@@ -61,7 +68,7 @@ async fn samples_apply(installed: Arc<Installed>) -> Result<(), Error> {
     let again = plane.kubectl(&["apply", "-k", &folder("samples")]).await?;
     // A Secret with stringData is always "configured".
     assert!(
-        again.lines().count() == 4 && !again.contains("created"),
+        again.lines().count() == 5 && !again.contains("created"),
         "{again}"
     );
     let table = plane
@@ -133,12 +140,18 @@ async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Re
 
 async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
     let client = installed.0.client(CONTROLLER).await?;
-    let granted: [Right; 12] = [
+    let granted: [Right; 18] = [
         ("get", GROUP, "serverprotections", ""),
         ("list", GROUP, "serverprotections", ""),
         ("watch", GROUP, "serverprotections", ""),
         ("get", GROUP, "serverprotections", "status"),
         ("patch", GROUP, "serverprotections", "status"),
+        ("get", GROUP, "securityconnectors", ""),
+        ("list", GROUP, "securityconnectors", ""),
+        ("watch", GROUP, "securityconnectors", ""),
+        ("patch", GROUP, "securityconnectors", ""),
+        ("get", GROUP, "securityconnectors", "status"),
+        ("patch", GROUP, "securityconnectors", "status"),
         ("get", GROUP, "azurecredentials", ""),
         ("list", GROUP, "azurecredentials", ""),
         ("watch", GROUP, "azurecredentials", ""),
@@ -165,6 +178,12 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
             );
         }
     }
+    for verb in ["create", "update", "delete", "deletecollection"] {
+        assert!(
+            !may(&client, (verb, GROUP, "securityconnectors", "")).await?,
+            "{verb} securityconnectors is granted"
+        );
+    }
     for verb in ["list", "watch", "create", "update", "patch", "delete"] {
         assert!(
             !may(&client, (verb, "", "secrets", "")).await?,
@@ -173,6 +192,7 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
     }
     for right in [
         ("update", GROUP, "serverprotections", "status"),
+        ("update", GROUP, "securityconnectors", "status"),
         ("get", "", "serviceaccounts", ""),
         ("get", "", "pods", ""),
         ("*", "*", "*", ""),
@@ -182,6 +202,71 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
     // Not only in theory.
     let secrets: Api<Secret> = Api::all(client);
     assert!(matches!(secrets.list(&ListParams::default()).await, Err(kube::Error::Api(s)) if s.code == 403));
+    Ok(())
+}
+
+/// The right to patch connectors is wider than what the controller needs; the policy is what narrows it.
+async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
+    let kind = connector_resource();
+    let namespace = "default";
+    let (users, controllers): (Api<DynamicObject>, Api<DynamicObject>) = (
+        Api::namespaced_with(installed.0.admin().await?, namespace, &kind),
+        Api::namespaced_with(installed.0.client(CONTROLLER).await?, namespace, &kind),
+    );
+    let connector: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
+        "metadata": {"name": "guarded", "finalizers": ["example.com/theirs"]},
+        "spec": {"protectionRef": {"name": "prod"}, "resourceGroup": "rg", "location": "westeurope",
+            "type": "AWS", "aws": {"accountId": "123456789012"}},
+    }))?;
+    users.create(&PostParams::default(), &connector).await?;
+    let patch = async |patch: Value| {
+        let params = PatchParams::default();
+        controllers.patch("guarded", &params, &Patch::Merge(patch)).await
+    };
+    // A policy takes effect a moment after its creation.
+    eventually("the policy's refusal", Duration::from_secs(30), || async {
+        match patch(json!({"spec": {"suspend": true}})).await {
+            Err(kube::Error::Api(status)) if status.message.contains("may not write spec") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    for (what, told) in [
+        (json!({"labels": {"a": "b"}}), "labels or annotations"),
+        (json!({"annotations": {"a": "b"}}), "labels or annotations"),
+        (json!({"finalizers": []}), "no finalizer but"),
+        (
+            json!({"finalizers": ["example.com/theirs", "x.io/y"]}),
+            "no finalizer but",
+        ),
+    ] {
+        let refused = patch(json!({ "metadata": what.clone() })).await;
+        assert!(
+            matches!(&refused, Err(kube::Error::Api(status)) if status.message.contains(told)),
+            "{what}: {refused:?}"
+        );
+    }
+    let ours = json!(["example.com/theirs", "serverprotection.dev/azure"]);
+    patch(json!({"metadata": {"finalizers": ours}})).await?;
+    patch(json!({"metadata": {"finalizers": ["example.com/theirs"]}})).await?;
+    patch_status(&controllers).await?;
+    // Others are not held to it.
+    let free = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}, "spec": {"suspend": true}});
+    users
+        .patch("guarded", &PatchParams::default(), &Patch::Merge(free))
+        .await?;
+    users.delete("guarded", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+async fn patch_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
+    let patch = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
+        "status": {"observedGeneration": 1}});
+    let params = PatchParams::apply("serverprotection").force();
+    connectors
+        .patch_status("guarded", &params, &Patch::Apply(patch))
+        .await?;
     Ok(())
 }
 

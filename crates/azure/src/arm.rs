@@ -2,8 +2,7 @@
 //! check, request ids, the memory of throttling, and the classification of what came back.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,11 +15,12 @@ use url::Url;
 use crate::{
     Meter,
     cloud::Cloud,
-    connectors::others::Others,
+    connectors::shared::Shared,
     identity::Identity,
     locks::Locks,
     refusal::{self, Answer, is_write},
     resources::security_connectors,
+    throttled::Throttled,
     tokens::Tokens,
 };
 
@@ -33,10 +33,8 @@ pub struct Arm {
     tokens: Arc<Tokens>,
     pub(crate) locks: Arc<Locks>,
     meter: Arc<dyn Meter>,
-    /// Until when Azure asked not to be called, by subscription and kind.
-    throttled: Mutex<HashMap<(String, bool), Instant>>,
-    /// Lists of connectors that were read a moment ago.
-    pub(crate) others: Others,
+    throttled: Throttled,
+    pub(crate) shared: Shared,
 }
 
 /// One request.
@@ -44,7 +42,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Short and from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
     pub(crate) operation: &'static str,
-    /// Lower case, or another name for what is throttled by itself.
+    /// Lower case. What has a budget of its own in a subscription is named after a slash: `{subscription}/…`.
     pub(crate) subscription: &'a str,
     /// Path segments; each is percent-encoded by itself.
     pub(crate) path: &'a [&'a str],
@@ -70,8 +68,8 @@ impl Arm {
             tokens,
             locks,
             meter,
-            throttled: Mutex::default(),
-            others: Others::default(),
+            throttled: Throttled::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -105,8 +103,8 @@ impl Arm {
             cloud,
             locks: Arc::default(),
             meter: Arc::new(Unmetered),
-            throttled: Mutex::default(),
-            others: Others::default(),
+            throttled: Throttled::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -119,8 +117,8 @@ impl Arm {
             tokens: Arc::clone(&self.tokens),
             locks: Arc::clone(&self.locks),
             meter: Arc::clone(&self.meter),
-            throttled: Mutex::default(),
-            others: Others::default(),
+            throttled: Throttled::default(),
+            shared: Shared::default(),
         }
     }
 
@@ -182,8 +180,8 @@ impl Arm {
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
-        if let Err(failure) = self.not_before(call) {
-            return Answered::none(failure);
+        if let Some(left) = self.throttled.wait(call.subscription, call.writes()) {
+            return Answered::none(too_early(call, left));
         }
         let answered = self.send(call, url, false).await;
         match &answered.body {
@@ -219,42 +217,6 @@ impl Arm {
             call,
             "the next page lies on another host; it was not asked for",
         ))
-    }
-
-    /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
-    fn not_before(&self, call: &Call<'_>) -> Result<(), Failure> {
-        let key = (call.subscription.to_owned(), call.writes());
-        let throttled = self
-            .throttled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let left = throttled
-            .get(&key)
-            .map(|until| until.saturating_duration_since(Instant::now()));
-        match left.filter(|left| !left.is_zero()) {
-            None => Ok(()),
-            Some(left) => Err(Failure {
-                class: Class::Throttled(Some(left)),
-                code: "TooManyRequests".into(),
-                message: "Azure asked to wait".into(),
-                operation: call.operation.into(),
-                request_id: None,
-                effect_unknown: false,
-            }),
-        }
-    }
-
-    fn remember_throttling(&self, call: &Call<'_>, wait: Duration) {
-        let key = (call.subscription.to_owned(), call.writes());
-        let now = Instant::now();
-        let mut throttled = self
-            .throttled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        throttled.retain(|_, until| *until > now);
-        // Several may be on their way, and their answers come in any order: the longest wait holds.
-        let until = throttled.entry(key).or_insert(now);
-        *until = (*until).max(now + wait);
     }
 
     async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
@@ -311,20 +273,22 @@ impl Arm {
         let retry_after = text(headers, "retry-after")
             .and_then(|value| value.trim().parse().ok())
             .map(Duration::from_secs);
-        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
-            self.remember_throttling(call, wait);
-        }
         // Gateways answer in plain text (contract.md 4.7).
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
-        Err(refusal::classify(&Answer {
+        let failure = refusal::classify(&Answer {
             writes: call.writes(),
             operation: call.operation,
             status,
             body: &body,
             request_id,
             retry_after,
-        }))
+        });
+        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
+            self.throttled
+                .remember(call.subscription, call.writes(), &failure.code, wait);
+        }
+        Err(failure)
     }
 }
 
@@ -406,30 +370,14 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_several_waits_the_longest_holds_whatever_comes_last() {
-        let arm = Arm::of_stub("https://127.0.0.1".parse().unwrap());
-        let call = Call {
-            method: Method::GET,
-            operation: "GET machine",
-            subscription: "s",
-            path: &[],
-            api_version: "",
-            body: None,
-        };
-        arm.remember_throttling(&call, Duration::from_secs(30));
-        arm.remember_throttling(&call, Duration::from_secs(1));
-        let Err(Failure {
-            class: Class::Throttled(Some(left)),
-            ..
-        }) = arm.not_before(&call)
-        else {
-            panic!("not held back")
-        };
-        assert!(left > Duration::from_secs(25), "{left:?}");
+/// Azure's Retry-After holds for every caller, also one that was asked to run at once.
+fn too_early(call: &Call<'_>, left: Duration) -> Failure {
+    Failure {
+        class: Class::Throttled(Some(left)),
+        code: "TooManyRequests".into(),
+        message: "Azure asked to wait".into(),
+        operation: call.operation.into(),
+        request_id: None,
+        effect_unknown: false,
     }
 }

@@ -3,7 +3,8 @@
 
 pub(crate) mod id;
 mod kept;
-pub(crate) mod others;
+mod others;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,7 @@ impl Arm {
             OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
             OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription))),
             OptionFuture::from(reads.health.then(|| self.connector_health(&id))),
-            OptionFuture::from(reads.permissions.then(|| self.permissions(&id.subscription))),
+            OptionFuture::from(reads.permissions.then(|| self.permissions_on(&id.subscription))),
         );
         let absent = matches!(connector, Ok(None));
         let observed = Observed {
@@ -76,10 +77,6 @@ impl Arm {
             others: observed.others.or(others),
             ..observed
         }
-    }
-
-    async fn group_of(&self, id: &ConnectorId) -> Reading<bool> {
-        self.resource_group(&id.subscription, &id.resource_group).await
     }
 
     /// The connector with this resource id; `Ok(None)`: there is none. For deletions, which know nothing but the id.
@@ -131,7 +128,13 @@ impl Arm {
                 self.create_resource_group(&id.subscription, name, location, permit)
                     .await
             }
-            Action::PutConnector(body) => Ok(Written::Done(self.put_connector(&id, body).await?)),
+            Action::PutConnector(body) => {
+                let answer = self.put_connector(&id, body).await?;
+                if let Some(connector) = &answer {
+                    self.amend_list(&id, Some(connector)).await;
+                }
+                Ok(Written::Done(answer))
+            }
         }
     }
 
@@ -162,7 +165,8 @@ impl Arm {
             return Err(permit_ended());
         }
         self.remove_connector(&id).await?;
-        self.others.forget(&id.subscription);
+        // Its successor must not find it in the way.
+        self.amend_list(&id, None).await;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, throttle memory, classification)
 //!                        ├─ observe: subscription, registration, plan, settings, assessment, permissions, solutions
 //!                        ├─ connectors: the same for one security connector, and who else connects its account
-//!                        ├─ fleet:   every machine of many subscriptions, by Resource Graph
+//!                        ├─ fleet:   every machine of many subscriptions, and all connectors, by Resource Graph
 //!                        └─ apply:   one core `Change` after the other, each under its lock and with a WritePermit
 //! ```
 
@@ -20,6 +20,7 @@ mod quota;
 mod refusal;
 mod resource_graph;
 mod resources;
+mod throttled;
 mod tokens;
 mod transport;
 

@@ -60,14 +60,14 @@ impl Roster {
     }
 
     /// A `ServerProtection` was seen, or is gone; names the connectors for which that changes something.
-    pub(crate) fn set_protection(&self, namespace: &str, name: &str, known: Option<Known>) -> Vec<String> {
+    pub(crate) fn set_protection(&self, namespace: &str, name: &str, known: Option<&Known>) -> Vec<String> {
         let mut inner = self.lock();
         let key = key(namespace, name);
-        let before = match known.clone() {
-            Some(known) => inner.protections.insert(key.clone(), known),
+        let before = match known {
+            Some(known) => inner.protections.insert(key.clone(), known.clone()),
             None => inner.protections.remove(&key),
         };
-        if before == known {
+        if before.as_ref() == known {
             return Vec::new();
         }
         inner.names(&key)
@@ -97,13 +97,13 @@ impl Roster {
         namespace: &str,
         protection: &str,
         uid: &str,
-        connector: Listed,
+        connector: &Listed,
     ) -> bool {
         let mut inner = self.lock();
         let key = key(namespace, protection);
         let all = inner.connectors.entry(key.clone()).or_default();
         let before = all.insert(uid.to_owned(), connector.clone());
-        let news = before.as_ref() != Some(&connector);
+        let news = before.as_ref() != Some(connector);
         if news {
             inner.told_connectors.insert(key);
         }
@@ -236,16 +236,16 @@ mod tests {
     fn counts_say_nothing_before_the_connectors_are_listed() {
         let roster = Roster::default();
         assert_eq!(roster.connectors("n", "prod"), None);
-        roster.set_protection("n", "prod", Some(known(Tier::P2)));
-        roster.set_connector("n", "prod", "1", listed("aws", Some("Progressing")));
+        roster.set_protection("n", "prod", Some(&known(Tier::P2)));
+        roster.set_connector("n", "prod", "1", &listed("aws", Some("Progressing")));
         assert_eq!(roster.connectors_are_listed(|_| true), [key("n", "prod")]);
         let counts = roster.connectors("n", "prod").unwrap();
         assert_eq!((counts.total, counts.not_ready.len()), (1, 1));
         assert_eq!(roster.connectors("n", "other").unwrap().total, 0);
         assert!(roster.take_news_of_connectors("n", "prod"));
         assert!(!roster.take_news_of_connectors("n", "prod"), "told once");
-        assert!(!roster.set_connector("n", "prod", "1", listed("aws", Some("Progressing"))));
-        assert!(roster.set_connector("n", "prod", "1", listed("aws", None)));
+        assert!(!roster.set_connector("n", "prod", "1", &listed("aws", Some("Progressing"))));
+        assert!(roster.set_connector("n", "prod", "1", &listed("aws", None)));
         assert_eq!(roster.remove_connector("1"), Some(key("n", "prod")));
         assert_eq!(roster.remove_connector("1"), None);
     }
@@ -253,17 +253,23 @@ mod tests {
     #[test]
     fn connectors_hear_of_what_they_take_from_their_protection() {
         let roster = Roster::default();
-        roster.set_connector("n", "prod", "1", listed("aws", None));
-        assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P2))), ["aws"]);
+        roster.set_connector("n", "prod", "1", &listed("aws", None));
+        assert_eq!(
+            roster.set_protection("n", "prod", Some(&known(Tier::P2))),
+            ["aws"]
+        );
         assert!(
             roster
-                .set_protection("n", "prod", Some(known(Tier::P2)))
+                .set_protection("n", "prod", Some(&known(Tier::P2)))
                 .is_empty()
         );
-        assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P1))), ["aws"]);
+        assert_eq!(
+            roster.set_protection("n", "prod", Some(&known(Tier::P1))),
+            ["aws"]
+        );
         assert!(
             roster
-                .set_protection("other", "prod", Some(known(Tier::P1)))
+                .set_protection("other", "prod", Some(&known(Tier::P1)))
                 .is_empty()
         );
         assert_eq!(roster.machines_changed("n", "prod"), ["aws"]);

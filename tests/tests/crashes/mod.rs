@@ -4,6 +4,7 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod connector;
 mod lonely;
 mod note;
 mod points;
@@ -24,6 +25,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases = points::cases();
     cases.extend(note::cases());
     cases.extend(stop::cases());
+    cases.extend(connector::cases());
     let setup = move || {
         Environment::start(Options {
             emulator: vec!["--switches".into(), answers.into()],

@@ -28,13 +28,18 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 }
 
 /// How the command ended, and what it printed.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
-async fn run(team: &Team<'_>, secret: &str, arguments: &[&str], input: Option<&str>) -> Result<Ran, Error> {
+pub(super) async fn run(
+    team: &Team<'_>,
+    secret: &str,
+    arguments: &[&str],
+    input: Option<&str>,
+) -> Result<Ran, Error> {
     let environment = [
         ("AZURE_TENANT_ID", TENANT),
         ("AZURE_CLIENT_ID", &team.client_id),
@@ -88,13 +93,13 @@ async fn run_with(
     })
 }
 
-fn secret(team: &Team<'_>) -> String {
+pub(super) fn secret(team: &Team<'_>) -> String {
     format!("{}-secret", team.namespace)
 }
 
-const ENVIRONMENT: [&str; 2] = ["--auth", "environment"];
+pub(super) const ENVIRONMENT: [&str; 2] = ["--auth", "environment"];
 
-fn document(ran: &Ran) -> Value {
+pub(super) fn document(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", ran.out, ran.err))
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod access;
+mod accounts;
 mod command;
 mod life;
 mod spec;
@@ -30,6 +31,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(access::cases());
     cases.extend(spec::cases());
     cases.extend(command::cases());
+    cases.extend(accounts::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],

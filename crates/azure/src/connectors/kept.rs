@@ -20,7 +20,7 @@ type Slot<T> = AsyncMutex<Option<Answer<T>>>;
 
 #[derive(Debug)]
 struct Answer<T> {
-    came: Instant,
+    /// Not before it came: who arrived while somebody asked, takes it.
     until: Instant,
     reading: Reading<Arc<T>>,
 }
@@ -53,28 +53,34 @@ impl<T> Kept<T> {
         let slot = self.slot(key);
         let mut kept = slot.lock().await;
         if let Some(answer) = kept.as_ref()
-            && (answer.came >= arrived || answer.until > arrived)
+            && answer.until >= arrived
         {
             return answer.reading.clone();
         }
         let reading = ask.await.map(Arc::new);
-        let came = Instant::now();
+        let keep = match reading {
+            Ok(_) => keep.success,
+            Err(_) => keep.failure,
+        };
         *kept = Some(Answer {
-            came,
-            until: came
-                + if reading.is_ok() {
-                    keep.success
-                } else {
-                    keep.failure
-                },
+            until: Instant::now() + keep,
             reading: reading.clone(),
         });
         reading
     }
 
-    /// The next one asks again.
-    pub(crate) fn forget(&self, key: &str) {
-        self.lock().remove(key);
+    /// Brings the kept answer up to date with what was just done. Waits while somebody asks: that answer may be older.
+    pub(crate) async fn amend(&self, key: &str, amend: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        let slot = self.lock().get(key).map(Arc::clone);
+        if let Some(slot) = slot
+            && let Some(answer) = slot.lock().await.as_mut()
+            && let Ok(value) = &mut answer.reading
+        {
+            amend(Arc::make_mut(value));
+        }
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<T>> {
@@ -89,5 +95,81 @@ impl<T> Kept<T> {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot<T>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serverprotection_core::failure::{Class, Failure};
+
+    use super::*;
+
+    const KEEP: KeepFor = KeepFor {
+        success: Duration::from_millis(100),
+        failure: Duration::ZERO,
+    };
+
+    async fn asked(kept: &Kept<u32>, key: &str, asks: &AtomicU32) -> u32 {
+        let ask = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(asks.fetch_add(1, Ordering::SeqCst))
+        };
+        *kept.get(key, KEEP, ask).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_for_a_while_by_key() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        let first = tokio::join!(asked(&kept, "a", &asks), asked(&kept, "a", &asks));
+        assert_eq!(first, (0, 0));
+        assert_eq!(asked(&kept, "a", &asks).await, 0);
+        assert_eq!(asked(&kept, "b", &asks).await, 1);
+        tokio::time::sleep(KEEP.success).await;
+        assert_eq!(asked(&kept, "a", &asks).await, 2);
+        assert_eq!(kept.lock().len(), 1, "what is old is not held");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_question_to_the_next() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        let impatient = tokio::time::timeout(Duration::from_millis(2), asked(&kept, "a", &asks)).await;
+        assert!(impatient.is_err());
+        assert_eq!(asked(&kept, "a", &asks).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_kept_as_long_as_told() {
+        let kept = Kept::<u32>::default();
+        let fails = || async {
+            Err(Failure {
+                class: Class::Transient,
+                code: "X".into(),
+                message: String::new(),
+                operation: String::new(),
+                request_id: None,
+                effect_unknown: false,
+            })
+        };
+        for (failure, second) in [(Duration::ZERO, Some(1)), (Duration::from_secs(9), None)] {
+            let keep = KeepFor { failure, ..KEEP };
+            assert!(kept.get("a", keep, fails()).await.is_err());
+            let found = kept.get("a", keep, async { Ok(1) }).await.ok();
+            assert_eq!(found.as_deref(), second.as_ref());
+            tokio::time::sleep(KEEP.success).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_just_done_is_amended_also_while_somebody_asks() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        kept.amend("a", |value| *value = 7).await;
+        let amend = async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            kept.amend("a", |value| *value += 8).await;
+        };
+        tokio::join!(asked(&kept, "a", &asks), amend);
+        assert_eq!(asked(&kept, "a", &asks).await, 8);
     }
 }

@@ -1,25 +1,22 @@
 //! All connectors that the identity can see: those of the subscription from ARM, whose word decides, and those of other
 //! subscriptions from Resource Graph, as far as it answers.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serverprotection_core::{
     failure::{Class, Failure},
-    security_connector::account::Known,
-    server_protection::observed::Reading,
+    security_connector::{account::Known, observed::Connector},
+    server_protection::{desired::same_id, observed::Reading},
 };
 
-use super::kept::{KeepFor, Kept};
+use super::{id::ConnectorId, kept::KeepFor};
 use crate::{
     arm::Arm,
     fleet::{Scanner, Settings},
 };
 
-/// Hundreds of connectors of a subscription converge at once: their first visits share one list. It may be older than a
-/// connector that was just created; whether that is one of ours, the claims tell.
+/// Hundreds of connectors of a subscription converge at once: their first visits share one list, which our own writes
+/// amend. To drop it with each of them would make a list for each.
 const KEEP_LIST: KeepFor = KeepFor {
     success: Duration::from_secs(30),
     failure: Duration::ZERO,
@@ -32,34 +29,15 @@ const KEEP_ROWS: KeepFor = KeepFor {
 /// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What was read a moment ago.
-#[derive(Debug, Default)]
-pub(crate) struct Others {
-    /// ARM's lists, by subscription.
-    lists: Kept<Vec<Known>>,
-    /// Resource Graph's rows.
-    rows: Kept<Vec<Known>>,
-    /// Asks Resource Graph.
-    scanner: OnceLock<Scanner>,
-}
-
-impl Others {
-    /// A connector of the subscription is gone, and must not stand in the way of its successor.
-    pub(crate) fn forget(&self, subscription: &str) {
-        self.lists.forget(subscription);
-    }
-}
-
 impl Arm {
     /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
     /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
     /// 4.2).
     pub(crate) async fn other_connectors(&self, subscription: &str) -> Reading<Vec<Known>> {
-        let others = &self.others;
-        let list = others
-            .lists
-            .get(subscription, KEEP_LIST, self.known_here(subscription));
-        let rows = others.rows.get("", KEEP_ROWS, self.known_everywhere());
+        let (lists, rows) = (&self.shared.lists, &self.shared.rows);
+        // Boxed: a visit seldom asks, and its future would hold room for all of this.
+        let list = Box::pin(lists.get(subscription, KEEP_LIST, self.known_here(subscription)));
+        let rows = Box::pin(rows.get("", KEEP_ROWS, self.known_everywhere()));
         let (list, rows) = tokio::join!(list, rows);
         let mut known = Arc::unwrap_or_clone(list?);
         let here = format!("subscriptions/{subscription}/");
@@ -76,6 +54,19 @@ impl Arm {
         Ok(known)
     }
 
+    /// The list without the connector of this id, and with it as it was written.
+    pub(super) async fn amend_list(&self, id: &ConnectorId, written: Option<&Connector>) {
+        let text = id.text();
+        let amend = |list: &mut Vec<Known>| {
+            list.retain(|known| !same_id(&known.id, &text));
+            list.extend(written.map(|connector| Known {
+                id: text.clone(),
+                ..Known::from(connector)
+            }));
+        };
+        self.shared.lists.amend(&id.subscription, amend).await;
+    }
+
     async fn known_here(&self, subscription: &str) -> Reading<Vec<Known>> {
         let found = self.list_connectors(subscription).await?;
         Ok(found.iter().map(Known::from).collect())
@@ -83,7 +74,7 @@ impl Arm {
 
     async fn known_everywhere(&self) -> Reading<Vec<Known>> {
         let new = || Scanner::new(Arc::new(self.companion()), Settings::default());
-        let scanner = self.others.scanner.get_or_init(new);
+        let scanner = self.shared.scanner.get_or_init(new);
         let rows = tokio::time::timeout(PATIENCE, scanner.known_connectors(None)).await;
         let rows = rows.unwrap_or_else(|_| Err(too_late()));
         if let Err(failure) = &rows {

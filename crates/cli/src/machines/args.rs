@@ -62,6 +62,11 @@ pub(crate) struct Args {
     #[arg(long = "environment", value_name = "ENVIRONMENT", value_parser = environment, value_delimiter = ',')]
     pub(crate) environments: Vec<Environment>,
 
+    /// Print the machines of these accounts only: ids of AWS accounts, numbers of GCP projects; all machines are counted
+    /// nevertheless
+    #[arg(long = "account", value_name = "ID", value_parser = account, value_delimiter = ',', conflicts_with = "migration")]
+    pub(crate) accounts: Vec<String>,
+
     /// Format of the output; table cuts long texts off
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
@@ -135,6 +140,14 @@ fn environment(text: &str) -> Result<Environment, String> {
     named(text, Environment::ALL, Environment::as_str)
 }
 
+fn account(text: &str) -> Result<String, String> {
+    let id = text.trim();
+    if id.is_empty() {
+        return Err("the id of an AWS account, or the number of a GCP project".into());
+    }
+    Ok(id.to_owned())
+}
+
 fn named<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'static str) -> Result<T, String> {
     let found = all
         .into_iter()
@@ -183,7 +196,7 @@ mod tests {
         );
         let args = parse(
             "-f a.yaml -f - --subscription /subscriptions/6F1C0D7E-0000-0000-0000-00000000000A --verdict failed,MISSING \
-             --environment aws --environment onpremises -o wide --grace-period 90m --minimum-protected-percent 95 \
+             --environment aws --environment onpremises --account 1,2 --account 3 -o wide --grace-period 90m --minimum-protected-percent 95 \
              --auth managed-identity --cloud us-government",
         )
         .unwrap();
@@ -191,6 +204,7 @@ mod tests {
         assert_eq!(args.subscriptions, ["6f1c0d7e-0000-0000-0000-00000000000a"]);
         assert_eq!(args.verdicts, [Verdict::Failed, Verdict::Missing]);
         assert_eq!(args.environments, [Environment::Aws, Environment::OnPremises]);
+        assert_eq!(args.accounts, ["1", "2", "3"]);
         assert_eq!(args.output, Format::Wide);
         assert_eq!(args.grace_period, Some(SignedDuration::from_mins(90)));
         assert_eq!(args.minimum_protected_percent, Some(95));
@@ -205,6 +219,8 @@ mod tests {
             ("--grace-period 30s", "between 1m and 720h"),
             ("--minimum-protected-percent 0", "1..=100"),
             ("--migration --verdict Failed", "cannot be used with"),
+            ("--migration --account 1", "cannot be used with"),
+            ("--account 1,,2", "number of a GCP project"),
             ("-o yaml", "possible values"),
             ("--auth browser", "azure-cli"),
         ] {

@@ -6,11 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serverprotection_azure::fleet::{self, Sink, SubscriptionReading};
+use serverprotection_azure::fleet::{self, Sink, SubscriptionReading, Target};
 use serverprotection_core::{
     Timestamp,
     failure::Failure,
     machines::{Environment, Finding, Machine, Verdict},
+    security_connector::account::Known,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ pub(crate) struct Collector<W> {
     format: Format,
     verdicts: Vec<Verdict>,
     environments: Vec<Environment>,
+    accounts: Vec<String>,
     asked: HashMap<String, Asked>,
     progress: Arc<Progress>,
     /// Nobody reads the output any more.
@@ -82,6 +84,7 @@ impl<W: Write + Send> Collector<W> {
             format: args.output,
             verdicts: args.verdicts.clone(),
             environments: args.environments.clone(),
+            accounts: args.accounts.clone(),
             asked,
             progress,
             closed: CancellationToken::new(),
@@ -104,6 +107,10 @@ impl<W: Write + Send> Collector<W> {
     fn is_wanted(&self, machine: &Machine, finding: &Finding) -> bool {
         (self.verdicts.is_empty() || self.verdicts.contains(&finding.verdict))
             && (self.environments.is_empty() || self.environments.contains(&machine.environment()))
+            && (self.accounts.is_empty()
+                || machine
+                    .account()
+                    .is_some_and(|account| self.accounts.contains(&account.id)))
     }
 
     /// A reader that is slow (a pager) holds the scan back, and not the other tasks of its thread.
@@ -118,6 +125,22 @@ impl<W: Write + Send> Collector<W> {
     pub(crate) fn scanned(&self) {
         let mut state = self.state();
         state.before = std::mem::take(&mut state.latest);
+    }
+
+    /// Those of these subscriptions that were read.
+    pub(crate) fn read_of(&self, targets: &[Target]) -> Vec<String> {
+        let state = self.state();
+        let read = |target: &&Target| {
+            let known = state.totals.subscriptions.get(&target.subscription);
+            known.is_some_and(|known| matches!(known.outcome, Outcome::Read { .. }))
+        };
+        let read = targets.iter().filter(read);
+        read.map(|target| target.subscription.clone()).collect()
+    }
+
+    /// Connectors of some subscriptions, or why they could not be listed.
+    pub(crate) fn connectors(&self, answer: Result<Vec<Known>, Failure>) {
+        self.state().totals.connectors.add(answer);
     }
 
     /// A subscription that was not even scanned.
@@ -140,11 +163,11 @@ impl<W: Write + Send> Collector<W> {
         let mut beside = String::new();
         match (self.format, rows.is_some()) {
             (Format::Table | Format::Wide, true) => {
-                out.extend_from_slice(format!("\n{}", summary::text(totals)).as_bytes());
+                out.extend_from_slice(format!("\n{}", summary::text(totals, self.format)).as_bytes());
             }
             (Format::Table | Format::Wide, false) => {
                 out.extend_from_slice(migration::text(counting.total(), &self.environments).as_bytes());
-                out.extend_from_slice(summary::text(totals).as_bytes());
+                out.extend_from_slice(summary::text(totals, self.format).as_bytes());
             }
             (Format::Json, true) => {
                 out.extend_from_slice(b"\n],\"summary\":");
@@ -161,7 +184,7 @@ impl<W: Write + Send> Collector<W> {
                 if !is_list {
                     migration::csv(out, counting.total(), &self.environments);
                 }
-                beside = summary::text(totals);
+                beside = summary::text(totals, self.format);
             }
         }
         self.flush(&mut state);
@@ -198,6 +221,7 @@ impl<W: Write + Send> Sink for Collector<W> {
         let outcome = match reading {
             Ok(reading) => Outcome::Read {
                 tally: reading.summary.tally.into(),
+                accounts: reading.summary.accounts,
                 access: reading.access,
                 tier: reading.tier,
             },

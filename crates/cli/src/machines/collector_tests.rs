@@ -44,7 +44,11 @@ fn collector(words: &str) -> Collector<Vec<u8>> {
 fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), Failure>) -> (End, String) {
     let mut summary = Fold::default();
     for (name, verdict) in [("good", Verdict::Protected), ("bad", Verdict::Failed)] {
-        let (machine, finding) = (machine(name), finding(verdict));
+        let (mut machine, finding) = (machine(name), finding(verdict));
+        if name == "bad" {
+            machine.by_connector = true;
+            machine.tags.insert("AccountId".into(), "123".into());
+        }
         summary.add(&machine, &finding);
         collector.machine(&machine, &finding);
     }
@@ -84,6 +88,9 @@ fn filters_choose_what_is_printed_and_not_what_is_counted() {
         ("-o json --verdict failed", false, true),
         ("-o json --environment aws --verdict protected", true, false),
         ("-o json --environment azure", false, false),
+        ("-o json --account 123", false, true),
+        ("-o json --account 124,123 --environment aws", false, true),
+        ("-o json --account 123 --verdict protected", false, false),
     ] {
         let (end, text) = scan(&collector(words), Ok(()));
         let document: Value = serde_json::from_str(&text).unwrap();
@@ -100,6 +107,14 @@ fn filters_choose_what_is_printed_and_not_what_is_counted() {
             "{words}"
         );
         assert_eq!(document["summary"]["total"], 2);
+        assert_eq!(document["summary"]["accounts"][0]["total"], 1);
+        assert_eq!(document["summary"]["accounts"][0]["account"], "123");
+        assert_eq!(
+            document["summary"]["connectorsNotListed"]
+                .as_array()
+                .map(Vec::len),
+            Some(0)
+        );
         assert_eq!((end.code, &document["summary"]["exitCode"]), (0, &0.into()));
     }
 }
@@ -116,6 +131,28 @@ fn a_table_ends_with_the_summary_and_csv_without() {
             .count(),
         2
     );
+}
+
+#[test]
+fn only_what_was_read_is_asked_for_connectors() {
+    let target = |id: &str| Target {
+        subscription: id.to_owned(),
+        exclusions: Arc::default(),
+        grace: serverprotection_core::jiff::SignedDuration::from_hours(24),
+        fresh: true,
+    };
+    let targets = [target(SUBSCRIPTION), target("other")];
+    for (ends, read) in [(Ok(()), vec![SUBSCRIPTION]), (Err(failure()), vec![])] {
+        let collector = collector("");
+        scan(&collector, ends);
+        assert_eq!(collector.read_of(&targets), read);
+    }
+    let collector = collector("");
+    collector.connectors(Err(failure()));
+    let (end, text) = scan(&collector, Ok(()));
+    let told = "\nNot all connectors could be listed: POST resources: ServerTimeout: slow\n";
+    assert!(text.contains(told), "{text}");
+    assert_eq!(end.code, 0, "the machines are known nevertheless");
 }
 
 #[test]

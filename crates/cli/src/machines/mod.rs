@@ -5,6 +5,7 @@
 //!                                                                                   └─▶ Totals ─▶ summary, exit code
 //! ```
 
+mod accounts;
 mod args;
 mod collector;
 mod identity;
@@ -180,9 +181,18 @@ async fn read(
         }
         return;
     }
-    let scanner = Scanner::new(Arc::clone(arm), Settings::default());
+    let settings = Settings::default();
+    let group_size = settings.group_size;
+    let scanner = Scanner::new(Arc::clone(arm), settings);
+    let all = async {
+        scanner.scan(targets, collector.as_ref()).await;
+        // A group whose connectors cannot be listed does not hide those of the others.
+        for group in collector.read_of(targets).chunks(group_size) {
+            collector.connectors(scanner.known_connectors(Some(group)).await);
+        }
+    };
     tokio::select! {
-        _ = scanner.scan(targets, collector.as_ref()) => {}
+        () = all => {}
         () = collector.closed.cancelled() => {}
     }
     collector.scanned();

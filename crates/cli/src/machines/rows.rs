@@ -245,7 +245,7 @@ pub(crate) fn record<const N: usize>(out: &mut Vec<u8>, cells: [&str; N]) {
 }
 
 /// A line of cells; the last one is not padded.
-fn line<C: AsRef<str>>(
+pub(super) fn line<C: AsRef<str>>(
     out: &mut Vec<u8>,
     columns: &[(&str, usize)],
     cells: impl IntoIterator<Item = C>,

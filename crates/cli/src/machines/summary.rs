@@ -1,17 +1,24 @@
 //! The end of the output: counts, and the subscriptions that need a look.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::Serialize;
 use serverprotection_core::machines::{Environment, Tally, Verdict};
 
-use super::totals::{End, Outcome, Subscription, Totals, percent, protected_of};
+use super::{
+    accounts,
+    args::Format,
+    totals::{End, Outcome, Subscription, Totals, percent, protected_of},
+};
 
 /// Subscriptions that text names for one reason; JSON names all of them.
 const MOST_NAMED: usize = 20;
 
 /// For people.
-pub(crate) fn text(totals: &Totals) -> String {
+pub(crate) fn text(totals: &Totals, format: Format) -> String {
     let tally = totals.tally();
     let mut text = counts(&tally);
     let (protected, eligible) = protected_of(&tally);
@@ -23,6 +30,7 @@ pub(crate) fn text(totals: &Totals) -> String {
         totals.read(),
         totals.subscriptions.len()
     );
+    text.push_str(&accounts::text(totals, format));
     text.push_str(&remarks(totals));
     text
 }
@@ -146,6 +154,8 @@ pub(crate) struct Summary<'a> {
     protected_percent: Option<f64>,
     verdicts: BTreeMap<&'static str, u64>,
     environments: BTreeMap<&'static str, InEnvironment>,
+    accounts: Vec<accounts::Line<'a>>,
+    connectors_not_listed: &'a BTreeSet<String>,
     subscriptions: Subscriptions<'a>,
     exit_code: u8,
     reasons: &'a [String],
@@ -208,6 +218,8 @@ impl<'a> Summary<'a> {
             protected_percent: percent((protected, eligible)),
             verdicts: verdicts.filter(|(_, machines)| *machines > 0).collect(),
             environments: environments.filter(|(_, counts)| counts.total > 0).collect(),
+            accounts: accounts::lines(totals),
+            connectors_not_listed: totals.connectors.failures(),
             subscriptions: Subscriptions::new(totals),
             exit_code: end.code,
             reasons: &end.reasons,
@@ -290,12 +302,13 @@ mod tests {
         let subscriptions = [("a", bad), ("b", hidden), ("c", failed()), ("d", failed())];
         Totals {
             subscriptions: subscriptions.map(|(id, one)| (id.to_owned(), one)).into(),
+            ..Totals::default()
         }
     }
 
     #[test]
     fn people_are_told_counts_and_what_to_do() {
-        let text = text(&totals());
+        let text = text(&totals(), Format::Table);
         for words in [
             "Protected                 95          95\n",
             "Failed                    10          10\n",

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use serverprotection_azure::fleet::Access;
-use serverprotection_core::machines::{Environment, Tally, Verdict};
+use serverprotection_core::machines::{Accounts, Environment, Tally, Verdict};
+
+use super::accounts::Connectors;
+
+/// Where machines may belong to an account.
+pub(crate) const IN_ACCOUNTS: [Environment; 2] = [Environment::Aws, Environment::Gcp];
 
 /// What is known of a subscription's machines.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Read {
         tally: Box<Tally>,
+        accounts: Accounts,
         access: Access,
         /// `Free`, `P1` or `P2`, where it is visible.
         tier: Option<String>,
@@ -32,6 +38,7 @@ pub(crate) struct Subscription {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    pub(crate) connectors: Connectors,
 }
 
 /// How the command ends.
@@ -93,6 +100,19 @@ impl Totals {
         for subscription in self.subscriptions.values() {
             if let Outcome::Read { tally, .. } = &subscription.outcome {
                 all.merge(tally);
+            }
+        }
+        all
+    }
+
+    /// The counts of all accounts, wherever their machines are.
+    pub(crate) fn accounts(&self) -> Accounts {
+        let mut all = Accounts::new();
+        for subscription in self.subscriptions.values() {
+            if let Outcome::Read { accounts, .. } = &subscription.outcome {
+                for (account, counts) in accounts {
+                    all.entry(account.clone()).or_default().merge(counts);
+                }
             }
         }
         all
@@ -180,6 +200,7 @@ pub(crate) mod tests {
             minimum: 95,
             outcome: Outcome::Read {
                 tally: tally.into(),
+                accounts: Accounts::new(),
                 access,
                 tier: Some("P2".into()),
             },
@@ -204,6 +225,7 @@ pub(crate) mod tests {
             .map(|(number, one)| (number.to_string(), one));
         let totals = Totals {
             subscriptions: subscriptions.collect(),
+            ..Totals::default()
         };
         let end = totals.end();
         assert_eq!(end.code == 0, end.reasons.is_empty());

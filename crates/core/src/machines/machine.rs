@@ -156,9 +156,10 @@ impl Machine {
         if self.kind != Kind::ArcMachine {
             return Environment::Azure;
         }
-        let cloud = match self.tag("Cloud") {
-            Some(tag) if self.cloud.is_empty() && self.by_connector => tag,
-            _ => &self.cloud,
+        let cloud = if self.cloud.is_empty() && self.by_connector {
+            self.tag("Cloud").unwrap_or_default()
+        } else {
+            &self.cloud
         };
         match () {
             () if cloud.eq_ignore_ascii_case("AWS") => Environment::Aws,

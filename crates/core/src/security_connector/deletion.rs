@@ -5,7 +5,10 @@ use std::time::Duration;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::account, observed::Connector};
-use crate::{Timestamp, jiff::SignedDuration, server_protection::observed::Reading};
+use crate::{Timestamp, conditions, jiff::SignedDuration, server_protection::observed::Reading};
+
+/// Reason of `ConnectorConfigured` while the connector is being created, and nobody knows what came of it.
+pub(super) const CREATING: &str = "Creating";
 
 /// Everything that the deletion of an object looks at.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +130,9 @@ pub(super) fn words(deadline: Duration) -> String {
 
 fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
     let claim = input.previous.claim.as_ref();
-    let held = claim.is_some_and(|claim| claim.state == "Held" && claim.established_since.is_some());
+    let holds = claim.is_some_and(|claim| claim.state == "Held");
+    let established = claim.is_some_and(|claim| claim.established_since.is_some());
+    let held = holds && (established || is_creating(input.previous));
     let target = input.previous.target.as_ref();
     let observes = input
         .observes
@@ -158,4 +163,11 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
         Some(Ok(Some(_))) => Deletion::Delete { id },
         _ => Deletion::Read { id },
     }
+}
+
+/// The note that stands in status while the result of a creation is unknown (law 6): what may have come of it is this
+/// object's.
+fn is_creating(status: &SecurityConnectorStatus) -> bool {
+    conditions::get(&status.conditions, "ConnectorConfigured")
+        .is_some_and(|condition| condition.reason == CREATING)
 }

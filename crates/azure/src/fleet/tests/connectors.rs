@@ -1,4 +1,6 @@
-//! All connectors, by query.
+//! All connectors, by query, and the machines of their accounts, by scan.
+
+use serverprotection_core::machines::{Environment, MachineCounts};
 
 use super::*;
 
@@ -99,4 +101,38 @@ async fn the_quota_is_obeyed_and_patience_ends() {
         assert!(format!("{:?}", failure.class).starts_with(class), "{failure:?}");
         assert_eq!(azure.asked("connectors"), tries);
     }
+}
+
+#[tokio::test]
+async fn machines_are_counted_for_their_account_also_after_they_were_confirmed() {
+    let machine = |name: &str, state: &str, tags: serde_json::Value| {
+        json!({
+            "id": format!("/subscriptions/a/resourceGroups/rg/providers/Microsoft.HybridCompute/machines/{name}"),
+            "name": name, "type": "microsoft.hybridcompute/machines", "subscriptionId": "a", "tags": tags,
+            "osType": "linux", "osSku": "Ubuntu 22.04", "status": "Connected", "agentVersion": "1.64", "provider": "AWS",
+            "extName": "MDE.Linux", "extType": "MDE.Linux", "extState": state
+        })
+    };
+    let ours = json!({ "MDFCSecurityConnector": "true", "accountid": "1" });
+    let mut stub = Stub::new(&["a"]);
+    stub.rows = vec![
+        machine("bad", "Failed", ours.clone()),
+        machine("by-hand", "Succeeded", json!({ "AccountId": "1" })),
+        machine("good", "Succeeded", ours),
+    ];
+    // What a direct GET tells has no tags, and need not.
+    let body = json!({ "properties": { "status": "Connected", "agentVersion": "1.64" } });
+    let id = stub.rows[0]["id"].as_str().unwrap().to_owned();
+    let azure = Azure::of(stub.resource(&id, 200, body)).await;
+    let (told, report) = azure.scan(&["a"]).await;
+    assert_eq!(report.confirmations, 1);
+    assert_eq!(told.total("a"), 3);
+    let counts = MachineCounts {
+        total: 2,
+        eligible: 2,
+        protected: 1,
+    };
+    let summary = told.reading("a").summary;
+    assert_eq!(summary.of_accounts(Environment::Aws, ["1"]), counts);
+    assert_eq!(summary.accounts.len(), 1);
 }

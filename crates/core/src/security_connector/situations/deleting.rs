@@ -6,7 +6,7 @@ use serde_json::json;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorStatus};
 
 use crate::{
-    failure::Class,
+    failure::{Class, Failure},
     jiff::SignedDuration,
     security_connector::{
         deletion::{Deletion, Input as DeletionInput, Why, deletion, needs_finalizer},
@@ -191,4 +191,38 @@ fn a_name_that_connects_another_account_by_now_is_not_deleted() {
     };
     assert_eq!(deletion(&input), Deletion::LetGo(Why::NotOurs));
     assert!(Why::NotOurs.leaves_behind() && !Why::Gone.leaves_behind());
+}
+
+/// The process died while Azure created the connector, or its answer was lost: what came of it is ours to delete.
+#[test]
+fn what_was_being_created_is_deleted_although_nobody_saw_it_stand() {
+    let spec = aws(json!({"deletionPolicy": "Delete"}));
+    let created = Ok(Object::in_sync(spec.clone()).connector);
+    let mut lost = Object::new(spec);
+    lost.fail(Failure {
+        effect_unknown: true,
+        ..failure(Class::Transient, "GatewayTimeout", "PUT securityConnectors")
+    });
+    lost.reason("ConnectorConfigured", "Unknown", "Creating");
+    let mut died = Object::new(lost.spec.clone());
+    died.die();
+    died.reason("ConnectorConfigured", "Unknown", "Creating");
+    for object in [lost, died] {
+        let id = object.status.target.as_ref().unwrap().id.clone();
+        let mut input = DeletionInput {
+            spec: &object.spec,
+            previous: &object.status,
+            force: None,
+            other: None,
+            observes: None,
+            connector: Some(&created),
+            tried: false,
+            requested: object.now,
+            deadline: DEADLINE,
+            now: object.now,
+        };
+        assert_eq!(deletion(&input), Deletion::Delete { id });
+        input.connector = Some(&Ok(None));
+        assert_eq!(deletion(&input), Deletion::LetGo(Why::Gone));
+    }
 }

@@ -1,0 +1,234 @@
+//! The accounts of AWS and GCP: their machines, and the connectors that look for them. A connector that found nothing is
+//! what somebody looks for here, and so are machines whose connector cannot be seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use serde::Serialize;
+use serverprotection_core::{
+    failure::Failure,
+    machines::{Account, MachineCounts},
+    security_connector::{account::Known, observed::Membership},
+};
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    args::Format,
+    rows,
+    totals::{IN_ACCOUNTS, Totals},
+};
+
+/// Accounts that the table lists; wide and JSON list all of them.
+const MOST_LISTED: usize = 50;
+/// A table cuts off what is wider.
+const WIDEST: usize = 40;
+
+/// The connectors of the subscriptions that were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connectors {
+    known: Vec<Known>,
+    /// Why some could not be listed; equal reasons are told once.
+    failures: BTreeSet<String>,
+}
+
+/// What is told of an account; the names of the fields are those of the JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Line<'a> {
+    environment: &'static str,
+    account: String,
+    /// Those that connect the account: one, as a rule.
+    connectors: Vec<Connector<'a>>,
+    total: u64,
+    eligible: u64,
+    protected: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connector<'a> {
+    id: &'a str,
+    name: &'a str,
+    membership: &'static str,
+    /// How the account belongs to an organization, for people.
+    #[serde(skip)]
+    organization: String,
+    /// Azure's `parentHierarchyId` of a member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a str>,
+    /// Azure's `managementProjectNumber` of a member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    management: Option<&'a str>,
+}
+
+impl Connectors {
+    pub(crate) fn add(&mut self, answer: Result<Vec<Known>, Failure>) {
+        match answer {
+            Ok(known) => self.known.extend(known),
+            Err(failure) => {
+                let failure = Failure {
+                    request_id: None,
+                    ..failure
+                };
+                self.failures.insert(failure.to_string());
+            }
+        }
+    }
+
+    /// Why connectors may be missing.
+    pub(crate) const fn failures(&self) -> &BTreeSet<String> {
+        &self.failures
+    }
+}
+
+impl<'a> Connector<'a> {
+    fn new(known: &'a Known) -> Self {
+        let (membership, parent, management) = match &known.membership {
+            Membership::Single => ("Single", None, None),
+            Membership::Organization => ("Organization", None, None),
+            Membership::Member { parent, management } => ("Member", parent.as_deref(), management.as_deref()),
+        };
+        let organization = match (&known.membership, parent.or(management)) {
+            (Membership::Single, _) => "-".into(),
+            (Membership::Organization, _) => "management".into(),
+            (Membership::Member { .. }, None) => "member".into(),
+            (Membership::Member { .. }, Some(parent)) => format!("member of {parent}"),
+        };
+        Self {
+            id: &known.id,
+            name: known.id.rsplit('/').next().unwrap_or_default(),
+            membership,
+            organization,
+            parent,
+            management,
+        }
+    }
+}
+
+/// Every account that has a connector or machines.
+pub(crate) fn lines(totals: &Totals) -> Vec<Line<'_>> {
+    let mut lines: BTreeMap<Account, (MachineCounts, Vec<Connector<'_>>)> = BTreeMap::new();
+    for known in &totals.connectors.known {
+        // Those of source code and registries have no machines.
+        let Some(cloud) = known.cloud else { continue };
+        let account = Account {
+            environment: cloud.into(),
+            id: known.account.clone(),
+        };
+        lines.entry(account).or_default().1.push(Connector::new(known));
+    }
+    for (account, counts) in totals.accounts() {
+        lines.entry(account).or_default().0 = counts;
+    }
+    let line = |(account, (counts, connectors)): (Account, (MachineCounts, Vec<_>))| Line {
+        environment: account.environment.as_str(),
+        account: account.id,
+        connectors,
+        total: counts.total,
+        eligible: counts.eligible,
+        protected: counts.protected,
+    };
+    lines.into_iter().map(line).collect()
+}
+
+/// The machines of AWS and GCP that are of no account: connected by hand, found by the other multicloud connector, or
+/// without the tags of a connector.
+pub(crate) fn of_no_account(totals: &Totals) -> u64 {
+    let of_accounts: u64 = totals.accounts().values().map(|counts| counts.total).sum();
+    totals.tally().total(&IN_ACCOUNTS).saturating_sub(of_accounts)
+}
+
+/// For people; empty where there is nothing to tell.
+pub(crate) fn text(totals: &Totals, format: Format) -> String {
+    let mut text = String::new();
+    let lines = lines(totals);
+    if !lines.is_empty() {
+        text.push_str("\nAccounts of AWS and GCP:\n");
+        text.push_str(&table(&lines, totals, format));
+    }
+    for failure in totals.connectors.failures() {
+        let _ = writeln!(text, "\nNot all connectors could be listed: {failure}");
+    }
+    text
+}
+
+fn table(lines: &[Line<'_>], totals: &Totals, format: Format) -> String {
+    let is_wide = format == Format::Wide;
+    let listed = if is_wide { lines.len() } else { MOST_LISTED };
+    let titles = [
+        "  ENVIRONMENT",
+        "ACCOUNT",
+        "CONNECTOR",
+        "ORGANIZATION",
+        "MACHINES",
+        "PROTECTED",
+        "CONNECTOR-ID",
+    ];
+    let titles = if is_wide {
+        &titles[..]
+    } else {
+        titles.split_last().map_or(&[][..], |(_, rest)| rest)
+    };
+    let cells: Vec<_> = lines
+        .iter()
+        .take(listed)
+        .map(|line| cells(line, totals))
+        .collect();
+    let width = |(at, title): (usize, &&'static str)| {
+        let widest = cells
+            .iter()
+            .filter_map(|cells| Some(cells.get(at)?.width()))
+            .max();
+        let widest = widest.unwrap_or_default().max(title.width());
+        (*title, if is_wide { widest } else { widest.min(WIDEST) })
+    };
+    let columns: Vec<_> = titles.iter().enumerate().map(width).collect();
+    let mut out = Vec::new();
+    rows::line(&mut out, &columns, titles, false);
+    for cells in &cells {
+        rows::line(&mut out, &columns, cells, !is_wide);
+    }
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    if let Some(more @ 1..) = lines.len().checked_sub(listed) {
+        let _ = writeln!(text, "  and {more} more (-o wide or -o json lists all)");
+    }
+    let others = of_no_account(totals);
+    if others > 0 {
+        let _ = writeln!(
+            text,
+            "  Further machines of AWS and GCP, not made by a connector of Defender for Cloud or without its tags: {others}"
+        );
+    }
+    text
+}
+
+fn cells(line: &Line<'_>, totals: &Totals) -> [String; 7] {
+    let without = if totals.connectors.failures().is_empty() {
+        "no connector visible"
+    } else {
+        "not known"
+    };
+    let all = |tell: fn(&Connector<'_>) -> String, without: &str| {
+        let told: Vec<_> = line.connectors.iter().map(tell).collect();
+        if told.is_empty() {
+            without.to_owned()
+        } else {
+            told.join(", ")
+        }
+    };
+    [
+        format!("  {}", line.environment),
+        line.account.clone(),
+        all(|one| one.name.to_owned(), without),
+        all(|one| one.organization.clone(), "-"),
+        line.total.to_string(),
+        format!("{}/{}", line.protected, line.eligible),
+        all(|one| one.id.to_owned(), "-"),
+    ]
+}
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;
