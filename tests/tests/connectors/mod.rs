@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod accounts;
+mod azure_faults;
 mod cloud_side;
 mod deletion;
 mod life;
 mod ownership;
+mod permissions;
 mod protection;
 
 use std::{process::ExitCode, time::Duration};
@@ -43,6 +45,8 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(life::cases());
     cases.extend(deletion::cases());
     cases.extend(cloud_side::cases());
+    cases.extend(azure_faults::cases());
+    cases.extend(permissions::cases());
     cases.extend(ownership::cases());
 
     cases.extend(protection::cases());
