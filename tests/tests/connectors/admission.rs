@@ -29,28 +29,17 @@ async fn refuses(team: &Team<'_>, spec: Value, says: &str) {
     assert!(refusal.contains(says), "{shown}: not named \"{says}\": {refusal}");
 }
 
-async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
-    let team = environment.team("refused").await?;
+/// Specs with what their refusal says.
+type Refusals = Vec<(Value, &'static str)>;
+
+fn about_accounts(team: &Team<'_>) -> Refusals {
     let roles = |arn: &str| json!({"aws": {"roleArns": {"servers": arn}}});
     let gcp = |more: Value| {
-        let mut spec = shape(&team, "gcp");
+        let mut spec = shape(team, "gcp");
         merge(&mut spec, more);
         spec
     };
-    let scanning = json!({"state": "Enabled"});
-    let tag = |tags: &Value| json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}});
-    let proxy = |proxy: &str| json!({"autoProvisioning": {"arcAgent": {"proxy": proxy}}});
-    let scope = json!({"autoProvisioning": {"arcAgent": {"privateLinkScope": "my-scope"}}});
-    for (spec, says) in [
-        (
-            json!({"plan": {"tier": "P1"}, "agentlessScanning": scanning}),
-            "agentlessScanning needs plan.tier P2",
-        ),
-        (
-            json!({"plan": {"tier": "Free"}, "agentlessScanning": scanning}),
-            "agentlessScanning needs plan.tier P2",
-        ),
-        (json!({"plan": {"tier": "P3"}}), "plan.tier"),
+    vec![
         (
             gcp(json!({"aws": {"accountId": "123456789012"}})),
             "aws is set exactly when type is AWS",
@@ -89,6 +78,24 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
             gcp(json!({"gcp": {"serviceAccounts": {"cspm": "somebody"}}})),
             "spec.gcp.serviceAccounts.cspm",
         ),
+    ]
+}
+
+fn about_settings() -> Refusals {
+    let scanning = json!({"state": "Enabled"});
+    let tag = |tags: &Value| json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}});
+    let proxy = |proxy: &str| json!({"autoProvisioning": {"arcAgent": {"proxy": proxy}}});
+    let scope = json!({"autoProvisioning": {"arcAgent": {"privateLinkScope": "my-scope"}}});
+    vec![
+        (
+            json!({"plan": {"tier": "P1"}, "agentlessScanning": scanning}),
+            "agentlessScanning needs plan.tier P2",
+        ),
+        (
+            json!({"plan": {"tier": "Free"}, "agentlessScanning": scanning}),
+            "agentlessScanning needs plan.tier P2",
+        ),
+        (json!({"plan": {"tier": "P3"}}), "plan.tier"),
         (
             json!({"scanInterval": "90m"}),
             "scanInterval must be whole hours from 1h to 24h",
@@ -118,7 +125,12 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
             json!({"protectionRef": {"name": "../other"}}),
             "spec.protectionRef.name",
         ),
-    ] {
+    ]
+}
+
+async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("refused").await?;
+    for (spec, says) in about_accounts(&team).into_iter().chain(about_settings()) {
         refuses(&team, spec, says).await;
     }
     let long = "a".repeat(64);
