@@ -4,11 +4,16 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod accounts;
+mod deletion;
 mod life;
+mod ownership;
 mod protection;
 
 use std::{process::ExitCode, time::Duration};
 
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
@@ -16,11 +21,14 @@ use serverprotection_tests::{
     harness::{self, Case},
     objects::condition,
     team::Team,
+    wait::eventually,
 };
 use uuid::Uuid;
 
 /// How long a state may take to be reached.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
+/// After this long a deletion that Azure does not let happen lets go.
+pub(crate) const DELETION_DEADLINE: Duration = Duration::from_secs(12);
 /// Name of the ServerProtection of every case.
 pub(crate) const PROTECTION: &str = "prod";
 /// The resource group of what `Team::connect` applies.
@@ -29,12 +37,24 @@ pub(crate) const GROUP: &str = "rg-connectors";
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
+    // Those first that wait the longest.
+    cases.extend(accounts::cases());
     cases.extend(life::cases());
+    cases.extend(deletion::cases());
+    cases.extend(ownership::cases());
+
     cases.extend(protection::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
-            ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
+            ..Options::with_controller(&[
+                "--slow-retry",
+                "3s",
+                "--machine-scan-interval",
+                "2s",
+                "--deletion-deadline",
+                &format!("{}s", DELETION_DEADLINE.as_secs()),
+            ])
         };
         Environment::start(options).await
     };
@@ -138,6 +158,35 @@ pub(crate) async fn edit(team: &Team<'_>, name: &str, spec: Value, puts: usize) 
         "writes after {what}"
     );
     Ok(object)
+}
+
+/// A fault of Azure for the team's subscription only; its id.
+pub(crate) async fn fault(team: &Team<'_>, mut fault: Value) -> Result<String, Error> {
+    fault["match"]["subscription"] = json!(team.subscription);
+    team.environment.emulator.add_fault(fault).await
+}
+
+/// Waits for an event of the object with this reason; its note.
+pub(crate) async fn event(team: &Team<'_>, name: &str, reason: &str) -> Result<String, Error> {
+    let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
+    eventually(&format!("event {reason} of {name}"), SOON, || async {
+        let all = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let about = |event: &&Event| {
+            let regarding = event.regarding.as_ref().and_then(|it| it.name.as_deref());
+            regarding == Some(name) && event.reason.as_deref() == Some(reason)
+        };
+        match all.iter().find(about) {
+            Some(event) => Ok(event.note.clone().unwrap_or_default()),
+            None => Err(format!(
+                "{:?}",
+                all.iter().map(|event| event.reason.clone()).collect::<Vec<_>>()
+            )),
+        }
+    })
+    .await
 }
 
 /// An AWS account, or a GCP project's number, that nobody else has.
