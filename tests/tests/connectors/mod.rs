@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod accounts;
+mod cloud_side;
 mod deletion;
 mod life;
 mod ownership;
@@ -41,6 +42,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(accounts::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());
+    cases.extend(cloud_side::cases());
     cases.extend(ownership::cases());
 
     cases.extend(protection::cases());

@@ -39,8 +39,12 @@ pub fn reads(
         .filter(|_| known)
         .map(|condition| condition.reason.as_str());
     if configured == Some("Written") {
-        // The visit that wrote had read everything; this one reads back.
-        return Reads::default();
+        // The visit that wrote had read everything; this one reads back. Of a connector that was not there before, it
+        // could not ask how it stands.
+        return Reads {
+            health: previous.health.as_deref() == Some("Unknown"),
+            ..Reads::default()
+        };
     }
     // Without a connector there is nothing to report about.
     let absent = configured == Some("NotCreated");
@@ -215,7 +219,11 @@ mod tests {
         assert_eq!(next(&object), creating);
         object.group = true;
         object.write();
-        assert_eq!(next(&object), Reads::default());
+        let back = Reads {
+            health: true,
+            ..Reads::default()
+        };
+        assert_eq!(next(&object), back);
         object.look();
         object.expect("True", "InSync", "");
     }
