@@ -10,6 +10,8 @@ use crate::{
 const PAGE: usize = 100;
 /// The list is asked for at most so often.
 const LIST_SECONDS: f64 = 30.0;
+/// News of connectors is told at most so often.
+const NEWS_SECONDS: f64 = 5.0;
 /// Above the floor: the readings before and after the writes.
 const FLOOR_FACTOR: f64 = 1.25;
 /// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (contract.md 4).
@@ -61,6 +63,12 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         |f| ratio(f.until_ready.lists(), 1) <= most_lists(f),
     );
     rows.count(
+        "status versions of the subscription's object",
+        "1 in 5 s",
+        |f| f.protection.unasked.to_string(),
+        |f| ratio(f.protection.unasked, 1) <= most_news(f),
+    );
+    rows.count(
         "objects of either kind that stopped being Ready",
         "0",
         |f| f.lost.to_string(),
@@ -102,9 +110,6 @@ fn requests(rows: &mut Rows<'_, Figures>) {
         });
     }
     rows.plain("status versions per connector", |f| per_connector(f.versions, f));
-    rows.plain("status versions of the subscription's object", |f| {
-        f.protection.unasked.to_string()
-    });
     for (kind, name) in [
         ("APPLY securityconnectors/status", "status patches of connectors"),
         (
@@ -235,6 +240,11 @@ fn memory(rows: &mut Rows<'_, Figures>) {
 fn most_lists(figures: &Figures) -> f64 {
     let lists = (figures.converge.seconds / LIST_SECONDS).ceil() + 1.0;
     lists * ratio(count(figures.connectors.div_ceil(PAGE).max(1)), 1)
+}
+
+/// Its own way to Ready, its machines, and what becomes of its connectors.
+fn most_news(figures: &Figures) -> f64 {
+    (figures.converge.seconds / NEWS_SECONDS).ceil() + 5.0
 }
 
 fn per_connector(of: u64, figures: &Figures) -> String {
