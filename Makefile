@@ -20,6 +20,7 @@ help:
 	  '  make build          the programs, into target/debug' \
 	  '  make generate       crds/, deploy/base/crds, docs/reference.md and docs/verdicts.md' \
 	  '  make test-clients   the emulator against the Azure CLI and Microsoft'"'"'s Python SDKs' \
+	  '  make test-prerequisites   what `serverprotection prerequisites` prints, by cfn-lint, terraform and shellcheck' \
 	  '  make bench          memory, speed and requests: 1000 objects, 100,000 machines' \
 	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          removes target/ (the control plane stays in ~/.cache/serverprotection)' '' \
@@ -57,6 +58,12 @@ test: requirements
 .PHONY: test-clients
 test-clients: build
 	tests/clients/run.sh
+
+.PHONY: test-prerequisites
+test-prerequisites:
+	@$(REQUIREMENTS) rust
+	cargo build --package serverprotection-cli
+	tests/clients/prerequisites.sh
 
 .PHONY: quickstart
 quickstart:

@@ -247,6 +247,11 @@ impl Emulator {
             .await
     }
 
+    /// Changes accounts of other clouds, by a JSON merge patch in the words of a seed.
+    pub async fn cloud_accounts(&self, change: Value) -> Result<Value, Error> {
+        self.call(Method::PATCH, "cloud-accounts", Some(change)).await
+    }
+
     /// Answers of the open questions: `{"omittedExtensions": "defaults"}`.
     pub async fn switches(&self, switches: Value) -> Result<Value, Error> {
         self.call(Method::PUT, "switches", Some(switches)).await

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// The machine of the quickstart whose package repository cannot be reached.
 pub const UNLUCKY: &str = "db-1";
+/// The AWS account of the sample connector.
+pub const ACCOUNT: &str = "123456789012";
 
 /// The cluster that the quickstart works on.
 pub enum Cluster {
@@ -174,11 +176,16 @@ impl Quickstart {
             .await
     }
 
-    /// Puts a small fleet into the sample's subscription: nothing is on it yet, and one machine will refuse the sensor.
+    /// Puts a small fleet into the sample's subscription and AWS account: nothing is on it yet, and one machine will refuse
+    /// the sensor.
     pub async fn add_machines(&self) -> Result<(), Error> {
         let emulator = self.emulator()?;
-        let pace = json!({"provisioningDelay": "8s", "provisioningTime": "3s"});
+        let pace =
+            json!({"provisioningDelay": "8s", "provisioningTime": "3s", "connectorDiscoveryDelay": "5s"});
         emulator.settings(pace).await?;
+        let instances = json!([{"id": "i-0971002a9c4e76ef4", "os": "amazon-2023"}, {"id": "i-0b1c2d3e4f5a6b7c8", "os": "windows-2022"}]);
+        let account = json!({"aws": {ACCOUNT: {"name": "contoso-shop", "instances": instances}}});
+        emulator.cloud_accounts(account).await?;
         let machines = json!([
             {"name": "web-1", "os": "ubuntu-22.04", "group": "rg-web"},
             {"name": "web-2", "os": "ubuntu-24.04", "group": "rg-web"},
@@ -190,7 +197,6 @@ impl Quickstart {
             {"name": "test-1", "os": "debian-12", "group": "rg-lab", "tags": {"env": "sandbox"}},
             {"name": "srv-berlin-1", "cloud": "OnPremises", "os": "rhel-8", "group": "rg-arc"},
             {"name": "srv-berlin-2", "cloud": "OnPremises", "os": "windows-2012r2", "group": "rg-arc"},
-            {"name": "i-0971002a9c4e76ef4", "cloud": "AWS", "os": "amazon-2023", "group": "rg-aws"},
             {"name": "gce-batch-1", "cloud": "GCP", "os": "ubuntu-22.04", "group": "rg-gcp"},
         ]);
         emulator.add_machine(SUBSCRIPTION, machines).await.map(drop)

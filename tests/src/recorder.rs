@@ -95,7 +95,7 @@ impl Recorder {
         lock(&self.versions).clone()
     }
 
-    /// The versions of the ServerProtections of a namespace.
+    /// The versions of each `ServerProtection` of a namespace.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Version> {
         self.select(|v| v.kind == "ServerProtection" && v.namespace == namespace)
     }

@@ -207,7 +207,13 @@ fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Dura
     match (status.as_u16(), code) {
         (429, _) => Class::Throttled(retry_after),
         (401, _) => Class::Credential,
-        (_, "RequestDisallowedByPolicy" | "ScopeLocked" | "ReadOnlyDisabledSubscription") => Class::Refused,
+        (
+            _,
+            "RequestDisallowedByPolicy"
+            | "ScopeLocked"
+            | "ReadOnlyDisabledSubscription"
+            | "InvalidResourceLocation",
+        ) => Class::Refused,
         (403, _) => Class::Permission(denied_action(message)),
         (404, _) => Class::NotFound,
         (409, "MissingSubscriptionRegistration") => Class::NotRegistered,

@@ -1,6 +1,8 @@
 //! The `serverprotection` command.
 
+mod documents;
 mod machines;
+mod prerequisites;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,13 @@ enum Command {
     Controller(Box<serverprotection_controller::Args>),
     /// List the machines of subscriptions, with a verdict on each: protected or not, and why
     Machines(Box<machines::Args>),
+    /// Print what an AWS account or GCP project must have for a SecurityConnector: a list, or a template that makes it
+    ///
+    /// Exactly what this connector needs: roles and their trust, identity provider or workload identity pool, service
+    /// accounts, APIs. What it does not ask for is not in the output: no role for agentless scanning without plan P2, none
+    /// for Azure Arc where arcAgent is Disabled. What is Unmanaged may be on in Azure, so it is in the output. The connector
+    /// is checked by the rules of the API server. No cloud and no cluster is asked, and nothing is created.
+    Prerequisites(Box<prerequisites::Args>),
     /// Print the custom resource definitions: serverprotection crds | kubectl apply --server-side -f -
     Crds,
     /// Print the version
@@ -33,6 +42,7 @@ fn main() -> ExitCode {
             Ok(()) => return machines::run(*args),
             error => error,
         },
+        Command::Prerequisites(args) => return prerequisites::run(&args),
         Command::Crds => crds(),
         Command::Version => print(concat!("serverprotection ", env!("CARGO_PKG_VERSION"), "\n")),
     };

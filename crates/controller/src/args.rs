@@ -37,6 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
     pub registration_timeout: Duration,
 
+    /// A deletion in Azure that fails for this long lets the object go (for tests)
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration, hide = true)]
+    pub deletion_deadline: Duration,
+
     /// Visit every object this often, whatever its spec.interval says (for tests)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
     pub visit_every: Option<Duration>,

@@ -5,14 +5,9 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, core::NamespaceResourceScope, runtime::controller::Action};
 use serde::{Serialize, de::DeserializeOwned};
-use serverprotection_api::{
-    SecurityConnector, SecurityConnectorStatus, ServerProtection, ServerProtectionStatus,
-};
+use serverprotection_api::{SecurityConnectorStatus, ServerProtectionStatus};
 
-use crate::{
-    context::Context, guarded::Unreadable, remembered::Memories, saving::Error, security_connector,
-    server_protection,
-};
+use crate::{context::Context, guarded::Unreadable, remembered::Memories, saving::Error};
 
 /// A kind of ours with a controller.
 pub(crate) trait Kind:
@@ -33,6 +28,8 @@ pub(crate) trait Kind:
     const DEADLINE: Duration;
 
     fn status(&self) -> Option<&Self::Status>;
+    /// The cache keeps no status: the first visit reads the object itself, and from then on the process remembers what it
+    /// wrote.
     fn forget_status(&mut self);
     fn memories(context: &Context) -> &Memories<Self>;
 
@@ -78,57 +75,3 @@ macro_rules! standing {
 
 standing!(ServerProtectionStatus);
 standing!(SecurityConnectorStatus);
-
-impl Kind for ServerProtection {
-    type Status = ServerProtectionStatus;
-    type Memory = serverprotection_core::server_protection::pace::Memory;
-
-    const DEADLINE: Duration = Duration::from_secs(120);
-
-    fn status(&self) -> Option<&ServerProtectionStatus> {
-        self.status.as_ref()
-    }
-    /// The cache keeps the claim of a status and nothing else: the first visit reads the object itself, and from then on
-    /// the process remembers what it wrote.
-    fn forget_status(&mut self) {
-        if let Some(status) = &mut self.status {
-            *status = ServerProtectionStatus {
-                claim: status.claim.take(),
-                ..ServerProtectionStatus::default()
-            };
-        }
-    }
-    fn memories(context: &Context) -> &Memories<Self> {
-        &context.memories
-    }
-    async fn visit(&self, context: &Context) -> Result<Action, Error> {
-        server_protection::visit(self, context).await
-    }
-    async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
-        server_protection::unreadable(object, context).await
-    }
-}
-
-impl Kind for SecurityConnector {
-    type Status = SecurityConnectorStatus;
-    type Memory = serverprotection_core::security_connector::pace::Memory;
-
-    /// A PUT signs in to the cloud before it answers and may take two minutes; another object's may come first.
-    const DEADLINE: Duration = Duration::from_secs(300);
-
-    fn status(&self) -> Option<&SecurityConnectorStatus> {
-        self.status.as_ref()
-    }
-    fn forget_status(&mut self) {
-        self.status = None;
-    }
-    fn memories(context: &Context) -> &Memories<Self> {
-        &context.connector_memories
-    }
-    async fn visit(&self, context: &Context) -> Result<Action, Error> {
-        security_connector::visit(self, context).await
-    }
-    async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
-        security_connector::unreadable(object, context).await
-    }
-}

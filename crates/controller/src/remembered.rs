@@ -92,6 +92,11 @@ impl<K: Kind> Memories<K> {
         self.lock().remove(uid);
     }
 
+    /// Forgets objects that are gone.
+    pub(crate) fn retain(&self, still_there: impl Fn(&str) -> bool) {
+        self.lock().retain(|uid, _| still_there(uid));
+    }
+
     /// Objects by the status of their condition Ready.
     pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
         let mut counts = HashMap::new();

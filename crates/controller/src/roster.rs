@@ -77,17 +77,16 @@ impl Roster {
     }
 
     /// A `ServerProtection` was seen, or is gone; names the connectors for which that changes something.
-    pub(crate) fn set_protection(&self, namespace: &str, name: &str, known: Option<Known>) -> Vec<String> {
+    pub(crate) fn set_protection(&self, namespace: &str, name: &str, known: Option<&Known>) -> Vec<String> {
         let mut inner = self.lock();
         let key = key(namespace, name);
-        let before = match known.clone() {
-            Some(known) => inner.protections.insert(key.clone(), known),
-            None => {
-                inner.last_told.remove(&key);
-                inner.protections.remove(&key)
-            }
+        let before = if let Some(known) = known {
+            inner.protections.insert(key.clone(), known.clone())
+        } else {
+            inner.last_told.remove(&key);
+            inner.protections.remove(&key)
         };
-        if before == known {
+        if before.as_ref() == known {
             return Vec::new();
         }
         inner.names(&key)
@@ -118,13 +117,13 @@ impl Roster {
         namespace: &str,
         protection: &str,
         uid: &str,
-        connector: Listed,
+        connector: &Listed,
     ) -> bool {
         let mut inner = self.lock();
         let key = key(namespace, protection);
         let all = inner.connectors.entry(key.clone()).or_default();
         let before = all.insert(uid.to_owned(), connector.clone());
-        let news = before.as_ref() != Some(&connector);
+        let news = before.as_ref() != Some(connector);
         if news {
             inner.told_connectors.insert(key);
         }
@@ -212,9 +211,10 @@ impl Roster {
         if !inner.told_connectors.contains(&key) {
             return NewsOfConnectors::None;
         }
-        let since = inner.last_told.get(&key).map(|told| now.duration_since(*told));
-        if let Some(since) = since.filter(|since| *since < BETWEEN_NEWS) {
-            return NewsOfConnectors::After(BETWEEN_NEWS - since);
+        let told = inner.last_told.get(&key).copied();
+        let left = told.and_then(|told| BETWEEN_NEWS.checked_sub(now.duration_since(told)));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return NewsOfConnectors::After(left);
         }
         inner.told_connectors.remove(&key);
         inner.last_told.insert(key, now);
@@ -273,8 +273,8 @@ mod tests {
     fn counts_say_nothing_before_the_connectors_are_listed() {
         let roster = Roster::default();
         assert_eq!(roster.connectors("n", "prod"), None);
-        roster.set_protection("n", "prod", Some(known(Tier::P2)));
-        roster.set_connector("n", "prod", "1", listed("aws", Some("Progressing")));
+        roster.set_protection("n", "prod", Some(&known(Tier::P2)));
+        roster.set_connector("n", "prod", "1", &listed("aws", Some("Progressing")));
         assert_eq!(roster.connectors_are_listed(|_| true), [key("n", "prod")]);
         let counts = roster.connectors("n", "prod").unwrap();
         assert_eq!((counts.total, counts.not_ready.len()), (1, 1));
@@ -282,8 +282,8 @@ mod tests {
         let now = Instant::now();
         let news = || roster.take_news_of_connectors("n", "prod", now);
         assert_eq!([news(), news()], [NewsOfConnectors::Now, NewsOfConnectors::None]);
-        assert!(!roster.set_connector("n", "prod", "1", listed("aws", Some("Progressing"))));
-        assert!(roster.set_connector("n", "prod", "1", listed("aws", None)));
+        assert!(!roster.set_connector("n", "prod", "1", &listed("aws", Some("Progressing"))));
+        assert!(roster.set_connector("n", "prod", "1", &listed("aws", None)));
         assert_eq!(roster.remove_connector("1"), Some(key("n", "prod")));
         assert_eq!(roster.remove_connector("1"), None);
     }
@@ -292,7 +292,7 @@ mod tests {
     fn news_of_many_connectors_is_told_together() {
         let roster = Roster::default();
         let began = Instant::now();
-        let turns = |name: &str| assert!(roster.set_connector("n", "prod", name, listed(name, None)));
+        let turns = |name: &str| assert!(roster.set_connector("n", "prod", name, &listed(name, None)));
         let news = |second| roster.take_news_of_connectors("n", "prod", began + Duration::from_secs(second));
         turns("1");
         assert_eq!(news(0), NewsOfConnectors::Now, "the first at once");
@@ -319,17 +319,23 @@ mod tests {
     #[test]
     fn connectors_hear_of_what_they_take_from_their_protection() {
         let roster = Roster::default();
-        roster.set_connector("n", "prod", "1", listed("aws", None));
-        assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P2))), ["aws"]);
+        roster.set_connector("n", "prod", "1", &listed("aws", None));
+        assert_eq!(
+            roster.set_protection("n", "prod", Some(&known(Tier::P2))),
+            ["aws"]
+        );
         assert!(
             roster
-                .set_protection("n", "prod", Some(known(Tier::P2)))
+                .set_protection("n", "prod", Some(&known(Tier::P2)))
                 .is_empty()
         );
-        assert_eq!(roster.set_protection("n", "prod", Some(known(Tier::P1))), ["aws"]);
+        assert_eq!(
+            roster.set_protection("n", "prod", Some(&known(Tier::P1))),
+            ["aws"]
+        );
         assert!(
             roster
-                .set_protection("other", "prod", Some(known(Tier::P1)))
+                .set_protection("other", "prod", Some(&known(Tier::P1)))
                 .is_empty()
         );
         assert_eq!(roster.machines_changed("n", "prod"), ["aws"]);

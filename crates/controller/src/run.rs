@@ -105,6 +105,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         clocks: Clocks {
             slow_retry: args.slow_retry,
             registration_timeout: args.registration_timeout,
+            deletion_deadline: args.deletion_deadline,
         },
         visit_every: args.visit_every,
         without_connectors: args.endpoints.without_connectors(),

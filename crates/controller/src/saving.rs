@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, runtime::controller::Action};
 use serverprotection_api::annotations;
 use serverprotection_core::{
     Timestamp,
     conditions::{self, Answer, Conditions},
+    events::Event,
     retry,
 };
 
@@ -151,14 +152,41 @@ pub(crate) async fn save<K: Kind>(
     }
 }
 
-/// A note that could not be saved has no write behind it: remembered as one that stands, it would ask for a write that
-/// closes it. It may have arrived all the same, so the next status is sent whatever it says.
-pub(crate) fn forget_note<K: Kind>(object: &K, before: &Remembered<K>, context: &Context) {
-    let remembered = Remembered {
-        doubtful: true,
-        ..before.clone()
-    };
-    K::memories(context).put(&object.uid().unwrap_or_default(), remembered);
+/// Saves the note before a write. False: the object is gone, and has no say any more. A note that could not be saved has
+/// no write behind it: remembered as one that stands, it would ask for a write that closes it. It may have arrived all
+/// the same, so the next status is sent whatever it says.
+pub(crate) async fn save_note<K: Kind>(
+    object: &K,
+    remembered: &mut Remembered<K>,
+    note: K::Status,
+    context: &Context,
+) -> Result<bool, Error> {
+    let before = remembered.clone();
+    let saved = save(object, remembered, note, context).await;
+    if saved.is_err() {
+        let remembered = Remembered {
+            doubtful: true,
+            ..before
+        };
+        K::memories(context).put(&object.uid().unwrap_or_default(), remembered);
+    }
+    saved
+}
+
+/// Ends a visit: the status that it leaves behind, what was worth an event, and when the next one is due.
+pub(crate) async fn finish<K: Kind>(
+    object: &K,
+    mut remembered: Remembered<K>,
+    after: K::Status,
+    told: Vec<Event>,
+    next: Duration,
+    context: &Context,
+) -> Result<Action, Error> {
+    remembered.next_visit = Some(Instant::now() + next);
+    remembered.approval = approval(object).map(str::to_owned);
+    save(object, &mut remembered, after, context).await?;
+    publish::events(context, object, told).await;
+    Ok(Action::requeue(next))
 }
 
 /// How long to wait after a failure of the API server.

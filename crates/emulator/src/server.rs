@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::Router;
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsConfig};
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::task::JoinHandle;
@@ -113,6 +113,8 @@ impl Server {
         let handle = Handle::new();
         let server = axum_server::from_tcp_rustls(listener, tls(&certificates)?)
             .map_err(|error| StartError::Io("listener".into(), error))?
+            // Without it, answers on a connection with several requests wait 40 ms for an acknowledgement.
+            .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
             .handle(handle.clone());
         let router: Router = control::routes()
             .fallback(front::serve)

@@ -5,7 +5,7 @@ use serverprotection_tests::{
     Error, binaries,
     emulator::{Emulator, SUBSCRIPTION},
     harness::interrupted,
-    quickstart::{Cluster, Quickstart, UNLUCKY},
+    quickstart::{ACCOUNT, Cluster, Quickstart, UNLUCKY},
 };
 use std::{
     future::Future,
@@ -18,8 +18,12 @@ use std::{
 const READY_LIMIT: Duration = Duration::from_secs(300);
 /// The machines that need attention, as kubectl describe would show them among everything else.
 const WORST: &str = r#"jsonpath={range .status.machines.worst[*]}{.name} ({.environment}): {.verdict}, {.reason}{"\n  why:    "}{.message}{"\n  remedy: "}{.remedy}{"\n"}{end}"#;
-/// Ten of the twelve machines count: one is off, one is excluded by the sample. One of the ten fails.
-const SETTLED: &str = "9/10";
+/// Eleven of the thirteen machines count: one is off, one is excluded by the sample. One of the eleven fails.
+const SETTLED: &str = "10/11";
+/// The two machines that the connector found.
+const CONNECTED: &str = "2/2";
+/// What is shown.
+const KINDS: [&str; 2] = ["serverprotection", "securityconnector"];
 /// Slow enough to watch: a real Azure takes about as long for each answer.
 const AZURE_LATENCY: &str = "250ms";
 
@@ -84,7 +88,7 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
     watch(quickstart, READY_LIMIT, is_ready).await?;
     explain_azure(quickstart).await?;
     say(
-        "now Defender for Cloud brings its extension to the machines, and PROTECTED follows; one of them will refuse it",
+        "now Defender for Cloud brings its extension to the machines, and PROTECTED follows; one of them will refuse it. The connector finds two machines in the AWS account",
     );
     watch(quickstart, READY_LIMIT, is_settled).await?;
     let failed = "--for=jsonpath={.status.machines.verdicts.Failed}=1";
@@ -146,29 +150,27 @@ async fn show(quickstart: &Quickstart, args: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints the table of our objects each time it changes, until `enough` of a table.
+/// Prints the table of a kind each time it changes, until `enough` of both tables.
 async fn watch(
     quickstart: &mut Quickstart,
     limit: Duration,
-    enough: impl Fn(&str) -> bool,
+    enough: impl Fn(&[String; 2]) -> bool,
 ) -> Result<(), Error> {
-    let args = ["get", "serverprotection", "-n", "defender"];
     let began = Instant::now();
-    let mut last = String::new();
+    let mut last = [String::new(), String::new()];
     loop {
         quickstart.check()?;
-        // A cluster that is asked too often has no time for the controller.
-        let table = quickstart.cluster()?.run(&args).await?;
-        if without_age(&table) != last {
-            last = without_age(&table);
-            let text = if table.is_empty() {
-                "No resources found in defender namespace.\n"
-            } else {
-                &table
-            };
-            println!("\n$ kubectl {}\n{}", args.join(" "), text.trim_end());
+        let mut tables = [String::new(), String::new()];
+        for ((kind, table), last) in KINDS.iter().zip(&mut tables).zip(&mut last) {
+            // A cluster that is asked too often has no time for the controller.
+            let args = ["get", kind, "-n", "defender"];
+            *table = quickstart.cluster()?.run(&args).await?;
+            if without_age(table) != *last {
+                *last = without_age(table);
+                println!("\n$ kubectl {}\n{}", args.join(" "), table.trim_end());
+            }
         }
-        if enough(&table) {
+        if enough(&tables) {
             return Ok(());
         }
         if began.elapsed() > limit {
@@ -176,9 +178,15 @@ async fn watch(
             let log = std::fs::read_to_string(log).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(10).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            let last = format!("{last}\nend of the controller's log:\n{}", tail.join("\n"));
+            let last = format!(
+                "{}\nend of the controller's log:\n{}",
+                last.join("\n"),
+                tail.join("\n")
+            );
             return Err(Error::Timeout {
-                what: "READY True with plan P2, and then PROTECTED 9/10".into(),
+                what: format!(
+                    "READY True with plan P2, and then PROTECTED {SETTLED} and a connector with {CONNECTED}"
+                ),
                 after: limit,
                 last,
             });
@@ -197,14 +205,18 @@ fn without_age(table: &str) -> String {
     table.lines().map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// READY is True and PLAN is P2 in the row of the sample.
-fn is_ready(table: &str) -> bool {
-    shows(table, &[("READY", "True"), ("PLAN", "P2")])
+/// READY is True in the rows of the samples, and the plan is P2.
+fn is_ready(tables: &[String; 2]) -> bool {
+    let [protections, connectors] = tables;
+    shows(protections, &[("READY", "True"), ("PLAN", "P2")])
+        && shows(connectors, &[("READY", "True"), ("TIER", "P2")])
 }
 
 /// All machines but the unlucky one are protected.
-fn is_settled(table: &str) -> bool {
-    shows(table, &[("PROTECTED", SETTLED)])
+fn is_settled(tables: &[String; 2]) -> bool {
+    let [protections, connectors] = tables;
+    shows(protections, &[("PROTECTED", SETTLED), ("CONNECTORS", "1/1")])
+        && shows(connectors, &[("MACHINES", CONNECTED), ("HEALTH", "Healthy")])
 }
 
 /// Whether a row has these cells.
@@ -274,7 +286,14 @@ Try this in another terminal; the table below shows what happens.
   {ctl} machine set {SUBSCRIPTION} {UNLUCKY} failure=null mde.state=Succeeded
   {kubectl} -n defender get events --field-selector involvedObject.name=contoso-prod
 
-4. Delete the object. Azure stays as it is (deletionPolicy: Retain):
+4. Break the trust of a role in the AWS account and look: HEALTH is NotHealthy, and why. Then mend it:
+
+  {ctl} cloud-accounts '{{aws: {{"{ACCOUNT}": {{roles: {{CspmMonitorAws: wrongTrust}}}}}}}}'
+  {kubectl} -n defender annotate securityconnector aws-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)
+  {kubectl} -n defender get securityconnector aws-prod -o jsonpath='{{.status.issues}}'
+  {ctl} cloud-accounts '{{aws: {{"{ACCOUNT}": {{roles: {{CspmMonitorAws: ok}}}}}}}}'
+
+5. Delete the object. Azure stays as it is (deletionPolicy: Retain), and its connector waits for it:
 
   {kubectl} -n defender delete serverprotection contoso-prod
 
@@ -295,20 +314,28 @@ mod tests {
 
     #[test]
     fn ready_is_read_from_its_columns() {
-        let table = |row: &str| format!("{HEADER}{row}\n");
-        assert!(is_ready(&table(
+        let connected = "NAME       CLOUD   ACCOUNT        TIER   READY   HEALTH    MACHINES   AGE
+aws-prod   AWS     123456789012   P2     True    Unknown              4s\n";
+        let found =
+            |row: &str, connectors: &str| is_ready(&[format!("{HEADER}{row}\n"), connectors.to_owned()]);
+        let table = |row: &str| found(row, connected);
+        assert!(table(
             "contoso-prod   Contoso Production   P2     Enforce   True    0       4s"
-        )));
-        assert!(!is_ready(&table(
+        ));
+        assert!(!table(
             "contoso-prod   Contoso Production   P1     Enforce   True    0       4s"
-        )));
-        assert!(!is_ready(&table(
+        ));
+        assert!(!table(
             "contoso-prod   Contoso Production   P2     Enforce   False   0       4s"
-        )));
-        assert!(!is_ready(&table(
+        ));
+        assert!(!table(
             "contoso-prod                               Enforce                   4s"
-        )));
-        assert!(!is_ready(""));
+        ));
+        assert!(!is_ready(&[String::new(), connected.to_owned()]));
+        assert!(!found(
+            "contoso-prod   Contoso Production   P2     Enforce   True    0       4s",
+            &connected.replace("True ", "False")
+        ));
     }
 
     #[test]

@@ -10,13 +10,31 @@ use serverprotection_tests::{
     team::Team,
 };
 
-use super::{SOON, protected, ready, requests, told};
+use super::{SOON, edit, in_azure, meddle, offering, protected, ready, requests, told, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case("each_shape_is_created_edited_and_repaired", shapes)]
+    vec![
+        case("an_aws_account_is_created_edited_and_repaired", |environment| {
+            whole_life(environment, "aws")
+        }),
+        case(
+            "an_aws_organization_is_created_edited_and_repaired",
+            |environment| whole_life(environment, "aws-organization"),
+        ),
+        case("a_gcp_project_is_created_edited_and_repaired", |environment| {
+            whole_life(environment, "gcp")
+        }),
+        case(
+            "a_gcp_organization_is_created_edited_and_repaired",
+            |environment| whole_life(environment, "gcp-organization"),
+        ),
+        case("every_edit_is_one_write", edits),
+        case("their_tags_stay", tags),
+    ]
 }
 
-fn shape(team: &Team<'_>, shape: &str) -> Value {
+/// What an object of this shape says besides what `Team::connect` says.
+pub(crate) fn shape(team: &Team<'_>, shape: &str) -> Value {
     let account = &team.account;
     let sa = |name: &str| format!("{name}@my-project.iam.gserviceaccount.com");
     match shape {
@@ -28,25 +46,166 @@ fn shape(team: &Team<'_>, shape: &str) -> Value {
     }
 }
 
-async fn shapes(environment: Arc<Environment>) -> Result<(), Error> {
-    for kind in ["aws", "aws-organization", "gcp", "gcp-organization"] {
-        let team = protected(&environment, kind).await?;
-        team.connect("account", shape(&team, kind)).await?;
-        let object = ready(&team, "account").await?;
-        assert_eq!(object["status"]["tier"], "P2");
-        assert_eq!(object["status"]["account"], team.account.as_str());
-        assert_eq!(told(&object, "CloudAuthenticated").0, "True");
-        assert!(object["metadata"]["finalizers"].is_null());
-        assert_eq!(requests(&team, "PUT").await?.len(), 1, "{kind}");
+async fn whole_life(environment: Arc<Environment>, kind: &'static str) -> Result<(), Error> {
+    let team = protected(&environment, kind).await?;
+    team.connect("account", shape(&team, kind)).await?;
+    created(&team, kind).await?;
+    tiers(&team, kind).await?;
+    repaired(&team, kind).await?;
+    released(&team).await
+}
 
-        let protection = team
-            .until_holds("prod", "1/1", SOON, |object| {
-                object["status"]["connectors"]["summary"] == "1/1"
-            })
-            .await?;
-        assert_eq!(told(&protection, "ConnectorsReady").1, "AllReady");
+async fn created(team: &Team<'_>, kind: &str) -> Result<(), Error> {
+    let object = ready(team, "account").await?;
+    let status = &object["status"];
+    assert_eq!(
+        (&status["tier"], &status["driftCount"]),
+        (&json!("P2"), &json!(0))
+    );
+    assert_eq!(status["account"], team.account.as_str());
+    assert_eq!(status["claim"]["state"], "Held");
+    assert_eq!(told(&object, "CloudAuthenticated").0, "True");
+    assert_eq!(told(&object, "ConnectorConfigured").1, "Configured");
+    assert_eq!(told(&object, "PermissionsSufficient").0, "True");
+    assert!(object["metadata"]["finalizers"].is_null());
+    assert_eq!(status["members"], 0, "{kind}");
 
-        team.connectors().delete("account", SOON).await?;
+    assert_eq!(requests(team, "PUT").await?.len(), 1);
+    let groups = writes(team).await?;
+    let groups = groups.iter().filter(|request| {
+        let path = request["path"].as_str().unwrap_or_default().to_lowercase();
+        path.ends_with("/resourcegroups/rg-connectors")
+    });
+    assert_eq!(groups.count(), 1, "the resource group is created once");
+    Ok(())
+}
+
+fn servers(kind: &str) -> &'static str {
+    if kind.starts_with("aws") {
+        "DefenderForServersAws"
+    } else {
+        "DefenderForServersGcp"
     }
+}
+
+async fn tiers(team: &Team<'_>, kind: &str) -> Result<(), Error> {
+    for tier in ["P1", "Free", "P2"] {
+        let object = edit(team, "account", json!({"plan": {"tier": tier}}), 1).await?;
+        assert_eq!(object["status"]["tier"], tier);
+        let connector = in_azure(team, "account").await?;
+        let plan = &offering(&connector, servers(kind))["subPlan"]["type"];
+        let wanted = if tier == "Free" { Value::Null } else { json!(tier) };
+        assert_eq!(*plan, wanted, "{connector:#}");
+    }
+    Ok(())
+}
+
+async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
+    let before = requests(team, "PUT").await?.len();
+    let plan = format!("offerings.{}.subPlan.type", servers(kind));
+    let fields = json!({plan: "P1", "environmentData.scanInterval": 24});
+    meddle(team, "account", fields).await?;
+    team.connectors().visit("account", SOON).await?;
+    let object = ready(team, "account").await?;
+    assert_eq!(object["status"]["tier"], "P2");
+    let connector = in_azure(team, "account").await?;
+    assert_eq!(connector["environmentData"]["scanInterval"], 4);
+    assert_eq!(requests(team, "PUT").await?.len(), before + 1);
+
+    // Somebody deleted it: it is made anew.
+    let gone = json!({"connectors.account": null});
+    team.environment.emulator.set(&team.subscription, gone).await?;
+    team.connectors().visit("account", SOON).await?;
+    ready(team, "account").await?;
+    assert!(!in_azure(team, "account").await?.is_null());
+    assert_eq!(requests(team, "PUT").await?.len(), before + 2);
+    Ok(())
+}
+
+/// Retain: nothing is asked of Azure, and nothing can hang.
+async fn released(team: &Team<'_>) -> Result<(), Error> {
+    let before = team.environment.emulator.requests(&team.subscription).await?;
+    let about_connector = |all: &[Value]| {
+        let path = |request: &Value| request["path"].as_str().unwrap_or_default().to_lowercase();
+        all.iter()
+            .filter(|it| path(it).contains("/securityconnectors"))
+            .count()
+    };
+    team.connectors().delete("account", SOON).await?;
+    super::pause().await;
+    let after = team.environment.emulator.requests(&team.subscription).await?;
+    assert_eq!(about_connector(&after), about_connector(&before));
+    assert!(!in_azure(team, "account").await?.is_null());
+    Ok(())
+}
+
+async fn edits(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "edits").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+
+    edit(&team, "account", json!({"scanInterval": "12h"}), 1).await?;
+    let proxy = json!({"autoProvisioning": {"arcAgent": {"proxy": "http://proxy.example:3128"}}});
+    edit(&team, "account", proxy, 1).await?;
+    let scanning = json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": [{"key": "scan", "value": "never"}]}});
+    edit(&team, "account", scanning, 1).await?;
+    let regions = json!({"aws": {"regions": ["eu-central-1", "eu-west-1"]}});
+    edit(&team, "account", regions, 1).await?;
+
+    let connector = in_azure(&team, "account").await?;
+    let servers = offering(&connector, "DefenderForServersAws");
+    assert_eq!(connector["environmentData"]["scanInterval"], 12);
+    assert_eq!(
+        connector["environmentData"]["regions"],
+        json!(["eu-central-1", "eu-west-1"])
+    );
+    let proxy = &servers["arcAutoProvisioning"]["configuration"]["proxy"];
+    assert_eq!(*proxy, "http://proxy.example:3128");
+    let scanners = &servers["vmScanners"];
+    assert_eq!(scanners["enabled"], true);
+    assert_eq!(
+        scanners["configuration"]["exclusionTags"],
+        json!({"scan": "never"})
+    );
+
+    // What is not in the spec any more is left as found; an empty text clears it.
+    edit(&team, "account", json!({"agentlessScanning": null}), 0).await?;
+    let cleared = json!({"autoProvisioning": {"arcAgent": {"proxy": ""}}});
+    edit(&team, "account", cleared, 1).await?;
+    let off = json!({"autoProvisioning": {"vulnerabilityAssessment": {"state": "Disabled"}}});
+    edit(&team, "account", off, 1).await?;
+    let connector = in_azure(&team, "account").await?;
+    let servers = offering(&connector, "DefenderForServersAws");
+    assert_eq!(servers["vmScanners"]["enabled"], true, "{connector:#}");
+    assert!(servers["arcAutoProvisioning"]["configuration"]["proxy"].is_null());
+    assert_eq!(servers["vaAutoProvisioning"]["enabled"], false);
+    Ok(())
+}
+
+async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "tags").await?;
+    team.connect("account", json!({"tags": {"team": "sec"}})).await?;
+    ready(&team, "account").await?;
+    meddle(
+        &team,
+        "account",
+        json!({"tags.Theirs": "stays", "tags.team": "other"}),
+    )
+    .await?;
+    team.connectors().visit("account", SOON).await?;
+    ready(&team, "account").await?;
+    let wanted = json!({"team": "sec", "Theirs": "stays"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
+
+    edit(
+        &team,
+        "account",
+        json!({"tags": {"team": "sec", "env": "prod"}}),
+        1,
+    )
+    .await?;
+    edit(&team, "account", json!({"tags": null}), 0).await?;
+    let wanted = json!({"team": "sec", "env": "prod", "Theirs": "stays"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
     Ok(())
 }

@@ -4,10 +4,16 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod accounts;
+mod deletion;
 mod life;
+mod ownership;
+mod protection;
 
 use std::{process::ExitCode, time::Duration};
 
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
@@ -15,21 +21,40 @@ use serverprotection_tests::{
     harness::{self, Case},
     objects::condition,
     team::Team,
+    wait::eventually,
 };
+use uuid::Uuid;
 
 /// How long a state may take to be reached.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
+/// After this long a deletion that Azure does not let happen lets go.
+pub(crate) const DELETION_DEADLINE: Duration = Duration::from_secs(12);
 /// Name of the ServerProtection of every case.
 pub(crate) const PROTECTION: &str = "prod";
+/// The resource group of what `Team::connect` applies.
+pub(crate) const GROUP: &str = "rg-connectors";
 
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
+    // Those first that wait the longest.
+    cases.extend(accounts::cases());
     cases.extend(life::cases());
+    cases.extend(deletion::cases());
+    cases.extend(ownership::cases());
+
+    cases.extend(protection::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
-            ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
+            ..Options::with_controller(&[
+                "--slow-retry",
+                "3s",
+                "--machine-scan-interval",
+                "2s",
+                "--deletion-deadline",
+                &format!("{}s", DELETION_DEADLINE.as_secs()),
+            ])
         };
         Environment::start(options).await
     };
@@ -87,8 +112,89 @@ pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// The connectors of the subscription as the emulator holds them.
-pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
+/// Everything but reads of the team's subscription, whatever resource it concerns.
+pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
+    let all = team.environment.emulator.requests(&team.subscription).await?;
+    let written = |request: &Value| request["method"] != "GET" && request["method"] != "HEAD";
+    Ok(all.into_iter().filter(written).collect())
+}
+
+/// A connector of the subscription as the emulator holds it; null when there is none. In the group of every case.
+pub(crate) async fn in_azure(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let state = team.environment.emulator.get(&team.subscription).await?;
-    Ok(state["connectors"].clone())
+    Ok(state["connectors"][format!("{GROUP}/{name}")].clone())
+}
+
+/// An offering of a connector as [`in_azure`] answered it; null when there is none.
+pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
+    let all = connector["offerings"].as_array().map(Vec::as_slice);
+    let found = all
+        .unwrap_or_default()
+        .iter()
+        .find(|it| it["offeringType"] == kind);
+    found.unwrap_or(&Value::Null)
+}
+
+/// Changes a connector behind the controller's back: `{"tags.team": "sec"}`.
+pub(crate) async fn meddle(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
+    let fields = fields.as_object().unwrap().iter();
+    let paths = fields.map(|(path, value)| (format!("connectors.{name}.{path}"), value.clone()));
+    let emulator = &team.environment.emulator;
+    emulator
+        .set(&team.subscription, Value::Object(paths.collect()))
+        .await?;
+    Ok(())
+}
+
+/// Edits the spec, waits until it is Ready again and that it took this many writes of the connector.
+pub(crate) async fn edit(team: &Team<'_>, name: &str, spec: Value, puts: usize) -> Result<Value, Error> {
+    let before = requests(team, "PUT").await?.len();
+    let what = spec.to_string();
+    team.connectors().patch(name, json!({"spec": spec})).await?;
+    let object = ready(team, name).await?;
+    assert_eq!(
+        requests(team, "PUT").await?.len() - before,
+        puts,
+        "writes after {what}"
+    );
+    Ok(object)
+}
+
+/// A fault of Azure for the team's subscription only; its id.
+pub(crate) async fn fault(team: &Team<'_>, mut fault: Value) -> Result<String, Error> {
+    fault["match"]["subscription"] = json!(team.subscription);
+    team.environment.emulator.add_fault(fault).await
+}
+
+/// Waits for an event of the object with this reason; its note.
+pub(crate) async fn event(team: &Team<'_>, name: &str, reason: &str) -> Result<String, Error> {
+    let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
+    eventually(&format!("event {reason} of {name}"), SOON, || async {
+        let all = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let about = |event: &&Event| {
+            let regarding = event.regarding.as_ref().and_then(|it| it.name.as_deref());
+            regarding == Some(name) && event.reason.as_deref() == Some(reason)
+        };
+        match all.iter().find(about) {
+            Some(event) => Ok(event.note.clone().unwrap_or_default()),
+            None => Err(format!(
+                "{:?}",
+                all.iter().map(|event| event.reason.clone()).collect::<Vec<_>>()
+            )),
+        }
+    })
+    .await
+}
+
+/// An AWS account, or a GCP project's number, that nobody else has.
+pub(crate) fn another_account() -> String {
+    format!("{:012}", Uuid::new_v4().as_u128() % 1_000_000_000_000)
+}
+
+/// Stands still for a moment, in which nothing must happen.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -20,7 +20,7 @@ type Slot<T> = AsyncMutex<Option<Answer<T>>>;
 
 #[derive(Debug)]
 struct Answer<T> {
-    came: Instant,
+    /// Not before it came: who arrived while somebody asked, takes it.
     until: Instant,
     reading: Reading<Arc<T>>,
 }
@@ -53,20 +53,17 @@ impl<T> Kept<T> {
         let slot = self.slot(key);
         let mut kept = slot.lock().await;
         if let Some(answer) = kept.as_ref()
-            && (answer.came >= arrived || answer.until > arrived)
+            && answer.until >= arrived
         {
             return answer.reading.clone();
         }
         let reading = ask.await.map(Arc::new);
-        let came = Instant::now();
+        let keep = match reading {
+            Ok(_) => keep.success,
+            Err(_) => keep.failure,
+        };
         *kept = Some(Answer {
-            came,
-            until: came
-                + if reading.is_ok() {
-                    keep.success
-                } else {
-                    keep.failure
-                },
+            until: Instant::now() + keep,
             reading: reading.clone(),
         });
         reading

@@ -1,19 +1,15 @@
-//! Objects from files and standard input: no cluster is asked.
+//! Subscriptions and credentials of the input.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use azure_core::credentials::Secret as Secretly;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
-use serverprotection_api::{AzureCredential, CredentialType, GROUP, Machines, ServerProtection};
+use serverprotection_api::{AzureCredential, CredentialType, Machines, ServerProtection};
 use serverprotection_azure::Identity;
 
 use super::args;
+use crate::documents::{self, Object};
 
 /// Namespace and name; the namespace is empty where the object has none.
 pub(crate) type Key = (String, String);
@@ -49,92 +45,25 @@ struct Found {
 impl Input {
     /// Reads files, folders and standard input.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, String> {
-        let mut texts = Vec::new();
-        for path in paths {
-            if path.as_os_str() == "-" {
-                let mut text = String::new();
-                let read = std::io::stdin().read_to_string(&mut text);
-                read.map_err(|error| format!("-f -: standard input cannot be read: {error}"))?;
-                texts.push(("standard input".to_owned(), text));
-                continue;
-            }
-            for file in files(path)? {
-                let name = file.display().to_string();
-                let text = fs::read_to_string(&file).map_err(|error| format!("-f {name}: {error}"))?;
-                texts.push((name, text));
-            }
-        }
-        Self::parse(&texts)
+        Self::parse(&documents::read(paths)?)
     }
 
     /// Reads texts with their names.
     pub(crate) fn parse(texts: &[(String, String)]) -> Result<Self, String> {
         let mut found = Found::default();
-        for (name, text) in texts {
-            for (number, document) in documents(text)
-                .map_err(|error| format!("-f {name}: no YAML: {error}"))?
-                .into_iter()
-                .enumerate()
-            {
-                let add = found.add(document);
-                add.map_err(|error| format!("-f {name}, document {}: {error}", number + 1))?;
-            }
-        }
+        documents::for_each(texts, |object| found.add(object))?;
         Ok(found.finish())
     }
 }
 
-/// The file itself, or the YAML and JSON files of a folder.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let told = |error: std::io::Error| format!("-f {}: {error}", path.display());
-    if !fs::metadata(path).map_err(told)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(told)? {
-        let file = entry.map_err(told)?.path();
-        let extension = file.extension().and_then(|extension| extension.to_str());
-        if file.is_file() && matches!(extension, Some("yaml" | "yml" | "json")) {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        return Err(format!(
-            "-f {}: the folder has no *.yaml, *.yml or *.json",
-            path.display()
-        ));
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// The reader's limits are for untrusted input; a fleet may have thousands of objects. Errors quote nothing: there are
-/// Secrets in the input.
-fn documents(text: &str) -> Result<Vec<Value>, String> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_documents: 1_000_000,
-            max_nodes: 50_000_000,
-            max_events: 200_000_000,
-        },
-        with_snippet: false,
-    };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())
-}
-
 impl Found {
-    fn add(&mut self, document: Value) -> Result<(), String> {
-        let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
-        let (version, kind) = (text("apiVersion").to_owned(), text("kind").to_owned());
-        let ours = version.split('/').next() == Some(GROUP);
+    fn add(&mut self, object: Object) -> Result<(), String> {
+        let ours = object.is_ours();
+        let Object { version, kind, value } = object;
         match kind.as_str() {
-            _ if document.is_null() => Ok(()),
-            "" => Err("no object of Kubernetes: it has no kind".into()),
-            "List" => self.add_items(document),
-            kind if ours && kind.ends_with("List") => self.add_items(document),
-            "ServerProtection" if ours => self.add_protection(document),
+            "ServerProtection" if ours => self.add_protection(value),
             "AzureCredential" if ours => {
-                let object: AzureCredential = serde_json::from_value(document)
+                let object: AzureCredential = serde_json::from_value(value)
                     .map_err(|error| format!("AzureCredential cannot be read: {error}"))?;
                 self.credentials.insert(
                     key(object.metadata.namespace.as_ref(), object.metadata.name.as_ref()),
@@ -144,7 +73,7 @@ impl Found {
             }
             "Secret" if version == "v1" => {
                 // Its error could quote the secret.
-                let object: Secret = serde_json::from_value(document)
+                let object: Secret = serde_json::from_value(value)
                     .map_err(|_| "Secret cannot be read: data must be base64, stringData must be text")?;
                 self.secrets.insert(
                     key(object.metadata.namespace.as_ref(), object.metadata.name.as_ref()),
@@ -157,20 +86,6 @@ impl Found {
                 Ok(())
             }
         }
-    }
-
-    fn add_items(&mut self, mut document: Value) -> Result<(), String> {
-        let items = document.get_mut("items").and_then(Value::as_array_mut);
-        for (number, item) in items
-            .map(std::mem::take)
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-        {
-            self.add(item)
-                .map_err(|error| format!("item {}: {error}", number + 1))?;
-        }
-        Ok(())
     }
 
     fn add_protection(&mut self, document: Value) -> Result<(), String> {

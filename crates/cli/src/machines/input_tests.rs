@@ -1,5 +1,7 @@
 //! What may stand in the input.
 
+use std::fs;
+
 use super::*;
 
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-0000-0000-000000000001";

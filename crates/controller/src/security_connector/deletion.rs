@@ -10,7 +10,7 @@ use serverprotection_core::{
     retry,
     security_connector::{
         account,
-        deletion::{DEADLINE, Deletion, Input, Why, deletion},
+        deletion::{Deletion, Input, Why, deletion, is_overdue},
         desired, events,
         observed::Connector,
         status,
@@ -50,7 +50,9 @@ pub(super) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
             other: other.as_deref(),
             observes: known.as_ref().map(|known| known.protection.mode == Mode::Observe),
             connector: connector.as_ref(),
+            tried: doubtful(&remembered),
             requested: requested_at(object.meta()),
+            deadline: context.clocks.deletion_deadline,
             now: now(),
         });
         let failure = match (&decision, connector.take()) {
@@ -96,7 +98,7 @@ async fn wait(
     publish::events(context, object, told).await;
     let slow = context.clocks.slow_retry;
     let next = retry::after(&failure.class, failures, slow, fastrand::f64());
-    Ok(Action::requeue(next.min(until_deadline(object.meta()))))
+    Ok(Action::requeue(next.min(until_deadline(object.meta(), context))))
 }
 
 async fn tell(
@@ -107,7 +109,8 @@ async fn tell(
     context: &Context,
 ) -> Result<(), Error> {
     let generation = object.meta().generation.unwrap_or_default();
-    let status = status::deleting(&remembered.status, generation, decision, failure, now());
+    let deadline = context.clocks.deletion_deadline;
+    let status = status::deleting(&remembered.status, generation, decision, failure, deadline, now());
     remembered.deleting.get_or_insert(0);
     save(object, remembered, status, context).await.map(drop)
 }
@@ -185,10 +188,11 @@ fn requested_at(meta: &ObjectMeta) -> Timestamp {
     meta.deletion_timestamp.as_ref().map_or_else(now, |time| time.0)
 }
 
-fn until_deadline(meta: &ObjectMeta) -> Duration {
-    let left = DEADLINE - now().duration_since(requested_at(meta));
-    Duration::try_from(left)
-        .unwrap_or_default()
+fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
+    let waited = now().duration_since(requested_at(meta));
+    let deadline = context.clocks.deletion_deadline;
+    deadline
+        .saturating_sub(Duration::try_from(waited).unwrap_or_default())
         .max(Duration::from_secs(1))
 }
 
@@ -200,7 +204,7 @@ pub(crate) async fn unreadable(object: &Unreadable, context: &Context) -> Result
     if deleting && !finalizer::is_on(meta) {
         return Ok(Action::await_change());
     }
-    let overdue = now().duration_since(requested_at(meta)) >= DEADLINE;
+    let overdue = is_overdue(requested_at(meta), context.clocks.deletion_deadline, now());
     if deleting && (overdue || force(meta).is_some_and(|force| force.trim() == "true")) {
         finalizer::remove(meta, context).await?;
         let guarded: Guarded<SecurityConnector> = Guarded::Unreadable(Box::new(object.clone()));
@@ -210,7 +214,7 @@ pub(crate) async fn unreadable(object: &Unreadable, context: &Context) -> Result
     }
     report_unreadable::<SecurityConnector>(object, context).await?;
     Ok(if deleting {
-        Action::requeue(until_deadline(meta))
+        Action::requeue(until_deadline(meta, context))
     } else {
         Action::await_change()
     })

@@ -60,7 +60,7 @@ impl Feed {
             not_ready: not_ready(object),
         };
         if let Some(protection) = protection(object)
-            && self.roster.set_connector(namespace, &protection, uid, row)
+            && self.roster.set_connector(namespace, &protection, uid, &row)
         {
             self.wake_protections.for_news(namespace, &protection);
         }
@@ -71,7 +71,7 @@ impl Feed {
         self.memories.forget(uid);
         self.seen.remove(uid);
         let waiting = self.claims.index().forget(uid);
-        self.wake(waiting, uid);
+        self.wake(&waiting, uid);
         if let Some((namespace, name)) = self.roster.remove_connector(uid) {
             self.wake_protections.for_news(&namespace, &name);
         }
@@ -86,13 +86,14 @@ impl Feed {
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);
+        self.memories.retain(seen);
         for (namespace, name) in self.roster.connectors_are_listed(seen) {
             self.wake_protections.for_news(&namespace, &name);
         }
-        self.wake(freed, "");
+        self.wake(&freed, "");
     }
 
-    fn wake(&self, claimants: Vec<Claimant>, gone: &str) {
+    fn wake(&self, claimants: &[Claimant], gone: &str) {
         for claimant in claimants.iter().filter(|claimant| claimant.uid != gone) {
             self.wake.for_visit(&claimant.namespace, &claimant.name);
         }

@@ -19,6 +19,7 @@ use serverprotection_core::{
     },
 };
 
+use super::visit::interval;
 use crate::{context::Context, remembered::Remembered, roster::Known, server_protection::claimant_of};
 
 /// What a visit saw, with the client to act on it.
@@ -95,9 +96,10 @@ pub(super) async fn look(
                 &remembered.status,
                 &remembered.memory,
                 requested,
+                interval(Some(known), context),
             );
             Look::Azure {
-                observed: Box::new(arm.observe_connector(&target, &reads).await),
+                observed: Box::new(Box::pin(arm.observe_connector(&target, &reads)).await),
                 arm: Some(arm),
             }
         }

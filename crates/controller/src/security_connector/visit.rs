@@ -1,6 +1,6 @@
 //! One visit of a `SecurityConnector`: the same picture as that of a `ServerProtection`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector};
@@ -18,9 +18,8 @@ use super::{deletion, finalizer, look::look, news};
 use crate::{
     context::Context,
     metrics::ChangeLabel,
-    publish,
     roster::Known,
-    saving::{Error, Visit, approval, begin, forget_note, now, requested, save},
+    saving::{Error, Visit, approval, begin, finish, now, requested, save_note},
 };
 
 /// The interval of a connector whose `ServerProtection` is not there.
@@ -49,7 +48,8 @@ pub(crate) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
 
     let requested = requested(&object, &remembered);
     let known = protection(&object, context);
-    let seen = look(&object, &remembered, known.as_ref(), requested.is_some(), context).await;
+    let seen = look(&object, &remembered, known.as_ref(), requested.is_some(), context);
+    let seen = Box::pin(seen).await;
     let before = remembered.clone();
     let name = object.name_any();
     let input = Input {
@@ -80,13 +80,8 @@ pub(crate) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
             let failures = before.memory.failures;
             let note = status::status(&input, &decision, Progress::About, failures, interval);
             noted = Some(note.clone());
-            match save(&object, &mut remembered, note, context).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(Action::await_change()),
-                Err(error) => {
-                    forget_note(&object, &before, context);
-                    return Err(error);
-                }
+            if !save_note(&object, &mut remembered, note, context).await? {
+                return Ok(Action::await_change());
             }
             seen.apply(&target, &decision, &permit).await
         }
@@ -110,11 +105,7 @@ pub(crate) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
         fastrand::f64(),
     );
     count(&outcome, context);
-    remembered.next_visit = Some(Instant::now() + next);
-    remembered.approval = approval(&object).map(str::to_owned);
-    save(&object, &mut remembered, after, context).await?;
-    publish::events(context, &object, told).await;
-    Ok(Action::requeue(next))
+    finish(&object, remembered, after, told, next, context).await
 }
 
 /// The `ServerProtection` that the object refers to.
@@ -125,7 +116,7 @@ pub(super) fn protection(object: &SecurityConnector, context: &Context) -> Optio
         .protection(&namespace, &object.spec.protection_ref.name)
 }
 
-fn interval(known: Option<&Known>, context: &Context) -> Duration {
+pub(super) fn interval(known: Option<&Known>, context: &Context) -> Duration {
     let own = || known.map_or(WITHOUT_PROTECTION, |known| known.interval);
     context.visit_every.unwrap_or_else(own)
 }

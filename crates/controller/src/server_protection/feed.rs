@@ -42,8 +42,8 @@ impl Feed {
     }
 
     fn apply(&mut self, object: &Guarded<ServerProtection>) {
+        self.seen.extend(object.meta().uid.clone());
         if let Some(claimant) = claimant(object) {
-            self.seen.insert(claimant.uid.clone());
             self.claims.index().upsert(claimant);
         }
         let Guarded::Readable(readable) = object else {
@@ -56,18 +56,20 @@ impl Feed {
             protection: Protection::of(&readable.spec),
             interval: interval(&readable.spec),
         };
-        for connector in self.roster.set_protection(&namespace, &name, Some(known)) {
+        for connector in self.roster.set_protection(&namespace, &name, Some(&known)) {
             self.wake_connectors.for_visit(&namespace, &connector);
         }
     }
 
     fn delete(&mut self, object: &Guarded<ServerProtection>) {
+        if let Some(uid) = &object.meta().uid {
+            self.memories.forget(uid);
+            self.fleet.leave(uid);
+            self.seen.remove(uid);
+        }
         if let Some(claimant) = claimant(object) {
-            self.memories.forget(&claimant.uid);
-            self.fleet.leave(&claimant.uid);
-            self.seen.remove(&claimant.uid);
             let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
-            self.wake(waiting);
+            self.wake(&waiting);
         }
         let (namespace, name) = names(object.meta());
         for connector in self.roster.set_protection(&namespace, &name, None) {
@@ -84,15 +86,16 @@ impl Feed {
         }
         let seen = |uid: &str| self.seen.contains(uid);
         let freed = self.claims.index().retain(seen);
+        self.memories.retain(seen);
         self.fleet.retain(seen);
         let orphans = self.roster.retain_protections(seen);
-        self.wake(freed);
+        self.wake(&freed);
         for (namespace, name) in orphans {
             self.wake_connectors.for_visit(&namespace, &name);
         }
     }
 
-    fn wake(&self, claimants: Vec<Claimant>) {
+    fn wake(&self, claimants: &[Claimant]) {
         for claimant in claimants {
             self.wake.for_visit(&claimant.namespace, &claimant.name);
         }

@@ -1,9 +1,6 @@
 //! One visit of a `ServerProtection`: the picture of design.md section 3, with its details by name.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::ServerProtection;
@@ -25,9 +22,8 @@ use crate::{
     context::Context,
     guarded::Unreadable,
     metrics::ChangeLabel,
-    publish,
     remembered::Remembered,
-    saving::{Error, Visit, approval, begin, forget_note, now, report_unreadable, requested, save},
+    saving::{Error, Visit, approval, begin, finish, now, report_unreadable, requested, save_note},
 };
 
 pub(crate) async fn visit(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
@@ -70,14 +66,8 @@ pub(crate) async fn visit(object: &ServerProtection, context: &Context) -> Resul
                     interval,
                 );
                 noted = Some(note.clone());
-                match save(&object, &mut remembered, note, context).await {
-                    Ok(true) => {}
-                    // An object that is gone in the meantime has no say any more.
-                    Ok(false) => return Ok(Action::await_change()),
-                    Err(error) => {
-                        forget_note(&object, &before, context);
-                        return Err(error);
-                    }
+                if !save_note(&object, &mut remembered, note, context).await? {
+                    return Ok(Action::await_change());
                 }
             }
             seen.apply(&object.spec.subscription_id, &decision, &permit).await
@@ -102,11 +92,7 @@ pub(crate) async fn visit(object: &ServerProtection, context: &Context) -> Resul
         fastrand::f64(),
     );
     count(&outcome, context);
-    remembered.next_visit = Some(Instant::now() + next);
-    remembered.approval = approval(&object).map(str::to_owned);
-    save(&object, &mut remembered, after, context).await?;
-    publish::events(context, &object, told).await;
-    Ok(Action::requeue(next))
+    finish(&object, remembered, after, told, next, context).await
 }
 
 /// What a visit saw, with the client to act on it.

@@ -1,12 +1,14 @@
 //! Deletion (law 8): it always ends, and it deletes only what this object held.
 
+use std::time::Duration;
+
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::account, observed::Connector};
-use crate::{Timestamp, jiff::SignedDuration, server_protection::observed::Reading};
+use crate::{Timestamp, conditions, jiff::SignedDuration, server_protection::observed::Reading};
 
-/// After this long a deletion that Azure does not let happen lets go.
-pub const DEADLINE: SignedDuration = SignedDuration::from_mins(15);
+/// Reason of `ConnectorConfigured` while the connector is being created, and nobody knows what came of it.
+pub(super) const CREATING: &str = "Creating";
 
 /// Everything that the deletion of an object looks at.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +25,12 @@ pub struct Input<'a> {
     pub observes: Option<bool>,
     /// The connector as just read; `None`: it was not read yet.
     pub connector: Option<&'a Reading<Option<Connector>>>,
+    /// A try of this process has failed already: one that comes late, because no controller ran, still gets its try.
+    pub tried: bool,
     /// The deletion's timestamp.
     pub requested: Timestamp,
+    /// After this long a deletion that Azure does not let happen lets go.
+    pub deadline: Duration,
     /// Now.
     pub now: Timestamp,
 }
@@ -63,8 +69,8 @@ pub enum Why {
     Gone,
     /// The connector of this name connects another account now.
     NotOurs,
-    /// Azure did not let it happen for 15 minutes: the connector stays.
-    DeadlinePassed,
+    /// Azure did not let it happen for this long: the connector stays.
+    DeadlinePassed(Duration),
 }
 
 impl Why {
@@ -87,9 +93,10 @@ impl Why {
             Self::NotOurs => {
                 "the connector of this name connects another account now: it stays in Azure".into()
             }
-            Self::DeadlinePassed => {
-                "Azure did not let the connector be deleted within 15 minutes: it stays, and the account stays connected; delete it by hand".into()
-            }
+            Self::DeadlinePassed(deadline) => format!(
+                "Azure did not let the connector be deleted within {}: it stays, and the account stays connected; delete it by hand",
+                words(*deadline)
+            ),
         }
     }
 }
@@ -107,9 +114,25 @@ pub fn deletion(input: &Input<'_>) -> Deletion {
     }
 }
 
+/// Whether a deletion has had its time.
+pub fn is_overdue(requested: Timestamp, deadline: Duration, now: Timestamp) -> bool {
+    let deadline = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX);
+    now.duration_since(requested) >= deadline
+}
+
+/// A deadline for people: `15 minutes`.
+pub(super) fn words(deadline: Duration) -> String {
+    match deadline.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
 fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
     let claim = input.previous.claim.as_ref();
-    let held = claim.is_some_and(|claim| claim.state == "Held" && claim.established_since.is_some());
+    let holds = claim.is_some_and(|claim| claim.state == "Held");
+    let established = claim.is_some_and(|claim| claim.established_since.is_some());
+    let held = holds && (established || is_creating(input.previous));
     let target = input.previous.target.as_ref();
     let observes = input
         .observes
@@ -128,7 +151,7 @@ fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
 }
 
 fn about_connector(input: &Input<'_>, id: String) -> Deletion {
-    let overdue = input.now.duration_since(input.requested) >= DEADLINE;
+    let overdue = input.tried && is_overdue(input.requested, input.deadline, input.now);
     match input.connector {
         Some(Ok(None)) => Deletion::LetGo(Why::Gone),
         Some(Ok(Some(connector)))
@@ -136,8 +159,15 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
         {
             Deletion::LetGo(Why::NotOurs)
         }
-        _ if overdue => Deletion::LetGo(Why::DeadlinePassed),
+        _ if overdue => Deletion::LetGo(Why::DeadlinePassed(input.deadline)),
         Some(Ok(Some(_))) => Deletion::Delete { id },
         _ => Deletion::Read { id },
     }
+}
+
+/// The note that stands in status while the result of a creation is unknown (law 6): what may have come of it is this
+/// object's.
+fn is_creating(status: &SecurityConnectorStatus) -> bool {
+    conditions::get(&status.conditions, "ConnectorConfigured")
+        .is_some_and(|condition| condition.reason == CREATING)
 }

@@ -215,7 +215,7 @@ fn role_arn(account: &str, role: &str) -> String {
 }
 
 /// The service account of this name in the project. A project of a domain (`example.com:my-project`) turns around.
-fn service_account(project: &str, name: &str) -> String {
+pub(super) fn service_account(project: &str, name: &str) -> String {
     match project.split_once(':') {
         Some((domain, project)) => format!("{name}@{project}.{domain}.iam.gserviceaccount.com"),
         None => format!("{name}@{project}.iam.gserviceaccount.com"),

@@ -46,6 +46,7 @@ pub fn body(desired: &Desired, standing: Option<&Connector>, left_alone: &BTreeS
         let stands = standing.and_then(|connector| connector.value(&field.place, cloud));
         let right = match field.value {
             Wanted::Default(_) => stands.is_some(),
+            Wanted::Hours(_) => stands.is_some() && field.value.matches(stands),
             _ => field.value.matches(stands),
         };
         let ours = !left_alone.contains(&field.path) || is_forced(desired, standing, left_alone, field);

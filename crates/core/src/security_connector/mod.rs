@@ -13,11 +13,14 @@ pub mod events;
 pub mod merge;
 pub mod observed;
 pub mod pace;
+pub mod prerequisites;
 pub mod reads;
 pub mod reductions;
 pub mod status;
 pub mod wanted;
 
+#[cfg(test)]
+mod official;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

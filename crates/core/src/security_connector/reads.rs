@@ -1,12 +1,14 @@
 //! What a visit reads (law 4): the connector always; the rest about hourly, and while it is not known to be good.
 
+use std::time::Duration;
+
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::pace::Memory;
 use crate::conditions;
 
-/// So many quiet visits make a round, in which everything was read: an hour at the default interval.
-const ROUND: u64 = 6;
+/// The longest round of quiet visits in which everything is read once: an hour at the default interval.
+const LONGEST_ROUND: u64 = 6;
 
 /// What to read besides the connector, which is read on every visit. Where there turns out to be no connector, resource
 /// group and others are read whatever is said here: `decide` demands both.
@@ -23,13 +25,14 @@ pub struct Reads {
     pub permissions: bool,
 }
 
-/// Chooses by what the last visit left behind. `requested`: somebody asked for this visit.
+/// Chooses by what the last visit left behind. `requested`: somebody asked for this visit. `interval`: between visits.
 pub fn reads(
     spec: &SecurityConnectorSpec,
     generation: i64,
     previous: &SecurityConnectorStatus,
     memory: &Memory,
     requested: bool,
+    interval: Duration,
 ) -> Reads {
     let known = memory.visits > 0 && !requested && previous.observed_generation == Some(generation);
     let configured = conditions::get(&previous.conditions, "ConnectorConfigured")
@@ -43,7 +46,8 @@ pub fn reads(
     let absent = configured == Some("NotCreated");
     let is_true = |type_: &str| conditions::is_true(&previous.conditions, type_);
     let quiet = known && is_true("Ready");
-    let turn = |at: u64| memory.visits % ROUND == at;
+    let round = (3600 / interval.as_secs().max(1)).clamp(1, LONGEST_ROUND);
+    let turn = |at: u64| memory.visits % round == at % round;
     let healthy = previous.health.as_deref() == Some("Healthy");
     let counted = previous.members.is_some() || !is_organization(spec);
     Reads {
@@ -76,6 +80,8 @@ mod tests {
         },
     };
 
+    const INTERVAL: Duration = Duration::from_secs(600);
+
     fn next(object: &Object) -> Reads {
         asked(object, false)
     }
@@ -87,6 +93,7 @@ mod tests {
             &object.status,
             &object.memory,
             requested,
+            INTERVAL,
         )
     }
 
@@ -117,7 +124,7 @@ mod tests {
         object.health = vec![report("Healthy")];
         object.look();
         object.expect("True", "InSync", "");
-        object.memory.visits = ROUND + 1;
+        object.memory.visits = LONGEST_ROUND + 1;
         object
     }
 
@@ -126,7 +133,7 @@ mod tests {
         for (shape, spec) in shapes() {
             let mut object = quiet(spec);
             let mut round = Vec::new();
-            for _ in 0..ROUND {
+            for _ in 0..LONGEST_ROUND {
                 round.push(next(&object));
                 look_with_reads(&mut object);
                 object
@@ -139,6 +146,17 @@ mod tests {
             assert_eq!(count(|reads| reads.permissions), 1, "{shape}");
             assert_eq!(count(|reads| reads.resource_group), 0, "{shape}");
             assert_eq!(count(|reads| *reads == Reads::default()), 3, "{shape}");
+        }
+    }
+
+    #[test]
+    fn who_looks_once_an_hour_or_less_reads_everything_each_time() {
+        let object = quiet(aws(json!({})));
+        for hours in [1, 24] {
+            let interval = Duration::from_secs(hours * 3600);
+            let (status, memory) = (&object.status, &object.memory);
+            let reads = reads(&object.spec, object.generation, status, memory, false, interval);
+            assert_eq!(reads, ALL_OF_A_STANDING_ONE);
         }
     }
 
@@ -209,8 +227,8 @@ mod tests {
             id: "/theirs".into(),
             ..Known::from(object.connector.as_ref().unwrap())
         });
-        object.memory.visits = ROUND;
-        for _ in 0..=ROUND {
+        object.memory.visits = LONGEST_ROUND;
+        for _ in 0..=LONGEST_ROUND {
             look_with_reads(&mut object);
             object.expect("False", "AccountConnectedElsewhere", "/theirs");
         }
@@ -232,7 +250,7 @@ mod tests {
         let mut object = quiet(aws(json!({})));
         object.protection.as_mut().unwrap().mode = Mode::Observe;
         object.look();
-        object.memory.visits = ROUND + 1;
+        object.memory.visits = LONGEST_ROUND + 1;
         assert_eq!(next(&object), Reads::default());
     }
 }

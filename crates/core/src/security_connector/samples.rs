@@ -208,9 +208,8 @@ impl Object {
         }
     }
 
-    pub(super) fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
-        let clocks = Clocks::default();
-        let input = Input {
+    fn input<'a>(&'a self, seen: Seen<'a>, clocks: &'a Clocks) -> Input<'a> {
+        Input {
             name: "aws-prod",
             spec: &self.spec,
             generation: self.generation,
@@ -221,9 +220,23 @@ impl Object {
             seen,
             machines: self.machines,
             memory: &self.memory,
-            clocks: &clocks,
+            clocks,
             now: self.now,
-        };
+        }
+    }
+
+    /// A visit that dies while it writes: the note before the write is all that stands.
+    pub(super) fn die(&mut self) {
+        let (observed, clocks) = (self.observed(), Clocks::default());
+        let input = self.input(Seen::Azure(&observed), &clocks);
+        let decision = decide(&input);
+        self.status = status(&input, &decision, Progress::About, 0, INTERVAL);
+        self.memory = Memory::default();
+    }
+
+    pub(super) fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
+        let clocks = Clocks::default();
+        let input = self.input(seen, &clocks);
         let decision = decide(&input);
         let outcome = outcome(&decision);
         let memory = remember(&input, &decision, &outcome);

@@ -14,7 +14,7 @@ use super::{
     account,
     changes::Difference,
     decide::{Decision, Hold, Input, MachineCounts, Outcome, Seen, Situation, demands, is_put, target},
-    deletion::{Deletion, Why},
+    deletion::{Deletion, Why, words},
     desired::{Desired, account},
     events::waiting_words,
     observed::{Connector, Observed},
@@ -107,6 +107,7 @@ pub fn deleting(
     generation: i64,
     decision: &Deletion,
     failure: Option<&Failure>,
+    deadline: Duration,
     now: Timestamp,
 ) -> SecurityConnectorStatus {
     let mut status = previous.clone();
@@ -115,8 +116,9 @@ pub fn deleting(
     let message = match (decision, failure) {
         (Deletion::LetGo(why), _) => Why::describe(why),
         (_, Some(failure)) => format!(
-            "{}; after 15 minutes, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
-            waiting_words(failure)
+            "{}; after {}, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
+            waiting_words(failure),
+            words(deadline)
         ),
         _ => "deleting the connector in Azure".into(),
     };

@@ -67,7 +67,8 @@ impl Wanted {
             Self::Word(wanted) => word(wanted),
             Self::Text(wanted) => text == Some(wanted),
             Self::ResourceId(id) => text.is_some_and(|found| same_id(found, id)),
-            Self::Hours(hours) => integer(observed) == Some(*hours),
+            // An answer may leave it out although it was sent (the official example of a PUT does).
+            Self::Hours(hours) => observed.is_none() || integer(observed) == Some(*hours),
             Self::Set(wanted, _) => set(observed).is_some_and(|found| {
                 let folded: BTreeSet<_> = wanted.iter().map(|entry| entry.to_lowercase()).collect();
                 found.iter().map(|entry| entry.to_lowercase()).eq(folded)

@@ -19,6 +19,8 @@ pub struct Clocks {
     pub slow_retry: Duration,
     /// After this long in Registering a registration counts as stuck.
     pub registration_timeout: Duration,
+    /// After this long a deletion that Azure does not let happen lets go (law 8).
+    pub deletion_deadline: Duration,
 }
 
 impl Default for Clocks {
@@ -26,6 +28,7 @@ impl Default for Clocks {
         Self {
             slow_retry: Duration::from_secs(300),
             registration_timeout: Duration::from_secs(1800),
+            deletion_deadline: Duration::from_secs(900),
         }
     }
 }

@@ -26,14 +26,15 @@ pub fn reads(
     memory: &Memory,
     requested: bool,
 ) -> Reads {
-    let ready = conditions::is_true(&previous.conditions, "Ready")
-        && previous.observed_generation == Some(generation);
+    let known = previous.observed_generation == Some(generation);
+    let ready = known && conditions::is_true(&previous.conditions, "Ready");
     let workspaces = || {
         spec.workspaces
             .iter()
             .map(|workspace| workspace.resource_id.clone())
     };
-    if memory.visits > 0 && memory.verifying {
+    // The visit that wrote had read everything, for the spec that it knew.
+    if memory.visits > 0 && memory.verifying && known {
         return Reads::default();
     }
     if memory.visits == 0 || !ready || requested {
@@ -60,4 +61,29 @@ pub fn reads(
     }));
     let at = usize::try_from(memory.visits).unwrap_or_default() % turn.len();
     turn.swap_remove(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_between_a_write_and_its_reading_back_is_read_for_completely() {
+        let spec: ServerProtectionSpec = serde_json::from_value(serde_json::json!(
+            {"subscriptionId": "00000000-0000-0000-0000-000000000001", "plan": {"tier": "P2"}}
+        ))
+        .unwrap();
+        let status = ServerProtectionStatus {
+            observed_generation: Some(1),
+            ..ServerProtectionStatus::default()
+        };
+        let memory = Memory {
+            visits: 1,
+            verifying: true,
+            ..Memory::default()
+        };
+        assert_eq!(reads(&spec, 1, &status, &memory, false), Reads::default());
+        let edited = reads(&spec, 2, &status, &memory, false);
+        assert!(edited.permissions && edited.subscription && edited.registration);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Seen, connectors};
 use crate::{
-    arm::{Resource, Route},
+    arm::{Resource, Route, Typed},
     state::{Subscription, Tier, canonical_plan},
 };
 
@@ -244,11 +244,13 @@ impl Memory {
     }
 }
 
+/// Connectors have a budget of their own (contract.md 4.7): whoever has used it up may go on with the rest.
 fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
     let reads = matches!(seen.method, "GET" | "HEAD");
-    (
-        seen.principal.into(),
-        seen.route.subscription.clone().unwrap_or_default(),
-        reads,
-    )
+    let mut place = seen.route.subscription.clone().unwrap_or_default();
+    let connectors = |typed: &Typed| typed.is("Microsoft.Security", "securityConnectors");
+    if matches!(&seen.route.resource, Resource::Typed(typed) if connectors(typed)) {
+        place.push_str("/securityConnectors");
+    }
+    (seen.principal.into(), place, reads)
 }

@@ -1,10 +1,12 @@
 //! Deletion, row by row.
 
+use std::time::Duration;
+
 use serde_json::json;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorStatus};
 
 use crate::{
-    failure::Class,
+    failure::{Class, Failure},
     jiff::SignedDuration,
     security_connector::{
         deletion::{Deletion, Input as DeletionInput, Why, deletion, needs_finalizer},
@@ -14,6 +16,8 @@ use crate::{
     },
     server_protection::observed::Reading,
 };
+
+const DEADLINE: Duration = Duration::from_secs(900);
 
 #[test]
 fn a_deletion_ends_and_deletes_only_what_was_held() {
@@ -32,7 +36,9 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
         other: None,
         observes: None,
         connector: Some(&there),
+        tried: true,
         requested: object.now,
+        deadline: DEADLINE,
         now: object.now,
     };
     let late = object.now.checked_add(SignedDuration::from_mins(15)).unwrap();
@@ -77,14 +83,14 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
         },
         Why::Withheld,
     );
-    let_go(DeletionInput { now: late, ..base }, Why::DeadlinePassed);
+    let_go(DeletionInput { now: late, ..base }, Why::DeadlinePassed(DEADLINE));
     let_go(
         DeletionInput {
             now: late,
             connector: Some(&unreadable),
             ..base
         },
-        Why::DeadlinePassed,
+        Why::DeadlinePassed(DEADLINE),
     );
     let never = SecurityConnectorStatus::default();
     let_go(
@@ -123,6 +129,7 @@ fn a_deletion_that_waits_says_why() {
         7,
         &Deletion::Delete { id },
         Some(&locked),
+        DEADLINE,
         object.now,
     );
     assert_eq!(status.observed_generation, Some(7));
@@ -132,10 +139,37 @@ fn a_deletion_that_waits_says_why() {
         ("False", "Deleting")
     );
     assert!(
-        ready.message.contains("lock") && ready.message.contains("force-remove"),
+        ready.message.contains("lock")
+            && ready
+                .message
+                .contains("after 15 minutes, or with serverprotection.dev/force-remove"),
         "{}",
         ready.message
     );
+}
+
+#[test]
+fn a_deletion_that_no_controller_saw_in_time_still_gets_its_try() {
+    let object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
+    let there = Ok(object.connector.clone());
+    let late = object.now.checked_add(SignedDuration::from_hours(3)).unwrap();
+    let mut input = DeletionInput {
+        spec: &object.spec,
+        previous: &object.status,
+        force: None,
+        other: None,
+        observes: Some(false),
+        connector: None,
+        tried: false,
+        requested: object.now,
+        deadline: DEADLINE,
+        now: late,
+    };
+    assert!(matches!(deletion(&input), Deletion::Read { .. }));
+    input.connector = Some(&there);
+    assert!(matches!(deletion(&input), Deletion::Delete { .. }));
+    input.tried = true;
+    assert_eq!(deletion(&input), Deletion::LetGo(Why::DeadlinePassed(DEADLINE)));
 }
 
 #[test]
@@ -150,9 +184,45 @@ fn a_name_that_connects_another_account_by_now_is_not_deleted() {
         other: None,
         observes: Some(false),
         connector: Some(&other),
+        tried: true,
         requested: object.now,
+        deadline: DEADLINE,
         now: object.now,
     };
     assert_eq!(deletion(&input), Deletion::LetGo(Why::NotOurs));
     assert!(Why::NotOurs.leaves_behind() && !Why::Gone.leaves_behind());
+}
+
+/// The process died while Azure created the connector, or its answer was lost: what came of it is ours to delete.
+#[test]
+fn what_was_being_created_is_deleted_although_nobody_saw_it_stand() {
+    let spec = aws(json!({"deletionPolicy": "Delete"}));
+    let created = Ok(Object::in_sync(spec.clone()).connector);
+    let mut lost = Object::new(spec);
+    lost.fail(Failure {
+        effect_unknown: true,
+        ..failure(Class::Transient, "GatewayTimeout", "PUT securityConnectors")
+    });
+    lost.reason("ConnectorConfigured", "Unknown", "Creating");
+    let mut died = Object::new(lost.spec.clone());
+    died.die();
+    died.reason("ConnectorConfigured", "Unknown", "Creating");
+    for object in [lost, died] {
+        let id = object.status.target.as_ref().unwrap().id.clone();
+        let mut input = DeletionInput {
+            spec: &object.spec,
+            previous: &object.status,
+            force: None,
+            other: None,
+            observes: None,
+            connector: Some(&created),
+            tried: false,
+            requested: object.now,
+            deadline: DEADLINE,
+            now: object.now,
+        };
+        assert_eq!(deletion(&input), Deletion::Delete { id });
+        input.connector = Some(&Ok(None));
+        assert_eq!(deletion(&input), Deletion::LetGo(Why::Gone));
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
         changes::CONNECTOR,
         cloud,
         decide::{Decision, Input, Situation, target},
+        deletion::CREATING,
         observed::{HealthReport, Observed},
     },
     server_protection::{
@@ -56,6 +57,9 @@ fn configured(conditions: &mut Conditions, decision: &Decision, progress: Progre
     const TYPE: &str = "ConnectorConfigured";
     let missing = decision.differences.iter().any(|field| field.field == CONNECTOR);
     match progress.failed() {
+        Some(failure) if missing && failure.effect_unknown => {
+            told(conditions, TYPE, Answer::Unknown, CREATING, failure);
+        }
         Some(failure) => told(conditions, TYPE, Answer::False, reason_of(failure), failure),
         None if !decision.compared => {}
         None if progress.wrote_connector() => conditions.set(
@@ -70,6 +74,9 @@ fn configured(conditions: &mut Conditions, decision: &Decision, progress: Progre
             "Configured",
             "the connector has the offerings that the spec declares",
         ),
+        None if missing && matches!(progress, Progress::About) => {
+            conditions.set(TYPE, Answer::Unknown, CREATING, "the connector is being created");
+        }
         None if missing => conditions.set(
             TYPE,
             Answer::False,

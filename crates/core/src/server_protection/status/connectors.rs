@@ -35,8 +35,8 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
             format!("{total} of {total} SecurityConnectors are Ready"),
         ),
         (_, not_ready) => {
-            let named = not_ready.iter().take(MOST_NAMES);
-            let mut names: Vec<_> = named
+            let first = not_ready.iter().take(MOST_NAMES);
+            let mut names: Vec<_> = first
                 .map(|connector| format!("{} ({})", connector.name, connector.reason))
                 .collect();
             if let Some(more) = not_ready.len().checked_sub(MOST_NAMES).filter(|more| *more > 0) {

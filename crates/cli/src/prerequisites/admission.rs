@@ -1,0 +1,201 @@
+//! What the API server would say to an object, without a cluster: schema and rules of the definition that it enforces.
+
+use jsonschema::Validator;
+use kube::{CustomResourceExt as _, core::cel};
+use serde_json::{Value, json};
+use serverprotection_api::SecurityConnector;
+
+/// The connector, or everything that is wrong with it: lines that begin with the field's path.
+pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> {
+    prune(&mut value);
+    let schema = schema().map_err(|error| vec![error])?;
+    let name = value
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !is_name(name) {
+        return Err(vec![format!(
+            "metadata.name: {name:?} is no name of an object: at most 253 lower-case letters, digits, - and ."
+        )]);
+    }
+    let fitting = fits(&schema, &value);
+    if !fitting.is_empty() {
+        return Err(fitting);
+    }
+    let object: SecurityConnector =
+        serde_json::from_value(value.clone()).map_err(|error| vec![error.to_string()])?;
+    let mut defaulted = serde_json::to_value(&object).map_err(|error| vec![error.to_string()])?;
+    let mut wrong = Vec::new();
+    if let (Some(given), Some(known)) = (value.get("spec"), defaulted.get("spec")) {
+        unknown(given, known, "spec", &mut wrong);
+    }
+    // Status is the controller's; an old one must not stand in the way.
+    if let Some(members) = defaulted.as_object_mut() {
+        members.remove("status");
+    }
+    if let Err(errors) = cel::Validator::new().validate(&schema, &defaulted, None) {
+        wrong.extend(
+            errors
+                .into_vec()
+                .into_iter()
+                .map(|error| format!("{}: {}", error.field_path, error.message)),
+        );
+    }
+    if wrong.is_empty() { Ok(object) } else { Err(wrong) }
+}
+
+fn schema() -> Result<Value, String> {
+    let definition = SecurityConnector::crd();
+    let schema = definition
+        .spec
+        .versions
+        .first()
+        .and_then(|version| version.schema.as_ref());
+    let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let schema = schema.ok_or("the definition of SecurityConnector has no schema")?;
+    serde_json::to_value(schema).map_err(|error| error.to_string())
+}
+
+/// Types, patterns, lengths, enumerations, required fields of the spec.
+fn fits(schema: &Value, object: &Value) -> Vec<String> {
+    let spec = json!({"properties": {"spec": schema.pointer("/properties/spec")}, "required": ["spec"]});
+    let validator: Validator = match jsonschema::draft4::new(&spec) {
+        Ok(validator) => validator,
+        Err(error) => return vec![format!("the schema of SecurityConnector cannot be used: {error}")],
+    };
+    let errors = validator.iter_errors(object);
+    errors
+        .map(|error| {
+            let path = error
+                .instance_path()
+                .to_string()
+                .trim_start_matches('/')
+                .replace('/', ".");
+            if path.is_empty() {
+                error.to_string()
+            } else {
+                format!("{path}: {error}")
+            }
+        })
+        .collect()
+}
+
+/// An explicit null is an absent field, as for the API server.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(prune);
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+/// A field that nothing reads is a mistake: kubectl refuses it too.
+fn unknown(given: &Value, known: &Value, path: &str, wrong: &mut Vec<String>) {
+    let Value::Object(members) = given else { return };
+    for (name, member) in members {
+        let path = format!("{path}.{name}");
+        match known.get(name) {
+            Some(known) => unknown(member, known, &path, wrong),
+            // The default is not written.
+            None if member.as_object().is_some_and(serde_json::Map::is_empty) => {}
+            None => wrong.push(format!("{path}: there is no such field")),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    name.len() <= 253
+        && is_edge(name.chars().next())
+        && is_edge(name.chars().last())
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(name: &str, spec: &Value) -> Value {
+        json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector", "metadata": {"name": name}, "spec": spec})
+    }
+
+    fn spec() -> Value {
+        json!({
+            "protectionRef": {"name": "prod"}, "resourceGroup": "rg", "location": "westeurope",
+            "type": "AWS", "aws": {"accountId": "123456789012"}
+        })
+    }
+
+    #[test]
+    fn what_the_api_server_admits_is_read() {
+        let mut all = spec();
+        all["tags"] = json!({});
+        all["connectorName"] = Value::Null;
+        all["agentlessScanning"] = json!({});
+        all["aws"]["organization"] = json!({"stackSetName": "defender", "excludedAccountIds": []});
+        let mut object = connector("aws-prod", &all);
+        object["status"] = json!({"of": "a newer version"});
+        object["metadata"]["creationTimestamp"] = Value::Null;
+        let read = admit(object).unwrap();
+        assert_eq!(read.metadata.name.as_deref(), Some("aws-prod"));
+        assert_eq!(read.spec.aws.unwrap().account_id, "123456789012");
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_refused_with_its_field() {
+        for (path, value, told) in [
+            (
+                "/aws/accountId",
+                json!("1234"),
+                "aws.accountId is the id of the AWS account: 12 digits",
+            ),
+            (
+                "/aws/accountId",
+                json!(123_456_789_012_i64),
+                "spec.aws.accountId: 123456789012 is not of type",
+            ),
+            ("/type", json!("GCP"), "aws is set exactly when type is AWS"),
+            ("/type", json!("Azure"), "spec.type"),
+            ("/location", json!("West Europe"), "spec.location"),
+            (
+                "/aws/roleArns",
+                json!({"servers": "Servers"}),
+                "aws.roleArns holds ARNs",
+            ),
+            (
+                "/aws/rolearns",
+                json!({"servers": "x"}),
+                "spec.aws.rolearns: there is no such field",
+            ),
+            (
+                "/aws/organization",
+                json!({"stackSetName": "my set"}),
+                "spec.aws.organization.stackSetName",
+            ),
+            ("/plan", json!({"tier": "P3"}), "spec.plan.tier"),
+            ("/scanInterval", json!("30m"), "scanInterval must be whole hours"),
+        ] {
+            let mut spec = spec();
+            let (parent, name) = path.rsplit_once('/').unwrap();
+            spec.pointer_mut(parent).unwrap()[name] = value;
+            let wrong = admit(connector("aws-prod", &spec)).unwrap_err();
+            assert!(wrong.iter().any(|line| line.contains(told)), "{path}: {wrong:#?}");
+        }
+        let mut without = spec();
+        without.as_object_mut().unwrap().remove("resourceGroup");
+        assert!(admit(connector("aws-prod", &without)).unwrap_err()[0].contains("resourceGroup"));
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_a_comment() {
+        for name in ["", "a\nrm -rf", "A", "-a", "a."] {
+            let wrong = admit(connector(name, &spec())).unwrap_err();
+            assert!(wrong[0].starts_with("metadata.name"), "{wrong:?}");
+        }
+    }
+}

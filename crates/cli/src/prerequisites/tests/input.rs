@@ -1,0 +1,153 @@
+//! What goes in, and what of it comes out.
+
+use super::*;
+
+#[test]
+fn what_the_connector_does_not_ask_for_is_in_no_format() {
+    let account = connector(
+        "aws",
+        &json!({"type": "AWS", "aws": {"accountId": "123456789012"}, "plan": {"tier": "Free"}}),
+    );
+    for format in ["text", "cloudformation", "terraform"] {
+        let text = whole(account.clone(), &format!("--format {format}"));
+        assert!(text.contains("CspmMonitorAws"), "{text}");
+        assert!(text.contains("The plan is Free"), "{text}");
+        for absent in ["ssm:", "VmScanner", "kms:", "DefenderForCloud-"] {
+            assert!(!text.contains(absent), "{format}: {absent} in {text}");
+        }
+    }
+    let project = json!({"projectNumber": "843025268399", "projectId": "my-project"});
+    let project = connector(
+        "gcp",
+        &json!({"type": "GCP", "gcp": project, "plan": {"tier": "Free"}}),
+    );
+    for format in ["text", "gcloud", "terraform"] {
+        let text = whole(project.clone(), &format!("--format {format}"));
+        for absent in ["osconfig", "azure-arc", "guardians", "MultiCloud"] {
+            assert!(!text.contains(absent), "{format}: {absent} in {text}");
+        }
+    }
+}
+
+#[test]
+fn without_the_azure_arc_agent_nothing_is_installed_and_machines_need_nothing() {
+    let no_agent = json!({"arcAgent": {"state": "Disabled"}});
+    let shape = json!({"type": "AWS", "aws": {"accountId": "123456789012"}, "autoProvisioning": no_agent});
+    for format in ["text", "cloudformation", "terraform"] {
+        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        assert!(text.contains("DefenderForCloud-DefenderForServers"), "{text}");
+        assert!(
+            text.contains("autoProvisioning.arcAgent.state is Disabled"),
+            "{text}"
+        );
+        for absent in [
+            "ssm:",
+            "DefenderForCloud-ArcAutoProvisioning",
+            "VmScanner",
+            "Machines (EC2)",
+        ] {
+            assert!(!text.contains(absent), "{format}: {absent} in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_unmanaged_is_included_and_said() {
+    let unmanaged = json!({"arcAgent": {"state": "Unmanaged"}});
+    let shape = json!({
+        "type": "AWS", "aws": {"accountId": "123456789012"}, "autoProvisioning": unmanaged,
+        "agentlessScanning": {"state": "Unmanaged"}
+    });
+    for format in ["text", "cloudformation", "terraform"] {
+        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        for wanted in [
+            "autoProvisioning.arcAgent.state is Unmanaged",
+            "agentlessScanning.state is Unmanaged",
+            "DefenderForCloud-ArcAutoProvisioning",
+            "DefenderForCloud-AgentlessScanner",
+        ] {
+            assert!(text.contains(wanted), "{format}: {wanted} in {text}");
+        }
+    }
+}
+
+#[test]
+fn of_two_objects_with_one_name_the_last_one_counts() {
+    let [protection, credential] = beside();
+    let other = connector(
+        "aws",
+        &json!({"type": "AWS", "aws": {"accountId": "999999999999"}}),
+    );
+    let text = printed(&[protection, credential, other, aws()], "--format terraform").unwrap();
+    assert!(text.contains("123456789012") && !text.contains("999999999999"));
+}
+
+#[test]
+fn plan_and_tenant_come_from_the_objects_or_from_flags() {
+    let [protection, credential] = beside();
+    let error = printed(&[aws()], "").unwrap_err();
+    assert!(
+        error.contains("--tier") && error.contains("--tenant-id"),
+        "{error}"
+    );
+    let error = printed(&[aws(), protection.clone()], "").unwrap_err();
+    assert!(
+        error.contains("AzureCredential azure") && !error.contains("--tier"),
+        "{error}"
+    );
+    let error = printed(&[aws(), credential.clone()], "--tier P2").unwrap_err();
+    assert!(
+        error.contains("ServerProtection prod is not in the input"),
+        "{error}"
+    );
+    let flags = format!("--tier p2 --tenant-id {{{}}}", TENANT.to_ascii_uppercase());
+    let by_flags = printed(&[aws()], &flags).unwrap();
+    assert_eq!(by_flags, whole(aws(), ""));
+    // Another namespace is another team's.
+    let mut elsewhere = protection;
+    elsewhere["metadata"]["namespace"] = json!("other");
+    assert!(printed(&[aws(), elsewhere, credential], "").is_err());
+    // The protection's plan has no agentless scanning.
+    let error = printed(&[aws()], &format!("--tier P1 --tenant-id {TENANT}")).unwrap_err();
+    assert!(error.contains("spec.agentlessScanning: needs plan P2"), "{error}");
+}
+
+#[test]
+fn a_format_that_does_not_fit_names_those_that_do() {
+    let [protection, credential] = beside();
+    for (object, flags, told) in [
+        (aws(), "--format gcloud", "use text, cloudformation, terraform"),
+        (gcp(), "--format cloudformation", "use text, gcloud, terraform"),
+        (gcp(), "--existing-identity-provider", "is for AWS"),
+        (aws(), "--name nobody", "the input has team/aws"),
+    ] {
+        let error = printed(&[protection.clone(), credential.clone(), object], flags).unwrap_err();
+        assert!(error.contains(told), "{flags}: {error}");
+    }
+    let error = printed(&[protection], "").unwrap_err();
+    assert!(error.contains("no SecurityConnector"), "{error}");
+}
+
+#[test]
+fn of_several_connectors_text_prints_all_and_the_others_one() {
+    let [protection, credential] = beside();
+    let objects = [protection, credential, aws(), gcp()];
+    let list = printed(&objects, "").unwrap();
+    assert!(list.contains("SecurityConnector team/aws:") && list.contains("\n\nSecurityConnector team/gcp:"));
+    let error = printed(&objects, "--format terraform").unwrap_err();
+    assert!(
+        error.contains("team/aws, team/gcp") && error.contains("--name"),
+        "{error}"
+    );
+    for name in ["gcp", "team/gcp"] {
+        let text = printed(&objects, &format!("--format terraform --name {name}")).unwrap();
+        assert!(text.contains("google_project"));
+    }
+}
+
+#[test]
+fn a_list_of_kubectl_is_read() {
+    let [protection, credential] = beside();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [aws(), protection, credential, {"apiVersion": "v1", "kind": "Secret"}]});
+    assert_eq!(printed(&[list], "").unwrap(), whole(aws(), ""));
+}

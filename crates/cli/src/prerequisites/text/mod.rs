@@ -1,0 +1,83 @@
+//! A list for people: what to have, what to run to find out, and what the machines need beside it.
+
+mod aws;
+mod gcp;
+
+use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
+
+use super::{IdentityProvider, words};
+
+/// The list.
+pub(super) fn render(shown: &str, found: &Prerequisites, provider: IdentityProvider) -> String {
+    let mut page = Page::default();
+    page.line(&format!(
+        "SecurityConnector {shown}: what {} must have",
+        words::place(found)
+    ));
+    page.line(&format!("Plan {:?}, Entra tenant {}", found.tier, found.tenant));
+    page.line("");
+    for line in words::AUTHORITY {
+        page.line(line);
+    }
+    let notes = words::notes(found);
+    if !notes.is_empty() {
+        page.line("");
+    }
+    for note in notes {
+        let is_new = !note.starts_with(' ');
+        page.line(&format!("{}{note}", if is_new { "* " } else { "" }));
+    }
+    match &found.account {
+        Account::Aws(account) => aws::list(&mut page, found, account, provider),
+        Account::Gcp(project) => gcp::list(&mut page, found, project),
+    }
+    page.0
+}
+
+/// The page as it grows.
+#[derive(Default)]
+struct Page(String);
+
+/// Where details begin.
+const MARGIN: usize = 20;
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text.trim_end());
+        self.0.push('\n');
+    }
+
+    fn section(&mut self, title: &str) {
+        self.line("");
+        self.line(title);
+        self.line(&"-".repeat(title.chars().count()));
+    }
+
+    /// Something to have.
+    fn item(&mut self, text: &str) {
+        self.line(&format!("[ ] {text}"));
+    }
+
+    /// A sentence about the item.
+    fn note(&mut self, text: &str) {
+        self.line(&format!("    {text}"));
+    }
+
+    /// A command about the item.
+    fn command(&mut self, text: &str) {
+        self.line(&format!("      {text}"));
+    }
+
+    /// Name and values, one a line.
+    fn detail<T: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
+        let mut name = name;
+        for value in values {
+            self.line(&format!(
+                "    {name:width$}{}",
+                value.as_ref(),
+                width = MARGIN - 4
+            ));
+            name = "";
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The program itself: exit codes, what goes to standard output and what to standard error.
+#![allow(clippy::unwrap_used, reason = "a test ends there")]
+
+use std::{
+    io::Write as _,
+    process::{Command, Output, Stdio},
+};
+
+const CONNECTOR: &str = "
+apiVersion: serverprotection.dev/v1alpha1
+kind: SecurityConnector
+metadata: {name: aws-prod, namespace: team}
+spec:
+  protectionRef: {name: contoso-prod}
+  resourceGroup: rg-defender
+  location: westeurope
+  type: AWS
+  aws: {accountId: \"123456789012\"}
+";
+const TENANT: &str = "8efa1c55-953c-42df-a19d-d4599e4c64d4";
+
+fn run(input: &str, arguments: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_serverprotection"))
+        .arg("prerequisites")
+        .args(["-f", "-"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its flags does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn refused(input: &str, arguments: &[&str], told: &str) {
+    let output = run(input, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty());
+    assert!(error.contains(told), "{error}");
+}
+
+#[test]
+fn a_connector_is_printed() {
+    let output = run(CONNECTOR, &["--tier", "P2", "--tenant-id", TENANT]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("SecurityConnector team/aws-prod"), "{text}");
+    assert!(
+        text.contains(&format!("MicrosoftDefenderForClouds_{TENANT}")),
+        "{text}"
+    );
+}
+
+#[test]
+fn bad_input_prints_nothing_and_says_what_to_do() {
+    let both = ["--tier", "P2", "--tenant-id", TENANT];
+    refused(CONNECTOR, &["--tier", "P2"], "--tenant-id (az account show");
+    refused(CONNECTOR, &["--tenant-id", TENANT], "--tier P1, P2 or Free");
+    refused(CONNECTOR, &["--tier", "P2", "--tenant-id", "contoso.com"], "GUID");
+    refused(
+        CONNECTOR,
+        &[&both[..], &["--format", "gcloud"]].concat(),
+        "cloudformation",
+    );
+    refused(CONNECTOR, &["--format", "pulumi"], "possible values");
+    let wrong = CONNECTOR.replace("123456789012", "1234-5678-9012");
+    refused(&wrong, &both, "aws.accountId is the id of the AWS account");
+    refused("kind: [", &both, "no YAML");
+    refused("", &both, "no SecurityConnector");
+}
+
+#[test]
+fn help_teaches_with_examples() {
+    let output = run("", &["--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text.contains("Examples:") && text.contains("--existing-identity-provider"),
+        "{text}"
+    );
+}

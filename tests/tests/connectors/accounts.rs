@@ -1,0 +1,336 @@
+//! One connector for each account, one object for each connector; members of organizations are Azure's own.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+    team::Team,
+    wait::eventually,
+};
+
+use super::{
+    PROTECTION, SOON, another_account, edit, in_azure, pause, protected, ready, requests, stalled, told,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("the_members_of_an_aws_organization_are_counted", aws_members),
+        case("the_members_of_a_gcp_organization_are_counted", gcp_members),
+        case(
+            "an_account_that_another_group_connects_is_left_alone",
+            other_group,
+        ),
+        case(
+            "an_account_that_another_subscription_connects_is_left_alone",
+            other_subscription,
+        ),
+        case(
+            "the_second_object_of_a_connector_waits_and_takes_over",
+            same_connector,
+        ),
+        case(
+            "the_second_object_of_an_account_waits_and_takes_over",
+            same_account,
+        ),
+        case(
+            "an_account_that_a_hidden_subscription_connects_is_refused",
+            hidden_subscription,
+        ),
+        case("a_member_of_an_organization_is_managed_by_it", member),
+        case("a_name_that_connects_another_account_is_left_alone", name_taken),
+        case("a_connector_in_another_region_is_left_alone", location_differs),
+    ]
+}
+
+/// Lets the second team's application work on the first one's subscription.
+async fn share(owner: &Team<'_>, with: &Team<'_>) -> Result<(), Error> {
+    let roles =
+        json!({"roles": {owner.subscription.clone(): ["Owner"], with.subscription.clone(): ["Owner"]}});
+    owner
+        .environment
+        .emulator
+        .principal(&with.client_id, roles)
+        .await?;
+    Ok(())
+}
+
+/// Puts a connector into the subscription of a team, as somebody else would have.
+async fn stands(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Error> {
+    let emulator = &team.environment.emulator;
+    emulator
+        .set(
+            &team.subscription,
+            json!({format!("connectors.{name}"): connector}),
+        )
+        .await?;
+    Ok(())
+}
+
+async fn remove(team: &Team<'_>, name: &str) -> Result<(), Error> {
+    stands(team, name, Value::Null).await
+}
+
+async fn same_connector(environment: Arc<Environment>) -> Result<(), Error> {
+    let first = protected(&environment, "first").await?;
+    let second = environment.team("second").await?;
+    share(&first, &second).await?;
+    first.connect("account", json!({})).await?;
+    ready(&first, "account").await?;
+
+    let spec = json!({"subscriptionId": first.subscription, "plan": {"tier": "P2"}});
+    second.protect(PROTECTION, spec).await?;
+    let rival =
+        json!({"aws": {"accountId": first.account}, "connectorName": "account", "scanInterval": "12h"});
+    second.connect("rival", rival).await?;
+    let holder = format!("{}/account", first.namespace);
+    let object = stalled(&second, "rival", "ClaimConflicted", &holder).await?;
+    assert_eq!(object["status"]["claim"]["state"], "Conflicted");
+    assert_eq!(object["status"]["claim"]["holder"], holder);
+    second.connectors().visit("rival", SOON).await?;
+    assert_eq!(requests(&first, "PUT").await?.len(), 1, "one writer");
+
+    first.connectors().delete("account", SOON).await?;
+    let object = ready(&second, "rival").await?;
+    assert_eq!(object["status"]["claim"]["state"], "Held");
+    assert_eq!(requests(&first, "PUT").await?.len(), 2);
+    assert_eq!(
+        in_azure(&first, "account").await?["environmentData"]["scanInterval"],
+        12
+    );
+    Ok(())
+}
+
+async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
+    let first = protected(&environment, "one").await?;
+    let second = protected(&environment, "two").await?;
+    first
+        .connect("account", json!({"deletionPolicy": "Delete"}))
+        .await?;
+    ready(&first, "account").await?;
+    // Another subscription, another name: the account is the same.
+    second
+        .connect("other", json!({"aws": {"accountId": first.account}}))
+        .await?;
+    let holder = format!("{}/account", first.namespace);
+    stalled(&second, "other", "ClaimConflicted", &holder).await?;
+    assert!(requests(&second, "PUT").await?.is_empty());
+
+    // The holder moves out: its connector goes by hand, because somebody waits for the account.
+    remove(&first, "account").await?;
+    first.connectors().delete("account", SOON).await?;
+    ready(&second, "other").await?;
+    assert_eq!(requests(&second, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+async fn other_group(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "othergroup").await?;
+    stands(
+        &team,
+        "theirs",
+        json!({"account": team.account, "group": "rg-theirs", "servers": "P1"}),
+    )
+    .await?;
+    team.connect("account", json!({})).await?;
+    elsewhere(&team, &team, "rg-theirs").await
+}
+
+async fn other_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("othersub").await?;
+    let owner = environment.team("owner").await?;
+    share(&owner, &team).await?;
+    stands(
+        &owner,
+        "theirs",
+        json!({"account": team.account, "servers": "P1"}),
+    )
+    .await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    team.connect("account", json!({})).await?;
+    elsewhere(&team, &owner, &owner.subscription).await
+}
+
+async fn elsewhere(team: &Team<'_>, owner: &Team<'_>, says: &str) -> Result<(), Error> {
+    let object = stalled(team, "account", "AccountConnectedElsewhere", says).await?;
+    assert!(told(&object, "Stalled").2.contains("/theirs"), "{object:#}");
+    pause().await;
+    assert!(requests(team, "PUT").await?.is_empty());
+    remove(owner, "theirs").await?;
+    // It comes back on its own, once what was read a moment ago is not used any more.
+    team.connectors()
+        .until("account", "Ready", "True", std::time::Duration::from_secs(60))
+        .await?;
+    assert_eq!(requests(team, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "hidden").await?;
+    let owner = environment.team("hider").await?;
+    stands(
+        &owner,
+        "theirs",
+        json!({"account": team.account, "servers": "P1"}),
+    )
+    .await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "ConnectorRefused", "already connected").await?;
+    let made = requests(&team, "PUT").await?.len();
+    pause().await;
+    assert!(requests(&team, "PUT").await?.len() <= made + 1, "no storm");
+    remove(&owner, "theirs").await?;
+    ready(&team, "account").await?;
+    Ok(())
+}
+
+async fn member(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "member").await?;
+    let management = another_account();
+    let accounts = json!({"aws": {management.clone(): {"organization": {"accounts": [team.account]}}}});
+    environment
+        .emulator
+        .call(Method::PATCH, "cloud-accounts", Some(accounts))
+        .await?;
+    let organization = json!({"account": management, "servers": "P2", "age": "30d",
+        "organization": {"stacksetName": "defender"}});
+    stands(&team, "aws-org", organization).await?;
+    until_there(&team, &format!("aws-org_{}", team.account)).await?;
+    team.connect("account", json!({})).await?;
+    let object = stalled(&team, "account", "ManagedByOrganization", &management).await?;
+    assert!(
+        told(&object, "Stalled")
+            .2
+            .contains(&format!("aws-org_{}", team.account))
+    );
+    // The same, when it is named as its own connector.
+    let named = json!({"connectorName": format!("aws-org_{}", team.account)});
+    team.connectors().delete("account", SOON).await?;
+    team.connect("named", named).await?;
+    stalled(&team, "named", "ManagedByOrganization", &management).await?;
+    pause().await;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    Ok(())
+}
+
+/// Waits until a connector exists on the clock of the machines.
+async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
+    eventually(&format!("connector {name}"), SOON, || async {
+        let connector = in_azure(team, name).await.map_err(|error| error.to_string())?;
+        if connector["exists"] == true {
+            Ok(())
+        } else {
+            Err(connector.to_string())
+        }
+    })
+    .await
+}
+
+async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "taken").await?;
+    let other = another_account();
+    stands(&team, "account", json!({"account": other, "servers": "P1"})).await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "NameTaken", &other).await?;
+    pause().await;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    assert_eq!(
+        in_azure(&team, "account").await?["hierarchyIdentifier"],
+        other.as_str()
+    );
+    Ok(())
+}
+
+async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "region").await?;
+    stands(
+        &team,
+        "account",
+        json!({"account": team.account, "servers": "P2", "location": "North Europe"}),
+    )
+    .await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "LocationDiffers", "northeurope").await?;
+    pause().await;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    team.connectors().delete("account", SOON).await?;
+    team.connect(
+        "again",
+        json!({"connectorName": "account", "location": "northeurope"}),
+    )
+    .await?;
+    ready(&team, "again").await?;
+    Ok(())
+}
+
+async fn aws_members(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "awsmembers").await?;
+    let members = [another_account(), another_account()];
+    let accounts = json!({"aws": {team.account.clone(): {"organization": {"accounts": members}}}});
+    environment
+        .emulator
+        .call(Method::PATCH, "cloud-accounts", Some(accounts))
+        .await?;
+    team.connect("account", super::life::shape(&team, "aws-organization"))
+        .await?;
+    ready(&team, "account").await?;
+    appear(&team, &members).await?;
+    let excluded = json!({"aws": {"organization": {"excludedAccountIds": [members[0]]}}});
+    edit(&team, "account", excluded, 1).await?;
+    until_counted(&team, 1).await?;
+    untouched(&team, 2).await
+}
+
+async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "gcpmembers").await?;
+    let members = [another_account(), another_account()];
+    let organization = json!({"id": another_account(), "name": "contoso.example", "projects": members});
+    let accounts = json!({"gcp": {team.account.clone(): {"organization": organization}}});
+    environment
+        .emulator
+        .call(Method::PATCH, "cloud-accounts", Some(accounts))
+        .await?;
+    team.connect("account", super::life::shape(&team, "gcp-organization"))
+        .await?;
+    ready(&team, "account").await?;
+    appear(&team, &members).await?;
+    until_counted(&team, 2).await?;
+    untouched(&team, 1).await
+}
+
+/// The members appear within a day.
+async fn appear(team: &Team<'_>, members: &[String]) -> Result<(), Error> {
+    team.environment.emulator.advance("24h").await?;
+    for member in members {
+        until_there(team, &format!("account_{member}")).await?;
+    }
+    Ok(())
+}
+
+/// Members are Azure's own: everything that was written is the organization's connector.
+async fn untouched(team: &Team<'_>, puts: usize) -> Result<(), Error> {
+    let object = team.connectors().get("account").await?;
+    assert!(condition(&object, "Stalled").is_none());
+    let made = requests(team, "PUT").await?;
+    assert_eq!(made.len(), puts, "{made:#?}");
+    Ok(())
+}
+
+/// What was listed a moment ago is used again, so the visit that counts may be a later one.
+async fn until_counted(team: &Team<'_>, members: usize) -> Result<(), Error> {
+    let limit = std::time::Duration::from_secs(60);
+    eventually(&format!("{members} members"), limit, || async {
+        let visit = team.connectors().visit("account", SOON).await;
+        let object = visit.map_err(|error| error.to_string())?;
+        if object["status"]["members"] == members {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        Err(object["status"]["members"].to_string())
+    })
+    .await
+}

@@ -1,0 +1,328 @@
+//! Deletion with policy Delete: it ends, it deletes what the object held, and nothing else.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use serverprotection_api::FINALIZER;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::Team,
+    wait::eventually,
+};
+
+use super::{
+    PROTECTION, SOON, another_account, event, fault, in_azure, meddle, pause, protected, ready, requests,
+    stalled, told,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("the_finalizer_is_on_before_the_first_write", finalizer_first),
+        case("delete_takes_the_connector_away", deleted),
+        case("retain_and_delete_put_the_finalizer_on_and_take_it_off", switched),
+        case("the_server_protection_may_be_deleted_first", protection_first),
+        case("suspended_and_observed_connectors_stay", withheld),
+        case("a_connector_that_another_object_claims_stays", other_owner),
+        case("a_connector_that_was_never_held_stays", never_held),
+        case("a_name_that_connects_another_account_by_now_stays", not_ours),
+        case("a_connector_that_is_gone_already_needs_no_delete", gone_already),
+        case("a_deletion_that_waits_tells_why_and_goes_on", waits),
+        case("force_remove_lets_go_at_once", forced),
+        case(
+            "after_the_deadline_the_object_goes_and_the_connector_stays",
+            deadline,
+        ),
+        case("a_lost_answer_to_the_delete_is_asked_for_again", lost_answer),
+    ]
+}
+
+/// A team with a connector that is Ready and whose policy is Delete.
+async fn held<'a>(environment: &'a Environment, name: &str) -> Result<Team<'a>, Error> {
+    let team = protected(environment, name).await?;
+    team.connect("account", json!({"deletionPolicy": "Delete"}))
+        .await?;
+    ready(&team, "account").await?;
+    Ok(team)
+}
+
+async fn stays(team: &Team<'_>) -> Result<(), Error> {
+    assert!(
+        !in_azure(team, "account").await?.is_null(),
+        "the connector is gone"
+    );
+    assert!(
+        requests(team, "DELETE").await?.is_empty(),
+        "somebody tried to delete it"
+    );
+    Ok(())
+}
+
+async fn finalizer_first(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "first").await?;
+    let held = json!({"match": {"method": "PUT", "path": "/securityConnectors/"}, "action": {"hang": true}});
+    let id = fault(&team, held).await?;
+    team.connect("account", json!({"deletionPolicy": "Delete"}))
+        .await?;
+    eventually("a PUT that waits", SOON, || async {
+        let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
+        let hanging = |fault: &Value| fault["id"] == id.as_str() && fault["hanging"] == 1;
+        if faults.iter().any(hanging) {
+            Ok(())
+        } else {
+            Err(format!("{faults:?}"))
+        }
+    })
+    .await?;
+    let object = team.connectors().get("account").await?;
+    let stands = in_azure(&team, "account").await?;
+    environment.emulator.delete_fault(&id).await?;
+    assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]));
+    assert!(stands.is_null(), "it was written already");
+    ready(&team, "account").await?;
+    Ok(())
+}
+
+async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "deleted").await?;
+    team.connectors().delete("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null());
+    assert_eq!(requests(&team, "DELETE").await?.len(), 1);
+    event(&team, "account", "ConnectorDeleted").await?;
+    // Status goes on while it is being deleted.
+    eventually("Ready/Deleting", SOON, || {
+        let recorder = &environment.recorder;
+        let history = recorder.of("SecurityConnector", &team.namespace, "account");
+        let told = history.iter().any(|version| {
+            let ready = version.condition("Ready");
+            version.deleting && ready.is_some_and(|ready| ready["reason"] == "Deleting")
+        });
+        std::future::ready(if told { Ok(()) } else { Err("no version says so") })
+    })
+    .await
+}
+
+async fn switched(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "switched").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let theirs = json!({"metadata": {"finalizers": ["example.com/theirs"]}});
+    team.connectors().patch("account", theirs).await?;
+    for (policy, finalizers) in [
+        ("Delete", json!(["example.com/theirs", FINALIZER])),
+        ("Retain", json!(["example.com/theirs"])),
+        ("Delete", json!(["example.com/theirs", FINALIZER])),
+        ("Retain", json!(["example.com/theirs"])),
+    ] {
+        let edit = json!({"spec": {"deletionPolicy": policy}});
+        team.connectors().patch("account", edit).await?;
+        let object = ready(&team, "account").await?;
+        assert_eq!(object["metadata"]["finalizers"], finalizers, "{policy}");
+    }
+    assert_eq!(
+        requests(&team, "PUT").await?.len(),
+        1,
+        "the policy is not Azure's business"
+    );
+    let none = json!({"metadata": {"finalizers": null}});
+    team.connectors().patch("account", none).await?;
+    team.connectors().delete("account", SOON).await?;
+    stays(&team).await
+}
+
+async fn protection_first(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "orphan").await?;
+    team.delete(PROTECTION, SOON).await?;
+    stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
+    team.connectors().delete("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null());
+    assert_eq!(requests(&team, "DELETE").await?.len(), 1);
+    Ok(())
+}
+
+async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "asleep").await?;
+    team.connectors()
+        .patch("account", json!({"spec": {"suspend": true}}))
+        .await?;
+    team.connectors()
+        .until("account", "Suspended", "True", SOON)
+        .await?;
+    team.connectors().delete("account", SOON).await?;
+    stays(&team).await?;
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains("suspended or in mode Observe"), "{note}");
+
+    let team = held(&environment, "observed").await?;
+    team.patch(PROTECTION, json!({"spec": {"mode": "Observe"}}))
+        .await?;
+    team.connectors()
+        .until_holds("account", "Ready/Observed", SOON, |object| {
+            told(object, "Ready").1 == "Observed"
+        })
+        .await?;
+    // The ServerProtection that observed is gone: that it did is remembered.
+    team.delete(PROTECTION, SOON).await?;
+    stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
+    team.connectors().delete("account", SOON).await?;
+    stays(&team).await?;
+    event(&team, "account", "ConnectorLeftBehind").await?;
+    Ok(())
+}
+
+async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
+    let first = held(&environment, "holder").await?;
+    let second = protected(&environment, "waiting").await?;
+    second
+        .connect("rival", json!({"aws": {"accountId": first.account}}))
+        .await?;
+    let holder = format!("{}/account", first.namespace);
+    stalled(&second, "rival", "ClaimConflicted", &holder).await?;
+    first.connectors().delete("account", SOON).await?;
+    stays(&first).await?;
+    let note = event(&first, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains(&format!("{}/rival", second.namespace)), "{note}");
+    Ok(())
+}
+
+async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
+    let stands = json!({"connectors": [{"name": "account", "account": another_account(), "servers": "P2"}]});
+    let account = stands["connectors"][0]["account"].clone();
+    let team = environment.team_with("never", stands).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P1"}})).await?;
+    let lower = json!({"aws": {"accountId": account}, "deletionPolicy": "Delete"});
+    team.connect("account", lower).await?;
+    stalled(&team, "account", "ReductionNeedsApproval", "plan.tier=P1").await?;
+    team.connectors().delete("account", SOON).await?;
+    stays(&team).await?;
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains("never held"), "{note}");
+    Ok(())
+}
+
+async fn not_ours(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "notours").await?;
+    meddle(
+        &team,
+        "account",
+        json!({"hierarchyIdentifier": another_account()}),
+    )
+    .await?;
+    team.connectors().delete("account", SOON).await?;
+    stays(&team).await?;
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains("another account"), "{note}");
+    Ok(())
+}
+
+async fn gone_already(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "gone").await?;
+    let gone = json!({"connectors.account": null});
+    environment.emulator.set(&team.subscription, gone).await?;
+    team.connectors().delete("account", SOON).await?;
+    assert!(requests(&team, "DELETE").await?.is_empty());
+    event(&team, "account", "ConnectorDeleted").await?;
+    Ok(())
+}
+
+/// Deletes a connector whose subscription is locked, until it tells that it waits.
+async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'a>, Value), Error> {
+    let team = held(environment, name).await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": true}))
+        .await?;
+    team.connectors().start_deletion("account").await?;
+    let object = team
+        .connectors()
+        .until_holds("account", "a deletion that waits", SOON, |object| {
+            told(object, "Ready").2.contains("not deleted yet")
+        })
+        .await?;
+    Ok((team, object))
+}
+
+async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
+    let (team, object) = waiting(&environment, "waits").await?;
+    let (status, reason, message) = told(&object, "Ready");
+    assert_eq!((status, reason), ("False", "Deleting"));
+    assert_eq!(told(&object, "Reconciling").1, "Deleting");
+    for says in ["ScopeLocked", "remove the", "lock", "force-remove"] {
+        assert!(message.contains(says), "no \"{says}\" in: {message}");
+    }
+    assert_eq!(
+        object["status"]["observedGeneration"],
+        object["metadata"]["generation"]
+    );
+    event(&team, "account", "DeletionWaits").await?;
+    eventually("the metric", SOON, || async {
+        let mut slot = environment.controller().await;
+        let controller = slot.as_mut().ok_or("no controller")?;
+        let metric = controller.metric("serverprotection_deletions_waiting", &[]).await;
+        match metric.map_err(|error| error.to_string())? {
+            Some(waiting) if waiting >= 1.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    assert!(!in_azure(&team, "account").await?.is_null());
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": false}))
+        .await?;
+    team.connectors().until_gone("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null());
+    event(&team, "account", "ConnectorDeleted").await?;
+    Ok(())
+}
+
+async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
+    let (team, _) = waiting(&environment, "forced").await?;
+    let began = Instant::now();
+    let annotation = "serverprotection.dev/force-remove";
+    team.connectors().annotate("account", annotation, "true").await?;
+    team.connectors().until_gone("account", SOON).await?;
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "after {:?}",
+        began.elapsed()
+    );
+    assert!(!in_azure(&team, "account").await?.is_null());
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains(annotation), "{note}");
+    Ok(())
+}
+
+async fn deadline(environment: Arc<Environment>) -> Result<(), Error> {
+    let (team, _) = waiting(&environment, "deadline").await?;
+    tokio::time::sleep(super::DELETION_DEADLINE / 2).await;
+    team.connectors().get("account").await?;
+    team.connectors().until_gone("account", SOON).await?;
+    assert!(!in_azure(&team, "account").await?.is_null());
+    let tries = requests(&team, "DELETE").await?.len();
+    assert!((2..=6).contains(&tries), "{tries} tries on a clock of 3 s");
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains("did not let the connector be deleted"), "{note}");
+    Ok(())
+}
+
+async fn lost_answer(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = held(&environment, "lost").await?;
+    let lost = json!({"match": {"method": "DELETE", "path": "/securityConnectors/", "times": 1},
+        "phase": "after", "action": {"respond": {"status": 504}}});
+    fault(&team, lost).await?;
+    team.connectors().delete("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null());
+    assert_eq!(
+        requests(&team, "DELETE").await?.len(),
+        1,
+        "the reading tells that it is gone"
+    );
+    event(&team, "account", "ConnectorDeleted").await?;
+    pause().await;
+    Ok(())
+}

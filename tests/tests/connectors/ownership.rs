@@ -1,0 +1,303 @@
+//! What is ours in a connector is repaired; what is somebody else's stays; what stood before is taken over as it is.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+    team::Team,
+};
+
+use super::{
+    SOON, edit, in_azure, meddle, offering, pause, protected, ready, requests, stalled, told, writes,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("what_belongs_to_others_survives_every_write", survives),
+        case("what_belongs_to_others_survives_on_gcp_too", survives_on_gcp),
+        case("our_offering_is_repaired_while_theirs_stays", repaired),
+        case("a_foreign_writer_wins_after_three_repairs_and_is_told", contested),
+        case(
+            "a_connector_that_stands_as_demanded_is_adopted_without_a_write",
+            adopted_as_it_is,
+        ),
+        case(
+            "an_adopted_connector_tells_first_what_differed",
+            adopted_with_differences,
+        ),
+        case("an_adopted_connector_is_not_lowered_without_approval", reduction),
+    ]
+}
+
+/// A connector of the team's account that somebody made before.
+async fn stands(team: &Team<'_>, members: Value) -> Result<(), Error> {
+    let mut connector = json!({"account": team.account, "servers": "P2"});
+    serverprotection_tests::team::merge(&mut connector, members);
+    let emulator = &team.environment.emulator;
+    emulator
+        .set(&team.subscription, json!({"connectors.account": connector}))
+        .await?;
+    Ok(())
+}
+
+fn theirs(connector: &Value, cloud: &str) -> Value {
+    let others = ["DefenderForContainers", "DefenderCspm", "Novelty"];
+    let others = others.map(|kind| offering(connector, &format!("{kind}{cloud}")).clone());
+    json!([
+        others,
+        connector["surprise"],
+        connector["environmentData"]["novelty"],
+        offering(connector, &format!("CspmMonitor{cloud}"))["extra"]
+    ])
+}
+
+async fn survives(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "survives").await?;
+    team.connect("account", json!({})).await?;
+    survive(&team, "Aws").await
+}
+
+async fn survives_on_gcp(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "survives-gcp").await?;
+    team.connect("account", super::life::shape(&team, "gcp")).await?;
+    survive(&team, "Gcp").await
+}
+
+async fn survive(team: &Team<'_>, cloud: &str) -> Result<(), Error> {
+    ready(team, "account").await?;
+    let of = |kind: &str| format!("offerings.{kind}{cloud}");
+    let role = "arn:aws:iam::123456789012:role/x";
+    let fields = json!({
+        of("DefenderForContainers"): {"kubernetesService": {"something": role}, "enableAuditLogsAutoProvisioning": true},
+        of("DefenderCspm"): {"ciem": {"ciemDiscovery": {"something": role}}},
+        of("Novelty"): {"a": {"b": [1, null, {"c": false}]}},
+        format!("{}.extra", of("CspmMonitor")): {"kept": true},
+        "surprise": [1, 2],
+        "environmentData.novelty": {"deep": {"er": 1.5}},
+    });
+    meddle(team, "account", fields).await?;
+    let before = theirs(&in_azure(team, "account").await?, cloud);
+    assert!(
+        before[0]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|offering| !offering.is_null()),
+        "{before:#}"
+    );
+    team.connectors().visit("account", SOON).await?;
+    assert_eq!(
+        requests(team, "PUT").await?.len(),
+        1,
+        "others' members are no drift"
+    );
+    for spec in [
+        json!({"scanInterval": "24h"}),
+        json!({"tags": {"a": "b"}}),
+        json!({"plan": {"tier": "P1"}}),
+        json!({"plan": {"tier": "Free"}}),
+        json!({"plan": {"tier": "P2"}, "agentlessScanning": {"state": "Enabled"}}),
+        json!({"autoProvisioning": {"arcAgent": {"state": "Disabled"}}}),
+    ] {
+        edit(team, "account", spec.clone(), 1).await?;
+        assert_eq!(
+            theirs(&in_azure(team, "account").await?, cloud),
+            before,
+            "after {spec}"
+        );
+    }
+    Ok(())
+}
+
+async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "repaired").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let role = "arn:aws:iam::123456789012:role/other";
+    let fields = json!({
+        "offerings.DefenderForServersAws.mdeAutoProvisioning.enabled": false,
+        "offerings.DefenderForServersAws.arcAutoProvisioning.cloudRoleArn": role,
+        "offerings.DefenderForServersAws.novelty": {"a": 1},
+        "offerings.DefenderForContainersAws": {"kubernetesService": {"a": 1}},
+    });
+    meddle(&team, "account", fields).await?;
+    team.connectors().visit("account", SOON).await?;
+    ready(&team, "account").await?;
+    let connector = in_azure(&team, "account").await?;
+    let servers = offering(&connector, "DefenderForServersAws");
+    assert_eq!(servers["mdeAutoProvisioning"]["enabled"], true);
+    let arn = format!(
+        "arn:aws:iam::{}:role/DefenderForCloud-ArcAutoProvisioning",
+        team.account
+    );
+    assert_eq!(servers["arcAutoProvisioning"]["cloudRoleArn"], arn);
+    assert_eq!(servers["novelty"], json!({"a": 1}));
+    assert!(!offering(&connector, "DefenderForContainersAws").is_null());
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+
+    // The whole offering is gone: it comes back, and they still have theirs.
+    let gone = json!({"offerings.DefenderForServersAws": null});
+    meddle(&team, "account", gone).await?;
+    team.connectors().visit("account", SOON).await?;
+    ready(&team, "account").await?;
+    let connector = in_azure(&team, "account").await?;
+    assert_eq!(
+        offering(&connector, "DefenderForServersAws")["subPlan"]["type"],
+        "P2"
+    );
+    assert!(!offering(&connector, "DefenderForContainersAws").is_null());
+    super::event(&team, "account", "ConnectorRepaired").await?;
+    Ok(())
+}
+
+async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "contested").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let theirs = json!({"environmentData.scanInterval": 24});
+    let mut contested = None;
+    for _ in 0..8 {
+        meddle(&team, "account", theirs.clone()).await?;
+        let object = team.connectors().visit("account", SOON).await?;
+        if condition(&object, "Contested").is_some() {
+            contested = Some(object);
+            break;
+        }
+        ready(&team, "account").await?;
+    }
+    let object = contested.unwrap_or_else(|| panic!("it never became Contested"));
+    let (status, reason, message) = told(&object, "Stalled");
+    assert_eq!((status, reason), ("True", "Contested"));
+    assert!(message.contains("scanInterval"), "{message}");
+    assert_eq!(object["status"]["contested"][0]["repairs"], 3);
+    let made = requests(&team, "PUT").await?.len();
+    assert_eq!(made, 4, "the first write and three repairs");
+    team.connectors().visit("account", SOON).await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), made, "left alone");
+
+    // Other fields are still written, and the contested one stays as they want it.
+    team.connectors()
+        .patch("account", json!({"spec": {"tags": {"a": "b"}}}))
+        .await?;
+    let what = "the tag in Azure, still contested";
+    let tags = serverprotection_tests::wait::eventually(what, SOON, || async {
+        let connector = in_azure(&team, "account")
+            .await
+            .map_err(|error| error.to_string())?;
+        if connector["tags"]["a"] == "b" {
+            Ok(connector)
+        } else {
+            Err(connector["tags"].to_string())
+        }
+    });
+    assert_eq!(tags.await?["environmentData"]["scanInterval"], 24);
+
+    // The fight ends: it is Ready again without a write.
+    let made = requests(&team, "PUT").await?.len();
+    meddle(&team, "account", json!({"environmentData.scanInterval": 4})).await?;
+    team.connectors().request("account").await?;
+    let object = ready(&team, "account").await?;
+    assert!(condition(&object, "Contested").is_none());
+    assert_eq!(requests(&team, "PUT").await?.len(), made);
+    Ok(())
+}
+
+async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "asitis").await?;
+    stands(&team, json!({"tags": {"theirs": "stays"}})).await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(told(&object, "Ready").1, "InSync");
+    assert_eq!(object["status"]["tier"], "P2");
+    assert!(
+        object["status"]["claim"]["establishedSince"].is_string(),
+        "{object:#}"
+    );
+    assert!(requests(&team, "PUT").await?.is_empty());
+    // Nobody signed in to the account on our behalf; the connection's report tells.
+    assert_eq!(told(&object, "CloudAuthenticated").1, "Connected");
+    Ok(())
+}
+
+async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "differs").await?;
+    stands(&team, json!({"servers": "P1", "tags": {"theirs": "stays"}})).await?;
+    team.connect("account", json!({"scanInterval": "12h", "tags": {"team": "sec"}}))
+        .await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+    let wanted = json!({"theirs": "stays", "team": "sec"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
+
+    let history = environment
+        .recorder
+        .of("SecurityConnector", &team.namespace, "account");
+    let note = history.iter().find(|version| {
+        version
+            .condition("Reconciling")
+            .is_some_and(|it| it["reason"] == "Writing")
+    });
+    let status = &note
+        .unwrap_or_else(|| panic!("no note before the write: {history:#?}"))
+        .status;
+    let drift = status["drift"].as_array().unwrap();
+    let fields: Vec<_> = drift
+        .iter()
+        .map(|it| it["field"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(fields, ["tags.team", "scanInterval", "plan.tier"], "{status:#}");
+    assert_eq!(drift[2]["observed"], "P1");
+    Ok(())
+}
+
+async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "reduction").await?;
+    stands(&team, json!({})).await?;
+    team.connect("account", json!({"plan": {"tier": "P1"}})).await?;
+    let object = stalled(&team, "account", "ReductionNeedsApproval", "plan.tier=P1").await?;
+    assert!(
+        told(&object, "Stalled")
+            .2
+            .contains("agentlessScanning.state=Disabled"),
+        "{object:#}"
+    );
+    team.connectors().visit("account", SOON).await?;
+    pause().await;
+    let about = |all: Vec<Value>| {
+        let path = |it: &Value| it["path"].as_str().unwrap_or_default().to_lowercase();
+        all.into_iter()
+            .filter(|it| path(it).contains("securityconnectors"))
+            .count()
+    };
+    assert_eq!(
+        about(writes(&team).await?),
+        0,
+        "nothing is written before the approval"
+    );
+
+    let annotation = "serverprotection.dev/approve-reduction";
+    team.connectors()
+        .annotate("account", annotation, "plan.tier=P1")
+        .await?;
+    stalled(
+        &team,
+        "account",
+        "ReductionNeedsApproval",
+        "agentlessScanning.state=Disabled",
+    )
+    .await?;
+    assert_eq!(about(writes(&team).await?), 0, "half of it approves nothing");
+    let both = "plan.tier=P1, agentlessScanning.state=Disabled";
+    team.connectors().annotate("account", annotation, both).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(object["status"]["tier"], "P1");
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+
+    // Held in sync by now: the next reduction is an edit like any other.
+    edit(&team, "account", json!({"plan": {"tier": "Free"}}), 1).await?;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! What a connector takes from its ServerProtection, and what that one tells about its connectors.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+};
+
+use super::{
+    GROUP, PROTECTION, SOON, another_account, in_azure, meddle, pause, protected, ready, requests, told,
+    writes,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("the_server_protection_counts_its_connectors", counted),
+        case("the_default_tier_follows_the_server_protection", default_tier),
+        case("observe_writes_nothing_is_ready_and_tells_the_drift", observe),
+        case("suspend_makes_no_call_and_resume_repairs", suspend),
+        case("suspended_from_the_start_makes_no_call", suspended_at_birth),
+    ]
+}
+
+async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "counted").await?;
+    let summary = |summary: &'static str, reason: &'static str| {
+        let team = team.clone();
+        async move {
+            let what = format!("connectors {summary} and ConnectorsReady/{reason}");
+            team.until_holds(PROTECTION, &what, SOON, |object| {
+                let told = condition(object, "ConnectorsReady").is_some_and(|it| it["reason"] == reason);
+                object["status"]["connectors"]["summary"] == summary && told
+            })
+            .await
+        }
+    };
+    summary("0/0", "NoConnectors").await?;
+    team.connect("one", json!({})).await?;
+    summary("1/1", "AllReady").await?;
+
+    let elsewhere = json!({"aws": {"accountId": another_account()}, "resourceGroup": "rg-missing",
+        "createResourceGroup": false});
+    team.connect("two", elsewhere).await?;
+    summary("1/2", "NotReady").await?;
+    let object = team
+        .until_holds(PROTECTION, "the name of the other", SOON, |object| {
+            told(object, "ConnectorsReady")
+                .2
+                .contains("two (ResourceGroupMissing)")
+        })
+        .await?;
+    assert_eq!(told(&object, "ConnectorsReady").0, "False");
+    assert_eq!(
+        told(&object, "Ready").0,
+        "True",
+        "connectors do not decide about Ready"
+    );
+
+    let group = json!({"resourceGroups.rg-missing": "westeurope"});
+    environment.emulator.set(&team.subscription, group).await?;
+    summary("2/2", "AllReady").await?;
+    team.connectors().delete("two", SOON).await?;
+    summary("1/1", "AllReady").await?;
+    Ok(())
+}
+
+async fn default_tier(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "follows").await?;
+    team.connect("follows", json!({})).await?;
+    let own = json!({"aws": {"accountId": another_account()}, "plan": {"tier": "P2"}});
+    team.connect("own", own).await?;
+    assert_eq!(ready(&team, "follows").await?["status"]["tier"], "P2");
+    ready(&team, "own").await?;
+
+    team.patch(PROTECTION, json!({"spec": {"plan": {"tier": "P1"}}}))
+        .await?;
+    team.connectors()
+        .until_holds("follows", "P1, in sync", SOON, |object| {
+            object["status"]["tier"] == "P1" && told(object, "Ready").1 == "InSync"
+        })
+        .await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 3, "one more write");
+    assert_eq!(
+        team.connectors().visit("own", SOON).await?["status"]["tier"],
+        "P2"
+    );
+    Ok(())
+}
+
+async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("observe").await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}, "mode": "Observe"}))
+        .await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(told(&object, "Ready").1, "Observed");
+    let (status, _, message) = told(&object, "Drifted");
+    assert!(status == "True" && message.contains("connectorName"), "{message}");
+    assert_eq!(object["status"]["drift"][0]["observed"], "none");
+    team.connectors().visit("account", SOON).await?;
+    assert!(writes(&team).await?.is_empty());
+
+    team.patch(PROTECTION, json!({"spec": {"mode": "Enforce"}}))
+        .await?;
+    in_sync(&team).await?;
+    team.patch(PROTECTION, json!({"spec": {"mode": "Observe"}}))
+        .await?;
+    let what = "Ready/Observed";
+    team.connectors()
+        .until_holds("account", what, SOON, |object| {
+            told(object, "Ready").1 == "Observed"
+        })
+        .await?;
+    meddle(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(object["status"]["drift"][0]["field"], "scanInterval");
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+
+    team.patch(PROTECTION, json!({"spec": {"mode": "Enforce"}}))
+        .await?;
+    in_sync(&team).await?;
+    assert_eq!(
+        in_azure(&team, "account").await?["environmentData"]["scanInterval"],
+        4
+    );
+    Ok(())
+}
+
+async fn in_sync(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Error> {
+    team.connectors()
+        .until_holds("account", "Ready/InSync", SOON, |object| {
+            told(object, "Ready").1 == "InSync" && object["status"]["driftCount"] == 0
+        })
+        .await
+        .map(drop)
+}
+
+async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "suspend").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    team.connectors()
+        .patch("account", json!({"spec": {"suspend": true}}))
+        .await?;
+    let object = team
+        .connectors()
+        .until("account", "Suspended", "True", SOON)
+        .await?;
+    assert_eq!(told(&object, "Ready").0, "True", "it keeps its last value");
+
+    meddle(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
+    let before = requests(&team, "GET").await?.len();
+    team.connectors().visit("account", SOON).await?;
+    pause().await;
+    assert_eq!(
+        requests(&team, "GET").await?.len(),
+        before,
+        "no call while suspended"
+    );
+
+    team.connectors()
+        .patch("account", json!({"spec": {"suspend": false}}))
+        .await?;
+    team.connectors()
+        .until_holds("account", "the end of the suspension, repaired", SOON, |object| {
+            condition(object, "Suspended").is_none() && told(object, "Ready").0 == "True"
+        })
+        .await?;
+    assert_eq!(
+        in_azure(&team, "account").await?["environmentData"]["scanInterval"],
+        4
+    );
+    Ok(())
+}
+
+async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "asleep").await?;
+    team.connect("account", json!({"suspend": true})).await?;
+    let object = team
+        .connectors()
+        .until("account", "Suspended", "True", SOON)
+        .await?;
+    assert_eq!(told(&object, "Ready").0, "Unknown");
+    pause().await;
+    let all = environment.emulator.requests(&team.subscription).await?;
+    let about = |request: &serde_json::Value| {
+        let path = request["path"].as_str().unwrap_or_default().to_lowercase();
+        path.contains("securityconnectors") || path.contains(&format!("/resourcegroups/{GROUP}"))
+    };
+    assert!(!all.iter().any(about), "no call");
+    Ok(())
+}
