@@ -31,8 +31,8 @@ Options
   --subscriptions N,N,…  subscriptions of each fleet (100,500,1000)
   --connectors N,N,…     connectors of one subscription to run after them (200; none when another part is named)
   --put-time DURATION    what Azure takes to write a connector (5s)
-  --throttling on|off    whether Azure's budgets refuse anything while connectors run (off: with 100 reads in 5 minutes
-                         they alone say how long it takes)
+  --throttling on|off    whether Azure's budgets refuse anything until connectors are Ready (off: with 100 reads in
+                         5 minutes they alone say how long it takes)
   --latency DURATION     added by the emulator to every answer (50ms)
   --visit-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
   --namespaces N         namespaces, each with its own AzureCredential (one for each 100 objects)

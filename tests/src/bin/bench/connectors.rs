@@ -64,6 +64,8 @@ pub(crate) struct Protection {
     pub(crate) asked: usize,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
+    /// One after the other.
+    pub(crate) seconds: Vec<f64>,
     /// Versions that answered no request: what it was told about its connectors and machines.
     pub(crate) unasked: u64,
 }
@@ -205,6 +207,7 @@ impl Asked {
             asked: took.len(),
             mean_seconds: sum.as_secs_f64() / f64::from(u32::try_from(took.len()).unwrap_or(1).max(1)),
             longest_seconds: longest.max().unwrap_or_default().as_secs_f64(),
+            seconds: took.iter().map(Duration::as_secs_f64).collect(),
             unasked,
         }
     }
@@ -245,6 +248,9 @@ impl Parts {
     ) -> Result<(Pass, Pass), Error> {
         let name = self.name.clone();
         let cadence = cadence(connectors);
+        // Three readings of all connectors would take Azure's budget an hour.
+        let settings = json!({"throttling": false});
+        self.emulator.settings(settings).await?;
         // What is read about hourly was not read of new connectors yet; it is told once.
         let since = self.last_sequence().await?;
         self.restart(flags(cadence), arguments).await?;
