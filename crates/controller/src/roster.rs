@@ -8,13 +8,17 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serverprotection_core::{
     security_connector::desired::Protection,
     server_protection::connectors::{Connectors, NotReady},
 };
+
+/// Hundreds of connectors turn one by one, and each turn would be a patch of their `ServerProtection` that every client
+/// hears of: what comes within this time after one is told together.
+const BETWEEN_NEWS: Duration = Duration::from_secs(5);
 
 /// Namespace and name of a `ServerProtection`.
 type Key = (String, String);
@@ -35,6 +39,17 @@ pub(crate) struct Listed {
     pub(crate) not_ready: Option<String>,
 }
 
+/// What a `ServerProtection` is to be told of its connectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewsOfConnectors {
+    /// Nothing.
+    None,
+    /// That they have changed.
+    Now,
+    /// The same, but not before this time is over.
+    After(Duration),
+}
+
 /// Both kinds as their watches deliver them. A watch feeds it before its own cache, so that whoever is woken finds here
 /// what it was woken for.
 #[derive(Debug, Default)]
@@ -50,6 +65,8 @@ struct Inner {
     listed: bool,
     /// Objects with something to tell that needs no visit.
     told_connectors: HashSet<Key>,
+    /// When a `ServerProtection` was last told of its connectors.
+    last_told: HashMap<Key, Instant>,
     told_machines: HashSet<String>,
 }
 
@@ -63,9 +80,11 @@ impl Roster {
     pub(crate) fn set_protection(&self, namespace: &str, name: &str, known: Option<&Known>) -> Vec<String> {
         let mut inner = self.lock();
         let key = key(namespace, name);
-        let before = match known {
-            Some(known) => inner.protections.insert(key.clone(), known.clone()),
-            None => inner.protections.remove(&key),
+        let before = if let Some(known) = known {
+            inner.protections.insert(key.clone(), known.clone())
+        } else {
+            inner.last_told.remove(&key);
+            inner.protections.remove(&key)
         };
         if before.as_ref() == known {
             return Vec::new();
@@ -85,6 +104,7 @@ impl Roster {
         let mut orphans = Vec::new();
         for key in gone {
             inner.protections.remove(&key);
+            inner.last_told.remove(&key);
             let names = inner.names(&key).into_iter();
             orphans.extend(names.map(|name| (key.0.clone(), name)));
         }
@@ -179,9 +199,26 @@ impl Roster {
         inner.names(&key)
     }
 
-    /// Whether the connectors of a `ServerProtection` have changed since this was asked last.
-    pub(crate) fn take_news_of_connectors(&self, namespace: &str, name: &str) -> bool {
-        self.lock().told_connectors.remove(&key(namespace, name))
+    /// News of the connectors of a `ServerProtection`. Taken by the one who tells it.
+    pub(crate) fn take_news_of_connectors(
+        &self,
+        namespace: &str,
+        name: &str,
+        now: Instant,
+    ) -> NewsOfConnectors {
+        let mut inner = self.lock();
+        let key = key(namespace, name);
+        if !inner.told_connectors.contains(&key) {
+            return NewsOfConnectors::None;
+        }
+        let told = inner.last_told.get(&key).copied();
+        let left = told.and_then(|told| BETWEEN_NEWS.checked_sub(now.duration_since(told)));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return NewsOfConnectors::After(left);
+        }
+        inner.told_connectors.remove(&key);
+        inner.last_told.insert(key, now);
+        NewsOfConnectors::Now
     }
 
     /// Whether the machines of a connector may have changed since this was asked last.
@@ -242,12 +279,41 @@ mod tests {
         let counts = roster.connectors("n", "prod").unwrap();
         assert_eq!((counts.total, counts.not_ready.len()), (1, 1));
         assert_eq!(roster.connectors("n", "other").unwrap().total, 0);
-        assert!(roster.take_news_of_connectors("n", "prod"));
-        assert!(!roster.take_news_of_connectors("n", "prod"), "told once");
+        let now = Instant::now();
+        let news = || roster.take_news_of_connectors("n", "prod", now);
+        assert_eq!([news(), news()], [NewsOfConnectors::Now, NewsOfConnectors::None]);
         assert!(!roster.set_connector("n", "prod", "1", &listed("aws", Some("Progressing"))));
         assert!(roster.set_connector("n", "prod", "1", &listed("aws", None)));
         assert_eq!(roster.remove_connector("1"), Some(key("n", "prod")));
         assert_eq!(roster.remove_connector("1"), None);
+    }
+
+    #[test]
+    fn news_of_many_connectors_is_told_together() {
+        let roster = Roster::default();
+        let began = Instant::now();
+        let turns = |name: &str| assert!(roster.set_connector("n", "prod", name, &listed(name, None)));
+        let news = |second| roster.take_news_of_connectors("n", "prod", began + Duration::from_secs(second));
+        turns("1");
+        assert_eq!(news(0), NewsOfConnectors::Now, "the first at once");
+        turns("2");
+        turns("3");
+        assert_eq!(news(1), NewsOfConnectors::After(Duration::from_secs(4)));
+        assert_eq!(
+            news(2),
+            NewsOfConnectors::After(Duration::from_secs(3)),
+            "it waits"
+        );
+        assert_eq!(
+            [news(5), news(5)],
+            [NewsOfConnectors::Now, NewsOfConnectors::None]
+        );
+        turns("4");
+        assert_eq!(news(60), NewsOfConnectors::Now);
+        assert_eq!(
+            roster.take_news_of_connectors("n", "other", began),
+            NewsOfConnectors::None
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             deleted,
         )
         .limit(limit),
-        case("deleted_while_the_answer_of_its_creation_is_lost", never_held),
+        case("deleted_while_the_answer_of_its_creation_is_lost", answer_lost),
     ]
 }
 
@@ -359,10 +359,10 @@ fn told_of(object: &Value) -> Value {
     })
 }
 
-/// The object cannot know that the connector is its own: it goes, leaves the connector, and says so.
-async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
+/// The note says that a connector was being created: what came of it is the object's own, and goes with it.
+async fn answer_lost(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
-        let name = format!("connector-never-held-{phase}");
+        let name = format!("connector-answer-lost-{phase}");
         let lonely = Lonely::found(&environment, &name, json!({})).await?;
         Act::Create.prepare(&lonely).await?;
         let put = json!({"method": "PUT", "path": "/securityConnectors/", "subscription": lonely.team.subscription, "times": 1});
@@ -372,28 +372,31 @@ async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
         lonely.kill_when_it_hangs(&mut first, &fault).await?;
         let object = objects(&lonely).get(ACCOUNT).await?;
         assert_eq!(told(&object, "Reconciling"), ("True", "Writing"), "{object:#}");
+        assert_eq!(told(&object, "ConnectorConfigured"), ("Unknown", "Creating"));
         objects(&lonely).start_deletion(ACCOUNT).await?;
 
         let mut second = lonely.controller()?;
         objects(&lonely).until_gone(ACCOUNT, SOON).await?;
         let azure = environment.emulator.get(&lonely.team.subscription).await?;
-        let standing = number_of_connectors(&azure);
-        assert_eq!(standing, usize::from(phase == "after"), "{azure:#}");
-        assert_eq!(lonely.writes().await?.len(), 2, "group and connector, no DELETE");
-        left_behind(&lonely).await?;
+        assert_eq!(number_of_connectors(&azure), 0, "{azure:#}");
+        let writes = lonely.writes().await?;
+        let deletes = writes.iter().filter(|write| write.starts_with("DELETE ")).count();
+        assert_eq!(deletes, usize::from(phase == "after"), "{writes:?}");
+        assert_eq!(writes.len(), 2 + deletes, "group and connector: {writes:?}");
+        told_as_deleted(&lonely).await?;
         lonely.check_monitor().await?;
         second.terminate().await?;
     }
     Ok(())
 }
 
-async fn left_behind(lonely: &Lonely<'_>) -> Result<(), Error> {
+async fn told_as_deleted(lonely: &Lonely<'_>) -> Result<(), Error> {
     let namespace = &lonely.team.namespace;
     let plane = &lonely.team.environment.plane;
-    eventually("the event ConnectorLeftBehind", SOON, || async {
+    eventually("the event ConnectorDeleted", SOON, || async {
         let arguments = ["get", "events.events.k8s.io", "-n", namespace, "-o", "json"];
         let events = plane.kubectl(&arguments).await.map_err(|e| e.to_string())?;
-        if events.contains("ConnectorLeftBehind") {
+        if events.contains("ConnectorDeleted") {
             Ok(())
         } else {
             Err(events)

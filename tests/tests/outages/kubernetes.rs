@@ -19,6 +19,8 @@ use super::{NAME, SOON, alive, last_sequence, p2, ready, requests, visit};
 
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(60);
+/// Name of the connector.
+const CONNECTOR: &str = "aws";
 /// The switch of an extension, as the emulator sets it behind everybody's back.
 const SWITCH: &str = "plan.extensions.AgentlessVmScanning.isEnabled";
 
@@ -26,6 +28,8 @@ const SWITCH: &str = "plan.extensions.AgentlessVmScanning.isEnabled";
 struct Teams<'a> {
     /// Its plan write is under way.
     writing: Team<'a>,
+    /// The write of its connector is under way.
+    connecting: Team<'a>,
     /// A setting drifts.
     setting: Team<'a>,
     /// An extension drifts.
@@ -40,6 +44,7 @@ impl<'a> Teams<'a> {
     async fn found(environment: &'a Environment) -> Result<Self, Error> {
         Ok(Self {
             writing: environment.team("writing").await?,
+            connecting: environment.team("connecting").await?,
             setting: environment.team("setting").await?,
             extension: environment.team("extension").await?,
             passing: environment.team("passing").await?,
@@ -85,29 +90,45 @@ pub(crate) async fn away(environment: Arc<Environment>) -> Result<(), Error> {
     alive(&environment).await
 }
 
-/// Four objects in sync, and one whose plan write has had its effect but not its answer.
+/// Objects in sync, and two whose writes have had their effect but not their answer: a plan's and a connector's.
 async fn begin(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error> {
-    let in_sync = [&teams.setting, &teams.extension, &teams.passing, &teams.edited];
+    let in_sync = [
+        &teams.setting,
+        &teams.extension,
+        &teams.passing,
+        &teams.edited,
+        &teams.connecting,
+    ];
     for team in in_sync {
         team.protect(NAME, p2()).await?;
     }
     for team in in_sync {
         ready(team).await?;
     }
-    let subscription = &teams.writing.subscription;
-    let fault = environment
-        .emulator
-        .add_fault(json!({
-            "match": {"method": "PUT", "path": "/pricings/", "subscription": subscription, "times": 1},
-            "phase": "after", "action": {"delay": "4s"},
-        }))
-        .await?;
+    // Started first, so that both are under way together.
+    let connector = slow_write(&teams.connecting, "/securityConnectors/", "6s").await?;
+    let plan = slow_write(&teams.writing, "/pricings/", "4s").await?;
+    teams.connecting.connect(CONNECTOR, json!({})).await?;
+    until_struck(environment, &connector).await?;
     teams.writing.protect(NAME, p2()).await?;
+    until_struck(environment, &plan).await
+}
+
+/// The next write there is answered so much later than it has its effect.
+async fn slow_write(team: &Team<'_>, path: &str, delay: &str) -> Result<String, Error> {
+    let fault = json!({
+        "match": {"method": "PUT", "path": path, "subscription": team.subscription, "times": 1},
+        "phase": "after", "action": {"delay": delay},
+    });
+    team.environment.emulator.add_fault(fault).await
+}
+
+async fn until_struck(environment: &Environment, fault: &str) -> Result<(), Error> {
     eventually("the write under way", SOON, || async {
         let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
         let struck = faults
             .iter()
-            .any(|found| found["id"] == fault.as_str() && found["hits"] == 1);
+            .any(|found| found["id"] == fault && found["hits"] == 1);
         if struck {
             Ok(())
         } else {
@@ -122,6 +143,7 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
     let gone = Instant::now();
     let since = last_sequence(environment).await?;
     assert_eq!(plan_writes(&teams.writing).await?, 0, "its answer comes later");
+    assert_eq!(connector_requests(&teams.connecting, 0, "PUT").await?, 0);
     emulator
         .set(&teams.setting.subscription, json!({"settings.WDATP": false}))
         .await?;
@@ -165,6 +187,8 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
     );
     // Visits every two seconds go on where nothing has to be told; the others are backed off.
     let visits = usize::try_from(gone.elapsed().as_millis() / 1800).unwrap() + 1;
+    let connecting = connector_requests(&teams.connecting, since, "GET").await?;
+    assert!(connecting <= 50, "the connector is not backed off: {connecting}");
     let [untold @ .., quiet] = counts;
     assert!(quiet <= visits * 4, "a storm: {counts:?}");
     assert!(
@@ -194,6 +218,8 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
             .is_some_and(|told| told["reason"] == "ResultLost")
     });
     assert!(!lost);
+
+    connector_told(&teams.connecting).await?;
 
     eventually("the repair of the extension", SOON, || async {
         match is_on(environment, &teams.extension).await {
@@ -225,6 +251,30 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
         "nothing was left to repair"
     );
     Ok(())
+}
+
+/// What the write answered was kept, too, and it was not written again.
+async fn connector_told(team: &Team<'_>) -> Result<(), Error> {
+    let object = team.connectors().until(CONNECTOR, "Ready", "True", SOON).await?;
+    let configured = condition(&object, "ConnectorConfigured").unwrap();
+    assert_eq!(configured["reason"], "Configured", "{object:#}");
+    assert_eq!(
+        condition(&object, "CloudAuthenticated").unwrap()["status"],
+        "True"
+    );
+    assert!(object["status"]["claim"]["establishedSince"].is_string());
+    assert_eq!(object["status"]["driftCount"], 0);
+    assert_eq!(connector_requests(team, 0, "PUT").await?, 1);
+    let told = |object: &Value| object["status"]["connectors"]["summary"] == "1/1";
+    team.until_holds(NAME, "the connector of", SOON, told).await?;
+    Ok(())
+}
+
+async fn connector_requests(team: &Team<'_>, since: u64, method: &str) -> Result<usize, Error> {
+    let all = requests(team, since).await?;
+    let operation = format!("{method} securityConnectors/{CONNECTOR}");
+    let ours = |request: &&Value| request["operation"] == operation.as_str();
+    Ok(all.iter().filter(ours).count())
 }
 
 async fn is_on(environment: &Environment, team: &Team<'_>) -> Result<bool, Error> {

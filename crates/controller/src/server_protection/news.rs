@@ -1,5 +1,7 @@
 //! What an object hears between visits: what scans of the fleet have found, and what became of its connectors.
 
+use std::time::Instant;
+
 use kube::{ResourceExt, runtime::controller::Action};
 use serverprotection_api::ServerProtection;
 use serverprotection_core::server_protection::{
@@ -12,6 +14,7 @@ use super::visit::Look;
 use crate::{
     context::Context,
     publish,
+    roster::NewsOfConnectors,
     saving::{Error, now, quiet, save},
 };
 
@@ -40,11 +43,16 @@ pub(crate) async fn tell(object: &ServerProtection, context: &Context) -> Option
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let (machines, of_connectors) = (
         context.fleet.take_news(&uid),
-        context.roster.take_news_of_connectors(&namespace, &name),
+        context
+            .roster
+            .take_news_of_connectors(&namespace, &name, Instant::now()),
     );
     let (mut remembered, left) = quiet(object, context)?;
-    if object.spec.suspend || !(machines || of_connectors) {
-        return None;
+    match of_connectors {
+        _ if object.spec.suspend => return None,
+        NewsOfConnectors::None if !machines => return None,
+        NewsOfConnectors::After(wait) if !machines => return Some(Ok(Action::requeue(wait.min(left)))),
+        _ => {}
     }
     let scans = context.fleet.scans(&uid);
     let connectors = connectors(object, context);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::pace::Memory;
+use super::{desired::is_organization, pace::Memory};
 use crate::conditions;
 
 /// The longest round of quiet visits in which everything is read once: an hour at the default interval.
@@ -60,12 +60,6 @@ pub fn reads(
         health: !absent && (!quiet || !healthy || turn(2)),
         permissions: !quiet || !is_true("PermissionsSufficient") || turn(4),
     }
-}
-
-fn is_organization(spec: &SecurityConnectorSpec) -> bool {
-    let aws = spec.aws.as_ref().is_some_and(|aws| aws.organization.is_some());
-    let gcp = spec.gcp.as_ref().is_some_and(|gcp| gcp.organization.is_some());
-    aws || gcp
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ pub(crate) const HELP: &str = "\
 What the controller costs: requests to Azure, time, memory, CPU. Starts its own kube-apiserver, etcd and Azure
 emulator for each size; needs no cluster and no root.
 
-  make bench                                   everything, about 15 minutes
+  make bench                                   everything, about 18 minutes
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
   cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
+  cargo run --release -p serverprotection-tests --bin bench -- --connectors 200
 
 How a size goes: all objects are created while no controller runs, one for each Free subscription. Then the controller
 starts and is measured until all are Ready (converge), and after that while each is visited at least three times
@@ -19,10 +20,19 @@ How a fleet goes: one identity, an object for each subscription, machines behind
 that it confirms is measured, and then two scans that find what is known. Before it the same objects without machines
 run once: what machines take of memory is the difference.
 
+How connectors go: one subscription with its object, and that many connectors of AWS accounts, all created while no
+controller runs; Azure takes its time for each PUT. It is measured until all are Ready, while visits of the
+subscription's object are asked for; then the controller is started anew, and each connector is visited six times
+without anything to do. Before it the same runs once without connectors.
+
 Options
-  --objects N,N,…        sizes to run, in this order (1,100,1000; none when --machines is given)
-  --machines N,N,…       fleets to run after them (10000,100000,10000; none when --objects is given)
+  --objects N,N,…        sizes to run, in this order (1,100,1000; none when another part is named)
+  --machines N,N,…       fleets to run after them (10000,100000,10000; none when another part is named)
   --subscriptions N,N,…  subscriptions of each fleet (100,500,1000)
+  --connectors N,N,…     connectors of one subscription to run after them (200; none when another part is named)
+  --put-time DURATION    what Azure takes to write a connector (5s)
+  --throttling on|off    whether Azure's budgets refuse anything until connectors are Ready (off: with 100 reads in
+                         5 minutes they alone say how long it takes)
   --latency DURATION     added by the emulator to every answer (50ms)
   --visit-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
   --namespaces N         namespaces, each with its own AzureCredential (one for each 100 objects)
@@ -35,7 +45,7 @@ Options
   --help                 this
 
 Exit code: 0; 1 when a bar of COUNTS is broken (writes per needed change, writes or status patches without need, reads
-of a quiet visit, queries of a scan, machines miscounted, breaches of the safety monitor); 2 when it could not be run. Times and memory never fail it: they
+of a quiet visit, queries of a scan, machines miscounted, lists of connectors, breaches of the safety monitor); 2 when it could not be run. Times and memory never fail it: they
 depend on the machine, and stand beside their bars to be read.
 ";
 
@@ -78,6 +88,9 @@ impl Fleet {
 pub(crate) struct Arguments {
     pub(crate) objects: Vec<usize>,
     pub(crate) fleets: Vec<Fleet>,
+    pub(crate) connectors: Vec<usize>,
+    pub(crate) put_time: Duration,
+    pub(crate) throttling: bool,
     pub(crate) latency: Duration,
     pub(crate) visit_every: Option<Duration>,
     pub(crate) namespaces: Option<usize>,
@@ -94,6 +107,9 @@ impl Default for Arguments {
         Self {
             objects: vec![1, 100, 1000],
             fleets: FLEETS.to_vec(),
+            connectors: vec![200],
+            put_time: Duration::from_secs(5),
+            throttling: false,
             latency: Duration::from_millis(50),
             visit_every: None,
             namespaces: None,
@@ -112,7 +128,7 @@ impl Arguments {
     pub(crate) fn parse(given: impl IntoIterator<Item = String>) -> Result<Request, String> {
         let mut given = given.into_iter();
         let mut arguments = Self::default();
-        let (mut objects, mut machines, mut subscriptions) = (None, None, None);
+        let (mut objects, mut machines, mut subscriptions, mut connectors) = (None, None, None, None);
         while let Some(option) = given.next() {
             match option.as_str() {
                 "--help" | "-h" => return Ok(Request::Help),
@@ -131,10 +147,12 @@ impl Arguments {
                 "--objects" => objects = Some(numbers(&name, &value)?),
                 "--machines" => machines = Some(numbers(&name, &value)?),
                 "--subscriptions" => subscriptions = Some(numbers(&name, &value)?),
+                "--connectors" => connectors = Some(numbers(&name, &value)?),
                 _ => arguments.set(&name, value)?,
             }
         }
-        arguments.choose(objects, machines, subscriptions)?;
+        let fleets = fleets(machines, subscriptions)?;
+        arguments.choose(objects, fleets, connectors);
         Ok(Request::Run(Box::new(arguments)))
     }
 
@@ -142,35 +160,14 @@ impl Arguments {
     fn choose(
         &mut self,
         objects: Option<Vec<usize>>,
-        machines: Option<Vec<usize>>,
-        subscriptions: Option<Vec<usize>>,
-    ) -> Result<(), String> {
-        let fleets = match (machines, subscriptions) {
-            (None, None) => None,
-            (Some(machines), Some(subscriptions)) if machines.len() == subscriptions.len() => {
-                let fleets = machines.into_iter().zip(subscriptions);
-                let machines = |number| u64::try_from(number).unwrap_or(u64::MAX);
-                Some(
-                    fleets
-                        .map(|(of, among)| Fleet::new(machines(of), among))
-                        .collect(),
-                )
-            }
-            _ => {
-                return Err(
-                    "--machines and --subscriptions belong together, as many of the one as of the other"
-                        .into(),
-                );
-            }
-        };
-        match (objects, fleets) {
-            (None, None) => {}
-            (objects, fleets) => {
-                self.objects = objects.unwrap_or_default();
-                self.fleets = fleets.unwrap_or_default();
-            }
+        fleets: Option<Vec<Fleet>>,
+        connectors: Option<Vec<usize>>,
+    ) {
+        if objects.is_some() || fleets.is_some() || connectors.is_some() {
+            self.objects = objects.unwrap_or_default();
+            self.fleets = fleets.unwrap_or_default();
+            self.connectors = connectors.unwrap_or_default();
         }
-        Ok(())
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
@@ -178,6 +175,14 @@ impl Arguments {
         let duration = || humantime::parse_duration(&value).map_err(|error| wrong(&error.to_string()));
         match name {
             "--latency" => self.latency = duration()?,
+            "--put-time" => self.put_time = duration()?,
+            "--throttling" => {
+                self.throttling = match value.as_str() {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err(wrong("on or off is wanted")),
+                }
+            }
             "--visit-every" => self.visit_every = Some(duration()?),
             "--namespaces" => self.namespaces = Some(number(name, &value)?),
             "--output" => self.output = Some(value.into()),
@@ -205,9 +210,36 @@ impl Arguments {
         self.visit_every.unwrap_or(chosen)
     }
 
+    /// Objects that the controller works on at once.
+    pub(crate) fn concurrency(&self) -> usize {
+        let mut flags = self.flags.iter();
+        let given = flags.find(|flag| *flag == "--concurrency");
+        let value = given.and_then(|_| flags.next()?.parse().ok());
+        value.unwrap_or(32)
+    }
+
     /// Namespaces for so many objects.
     pub(crate) fn namespaces(&self, objects: usize) -> usize {
         self.namespaces.unwrap_or(objects.div_ceil(100)).min(objects)
+    }
+}
+
+fn fleets(
+    machines: Option<Vec<usize>>,
+    subscriptions: Option<Vec<usize>>,
+) -> Result<Option<Vec<Fleet>>, String> {
+    match (machines, subscriptions) {
+        (None, None) => Ok(None),
+        (Some(machines), Some(subscriptions)) if machines.len() == subscriptions.len() => {
+            let fleets = machines.into_iter().zip(subscriptions);
+            let machines = |number| u64::try_from(number).unwrap_or(u64::MAX);
+            Ok(Some(
+                fleets
+                    .map(|(of, among)| Fleet::new(machines(of), among))
+                    .collect(),
+            ))
+        }
+        _ => Err("--machines and --subscriptions belong together, as many of the one as of the other".into()),
     }
 }
 
@@ -253,6 +285,7 @@ mod tests {
             ("--objectz 1", "no option --objectz"),
             ("--machines 10", "belong together"),
             ("--machines 10,20 --subscriptions 1", "belong together"),
+            ("--throttling perhaps", "on or off"),
         ] {
             assert!(parse(line).unwrap_err().contains(says), "{line}");
         }
@@ -271,6 +304,25 @@ mod tests {
         assert_eq!(
             runs("--objects 5 --machines 10,20 --subscriptions 1,2"),
             (1, fleets)
+        );
+        assert_eq!(runs("--connectors 20"), (0, vec![]));
+    }
+
+    #[test]
+    fn connectors_and_what_their_run_depends_on() {
+        let Ok(Request::Run(arguments)) =
+            parse("--connectors 20,40 --put-time 1s --throttling on -- --concurrency 8")
+        else {
+            panic!()
+        };
+        assert_eq!(arguments.connectors, [20, 40]);
+        assert_eq!(arguments.put_time, Duration::from_secs(1));
+        assert!(arguments.throttling);
+        assert_eq!(arguments.concurrency(), 8);
+        let default = Arguments::default();
+        assert_eq!(
+            (default.connectors.as_slice(), default.concurrency()),
+            (&[200][..], 32)
         );
     }
 

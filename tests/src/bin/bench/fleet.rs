@@ -92,6 +92,7 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
         // As the objects want it: nothing is written, nothing else happens.
         set: Some(json!({"vulnerabilityAssessment": "MdeTvm", "plan.enablementTime": since.to_string()})),
         flags: flags.map(str::to_owned).to_vec(),
+        connectors: 0,
         name: format!(
             "{} machines in {} subscriptions",
             fleet.machines, fleet.subscriptions

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 mod arguments;
+mod connectors;
+mod connectors_report;
 mod cores;
 mod facts;
 mod fleet;
@@ -16,6 +18,7 @@ mod report;
 mod scans;
 mod table;
 mod traffic;
+mod visits;
 mod watching;
 mod world;
 
@@ -76,13 +79,25 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         }
         fleets.push(fleet::measure(fleet, arguments).await?);
     }
-    let rows = [report::rows(&sizes), fleet_report::rows(&fleets)];
+    let mut connected: Vec<connectors::Figures> = Vec::new();
+    for &connectors in &arguments.connectors {
+        if connected.is_empty() {
+            connected.push(connectors::measure(0, arguments).await?);
+        }
+        connected.push(connectors::measure(connectors, arguments).await?);
+    }
+    let rows = [
+        report::rows(&sizes),
+        fleet_report::rows(&fleets),
+        connectors_report::rows(&connected),
+    ];
     print!("\n{}", facts.text());
     let columns = [
         sizes.iter().map(|f| f.objects.to_string()).collect::<Vec<_>>(),
         fleets.iter().map(fleet::Figures::name).collect(),
+        connected.iter().map(|f| f.connectors.to_string()).collect(),
     ];
-    for ((what, columns), rows) in ["objects", "machines/subscriptions"]
+    for ((what, columns), rows) in ["objects", "machines/subscriptions", "connectors"]
         .iter()
         .zip(&columns)
         .zip(&rows)
@@ -94,7 +109,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let breaches = sizes
         .iter()
         .map(|f| &f.breaches)
-        .chain(fleets.iter().map(|f| &f.breaches));
+        .chain(fleets.iter().map(|f| &f.breaches))
+        .chain(connected.iter().map(|f| &f.breaches));
     for breach in breaches.flat_map(|breaches| breaches.iter().take(10)) {
         println!("breach: {breach}");
     }
@@ -103,8 +119,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     }
     let held = rows.iter().flatten().all(table::Row::holds);
     let bars: Vec<_> = rows.iter().flat_map(|rows| table::bars(rows)).collect();
-    let document =
-        json!({"facts": facts, "countBarsHold": held, "sizes": sizes, "fleets": fleets, "bars": bars});
+    let document = json!({"facts": facts, "countBarsHold": held, "sizes": sizes, "fleets": fleets,
+        "connectors": connected, "bars": bars});
     let path = write(arguments, &document)?;
     println!("\nwritten: {}", path.display());
     Ok(held)

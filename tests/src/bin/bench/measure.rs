@@ -65,6 +65,7 @@ pub(crate) async fn measure(objects: usize, arguments: &Arguments) -> Result<Fig
             "--visit-every".to_owned(),
             humantime::format_duration(cadence).to_string(),
         ],
+        connectors: 0,
         name: format!("{objects} objects"),
     };
     let mut parts = parts::prepare(setup, arguments).await?;
@@ -144,7 +145,10 @@ impl Parts {
                 return Err(Error::Timeout {
                     what: "all objects to be Ready".into(),
                     after: CONVERGE_LIMIT,
-                    last: format!("{ready} are; not {}", self.watching.missing(self.world)),
+                    last: format!(
+                        "{ready} are; not {}",
+                        self.watching.missing(self.world.objects, World::subscription)
+                    ),
                 });
             }
             // Also ends when the watch is gone, which the time limit then tells.
@@ -170,7 +174,7 @@ impl Parts {
 }
 
 /// What the controller asked of the API server: nobody else asks for these by these verbs once the objects are there.
-async fn kubernetes_requests(plane: &ControlPlane) -> Result<BTreeMap<String, u64>, Error> {
+pub(crate) async fn kubernetes_requests(plane: &ControlPlane) -> Result<BTreeMap<String, u64>, Error> {
     let page = plane.kubectl(&["get", "--raw", "/metrics"]).await?;
     let mut all = BTreeMap::new();
     for line in page
@@ -188,7 +192,7 @@ async fn kubernetes_requests(plane: &ControlPlane) -> Result<BTreeMap<String, u6
             continue;
         };
         let wanted = match resource {
-            "serverprotections" => ["GET", "PUT", "PATCH", "APPLY"].contains(&verb),
+            "serverprotections" | "securityconnectors" => ["GET", "PUT", "PATCH", "APPLY"].contains(&verb),
             "events" => label("group") == Some("events.k8s.io") || verb == "POST",
             "secrets" => verb == "GET",
             _ => false,

@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) set: Option<Value>,
     /// Of the controller.
     pub(crate) flags: Vec<String>,
+    /// Of the first subscription.
+    pub(crate) connectors: usize,
     /// How the run is called in messages.
     pub(crate) name: String,
 }
@@ -110,32 +112,23 @@ pub(crate) async fn prepare(setup: Setup, arguments: &Arguments) -> Result<Parts
         }
     }
     let needed = world.needed(&emulator).await?;
-    let progress = Progress::of(world.objects);
-    let create = world.create(&client, &progress);
+    let progress = Progress::of(world.objects + setup.connectors);
+    let create = async {
+        world.create(&client, &progress).await?;
+        World::connect(&client, setup.connectors, &progress).await
+    };
     let what = format!(
         "{name}: creating {} objects in {} namespaces",
-        world.objects, world.namespaces
+        world.objects + setup.connectors,
+        world.namespaces
     );
     let ((), create) = step(&what, &progress, create).await?;
     let watching = Watching::start(client);
-    let mut options = ControllerOptions {
-        flags: arguments.flags.clone(),
-        environment: arguments.environment.clone(),
-        program: arguments.program.clone(),
-    };
-    options.flags.extend(setup.flags);
     // What was just created is written and compacted in peace.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let kubeconfig = plane.kubeconfig(users::CONTROLLER)?;
-    let log = plane.folder().join("controller.log");
     let started = Timestamp::now();
-    let controller = ControllerProcess::start(&kubeconfig, &emulator, &log, &options)?;
-    let [etcd, api_server] = plane.process_ids().await;
-    let programs = Programs::new(&[
-        ("controller", controller.id()),
-        ("etcd", etcd),
-        ("kube-apiserver", api_server),
-    ]);
+    let controller = controller(&plane, &emulator, setup.flags, arguments)?;
+    let programs = programs(&plane, &controller).await;
     Ok(Parts {
         world,
         plane,
@@ -150,7 +143,42 @@ pub(crate) async fn prepare(setup: Setup, arguments: &Arguments) -> Result<Parts
     })
 }
 
+fn controller(
+    plane: &ControlPlane,
+    emulator: &Emulator,
+    flags: Vec<String>,
+    arguments: &Arguments,
+) -> Result<ControllerProcess, Error> {
+    let mut options = ControllerOptions {
+        flags: arguments.flags.clone(),
+        environment: arguments.environment.clone(),
+        program: arguments.program.clone(),
+    };
+    options.flags.extend(flags);
+    let kubeconfig = plane.kubeconfig(users::CONTROLLER)?;
+    let log = plane.folder().join("controller.log");
+    ControllerProcess::start(&kubeconfig, emulator, &log, &options)
+}
+
+async fn programs(plane: &ControlPlane, controller: &ControllerProcess) -> Programs {
+    let [etcd, api_server] = plane.process_ids().await;
+    Programs::new(&[
+        ("controller", controller.id()),
+        ("etcd", etcd),
+        ("kube-apiserver", api_server),
+    ])
+}
+
 impl Parts {
+    /// Ends the controller and starts another one, with these flags.
+    pub(crate) async fn restart(&mut self, flags: Vec<String>, arguments: &Arguments) -> Result<(), Error> {
+        self.controller.terminate().await?;
+        self.started = Timestamp::now();
+        self.controller = controller(&self.plane, &self.emulator, flags, arguments)?;
+        self.programs = programs(&self.plane, &self.controller).await;
+        Ok(())
+    }
+
     /// What stands at the very beginning.
     pub(crate) fn start(&self) -> Reading {
         Reading {

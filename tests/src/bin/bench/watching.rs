@@ -1,15 +1,14 @@
 //! Watches the objects and writes down when each became Ready.
 
-use crate::world::World;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource,
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
-use serverprotection_tests::recorder::resource;
+use serverprotection_tests::recorder::{connector_resource, resource};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,12 +18,14 @@ use tokio::{sync::watch, task::JoinHandle};
 /// What was seen so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Since when each subscription's object is Ready.
+    /// Since when the object of each subscription, or account, is Ready.
     pub(crate) ready: HashMap<String, Timestamp>,
     /// Objects that were Ready and then were not.
     pub(crate) lost: u64,
     /// Versions that the API server told after the list.
     pub(crate) versions: u64,
+    /// Those among them with another status that answers no request for a visit.
+    pub(crate) unasked: u64,
 }
 
 /// A running watch; it ends when it is dropped.
@@ -36,11 +37,20 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Starts to watch all namespaces.
+    /// Starts to watch the objects of all namespaces, each known by its subscription.
     pub(crate) fn start(client: Client) -> Self {
+        Self::of(client, resource(), "/spec/subscriptionId")
+    }
+
+    /// The same for connectors, each known by its account.
+    pub(crate) fn connectors(client: Client) -> Self {
+        Self::of(client, connector_resource(), "/spec/aws/accountId")
+    }
+
+    fn of(client: Client, kind: ApiResource, key: &'static str) -> Self {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (sender, count) = watch::channel(0);
-        let task = tokio::spawn(follow(client, Arc::clone(&seen), sender));
+        let task = tokio::spawn(follow(client, kind, key, Arc::clone(&seen), sender));
         Self { seen, count, task }
     }
 
@@ -54,11 +64,11 @@ impl Watching {
         lock(&self.seen).clone()
     }
 
-    /// The subscription of an object that is not Ready, for a failure's message.
-    pub(crate) fn missing(&self, world: World) -> String {
+    /// The first of these that is not Ready, for a failure's message.
+    pub(crate) fn missing(&self, objects: usize, key: fn(usize) -> String) -> String {
         let seen = lock(&self.seen);
-        (0..world.objects)
-            .map(World::subscription)
+        (0..objects)
+            .map(key)
             .find(|id| !seen.ready.contains_key(id))
             .unwrap_or_default()
     }
@@ -74,8 +84,15 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow(client: Client, seen: Arc<Mutex<Seen>>, count: watch::Sender<usize>) {
-    let api: Api<DynamicObject> = Api::all_with(client, &resource());
+async fn follow(
+    client: Client,
+    kind: ApiResource,
+    key: &'static str,
+    seen: Arc<Mutex<Seen>>,
+    count: watch::Sender<usize>,
+) {
+    let api: Api<DynamicObject> = Api::all_with(client, &kind);
+    let mut last: HashMap<String, Value> = HashMap::new();
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         let (object, listed) = match event {
@@ -83,24 +100,28 @@ async fn follow(client: Client, seen: Arc<Mutex<Seen>>, count: watch::Sender<usi
             Ok(watcher::Event::Apply(object)) => (object, false),
             _ => continue,
         };
-        let Some(subscription) = object
-            .data
-            .pointer("/spec/subscriptionId")
-            .and_then(Value::as_str)
-        else {
+        let Some(key) = object.data.pointer(key).and_then(Value::as_str) else {
             continue;
         };
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        let before = last.insert(key.to_owned(), status.clone()).unwrap_or_default();
         let mut seen = lock(&seen);
-        seen.versions += u64::from(!listed);
+        if !listed {
+            seen.versions += 1;
+            seen.unasked += u64::from(status != before && answered(&status) == answered(&before));
+        }
         if is_ready(&object) {
-            seen.ready
-                .entry(subscription.to_owned())
-                .or_insert_with(Timestamp::now);
-        } else if seen.ready.remove(subscription).is_some() {
+            seen.ready.entry(key.to_owned()).or_insert_with(Timestamp::now);
+        } else if seen.ready.remove(key).is_some() {
             seen.lost += 1;
         }
         count.send_replace(seen.ready.len());
     }
+}
+
+/// The request that was answered last.
+fn answered(status: &Value) -> Option<&str> {
+    status.get("lastHandledReconcileAt")?.as_str()
 }
 
 /// `Ready` is True for the present generation.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
     emulator::{Emulator, TENANT},
-    recorder::resource,
+    recorder::{connector_resource, resource},
     team::merge,
 };
 use std::{collections::HashMap, sync::atomic::Ordering};
@@ -40,7 +40,7 @@ impl World {
         format!("bbbbbbbb-0000-0000-0000-{namespace:012x}")
     }
 
-    fn namespace(number: usize) -> String {
+    pub(crate) fn namespace(number: usize) -> String {
         format!("bench-{number:03}")
     }
 
@@ -98,7 +98,7 @@ impl World {
                     "credentialRef": {"kind": "AzureCredential", "name": PLATFORM}});
                 merge(&mut spec, needed::spec());
                 let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
-                    "metadata": {"name": format!("subscription-{number:05}")}, "spec": spec});
+                    "metadata": {"name": Self::protection(number)}, "spec": spec});
                 let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource());
                 create(&api, body).await?;
                 progress.done.fetch_add(1, Ordering::Relaxed);
@@ -107,6 +107,43 @@ impl World {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
+    }
+
+    /// Creates connectors of the first subscription, each with an AWS account of its own.
+    pub(crate) async fn connect(
+        client: &Client,
+        connectors: usize,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &Self::namespace(0), &connector_resource());
+        stream::iter(0..connectors)
+            .map(|number| {
+                let api = api.clone();
+                async move {
+                    let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
+                        "metadata": {"name": format!("account-{number:05}")},
+                        "spec": {"protectionRef": {"name": Self::protection(0)}, "resourceGroup": "rg-connectors",
+                            "createResourceGroup": true, "location": "westeurope",
+                            "type": "AWS", "aws": {"accountId": Self::account(number)}}});
+                    create(&api, body).await?;
+                    progress.done.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, Error>(())
+                }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// The AWS account of a connector.
+    pub(crate) fn account(number: usize) -> String {
+        format!("{:012}", 100_000_000_000 + number)
+    }
+
+    /// Name of an object.
+    pub(crate) fn protection(number: usize) -> String {
+        format!("subscription-{number:05}")
     }
 
     async fn found(self, client: &Client, number: usize) -> Result<(), Error> {

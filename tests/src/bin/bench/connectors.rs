@@ -1,0 +1,378 @@
+//! Connectors: many accounts of one subscription, while Azure takes its time for each write.
+
+use crate::{
+    arguments::Arguments,
+    measure::kubernetes_requests,
+    parts::{self, Parts, Phase, Setup, phase},
+    progress::{Progress, step},
+    visits::{self, Visits},
+    watching::Watching,
+    world::World,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use serverprotection_tests::{Error, objects::Objects, recorder::resource};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// How long a phase may take before the benchmark gives up. With Azure's budgets it takes a while.
+const LIMIT: Duration = Duration::from_secs(3600);
+/// A visit that was asked for takes at most this long.
+const VISIT_LIMIT: Duration = Duration::from_secs(300);
+/// Visits of the subscription's object are asked for this long at least.
+const ASKING: Duration = Duration::from_secs(10);
+/// Between two requests for a visit.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Nothing new is told for so long: all was told.
+const CALM: Duration = Duration::from_secs(6);
+/// Visits that each connector gets in the quiet phase: a round, in which everything is read once.
+const QUIET_VISITS: usize = 6;
+
+/// Everything that was measured of one number of connectors.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figures {
+    pub(crate) connectors: usize,
+    pub(crate) put_seconds: f64,
+    pub(crate) throttling: bool,
+    /// The least time that the writes take, so many of them at once.
+    pub(crate) floor_seconds: f64,
+    /// From the start of the process until the last connector was Ready.
+    pub(crate) ready_seconds: f64,
+    pub(crate) converge: Phase,
+    pub(crate) until_ready: Visits,
+    pub(crate) kubernetes_requests: BTreeMap<String, u64>,
+    /// New versions of connectors that the API server told a watcher, until all were told.
+    pub(crate) versions: u64,
+    pub(crate) protection: Protection,
+    /// After another start of the controller: every connector once.
+    pub(crate) restart: Pass,
+    pub(crate) quiet: Pass,
+    /// Objects of either kind that stopped being Ready.
+    pub(crate) lost: u64,
+    pub(crate) breaches: Vec<Value>,
+}
+
+/// What became of the subscription's own object meanwhile.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Protection {
+    /// Visits that were asked for and made, and how long each took.
+    pub(crate) asked: usize,
+    pub(crate) mean_seconds: f64,
+    pub(crate) longest_seconds: f64,
+    /// One after the other.
+    pub(crate) seconds: Vec<f64>,
+    /// Versions that answered no request: what it was told about its connectors and machines.
+    pub(crate) unasked: u64,
+}
+
+/// Visits without anything to do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pass {
+    pub(crate) visits: Visits,
+    /// New versions of either kind.
+    pub(crate) versions: u64,
+    pub(crate) phase: Phase,
+}
+
+/// Runs one number of connectors from nothing to the end.
+pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<Figures, Error> {
+    let world = World {
+        objects: 1,
+        namespaces: 1,
+    };
+    let mut seed = world.fleet_seed(1, 0);
+    let put_time = humantime::format_duration(arguments.put_time).to_string();
+    if let Some(seed) = seed.as_object_mut() {
+        let settings = json!({"connectorPutTime": put_time, "throttling": arguments.throttling});
+        seed.insert("settings".into(), settings);
+    }
+    let setup = Setup {
+        world,
+        seed,
+        // As the object wants it: only connectors are written.
+        set: Some(json!({"vulnerabilityAssessment": "MdeTvm"})),
+        flags: flags(Duration::from_secs(3600)),
+        connectors,
+        name: format!("{connectors} connectors"),
+    };
+    let mut parts = parts::prepare(setup, arguments).await?;
+    let result = Box::pin(run(&mut parts, connectors, arguments)).await;
+    parts.stop(arguments, result.is_err()).await?;
+    result
+}
+
+fn flags(visit_every: Duration) -> Vec<String> {
+    let every = humantime::format_duration(visit_every).to_string();
+    let flags = ["--visit-every", &every, "--machine-scan-interval", "1h"];
+    flags.map(str::to_owned).to_vec()
+}
+
+async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Result<Figures, Error> {
+    let name = parts.name.clone();
+    let start = parts.start();
+    let watching = Watching::connectors(parts.plane.admin().await?);
+    let asked = Asked::default();
+    let progress = Progress::of(connectors);
+    step(
+        &format!("{name}: the controller runs, until all are Ready"),
+        &progress,
+        parts.until_connected(connectors, &watching, &asked, &progress),
+    )
+    .await?;
+    let converged = parts.reading().await?;
+    let until_ready = visits::of(&parts.requests(0).await?);
+    let kubernetes_requests = kubernetes_requests(&parts.plane).await?;
+    let seen = watching.seen();
+    let last = seen.ready.values().max().copied().unwrap_or(parts.started);
+    let ready_seconds = last.duration_since(parts.started).as_secs_f64();
+    parts.until_all_told(&watching).await?;
+    let versions = watching.seen().versions;
+    let protection = asked.figures(parts.watching.seen().unasked);
+
+    let (restart, quiet) = parts.quiet(connectors, &watching, arguments).await?;
+    let breaches = parts.emulator.breaches().await?;
+    Ok(Figures {
+        connectors,
+        put_seconds: arguments.put_time.as_secs_f64(),
+        throttling: arguments.throttling,
+        floor_seconds: floor(connectors, arguments).as_secs_f64(),
+        ready_seconds,
+        converge: phase(&start, &converged),
+        until_ready,
+        kubernetes_requests,
+        versions,
+        protection,
+        restart,
+        quiet,
+        lost: watching.seen().lost + parts.watching.seen().lost,
+        breaches,
+    })
+}
+
+/// So many writes at once, each of which takes so long.
+fn floor(connectors: usize, arguments: &Arguments) -> Duration {
+    let rounds = connectors.div_ceil(arguments.concurrency().max(1));
+    arguments
+        .put_time
+        .saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+}
+
+/// Between two visits of a connector in the quiet phase: all of them are visited once well within it.
+fn cadence(connectors: usize) -> Duration {
+    let each = Duration::from_millis(50).saturating_mul(u32::try_from(connectors).unwrap_or(u32::MAX));
+    each.max(Duration::from_secs(5))
+}
+
+/// The visits that were asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    took: Mutex<Vec<Duration>>,
+    under_way: Mutex<Option<Instant>>,
+}
+
+impl Asked {
+    /// Asks for one visit after the other, until something fails.
+    async fn ask(&self, objects: &Objects) -> Error {
+        loop {
+            let began = Instant::now();
+            *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+            if let Err(error) = objects.visit(&World::protection(0), VISIT_LIMIT).await {
+                return error;
+            }
+            self.under_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            self.took
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(began.elapsed());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// One that is still waited for counts with what it took so far.
+    fn figures(&self, unasked: u64) -> Protection {
+        let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = *self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum: Duration = took.iter().sum();
+        let longest = took.iter().copied().chain(under_way.map(|began| began.elapsed()));
+        Protection {
+            asked: took.len(),
+            mean_seconds: sum.as_secs_f64() / f64::from(u32::try_from(took.len()).unwrap_or(1).max(1)),
+            longest_seconds: longest.max().unwrap_or_default().as_secs_f64(),
+            seconds: took.iter().map(Duration::as_secs_f64).collect(),
+            unasked,
+        }
+    }
+}
+
+impl Parts {
+    /// Until every connector was Ready, while visits of the subscription's object are asked for.
+    async fn until_connected(
+        &mut self,
+        connectors: usize,
+        watching: &Watching,
+        asked: &Asked,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        self.until_ready(&Progress::of(1)).await?;
+        let objects = Objects::new(self.plane.admin().await?, &World::namespace(0), resource());
+        let began = Instant::now();
+        let connected = async {
+            while *watching.count().borrow() < connectors || began.elapsed() < ASKING {
+                progress.done.store(*watching.count().borrow(), Ordering::Relaxed);
+                let missing = || watching.missing(connectors, World::account);
+                self.go_on(began, "connectors to be Ready", missing).await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            connected = connected => connected,
+            error = asked.ask(&objects) => Err(error),
+        }
+    }
+
+    /// Another start, and visits that find everything in order.
+    async fn quiet(
+        &mut self,
+        connectors: usize,
+        watching: &Watching,
+        arguments: &Arguments,
+    ) -> Result<(Pass, Pass), Error> {
+        let name = self.name.clone();
+        let cadence = cadence(connectors);
+        // Three readings of all connectors would take Azure's budget an hour.
+        let settings = json!({"throttling": false});
+        self.emulator.settings(settings).await?;
+        // What is read about hourly was not read of new connectors yet; it is told once.
+        let since = self.last_sequence().await?;
+        self.restart(flags(cadence), arguments).await?;
+        step(
+            &format!("{name}: until each was visited once more"),
+            &Progress::of(0),
+            self.until_visited(connectors, 1, since),
+        )
+        .await?;
+        self.until_all_told(watching).await?;
+
+        let since = self.last_sequence().await?;
+        let versions = self.versions(watching);
+        self.restart(flags(cadence), arguments).await?;
+        let start = self.start();
+        step(
+            &format!("{name}: the controller was started anew, until each was visited"),
+            &Progress::of(0),
+            self.until_visited(connectors, 1, since),
+        )
+        .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let visited = self.reading().await?;
+        let restart = Pass {
+            visits: visits::of(&self.requests(since).await?),
+            versions: self.versions(watching) - versions,
+            phase: phase(&start, &visited),
+        };
+        let since = self.last_sequence().await?;
+        let versions = self.versions(watching);
+        let every = humantime::format_duration(cadence);
+        step(
+            &format!("{name}: quiet, each is visited every {every}, {QUIET_VISITS} times"),
+            &Progress::of(0),
+            self.until_visited(connectors, QUIET_VISITS, since),
+        )
+        .await?;
+        let end = self.reading().await?;
+        let quiet = Pass {
+            visits: visits::of(&self.requests(since).await?),
+            versions: self.versions(watching) - versions,
+            phase: phase(&visited, &end),
+        };
+        Ok((restart, quiet))
+    }
+
+    /// Until each connector was read so often.
+    async fn until_visited(&mut self, connectors: usize, times: usize, since: u64) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let visits = visits::of(&self.requests(since).await?);
+            if connectors == 0 || visits.fewest(connectors) >= times {
+                return Ok(());
+            }
+            let last = || format!("the last one had {}", visits.fewest(connectors));
+            self.go_on(began, "visits of all connectors", last).await?;
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+    }
+
+    async fn go_on(
+        &mut self,
+        began: Instant,
+        what: &str,
+        last: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        self.controller.check()?;
+        if began.elapsed() > LIMIT {
+            return Err(Error::Timeout {
+                what: what.into(),
+                after: LIMIT,
+                last: last(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(())
+    }
+
+    /// Until the API server has told no new version of either kind for longer than news is held back.
+    async fn until_all_told(&mut self, watching: &Watching) -> Result<(), Error> {
+        let mut last = (self.versions(watching), Instant::now());
+        while last.1.elapsed() < CALM {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.controller.check()?;
+            let versions = self.versions(watching);
+            if versions != last.0 {
+                last = (versions, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    async fn last_sequence(&self) -> Result<u64, Error> {
+        let summary = self.emulator.summary(None).await?;
+        let last = summary.get("lastSequence").and_then(Value::as_u64);
+        Ok(last.unwrap_or_default())
+    }
+
+    fn versions(&self, watching: &Watching) -> u64 {
+        watching.seen().versions + self.watching.seen().versions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_writes_take_as_long_as_the_first() {
+        let arguments = Arguments::default();
+        let seconds = |connectors| floor(connectors, &arguments).as_secs();
+        assert_eq!([seconds(0), seconds(1), seconds(32), seconds(200)], [0, 5, 5, 35]);
+    }
+
+    #[test]
+    fn a_visit_that_never_ended_counts() {
+        let asked = Asked::default();
+        asked.took.lock().unwrap().push(Duration::from_millis(200));
+        let figures = asked.figures(3);
+        assert_eq!((figures.asked, figures.unasked), (1, 3));
+        assert!((figures.longest_seconds - 0.2).abs() < 1e-9);
+        *asked.under_way.lock().unwrap() = Instant::now().checked_sub(Duration::from_secs(9));
+        assert!(asked.figures(3).longest_seconds > 8.0);
+    }
+}

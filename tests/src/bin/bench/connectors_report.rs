@@ -1,0 +1,264 @@
+//! The rows about connectors.
+
+use crate::{
+    connectors::Figures,
+    table::{Row, Rows, megabytes, ratio},
+    visits::Visits,
+};
+
+/// Connectors in one page of Azure's list.
+const PAGE: usize = 100;
+/// The list is asked for at most so often.
+const LIST_SECONDS: f64 = 30.0;
+/// News of connectors is told at most so often.
+const NEWS_SECONDS: f64 = 5.0;
+/// Above the floor: the readings before and after the writes.
+const FLOOR_FACTOR: f64 = 1.25;
+/// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (contract.md 4).
+const BUDGET: u64 = 100;
+const BUDGET_MINUTES: u64 = 5;
+
+/// All rows of the table.
+pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
+    let mut rows = Rows::new(all);
+    rows.section = "COUNTS until all are Ready";
+    judged(&mut rows);
+    requests(&mut rows);
+    rows.section = "COUNTS after another start of the controller: each once";
+    started_anew(&mut rows);
+    rows.section = "COUNTS of quiet visits";
+    quiet(&mut rows);
+    rows.section = "TIME";
+    times(&mut rows);
+    rows.section = "PROCESSOR";
+    processor(&mut rows);
+    rows.section = "MEMORY of the controller (MB = 1,000,000 bytes)";
+    memory(&mut rows);
+    rows.done
+}
+
+fn judged(rows: &mut Rows<'_, Figures>) {
+    rows.count(
+        "PUTs per connector",
+        "exactly 1",
+        |f| per_connector(f.until_ready.puts(), f),
+        |f| f.until_ready.puts() == count(f.connectors),
+    );
+    rows.count(
+        "connectors that were not written once",
+        "0",
+        |f| f.until_ready.not_once(f.connectors).to_string(),
+        |f| f.until_ready.not_once(f.connectors) == 0,
+    );
+    rows.count(
+        "PUTs of the resource group",
+        "1",
+        |f| f.until_ready.count("PUT resourceGroup").to_string(),
+        |f| f.until_ready.count("PUT resourceGroup") == u64::from(f.connectors > 0),
+    );
+    rows.count(
+        "requests for the list of connectors",
+        "1 list in 30 s",
+        |f| f.until_ready.lists().to_string(),
+        |f| ratio(f.until_ready.lists(), 1) <= most_lists(f),
+    );
+    rows.count(
+        "status versions of the subscription's object",
+        "1 in 5 s",
+        |f| f.protection.unasked.to_string(),
+        |f| ratio(f.protection.unasked, 1) <= most_news(f),
+    );
+    rows.count(
+        "objects of either kind that stopped being Ready",
+        "0",
+        |f| f.lost.to_string(),
+        |f| f.lost == 0,
+    );
+    rows.count(
+        "breaches of the safety monitor",
+        "0",
+        |f| f.breaches.len().to_string(),
+        |f| f.breaches.is_empty(),
+    );
+}
+
+fn requests(rows: &mut Rows<'_, Figures>) {
+    rows.plain("requests of connectors, each", |f| {
+        per_connector(f.until_ready.reads + f.until_ready.writes, f)
+    });
+    rows.plain("reads that Azure's budget of connectors counts", |f| {
+        f.until_ready.budget().to_string()
+    });
+    rows.plain("  that budget alone (100 in 5 minutes) takes", |f| {
+        let waits = f.until_ready.budget().saturating_sub(1) / BUDGET;
+        format!("{} min", waits * BUDGET_MINUTES)
+    });
+    rows.plain("answers 429", |f| f.until_ready.refused.to_string());
+    rows.plain("answers other than 2xx, 404 and 429", |f| {
+        f.until_ready.failed.to_string()
+    });
+    let mut operations: Vec<String> = rows
+        .all
+        .iter()
+        .flat_map(|f| f.until_ready.by_operation.keys().cloned())
+        .collect();
+    operations.sort();
+    operations.dedup();
+    for operation in operations {
+        rows.plain(format!("  {operation}"), |f| {
+            f.until_ready.count(&operation).to_string()
+        });
+    }
+    rows.plain("status versions per connector", |f| per_connector(f.versions, f));
+    for (kind, name) in [
+        ("APPLY securityconnectors/status", "status patches of connectors"),
+        (
+            "APPLY serverprotections/status",
+            "status patches of the subscription's object",
+        ),
+        ("GET securityconnectors", "GETs of connectors"),
+    ] {
+        rows.plain(format!("Kubernetes: {name}"), |f| {
+            let requests = f.kubernetes_requests.get(kind);
+            requests.copied().unwrap_or_default().to_string()
+        });
+    }
+}
+
+fn started_anew(rows: &mut Rows<'_, Figures>) {
+    rows.count(
+        "writes",
+        "0",
+        |f| f.restart.visits.writes.to_string(),
+        |f| f.restart.visits.writes == 0,
+    );
+    rows.count(
+        "status patches",
+        "0",
+        |f| f.restart.phase.status_patches.to_string(),
+        |f| f.restart.phase.status_patches == 0 && f.restart.versions == 0,
+    );
+    rows.plain("reads per visit", |f| per_visit(&f.restart.visits));
+    rows.plain("requests for the list", |f| f.restart.visits.lists().to_string());
+}
+
+fn quiet(rows: &mut Rows<'_, Figures>) {
+    rows.plain("visits", |f| f.quiet.visits.readings().to_string());
+    rows.count(
+        "writes",
+        "0",
+        |f| f.quiet.visits.writes.to_string(),
+        |f| f.quiet.visits.writes == 0,
+    );
+    rows.count(
+        "status patches",
+        "0",
+        |f| f.quiet.phase.status_patches.to_string(),
+        |f| f.quiet.phase.status_patches == 0 && f.quiet.versions == 0,
+    );
+    rows.count(
+        "reads per visit",
+        "<= 1.5",
+        |f| per_visit(&f.quiet.visits),
+        |f| 2 * f.quiet.visits.reads <= 3 * f.quiet.visits.readings(),
+    );
+    rows.plain("requests for the list", |f| f.quiet.visits.lists().to_string());
+    rows.plain("requests for permissions, and of the other object", |f| {
+        let all: u64 = f.quiet.visits.by_operation.values().sum();
+        (all - f.quiet.visits.reads - f.quiet.visits.writes).to_string()
+    });
+}
+
+fn times(rows: &mut Rows<'_, Figures>) {
+    rows.plain("a PUT takes", |f| seconds(f.put_seconds));
+    rows.plain("floor: all PUTs, 32 at once", |f| seconds(f.floor_seconds));
+    rows.measure(
+        "start of the process to all Ready",
+        "<= 1.25 floors",
+        |f| seconds(f.ready_seconds),
+        |f| f.connectors == 0 || f.ready_seconds <= FLOOR_FACTOR * f.floor_seconds,
+    );
+    rows.plain("meanwhile: visits of the subscription's object", |f| {
+        f.protection.asked.to_string()
+    });
+    rows.plain("  from the request to its answer, mean", |f| {
+        seconds(f.protection.mean_seconds)
+    });
+    rows.measure(
+        "  the longest",
+        "<= 2 s",
+        |f| seconds(f.protection.longest_seconds),
+        |f| f.protection.longest_seconds <= 2.0,
+    );
+    rows.plain("another start to each visited", |f| {
+        seconds(f.restart.phase.seconds)
+    });
+}
+
+fn processor(rows: &mut Rows<'_, Figures>) {
+    rows.plain("controller until all are Ready", |f| {
+        seconds(f.converge.cpu_seconds)
+    });
+    rows.plain("controller, a quiet visit", |f| {
+        let visits = ratio(f.quiet.visits.readings().max(1), 1);
+        format!("{:.2} ms", 1000.0 * f.quiet.phase.cpu_seconds / visits)
+    });
+    for name in ["kube-apiserver", "emulator"] {
+        rows.plain(format!("meanwhile (until Ready): {name}"), |f| {
+            let used = f.converge.cores.seconds.get(name);
+            seconds(used.copied().unwrap_or_default())
+        });
+    }
+    rows.plain("noise: cores that others used, until Ready", |f| {
+        format!("{:.2}", f.converge.cores.everybody_else / f.converge.seconds)
+    });
+}
+
+fn memory(rows: &mut Rows<'_, Figures>) {
+    let nothing = rows.all.iter().find(|f| f.connectors == 0);
+    let [ready, quiet] = [
+        nothing.map_or(0, |f| f.converge.peak),
+        nothing.map_or(0, |f| f.quiet.phase.peak),
+    ];
+    rows.measure(
+        "peak (VmHWM) when all are Ready",
+        "< 64 MB",
+        |f| megabytes(f.converge.peak),
+        |f| f.converge.peak < 64_000_000,
+    );
+    rows.plain("  growth, from no connectors", |f| {
+        megabytes(f.converge.peak.saturating_sub(ready))
+    });
+    rows.plain("peak of the other process, after quiet visits", |f| {
+        megabytes(f.quiet.phase.peak)
+    });
+    rows.plain("  growth, from no connectors", |f| {
+        megabytes(f.quiet.phase.peak.saturating_sub(quiet))
+    });
+}
+
+fn most_lists(figures: &Figures) -> f64 {
+    let lists = (figures.converge.seconds / LIST_SECONDS).ceil() + 1.0;
+    lists * ratio(count(figures.connectors.div_ceil(PAGE).max(1)), 1)
+}
+
+/// Its own way to Ready, its machines, and what becomes of its connectors.
+fn most_news(figures: &Figures) -> f64 {
+    (figures.converge.seconds / NEWS_SECONDS).ceil() + 5.0
+}
+
+fn per_connector(of: u64, figures: &Figures) -> String {
+    format!("{:.3}", ratio(of, count(figures.connectors)))
+}
+
+fn per_visit(visits: &Visits) -> String {
+    format!("{:.3}", ratio(visits.reads, visits.readings()))
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn seconds(seconds: f64) -> String {
+    format!("{seconds:.2} s")
+}
