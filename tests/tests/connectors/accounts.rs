@@ -37,6 +37,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             "the_second_object_of_an_account_waits_and_takes_over",
             same_account,
         ),
+        case("a_suspended_object_keeps_its_account", suspended_holder),
         case(
             "an_account_that_a_hidden_subscription_connects_is_refused",
             hidden_subscription,
@@ -125,6 +126,34 @@ async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
     first.connectors().delete("account", SOON).await?;
     ready(&second, "other").await?;
     assert_eq!(requests(&second, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+async fn suspended_holder(environment: Arc<Environment>) -> Result<(), Error> {
+    let first = protected(&environment, "sleeper").await?;
+    let second = protected(&environment, "awake").await?;
+    first.connect("account", json!({})).await?;
+    ready(&first, "account").await?;
+    first
+        .connectors()
+        .patch("account", json!({"spec": {"suspend": true}}))
+        .await?;
+    first
+        .connectors()
+        .until("account", "Suspended", "True", SOON)
+        .await?;
+    second
+        .connect("other", json!({"aws": {"accountId": first.account}}))
+        .await?;
+    let holder = format!("{}/account", first.namespace);
+    stalled(&second, "other", "ClaimConflicted", &holder).await?;
+    first
+        .connectors()
+        .patch("account", json!({"spec": {"suspend": false}}))
+        .await?;
+    ready(&first, "account").await?;
+    second.connectors().visit("other", SOON).await?;
+    stalled(&second, "other", "ClaimConflicted", &holder).await?;
     Ok(())
 }
 

@@ -34,6 +34,10 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_deletion_that_waits_tells_why_and_goes_on", waits),
         case("force_remove_lets_go_at_once", forced),
         case(
+            "deleted_while_it_is_being_created_nothing_stays_behind",
+            while_created,
+        ),
+        case(
             "after_the_deadline_the_object_goes_and_the_connector_stays",
             deadline,
         ),
@@ -294,6 +298,33 @@ async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(!in_azure(&team, "account").await?.is_null());
     let note = event(&team, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains(annotation), "{note}");
+    Ok(())
+}
+
+/// The write of a connector is under way when its object is deleted, and its answer never comes.
+async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "created").await?;
+    let matching = json!({"method": "PUT", "path": "/securityConnectors/", "times": 1});
+    let lost = json!({"hang": true, "respond": {"status": 504}});
+    let id = fault(
+        &team,
+        json!({"match": matching, "phase": "after", "action": lost}),
+    )
+    .await?;
+    team.connect("account", json!({"deletionPolicy": "Delete"}))
+        .await?;
+    eventually("the connector", SOON, || async {
+        let connector = in_azure(&team, "account")
+            .await
+            .map_err(|error| error.to_string())?;
+        if connector.is_null() { Err("none") } else { Ok(()) }.map_err(String::from)
+    })
+    .await?;
+    team.connectors().start_deletion("account").await?;
+    environment.emulator.delete_fault(&id).await?;
+    team.connectors().until_gone("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null(), "an orphan");
+    event(&team, "account", "ConnectorDeleted").await?;
     Ok(())
 }
 
