@@ -46,6 +46,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     // Those first that wait the longest.
     cases.extend(accounts::cases());
+    cases.extend(protection::cases());
     cases.extend(refusals::cases());
     cases.extend(admission::cases());
     cases.extend(life::cases());
@@ -55,7 +56,6 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(permissions::cases());
     cases.extend(ownership::cases());
 
-    cases.extend(protection::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
