@@ -68,8 +68,18 @@ where
     F: FnOnce() -> A,
     A: Future<Output = Result<S, Error>>,
 {
+    run_at_once(PARALLEL, setup, cases)
+}
+
+/// The same for cases that wait even more: so many at once, unless the command line says otherwise.
+pub fn run_at_once<S, F, A>(parallel: usize, setup: F, cases: Vec<Case<S>>) -> ExitCode
+where
+    S: Setting,
+    F: FnOnce() -> A,
+    A: Future<Output = Result<S, Error>>,
+{
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(PARALLEL);
+    arguments.test_threads.get_or_insert(parallel);
     let runtime = match Runtime::new() {
         Ok(runtime) => Arc::new(runtime),
         Err(error) => return complain(&format!("no async runtime: {error}")),

@@ -199,6 +199,7 @@ async fn member(environment: Arc<Environment>) -> Result<(), Error> {
     let organization = json!({"account": management, "servers": "P2", "age": "30d",
         "organization": {"stacksetName": "defender"}});
     stands(&team, "aws-org", organization).await?;
+    environment.emulator.advance("24h").await?;
     until_there(&team, &format!("aws-org_{}", team.account)).await?;
     team.connect("account", json!({})).await?;
     let object = stalled(&team, "account", "ManagedByOrganization", &management).await?;
@@ -294,12 +295,21 @@ async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .call(Method::PATCH, "cloud-accounts", Some(accounts))
         .await?;
-    team.connect("account", super::life::shape(&team, "gcp-organization"))
-        .await?;
-    ready(&team, "account").await?;
-    appear(&team, &members).await?;
-    until_counted(&team, 2).await?;
-    untouched(&team, 1).await
+    // The organization was connected before: its members are there already.
+    let shape = super::life::shape(&team, "gcp-organization");
+    let (provider, email) = ("workloadIdentityProvider", "serviceAccount");
+    let named = &shape["gcp"]["organization"];
+    let connected =
+        json!({"workloadIdentityProviderId": named[provider], "serviceAccountEmailAddress": named[email]});
+    let before = json!({"environment": "GCP", "account": team.account, "projectId": "my-project", "servers": "P2",
+        "organization": connected, "age": "30d"});
+    stands(&team, "account", before).await?;
+    environment.emulator.advance("24h").await?;
+    until_there(&team, &format!("account_{}", members[1])).await?;
+    team.connect("account", shape).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(object["status"]["members"], 2);
+    untouched(&team, 0).await
 }
 
 /// The members appear within a day.

@@ -5,10 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod accounts;
+mod admission;
+mod azure_faults;
+mod cloud_side;
 mod deletion;
 mod life;
 mod ownership;
+mod permissions;
 mod protection;
+mod refusals;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -27,6 +32,8 @@ use uuid::Uuid;
 
 /// How long a state may take to be reached.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
+/// Cases that run at once: most of them wait for clocks.
+const AT_ONCE: usize = 8;
 /// After this long a deletion that Azure does not let happen lets go.
 pub(crate) const DELETION_DEADLINE: Duration = Duration::from_secs(12);
 /// Name of the ServerProtection of every case.
@@ -39,8 +46,13 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     // Those first that wait the longest.
     cases.extend(accounts::cases());
+    cases.extend(refusals::cases());
+    cases.extend(admission::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());
+    cases.extend(cloud_side::cases());
+    cases.extend(azure_faults::cases());
+    cases.extend(permissions::cases());
     cases.extend(ownership::cases());
 
     cases.extend(protection::cases());
@@ -58,7 +70,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
         };
         Environment::start(options).await
     };
-    harness::run(setup, cases)
+    harness::run_at_once(AT_ONCE, setup, cases)
 }
 
 /// A team with a ServerProtection that is Ready with plan P2.

@@ -91,6 +91,8 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("deletion").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
+    // The first scan comes a moment after Ready; one that has begun is not called back.
+    team.scanned("prod", SOON).await?;
     let before = super::requests(&team).await?.len();
     team.delete("prod", std::time::Duration::from_secs(2)).await?;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;

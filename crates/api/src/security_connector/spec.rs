@@ -76,6 +76,9 @@ use crate::{AgentlessScanning, State, Tier};
 #[x_kube(validation = Rule::new("!(has(self.plan) && self.plan.tier != 'P2' && has(self.agentlessScanning) && self.agentlessScanning.state == 'Enabled')")
     .message("agentlessScanning needs plan.tier P2: set plan.tier to P2, or agentlessScanning.state to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".agentlessScanning"))]
+#[x_kube(validation = Rule::new("!has(self.agentlessScanning) || !has(self.agentlessScanning.exclusionTags) || self.agentlessScanning.exclusionTags.all(tag, self.agentlessScanning.exclusionTags.exists_one(other, other.key == tag.key))")
+    .message("agentlessScanning.exclusionTags names a key twice: a connector has one value for each key")
+    .reason(Reason::FieldValueInvalid).field_path(".agentlessScanning"))]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityConnectorSpec {
     /// The ServerProtection of the same namespace that this connector belongs to. It gives the Azure subscription, the

@@ -137,6 +137,20 @@ fn agentless_scanning_needs_p2() {
 }
 
 #[test]
+fn a_tag_that_excludes_from_scanning_has_one_value() {
+    let with = |tags: serde_json::Value| {
+        aws(json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}}))
+    };
+    let twice = "agentlessScanning.exclusionTags names a key twice: a connector has one value for each key";
+    let tags = json!([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]);
+    refused(&with(tags), "spec.agentlessScanning", &[twice]);
+    admitted(&with(
+        json!([{"key": "a", "value": "1"}, {"key": "b", "value": "1"}]),
+    ));
+    admitted(&with(json!([])));
+}
+
+#[test]
 fn the_scan_interval_is_whole_hours() {
     for interval in ["1h", "4h", "9h", "10h", "19h", "20h", "24h"] {
         admitted(&aws(json!({"scanInterval": interval})));

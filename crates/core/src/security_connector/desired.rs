@@ -90,6 +90,13 @@ pub fn account(spec: &SecurityConnectorSpec) -> String {
     aws.or(gcp).cloned().unwrap_or_default()
 }
 
+/// Whether an organization is connected, and not a single account.
+pub fn is_organization(spec: &SecurityConnectorSpec) -> bool {
+    let aws = spec.aws.as_ref().is_some_and(|aws| aws.organization.is_some());
+    let gcp = spec.gcp.as_ref().is_some_and(|gcp| gcp.organization.is_some());
+    aws || gcp
+}
+
 /// Azure's names of a cloud.
 pub const fn environment_name(cloud: Cloud) -> &'static str {
     match cloud {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::pace::Memory;
+use super::{desired::is_organization, pace::Memory};
 use crate::conditions;
 
 /// The longest round of quiet visits in which everything is read once: an hour at the default interval.
@@ -39,8 +39,12 @@ pub fn reads(
         .filter(|_| known)
         .map(|condition| condition.reason.as_str());
     if configured == Some("Written") {
-        // The visit that wrote had read everything; this one reads back.
-        return Reads::default();
+        // The visit that wrote had read everything; this one reads back. Of a connector that was not there before, it
+        // could not ask how it stands.
+        return Reads {
+            health: previous.health.as_deref() == Some("Unknown"),
+            ..Reads::default()
+        };
     }
     // Without a connector there is nothing to report about.
     let absent = configured == Some("NotCreated");
@@ -56,12 +60,6 @@ pub fn reads(
         health: !absent && (!quiet || !healthy || turn(2)),
         permissions: !quiet || !is_true("PermissionsSufficient") || turn(4),
     }
-}
-
-fn is_organization(spec: &SecurityConnectorSpec) -> bool {
-    let aws = spec.aws.as_ref().is_some_and(|aws| aws.organization.is_some());
-    let gcp = spec.gcp.as_ref().is_some_and(|gcp| gcp.organization.is_some());
-    aws || gcp
 }
 
 #[cfg(test)]
@@ -215,7 +213,11 @@ mod tests {
         assert_eq!(next(&object), creating);
         object.group = true;
         object.write();
-        assert_eq!(next(&object), Reads::default());
+        let back = Reads {
+            health: true,
+            ..Reads::default()
+        };
+        assert_eq!(next(&object), back);
         object.look();
         object.expect("True", "InSync", "");
     }

@@ -15,7 +15,7 @@ use super::{
     changes::Difference,
     decide::{Decision, Hold, Input, MachineCounts, Outcome, Seen, Situation, demands, is_put, target},
     deletion::{Deletion, Why, words},
-    desired::{Desired, account},
+    desired::{Desired, account, is_organization},
     events::waiting_words,
     observed::{Connector, Observed},
 };
@@ -165,8 +165,9 @@ fn set_observed(
         (status.tier, status.account_name, status.free_trial_ends) = (None, None, None);
     }
     if let (Some(Ok(others)), Some(target)) = (&observed.others, target(input)) {
-        let members = account::member_accounts(&target, others);
-        status.members = Some(i32::try_from(members.len()).unwrap_or(i32::MAX));
+        let members = account::member_accounts(&target, others).len();
+        let members = i32::try_from(members).unwrap_or(i32::MAX);
+        status.members = is_organization(input.spec).then_some(members);
     }
     if let Some(machines) = input.machines {
         status.machines = Some(machines_status(machines));

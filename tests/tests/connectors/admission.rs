@@ -1,0 +1,206 @@
+//! Admission of connectors by the real API server: what is refused, with the field's name.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::{Team, merge},
+};
+
+use super::{another_account, life::shape};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("admission_refuses_with_the_fields_name", refused),
+        case("what_a_connector_is_cannot_be_changed", immutable),
+    ]
+}
+
+/// What is applied is refused, and the refusal says so.
+async fn refuses(team: &Team<'_>, spec: Value, says: &str) {
+    let shown = spec.to_string();
+    let refusal = team.connect("bad", spec).await.err();
+    let refusal = refusal
+        .unwrap_or_else(|| panic!("was admitted: {shown}"))
+        .to_string();
+    assert!(refusal.contains(says), "{shown}: not named \"{says}\": {refusal}");
+}
+
+async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("refused").await?;
+    let roles = |arn: &str| json!({"aws": {"roleArns": {"servers": arn}}});
+    let gcp = |more: Value| {
+        let mut spec = shape(&team, "gcp");
+        merge(&mut spec, more);
+        spec
+    };
+    let scanning = json!({"state": "Enabled"});
+    let tag = |tags: &Value| json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}});
+    let proxy = |proxy: &str| json!({"autoProvisioning": {"arcAgent": {"proxy": proxy}}});
+    let scope = json!({"autoProvisioning": {"arcAgent": {"privateLinkScope": "my-scope"}}});
+    for (spec, says) in [
+        (
+            json!({"plan": {"tier": "P1"}, "agentlessScanning": scanning}),
+            "agentlessScanning needs plan.tier P2",
+        ),
+        (
+            json!({"plan": {"tier": "Free"}, "agentlessScanning": scanning}),
+            "agentlessScanning needs plan.tier P2",
+        ),
+        (json!({"plan": {"tier": "P3"}}), "plan.tier"),
+        (
+            gcp(json!({"aws": {"accountId": "123456789012"}})),
+            "aws is set exactly when type is AWS",
+        ),
+        (json!({"type": "GCP"}), "gcp is set exactly when type is GCP"),
+        (json!({"type": "Azure"}), "spec.type"),
+        (
+            json!({"aws": {"accountId": "1234-5678-9012"}}),
+            "aws.accountId is the id of the AWS account: 12 digits",
+        ),
+        (
+            json!({"aws": {"accountId": 123_456_789_012_i64}}),
+            "spec.aws.accountId",
+        ),
+        (
+            roles("arn:aws:iam::123456789012:user/someone"),
+            "arn:aws:iam::ACCOUNT:role/NAME",
+        ),
+        (roles("DefenderForCloud"), "arn:aws:iam::ACCOUNT:role/NAME"),
+        (
+            roles("arn:aws-us-gov:iam::123456789012:role/x"),
+            "AWS GovCloud (aws-us-gov)",
+        ),
+        (roles("arn:aws-cn:iam::123456789012:role/x"), "China (aws-cn)"),
+        (json!({"aws": {"regions": ["Frankfurt"]}}), "spec.aws.regions"),
+        (json!({"aws": {"organization": {}}}), "stackSetName"),
+        (
+            gcp(json!({"gcp": {"projectNumber": "my-project"}})),
+            "the project's id belongs into gcp.projectId",
+        ),
+        (
+            gcp(json!({"gcp": {"projectId": "843025268399"}})),
+            "the project's number belongs into gcp.projectNumber",
+        ),
+        (
+            gcp(json!({"gcp": {"serviceAccounts": {"cspm": "somebody"}}})),
+            "spec.gcp.serviceAccounts.cspm",
+        ),
+        (
+            json!({"scanInterval": "90m"}),
+            "scanInterval must be whole hours from 1h to 24h",
+        ),
+        (
+            json!({"scanInterval": "25h"}),
+            "scanInterval must be whole hours from 1h to 24h",
+        ),
+        (
+            json!({"scanInterval": "0h"}),
+            "scanInterval must be whole hours from 1h to 24h",
+        ),
+        (
+            tag(&json!([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}])),
+            "exclusionTags names a key twice",
+        ),
+        (
+            proxy("http://user:secret@proxy.example:3128"),
+            "without user and password",
+        ),
+        (scope, "privateLinkScope is the resource id"),
+        (json!({"resourceGroup": "ends.with."}), "spec.resourceGroup"),
+        (json!({"location": "West Europe"}), "spec.location"),
+        (json!({"connectorName": "with space"}), "spec.connectorName"),
+        (json!({"deletionPolicy": "Disable"}), "spec.deletionPolicy"),
+        (
+            json!({"protectionRef": {"name": "../other"}}),
+            "spec.protectionRef.name",
+        ),
+    ] {
+        refuses(&team, spec, says).await;
+    }
+    let long = "a".repeat(64);
+    let refusal = team.connect(&long, json!({})).await.err();
+    let refusal = refusal
+        .unwrap_or_else(|| panic!("a name of 64 characters was admitted"))
+        .to_string();
+    assert!(refusal.contains("set connectorName"), "{refusal}");
+    team.connect(&long, json!({"connectorName": "short", "suspend": true}))
+        .await?;
+    Ok(())
+}
+
+async fn immutable(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("immutable").await?;
+    let asleep = json!({"suspend": true, "connectorName": "mine"});
+    team.connect("account", asleep).await?;
+    let mut gcp = shape(&team, "gcp");
+    gcp["suspend"] = json!(true);
+    team.connect("project", gcp.clone()).await?;
+    gcp["aws"] = Value::Null;
+    let other = another_account();
+    for (name, change, says) in [
+        (
+            "account",
+            json!({"protectionRef": {"name": "other"}}),
+            "protectionRef cannot be changed",
+        ),
+        (
+            "account",
+            json!({"resourceGroup": "rg-other"}),
+            "resourceGroup cannot be changed",
+        ),
+        (
+            "account",
+            json!({"location": "northeurope"}),
+            "location cannot be changed",
+        ),
+        (
+            "account",
+            json!({"connectorName": "theirs"}),
+            "connectorName cannot be changed",
+        ),
+        (
+            "account",
+            json!({"connectorName": null}),
+            "connectorName cannot be changed",
+        ),
+        (
+            "project",
+            json!({"connectorName": "late"}),
+            "connectorName cannot be changed",
+        ),
+        (
+            "account",
+            json!({"aws": {"accountId": other}}),
+            "aws.accountId cannot be changed",
+        ),
+        (
+            "account",
+            json!({"type": "GCP", "aws": null, "gcp": gcp["gcp"]}),
+            "type cannot be changed",
+        ),
+        (
+            "project",
+            json!({"gcp": {"projectNumber": other}}),
+            "gcp.projectNumber cannot be changed",
+        ),
+        (
+            "project",
+            json!({"gcp": {"projectId": "other-project"}}),
+            "gcp.projectId cannot be changed",
+        ),
+    ] {
+        let refusal = team.connectors().patch(name, json!({"spec": change})).await.err();
+        let refusal = refusal
+            .unwrap_or_else(|| panic!("was changed: {change}"))
+            .to_string();
+        assert!(
+            refusal.contains(says),
+            "{change}: not named \"{says}\": {refusal}"
+        );
+    }
+    Ok(())
+}

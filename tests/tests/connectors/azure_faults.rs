@@ -1,0 +1,305 @@
+//! What Azure can answer besides what one hopes for.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+    team::Team,
+    wait::eventually,
+};
+
+use super::{
+    PROTECTION, SOON, another_account, edit, event, fault, in_azure, offering, pause, protected, ready,
+    requests, stalled, told,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case(
+            "a_server_error_after_the_effect_makes_no_second_write",
+            error_after,
+        ),
+        case("a_reset_after_the_effect_makes_no_second_write", reset_after),
+        case("a_truncated_answer_to_the_write_makes_no_second_write", truncated),
+        case("a_server_error_before_the_effect_is_mended", error_before),
+        case("a_reset_before_the_effect_is_mended", reset_before),
+        case("a_slow_write_holds_nobody_else_up", slow),
+        case("throttled_writes_obey_retry_after", throttled),
+        case("another_update_in_progress_is_waited_for", conflict),
+        case("a_locked_subscription_stalls", locked),
+        case("a_deny_policy_is_named", policy),
+        case("another_writer_and_we_lose_nothing_of_each_other", two_writers),
+        case("one_failed_read_changes_nothing_and_three_are_told", stale),
+        case("without_the_list_of_connectors_nothing_is_created", no_list),
+        case("without_health_reports_it_is_ready_all_the_same", no_health),
+    ]
+}
+
+async fn put_fault(team: &Team<'_>, phase: &str, action: Value) -> Result<String, Error> {
+    let matching = json!({"method": "PUT", "path": "/securityConnectors/", "times": 1});
+    fault(team, json!({"match": matching, "phase": phase, "action": action})).await
+}
+
+/// The effect is there, its answer is not: a reading tells, and nothing is written twice.
+async fn lost(environment: &Environment, name: &str, action: Value) -> Result<(), Error> {
+    let team = protected(environment, name).await?;
+    put_fault(&team, "after", action).await?;
+    team.connect("account", json!({"plan": {"tier": "P1"}})).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(object["status"]["tier"], "P1");
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+    // What it wrote is held from now on: a reduction is no adoption.
+    edit(&team, "account", json!({"plan": {"tier": "Free"}}), 1).await?;
+    Ok(())
+}
+
+async fn error_after(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "errorafter", json!({"respond": {"status": 504}})).await
+}
+
+async fn reset_after(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "resetafter", json!({"reset": true})).await
+}
+
+async fn truncated(environment: Arc<Environment>) -> Result<(), Error> {
+    lost(&environment, "truncated", json!({"truncate": true})).await
+}
+
+async fn before(environment: &Environment, name: &str, action: Value) -> Result<(), Error> {
+    let team = protected(environment, name).await?;
+    put_fault(&team, "before", action).await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
+    before(&environment, "errorbefore", json!({"respond": {"status": 503}})).await
+}
+
+async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
+    before(&environment, "resetbefore", json!({"reset": true})).await
+}
+
+/// Azure signs in to an account for up to a minute.
+async fn slow(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("slow").await?;
+    let matching = json!({"method": "PUT", "path": "/securityConnectors/slow"});
+    let id = fault(&team, json!({"match": matching, "action": {"hang": true}})).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    team.connect("slow", json!({})).await?;
+    let object = team
+        .connectors()
+        .until_holds("slow", "Reconciling/Writing", SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Writing")
+        })
+        .await?;
+    assert!(
+        told(&object, "Reconciling").2.contains("connectorName"),
+        "{object:#}"
+    );
+
+    let quick = json!({"aws": {"accountId": another_account()}});
+    team.connect("quick", quick).await?;
+    ready(&team, "quick").await?;
+    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    // Not even an edit of the protection waits for it.
+    let edit = json!({"spec": {"plan": {"agentlessScanning": {"state": "Disabled"}}}});
+    team.patch(PROTECTION, edit).await?;
+    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    let object = team.connectors().get("slow").await?;
+    assert_eq!(told(&object, "Reconciling").1, "Writing", "it still waits");
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "slow").await?;
+    Ok(())
+}
+
+async fn reconciling(team: &Team<'_>, reason: &str) -> Result<Value, Error> {
+    let what = format!("Reconciling/{reason}");
+    team.connectors()
+        .until_holds("account", &what, SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == reason)
+        })
+        .await
+}
+
+async fn throttled(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "throttled").await?;
+    let body = json!({"error": {"code": "TooManyRequests", "message": "Please try again after a while."}});
+    let answer = json!({"status": 429, "headers": {"Retry-After": "4"}, "body": body});
+    put_fault(&team, "before", json!({"respond": answer})).await?;
+    team.connect("account", json!({})).await?;
+    reconciling(&team, "Throttled").await?;
+    // The monitor judges whether the time was obeyed, also by a visit on request.
+    team.connectors().request("account").await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "conflict").await?;
+    let message = "error occured for security connector: Another update operation is in progress. Please retry in a few minutes";
+    let body = json!({"statusCode": 409, "errorMessage": message, "errorCorrelation": "x"});
+    put_fault(&team, "before", json!({"respond": {"status": 409, "body": body}})).await?;
+    team.connect("account", json!({})).await?;
+    let object = reconciling(&team, "UpdateInProgress").await?;
+    assert_eq!(told(&object, "Ready").1, "Progressing");
+    pause().await;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1, "no storm");
+    team.connectors().request("account").await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "locked").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": true}))
+        .await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "ScopeLocked", "remove the read-only lock").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"locked": false}))
+        .await?;
+    ready(&team, "account").await?;
+    Ok(())
+}
+
+async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "policy").await?;
+    let deny = json!({"denyPolicy": "No other clouds"});
+    environment.emulator.set(&team.subscription, deny).await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "RequestDisallowedByPolicy", "No other clouds").await?;
+    environment
+        .emulator
+        .set(&team.subscription, json!({"denyPolicy": null}))
+        .await?;
+    ready(&team, "account").await?;
+    Ok(())
+}
+
+/// Somebody writes right after each of our writes.
+async fn two_writers(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "writers").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let fields = json!({
+        "connectors.account.offerings.DefenderForContainersAws": {"kubernetesService": {"a": 1}},
+        "connectors.account.tags.theirs": "stays",
+        "connectors.account.environmentData.novelty": 7,
+    });
+    let writer = json!({"subscription": team.subscription, "set": fields, "onChange": true});
+    environment.emulator.foreign_writer(writer).await?;
+    for (hours, puts) in [("8h", 1), ("12h", 1), ("16h", 1)] {
+        edit(&team, "account", json!({"scanInterval": hours}), puts).await?;
+    }
+    let connector = in_azure(&team, "account").await?;
+    assert_eq!(connector["environmentData"]["scanInterval"], 16);
+    assert_eq!(connector["environmentData"]["novelty"], 7);
+    assert_eq!(connector["tags"]["theirs"], "stays");
+    assert!(!offering(&connector, "DefenderForContainersAws").is_null());
+    Ok(())
+}
+
+async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "stale").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let failing = |times: u32| {
+        let matching = json!({"method": "GET", "path": "/securityConnectors/account$", "times": times});
+        json!({"match": matching, "action": {"respond": {"status": 503}}})
+    };
+    let seen = || {
+        environment
+            .recorder
+            .of("SecurityConnector", &team.namespace, "account")
+    };
+    let until_now = seen().len();
+    fault(&team, failing(1)).await?;
+    team.connectors().visit("account", SOON).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(told(&object, "Ready").0, "True");
+    let history = seen();
+    let flickered = |version: &&serverprotection_tests::recorder::Version| {
+        version.condition_status("Ready") != Some("True")
+    };
+    assert!(
+        !history.iter().skip(until_now).any(|version| flickered(&version)),
+        "one failed read is no news"
+    );
+    event(&team, "account", "ObservationFailed").await?;
+
+    let id = fault(&team, failing(1000)).await?;
+    team.connectors().request("account").await?;
+    let object = team
+        .connectors()
+        .until("account", "Ready", "Unknown", SOON)
+        .await?;
+    assert_eq!(told(&object, "Ready").1, "ObservationStale");
+    assert_eq!(told(&object, "Reconciling").0, "True");
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+/// Somebody else may connect the account: to create without looking could make a second connector.
+async fn no_list(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "nolist").await?;
+    let matching = json!({"method": "GET", "path": "/Microsoft.Security/securityConnectors$"});
+    let failing = json!({"match": matching, "action": {"respond": {"status": 503}}});
+    let id = fault(&team, failing).await?;
+    team.connect("account", json!({})).await?;
+    eventually("a list that fails", SOON, || async {
+        let all = environment.emulator.requests(&team.subscription).await;
+        let failed = |it: &Value| {
+            it["status"] == 503
+                && it["path"]
+                    .as_str()
+                    .is_some_and(|path| path.ends_with("/securityConnectors"))
+        };
+        let tries = all
+            .map_err(|error| error.to_string())?
+            .into_iter()
+            .filter(failed)
+            .count();
+        if tries >= 2 {
+            Ok(())
+        } else {
+            Err(tries.to_string())
+        }
+    })
+    .await?;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+async fn no_health(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "nohealth").await?;
+    let matching = json!({"method": "GET", "path": "healthReports"});
+    let failing = json!({"match": matching, "action": {"respond": {"status": 500}}});
+    let id = fault(&team, failing).await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(told(&object, "Healthy").0, "Unknown");
+    tokio::time::timeout(Duration::from_secs(40), team.connectors().visit("account", SOON))
+        .await
+        .map_err(|_| Error::Other("no visit".into()))??;
+    environment.emulator.delete_fault(&id).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(told(&object, "Healthy").0, "True");
+    Ok(())
+}

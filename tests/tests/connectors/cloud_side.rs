@@ -1,0 +1,220 @@
+//! The account's side: whether Azure can sign in there, whether it stays connected, and the machines that it finds.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+    team::Team,
+};
+
+use super::{PROTECTION, SOON, event, fault, life::shape, protected, ready, requests, told};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case(
+            "a_missing_identity_provider_is_told_and_tried_again_slowly",
+            no_provider,
+        ),
+        case("a_gcp_project_that_trusts_nobody_is_told", no_pool),
+        case("an_edit_tries_to_sign_in_at_once", edited),
+        case(
+            "a_role_that_breaks_later_is_told_by_the_health_report",
+            role_breaks,
+        ),
+        case("the_machines_of_an_aws_account_are_counted", aws_machines),
+        case("the_machines_of_a_gcp_project_are_counted", gcp_machines),
+        case("machines_that_appear_are_a_sign_of_health", sign_of_health),
+    ]
+}
+
+/// Changes the team's account as its owner would.
+async fn account(team: &Team<'_>, cloud: &str, change: Value) -> Result<(), Error> {
+    let patch = json!({cloud: {team.account.clone(): change}});
+    let emulator = &team.environment.emulator;
+    emulator
+        .call(Method::PATCH, "cloud-accounts", Some(patch))
+        .await?;
+    Ok(())
+}
+
+/// Waits until Azure could not sign in, and checks what is told: it is nobody's fault here, so nothing is Stalled.
+async fn waits_for_account(team: &Team<'_>, remedy: &str) -> Result<Value, Error> {
+    let object = team
+        .connectors()
+        .until_holds("account", "Reconciling/WaitingForCloud", SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == "WaitingForCloud")
+        })
+        .await?;
+    let (status, reason, message) = told(&object, "CloudAuthenticated");
+    assert_eq!((status, reason), ("False", "CloudAuthenticationFailed"));
+    assert!(
+        message.contains(remedy) && message.contains(&team.account),
+        "{message}"
+    );
+    let (status, reason, message) = told(&object, "Ready");
+    assert_eq!((status, reason), ("False", "CloudAuthenticationFailed"));
+    assert!(message.contains(remedy), "{message}");
+    assert!(condition(&object, "Stalled").is_none());
+    Ok(object)
+}
+
+async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "noprovider").await?;
+    account(&team, "aws", json!({"identityProvider": "missing"})).await?;
+    team.connect("account", json!({})).await?;
+    let object = waits_for_account(&team, "IAM OIDC identity provider").await?;
+    assert_eq!(told(&object, "ConnectorConfigured").0, "False");
+    event(&team, "account", "CloudAuthenticationFailed").await?;
+
+    // Longer than the clock of everything else that somebody must mend.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        requests(&team, "PUT").await?.len(),
+        1,
+        "a storm on somebody else's account"
+    );
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(told(&object, "CloudAuthenticated").0, "False");
+    assert_eq!(requests(&team, "PUT").await?.len(), 2, "a request is a try");
+
+    account(&team, "aws", json!({"identityProvider": "ok"})).await?;
+    team.connectors().request("account").await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(told(&object, "CloudAuthenticated").0, "True");
+    assert_eq!(requests(&team, "PUT").await?.len(), 3);
+    Ok(())
+}
+
+async fn no_pool(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "nopool").await?;
+    account(&team, "gcp", json!({"workloadIdentityPool": "missing"})).await?;
+    team.connect("account", shape(&team, "gcp")).await?;
+    waits_for_account(&team, "workload identity pool").await?;
+    account(&team, "gcp", json!({"workloadIdentityPool": "ok"})).await?;
+    team.connectors().request("account").await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn edited(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "roles").await?;
+    account(&team, "aws", json!({"roles": {"CspmMonitorAws": "missing"}})).await?;
+    team.connect("account", json!({})).await?;
+    waits_for_account(&team, "aws.roleArns").await?;
+    let arn = format!("arn:aws:iam::{}:role/OurMonitor", team.account);
+    let own = json!({"spec": {"aws": {"roleArns": {"cspm": arn}}}});
+    team.connectors().patch("account", own).await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn role_breaks(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "breaks").await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(object["status"]["health"], "Healthy");
+    account(&team, "aws", json!({"roles": {"CspmMonitorAws": "wrongTrust"}})).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    let status = &object["status"];
+    assert_eq!(status["health"], "NotHealthy", "{object:#}");
+    let issue = &status["issues"][0];
+    assert_eq!(issue["name"], "Role trusts somebody else");
+    assert!(issue["message"].as_str().unwrap().contains("role/CspmMonitorAws"));
+    assert!(issue["remedy"].as_str().unwrap().contains("CloudFormation"));
+    let (told_status, reason, message) = told(&object, "Healthy");
+    assert_eq!((told_status, reason), ("False", "NotConnected"));
+    assert!(message.contains("role/CspmMonitorAws"), "{message}");
+    // The connector itself stands as it should: nothing is written that could not help.
+    assert_eq!(told(&object, "Ready").1, "InSync");
+    event(&team, "account", "ConnectionNotHealthy").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+
+    account(&team, "aws", json!({"roles": {"CspmMonitorAws": "ok"}})).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(object["status"]["health"], "Healthy");
+    assert!(object["status"]["issues"].is_null());
+    assert_eq!(told(&object, "Healthy").1, "Connected");
+    Ok(())
+}
+
+async fn counts(team: &Team<'_>, summary: &str) -> Result<Value, Error> {
+    let what = format!("machines {summary}");
+    team.connectors()
+        .until_holds("account", &what, SOON, |object| {
+            object["status"]["machines"]["summary"] == summary
+        })
+        .await
+}
+
+async fn aws_machines(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "ec2").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    counts(&team, "0/0").await?;
+    let instances = json!([{"id": "i-0abc", "os": "windows-2022"}, {"id": "i-0def", "failure": 25}]);
+    account(&team, "aws", json!({"instances": instances})).await?;
+    environment.emulator.advance("12h").await?;
+    let object = counts(&team, "1/2").await?;
+    let machines = json!({"summary": "1/2", "total": 2, "eligible": 2, "protected": 1});
+    assert_eq!(object["status"]["machines"], machines);
+    team.until_holds(PROTECTION, "the machines of AWS", SOON, |object| {
+        object["status"]["machines"]["environments"]["AWS"]["summary"] == "1/2"
+    })
+    .await?;
+    let table = environment
+        .plane
+        .kubectl(&["get", "securityconnector", "-n", &team.namespace])
+        .await?;
+    assert!(table.contains("MACHINES") && table.contains("1/2"), "{table}");
+    Ok(())
+}
+
+async fn gcp_machines(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "gce").await?;
+    let instances = json!([{"name": "vm-1", "os": "rhel-9"}, {"name": "vm-2", "os": "windows-2019"}]);
+    account(&team, "gcp", json!({"instances": instances})).await?;
+    team.connect("account", shape(&team, "gcp")).await?;
+    ready(&team, "account").await?;
+    environment.emulator.advance("12h").await?;
+    counts(&team, "2/2").await?;
+    team.until_holds(PROTECTION, "the machines of GCP", SOON, |object| {
+        object["status"]["machines"]["environments"]["GCP"]["summary"] == "2/2"
+    })
+    .await?;
+    Ok(())
+}
+
+async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "silent").await?;
+    let silent = json!({"match": {"method": "GET", "path": "/securityConnectors/account/.*healthReports"},
+        "action": {"respond": {"status": 200, "body": {"value": []}}}});
+    let silent = fault(&team, silent).await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    let (status, reason, _) = told(&object, "Healthy");
+    assert_eq!((status, reason), ("Unknown", "NotReported"));
+    assert_eq!(object["status"]["health"], "Unknown");
+
+    account(&team, "aws", json!({"instances": [{"id": "i-0abc"}]})).await?;
+    environment.emulator.advance("12h").await?;
+    counts(&team, "1/1").await?;
+    let object = team
+        .connectors()
+        .until("account", "Healthy", "True", SOON)
+        .await?;
+    assert_eq!(told(&object, "Healthy").1, "MachinesAppear");
+    assert_eq!(object["status"]["health"], "Healthy");
+
+    // A report is worth more.
+    environment.emulator.delete_fault(&silent).await?;
+    let object = team.connectors().visit("account", SOON).await?;
+    assert_eq!(told(&object, "Healthy").1, "Connected");
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What the identity may not do is told by the action's name.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::Team,
+    wait::eventually,
+};
+
+use super::{SOON, in_azure, protected, ready, requests, stalled, told};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("who_may_not_write_connectors_is_told_so", write),
+        case("who_may_not_delete_connectors_is_told_so_before_and_then", delete),
+        case("who_may_not_assign_roles_is_told_so", assign_roles),
+        case("who_may_not_create_the_resource_group_is_told_so", resource_group),
+        case("who_may_not_read_health_reports_is_told_so", health),
+    ]
+}
+
+/// Everything but these actions; nothing: everything.
+async fn without(team: &Team<'_>, actions: &[&str]) -> Result<(), Error> {
+    let role = json!([{"actions": ["*"], "notActions": actions}]);
+    let roles = json!({"roles": {team.subscription.clone(): role}});
+    team.environment
+        .emulator
+        .principal(&team.client_id, roles)
+        .await?;
+    Ok(())
+}
+
+fn missing(object: &Value, action: &str) {
+    let (status, reason, message) = told(object, "PermissionsSufficient");
+    assert_eq!((status, reason), ("False", "MissingPermission"), "{object:#}");
+    assert!(message.contains(action), "{message}");
+}
+
+/// Waits until the missing action is named, grants it, and waits for Ready.
+async fn named_then_granted(team: &Team<'_>, action: &str) -> Result<(), Error> {
+    let object = team
+        .connectors()
+        .until("account", "PermissionsSufficient", "False", SOON)
+        .await?;
+    missing(&object, action);
+    without(team, &[]).await?;
+    // By itself, on the slow clock; what was read a moment ago is told until it is read anew.
+    ready(team, "account").await?;
+    eventually("sufficient permissions", SOON, || async {
+        let visit = team.connectors().visit("account", SOON).await;
+        let object = visit.map_err(|error| error.to_string())?;
+        let (status, reason, message) = told(&object, "PermissionsSufficient");
+        if (status, reason) == ("True", "Sufficient") {
+            return Ok(());
+        }
+        super::pause().await;
+        Err(message.to_owned())
+    })
+    .await
+}
+
+async fn write(environment: Arc<Environment>) -> Result<(), Error> {
+    const ACTION: &str = "Microsoft.Security/securityConnectors/write";
+    let team = protected(&environment, "nowrite").await?;
+    without(&team, &[ACTION]).await?;
+    team.connect("account", json!({})).await?;
+    let object = stalled(&team, "account", "AuthorizationFailed", ACTION).await?;
+    missing(&object, ACTION);
+    let made = requests(&team, "PUT").await?.len();
+    super::pause().await;
+    assert!(requests(&team, "PUT").await?.len() <= made + 1, "no storm");
+    named_then_granted(&team, ACTION).await
+}
+
+async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
+    const ACTION: &str = "Microsoft.Security/securityConnectors/delete";
+    let team = protected(&environment, "nodelete").await?;
+    without(&team, &[ACTION]).await?;
+    team.connect("account", json!({"deletionPolicy": "Delete"}))
+        .await?;
+    // It stands as it should; that it could not go again is told now, and not when it is too late.
+    missing(&ready(&team, "account").await?, ACTION);
+    team.connectors().start_deletion("account").await?;
+    let object = team
+        .connectors()
+        .until_holds("account", "a deletion that waits", SOON, |object| {
+            told(object, "Ready").2.contains("not deleted yet")
+        })
+        .await?;
+    assert!(told(&object, "Ready").2.contains(ACTION), "{object:#}");
+    without(&team, &[]).await?;
+    team.connectors().until_gone("account", SOON).await?;
+    assert!(in_azure(&team, "account").await?.is_null());
+    Ok(())
+}
+
+/// Azure refuses the write, or takes it and then no machine appears: both answers of the emulator.
+async fn assign_roles(environment: Arc<Environment>) -> Result<(), Error> {
+    const ACTION: &str = "Microsoft.Authorization/roleAssignments/write";
+    let team = protected(&environment, "noassign").await?;
+    without(&team, &[ACTION]).await?;
+    team.connect("account", json!({})).await?;
+    named_then_granted(&team, ACTION).await
+}
+
+async fn resource_group(environment: Arc<Environment>) -> Result<(), Error> {
+    const ACTION: &str = "Microsoft.Resources/subscriptions/resourceGroups/write";
+    let team = protected(&environment, "nogroup").await?;
+    without(&team, &[ACTION]).await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "AuthorizationFailed", ACTION).await?;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    named_then_granted(&team, ACTION).await
+}
+
+async fn health(environment: Arc<Environment>) -> Result<(), Error> {
+    const ACTION: &str = "Microsoft.Security/healthReports/read";
+    let team = protected(&environment, "nohealth").await?;
+    without(&team, &[ACTION]).await?;
+    team.connect("account", json!({})).await?;
+    let object = ready(&team, "account").await?;
+    let object = if told(&object, "Healthy").1 == "NotObserved" {
+        team.connectors().visit("account", SOON).await?
+    } else {
+        object
+    };
+    assert_eq!(told(&object, "Healthy").0, "Unknown");
+    missing(&object, ACTION);
+    without(&team, &[]).await?;
+    team.connectors().visit("account", SOON).await?;
+    team.connectors()
+        .until("account", "Healthy", "True", SOON)
+        .await?;
+    Ok(())
+}

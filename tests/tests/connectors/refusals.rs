@@ -1,0 +1,212 @@
+//! What a human must mend first, told as the next step.
+
+use std::sync::Arc;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    objects::condition,
+    wait::eventually,
+};
+
+use super::{
+    GROUP, PROTECTION, SOON, another_account, in_azure, pause, protected, ready, requests, stalled, writes,
+};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case(
+            "a_connector_without_its_server_protection_waits_for_it",
+            no_protection,
+        ),
+        case(
+            "a_server_protection_for_another_subscription_moves_nothing",
+            moved,
+        ),
+        case(
+            "a_missing_resource_group_is_told_unless_it_may_be_created",
+            no_group,
+        ),
+        case(
+            "agentless_scanning_needs_p2_also_where_the_protection_gives_the_plan",
+            agentless,
+        ),
+        case("an_object_of_a_newer_version_keeps_its_account", unreadable),
+    ]
+}
+
+async fn no_protection(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("orphan").await?;
+    team.connect("account", json!({})).await?;
+    stalled(&team, "account", "ProtectionNotFound", "ServerProtection prod").await?;
+    let all = environment.emulator.requests(&team.subscription).await?;
+    assert!(all.is_empty(), "nothing is read or written until then: {all:#?}");
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    ready(&team, "account").await?;
+    Ok(())
+}
+
+/// The ServerProtection is deleted and created anew for another subscription.
+async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "moved").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    team.delete(PROTECTION, SOON).await?;
+    stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
+    let other = team.another_subscription(json!({})).await?;
+    let elsewhere = json!({"subscriptionId": other, "plan": {"tier": "P2"}});
+    team.protect(PROTECTION, elsewhere).await?;
+    let object = stalled(&team, "account", "TargetChanged", &team.subscription).await?;
+    let id = object["status"]["target"]["id"].as_str().unwrap();
+    assert!(
+        id.contains(&team.subscription),
+        "where the connector stands is kept: {id}"
+    );
+    let state = environment.emulator.get(&other).await?;
+    assert!(
+        state["connectors"]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty)
+    );
+
+    team.delete(PROTECTION, SOON).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+    Ok(())
+}
+
+async fn no_group(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "nogroup").await?;
+    team.connect("account", json!({"createResourceGroup": false}))
+        .await?;
+    stalled(&team, "account", "ResourceGroupMissing", GROUP).await?;
+    pause().await;
+    let about = |request: &Value| {
+        let path = request["path"].as_str().unwrap_or_default().to_lowercase();
+        path.contains(&format!("/resourcegroups/{GROUP}"))
+    };
+    assert!(!writes(&team).await?.iter().any(about));
+    let group = json!({format!("resourceGroups.{GROUP}"): "westeurope"});
+    environment.emulator.set(&team.subscription, group).await?;
+    ready(&team, "account").await?;
+    assert!(
+        writes(&team).await?.iter().filter(|it| about(it)).count() == 1,
+        "the connector only"
+    );
+
+    // Allowed by an edit, another one is created.
+    let elsewhere = json!({"aws": {"accountId": another_account()}, "resourceGroup": "rg-new", "createResourceGroup": false});
+    team.connect("two", elsewhere).await?;
+    stalled(&team, "two", "ResourceGroupMissing", "rg-new").await?;
+    team.connectors()
+        .patch("two", json!({"spec": {"createResourceGroup": true}}))
+        .await?;
+    ready(&team, "two").await?;
+    Ok(())
+}
+
+async fn agentless(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("agentless").await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P1"}})).await?;
+    team.connect("account", json!({"agentlessScanning": {"state": "Enabled"}}))
+        .await?;
+    stalled(&team, "account", "AgentlessScanningNeedsP2", "plan.tier to P2").await?;
+    pause().await;
+    assert!(requests(&team, "PUT").await?.is_empty());
+    team.patch(PROTECTION, json!({"spec": {"plan": {"tier": "P2"}}}))
+        .await?;
+    assert_eq!(ready(&team, "account").await?["status"]["tier"], "P2");
+    Ok(())
+}
+
+async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
+    // A newer definition knows a tier more than this build.
+    let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
+    let newer: json_patch::Patch = serde_json::from_value(
+        json!([{"op": "replace", "path": path, "value": ["P1", "P2", "P4", "Free"]}]),
+    )?;
+    let name = "securityconnectors.serverprotection.dev";
+    crds.patch(name, &PatchParams::default(), &Patch::Json::<()>(newer))
+        .await?;
+
+    let team = protected(&environment, "newer").await?;
+    team.connect(
+        "account",
+        json!({"plan": {"tier": "P2"}, "deletionPolicy": "Delete"}),
+    )
+    .await?;
+    let before = ready(&team, "account").await?;
+    // Transition times have whole seconds: each turn must get one of its own, or a wrong one would not show.
+    next_second().await;
+    eventually("a P4 that is admitted", SOON, || async {
+        team.connectors()
+            .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))
+            .await
+    })
+    .await?;
+    let object = stalled(&team, "account", "Unreadable", "upgrade the controller").await?;
+    for part in ["claim", "target", "tier", "account"] {
+        assert_eq!(
+            object["status"][part], before["status"][part],
+            "nothing of its status is lost"
+        );
+    }
+    let protection = team
+        .until_holds(PROTECTION, "the unreadable one, counted", SOON, |object| {
+            object["status"]["connectors"]["summary"] == "0/1"
+        })
+        .await?;
+    let told = condition(&protection, "ConnectorsReady").unwrap();
+    assert!(
+        told["message"].as_str().unwrap().contains("account (Unreadable)"),
+        "{told}"
+    );
+
+    // It keeps its account, and the others go on.
+    let other = protected(&environment, "beside").await?;
+    other.connect("account", json!({})).await?;
+    ready(&other, "account").await?;
+    other
+        .connect("rival", json!({"aws": {"accountId": team.account}}))
+        .await?;
+    stalled(
+        &other,
+        "rival",
+        "ClaimConflicted",
+        &format!("{}/account", team.namespace),
+    )
+    .await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+
+    next_second().await;
+    team.connectors()
+        .patch("account", json!({"spec": {"plan": {"tier": "P2"}}}))
+        .await?;
+    ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1);
+
+    // Deleted while nobody can read it: what should happen is not known, so nothing does, until the deadline.
+    next_second().await;
+    team.connectors()
+        .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))
+        .await?;
+    stalled(&team, "account", "Unreadable", "upgrade the controller").await?;
+    team.connectors().delete("account", SOON).await?;
+    assert!(!in_azure(&team, "account").await?.is_null());
+    assert!(requests(&team, "DELETE").await?.is_empty());
+    super::event(&team, "account", "ConnectorLeftBehind").await?;
+    Ok(())
+}
+
+async fn next_second() {
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+}
