@@ -78,6 +78,11 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
     let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
+    // The flag tells it, or the endpoint that stands in for the cloud's.
+    let without_connectors = args
+        .endpoints
+        .without_connectors()
+        .or_else(|| credentials.cloud.connectors_missing_in());
     let (wake, woken) = Wake::new(Arc::clone(&memories));
     let (wake_connectors, woken_connectors) = Wake::new(Arc::clone(&connector_memories));
     let roster = Arc::new(Roster::default());
@@ -108,7 +113,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             deletion_deadline: args.deletion_deadline,
         },
         visit_every: args.visit_every,
-        without_connectors: args.endpoints.without_connectors(),
+        without_connectors,
         recorder: Recorder::new(client.clone(), reporter),
         metrics: Arc::clone(&metrics),
     });
