@@ -22,7 +22,7 @@ use serverprotection_core::{
     server_protection::observed::Reading,
 };
 
-use self::id::ConnectorId;
+use self::{id::ConnectorId, kept::Age};
 use crate::arm::Arm;
 
 impl Arm {
@@ -41,12 +41,17 @@ impl Arm {
                 };
             }
         };
+        let age = if reads.fresh { Age::New } else { Age::Kept };
         let (connector, resource_group, others, health, permissions) = tokio::join!(
             self.connector(&id),
             OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
-            OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription))),
+            OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription, age))),
             OptionFuture::from(reads.health.then(|| self.connector_health(&id))),
-            OptionFuture::from(reads.permissions.then(|| self.permissions_on(&id.subscription))),
+            OptionFuture::from(
+                reads
+                    .permissions
+                    .then(|| self.permissions_on(&id.subscription, age))
+            ),
         );
         let absent = matches!(connector, Ok(None));
         let observed = Observed {
@@ -59,18 +64,18 @@ impl Arm {
             permissions,
         };
         if absent {
-            self.complete(&id, observed).await
+            self.complete(&id, observed, age).await
         } else {
             observed
         }
     }
 
     /// Reads what creating the connector depends on, as far as it was not read.
-    async fn complete(&self, id: &ConnectorId, observed: Observed) -> Observed {
+    async fn complete(&self, id: &ConnectorId, observed: Observed, age: Age) -> Observed {
         let missing = (observed.resource_group.is_none(), observed.others.is_none());
         let (resource_group, others) = tokio::join!(
             OptionFuture::from(missing.0.then(|| self.group_of(id))),
-            OptionFuture::from(missing.1.then(|| self.other_connectors(&id.subscription))),
+            OptionFuture::from(missing.1.then(|| self.other_connectors(&id.subscription, age))),
         );
         Observed {
             resource_group: observed.resource_group.or(resource_group),

@@ -20,6 +20,7 @@ type Slot<T> = AsyncMutex<Option<Answer<T>>>;
 
 #[derive(Debug)]
 struct Answer<T> {
+    came: Instant,
     /// Not before it came: who arrived while somebody asked, takes it.
     until: Instant,
     reading: Reading<Arc<T>>,
@@ -33,11 +34,22 @@ impl<T> Default for Kept<T> {
     }
 }
 
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// As old as answers are kept.
+    Kept,
+    /// Of a moment ago at most: somebody has mended something and asks for a look.
+    New,
+}
+
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeepFor {
     pub(crate) success: Duration,
     pub(crate) failure: Duration,
+    /// How old an answer may be for those who want a new one. Hundreds may be asked to look at once.
+    pub(crate) moment: Duration,
 }
 
 impl<T> Kept<T> {
@@ -47,14 +59,17 @@ impl<T> Kept<T> {
         &self,
         key: &str,
         keep: KeepFor,
+        age: Age,
         ask: impl Future<Output = Reading<T>>,
     ) -> Reading<Arc<T>> {
         let arrived = Instant::now();
         let slot = self.slot(key);
         let mut kept = slot.lock().await;
-        if let Some(answer) = kept.as_ref()
-            && answer.until >= arrived
-        {
+        let new_enough = |answer: &&Answer<T>| match age {
+            Age::Kept => answer.until >= arrived,
+            Age::New => answer.came + keep.moment >= arrived,
+        };
+        if let Some(answer) = kept.as_ref().filter(new_enough) {
             return answer.reading.clone();
         }
         let reading = ask.await.map(Arc::new);
@@ -62,8 +77,10 @@ impl<T> Kept<T> {
             Ok(_) => keep.success,
             Err(_) => keep.failure,
         };
+        let came = Instant::now();
         *kept = Some(Answer {
-            until: Instant::now() + keep,
+            came,
+            until: came + keep,
             reading: reading.clone(),
         });
         reading
@@ -109,6 +126,7 @@ mod tests {
     const KEEP: KeepFor = KeepFor {
         success: Duration::from_millis(100),
         failure: Duration::ZERO,
+        moment: Duration::ZERO,
     };
 
     async fn asked(kept: &Kept<u32>, key: &str, asks: &AtomicU32) -> u32 {
@@ -116,7 +134,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok(asks.fetch_add(1, Ordering::SeqCst))
         };
-        *kept.get(key, KEEP, ask).await.unwrap()
+        *kept.get(key, KEEP, Age::Kept, ask).await.unwrap()
     }
 
     #[tokio::test]
@@ -129,6 +147,21 @@ mod tests {
         tokio::time::sleep(KEEP.success).await;
         assert_eq!(asked(&kept, "a", &asks).await, 2);
         assert_eq!(kept.lock().len(), 1, "what is old is not held");
+    }
+
+    #[tokio::test]
+    async fn who_wants_a_new_answer_gets_one_and_those_who_want_it_at_once_share_it() {
+        let (kept, asks) = (Kept::default(), AtomicU32::new(0));
+        assert_eq!(asked(&kept, "a", &asks).await, 0);
+        let new = || async {
+            let ask = async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok(asks.fetch_add(1, Ordering::SeqCst))
+            };
+            *kept.get("a", KEEP, Age::New, ask).await.unwrap()
+        };
+        assert_eq!(tokio::join!(new(), new()), (1, 1));
+        assert_eq!(asked(&kept, "a", &asks).await, 1, "and it is kept");
     }
 
     #[tokio::test]
@@ -154,8 +187,8 @@ mod tests {
         };
         for (failure, second) in [(Duration::ZERO, Some(1)), (Duration::from_secs(9), None)] {
             let keep = KeepFor { failure, ..KEEP };
-            assert!(kept.get("a", keep, fails()).await.is_err());
-            let found = kept.get("a", keep, async { Ok(1) }).await.ok();
+            assert!(kept.get("a", keep, Age::Kept, fails()).await.is_err());
+            let found = kept.get("a", keep, Age::Kept, async { Ok(1) }).await.ok();
             assert_eq!(found.as_deref(), second.as_ref());
             tokio::time::sleep(KEEP.success).await;
         }

@@ -9,7 +9,10 @@ use serverprotection_core::{
     server_protection::{desired::same_id, observed::Reading},
 };
 
-use super::{id::ConnectorId, kept::KeepFor};
+use super::{
+    id::ConnectorId,
+    kept::{Age, KeepFor},
+};
 use crate::{
     arm::Arm,
     fleet::{Scanner, Settings},
@@ -20,11 +23,13 @@ use crate::{
 const KEEP_LIST: KeepFor = KeepFor {
     success: Duration::from_secs(30),
     failure: Duration::ZERO,
+    moment: Duration::from_secs(3),
 };
 /// A visit that waited for Resource Graph in vain need not be followed by others that do.
 const KEEP_ROWS: KeepFor = KeepFor {
     success: Duration::from_secs(30),
     failure: Duration::from_secs(30),
+    moment: Duration::from_secs(3),
 };
 /// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,11 +38,11 @@ impl Arm {
     /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
     /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
     /// 4.2).
-    pub(crate) async fn other_connectors(&self, subscription: &str) -> Reading<Vec<Known>> {
+    pub(crate) async fn other_connectors(&self, subscription: &str, age: Age) -> Reading<Vec<Known>> {
         let (lists, rows) = (&self.shared.lists, &self.shared.rows);
         // Boxed: a visit seldom asks, and its future would hold room for all of this.
-        let list = Box::pin(lists.get(subscription, KEEP_LIST, self.known_here(subscription)));
-        let rows = Box::pin(rows.get("", KEEP_ROWS, self.known_everywhere()));
+        let list = Box::pin(lists.get(subscription, KEEP_LIST, age, self.known_here(subscription)));
+        let rows = Box::pin(rows.get("", KEEP_ROWS, age, self.known_everywhere()));
         let (list, rows) = tokio::join!(list, rows);
         let mut known = Arc::unwrap_or_clone(list?);
         let here = format!("subscriptions/{subscription}/");

@@ -9,7 +9,7 @@ use serverprotection_core::{
 
 use super::{
     id::ConnectorId,
-    kept::{KeepFor, Kept},
+    kept::{Age, KeepFor, Kept},
 };
 use crate::{arm::Arm, fleet::Scanner};
 
@@ -17,11 +17,13 @@ use crate::{arm::Arm, fleet::Scanner};
 const AT_ONCE: KeepFor = KeepFor {
     success: Duration::ZERO,
     failure: Duration::ZERO,
+    moment: Duration::ZERO,
 };
 /// Grants take minutes to arrive (contract.md 8.8).
 const KEEP_PERMISSIONS: KeepFor = KeepFor {
     success: Duration::from_secs(10),
     failure: Duration::ZERO,
+    moment: Duration::from_secs(3),
 };
 
 /// What was read a moment ago.
@@ -45,15 +47,15 @@ impl Arm {
         let ask = self.resource_group(&id.subscription, &id.resource_group);
         self.shared
             .groups
-            .get(&key, AT_ONCE, ask)
+            .get(&key, AT_ONCE, Age::Kept, ask)
             .await
             .map(|exists| *exists)
     }
 
-    pub(super) async fn permissions_on(&self, subscription: &str) -> Reading<Permissions> {
+    pub(super) async fn permissions_on(&self, subscription: &str, age: Age) -> Reading<Permissions> {
         let ask = self.permissions(subscription);
         let permissions = &self.shared.permissions;
-        let found = permissions.get(subscription, KEEP_PERMISSIONS, ask).await?;
+        let found = permissions.get(subscription, KEEP_PERMISSIONS, age, ask).await?;
         Ok(Permissions::clone(&found))
     }
 }

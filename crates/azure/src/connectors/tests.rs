@@ -23,6 +23,7 @@ const EVERYTHING: Reads = Reads {
     others: true,
     health: true,
     permissions: true,
+    fresh: false,
 };
 
 fn target(subscription: &str, name: &str) -> Target {

@@ -23,6 +23,8 @@ pub struct Reads {
     pub health: bool,
     /// What the identity may do.
     pub permissions: bool,
+    /// Somebody asked for this visit: what others were told a moment ago is not good enough.
+    pub fresh: bool,
 }
 
 /// Chooses by what the last visit left behind. `requested`: somebody asked for this visit. `interval`: between visits.
@@ -59,6 +61,7 @@ pub fn reads(
         others: !quiet || !counted || turn(0),
         health: !absent && (!quiet || !healthy || turn(2)),
         permissions: !quiet || !is_true("PermissionsSufficient") || turn(4),
+        fresh: requested,
     }
 }
 
@@ -114,6 +117,7 @@ mod tests {
         others: true,
         health: true,
         permissions: true,
+        fresh: false,
     };
 
     /// In sync and healthy, and at the beginning of a round.
@@ -162,7 +166,11 @@ mod tests {
     fn the_first_visit_of_a_process_an_edit_and_reconcile_now_read_everything() {
         let mut object = quiet(aws(json!({})));
         assert_eq!(next(&object), Reads::default());
-        assert_eq!(asked(&object, true), ALL_OF_A_STANDING_ONE);
+        let fresh = Reads {
+            fresh: true,
+            ..ALL_OF_A_STANDING_ONE
+        };
+        assert_eq!(asked(&object, true), fresh);
         object.memory = Memory::default();
         assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
         let mut object = quiet(aws(json!({})));

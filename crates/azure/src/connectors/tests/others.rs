@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::*;
+use super::{super::kept::Age, *};
 
 /// A controller spawns its visits.
 fn sendable<T: Send>(future: T) -> T {
@@ -58,7 +58,7 @@ async fn resource_graph_tells_of_other_subscriptions_and_arm_of_this_one() {
             "2",
         ),
     ];
-    let known = stub.arm().other_connectors("s").await.unwrap();
+    let known = stub.arm().other_connectors("s", Age::Kept).await.unwrap();
     let accounts: Vec<_> = known.iter().map(|known| known.account.as_str()).collect();
     assert_eq!(accounts, ["123456789012", "2"]);
 }
@@ -75,7 +75,7 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
     });
     for graph in [1, 0] {
         // Its refusal is remembered for a while.
-        assert_eq!(arm.other_connectors("s").await.unwrap().len(), 1);
+        assert_eq!(arm.other_connectors("s", Age::Kept).await.unwrap().len(), 1);
         assert_eq!(count(&stub.asked(), GRAPH), graph);
     }
     stub.fault(|request| {
@@ -85,7 +85,7 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
             .then(|| error(503, "ServerTimeout"))
     });
     let arm = stub.arm();
-    for observed in join_all((0..20).map(|_| arm.other_connectors("s"))).await {
+    for observed in join_all((0..20).map(|_| arm.other_connectors("s", Age::Kept))).await {
         assert_eq!(observed.unwrap_err().code, "ServerTimeout");
     }
     let asked = stub.asked();
@@ -96,7 +96,7 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
     );
     stub.fault(|_| None);
     assert_eq!(
-        arm.other_connectors("s").await.unwrap().len(),
+        arm.other_connectors("s", Age::Kept).await.unwrap().len(),
         1,
         "and who comes later asks again"
     );
@@ -107,7 +107,7 @@ async fn own_writes_amend_the_list_and_do_not_ask_for_another() {
     let stub = with_connector("aws").await;
     let arm = stub.arm();
     let ids = async || {
-        let known = arm.other_connectors("s").await.unwrap();
+        let known = arm.other_connectors("s", Age::Kept).await.unwrap();
         known.into_iter().map(|known| known.id).collect::<Vec<_>>()
     };
     let (first, second) = (target("s", "aws"), target("S", "second"));
