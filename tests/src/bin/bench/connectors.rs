@@ -125,6 +125,7 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
         parts.until_connected(connectors, &watching, &asked, &progress),
     )
     .await?;
+    let asked_until = Instant::now();
     let converged = parts.reading().await?;
     let until_ready = visits::of(&parts.requests(0).await?);
     let kubernetes_requests = kubernetes_requests(&parts.plane).await?;
@@ -133,7 +134,7 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
     let ready_seconds = last.duration_since(parts.started).as_secs_f64();
     parts.until_all_told(&watching).await?;
     let versions = watching.seen().versions;
-    let protection = asked.figures(parts.watching.seen().unasked);
+    let protection = asked.figures(asked_until, parts.watching.seen().unasked);
 
     let (restart, quiet) = parts.quiet(connectors, &watching, arguments).await?;
     let breaches = parts.emulator.breaches().await?;
@@ -197,12 +198,15 @@ impl Asked {
         }
     }
 
-    /// One that is still waited for counts with what it took so far.
-    fn figures(&self, unasked: u64) -> Protection {
+    /// One that was still waited for when the asking ended counts with what it had taken.
+    fn figures(&self, until: Instant, unasked: u64) -> Protection {
         let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = *self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: Duration = took.iter().sum();
-        let longest = took.iter().copied().chain(under_way.map(|began| began.elapsed()));
+        let longest = took
+            .iter()
+            .copied()
+            .chain(under_way.map(|began| until.duration_since(began)));
         Protection {
             asked: took.len(),
             mean_seconds: sum.as_secs_f64() / f64::from(u32::try_from(took.len()).unwrap_or(1).max(1)),
@@ -369,10 +373,10 @@ mod tests {
     fn a_visit_that_never_ended_counts() {
         let asked = Asked::default();
         asked.took.lock().unwrap().push(Duration::from_millis(200));
-        let figures = asked.figures(3);
+        let figures = asked.figures(Instant::now(), 3);
         assert_eq!((figures.asked, figures.unasked), (1, 3));
         assert!((figures.longest_seconds - 0.2).abs() < 1e-9);
         *asked.under_way.lock().unwrap() = Instant::now().checked_sub(Duration::from_secs(9));
-        assert!(asked.figures(3).longest_seconds > 8.0);
+        assert!(asked.figures(Instant::now(), 3).longest_seconds > 8.0);
     }
 }
