@@ -33,7 +33,7 @@ pub(crate) struct Known {
 
 /// A connector as the cluster shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct Row {
     pub(crate) name: String,
     /// Why it is not Ready; `None`: it is.
     pub(crate) not_ready: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Roster {
 #[derive(Debug, Default)]
 struct Inner {
     protections: HashMap<Key, Known>,
-    connectors: HashMap<Key, BTreeMap<String, Listed>>,
+    connectors: HashMap<Key, BTreeMap<String, Row>>,
     /// All connectors are listed: counts say something.
     listed: bool,
     /// Objects with something to tell that needs no visit.
@@ -117,7 +117,7 @@ impl Roster {
         namespace: &str,
         protection: &str,
         uid: &str,
-        connector: &Listed,
+        connector: &Row,
     ) -> bool {
         let mut inner = self.lock();
         let key = key(namespace, protection);
@@ -262,8 +262,8 @@ mod tests {
         }
     }
 
-    fn listed(name: &str, not_ready: Option<&str>) -> Listed {
-        Listed {
+    fn listed(name: &str, not_ready: Option<&str>) -> Row {
+        Row {
             name: name.into(),
             not_ready: not_ready.map(str::to_owned),
         }

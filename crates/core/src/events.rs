@@ -45,8 +45,19 @@ pub(crate) fn turned<'a>(before: &[Condition], now: &'a [Condition], type_: &str
     (!same).then_some(now)
 }
 
+/// What was written, and what became of the object by that.
+pub(crate) fn of_visit(
+    written: impl Iterator<Item = Event>,
+    before: &[Condition],
+    now: &[Condition],
+) -> Vec<Event> {
+    let mut all: Vec<_> = written.chain(summary(before, now)).collect();
+    all.dedup_by(|a, b| a.reason == b.reason);
+    all
+}
+
 /// Ready became True, or somebody must act.
-pub(crate) fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
+fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let mut all = Vec::new();
     if let Some(ready) = turned(before, now, "Ready").filter(|ready| ready.status == "True") {
         all.push(Event::normal(&ready.reason, "Reconcile", &ready.message));

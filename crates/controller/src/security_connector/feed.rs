@@ -16,7 +16,7 @@ use crate::{
     context::Claims,
     guarded::{Guarded, Unreadable},
     remembered::Memories,
-    roster::{Listed as Row, Roster},
+    roster::{Roster, Row},
     server_protection::claimant_of,
     wake::Wake,
     watch::Listed,
@@ -71,7 +71,7 @@ impl Feed {
         self.memories.forget(uid);
         self.seen.remove(uid);
         let waiting = self.claims.index().forget(uid);
-        self.wake(&waiting, uid);
+        self.wake(&waiting);
         if let Some((namespace, name)) = self.roster.remove_connector(uid) {
             self.wake_protections.for_news(&namespace, &name);
         }
@@ -90,11 +90,11 @@ impl Feed {
         for (namespace, name) in self.roster.connectors_are_listed(seen) {
             self.wake_protections.for_news(&namespace, &name);
         }
-        self.wake(&freed, "");
+        self.wake(&freed);
     }
 
-    fn wake(&self, claimants: &[Claimant], gone: &str) {
-        for claimant in claimants.iter().filter(|claimant| claimant.uid != gone) {
+    fn wake(&self, claimants: &[Claimant]) {
+        for claimant in claimants {
             self.wake.for_visit(&claimant.namespace, &claimant.name);
         }
     }
@@ -141,12 +141,12 @@ fn protection(object: &Guarded<SecurityConnector>) -> Option<String> {
 
 /// Why it is not Ready. A spec that was not looked at yet counts as not Ready, whatever an older one came to.
 fn not_ready(object: &Guarded<SecurityConnector>) -> Option<String> {
-    let (observed, conditions) = match object {
+    let (observed, ready) = match object {
         Guarded::Readable(object) => {
             let status = object.status.as_ref();
             (
                 status.and_then(|status| status.observed_generation),
-                status.map(|status| status.conditions.clone()).unwrap_or_default(),
+                status.and_then(|status| ready(&status.conditions)),
             )
         }
         Guarded::Unreadable(object) => (
@@ -154,7 +154,7 @@ fn not_ready(object: &Guarded<SecurityConnector>) -> Option<String> {
                 .raw
                 .pointer("/status/observedGeneration")
                 .and_then(Value::as_i64),
-            raw_conditions(object),
+            ready(&raw_conditions(object)),
         ),
     };
     if object.meta().deletion_timestamp.is_some() {
@@ -163,11 +163,17 @@ fn not_ready(object: &Guarded<SecurityConnector>) -> Option<String> {
     if observed != object.meta().generation {
         return Some("NotObserved".into());
     }
-    match conditions::get(&conditions, "Ready") {
-        Some(ready) if ready.status == "True" => None,
-        Some(ready) => Some(ready.reason.clone()),
+    match ready {
+        Some((true, _)) => None,
+        Some((false, reason)) => Some(reason),
         None => Some("NotObserved".into()),
     }
+}
+
+/// Whether Ready is True, and its reason.
+fn ready(conditions: &[Condition]) -> Option<(bool, String)> {
+    let ready = conditions::get(conditions, "Ready")?;
+    Some((ready.status == "True", ready.reason.clone()))
 }
 
 fn raw_conditions(object: &Unreadable) -> Vec<Condition> {

@@ -1,7 +1,7 @@
 //! What a connector hears between visits: what scans of the fleet have found in its account.
 
 use kube::{ResourceExt, runtime::controller::Action};
-use serverprotection_api::{Cloud, SecurityConnector};
+use serverprotection_api::SecurityConnector;
 use serverprotection_core::{
     machines::Environment,
     security_connector::{decide::MachineCounts, desired::account, status},
@@ -22,10 +22,7 @@ pub(super) fn machines(
     remembered: &Remembered<SecurityConnector>,
     context: &Context,
 ) -> Option<MachineCounts> {
-    let environment = match object.spec.type_ {
-        Cloud::AWS => Environment::Aws,
-        Cloud::GCP => Environment::Gcp,
-    };
+    let environment = Environment::from(object.spec.type_);
     let mut accounts = remembered.memory.members.clone();
     accounts.push(account(&object.spec));
     // A machine may tell the project's id instead of its number.

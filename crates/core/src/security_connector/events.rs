@@ -21,13 +21,8 @@ pub fn events(
     outcome: &Outcome,
     failures: u32,
 ) -> Vec<Event> {
-    let mut all: Vec<_> = outcome
-        .done
-        .iter()
-        .map(|change| written(change, decision))
-        .collect();
-    all.extend(events::summary(&previous.conditions, &status.conditions));
-    all.dedup_by(|a, b| a.reason == b.reason);
+    let written = outcome.done.iter().map(|change| written(change, decision));
+    let mut all = events::of_visit(written, &previous.conditions, &status.conditions);
     all.extend(about_account(previous, status));
     let reading = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
