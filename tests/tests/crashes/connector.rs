@@ -24,7 +24,7 @@ use serverprotection_tests::{
 
 use super::{
     SOON,
-    lonely::{Lonely, NAME, operation, p2, told},
+    lonely::{Lonely, NAME, ended, operation, p2, told},
 };
 
 /// Crashes at the same time: they wait for starts of processes more than they compute.
@@ -253,16 +253,7 @@ async fn crash(
         let writes = lonely.writes().await?.split_off(earlier);
         compare(&lonely, act, reference, &struck, phase, writes).await
     };
-    let verdict = verdict
-        .await
-        .map_err(|error| Error::Other(format!("at {struck}: {error}")));
-    let ended = second?.terminate().await?;
-    verdict?;
-    if ended != Some(0) {
-        return Err(Error::Other(format!(
-            "the second controller ended with {ended:?}"
-        )));
-    }
+    ended(second, &struck, verdict.await).await?;
     Ok(struck)
 }
 

@@ -211,6 +211,22 @@ impl<'a> Lonely<'a> {
     }
 }
 
+/// Stops the second controller, which must end well, whatever the verdict on the crash at this request is.
+pub(crate) async fn ended(
+    second: Result<ControllerProcess, Error>,
+    struck: &str,
+    verdict: Result<(), Error>,
+) -> Result<(), Error> {
+    let ended = second?.terminate().await?;
+    verdict.map_err(|error| Error::Other(format!("at {struck}: {error}")))?;
+    if ended != Some(0) {
+        return Err(Error::Other(format!(
+            "the second controller ended with {ended:?}"
+        )));
+    }
+    Ok(())
+}
+
 pub(crate) fn operation(request: &Value) -> String {
     request["operation"].as_str().unwrap_or_default().to_owned()
 }

@@ -15,7 +15,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::lonely::{Lonely, NAME, is_plan_write, operation, p2};
+use super::lonely::{Lonely, NAME, ended, is_plan_write, operation, p2};
 
 /// Crashes at the same time: they wait for starts of processes more than they compute.
 const AT_ONCE: usize = 6;
@@ -165,16 +165,7 @@ async fn crash(
         lonely.visit().await?;
         compare(&lonely, reference, &operation, phase).await
     };
-    let verdict = verdict
-        .await
-        .map_err(|error| Error::Other(format!("at {operation}: {error}")));
-    let ended = second?.terminate().await?;
-    verdict?;
-    if ended != Some(0) {
-        return Err(Error::Other(format!(
-            "the second controller ended with {ended:?}"
-        )));
-    }
+    ended(second, &operation, verdict.await).await?;
     Ok(operation)
 }
 
