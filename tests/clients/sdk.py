@@ -112,7 +112,8 @@ def main():
     assessments.delete("azureServersSetting")
     assessments.delete("azureServersSetting")
 
-    # An unregistered provider: the SDK registers it by itself and tries again.
+    # An unregistered provider: where Azure Resource Manager answers, the SDK registers it by itself and tries again.
+    control("PUT", "switches", {"unregisteredProvider": "MissingSubscriptionRegistration"})
     control("PUT", "settings", {"registrationTime": "1s"})
     control("PATCH", f"subscriptions/{SUBSCRIPTION}", {"set": {"providers.Microsoft.Security": "NotRegistered"}})
     assert security.pricings.get(SCOPE, "VirtualMachines").pricing_tier == "Standard"

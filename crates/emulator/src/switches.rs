@@ -52,11 +52,13 @@ pub enum Switch {
     ConnectorLocation,
     /// Arc provisioning switched on by somebody who may not assign roles.
     ArcWithoutRoleAssignment,
+    /// What answers while Microsoft.Security is not registered: Defender for Cloud, or Azure Resource Manager before it.
+    UnregisteredProvider,
 }
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -78,6 +80,7 @@ impl Switch {
         Self::ConnectorName,
         Self::ConnectorLocation,
         Self::ArcWithoutRoleAssignment,
+        Self::UnregisteredProvider,
     ];
 
     /// The name used in seeds, options and the control endpoint.
@@ -104,6 +107,7 @@ impl Switch {
             Self::ConnectorName => "connectorName",
             Self::ConnectorLocation => "connectorLocation",
             Self::ArcWithoutRoleAssignment => "arcWithoutRoleAssignment",
+            Self::UnregisteredProvider => "unregisteredProvider",
         }
     }
 
@@ -130,6 +134,7 @@ impl Switch {
             Self::ConnectorPatchOfferings => ["replace", "mergeByType"],
             Self::ConnectorName => ["checked", "unchecked"],
             Self::ConnectorLocation => ["any", "listed"],
+            Self::UnregisteredProvider => ["SubscriptionNotRegistered", "MissingSubscriptionRegistration"],
         }
     }
 

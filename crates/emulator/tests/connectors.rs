@@ -218,7 +218,7 @@ async fn shapes_and_places() {
         .await;
     assert_eq!(
         put(&bench, "c", &full).await.code(),
-        "MissingSubscriptionRegistration"
+        "Subscription Not Registered"
     );
 }
 

@@ -108,6 +108,15 @@ async fn checks_in_order() {
     bench
         .set(json!({"providers.Microsoft.Security": "NotRegistered"}))
         .await;
+    for (kind, status) in [("nothing", 404), ("settings", 401)] {
+        let path = format!("providers/Microsoft.Security/{kind}?api-version=2022-05-01");
+        let unregistered = bench.ask("GET", &path, None).await;
+        assert_eq!(
+            (unregistered.status, unregistered.code()),
+            (status, "Subscription Not Registered")
+        );
+    }
+    bench.switch("unregisteredProvider", "alternate").await;
     let unregistered = bench
         .ask(
             "GET",
@@ -256,7 +265,8 @@ async fn registration_takes_its_time() {
         (posted.status, posted.body["registrationState"].as_str()),
         (200, Some("Registering"))
     );
-    assert_eq!(bench.ask("GET", PLAN, None).await.status, 409);
+    let early = bench.ask("GET", PLAN, None).await;
+    assert_eq!((early.status, early.code()), (404, "Subscription Not Registered"));
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(state().await, "Registered");
     bench

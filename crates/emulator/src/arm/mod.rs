@@ -39,6 +39,7 @@ use crate::{
     incoming::Incoming,
     instant,
     state::{RegistrationState, Subscription, SubscriptionState, World},
+    switches::Switch,
 };
 
 /// Everything that a handler looks at.
@@ -246,10 +247,15 @@ fn registration(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
         context.registration_time(),
     );
     if state == RegistrationState::Registered {
-        Ok(())
-    } else {
-        Err(refusals::not_registered(provider.namespace))
+        return Ok(());
     }
+    let defender_answers = provider.namespace.eq_ignore_ascii_case("Microsoft.Security")
+        && !context.world.switches.flipped(Switch::UnregisteredProvider);
+    Err(if defender_answers {
+        refusals::subscription_not_registered(&typed.kind)
+    } else {
+        refusals::not_registered(provider.namespace)
+    })
 }
 
 fn known_type(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {

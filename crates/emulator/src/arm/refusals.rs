@@ -79,7 +79,22 @@ pub(crate) fn authorization_failed(client: &str, object: &str, action: &str, sco
     )
 }
 
-/// 409 for an unregistered provider.
+/// Defender's own answer while Microsoft.Security is not registered: 401 for settings, 404 for everything else. The code
+/// has spaces.
+pub(crate) fn subscription_not_registered(kind: &str) -> ArmError {
+    let status = if kind.eq_ignore_ascii_case("settings") {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::NOT_FOUND
+    };
+    ArmError::new(
+        status,
+        "Subscription Not Registered",
+        "Please register to Microsoft.Security in order to view your security status",
+    )
+}
+
+/// Azure Resource Manager's 409 for an unregistered provider.
 pub(crate) fn not_registered(namespace: &str) -> ArmError {
     let message = format!(
         "The subscription is not registered to use namespace '{namespace}'. See https://aka.ms/rps-not-found \
