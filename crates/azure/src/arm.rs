@@ -13,7 +13,7 @@ use serverprotection_core::failure::{Class, Failure};
 use url::Url;
 
 use crate::{
-    Meter,
+    Meter, body,
     cloud::Cloud,
     connectors::shared::Shared,
     identity::Identity,
@@ -166,7 +166,7 @@ impl Arm {
         let mut url = self.url(call, &[])?;
         loop {
             let page: Page<T> = self.ask(call, &url).await.json(call)?;
-            each(page.value.unwrap_or_default());
+            each(page.value);
             let Some(next) = page.next_link.filter(|link| !link.is_empty()) else {
                 return Ok(());
             };
@@ -252,7 +252,11 @@ impl Arm {
         match answer {
             Ok((status, headers, bytes)) => {
                 let body = self.accept(call, status, &headers, bytes.into());
-                Answered { headers, body }
+                Answered {
+                    status,
+                    headers,
+                    body,
+                }
             }
             Err(error) => Answered::none(refusal::transport(call.writes(), call.operation, &error)),
         }
@@ -274,7 +278,7 @@ impl Arm {
             .and_then(|value| value.trim().parse().ok())
             .map(Duration::from_secs);
         // Gateways answer in plain text (contract.md 4.7).
-        let body = serde_json::from_slice(&bytes)
+        let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         let failure = refusal::classify(&Answer {
             writes: call.writes(),
@@ -311,6 +315,8 @@ impl Call<'_> {
 
 /// What came back from one request.
 pub(crate) struct Answered {
+    /// Of no meaning when no answer came.
+    status: StatusCode,
     /// Empty when no answer came.
     pub(crate) headers: HeaderMap,
     /// The body of a success.
@@ -320,31 +326,41 @@ pub(crate) struct Answered {
 impl Answered {
     fn none(failure: Failure) -> Self {
         Self {
+            status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Err(failure),
         }
     }
 
-    /// The body as `T`; an empty one is `null`.
+    /// The body as `T`; an empty one is `null`. An error in the body of a success is a failure.
     pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, Failure> {
         let bytes = self.body?;
-        let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        let bytes = match body::without_byte_order_mark(&bytes) {
+            [] => b"null",
+            bytes => bytes,
+        };
+        if let Some(error) = body::error_in(bytes) {
+            return Err(refusal::in_success(
+                call.writes(),
+                call.operation,
+                self.status,
+                &error,
+                request_id(&self.headers),
+            ));
+        }
         serde_json::from_slice(bytes).map_err(|error| Failure {
-            class: Class::Transient,
-            code: "UnreadableAnswer".into(),
-            message: error.to_string(),
-            operation: call.operation.into(),
             request_id: request_id(&self.headers),
             effect_unknown: call.writes(),
+            ..body::unreadable(call.operation, error.to_string())
         })
     }
 }
 
-/// One page of a list.
+/// One page of a list. Without its `value` it is unreadable, not empty.
 #[derive(serde::Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 struct Page<T> {
-    value: Option<Vec<T>>,
+    value: Vec<T>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,
 }

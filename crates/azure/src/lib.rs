@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod arm;
+mod body;
 pub mod cloud;
 pub mod connectors;
 pub mod fleet;

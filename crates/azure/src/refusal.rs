@@ -40,6 +40,33 @@ fn effect_unknown(answer: &Answer<'_>) -> bool {
     answer.writes && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT)
 }
 
+/// A success whose body is an error all the same. Nothing was read, and time may help.
+pub(crate) fn in_success(
+    writes: bool,
+    operation: &str,
+    status: StatusCode,
+    error: &Value,
+    request_id: Option<String>,
+) -> Failure {
+    let (code, message) = code_and_message(status, error);
+    let class = if is_not_registered(&code) {
+        Class::NotRegistered
+    } else {
+        Class::Transient
+    };
+    Failure {
+        class,
+        code,
+        message: format!(
+            "the answer has status {} and holds an error: {message}",
+            status.as_u16()
+        ),
+        operation: operation.to_owned(),
+        request_id,
+        effect_unknown: writes,
+    }
+}
+
 /// The connectors' own shape: `{"statusCode", "errorMessage", "errorCorrelation"}` (contract.md 4.7).
 fn of_connectors(answer: &Answer<'_>) -> Option<Failure> {
     let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
@@ -121,19 +148,19 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
     {
         return (unnamed(), words);
     }
-    let error = body
-        .get("error")
-        .filter(|error| error.is_object())
+    let error = ["error", "Error"]
+        .into_iter()
+        .find_map(|name| body.get(name).filter(|error| error.is_object()))
         .unwrap_or(body);
-    let text = |name: &str| error.get(name).and_then(Value::as_str);
-    let words = text("message");
+    let either = |name: &str, capital: &str| error.get(name).or_else(|| error.get(capital))?.as_str();
+    let words = either("message", "Message");
     if let Some(told) = words
         .filter(|words| words.starts_with(BOILERPLATE))
         .and_then(|_| from_details(error))
     {
         return told;
     }
-    let code = text("code").map_or_else(unnamed, str::to_owned);
+    let code = either("code", "Code").map_or_else(unnamed, str::to_owned);
     let mut message = one_line(words.unwrap_or("no message"));
     let policies: Vec<_> = policies(error).collect();
     if !policies.is_empty() {
@@ -206,6 +233,8 @@ fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
 fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Duration>) -> Class {
     match (status.as_u16(), code) {
         (429, _) => Class::Throttled(retry_after),
+        // Before the statuses: Defender answers it as 404 or 401, ARM as 409.
+        _ if is_not_registered(code) => Class::NotRegistered,
         (401, _) => Class::Credential,
         (
             _,
@@ -216,11 +245,35 @@ fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Dura
         ) => Class::Refused,
         (403, _) => Class::Permission(denied_action(message)),
         (404, _) => Class::NotFound,
-        (409, "MissingSubscriptionRegistration") => Class::NotRegistered,
         (409, _) => Class::Conflict,
         (408 | 500..=599, _) => Class::Transient,
         _ => Class::Refused,
     }
+}
+
+/// Whether Azure says that the resource itself does not exist. A 404 about the subscription or the type, or one of a
+/// gateway, says nothing about the resource.
+pub(crate) fn is_absent(failure: &Failure) -> bool {
+    const ABOUT_SOMETHING_ELSE: [&str; 4] = [
+        "SubscriptionNotFound",
+        "InvalidResourceType",
+        "InvalidResourceNamespace",
+        "Http404",
+    ];
+    failure.class == Class::NotFound && !ABOUT_SOMETHING_ELSE.contains(&failure.code.as_str())
+}
+
+/// Whether the code says that the resource provider is not registered in the subscription. Defender for Cloud spells it
+/// with spaces (docs/emulator.md, switch `unregisteredProvider`).
+fn is_not_registered(code: &str) -> bool {
+    let letters = code.chars().filter(|letter| !letter.is_whitespace());
+    let code: String = letters.collect::<String>().to_ascii_lowercase();
+    [
+        "subscriptionnotregistered",
+        "missingsubscriptionregistration",
+        "missingregistrationfortype",
+    ]
+    .contains(&code.as_str())
 }
 
 /// "… does not have authorization to perform action 'Microsoft.Security/pricings/write' over scope …"
@@ -257,6 +310,9 @@ mod tests {
             (401, "ExpiredAuthenticationToken", Class::Credential),
             (404, "SubscriptionNotFound", Class::NotFound),
             (409, "MissingSubscriptionRegistration", Class::NotRegistered),
+            (404, "Subscription Not Registered", Class::NotRegistered),
+            (401, "Subscription Not Registered", Class::NotRegistered),
+            (409, "SubscriptionNotRegistered", Class::NotRegistered),
             (409, "Conflict", Class::Conflict),
             (409, "ScopeLocked", Class::Refused),
             (409, "ReadOnlyDisabledSubscription", Class::Refused),
@@ -268,6 +324,46 @@ mod tests {
             let failure = classified(status, &json!({"error": {"code": code, "message": "m"}}));
             assert_eq!((failure.class, failure.code.as_str()), (expected, code));
         }
+    }
+
+    #[test]
+    fn only_a_404_about_the_resource_means_that_it_does_not_exist() {
+        let absent = |status: u16, body: Value| is_absent(&classified(status, &body));
+        let coded = |code: &str| json!({"error": {"code": code, "message": "m"}});
+        assert!(absent(404, coded("ResourceNotFound")));
+        assert!(absent(404, coded("NotFound")));
+        assert!(!absent(404, coded("SubscriptionNotFound")));
+        assert!(!absent(404, coded("Subscription Not Registered")));
+        assert!(!absent(404, json!("<html>no such page</html>")), "a gateway");
+        assert!(!absent(403, coded("ResourceNotFound")));
+    }
+
+    #[test]
+    fn the_recorded_answer_of_an_unregistered_provider_is_understood() {
+        let body = json!({"error": {"code": "Subscription Not Registered",
+            "message": "Please register to Microsoft.Security in order to view your security status"}});
+        for status in [401, 404] {
+            let failure = classified(status, &body);
+            assert_eq!(failure.class, Class::NotRegistered, "{status}");
+            assert!(failure.message.starts_with("Please register"));
+        }
+        let capitals = json!({"Error": {"Code": "Subscription Not Registered", "Message": "m"}});
+        assert_eq!(classified(404, &capitals).class, Class::NotRegistered);
+    }
+
+    #[test]
+    fn an_error_with_a_status_of_success_is_transient_or_the_missing_registration() {
+        let failure = |code: &str| {
+            let error = json!({"code": code, "message": "m"});
+            in_success(true, "GET x", StatusCode::OK, &error, Some("r".into()))
+        };
+        let odd = failure("InternalServerError");
+        assert_eq!(
+            (odd.class, odd.code.as_str()),
+            (Class::Transient, "InternalServerError")
+        );
+        assert_eq!(odd.message, "the answer has status 200 and holds an error: m");
+        assert_eq!(failure("Subscription Not Registered").class, Class::NotRegistered);
     }
 
     #[test]

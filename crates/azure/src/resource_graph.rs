@@ -43,7 +43,8 @@ struct Body<R> {
     result_truncated: Option<Value>,
     #[serde(rename = "$skipToken")]
     skip_token: Option<String>,
-    data: Option<Vec<R>>,
+    /// An answer without it is unreadable, not empty.
+    data: Vec<R>,
 }
 
 impl Arm {
@@ -102,7 +103,7 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, Failure> {
     Ok(Page {
         total: body.total_records,
         skip_token: body.skip_token.filter(|token| !token.is_empty()),
-        rows: body.data.unwrap_or_default(),
+        rows: body.data,
         some_left_out: false,
     })
 }
@@ -134,9 +135,19 @@ mod tests {
             (whole.total, whole.skip_token.as_deref(), whole.rows.len()),
             (Some(3), Some("t"), 1)
         );
-        assert_eq!(read(r#"{"$skipToken": ""}"#).unwrap().skip_token, None);
+        assert_eq!(
+            read(r#"{"$skipToken": "", "data": []}"#).unwrap().skip_token,
+            None
+        );
+        for missing in [
+            r#"{"totalRecords": 0}"#,
+            r#"{"data": null}"#,
+            r#"{"data": {"rows": []}}"#,
+        ] {
+            assert!(serde_json::from_str::<Body<Value>>(missing).is_err(), "{missing}");
+        }
         for cut in [
-            r#"{"resultTruncated": "true"}"#,
+            r#"{"resultTruncated": "true", "data": []}"#,
             r#"{"resultTruncated": true, "data": []}"#,
         ] {
             assert_eq!(read(cut).unwrap_err().code, "ResultTruncated");

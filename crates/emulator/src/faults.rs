@@ -58,6 +58,9 @@ pub struct Action {
     pub reset: bool,
     /// The connection ends in the middle of the answer.
     pub truncate: bool,
+    /// The right answer comes with a byte order mark before its JSON; with phase `after`.
+    #[serde(rename = "byteOrderMark")]
+    pub byte_order_mark: bool,
     /// A wait.
     delay: Option<String>,
     /// A wait until the fault is deleted.

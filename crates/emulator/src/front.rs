@@ -241,6 +241,16 @@ fn instead(
         record.finish(answer.status.as_u16(), Some("Truncated".into()), None);
         return Some(wire::response(&answer, request, Delivery::Truncated));
     }
+    if action.byte_order_mark
+        && let Some(right) = right
+    {
+        let mut answer = right.clone();
+        let text = answer.spelled.take();
+        let text = text.or_else(|| answer.body.as_ref().map(ToString::to_string));
+        answer.spelled = text.map(|text| format!("\u{feff}{text}"));
+        finish(record, &answer);
+        return Some(wire::response(&answer, request, Delivery::Whole));
+    }
     let respond = action.respond.as_ref()?;
     record.disturbed = true;
     let status = StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -13,6 +13,7 @@ mod credentials;
 mod drift;
 mod edits;
 mod observe;
+mod odd_answers;
 mod permissions;
 mod registration;
 mod unreadable;
@@ -48,6 +49,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(permissions::cases());
     cases.extend(registration::cases());
     cases.extend(azure_faults::cases());
+    cases.extend(odd_answers::cases());
     cases.extend(contested::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {

@@ -3,12 +3,16 @@
 use reqwest::Method;
 use serde::Deserialize;
 use serverprotection_core::{
-    failure::{Class, Failure},
+    failure::Failure,
     machines::{ArcAgent, Kind, Machine, MdeExtension, machine::MDE_PUBLISHER},
 };
 
 use super::rows::{ExtensionName, Text, names, or_default};
-use crate::{Arm, arm::Call, refusal::one_line};
+use crate::{
+    Arm,
+    arm::Call,
+    refusal::{self, one_line},
+};
 
 /// What the resource itself tells, where it may differ from Resource Graph. `None`: it told nothing about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,10 +74,7 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
     };
     match facts {
         Ok(facts) => Ok(Some(facts)),
-        // A subscription that is not found is no word about the machine.
-        Err(failure) if failure.class == Class::NotFound && failure.code != "SubscriptionNotFound" => {
-            Ok(None)
-        }
+        Err(failure) if refusal::is_absent(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }
 }

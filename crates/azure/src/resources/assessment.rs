@@ -2,33 +2,24 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use serverprotection_core::{
-    failure::{Class, Failure},
-    server_protection::observed::Reading,
+use serverprotection_core::{failure::Failure, server_protection::observed::Reading};
+
+use crate::{
+    arm::{Arm, Call},
+    body, refusal,
 };
 
-use crate::arm::{Arm, Call};
-
 const API_VERSION: &str = "2023-05-01";
+const GET: &str = "GET serverVulnerabilityAssessmentsSettings";
 const PROVIDER: &str = "MdeTvm";
 
 impl Arm {
     /// Whether Defender Vulnerability Management is selected; a setting that was never made is a 404.
     pub(crate) async fn assessment(&self, subscription: &str) -> Reading<bool> {
-        let operation = "GET serverVulnerabilityAssessmentsSettings";
-        match self
-            .assessment_call(Method::GET, operation, subscription, None)
-            .await
-        {
-            Ok(body) => {
-                let provider = body
-                    .pointer("/properties/selectedProvider")
-                    .and_then(Value::as_str);
-                Ok(provider.is_some_and(|provider| provider.eq_ignore_ascii_case(PROVIDER)))
-            }
-            Err(failure) if failure.class == Class::NotFound && failure.code != "SubscriptionNotFound" => {
-                Ok(false)
-            }
+        match self.assessment_call(Method::GET, GET, subscription, None).await {
+            Ok(body) => read(&body),
+            // A setting that was never made.
+            Err(failure) if refusal::is_absent(&failure) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -71,5 +62,38 @@ impl Arm {
             body,
         })
         .await
+    }
+}
+
+fn read(body: &Value) -> Reading<bool> {
+    let provider = body::text(GET, body, "/properties/selectedProvider")?;
+    Ok(provider.eq_ignore_ascii_case(PROVIDER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Reading<bool> {
+        read(&serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn the_selected_provider_decides_and_an_answer_without_one_is_unreadable() {
+        let selected = |provider: &str| format!(r#"{{"properties": {{"selectedProvider": "{provider}"}}}}"#);
+        assert_eq!(read_text(&selected("mdetvm")), Ok(true));
+        assert_eq!(read_text(&selected("Another")), Ok(false));
+        for missing in [
+            "null",
+            "{}",
+            r#"{"properties": {}}"#,
+            r#"{"properties": {"selectedProvider": null}}"#,
+        ] {
+            assert_eq!(
+                read_text(missing).unwrap_err().code,
+                "UnreadableAnswer",
+                "{missing}"
+            );
+        }
     }
 }

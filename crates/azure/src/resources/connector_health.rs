@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_api::ConnectorIssue;
 use serverprotection_core::{
-    failure::Class, security_connector::observed::HealthReport, server_protection::observed::Reading,
+    security_connector::observed::HealthReport, server_protection::observed::Reading,
 };
 
 use crate::{
     arm::{Arm, Call},
     connectors::id::ConnectorId,
-    refusal::one_line,
+    refusal::{self, one_line},
 };
 
 impl Arm {
@@ -30,9 +30,7 @@ impl Arm {
             .await;
         match list {
             Ok(list) => Ok(list.iter().map(read).collect()),
-            Err(failure) if failure.class == Class::NotFound && failure.code != "SubscriptionNotFound" => {
-                Ok(Vec::new())
-            }
+            Err(failure) if refusal::is_absent(&failure) => Ok(Vec::new()),
             Err(failure) => Err(failure),
         }
     }

@@ -4,14 +4,19 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::server_protection::observed::{Permissions, Reading};
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
+
+const GET: &str = "GET permissions";
 
 impl Arm {
     pub(crate) async fn permissions(&self, subscription: &str) -> Reading<Permissions> {
         let grants = self
             .list(&Call {
                 method: Method::GET,
-                operation: "GET permissions",
+                operation: GET,
                 subscription,
                 path: &[
                     "subscriptions",
@@ -24,19 +29,49 @@ impl Arm {
                 body: None,
             })
             .await?;
-        let texts = |grant: &Value, name: &str| {
-            let list = grant.get(name).and_then(Value::as_array);
-            list.into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let grants = grants
-            .iter()
-            .map(|grant| (texts(grant, "actions"), texts(grant, "notActions")));
-        Ok(Permissions {
-            grants: grants.collect(),
-        })
+        read(&grants)
+    }
+}
+
+/// Grants without a list of actions allow nothing; a list that cannot be read must not pass for none.
+fn read(grants: &[Value]) -> Reading<Permissions> {
+    let texts = |grant: &Value, pointer: &str| {
+        let list = body::list(GET, grant, pointer)?.iter();
+        let texts: Option<Vec<_>> = list.map(|action| action.as_str().map(str::to_owned)).collect();
+        texts.ok_or_else(|| body::unreadable(GET, format!("{pointer} holds something else than actions")))
+    };
+    let pair = |grant: &Value| Ok((texts(grant, "/actions")?, texts(grant, "/notActions")?));
+    let grants = grants.iter().map(pair).collect::<Result<_, _>>()?;
+    Ok(Permissions { grants })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn grants_are_read_with_their_exceptions() {
+        let found = read(&[
+            json!({"actions": ["*"], "notActions": ["a/write"], "dataActions": [], "notDataActions": []}),
+            json!({"actions": ["b/read"], "notActions": null}),
+            json!({"dataActions": ["c"]}),
+        ]);
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let grants = vec![
+            (owned(&["*"]), owned(&["a/write"])),
+            (owned(&["b/read"]), vec![]),
+            (vec![], vec![]),
+        ];
+        assert_eq!(found, Ok(Permissions { grants }));
+    }
+
+    #[test]
+    fn exceptions_that_cannot_be_read_do_not_pass_for_none() {
+        for odd in [json!("a/write"), json!([1]), json!({"0": "a/write"})] {
+            let grant = json!({"actions": ["*"], "notActions": odd});
+            assert_eq!(read(&[grant]).unwrap_err().code, "UnreadableAnswer");
+        }
     }
 }

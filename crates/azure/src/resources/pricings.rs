@@ -1,6 +1,6 @@
 //! The plan `VirtualMachines` at subscription scope (contract.md 1).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,10 @@ use serverprotection_core::{
     },
 };
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
 
 const API_VERSION: &str = "2024-01-01";
 const GET: &str = "GET pricings/VirtualMachines";
@@ -110,19 +113,12 @@ const fn boolean(on: bool) -> &'static str {
     if on { "True" } else { "False" }
 }
 
-/// `"True"`, `"true"` or `true` (contract.md 11.1).
-fn truth(value: Option<&Value>) -> Option<bool> {
-    match value? {
-        Value::Bool(on) => Some(*on),
-        Value::String(text) => Some(text.eq_ignore_ascii_case("true")),
-        _ => None,
-    }
-}
-
 fn read_plan(operation: &str, body: &Value) -> Reading<Plan> {
-    let properties = body.get("properties").unwrap_or(&Value::Null);
-    let text = |name: &str| properties.get(name).and_then(Value::as_str);
-    let tier = match (text("pricingTier").unwrap_or_default(), text("subPlan")) {
+    let text = |name: &str| body::optional_text(body, &format!("/properties/{name}"));
+    let tier = match (
+        body::text(operation, body, "/properties/pricingTier")?,
+        text("subPlan"),
+    ) {
         (tier, _) if tier.eq_ignore_ascii_case("Free") => Tier::Free,
         (tier, sub_plan) if tier.eq_ignore_ascii_case("Standard") => match sub_plan {
             // Absent means the full plan.
@@ -133,10 +129,14 @@ fn read_plan(operation: &str, body: &Value) -> Reading<Plan> {
         },
         (other, _) => return Err(unknown(operation, "tier", other)),
     };
+    let extensions = extensions(operation, body)?;
     Ok(Plan {
         tier,
-        enforce: truth(properties.get("enforce")),
-        extensions: extensions(properties).filter_map(read_extension).collect(),
+        enforce: body::optional_boolean(operation, body, "/properties/enforce")?,
+        extensions: extensions
+            .iter()
+            .map(|item| read_extension(operation, item))
+            .collect::<Result<_, _>>()?,
         coverage: text("resourcesCoverageStatus").map(str::to_owned),
         free_trial_remaining: text("freeTrialRemainingTime").and_then(read_duration),
         enabled_since: text("enablementTime").and_then(|time| time.parse::<Timestamp>().ok()),
@@ -156,51 +156,32 @@ fn unknown(operation: &str, what: &str, value: &str) -> Failure {
     }
 }
 
-fn extensions(properties: &Value) -> impl Iterator<Item = &Value> {
-    properties
-        .get("extensions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+/// A Free plan has none.
+fn extensions<'a>(operation: &str, body: &'a Value) -> Reading<&'a [Value]> {
+    body::list(operation, body, "/properties/extensions")
 }
 
-fn read_extension(item: &Value) -> Option<Extension> {
-    let name = item.get("name")?.as_str()?.to_owned();
-    let properties = item
-        .get("additionalExtensionProperties")
-        .and_then(Value::as_object);
-    let properties: BTreeMap<_, _> = properties
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Some(Extension {
-        name,
-        enabled: truth(item.get("isEnabled")).unwrap_or(false),
-        properties,
+fn read_extension(operation: &str, item: &Value) -> Reading<Extension> {
+    let properties = body::map(operation, item, "/additionalExtensionProperties")?;
+    Ok(Extension {
+        name: body::text(operation, item, "/name")?.to_owned(),
+        enabled: body::boolean(operation, item, "/isEnabled")?,
+        properties: properties.into_iter().collect(),
     })
 }
 
 fn read_results(body: &Value) -> Vec<OperationStatus> {
     let read = |item: &Value| {
-        let status = item.get("operationStatus")?;
-        let text = |name: &str| {
-            status
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let extension = item.get("name")?.as_str()?.to_owned();
+        item.get("operationStatus").filter(|status| status.is_object())?;
+        let text = |pointer: &str| body::optional_text(item, pointer).unwrap_or_default();
         Some(OperationStatus {
-            extension,
-            code: text("code"),
-            message: crate::refusal::one_line(&text("message")),
+            extension: body::optional_text(item, "/name")?.to_owned(),
+            code: text("/operationStatus/code").to_owned(),
+            message: crate::refusal::one_line(text("/operationStatus/message")),
         })
     };
-    extensions(body.get("properties").unwrap_or(&Value::Null))
-        .filter_map(read)
-        .collect()
+    let extensions = extensions(PUT, body).unwrap_or_default();
+    extensions.iter().filter_map(read).collect()
 }
 
 /// ISO 8601, e.g. `PT0S`, `P30D`, `P29DT5H`.
@@ -214,6 +195,8 @@ fn read_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serverprotection_core::server_protection::changes::ExtensionWrite;
 
     use super::*;
@@ -269,6 +252,47 @@ mod tests {
         )
         .unwrap_err();
         assert!(failure.message.contains("P9"));
+    }
+
+    #[test]
+    fn an_answer_without_its_mandatory_members_is_unreadable_and_not_free_or_off() {
+        let with =
+            |extension: Value| json!({"properties": {"pricingTier": "Standard", "extensions": [extension]}});
+        for body in [
+            json!(null),
+            json!({}),
+            json!({"properties": null}),
+            json!({"properties": {"subPlan": "P2"}}),
+            json!({"properties": {"pricingTier": "Standard", "enforce": "perhaps"}}),
+            json!({"properties": {"pricingTier": "Standard", "extensions": {"name": "x"}}}),
+            with(json!({"name": "AgentlessVmScanning"})),
+            with(json!({"name": "AgentlessVmScanning", "isEnabled": "perhaps"})),
+            with(json!({"isEnabled": "True"})),
+            with(json!({"name": "x", "isEnabled": "True", "additionalExtensionProperties": ["a"]})),
+        ] {
+            let failure = read_plan(GET, &body).unwrap_err();
+            assert_eq!(
+                (failure.class, failure.code.as_str()),
+                (Class::Transient, "UnreadableAnswer"),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn absent_members_have_many_forms() {
+        for absent in [json!(null), json!("")] {
+            let plan = json!({"properties": {"pricingTier": "Standard", "subPlan": absent, "enforce": null,
+                "extensions": [{"name": "x", "isEnabled": true, "additionalExtensionProperties": absent}]}});
+            let plan = read_plan(GET, &plan).unwrap();
+            assert_eq!((plan.tier, plan.enforce), (Tier::P2, None));
+            assert!(plan.extensions[0].enabled && plan.extensions[0].properties.is_empty());
+        }
+        // A plan that was never used (recorded).
+        let free = json!({"properties": {"resourcesCoverageStatus": "NotCovered", "pricingTier": "Free",
+            "freeTrialRemainingTime": "P30D"}});
+        let free = read_plan(GET, &free).unwrap();
+        assert_eq!((free.tier, free.extensions.len()), (Tier::Free, 0));
     }
 
     #[test]

@@ -10,32 +10,27 @@ use serverprotection_core::{
     },
 };
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
 
 const API_VERSION: &str = "2021-04-01";
+const GET: &str = "GET providers/Microsoft.Security";
 
 impl Arm {
     pub(crate) async fn registration(&self, subscription: &str) -> Reading<RegistrationState> {
         let body = self
             .call(&Call {
                 method: Method::GET,
-                operation: "GET providers/Microsoft.Security",
+                operation: GET,
                 subscription,
                 path: &["subscriptions", subscription, "providers", PROVIDER],
                 api_version: API_VERSION,
                 body: None,
             })
             .await?;
-        let state = body
-            .get("registrationState")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        Ok(match state.to_ascii_lowercase().as_str() {
-            "registered" => RegistrationState::Registered,
-            "registering" => RegistrationState::Registering,
-            // NotRegistered, Unregistering, Unregistered, and what Azure may invent.
-            _ => RegistrationState::NotRegistered,
-        })
+        read(&body)
     }
 
     pub(crate) async fn register(&self, subscription: &str) -> Result<(), Failure> {
@@ -49,5 +44,33 @@ impl Arm {
         })
         .await
         .map(drop)
+    }
+}
+
+fn read(body: &Value) -> Reading<RegistrationState> {
+    let state = body::text(GET, body, "/registrationState")?;
+    Ok(match state.to_ascii_lowercase().as_str() {
+        "registered" => RegistrationState::Registered,
+        "registering" => RegistrationState::Registering,
+        // NotRegistered, Unregistering, Unregistered, and what Azure may invent.
+        _ => RegistrationState::NotRegistered,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_state_is_unreadable_and_starts_no_registration() {
+        let state =
+            |state: &str| read(&json!({"namespace": "Microsoft.Security", "registrationState": state}));
+        assert_eq!(state("registered"), Ok(RegistrationState::Registered));
+        assert_eq!(state("Unregistering"), Ok(RegistrationState::NotRegistered));
+        for missing in [json!(null), json!({}), json!({"registrationState": null})] {
+            assert_eq!(read(&missing).unwrap_err().code, "UnreadableAnswer", "{missing}");
+        }
     }
 }

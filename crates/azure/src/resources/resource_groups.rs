@@ -7,19 +7,19 @@ use serverprotection_core::{
     server_protection::observed::Reading,
 };
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
 
 const API_VERSION: &str = "2021-04-01";
+const GET: &str = "GET resourceGroups";
 
 impl Arm {
     /// Whether the resource group exists.
     pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> Reading<bool> {
-        let operation = "GET resourceGroups";
-        match self
-            .group_call(Method::GET, operation, subscription, name, None)
-            .await
-        {
-            Ok(_) => Ok(true),
+        match self.group_call(Method::GET, GET, subscription, name, None).await {
+            Ok(body) => body::text(GET, &body, "/name").map(|_| true),
             Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceGroupNotFound" => {
                 Ok(false)
             }

@@ -13,11 +13,13 @@ use serverprotection_core::{
 
 use crate::{
     arm::{Arm, Call},
+    body,
     connectors::id::ConnectorId,
 };
 
 const API_VERSION: &str = "2024-08-01-preview";
 const GET: &str = "GET securityConnectors";
+const LIST: &str = "LIST securityConnectors";
 pub(crate) const PUT: &str = "PUT securityConnectors";
 /// 35 s were recorded, and ARM gives up after 60 s (contract.md 4.1).
 pub(crate) const PUT_TAKES_AT_MOST: Duration = Duration::from_secs(120);
@@ -25,12 +27,10 @@ pub(crate) const PUT_TAKES_AT_MOST: Duration = Duration::from_secs(120);
 impl Arm {
     /// The connector; `None`: there is none.
     pub(crate) async fn connector(&self, id: &ConnectorId) -> Reading<Option<Connector>> {
-        let body = match self.connector_call(Method::GET, GET, id, None).await {
-            Err(failure) if is_absent(&failure) => return Ok(None),
-            answer => answer?,
-        };
-        // A reading must not take for absent what it cannot read: absent connectors are created.
-        Connector::read(body).map(Some).ok_or_else(|| unreadable(GET))
+        match self.connector_call(Method::GET, GET, id, None).await {
+            Err(failure) if is_absent(&failure) => Ok(None),
+            answer => read(answer?).map(Some),
+        }
     }
 
     /// Writes the connector, whose full body this is. Gives what Azure answered, if that is a connector.
@@ -57,7 +57,7 @@ impl Arm {
         let list = self
             .list(&Call {
                 method: Method::GET,
-                operation: "LIST securityConnectors",
+                operation: LIST,
                 subscription: &budget(subscription),
                 path: &[
                     "subscriptions",
@@ -70,7 +70,8 @@ impl Arm {
                 body: None,
             })
             .await?;
-        Ok(list.into_iter().filter_map(Connector::read).collect())
+        let connectors: Option<_> = list.into_iter().map(Connector::read).collect();
+        connectors.ok_or_else(|| no_connector(LIST))
     }
 
     async fn connector_call(
@@ -104,13 +105,42 @@ fn is_absent(failure: &Failure) -> bool {
         && ["ResourceNotFound", "ResourceGroupNotFound", "NotFound"].contains(&failure.code.as_str())
 }
 
-fn unreadable(operation: &str) -> Failure {
-    Failure {
-        class: Class::Transient,
-        code: "UnreadableAnswer".into(),
-        message: "the answer is no connector".into(),
-        operation: operation.into(),
-        request_id: None,
-        effect_unknown: false,
+/// A reading must not take for absent, or for off, what it cannot read: absent connectors are created, and what is off
+/// is switched on.
+fn read(answer: Value) -> Reading<Connector> {
+    body::text(GET, &answer, "/properties/environmentName")?;
+    body::mandatory_list(GET, &answer, "/properties/offerings")?;
+    Connector::read(answer).ok_or_else(|| no_connector(GET))
+}
+
+fn no_connector(operation: &str) -> Failure {
+    body::unreadable(operation, "the answer is no connector".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_connector_without_its_mandatory_members_is_unreadable_and_not_blank() {
+        let whole = json!({"properties": {"environmentName": "AWS", "offerings": []}});
+        assert!(read(whole).is_ok());
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"properties": {"environmentName": "AWS"}}),
+            json!({"properties": {"environmentName": "AWS", "offerings": null}}),
+            json!({"properties": {"offerings": []}}),
+        ] {
+            let failure = read(odd.clone()).unwrap_err();
+            assert_eq!(
+                (failure.class, failure.code.as_str()),
+                (Class::Transient, "UnreadableAnswer"),
+                "{odd}"
+            );
+        }
     }
 }

@@ -10,16 +10,20 @@ use serverprotection_core::{
     },
 };
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
 
 const API_VERSION: &str = "2022-05-01";
+const GET: &str = "GET settings";
 
 impl Arm {
     pub(crate) async fn settings(&self, subscription: &str) -> Reading<Settings> {
         let list = self
             .list(&Call {
                 method: Method::GET,
-                operation: "GET settings",
+                operation: GET,
                 subscription,
                 path: &[
                     "subscriptions",
@@ -32,18 +36,7 @@ impl Arm {
                 body: None,
             })
             .await?;
-        let enabled = |setting: Setting| {
-            let named = |item: &&Value| {
-                let name = item.get("name").and_then(Value::as_str);
-                name.is_some_and(|name| name.eq_ignore_ascii_case(setting.azure_name()))
-            };
-            list.iter().find(named)?.pointer("/properties/enabled")?.as_bool()
-        };
-        Ok(Settings {
-            integration: enabled(Setting::Integration),
-            unified_solution: enabled(Setting::UnifiedSolution),
-            exclude_linux: enabled(Setting::Linux),
-        })
+        read(&list)
     }
 
     pub(crate) async fn put_setting(
@@ -74,5 +67,64 @@ impl Arm {
         })
         .await
         .map(drop)
+    }
+}
+
+/// A setting that is not in the list was never made; one that is there must say whether it is on.
+fn read(list: &[Value]) -> Reading<Settings> {
+    let enabled = |setting: Setting| {
+        let is_named = |item: &&Value| {
+            let name = body::optional_text(item, "/name");
+            name.is_some_and(|name| name.eq_ignore_ascii_case(setting.azure_name()))
+        };
+        let found = list.iter().find(is_named);
+        found
+            .map(|item| body::boolean(GET, item, "/properties/enabled"))
+            .transpose()
+    };
+    Ok(Settings {
+        integration: enabled(Setting::Integration)?,
+        unified_solution: enabled(Setting::UnifiedSolution)?,
+        exclude_linux: enabled(Setting::Linux)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(name: &str, properties: &Value) -> Value {
+        json!({"id": format!("/subscriptions/s/providers/Microsoft.Security/settings/{name}"), "name": name,
+            "kind": "DataExportSettings", "type": "Microsoft.Security/settings", "properties": properties})
+    }
+
+    #[test]
+    fn a_list_is_read_with_booleans_of_either_form() {
+        let list = [
+            listed("MCAS", &json!({"enabled": true})),
+            listed("wdatp", &json!({"enabled": "True"})),
+            listed("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW", &json!({"enabled": false})),
+        ];
+        let expected = Settings {
+            integration: Some(true),
+            unified_solution: None,
+            exclude_linux: Some(false),
+        };
+        assert_eq!(read(&list), Ok(expected));
+    }
+
+    #[test]
+    fn a_setting_that_does_not_say_whether_it_is_on_is_unreadable_and_not_off() {
+        for properties in [
+            json!({}),
+            json!(null),
+            json!({"enabled": null}),
+            json!({"enabled": 1}),
+        ] {
+            let failure = read(&[listed("WDATP", &properties)]).unwrap_err();
+            assert_eq!(failure.code, "UnreadableAnswer", "{properties}");
+        }
+        // Others of the list are not read.
+        assert_eq!(read(&[listed("Sentinel", &json!({}))]), Ok(Settings::default()));
     }
 }

@@ -1,13 +1,17 @@
 //! The solution `Security(workspace)` of a Log Analytics workspace (contract.md 1.9). Read only.
 
 use reqwest::Method;
-use serde_json::Value;
 use serverprotection_core::{
     failure::{Class, Failure},
     server_protection::observed::Reading,
 };
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    body,
+};
+
+const GET: &str = "GET solutions/Security";
 
 impl Arm {
     /// The solution's provisioning state; `None` when the workspace has none.
@@ -18,7 +22,7 @@ impl Arm {
                 class: Class::Refused,
                 code: "InvalidResourceId".into(),
                 message: format!("{workspace_id} is no workspace id"),
-                operation: "GET solutions/Security".into(),
+                operation: GET.into(),
                 request_id: None,
                 effect_unknown: false,
             });
@@ -27,7 +31,7 @@ impl Arm {
         let answer = self
             .call(&Call {
                 method: Method::GET,
-                operation: "GET solutions/Security",
+                operation: GET,
                 subscription,
                 path: &[
                     "subscriptions",
@@ -45,9 +49,9 @@ impl Arm {
             .await;
         match answer {
             Ok(body) => {
-                let state = body
-                    .pointer("/properties/provisioningState")
-                    .and_then(Value::as_str);
+                // Only the state may be left out: an answer that names no solution is none.
+                body::text(GET, &body, "/name")?;
+                let state = body::optional_text(&body, "/properties/provisioningState");
                 Ok(Some(state.unwrap_or("Succeeded").to_owned()))
             }
             Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceNotFound" => {

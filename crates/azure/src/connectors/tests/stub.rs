@@ -223,9 +223,9 @@ impl Azure {
             ("GET", false) => error(404, "ResourceGroupNotFound"),
             ("PUT", false) => {
                 self.groups.push(group.to_owned());
-                answer(201, &json!({}))
+                answer(201, &json!({ "name": group }))
             }
-            _ => answer(200, &json!({})),
+            _ => answer(200, &json!({ "name": group })),
         }
     }
 

@@ -1,0 +1,197 @@
+//! Members of an answer's body. Tolerant of form: a boolean may be a string, an absent list or map may be null or "".
+//! Strict about meaning: an answer without a mandatory member is unreadable, never "empty" or "off".
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use serverprotection_core::failure::{Class, Failure};
+
+/// A body with an error in it is small; a large one is not parsed twice.
+const LARGEST_ERROR: usize = 64 * 1024;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Azure answered with success, and the answer cannot be used. Time may help: a later answer can be whole.
+pub(crate) fn unreadable(operation: &str, message: String) -> Failure {
+    Failure {
+        class: Class::Transient,
+        code: "UnreadableAnswer".into(),
+        message,
+        operation: operation.to_owned(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}
+
+/// The JSON without the byte order mark that some gateways put before it.
+pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
+/// The body of a success that is an error all the same: `{"error": {...}}`.
+pub(crate) fn error_in(bytes: &[u8]) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(alias = "Error")]
+        error: Option<Map<String, Value>>,
+    }
+    if bytes.len() > LARGEST_ERROR {
+        return None;
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
+    envelope.error.map(Value::Object)
+}
+
+/// A text that must be there, at this JSON pointer.
+pub(crate) fn text<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a str, Failure> {
+    optional_text(body, pointer).ok_or_else(|| missing(operation, pointer))
+}
+
+/// A text that may be absent, null or empty.
+pub(crate) fn optional_text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
+    let text = body.pointer(pointer)?.as_str()?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// A boolean that must be there: `true`, `"True"` or `"true"`.
+pub(crate) fn boolean(operation: &str, body: &Value, pointer: &str) -> Result<bool, Failure> {
+    optional_boolean(operation, body, pointer)?.ok_or_else(|| missing(operation, pointer))
+}
+
+/// A boolean that may be absent or null. Anything else that is no boolean is unreadable.
+pub(crate) fn optional_boolean(
+    operation: &str,
+    body: &Value,
+    pointer: &str,
+) -> Result<Option<bool>, Failure> {
+    match body.pointer(pointer) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(on)) => Ok(Some(*on)),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(_) => Err(of_another_form(operation, pointer, "true or false")),
+    }
+}
+
+/// A list that must be there, even if it is empty.
+pub(crate) fn mandatory_list<'a>(
+    operation: &str,
+    body: &'a Value,
+    pointer: &str,
+) -> Result<&'a [Value], Failure> {
+    match body.pointer(pointer) {
+        Some(Value::Array(list)) => Ok(list),
+        None => Err(missing(operation, pointer)),
+        Some(_) => Err(of_another_form(operation, pointer, "a list")),
+    }
+}
+
+/// A list that may be absent, null or "".
+pub(crate) fn list<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a [Value], Failure> {
+    match body.pointer(pointer) {
+        Some(Value::Array(list)) => Ok(list),
+        found if is_absent(found) => Ok(&[]),
+        _ => Err(of_another_form(operation, pointer, "a list")),
+    }
+}
+
+/// A map that may be absent, null or "".
+pub(crate) fn map(operation: &str, body: &Value, pointer: &str) -> Result<Map<String, Value>, Failure> {
+    match body.pointer(pointer) {
+        Some(Value::Object(map)) => Ok(map.clone()),
+        found if is_absent(found) => Ok(Map::new()),
+        _ => Err(of_another_form(operation, pointer, "a map")),
+    }
+}
+
+fn is_absent(found: Option<&Value>) -> bool {
+    match found {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+fn missing(operation: &str, pointer: &str) -> Failure {
+    unreadable(operation, format!("the answer has no {}", path(pointer)))
+}
+
+fn of_another_form(operation: &str, pointer: &str, form: &str) -> Failure {
+    unreadable(
+        operation,
+        format!("{} of the answer is not {form}", path(pointer)),
+    )
+}
+
+/// `/properties/enabled` to `properties.enabled`.
+fn path(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn mandatory_members_are_read_in_any_form_and_missing_ones_are_unreadable() {
+        let body = json!({"properties": {"on": true, "text": "True", "off": "FALSE", "odd": "maybe", "null": null, "empty": ""}});
+        let read = |name: &str| boolean("GET x", &body, &format!("/properties/{name}"));
+        assert_eq!(
+            (read("on"), read("text"), read("off")),
+            (Ok(true), Ok(true), Ok(false))
+        );
+        for (name, message) in [
+            ("odd", "properties.odd of the answer is not true or false"),
+            ("empty", "properties.empty of the answer is not true or false"),
+            ("null", "the answer has no properties.null"),
+            ("absent", "the answer has no properties.absent"),
+        ] {
+            let failure = read(name).unwrap_err();
+            assert_eq!(
+                (failure.class, failure.message.as_str()),
+                (Class::Transient, message)
+            );
+        }
+        assert_eq!(text("GET x", &body, "/properties/text"), Ok("True"));
+        assert!(text("GET x", &body, "/properties/empty").is_err());
+        assert!(text("GET x", &body, "/properties/on").is_err());
+    }
+
+    #[test]
+    fn absent_lists_and_maps_have_many_forms_and_others_are_unreadable() {
+        for absent in [json!({}), json!({"m": null}), json!({"m": ""})] {
+            assert_eq!(list("GET x", &absent, "/m").unwrap().len(), 0, "{absent}");
+            assert_eq!(map("GET x", &absent, "/m").unwrap().len(), 0, "{absent}");
+        }
+        for odd in [json!({"m": "x"}), json!({"m": 1}), json!({"m": true})] {
+            assert!(list("GET x", &odd, "/m").is_err(), "{odd}");
+            assert!(map("GET x", &odd, "/m").is_err(), "{odd}");
+        }
+        for odd in [json!({}), json!({"m": null}), json!({"m": ""}), json!({"m": {}})] {
+            assert!(mandatory_list("GET x", &odd, "/m").is_err(), "{odd}");
+        }
+        assert!(mandatory_list("GET x", &json!({"m": []}), "/m").is_ok());
+        assert!(list("GET x", &json!({"m": {}}), "/m").is_err());
+        assert!(map("GET x", &json!({"m": []}), "/m").is_err());
+    }
+
+    #[test]
+    fn an_error_is_found_in_a_body_and_only_there() {
+        let found = |text: &str| error_in(text.as_bytes());
+        assert_eq!(found(r#"{"error": {"code": "X"}}"#), Some(json!({"code": "X"})));
+        assert_eq!(
+            found(r#"{"Error": {"Code": "X"}, "value": []}"#),
+            Some(json!({"Code": "X"}))
+        );
+        for whole in [
+            "",
+            "[]",
+            r#"{"error": null, "value": []}"#,
+            r#"{"properties": {"error": {"code": "X"}}}"#,
+        ] {
+            assert_eq!(found(whole), None, "{whole}");
+        }
+        assert_eq!(without_byte_order_mark(b"\xef\xbb\xbf{}"), b"{}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers with status 200 that say nothing, or say it in another form. Nothing may pass for "empty" or "off".
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+    team::Team,
+};
+
+use super::{SOON, of, p2, ready, requests, told, visit, writes};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("a_list_without_its_value_is_not_off", list_without_value),
+        case("an_error_with_status_200_is_not_off", error_in_success),
+        case("a_setting_without_its_state_is_not_off", setting_without_state),
+        case("an_empty_plan_is_not_free", empty_plan),
+        case("an_assessment_without_a_provider_is_not_off", empty_assessment),
+        case(
+            "a_page_of_a_proxy_does_not_mean_that_nothing_is_selected",
+            gateway_404,
+        ),
+        case("a_byte_order_mark_is_stripped", byte_order_mark),
+    ]
+}
+
+async fn fault(team: &Team<'_>, path: &str, status: u16, body: &Value) -> Result<String, Error> {
+    let fault = json!({"match": {"subscription": team.subscription, "method": "GET", "path": path},
+        "action": {"respond": {"status": status, "body": body}}});
+    team.environment.emulator.add_fault(fault).await
+}
+
+/// An object in sync, then this answer for as long as it takes: Ready becomes Unknown, nothing is written, and the
+/// object recovers.
+async fn unreadable(
+    environment: &Environment,
+    name: &str,
+    path: &str,
+    status: u16,
+    body: Value,
+) -> Result<(), Error> {
+    let team = environment.team(name).await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let before = writes(&team).await?.len();
+    let id = fault(&team, path, status, &body).await?;
+    team.request("prod").await?;
+    let object = team.until("prod", "Ready", "Unknown", SOON).await?;
+    assert_eq!(told(&object, "Ready").1, "ObservationStale", "{object:#}");
+    assert_eq!(told(&object, "Reconciling").0, "True");
+    assert_eq!(
+        writes(&team).await?.len(),
+        before,
+        "an answer that says nothing is followed by no write"
+    );
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "prod").await?;
+    assert_eq!(writes(&team).await?.len(), before);
+    Ok(())
+}
+
+async fn list_without_value(environment: Arc<Environment>) -> Result<(), Error> {
+    unreadable(&environment, "novalue", "/settings$", 200, json!({})).await
+}
+
+async fn error_in_success(environment: Arc<Environment>) -> Result<(), Error> {
+    let body = json!({"error": {"code": "InternalServerError", "message": "An unexpected error occurred."}, "value": []});
+    unreadable(&environment, "okerror", "/settings$", 200, body).await
+}
+
+async fn setting_without_state(environment: Arc<Environment>) -> Result<(), Error> {
+    let body = json!({"value": [{"name": "WDATP", "kind": "DataExportSettings", "properties": {}}]});
+    unreadable(&environment, "nostate", "/settings$", 200, body).await
+}
+
+async fn empty_plan(environment: Arc<Environment>) -> Result<(), Error> {
+    let body = json!({"name": "VirtualMachines", "properties": {}});
+    unreadable(&environment, "emptyplan", "/pricings/VirtualMachines$", 200, body).await
+}
+
+async fn empty_assessment(environment: Arc<Environment>) -> Result<(), Error> {
+    let path = "/serverVulnerabilityAssessmentsSettings/";
+    unreadable(&environment, "noprovider", path, 200, json!({"properties": {}})).await
+}
+
+/// A 404 that is not Azure's own says nothing about the setting.
+async fn gateway_404(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("proxy").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let before = writes(&team).await?.len();
+    let page = json!("<html><body><h1>Not Found</h1></body></html>");
+    let id = fault(&team, "/serverVulnerabilityAssessmentsSettings/", 404, &page).await?;
+    team.request("prod").await?;
+    let object = team.until("prod", "Ready", "False", SOON).await?;
+    assert_eq!(told(&object, "Ready").1, "Http404", "{object:#}");
+    assert_eq!(writes(&team).await?.len(), before);
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn byte_order_mark(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("mark").await?;
+    let mark = json!({"match": {"subscription": team.subscription}, "phase": "after", "action": {"byteOrderMark": true}});
+    let id = environment.emulator.add_fault(mark).await?;
+    team.protect("prod", p2()).await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True", "{object:#}");
+    assert_eq!(
+        of(writes(&team).await?, "/pricings/").len(),
+        1,
+        "the answer to the write was read"
+    );
+    visit(&team, "prod").await?;
+    assert!(requests(&team).await?.len() > 4);
+    environment.emulator.delete_fault(&id).await
+}
