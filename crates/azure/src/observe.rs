@@ -40,7 +40,7 @@ impl Arm {
                 Some(read) => read,
                 None => self.registration(subscription).await,
             };
-            // Who may not read the registration has just been told by the provider itself.
+            // An identity that may not read the registration knows it from the provider's own answer.
             registration = Some(match read {
                 Err(failure) if matches!(failure.class, Class::Permission(_)) => {
                     Ok(RegistrationState::NotRegistered)
@@ -63,4 +63,86 @@ impl Arm {
 
 fn failure_of<T>(reading: &Reading<T>) -> Option<&Failure> {
     reading.as_ref().err()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Router,
+        http::{StatusCode, Uri},
+        response::IntoResponse,
+    };
+
+    use super::*;
+
+    const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
+    /// As public reports quote it (Azure/azure-sdk-for-go issue 19900).
+    const NOT_REGISTERED: &str = r#"{"error":{"code":"Subscription Not Registered","message":"Please register to Microsoft.Security in order to view your security status"}}"#;
+
+    /// Observes a subscription that Defender for Cloud does not know; the registration is answered so. Gives the paths
+    /// of all requests too.
+    async fn observe(status: u16, registration: &'static str) -> (Observed, Vec<String>) {
+        let paths = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::clone(&paths);
+        let answer = move |uri: Uri| {
+            let path = uri.path().to_owned();
+            asked.lock().unwrap().push(path.clone());
+            let (status, body) = match path.as_str() {
+                path if path.ends_with("/providers/Microsoft.Security") => (status, registration),
+                path if path.ends_with("/settings") => (401, NOT_REGISTERED),
+                _ => (404, NOT_REGISTERED),
+            };
+            async move { (StatusCode::from_u16(status).unwrap(), body).into_response() }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let arm = Arm::of_stub(url.parse().unwrap());
+        let observed = arm.observe(SUBSCRIPTION, &Reads::default()).await;
+        let paths = paths.lock().unwrap().clone();
+        (observed, paths)
+    }
+
+    #[tokio::test]
+    async fn recorded_answers_of_an_unregistered_provider_lead_to_the_registration() {
+        for (status, registration, state) in [
+            (
+                200,
+                r#"{"registrationState":"NotRegistered"}"#,
+                RegistrationState::NotRegistered,
+            ),
+            (
+                200,
+                r#"{"registrationState":"Registering"}"#,
+                RegistrationState::Registering,
+            ),
+            // Azure Resource Manager is ahead of Defender for Cloud.
+            (
+                200,
+                r#"{"registrationState":"Registered"}"#,
+                RegistrationState::Registering,
+            ),
+            // Security Admin alone may not read it.
+            (
+                403,
+                r#"{"error":{"code":"AuthorizationFailed","message":"m"}}"#,
+                RegistrationState::NotRegistered,
+            ),
+        ] {
+            let (observed, paths) = observe(status, registration).await;
+            assert_eq!(observed.registration_state(), Some(state), "{registration}");
+            let failures = [
+                observed.plan.unwrap().unwrap_err(),
+                observed.settings.unwrap().unwrap_err(),
+                observed.assessment.unwrap().unwrap_err(),
+            ];
+            for failure in failures {
+                assert_eq!(failure.class, Class::NotRegistered, "{failure}");
+            }
+            // The 401 does not concern the token: the client does not try again with another one.
+            assert_eq!(paths.len(), 4, "{paths:?}");
+        }
+    }
 }

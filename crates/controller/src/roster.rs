@@ -256,6 +256,7 @@ mod tests {
                 subscription: "s".into(),
                 mode: Mode::Enforce,
                 tier,
+                registers: false,
                 credential: None,
             },
             interval: Duration::from_secs(600),

@@ -29,9 +29,21 @@ pub fn after(class: &Class, attempts: u32, slow: Duration, jitter: f64) -> Durat
     }
 }
 
+/// How long to wait after a write that failed. A write that the provider refuses for want of its registration is followed
+/// by a reading, which finds the registration's state.
+pub fn after_write(class: &Class, attempts: u32, slow: Duration, jitter: f64) -> Duration {
+    match class {
+        Class::NotRegistered => spread(REGISTRATION_POLL, jitter),
+        class => after(class, attempts, slow, jitter),
+    }
+}
+
+/// Between two readings of a registration that runs.
+pub const REGISTRATION_POLL: Duration = Duration::from_secs(30);
+
 /// While a registration runs: quickly at first, then every half minute.
 pub fn registration(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(2), attempts, Duration::from_secs(30))
+    doubled(Duration::from_secs(2), attempts, REGISTRATION_POLL)
 }
 
 /// ± 10 %, so that objects do not stay in step after a restart.

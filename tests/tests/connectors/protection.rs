@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
     env::Environment,
@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("observe_writes_nothing_is_ready_and_tells_the_drift", observe),
         case("suspend_makes_no_call_and_resume_repairs", suspend),
         case("suspended_from_the_start_makes_no_call", suspended_at_birth),
+        case("a_connector_waits_for_the_registration", registration),
     ]
 }
 
@@ -65,6 +66,44 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     summary("2/2", "AllReady").await?;
     team.connectors().delete("two", SOON).await?;
     summary("1/1", "AllReady").await?;
+    Ok(())
+}
+
+/// The ServerProtection registers Microsoft.Security; its connectors wait for it.
+async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
+    let unregistered = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
+    let team = environment.team_with("waits", unregistered).await?;
+    let stuck = |stuck: bool| json!({"providers.stuck": stuck});
+    environment.emulator.set(&team.subscription, stuck(true)).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    let registering =
+        |object: &Value| condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering");
+    team.until_holds(PROTECTION, "Reconciling/Registering", SOON, registering)
+        .await?;
+    team.connect("aws", json!({})).await?;
+    let connectors = team.connectors();
+    connectors
+        .until_holds("aws", "Reconciling/AwaitingRegistration", SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == "AwaitingRegistration")
+        })
+        .await?;
+    environment.emulator.set(&team.subscription, stuck(false)).await?;
+    environment
+        .emulator
+        .set(
+            &team.subscription,
+            json!({"providers.Microsoft.Security": "Registered"}),
+        )
+        .await?;
+    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    connectors.request("aws").await?;
+    ready(&team, "aws").await?;
+    for version in environment
+        .recorder
+        .of("SecurityConnector", &team.namespace, "aws")
+    {
+        assert!(version.condition("Stalled").is_none(), "{:#}", version.status);
+    }
     Ok(())
 }
 

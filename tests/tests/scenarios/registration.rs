@@ -7,15 +7,21 @@ use serverprotection_tests::{
     Error,
     env::Environment,
     harness::{Case, case},
+    team::{Team, condition},
 };
 
-use super::{of, p2, ready, stalled, told, writes};
+use super::{SOON, of, p2, ready, stalled, told, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("an_unregistered_provider_is_registered", register),
         case("report_stalls_and_writes_nothing", report),
         case("a_registration_that_never_ends_stalls", stuck),
+        case(
+            "security_admin_registers_without_reading_the_registration",
+            narrow_role,
+        ),
+        case("a_registration_that_has_not_reached_defender_is_awaited", late),
     ]
 }
 
@@ -30,6 +36,65 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
     let object = ready(&team, "prod").await?;
     assert_eq!(told(&object, "ProviderRegistered").0, "True");
     assert_eq!(of(writes(&team).await?, "/register").len(), 1);
+    never_stalled(&team);
+    let events = environment
+        .plane
+        .kubectl(&[
+            "get",
+            "events",
+            "-n",
+            &team.namespace,
+            "--field-selector",
+            "type=Warning",
+        ])
+        .await?;
+    assert!(!events.contains("ServerProtection"), "{events}");
+    Ok(())
+}
+
+fn never_stalled(team: &Team<'_>) {
+    let history = team.history();
+    assert!(!history.is_empty());
+    for version in history {
+        assert!(version.condition("Stalled").is_none(), "{:#}", version.status);
+    }
+}
+
+/// Security Admin may register Microsoft.Security, and may not read the registration: Defender's own answer shows it.
+async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment
+        .team_with(
+            "narrow",
+            json!({"providers": {"Microsoft.Security": "NotRegistered"}}),
+        )
+        .await?;
+    let change = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
+    environment.emulator.principal(&team.client_id, change).await?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    ready(&team, "prod").await?;
+    never_stalled(&team);
+    Ok(())
+}
+
+/// Azure Resource Manager calls the registration complete before Defender for Cloud knows of it.
+async fn late(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("late").await?;
+    let body = json!({"error": {"code": "Subscription Not Registered", "message": "Please register to Microsoft.Security in order to view your security status"}});
+    let fault = json!({"match": {"subscription": team.subscription, "path": "/providers/Microsoft.Security/", "times": 6},
+        "action": {"respond": {"status": 404, "body": body}}});
+    environment.emulator.add_fault(fault).await?;
+    team.protect("prod", p2()).await?;
+    team.until_holds("prod", "Reconciling/Registering", SOON, |object| {
+        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering")
+    })
+    .await?;
+    ready(&team, "prod").await?;
+    never_stalled(&team);
+    assert_eq!(
+        of(writes(&team).await?, "/register").len(),
+        0,
+        "it is registered already"
+    );
     Ok(())
 }
 

@@ -144,6 +144,7 @@ fn by_flag(tier: Tier) -> Protection {
         subscription: String::new(),
         mode: Mode::Observe,
         tier,
+        registers: false,
         credential: None,
     }
 }

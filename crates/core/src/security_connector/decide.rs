@@ -110,6 +110,8 @@ pub enum Situation {
     Held(Hold),
     /// Azure could not be read.
     Failing(Failure),
+    /// Microsoft.Security is not registered yet; the `ServerProtection` registers it.
+    AwaitingRegistration,
     /// Mode Observe, and the reading is complete.
     Observing,
     /// The first thing to do would lower protection.
@@ -206,6 +208,9 @@ pub fn decide(input: &Input<'_>) -> Decision {
             Some(hold) => Decision::held(hold),
             None => about_fields(input, observed, protection.mode, &desired, standing),
         },
+        Err(failure) if failure.class == Class::NotRegistered && protection.registers => {
+            Decision::only(Situation::AwaitingRegistration)
+        }
         Err(failure) => Decision::only(Situation::Failing(failure)),
     }
 }

@@ -9,7 +9,7 @@ use serverprotection_api::{
 };
 
 use super::wanted::{Empty, Wanted};
-use crate::server_protection::desired::{same_id, switch};
+use crate::server_protection::desired::{registers, same_id, switch};
 
 /// What a connector takes from the `ServerProtection` that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Protection {
     pub mode: Mode,
     /// The plan of connectors that name none.
     pub tier: Tier,
+    /// Whether the object registers Microsoft.Security where it is missing.
+    pub registers: bool,
     /// The identity; `None`: the controller's own.
     pub credential: Option<TargetCredential>,
 }
@@ -37,6 +39,7 @@ impl Protection {
             subscription: spec.subscription_id.clone(),
             mode: spec.mode,
             tier: spec.plan.tier,
+            registers: registers(spec),
             credential,
         }
     }

@@ -133,7 +133,7 @@ pub fn next_visit(
         return if cloud::is_authentication(failure) {
             waiting()
         } else {
-            retry::after(&failure.class, memory.failures.max(1), slow, jitter)
+            retry::after_write(&failure.class, memory.failures.max(1), slow, jitter)
         };
     }
     if !outcome.done.is_empty() {
@@ -141,6 +141,7 @@ pub fn next_visit(
     }
     match &decision.situation {
         Situation::Failing(failure) => retry::after(&failure.class, memory.failures.max(1), slow, jitter),
+        Situation::AwaitingRegistration => retry::REGISTRATION_POLL,
         Situation::WaitingForCloud => waiting(),
         Situation::Settling => settling_pause(memory),
         Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),

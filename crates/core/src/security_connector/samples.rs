@@ -80,6 +80,7 @@ pub(super) fn protection(tier: Tier) -> Protection {
         subscription: SUBSCRIPTION.into(),
         mode: Mode::Enforce,
         tier,
+        registers: true,
         credential: None,
     }
 }

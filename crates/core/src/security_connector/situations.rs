@@ -267,6 +267,35 @@ fn without_the_list_of_others_nothing_is_created() {
 }
 
 #[test]
+fn a_missing_registration_is_awaited_where_the_protection_registers_and_else_reported() {
+    for (registers, reason, beside) in [
+        (true, "Progressing", "Reconciling"),
+        (false, "ProviderNotRegistered", "Stalled"),
+    ] {
+        let mut object = Object::new(aws(json!({})));
+        object.protection.as_mut().unwrap().registers = registers;
+        let observed = Observed {
+            connector: Some(Err(failure(
+                Class::NotRegistered,
+                "Subscription Not Registered",
+                "GET",
+            ))),
+            ..object.observed()
+        };
+        let decision = object.visit(Seen::Azure(&observed), |_| Outcome::default());
+        assert_eq!(decision.changes, []);
+        object.expect("False", reason, "egister");
+        assert_eq!(object.condition(beside).0, "True", "{reason}");
+        assert_eq!(
+            object.wait <= Duration::from_secs(30),
+            registers,
+            "{:?}",
+            object.wait
+        );
+    }
+}
+
+#[test]
 fn observe_and_suspend_write_nothing() {
     for (_, spec) in shapes() {
         let mut object = Object::new(spec);

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serverprotection_api::{Mode, Registration, ServerProtectionSpec, ServerProtectionStatus, Tier};
+use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     changes::{self, Action, Change, Difference, Standing},
     connectors::Connectors,
     contested,
-    desired::Desired,
+    desired::{Desired, registers},
     laws,
     observed::{Observed, OperationStatus, Plan, RegistrationState},
     pace::{Clocks, Memory, is_settling},
@@ -171,7 +171,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
         Seen::Azure(observed) => observed,
     };
     let desired = Desired::of(input.spec);
-    if let Some(decision) = about_registration(input, observed, &desired) {
+    if let Some(decision) = about_registration(input, observed) {
         return decision;
     }
     match standing(observed) {
@@ -202,11 +202,8 @@ fn standing(observed: &Observed) -> Result<Standing, Failure> {
 }
 
 /// Without the registration nothing else can be read, so it comes first.
-fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired) -> Option<Decision> {
-    let Some(Ok(state)) = &observed.registration else {
-        return None;
-    };
-    match state {
+fn about_registration(input: &Input<'_>, observed: &Observed) -> Option<Decision> {
+    match observed.registration_state()? {
         RegistrationState::Registered => None,
         RegistrationState::Registering => {
             let waited = input.now.duration_since(registering_since(input));
@@ -216,9 +213,7 @@ fn about_registration(input: &Input<'_>, observed: &Observed, desired: &Desired)
             let stuck = known_as_stuck || waited > input.clocks.registration_timeout;
             Some(Decision::only(Situation::Registering { stuck }))
         }
-        RegistrationState::NotRegistered
-            if desired.registration == Registration::Register && input.spec.mode == Mode::Enforce =>
-        {
+        RegistrationState::NotRegistered if registers(input.spec) => {
             let fields = vec![Difference {
                 field: "resourceProviders.registration".into(),
                 desired: "Registered".into(),

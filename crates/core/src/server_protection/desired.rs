@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use serverprotection_api::{ExclusionTag, Inheritance, Registration, ServerProtectionSpec, State, Tier};
+use serverprotection_api::{
+    ExclusionTag, Inheritance, Mode, Registration, ServerProtectionSpec, State, Tier,
+};
 
 use super::laws;
 
@@ -24,8 +26,6 @@ pub struct Desired {
     pub linux: Option<bool>,
     /// Vulnerability assessment.
     pub assessment: Option<bool>,
-    /// Whether a missing registration is ours to mend.
-    pub registration: Registration,
 }
 
 /// A managed extension.
@@ -146,6 +146,12 @@ pub fn same_id(a: &str, b: &str) -> bool {
     a.trim_matches('/').eq_ignore_ascii_case(b.trim_matches('/'))
 }
 
+/// Whether the controller registers Microsoft.Security where it is not registered.
+pub(crate) fn registers(spec: &ServerProtectionSpec) -> bool {
+    let wanted = spec.resource_providers.registration == Registration::Register;
+    wanted && spec.mode == Mode::Enforce && !spec.suspend
+}
+
 /// A state as on, off or not ours.
 pub(crate) const fn switch(state: State) -> Option<bool> {
     match state {
@@ -179,7 +185,6 @@ impl Desired {
             unified_solution: opt_in(spec.endpoint_integration.unified_solution),
             linux: opt_in(spec.endpoint_integration.linux),
             assessment: switch(spec.vulnerability_assessment.state),
-            registration: spec.resource_providers.registration,
         }
     }
 

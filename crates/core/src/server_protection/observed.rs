@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use serverprotection_api::Tier;
 
-use crate::{Timestamp, failure::Failure};
+use crate::{
+    Timestamp,
+    failure::{Class, Failure},
+};
 
 /// One reading: an answer or a classified failure.
 pub type Reading<T> = Result<T, Failure>;
@@ -58,6 +61,30 @@ impl Observed {
     /// time mends. Name, registration and permissions are extras that a narrow role (Security Admin) may not read; a plan
     /// that can be read needs none of them.
     pub fn failure(&self) -> Option<&Failure> {
+        let failure = self
+            .failures()
+            .min_by_key(|failure| failure.class.is_transient())?;
+        match &self.registration {
+            // What is missing for want of the registration depends on a reading that failed itself.
+            Some(Err(registration)) if failure.class == Class::NotRegistered => Some(registration),
+            _ => Some(failure),
+        }
+    }
+
+    /// The registration, as far as it is known. While the provider itself answers that it is not registered, a
+    /// registration that Azure Resource Manager calls complete has not arrived there yet.
+    pub fn registration_state(&self) -> Option<RegistrationState> {
+        let state = self.registration.as_ref()?.as_ref().ok()?;
+        let refused = self
+            .failures()
+            .any(|failure| failure.class == Class::NotRegistered);
+        Some(match state {
+            RegistrationState::Registered if refused => RegistrationState::Registering,
+            state => state.clone(),
+        })
+    }
+
+    fn failures(&self) -> impl Iterator<Item = &Failure> {
         let readings = [
             self.credential.as_ref().err(),
             self.plan.as_ref().and_then(|reading| reading.as_ref().err()),
@@ -66,10 +93,7 @@ impl Observed {
                 .as_ref()
                 .and_then(|reading| reading.as_ref().err()),
         ];
-        readings
-            .into_iter()
-            .flatten()
-            .min_by_key(|failure| failure.class.is_transient())
+        readings.into_iter().flatten()
     }
 }
 

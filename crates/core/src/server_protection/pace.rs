@@ -143,7 +143,7 @@ pub fn next_visit(
 ) -> Duration {
     let slow = input.clocks.slow_retry;
     if let Some((_, failure)) = &outcome.failed {
-        return retry::after(&failure.class, memory.failures.max(1), slow, jitter);
+        return retry::after_write(&failure.class, memory.failures.max(1), slow, jitter);
     }
     if !outcome.done.is_empty() {
         let registers = outcome

@@ -33,9 +33,12 @@ pub fn reads(
             .iter()
             .map(|workspace| workspace.resource_id.clone())
     };
-    // The visit that wrote had read everything, for the spec that it knew.
+    // The reconcile that wrote had read everything, for the spec that it knew. A registration takes minutes.
     if memory.visits > 0 && memory.verifying && known {
-        return Reads::default();
+        return Reads {
+            registration: !conditions::is_true(&previous.conditions, "ProviderRegistered"),
+            ..Reads::default()
+        };
     }
     if memory.visits == 0 || !ready || requested {
         return Reads {
@@ -65,25 +68,41 @@ pub fn reads(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn an_edit_between_a_write_and_its_reading_back_is_read_for_completely() {
-        let spec: ServerProtectionSpec = serde_json::from_value(serde_json::json!(
-            {"subscriptionId": "00000000-0000-0000-0000-000000000001", "plan": {"tier": "P2"}}
-        ))
-        .unwrap();
-        let status = ServerProtectionStatus {
-            observed_generation: Some(1),
-            ..ServerProtectionStatus::default()
+        let (spec, status, memory) = reading_back("True");
+        assert_eq!(reads(&spec, 1, &status, &memory, false), Reads::default());
+        let edited = reads(&spec, 2, &status, &memory, false);
+        assert!(edited.permissions && edited.subscription && edited.registration);
+    }
+
+    #[test]
+    fn reading_back_a_registration_reads_the_registration() {
+        let (spec, status, memory) = reading_back("False");
+        let expected = Reads {
+            registration: true,
+            ..Reads::default()
         };
+        assert_eq!(reads(&spec, 1, &status, &memory, false), expected);
+    }
+
+    /// After a write of generation 1, with this status of `ProviderRegistered`.
+    fn reading_back(registered: &str) -> (ServerProtectionSpec, ServerProtectionStatus, Memory) {
+        let spec = serde_json::from_value(json!(
+            {"subscriptionId": "00000000-0000-0000-0000-000000000001", "plan": {"tier": "P2"}}
+        ));
+        let status = serde_json::from_value(json!({"observedGeneration": 1, "conditions": [{
+            "type": "ProviderRegistered", "status": registered, "reason": "R", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}));
         let memory = Memory {
             visits: 1,
             verifying: true,
             ..Memory::default()
         };
-        assert_eq!(reads(&spec, 1, &status, &memory, false), Reads::default());
-        let edited = reads(&spec, 2, &status, &memory, false);
-        assert!(edited.permissions && edited.subscription && edited.registration);
+        (spec.unwrap(), status.unwrap(), memory)
     }
 }

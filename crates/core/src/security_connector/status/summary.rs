@@ -59,6 +59,13 @@ fn summary(input: &Input<'_>, decision: &Decision, progress: Progress<'_>, failu
         Situation::Observing => ready("Observed", observed_message(&decision.differences)),
         Situation::Held(hold) => held(input, hold),
         Situation::Failing(failure) => failing(failure, failures),
+        Situation::AwaitingRegistration => progressing(
+            "AwaitingRegistration",
+            format!(
+                "Microsoft.Security is not registered in the subscription yet; ServerProtection {} registers it",
+                input.spec.protection_ref.name
+            ),
+        ),
         Situation::NeedsApproval(reductions) => {
             stalled("ReductionNeedsApproval", approval_message(reductions))
         }

@@ -275,6 +275,56 @@ fn a_missing_registration_is_mended() {
 }
 
 #[test]
+fn a_registration_that_has_not_reached_the_provider_is_awaited() {
+    let mut object = Object::of(Tier::P2);
+    object.look(&observed(&protected()));
+    object.expect("True", "InSync", "");
+    let decision = object.look(&unregistered(RegistrationState::Registered));
+    assert_eq!(decision.changes, []);
+    object
+        .expect("False", "Progressing", "it takes minutes")
+        .beside("Reconciling")
+        .reason("ProviderRegistered", "False", "Registering");
+    object.sleep(Duration::from_secs(1801));
+    object.look(&unregistered(RegistrationState::Registered));
+    object.expect("False", "RegistrationStuck", "").beside("Stalled");
+    object.look(&observed(&protected()));
+    object
+        .expect("True", "InSync", "")
+        .reason("ProviderRegistered", "True", "Registered");
+}
+
+#[test]
+fn a_registration_that_could_not_be_read_for_a_moment_is_not_stalled() {
+    let mut object = Object::of(Tier::P2);
+    for _ in 0..5 {
+        let decision = object.look(&Observed {
+            registration: Some(Err(failure(Class::Transient, "Http503", "GET providers"))),
+            ..unregistered(RegistrationState::NotRegistered)
+        });
+        assert_eq!(decision.changes, []);
+        object.beside("Reconciling");
+        object.sleep(Duration::from_secs(300));
+    }
+    object.expect("Unknown", "ObservationStale", "GET providers");
+}
+
+#[test]
+fn a_write_that_is_refused_for_want_of_the_registration_is_followed_by_a_reading() {
+    let mut object = Object::of(Tier::P2);
+    let missing = failure(
+        Class::NotRegistered,
+        "MissingSubscriptionRegistration",
+        "PUT pricings",
+    );
+    object.fail(&observed(&blank()), missing);
+    object
+        .expect("False", "Progressing", "read next")
+        .beside("Reconciling");
+    assert!(object.wait <= Duration::from_secs(33), "{:?}", object.wait);
+}
+
+#[test]
 fn a_registration_that_was_missing_for_days_is_not_stuck_at_once() {
     let mut object = Object::of(Tier::P2);
     object.spec.resource_providers.registration = Registration::Report;

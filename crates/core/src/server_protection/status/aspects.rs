@@ -119,8 +119,8 @@ pub(crate) fn reason_of(failure: &Failure) -> &str {
 fn registration(conditions: &mut Conditions, observed: &Observed, decision: &Decision) {
     const TYPE: &str = "ProviderRegistered";
     let stuck = matches!(decision.situation, Situation::Registering { stuck: true });
-    match &observed.registration {
-        Some(Ok(RegistrationState::Registered)) => {
+    match observed.registration_state() {
+        Some(RegistrationState::Registered) => {
             conditions.set(
                 TYPE,
                 Answer::True,
@@ -128,13 +128,13 @@ fn registration(conditions: &mut Conditions, observed: &Observed, decision: &Dec
                 "Microsoft.Security is registered",
             );
         }
-        Some(Ok(RegistrationState::Registering)) if stuck => conditions.set(
+        Some(RegistrationState::Registering) if stuck => conditions.set(
             TYPE,
             Answer::False,
             "RegistrationStuck",
             "Azure has been registering Microsoft.Security for far longer than the usual minutes",
         ),
-        Some(Ok(RegistrationState::Registering)) => {
+        Some(RegistrationState::Registering) => {
             conditions.set(
                 TYPE,
                 Answer::False,
@@ -142,7 +142,7 @@ fn registration(conditions: &mut Conditions, observed: &Observed, decision: &Dec
                 "Azure registers Microsoft.Security; it takes minutes",
             );
         }
-        Some(Ok(RegistrationState::NotRegistered)) => {
+        Some(RegistrationState::NotRegistered) => {
             conditions.set(
                 TYPE,
                 Answer::False,

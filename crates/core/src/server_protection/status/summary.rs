@@ -298,6 +298,10 @@ pub(crate) fn failing_write(failure: &Failure) -> Summary {
             "another update is in progress; tried again shortly".into(),
         ),
         Class::Transient => progressing("Retrying", format!("{failure}; it is tried again")),
+        // The next reading shows whether a registration is running, and who has to start one.
+        Class::NotRegistered => {
+            progressing("Registering", format!("{failure}; the registration is read next"))
+        }
         _ => failing(failure, 0),
     }
 }
