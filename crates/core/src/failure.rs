@@ -11,6 +11,8 @@ pub enum Class {
     Conflict,
     /// Network, 5xx: back off and try again.
     Transient,
+    /// The same, and Azure said when to come back (`Retry-After` of a 503): not before, and backing off.
+    Unavailable(Duration),
     /// No token, or Azure refuses the token: a human or a rotation mends it.
     Credential,
     /// The identity may not do it; the action's name when Azure told it.
@@ -26,7 +28,19 @@ pub enum Class {
 impl Class {
     /// Time alone mends it.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Throttled(_) | Self::Conflict | Self::Transient)
+        matches!(
+            self,
+            Self::Throttled(_) | Self::Conflict | Self::Transient | Self::Unavailable(_)
+        )
+    }
+
+    /// How long Azure asked to be left alone, when it said so.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled(wait) => *wait,
+            Self::Unavailable(wait) => Some(*wait),
+            _ => None,
+        }
     }
 }
 
@@ -67,6 +81,7 @@ impl Failure {
             (Class::Throttled(_), _) => "nothing to do: the next try waits as long as Azure asked",
             (Class::Conflict, _) => "nothing to do: another update is in progress",
             (Class::Transient, _) => "nothing to do: it is tried again",
+            (Class::Unavailable(_), _) => "nothing to do: it is tried again, not before Azure asked for it",
             (Class::Credential, "AADSTS7000215" | "AADSTS7000222") => {
                 "put a valid client secret into the Secret; it is read again within five minutes"
             }

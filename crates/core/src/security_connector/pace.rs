@@ -127,7 +127,7 @@ pub fn next_visit(
             Duration::try_from(at.duration_since(input.now)).unwrap_or_default()
         });
         // Never earlier: the jitter only adds, so that many objects do not come back at once.
-        left.mul_f64(0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
+        retry::scaled(left, 0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
     };
     if let Some((_, failure)) = &outcome.failed {
         return if cloud::is_authentication(failure) {

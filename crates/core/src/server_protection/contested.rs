@@ -100,13 +100,13 @@ fn repaired_once_more(
         held_off_until: None,
         hold_hours: None,
     });
-    entry.repairs += 1;
+    entry.repairs = entry.repairs.saturating_add(1);
     entry.observed.clone_from(&difference.observed);
     entry.last_repair = Time(now);
     if entry.repairs >= REPAIRS {
         let hours = entry
             .hold_hours
-            .map_or(1, |hours| (hours * 2).min(LONGEST_HOLD_HOURS));
+            .map_or(1, |hours| hours.saturating_mul(2).min(LONGEST_HOLD_HOURS));
         entry.hold_hours = Some(hours);
         entry.held_off_until = Some(Time(later(now, SignedDuration::from_hours(i64::from(hours)))));
     }

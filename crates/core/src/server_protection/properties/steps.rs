@@ -37,6 +37,7 @@ fn class() -> impl Strategy<Value = Class> {
         Class::Throttled(Some(Duration::from_secs(17))),
         Class::Conflict,
         Class::Transient,
+        Class::Unavailable(Duration::from_secs(17)),
         Class::Credential,
         Class::Permission(None),
         Class::Permission(Some("Microsoft.Security/pricings/write".into())),

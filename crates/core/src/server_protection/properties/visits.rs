@@ -247,7 +247,7 @@ fn check(world: &World, fault: &Fault, visit: &Visit) {
         check_truth(world, visit, after);
     }
     let lost = visit.decision.writes_plan()
-        && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || *class == Class::Transient);
+        && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || matches!(class, Class::Transient | Class::Unavailable(_)));
     check_note(world, visit, lost);
     check_adoption(world, visit);
     assert!(

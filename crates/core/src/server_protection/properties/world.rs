@@ -281,7 +281,7 @@ impl World {
                 if *effect {
                     self.put(change);
                 }
-                let unknown = *effect || matches!(class, Class::Transient);
+                let unknown = *effect || matches!(class, Class::Transient | Class::Unavailable(_));
                 outcome.failed = Some((change.clone(), self.failure(class, "PUT", unknown)));
                 return outcome;
             }

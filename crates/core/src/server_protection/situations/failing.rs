@@ -114,6 +114,7 @@ fn a_refused_secret_tells_how_to_mend_it() {
 fn reads_that_time_mends_change_nothing_until_the_third() {
     for class in [
         Class::Transient,
+        Class::Unavailable(Duration::from_secs(17)),
         Class::Conflict,
         Class::Throttled(Some(Duration::from_secs(17))),
     ] {
@@ -133,6 +134,7 @@ fn reads_that_time_mends_change_nothing_until_the_third() {
         for seconds in [16, 15, 14] {
             let class = match &class {
                 Class::Throttled(_) => Class::Throttled(Some(Duration::from_secs(seconds))),
+                Class::Unavailable(_) => Class::Unavailable(Duration::from_secs(seconds)),
                 other => other.clone(),
             };
             object.sleep(Duration::from_secs(60));
@@ -165,6 +167,11 @@ fn writes_that_time_mends_are_progress() {
             "waits as long",
         ),
         (Class::Transient, "Retrying", "tried again"),
+        (
+            Class::Unavailable(Duration::from_secs(17)),
+            "Retrying",
+            "tried again",
+        ),
     ] {
         let mut object = Object::of(Tier::P2);
         object.fail(
@@ -181,14 +188,15 @@ fn writes_that_time_mends_are_progress() {
 
 #[test]
 fn azures_word_is_not_undercut() {
-    let mut object = Object::of(Tier::P2);
-    let throttled = failure(
-        Class::Throttled(Some(Duration::from_secs(97))),
-        "TooManyRequests",
-        "PUT",
-    );
-    object.fail(&observed(&blank()), throttled);
-    assert!(object.wait >= Duration::from_secs(97));
+    let wait = Duration::from_secs(97);
+    for class in [Class::Throttled(Some(wait)), Class::Unavailable(wait)] {
+        let mut object = Object::of(Tier::P2);
+        object.fail(&observed(&blank()), failure(class.clone(), "SomeCode", "PUT"));
+        assert!(object.wait >= wait);
+        let mut object = Object::in_sync(Tier::P2);
+        object.look(&unreadable(class, "SomeCode"));
+        assert!(object.wait >= wait);
+    }
 }
 
 /// Law 7, also where the message is longer than what is kept of it.

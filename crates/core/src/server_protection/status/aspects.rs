@@ -112,7 +112,7 @@ pub(crate) fn reason_of(failure: &Failure) -> &str {
         Class::Refused => "RefusedByAzure",
         Class::Throttled(_) => "Throttled",
         Class::Conflict => "UpdateInProgress",
-        Class::Transient => "AzureUnavailable",
+        Class::Transient | Class::Unavailable(_) => "AzureUnavailable",
     }
 }
 

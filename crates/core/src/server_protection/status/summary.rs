@@ -297,7 +297,9 @@ pub(crate) fn failing_write(failure: &Failure) -> Summary {
             "UpdateInProgress",
             "another update is in progress; tried again shortly".into(),
         ),
-        Class::Transient => progressing("Retrying", format!("{failure}; it is tried again")),
+        Class::Transient | Class::Unavailable(_) => {
+            progressing("Retrying", format!("{failure}; it is tried again"))
+        }
         // The next reading shows whether a registration is running, and who has to start one.
         Class::NotRegistered => {
             progressing("Registering", format!("{failure}; the registration is read next"))
