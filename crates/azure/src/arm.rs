@@ -20,7 +20,8 @@ use crate::{
     locks::Locks,
     refusal::{self, Answer, is_write},
     resources::security_connectors,
-    throttled::Throttled,
+    retry_after,
+    throttled::{Throttled, Why},
     tokens::Tokens,
 };
 
@@ -180,8 +181,8 @@ impl Arm {
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
-        if let Some(left) = self.throttled.wait(call.subscription, call.writes()) {
-            return Answered::none(too_early(call, left));
+        if let Some((left, why)) = self.throttled.wait(call.subscription, call.writes()) {
+            return Answered::none(too_early(call, left, why));
         }
         let answered = self.send(call, url, false).await;
         match &answered.body {
@@ -274,9 +275,7 @@ impl Arm {
         if status.is_success() {
             return Ok(bytes);
         }
-        let retry_after = text(headers, "retry-after")
-            .and_then(|value| value.trim().parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = retry_after::of(headers, call.operation);
         // Gateways answer in plain text (contract.md 4.7).
         let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
@@ -288,9 +287,9 @@ impl Arm {
             request_id,
             retry_after,
         });
-        if let (StatusCode::TOO_MANY_REQUESTS, Some(wait), false) = (status, retry_after, call.is_query()) {
+        if let (Some(why), Some(wait), false) = (Why::of(&failure.class), retry_after, call.is_query()) {
             self.throttled
-                .remember(call.subscription, call.writes(), &failure.code, wait);
+                .remember(call.subscription, call.writes(), &failure.code, (wait, why));
         }
         Err(failure)
     }
@@ -387,10 +386,15 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
 }
 
 /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
-fn too_early(call: &Call<'_>, left: Duration) -> Failure {
+fn too_early(call: &Call<'_>, left: Duration, why: Why) -> Failure {
+    let (class, code) = match why {
+        Why::Throttled => (Class::Throttled(Some(left)), "TooManyRequests"),
+        Why::Unavailable => (Class::Unavailable(left), "ServiceUnavailable"),
+        Why::Conflict => (Class::Conflict, "Conflict"),
+    };
     Failure {
-        class: Class::Throttled(Some(left)),
-        code: "TooManyRequests".into(),
+        class,
+        code: code.into(),
         message: "Azure asked to wait".into(),
         operation: call.operation.into(),
         request_id: None,

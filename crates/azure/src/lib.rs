@@ -21,6 +21,7 @@ mod quota;
 mod refusal;
 mod resource_graph;
 mod resources;
+mod retry_after;
 mod throttled;
 mod tokens;
 mod transport;

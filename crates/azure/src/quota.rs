@@ -6,6 +6,9 @@ use std::{
 };
 
 use reqwest::header::HeaderMap;
+use serverprotection_core::retry::LONGEST_RETRY_AFTER;
+
+use crate::retry_after;
 
 /// Wait after a refusal that told no time.
 const WITHOUT_WORD: Duration = Duration::from_secs(5);
@@ -15,8 +18,12 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const ROUNDED: Duration = Duration::from_secs(1);
 /// What a new window is taken to hold until its first answer, unless more was seen.
 const USUAL: u32 = 15;
-/// A header that makes no sense must not stop the scans of an identity.
-const AT_MOST: Duration = Duration::from_secs(600);
+/// A window is seconds long: a header that makes no sense must not stop the scans of an identity.
+const LONGEST_RESET: Duration = Duration::from_secs(600);
+/// The same for what is left in it.
+const MOST_LEFT: u32 = 10_000;
+/// For the log.
+const OPERATION: &str = "POST resources";
 
 /// What is left, shared by all queries of one identity.
 #[derive(Debug, Default)]
@@ -92,27 +99,35 @@ impl Quota {
 impl Reservation<'_> {
     /// Takes what the answer tells. `refused`: it was a 429.
     pub(crate) fn answered(self, headers: &HeaderMap, refused: bool) {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let resets = text("x-ms-user-quota-resets-after").and_then(duration);
-        let (left, after) = if refused {
-            let after = resets.or_else(|| {
-                let seconds = text("retry-after")?.trim().parse().ok()?;
-                Some(Duration::from_secs(seconds))
-            });
-            (Some(0), after.unwrap_or(WITHOUT_WORD).max(AT_LEAST))
-        } else {
-            let left = text("x-ms-user-quota-remaining").and_then(|left| left.trim().parse().ok());
-            (left, resets.unwrap_or(WITHOUT_WORD))
-        };
-        if let Some(left) = left {
-            let told = Told {
-                left,
-                after: after.min(AT_MOST),
-                refused,
-            };
+        if let Some(told) = read(headers, refused) {
             self.quota.lock().answered(told, self.sent, Instant::now());
         }
     }
+}
+
+fn read(headers: &HeaderMap, refused: bool) -> Option<Told> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let resets = || {
+        let header = "x-ms-user-quota-resets-after";
+        let value = text(header)?;
+        let after = duration(value)?;
+        Some(retry_after::capped(
+            after,
+            LONGEST_RESET,
+            header,
+            value,
+            OPERATION,
+        ))
+    };
+    let (left, after) = if refused {
+        // Not before either of them.
+        let after = resets().max(retry_after::of(headers, OPERATION));
+        (0, after.unwrap_or(WITHOUT_WORD).max(AT_LEAST))
+    } else {
+        let left: u32 = text("x-ms-user-quota-remaining")?.trim().parse().ok()?;
+        (left.min(MOST_LEFT), resets().unwrap_or(WITHOUT_WORD))
+    };
+    Some(Told { left, after, refused })
 }
 
 impl Drop for Reservation<'_> {
@@ -135,34 +150,38 @@ impl State {
                 window.assumed = true;
             }
             if window.left == 0 {
-                return Some(window.until - now);
+                return Some(window.until.saturating_duration_since(now));
             }
             window.left -= 1;
-            window.sent += 1;
+            window.sent = window.sent.saturating_add(1);
         }
-        self.flying += 1;
+        self.flying = self.flying.saturating_add(1);
         None
     }
 
     fn answered(&mut self, told: Told, sent: Instant, now: Instant) {
         let others = self.flying.saturating_sub(1);
-        let most = self.window.map_or(USUAL, |window| window.most).max(told.left + 1);
-        let reset = now + told.after;
+        let most = self.window.map_or(USUAL, |window| window.most);
+        let most = most.max(told.left.saturating_add(1));
+        // Capped where it was read, and here once more: `+` of a longer one would panic.
+        let Some(reset) = now.checked_add(told.after.min(LONGEST_RETRY_AFTER)) else {
+            return;
+        };
         let (began, until, ours) = match self.window {
             // About the window before: this one may be full again already.
             Some(window) if sent < window.began && !told.refused => return,
             // The first word about this window, or a refusal, which shows that what was known of it is wrong.
             Some(window) if window.assumed || told.refused => (window.began, reset, window.sent),
             // Whole seconds, rounded up: the earliest of a window's answers is the closest.
-            Some(window) if reset <= window.until + ROUNDED + (now - sent) => {
+            Some(window) if reset <= window.until + ROUNDED + now.saturating_duration_since(sent) => {
                 (window.began, window.until.min(reset), window.sent)
             }
             // Further off than rounding and the way explain: a new window.
-            _ => (sent, reset, others + 1),
+            _ => (sent, reset, others.saturating_add(1)),
         };
         // While no more was counted than we have sent, nobody else takes part, and our own count is exact. Else those on
         // their way may not be counted yet. Answers come in any order: none gives back what was taken since.
-        let left = if most - told.left <= ours && !told.refused {
+        let left = if most.saturating_sub(told.left) <= ours && !told.refused {
             most.saturating_sub(ours)
         } else {
             told.left.saturating_sub(others)
@@ -197,17 +216,132 @@ impl State {
 fn duration(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     for part in text.trim().split(':') {
-        let part: f64 = part.parse().ok()?;
+        let part: f64 = part.parse().ok().filter(|part: &f64| part.is_finite())?;
         seconds = seconds * 60.0 + part;
     }
-    Duration::try_from_secs_f64(seconds).ok()
+    // More than a duration holds is a long time, and not none.
+    let duration = Duration::try_from_secs_f64(seconds);
+    duration.ok().or((seconds > 0.0).then_some(Duration::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use reqwest::header::{HeaderName, HeaderValue};
 
     use super::*;
+
+    /// As a broken gateway may write it.
+    fn any_value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".{0,40}",
+            "[0-9]{1,25}",
+            "[0-9.:e+-]{0,30}",
+            "[0-9]{2}:[0-9]{2}:[0-9]{2}",
+            any::<u32>().prop_map(|left| left.to_string()),
+            Just(u32::MAX.to_string()),
+            Just("9223372036854775807".into()),
+            Just("Fri, 31 Dec 9999 23:59:59 GMT".into()),
+        ]
+    }
+
+    fn any_headers() -> impl Strategy<Value = HeaderMap> {
+        let names = [
+            "x-ms-user-quota-remaining",
+            "x-ms-user-quota-resets-after",
+            "retry-after",
+        ];
+        proptest::collection::vec((proptest::sample::select(names.to_vec()), any_value()), 0..4).prop_map(
+            |pairs| {
+                let pair = |(name, value): (&'static str, String)| {
+                    let value = HeaderValue::from_str(&value).ok()?;
+                    Some((HeaderName::from_static(name), value))
+                };
+                pairs.into_iter().filter_map(pair).collect()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_answers_panics_or_waits_beyond_the_cap(
+            answers in proptest::collection::vec((any_headers(), any::<bool>(), 0_u64..700, any::<bool>()), 0..20),
+        ) {
+            let mut state = State::default();
+            let mut now = Instant::now();
+            for (headers, refused, seconds, early) in answers {
+                let sent = now;
+                let reserved = state.reserve(now);
+                prop_assert!(reserved.is_none_or(|wait| wait <= LONGEST_RETRY_AFTER), "{reserved:?}");
+                now += Duration::from_secs(seconds);
+                if let Some(told) = read(&headers, refused) {
+                    // Also one that was sent after it was answered, as far as the clock tells.
+                    state.answered(told, if early { now } else { sent }, if early { sent } else { now });
+                }
+                if reserved.is_none() {
+                    state.flying -= 1;
+                }
+            }
+            // After the longest wait a query may go, whatever came before.
+            prop_assert_eq!(state.reserve(now + LONGEST_RETRY_AFTER + ROUNDED), None);
+        }
+    }
+
+    #[test]
+    fn headers_that_make_no_sense_are_bounded_or_not_told() {
+        let told = |pairs: &[(&'static str, &'static str)], refused| {
+            read(&headers(pairs), refused).map(|told| (told.left, told.after.as_secs()))
+        };
+        for (remaining, left) in [
+            ("14", Some(14)),
+            ("4294967295", Some(MOST_LEFT)),
+            ("4294967296", None),
+            ("-1", None),
+            ("1.5", None),
+            ("", None),
+        ] {
+            let found = told(&[("x-ms-user-quota-remaining", remaining)], false);
+            assert_eq!(found.map(|found| found.0), left, "{remaining}");
+        }
+        for (after, seconds) in [
+            ("99:99:99", 600),
+            ("1e300", 600),
+            ("inf", 5),
+            ("", 5),
+            ("-00:00:05", 5),
+        ] {
+            let pairs = [
+                ("x-ms-user-quota-remaining", "3"),
+                ("x-ms-user-quota-resets-after", after),
+            ];
+            assert_eq!(told(&pairs, false), Some((3, seconds)), "{after}");
+        }
+        for (after, seconds) in [
+            ("9223372036854775807", 3600),
+            ("99999999999999", 3600),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 1),
+            ("0", 1),
+            ("", 5),
+            ("-5", 5),
+        ] {
+            assert_eq!(
+                told(&[("retry-after", after)], true),
+                Some((0, seconds)),
+                "{after}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_number_left_is_taken_and_counted() {
+        let now = Instant::now();
+        let mut state = State::default();
+        state.reserve(now);
+        state.answered(told(u32::MAX, 5), now, now);
+        assert!(state.left(now) >= Some(u32::MAX - 1));
+        assert_eq!(state.reserve(now), None);
+    }
 
     fn told(left: u32, seconds: u64) -> Told {
         Told {
@@ -346,7 +480,7 @@ mod tests {
                     ("retry-after", "17"),
                     ("x-ms-user-quota-resets-after", "00:00:02"),
                 ]),
-                2,
+                17,
             ),
             (headers(&[("x-ms-user-quota-resets-after", "00:00:00")]), 1),
         ] {

@@ -82,6 +82,7 @@ fn of_connectors(answer: &Answer<'_>) -> Option<Failure> {
         404 => by_status("ResourceNotFound"),
         408 => by_status("RequestTimeout"),
         429 => by_status("TooManyRequests"),
+        500..=599 => (transient(answer.retry_after), told.code),
         _ => (told.class, told.code),
     };
     Some(Failure {
@@ -246,7 +247,7 @@ fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Dura
         (403, _) => Class::Permission(denied_action(message)),
         (404, _) => Class::NotFound,
         (409, _) => Class::Conflict,
-        (408 | 500..=599, _) => Class::Transient,
+        (408 | 500..=599, _) => transient(retry_after),
         _ => Class::Refused,
     }
 }
@@ -276,6 +277,10 @@ fn is_not_registered(code: &str) -> bool {
     .contains(&code.as_str())
 }
 
+fn transient(retry_after: Option<Duration>) -> Class {
+    retry_after.map_or(Class::Transient, Class::Unavailable)
+}
+
 /// "… does not have authorization to perform action 'Microsoft.Security/pricings/write' over scope …"
 fn denied_action(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("perform action '")?;
@@ -289,14 +294,33 @@ mod tests {
     use super::*;
 
     fn classified(status: u16, body: &Value) -> Failure {
+        after(status, body, Some(Duration::from_secs(7)))
+    }
+
+    fn after(status: u16, body: &Value, retry_after: Option<Duration>) -> Failure {
         classify(&Answer {
             writes: true,
             operation: "PUT pricings/VirtualMachines",
             status: StatusCode::from_u16(status).unwrap(),
             body,
             request_id: Some("r".into()),
-            retry_after: Some(Duration::from_secs(7)),
+            retry_after,
         })
+    }
+
+    #[test]
+    fn an_outage_tells_when_to_come_back_in_every_shape() {
+        let arm = json!({"error": {"code": "ServiceUnavailable", "message": "m"}});
+        let connectors = json!({"statusCode": 503, "errorMessage": "m", "errorCorrelation": "c"});
+        let page = json!("<html><body>Our services aren't available right now</body></html>");
+        let seven = Some(Duration::from_secs(7));
+        for body in [arm, connectors, page, Value::Null] {
+            for status in [500, 502, 503, 504] {
+                let class = |retry_after| after(status, &body, retry_after).class;
+                assert_eq!(class(seven), Class::Unavailable(Duration::from_secs(7)), "{body}");
+                assert_eq!(class(None), Class::Transient, "{body}");
+            }
+        }
     }
 
     #[test]
@@ -318,7 +342,8 @@ mod tests {
             (409, "ReadOnlyDisabledSubscription", Class::Refused),
             (403, "RequestDisallowedByPolicy", Class::Refused),
             (400, "InvalidInputJson", Class::Refused),
-            (503, "ServerTimeout", Class::Transient),
+            (503, "ServerTimeout", Class::Unavailable(Duration::from_secs(7))),
+            (408, "RequestTimeout", Class::Unavailable(Duration::from_secs(7))),
         ];
         for (status, code, expected) in cases {
             let failure = classified(status, &json!({"error": {"code": code, "message": "m"}}));
@@ -441,10 +466,10 @@ mod tests {
         for (status, class, unknown) in [
             (401, Class::Credential, false),
             (404, Class::NotFound, false),
-            (408, Class::Transient, true),
+            (408, Class::Unavailable(Duration::from_secs(7)), true),
             (409, Class::Conflict, false),
             (429, seven, false),
-            (503, Class::Transient, true),
+            (503, Class::Unavailable(Duration::from_secs(7)), true),
         ] {
             let body =
                 json!({"statusCode": status, "errorMessage": "not authorized", "errorCorrelation": "c"});
@@ -460,7 +485,7 @@ mod tests {
     #[test]
     fn what_gateways_say_is_understood() {
         let told = |body: Value| {
-            let failure = classified(502, &body);
+            let failure = after(502, &body, None);
             assert_eq!(failure.class, Class::Transient);
             (failure.code, failure.message)
         };

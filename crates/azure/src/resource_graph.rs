@@ -72,9 +72,12 @@ impl Arm {
             body: Some(&body),
         };
         let answered = self.answer(&call).await;
-        let throttled =
-            matches!(&answered.body, Err(failure) if matches!(failure.class, Class::Throttled(_)));
-        reservation.answered(&answered.headers, throttled);
+        // Also an outage with a Retry-After holds for every query of the identity.
+        let refused = matches!(
+            &answered.body,
+            Err(failure) if matches!(failure.class, Class::Throttled(_) | Class::Unavailable(_))
+        );
+        reservation.answered(&answered.headers, refused);
         let some_left_out = answered
             .headers
             .get("x-ms-tenant-subscription-limit-hit")

@@ -6,39 +6,68 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serverprotection_core::{failure::Class, retry::LONGEST_RETRY_AFTER};
+
+/// Why nothing may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Why {
+    /// Another write was in progress.
+    Conflict,
+    /// The service was not there.
+    Unavailable,
+    /// Too many requests.
+    Throttled,
+}
+
+impl Why {
+    /// The failures whose Retry-After holds for whoever asks next.
+    pub(crate) const fn of(class: &Class) -> Option<Self> {
+        match class {
+            Class::Throttled(_) => Some(Self::Throttled),
+            Class::Unavailable(_) => Some(Self::Unavailable),
+            Class::Conflict => Some(Self::Conflict),
+            _ => None,
+        }
+    }
+}
+
 /// The waits of one identity. A place is a subscription in lower case, or `{subscription}/…` for what has a budget of its
 /// own in it.
 #[derive(Debug, Default)]
 pub(crate) struct Throttled {
-    until: Mutex<HashMap<(String, bool), Instant>>,
+    until: Mutex<HashMap<(String, bool), (Instant, Why)>>,
 }
 
 impl Throttled {
     /// How long nothing may be sent. Where the whole subscription waits, its parts do too.
-    pub(crate) fn wait(&self, place: &str, writes: bool) -> Option<Duration> {
+    pub(crate) fn wait(&self, place: &str, writes: bool) -> Option<(Duration, Why)> {
         let all = self.lock();
         let until = |place: &str| all.get(&(place.to_owned(), writes)).copied();
-        let until = until(place).max(until(subscription(place)))?;
+        let (until, why) = until(place).max(until(subscription(place)))?;
         let left = until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+        (!left.is_zero()).then_some((left, why))
     }
 
     /// Takes the Retry-After of a refusal with this code.
-    pub(crate) fn remember(&self, place: &str, writes: bool, code: &str, wait: Duration) {
+    pub(crate) fn remember(&self, place: &str, writes: bool, code: &str, (wait, why): (Duration, Why)) {
         let place = match code {
             // ARM's own bucket, which everything in the subscription shares (contract.md 8.5).
             "SubscriptionRequestsThrottled" => subscription(place),
             _ => place,
         };
         let now = Instant::now();
+        // Capped where it was read, and here once more: `+` of a longer one would panic.
+        let Some(end) = now.checked_add(wait.min(LONGEST_RETRY_AFTER)) else {
+            return;
+        };
         let mut all = self.lock();
-        all.retain(|_, until| *until > now);
+        all.retain(|_, (until, _)| *until > now);
         // Several may be on their way, and their answers come in any order: the longest wait holds.
-        let until = all.entry((place.to_owned(), writes)).or_insert(now);
-        *until = (*until).max(now + wait);
+        let known = all.entry((place.to_owned(), writes)).or_insert((now, why));
+        *known = (*known).max((end, why));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, bool), Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, bool), (Instant, Why)>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,16 +78,46 @@ fn subscription(place: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const WAIT: Duration = Duration::from_secs(30);
 
+    proptest! {
+        #[test]
+        fn no_sequence_of_waits_panics_or_exceeds_the_cap(
+            waits in proptest::collection::vec((any::<Duration>(), any::<bool>(), "[st](/[ab])?"), 0..8),
+        ) {
+            let throttled = Throttled::default();
+            for (wait, writes, place) in &waits {
+                for why in [Why::Throttled, Why::Unavailable, Why::Conflict] {
+                    throttled.remember(place, *writes, "SubscriptionRequestsThrottled", (*wait, why));
+                    throttled.remember(place, *writes, "X", (Duration::MAX, why));
+                }
+                let (left, _) = throttled.wait(place, *writes).unwrap();
+                prop_assert!(left <= LONGEST_RETRY_AFTER, "{left:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn why_nothing_is_sent_is_that_of_the_longest_wait() {
+        let throttled = Throttled::default();
+        throttled.remember("s", false, "ServiceUnavailable", (WAIT, Why::Unavailable));
+        throttled.remember("s", false, "TooManyRequests", (WAIT / 2, Why::Throttled));
+        assert_eq!(throttled.wait("s", false).unwrap().1, Why::Unavailable);
+        throttled.remember("s", false, "TooManyRequests", (WAIT * 2, Why::Throttled));
+        assert_eq!(throttled.wait("s", false).unwrap().1, Why::Throttled);
+    }
+
     #[test]
     fn of_several_waits_the_longest_holds_whatever_comes_last() {
         let throttled = Throttled::default();
-        throttled.remember("s", false, "TooManyRequests", WAIT);
-        throttled.remember("s", false, "TooManyRequests", Duration::from_secs(1));
-        let left = throttled.wait("s", false).unwrap();
+        throttled.remember("s", false, "TooManyRequests", (WAIT, Why::Throttled));
+        let second = Duration::from_secs(1);
+        throttled.remember("s", false, "TooManyRequests", (second, Why::Throttled));
+        let (left, _) = throttled.wait("s", false).unwrap();
         assert!(left > Duration::from_secs(25), "{left:?}");
         assert_eq!(
             throttled.wait("s", true),
@@ -75,7 +134,7 @@ mod tests {
             ("SubscriptionRequestsThrottled", true),
         ] {
             let throttled = Throttled::default();
-            throttled.remember("s/connectors", true, code, WAIT);
+            throttled.remember("s/connectors", true, code, (WAIT, Why::Throttled));
             let waits = |place: &str| throttled.wait(place, true).is_some();
             assert!(waits("s/connectors"), "{code}");
             assert_eq!((waits("s"), waits("s/other")), (everything, everything), "{code}");

@@ -6,7 +6,10 @@ use azure_core::{
     credentials::{AccessToken, TokenCredential},
     time::{Duration as TokenDuration, OffsetDateTime},
 };
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::{
+    failure::{Class, Failure},
+    retry::LONGEST_RETRY_AFTER,
+};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
@@ -16,7 +19,8 @@ use crate::{
     transport::{EntraTransport, node_client},
 };
 
-/// A refused identity is asked again after this long: a thousand objects with one bad secret make one request.
+/// A refused identity is asked again after this long, or after Entra's Retry-After where that is longer: a thousand
+/// objects with one bad secret make one request.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
 /// A token is renewed this long before it ends.
 const RENEW_BEFORE: TokenDuration = TokenDuration::minutes(5);
@@ -34,6 +38,7 @@ pub(crate) struct Tokens {
 struct State {
     credential: Option<Arc<dyn TokenCredential>>,
     token: Option<AccessToken>,
+    /// Until when, and why.
     refused: Option<(Instant, Failure)>,
 }
 
@@ -87,12 +92,8 @@ impl Tokens {
         {
             return Ok(token.token.secret().to_owned());
         }
-        if let Some((_, failure)) = state
-            .refused
-            .as_ref()
-            .filter(|(at, _)| at.elapsed() < REFUSED_FOR)
-        {
-            return still_good(&state, now).ok_or_else(|| failure.clone());
+        if let Some(failure) = still_refused(&state, Instant::now()) {
+            return still_good(&state, now).ok_or(failure);
         }
         match self.ask(&mut state).await {
             Ok(token) => {
@@ -102,7 +103,7 @@ impl Tokens {
                 Ok(secret)
             }
             Err(failure) => {
-                state.refused = Some((Instant::now(), failure.clone()));
+                state.refused = refused_until(Instant::now(), &failure).map(|until| (until, failure.clone()));
                 still_good(&state, now).ok_or(failure)
             }
         }
@@ -127,10 +128,15 @@ impl Tokens {
 
     fn failure(&self, error: &azure_core::Error) -> Failure {
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(refusal) if refusal.status == 429 => {
-                (Class::Throttled(None), refusal.code, refusal.description)
+            Some(refusal) if refusal.status == 429 => (
+                Class::Throttled(refusal.retry_after),
+                refusal.code,
+                refusal.description,
+            ),
+            Some(refusal) if refusal.status >= 500 => {
+                let class = refusal.retry_after.map_or(Class::Transient, Class::Unavailable);
+                (class, refusal.code, refusal.description)
             }
-            Some(refusal) if refusal.status >= 500 => (Class::Transient, refusal.code, refusal.description),
             Some(refusal) => (Class::Credential, refusal.code, refusal.description),
             None if is_connection(error) => (Class::Transient, "EntraUnreachable".into(), innermost(error)),
             None => (Class::Credential, "TokenUnavailable".into(), innermost(error)),
@@ -144,6 +150,24 @@ impl Tokens {
             effect_unknown: false,
         }
     }
+}
+
+/// Until when an identity that was refused like this is not asked again.
+fn refused_until(now: Instant, failure: &Failure) -> Option<Instant> {
+    let asked = failure.class.retry_after().unwrap_or_default();
+    now.checked_add(asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER))
+}
+
+/// The refusal that still holds, with what is left of the wait that Entra asked for.
+fn still_refused(state: &State, now: Instant) -> Option<Failure> {
+    let (until, failure) = state.refused.as_ref().filter(|(until, _)| *until > now)?;
+    let left = until.saturating_duration_since(now);
+    let mut failure = failure.clone();
+    match &mut failure.class {
+        Class::Throttled(Some(wait)) | Class::Unavailable(wait) => *wait = left.min(*wait),
+        _ => {}
+    }
+    Some(failure)
 }
 
 fn still_good(state: &State, now: OffsetDateTime) -> Option<String> {
@@ -172,4 +196,48 @@ fn innermost(error: &azure_core::Error) -> String {
         cause = next;
     }
     one_line(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refusal(class: Class) -> Failure {
+        Failure {
+            class,
+            code: "AADSTS90055".into(),
+            message: String::new(),
+            operation: String::new(),
+            request_id: None,
+            effect_unknown: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entras_wait_holds_at_least_as_long_as_any_refusal_and_never_beyond_the_cap(
+            asked in prop_oneof![any::<Duration>(), Just(Duration::MAX), (0_u64..5000).prop_map(Duration::from_secs)],
+        ) {
+            let now = Instant::now();
+            for class in [Class::Throttled(Some(asked)), Class::Unavailable(asked), Class::Throttled(None)] {
+                let failure = refusal(class.clone());
+                let until = refused_until(now, &failure).unwrap();
+                let state = State { refused: Some((until, failure)), ..State::default() };
+                let longest = class.retry_after().map_or(REFUSED_FOR, |asked| asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER));
+                let just_before = now + longest - Duration::from_millis(1);
+                let held = still_refused(&state, just_before).unwrap();
+                prop_assert!(held.class.retry_after().is_none_or(|left| left <= Duration::from_millis(1)));
+                prop_assert_eq!(still_refused(&state, now + longest), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_secret_is_held_for_a_moment() {
+        let now = Instant::now();
+        let until = refused_until(now, &refusal(Class::Credential)).unwrap();
+        assert_eq!(until - now, REFUSED_FOR);
+    }
 }

@@ -1,9 +1,23 @@
 //! One `reqwest` client for tokens and ARM: one CA setting, one proxy setting, one pool.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use azure_core::http::{AsyncRawResponse, HttpClient, Request};
+use azure_core::{
+    Bytes,
+    http::{AsyncRawResponse, HttpClient, Request, headers::Headers},
+};
 use serde_json::Value;
+
+use crate::retry_after;
+
+/// Seconds that a token may be good for; real ones live for hours. `azure_identity` adds what Entra says to the time of
+/// day, and panics when that has no sum.
+const LONGEST_TOKEN: i64 = 7 * 24 * 3600;
+/// `azure_identity` itself sleeps before it asks a managed identity again, with the lock of the token held.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// The client could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +64,7 @@ pub(crate) struct EntraRefusal {
     /// `AADSTS…`
     pub(crate) code: String,
     pub(crate) description: String,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// The transport under `azure_identity`. It keeps Entra's refusals, because `azure_identity` 1.0 loses the code of an
@@ -70,7 +85,11 @@ impl EntraTransport {
 
     /// The refusal since the last call, if there was one.
     pub(crate) fn take_refusal(&self) -> Option<EntraRefusal> {
-        self.refusal.lock().ok().and_then(|mut refusal| refusal.take())
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<EntraRefusal>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,19 +97,58 @@ impl EntraTransport {
 impl HttpClient for EntraTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let response = self.inner.execute_request(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let (status, headers, body) = response.deconstruct();
+        let (status, mut headers, body) = response.deconstruct();
         let bytes = body.collect().await?;
-        if let Ok(mut refusal) = self.refusal.lock() {
-            *refusal = Some(read_refusal(u16::from(status), &bytes));
+        if status.is_success() {
+            return Ok(AsyncRawResponse::from_bytes(status, headers, bounded(bytes)));
         }
+        let retry_after = take_retry_after(&mut headers);
+        *self.lock() = Some(read_refusal(u16::from(status), &bytes, retry_after));
         Ok(AsyncRawResponse::from_bytes(status, headers, bytes))
     }
 }
 
-fn read_refusal(status: u16, body: &[u8]) -> EntraRefusal {
+/// A token's answer with a lifetime that can be added to the time of day.
+fn bounded(bytes: Bytes) -> Bytes {
+    let Ok(mut body) = serde_json::from_slice::<Value>(&bytes) else {
+        return bytes;
+    };
+    let Some(lifetime) = body.get_mut("expires_in").filter(|lifetime| lifetime.is_number()) else {
+        return bytes;
+    };
+    let seconds = match (lifetime.as_i64(), lifetime.as_f64()) {
+        (Some(seconds), _) => seconds.clamp(0, LONGEST_TOKEN),
+        (None, Some(seconds)) if seconds < 1.0 => 0,
+        _ => LONGEST_TOKEN,
+    };
+    if lifetime.as_i64() == Some(seconds) {
+        return bytes;
+    }
+    tracing::warn!(expires_in = %lifetime, taken = seconds, "the token's lifetime makes no sense");
+    *lifetime = seconds.into();
+    body.to_string().into()
+}
+
+/// Reads when to come back, and leaves in the headers what `azure_identity` may sleep.
+fn take_retry_after(headers: &mut Headers) -> Option<Duration> {
+    let text = |name: &str| {
+        let mut all = headers.iter();
+        let found = all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str().to_owned())
+    };
+    let (value, sent) = (text("retry-after"), text("date"));
+    let wait = retry_after::of_texts(value.as_deref(), sent.as_deref(), "request a token from Entra");
+    for name in ["retry-after", "retry-after-ms", "x-ms-retry-after-ms"] {
+        headers.remove(name);
+    }
+    if let Some(wait) = wait {
+        let seconds = wait.min(LONGEST_SLEEP).as_secs();
+        headers.insert("retry-after", seconds.to_string());
+    }
+    wait
+}
+
+fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> EntraRefusal {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = body
         .get("error_description")
@@ -112,6 +170,7 @@ fn read_refusal(status: u16, body: &[u8]) -> EntraRefusal {
         status,
         code,
         description: crate::refusal::one_line(description),
+        retry_after,
     }
 }
 
@@ -122,8 +181,56 @@ mod tests {
     #[test]
     fn an_escaped_description_keeps_its_code_and_loses_what_differs_each_time() {
         let body = br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid \"client\" secret provided.\r\nTrace ID: 1 Timestamp: 2"}"#;
-        let refusal = read_refusal(401, body);
+        let refusal = read_refusal(401, body, None);
         assert_eq!(refusal.code, "AADSTS7000215");
         assert_eq!(refusal.description, "Invalid \"client\" secret provided.");
+    }
+
+    #[test]
+    fn a_token_lives_as_long_as_entra_says_within_reason() {
+        let lifetime = |text: &str| {
+            let body = format!(r#"{{"access_token":"t","expires_in":{text}}}"#);
+            let body: Value = serde_json::from_slice(&bounded(body.into())).unwrap();
+            body["expires_in"].clone()
+        };
+        for (text, seconds) in [
+            ("3599", 3599),
+            ("0", 0),
+            ("-1", 0),
+            ("-9223372036854775808", 0),
+            ("9223372036854775807", LONGEST_TOKEN),
+            ("18446744073709551615", LONGEST_TOKEN),
+            ("1e300", LONGEST_TOKEN),
+            ("-1e300", 0),
+        ] {
+            assert_eq!(lifetime(text), seconds, "{text}");
+        }
+        // Version 1 and managed identities spell it as a string, which is read elsewhere.
+        assert_eq!(lifetime(r#""3599""#), "3599");
+        for body in ["", "<html>", "[]", "null"] {
+            assert_eq!(bounded(body.into()), body);
+        }
+    }
+
+    #[test]
+    fn entras_retry_after_is_read_and_azure_identity_sleeps_no_longer_than_a_minute() {
+        for (value, read, left) in [
+            (Some("7"), Some(7), Some("7")),
+            (Some("300"), Some(300), Some("60")),
+            (Some("9223372036854775807"), Some(3600), Some("60")),
+            (Some("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0), Some("0")),
+            (Some("soon"), None, None),
+            (None, None, None),
+        ] {
+            let mut headers = Headers::new();
+            headers.insert("x-ms-retry-after-ms", "9223372036854775807");
+            if let Some(value) = value {
+                headers.insert("retry-after", value);
+            }
+            let found = take_retry_after(&mut headers);
+            assert_eq!(found, read.map(Duration::from_secs), "{value:?}");
+            let all: Vec<_> = headers.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(all, Vec::from_iter(left), "{value:?}");
+        }
     }
 }

@@ -162,10 +162,11 @@ impl Scan<'_> {
             tries += 1;
             self.count(|report| report.queries += 1);
             match self.arm.query(reservation, query).await {
-                Err(failure) if failure.class.is_transient() && tries < most => {
+                // A longer wait is the next scan's.
+                Err(failure) if tries < most && may_be_soon(&failure.class) => {
                     tracing::debug!(%failure, tries, "a page is asked for again");
                     self.count(|report| report.retries += 1);
-                    // After a refusal for quota, the quota knows how long to wait.
+                    // After a refusal for quota, the quota knows how long to wait; it also keeps an outage's wait.
                     if !matches!(failure.class, Class::Throttled(_)) {
                         self.back_off(tries).await;
                     }
@@ -184,13 +185,17 @@ impl Scan<'_> {
     }
 }
 
-/// Time to wait that Azure told, if it is short enough to wait here.
+/// A wait that Azure asked for is made in the scan up to this.
+const LONGEST_HERE: Duration = Duration::from_secs(30);
+
+/// Time mends it, and Azure did not ask for a wait that is too long for a scan.
+fn may_be_soon(class: &Class) -> bool {
+    class.is_transient() && class.retry_after().is_none_or(|wait| wait <= LONGEST_HERE)
+}
+
+/// The same for a call that no quota holds up: a throttled one that told no time is not worth it.
 pub(super) fn worth_waiting(class: &Class) -> bool {
-    const LONGEST: Duration = Duration::from_secs(30);
-    match class {
-        Class::Throttled(wait) => wait.is_some_and(|wait| wait <= LONGEST),
-        class => class.is_transient(),
-    }
+    *class != Class::Throttled(None) && may_be_soon(class)
 }
 
 #[cfg(test)]

@@ -117,10 +117,14 @@ impl Scan<'_> {
         loop {
             tries += 1;
             match self.arm.subscriptions().await {
-                Err(failure) if tries < LIST_TRIES && worth_waiting(&failure.class) => match failure.class {
-                    Class::Throttled(Some(wait)) => tokio::time::sleep(wait).await,
-                    _ => self.back_off(tries).await,
-                },
+                Err(failure) if tries < LIST_TRIES && worth_waiting(&failure.class) => {
+                    if let Some(wait) = failure.class.retry_after() {
+                        tokio::time::sleep(wait).await;
+                    }
+                    if !matches!(failure.class, Class::Throttled(_)) {
+                        self.back_off(tries).await;
+                    }
+                }
                 answer => return answer,
             }
         }

@@ -8,7 +8,7 @@ use serverprotection_api::Tier;
 use serverprotection_core::{
     Timestamp,
     failure::{Class, Failure},
-    jiff::Span,
+    jiff::{Span, SpanRelativeTo},
     server_protection::{
         changes::PlanWrite,
         decide::PlanAnswer,
@@ -184,13 +184,12 @@ fn read_results(body: &Value) -> Vec<OperationStatus> {
     extensions.iter().filter_map(read).collect()
 }
 
-/// ISO 8601, e.g. `PT0S`, `P30D`, `P29DT5H`.
+/// ISO 8601, e.g. `PT0S`, `P30D`, `P29DT5H`. One with months or years, which have no length of their own, and a negative
+/// one say nothing.
 fn read_duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
-    let hours =
-        i64::from(span.get_days()) * 24 + i64::from(span.get_weeks()) * 168 + i64::from(span.get_hours());
-    let seconds = hours * 3600 + span.get_minutes() * 60 + span.get_seconds();
-    u64::try_from(seconds).ok().map(Duration::from_secs)
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok()
 }
 
 #[cfg(test)]
@@ -276,6 +275,33 @@ mod tests {
                 (Class::Transient, "UnreadableAnswer"),
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_trial_is_read_or_not_known() {
+        for (text, seconds) in [
+            ("PT0S", Some(0)),
+            ("P30D", Some(30 * 86_400)),
+            ("P1W", Some(7 * 86_400)),
+            ("P29DT23H59M59.5S", Some(30 * 86_400 - 1)),
+            ("P7304484D", Some(7_304_484 * 86_400)),
+            ("PT631107417600S", Some(631_107_417_600)),
+            // No length, below zero, more than the type holds, and no duration.
+            ("P1M", None),
+            ("P1Y", None),
+            ("-P1D", None),
+            ("P9223372036854775807D", None),
+            ("PT9223372036854775807M", None),
+            (
+                "P1043497WT175307616H",
+                Some((1_043_497 * 7 * 24 + 175_307_616) * 3600),
+            ),
+            ("30.00:00:00", None),
+            ("", None),
+        ] {
+            let found = read_duration(text).map(|found| found.as_secs());
+            assert_eq!(found, seconds, "{text}");
         }
     }
 

@@ -3,11 +3,7 @@
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use serverprotection_azure::{Arm, Subscription, fleet::Target};
-use serverprotection_core::{
-    failure::{Class, Failure},
-    jiff::SignedDuration,
-    machines::Exclusions,
-};
+use serverprotection_core::{failure::Failure, jiff::SignedDuration, machines::Exclusions};
 
 use super::{
     args::{self, Args},
@@ -107,11 +103,9 @@ where
     for _ in 1..tries {
         match ask().await {
             Err(failure) if failure.class.is_transient() => {
-                let told = match failure.class {
-                    Class::Throttled(told) => told,
-                    _ => None,
-                };
-                tokio::time::sleep(told.unwrap_or(wait).min(Duration::from_secs(60))).await;
+                // Asked again before Azure's time, the client itself says no.
+                let asked = failure.class.retry_after().unwrap_or_default().max(wait);
+                tokio::time::sleep(asked.min(Duration::from_secs(60))).await;
                 wait *= 2;
             }
             answer => return answer,
@@ -125,6 +119,7 @@ mod tests {
     use clap::Parser;
     use serverprotection_api::Machines;
     use serverprotection_azure::Identity;
+    use serverprotection_core::failure::Class;
 
     use super::{super::input::Protection, *};
 
@@ -197,6 +192,8 @@ mod tests {
         for (class, fails, tries, answered) in [
             (Class::Transient, 2, 3, true),
             (Class::Throttled(Some(Duration::from_secs(30))), 1, 2, true),
+            (Class::Throttled(Some(Duration::MAX)), 1, 2, true),
+            (Class::Unavailable(Duration::ZERO), 2, 3, true),
             (Class::Transient, 9, 3, false),
             (Class::Credential, 9, 1, false),
         ] {
