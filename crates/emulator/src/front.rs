@@ -277,7 +277,7 @@ fn finish(record: &mut Record, answer: &Answer) {
             .map(|(_, value)| value.as_str())
     };
     let retry_after = header("retry-after")
-        .and_then(|value| value.parse().ok())
+        .and_then(|value| instant::retry_after(value, jiff::Timestamp::now()))
         .or_else(|| header("x-ms-user-quota-resets-after").and_then(instant::clock_seconds));
     record.finish(answer.status.as_u16(), answer.error_code(), retry_after);
 }

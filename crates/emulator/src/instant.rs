@@ -34,6 +34,15 @@ pub fn clock_seconds(text: &str) -> Option<u64> {
     })
 }
 
+/// The seconds of a `Retry-After`, which may be an HTTP date.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<u64> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(seconds);
+    }
+    let until = jiff::fmt::rfc2822::parse(value.trim()).ok()?.timestamp();
+    Some(u64::try_from(until.as_second().saturating_sub(now.as_second())).unwrap_or(0))
+}
+
 /// Milliseconds since the epoch, for arithmetic and the state file.
 pub fn epoch_milliseconds(at: Timestamp) -> i64 {
     at.as_millisecond()
@@ -42,6 +51,21 @@ pub fn epoch_milliseconds(at: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_retry_after_is_a_number_or_a_date() {
+        let now: Timestamp = "2026-11-24T23:31:00.9Z".parse().unwrap();
+        for (value, seconds) in [
+            ("90", Some(90)),
+            ("9223372036854775807", Some(9_223_372_036_854_775_807)),
+            ("Tue, 24 Nov 2026 23:32:30 GMT", Some(90)),
+            ("Tue, 24 Nov 2026 23:30:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(value, now), seconds, "{value}");
+        }
+    }
 
     #[test]
     fn wire_spellings() {

@@ -145,7 +145,7 @@ impl Record {
     pub(crate) fn finish(&mut self, status: u16, error_code: Option<String>, retry_after: Option<u64>) {
         self.status = status;
         self.error_code = error_code;
-        self.retry_after = retry_after.filter(|_| status == 429);
+        self.retry_after = retry_after.filter(|_| matches!(status, 408 | 429 | 500..=599));
     }
 
     fn entry(&self) -> Entry {

@@ -103,7 +103,7 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         name: "RetryAfterIgnored",
-        demands: "After a 429 nothing is sent before Retry-After ends.",
+        demands: "After a 429, a 408 or a server error nothing is sent before its Retry-After ends.",
         broken: |seen, memory, _| {
             let early = memory.early(seen)?;
             Some(format!("sent {early} ms before Retry-After ended"))

@@ -49,7 +49,7 @@ pub struct Seen<'a> {
     pub secret_in_url: bool,
     /// Another write of this caller under the same lock was under way.
     pub overlapped: bool,
-    /// Seconds, when the answer had a Retry-After with a 429.
+    /// Seconds, when the answer had a Retry-After with a 429, a 408 or a server error.
     pub retry_after: Option<u64>,
     /// The subject of a write before it.
     pub before: Option<Stored>,
