@@ -27,7 +27,7 @@ use serverprotection_azure::{
 };
 use serverprotection_core::{
     Timestamp,
-    failure::Failure,
+    failure::{Class, Failure},
     jiff::SignedDuration,
     machines::{Environment, Exclusions, reading::Scans},
     security_connector::decide::MachineCounts,
@@ -40,7 +40,12 @@ use self::{
     members::{Member, Members},
     schedule::Batch,
 };
-use crate::{roster::Roster, saving::now, wake::Wake};
+use crate::{
+    panics::{self, Task},
+    roster::Roster,
+    saving::now,
+    wake::Wake,
+};
 
 /// All members, and what runs for them.
 pub(crate) struct Fleet {
@@ -139,11 +144,16 @@ impl Fleet {
 
     /// Scans what is due until the process ends.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let start = || Arc::clone(&self).scan_what_is_due(stop.clone());
+        self.metrics.panics.restarted(Task::ScanSchedule, start).await;
+    }
+
+    async fn scan_what_is_due(self: Arc<Self>, stop: CancellationToken) {
         let mut running = JoinSet::new();
         loop {
             let (due, wait) = self.members().due(Instant::now(), self.interval);
             for batch in due {
-                running.spawn(Arc::clone(&self).scan(batch));
+                running.spawn(Arc::clone(&self).scan_or_say_why_not(batch));
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -155,6 +165,26 @@ impl Fleet {
                     }
                 }
             }
+        }
+    }
+
+    /// A scan that panics is one that failed, for all objects of the batch that it had not told yet.
+    async fn scan_or_say_why_not(self: Arc<Self>, batch: Batch) {
+        let (principal, began) = (batch.principal.clone(), Timestamp::now());
+        let subscriptions: Vec<_> = batch.targets.iter().map(|one| one.subscription.clone()).collect();
+        let scan = Box::pin(Arc::clone(&self).scan(batch));
+        let Err(panic) = panics::caught(scan).await else {
+            return;
+        };
+        self.metrics.panics.count_task(Task::MachineScan);
+        tracing::error!(
+            principal,
+            subscriptions = subscriptions.len(),
+            panic,
+            "internal error: a scan of the fleet panicked; the next one is made in time, please report this line"
+        );
+        for subscription in &subscriptions {
+            self.hear(&principal, subscription, &Err(internal_error()), began);
         }
     }
 
@@ -272,8 +302,22 @@ impl Sink for Hearing<'_> {
     }
 }
 
-/// Admission has checked it; an object from before the rule gets the default.
+/// Our mistake; what it was stands in the log.
+fn internal_error() -> Failure {
+    Failure {
+        class: Class::Transient,
+        code: "InternalError".into(),
+        message: "the controller made a mistake while it read the machines; its log says more".into(),
+        operation: "scan the machines".into(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}
+
+/// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.
 fn grace(text: &str) -> SignedDuration {
     let day = SignedDuration::from_hours(24);
-    humantime::parse_duration(text).map_or(day, |grace| SignedDuration::try_from(grace).unwrap_or(day))
+    let grace =
+        humantime::parse_duration(text).map_or(day, |grace| SignedDuration::try_from(grace).unwrap_or(day));
+    grace.clamp(SignedDuration::from_mins(1), SignedDuration::from_hours(720))
 }

@@ -24,6 +24,8 @@ pub(crate) trait Kind:
     /// What paces its visits.
     type Memory: Clone + Debug + Default + Send + Sync + 'static;
 
+    /// Its name, as a label.
+    const NAME: &'static str;
     /// A visit takes at most this long; a write that is cut off by it is an open one, and is closed by the next visit.
     const DEADLINE: Duration;
 

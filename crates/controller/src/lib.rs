@@ -15,6 +15,7 @@ mod guarded;
 mod http;
 mod kind;
 mod metrics;
+mod panics;
 mod publish;
 mod reconcile;
 mod remembered;

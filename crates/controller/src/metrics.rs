@@ -17,6 +17,7 @@ use serverprotection_azure::Meter;
 
 use crate::{
     fleet::{Fleet, FleetMetrics},
+    panics::Panics,
     remembered::Memories,
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     memories: Arc<Memories<ServerProtection>>,
     connector_memories: Arc<Memories<SecurityConnector>>,
     pub(crate) fleet: Arc<FleetMetrics>,
+    pub(crate) panics: Panics,
     objects: Family<ReadyLabel, Gauge>,
     connectors: Family<ReadyLabel, Gauge>,
     deletions_waiting: Gauge,
@@ -79,10 +81,12 @@ impl Metrics {
         per_object: bool,
     ) -> Self {
         let mut registry = Registry::with_prefix("serverprotection");
+        let panics = Panics::default();
         let metrics = Self {
             memories,
             connector_memories,
-            fleet: Arc::new(FleetMetrics::new(per_object)),
+            fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
+            panics,
             objects: Family::default(),
             connectors: Family::default(),
             deletions_waiting: Gauge::default(),
@@ -149,6 +153,7 @@ impl Metrics {
             "Failed requests to the API server during visits",
             metrics.kube_failures.clone(),
         );
+        metrics.panics.register(&mut registry);
         metrics.fleet.register(&mut registry);
         Self { registry, ..metrics }
     }

@@ -55,6 +55,8 @@ pub(crate) struct Memories<K: Kind> {
     /// Objects, as `namespace/name`, that were woken because of something outside them: they need a visit.
     called: Mutex<HashSet<String>>,
     by_uid: Mutex<HashMap<String, Remembered<K>>>,
+    /// Panics in a row, of the objects whose last visit ended in one.
+    panics: Mutex<HashMap<String, u32>>,
 }
 
 impl<K: Kind> Default for Memories<K> {
@@ -62,6 +64,7 @@ impl<K: Kind> Default for Memories<K> {
         Self {
             called: Mutex::default(),
             by_uid: Mutex::default(),
+            panics: Mutex::default(),
         }
     }
 }
@@ -90,11 +93,33 @@ impl<K: Kind> Memories<K> {
 
     pub(crate) fn forget(&self, uid: &str) {
         self.lock().remove(uid);
+        self.did_not_panic(uid);
+    }
+
+    /// A visit of it panicked; how many in a row did. The next one is due again: not what was planned before it.
+    pub(crate) fn panicked(&self, uid: &str) -> u32 {
+        if let Some(remembered) = self.lock().get_mut(uid) {
+            remembered.next_visit = None;
+        }
+        let mut panics = self.panics();
+        let in_a_row = panics.entry(uid.to_owned()).or_default();
+        *in_a_row = in_a_row.saturating_add(1);
+        *in_a_row
+    }
+
+    /// A visit of it ended otherwise.
+    pub(crate) fn did_not_panic(&self, uid: &str) {
+        self.panics().remove(uid);
+    }
+
+    fn panics(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets objects that are gone.
     pub(crate) fn retain(&self, still_there: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| still_there(uid));
+        self.panics().retain(|uid, _| still_there(uid));
     }
 
     /// Objects by the status of their condition Ready.

@@ -136,17 +136,24 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let server = server.map_err(|source| Error::Listen { address, source })?;
 
     let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
-    let credential_task = tokio::spawn(hear_of_credentials(
+    let credential_task = hear_of_credentials(
         credential_events,
         store.clone(),
         Arc::clone(&context),
         listed.credentials.clone(),
         (wake, wake_connectors),
-    ));
+    );
     // Every object needs its credential, and a connector its ServerProtection: no visit before their lists are complete.
     let objects = after([listed.credentials.clone()], objects);
     let connectors = after([listed.credentials, listed.protections], connectors);
     let mut controls = JoinSet::new();
+    // Without it no object would hear of a rotated secret: it may not end by itself either.
+    controls.spawn({
+        let stop = stop.clone();
+        async move {
+            stop.run_until_cancelled(credential_task).await;
+        }
+    });
     controls.spawn(control(
         objects,
         store,
@@ -165,7 +172,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
     ));
     let controls = tokio::spawn(finished(controls, stop.clone()));
     let ended = until_stopped(controls, &stop, &context.gate).await;
-    credential_task.abort();
     let _ = fleet_task.await;
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     ended
@@ -279,29 +285,47 @@ async fn hear_of_credentials(
         if matches!(event, Event::InitDone) {
             listed.set();
         }
-        let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) else {
-            continue;
-        };
-        let refers = |object: &Guarded<ServerProtection>| match object {
-            Guarded::Readable(object) => {
-                let reference = object.spec.credential_ref.as_ref();
-                object.metadata.namespace.as_deref() == Some(namespace.as_str())
-                    && reference.is_some_and(|to| to.name == credential)
+        context.metrics.panics.event(|| {
+            if let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) {
+                wake_referring(
+                    &namespace,
+                    &credential,
+                    &protections,
+                    &context,
+                    (&wake, &wake_connectors),
+                );
             }
-            Guarded::Unreadable(_) => false,
-        };
-        for object in protections.state_filter(|object| refers(object)) {
-            let name = object.meta().name.clone().unwrap_or_default();
-            wake.for_visit(&namespace, &name);
-            for connector in context.roster.names(&namespace, &name) {
-                wake_connectors.for_visit(&namespace, &connector);
-            }
+        });
+    }
+}
+
+/// Wakes the objects that refer to this credential, and their connectors.
+fn wake_referring(
+    namespace: &str,
+    credential: &str,
+    protections: &Store<Guarded<ServerProtection>>,
+    context: &Context,
+    (wake, wake_connectors): (&Wake<ServerProtection>, &Wake<SecurityConnector>),
+) {
+    let refers = |object: &Guarded<ServerProtection>| match object {
+        Guarded::Readable(object) => {
+            let reference = object.spec.credential_ref.as_ref();
+            object.metadata.namespace.as_deref() == Some(namespace)
+                && reference.is_some_and(|to| to.name == credential)
+        }
+        Guarded::Unreadable(_) => false,
+    };
+    for object in protections.state_filter(|object| refers(object)) {
+        let name = object.meta().name.clone().unwrap_or_default();
+        wake.for_visit(namespace, &name);
+        for connector in context.roster.names(namespace, &name) {
+            wake_connectors.for_visit(namespace, &connector);
         }
     }
 }
 
 /// Waits for a signal and lets running visits finish; a second signal ends at once. A control loop that ends by itself
-/// (a panic) ends the process, so that it is started anew.
+/// ends the process, so that it is started anew: a mistake in the loop, for a panic of one visit does not reach it.
 async fn until_stopped(
     mut control: tokio::task::JoinHandle<()>,
     stop: &CancellationToken,

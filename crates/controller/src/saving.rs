@@ -22,6 +22,8 @@ use crate::{
     remembered::Remembered,
 };
 
+/// No visit is planned further ahead: intervals and waits come from specs and from Azure.
+const FURTHEST_VISIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Failures of the API server back off to this.
 const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(15);
 
@@ -182,11 +184,33 @@ pub(crate) async fn finish<K: Kind>(
     next: Duration,
     context: &Context,
 ) -> Result<Action, Error> {
-    remembered.next_visit = Some(Instant::now() + next);
+    let next = next.min(FURTHEST_VISIT);
+    remembered.next_visit = Instant::now().checked_add(next);
     remembered.approval = approval(object).map(str::to_owned);
     save(object, &mut remembered, after, context).await?;
     publish::events(context, object, told).await;
     Ok(Action::requeue(next))
+}
+
+/// A visit panicked: Ready is not known any more, whatever stood there. What else stands was true when it was written.
+pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &Context) -> Result<(), Error> {
+    let Some(Visit {
+        object,
+        mut remembered,
+    }) = begin(cached, context).await?
+    else {
+        return Ok(());
+    };
+    let mut status = K::Status::clone(&remembered.status);
+    let generation = object.meta().generation.unwrap_or_default();
+    let after = conditions::after_internal_error(status.conditions(), generation, now());
+    status.conditions_mut().clone_from(&after);
+    let there = save(&object, &mut remembered, status, context).await?;
+    if there && in_a_row == 1 {
+        let event = Event::warning("InternalError", "Reconcile", conditions::INTERNAL_ERROR);
+        publish::events(context, &object, [event]).await;
+    }
+    Ok(())
 }
 
 /// How long to wait after a failure of the API server.

@@ -1,8 +1,10 @@
 //! Logs, for people or for machines.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+
 use tracing_subscriber::EnvFilter;
 
-use crate::args::LogFormat;
+use crate::{args::LogFormat, panics};
 
 /// Starts logging to stderr. A second call does nothing.
 pub(crate) fn start(format: LogFormat) {
@@ -15,4 +17,17 @@ pub(crate) fn start(format: LogFormat) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     drop(started);
+    log_panics();
+}
+
+/// A panic is a line of the log like every other one, also for machines that read it; what became of it, whoever caught
+/// it logs.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panics::message(panic.payload());
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(panic = message, place, backtrace, "internal error: a panic");
+    }));
 }

@@ -108,11 +108,12 @@ pub(crate) fn objects<K: Kind>(
     let predicate = predicates::generation
         .combine(predicates::finalizers)
         .combine(wanted_annotations);
+    let panics = metrics.panics.clone();
     let stream = watcher(api, watcher::Config::default().any_semantic())
         .backoff(Backoff::default())
         .inspect(move |event| {
             if let Ok(event) = event {
-                hear(event);
+                panics.event(|| hear(event));
             }
         })
         .modify(|object: &mut Guarded<K>| {

@@ -132,6 +132,19 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     get(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
+/// What an object says after a mistake of the controller.
+pub const INTERNAL_ERROR: &str = "the controller could not reconcile the object because of an internal error of its own; it is tried again, less and less often: report it with the lines \"internal error\" of the controller's log";
+
+/// After a mistake of the controller: what Ready said is not known any more, and it is tried again. The same each time,
+/// so that a repeated one does not change the object.
+pub fn after_internal_error(previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let mut conditions = Conditions::new(previous, generation, now);
+    conditions.remove("Stalled");
+    conditions.set("Ready", Answer::Unknown, "InternalError", INTERNAL_ERROR);
+    conditions.set("Reconciling", Answer::True, "InternalError", INTERNAL_ERROR);
+    conditions.finish()
+}
+
 /// After a visit that wrote a note on the way: what counts for the transition times is the note, because it is what
 /// stood.
 pub fn after_note(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
@@ -197,6 +210,34 @@ mod tests {
         second.set("Ready", Answer::True, "InSync", "c");
         assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(2));
         assert_eq!(second.get("Ready").unwrap().observed_generation, Some(2));
+    }
+
+    #[test]
+    fn after_an_internal_error_nothing_is_taken_for_ready() {
+        let mut before = Conditions::new(&[], 1, at(1));
+        before.set("Ready", Answer::True, "InSync", "all is well");
+        before.set("PlanEnabled", Answer::True, "PlanEnabled", "P2");
+        before.set("Stalled", Answer::True, "X", "somebody must act");
+        let after = after_internal_error(&before.finish(), 2, at(2));
+        let told: Vec<_> = after
+            .iter()
+            .map(|one| (one.type_.as_str(), one.status.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("Ready", "Unknown"),
+                ("PlanEnabled", "True"),
+                ("Reconciling", "True")
+            ]
+        );
+        assert_eq!(get(&after, "Ready").unwrap().observed_generation, Some(2));
+        assert_eq!(get(&after, "PlanEnabled").unwrap().observed_generation, Some(1));
+        assert_eq!(
+            after_internal_error(&after, 2, at(3)),
+            after,
+            "a repeated one is no change"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use serverprotection_azure::fleet::Report;
 use serverprotection_core::machines::{Environment, Tally, Verdict};
 
 use super::Fleet;
+use crate::panics::Panics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MachinesLabel {
@@ -44,6 +45,7 @@ struct ScanLabel {
 pub(crate) struct FleetMetrics {
     /// Series of single objects are wanted.
     per_object: bool,
+    pub(super) panics: Panics,
     machines: Family<MachinesLabel, Gauge>,
     object_machines: Family<ObjectLabel, Gauge>,
     scans: Family<ScanLabel, Counter>,
@@ -60,9 +62,10 @@ pub(crate) struct FleetMetrics {
 }
 
 impl FleetMetrics {
-    pub(crate) fn new(per_object: bool) -> Self {
+    pub(crate) fn new(per_object: bool, panics: Panics) -> Self {
         Self {
             per_object,
+            panics,
             machines: Family::default(),
             object_machines: Family::default(),
             scans: Family::default(),

@@ -19,6 +19,8 @@ impl Kind for SecurityConnector {
     type Status = SecurityConnectorStatus;
     type Memory = serverprotection_core::security_connector::pace::Memory;
 
+    const NAME: &'static str = "SecurityConnector";
+
     /// A PUT signs in to the cloud before it answers and may take two minutes; another object's may come first.
     const DEADLINE: Duration = Duration::from_secs(300);
 

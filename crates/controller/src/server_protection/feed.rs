@@ -102,9 +102,12 @@ impl Feed {
     }
 }
 
-/// Admission has checked it; an object from before the rule gets the default.
+/// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.
 pub(crate) fn interval(spec: &ServerProtectionSpec) -> Duration {
-    humantime::parse_duration(&spec.interval).unwrap_or(Duration::from_secs(600))
+    const SHORTEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    let interval = humantime::parse_duration(&spec.interval).unwrap_or(Duration::from_secs(600));
+    interval.clamp(SHORTEST, LONGEST)
 }
 
 fn names(meta: &ObjectMeta) -> (String, String) {

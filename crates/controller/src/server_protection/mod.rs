@@ -16,6 +16,8 @@ impl Kind for ServerProtection {
     type Status = ServerProtectionStatus;
     type Memory = serverprotection_core::server_protection::pace::Memory;
 
+    const NAME: &'static str = "ServerProtection";
+
     const DEADLINE: Duration = Duration::from_secs(120);
 
     fn status(&self) -> Option<&ServerProtectionStatus> {

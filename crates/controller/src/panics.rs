@@ -1,0 +1,203 @@
+//! Panics: one that is caught ends what was being done, and nothing else. What others share lies behind locks that do
+//! not stay poisoned, and permits and reservations are given back when they are dropped.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use futures::FutureExt;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use serverprotection_core::{failure::Class, retry};
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("the controller catches panics of single objects: build it with panic = \"unwind\"");
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
+/// How many were caught; clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Panics {
+    reconciles: Family<KindLabel, Counter>,
+    tasks: Family<TaskLabel, Counter>,
+}
+
+/// What runs beside the reconciles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// One scan of the machines.
+    MachineScan,
+    /// What decides when scans are made.
+    ScanSchedule,
+    /// What takes an event of a watch.
+    WatchEvent,
+}
+
+impl Task {
+    const ALL: [Self; 3] = [Self::MachineScan, Self::ScanSchedule, Self::WatchEvent];
+
+    const fn label(self) -> TaskLabel {
+        let task = match self {
+            Self::MachineScan => "machine_scan",
+            Self::ScanSchedule => "scan_schedule",
+            Self::WatchEvent => "watch_event",
+        };
+        TaskLabel { task }
+    }
+}
+
+impl Panics {
+    /// Every series is there from the start: an alert on its rise must not miss the first one.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        for kind in ["ServerProtection", "SecurityConnector"] {
+            drop(self.reconciles.get_or_create(&KindLabel { kind }));
+        }
+        for task in Task::ALL {
+            drop(self.tasks.get_or_create(&task.label()));
+        }
+        registry.register(
+            "reconcile_panics",
+            "Reconciles of objects that an internal error ended, by kind",
+            self.reconciles.clone(),
+        );
+        registry.register(
+            "task_panics",
+            "Internal errors of what runs beside the reconciles",
+            self.tasks.clone(),
+        );
+    }
+
+    /// One reconcile of an object of this kind.
+    pub(crate) fn count_reconcile(&self, kind: &'static str) {
+        self.reconciles.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// One of a task.
+    pub(crate) fn count_task(&self, task: Task) {
+        self.tasks.get_or_create(&task.label()).inc();
+    }
+
+    /// Takes an event; one that cannot be taken is logged and counted, and the next one comes.
+    pub(crate) fn event(&self, take: impl FnOnce()) {
+        if let Err(panic) = caught_now(take) {
+            self.count_task(Task::WatchEvent);
+            tracing::error!(
+                panic,
+                "internal error: an event of a watch could not be taken; please report this line"
+            );
+        }
+    }
+
+    /// Runs a task until it ends. When it panics it is started anew, later each time.
+    pub(crate) async fn restarted<F: Future<Output = ()>>(&self, task: Task, start: impl Fn() -> F) {
+        let mut attempts = 0_u32;
+        while let Err(panic) = caught(start()).await {
+            self.count_task(task);
+            attempts = attempts.saturating_add(1);
+            let wait = retry::after(
+                &Class::Transient,
+                attempts,
+                retry::LONGEST_RETRY_AFTER,
+                fastrand::f64(),
+            );
+            tracing::error!(?task, panic, restarted_in = ?wait, "internal error: a task ended; please report this line");
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// What the work gives, or the message of the panic that ended it.
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let ended = AssertUnwindSafe(work).catch_unwind().await;
+    ended.map_err(|payload| message(payload.as_ref()))
+}
+
+fn caught_now<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(payload.as_ref()))
+}
+
+/// The text of a panic.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_caught_with_its_message_wherever_it_comes() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let before: Result<(), _> = caught(async { panic!("at once") }).await;
+        assert_eq!(before, Err("at once".into()));
+        let after: Result<(), _> = caught(async {
+            tokio::task::yield_now().await;
+            let numbers = [1_u64, 2];
+            let at = numbers.len();
+            assert_eq!(numbers.iter().sum::<u64>(), 4, "of {at}");
+        })
+        .await;
+        assert!(after.unwrap_err().contains("of 2"));
+        let odd: Result<(), _> = caught(async { std::panic::panic_any(7) }).await;
+        assert_eq!(odd, Err("no message".into()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_started_anew_after_a_pause() {
+        let (panics, starts) = (Panics::default(), AtomicU32::new(0));
+        let began = tokio::time::Instant::now();
+        let start = || async {
+            assert!(starts.fetch_add(1, Ordering::Relaxed) >= 1, "not yet");
+        };
+        panics.restarted(Task::ScanSchedule, start).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        assert!(
+            began.elapsed() > Duration::from_millis(850),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_taken_is_counted_and_the_next_one_is_taken() {
+        let mut registry = Registry::with_prefix("serverprotection");
+        let (panics, mut taken) = (Panics::default(), 0);
+        panics.register(&mut registry);
+        panics.event(|| panic!("cannot be taken"));
+        panics.event(|| taken += 1);
+        panics.count_reconcile("SecurityConnector");
+        assert_eq!(taken, 1);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"serverprotection_task_panics_total{task="watch_event"} 1"#,
+            r#"serverprotection_task_panics_total{task="machine_scan"} 0"#,
+            r#"serverprotection_reconcile_panics_total{kind="SecurityConnector"} 1"#,
+            r#"serverprotection_reconcile_panics_total{kind="ServerProtection"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
