@@ -81,6 +81,12 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
             "429 without quota headers",
             json!({"match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"respond": {"status": 429}}}),
         ),
+        (
+            "a quota that no machine can count",
+            json!({"match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"respond": {"status": 200,
+                "headers": {"x-ms-user-quota-remaining": "4294967295", "x-ms-user-quota-resets-after": "99:99:99"},
+                "body": {"totalRecords": 9, "count": 0, "resultTruncated": "false", "data": []}}}}),
+        ),
     ] {
         eprintln!("story: {story}");
         environment.emulator.add_fault(fault).await?;
@@ -90,6 +96,8 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
         assert!(machines["scanFailure"].is_null(), "{story}: {machines:#}");
         environment.emulator.clear_faults().await?;
     }
+    let panicked = panics(&environment).await?;
+    assert!(panicked < 0.5, "{panicked} scans panicked");
     quota(&environment, &team, &settled).await?;
     expired_token(&environment, &team, &settled).await?;
     cut_rows(&environment, &team, &settled).await?;
@@ -265,6 +273,18 @@ async fn settled(team: &Team<'_>) -> Result<Value, Error> {
         last = machines["verdicts"].clone();
     }
     Err(Error::Other(format!("the numbers do not settle: {last:#}")))
+}
+
+/// Scans that an internal error ended.
+async fn panics(environment: &Environment) -> Result<f64, Error> {
+    let mut controller = environment.controller().await;
+    let labels = ["task=\"machine_scan\""];
+    let panics = controller
+        .as_mut()
+        .unwrap()
+        .metric("serverprotection_task_panics_total", &labels)
+        .await?;
+    Ok(panics.unwrap())
 }
 
 /// Waits until this many more scans were made, failed ones too.

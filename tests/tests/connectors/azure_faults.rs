@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_reset_before_the_effect_is_mended", reset_before),
         case("a_slow_write_holds_nobody_else_up", slow),
         case("throttled_writes_obey_retry_after", throttled),
+        case("an_absurd_retry_after_harms_no_other_connector", absurd),
         case("another_update_in_progress_is_waited_for", conflict),
         case("a_locked_subscription_stalls", locked),
         case("a_deny_policy_is_named", policy),
@@ -139,6 +140,22 @@ async fn throttled(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors().request("account").await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 2);
+    Ok(())
+}
+
+async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "absurd").await?;
+    let body = json!({"statusCode": 429, "errorMessage": "slow down", "errorCorrelation": "x"});
+    let answer = json!({"status": 429, "headers": {"Retry-After": "9223372036854775807"}, "body": body});
+    put_fault(&team, "before", json!({"respond": answer})).await?;
+    team.connect("account", json!({})).await?;
+    reconciling(&team, "Throttled").await?;
+    team.connectors().request("account").await?;
+    pause().await;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1, "asked before its time");
+    let other = protected(&environment, "unharmed").await?;
+    other.connect("account", json!({})).await?;
+    ready(&other, "account").await?;
     Ok(())
 }
 

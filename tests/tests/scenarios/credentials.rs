@@ -135,7 +135,7 @@ async fn workload_identity(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn patch_credential(
+pub(super) async fn patch_credential(
     team: &serverprotection_tests::team::Team<'_>,
     patch: serde_json::Value,
 ) -> Result<(), Error> {

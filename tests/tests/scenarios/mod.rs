@@ -16,6 +16,7 @@ mod observe;
 mod odd_answers;
 mod permissions;
 mod registration;
+mod retry_after;
 mod unreadable;
 
 use std::{process::ExitCode, time::Duration};
@@ -50,6 +51,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(registration::cases());
     cases.extend(azure_faults::cases());
     cases.extend(odd_answers::cases());
+    cases.extend(retry_after::cases());
     cases.extend(contested::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {
