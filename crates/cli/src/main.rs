@@ -3,6 +3,7 @@
 mod documents;
 mod machines;
 mod prerequisites;
+mod printable;
 
 use std::process::ExitCode;
 

@@ -83,3 +83,46 @@ fn help_teaches_with_examples() {
         "{text}"
     );
 }
+
+#[test]
+fn a_namespace_that_would_leave_the_comment_is_refused() {
+    let both = ["--tier", "P2", "--tenant-id", TENANT];
+    let injected = CONNECTOR.replace(
+        "namespace: team",
+        r#"namespace: "team\ntouch /tmp/pwned\n\e[2J\u202E#""#,
+    );
+    for format in ["text", "cloudformation", "terraform"] {
+        let output = run(&injected, &[&both[..], &["--format", format]].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(output.stdout.is_empty());
+        assert!(error.contains("metadata.namespace: "), "{error}");
+        assert!(
+            !error.contains(['\u{1b}', '\u{202e}']) && error.lines().all(|line| !line.starts_with("touch")),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_that_quotes_the_input_does_not_control_the_terminal() {
+    let both = ["--tier", "P2", "--tenant-id", TENANT];
+    let escapes = r#""a\e]0;title\a\u202E\nforged""#;
+    for input in [
+        CONNECTOR.replace("type: AWS", &format!("type: {escapes}")),
+        CONNECTOR.replace("type: AWS", &format!("type: AWS\n  {escapes}: x")),
+        CONNECTOR.replace("contoso-prod", escapes),
+        format!(
+            "{CONNECTOR}---\n{{apiVersion: serverprotection.dev/v1alpha1, kind: ServerProtection, metadata: {{name: {escapes}}}}}"
+        ),
+    ] {
+        let output = run(&input, &both);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(
+            !error.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'),
+            "{error:?}"
+        );
+        assert!(error.lines().all(|line| !line.starts_with("forged")), "{error}");
+    }
+}

@@ -8,16 +8,11 @@ use serverprotection_api::SecurityConnector;
 /// The connector, or everything that is wrong with it: lines that begin with the field's path.
 pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> {
     prune(&mut value);
-    let schema = schema().map_err(|error| vec![error])?;
-    let name = value
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !is_name(name) {
-        return Err(vec![format!(
-            "metadata.name: {name:?} is no name of an object: at most 253 lower-case letters, digits, - and ."
-        )]);
+    let wrong = names(&value);
+    if !wrong.is_empty() {
+        return Err(wrong);
     }
+    let schema = schema().map_err(|error| vec![error])?;
     let fitting = fits(&schema, &value);
     if !fitting.is_empty() {
         return Err(fitting);
@@ -43,6 +38,53 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
     }
     if wrong.is_empty() { Ok(object) } else { Err(wrong) }
 }
+
+/// Of an object beside the connector: its names are keys here, and can be part of the output.
+pub(super) fn beside(value: &Value) -> Result<(), Vec<String>> {
+    let mut wrong = names(value);
+    wrong.extend(name_at(value, "spec.credentialRef.name", &SUBDOMAIN));
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// What is wrong with name and namespace. Both stand in comments of the output.
+fn names(object: &Value) -> Vec<String> {
+    let mut wrong: Vec<_> = name_at(object, "metadata.name", &SUBDOMAIN).into_iter().collect();
+    if object.pointer("/metadata/name").is_none_or(Value::is_null) {
+        wrong.push("metadata.name: the object has no name".into());
+    }
+    // kubectl takes an empty namespace for none.
+    if object
+        .pointer("/metadata/namespace")
+        .is_none_or(|namespace| namespace != "")
+    {
+        wrong.extend(name_at(object, "metadata.namespace", &LABEL));
+    }
+    wrong
+}
+
+/// What is wrong with the name in this field; an absent one is as good as null.
+fn name_at(object: &Value, field: &str, rule: &NameRule) -> Option<String> {
+    let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
+    let fits = value.as_str().is_some_and(|name| (rule.fits)(name));
+    // As JSON, and what JSON leaves alone is a blank on the terminal.
+    (!fits && !value.is_null()).then(|| format!("{field}: {value} {}", rule.message))
+}
+
+/// What the API server takes for a name.
+struct NameRule {
+    fits: fn(&str) -> bool,
+    message: &'static str,
+}
+
+const SUBDOMAIN: NameRule = NameRule {
+    fits: is_subdomain,
+    message: "is no name of an object: it has at most 253 lower-case letters, digits, - and ., and each part between dots begins and ends with a letter or digit",
+};
+
+const LABEL: NameRule = NameRule {
+    fits: is_label,
+    message: "is no name of a namespace: it has at most 63 lower-case letters, digits and -, and begins and ends with a letter or digit",
+};
 
 fn schema() -> Result<Value, String> {
     let definition = SecurityConnector::crd();
@@ -106,14 +148,21 @@ fn unknown(given: &Value, known: &Value, path: &str, wrong: &mut Vec<String>) {
     }
 }
 
-fn is_name(name: &str) -> bool {
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
+fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_part(name)
+}
+
+fn is_part(name: &str) -> bool {
     let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    name.len() <= 253
-        && is_edge(name.chars().next())
+    is_edge(name.chars().next())
         && is_edge(name.chars().last())
         && name
             .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.')
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
 }
 
 #[cfg(test)]
@@ -193,9 +242,66 @@ mod tests {
 
     #[test]
     fn a_name_cannot_break_out_of_a_comment() {
-        for name in ["", "a\nrm -rf", "A", "-a", "a."] {
+        let long = "a".repeat(254);
+        for name in [
+            "",
+            "a\nrm -rf",
+            "A",
+            "-a",
+            "a.",
+            "a..b",
+            "a.-b",
+            &long,
+            "a\u{2028}b",
+        ] {
             let wrong = admit(connector(name, &spec())).unwrap_err();
-            assert!(wrong[0].starts_with("metadata.name"), "{wrong:?}");
+            assert!(wrong[0].starts_with("metadata.name: \""), "{wrong:?}");
         }
+        let mut nameless = connector("a", &spec());
+        nameless["metadata"].as_object_mut().unwrap().remove("name");
+        assert_eq!(
+            admit(nameless).unwrap_err(),
+            ["metadata.name: the object has no name"]
+        );
+        assert!(admit(connector("a.b-c.0", &spec())).is_ok());
+    }
+
+    #[test]
+    fn a_namespace_cannot_break_out_of_a_comment() {
+        let with = |namespace: Value| {
+            let mut object = connector("aws-prod", &spec());
+            object["metadata"]["namespace"] = namespace;
+            object
+        };
+        let long = "a".repeat(64);
+        let injected = "team\ntouch /tmp/pwned\n#";
+        for namespace in [
+            injected, "a\rb", "a\u{85}b", "Team", "a.b", "-a", "a-", "a b", &long,
+        ] {
+            for wrong in [
+                admit(with(json!(namespace))).unwrap_err(),
+                beside(&with(json!(namespace))).unwrap_err(),
+            ] {
+                assert!(wrong[0].starts_with("metadata.namespace: \""), "{wrong:?}");
+                assert!(!wrong[0].contains(['\n', '\r']), "{wrong:?}");
+            }
+        }
+        for namespace in [json!(5), json!(["team"]), json!({})] {
+            let wrong = admit(with(namespace)).unwrap_err();
+            assert!(wrong[0].starts_with("metadata.namespace: "), "{wrong:?}");
+        }
+        for namespace in [json!("team-a"), json!("0"), json!(""), Value::Null] {
+            assert!(admit(with(namespace.clone())).is_ok(), "{namespace}");
+            assert!(beside(&with(namespace)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_reference_of_an_object_beside_is_a_name() {
+        let reference =
+            |name: &str| json!({"metadata": {"name": "prod"}, "spec": {"credentialRef": {"name": name}}});
+        assert!(beside(&reference("platform")).is_ok());
+        let wrong = beside(&reference("a\u{1b}[2J")).unwrap_err();
+        assert!(wrong[0].starts_with("spec.credentialRef.name: "), "{wrong:?}");
     }
 }

@@ -11,6 +11,7 @@ use super::{
     IdentityProvider, words,
     yaml::{Node, list, map},
 };
+use crate::printable;
 
 /// Who has the identity provider, as seen from the template.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,16 +40,13 @@ pub(super) fn render(
     let mut lines = words::head(shown, found);
     lines.push(String::new());
     lines.extend(usage(aws, provider));
-    let comment: String = lines
-        .iter()
-        .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
-        .collect();
+    let comment = printable::comment("#", &lines);
     let mut resources = resources(found, aws, provider);
     let mut members = vec![
         ("AWSTemplateFormatVersion".to_owned(), Node::from("2010-09-09")),
         (
             "Description".to_owned(),
-            format!("Microsoft Defender for Cloud: {shown}").into(),
+            format!("Microsoft Defender for Cloud: {}", printable::one_line(shown)).into(),
         ),
     ];
     if let Some(organization) = &aws.organization {

@@ -9,6 +9,7 @@ use serverprotection_core::security_connector::prerequisites::{
 };
 
 use super::words;
+use crate::printable;
 
 /// The script.
 pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
@@ -17,10 +18,7 @@ pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
     lines.push(
         "It can be repeated: what is there already is kept, and completed where something is missing.".into(),
     );
-    let comment: String = lines
-        .iter()
-        .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
-        .collect();
+    let comment = printable::comment("#", &lines);
     let mut script = format!("#!/usr/bin/env bash\n{comment}set -euo pipefail\n\n");
     script += &variables(gcp);
     script.push('\n');
@@ -120,7 +118,8 @@ fn account_lines(account: &ServiceAccount) -> String {
     let email = quoted(&account.email);
     let title = quoted(&format!("Service account {}", account.email));
     let mut lines = vec![String::new(), format!("echo {title} >&2")];
-    lines.extend(account.purposes.iter().map(|purpose| format!("# {purpose}")));
+    let purposes = printable::comment("#", &account.purposes);
+    lines.extend(purposes.lines().map(str::to_owned));
     lines.push(format!(
         "service_account {} {email} {}",
         quoted(&account.id),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::printable;
+
 /// An expression.
 #[derive(Clone, Debug)]
 pub(super) enum Expression {
@@ -75,11 +77,8 @@ impl From<bool> for Expression {
 }
 
 /// A file: the comment, and the blocks with a blank line between them.
-pub(super) fn file(comment: &str, blocks: &[Block]) -> String {
-    let mut text: String = comment
-        .lines()
-        .map(|line| format!("# {line}").trim_end().to_owned() + "\n")
-        .collect();
+pub(super) fn file<T: AsRef<str>>(comment: &[T], blocks: &[Block]) -> String {
+    let mut text = printable::comment("#", comment);
     for block in blocks {
         text.push('\n');
         write_block(&mut text, block, 0);
@@ -112,7 +111,7 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
                 let _ = writeln!(text, "{indent}{name:width$} = {value}");
             }
             Item::Block(block) => write_block(text, block, depth),
-            Item::Comment(comment) => *text += &[&indent, "# ", comment, "\n"].concat(),
+            Item::Comment(comment) => *text += &printable::comment(&format!("{indent}#"), [comment]),
             Item::Blank => text.push('\n'),
         }
     }
@@ -177,6 +176,9 @@ pub(super) fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
             other => quoted.push(other),
         }
     }
@@ -210,7 +212,7 @@ mod tests {
             Item::Blank,
             Item::Block(block("lifecycle", [], vec![])),
         ];
-        let text = file("Why.\n\nAnd how.", &[block("resource", ["a", "b"], body)]);
+        let text = file(&["Why.", "", "And how."], &[block("resource", ["a", "b"], body)]);
         let wanted = r#"# Why.
 #
 # And how.
@@ -236,9 +238,14 @@ resource "a" "b" {
     }
 
     #[test]
+    fn a_text_is_one_line_without_controls() {
+        assert_eq!(quoted("a\u{1b}[2J\r\nb\u{85}"), r#""a\u001b[2J\r\nb\u0085""#);
+    }
+
+    #[test]
     fn lines_keep_their_form() {
-        let text = file(
-            "",
+        let text = file::<&str>(
+            &[],
             &[block(
                 "locals",
                 [],

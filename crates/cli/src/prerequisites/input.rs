@@ -9,7 +9,10 @@ use super::{
     admission,
     args::{self, Args},
 };
-use crate::documents::{self, Object};
+use crate::{
+    documents::{self, Object},
+    printable,
+};
 
 /// Namespace and name; the namespace is empty where the object has none.
 type Key = (String, String);
@@ -55,19 +58,22 @@ impl Input {
             return Ok(());
         }
         let Object { kind, value, .. } = object;
-        let told = |error: serde_json::Error| format!("{kind} {}: {error}", shown(&key));
+        let told =
+            |error: serde_json::Error| printable::one_line(&format!("{kind} {}: {error}", shown(&key)));
         match kind.as_str() {
             "SecurityConnector" => {
-                let read = admission::admit(value).map_err(|wrong| refused(&key, &wrong))?;
+                let read = admission::admit(value).map_err(|wrong| refused(&kind, &key, &wrong))?;
                 // As for kubectl apply: the last one counts.
                 self.connectors.retain(|(known, _)| *known != key);
                 self.connectors.push((key, read.spec));
             }
             "ServerProtection" => {
+                admission::beside(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
                 let read: ServerProtection = serde_json::from_value(value).map_err(told)?;
                 self.protections.insert(key, Protection::of(&read.spec));
             }
             "AzureCredential" => {
+                admission::beside(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
                 let read: AzureCredential = serde_json::from_value(value).map_err(told)?;
                 let tenant = args::tenant(&read.spec.tenant_id)
                     .map_err(|error| format!("AzureCredential {}: spec.tenantId: {error}", shown(&key)))?;
@@ -149,9 +155,10 @@ fn by_flag(tier: Tier) -> Protection {
     }
 }
 
-fn refused(key: &Key, wrong: &[String]) -> String {
+fn refused(kind: &str, key: &Key, wrong: &[String]) -> String {
+    let wrong: Vec<_> = wrong.iter().map(|line| printable::one_line(line)).collect();
     format!(
-        "SecurityConnector {} would be refused:\n  {}",
+        "{kind} {} would be refused:\n  {}",
         shown(key),
         wrong.join("\n  ")
     )
@@ -183,10 +190,12 @@ fn no_tenant(key: &Key, spec: &SecurityConnectorSpec, protection: Option<&Protec
     )
 }
 
+/// Also of names that are refused for what they hold.
 fn shown((namespace, name): &Key) -> String {
-    if namespace.is_empty() {
+    let whole = if namespace.is_empty() {
         name.clone()
     } else {
         format!("{namespace}/{name}")
-    }
+    };
+    printable::one_line(&whole)
 }

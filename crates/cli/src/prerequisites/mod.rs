@@ -29,7 +29,7 @@ use input::{Asked, Input};
 use serverprotection_api::Cloud;
 use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
 
-use crate::documents;
+use crate::{documents, printable};
 
 /// Wrong usage or input.
 const REFUSED: u8 = 2;
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let output = match output {
         Ok(output) => output,
         Err(error) => {
-            eprintln!("serverprotection: {error}");
+            // It quotes the input, and goes to a terminal.
+            eprintln!("serverprotection: {}", printable::lines(&error).join("\n"));
             return ExitCode::from(REFUSED);
         }
     };

@@ -42,7 +42,7 @@ pub(in crate::prerequisites) fn render(
             cloudformation::member_template(found, aws)?,
         ));
     }
-    Ok(hcl::file(&lines.join("\n"), &blocks))
+    Ok(hcl::file(&lines, &blocks))
 }
 
 fn usage(aws: &Aws, provider: IdentityProvider) -> Vec<String> {

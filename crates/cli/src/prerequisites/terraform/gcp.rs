@@ -52,7 +52,7 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
         let label = format!("microsoft_{}", number + 1);
         blocks.push(grant_block(gcp, &label, &quoted_member(email), *grant));
     }
-    hcl::file(&lines.join("\n"), &blocks)
+    hcl::file(&lines, &blocks)
 }
 
 /// The project of the connector, whose number and id must belong together.

@@ -1,5 +1,6 @@
 //! What is printed, as its readers take it: YAML parsed again, Terraform and shell by their statements.
 
+mod hostile;
 mod in_aws;
 mod in_gcp;
 mod input;

@@ -6,6 +6,7 @@ mod gcp;
 use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
 
 use super::{IdentityProvider, words};
+use crate::printable;
 
 /// The list.
 pub(super) fn render(shown: &str, found: &Prerequisites, provider: IdentityProvider) -> String {
@@ -43,7 +44,7 @@ const MARGIN: usize = 20;
 
 impl Page {
     fn line(&mut self, text: &str) {
-        self.0.push_str(text.trim_end());
+        self.0.push_str(printable::one_line(text).trim_end());
         self.0.push('\n');
     }
 
