@@ -17,10 +17,6 @@ pub struct Args {
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// Identity for objects without credentialRef; such objects end as Stalled when it is "none"
-    #[arg(long, value_enum, default_value_t = ControllerIdentity::None)]
-    pub controller_identity: ControllerIdentity,
-
     /// Watch this namespace only, instead of all; who owns a subscription is then decided among its objects only
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
@@ -60,17 +56,6 @@ pub struct Args {
     /// How log lines look; what is logged is chosen by RUST_LOG (default: info)
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
-}
-
-/// The controller's own identity.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControllerIdentity {
-    /// There is none.
-    None,
-    /// Workload identity of the controller's pod (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE).
-    WorkloadIdentity,
-    /// Managed identity of the node.
-    ManagedIdentity,
 }
 
 /// Log formats.

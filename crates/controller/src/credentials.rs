@@ -30,15 +30,13 @@ pub(crate) struct Credentials {
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) meter: Arc<dyn Meter>,
     pub(crate) locks: Arc<Locks>,
-    /// The controller's own identity, where it has one.
-    pub(crate) own: Option<Identity>,
     /// How long a Secret that works is trusted without reading it.
     pub(crate) reread_after: Duration,
     pub(crate) known: Mutex<HashMap<Key, Known>>,
     pub(crate) turns: Mutex<HashMap<Key, Turn>>,
 }
 
-/// Namespace and name; empty for the controller's own identity. Never shared between namespaces.
+/// Namespace and name. Never shared between namespaces.
 type Key = (String, String);
 
 /// Uid and generation of an AzureCredential.
@@ -66,7 +64,11 @@ impl Credentials {
         doubtful: bool,
     ) -> Result<Arc<Arm>, Failure> {
         let Some(name) = reference else {
-            return self.own_arm();
+            // Admission refuses this; an object from before it was required may still be there.
+            return Err(failure(
+                "CredentialMissing",
+                "the ServerProtection has no spec.credentialRef, which is required".into(),
+            ));
         };
         let key = (namespace.to_owned(), name.to_owned());
         let credential = self
@@ -167,18 +169,6 @@ impl Credentials {
             secret: secret.clone(),
         };
         Ok(self.keep(key, identity, made_from, Some(secret)))
-    }
-
-    fn own_arm(&self) -> Result<Arc<Arm>, Failure> {
-        let Some(identity) = &self.own else {
-            return Err(failure(
-                "CredentialMissing",
-                "spec.credentialRef is not set, and this controller has no identity of its own; set credentialRef to an AzureCredential of this namespace".into(),
-            ));
-        };
-        let key = Key::default();
-        let known = self.known(&key).map(|known| known.arm);
-        Ok(known.unwrap_or_else(|| self.keep(key, identity.clone(), (None, None), None)))
     }
 
     fn known(&self, key: &Key) -> Option<Known> {

@@ -19,13 +19,13 @@ use kube::{
     },
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
-use serverprotection_azure::{Identity, locks::Locks};
+use serverprotection_azure::locks::Locks;
 use serverprotection_core::{gate::Gate, server_protection::pace::Clocks};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::{Args, ControllerIdentity},
+    args::Args,
     context::Context,
     credentials::Credentials,
     endpoints::EndpointsError,
@@ -93,10 +93,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Arc::clone(&roster),
         Arc::clone(&metrics.fleet),
     ));
-    let reporter = Reporter {
-        controller: "serverprotection".into(),
-        instance: None,
-    };
     let context = Arc::new(Context {
         client: client.clone(),
         claims: Arc::default(),
@@ -107,14 +103,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
         connector_memories,
         roster,
         gate: Gate::open(),
-        clocks: Clocks {
-            slow_retry: args.slow_retry,
-            registration_timeout: args.registration_timeout,
-            deletion_deadline: args.deletion_deadline,
-        },
+        clocks: clocks(&args),
         visit_every: args.visit_every,
         without_connectors,
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: recorder(client.clone()),
         metrics: Arc::clone(&metrics),
     });
 
@@ -175,6 +167,22 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let _ = fleet_task.await;
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     ended
+}
+
+fn clocks(args: &Args) -> Clocks {
+    Clocks {
+        slow_retry: args.slow_retry,
+        registration_timeout: args.registration_timeout,
+        deletion_deadline: args.deletion_deadline,
+    }
+}
+
+fn recorder(client: Client) -> Recorder {
+    let reporter = Reporter {
+        controller: "serverprotection".into(),
+        instance: None,
+    };
+    Recorder::new(client, reporter)
 }
 
 /// Which lists are complete.
@@ -370,11 +378,6 @@ fn credentials(
         cloud: Arc::new(cloud),
         meter: Arc::<Metrics>::clone(metrics),
         locks: Arc::new(Locks::default()),
-        own: match args.controller_identity {
-            ControllerIdentity::None => None,
-            ControllerIdentity::WorkloadIdentity => Some(Identity::PodWorkloadIdentity),
-            ControllerIdentity::ManagedIdentity => Some(Identity::ManagedIdentity),
-        },
         reread_after: args.slow_retry,
         known: Mutex::default(),
         turns: Mutex::default(),

@@ -95,6 +95,9 @@ impl Failure {
             (Class::Credential, "InvalidAuthenticationTokenTenant") => {
                 "the subscription belongs to another tenant: correct tenantId of the AzureCredential or subscriptionId"
             }
+            (Class::Credential, "CredentialMissing") => {
+                "set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
+            }
             (Class::Credential, _) => "correct the AzureCredential or what it refers to",
             (Class::Permission(_), _) => {
                 "grant the identity a role with this action on the subscription (Security Admin; Owner for all extensions); grants take minutes to arrive"

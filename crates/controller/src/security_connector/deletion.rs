@@ -24,6 +24,7 @@ use crate::{
     guarded::{Guarded, Unreadable},
     publish,
     remembered::Remembered,
+    roster::Known,
     saving::{Error, Visit, begin, now, report_unreadable, save},
 };
 
@@ -59,12 +60,12 @@ pub(super) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
             (Deletion::LetGo(why), _) => return let_go(&object, why, context).await,
             (Deletion::Read { .. }, Some(Err(failure))) => failure,
             (Deletion::Read { id }, _) => {
-                connector = Some(read(&object, &remembered, id, context).await);
+                connector = Some(read(&object, &remembered, known.as_ref(), id, context).await);
                 continue;
             }
             (Deletion::Delete { id }, _) => {
                 tell(&object, &mut remembered, &decision, None, context).await?;
-                match delete(&object, &remembered, id, context).await {
+                match delete(&object, &remembered, known.as_ref(), id, context).await {
                     Ok(()) => {
                         connector = Some(Ok(None));
                         continue;
@@ -118,20 +119,34 @@ async fn tell(
 async fn read(
     object: &SecurityConnector,
     remembered: &Remembered<SecurityConnector>,
+    known: Option<&Known>,
     id: &str,
     context: &Context,
 ) -> Reading<Option<Connector>> {
-    let arm = arm(object, credential(remembered), doubtful(remembered), context).await?;
+    let arm = arm(
+        object,
+        credential(remembered, known),
+        doubtful(remembered),
+        context,
+    )
+    .await?;
     arm.read_connector(id).await
 }
 
 async fn delete(
     object: &SecurityConnector,
     remembered: &Remembered<SecurityConnector>,
+    known: Option<&Known>,
     id: &str,
     context: &Context,
 ) -> Result<(), Failure> {
-    let arm = arm(object, credential(remembered), doubtful(remembered), context).await?;
+    let arm = arm(
+        object,
+        credential(remembered, known),
+        doubtful(remembered),
+        context,
+    )
+    .await?;
     // Mode and suspend are part of the decision, which remembers the mode of a ServerProtection that is gone.
     match context.gate.permit(Mode::Enforce, false) {
         Some(permit) => arm.delete_connector(id, &permit).await,
@@ -151,9 +166,15 @@ fn stopping() -> Failure {
     }
 }
 
-fn credential(remembered: &Remembered<SecurityConnector>) -> Option<&str> {
-    let target = remembered.status.target.as_ref()?;
-    Some(target.credential.as_ref()?.name.as_str())
+/// That of the target; where none is noted (the ServerProtection had none then), what the ServerProtection says now.
+fn credential<'a>(
+    remembered: &'a Remembered<SecurityConnector>,
+    known: Option<&'a Known>,
+) -> Option<&'a str> {
+    let noted = remembered.status.target.as_ref();
+    let noted = noted.and_then(|target| target.credential.as_ref());
+    let now = known.and_then(|known| known.protection.credential.as_ref());
+    noted.or(now).map(|credential| credential.name.as_str())
 }
 
 fn doubtful(remembered: &Remembered<SecurityConnector>) -> bool {
