@@ -136,6 +136,13 @@ impl Emulator {
         list(answer, "requests")
     }
 
+    /// The requests that name a client, those for tokens too.
+    pub async fn requests_of(&self, client_id: &str) -> Result<Vec<Value>, Error> {
+        let all = list(self.get_path("requests?kind=all").await?, "requests")?;
+        let of = |request: &Value| request.to_string().contains(client_id);
+        Ok(all.into_iter().filter(of).collect())
+    }
+
     /// Counts of requests.
     pub async fn summary(&self, subscription: Option<&str>) -> Result<Value, Error> {
         let filter = subscription

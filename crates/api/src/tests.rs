@@ -25,7 +25,7 @@ fn laid_over(base: &mut Value, over: Value) {
 }
 
 fn spec(over: Value) -> ServerProtectionSpec {
-    let mut spec = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
+    let mut spec = json!({"subscriptionId": SUBSCRIPTION, "credentialRef": {"name": "platform"}, "plan": {"tier": "P2"}});
     laid_over(&mut spec, over);
     serde_json::from_value(spec).unwrap()
 }

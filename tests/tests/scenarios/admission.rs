@@ -96,6 +96,10 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
             json!({"plan": {"tier": "P1"}, "credentialRef": {"name": "../secrets"}}),
             "credentialRef.name",
         ),
+        (
+            json!({"plan": {"tier": "P1"}, "credentialRef": {"kind": "ClusterAzureCredential"}}),
+            "spec.credentialRef.kind",
+        ),
     ];
     for (spec, field) in cases {
         let shown = spec.to_string();

@@ -2,20 +2,44 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::{
+    api::core::v1::ServiceAccount,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
+    emulator::TENANT,
     env::Environment,
     harness::{Case, case},
-    team::SECRET,
+    team::{CREDENTIAL, SECRET, condition},
+    wait::eventually,
 };
 
-use super::{p2, ready, requests, stalled, told};
+use super::{SOON, p2, ready, requests, stalled, told};
+
+/// An application that owns every subscription of the tenant, and whose credentials lie in the controller's environment.
+const AMBIENT: &str = "a3b1e47e-0000-4000-8000-00000000a3b1";
+const AMBIENT_SECRET: &str = "ambient-secret";
+
+/// What a pod or a node may have around the controller, for all cases: none of it may ever be used.
+pub(crate) fn ambient() -> Vec<(String, String)> {
+    [
+        ("AZURE_TENANT_ID", TENANT),
+        ("AZURE_CLIENT_ID", AMBIENT),
+        ("AZURE_CLIENT_SECRET", AMBIENT_SECRET),
+        (
+            "AZURE_FEDERATED_TOKEN_FILE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -23,7 +47,8 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_wrong_tenant_stalls", tenant),
         case("an_unknown_client_stalls", client),
         case("missing_references_are_named", missing),
-        case("without_any_identity_it_stalls", none),
+        case("without_a_credential_it_is_refused_and_an_old_one_stalls", none),
+        case("no_credential_but_its_own_is_used", foreign),
         case(
             "workload_identity_works_through_the_service_account",
             workload_identity,
@@ -96,13 +121,146 @@ async fn missing(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The schema requires credentialRef; an object that an older one admitted is served by no identity at all.
 async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("none").await?;
+    let protections = team.protections();
+    let without = |subscription: &str| json!({"subscriptionId": subscription, "plan": {"tier": "P1"}});
+    let refusal = protections
+        .apply("alone", without(&team.subscription))
+        .await
+        .unwrap_err();
+    assert!(
+        refusal.to_string().contains("spec.credentialRef: Required value"),
+        "{refusal}"
+    );
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
-    team.patch("prod", json!({"spec": {"credentialRef": null}}))
+    let removal = json!({"spec": {"credentialRef": null}});
+    let refusal = team.patch("prod", removal).await.unwrap_err();
+    assert!(
+        refusal.to_string().contains("spec.credentialRef: Required value"),
+        "{refusal}"
+    );
+
+    // As with the definition of before.
+    let required = set_required(&environment, |name| name != "credentialRef").await?;
+    let other = team.another_subscription(Value::Null).await?;
+    eventually("an object that is admitted without a credential", SOON, || {
+        protections.apply("alone", without(&other))
+    })
+    .await?;
+    protections.apply("heir", without(&team.subscription)).await?;
+    let object = stalled(&team, "alone", "CredentialMissing", "set spec.credentialRef").await?;
+    assert_eq!(told(&object, "CredentialReady").0, "False");
+    stalled(&team, "heir", "ClaimConflicted", "prod").await?;
+    // A connector has the credential of its ServerProtection, and here that is none.
+    team.connect("account", json!({"protectionRef": {"name": "alone"}}))
         .await?;
-    stalled(&team, "prod", "CredentialMissing", "credentialRef").await?;
+    let connectors = team.connectors();
+    let what = "a connector without a credential";
+    let connector = connectors
+        .until_holds("account", what, SOON, |object| {
+            condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == "CredentialMissing")
+        })
+        .await?;
+    assert!(
+        told(&connector, "Stalled")
+            .2
+            .contains("set spec.credentialRef of the ServerProtection"),
+        "{connector:#}"
+    );
+
+    // The new definition: what is stored without the field can be annotated and deleted, and must get the field with its
+    // next edit.
+    set_required(&environment, |name| required.iter().any(|known| known == name)).await?;
+    let mut minutes = 10;
+    eventually("an edit that is refused", SOON, || {
+        // The API server does not check again what an edit leaves as it is: each attempt is another edit.
+        minutes += 1;
+        let edit = json!({"spec": {"interval": format!("{minutes}m")}});
+        let attempt = team.patch("alone", edit);
+        async move {
+            match attempt.await {
+                Ok(_) => Err("it was taken".to_owned()),
+                Err(refusal) if refusal.to_string().contains("spec.credentialRef: Required value") => Ok(()),
+                Err(other) => Err(other.to_string()),
+            }
+        }
+    })
+    .await?;
+    team.request("alone").await?;
+    team.delete("prod", SOON).await?;
+    stalled(&team, "heir", "CredentialMissing", "set spec.credentialRef").await?;
+    assert!(
+        environment.emulator.requests(&other).await?.is_empty(),
+        "there was nobody to ask with"
+    );
+    connectors.delete("account", SOON).await?;
+    team.delete("alone", SOON).await?;
+    let reference = json!({"spec": {"credentialRef": {"name": CREDENTIAL}}});
+    let mended = team.patch("heir", reference).await?;
+    assert_eq!(mended["spec"]["credentialRef"]["kind"], "AzureCredential");
+    ready(&team, "heir").await?;
+    Ok(())
+}
+
+/// Leaves those fields of the spec required that are wanted; returns those that were.
+async fn set_required(
+    environment: &Environment,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, Error> {
+    let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
+    let name = "serverprotections.serverprotection.dev";
+    let crd = serde_json::to_value(crds.get(name).await?)?;
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/required";
+    let before: Vec<String> = serde_json::from_value(crd.pointer(path).cloned().unwrap_or_default())?;
+    let mut after: Vec<&str> = before
+        .iter()
+        .map(String::as_str)
+        .chain(["credentialRef"])
+        .collect();
+    after.sort_unstable();
+    after.dedup();
+    after.retain(|name| wanted(name));
+    let change: json_patch::Patch =
+        serde_json::from_value(json!([{"op": "replace", "path": path, "value": after}]))?;
+    crds.patch(name, &PatchParams::default(), &Patch::Json::<()>(change))
+        .await?;
+    Ok(before)
+}
+
+/// An object acts with the credential that it names in its own namespace, or not at all: neither another namespace's
+/// nor the one in the controller's environment stands in for it.
+async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
+    let owner = json!({"clientId": AMBIENT, "tenant": TENANT, "secrets": [AMBIENT_SECRET], "roles": {"*": ["Owner"]}});
+    environment.emulator.seed(json!({"principals": [owner]})).await?;
+    let victim = environment.team("victim").await?;
+    victim.protect("prod", p2()).await?;
+    ready(&victim, "prod").await?;
+
+    let team = environment.team("foreign").await?;
+    delete_credential(&team).await?;
+    let theirs = victim.another_subscription(Value::Null).await?;
+    let spec = json!({"subscriptionId": theirs, "plan": {"tier": "P1"}});
+    team.protect("loot", spec).await?;
+    let says = format!("AzureCredential {}/{CREDENTIAL} does not exist", team.namespace);
+    stalled(&team, "loot", "CredentialNotFound", &says).await?;
+    team.set_secret("wrong").await?;
+    team.apply_credential(json!({
+        "type": "ClientSecret", "clientSecret": {"secretRef": {"name": SECRET, "key": "client-secret"}},
+    }))
+    .await?;
+    stalled(&team, "loot", "AuthenticationFailed", "valid client secret").await?;
+    assert!(
+        environment.emulator.requests(&theirs).await?.is_empty(),
+        "there was nobody to ask with"
+    );
+    let ambient = environment.emulator.requests_of(AMBIENT).await?;
+    assert!(
+        ambient.is_empty(),
+        "the controller's environment was used: {ambient:#?}"
+    );
     Ok(())
 }
 
@@ -139,15 +297,22 @@ pub(super) async fn patch_credential(
     team: &serverprotection_tests::team::Team<'_>,
     patch: serde_json::Value,
 ) -> Result<(), Error> {
-    use kube::{
-        api::{Patch, PatchParams},
-        core::{ApiResource, DynamicObject, GroupVersionKind},
-    };
-    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind);
-    api.patch("platform", &PatchParams::default(), &Patch::Merge(patch))
+    credentials(team)
+        .patch(CREDENTIAL, &PatchParams::default(), &Patch::Merge(patch))
         .await?;
     Ok(())
+}
+
+async fn delete_credential(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Error> {
+    credentials(team)
+        .delete(CREDENTIAL, &kube::api::DeleteParams::default())
+        .await?;
+    Ok(())
+}
+
+fn credentials(team: &serverprotection_tests::team::Team<'_>) -> Api<kube::core::DynamicObject> {
+    use kube::core::{ApiResource, GroupVersionKind};
+    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
+    Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind)
 }

@@ -24,6 +24,7 @@ use std::{process::ExitCode, time::Duration};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
+    controller_process::ControllerOptions,
     env::{Environment, Options},
     harness::{self, Case},
     team::{Team, condition},
@@ -55,9 +56,14 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(contested::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {
+        let flags = ["--slow-retry", "3s", "--registration-timeout", "4s"];
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
-            ..Options::with_controller(&["--slow-retry", "3s", "--registration-timeout", "4s"])
+            controller: Some(ControllerOptions {
+                environment: credentials::ambient(),
+                ..ControllerOptions::flags(&flags)
+            }),
+            ..Options::default()
         };
         Environment::start(options).await
     };

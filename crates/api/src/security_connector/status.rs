@@ -82,7 +82,7 @@ pub struct ConnectorTarget {
     pub id: String,
     /// Id of the Azure subscription.
     pub subscription_id: String,
-    /// The identity that works on it; absent: the controller's own.
+    /// The identity that works on it: the credentialRef of the ServerProtection when it was last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<TargetCredential>,
     /// Mode of the ServerProtection when it was last seen: Enforce or Observe.

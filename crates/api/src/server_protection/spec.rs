@@ -88,9 +88,10 @@ pub struct ServerProtectionSpec {
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("subscriptionId cannot be changed: create another ServerProtection for another subscription"))]
     pub subscription_id: String,
-    /// The Azure identity to work with, an object in the same namespace. Without it the controller's own identity
-    /// is used, where the controller was started with one; otherwise the object ends as Stalled/CredentialMissing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The Azure identity to work with: an AzureCredential in the same namespace. No other identity is ever used.
+    // Required by the schema; an object from before that may still be stored without it, and must be readable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub credential_ref: Option<CredentialRef>,
     /// Enforce: differences are repaired in Azure. Observe: nothing is ever written to Azure; differences are
     /// reported in status.drift and in the condition Drifted.

@@ -212,7 +212,7 @@ fn the_smallest_spec_gets_the_guides_defaults() {
 #[test]
 fn the_servers_defaults_are_ours() {
     let all = crds();
-    let mut filled = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
+    let mut filled = json!({"subscriptionId": SUBSCRIPTION, "credentialRef": {"name": "platform"}, "plan": {"tier": "P2"}});
     fill(at(schema(&all[0]), "spec"), &mut filled);
     let ours: crate::ServerProtectionSpec = serde_json::from_value(filled.clone()).unwrap();
     assert_eq!(ours, spec(json!({})));
@@ -271,10 +271,26 @@ fn ids_have_the_shape_of_ids() {
     let id = at(spec, "subscriptionId");
     assert_eq!((id.min_length, id.max_length), (Some(36), Some(36)));
     assert!(id.pattern.as_deref().unwrap().starts_with("^[0-9a-f]{8}-"));
-    for path in ["subscriptionId", "plan"] {
+    for path in ["subscriptionId", "credentialRef", "plan"] {
         assert!(
             spec.required.as_ref().unwrap().iter().any(|name| name == path),
             "{path}"
         );
     }
+}
+
+#[test]
+fn an_object_names_its_own_credential() {
+    let all = crds();
+    let reference = at(schema(&all[0]), "spec.credentialRef");
+    assert_eq!(reference.nullable, None, "null is no credential");
+    assert_eq!(reference.required.as_deref(), Some(&["name".to_owned()][..]));
+    let kind = at(reference, "kind");
+    assert_eq!(kind.default.as_ref().unwrap().0, "AzureCredential");
+    let kinds: Vec<_> = kind.enum_.iter().flatten().map(|kind| &kind.0).collect();
+    assert_eq!(kinds, ["AzureCredential"], "the namespace's own, no other");
+    // What was stored before the field was required is read all the same.
+    let old = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
+    let old: crate::ServerProtectionSpec = serde_json::from_value(old).unwrap();
+    assert!(old.credential_ref.is_none());
 }

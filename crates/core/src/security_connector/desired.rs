@@ -22,7 +22,7 @@ pub struct Protection {
     pub tier: Tier,
     /// Whether the object registers Microsoft.Security where it is missing.
     pub registers: bool,
-    /// The identity; `None`: the controller's own.
+    /// The identity; `None`: the object was stored before it was required.
     pub credential: Option<TargetCredential>,
 }
 
