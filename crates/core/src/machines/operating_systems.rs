@@ -21,7 +21,12 @@ pub struct System {
     pub arc: &'static [Span],
 }
 
+/// A version as found in a text: many images and some agents name the major version alone.
+type Found = (u16, Option<u16>);
+
 const LAST: u16 = u16::MAX;
+/// Place of the hosts of Azure Virtual Desktop in the table.
+const MULTI_SESSION: usize = 1;
 const EVERY: Span = ((0, 0), (LAST, LAST));
 
 /// The table. The first line whose words occur decides.
@@ -34,7 +39,7 @@ pub const SYSTEMS: [System; 13] = [
     },
     System {
         name: "Windows 10, 11 Enterprise multi-session",
-        words: &["multi-session", "-avd", "-evd"],
+        words: &["multi-session", "virtual desktops", "-avd", "-evd"],
         endpoint: &[EVERY],
         arc: &[],
     },
@@ -156,7 +161,7 @@ pub enum Identified {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     line: usize,
-    version: Option<Version>,
+    version: Option<Found>,
 }
 
 impl Known {
@@ -169,14 +174,17 @@ impl Known {
     pub fn name(&self) -> String {
         let name = self.system().name;
         match self.version {
-            Some((2012 | 2008, 2)) if name == "Windows Server" => {
+            Some((2012 | 2008, Some(2))) if name == "Windows Server" => {
                 format!("{name} {} R2", self.version.map_or(0, |version| version.0))
             }
             Some((major, _)) if name == "Windows Server" => format!("{name} {major}"),
-            Some((major, 0)) => format!("{name} {major}"),
-            Some((major, minor)) if name == "Ubuntu" => format!("{name} {major}.{minor:02}"),
-            Some((major, minor)) if name.starts_with("SUSE") => format!("{name} {major} SP{minor}"),
-            Some((major, minor)) => format!("{name} {major}.{minor}"),
+            Some((major, _)) if self.line == MULTI_SESSION => {
+                format!("Windows {major} Enterprise multi-session")
+            }
+            Some((major, None | Some(0))) => format!("{name} {major}"),
+            Some((major, Some(minor))) if name == "Ubuntu" => format!("{name} {major}.{minor:02}"),
+            Some((major, Some(minor))) if name.starts_with("SUSE") => format!("{name} {major} SP{minor}"),
+            Some((major, Some(minor))) => format!("{name} {major}.{minor}"),
             None => name.to_owned(),
         }
     }
@@ -193,15 +201,22 @@ impl Known {
 
     /// Windows Server 2012 R2 and 2016, where the unified solution replaces the retired agent.
     pub fn needs_unified_solution(&self) -> bool {
-        self.system().name == "Windows Server" && matches!(self.version, Some((2012, 2) | (2016, _)))
+        self.system().name == "Windows Server" && matches!(self.version, Some((2012, Some(2)) | (2016, _)))
     }
 }
 
-fn support(spans: &[Span], version: Option<Version>) -> Support {
+/// A major version alone stands for any of its minor ones, an image without one for the newest: it is out of the table
+/// only when all of them are.
+fn support(spans: &[Span], version: Option<Found>) -> Support {
     let Some(last) = spans.last() else {
         return Support::Unsupported;
     };
-    let Some(version) = version else {
+    let version = match version {
+        Some((major, Some(minor))) => Some(((major, minor), (major, minor))),
+        Some((major, None)) => Some(((major, 0), (major, LAST))),
+        None => None,
+    };
+    let Some((lowest, highest)) = version else {
         let all = spans == [EVERY];
         return if all {
             Support::Supported
@@ -211,11 +226,11 @@ fn support(spans: &[Span], version: Option<Version>) -> Support {
     };
     if spans
         .iter()
-        .any(|(from, through)| (*from..=*through).contains(&version))
+        .any(|(from, through)| *from <= highest && lowest <= *through)
     {
         return Support::Supported;
     }
-    if version > last.1 {
+    if lowest > last.1 {
         return Support::NotListed;
     }
     Support::Unsupported
@@ -232,39 +247,42 @@ pub fn identify(machine: &Machine) -> Identified {
             return Identified::Appliance(image.publisher.clone());
         }
     }
-    // The SKU is the most telling: an agent's name may be as short as `windows`.
+    // The SKU is the most telling: an agent's name may be as short as `windows`. The version is no part of a name:
+    // `windows` 10.0.20348 is no Windows 10.
+    let version_of_name = distribution_version(machine);
     let mut told = vec![
-        format!("{} {}", machine.os_sku, machine.os_version),
-        format!("{} {}", spelled_out(&machine.os_name), machine.os_version),
+        (machine.os_sku.clone(), version_of_name),
+        (spelled_out(&machine.os_name).to_owned(), version_of_name),
     ];
-    told.extend(image.map(|image| format!("{} {} {}", image.publisher, image.offer, image.sku)));
-    for text in &told {
-        let text = text.to_ascii_lowercase();
-        let line = SYSTEMS
+    told.extend(image.map(|image| (format!("{} {} {}", image.publisher, image.offer, image.sku), "")));
+    told.retain(|(name, _)| !name.trim().is_empty());
+    for (name, _) in &mut told {
+        name.make_ascii_lowercase();
+    }
+    let known = |(name, _): &(String, &str)| {
+        let occurs = |system: &System| system.words.iter().any(|word| name.contains(word));
+        SYSTEMS.iter().position(occurs)
+    };
+    if let Some(line) = told.iter().find_map(known) {
+        // A host of Azure Virtual Desktop may call itself a client in one place and by its right name in another.
+        let multi_session = || told.iter().any(|text| known(text) == Some(MULTI_SESSION));
+        let is_client = SYSTEMS
+            .get(line)
+            .is_some_and(|system| system.name == "Windows client");
+        let line = if is_client && multi_session() {
+            MULTI_SESSION
+        } else {
+            line
+        };
+        let version = told
             .iter()
-            .position(|system| system.words.iter().any(|word| text.contains(word)));
-        if let Some(line) = line {
-            let multi_session = told.iter().any(|text| is_multi_session(text));
-            let line = if SYSTEMS
-                .get(line)
-                .is_some_and(|system| system.name == "Windows client")
-                && multi_session
-            {
-                1
-            } else {
-                line
-            };
-            return Identified::Known(Known {
-                line,
-                version: told
-                    .iter()
-                    .find_map(|text| version(line, &text.to_ascii_lowercase())),
-            });
-        }
+            .filter(|text| known(text).is_some())
+            .find_map(|(name, number)| version(line, &format!("{name} {number}")));
+        return Identified::Known(Known { line, version });
     }
     let named = [&machine.os_sku, &machine.os_name].into_iter().find(|text| {
         let text = text.trim().to_ascii_lowercase();
-        !text.is_empty() && text != "windows" && text != "linux"
+        !matches!(text.as_str(), "" | "windows" | "linux" | "unknown" | "n/a")
     });
     match (named, image) {
         (Some(name), _) => Identified::NotListed(name.trim().to_owned()),
@@ -293,15 +311,25 @@ fn spelled_out(name: &str) -> &str {
     }
 }
 
-fn is_multi_session(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["multi-session", "-avd", "-evd"]
-        .iter()
-        .any(|word| text.contains(word))
+/// The version that belongs to the name: a Linux Arc agent calls the system `linux` and reports the kernel's version.
+fn distribution_version(machine: &Machine) -> &str {
+    let version = machine.os_version.trim();
+    let is_kernel = machine.os_name.trim().eq_ignore_ascii_case("linux") || version.contains('-');
+    if is_kernel && !machine.is_windows() {
+        ""
+    } else {
+        version
+    }
 }
 
-fn version(line: usize, text: &str) -> Option<Version> {
+fn version(line: usize, text: &str) -> Option<Found> {
     let system = SYSTEMS.get(line)?;
+    if line == MULTI_SESSION {
+        // Of the words that make it one, SKUs have the release before and tails behind (`win11-23h2-avd-m365`).
+        return numbers(text)
+            .find(|(major, _)| matches!(major, 10 | 11))
+            .map(|(major, _)| (major, None));
+    }
     // Digits before the system's own word belong to something else (`0001-com-ubuntu-server-jammy 22_04-lts`).
     let at = system
         .words
@@ -316,36 +344,44 @@ fn version(line: usize, text: &str) -> Option<Version> {
         "Windows Server" => {
             let year = numbers(text).find(|(major, _)| (2008..2100).contains(major))?.0;
             let second = text.contains("r2");
-            Some((year, if second && year < 2016 { 2 } else { 0 }))
+            Some((year, Some(if second && year < 2016 { 2 } else { 0 })))
         }
+        // Without a service pack it is the first release of its version.
         "SUSE Linux Enterprise Server" => {
             let (major, minor) = numbers(text).next()?;
             let pack = text.split("sp").skip(1).find_map(|rest| numbers(rest).next());
-            Some((major, pack.map_or(minor, |(pack, _)| pack)))
+            Some((major, pack.map(|(pack, _)| pack).or(minor).or(Some(0))))
         }
-        "Ubuntu" => numbers(text).find(|(major, minor)| *major >= 10 && matches!(minor, 4 | 10)),
+        "Ubuntu" => numbers(text).find(|(major, minor)| *major >= 10 && matches!(minor, Some(4 | 10))),
         _ => numbers(text).next().map(split_majors),
     }
 }
 
 /// Image SKUs leave the point out: `86-gen2` is 8.6.
-fn split_majors((major, minor): Version) -> Version {
-    if minor != 0 || !(60..1000).contains(&major) {
+fn split_majors((major, minor): Found) -> Found {
+    if minor.is_some() || !(60..1000).contains(&major) {
         return (major, minor);
     }
     let digits = major.to_string();
     let (first, rest) = digits.split_at(1);
     let parsed = first.parse().ok().zip(rest.parse().ok());
-    parsed.unwrap_or((major, minor))
+    parsed.map_or((major, minor), |(major, minor)| (major, Some(minor)))
 }
 
-/// Numbers in a text as pairs: `22.04` and `22_04` are (22, 4), `12` is (12, 0).
-fn numbers(text: &str) -> impl Iterator<Item = Version> {
-    text.split(|at: char| !(at.is_ascii_digit() || matches!(at, '.' | '_')))
+/// Parts of offers and SKUs whose digits are no version: architectures, generations, editions.
+const NO_VERSIONS: [&str; 9] = [
+    "x86", "x64", "amd64", "arm64", "aarch64", "gen", "g2", "m365", "o365",
+];
+
+/// Numbers in a text as pairs: `22.04` and `22_04` are (22, 4), `12` is (12, none).
+fn numbers(text: &str) -> impl Iterator<Item = Found> {
+    text.split(|at: char| !(at.is_ascii_alphanumeric() || matches!(at, '.' | '_')))
+        .filter(|part| !NO_VERSIONS.iter().any(|tail| part.starts_with(tail)))
+        .flat_map(|part| part.split(|at: char| !(at.is_ascii_digit() || matches!(at, '.' | '_'))))
         .filter_map(|run| {
             let mut parts = run.split(['.', '_']).filter(|part| !part.is_empty());
             let major = parts.next()?.parse().ok()?;
-            let minor = parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+            let minor = parts.next().and_then(|part| part.parse().ok());
             Some((major, minor))
         })
 }

@@ -242,3 +242,139 @@ fn what_is_not_in_the_table_is_not_guessed() {
     let Identified::Known(multi) = multi else { panic!() };
     assert_eq!(multi.endpoint(), Support::Supported);
 }
+
+fn named(os_type: &str, name: &str, version: &str) -> Machine {
+    Machine {
+        os_type: os_type.into(),
+        os_name: name.into(),
+        os_version: version.into(),
+        ..Machine::default()
+    }
+}
+
+#[test]
+fn hosts_of_azure_virtual_desktop_are_supported_and_their_tails_are_no_versions() {
+    let desktop = |offer: &str, sku: &str| image("MicrosoftWindowsDesktop", offer, sku);
+    for (machine, name) in [
+        (
+            named(
+                "Windows",
+                "Windows 10 Enterprise for Virtual Desktops",
+                "10.0.19045.3930",
+            ),
+            "Windows 10 Enterprise multi-session",
+        ),
+        (
+            arc("Windows 11 Enterprise multi-session", "10.0.22631.3007"),
+            "Windows 11 Enterprise multi-session",
+        ),
+        (
+            desktop("windows-11", "win11-23h2-avd"),
+            "Windows 11 Enterprise multi-session",
+        ),
+        (
+            desktop("windows-10", "win10-22h2-avd-g2"),
+            "Windows 10 Enterprise multi-session",
+        ),
+        (
+            desktop("office-365", "win11-24h2-avd-m365"),
+            "Windows 11 Enterprise multi-session",
+        ),
+        (
+            desktop("office-365", "20h2-evd-o365pp-g2"),
+            "Windows 10, 11 Enterprise multi-session",
+        ),
+    ] {
+        let Identified::Known(known) = identify(&machine) else {
+            panic!("{machine:?}")
+        };
+        assert_eq!(
+            (known.name().as_str(), known.endpoint()),
+            (name, Support::Supported)
+        );
+    }
+    let pro = identify(&named("Windows", "Windows 10 Pro", "10.0.19045"));
+    let Identified::Known(pro) = pro else { panic!() };
+    assert_eq!(
+        (pro.name().as_str(), pro.endpoint()),
+        ("Windows client 10", Support::Unsupported)
+    );
+}
+
+#[test]
+fn a_major_version_alone_stands_for_its_newest_minor() {
+    for (machine, name) in [
+        (image("RedHat", "RHEL", "7-LVM"), "Red Hat Enterprise Linux 7"),
+        (image("RedHat", "RHEL", "7-RAW"), "Red Hat Enterprise Linux 7"),
+        (
+            image("RedHat", "RHEL", "9-lvm-gen2"),
+            "Red Hat Enterprise Linux 9",
+        ),
+        (
+            image("RedHat", "rhel-arm64", "9_4-arm64"),
+            "Red Hat Enterprise Linux 9.4",
+        ),
+        (image("resf", "rockylinux-x86_64", "9-base"), "Rocky Linux 9"),
+        (image("almalinux", "almalinux-x86_64", "8-gen2"), "AlmaLinux 8"),
+    ] {
+        let Identified::Known(known) = identify(&machine) else {
+            panic!("{machine:?}")
+        };
+        assert_eq!(
+            (known.name().as_str(), known.endpoint()),
+            (name, Support::Supported),
+            "{machine:?}"
+        );
+    }
+    for (machine, name) in [
+        (image("RedHat", "RHEL", "7.1"), "Red Hat Enterprise Linux 7.1"),
+        (image("RedHat", "RHEL", "6-LVM"), "Red Hat Enterprise Linux 6"),
+        (named("Linux", "redhat", "7.1"), "Red Hat Enterprise Linux 7.1"),
+    ] {
+        let Identified::Known(known) = identify(&machine) else {
+            panic!("{machine:?}")
+        };
+        assert_eq!(
+            (known.name().as_str(), known.endpoint()),
+            (name, Support::Unsupported),
+            "{machine:?}"
+        );
+    }
+}
+
+#[test]
+fn a_version_is_no_part_of_a_name() {
+    // 10.0.20348 is the build of a server; with the name it would read "windows 10".
+    assert_eq!(
+        identify(&named("Windows", "windows", "10.0.20348.2227")),
+        Identified::NotTold
+    );
+    let arc_linux = |sku: &str, kernel: &str| Machine {
+        os_sku: sku.into(),
+        ..named("linux", "linux", kernel)
+    };
+    for (sku, kernel, name) in [
+        ("Ubuntu 24.04.3 LTS", "6.8.0-87-generic", "Ubuntu 24.04"),
+        ("Debian GNU/Linux 12 (bookworm)", "6.1.0-35-amd64", "Debian 12"),
+        (
+            "SUSE Linux Enterprise Server 15 SP5",
+            "5.14.21-150500.55.52-default",
+            "SUSE Linux Enterprise Server 15 SP5",
+        ),
+        (
+            "SUSE Linux Enterprise Server 15",
+            "5.3.18-22-default",
+            "SUSE Linux Enterprise Server 15",
+        ),
+        (
+            "Red Hat Enterprise Linux",
+            "5.14.0-427.el9.x86_64",
+            "Red Hat Enterprise Linux",
+        ),
+    ] {
+        let Identified::Known(known) = identify(&arc_linux(sku, kernel)) else {
+            panic!("{sku}")
+        };
+        assert_eq!(known.name(), name);
+    }
+}
