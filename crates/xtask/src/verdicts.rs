@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serverprotection_core::machines::{
     RULES, Verdict,
-    failures::FAILURES,
+    failures::{Extension, FAILURES},
     operating_systems::{APPLIANCE_PUBLISHERS, SYSTEMS, Span},
 };
 
@@ -48,15 +48,22 @@ fn rules(page: &mut String) {
             rule.remedy
         );
     }
+    page.push_str(
+        "\nMonitor mode of the Arc agent (`config.mode`) keeps nothing out: it takes extensions that monitor and those that protect. A\n\
+         status of the extension service that is not known here is not held against the machine. What is on its way, and how\n\
+         long, is explained in [machines.md](machines.md#extensions-on-their-way).\n",
+    );
 }
 
 fn failures(page: &mut String) {
     page.push_str(
         "\n## Failures of the extension\n\n\
          The reason of a Failed machine is the name of its failure. The code is taken from the instance view's status, else from\n\
-         its message. A code that is not in this table is told as `Code<number>`, with the message as Azure gave it.\n\n",
+         its message. `MDE.Linux` and `MDE.Windows` are different programs: where a system stands beside a code, the code means\n\
+         this in its extension only. A code that is not in this table becomes `Code<number>`, with the message as Azure gave it.\n\
+         A machine leaves the count (UnsupportedOs) only where the table says so.\n\n",
     );
-    page.push_str("| code | reason | meaning | what to do |\n| --- | --- | --- | --- |\n");
+    page.push_str("| code | system | reason | meaning | what to do |\n| --- | --- | --- | --- | --- |\n");
     for failure in &FAILURES {
         let code = failure.code.map_or(String::new(), |code| code.to_string());
         let remedy = if failure.unsupported {
@@ -64,9 +71,10 @@ fn failures(page: &mut String) {
         } else {
             failure.remedy.to_owned()
         };
+        let system = failure.extension.map_or("", Extension::system);
         let _ = writeln!(
             page,
-            "| {code} | {} | {} | {remedy} |",
+            "| {code} | {system} | {} | {} | {remedy} |",
             failure.name, failure.meaning
         );
     }
@@ -76,7 +84,7 @@ fn systems(page: &mut String) {
     page.push_str(
         "\n## Operating systems\n\n\
          Asked only where there is no extension that works: one that works proves more than a table. A version above the last one\n\
-         is newer than this table and ends as Unknown.\n\n",
+         is newer than this table and ends as Unknown. A major version alone (`RHEL 7-LVM`) stands for its newest minor one.\n\n",
     );
     page.push_str("| system | Defender for Endpoint through Defender for Cloud | Azure Arc agent |\n| --- | --- | --- |\n");
     for system in &SYSTEMS {

@@ -2,11 +2,40 @@
 
 use super::MdeExtension;
 
+/// Where a code means what its line says: the two extensions are different programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// `MDE.Linux`.
+    Linux,
+    /// `MDE.Windows`.
+    Windows,
+}
+
+impl Extension {
+    /// As the documentation spells it.
+    pub const fn system(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux",
+            Self::Windows => "Windows",
+        }
+    }
+
+    fn of(extension: &MdeExtension) -> Self {
+        if extension.type_.eq_ignore_ascii_case("MDE.Windows") {
+            Self::Windows
+        } else {
+            Self::Linux
+        }
+    }
+}
+
 /// A line of the table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureCode {
     /// Exit code; `None` where only the text tells.
     pub code: Option<u32>,
+    /// The extension that ends with it; `None`: both.
+    pub extension: Option<Extension>,
     /// Name of the error.
     pub name: &'static str,
     /// Lower-case words of the message by which it is known without a code.
@@ -22,6 +51,7 @@ pub struct FailureCode {
 const fn line(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
     FailureCode {
         code: Some(code),
+        extension: None,
         name,
         words: "",
         meaning,
@@ -30,30 +60,44 @@ const fn line(code: u32, name: &'static str, meaning: &'static str, remedy: &'st
     }
 }
 
-const fn unsupported(code: u32, name: &'static str, meaning: &'static str) -> FailureCode {
+const fn linux(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
+    FailureCode {
+        extension: Some(Extension::Linux),
+        ..line(code, name, meaning, remedy)
+    }
+}
+
+const fn windows(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
+    FailureCode {
+        extension: Some(Extension::Windows),
+        ..line(code, name, meaning, remedy)
+    }
+}
+
+const fn unsupported(line: FailureCode) -> FailureCode {
     FailureCode {
         unsupported: true,
-        ..line(
-            code,
-            name,
-            meaning,
-            "move the machine to a supported system, or leave it out with spec.machines.exclude",
-        )
+        ..line
     }
 }
 
 /// What to do about a script that Azure did not hand to the extension.
 const NO_SCRIPT: &str = "remove the extension: Defender for Cloud deploys it again with the onboarding script; whoever deployed it by hand must pass the script from the mdeOnboardings API";
+/// What to do about a system that is not supported.
+const MOVE: &str = "move the machine to a supported system, or leave it out with spec.machines.exclude";
+/// The system as such, by code or by the message.
+const OS_NOT_SUPPORTED: &str = "OsNotSupported";
 
-/// The table.
-pub const FAILURES: [FailureCode; 23] = [
+/// The table. Codes without a system mean the same in both extensions; further codes of the one say nothing about the
+/// other.
+pub const FAILURES: [FailureCode; 33] = [
     line(
         1,
         "ERR_INTERNAL",
         "internal error of the extension",
         "remove the extension: Defender for Cloud deploys it again",
     ),
-    line(
+    linux(
         2,
         "ERR_INVALID_ARGUMENTS",
         "the extension was given settings that it cannot use",
@@ -62,13 +106,13 @@ pub const FAILURES: [FailureCode; 23] = [
     line(
         3,
         "ERR_INSUFFICIENT_PRIVILAGES",
-        "the extension does not run as root",
+        "the extension does not run as root or administrator",
         "check the agent's service account on the machine",
     ),
     line(
         4,
         "ERR_NO_INTERNET_CONNECTIVITY",
-        "the machine does not reach the endpoints of Defender for Endpoint",
+        "the machine does not reach the endpoints of Defender for Endpoint (older handlers)",
         "open the firewall or configure the proxy for the Defender for Endpoint URLs",
     ),
     line(
@@ -77,21 +121,53 @@ pub const FAILURES: [FailureCode; 23] = [
         "another security product is in the way (fanotify or antivirus)",
         "remove the other product, or make it passive",
     ),
-    unsupported(
+    unsupported(linux(
         10,
         "ERR_UNSUPPORTED_DISTRO",
         "Defender for Endpoint does not support this distribution",
-    ),
-    unsupported(
+        MOVE,
+    )),
+    unsupported(linux(
         11,
         "ERR_UNSUPPORTED_VERSION",
         "Defender for Endpoint does not support this version of the distribution",
-    ),
-    line(
+        MOVE,
+    )),
+    linux(
         12,
         "ERR_INSUFFICIENT_REQUIREMENTS",
-        "memory, disk space or Python do not suffice",
-        "give the machine what Defender for Endpoint asks for (Python 3 among it)",
+        "cores, memory or disk space do not suffice",
+        "give the machine at least 1 core, 1 GB of memory and 2 GB of free disk space, then remove the extension",
+    ),
+    linux(
+        15,
+        "ERR_CORRUPT_MDE_INSTALLED",
+        "a damaged installation of Defender for Endpoint is on the machine",
+        "remove the package mdatp from the machine, then remove the extension: Defender for Cloud deploys both again",
+    ),
+    windows(
+        10,
+        "ERR_UNSUPPORTED_DISTRO",
+        "the installer of the unified solution does not fit this Windows: it is for Windows Server 2012 R2 and 2016",
+        "check the version of Windows and read the extension's log on the machine (C:\\WindowsAzure\\Logs\\Plugins), then remove the extension: Defender for Cloud deploys it again",
+    ),
+    windows(
+        11,
+        "ERR_UNSUPPORTED_VERSION",
+        "the installer of the unified solution refuses the state of this Windows",
+        "install the pending updates of Windows, then remove the extension: Defender for Cloud deploys it again",
+    ),
+    windows(
+        12,
+        "ERR_PENDING_REBOOT",
+        "the installation waits for a restart of the machine",
+        "restart the machine, then remove the extension if it is still Failed",
+    ),
+    windows(
+        15,
+        "ERR_CORRUPTED_FILE",
+        "a file of the installer is damaged or not signed",
+        "check what alters downloads on the way to the machine, then remove the extension: Defender for Cloud deploys it again",
     ),
     line(
         20,
@@ -117,19 +193,19 @@ pub const FAILURES: [FailureCode; 23] = [
         "the package manager could not install a dependency",
         "mend the package manager or its repositories",
     ),
-    line(
+    linux(
         24,
         "ERR_FAILED_REPO_SETUP",
         "the package repository could not be set up",
         "let the machine reach packages.microsoft.com, or mend the package manager",
     ),
-    line(
+    linux(
         25,
         "ERR_INVALID_CHANNEL",
         "the package channel is not known",
         "correct the channel in the extension's settings",
     ),
-    line(
+    linux(
         26,
         "ERR_FAILED_REPO_CLEANUP",
         "the package repository could not be cleaned up",
@@ -148,26 +224,58 @@ pub const FAILURES: [FailureCode; 23] = [
         "offboard the machine first if it belongs to another tenant; then remove the extension",
     ),
     line(
+        32,
+        "ERR_OFFBOARDING_NOT_FOUND",
+        "the offboarding package was not found",
+        "offboard the machine with a package of its tenant from the Defender portal, then remove the extension",
+    ),
+    line(
+        33,
+        "ERR_OFFBOARDING_FAILED",
+        "offboarding failed",
+        "offboard the machine by hand with a package of its tenant that has not expired, then remove the extension",
+    ),
+    linux(
         40,
         "ERR_TAG_NOT_SUPPORTED",
         "the device tag is not supported",
         "remove the tag from the extension's settings",
     ),
-    line(
+    linux(
         41,
         "ERR_PARAMETER_SET_FAILED",
         "a parameter could not be set",
         "remove the extension: Defender for Cloud deploys it again",
     ),
+    linux(
+        51,
+        "ERR_INSTALL_PATH_SETUP",
+        "the path to install to cannot be set up",
+        "check that the disk of the install path (default /opt/microsoft) exists, is mounted and has space, then remove the extension: Defender for Cloud deploys it again",
+    ),
+    linux(
+        52,
+        "ERR_INSTALL_PATH_PERMISSIONS",
+        "the permissions of the install path are not right",
+        "let root alone write to the install path and the folders above it, then remove the extension: Defender for Cloud deploys it again",
+    ),
+    unsupported(windows(
+        51,
+        OS_NOT_SUPPORTED,
+        "Defender for Cloud does not onboard this operating system",
+        MOVE,
+    )),
     FailureCode {
+        code: None,
         words: "this operating system is not supported",
-        ..unsupported(
-            51,
-            "OsNotSupported",
+        ..unsupported(line(
+            0,
+            OS_NOT_SUPPORTED,
             "Defender for Cloud does not onboard this operating system",
-        )
+            MOVE,
+        ))
     },
-    line(
+    linux(
         64,
         "PathMountedNoexec",
         "a path of the extension is mounted noexec",
@@ -175,37 +283,47 @@ pub const FAILURES: [FailureCode; 23] = [
     ),
     FailureCode {
         code: None,
-        name: "OnboardingScriptMissing",
         words: "defenderforendpointonboardingscript does not exist",
-        meaning: "the extension was deployed without the onboarding script",
-        remedy: NO_SCRIPT,
-        unsupported: false,
+        ..line(
+            0,
+            "OnboardingScriptMissing",
+            "the extension was deployed without the onboarding script",
+            NO_SCRIPT,
+        )
     },
     FailureCode {
         code: None,
-        name: "OnboardingScriptMissing",
         words: "'nonetype' is not iterable",
-        meaning: "the extension was deployed without the onboarding script",
-        remedy: NO_SCRIPT,
-        unsupported: false,
+        ..line(
+            0,
+            "OnboardingScriptMissing",
+            "the extension was deployed without the onboarding script",
+            NO_SCRIPT,
+        )
     },
 ];
 
 /// What to do where nothing is known of the cause.
 pub const UNDECODED_REMEDY: &str = "read the extension's log on the machine (Windows: C:\\WindowsAzure\\Logs\\Plugins, Linux: /var/log/azure and /var/log/microsoft/mdatp/install.log), mend the cause, then remove the extension: Defender for Cloud deploys it again";
 
-/// Finds the line of a failed extension: by its code, else by its words.
+/// Finds the line of a failed extension: a message that the system is not supported, then the code of its extension,
+/// then other words.
 pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static FailureCode>) {
     let code = code(extension);
-    let by_code = code.and_then(|code| FAILURES.iter().find(|line| line.code == Some(code)));
-    if let Some(line) = by_code {
-        return (code, Some(line));
-    }
     let message = extension.message.to_ascii_lowercase();
-    let by_words = FAILURES
+    let said = |line: &&FailureCode| !line.words.is_empty() && message.contains(line.words);
+    let own = Extension::of(extension);
+    let line = FAILURES
         .iter()
-        .find(|line| !line.words.is_empty() && message.contains(line.words));
-    (code, by_words)
+        .find(|line| line.unsupported && said(line))
+        .or_else(|| {
+            let by_code = |line: &&FailureCode| {
+                code.is_some() && line.code == code && line.extension.is_none_or(|it| it == own)
+            };
+            FAILURES.iter().find(by_code)
+        })
+        .or_else(|| FAILURES.iter().find(said));
+    (code, line)
 }
 
 /// The handler's exit code: from the status code (`24`, `ProvisioningState/failed/24`), else from the message. Zero is
@@ -290,13 +408,67 @@ mod tests {
         assert_eq!(decode(&failed("0", "decoder 5 broke")), (None, None));
     }
 
+    fn ended(type_: &str, code: &str, message: &str) -> MdeExtension {
+        MdeExtension {
+            type_: type_.into(),
+            ..failed(code, message)
+        }
+    }
+
     #[test]
-    fn every_code_stands_once() {
-        for line in &FAILURES {
-            let same = FAILURES
-                .iter()
-                .filter(|other| line.code.is_some() && other.code == line.code);
-            assert!(same.count() <= 1, "{line:?}");
+    fn a_code_means_what_its_extension_says() {
+        let unsupported =
+            "Onboarding to MDE via Microsoft Defender for Cloud for this operating system is not supported.";
+        for (type_, code, message, name, is_unsupported) in [
+            ("MDE.Linux", "51", "", "ERR_INSTALL_PATH_SETUP", false),
+            (
+                "mde.linux",
+                "ProvisioningState/failed/51",
+                "",
+                "ERR_INSTALL_PATH_SETUP",
+                false,
+            ),
+            ("MDE.Linux", "51", unsupported, "OsNotSupported", true),
+            ("MDE.Windows", "51", "", "OsNotSupported", true),
+            ("mde.windows", "51", unsupported, "OsNotSupported", true),
+            ("MDE.Windows", "1", unsupported, "OsNotSupported", true),
+            ("MDE.Linux", "52", "", "ERR_INSTALL_PATH_PERMISSIONS", false),
+            ("MDE.Linux", "15", "", "ERR_CORRUPT_MDE_INSTALLED", false),
+            ("MDE.Windows", "15", "", "ERR_CORRUPTED_FILE", false),
+            ("MDE.Linux", "12", "", "ERR_INSUFFICIENT_REQUIREMENTS", false),
+            ("MDE.Windows", "12", "", "ERR_PENDING_REBOOT", false),
+            ("MDE.Linux", "10", "", "ERR_UNSUPPORTED_DISTRO", true),
+            ("MDE.Windows", "10", "", "ERR_UNSUPPORTED_DISTRO", false),
+            ("MDE.Linux", "11", "", "ERR_UNSUPPORTED_VERSION", true),
+            ("MDE.Windows", "11", "", "ERR_UNSUPPORTED_VERSION", false),
+            ("MDE.Linux", "32", "", "ERR_OFFBOARDING_NOT_FOUND", false),
+            ("MDE.Windows", "33", "", "ERR_OFFBOARDING_FAILED", false),
+            ("MDE.Linux", "4", "", "ERR_NO_INTERNET_CONNECTIVITY", false),
+            // An extension without a type is never taken for one of Windows.
+            ("", "51", "", "ERR_INSTALL_PATH_SETUP", false),
+        ] {
+            let (_, line) = decode(&ended(type_, code, message));
+            let found = line.map(|line| (line.name, line.unsupported));
+            assert_eq!(found, Some((name, is_unsupported)), "{type_} {code} {message}");
+        }
+        for code in ["24", "52", "64"] {
+            let (_, line) = decode(&ended("MDE.Windows", code, ""));
+            assert_eq!(line, None, "a code of Linux says nothing about Windows: {code}");
+        }
+    }
+
+    #[test]
+    fn every_code_stands_once_for_each_extension() {
+        for own in [Extension::Linux, Extension::Windows] {
+            let of_own = || {
+                FAILURES
+                    .iter()
+                    .filter(|line| line.extension.is_none_or(|it| it == own))
+            };
+            for line in of_own() {
+                let same = of_own().filter(|other| line.code.is_some() && other.code == line.code);
+                assert!(same.count() <= 1, "{own:?} {line:?}");
+            }
         }
     }
 }

@@ -244,7 +244,7 @@ pub const RULES: [Rule; 31] = [
     Rule {
         verdict: Verdict::UnsupportedOs,
         reason: "RefusedByExtension",
-        when: "the extension itself says that the system is not supported (codes 10, 11, 51)",
+        when: "the extension itself says that the system is not supported (Linux: codes 10 and 11; Windows: code 51; or its message)",
         remedy: "",
         applies: |case| case.failed() && case.failure().is_some_and(|failure| failure.unsupported),
         say: Say::Failure,
@@ -530,8 +530,8 @@ pub(super) fn failure_texts(case: &Case<'_>) -> (Cow<'static, str>, String, Cow<
         format!(": {words}")
     };
     match failures::decode(extension) {
-        (_, Some(line)) => {
-            let code = line.code.map_or(String::new(), |code| format!(" (code {code})"));
+        (code, Some(line)) => {
+            let code = code.map_or(String::new(), |code| format!(" (code {code})"));
             (
                 line.name.into(),
                 format!("{}{code}{azure}", line.meaning),
