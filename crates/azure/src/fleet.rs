@@ -20,6 +20,7 @@ mod rows;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod transitions;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -140,8 +141,8 @@ pub struct Report {
     pub quota_left: Option<u32>,
 }
 
-/// Scans the machines of one identity's subscriptions. Lives across scans: the quota, remembered confirmations, health
-/// reports and permissions are the identity's. A dropped scan leaves it usable; two scans may run at once.
+/// Scans the machines of one identity's subscriptions. Lives across scans: the quota, remembered confirmations, first
+/// sightings of transitions, health reports and permissions are the identity's. A dropped scan leaves it usable; two scans may run at once.
 #[derive(Debug)]
 pub struct Scanner {
     arm: RwLock<Arc<Arm>>,
@@ -151,6 +152,7 @@ pub struct Scanner {
     confirmations: confirmation::Memory,
     health: health::Memory,
     access: access::Memory,
+    transitions: transitions::Transitions,
 }
 
 impl Scanner {
@@ -163,6 +165,7 @@ impl Scanner {
             confirmations: confirmation::Memory::default(),
             health: health::Memory::default(),
             access: access::Memory::default(),
+            transitions: transitions::Transitions::default(),
             settings,
         }
     }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serverprotection_core::{
     failure::Failure,
-    machines::{ArcAgent, Kind, Machine, MdeExtension, machine::MDE_PUBLISHER},
+    machines::{ArcAgent, Kind, Machine, MdeExtension, Service, machine::MDE_PUBLISHER},
 };
 
 use super::rows::{ExtensionName, Text, names, or_default};
@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct Facts {
     power: Option<String>,
     os_name: Option<String>,
+    os_sku: Option<String>,
     os_version: Option<String>,
     arc: Option<ArcAgent>,
     extensions: Option<Vec<MdeExtension>>,
@@ -30,6 +31,7 @@ impl Facts {
         let texts = [
             (&self.power, &mut machine.power),
             (&self.os_name, &mut machine.os_name),
+            (&self.os_sku, &mut machine.os_sku),
             (&self.os_version, &mut machine.os_version),
         ];
         for (told, text) in texts {
@@ -41,7 +43,13 @@ impl Facts {
             machine.arc = Some(arc.clone());
         }
         if let Some(extensions) = &self.extensions {
-            machine.extensions.clone_from(extensions);
+            let of_row = std::mem::replace(&mut machine.extensions, extensions.clone());
+            for extension in &mut machine.extensions {
+                // Not every answer carries `systemData`: then Resource Graph's date stands.
+                let same = |row: &&MdeExtension| row.name.eq_ignore_ascii_case(&extension.name);
+                let dated = of_row.iter().find(same).and_then(|row| row.modified);
+                extension.modified = extension.modified.or(dated);
+            }
         }
     }
 }
@@ -110,6 +118,7 @@ struct ArcProperties {
     last_status_change: Text,
     agent_version: Text,
     os_name: Text,
+    os_sku: Text,
     os_version: Text,
     #[serde(deserialize_with = "or_default")]
     agent_configuration: AgentConfiguration,
@@ -121,7 +130,6 @@ struct ArcProperties {
 #[serde(default, rename_all = "camelCase")]
 struct AgentConfiguration {
     extensions_enabled: Text,
-    config_mode: Text,
     extensions_allow_list: Option<Vec<ExtensionName>>,
     extensions_block_list: Option<Vec<ExtensionName>>,
 }
@@ -145,6 +153,14 @@ struct ExtensionResource {
     name: Text,
     #[serde(deserialize_with = "or_default")]
     properties: ExtensionProperties,
+    #[serde(rename = "systemData", deserialize_with = "or_default")]
+    system_data: SystemData,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SystemData {
+    last_modified_at: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,6 +242,7 @@ fn vm_facts(vm: Resource<VmProperties>) -> Facts {
     Facts {
         power,
         os_name: told(view.os_name),
+        os_sku: None,
         os_version: told(view.os_version),
         arc: None,
         // A virtual machine without extensions has no `resources`.
@@ -239,6 +256,7 @@ fn arc_facts(machine: Resource<ArcProperties>) -> Facts {
     Facts {
         power: None,
         os_name: told(properties.os_name),
+        os_sku: told(properties.os_sku),
         os_version: told(properties.os_version),
         arc: Some(ArcAgent {
             last_status_change: properties.last_status_change.time(),
@@ -246,10 +264,9 @@ fn arc_facts(machine: Resource<ArcProperties>) -> Facts {
             status_reason: properties.status_reason.0,
             agent_version: properties.agent_version.0,
             extensions_enabled: agent.extensions_enabled.0,
-            config_mode: agent.config_mode.0,
             allow_list: names(agent.extensions_allow_list),
             block_list: names(agent.extensions_block_list),
-            extension_service: properties.service_statuses.extension_service.status.0,
+            extension_service: Service::of(&properties.service_statuses.extension_service.status.0),
         }),
         // Whether Azure leaves it out where there is none is not known: then Resource Graph's word stands.
         extensions: machine.resources.map(from_resources),
@@ -270,6 +287,7 @@ fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
             state: properties.provisioning_state.0,
             version: properties.type_handler_version.0,
             unified: properties.settings.v_next_enabled.is_true(),
+            modified: resource.system_data.last_modified_at.time(),
             ..MdeExtension::default()
         };
         if let Some(view) = properties.instance_view {
@@ -372,11 +390,8 @@ mod tests {
         let facts = arc_facts(serde_json::from_str(arc).unwrap());
         let agent = facts.arc.unwrap();
         assert_eq!(
-            (
-                agent.extensions_enabled.as_str(),
-                agent.extension_service.as_str()
-            ),
-            ("false", "running")
+            (agent.extensions_enabled.as_str(), agent.extension_service),
+            ("false", Service::Running)
         );
         assert_eq!(agent.block_list, ["p/t"]);
         assert_eq!(facts.extensions.unwrap()[0].level, "Information");

@@ -71,7 +71,7 @@ struct Open<'t> {
     place: usize,
     target: &'t Target,
     summary: Summary,
-    /// Bad findings to confirm: the worst ones, worst first.
+    /// Findings to confirm, bad and undated ones: the worst ones, worst first.
     suspects: Vec<(Finding, Machine)>,
 }
 
@@ -197,14 +197,14 @@ impl<'t> Group<'_, 't> {
         })
     }
 
-    /// Counts a machine, unless it looks bad and has not been asked itself.
+    /// Counts a machine, unless its finding is to be confirmed and it has not been asked itself.
     async fn judge(&self, open: &mut Open<'t>, machine: Machine) {
         let Some(prepared) = self.prepared.get(open.place) else {
             return;
         };
         let issues = &prepared.wait().await.issues;
         let finding = self.find(open.target, issues, &machine);
-        if !finding.verdict.is_bad() {
+        if !finding.needs_confirmation(self.at) {
             return self.count(open, &machine, &finding);
         }
         if let Some(told) = self.scan.scanner.confirmations.told(&machine) {
@@ -236,6 +236,7 @@ impl<'t> Group<'_, 't> {
             exclusions: &target.exclusions,
             plan_off: plan.is_some_and(|plan| plan.off.contains(&id)),
             health: issues.get(&id),
+            transition_seen: self.scan.scanner.transitions.seen(machine, self.at),
         };
         finding(machine, &circumstances)
     }

@@ -29,7 +29,6 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
     statusChanged = tostring(properties.lastStatusChange),
     agentVersion = tostring(properties.agentVersion),
     extensionsEnabled = tostring(properties.agentConfiguration.extensionsEnabled),
-    configMode = tostring(properties.agentConfiguration.configMode),
     allowList = properties.agentConfiguration.extensionsAllowList,
     blockList = properties.agentConfiguration.extensionsBlockList,
     extensionService = tostring(properties.serviceStatuses.extensionService.status),
@@ -48,7 +47,8 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
         extCode = tostring(properties.instanceView.status.code),
         extLevel = tostring(properties.instanceView.status.level),
         extMessage = substring(tostring(properties.instanceView.status.message), 0, 512),
-        extAt = tostring(properties.instanceView.status.time)
+        extAt = tostring(properties.instanceView.status.time),
+        extModified = tostring(systemData.lastModifiedAt)
   ) on machineId
 | project-away machineId, machineId1
 | order by subscriptionId asc, id asc, extName asc"

@@ -8,7 +8,7 @@ use serde::{
 };
 use serverprotection_core::{
     Timestamp,
-    machines::{ArcAgent, Image, Kind, Machine, MdeExtension},
+    machines::{ArcAgent, Image, Kind, Machine, MdeExtension, Service, machine::is_no_cloud},
 };
 
 use crate::refusal::one_line;
@@ -41,7 +41,6 @@ pub(super) struct MachineRow {
     status_changed: Text,
     agent_version: Text,
     extensions_enabled: Text,
-    config_mode: Text,
     allow_list: Option<Vec<ExtensionName>>,
     block_list: Option<Vec<ExtensionName>>,
     extension_service: Text,
@@ -56,6 +55,7 @@ pub(super) struct MachineRow {
     ext_level: Text,
     ext_message: Text,
     ext_at: Text,
+    ext_modified: Text,
 }
 
 /// A row of the plans query.
@@ -167,6 +167,7 @@ impl MachineRow {
         let extension = MdeExtension {
             unified: self.ext_unified.is_true(),
             at: self.ext_at.time(),
+            modified: self.ext_modified.time(),
             name: self.ext_name.0,
             type_: self.ext_type.0,
             state: self.ext_state.0,
@@ -190,13 +191,12 @@ impl MachineRow {
                 status_reason: self.status_reason.0,
                 agent_version: self.agent_version.0,
                 extensions_enabled: self.extensions_enabled.0,
-                config_mode: self.config_mode.0,
                 allow_list: names(self.allow_list),
                 block_list: names(self.block_list),
-                extension_service: self.extension_service.0,
+                extension_service: Service::of(&self.extension_service.0),
             }),
             cloud: match is_arc {
-                true if self.provider.0.is_empty() => self.detected_cloud.0,
+                true if is_no_cloud(&self.provider.0) => self.detected_cloud.0,
                 true => self.provider.0,
                 false => String::new(),
             },

@@ -25,6 +25,8 @@ pub struct Circumstances<'a> {
     pub plan_off: bool,
     /// What Defender's health report says against the sensor.
     pub health: Option<&'a HealthIssue>,
+    /// When a scan first saw the extension in its present transition: Azure does not date every one.
+    pub transition_seen: Option<Timestamp>,
 }
 
 /// A health report of component MDE that is not Healthy (contract.md 5.2).
@@ -55,6 +57,16 @@ pub struct Finding {
     pub until: Option<Timestamp>,
     /// The rule of `spec.machines.exclude` that left it out.
     pub exclusion: Option<usize>,
+}
+
+impl Finding {
+    /// Whether to ask the machine itself before this counts: when it is bad, and when an extension is on its way beyond
+    /// the grace period and nothing dates that. Resource Graph has no instance view of a virtual machine's extension.
+    pub fn needs_confirmation(&self, now: Timestamp) -> bool {
+        let in_grace = self.until.is_some_and(|until| now < until);
+        let undated = self.verdict == Verdict::Provisioning && self.since.is_none();
+        self.verdict.is_bad() || (undated && !in_grace)
+    }
 }
 
 /// The finding on a machine. Pure: the same machine and circumstances give the same finding.
@@ -112,7 +124,16 @@ fn health_texts(
 fn since(verdict: Verdict, case: &Case<'_>) -> Option<Timestamp> {
     let since = match verdict {
         Verdict::ArcDisconnected => case.machine.arc.as_ref()?.last_status_change,
-        Verdict::Failed => case.extension.and_then(|extension| extension.at),
+        Verdict::Failed | Verdict::Provisioning => case.extension.and_then(|extension| {
+            if extension.in_transition() {
+                extension.transition_began()
+            } else {
+                // What Succeeded was last written long before its sensor fell ill.
+                extension
+                    .at
+                    .or(extension.modified.filter(|_| !extension.is("Succeeded")))
+            }
+        }),
         Verdict::Missing => case.grace_until.filter(|until| *until <= case.circumstances.now),
         _ => None,
     };

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
-use crate::machines::{ArcAgent, Image, Kind, MdeExtension};
+use crate::machines::{ArcAgent, Image, Kind, MdeExtension, Service};
+
+#[path = "transitions_tests.rs"]
+mod transitions;
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -64,7 +67,6 @@ fn arc() -> Machine {
             agent_version: "1.64".into(),
             last_status_change: hours_ago(720),
             extensions_enabled: "true".into(),
-            config_mode: "full".into(),
             ..ArcAgent::default()
         }),
         extensions: vec![MdeExtension {
@@ -117,6 +119,7 @@ fn find_with<'a>(
         exclusions,
         plan_off: false,
         health: None,
+        transition_seen: None,
     };
     change(&mut circumstances);
     finding(machine, &circumstances)
@@ -223,9 +226,18 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         (
             "half-way",
-            failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
+            with(
+                failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
+                |machine| machine.extensions[0].at = hours_ago(1),
+            ),
             Provisioning,
             "InTransition",
+        ),
+        (
+            "half-way for five hours",
+            failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
+            Failed,
+            "Stuck",
         ),
         (
             "creating for an hour",
@@ -241,10 +253,10 @@ fn each_case_has_its_verdict_and_reason() {
             "Installing",
         ),
         (
-            "creating, nobody told since when, old machine",
+            "creating, nobody told since when, old machine: its age proves nothing",
             working(None, 720),
-            Failed,
-            "Stuck",
+            Provisioning,
+            "Installing",
         ),
         ("no extension, old", bare(linux()), Missing, "NotDeployed"),
         (
@@ -462,12 +474,6 @@ fn each_case_has_its_verdict_and_reason() {
             "ExtensionsDisabled",
         ),
         (
-            "Arc in monitor mode",
-            bare(agent(|a| a.config_mode = "monitor".into())),
-            Missing,
-            "ExtensionsDisabled",
-        ),
-        (
             "Arc block list",
             bare(agent(|a| {
                 a.block_list = vec!["microsoft.azure.azuredefenderforservers/mde.windows".into()];
@@ -493,7 +499,7 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         (
             "Arc extension service",
-            bare(agent(|a| a.extension_service = "stopped".into())),
+            bare(agent(|a| a.extension_service = Service::Stopped)),
             Missing,
             "ExtensionServiceStopped",
         ),

@@ -22,9 +22,9 @@ pub enum Kind {
 /// Where a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Environment {
-    /// A virtual machine or scale set of Azure.
+    /// A virtual machine or scale set of Azure, also one that is connected through Azure Arc besides.
     Azure,
-    /// Connected through Azure Arc, outside the two clouds.
+    /// Connected through Azure Arc, outside the three clouds.
     OnPremises,
     /// Amazon EC2, through Azure Arc.
     Aws,
@@ -72,7 +72,7 @@ pub struct Machine {
     pub os_name: String,
     /// `osSku` of an Arc machine (`Ubuntu 22.04.4 LTS`), or empty.
     pub os_sku: String,
-    /// Version as an agent told it (`22.04`, `10.0.20348.2227`), or empty.
+    /// Version as an agent told it (`22.04`, `10.0.20348.2227`, of a Linux Arc machine the kernel's), or empty.
     pub os_version: String,
     /// The marketplace image of a virtual machine; `None` for a custom image and for Arc.
     pub image: Option<Image>,
@@ -80,7 +80,7 @@ pub struct Machine {
     pub power: String,
     /// The Arc agent; `None` for a virtual machine.
     pub arc: Option<ArcAgent>,
-    /// Cloud of an Arc machine as its agent detected it: `AWS`, `GCP`, anything else.
+    /// Cloud of an Arc machine as its agent detected it: `AWS`, `GCP`, `Azure`, `N/A`, anything else.
     pub cloud: String,
     /// Created by a connector of Defender for Cloud (tag `MDFCSecurityConnector`).
     pub by_connector: bool,
@@ -116,14 +116,36 @@ pub struct ArcAgent {
     pub agent_version: String,
     /// `extensionsEnabled` of the agent's configuration: `true`, `false` or empty.
     pub extensions_enabled: String,
-    /// `full`, `monitor` or empty.
-    pub config_mode: String,
     /// `publisher/type` entries; empty: everything is allowed.
     pub allow_list: Vec<String>,
     /// `publisher/type` entries.
     pub block_list: Vec<String>,
-    /// Status of the agent's extension service: `running`, or empty where nobody told.
-    pub extension_service: String,
+    /// Whether the agent's extension service runs.
+    pub extension_service: Service,
+}
+
+/// Whether a service of the Arc agent runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// It runs.
+    Running,
+    /// It does not run.
+    Stopped,
+    /// Azure gives no status, or one that has no meaning here: it is not held against the machine.
+    #[default]
+    Unknown,
+}
+
+impl Service {
+    /// Reads a status: Windows agents report the states of the service manager, Linux agents those of systemd.
+    pub fn of(status: &str) -> Self {
+        let status = status.trim().to_ascii_lowercase();
+        match status.as_str() {
+            "running" | "active" => Self::Running,
+            "stopped" | "paused" | "inactive" | "failed" | "dead" | "disabled" | "masked" => Self::Stopped,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// An MDE extension resource.
@@ -145,8 +167,51 @@ pub struct MdeExtension {
     pub level: String,
     /// Message of the instance view, shortened by the reader, or empty.
     pub message: String,
-    /// Time of the instance view.
+    /// Time of the instance view; Arc has none.
     pub at: Option<Timestamp>,
+    /// `systemData.lastModifiedAt` of the resource: when it was last created or updated.
+    pub modified: Option<Timestamp>,
+}
+
+impl MdeExtension {
+    /// Whether it is on its way to another state: by its provisioning state, or half-way by its instance view.
+    pub fn in_transition(&self) -> bool {
+        let has_ended = ["Succeeded", "Failed", "Canceled"]
+            .iter()
+            .any(|state| self.is(state));
+        self.is_working() || self.is("Deleting") || (has_ended && self.is_half_way())
+    }
+
+    /// It is being installed or updated.
+    pub(super) fn is_working(&self) -> bool {
+        self.is("Creating") || self.is("Updating")
+    }
+
+    /// An instance view that is half-way is no result, whatever the provisioning state says.
+    pub(super) fn is_half_way(&self) -> bool {
+        self.code.to_ascii_lowercase().contains("transitioning")
+            || self
+                .message
+                .to_ascii_lowercase()
+                .contains("configuration in progress")
+    }
+
+    pub(super) fn is(&self, state: &str) -> bool {
+        self.state.eq_ignore_ascii_case(state)
+    }
+
+    /// When its transition began, where Azure dates it. The time of an instance view dates its own status only: during
+    /// an update that may be the result of the last run. The resource's date is that of the last PUT: it dates neither
+    /// a deletion nor what an agent does by itself.
+    pub fn transition_began(&self) -> Option<Timestamp> {
+        let code = self.code.to_ascii_lowercase();
+        let of_transition = code.is_empty()
+            || ["transitioning", "creating", "updating", "deleting"]
+                .iter()
+                .any(|state| code.contains(state));
+        let viewed = self.at.filter(|_| of_transition);
+        viewed.or(self.modified.filter(|_| self.is_working()))
+    }
 }
 
 impl Machine {
@@ -156,7 +221,7 @@ impl Machine {
         if self.kind != Kind::ArcMachine {
             return Environment::Azure;
         }
-        let cloud = if self.cloud.is_empty() && self.by_connector {
+        let cloud = if is_no_cloud(&self.cloud) && self.by_connector {
             self.tag("Cloud").unwrap_or_default()
         } else {
             &self.cloud
@@ -164,6 +229,7 @@ impl Machine {
         match () {
             () if cloud.eq_ignore_ascii_case("AWS") => Environment::Aws,
             () if cloud.eq_ignore_ascii_case("GCP") => Environment::Gcp,
+            () if cloud.eq_ignore_ascii_case("Azure") => Environment::Azure,
             () => Environment::OnPremises,
         }
     }
@@ -210,4 +276,9 @@ impl Machine {
             }
         }
     }
+}
+
+/// Whether an agent reports no cloud: `N/A` comes from machines on premises.
+pub fn is_no_cloud(cloud: &str) -> bool {
+    cloud.is_empty() || cloud.eq_ignore_ascii_case("N/A")
 }

@@ -22,6 +22,7 @@ fn found(machine: &Machine) -> Finding {
             exclusions: &exclusions,
             plan_off: machine.name == "free",
             health: None,
+            transition_seen: None,
         },
     )
 }
@@ -74,7 +75,13 @@ fn disconnected(sku: &str) -> Machine {
 fn cases() -> Vec<(Machine, Stage)> {
     vec![
         (extended("Ubuntu 22.04", "Succeeded"), Stage::Onboarded),
-        (extended("Ubuntu 22.04", "Updating"), Stage::Failing),
+        (extended("Ubuntu 22.04", "Updating"), Stage::Waiting),
+        (
+            with(extended("Ubuntu 22.04", "Updating"), |machine| {
+                machine.extensions[0].modified = Timestamp::from_second(NOW - 2 * 3600).ok();
+            }),
+            Stage::Failing,
+        ),
         (
             with(arc("Ubuntu 22.04"), |machine| {
                 machine.arc.as_mut().unwrap().last_status_change = Timestamp::from_second(NOW - 60).ok();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    Circumstances, Kind, Machine, MdeExtension, Verdict,
+    Circumstances, Kind, Machine, MdeExtension, Service, Verdict,
     failures::{self, FailureCode},
     machine::MDE_PUBLISHER,
     operating_systems::{Identified, Support, identify},
@@ -65,7 +65,7 @@ impl<'a> Case<'a> {
             .extensions
             .iter()
             .filter(fitting)
-            .min_by_key(|extension| !is(&extension.state, "Succeeded"));
+            .min_by_key(|extension| !extension.is("Succeeded"));
         // A virtual machine can take the extension from its creation on, an Arc machine since its agent connected.
         let began = match &machine.arc {
             Some(arc) => arc.last_status_change,
@@ -88,8 +88,7 @@ impl<'a> Case<'a> {
     }
 
     fn state(&self, state: &str) -> bool {
-        self.extension
-            .is_some_and(|extension| is(&extension.state, state))
+        self.extension.is_some_and(|extension| extension.is(state))
     }
 
     fn succeeded(&self) -> bool {
@@ -101,7 +100,7 @@ impl<'a> Case<'a> {
     }
 
     fn working(&self) -> bool {
-        self.state("Creating") || self.state("Updating")
+        self.extension.is_some_and(MdeExtension::is_working)
     }
 
     fn level(&self, level: &str) -> bool {
@@ -109,13 +108,19 @@ impl<'a> Case<'a> {
             .is_some_and(|extension| is(&extension.level, level))
     }
 
-    /// An extension that is half-way is no failure, whatever its state says.
-    fn in_transition(&self) -> bool {
-        self.extension.is_some_and(|extension| {
-            let message = extension.message.to_ascii_lowercase();
-            extension.code.to_ascii_lowercase().contains("transitioning")
-                || message.contains("configuration in progress")
-        })
+    fn half_way(&self) -> bool {
+        self.extension.is_some_and(MdeExtension::is_half_way)
+    }
+
+    /// A transition that has lasted longer than any run: since Azure's date, else since the first scan that saw it.
+    /// Without either nothing speaks against it yet; the age of the machine does not.
+    fn stuck(&self) -> bool {
+        let in_transition = self.extension.filter(|extension| extension.in_transition());
+        let began = in_transition.and_then(|extension| {
+            let dated = extension.transition_began();
+            dated.or(self.circumstances.transition_seen)
+        });
+        began.is_some_and(|began| self.circumstances.now.duration_since(began) > LONGEST_RUN)
     }
 
     pub(super) fn failure(&self) -> Option<&'static FailureCode> {
@@ -167,7 +172,7 @@ fn is(text: &str, word: &str) -> bool {
     text.eq_ignore_ascii_case(word)
 }
 
-const REDEPLOY: &str = "remove the extension: Defender for Cloud deploys it again";
+const REDEPLOY: &str = "check the machine's agent (Azure: the VM agent, Arc: azcmagent check), then remove the extension, once more if it is Deleting: Defender for Cloud deploys it again";
 const RECONNECT: &str = "check the machine and its agent (azcmagent show, azcmagent check); an expired one must be connected again";
 
 /// The rules, in their order.
@@ -320,11 +325,30 @@ pub const RULES: [Rule; 31] = [
         say: Say::Found(|case| format!("power state {:?}", case.machine.power)),
     },
     Rule {
+        verdict: Verdict::Failed,
+        reason: "Stuck",
+        when: "the extension has been Creating, Updating, Deleting or half-way for longer than a run can take (90 minutes): since the date of its instance view, else of its last PUT (systemData.lastModifiedAt), else since the first scan that saw it so",
+        remedy: REDEPLOY,
+        applies: |case| case.stuck(),
+        say: Say::Found(|case| match case.extension {
+            Some(extension) if !case.working() && !case.state("Deleting") => {
+                format!(
+                    "the extension is {}, and its configuration is still in progress",
+                    extension.state
+                )
+            }
+            extension => format!(
+                "the extension is still {}",
+                extension.map_or("", |extension| extension.state.as_str())
+            ),
+        }),
+    },
+    Rule {
         verdict: Verdict::Provisioning,
         reason: "InTransition",
         when: "the extension reports that its configuration is in progress",
         remedy: "",
-        applies: |case| (case.failed() || case.succeeded()) && case.in_transition(),
+        applies: |case| (case.failed() || case.succeeded()) && case.half_way(),
         say: Say::When,
     },
     Rule {
@@ -336,38 +360,27 @@ pub const RULES: [Rule; 31] = [
         say: Say::Failure,
     },
     Rule {
-        verdict: Verdict::Failed,
-        reason: "Stuck",
-        when: "the extension has been Creating or Updating for longer than a run can take (90 minutes), or beyond the grace period",
-        remedy: REDEPLOY,
-        applies: |case| {
-            let since = case.extension.and_then(|extension| extension.at);
-            case.working()
-                && match since {
-                    Some(since) => case.circumstances.now.duration_since(since) > LONGEST_RUN,
-                    None => !case.in_grace(),
-                }
-        },
-        say: Say::Found(|case| {
-            format!(
-                "the extension is still {}",
-                case.extension.map_or("", |extension| extension.state.as_str())
-            )
-        }),
-    },
-    Rule {
         verdict: Verdict::Provisioning,
         reason: "Installing",
-        when: "the extension is Creating or Updating",
+        when: "the extension is Creating or Updating, for 90 minutes at most, or since a time that is not known",
         remedy: "",
         applies: |case| case.working(),
-        say: Say::When,
+        say: Say::Found(|case| {
+            let state = case.extension.map_or("", |extension| extension.state.as_str());
+            let dated = case.extension.and_then(MdeExtension::transition_began);
+            let unknown = if dated.is_none() {
+                "; Azure does not say since when"
+            } else {
+                ""
+            };
+            format!("the extension is {state}{unknown}")
+        }),
     },
     Rule {
         verdict: Verdict::Missing,
         reason: "BeingRemoved",
         when: "the extension is being deleted",
-        remedy: "wait: with the integration on, Defender for Cloud deploys it again",
+        remedy: "wait: with the integration on, Defender for Cloud deploys it again; check the machine's agent and remove the extension once more if it is still there after two hours",
         applies: |case| case.state("Deleting"),
         say: Say::When,
     },
@@ -440,13 +453,13 @@ pub const RULES: [Rule; 31] = [
     Rule {
         verdict: Verdict::Missing,
         reason: "ExtensionsDisabled",
-        when: "there is no extension, and the Arc agent is configured to take none (extensions.enabled, or monitor mode)",
-        remedy: "on the machine: azcmagent config set extensions.enabled true, and config.mode full",
+        when: "there is no extension, and the Arc agent is configured to take none (extensions.enabled is false)",
+        remedy: "on the machine: azcmagent config set extensions.enabled true",
         applies: |case| {
             case.machine
                 .arc
                 .as_ref()
-                .is_some_and(|arc| is(&arc.extensions_enabled, "false") || is(&arc.config_mode, "monitor"))
+                .is_some_and(|arc| is(&arc.extensions_enabled, "false"))
         },
         say: Say::When,
     },
@@ -461,12 +474,13 @@ pub const RULES: [Rule; 31] = [
     Rule {
         verdict: Verdict::Missing,
         reason: "ExtensionServiceStopped",
-        when: "there is no extension, and the Arc agent's extension service does not run",
+        when: "there is no extension, and the Arc agent says that its extension service does not run (Windows: stopped, paused; Linux: inactive, failed, dead; or disabled)",
         remedy: "on the machine: start the extension service (Windows: ExtensionService, Linux: extd)",
         applies: |case| {
-            case.machine.arc.as_ref().is_some_and(|arc| {
-                !arc.extension_service.is_empty() && !is(&arc.extension_service, "running")
-            })
+            case.machine
+                .arc
+                .as_ref()
+                .is_some_and(|arc| arc.extension_service == Service::Stopped)
         },
         say: Say::When,
     },

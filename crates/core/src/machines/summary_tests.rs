@@ -34,18 +34,21 @@ fn extension() -> impl Strategy<Value = MdeExtension> {
         ]),
         words(&["", "0", "24", "ProvisioningState/failed/51", "transitioning"]),
         words(&["", "Info", "Information", "Warning", "Error"]),
-        time(),
+        (time(), time()),
         any::<bool>(),
     )
-        .prop_map(|(type_, state, code, level, at, unified)| MdeExtension {
-            type_,
-            state,
-            unified,
-            code,
-            level,
-            at,
-            ..MdeExtension::default()
-        })
+        .prop_map(
+            |(type_, state, code, level, (at, modified), unified)| MdeExtension {
+                type_,
+                state,
+                unified,
+                code,
+                level,
+                at,
+                modified,
+                ..MdeExtension::default()
+            },
+        )
 }
 
 fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
@@ -90,7 +93,7 @@ fn machine() -> impl Strategy<Value = Machine> {
         proptest::option::of(image),
         words(&["", "PowerState/running", "PowerState/deallocated", "odd"]),
         proptest::option::of(agent),
-        words(&["AWS", "gcp", "N/A", ""]),
+        words(&["AWS", "gcp", "Azure", "N/A", ""]),
         (any::<bool>(), time()),
         proptest::collection::vec(extension(), 0..3),
         (any::<bool>(), tags()),
@@ -144,6 +147,7 @@ proptest! {
             exclusions: &exclusions,
             plan_off: false,
             health: None,
+            transition_seen: None,
         };
         let mut summary = Summary::new(&exclusions);
         let found: Vec<_> = machines.iter().map(|machine| finding(machine, &circumstances)).collect();
@@ -203,6 +207,7 @@ proptest! {
             exclusions: &Exclusions::default(),
             plan_off: false,
             health: None,
+            transition_seen: None,
         };
         let found = finding(&machine, &circumstances);
         let proven = machine.extensions.iter().any(|extension| {
