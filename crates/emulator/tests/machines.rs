@@ -271,7 +271,7 @@ async fn an_arc_machine() {
     assert_eq!(lost.properties()["status"], "Disconnected");
     assert_eq!(
         lost.properties()["agentConfiguration"]["extensionsAllowList"],
-        Value::Null
+        json!([])
     );
     let all = bench
         .ask(
@@ -311,6 +311,66 @@ async fn an_arc_machine() {
     );
     let result = follow(&bench, put.header("location")).await;
     assert_eq!((result.status, &result.body["name"]), (200, &json!("MDE.Linux")));
+}
+
+#[tokio::test]
+async fn arc_machines_of_both_systems_as_recorded() {
+    let bench = bench(
+        "{name: lin, group: rg, cloud: OnPremises, os: ubuntu-24.04}, {name: win, group: rg, cloud: GCP, os: windows-2022},
+         {name: az, group: rg, cloud: Azure, arc: {extensionService: stopped}}, {name: i-0abc, group: rg, cloud: AWS, account: '42'}",
+    )
+    .await;
+    let get = async |name: &str| bench.ask("GET", &format!("{ARC}/{name}?{HYBRID}"), None).await;
+    let (linux, windows, azure, aws) = (
+        get("lin").await,
+        get("win").await,
+        get("az").await,
+        get("i-0abc").await,
+    );
+    let services = |got: &Got| got.properties()["serviceStatuses"].clone();
+    let both = |status: &str, starts: &str| {
+        let one = json!({"status": status, "startupType": starts});
+        json!({"extensionService": one, "guestConfigurationService": one})
+    };
+    assert_eq!(services(&linux), both("active", "enabled"));
+    assert_eq!(services(&windows), both("running", "automatic"));
+    assert_eq!(services(&azure)["extensionService"]["status"], "inactive");
+    let system = |got: &Got, name: &str| got.properties()[name].as_str().unwrap().to_owned();
+    for (name, value) in [
+        ("osName", "linux"),
+        ("osVersion", "6.8.0-87-generic"),
+        ("osSku", "Ubuntu 24.04.1 LTS"),
+        ("osEdition", "unknown"),
+        ("domainName", "unknown"),
+    ] {
+        assert_eq!(system(&linux, name), value);
+    }
+    assert_eq!(system(&windows, "osName"), "windows");
+    let provider = |got: &Got| got.properties()["cloudMetadata"]["provider"].clone();
+    assert_eq!([provider(&linux), provider(&azure)], ["N/A", "Azure"]);
+    assert_eq!(linux.properties()["detectedProperties"]["cloudprovider"], "N/A");
+    assert_eq!(aws.properties()["detectedProperties"]["AWS-accountId"], "42");
+    // A GET of one machine carries its extensions, also without $expand; they have no time, and systemData instead.
+    let extension = &linux.body["resources"][0];
+    let status = extension["properties"]["instanceView"]["status"]
+        .as_object()
+        .unwrap();
+    let members: Vec<&str> = status.keys().map(String::as_str).collect();
+    assert_eq!(members, ["code", "level", "message"]);
+    for member in ["createdAt", "createdByType", "lastModifiedAt"] {
+        assert!(extension["systemData"][member].is_string(), "{extension}");
+    }
+    change(&bench, "lin", json!({"mde.state": "Creating"})).await;
+    let creating = &get("lin").await.body["resources"][0];
+    assert_eq!(creating["properties"]["instanceView"], json!({"status": {}}));
+    let list = bench.ask("GET", &format!("{ARC}?{HYBRID}"), None).await;
+    assert!(
+        list.body["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|item| item.get("resources").is_none())
+    );
 }
 
 #[tokio::test]

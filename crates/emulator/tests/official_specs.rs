@@ -338,7 +338,14 @@ async fn examples_of_machines() {
         ),
     ] {
         let example = load(&folder, name);
-        let wanted = shape(&example["responses"]["200"]["body"]);
+        let mut wanted = shape(&example["responses"]["200"]["body"]);
+        if let Some(status) = wanted.pointer_mut("/properties/instanceView/status") {
+            // The example has both, recorded answers of Arc do not.
+            for member in ["displayStatus", "time"] {
+                let removed = status.as_object_mut().unwrap().remove(member);
+                assert!(removed.is_some(), "{name}: {member}");
+            }
+        }
         like(
             &bench.path("GET", &format!("{group}/{path}"), None).await,
             &[200],

@@ -25,7 +25,7 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Re
     match &typed.name {
         Some(name) => {
             let machine = machine(context, typed, kind, name, at)?;
-            Ok(Answer::ok(described(context, machine, at)?))
+            Ok(Answer::ok(described(context, machine, at, true)?))
         }
         None => list(context, typed, kind, at),
     }
@@ -82,12 +82,19 @@ fn expands(context: &Context<'_>) -> bool {
             .is_some_and(|only| only.eq_ignore_ascii_case("true"))
 }
 
-fn described(context: &Context<'_>, machine: &Machine, at: Moment) -> Result<Value, ArmError> {
+/// `alone`: by a GET of its own, which carries the extensions of an Arc machine.
+fn described(context: &Context<'_>, machine: &Machine, at: Moment, alone: bool) -> Result<Value, ArmError> {
     let subscription = context.subscription()?;
     let expand = expands(context);
     Ok(match machine.kind {
         Kind::Vm => fleet::vm(&subscription.id, machine, at, expand),
-        Kind::Arc => fleet::arc_machine(&subscription.id, &subscription.tenant, machine, at, expand),
+        Kind::Arc => fleet::arc_machine(
+            &subscription.id,
+            &subscription.tenant,
+            machine,
+            at,
+            alone || expand,
+        ),
         Kind::ScaleSet => fleet::scale_set(&subscription.id, machine),
     })
 }
@@ -110,7 +117,7 @@ fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<
         if items.len() == PAGE {
             return Ok(page(context, items, last));
         }
-        items.push(as_listed(described(context, machine, at)?));
+        items.push(as_listed(described(context, machine, at, false)?));
         last = Some(key.to_string());
     }
     Ok(page(context, items, None))

@@ -159,7 +159,10 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
     let set =
         (machine.kind == Kind::ScaleSet).then_some(if machine.flexible { "Flexible" } else { "Uniform" });
     let refuses = |agent: &Agent| {
-        agent.extensions_disabled || agent.monitor_mode || agent.service_stopped || !agent.block.is_empty()
+        agent.extensions_disabled
+            || agent.service_stands()
+            || !agent.block.is_empty()
+            || !agent.allow.is_empty()
     };
     json!({
         "id": machine.id(&subscription.id), "name": machine.name, "os": machine.os, "tags": tags,
@@ -229,7 +232,7 @@ pub(super) fn new_agent(cloud: Cloud, changed: Moment) -> Agent {
         version: "1.64.03512.123".into(),
         extensions_disabled: false,
         monitor_mode: false,
-        service_stopped: false,
+        service: None,
         allow: Vec::new(),
         block: Vec::new(),
     }
@@ -371,7 +374,12 @@ fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> R
         "agentVersion" => agent.version = text(value)?.into(),
         "extensionsEnabled" => agent.extensions_disabled = !truth(value)?,
         "configMode" => agent.monitor_mode = text(value)? == "monitor",
-        "extensionService" => agent.service_stopped = text(value)? != "running",
+        "extensionService" => {
+            let status = text(value)?;
+            // What runs is spelled as its system does.
+            let runs = status == "running" || status == "active";
+            agent.service = (!runs).then(|| status.into());
+        }
         "allowList" => agent.allow = items(value)?,
         "blockList" => agent.block = items(value)?,
         _ => return Err("no such member of arc".into()),
@@ -445,10 +453,14 @@ fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Res
         "version" => ext.version = value.as_str().map(Into::into),
         "since" => {
             let since = now - duration(value)?;
-            ext.created = ext.created.min(since);
-            if ext.done == NEVER {
-                ext.run = ext.run.min(since.max(ext.created));
-            } else {
+            // An update begins after its record.
+            let update = Moment::from(ext.run > ext.created);
+            ext.created = ext.created.min(since - update);
+            ext.run = ext.run.min(since);
+            if ext.deleting != NEVER {
+                ext.deleting = since;
+            }
+            if ext.done != NEVER {
                 ext.done = since;
             }
         }

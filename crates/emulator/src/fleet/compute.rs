@@ -206,7 +206,11 @@ fn extension_view(machine: &Machine, ext: &Ext, at: Moment) -> Value {
             "Unknown",
         ),
     };
-    let time = spelled(if state.terminal() { ext.done } else { ext.run });
+    let time = spelled(match &state {
+        State::Deleting => ext.deleting,
+        state if state.terminal() => ext.done,
+        _ => ext.run,
+    });
     let mut view = json!({
         "name": machine.ext_name(ext), "type": format!("{}.{}", ext.publisher(), machine.ext_type(ext)),
         "typeHandlerVersion": ext.version.as_deref().unwrap_or("1.0.9.4"),
@@ -216,7 +220,7 @@ fn extension_view(machine: &Machine, ext: &Ext, at: Moment) -> Value {
     if let (Some(view), true) = (view.as_object_mut(), ext.is_mde() && state.terminal()) {
         let substatus = json!([{
             "code": format!("ComponentStatus/MDE/{}", if state == State::Succeeded { "succeeded" } else { "failed" }),
-            "level": level, "displayStatus": display, "message": failure::detail(ext, &state), "time": time,
+            "level": level, "displayStatus": display, "message": failure::detail(machine, ext, &state), "time": time,
         }]);
         view.insert("substatuses".into(), substatus);
     }

@@ -229,13 +229,20 @@ impl Machine {
 }
 
 impl Agent {
+    /// Whether the extension service does not run, by any status of either system that says so.
+    pub(super) fn service_stands(&self) -> bool {
+        let still = ["stopped", "paused", "inactive", "failed", "dead", "disabled"];
+        let status = self.service.as_deref().unwrap_or_default();
+        still.iter().any(|known| status.eq_ignore_ascii_case(known))
+    }
+
     fn takes(&self, ext_type: &str) -> bool {
         let wanted = format!("{PUBLISHER}/{ext_type}");
         let listed = |list: &[Box<str>]| list.iter().any(|item| item.eq_ignore_ascii_case(&wanted));
+        // Monitor mode takes extensions that monitor and those that protect, the sensor's among them.
         self.status == Status::Connected
             && !self.extensions_disabled
-            && !self.monitor_mode
-            && !self.service_stopped
+            && !self.service_stands()
             && !listed(&self.block)
             && (self.allow.is_empty() || listed(&self.allow))
     }

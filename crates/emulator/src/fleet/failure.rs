@@ -5,8 +5,8 @@ use super::{
     names::State,
 };
 
-/// Codes with their names and what they mean to a person.
-const CODES: [(u16, &str, &str); 20] = [
+/// Codes of `MDE.Linux` with their names and what they mean to a person.
+const CODES: [(u16, &str, &str); 24] = [
     (1, "ERR_INTERNAL", "an internal error of the handler"),
     (2, "ERR_INVALID_ARGUMENTS", "the settings cannot be used"),
     (
@@ -33,7 +33,12 @@ const CODES: [(u16, &str, &str); 20] = [
     (
         12,
         "ERR_INSUFFICIENT_REQUIREMENTS",
-        "memory, disk or Python do not suffice",
+        "cores, memory or disk do not suffice",
+    ),
+    (
+        15,
+        "ERR_CORRUPT_MDE_INSTALLED",
+        "a damaged installation of the sensor is present",
     ),
     (20, "ERR_MDE_NOT_INSTALLED", "the sensor is not installed"),
     (
@@ -64,20 +69,46 @@ const CODES: [(u16, &str, &str); 20] = [
     ),
     (30, "ERR_ONBOARDING_NOT_FOUND", "the onboarding script is missing"),
     (31, "ERR_ONBOARDING_FAILED", "the onboarding script failed"),
+    (
+        32,
+        "ERR_OFFBOARDING_NOT_FOUND",
+        "the offboarding script is missing",
+    ),
+    (33, "ERR_OFFBOARDING_FAILED", "the offboarding script failed"),
     (40, "ERR_TAG_NOT_SUPPORTED", "the device tag is not supported"),
+    (
+        51,
+        "ERR_INSTALL_PATH_SETUP",
+        "the path to install to cannot be set up",
+    ),
+    (
+        52,
+        "ERR_INSTALL_PATH_PERMISSIONS",
+        "the permissions of the install path are wrong",
+    ),
+    (64, "ERR_NOEXEC", "the extension's path has the 'noexec' flag set"),
+];
+
+/// Where `MDE.Windows` means something else by a code.
+const WINDOWS: [(u16, &str, &str); 3] = [
+    (12, "ERR_PENDING_REBOOT", "the machine must be restarted first"),
+    (15, "ERR_CORRUPTED_FILE", "a file of the installer is damaged"),
     (
         51,
         "ERR_OS_NOT_SUPPORTED",
         "onboarding through Defender for Cloud is not supported for this operating system",
     ),
-    (64, "ERR_NOEXEC", "the extension's path has the 'noexec' flag set"),
 ];
 
-fn row(code: u16) -> (&'static str, &'static str) {
-    CODES.iter().find(|(known, ..)| *known == code).map_or(
-        ("ERR_UNKNOWN", "a reason that the handler does not name"),
-        |(_, name, text)| (name, text),
-    )
+fn row(machine: &Machine, code: u16) -> (&'static str, &'static str) {
+    let own: &[_] = if machine.os.get().windows { &WINDOWS } else { &[] };
+    own.iter()
+        .chain(&CODES)
+        .find(|(known, ..)| *known == code)
+        .map_or(
+            ("ERR_UNKNOWN", "a reason that the handler does not name"),
+            |(_, name, text)| (name, text),
+        )
 }
 
 /// The message of the extension's status. On Linux its seventeenth word is the code.
@@ -98,7 +129,7 @@ pub(crate) fn message(machine: &Machine, ext: &Ext, state: &State) -> String {
             "Enable succeeded".into()
         };
     }
-    let (name, text) = row(ext.code);
+    let (name, text) = row(machine, ext.code);
     if machine.os.get().windows {
         format!(
             "Failed to configure Microsoft Defender for Endpoint: {text}. Error code: {}",
@@ -114,11 +145,11 @@ pub(crate) fn message(machine: &Machine, ext: &Ext, state: &State) -> String {
 }
 
 /// The longer text of the substatus.
-pub(crate) fn detail(ext: &Ext, state: &State) -> String {
+pub(crate) fn detail(machine: &Machine, ext: &Ext, state: &State) -> String {
     if *state == State::Succeeded {
         return "The sensor runs and is onboarded.".into();
     }
-    let (name, text) = row(ext.code);
+    let (name, text) = row(machine, ext.code);
     format!("{name}: {text}. See the handler's log on the machine for more.")
 }
 

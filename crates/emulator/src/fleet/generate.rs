@@ -471,8 +471,8 @@ fn refuse(machine: &mut Machine, dice: &mut Dice) -> bool {
     };
     match dice.roll(4) {
         0 => agent.extensions_disabled = true,
-        1 => agent.monitor_mode = true,
-        2 => agent.service_stopped = true,
+        1 => agent.allow = vec!["Microsoft.Azure.Monitor/AzureMonitorWindowsAgent".into()],
+        2 => agent.service = Some("stopped".into()),
         _ => {
             agent.block = vec![
                 "Microsoft.Azure.AzureDefenderForServers/MDE.Windows".into(),

@@ -10,13 +10,13 @@ use super::{
     spelled,
 };
 
-/// An Arc machine as ARM answers it.
+/// An Arc machine as ARM answers it: a GET of one carries its extensions, also without `$expand`.
 pub(crate) fn arc_machine(
     subscription: &str,
     tenant: &str,
     machine: &Machine,
     at: Moment,
-    expand: bool,
+    with_extensions: bool,
 ) -> Value {
     let identity = if machine.is_shell() {
         json!({"type": "None"})
@@ -28,7 +28,7 @@ pub(crate) fn arc_machine(
         "location": machine.location, "tags": tags(machine), "identity": identity, "kind": kind(machine),
         "properties": properties(subscription, machine, at),
     });
-    if let (Some(body), true) = (body.as_object_mut(), expand) {
+    if let (Some(body), true) = (body.as_object_mut(), with_extensions) {
         let resources: Vec<Value> = machine
             .extensions(at)
             .map(|ext| arc_extension(subscription, machine, ext, at))
@@ -61,20 +61,21 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
     } else {
         json!([])
     };
-    let (provider, detected) = clouds(agent);
-    let service = if agent.service_stopped {
-        "stopped"
+    let (provider, detected) = clouds(machine, agent);
+    // Agents of Linux know neither edition nor domain, and report the kernel's version; the distribution is the SKU.
+    let (name, version, edition, domain) = if os.windows {
+        ("windows", os.version, "Server", "WORKGROUP")
     } else {
-        "running"
+        ("linux", os.kernel(), "unknown", "unknown")
     };
     json!({
         "status": status.name(), "statusReason": agent.reason, "lastStatusChange": spelled(changed), "errorDetails": errors,
         "agentVersion": agent.version, "provisioningState": "Succeeded", "displayName": machine.name,
         "osType": if os.windows { "windows" } else { "linux" },
-        "osName": if os.windows { "windows" } else { os.name }, "osSku": os.sku, "osVersion": os.version,
-        "osEdition": if os.windows { "Server" } else { "" },
+        "osName": name, "osSku": os.sku, "osVersion": version, "osEdition": edition,
+        "osProfile": {"computerName": machine.name},
         "machineFqdn": format!("{}.contoso.example", machine.name), "dnsFqdn": format!("{}.contoso.example", machine.name),
-        "domainName": "WORKGROUP", "vmId": machine.guid(subscription, 1), "vmUuid": machine.guid(subscription, 3),
+        "adFqdn": domain, "domainName": domain, "vmId": machine.guid(subscription, 1), "vmUuid": machine.guid(subscription, 3),
         "cloudMetadata": provider, "detectedProperties": detected,
         "agentConfiguration": {
             "extensionsEnabled": if agent.extensions_disabled { "false" } else { "true" },
@@ -83,38 +84,73 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
             "guestConfigurationEnabled": "true", "incomingConnectionsPorts": [], "proxyUrl": "", "proxyBypass": [],
         },
         "serviceStatuses": {
-            "extensionService": {"status": service, "startupType": "automatic"},
-            "guestConfigurationService": {"status": "running", "startupType": "automatic"},
+            "extensionService": service(os.windows, agent.service.as_deref()),
+            "guestConfigurationService": service(os.windows, None),
         },
+        "agentUpgrade": {"enableAutomaticUpgrade": false}, "clientPublicKey": machine.guid(subscription, 4),
+        "licenseProfile": {"esuProfile": {"serverType": "Unknown", "esuEligibility": "Ineligible", "esuKeyState": "Inactive",
+                                          "licenseAssignmentState": "NotAssigned"}},
         "mssqlDiscovered": "false",
     })
 }
 
+/// A service of the agent, in the terms of its system.
+fn service(windows: bool, status: Option<&str>) -> Value {
+    let (runs, starts) = if windows {
+        ("running", "automatic")
+    } else {
+        ("active", "enabled")
+    };
+    let status = match status {
+        Some("stopped") if !windows => "inactive",
+        other => other.unwrap_or(runs),
+    };
+    json!({"status": status, "startupType": starts})
+}
+
 /// `cloudMetadata` and `detectedProperties`.
-fn clouds(agent: &Agent) -> (Value, Value) {
+fn clouds(machine: &Machine, agent: &Agent) -> (Value, Value) {
     let (provider, manufacturer, model) = match &agent.cloud {
         Cloud::Aws => ("AWS", "Amazon EC2", "m5.large"),
         Cloud::Gcp => ("GCP", "Google", "Google Compute Engine"),
-        Cloud::OnPremises | Cloud::Azure => ("", "VMware, Inc.", "VMware Virtual Platform"),
+        Cloud::Azure => ("Azure", "Microsoft Corporation", "Virtual Machine"),
+        Cloud::OnPremises => ("N/A", "VMware, Inc.", "VMware Virtual Platform"),
         Cloud::Other(word) => (&**word, "unknown", "unknown"),
     };
-    let metadata = if provider.is_empty() {
-        json!({})
-    } else {
-        json!({"provider": provider})
-    };
-    let detected = json!({
-        "cloudprovider": if provider.is_empty() { "N/A" } else { provider }, "manufacturer": manufacturer,
-        "model": model, "coreCount": "2", "totalPhysicalMemoryInBytes": "8589934592",
+    let mut detected = json!({
+        "cloudprovider": provider, "manufacturer": manufacturer, "model": model, "productType": "unknown",
+        "architecture": "amd64", "coreCount": "2", "totalPhysicalMemoryInBytes": "8589934592",
     });
-    (metadata, detected)
+    let own = match &agent.cloud {
+        Cloud::Aws => vec![
+            (
+                "AWS-accountId",
+                machine.tag("AccountId").unwrap_or("123456789012"),
+            ),
+            ("AWS-instanceId", &machine.name),
+            ("AWS-region", "eu-west-1"),
+        ],
+        Cloud::Gcp => vec![
+            (
+                "GCP-projectNumber",
+                machine.tag("ProjectNumber").unwrap_or("843025268399"),
+            ),
+            ("GCP-instanceId", &machine.name),
+            ("GCP-zone", "europe-west1-b"),
+        ],
+        _ => Vec::new(),
+    };
+    if let Some(detected) = detected.as_object_mut() {
+        detected.extend(
+            own.into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value))),
+        );
+    }
+    (json!({"provider": provider}), detected)
 }
 
-/// `null` when nothing was ever listed.
+/// A list of the agent's configuration: empty when nothing was ever listed.
 fn listed(list: &[Box<str>]) -> Value {
-    if list.is_empty() {
-        return Value::Null;
-    }
     list.iter()
         .map(|item| {
             let (publisher, kind) = item.split_once('/').unwrap_or((item, ""));
@@ -123,28 +159,39 @@ fn listed(list: &[Box<str>]) -> Value {
         .collect()
 }
 
-/// `properties` of an Arc machine's extension, with its instance view.
+/// `properties` of an Arc machine's extension. Its status has neither time nor displayStatus, and nothing at all before
+/// the first run ends.
 pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &Ext, at: Moment) -> Value {
     let state = ext.state(at);
     let version = ext.version.as_deref().unwrap_or("1.0.9.4");
-    let (code, level, display) = match &state {
-        State::Succeeded => ("0".to_owned(), "Information", "Provisioning succeeded"),
-        State::Failed => (ext.code.to_string(), "Error", "Provisioning failed"),
-        State::Creating | State::Updating | State::Deleting => {
-            ("1".to_owned(), "Information", "Transitioning")
-        }
-        State::Canceled | State::Other(_) => (ext.code.to_string(), "Warning", "Unknown"),
-    };
     let (kind, name) = (machine.ext_type(ext), machine.ext_name(ext));
+    let (code, level) = match &state {
+        State::Succeeded => ("0".to_owned(), "Information"),
+        State::Failed => (ext.code.to_string(), "Error"),
+        State::Creating | State::Updating | State::Deleting => ("1".to_owned(), "Information"),
+        State::Canceled | State::Other(_) => (ext.code.to_string(), "Warning"),
+    };
+    let view = if state == State::Creating {
+        json!({"status": {}})
+    } else {
+        json!({"name": name, "type": kind, "typeHandlerVersion": version, "status": {
+            "code": code, "level": level,
+            "message": format!("Extension Message: {}", failure::message(machine, ext, &state)),
+        }})
+    };
     json!({
         "publisher": ext.publisher(), "type": kind, "typeHandlerVersion": version,
         "autoUpgradeMinorVersion": false, "enableAutomaticUpgrade": true, "provisioningState": state.name(),
-        "settings": settings(subscription, machine, ext),
-        "instanceView": {"name": name, "type": kind, "typeHandlerVersion": version, "status": {
-            "code": code, "level": level, "displayStatus": display,
-            "message": format!("Extension Message: {}", failure::message(machine, ext, &state)),
-            "time": spelled(if state.terminal() { ext.done } else { ext.run }),
-        }},
+        "settings": settings(subscription, machine, ext), "instanceView": view,
+    })
+}
+
+/// Who wrote an Arc machine's extension, and when.
+pub(super) fn system_data(ext: &Ext) -> Value {
+    let writer = "d2a590e7-6906-4a45-8f41-cecfdca9bca1";
+    json!({
+        "createdBy": writer, "createdByType": "Application", "createdAt": spelled(ext.created.min(ext.modified())),
+        "lastModifiedBy": writer, "lastModifiedByType": "Application", "lastModifiedAt": spelled(ext.modified()),
     })
 }
 
@@ -154,6 +201,7 @@ pub(crate) fn arc_extension(subscription: &str, machine: &Machine, ext: &Ext, at
     json!({
         "id": format!("{}/extensions/{name}", machine.id(subscription)), "name": name,
         "type": "Microsoft.HybridCompute/machines/extensions", "location": machine.location, "tags": null,
+        "systemData": system_data(ext),
         "properties": extension_properties(subscription, machine, ext, at),
     })
 }

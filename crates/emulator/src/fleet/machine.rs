@@ -165,6 +165,11 @@ impl Ext {
         self.created <= at && at < self.gone
     }
 
+    /// When somebody last wrote the resource, for `systemData`: a deletion is no write.
+    pub(crate) fn modified(&self) -> Moment {
+        self.run.min(self.done)
+    }
+
     pub(crate) fn state(&self, at: Moment) -> State {
         if at >= self.deleting {
             State::Deleting
@@ -205,8 +210,9 @@ pub(crate) struct Agent {
     pub(crate) extensions_disabled: bool,
     #[serde(default)]
     pub(crate) monitor_mode: bool,
-    #[serde(default)]
-    pub(crate) service_stopped: bool,
+    /// Status of the extension service; absent: it runs, as its system says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<Box<str>>,
     /// `publisher/type` items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allow: Vec<Box<str>>,

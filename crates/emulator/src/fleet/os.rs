@@ -57,6 +57,7 @@ const TABLE: &[Os] = table! {
     "windows-2008r2"  true  Never  false ["MicrosoftWindowsServer" "WindowsServer" "2008-R2-SP1"] "Windows Server 2008 R2 Datacenter" "Windows Server 2008 R2 Datacenter" "6.1.7601.24545";
     "windows-10"      true  Client true  ["MicrosoftWindowsDesktop" "Windows-10" "win10-22h2-pro"] "Windows 10 Pro" "Windows 10 Pro" "10.0.19045.3930";
     "windows-11"      true  Client true  ["MicrosoftWindowsDesktop" "Windows-11" "win11-23h2-pro"] "Windows 11 Pro" "Windows 11 Pro" "10.0.22631.3007";
+    "windows-10-avd"  true  Modern true  ["MicrosoftWindowsDesktop" "office-365" "win10-22h2-avd-m365-g2"] "Windows 10 Enterprise for Virtual Desktops" "Windows 10 Enterprise for Virtual Desktops" "10.0.19045.3930";
     "windows-11-multi" true Modern true  ["MicrosoftWindowsDesktop" "Windows-11" "win11-23h2-evd"] "Windows 11 Enterprise multi-session" "Windows 11 Enterprise multi-session" "10.0.22631.3007";
     "ubuntu-24.04"    false Modern true  ["Canonical" "ubuntu-24_04-lts" "server"] "ubuntu" "Ubuntu 24.04.1 LTS" "24.04";
     "ubuntu-22.04"    false Modern true  ["Canonical" "0001-com-ubuntu-server-jammy" "22_04-lts-gen2"] "ubuntu" "Ubuntu 22.04.4 LTS" "22.04";
@@ -78,6 +79,24 @@ const TABLE: &[Os] = table! {
     "aks-node"        false Never  false ["microsoft-aks" "aks" "aks-ubuntu-2204-gen2"] "ubuntu" "Ubuntu 22.04.4 LTS" "22.04";
     "plan9"           false Never  true  ["contoso" "plan9" "fourth"] "plan9" "Plan 9 Fourth Edition" "4.0";
 };
+
+impl Os {
+    /// The version of the kernel, as the Arc agent of Linux reports it.
+    pub(crate) fn kernel(&self) -> &'static str {
+        match self.word {
+            "ubuntu-24.04" => "6.8.0-87-generic",
+            "ubuntu-22.04" => "5.15.0-139-generic",
+            "ubuntu-20.04" => "5.4.0-216-generic",
+            "debian-12" => "6.1.0-35-amd64",
+            "rhel-9" | "rocky-9" => "5.14.0-427.42.1.el9_4.x86_64",
+            "rhel-8" | "oracle-8" => "4.18.0-553.34.1.el8_10.x86_64",
+            "rhel-7" => "3.10.0-1160.119.1.el7.x86_64",
+            "sles-15" => "5.14.21-150500.55.52-default",
+            "amazon-2023" => "6.1.134-150.224.amzn2023.x86_64",
+            _ => "4.4.0-210-generic",
+        }
+    }
+}
 
 impl OsId {
     /// By the word of the seed.

@@ -119,15 +119,18 @@ fn extension_row(subscription: &Subscription, machine: &Machine, ext: &Ext, at: 
     let id = &subscription.id;
     let name = machine.ext_name(ext);
     // Of a VM's extension the index has no instance view.
-    let (kind, properties) = if machine.kind == Kind::Arc {
-        (TYPES[3], hybrid::extension_properties(id, machine, ext, at))
+    let (kind, properties, system_data) = if machine.kind == Kind::Arc {
+        let properties = hybrid::extension_properties(id, machine, ext, at);
+        (TYPES[3], properties, hybrid::system_data(ext))
     } else {
-        (TYPES[1], compute::extension_properties(id, machine, ext, at))
+        let properties = compute::extension_properties(id, machine, ext, at);
+        (TYPES[1], properties, Value::Null)
     };
     json!({
         "id": format!("{}/extensions/{name}", machine.id(id)), "name": name, "type": kind,
         "tenantId": subscription.tenant, "subscriptionId": id, "resourceGroup": machine.group.to_ascii_lowercase(),
         "location": machine.location, "kind": "", "tags": null, "identity": null, "sku": null, "plan": null,
         "managedBy": "", "zones": null, "extendedLocation": null, "properties": properties,
+        "systemData": system_data,
     })
 }

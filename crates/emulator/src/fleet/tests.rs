@@ -71,14 +71,17 @@ fn who_gets_the_sensor() {
         ("{name: m, os: windows-2022}", &no_unified, true),
         ("{name: m, os: windows-11}", &nothing, false),
         ("{name: m, os: windows-11-multi}", &nothing, true),
+        ("{name: m, os: windows-10-avd}", &nothing, true),
         ("{name: m, os: cisco-appliance}", &nothing, false),
         ("{name: m, power: deallocated}", &nothing, false),
         ("{name: m, forgotten: true}", &nothing, false),
         ("{name: m, cloud: OnPremises}", &nothing, true),
         ("{name: m, arc: {status: Disconnected}}", &nothing, false),
         ("{name: m, arc: {extensionsEnabled: false}}", &nothing, false),
-        ("{name: m, arc: {configMode: monitor}}", &nothing, false),
+        ("{name: m, arc: {configMode: monitor}}", &nothing, true),
         ("{name: m, arc: {extensionService: stopped}}", &nothing, false),
+        ("{name: m, arc: {extensionService: failed}}", &nothing, false),
+        ("{name: m, arc: {extensionService: activating}}", &nothing, true),
         ("{name: m, arc: {blockList: [MDE.Linux]}}", &nothing, false),
         ("{name: m, arc: {allowList: [MDE.Windows]}}", &nothing, false),
         ("{name: m, arc: {allowList: [MDE.Linux]}}", &nothing, true),
@@ -179,6 +182,14 @@ fn seeded_machines_are_as_they_should_be_by_now() {
         (
             "{name: m, mde: {state: Creating, since: 3h}}",
             vec![State::Creating],
+        ),
+        (
+            "{name: m, mde: {state: Updating, since: 3h}}",
+            vec![State::Updating],
+        ),
+        (
+            "{name: m, mde: {state: Deleting, since: 60d}}",
+            vec![State::Deleting],
         ),
         (
             "{name: m, mde: {state: Transitioning}}",
@@ -309,6 +320,7 @@ fn rows_of_the_index() {
                 row["properties"]["publisher"].is_string(),
                 arc_extension || compute_extension
             );
+            assert_eq!(row["systemData"]["lastModifiedAt"].is_string(), arc_extension);
             assert_eq!(
                 row["resourceGroup"],
                 row["resourceGroup"].as_str().unwrap().to_ascii_lowercase()
