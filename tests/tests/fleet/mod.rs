@@ -8,6 +8,7 @@ mod access;
 mod accounts;
 mod command;
 mod life;
+mod recorded;
 mod spec;
 
 use std::{process::ExitCode, time::Duration};
@@ -32,6 +33,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(spec::cases());
     cases.extend(command::cases());
     cases.extend(accounts::cases());
+    cases.extend(recorded::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],

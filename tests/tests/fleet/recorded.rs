@@ -1,0 +1,136 @@
+//! Machines that answer as the real services were recorded to do: what is on its way, what stands still, and what a name
+//! or a code means.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serverprotection_tests::{
+    Error,
+    env::Environment,
+    harness::{Case, case},
+};
+
+use super::{NAME, machines, p2, protected, shows, worst};
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    vec![
+        case("an_extension_on_its_way_is_stuck_by_its_own_age", on_their_way),
+        case("a_deletion_that_azure_does_not_date_is_waited_for", deletion),
+        case("machines_that_need_the_extension_stay_in_the_count", counted),
+        case("an_agent_says_whether_its_service_runs", services),
+    ]
+}
+
+async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
+    // All of them are older than the grace period. The clock of the machines may be hours ahead: hence days.
+    let seed = protected(&json!([
+        {"name": "web-1"},
+        {"name": "upgrade-1", "cloud": "OnPremises", "mde": {"state": "Updating", "since": "5m"}},
+        {"name": "upgrade-2", "cloud": "OnPremises", "os": "windows-2022", "mde": {"state": "Updating", "since": "5m"}},
+        {"name": "first-1", "cloud": "AWS", "mde": {"state": "Creating", "since": "5m"}},
+        {"name": "first-2", "mde": {"state": "Creating", "since": "5m"}},
+        {"name": "stuck-1", "cloud": "OnPremises", "mde": {"state": "Updating", "since": "20d"}},
+        {"name": "stuck-2", "cloud": "GCP", "mde": {"state": "Creating", "since": "20d"}},
+        {"name": "stuck-3", "mde": {"state": "Creating", "since": "20d"}},
+        {"name": "stuck-4", "mde": {"state": "Deleting", "since": "20d"}}]));
+    let team = environment.team_with("onway", seed).await?;
+    team.protect(NAME, p2()).await?;
+    machines(&team, NAME, "False", "BelowMinimum").await?;
+    let object = shows(&team, NAME, "1/9").await?;
+    assert_eq!(
+        object["status"]["machines"]["verdicts"],
+        json!({"Protected": 1, "Provisioning": 4, "Failed": 4}),
+        "{object:#}"
+    );
+    for name in ["stuck-1", "stuck-2", "stuck-3", "stuck-4"] {
+        let machine = worst(&object, name);
+        assert_eq!(machine["reason"], "Stuck", "{machine:#}");
+        let remedy = machine["remedy"].as_str().unwrap();
+        assert!(remedy.contains("remove the extension"), "{machine:#}");
+    }
+    Ok(())
+}
+
+async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
+    // The last PUT of an Arc extension lies long back; its deletion may have begun just now.
+    let seed = protected(&json!([
+        {"name": "srv-1", "cloud": "OnPremises", "mde": {"state": "Deleting", "since": "20d"}}]));
+    let team = environment.team_with("deletion", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = machines(&team, NAME, "False", "BelowMinimum").await?;
+    let machine = worst(&object, "srv-1");
+    assert_eq!(machine["verdict"], "Missing", "{machine:#}");
+    assert_eq!(machine["reason"], "BeingRemoved", "{machine:#}");
+    assert!(
+        machine["remedy"].as_str().unwrap().contains("once more"),
+        "{machine:#}"
+    );
+    Ok(())
+}
+
+async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([
+        {"name": "path-1", "mde": {"state": "Failed", "code": 51}},
+        {"name": "path-2", "cloud": "AWS", "os": "amazon-2023", "mde": {"state": "Failed", "code": 51}},
+        {"name": "client-1", "cloud": "OnPremises", "os": "windows-10", "mde": {"state": "Failed", "code": 51}},
+        {"name": "avd-1", "os": "windows-10-avd", "customImage": true, "mde": "none", "forgotten": true},
+        {"name": "rhel-1", "os": "rhel-7", "power": "starting", "mde": "none", "forgotten": true},
+        {"name": "monitor-1", "cloud": "OnPremises", "arc": {"configMode": "monitor"}},
+        {"name": "azure-1", "kind": "arc", "cloud": "Azure"}]));
+    let team = environment.team_with("counted", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "2/6").await?;
+    let status = &object["status"]["machines"];
+    assert_eq!(
+        status["verdicts"],
+        json!({"Protected": 2, "Failed": 2, "Missing": 2, "UnsupportedOs": 1}),
+        "{status:#}"
+    );
+    for (name, reason) in [
+        ("path-1", "ERR_INSTALL_PATH_SETUP"),
+        ("path-2", "ERR_INSTALL_PATH_SETUP"),
+        ("avd-1", "NotDeployed"),
+        ("rhel-1", "NotDeployed"),
+    ] {
+        assert_eq!(worst(&object, name)["reason"], reason, "{name}: {status:#}");
+    }
+    // A virtual machine of Azure that is connected through Arc is in Azure.
+    assert_eq!(status["environments"]["Azure"]["summary"], "1/4", "{status:#}");
+    assert_eq!(
+        status["environments"]["OnPremises"]["summary"], "1/1",
+        "{status:#}"
+    );
+    Ok(())
+}
+
+async fn services(environment: Arc<Environment>) -> Result<(), Error> {
+    let mut all = vec![json!({"name": "web-1"})];
+    for (at, (os, status)) in [
+        ("ubuntu-22.04", "running"),
+        ("rhel-8", "activating"),
+        ("windows-2022", "running"),
+        ("windows-2022", "StartPending"),
+        ("ubuntu-22.04", "stopped"),
+        ("rhel-8", "failed"),
+        ("windows-2022", "stopped"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        all.push(json!({"name": format!("srv-{at}"), "cloud": "OnPremises", "os": os, "mde": "none", "forgotten": true,
+            "arc": {"extensionService": status}}));
+    }
+    let team = environment.team_with("services", protected(&json!(all))).await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "1/8").await?;
+    for at in 0..7 {
+        let expected = if at < 4 {
+            "NotDeployed"
+        } else {
+            "ExtensionServiceStopped"
+        };
+        let machine = worst(&object, &format!("srv-{at}"));
+        assert_eq!(machine["reason"], expected, "{machine:#}");
+    }
+    Ok(())
+}
