@@ -34,6 +34,12 @@ pub enum Switch {
     PlanEnablesIntegration,
     /// How `additionalExtensionProperties` of a PUT meet the stored ones.
     ExtensionProperties,
+    /// What becomes of stored properties when an enabled extension is sent without any.
+    UnsentExtensionProperties,
+    /// `FileIntegrityMonitoring` sent as enabled without its properties, while both are stored.
+    MonitoringWithoutProperties,
+    /// Whether `FileIntegrityMonitoring` needs its properties also when it is sent as disabled.
+    DisabledMonitoring,
     /// Subscriptions in a query that its caller cannot see.
     GraphInvisibleSubscriptions,
     /// The status of a PUT that changes a connector's account or cloud.
@@ -58,7 +64,7 @@ pub enum Switch {
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -71,6 +77,9 @@ impl Switch {
         Self::SettingsKindMismatch,
         Self::PlanEnablesIntegration,
         Self::ExtensionProperties,
+        Self::UnsentExtensionProperties,
+        Self::MonitoringWithoutProperties,
+        Self::DisabledMonitoring,
         Self::GraphInvisibleSubscriptions,
         Self::ConnectorIdentifierChange,
         Self::DuplicateAccount,
@@ -98,6 +107,9 @@ impl Switch {
             Self::SettingsKindMismatch => "settingsKindMismatch",
             Self::PlanEnablesIntegration => "planEnablesIntegration",
             Self::ExtensionProperties => "extensionProperties",
+            Self::UnsentExtensionProperties => "unsentExtensionProperties",
+            Self::MonitoringWithoutProperties => "monitoringWithoutProperties",
+            Self::DisabledMonitoring => "disabledMonitoring",
             Self::GraphInvisibleSubscriptions => "graphInvisibleSubscriptions",
             Self::ConnectorIdentifierChange => "connectorIdentifierChange",
             Self::DuplicateAccount => "duplicateAccount",
@@ -125,6 +137,9 @@ impl Switch {
             Self::FailedExtensionIsEnabled => ["True", "False"],
             Self::SettingsKindMismatch => ["InvalidRequestContent", "BadRequest"],
             Self::ExtensionProperties => ["replaceAll", "perKeyMerge"],
+            Self::UnsentExtensionProperties => ["kept", "cleared"],
+            Self::MonitoringWithoutProperties => ["accepted", "refused"],
+            Self::DisabledMonitoring => ["unchecked", "validated"],
             Self::GraphInvisibleSubscriptions => ["ignored", "refused"],
             Self::ConnectorIdentifierChange => ["BadRequest", "Conflict"],
             Self::DuplicateAccount => ["Conflict", "BadRequest"],

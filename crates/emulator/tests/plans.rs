@@ -151,20 +151,104 @@ async fn omitted_things_follow_the_switches() {
     bench.switch("all", "default").await;
     let moves = bench.put_plan(json!({"pricingTier": "Standard"})).await;
     assert_eq!(moves.properties()["subPlan"], "P2");
-    let fim = |properties: Value| {
-        json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
-            {"name": "FileIntegrityMonitoring", "isEnabled": "True", "additionalExtensionProperties": properties}]})
-    };
+    let first = r#"[{"RuleId":"1","MonitoredEntities":{}}]"#;
+    let second = r#"[{"RuleId":"2","MonitoredEntities":{}}]"#;
     bench
-        .put_plan(fim(json!({"DefinedWorkspaceId": "/w", "Rules": "[]"})))
+        .put_plan(fim(&json!({"DefinedWorkspaceId": "/w", "Rules": first})))
         .await;
-    let replaced = bench.put_plan(fim(json!({"DefinedWorkspaceId": "/v"}))).await;
+    let replaced = bench.put_plan(fim(&json!({"DefinedWorkspaceId": "/v"}))).await;
     let properties = &replaced.extension("FileIntegrityMonitoring")["additionalExtensionProperties"];
     assert_eq!(*properties, json!({"DefinedWorkspaceId": "/v"}));
     bench.switch("extensionProperties", "perKeyMerge").await;
-    let merged = bench.put_plan(fim(json!({"Rules": "[1]"}))).await;
+    let both = fim(&json!({"DefinedWorkspaceId": "/v", "Rules": first}));
+    bench.put_plan(both).await;
+    let merged = bench.put_plan(fim(&json!({"Rules": second}))).await;
     let properties = &merged.extension("FileIntegrityMonitoring")["additionalExtensionProperties"];
-    assert_eq!(*properties, json!({"DefinedWorkspaceId": "/v", "Rules": "[1]"}));
+    assert_eq!(*properties, json!({"DefinedWorkspaceId": "/v", "Rules": second}));
+}
+
+fn fim(properties: &Value) -> Value {
+    json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
+        {"name": "FileIntegrityMonitoring", "isEnabled": "True", "additionalExtensionProperties": properties}]})
+}
+
+fn bare(extension: &str, enabled: &str) -> Value {
+    json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [{"name": extension, "isEnabled": enabled}]})
+}
+
+#[tokio::test]
+async fn file_integrity_monitoring_needs_a_workspace_and_rules() {
+    let bench = Bench::new().await;
+    let rules = r#"[{"RuleId":"1","MonitoredEntities":{"LinuxFiles":[{"Path":"/etc/"}]}}]"#;
+    for (properties, missing) in [
+        (json!({}), "DefinedWorkspaceId"),
+        (json!({"WorkspaceId": "/w", "Rules": rules}), "DefinedWorkspaceId"),
+        (json!({"DefinedWorkspaceId": "/w"}), "Rules"),
+        (json!({"DefinedWorkspaceId": "/w", "Rules": "[]"}), "Rules"),
+    ] {
+        let refused = bench.put_plan(fim(&properties)).await;
+        assert_eq!((refused.status, refused.code()), (400, "InvalidInputError"));
+        assert!(refused.message().contains(missing), "{}", refused.message());
+        let get = bench.ask("GET", PLAN, None).await;
+        assert_eq!(get.properties()["pricingTier"], "Free", "nothing of it happened");
+    }
+    let both = json!({"DefinedWorkspaceId": "/w", "Rules": rules});
+    let put = bench.put_plan(fim(&both)).await;
+    assert_eq!(put.status, 200);
+    assert_eq!(
+        put.extension("FileIntegrityMonitoring")["additionalExtensionProperties"],
+        both
+    );
+}
+
+#[tokio::test]
+async fn properties_that_are_not_sent_again_follow_the_switches() {
+    let bench = Bench::new().await;
+    let rules = r#"[{"RuleId":"1","MonitoredEntities":{}}]"#;
+    let both = json!({"DefinedWorkspaceId": "/w", "Rules": rules});
+    bench.put_plan(fim(&both)).await;
+    let again = bench.put_plan(bare("FileIntegrityMonitoring", "True")).await;
+    assert_eq!(
+        again.extension("FileIntegrityMonitoring")["additionalExtensionProperties"],
+        both
+    );
+    bench.switch("monitoringWithoutProperties", "refused").await;
+    let refused = bench.put_plan(bare("FileIntegrityMonitoring", "True")).await;
+    assert_eq!((refused.status, refused.code()), (400, "InvalidInputError"));
+    bench.switch("monitoringWithoutProperties", "accepted").await;
+    bench.switch("unsentExtensionProperties", "cleared").await;
+    let cleared = bench.put_plan(bare("FileIntegrityMonitoring", "True")).await;
+    let shown = cleared.extension("FileIntegrityMonitoring");
+    assert_eq!(shown["isEnabled"], "True");
+    assert_eq!(shown.get("additionalExtensionProperties"), None);
+
+    // Agentless scanning keeps its tags under both answers.
+    let tags = json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
+        {"name": "AgentlessVmScanning", "isEnabled": "True", "additionalExtensionProperties": {"ExclusionTags": "[1]"}}]});
+    bench.put_plan(tags).await;
+    let again = bench.put_plan(bare("AgentlessVmScanning", "True")).await;
+    assert_eq!(
+        again.extension("AgentlessVmScanning")["additionalExtensionProperties"]["ExclusionTags"],
+        "[1]"
+    );
+}
+
+#[tokio::test]
+async fn disabled_monitoring_is_validated_or_not() {
+    let bench = Bench::new().await;
+    let off = bare("FileIntegrityMonitoring", "False");
+    assert_eq!(bench.put_plan(off.clone()).await.status, 200);
+    bench.switch("disabledMonitoring", "validated").await;
+    let refused = bench.put_plan(off.clone()).await;
+    assert_eq!((refused.status, refused.code()), (400, "InvalidInputError"));
+    let left_out = json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": []});
+    assert_eq!(bench.put_plan(left_out).await.status, 200);
+    // What is on, and so has both, can be switched off.
+    let rules = r#"[{"RuleId":"1","MonitoredEntities":{}}]"#;
+    let on = fim(&json!({"DefinedWorkspaceId": "/w", "Rules": rules}));
+    assert_eq!(bench.put_plan(on).await.status, 200);
+    let put = bench.put_plan(off).await;
+    assert_eq!(put.extension("FileIntegrityMonitoring")["isEnabled"], "False");
 }
 
 #[tokio::test]

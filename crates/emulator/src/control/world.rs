@@ -266,11 +266,11 @@ fn plan_shown(subscription: &Subscription, name: &str, plan: &Plan) -> Value {
         .extensions
         .iter()
         .map(|extension| {
-            let key = Subscription::properties_key(name, &extension.name);
+            let properties = subscription.properties_of(name, &extension.name);
             let shown = json!({
                 "isEnabled": if extension.enabled { "True" } else { "False" },
                 "failed": extension.failed,
-                "additionalExtensionProperties": subscription.extension_properties.get(&key),
+                "additionalExtensionProperties": (!properties.is_empty()).then_some(properties),
             });
             (extension.name.clone(), shown)
         })

@@ -70,11 +70,7 @@ pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
                 let properties: Vec<_> = plan
                     .extensions
                     .iter()
-                    .map(|known| {
-                        subscription
-                            .extension_properties
-                            .get(&Subscription::properties_key(name, &known.name))
-                    })
+                    .map(|known| subscription.properties_of(name, &known.name))
                     .collect();
                 let failed = plan.extensions.iter().any(|extension| extension.failed);
                 make(

@@ -218,6 +218,18 @@ impl Subscription {
         }
     }
 
+    /// The stored properties of an extension; agentless scanning always has its exclusions.
+    pub fn properties_of(&self, plan: &str, extension: &str) -> Map<String, Value> {
+        let key = Self::properties_key(plan, extension);
+        let mut properties = self.extension_properties.get(&key).cloned().unwrap_or_default();
+        if extension == "AgentlessVmScanning" {
+            properties
+                .entry("ExclusionTags")
+                .or_insert_with(|| Value::String("[]".into()));
+        }
+        properties
+    }
+
     /// Whether an extension is on in effect: machines of a P2 plan stay scanned while `CloudPosture` scans.
     pub fn effective(&self, plan_name: &str, extension: &Extension, failed_reads_enabled: bool) -> bool {
         if plan_name == "VirtualMachines"

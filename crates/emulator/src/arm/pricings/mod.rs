@@ -1,6 +1,7 @@
 //! `Microsoft.Security/pricings`: the plans of a subscription, and of single machines.
 
 mod body;
+mod monitoring;
 mod put;
 mod render;
 mod resource;
@@ -148,7 +149,12 @@ fn commit(
         }
     }
     subscription.plans.insert(name.into(), decision.plan);
-    subscription.extension_properties.extend(decision.properties);
+    for (key, properties) in decision.properties {
+        match properties {
+            Some(properties) => drop(subscription.extension_properties.insert(key, properties)),
+            None => drop(subscription.extension_properties.remove(&key)),
+        }
+    }
     if decision.takes_direct_onboarding {
         let id = context.subscription.clone();
         context.world.take_direct_onboarding(&id);

@@ -6,7 +6,10 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::body::{Body, Sent, invalid};
+use super::{
+    body::{Body, Sent, invalid},
+    monitoring,
+};
 use crate::{
     answer::ArmError,
     instant,
@@ -39,7 +42,8 @@ pub(super) enum Status {
 #[derive(Debug)]
 pub(super) struct Decision {
     pub(super) plan: Plan,
-    pub(super) properties: BTreeMap<String, Map<String, Value>>,
+    /// Properties to store, by their key; `None` clears them.
+    pub(super) properties: BTreeMap<String, Option<Map<String, Value>>>,
     pub(super) statuses: BTreeMap<String, Status>,
     pub(super) takes_direct_onboarding: bool,
 }
@@ -75,6 +79,7 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
     let sub_plan = sub_plan(scene, body, before)?;
     let sent = body.extensions.as_deref().unwrap_or_default();
     check_extensions(scene.plan, sub_plan.as_deref(), sent)?;
+    monitoring::check(scene, sent)?;
 
     let changed = before.tier == Tier::Free || before.sub_plan != sub_plan;
     let keep = if changed {
@@ -99,9 +104,11 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
         match (asked, old) {
             (Some(asked), _) => {
                 extension.enabled = asked.enabled;
+                let key = Subscription::properties_key(scene.plan, &extension.name);
                 if let Some(given) = &asked.properties {
-                    let key = Subscription::properties_key(scene.plan, &extension.name);
-                    properties.insert(key.clone(), merged(scene, &key, given));
+                    properties.insert(key.clone(), Some(merged(scene, &key, given)));
+                } else if asked.enabled && clears_unsent(scene, &extension.name) {
+                    properties.insert(key, None);
                 }
             }
             (None, Some(old)) if keep => extension = old.clone(),
@@ -218,6 +225,12 @@ fn check_extensions(plan: &str, sub_plan: Option<&str>, sent: &[Sent]) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether an enabled extension that is sent without properties loses what is stored. Recordings show that agentless
+/// scanning does not.
+fn clears_unsent(scene: &Scene<'_>, extension: &str) -> bool {
+    extension != "AgentlessVmScanning" && scene.switches.flipped(Switch::UnsentExtensionProperties)
 }
 
 fn merged(scene: &Scene<'_>, key: &str, given: &Map<String, Value>) -> Map<String, Value> {

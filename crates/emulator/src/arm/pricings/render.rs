@@ -110,7 +110,7 @@ impl View {
                 let mut item = Map::new();
                 item.insert("name".into(), json!(extension.name));
                 item.insert("isEnabled".into(), json!(truth(on)));
-                let properties = properties(subscription, plan_name, &extension.name);
+                let properties = subscription.properties_of(plan_name, &extension.name);
                 if on && !properties.is_empty() {
                     item.insert("additionalExtensionProperties".into(), json!(properties));
                 }
@@ -121,20 +121,6 @@ impl View {
             })
             .collect()
     }
-}
-
-/// The remembered properties; agentless scanning always tells its exclusions.
-fn properties(subscription: &Subscription, plan: &str, extension: &str) -> Map<String, Value> {
-    let key = Subscription::properties_key(plan, extension);
-    let mut properties = subscription
-        .extension_properties
-        .get(&key)
-        .cloned()
-        .unwrap_or_default();
-    if extension == "AgentlessVmScanning" {
-        properties.entry("ExclusionTags").or_insert_with(|| json!("[]"));
-    }
-    properties
 }
 
 fn coverage(subscription: &Subscription, name: &str, plan: &Plan) -> String {
