@@ -322,12 +322,10 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
             tier == plan.tier || desired.extension(&found.name).is_some(),
         );
         if stays && desired.extension(&found.name).is_none() {
-            let name = found.name.clone();
-            // No properties: Azure keeps what it has (contract.md 1.4).
             extensions.push(ExtensionWrite {
-                name,
+                name: found.name.clone(),
                 enabled: found.enabled,
-                properties: BTreeMap::new(),
+                properties: resent(found.enabled, Some(found)),
             });
         }
     }
@@ -343,9 +341,8 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         } else {
             extension.enabled
         };
-        let mut properties = BTreeMap::new();
-        if enabled && !extension.properties.is_empty() {
-            properties = found.map(|found| found.properties.clone()).unwrap_or_default();
+        let mut properties = resent(enabled, found);
+        if enabled {
             let ours = extension
                 .properties
                 .iter()
@@ -364,6 +361,15 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         enforce,
         extensions,
     }
+}
+
+/// The properties that an extension is sent with when the spec says nothing about them: what was read. Whether the
+/// service keeps or clears what is not sent again is not known.
+fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
+    found
+        .filter(|_| enabled)
+        .map(|found| found.properties.clone())
+        .unwrap_or_default()
 }
 
 /// Two subscriptions in which, between them, every managed field differs from the spec: to ask what is demanded.

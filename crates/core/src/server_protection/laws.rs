@@ -7,6 +7,7 @@
 //! | an extension that the sub-plan does not offer is never sent, not even disabled | [`offered`] |
 //! | a Free plan carries no extensions | [`offered`] |
 //! | a disabled extension carries no properties | [`ExtensionWrite`](super::changes::ExtensionWrite) |
+//! | an enabled extension carries the properties that Azure has, and those of the spec | [`plan_write`](super::changes::plan_write) |
 //! | a subscription plan is never deleted: off is a write of Free | there is no such change |
 //! | P1 and P2 become each other in one write | there is no other change |
 //! | a plan write carries the full intent | [`plan_write`](super::changes::plan_write) |

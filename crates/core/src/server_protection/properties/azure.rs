@@ -30,16 +30,19 @@ pub(super) struct Answers {
     pub(super) enforce_resets: bool,
     /// The default of extensions that we have no name for.
     pub(super) others_default: bool,
+    /// An enabled extension that is sent without properties loses those that are stored.
+    pub(super) resent_clears: bool,
 }
 
 pub(super) fn answers() -> impl Strategy<Value = Answers> {
-    any::<[bool; 6]>().prop_map(|all| Answers {
+    any::<[bool; 7]>().prop_map(|all| Answers {
         omitted_resets: all[0],
         tier_change_keeps: all[1],
         plan_integrates: all[2],
         properties_replace: all[3],
         enforce_resets: all[4],
         others_default: all[5],
+        resent_clears: all[6],
     })
 }
 
@@ -147,7 +150,12 @@ fn accepts(write: &PlanWrite) {
 
 fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) -> Extension {
     let mut properties = found.map(|found| found.properties).unwrap_or_default();
-    if !sent.properties.is_empty() && answers.properties_replace {
+    let replaced = if sent.properties.is_empty() {
+        answers.resent_clears
+    } else {
+        answers.properties_replace
+    };
+    if replaced {
         properties.clear();
     }
     properties.extend(sent.properties.clone());

@@ -214,7 +214,6 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
                 all
             })
             .boxed(),
-        laws::DIRECT_ONBOARDING => Just(BTreeMap::new()).boxed(),
         _ => collection::btree_map("[abc]", "[xy]".prop_map(Value::String), 0..3).boxed(),
     }
 }

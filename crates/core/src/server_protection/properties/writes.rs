@@ -289,6 +289,7 @@ fn a_setting_that_the_plan_switches_on_is_not_written() {
             properties_replace: true,
             enforce_resets: false,
             others_default: false,
+            resent_clears: true,
         };
         let mut standing = crate::server_protection::situations::blank();
         let (_, written) = settle(&desired, &mut standing, answers);
