@@ -27,6 +27,9 @@ pub use security_connector::spec::{
 pub use security_connector::status::{
     ConnectorIssue, ConnectorMachines, ConnectorTarget, SecurityConnectorStatus, TargetCredential,
 };
+pub use server_protection::file_integrity::{
+    CustomFileIntegrityRules, FileIntegrityPreset, FileIntegrityRules,
+};
 pub use server_protection::machines::{
     EnvironmentStatus, ExcludedStatus, MachineExclusion, MachineStatus, MachineTag, Machines, MachinesStatus,
     ScanFailure,

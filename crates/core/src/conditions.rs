@@ -182,7 +182,7 @@ fn without_request_id(message: &str) -> String {
 }
 
 /// The schema allows 32768 characters; nobody reads more than a few lines.
-fn shortened(message: String) -> String {
+pub(crate) fn shortened(message: String) -> String {
     const MOST: usize = 1024;
     if message.chars().count() <= MOST {
         return message;

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{machines::Machines, status::ServerProtectionStatus};
+use super::{file_integrity::FileIntegrityRules, machines::Machines, status::ServerProtectionStatus};
 
 /// Desired protection of the servers of one Azure subscription by Microsoft Defender for Servers.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -298,6 +298,9 @@ pub struct FileIntegrityMonitoring {
         )
     )]
     pub workspace_id: Option<String>,
+    /// What is monitored. Absent: the preset Recommended. Used only while state is Enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<FileIntegrityRules>,
 }
 
 /// Direct onboarding of servers without Azure Arc.

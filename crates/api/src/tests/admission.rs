@@ -8,6 +8,8 @@ const AGENTLESS: &str = "plan.agentlessScanning needs plan.tier P2: set plan.tie
 const FIM_TIER: &str = "plan.fileIntegrityMonitoring needs plan.tier P2: set plan.tier to P2, or plan.fileIntegrityMonitoring.state to Disabled";
 const FIM_INTEGRATION: &str = "plan.fileIntegrityMonitoring needs endpointIntegration: set endpointIntegration.state to Enabled, or plan.fileIntegrityMonitoring.state to Disabled";
 const FIM_WORKSPACE: &str = "plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: the id of the Log Analytics workspace for the events";
+const FIM_RULES: &str = "plan.fileIntegrityMonitoring.rules needs exactly one of preset and custom";
+const FIM_EMPTY: &str = "plan.fileIntegrityMonitoring.rules.custom needs at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled";
 const ONBOARDING: &str = "plan.directOnboarding needs plan.tier P1 or P2: set plan.tier, or plan.directOnboarding.state to Disabled";
 const OTHERS: &str = "plan.otherExtensions that are Enabled need plan.tier P1 or P2";
 const TYPED: &str = "this extension has a field of its own: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)";
@@ -90,6 +92,34 @@ fn file_integrity_monitoring_needs_a_workspace_and_the_integration() {
     admitted(&with(complete, "Unmanaged"));
     admitted(&with(json!({"state": "Disabled"}), "Disabled"));
     admitted(&with(json!({}), "Disabled"));
+}
+
+#[test]
+fn the_rules_of_file_integrity_monitoring_are_a_preset_or_a_list() {
+    let with = |state: &str, rules: Value| json!({"plan": {"fileIntegrityMonitoring": {"state": state, "workspaceId": WORKSPACE, "rules": rules}}});
+    let some = json!({"linuxFiles": ["/etc/*.conf"]});
+    for state in ["Enabled", "Disabled", "Unmanaged"] {
+        refused(&with(state, json!({})), FIM_RULES);
+        refused(
+            &with(state, json!({"preset": "Recommended", "custom": some})),
+            FIM_RULES,
+        );
+        for empty in [
+            json!({}),
+            json!({"windowsFiles": [], "linuxFiles": [], "registryKeys": []}),
+        ] {
+            refused(&with(state, json!({"custom": empty})), FIM_EMPTY);
+        }
+        // Overlays may switch the state and keep the rules.
+        admitted(&with(state, json!({"preset": "Recommended"})));
+        for custom in [
+            json!({"windowsFiles": [r"\Windows\win.ini"]}),
+            json!({"registryKeys": [r"hklm\SOFTWARE\Microsoft\"]}),
+            some.clone(),
+        ] {
+            admitted(&with(state, json!({"custom": custom})));
+        }
+    }
 }
 
 #[test]

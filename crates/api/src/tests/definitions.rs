@@ -247,6 +247,7 @@ fn a_spec_survives_the_way_out_and_in() {
         "credentialRef": {"name": "platform"},
         "plan": {
             "agentlessScanning": {"state": "Enabled", "exclusionTags": []},
+            "fileIntegrityMonitoring": {"rules": {"custom": {"linuxFiles": ["/etc/"]}}},
             "otherExtensions": [{"name": "New", "state": "Enabled", "properties": {"a": "b"}}],
         },
         "endpointIntegration": {"linux": "Unmanaged"},
@@ -255,6 +256,10 @@ fn a_spec_survives_the_way_out_and_in() {
     assert!(
         !out.to_string().contains("null"),
         "an explicit null is refused by the API server"
+    );
+    assert_eq!(
+        out["plan"]["fileIntegrityMonitoring"]["rules"],
+        json!({"custom": {"linuxFiles": ["/etc/"]}})
     );
     // Clearing the tags and keeping them are different.
     assert_eq!(out["plan"]["agentlessScanning"]["exclusionTags"], json!([]));

@@ -337,3 +337,7 @@ mod tests {
         assert_eq!(read_results(&body)[0].code, "Failed");
     }
 }
+
+#[cfg(test)]
+#[path = "pricings_extensions_tests.rs"]
+mod extensions_tests;

@@ -167,10 +167,11 @@ fn state_field(extension: &DesiredExtension) -> String {
 }
 
 fn property_field(extension: &DesiredExtension, name: &str) -> String {
-    match name {
-        laws::EXCLUSION_TAGS => format!("{}.exclusionTags", extension.field),
-        laws::WORKSPACE => format!("{}.workspaceId", extension.field),
-        other => format!("{}.properties.{other}", extension.field),
+    match (extension.name.as_str(), name) {
+        (laws::AGENTLESS_SCANNING, laws::EXCLUSION_TAGS) => format!("{}.exclusionTags", extension.field),
+        (laws::FILE_INTEGRITY_MONITORING, laws::WORKSPACE) => format!("{}.workspaceId", extension.field),
+        (laws::FILE_INTEGRITY_MONITORING, laws::RULES) => format!("{}.rules", extension.field),
+        (_, other) => format!("{}.properties.{other}", extension.field),
     }
 }
 
@@ -321,7 +322,10 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
             tier,
             tier == plan.tier || desired.extension(&found.name).is_some(),
         );
-        if stays && desired.extension(&found.name).is_none() {
+        if stays
+            && desired.extension(&found.name).is_none()
+            && !stays_off(&found.name, found.enabled, Some(found))
+        {
             extensions.push(ExtensionWrite {
                 name: found.name.clone(),
                 enabled: found.enabled,
@@ -341,13 +345,20 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         } else {
             extension.enabled
         };
+        if stays_off(&extension.name, enabled, found) {
+            continue;
+        }
         let mut properties = resent(enabled, found);
         if enabled {
-            let ours = extension
-                .properties
-                .iter()
-                .filter(|(name, _)| !left_alone.contains(&property_field(extension, name)));
-            properties.extend(ours.map(|(name, value)| (name.clone(), value.wire())));
+            for (name, property) in &extension.properties {
+                let observed = found.and_then(|found| found.properties.get(name));
+                let left = left_alone.contains(&property_field(extension, name));
+                // Without a required property the service refuses the whole write: leaving it alone is no choice then.
+                let required = laws::required_properties(&extension.name).contains(&name.as_str());
+                if !left || (required && !property.is_stored(observed)) {
+                    properties.insert(name.clone(), property.wire(observed));
+                }
+            }
         }
         extensions.push(ExtensionWrite {
             name: extension.name.clone(),
@@ -372,9 +383,16 @@ fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
         .unwrap_or_default()
 }
 
+/// Whether an extension that may not be sent as disabled is and stays off: then it is left out.
+fn stays_off(name: &str, enabled: bool, found: Option<&Extension>) -> bool {
+    let is_on = found.is_some_and(|found| found.enabled);
+    !enabled && !is_on && !laws::required_properties(name).is_empty()
+}
+
 /// Two subscriptions in which, between them, every managed field differs from the spec: to ask what is demanded.
 pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
-    let with = |on: bool, tier: Tier| Standing {
+    // Some demands are met by any value, others by none at all.
+    let with = |on: bool, tier: Tier, other: Value| Standing {
         plan: Plan {
             tier,
             enforce: Some(on),
@@ -387,7 +405,7 @@ pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
                     properties: extension
                         .properties
                         .keys()
-                        .map(|name| (name.clone(), Value::String("\u{0}".into())))
+                        .map(|name| (name.clone(), other.clone()))
                         .collect(),
                 })
                 .collect(),
@@ -407,7 +425,8 @@ pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
     } else {
         Tier::P2
     };
-    [with(true, other), with(false, other)]
+    let value = Value::String("\u{0}".into());
+    [with(true, other, value), with(false, other, Value::Null)]
 }
 
 #[cfg(test)]
@@ -421,6 +440,51 @@ mod tests {
                 enabled: true,
             },
             fields: Vec::new(),
+        }
+    }
+
+    fn desired(plan: serde_json::Value) -> Desired {
+        let mut spec = super::super::properties::minimal(Tier::P2);
+        spec.plan = serde_json::from_value(plan).unwrap();
+        Desired::of(&spec)
+    }
+
+    /// Whatever a contested history says about rules, one of the two subscriptions differs in them.
+    #[test]
+    fn the_rules_differ_in_a_contrary_subscription() {
+        for rules in [
+            serde_json::json!({"preset": "Recommended"}),
+            serde_json::json!({"custom": {"linuxFiles": ["/a"]}}),
+        ] {
+            let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w", "rules": rules});
+            let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
+            let contrary = contrary(&desired);
+            let found = contrary
+                .iter()
+                .flat_map(|standing| differences(&desired, standing));
+            let fields: BTreeSet<_> = found.map(|difference| difference.field).collect();
+            for field in ["state", "workspaceId", "rules"] {
+                let field = format!("plan.fileIntegrityMonitoring.{field}");
+                assert!(fields.contains(&field), "{field}: {rules}");
+            }
+        }
+    }
+
+    /// A required property that Azure does not show is sent although it is contested: without it the tier could not be
+    /// changed either.
+    #[test]
+    fn a_contested_property_does_not_make_the_service_refuse_the_plan() {
+        let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w"});
+        let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
+        let left_alone = BTreeSet::from(["plan.fileIntegrityMonitoring.rules".to_owned()]);
+        let [mut standing, _] = contrary(&desired);
+        for (observed, ours) in [(None, true), (Some("[]"), true), (Some("theirs"), false)] {
+            let properties = &mut standing.plan.extensions[0].properties;
+            properties.remove(laws::RULES);
+            properties.extend(observed.map(|text| (laws::RULES.to_owned(), text.into())));
+            let write = plan_write(&desired, &standing.plan, &left_alone);
+            let sent = write.extensions[0].properties[laws::RULES].as_str().unwrap();
+            assert_eq!(sent.contains("RuleId"), ours, "{observed:?}: {sent}");
         }
     }
 

@@ -7,7 +7,11 @@ use serverprotection_api::{
     ExclusionTag, Inheritance, Mode, Registration, ServerProtectionSpec, State, Tier,
 };
 
-use super::laws;
+use super::{
+    file_integrity::{self, Rules},
+    laws,
+};
+use crate::conditions;
 
 /// What the spec demands. `None`: not ours.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +52,8 @@ pub enum Property {
     Tags(BTreeSet<(String, String)>),
     /// A resource id: compares without case.
     ResourceId(String),
+    /// The rules of file integrity monitoring.
+    Rules(Rules),
     /// A plain text.
     Text(String),
 }
@@ -60,12 +66,23 @@ impl Property {
             Self::ResourceId(id) => observed
                 .and_then(Value::as_str)
                 .is_some_and(|found| same_id(found, id)),
+            Self::Rules(rules) => rules.matches(observed),
             Self::Text(text) => observed.and_then(Value::as_str) == Some(text),
         }
     }
 
-    /// The value as it is sent: `ExclusionTags` is a JSON string (contract.md 1.2).
-    pub fn wire(&self) -> Value {
+    /// Whether Azure has any value of it.
+    pub fn is_stored(&self, observed: Option<&Value>) -> bool {
+        match (self, observed) {
+            (Self::Rules(_), _) => file_integrity::is_stored(observed),
+            (_, None | Some(Value::Null)) => false,
+            (_, Some(Value::String(text))) => !text.is_empty(),
+            (_, Some(_)) => true,
+        }
+    }
+
+    /// The value as it is sent, knowing what Azure has: `ExclusionTags` and `Rules` are JSON strings (contract.md 1.2).
+    pub fn wire(&self, observed: Option<&Value>) -> Value {
         match self {
             Self::Tags(tags) => {
                 let list: Vec<_> = tags
@@ -74,6 +91,7 @@ impl Property {
                     .collect();
                 Value::String(Value::Array(list).to_string())
             }
+            Self::Rules(rules) => rules.wire(observed),
             Self::ResourceId(text) | Self::Text(text) => Value::String(text.clone()),
         }
     }
@@ -82,13 +100,15 @@ impl Property {
     pub fn describe(&self) -> String {
         match self {
             Self::Tags(tags) => describe_tags(tags),
+            Self::Rules(rules) => rules.describe(),
             Self::ResourceId(text) | Self::Text(text) => text.clone(),
         }
     }
 
-    /// Azure's value for people.
+    /// Azure's value for people. What others wrote may have any length.
     pub fn describe_observed(&self, observed: Option<&Value>) -> String {
-        match (self, observed) {
+        let text = match (self, observed) {
+            (Self::Rules(_), found) => file_integrity::describe_observed(found),
             (_, None) => "none".into(),
             (Self::Tags(_), found) => parse_tags(found).map_or_else(
                 || found.map(ToString::to_string).unwrap_or_default(),
@@ -96,7 +116,8 @@ impl Property {
             ),
             (_, Some(Value::String(text))) => text.clone(),
             (_, Some(other)) => other.to_string(),
-        }
+        };
+        conditions::shortened(text)
     }
 }
 
@@ -229,9 +250,11 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
     }
     if let Some(monitoring) = &plan.file_integrity_monitoring {
         let workspace = monitoring.workspace_id.clone().map(Property::ResourceId);
+        let rules = Property::Rules(Rules::of(monitoring.rules.as_ref()));
         let properties = workspace
             .map(|id| (laws::WORKSPACE.to_owned(), id))
             .into_iter()
+            .chain([(laws::RULES.to_owned(), rules)])
             .collect();
         add(
             laws::FILE_INTEGRITY_MONITORING,
@@ -301,6 +324,18 @@ mod tests {
     }
 
     #[test]
+    fn what_others_wrote_is_shown_shortened() {
+        let long = Value::String("x".repeat(100_000));
+        for property in [
+            tags(&[]),
+            Property::Text("a".into()),
+            Property::ResourceId("a".into()),
+        ] {
+            assert!(property.describe_observed(Some(&long)).chars().count() <= 1024);
+        }
+    }
+
+    #[test]
     fn opt_ins_follow_the_guide_unless_the_integration_is_off() {
         let of = |state: State, linux: Option<State>| {
             let mut spec = super::super::properties::minimal(Tier::P1);
@@ -325,6 +360,6 @@ mod tests {
         let desired = tags(&[]);
         assert!(desired.matches(None));
         assert!(desired.matches(Some(&Value::String("[]".into()))));
-        assert_eq!(desired.wire(), Value::String("[]".into()));
+        assert_eq!(desired.wire(None), Value::String("[]".into()));
     }
 }

@@ -8,6 +8,7 @@
 //! | a Free plan carries no extensions | [`offered`] |
 //! | a disabled extension carries no properties | [`ExtensionWrite`](super::changes::ExtensionWrite) |
 //! | an enabled extension carries the properties that Azure has, and those of the spec | [`plan_write`](super::changes::plan_write) |
+//! | file integrity monitoring is on only with a workspace and rules, and while it stays off it is not sent | [`required_properties`] |
 //! | a subscription plan is never deleted: off is a write of Free | there is no such change |
 //! | P1 and P2 become each other in one write | there is no other change |
 //! | a plan write carries the full intent | [`plan_write`](super::changes::plan_write) |
@@ -25,6 +26,8 @@ pub const DIRECT_ONBOARDING: &str = "MdeDesignatedSubscription";
 pub const EXCLUSION_TAGS: &str = "ExclusionTags";
 /// Property of file integrity monitoring: the workspace's resource id.
 pub const WORKSPACE: &str = "DefinedWorkspaceId";
+/// Property of file integrity monitoring: a JSON string with the files and registry keys to monitor.
+pub const RULES: &str = "Rules";
 /// The resource provider that everything here belongs to.
 pub const PROVIDER: &str = "Microsoft.Security";
 /// What switching on a role-assigning extension needs besides (contract.md 8.7).
@@ -47,6 +50,17 @@ pub fn p2_only(extension: &str) -> bool {
     [AGENTLESS_SCANNING, FILE_INTEGRITY_MONITORING]
         .iter()
         .any(|name| extension.eq_ignore_ascii_case(name))
+}
+
+/// The properties without which the service refuses an extension, and the whole plan write with it. By one report it
+/// demands them of a disabled extension too, which must not carry any: such an extension is left out while it stays off
+/// (off is also its default).
+pub fn required_properties(extension: &str) -> &'static [&'static str] {
+    if extension.eq_ignore_ascii_case(FILE_INTEGRITY_MONITORING) {
+        &[WORKSPACE, RULES]
+    } else {
+        &[]
+    }
 }
 
 /// Whether the service assigns roles when it switches this extension on, so that Security Admin alone is not enough.

@@ -6,6 +6,7 @@ pub mod contested;
 pub mod decide;
 pub mod desired;
 pub mod events;
+pub mod file_integrity;
 pub mod laws;
 pub mod observed;
 pub mod pace;

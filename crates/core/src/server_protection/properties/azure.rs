@@ -11,7 +11,7 @@ use super::specs::OTHERS;
 use crate::server_protection::{
     changes::{Action, Change, ExtensionWrite, PlanWrite, Standing},
     laws::{self, Setting},
-    observed::Extension,
+    observed::{Extension, Plan},
 };
 
 /// How this Azure behaves where the contract is unconfirmed.
@@ -82,7 +82,7 @@ pub(super) fn apply(change: &Change, standing: &mut Standing, answers: Answers) 
 }
 
 fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
-    accepts(write);
+    accepts(write, &standing.plan);
     let before = standing.plan.clone();
     let moved = before.tier != write.tier;
     if answers.plan_integrates && before.tier == Tier::Free && moved {
@@ -117,7 +117,7 @@ fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
 }
 
 /// What Azure refuses (contract.md 1.4, point 4).
-fn accepts(write: &PlanWrite) {
+fn accepts(write: &PlanWrite, before: &Plan) {
     let mut names: Vec<_> = write
         .extensions
         .iter()
@@ -141,6 +141,18 @@ fn accepts(write: &PlanWrite) {
             sent.enabled || sent.properties.is_empty(),
             "500 AdditionalProperties of a disabled extension: {sent:?}"
         );
+        let found = before.extension(&sent.name).filter(|found| found.enabled);
+        for required in laws::required_properties(&sent.name) {
+            // A disabled one may be validated too; it can only be sent while Azure has what it needs. What is on without
+            // it and not managed can only be sent as it is.
+            let stands_without = found.is_some_and(|found| !found.properties.contains_key(*required));
+            let fine = if sent.enabled {
+                sent.properties.contains_key(*required) || stands_without
+            } else {
+                found.is_some()
+            };
+            assert!(fine, "400 {required} of {} is missing: {sent:?}", sent.name);
+        }
     }
     assert!(
         write.tier != Tier::Free || write.enforce.is_none(),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::{collection, option, prelude::*, sample};
 use serde_json::{Value, json};
 use serverprotection_api::{
-    AgentlessScanning, DirectOnboarding, EndpointIntegration, ExclusionTag, FileIntegrityMonitoring,
-    Inheritance, OtherExtension, Registration, ServerProtectionSpec, State, Tier,
+    AgentlessScanning, CustomFileIntegrityRules, DirectOnboarding, EndpointIntegration, ExclusionTag,
+    FileIntegrityMonitoring, FileIntegrityPreset, FileIntegrityRules, Inheritance, OtherExtension,
+    Registration, ServerProtectionSpec, State, Tier,
 };
 
 use super::azure::{ONLY_P1, offers};
@@ -62,12 +63,99 @@ fn agentless() -> impl Strategy<Value = Option<AgentlessScanning>> {
 
 fn monitoring() -> impl Strategy<Value = Option<FileIntegrityMonitoring>> {
     let workspace = option::of(sample::select(vec!["a", "b"]));
+    let preset = Just(FileIntegrityRules {
+        preset: Some(FileIntegrityPreset::Recommended),
+        custom: None,
+    });
+    let rules = option::of(prop_oneof![preset, custom_rules()]);
     option::of(
-        (state(), workspace).prop_map(|(state, workspace)| FileIntegrityMonitoring {
+        (state(), workspace, rules).prop_map(|(state, workspace, rules)| FileIntegrityMonitoring {
             state,
             workspace_id: workspace.map(|name| format!("{WORKSPACE}{name}")),
+            rules,
         }),
     )
+}
+
+/// Rules with at least one path, some of which differ by case only.
+pub(super) fn custom_rules() -> impl Strategy<Value = FileIntegrityRules> {
+    let list = |paths: &'static [&'static str]| {
+        let set = collection::btree_set(sample::select(paths), 0..3);
+        set.prop_map(|paths| paths.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let lists = (
+        list(&[r"\A", r"\a", r"C:\Ü.txt"]),
+        list(&["/a", "/A", "/etc/*.conf"]),
+        list(&[r"hklm\A\", r"HKLM\a\"]),
+    );
+    let some = lists.prop_filter("at least one path", |(windows, linux, keys)| {
+        !(windows.is_empty() && linux.is_empty() && keys.is_empty())
+    });
+    some.prop_map(|(windows_files, linux_files, registry_keys)| FileIntegrityRules {
+        preset: None,
+        custom: Some(CustomFileIntegrityRules {
+            windows_files,
+            linux_files,
+            registry_keys,
+        }),
+    })
+}
+
+/// Rules as somebody may have written them: one rule or three, any order and any case where it has no meaning.
+pub(super) fn spelled_rules(rules: &CustomFileIntegrityRules, style: u8) -> Value {
+    let path = if style & 1 == 0 { "Path" } else { "path" };
+    let list = |paths: &[String], ignore_case: bool| -> Value {
+        let spelled = paths.iter().map(|path| match style & 2 {
+            2 if ignore_case => path.to_uppercase(),
+            _ => path.clone(),
+        });
+        let mut all: Vec<_> = spelled.map(|text| json!({ path: text, "Kept": 1 })).collect();
+        if style & 4 != 0 {
+            all.reverse();
+        }
+        Value::Array(all)
+    };
+    let mut entities = [
+        json!({"WindowsFiles": list(&rules.windows_files, true)}),
+        json!({"LinuxFiles": list(&rules.linux_files, false), "Registries": null}),
+        json!({"Registries": list(&rules.registry_keys, true)}),
+    ];
+    if style & 8 != 0 {
+        let [windows, linux, keys] = &entities;
+        entities[0] = json!({"WindowsFiles": windows["WindowsFiles"], "LinuxFiles": linux["LinuxFiles"],
+            "Registries": keys["Registries"]});
+        entities[1] = Value::Null;
+        entities[2] = json!({});
+    }
+    let all: Vec<_> = entities
+        .iter()
+        .enumerate()
+        .map(|(number, entities)| json!({"RuleId": number.to_string(), "MonitoredEntities": entities}))
+        .collect();
+    let all = Value::Array(all);
+    if style & 16 == 0 {
+        Value::String(all.to_string())
+    } else {
+        all
+    }
+}
+
+/// Whatever may be stored as rules.
+pub(super) fn stored_rules() -> impl Strategy<Value = Value> {
+    let spelled = (custom_rules(), any::<u8>())
+        .prop_map(|(rules, style)| spelled_rules(&rules.custom.unwrap_or_default(), style));
+    let odd = sample::select(vec![
+        json!(null),
+        json!(""),
+        json!("[]"),
+        json!([]),
+        json!("no JSON"),
+        json!("{}"),
+        json!("[1]"),
+        json!("[{\"RuleId\":\"1\"}]"),
+        json!("[{\"MonitoredEntities\":{\"LinuxFiles\":[\"/a\"]}}]"),
+    ]);
+    prop_oneof![spelled, odd]
 }
 
 fn others() -> impl Strategy<Value = Vec<OtherExtension>> {
@@ -202,16 +290,17 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
                 found.into_iter().collect()
             })
             .boxed(),
-        laws::FILE_INTEGRITY_MONITORING => any::<[bool; 2]>()
-            .prop_map(|[rules, workspace]| {
-                let mut all = BTreeMap::new();
-                if rules {
-                    all.insert("Rules".to_owned(), json!("[{\"RuleId\":\"1\"}]"));
-                }
-                if workspace {
-                    all.insert(laws::WORKSPACE.to_owned(), json!(format!("{WORKSPACE}A")));
-                }
-                all
+        laws::FILE_INTEGRITY_MONITORING => (option::of(stored_rules()), any::<[bool; 2]>())
+            .prop_map(|(rules, [workspace, other])| {
+                let workspace = workspace.then(|| json!(format!("{WORKSPACE}A")));
+                let all = [
+                    (laws::RULES, rules),
+                    (laws::WORKSPACE, workspace),
+                    ("SomebodyElses", other.then(|| json!({"kept": [1]}))),
+                ];
+                all.into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect()
             })
             .boxed(),
         _ => collection::btree_map("[abc]", "[xy]".prop_map(Value::String), 0..3).boxed(),

@@ -11,11 +11,14 @@ use serverprotection_api::{ExclusionTag, ServerProtectionSpec, State, Tier};
 use super::{
     azure::{Answers, answers, apply},
     cases,
-    specs::{hands_off, minimal, spec, spelled, standing, tags, tier},
+    specs::{
+        custom_rules, hands_off, minimal, spec, spelled, spelled_rules, standing, stored_rules, tags, tier,
+    },
 };
 use crate::server_protection::{
     changes::{Action, Change, PlanWrite, Standing, changes, differences, first_stage, plan_write},
     desired::{Desired, Property},
+    file_integrity::{Rules, is_stored},
     laws,
 };
 
@@ -164,7 +167,9 @@ proptest! {
                 let switched = extension.is_some_and(|extension| found.iter().any(|other| {
                     other.field.ends_with(".state") && other.field.contains(extension) && !alone.contains(&other.field)
                 }));
-                prop_assert!(stays || (property && switched), "{} was changed", difference.field);
+                // A write without a required property would be refused as a whole.
+                let required = difference.field.starts_with("plan.fileIntegrityMonitoring.") && difference.observed == "none";
+                prop_assert!(stays || (property && switched) || required, "{} was changed", difference.field);
             }
         }
     }
@@ -229,13 +234,26 @@ proptest! {
             prop_assert!(!laws::p2_only(&sent.name) || write.tier == Tier::P2);
         }
         prop_assert!(write.tier != Tier::Free || write.extensions.is_empty());
-        // The full intent: every managed extension, and every other one that stands on the same sub-plan.
+        // The full intent: every managed extension, and every other one that stands on the same sub-plan. Only what may
+        // not be sent as disabled is left out while it is and stays off.
+        let left_out = |name: &str, enabled: bool| {
+            let is_on = standing.plan.extension(name).is_some_and(|found| found.enabled);
+            name == laws::FILE_INTEGRITY_MONITORING && !enabled && !is_on
+        };
+        let sent = |name: &str| write.extensions.iter().find(|sent| sent.name == name);
         for managed in &desired.extensions {
-            prop_assert!(write.extensions.iter().any(|sent| sent.name == managed.name && sent.enabled == managed.enabled));
+            let Some(sent) = sent(&managed.name) else {
+                prop_assert!(left_out(&managed.name, managed.enabled), "{} is missing", managed.name);
+                continue;
+            };
+            prop_assert_eq!(sent.enabled, managed.enabled);
+            for (name, property) in &managed.properties {
+                prop_assert!(property.matches(sent.properties.get(name)), "{}.{}", managed.name, name);
+            }
         }
         if write.tier == standing.plan.tier {
             for found in &standing.plan.extensions {
-                prop_assert!(write.extensions.iter().any(|sent| sent.name == found.name));
+                prop_assert!(sent(&found.name).is_some() || left_out(&found.name, false), "{} is missing", found.name);
             }
         }
         let mut after = standing.clone();
@@ -260,10 +278,26 @@ proptest! {
     fn tags_compare_as_a_set(wanted in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
         let property = Property::Tags(wanted.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
         prop_assert!(property.matches(Some(&spelled(&wanted, style))));
-        prop_assert!(property.matches(Some(&property.wire())));
+        prop_assert!(property.matches(Some(&property.wire(None))));
         let mut more = wanted.clone();
         more.push(ExclusionTag { key: "other".into(), value: extra });
         prop_assert!(!property.matches(Some(&spelled(&more, style))));
+    }
+
+    /// (f) Rules of file integrity monitoring are sets of paths, however they are spelled; what differs is written so that
+    /// it differs no more, and the preset argues with nothing that is stored.
+    #[test]
+    fn rules_compare_as_sets(wanted in custom_rules(), other in stored_rules(), style in any::<u8>()) {
+        let rules = Rules::of(Some(&wanted));
+        let same = spelled_rules(wanted.custom.as_ref().unwrap(), style);
+        prop_assert!(rules.matches(Some(&same)), "{}", same);
+        prop_assert_eq!(rules.wire(Some(&same)), same);
+        let written = rules.wire(Some(&other));
+        prop_assert!(rules.matches(Some(&written)), "{}", written);
+        prop_assert!(rules.matches(Some(&rules.wire(None))));
+        let kept = Rules::Recommended.wire(Some(&other));
+        prop_assert!(Rules::Recommended.matches(Some(&kept)));
+        prop_assert_eq!(kept == other, is_stored(Some(&other)));
     }
 
     /// The way to a tier does not depend on where it starts, and P1 and P2 become each other in one write.
