@@ -7,7 +7,7 @@ use serverprotection_tests::{
     Error,
     env::Environment,
     harness::{Case, case},
-    team::merge,
+    team::{Team, merge},
     wait::eventually,
 };
 
@@ -16,6 +16,7 @@ use super::p2;
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("admission_refuses_with_the_fields_name", refused),
+        case("admission_refuses_rules_with_the_fields_name", refused_rules),
         case("admission_lets_overlays_pass", passes),
         case("a_minimal_object_gets_its_defaults", defaults),
         case("kubectl_explain_tells_every_field", explained),
@@ -26,6 +27,13 @@ fn workspace() -> Value {
     json!(
         "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/r/providers/Microsoft.OperationalInsights/workspaces/w"
     )
+}
+
+/// A spec whose file integrity monitoring has these rules.
+fn with_rules(rules: Value) -> Value {
+    let mut monitoring = json!({"state": "Enabled", "workspaceId": workspace()});
+    monitoring["rules"] = rules;
+    json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}})
 }
 
 async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
@@ -101,18 +109,7 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
             "spec.credentialRef.kind",
         ),
     ];
-    for (spec, field) in cases {
-        let shown = spec.to_string();
-        let refusal = team
-            .protect("bad", spec)
-            .await
-            .err()
-            .unwrap_or_else(|| panic!("was admitted: {shown}"));
-        assert!(
-            refusal.to_string().contains(field),
-            "{shown}: not named \"{field}\": {refusal}"
-        );
-    }
+    all_refused(&team, &cases).await;
     let mut suspended = p2();
     suspended["suspend"] = json!(true);
     team.protect("good", suspended).await?;
@@ -129,12 +126,72 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Each of these specs is refused with a message that names the field.
+async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) {
+    for (spec, field) in cases {
+        let refusal = team
+            .protect("bad", spec.clone())
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("was admitted: {spec}"));
+        assert!(
+            refusal.to_string().contains(field),
+            "{spec}: not named \"{field}\": {refusal}"
+        );
+    }
+}
+
+async fn refused_rules(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("rules").await?;
+    let cases = [
+        (with_rules(json!({})), "exactly one of preset and custom"),
+        (
+            with_rules(json!({"preset": "Recommended", "custom": {"linuxFiles": ["/etc/"]}})),
+            "exactly one of preset and custom",
+        ),
+        (with_rules(json!({"preset": "Everything"})), "rules.preset"),
+        (
+            with_rules(json!({"custom": {"linuxFiles": []}})),
+            "rules.custom needs at least one entry",
+        ),
+        (
+            with_rules(json!({"custom": {"linuxFiles": ["etc/passwd"]}})),
+            "rules.custom.linuxFiles[0]",
+        ),
+        (
+            with_rules(json!({"custom": {"windowsFiles": ["C:/Windows/win.ini"]}})),
+            "rules.custom.windowsFiles[0]",
+        ),
+        (
+            with_rules(json!({"custom": {"windowsFiles": ["a\nb"]}})),
+            "rules.custom.windowsFiles[0]",
+        ),
+        (
+            with_rules(json!({"custom": {"registryKeys": [r"SOFTWARE\Microsoft\"]}})),
+            "rules.custom.registryKeys[0]",
+        ),
+        (
+            with_rules(json!({"custom": {"linuxFiles": ["/a", "/a"]}})),
+            "rules.custom.linuxFiles: duplicate",
+        ),
+    ];
+    all_refused(&team, &cases).await;
+    Ok(())
+}
+
 async fn passes(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("overlays").await?;
     for (number, plan) in [
         json!({"tier": "P1", "agentlessScanning": {"state": "Disabled"}}),
         json!({"tier": "Free", "agentlessScanning": {"state": "Unmanaged"}, "directOnboarding": {"state": "Disabled"}}),
         json!({"tier": "P2", "fileIntegrityMonitoring": {"state": "Enabled", "workspaceId": workspace()}}),
+        json!({"tier": "P1", "fileIntegrityMonitoring": {"state": "Disabled", "rules": {"preset": "Recommended"}}}),
+        with_rules(json!({"custom": {
+            "windowsFiles": [r"\Windows\system.ini", r"C:\Windows\*.exe", "autoexec.bat", r"%windir%\a"],
+            "linuxFiles": ["/etc/*.conf", "/srv/ü"],
+            "registryKeys": [r"hklm\SECURITY\POLICY\SECRETS\", r"HKEY_LOCAL_MACHINE\SOFTWARE\a/b"],
+        }}))["plan"]
+            .clone(),
     ]
     .into_iter()
     .enumerate()

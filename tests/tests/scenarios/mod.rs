@@ -12,6 +12,7 @@ mod contested;
 mod credentials;
 mod drift;
 mod edits;
+mod file_integrity;
 mod observe;
 mod odd_answers;
 mod permissions;
@@ -43,6 +44,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
     cases.extend(admission::cases());
     cases.extend(edits::cases());
+    cases.extend(file_integrity::cases());
     cases.extend(drift::cases());
     cases.extend(observe::cases());
     cases.extend(claims::cases());
