@@ -51,6 +51,7 @@ pub struct Respond {
 /// What a fault does. Delay and hang come first, then one of the others or the normal answer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fault, ordered or not")]
 pub struct Action {
     /// Another answer.
     pub respond: Option<Respond>,
@@ -332,6 +333,12 @@ mod tests {
                 .add(json!({"match": {"path": "("}, "action": {}}))
                 .unwrap_err()
                 .contains("match.path")
+        );
+        assert!(
+            faults
+                .add(json!({"action": {"graph": {"leaveOut": "("}}}))
+                .unwrap_err()
+                .contains("ids: ")
         );
     }
 }

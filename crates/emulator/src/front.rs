@@ -78,7 +78,7 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
             }
         }
     }
-    let distortion = strike.as_ref().and_then(|strike| strike.action.graph);
+    let distortion = strike.as_ref().and_then(|strike| strike.action.graph.clone());
     record.disturbed |= distortion.is_some();
     let (mut answer, hold, query) = effect(emulator, request, host, caller, &mut record, distortion);
     if let Some(query) = query {

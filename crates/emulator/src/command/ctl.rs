@@ -90,8 +90,8 @@ enum What {
     /// azure-emulator ctl faults add '{"match":{"method":"PUT","path":"pricings","times":1},"action":{"respond":{"status":503}}}'
     /// azure-emulator ctl faults add '{"match":{"path":"ResourceGraph/resources","skip":1,"times":1},"action":{"graph":"partialPages"}}'
     ///
-    /// Actions: respond, reset, truncate, delay, hang; graph: partialPages, duplicateRows or truncated spoils an answer of
-    /// Resource Graph.
+    /// Actions: respond, reset, truncate, delay, hang; graph: partialPages, duplicateRows, truncated, leaveOut, alter or
+    /// replace spoils an answer of Resource Graph.
     #[command(verbatim_doc_comment)]
     Faults {
         #[command(subcommand)]

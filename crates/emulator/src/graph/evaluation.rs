@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Distortion, Graph,
     pages::{Binding, Finished},
-    plan::Plan,
+    plan::{Plan, Row},
     tables::{RowSource, Table, Visible},
 };
 use crate::{answer::Answer, emulator::Emulator, instant, state::Principal};
@@ -44,8 +44,13 @@ impl Evaluation {
             subscriptions: &self.subscriptions,
             at: self.at,
         };
-        let rows = self.plan.run(&source);
-        let result = Finished::new(self.binding, &self.plan.columns, &rows, self.plan.ordered);
+        let mut rows = self.plan.run(&source);
+        let (columns, distortion) = (&self.plan.columns, self.paging.distortion.as_ref());
+        if let Some(distortion) = distortion {
+            distortion.spoil(columns, &mut rows);
+        }
+        let instead = |row: &Row| distortion.and_then(|distortion| distortion.instead_of(columns, row));
+        let result = Finished::new(self.binding, columns, &rows, self.plan.ordered, instead);
         let now = instant::epoch_milliseconds(Timestamp::now());
         emulator.graph.lock().page(&Arc::new(result), &self.paging, now)
     }
@@ -85,13 +90,13 @@ impl Graph {
         let from = paging.from.min(total);
         let full = total.min(from.saturating_add(paging.top));
         let half = from + (full - from).div_ceil(2);
-        let (to, next) = match paging.distortion {
+        let (to, next) = match &paging.distortion {
             Some(Distortion::PartialPages | Distortion::Truncated) => (half, half),
             // A page of one row has to go on, or the caller would never end.
             Some(Distortion::DuplicateRows) if full - from > 1 => (full, full - 1),
             _ => (full, full),
         };
-        let cut = paging.distortion == Some(Distortion::Truncated);
+        let cut = matches!(paging.distortion, Some(Distortion::Truncated));
         let more = to < total;
         let token = (more && result.pageable && !cut)
             .then(|| self.pages.give(result, next, paging.lifetime, now))

@@ -5,6 +5,7 @@
 
 mod ast;
 mod bind;
+mod distortion;
 mod evaluation;
 mod expression;
 mod functions;
@@ -22,8 +23,8 @@ mod tables;
 mod tests;
 
 use axum::http::{Method, StatusCode};
-use serde::Deserialize;
 
+pub use self::distortion::Distortion;
 pub(crate) use self::{evaluation::Evaluation, groups::descendants};
 use self::{
     evaluation::Paging,
@@ -39,18 +40,6 @@ use crate::{
     instant,
     state::{Subscription, World},
 };
-
-/// The ways in which a fault spoils an answer of this service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Distortion {
-    /// Half a page, with a token for the rest.
-    PartialPages,
-    /// The last row of the page comes again as the first of the next one.
-    DuplicateRows,
-    /// `resultTruncated` is true, half of the rows are cut, there is no token.
-    Truncated,
-}
 
 /// What the service remembers: quotas, results under their tokens, former states.
 #[derive(Debug, Default)]
@@ -133,7 +122,7 @@ fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answe
         from: request.skip,
         top: request.top,
         lifetime: context.world.knobs.graph_token_lifetime,
-        distortion: desk.distortion,
+        distortion: desk.distortion.clone(),
     };
     if let Some(token) = &request.token {
         let (result, from) = desk.graph.pages.find(token, &binding, now)?;

@@ -44,7 +44,14 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    pub(super) fn new(binding: Binding, columns: &[Column], rows: &[Row], ordered: bool) -> Self {
+    /// `instead` gives what a fault puts in the place of a row.
+    pub(super) fn new<'t>(
+        binding: Binding,
+        columns: &[Column],
+        rows: &[Row],
+        ordered: bool,
+        instead: impl Fn(&Row) -> Option<&'t str>,
+    ) -> Self {
         let described = columns
             .iter()
             .map(|column| json!({"name": column.name, "type": column.kind.name()}));
@@ -57,6 +64,11 @@ impl Finished {
         for row in rows {
             if !text.is_empty() {
                 text.push(',');
+            }
+            if let Some(other) = instead(row) {
+                text.push_str(other);
+                ends.push(text.len());
+                continue;
             }
             text.push(if binding.table { '[' } else { '{' });
             for (index, (name, value)) in names.iter().zip(row).enumerate() {

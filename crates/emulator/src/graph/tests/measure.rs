@@ -79,7 +79,7 @@ fn measure() {
         table: false,
     };
     let began = std::time::Instant::now();
-    let result = Finished::new(binding, &plan.columns, &rows, plan.ordered);
+    let result = Finished::new(binding, &plan.columns, &rows, plan.ordered, |_| None);
     let spelling = began.elapsed();
     let began = std::time::Instant::now();
     let page = result.data(30_000, 31_000);
