@@ -11,9 +11,12 @@ mod confirmation;
 mod connectors;
 mod direct;
 mod fold;
+mod forms;
 mod group;
 mod health;
+mod listed;
 mod pages;
+mod parsed;
 mod plans;
 mod queries;
 mod rows;
@@ -129,6 +132,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows that came a second time.
     pub duplicates: u64,
+    /// Rows of which something could not be read.
+    pub unreadable: u64,
     /// Direct GETs that confirmed findings, failed ones too.
     pub confirmations: u64,
     /// Queries repeated after a failure.

@@ -12,6 +12,7 @@ use serverprotection_core::{
 use super::{
     Scanner,
     pages::{Pages, Stop, Turn},
+    parsed::Parsed,
     queries,
     rows::{Text, hash},
     scan::Scan,
@@ -68,15 +69,29 @@ async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<Known>
 async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<Known>, bool), Failure> {
     let operation = queries::CONNECTORS_OPERATION;
     let mut pages = Pages::asked(operation, queries::CONNECTORS, subscriptions, TRIES);
-    let (mut known, mut seen) = (Vec::new(), HashSet::new());
+    let (mut known, mut seen, mut nameless) = (Vec::new(), HashSet::new(), 0_u64);
     loop {
-        match pages.next::<ConnectorRow>(scan).await.map_err(Stop::failure)? {
-            Turn::Restart => {}
+        match pages
+            .next::<Parsed<ConnectorRow>>(scan)
+            .await
+            .map_err(Stop::failure)?
+        {
+            Turn::Restart => nameless = 0,
             Turn::Page(rows, last) => {
-                let new = rows.into_iter().filter(|row| seen.insert(hash(&row.id.0, "")));
-                known.extend(new.map(Known::from));
+                for Parsed { row, odd } in rows {
+                    // A connector without an id is nobody's: Azure refuses a second one for its account.
+                    if row.id.0.is_empty() {
+                        nameless = nameless.saturating_add(1);
+                    } else if seen.insert(hash(&row.id.0, "")) {
+                        if odd.is_some() {
+                            tracing::warn!(id = row.id.0, "a connector's row cannot be read as a whole");
+                        }
+                        known.push(Known::from(row));
+                    }
+                }
                 if last {
-                    pages.complete(u64::try_from(known.len()).unwrap_or(u64::MAX))?;
+                    let distinct = u64::try_from(known.len()).unwrap_or(u64::MAX);
+                    pages.complete(distinct.saturating_add(nameless))?;
                     return Ok((known, pages.some_left_out));
                 }
             }

@@ -1,13 +1,16 @@
 //! One machine by a direct GET, with its extensions and their instance view (contract.md 6.2 to 6.4).
 
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serverprotection_core::{
     failure::Failure,
     machines::{ArcAgent, Kind, Machine, MdeExtension, Service, machine::MDE_PUBLISHER},
 };
 
-use super::rows::{ExtensionName, Text, names, or_default};
+use super::{
+    forms::{list, object, optional, optional_list},
+    rows::{ExtensionName, Text, names},
+};
 use crate::{
     Arm,
     arm::Call,
@@ -88,17 +91,19 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, bound = "P: Default + Deserialize<'de>")]
+#[serde(default, bound = "P: Default + DeserializeOwned")]
 struct Resource<P> {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     properties: P,
+    #[serde(deserialize_with = "optional_list")]
     resources: Option<Vec<ExtensionResource>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct VmProperties {
-    instance_view: Option<VmInstanceView>,
+    #[serde(deserialize_with = "object")]
+    instance_view: VmInstanceView,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,8 +111,10 @@ struct VmProperties {
 struct VmInstanceView {
     os_name: Text,
     os_version: Text,
-    statuses: Option<Vec<Status>>,
-    extensions: Option<Vec<ExtensionView>>,
+    #[serde(deserialize_with = "list")]
+    statuses: Vec<Status>,
+    #[serde(deserialize_with = "list")]
+    extensions: Vec<ExtensionView>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,24 +127,27 @@ struct ArcProperties {
     os_name: Text,
     os_sku: Text,
     os_version: Text,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     agent_configuration: AgentConfiguration,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     service_statuses: ServiceStatuses,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "Azure's names")]
 struct AgentConfiguration {
     extensions_enabled: Text,
-    extensions_allow_list: Option<Vec<ExtensionName>>,
-    extensions_block_list: Option<Vec<ExtensionName>>,
+    #[serde(deserialize_with = "list")]
+    extensions_allow_list: Vec<ExtensionName>,
+    #[serde(deserialize_with = "list")]
+    extensions_block_list: Vec<ExtensionName>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ServiceStatuses {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     extension_service: ServiceStatus,
 }
 
@@ -151,9 +161,9 @@ struct ServiceStatus {
 #[serde(default)]
 struct ExtensionResource {
     name: Text,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     properties: ExtensionProperties,
-    #[serde(rename = "systemData", deserialize_with = "or_default")]
+    #[serde(rename = "systemData", deserialize_with = "object")]
     system_data: SystemData,
 }
 
@@ -171,8 +181,9 @@ struct ExtensionProperties {
     type_: Text,
     provisioning_state: Text,
     type_handler_version: Text,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     settings: ExtensionSettings,
+    #[serde(deserialize_with = "optional")]
     instance_view: Option<ExtensionView>,
 }
 
@@ -190,9 +201,12 @@ struct ExtensionView {
     #[serde(rename = "type")]
     type_: Text,
     type_handler_version: Text,
+    #[serde(deserialize_with = "optional")]
     status: Option<Status>,
-    statuses: Option<Vec<Status>>,
-    substatuses: Option<Vec<Status>>,
+    #[serde(deserialize_with = "list")]
+    statuses: Vec<Status>,
+    #[serde(deserialize_with = "list")]
+    substatuses: Vec<Status>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -205,15 +219,14 @@ struct Status {
 }
 
 fn vm_facts(vm: Resource<VmProperties>) -> Facts {
-    let view = vm.properties.instance_view.unwrap_or_default();
+    let view = vm.properties.instance_view;
     let power = view
         .statuses
         .into_iter()
-        .flatten()
         .map(|status| status.code.0)
         .find(|code| code.to_ascii_lowercase().starts_with("powerstate/"));
     let mut extensions = from_resources(vm.resources.unwrap_or_default());
-    for view in view.extensions.into_iter().flatten() {
+    for view in view.extensions {
         // The type here is `publisher.type`; an extension that only the agent knows counts as well.
         let (publisher, type_) = view
             .type_
@@ -304,14 +317,10 @@ impl ExtensionView {
         if let Some(version) = told(self.type_handler_version) {
             extension.version = version;
         }
-        let status = self.status.or_else(|| self.statuses?.into_iter().next());
+        let status = self.status.or_else(|| self.statuses.into_iter().next());
         let Some(status) = status else { return };
         // The exit code stands in the first message, the detail in the others (contract.md 6.7).
-        let details = self
-            .substatuses
-            .into_iter()
-            .flatten()
-            .map(|status| status.message.0);
+        let details = self.substatuses.into_iter().map(|status| status.message.0);
         let words: Vec<_> = std::iter::once(status.message.0).chain(details).collect();
         extension.at = status.time.time();
         extension.code = status.code.0;
@@ -322,8 +331,10 @@ impl ExtensionView {
 
 /// `ProvisioningState/failed/24` to `failed`.
 fn state_of(view: &ExtensionView) -> String {
-    let first = view.statuses.as_ref().and_then(|statuses| statuses.first());
-    let state = first.and_then(|status| status.code.0.split('/').nth(1));
+    let state = view
+        .statuses
+        .first()
+        .and_then(|status| status.code.0.split('/').nth(1));
     state.unwrap_or_default().to_owned()
 }
 

@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serverprotection_core::machines::Machine;
 
-use super::rows::hash;
+use super::{
+    listed::{Listed, Row},
+    rows::hash,
+};
 
 /// What the rows up to now come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub(super) struct Fold {
     subscriptions: HashMap<String, (usize, State)>,
     open: Option<String>,
     current: Option<Machine>,
+    /// Machines of rows that cannot be read, until their subscription closes.
+    odd: Vec<Machine>,
+    /// Equal rows without an id, since the first page.
+    equal: HashMap<u64, u32>,
     /// Hashes of rows and of machines.
     seen: HashSet<u64>,
     restarted: bool,
@@ -46,6 +53,8 @@ impl Fold {
             subscriptions: subscriptions.enumerate().map(waiting).collect(),
             open: None,
             current: None,
+            odd: Vec::new(),
+            equal: HashMap::new(),
             seen: HashSet::new(),
             restarted: false,
             distinct: 0,
@@ -57,24 +66,34 @@ impl Fold {
     /// its subscription was read.
     pub(super) fn restart(&mut self) {
         self.restarted = true;
+        self.equal.clear();
     }
 
     /// Takes a row: a machine with at most one extension.
-    pub(super) fn row(&mut self, row: Machine, steps: &mut Vec<Step>) {
-        let extension = row.extensions.first();
-        let name = extension.map_or("", |extension| extension.name.as_str());
-        if !self
-            .seen
-            .insert(hash(&row.id, &format!("/{}", name.to_ascii_lowercase())))
-        {
+    pub(super) fn row(&mut self, mut listed: Listed, steps: &mut Vec<Step>) {
+        if let Row::Nameless(print) = listed.row {
+            let which = self.equal.entry(print).or_default();
+            *which += 1;
+            listed.name_it(*which);
+        }
+        if !self.seen.insert(listed.key()) {
             self.duplicates += 1;
             return;
         }
         self.distinct += 1;
+        let row = listed.machine;
         match &mut self.current {
             Some(current) if current.id.eq_ignore_ascii_case(&row.id) => return current.merge(row),
             _ => {}
         }
+        if listed.row == Row::Good {
+            self.good(row, steps);
+        } else {
+            self.odd(row);
+        }
+    }
+
+    fn good(&mut self, mut row: Machine, steps: &mut Vec<Step>) {
         let new = self.seen.insert(hash(&row.id, ""));
         let Some((_, state)) = self.subscriptions.get_mut(&row.subscription_id) else {
             return;
@@ -88,21 +107,44 @@ impl Fold {
         *state = State::Open;
         steps.extend(self.finished());
         if self.open.as_ref() != Some(&row.subscription_id) {
-            let id = row.subscription_id.clone();
-            steps.extend(self.close());
-            self.open = Some(id);
+            self.close(steps);
+            self.open = Some(row.subscription_id.clone());
+        }
+        let of_this = |odd: &Machine| odd.id.eq_ignore_ascii_case(&row.id);
+        if self.odd.iter().any(of_this) {
+            let (same, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.odd).into_iter().partition(of_this);
+            self.odd = others;
+            for odd in same {
+                row.merge(odd);
+            }
         }
         self.current = Some(row);
     }
 
+    /// The order of rows says nothing about one that cannot be read: it waits for its subscription to close. One that
+    /// names none, or one that was read to its end, belongs to the subscription that is being read.
+    fn odd(&mut self, mut row: Machine) {
+        let state = self.subscriptions.get(&row.subscription_id);
+        let waits = state.is_some_and(|(_, state)| matches!(state, State::Waiting | State::Open));
+        if !waits {
+            row.subscription_id = self.open.clone().unwrap_or_default();
+        }
+        self.odd.push(row);
+    }
+
     /// No further row: what was still open, and subscriptions without machines.
     pub(super) fn end(&mut self) -> Vec<Step> {
-        let mut steps: Vec<_> = self.finished().into_iter().chain(self.close()).collect();
-        for (at, state) in self.subscriptions.values_mut() {
-            if *state == State::Waiting {
-                *state = State::Closed;
-                steps.push(Step::Closed(*at));
-            }
+        let mut steps = Vec::new();
+        steps.extend(self.finished());
+        self.close(&mut steps);
+        let all = self.subscriptions.iter();
+        let waiting = all.filter(|(_, (_, state))| *state == State::Waiting);
+        let mut waiting: Vec<_> = waiting.map(|(id, (at, _))| (*at, id.clone())).collect();
+        waiting.sort_unstable();
+        for (_, id) in waiting {
+            self.open = Some(id);
+            self.close(&mut steps);
         }
         steps
     }
@@ -122,28 +164,38 @@ impl Fold {
             .map(|machine| Step::Machine(Box::new(machine)))
     }
 
-    fn close(&mut self) -> Option<Step> {
-        let id = self.open.take()?;
-        let (at, state) = self.subscriptions.get_mut(&id)?;
-        if *state == State::Open {
-            *state = State::Closed;
+    /// Closes the subscription that is open, with its odd rows and those that name none.
+    fn close(&mut self, steps: &mut Vec<Step>) {
+        let Some(id) = self.open.take() else { return };
+        for mut row in std::mem::take(&mut self.odd) {
+            if !row.subscription_id.is_empty() && row.subscription_id != id {
+                self.odd.push(row);
+            } else if self.seen.insert(hash(&row.id, "")) {
+                row.subscription_id.clone_from(&id);
+                steps.push(Step::Machine(Box::new(row)));
+            }
         }
-        Some(Step::Closed(*at))
+        if let Some((at, state)) = self.subscriptions.get_mut(&id) {
+            if matches!(state, State::Open | State::Waiting) {
+                *state = State::Closed;
+            }
+            steps.push(Step::Closed(*at));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serverprotection_core::machines::MdeExtension;
+    use serverprotection_core::machines::{Listing, MdeExtension};
 
     use super::*;
 
-    fn row(id: &str, extension: &str) -> Machine {
+    fn row(id: &str, extension: &str) -> Listed {
         let extension = MdeExtension {
             name: extension.into(),
             ..MdeExtension::default()
         };
-        Machine {
+        let machine = Machine {
             id: id.into(),
             subscription_id: id.split('/').next().unwrap().into(),
             extensions: if extension.name.is_empty() {
@@ -152,6 +204,26 @@ mod tests {
                 vec![extension]
             },
             ..Machine::default()
+        };
+        Listed {
+            machine,
+            row: Row::Good,
+        }
+    }
+
+    /// `?` before the id: something in the row cannot be read. `!`: it has no id, only its subscription or none.
+    fn listed(id: &str, extension: &str) -> Listed {
+        let odd = |id: &str, row: Row| {
+            let mut listed = self::row(id, extension);
+            listed.machine.listing = Listing::Unreadable;
+            listed.row = row;
+            listed
+        };
+        let print = |text: &str| hash(text, extension);
+        match (id.strip_prefix('?'), id.strip_prefix('!')) {
+            (Some(id), _) => odd(id, Row::Odd(print(id))),
+            (_, Some(subscription)) => odd(subscription, Row::Nameless(print(subscription))),
+            _ => row(id, extension),
         }
     }
 
@@ -159,14 +231,20 @@ mod tests {
     fn read(fold: &mut Fold, rows: &[(&str, &str)]) -> String {
         let mut steps = Vec::new();
         for (id, extension) in rows {
-            fold.row(row(id, extension), &mut steps);
+            fold.row(listed(id, extension), &mut steps);
         }
         told(&steps)
     }
 
     fn told(steps: &[Step]) -> String {
         let text = |step: &Step| match step {
-            Step::Machine(machine) => format!("{}({})", machine.id, machine.extensions.len()),
+            Step::Machine(machine) if machine.id.starts_with("row-without-id") => {
+                format!("{}/nameless", machine.subscription_id)
+            }
+            Step::Machine(machine) => {
+                let odd = if machine.listing == Listing::Read { "" } else { "?" };
+                format!("{odd}{}({})", machine.id, machine.extensions.len())
+            }
             Step::Closed(at) => at.to_string(),
         };
         steps.iter().map(text).collect::<Vec<_>>().join(" ")
@@ -219,5 +297,88 @@ mod tests {
         assert_eq!(read(&mut fold, &again), "b/1(0)");
         assert_eq!(told(&fold.end()), "b/2(1) 1");
         assert!(fold.broken().is_empty());
+    }
+
+    #[test]
+    fn odd_rows_cost_their_machine_wherever_they_come() {
+        for (rows, machines, end) in [
+            // In their place, and as rows of a machine that has others.
+            (
+                vec![("a/1", ""), ("?a/2", ""), ("a/3", "")],
+                "a/1(0)",
+                "a/3(0) ?a/2(0) 0 1",
+            ),
+            (
+                vec![("a/1", "x"), ("?a/1", "y"), ("a/2", "")],
+                "?a/1(2)",
+                "a/2(0) 0 1",
+            ),
+            (
+                vec![("?a/1", "x"), ("a/1", "y"), ("a/2", "")],
+                "?a/1(2)",
+                "a/2(0) 0 1",
+            ),
+            // Before and after the rows of their subscription.
+            (
+                vec![("?b/1", ""), ("a/1", ""), ("b/2", "")],
+                "a/1(0) 0",
+                "b/2(0) ?b/1(0) 1",
+            ),
+            (
+                vec![("a/1", ""), ("b/2", ""), ("?a/2", "")],
+                "a/1(0) 0",
+                "b/2(0) ?a/2(0) 1",
+            ),
+            // The only ones.
+            (vec![("?b/1", "")], "", "0 ?b/1(0) 1"),
+            (
+                vec![("?b/1", "x"), ("?b/1", "x"), ("?b/1", "y")],
+                "",
+                "0 ?b/1(1) 1",
+            ),
+        ] {
+            let mut fold = Fold::new(["a", "b"].into_iter());
+            assert_eq!(read(&mut fold, &rows), machines, "{rows:?}");
+            assert_eq!(told(&fold.end()), end, "{rows:?}");
+            assert!(fold.broken().is_empty(), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn rows_without_an_id_belong_to_the_subscription_that_is_read() {
+        for (rows, machines, end) in [
+            (
+                vec![("a/1", ""), ("!", ""), ("b/1", "")],
+                "a/1(0) a/nameless 0",
+                "b/1(0) 1",
+            ),
+            (vec![("!", ""), ("b/1", "")], "", "b/1(0) b/nameless 1 0"),
+            (vec![("!b", ""), ("a/1", "")], "", "a/1(0) 0 b/nameless 1"),
+            // Nobody's: the first subscription's.
+            (vec![("!", "")], "", "a/nameless 0 1"),
+            // Equal ones are not one.
+            (
+                vec![("a/1", ""), ("!", ""), ("!", "")],
+                "",
+                "a/1(0) a/nameless a/nameless 0 1",
+            ),
+        ] {
+            let mut fold = Fold::new(["a", "b"].into_iter());
+            assert_eq!(read(&mut fold, &rows), machines, "{rows:?}");
+            assert_eq!(told(&fold.end()), end, "{rows:?}");
+            assert_eq!(fold.distinct, u64::try_from(rows.len()).unwrap(), "{rows:?}");
+            assert!(fold.broken().is_empty(), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_recognises_rows_without_an_id() {
+        let mut fold = Fold::new(["a"].into_iter());
+        let rows = [("a/1", ""), ("!", ""), ("!", "")];
+        read(&mut fold, &rows);
+        fold.restart();
+        read(&mut fold, &rows);
+        assert_eq!((fold.distinct, fold.duplicates), (3, 3));
+        assert_eq!(told(&fold.end()), "a/1(0) a/nameless a/nameless 0");
     }
 }

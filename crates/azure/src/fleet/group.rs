@@ -26,7 +26,9 @@ use super::{
     Access, SubscriptionReading, Target,
     fold::{Fold, Step},
     health::Issues,
+    listed::{Listed, is_resource_id},
     pages::{Pages, Stop, Turn},
+    parsed::Parsed,
     plans::Plan,
     queries,
     rows::{MachineRow, hash},
@@ -140,7 +142,7 @@ impl<'t> Group<'_, 't> {
         let mut open = None;
         let mut steps = Vec::new();
         loop {
-            let (rows, last) = match pages.next::<MachineRow>(self.scan).await {
+            let (rows, last) = match pages.next::<Parsed<MachineRow>>(self.scan).await {
                 Ok(Turn::Page(rows, last)) => (rows, last),
                 Ok(Turn::Restart) => {
                     fold.restart();
@@ -149,13 +151,14 @@ impl<'t> Group<'_, 't> {
                 Err(stop) => return (fold.broken(), Err(stop)),
             };
             let (count, known) = (rows.len(), fold.duplicates);
+            let odd = rows.iter().filter(|row| row.odd.is_some()).count();
             for row in rows {
-                fold.row(row.into_machine(), &mut steps);
+                fold.row(Listed::from(row), &mut steps);
             }
             if last {
                 steps.extend(fold.end());
             }
-            self.scan.page_read(count, fold.duplicates - known);
+            self.scan.page_read(count, fold.duplicates - known, odd);
             for step in steps.drain(..) {
                 self.step(step, &mut open, &closed).await;
             }
@@ -204,7 +207,7 @@ impl<'t> Group<'_, 't> {
         };
         let issues = &prepared.wait().await.issues;
         let finding = self.find(open.target, issues, &machine);
-        if !finding.needs_confirmation(self.at) {
+        if !finding.needs_confirmation(self.at) || !is_resource_id(&machine.id) {
             return self.count(open, &machine, &finding);
         }
         if let Some(told) = self.scan.scanner.confirmations.told(&machine) {
@@ -235,7 +238,9 @@ impl<'t> Group<'_, 't> {
             plan_enabled_since: plan.and_then(|plan| plan.enabled_since),
             exclusions: &target.exclusions,
             plan_off: plan.is_some_and(|plan| plan.off.contains(&id)),
-            health: issues.get(&id),
+            plan_unreadable: plan.is_some_and(|plan| plan.unreadable.contains(&id)),
+            health: issues.known.get(&id),
+            health_unreadable: issues.unreadable.contains(&id),
             transition_seen: self.scan.scanner.transitions.seen(machine, self.at),
         };
         finding(machine, &circumstances)

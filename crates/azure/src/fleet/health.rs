@@ -1,7 +1,7 @@
 //! Defender's health reports: the best proof that a sensor works (contract.md 5.2). Kept are those that speak against it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -12,12 +12,19 @@ use serverprotection_core::{failure::Failure, machines::HealthIssue};
 
 use super::{
     Scanner, Target,
-    rows::{Text, hash, or_default},
+    forms::{list, object},
+    parsed::Parsed,
+    rows::{Text, hash},
 };
 use crate::{Arm, arm::Call, refusal::one_line};
 
-/// Reports against a sensor, by [`hash`] of the machine's id.
-pub(super) type Issues = HashMap<u64, HealthIssue>;
+/// What reports say against sensors, by [`hash`] of the machine's id.
+#[derive(Debug, Default)]
+pub(super) struct Issues {
+    pub(super) known: HashMap<u64, HealthIssue>,
+    /// Machines with a report that cannot be read, and that may be one of the sensor.
+    pub(super) unreadable: HashSet<u64>,
+}
 
 /// The last reading of each subscription.
 #[derive(Debug, Default)]
@@ -29,20 +36,21 @@ pub(super) struct Memory {
 #[serde(default)]
 struct Item {
     id: Text,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     properties: Report,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Report {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     resource_details: Details,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     health_data_classification: Classification,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     status: Status,
-    issues: Option<Vec<Issue>>,
+    #[serde(deserialize_with = "list")]
+    issues: Vec<Issue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,10 +130,10 @@ impl Scanner {
             body: None,
         };
         let _permit = self.gets.acquire().await;
-        let mut issues = Issues::new();
-        arm.pages(&call, |page: Vec<Item>| {
-            for (machine, issue) in page.into_iter().filter_map(against_the_sensor) {
-                issues.entry(machine).or_insert(issue);
+        let mut issues = Issues::default();
+        arm.pages(&call, |page: Vec<Parsed<Item>>| {
+            for report in page {
+                issues.take(report);
             }
         })
         .await?;
@@ -133,33 +141,58 @@ impl Scanner {
     }
 }
 
-/// The report, when it is one of the sensor and not a good one.
-fn against_the_sensor(item: Item) -> Option<(u64, HealthIssue)> {
-    let report = item.properties;
-    let is = |text: &Text, word: &str| text.0.eq_ignore_ascii_case(word);
-    let code = &report.status.code;
-    if !is(&report.health_data_classification.component, "MDE")
-        || code.0.is_empty()
-        || is(code, "Healthy")
-        || is(code, "NotApplicable")
-    {
-        return None;
+impl Issues {
+    fn take(&mut self, parsed: Parsed<Item>) {
+        let id = parsed.row.id;
+        let report = parsed.odd.as_ref().map(|odd| odd.part("properties"));
+        let readable = report.is_none();
+        let report: Report = report.unwrap_or(parsed.row.properties);
+        if !report.may_speak_against_the_sensor(readable) {
+            return;
+        }
+        let Some(machine) = report.machine(&id) else {
+            return;
+        };
+        let machine = hash(machine, "");
+        if readable {
+            self.known.entry(machine).or_insert_with(|| report.issue());
+        } else {
+            self.unreadable.insert(machine);
+        }
     }
-    let machine = match report.resource_details.id.0 {
-        id if id.is_empty() => split_off_report(&item.id.0)?.to_owned(),
-        id => id,
-    };
-    let first = report.issues.into_iter().flatten().next().unwrap_or_default();
-    let issue = match first.issue_name.0 {
-        name if name.is_empty() => report.status.reason.0,
-        name => name,
-    };
-    let issue = HealthIssue {
-        status: report.status.code.0,
-        issue: one_line(&issue),
-        remedy: one_line(&first.remediation_steps.0),
-    };
-    Some((hash(&machine, ""), issue))
+}
+
+impl Report {
+    /// Whether it is one of the sensor and not a good one. What cannot be read may be anything.
+    fn may_speak_against_the_sensor(&self, readable: bool) -> bool {
+        let (component, code) = (&self.health_data_classification.component.0, &self.status.code.0);
+        let is = |text: &str, word: &str| text.eq_ignore_ascii_case(word);
+        let unknown = |text: &str| !readable && text.is_empty();
+        let of_the_sensor = is(component, "MDE") || unknown(component);
+        let good = is(code, "Healthy") || is(code, "NotApplicable") || (readable && code.is_empty());
+        of_the_sensor && !good
+    }
+
+    fn machine<'a>(&'a self, report: &'a Text) -> Option<&'a str> {
+        match self.resource_details.id.0.as_str() {
+            "" => split_off_report(&report.0),
+            id => Some(id),
+        }
+    }
+
+    fn issue(&self) -> HealthIssue {
+        let first = self.issues.first();
+        let name = first.map_or("", |issue| issue.issue_name.0.as_str());
+        HealthIssue {
+            status: self.status.code.0.clone(),
+            issue: one_line(if name.is_empty() {
+                &self.status.reason.0
+            } else {
+                name
+            }),
+            remedy: first.map_or_else(String::new, |issue| one_line(&issue.remediation_steps.0)),
+        }
+    }
 }
 
 /// `{machine}/providers/Microsoft.Security/healthReports/{guid}` to the machine.
@@ -172,6 +205,15 @@ fn split_off_report(id: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn issues(text: &str) -> Issues {
+        let reports: Vec<Parsed<Item>> = serde_json::from_str(text).unwrap();
+        let mut issues = Issues::default();
+        for report in reports {
+            issues.take(report);
+        }
+        issues
+    }
+
     #[test]
     fn only_bad_reports_of_the_sensor_are_kept() {
         let text = r#"[
@@ -181,8 +223,9 @@ mod tests {
             {"id": "x", "properties": {"resourceDetails": {"id": "/vm/3"}, "healthDataClassification": {"component": "MDE"}, "status": {"code": "Healthy"}}},
             {"id": "x", "properties": {"resourceDetails": {"id": "/vm/4"}, "healthDataClassification": {"component": "MDE"}, "status": {"code": "NotApplicable"}}},
             {"id": "x", "properties": {"resourceDetails": {"id": "/vm/5"}, "healthDataClassification": {"component": "Arc"}, "status": {"code": "Unhealthy"}}}]"#;
-        let items: Vec<Item> = serde_json::from_str(text).unwrap();
-        let found: Issues = items.into_iter().filter_map(against_the_sensor).collect();
+        let found = issues(text);
+        assert!(found.unreadable.is_empty());
+        let found = found.known;
         assert_eq!(found.len(), 2);
         let first = &found[&hash("/vm/1", "")];
         assert_eq!(
@@ -190,5 +233,49 @@ mod tests {
             ("No heartbeat", "Look")
         );
         assert_eq!(found[&hash("/vm/2", "")].issue, "why");
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_read_costs_its_machine_only() {
+        let id = |vm: u8| format!("/vm/{vm}/providers/Microsoft.Security/healthReports/g");
+        let report =
+            |vm: u8, properties: &str| format!(r#"{{"id": "{}", "properties": {properties}}}"#, id(vm));
+        let text = [
+            r#""garbage""#.to_owned(),
+            "null".to_owned(),
+            report(
+                1,
+                r#"{"healthDataClassification": {"component": "MDE"}, "status": {"code": "Unhealthy"}}"#,
+            ),
+            // May be anything.
+            report(2, r#""garbage""#),
+            report(
+                3,
+                r#"{"healthDataClassification": 5, "status": {"code": "Unhealthy"}}"#,
+            ),
+            report(
+                4,
+                r#"{"healthDataClassification": {"component": "MDE"}, "status": "\ud800"}"#,
+            ),
+            // Another component, and a good one.
+            report(
+                5,
+                r#"{"healthDataClassification": {"component": "Arc"}, "status": 5}"#,
+            ),
+            report(
+                6,
+                r#"{"healthDataClassification": {"component": "MDE"}, "status": {"code": "Healthy"}, "issues": 5}"#,
+            ),
+            // Absent in another form.
+            report(
+                7,
+                r#"{"healthDataClassification": {"component": "MDE"}, "status": {"code": "Healthy"}, "issues": ""}"#,
+            ),
+            report(8, r#""""#),
+        ];
+        let found = issues(&format!("[{}]", text.join(",")));
+        let vm = |vm: u8| hash(&format!("/vm/{vm}"), "");
+        assert_eq!(found.known.keys().copied().collect::<Vec<_>>(), [vm(1)]);
+        assert_eq!(found.unreadable, [2, 3, 4].map(vm).into());
     }
 }

@@ -6,6 +6,7 @@ use serverprotection_core::Timestamp;
 
 use super::{
     pages::{Pages, Stop, Turn},
+    parsed::Parsed,
     queries,
     rows::{PlanRow, hash},
     scan::Scan,
@@ -19,25 +20,40 @@ pub(super) struct Plan {
     pub(super) enabled_since: Option<Timestamp>,
     /// Machines whose own plan is Free, by [`hash`] of their id.
     pub(super) off: HashSet<u64>,
+    /// Machines whose own plan cannot be read, by [`hash`] of their id.
+    pub(super) unreadable: HashSet<u64>,
     /// Defender CSPM is on.
     posture: bool,
+    /// A plan of the subscription cannot be read: it may be any.
+    odd: bool,
 }
 
 impl Plan {
     /// Health reports come with P2, or with P1 and Defender CSPM (contract.md 5.2).
     pub(super) fn has_health_reports(&self) -> bool {
         match self.tier.as_deref() {
+            _ if self.odd => true,
             Some("P2") => true,
             Some("P1") => self.posture,
             _ => false,
         }
     }
 
-    fn take(&mut self, row: PlanRow) {
+    /// A row that cannot be read costs the plan of its machine, or of its subscription.
+    fn take(&mut self, parsed: Parsed<PlanRow>) {
+        let row = parsed.row;
         let id = row.id.0.to_ascii_lowercase();
-        let Some((scope, _)) = id.rsplit_once("/providers/microsoft.security/pricings/") else {
+        let scope = id.rsplit_once("/providers/microsoft.security/pricings/");
+        if parsed.odd.is_some() {
+            match scope {
+                Some((scope, _)) if scope.contains("/providers/") => {
+                    self.unreadable.insert(hash(scope, ""));
+                }
+                _ => self.odd = true,
+            }
             return;
-        };
+        }
+        let Some((scope, _)) = scope else { return };
         let is_standard = row.tier.0.eq_ignore_ascii_case("Standard");
         let is_servers = row.name.0.eq_ignore_ascii_case("VirtualMachines");
         let is_machine = scope.contains("/providers/");
@@ -65,21 +81,24 @@ impl Scan<'_> {
     pub(super) async fn plans(&self, subscriptions: Vec<&str>) -> Result<HashMap<String, Plan>, Stop> {
         let mut pages = Pages::new(queries::PLANS_OPERATION, queries::PLANS, subscriptions);
         let mut plans: HashMap<String, Plan> = HashMap::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut nameless) = (HashSet::new(), 0_u64);
         loop {
-            match pages.next::<PlanRow>(self).await? {
-                Turn::Restart => {}
+            match pages.next::<Parsed<PlanRow>>(self).await? {
+                Turn::Restart => nameless = 0,
                 Turn::Page(rows, last) => {
-                    for row in rows {
-                        seen.insert(hash(&row.id.0, ""));
-                        plans
-                            .entry(row.subscription_id.0.to_ascii_lowercase())
-                            .or_default()
-                            .take(row);
+                    for parsed in rows {
+                        if parsed.row.id.0.is_empty() {
+                            nameless = nameless.saturating_add(1);
+                        } else {
+                            seen.insert(hash(&parsed.row.id.0, ""));
+                        }
+                        plans.entry(parsed.row.subscription()).or_default().take(parsed);
                     }
                     if last {
                         let distinct = u64::try_from(seen.len()).unwrap_or(u64::MAX);
-                        pages.complete(distinct).map_err(Stop::Failed)?;
+                        pages
+                            .complete(distinct.saturating_add(nameless))
+                            .map_err(Stop::Failed)?;
                         return Ok(plans);
                     }
                 }
@@ -100,7 +119,7 @@ mod tests {
             {"id": "/subscriptions/S/resourceGroups/R/providers/Microsoft.Compute/virtualMachines/Off/providers/Microsoft.Security/pricings/VirtualMachines", "name": "VirtualMachines", "tier": "Free", "inherited": "False"},
             {"id": "/subscriptions/S/resourceGroups/R/providers/Microsoft.Compute/virtualMachines/Heir/providers/Microsoft.Security/pricings/VirtualMachines", "name": "VirtualMachines", "tier": "Free", "inherited": "True"},
             {"id": "odd"}]"#;
-        let rows: Vec<PlanRow> = serde_json::from_str(rows).unwrap();
+        let rows: Vec<Parsed<PlanRow>> = serde_json::from_str(rows).unwrap();
         let mut plan = Plan::default();
         assert!(!plan.has_health_reports());
         for row in rows {
@@ -113,5 +132,35 @@ mod tests {
             "",
         );
         assert_eq!(plan.off, HashSet::from([off]));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_costs_the_plan_of_its_scope() {
+        let machine = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/vm";
+        let pricing = "/providers/Microsoft.Security/pricings/VirtualMachines";
+        let good = serde_json::json!({"id": format!("/subscriptions/s{pricing}"), "name": "VirtualMachines", "tier": "Standard", "subPlan": "P1"});
+        let odd = |scope: &str| {
+            format!(r#"{{"id": "{scope}{pricing}", "name": "VirtualMachines", "tier": "\ud800"}}"#)
+        };
+        let read = |rows: &str| {
+            let rows: Vec<Parsed<PlanRow>> = serde_json::from_str(rows).unwrap();
+            let mut plan = Plan::default();
+            for row in rows {
+                plan.take(row);
+            }
+            plan
+        };
+        let with_machine = read(&format!("[{good}, {}]", odd(machine)));
+        assert_eq!(with_machine.tier.as_deref(), Some("P1"));
+        assert_eq!(with_machine.unreadable, HashSet::from([hash(machine, "")]));
+        assert!(with_machine.off.is_empty() && !with_machine.has_health_reports());
+        let of_subscription = read(&format!("[{}]", odd("/subscriptions/s")));
+        assert_eq!(
+            (of_subscription.tier.as_deref(), of_subscription.odd),
+            (None, true)
+        );
+        assert!(of_subscription.has_health_reports(), "they may be there");
+        let garbage = read(&format!(r#"[{good}, "garbage", null]"#));
+        assert_eq!((garbage.tier.as_deref(), garbage.odd), (Some("P1"), true));
     }
 }

@@ -8,9 +8,10 @@ use serde::{
 };
 use serverprotection_core::{
     Timestamp,
-    machines::{ArcAgent, Image, Kind, Machine, MdeExtension, Service, machine::is_no_cloud},
+    machines::{ArcAgent, Image, Kind, Listing, Machine, MdeExtension, Service, machine::is_no_cloud},
 };
 
+use super::forms::{list, object};
 use crate::refusal::one_line;
 
 /// A row of the machines query: a machine, and at most one of its MDE extensions.
@@ -24,7 +25,8 @@ pub(super) struct MachineRow {
     subscription_id: Text,
     resource_group: Text,
     location: Text,
-    tags: Option<BTreeMap<String, Text>>,
+    #[serde(deserialize_with = "object")]
+    tags: BTreeMap<String, Text>,
     capacity: Text,
     os_type: Text,
     os_name: Text,
@@ -41,8 +43,10 @@ pub(super) struct MachineRow {
     status_changed: Text,
     agent_version: Text,
     extensions_enabled: Text,
-    allow_list: Option<Vec<ExtensionName>>,
-    block_list: Option<Vec<ExtensionName>>,
+    #[serde(deserialize_with = "list")]
+    allow_list: Vec<ExtensionName>,
+    #[serde(deserialize_with = "list")]
+    block_list: Vec<ExtensionName>,
     extension_service: Text,
     provider: Text,
     detected_cloud: Text,
@@ -71,22 +75,43 @@ pub(super) struct PlanRow {
     pub(super) enabled_since: Text,
 }
 
+impl PlanRow {
+    /// The subscription that it belongs to, lower case; empty where nothing says which.
+    pub(super) fn subscription(&self) -> String {
+        let of_id = || {
+            let mut parts = self.id.0.split('/');
+            let is_one = |part: &str| part.eq_ignore_ascii_case("subscriptions");
+            parts.nth(1).is_some_and(is_one).then(|| parts.next())?
+        };
+        let column = Some(self.subscription_id.0.as_str()).filter(|column| !column.is_empty());
+        column.or_else(of_id).unwrap_or_default().to_ascii_lowercase()
+    }
+}
+
 /// A string; null and objects are the empty one, numbers and booleans their text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
-/// `{publisher, type}` of an agent's allow or block list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ExtensionName {
-    publisher: Text,
-    #[serde(rename = "type")]
-    type_: Text,
+/// `{publisher, type}` of an agent's allow or block list, or both in one text. A list with an entry that says nothing is
+/// still no empty one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum ExtensionName {
+    Parts {
+        #[serde(default)]
+        publisher: Text,
+        #[serde(default, rename = "type")]
+        type_: Text,
+    },
+    Whole(Text),
 }
 
 impl From<ExtensionName> for String {
     fn from(name: ExtensionName) -> Self {
-        format!("{}/{}", name.publisher.0, name.type_.0)
+        match name {
+            ExtensionName::Parts { publisher, type_ } => format!("{}/{}", publisher.0, type_.0),
+            ExtensionName::Whole(text) => text.0,
+        }
     }
 }
 
@@ -152,7 +177,7 @@ impl MachineRow {
             _ => Kind::VirtualMachine,
         };
         let is_arc = kind == Kind::ArcMachine;
-        let tags = self.tags.unwrap_or_default().into_iter();
+        let tags = self.tags.into_iter();
         let tags: BTreeMap<String, String> = tags.map(|(key, value)| (key, value.0)).collect();
         // Names of tags compare without case.
         let tag = |key: &str| {
@@ -219,19 +244,13 @@ impl MachineRow {
             os_version: self.os_version.0,
             power: self.power.0,
             tags,
+            listing: Listing::Read,
         }
     }
 }
 
-/// `null` where an object belongs is as good as none.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-pub(super) fn names(list: Option<Vec<ExtensionName>>) -> Vec<String> {
-    list.into_iter().flatten().map(String::from).collect()
+pub(super) fn names(list: Vec<ExtensionName>) -> Vec<String> {
+    list.into_iter().map(String::from).collect()
 }
 
 /// Of a text without case, and of another one: for sets that must stay small.

@@ -167,11 +167,12 @@ impl Scan<'_> {
     }
 
     /// A page of machines was read.
-    pub(super) fn page_read(&self, rows: usize, duplicates: u64) {
+    pub(super) fn page_read(&self, rows: usize, duplicates: u64, unreadable: usize) {
         self.count(|report| {
             report.pages += 1;
             report.rows += u64::try_from(rows).unwrap_or(u64::MAX);
             report.duplicates += duplicates;
+            report.unreadable += u64::try_from(unreadable).unwrap_or(u64::MAX);
         });
         self.advance(|progress| progress.pages += 1);
     }

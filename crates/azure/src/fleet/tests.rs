@@ -1,6 +1,7 @@
 //! Whole scans against a stub of Azure in this process.
 
 mod connectors;
+mod odd;
 mod recorded;
 mod stub;
 
@@ -18,22 +19,20 @@ use serverprotection_core::{
     machines::{Finding, Machine, Verdict},
 };
 
-use self::stub::{Shared, Stub, error, handle, id};
+use self::stub::{Shared, Stub, error, handle, id, well};
 use super::*;
 
 /// What a sink was told.
 #[derive(Default)]
 struct Told {
-    machines: Mutex<Vec<(String, Verdict)>>,
+    findings: Mutex<Vec<(Machine, Finding)>>,
     readings: Mutex<BTreeMap<String, Result<SubscriptionReading, Failure>>>,
 }
 
 impl Sink for Told {
     fn machine(&self, machine: &Machine, finding: &Finding) {
-        self.machines
-            .lock()
-            .unwrap()
-            .push((machine.name.clone(), finding.verdict));
+        let mut findings = self.findings.lock().unwrap();
+        findings.push((machine.clone(), finding.clone()));
     }
 
     fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
@@ -48,9 +47,19 @@ impl Sink for Told {
 
 impl Told {
     fn machines(&self) -> Vec<(String, Verdict)> {
-        let mut machines = self.machines.lock().unwrap().clone();
-        machines.sort();
-        machines
+        let found = self.reasons().into_iter();
+        found.map(|(name, verdict, _)| (name, verdict)).collect()
+    }
+
+    /// Names, verdicts and reasons.
+    fn reasons(&self) -> Vec<(String, Verdict, String)> {
+        let findings = self.findings.lock().unwrap();
+        let found = findings
+            .iter()
+            .map(|(machine, finding)| (machine.name.clone(), finding.verdict, finding.reason.to_string()));
+        let mut found: Vec<_> = found.collect();
+        found.sort();
+        found
     }
 
     fn reading(&self, subscription: &str) -> SubscriptionReading {
@@ -107,6 +116,11 @@ impl Azure {
     }
 }
 
+/// An entry of [`Told::reasons`].
+fn found(name: &str, verdict: Verdict, reason: &str) -> (String, Verdict, String) {
+    (name.into(), verdict, reason.into())
+}
+
 fn targets(subscriptions: &[&str]) -> Vec<Target> {
     let target = |id: &&str| Target {
         subscription: (*id).to_owned(),
@@ -145,14 +159,12 @@ async fn machines_of_many_subscriptions_come_in_pages() {
 
 #[tokio::test]
 async fn bad_findings_are_confirmed_once_by_the_machine_itself() {
-    let succeeded = json!({ "properties": {}, "resources": [{ "name": "MDE.Linux", "properties": {
-        "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded" } }] });
     let stub = Stub::new(&["a"])
         .vm("a", "gone", "Failed")
         .vm("a", "late", "Failed")
         .vm("a", "odd", "Failed")
         .vm("a", "well", "Succeeded")
-        .resource(&id("a", "late"), 200, succeeded)
+        .resource(&id("a", "late"), 200, well())
         .resource(&id("a", "odd"), 500, error("InternalServerError"));
     let azure = Azure::of(stub).await;
     let expected = [

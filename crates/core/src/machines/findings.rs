@@ -23,10 +23,14 @@ pub struct Circumstances<'a> {
     pub exclusions: &'a Exclusions,
     /// The machine has a plan of its own, and it is Free.
     pub plan_off: bool,
+    /// The machine has a plan of its own that cannot be read.
+    pub plan_unreadable: bool,
     /// What Defender's health report says against the sensor.
     pub health: Option<&'a HealthIssue>,
     /// When a scan first saw the extension in its present transition: Azure does not date every one.
     pub transition_seen: Option<Timestamp>,
+    /// The machine has a health report that cannot be read.
+    pub health_unreadable: bool,
 }
 
 /// A health report of component MDE that is not Healthy (contract.md 5.2).

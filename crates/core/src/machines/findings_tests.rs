@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
-use crate::machines::{ArcAgent, Image, Kind, MdeExtension, Service};
+use crate::machines::{ArcAgent, Image, Kind, Listing, MdeExtension, Service};
 
 #[path = "transitions_tests.rs"]
 mod transitions;
@@ -118,8 +118,10 @@ fn find_with<'a>(
         plan_enabled_since: hours_ago(1000),
         exclusions,
         plan_off: false,
+        plan_unreadable: false,
         health: None,
         transition_seen: None,
+        health_unreadable: false,
     };
     change(&mut circumstances);
     finding(machine, &circumstances)
@@ -579,4 +581,63 @@ fn every_rule_can_be_the_first() {
     for (at, word) in words.iter().enumerate() {
         assert!(!words[..at].contains(word), "{word:?} stands twice");
     }
+}
+
+#[test]
+fn a_row_that_is_not_whole_proves_nothing() {
+    let unknown = |machine: &Machine, reason: &str| {
+        let found = find(machine);
+        assert_eq!(
+            (found.verdict, found.reason.as_ref()),
+            (Verdict::Unknown, reason),
+            "{machine:?}"
+        );
+        assert!(!found.message.is_empty() && !found.remedy.is_empty());
+    };
+    for (listing, reason) in [
+        (Listing::Unreadable, "RowUnreadable"),
+        (Listing::NotListed, "NotListed"),
+    ] {
+        for machine in [linux(), bare(linux()), arc(), failed("24", "")] {
+            unknown(&with(machine, |machine| machine.listing = listing), reason);
+        }
+        unknown(
+            &with(Machine::default(), |machine| machine.listing = listing),
+            reason,
+        );
+        // What the spec leaves out is left out by what is known of it.
+        let machine = with(linux(), |machine| machine.listing = listing);
+        let mut exclusions = Exclusions::default();
+        exclusions.rule("lab", [], &[], std::slice::from_ref(&machine.id));
+        assert_eq!(
+            find_with(&machine, &exclusions, |_| {}).verdict,
+            Verdict::Excluded
+        );
+        // One odd row of two is enough.
+        let mut merged = linux();
+        merged.merge(machine);
+        assert_eq!(merged.listing, listing);
+    }
+}
+
+#[test]
+fn what_stands_beside_a_machine_and_cannot_be_read_takes_protected_from_it() {
+    let none = Exclusions::default();
+    let reason = |machine: &Machine, plan: bool, health: bool| {
+        let found = find_with(machine, &none, |it| {
+            (it.plan_unreadable, it.health_unreadable) = (plan, health);
+        });
+        (found.verdict, found.reason.into_owned())
+    };
+    assert_eq!(
+        reason(&linux(), true, true),
+        (Verdict::Unknown, "PlanUnreadable".into())
+    );
+    assert_eq!(
+        reason(&linux(), false, true),
+        (Verdict::Unknown, "HealthReportUnreadable".into())
+    );
+    // What is worse is told instead.
+    assert_eq!(reason(&bare(linux()), true, true).0, Verdict::Missing);
+    assert_eq!(reason(&failed("24", ""), true, true).0, Verdict::Failed);
 }

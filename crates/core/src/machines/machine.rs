@@ -47,6 +47,18 @@ impl Environment {
     }
 }
 
+/// What Resource Graph's row of the machine is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Listing {
+    /// Everything in it could be read.
+    #[default]
+    Read,
+    /// Something in it, perhaps its id, could not be read.
+    Unreadable,
+    /// There is no row any more, and nothing proves that the machine is deleted.
+    NotListed,
+}
+
 /// One machine, with its MDE extensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Machine {
@@ -92,6 +104,8 @@ pub struct Machine {
     pub created: Option<Timestamp>,
     /// The MDE extensions on it: usually one or none.
     pub extensions: Vec<MdeExtension>,
+    /// What its row is worth. Only of one that could be read the other fields are all that Azure says.
+    pub listing: Listing,
 }
 
 /// A marketplace image.
@@ -268,8 +282,12 @@ impl Machine {
         }
     }
 
-    /// Takes the extensions of another row of the same machine: a machine with two comes as two rows.
+    /// Takes the extensions of another row of the same machine: a machine with two comes as two rows. It
+    /// counts as read only when all of them are.
     pub fn merge(&mut self, other: Self) {
+        if other.listing != Listing::Read {
+            self.listing = other.listing;
+        }
         for extension in other.extensions {
             if !self.extensions.contains(&extension) {
                 self.extensions.push(extension);

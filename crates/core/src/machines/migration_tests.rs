@@ -21,8 +21,10 @@ fn found(machine: &Machine) -> Finding {
             plan_enabled_since: None,
             exclusions: &exclusions,
             plan_off: machine.name == "free",
+            plan_unreadable: false,
             health: None,
             transition_seen: None,
+            health_unreadable: false,
         },
     )
 }

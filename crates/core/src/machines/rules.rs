@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    Circumstances, Kind, Machine, MdeExtension, Service, Verdict,
+    Circumstances, Kind, Listing, Machine, MdeExtension, Service, Verdict,
     failures::{self, FailureCode},
     machine::MDE_PUBLISHER,
     operating_systems::{Identified, Support, identify},
@@ -176,7 +176,7 @@ const REDEPLOY: &str = "check the machine's agent (Azure: the VM agent, Arc: azc
 const RECONNECT: &str = "check the machine and its agent (azcmagent show, azcmagent check); an expired one must be connected again";
 
 /// The rules, in their order.
-pub const RULES: [Rule; 31] = [
+pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::DuplicateShell,
         reason: "OtherConnector",
@@ -197,6 +197,22 @@ pub const RULES: [Rule; 31] = [
                 case.excluded_by.map_or("", |(_, name)| name)
             )
         }),
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "RowUnreadable",
+        when: "Resource Graph lists the machine in a row that cannot be read, or that has no id",
+        remedy: "compare the machine's row in Azure Resource Graph Explorer with the rows of other machines, and report the difference",
+        applies: |case| case.machine.listing == Listing::Unreadable,
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "NotListed",
+        when: "Resource Graph no longer lists the machine, which was not protected, and no direct request has confirmed that it is deleted",
+        remedy: "none if it was deleted: the next scans confirm that; otherwise wait until Resource Graph lists it again",
+        applies: |case| case.machine.listing == Listing::NotListed,
+        say: Say::When,
     },
     Rule {
         verdict: Verdict::AgentlessOnly,
@@ -419,6 +435,22 @@ pub const RULES: [Rule; 31] = [
                 && matches!(&case.system, Identified::Known(known) if known.needs_unified_solution())
                 && case.extension.is_some_and(|extension| !extension.unified)
         },
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "PlanUnreadable",
+        when: "the extension Succeeded, but the machine has a plan of its own that cannot be read: it may be Free",
+        remedy: "look at the machine's own pricing (Microsoft.Security/pricings) in Azure",
+        applies: |case| case.succeeded() && case.circumstances.plan_unreadable,
+        say: Say::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "HealthReportUnreadable",
+        when: "the extension Succeeded, but the machine has a health report that cannot be read: it may speak against the sensor",
+        remedy: "look at the machine's health report (Microsoft.Security/healthReports) in Azure",
+        applies: |case| case.succeeded() && case.circumstances.health_unreadable,
         say: Say::When,
     },
     Rule {

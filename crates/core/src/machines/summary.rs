@@ -1,6 +1,6 @@
 //! The fold: counts that always add up, and the few machines that are worth a name.
 
-use super::{Accounts, Environment, Exclusions, Finding, Machine, Verdict};
+use super::{Accounts, Environment, Exclusions, Finding, Listing, Machine, Verdict};
 use crate::Timestamp;
 
 /// Machines that a summary names at most.
@@ -86,6 +86,10 @@ pub struct Summary {
     pub excluded: Vec<u64>,
     /// The machines that connectors made, by account; together with those of no account they are the tally's.
     pub accounts: Accounts,
+    /// Machines that should be protected and whose rows cannot be read.
+    pub unreadable: u64,
+    /// Machines that should be protected, and that Resource Graph lists no longer although nothing proves them deleted.
+    pub not_listed: u64,
 }
 
 impl Summary {
@@ -108,6 +112,11 @@ impl Summary {
         }
         if !finding.verdict.is_bad() {
             return;
+        }
+        match machine.listing {
+            Listing::Read => {}
+            Listing::Unreadable => self.unreadable += instances,
+            Listing::NotListed => self.not_listed += instances,
         }
         let order = |worst: &Worst| (order(&worst.finding), worst.id.clone());
         let entry = Worst {

@@ -146,8 +146,10 @@ proptest! {
             plan_enabled_since: None,
             exclusions: &exclusions,
             plan_off: false,
+            plan_unreadable: false,
             health: None,
             transition_seen: None,
+            health_unreadable: false,
         };
         let mut summary = Summary::new(&exclusions);
         let found: Vec<_> = machines.iter().map(|machine| finding(machine, &circumstances)).collect();
@@ -206,8 +208,10 @@ proptest! {
             plan_enabled_since: None,
             exclusions: &Exclusions::default(),
             plan_off: false,
+            plan_unreadable: false,
             health: None,
             transition_seen: None,
+            health_unreadable: false,
         };
         let found = finding(&machine, &circumstances);
         let proven = machine.extensions.iter().any(|extension| {

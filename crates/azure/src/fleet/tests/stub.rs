@@ -61,6 +61,8 @@ pub(super) struct Stub {
     /// Other answers by path.
     pub(super) resources: BTreeMap<String, Answer>,
     pub(super) fault: Box<Fault>,
+    /// A text in bodies and what is sent for it: for what no JSON value can be.
+    pub(super) text: Option<(&'static str, &'static str)>,
     pub(super) requests: Vec<Request>,
 }
 
@@ -75,6 +77,7 @@ impl Stub {
             connectors: Vec::new(),
             resources: BTreeMap::new(),
             fault: Box::new(|_| None),
+            text: None,
             requests: Vec::new(),
         }
     }
@@ -152,7 +155,7 @@ impl Stub {
         };
         let asked = |row: &&Value| {
             let id = row["subscriptionId"].as_str();
-            !request.names_subscriptions() || id.is_some_and(|id| request.asks_for(id))
+            !request.names_subscriptions() || id.is_none_or(|id| request.asks_for(id))
         };
         let rows: Vec<_> = rows.iter().filter(asked).cloned().collect();
         let top = usize::try_from(request.body["options"]["$top"].as_u64().unwrap()).unwrap();
@@ -164,6 +167,12 @@ impl Stub {
         }
         (200, vec![], body)
     }
+}
+
+/// What a virtual machine answers whose extension succeeded.
+pub(super) fn well() -> Value {
+    json!({ "properties": {}, "resources": [{ "name": "MDE.Linux", "properties": {
+        "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded" } }] })
 }
 
 pub(super) fn id(subscription: &str, name: &str) -> String {
@@ -181,8 +190,19 @@ pub(super) async fn handle(State(stub): State<Shared>, _: Method, uri: Uri, body
         path: uri.path().to_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    let (status, headers, body) = stub.lock().unwrap().answer(&request);
-    let mut response = (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
+    let (status, headers, body) = {
+        let mut stub = stub.lock().unwrap();
+        let (status, headers, body) = stub.answer(&request);
+        let (text, sent) = stub.text.unwrap_or_default();
+        let body = body.to_string();
+        let body = if text.is_empty() {
+            body
+        } else {
+            body.replace(text, sent)
+        };
+        (status, headers, body)
+    };
+    let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
     for (name, value) in headers {
         response.headers_mut().insert(name, value.parse().unwrap());
     }

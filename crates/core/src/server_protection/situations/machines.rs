@@ -169,6 +169,31 @@ fn nothing_to_count_is_unknown_and_never_true() {
 }
 
 #[test]
+fn what_resource_graph_does_not_say_is_counted_in_the_message() {
+    let mut object = Object::in_sync(Tier::P2);
+    object.spec.machines.minimum_protected_percent = 50;
+    for (unreadable, not_listed, percent, answer) in [
+        (0, 0, 50, "True"),
+        (1, 0, 50, "True"),
+        (0, 2, 50, "True"),
+        (3, 4, 60, "False"),
+    ] {
+        object.spec.machines.minimum_protected_percent = percent;
+        let mut reading = scanned(&object, &[(Verdict::Protected, 7), (Verdict::Unknown, 7)]);
+        reading.summary.unreadable = unreadable;
+        reading.summary.not_listed = not_listed;
+        object.hear(Ok(reading));
+        let (found, _, message) = object.condition("MachinesProtected");
+        assert_eq!(found, answer, "{message}");
+        let named = |text: &str, count: u64| message.contains(&format!("{text} {count}")) == (count > 0);
+        assert!(
+            named("the rows of", unreadable) && named("no longer lists", not_listed),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn who_wants_no_plan_is_not_told_that_machines_are_missing() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.plan.tier = Tier::Free);

@@ -1,6 +1,6 @@
 //! `status.machines` and the condition `MachinesProtected`: what the scans of the fleet say about the subscription.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
@@ -15,7 +15,7 @@ use crate::{
     machines::{
         Environment, Exclusions, Tally, Verdict,
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
-        summary::Worst,
+        summary::{Summary, Worst},
     },
 };
 
@@ -242,13 +242,35 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (Answer, &'static str, 
     } else {
         format!(": {rest}")
     };
-    let message =
-        format!("{protected} of {eligible} machines are protected, at least {minimum} % are demanded{rest}");
+    let message = format!(
+        "{protected} of {eligible} machines are protected, at least {minimum} % are demanded{rest}{}",
+        in_doubt(&reading.summary)
+    );
     match () {
         () if enough(protected) => (Answer::True, "Protected", message),
         () if enough(protected + waiting) => (Answer::False, "Provisioning", message),
         () => (Answer::False, "BelowMinimum", message),
     }
+}
+
+/// What Resource Graph does not say, and what becomes of it.
+fn in_doubt(summary: &Summary) -> String {
+    let mut text = String::new();
+    if summary.unreadable > 0 {
+        let _ = write!(
+            text,
+            "; the rows of {} cannot be read (RowUnreadable)",
+            summary.unreadable
+        );
+    }
+    if summary.not_listed > 0 {
+        let _ = write!(
+            text,
+            "; Resource Graph no longer lists {} (NotListed): they count until direct requests confirm that they are deleted",
+            summary.not_listed
+        );
+    }
+    text
 }
 
 fn others(tally: &Tally, wanted: impl Fn(Verdict) -> bool) -> String {

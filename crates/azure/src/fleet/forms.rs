@@ -1,0 +1,200 @@
+//! Objects and lists in whatever form they come. One that is absent has many: no member, `null`, `""`, `[]` and `{}`.
+//! JSON inside a string is read, too. Anything else has a meaning that would be lost, and is an error.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        DeserializeOwned, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::{MapAccessDeserializer, StrDeserializer},
+    },
+};
+use serde_json::{Map, Value};
+
+/// An object; `None` where it is absent.
+pub(super) fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_any(ObjectForms(PhantomData))
+}
+
+/// An object; the default where it is absent.
+pub(super) fn object<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    optional(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A list, of one item where the item stands in its place; `None` where it is absent, but not for `[]`.
+pub(super) fn optional_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    deserializer.deserialize_any(ListForms(PhantomData))
+}
+
+/// A list; empty where it is absent.
+pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    optional_list(deserializer).map(Option::unwrap_or_default)
+}
+
+struct ObjectForms<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for ObjectForms<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
+        match text.trim() {
+            "" | "null" | "[]" | "{}" => Ok(None),
+            text if text.starts_with('{') => serde_json::from_str(text).map(Some).map_err(E::custom),
+            text => Err(E::invalid_type(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<T>, A::Error> {
+        match list.next_element::<IgnoredAny>()? {
+            None => Ok(None),
+            Some(_) => Err(A::Error::invalid_type(Unexpected::Seq, &self)),
+        }
+    }
+}
+
+struct ListForms<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for ListForms<T> {
+    type Value = Option<Vec<T>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        match text.trim() {
+            "" | "null" => Ok(None),
+            text if text.starts_with(['[', '{']) => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                let items = optional_list(&mut json).map_err(E::custom)?;
+                json.end().map_err(E::custom)?;
+                Ok(items)
+            }
+            text => {
+                let item: StrDeserializer<'_, E> = text.into_deserializer();
+                T::deserialize(item).map(|item| Some(vec![item]))
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let item = Map::<String, Value>::deserialize(MapAccessDeserializer::new(map))?;
+        if item.is_empty() {
+            return Ok(None);
+        }
+        let item = T::deserialize(Value::Object(item)).map_err(A::Error::custom)?;
+        Ok(Some(vec![item]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        // Items that are null are none.
+        while let Some(item) = list.next_element::<Option<T>>()? {
+            items.extend(item);
+        }
+        Ok(Some(items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default)]
+    struct Forms {
+        #[serde(deserialize_with = "object")]
+        tags: BTreeMap<String, String>,
+        #[serde(deserialize_with = "list")]
+        names: Vec<String>,
+        #[serde(deserialize_with = "optional")]
+        inner: Option<BTreeMap<String, String>>,
+        #[serde(deserialize_with = "optional_list")]
+        items: Option<Vec<String>>,
+        after: String,
+    }
+
+    fn read(member: &str, value: &str) -> Result<Forms, serde_json::Error> {
+        serde_json::from_str(&format!(r#"{{"{member}": {value}, "after": "x"}}"#))
+    }
+
+    #[test]
+    fn every_form_of_nothing_is_nothing() {
+        for nothing in [
+            "null",
+            r#""""#,
+            r#"" ""#,
+            "[]",
+            "{}",
+            r#""null""#,
+            r#""[]""#,
+            r#""{}""#,
+        ] {
+            for member in ["tags", "names", "inner", "items", "other"] {
+                let forms = read(member, nothing).unwrap();
+                assert!(
+                    forms.tags.is_empty() && forms.names.is_empty(),
+                    "{member} {nothing}"
+                );
+                assert!(forms.inner.unwrap_or_default().is_empty(), "{member} {nothing}");
+                assert!(forms.items.unwrap_or_default().is_empty(), "{member} {nothing}");
+                assert_eq!(forms.after, "x", "{member} {nothing}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_means_something_is_read_or_refused() {
+        let tags = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        for form in [r#"{"a": "b"}"#, r#""{\"a\": \"b\"}""#] {
+            assert_eq!(read("tags", form).unwrap().tags, tags, "{form}");
+        }
+        for (form, names) in [
+            (r#"["a", null, "b"]"#, vec!["a", "b"]),
+            (r#""[\"a\"]""#, vec!["a"]),
+            (r#""a""#, vec!["a"]),
+        ] {
+            assert_eq!(read("names", form).unwrap().names, names, "{form}");
+        }
+        for (member, form) in [
+            ("tags", r#""owner""#),
+            ("tags", r#"["a"]"#),
+            ("tags", "5"),
+            ("tags", "false"),
+            ("tags", r#""{\"a\"""#),
+            ("names", "5"),
+            ("names", r#"{"a": "b"}"#),
+            ("names", r#""[\"a\"""#),
+            ("names", r#""[] []""#),
+        ] {
+            assert!(read(member, form).is_err(), "{member} {form}");
+        }
+    }
+}

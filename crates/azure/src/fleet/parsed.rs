@@ -1,0 +1,146 @@
+//! A page is taken apart row by row: one that cannot be read must not take the others with it.
+
+use std::{collections::HashMap, error::Error, fmt};
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::rows::hash;
+
+/// A row as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Parsed<T> {
+    /// Members that could not be read are the default.
+    pub(super) row: T,
+    /// `None`: all of it was read.
+    pub(super) odd: Option<Odd>,
+}
+
+/// A row of which something could not be read.
+pub(super) struct Odd {
+    text: Box<str>,
+}
+
+impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(match whole(raw.get()) {
+            Ok(row) => Self { row, odd: None },
+            Err(cause) => {
+                tracing::debug!(%cause, "a row cannot be read");
+                Self {
+                    row: salvage(raw.get()),
+                    odd: Some(Odd {
+                        text: raw.get().into(),
+                    }),
+                }
+            }
+        })
+    }
+}
+
+impl Odd {
+    /// An object within the row, as far as it can be read.
+    pub(super) fn part<T: Default + DeserializeOwned>(&self, member: &str) -> T {
+        let members: HashMap<String, &RawValue> = serde_json::from_str(&self.text).unwrap_or_default();
+        members
+            .get(member)
+            .map_or_else(T::default, |part| salvage(part.get()))
+    }
+
+    /// Tells rows from each other.
+    pub(super) fn fingerprint(&self) -> u64 {
+        hash("", &self.text)
+    }
+}
+
+impl fmt::Debug for Odd {
+    /// Without the row, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Odd").finish_non_exhaustive()
+    }
+}
+
+/// A derived struct would take a list for its fields in their order.
+fn whole<T: DeserializeOwned>(json: &str) -> Result<T, Box<dyn Error>> {
+    if !json.trim_start().starts_with('{') {
+        return Err("the row is no object".into());
+    }
+    Ok(serde_json::from_str(json)?)
+}
+
+/// The members that can be read, each by itself.
+fn salvage<T: Default + DeserializeOwned>(json: &str) -> T {
+    let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else {
+        return T::default();
+    };
+    let object = |members: &[String]| format!("{{{}}}", members.join(","));
+    let mut readable = Vec::new();
+    for (name, value) in members {
+        let member = format!("{}:{}", serde_json::Value::from(name), value.get());
+        if serde_json::from_str::<T>(&object(std::slice::from_ref(&member))).is_ok() {
+            readable.push(member);
+        }
+    }
+    serde_json::from_str(&object(&readable)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default)]
+    struct Row {
+        id: String,
+        number: u8,
+    }
+
+    fn page(text: &str) -> Vec<Parsed<Row>> {
+        serde_json::from_slice(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn odd_rows_leave_the_others_alone() {
+        let odd = [
+            r#""garbage""#,
+            "null",
+            "5",
+            "[]",
+            r#"["a", 1]"#,
+            r#"{"id": "a", "number": 1000}"#,
+            r#"{"id": "a", "number": "x"}"#,
+            // Half of a surrogate pair is well-formed JSON and no text.
+            r#"{"id": "\ud800", "number": 7}"#,
+            r#"{"id": "a", "id": "b"}"#,
+        ];
+        for odd in odd {
+            let rows = page(&format!(
+                r#"[{{"id": "first", "number": 1}}, {odd}, {{"id": "last"}}]"#
+            ));
+            let read: Vec<_> = rows
+                .iter()
+                .filter(|row| row.odd.is_none())
+                .map(|row| row.row.id.as_str())
+                .collect();
+            assert_eq!((rows.len(), read), (3, vec!["first", "last"]), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_readable_members_of_an_odd_row_are_kept() {
+        let rows = page(r#"[{"id": "a", "number": 1000}, {"id": "\ud800", "number": 7}, "a"]"#);
+        let row = |at: usize| (rows[at].row.id.as_str(), rows[at].row.number);
+        assert_eq!((row(0), row(1), row(2)), (("a", 0), ("", 7), ("", 0)));
+        let print = |at: usize| rows[at].odd.as_ref().unwrap().fingerprint();
+        assert_ne!(print(0), print(1));
+    }
+
+    #[test]
+    fn a_part_of_an_odd_row_is_read_by_itself() {
+        let rows = page(r#"[{"id": 5, "inner": {"id": "a", "number": -1}}]"#);
+        let odd = rows[0].odd.as_ref().unwrap();
+        assert_eq!(odd.part::<Row>("inner").id, "a");
+        assert_eq!(odd.part::<Row>("other"), Row::default());
+    }
+}
