@@ -2,7 +2,7 @@
 //! (design.md section 5, contract.md 6 and 7).
 //!
 //! ```text
-//! groups of ≤ 300 subscriptions, each: plans ─▶ pages of machines ─▶ fold ─▶ confirm what looks bad ─▶ Sink
+//! groups of ≤ 300 subscriptions, each: plans ─▶ pages of machines ─▶ fold ─▶ confirm what looks bad or is missing ─▶ Sink
 //!                                        └─ beside it, by subscription: health reports, permissions
 //! ```
 
@@ -24,6 +24,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod transitions;
+mod unprotected;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -34,7 +35,7 @@ use serverprotection_core::{
     Timestamp,
     failure::Failure,
     jiff::SignedDuration,
-    machines::{Exclusions, Finding, Machine},
+    machines::{Environment, Exclusions, Finding, Machine},
     security_connector::account::Known,
 };
 use tokio::sync::Semaphore;
@@ -52,13 +53,27 @@ pub struct Target {
     pub grace: SignedDuration,
     /// Somebody asked for this scan: health reports and permissions are read anew.
     pub fresh: bool,
+    /// Machines that were not protected when an earlier process scanned: asked only at the first scan of the
+    /// subscription, later ones know better.
+    pub unprotected: Arc<[KnownMachine]>,
+}
+
+/// A machine that is known from a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownMachine {
+    /// Resource id.
+    pub id: String,
+    /// Where it runs.
+    pub environment: Environment,
 }
 
 /// How a scanner works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Direct GETs to confirm bad findings, per scan and subscription.
+    /// Direct GETs to confirm bad findings and disappeared machines, per scan and subscription.
     pub confirmations_per_subscription: usize,
+    /// Further scans will follow: unprotected machines are kept, to confirm those that disappear until then.
+    pub keep_unprotected: bool,
     /// Direct GETs at the same time, over all subscriptions.
     pub concurrent_gets: usize,
     /// Groups read at the same time.
@@ -79,6 +94,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             confirmations_per_subscription: 50,
+            keep_unprotected: true,
             concurrent_gets: 64,
             concurrent_groups: 3,
             group_size: 300,
@@ -158,6 +174,7 @@ pub struct Scanner {
     health: health::Memory,
     access: access::Memory,
     transitions: transitions::Transitions,
+    unprotected: unprotected::Memory,
 }
 
 impl Scanner {
@@ -171,6 +188,7 @@ impl Scanner {
             health: health::Memory::default(),
             access: access::Memory::default(),
             transitions: transitions::Transitions::default(),
+            unprotected: unprotected::Memory::default(),
             settings,
         }
     }
@@ -178,6 +196,11 @@ impl Scanner {
     /// Replaces the client, after a rotated secret. Scans that run go on with the old one.
     pub fn set_arm(&self, arm: Arc<Arm>) {
         *self.arm.write().unwrap_or_else(PoisonError::into_inner) = arm;
+    }
+
+    /// Forgets the machines of subscriptions that are scanned no more.
+    pub fn retain(&self, still_scanned: impl Fn(&str) -> bool) {
+        self.unprotected.retain(still_scanned);
     }
 
     /// Reads and judges the machines of the targets. Every target is told to the sink once; failures are told there.

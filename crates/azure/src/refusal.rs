@@ -252,16 +252,12 @@ fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Dura
     }
 }
 
-/// Whether Azure says that the resource itself does not exist. A 404 about the subscription or the type, or one of a
-/// gateway, says nothing about the resource.
+/// Whether Azure says that the resource itself does not exist (`ResourceNotFound`, `ResourceGroupNotFound`, `NotFound`). A
+/// 404 about the subscription or the type, or one of a gateway, says nothing about the resource.
 pub(crate) fn is_absent(failure: &Failure) -> bool {
-    const ABOUT_SOMETHING_ELSE: [&str; 4] = [
-        "SubscriptionNotFound",
-        "InvalidResourceType",
-        "InvalidResourceNamespace",
-        "Http404",
-    ];
-    failure.class == Class::NotFound && !ABOUT_SOMETHING_ELSE.contains(&failure.code.as_str())
+    failure.class == Class::NotFound
+        && failure.code.ends_with("NotFound")
+        && failure.code != "SubscriptionNotFound"
 }
 
 /// Whether the code says that the resource provider is not registered in the subscription. Defender for Cloud spells it

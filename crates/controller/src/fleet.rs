@@ -23,7 +23,7 @@ use kube::ResourceExt;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::{
     Arm,
-    fleet::{Scanner, Settings, Sink, SubscriptionReading},
+    fleet::{KnownMachine, Scanner, Settings, Sink, SubscriptionReading},
 };
 use serverprotection_core::{
     Timestamp,
@@ -91,6 +91,7 @@ impl Fleet {
             exclusions: Arc::new(Exclusions::of(&object.spec.machines)),
             grace: grace(&object.spec.machines.grace_period),
             credential: Ok(()),
+            unprotected: unprotected(object),
         };
         if self.members().join(uid, member, requested, Instant::now()) {
             self.changed.notify_one();
@@ -207,6 +208,10 @@ impl Fleet {
             failed: std::sync::atomic::AtomicUsize::new(0),
         };
         let report = scanner.scan(&batch.targets, &sink).await;
+        if batch.whole {
+            let subscriptions = self.members().subscriptions(&batch.principal);
+            scanner.retain(|subscription| subscriptions.contains(subscription));
+        }
         let failed = sink.failed.into_inner();
         self.metrics
             .scanned(&batch.principal, batch.whole, failed == 0, &report);
@@ -220,7 +225,7 @@ impl Fleet {
                 "fleet scanned, not all of it"
             );
         } else {
-            tracing::info!(principal = batch.principal, subscriptions, queries = report.queries, rows = report.rows, confirmations = report.confirmations, took = ?report.took, "fleet scanned");
+            tracing::info!(principal = batch.principal, subscriptions, queries = report.queries, rows = report.rows, unreadable = report.unreadable, confirmations = report.confirmations, took = ?report.took, "fleet scanned");
         }
     }
 
@@ -312,6 +317,21 @@ fn internal_error() -> Failure {
         request_id: None,
         effect_unknown: false,
     }
+}
+
+/// The machines that the status names. An earlier process may have written it: they are all that is left of what it knew.
+fn unprotected(object: &ServerProtection) -> Arc<[KnownMachine]> {
+    let status = object.status.as_ref();
+    let machines = status.and_then(|status| status.machines.as_ref());
+    let worst = machines.into_iter().flat_map(|machines| &machines.worst);
+    let known = worst.filter_map(|machine| {
+        let mut all = Environment::ALL.into_iter();
+        Some(KnownMachine {
+            environment: all.find(|environment| environment.as_str() == machine.environment)?,
+            id: machine.id.clone(),
+        })
+    });
+    known.collect()
 }
 
 /// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.

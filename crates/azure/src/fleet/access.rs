@@ -58,6 +58,11 @@ impl Scanner {
 }
 
 impl Memory {
+    /// A request was refused: the next scan reads the permissions of the subscription.
+    pub(super) fn forget(&self, subscription: &str) {
+        self.lock().remove(subscription);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.sufficient.lock().unwrap_or_else(PoisonError::into_inner)
     }

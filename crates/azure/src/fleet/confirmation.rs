@@ -95,6 +95,12 @@ impl Memory {
 }
 
 impl Scanner {
+    /// Whether a machine that is not listed still exists: one GET.
+    pub(super) async fn exists(&self, arm: &Arm, machine: &Machine) -> Result<bool, Failure> {
+        let _permit = self.gets.acquire().await;
+        Ok(direct::read(arm, machine).await?.is_some())
+    }
+
     /// Asks the machine itself: one GET.
     pub(super) async fn confirm(&self, arm: &Arm, row: &Machine) -> Result<Told, Failure> {
         let _permit = self.gets.acquire().await;

@@ -6,7 +6,7 @@
 //! The three run side by side in one task; dropping it stops all of them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,8 +17,8 @@ use futures::{
 };
 use serverprotection_core::{
     Timestamp,
-    failure::Failure,
-    machines::{Circumstances, Finding, Machine, Summary, finding, summary},
+    failure::{Class, Failure},
+    machines::{Circumstances, Finding, Listing, Machine, Summary, Verdict, finding, summary},
 };
 use tokio::sync::{SetOnce, mpsc};
 
@@ -33,6 +33,7 @@ use super::{
     queries,
     rows::{MachineRow, hash},
     scan::Scan,
+    unprotected::Kept,
 };
 use crate::resource_graph;
 
@@ -58,7 +59,7 @@ struct Group<'g, 't> {
     plans: HashMap<String, Plan>,
     prepared: Vec<SetOnce<Prepared>>,
     at: Timestamp,
-    readings: Mutex<HashMap<usize, SubscriptionReading>>,
+    readings: Mutex<HashMap<usize, (SubscriptionReading, Kept)>>,
 }
 
 /// What is read beside the machines of a subscription.
@@ -75,6 +76,12 @@ struct Open<'t> {
     summary: Summary,
     /// Findings to confirm, bad and undated ones: the worst ones, worst first.
     suspects: Vec<(Finding, Machine)>,
+    /// Machines that were not protected at the last scan.
+    known: Arc<Kept>,
+    /// Those of them that have not been listed yet, by [`hash`] of their id.
+    missing: HashSet<u64>,
+    /// Machines that are not protected at this one.
+    kept: Kept,
 }
 
 /// Reads a group. `targets` are sorted by subscription, each once.
@@ -192,12 +199,25 @@ impl<'t> Group<'_, 't> {
 
     fn open(&self, place: usize) -> Option<Open<'t>> {
         let target = *self.targets.get(place)?;
+        let known = self.known(target);
         Some(Open {
             place,
             target,
             summary: Summary::new(&target.exclusions),
             suspects: Vec::new(),
+            missing: known.hashes(&target.subscription),
+            known,
+            kept: Kept::default(),
         })
+    }
+
+    fn known(&self, target: &Target) -> Arc<Kept> {
+        let scanner = self.scan.scanner;
+        if !scanner.settings.keep_unprotected {
+            return Arc::default();
+        }
+        let known = scanner.unprotected.of(&target.subscription);
+        known.unwrap_or_else(|| Arc::new(Kept::of(target)))
     }
 
     /// Counts a machine, unless its finding is to be confirmed and it has not been asked itself.
@@ -206,6 +226,9 @@ impl<'t> Group<'_, 't> {
             return;
         };
         let issues = &prepared.wait().await.issues;
+        if !open.missing.is_empty() {
+            open.missing.remove(&hash(&machine.id, ""));
+        }
         let finding = self.find(open.target, issues, &machine);
         if !finding.needs_confirmation(self.at) || !is_resource_id(&machine.id) {
             return self.count(open, &machine, &finding);
@@ -248,6 +271,12 @@ impl<'t> Group<'_, 't> {
 
     fn count(&self, open: &mut Open<'t>, machine: &Machine, finding: &Finding) {
         open.summary.add(machine, finding);
+        let unprotected = finding.verdict.is_eligible() && finding.verdict != Verdict::Protected;
+        // What is not listed is kept where it is confirmed.
+        if unprotected && machine.listing != Listing::NotListed && self.scan.scanner.settings.keep_unprotected
+        {
+            open.kept.add(machine);
+        }
         self.scan.machine(machine, finding);
     }
 
@@ -272,6 +301,7 @@ impl<'t> Group<'_, 't> {
             return;
         };
         let prepared = prepared.wait().await;
+        self.confirm_missing(&mut open, prepared).await;
         let suspects = std::mem::take(&mut open.suspects);
         let mut confirmed = stream::iter(suspects)
             .map(|(finding, machine)| async move {
@@ -303,7 +333,61 @@ impl<'t> Group<'_, 't> {
         let readings = self.readings.lock();
         readings
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(open.place, reading);
+            .insert(open.place, (reading, open.kept));
+    }
+
+    /// Asks machines that were not protected whether they are deleted, now that they are not listed: a verdict must not
+    /// improve because Resource Graph lost a row. Those that exist, and those that cannot be asked, go on counting, and
+    /// are asked again at a later scan, after those that have not been asked yet.
+    async fn confirm_missing(&self, open: &mut Open<'t>, prepared: &Prepared) {
+        let target = open.target;
+        let known = Arc::clone(&open.known);
+        let missing = known.machines(&target.subscription);
+        let missing = missing.filter(|machine| open.missing.contains(&hash(&machine.id, "")));
+        let missing = missing.map(|machine| (self.find(target, &prepared.issues, &machine), machine));
+        // The spec may leave it out by now.
+        let mut missing: Vec<_> = missing
+            .filter(|(finding, _)| finding.verdict.is_eligible())
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        let limit = self.scan.scanner.settings.confirmations_per_subscription;
+        // Who may not read machines is refused each of them, and is Unknown anyway.
+        let may = !matches!(prepared.access, Access::Missing(_));
+        let room = limit.saturating_sub(open.suspects.len()).max(limit.div_ceil(2));
+        let now = if may { room.min(missing.len()) } else { 0 };
+        for (finding, machine) in open.suspects.split_off(open.suspects.len().min(limit - now)) {
+            self.count(open, &machine, &finding);
+        }
+        let later = missing.split_off(now);
+        let asked = stream::iter(missing).map(|(finding, machine)| async move {
+            self.scan.count(|report| report.confirmations += 1);
+            let exists = self.scan.scanner.exists(&self.scan.arm, &machine).await;
+            (finding, machine, exists)
+        });
+        let asked: Vec<_> = asked.buffered(CONFIRMED_AT_ONCE).collect().await;
+        let mut kept = Kept::default();
+        for (finding, machine) in later {
+            kept.add(&machine);
+            self.count(open, &machine, &finding);
+        }
+        for (finding, machine, exists) in asked {
+            match exists {
+                Ok(false) => continue,
+                Ok(true) => tracing::debug!(machine = machine.id, "it exists, and is not listed"),
+                Err(failure) => {
+                    tracing::debug!(%failure, machine = machine.id, "not listed, and not confirmed to be deleted");
+                    if matches!(failure.class, Class::Permission(_)) {
+                        self.scan.scanner.access.forget(&target.subscription);
+                    }
+                }
+            }
+            kept.add(&machine);
+            self.count(open, &machine, &finding);
+        }
+        kept.append(&open.kept, &target.subscription);
+        open.kept = kept;
     }
 
     /// Readings that are complete: all of them when nothing is missing, else those that were closed before the end.
@@ -318,7 +402,13 @@ impl<'t> Group<'_, 't> {
         for (place, target) in self.targets.iter().enumerate() {
             match known.remove(&place) {
                 _ if broken.contains(&place) => readings.push((*target, Err(out_of_order()))),
-                Some(reading) => readings.push((*target, Ok(reading))),
+                Some((reading, kept)) => {
+                    let scanner = self.scan.scanner;
+                    if scanner.settings.keep_unprotected {
+                        scanner.unprotected.replace(&target.subscription, self.at, kept);
+                    }
+                    readings.push((*target, Ok(reading)));
+                }
                 None => left.push(*target),
             }
         }

@@ -1,6 +1,7 @@
 //! Whole scans against a stub of Azure in this process.
 
 mod connectors;
+mod missing;
 mod odd;
 mod recorded;
 mod stub;
@@ -127,6 +128,7 @@ fn targets(subscriptions: &[&str]) -> Vec<Target> {
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(1),
         fresh: false,
+        unprotected: Arc::default(),
     };
     subscriptions.iter().map(target).collect()
 }

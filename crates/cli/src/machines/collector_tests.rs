@@ -140,6 +140,7 @@ fn only_what_was_read_is_asked_for_connectors() {
         exclusions: Arc::default(),
         grace: serverprotection_core::jiff::SignedDuration::from_hours(24),
         fresh: true,
+        unprotected: Arc::default(),
     };
     let targets = [target(SUBSCRIPTION), target("other")];
     for (ends, read) in [(Ok(()), vec![SUBSCRIPTION]), (Err(failure()), vec![])] {

@@ -181,7 +181,11 @@ async fn read(
         }
         return;
     }
-    let settings = Settings::default();
+    // One scan: no later one asks what became of its machines.
+    let settings = Settings {
+        keep_unprotected: false,
+        ..Settings::default()
+    };
     let group_size = settings.group_size;
     let scanner = Scanner::new(Arc::clone(arm), settings);
     let all = async {

@@ -80,6 +80,7 @@ fn target(args: &Args, subscription: &str) -> Target {
         exclusions: Arc::default(),
         grace: args.grace_period.unwrap_or(A_DAY),
         fresh: true,
+        unprotected: Arc::default(),
     }
 }
 

@@ -1,8 +1,15 @@
 //! Who is verified, with what, and what is known so far.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
-use serverprotection_azure::{Arm, fleet::SubscriptionReading};
+use serverprotection_azure::{
+    Arm,
+    fleet::{KnownMachine, SubscriptionReading},
+};
 use serverprotection_core::{
     Timestamp,
     failure::Failure,
@@ -22,6 +29,8 @@ pub(super) struct Member {
     pub(super) grace: SignedDuration,
     /// Whether the object's own credential works.
     pub(super) credential: Result<(), Failure>,
+    /// Machines that its status names; empty once a scan of this identity has succeeded in this process.
+    pub(super) unprotected: Arc<[KnownMachine]>,
 }
 
 impl Member {
@@ -51,8 +60,14 @@ pub(super) struct Known {
 
 impl Members {
     /// Whether a scan has to be scheduled.
-    pub(super) fn join(&mut self, uid: String, member: Member, requested: bool, now: Instant) -> bool {
+    pub(super) fn join(&mut self, uid: String, mut member: Member, requested: bool, now: Instant) -> bool {
         let before = self.all.remove(&uid);
+        let was_scanned = before.as_ref().is_some_and(|before| {
+            before.scans.reading.is_some() && before.member.arm.principal() == member.arm.principal()
+        });
+        if was_scanned {
+            member.unprotected = Arc::default();
+        }
         let same = before
             .as_ref()
             .is_some_and(|before| before.member.asks_the_same(&member));
@@ -102,6 +117,15 @@ impl Members {
 
     pub(super) fn uids(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         self.all.keys().filter(|uid| wanted(uid)).cloned().collect()
+    }
+
+    /// What an identity scans.
+    pub(super) fn subscriptions(&self, principal: &str) -> HashSet<String> {
+        let members = self.all.values().map(|known| &known.member);
+        members
+            .filter(|member| member.arm.principal() == principal)
+            .map(|member| member.subscription.clone())
+            .collect()
     }
 
     pub(super) fn has(&self, principal: &str) -> bool {
@@ -154,6 +178,9 @@ impl Members {
             let result = own.and_then(|()| result.clone());
             if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {
                 continue;
+            }
+            if result.is_ok() {
+                known.member.unprotected = Arc::default();
             }
             let before = known.scans.clone();
             known.scans.add(result, now);

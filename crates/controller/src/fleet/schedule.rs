@@ -164,6 +164,7 @@ impl Members {
                     exclusions: Arc::clone(&member.exclusions),
                     grace: member.grace,
                     fresh: kind == Kind::Requested,
+                    unprotected: Arc::clone(&member.unprotected),
                 },
             );
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serverprotection_azure::{Cloud, Identity, Meter, http_client, locks::Locks};
+use serverprotection_azure::{Cloud, Identity, Meter, fleet::KnownMachine, http_client, locks::Locks};
 use serverprotection_core::{
     Timestamp,
     failure::Class,
@@ -55,6 +55,7 @@ fn member(subscription: &str, arm: &Arc<Arm>) -> Member {
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(24),
         credential: Ok(()),
+        unprotected: Arc::default(),
     }
 }
 
@@ -234,6 +235,56 @@ fn an_older_scan_does_not_replace_a_newer_one() {
             .hear("tenant/b", "s1", &Ok(reading(50, 9)), at(50), at(51))
             .is_empty()
     );
+}
+
+#[test]
+fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() {
+    let (mut members, start) = (Members::default(), Instant::now());
+    let (one, other) = (arm("a"), arm("b"));
+    let named = |arm: &Arc<Arm>| Member {
+        unprotected: [KnownMachine {
+            id: "/m".into(),
+            environment: serverprotection_core::machines::Environment::Aws,
+        }]
+        .into(),
+        ..member("s1", arm)
+    };
+    let mut now = start;
+    let mut known = |members: &mut Members| {
+        now += Duration::from_secs(2000);
+        let (due, _) = members.due(now, INTERVAL);
+        for batch in &due {
+            members.ended(batch);
+        }
+        due[0].targets[0].unprotected.len()
+    };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    members.join("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut members), 1);
+    members.hear("tenant/a", "s1", &Err(failure()), at(10), at(11));
+    members.join("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut members), 1, "nothing was read yet");
+    members.hear("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(21));
+    assert_eq!(known(&mut members), 0);
+    members.join("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut members), 0);
+    // The scanner of another identity knows nothing.
+    members.leave("1");
+    members.join("1".into(), named(&other), false, start);
+    assert_eq!(known(&mut members), 1);
+}
+
+#[test]
+fn an_identity_scans_the_subscriptions_of_its_members() {
+    let (mut members, start, arm_a, arm_b) = (Members::default(), Instant::now(), arm("a"), arm("b"));
+    members.join("1".into(), member("s1", &arm_a), false, start);
+    members.join("2".into(), member("s2", &arm_a), false, start);
+    members.join("3".into(), member("s3", &arm_b), false, start);
+    members.without_credential("2", failure());
+    let subscriptions = |members: &Members| BTreeSet::from_iter(members.subscriptions("tenant/a"));
+    assert_eq!(subscriptions(&members), names(&["s1", "s2"]));
+    members.leave("1");
+    assert_eq!(subscriptions(&members), names(&["s2"]));
 }
 
 #[test]
