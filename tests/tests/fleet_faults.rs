@@ -3,6 +3,9 @@
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "fleet_faults/rows.rs"]
+mod rows;
+
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
@@ -19,18 +22,19 @@ const NAME: &str = "prod";
 const GRAPH: &str = "ResourceGraph/resources";
 /// More than one page of 1000.
 const MACHINES: usize = 2500;
+/// The controller's.
+const FLAGS: [&str; 4] = ["--slow-retry", "3s", "--machine-scan-interval", "1s"];
 
 fn main() -> ExitCode {
     let setup = || async {
-        let flags = ["--slow-retry", "3s", "--machine-scan-interval", "1s"];
-        let environment = Environment::start(Options::with_controller(&flags)).await?;
+        let environment = Environment::start(Options::with_controller(&FLAGS)).await?;
         // The quota has a story of its own; ARM's buckets would refuse fifty confirmations a second, which nobody makes.
         let settings = json!({"graphQuota": 0, "throttling": false});
         environment.emulator.settings(settings).await?;
         Ok(environment)
     };
     // The pauses between tries are the real ones.
-    let stories = case("resource_graph_on_a_bad_day", stories).limit(Duration::from_secs(600));
+    let stories = case("resource_graph_on_a_bad_day", stories).limit(Duration::from_secs(900));
     harness::run(setup, vec![stories])
 }
 
@@ -102,7 +106,9 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
     expired_token(&environment, &team, &settled).await?;
     cut_rows(&environment, &team, &settled).await?;
     failure_and_recovery(&environment, &team, &settled).await?;
-    lag(&environment).await
+    lag(&environment).await?;
+    rows::odd(&environment).await?;
+    rows::lost(&environment).await
 }
 
 /// The quota is obeyed: nothing is refused, and the numbers are the same.
