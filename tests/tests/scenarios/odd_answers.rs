@@ -15,6 +15,7 @@ use super::{SOON, of, p2, ready, requests, told, visit, writes};
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("a_list_without_its_value_is_not_off", list_without_value),
+        case("an_empty_list_of_settings_is_not_off", empty_list),
         case("an_error_with_status_200_is_not_off", error_in_success),
         case("a_setting_without_its_state_is_not_off", setting_without_state),
         case("an_empty_plan_is_not_free", empty_plan),
@@ -64,6 +65,10 @@ async fn unreadable(
 
 async fn list_without_value(environment: Arc<Environment>) -> Result<(), Error> {
     unreadable(&environment, "novalue", "/settings$", 200, json!({})).await
+}
+
+async fn empty_list(environment: Arc<Environment>) -> Result<(), Error> {
+    unreadable(&environment, "emptylist", "/settings$", 200, json!({"value": []})).await
 }
 
 async fn error_in_success(environment: Arc<Environment>) -> Result<(), Error> {

@@ -70,7 +70,8 @@ impl Arm {
     }
 }
 
-/// A setting that is not in the list was never made; one that is there must say whether it is on.
+/// Azure lists every setting, made or not: a list without the integration is not whole. An opt-in that is not listed does
+/// not exist there. A setting that is listed must say whether it is on.
 fn read(list: &[Value]) -> Reading<Settings> {
     let enabled = |setting: Setting| {
         let is_named = |item: &&Value| {
@@ -82,8 +83,13 @@ fn read(list: &[Value]) -> Reading<Settings> {
             .map(|item| body::boolean(GET, item, "/properties/enabled"))
             .transpose()
     };
+    let integration = enabled(Setting::Integration)?;
+    if integration.is_none() {
+        let name = Setting::Integration.azure_name();
+        return Err(body::unreadable(GET, format!("the list has no setting {name}")));
+    }
     Ok(Settings {
-        integration: enabled(Setting::Integration)?,
+        integration,
         unified_solution: enabled(Setting::UnifiedSolution)?,
         exclude_linux: enabled(Setting::Linux)?,
     })
@@ -125,6 +131,17 @@ mod tests {
             assert_eq!(failure.code, "UnreadableAnswer", "{properties}");
         }
         // Others of the list are not read.
-        assert_eq!(read(&[listed("Sentinel", &json!({}))]), Ok(Settings::default()));
+        let list = [
+            listed("Sentinel", &json!({})),
+            listed("WDATP", &json!({"enabled": false})),
+        ];
+        assert_eq!(read(&list).unwrap().integration, Some(false));
+    }
+
+    #[test]
+    fn a_list_without_the_integration_is_unreadable_and_not_off() {
+        for list in [vec![], vec![listed("MCAS", &json!({"enabled": true}))]] {
+            assert_eq!(read(&list).unwrap_err().message, "the list has no setting WDATP");
+        }
     }
 }
