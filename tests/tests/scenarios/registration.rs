@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
     env::Environment,
@@ -32,7 +32,7 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
             json!({"providers": {"Microsoft.Security": "NotRegistered"}}),
         )
         .await?;
-    team.protect("prod", p2()).await?;
+    register_slowly(&team, p2()).await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(told(&object, "ProviderRegistered").0, "True");
     assert_eq!(of(writes(&team).await?, "/register").len(), 1);
@@ -49,6 +49,29 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
         ])
         .await?;
     assert!(!events.contains("ServerProtection"), "{events}");
+    Ok(())
+}
+
+/// Applies the object; the registration takes longer than the first reconcile that reads back.
+async fn register_slowly(team: &Team<'_>, spec: Value) -> Result<(), Error> {
+    let emulator = &team.environment.emulator;
+    let stuck = json!({"providers.stuck": true});
+    emulator.set(&team.subscription, stuck).await?;
+    team.protect("prod", spec).await?;
+    registering(team).await?;
+    let end = json!({"providers.stuck": false, "providers.Microsoft.Security": "Registered"});
+    emulator.set(&team.subscription, end).await?;
+    Ok(())
+}
+
+/// Waits until the object waits for the registration, and says so in both conditions.
+async fn registering(team: &Team<'_>) -> Result<(), Error> {
+    let object = team
+        .until_holds("prod", "Reconciling/Registering", SOON, |object| {
+            condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering")
+        })
+        .await?;
+    assert_eq!(told(&object, "ProviderRegistered").1, "Registering");
     Ok(())
 }
 
@@ -70,7 +93,7 @@ async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let change = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
     environment.emulator.principal(&team.client_id, change).await?;
-    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
+    register_slowly(&team, json!({"plan": {"tier": "P1"}})).await?;
     ready(&team, "prod").await?;
     never_stalled(&team);
     Ok(())
@@ -84,10 +107,7 @@ async fn late(environment: Arc<Environment>) -> Result<(), Error> {
         "action": {"respond": {"status": 404, "body": body}}});
     environment.emulator.add_fault(fault).await?;
     team.protect("prod", p2()).await?;
-    team.until_holds("prod", "Reconciling/Registering", SOON, |object| {
-        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering")
-    })
-    .await?;
+    registering(&team).await?;
     ready(&team, "prod").await?;
     never_stalled(&team);
     assert_eq!(

@@ -119,7 +119,12 @@ pub(crate) fn reason_of(failure: &Failure) -> &str {
 fn registration(conditions: &mut Conditions, observed: &Observed, decision: &Decision) {
     const TYPE: &str = "ProviderRegistered";
     let stuck = matches!(decision.situation, Situation::Registering { stuck: true });
-    match observed.registration_state() {
+    let state = match decision.situation {
+        // It was asked for a moment ago, whatever the reading still says.
+        Situation::Registering { .. } => Some(RegistrationState::Registering),
+        _ => observed.registration_state(),
+    };
+    match state {
         Some(RegistrationState::Registered) => {
             conditions.set(
                 TYPE,
