@@ -269,16 +269,29 @@ async fn recovered(team: &Team<'_>, settled: &Value) -> Result<(), Error> {
 
 /// Waits until the numbers stand still over some scans.
 async fn settled(team: &Team<'_>) -> Result<Value, Error> {
-    let mut last = Value::Null;
+    let mut last = (Value::Null, None);
     for _ in 0..40 {
         scans(team.environment, 3.0).await?;
         let machines = numbers(team).await?;
-        if machines["verdicts"] == last {
+        // While machines are still asked, one that has not been asked yet may turn out to be another case.
+        let asked = metric(
+            team.environment,
+            "serverprotection_fleet_scan_confirmations_total",
+        )
+        .await?;
+        let now = (machines["verdicts"].clone(), asked);
+        if now == last {
             return Ok(machines);
         }
-        last = machines["verdicts"].clone();
+        last = now;
     }
-    Err(Error::Other(format!("the numbers do not settle: {last:#}")))
+    Err(Error::Other(format!("the numbers do not settle: {last:#?}")))
+}
+
+/// A series of the controller; `None`: it is not there.
+async fn metric(environment: &Environment, name: &str) -> Result<Option<f64>, Error> {
+    let mut controller = environment.controller().await;
+    controller.as_mut().unwrap().metric(name, &[]).await
 }
 
 /// Scans that an internal error ended.
