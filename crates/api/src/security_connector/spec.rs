@@ -186,7 +186,7 @@ pub struct ArcAgent {
     /// Enabled, Disabled, or Unmanaged (left as found).
     #[serde(default = "State::enabled")]
     pub state: State,
-    /// HTTP proxy that the agents use, as http://proxy.example:3128, without user and password: everybody who may read
+    /// HTTP proxy that the agents use, as `http://proxy.example:3128`, without user and password: everybody who may read
     /// this object would read them. Absent: left as found; an empty text clears it. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
