@@ -121,7 +121,8 @@ impl Scanner {
     }
 }
 
-fn fingerprint(machine: &Machine) -> u64 {
+/// Tells machines apart by all that is known of them.
+pub(super) fn fingerprint(machine: &Machine) -> u64 {
     let mut hasher = DefaultHasher::new();
     machine.hash(&mut hasher);
     hasher.finish()

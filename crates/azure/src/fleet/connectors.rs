@@ -79,7 +79,7 @@ async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<
             Turn::Restart => nameless = 0,
             Turn::Page(rows, last) => {
                 for Parsed { row, odd } in rows {
-                    // A connector without an id is nobody's: Azure refuses a second one for its account.
+                    // A connector without an id cannot be named: Azure refuses a second one for its account.
                     if row.id.0.is_empty() {
                         nameless = nameless.saturating_add(1);
                     } else if seen.insert(hash(&row.id.0, "")) {

@@ -354,7 +354,7 @@ mod tests {
             ),
             (vec![("!", ""), ("b/1", "")], "", "b/1(0) b/nameless 1 0"),
             (vec![("!b", ""), ("a/1", "")], "", "a/1(0) 0 b/nameless 1"),
-            // Nobody's: the first subscription's.
+            // Without a subscription either: it counts for the first one.
             (vec![("!", "")], "", "a/nameless 0 1"),
             // Equal ones are not one.
             (

@@ -1,10 +1,9 @@
 //! From a row of the machines query to a machine, also where something in the row cannot be read.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use serverprotection_core::machines::{Kind, Listing, Machine};
 
 use super::{
+    confirmation::fingerprint,
     parsed::Parsed,
     rows::{MachineRow, hash},
 };
@@ -122,12 +121,6 @@ fn complete(machine: &mut Machine) {
     if *kind == Kind::VirtualMachine && after("Microsoft.HybridCompute").is_some() {
         *kind = Kind::ArcMachine;
     }
-}
-
-fn fingerprint(machine: &Machine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    machine.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
