@@ -16,12 +16,12 @@ pub fn root() -> PathBuf {
 /// A program of this workspace, built beforehand into the target folder that this very program runs from.
 pub fn ours(name: &str) -> Result<PathBuf, Error> {
     let exe = current_exe().map_err(io("find the path of this program"))?;
-    let beside = exe.parent().map(Path::to_owned).unwrap_or_default();
+    let folder_of_exe = exe.parent().map(Path::to_owned).unwrap_or_default();
     // Tests lie in target/debug/deps, programs in target/debug.
-    let folder = if beside.ends_with("deps") {
-        beside.parent().map(Path::to_owned).unwrap_or_default()
+    let folder = if folder_of_exe.ends_with("deps") {
+        folder_of_exe.parent().map(Path::to_owned).unwrap_or_default()
     } else {
-        beside
+        folder_of_exe
     };
     let path = folder.join(format!("{name}{EXE_SUFFIX}"));
     if path.is_file() {

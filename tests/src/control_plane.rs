@@ -23,7 +23,7 @@ use tokio::{process::Command, sync::Mutex};
 /// How long etcd and kube-apiserver may take together; 4 s is usual.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long each may take to end before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a control plane starts with, beside the usual.
 #[derive(Clone, Debug, Default)]
@@ -293,8 +293,8 @@ impl ControlPlane {
     /// A second call does nothing.
     pub async fn stop(&self) {
         let mut processes = self.processes.lock().await;
-        processes.api_server.stop(STOP_PATIENCE).await;
-        processes.etcd.stop(STOP_PATIENCE).await;
+        processes.api_server.stop(STOP_TIMEOUT).await;
+        processes.etcd.stop(STOP_TIMEOUT).await;
     }
 
     /// Leaves the folder with the logs behind, and says where.

@@ -137,12 +137,12 @@ impl Environment {
 
     /// A namespace with an application of its own that owns a fresh subscription.
     pub async fn team(&self, name: &str) -> Result<Team<'_>, Error> {
-        Team::found(self, name, Value::Null).await
+        Team::create(self, name, Value::Null).await
     }
 
     /// The same, with more about the subscription, as in a seed: `{"profile": "legacy"}`.
     pub async fn team_with(&self, name: &str, subscription: Value) -> Result<Team<'_>, Error> {
-        Team::found(self, name, subscription).await
+        Team::create(self, name, subscription).await
     }
 
     async fn verdict(&self) -> Result<(), Error> {

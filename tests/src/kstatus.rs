@@ -91,7 +91,7 @@ pub fn judge(versions: &[Version]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for history in objects.values() {
         let mut before: Option<&Version> = None;
-        let mut visited = false;
+        let mut reconciled = false;
         for version in history {
             let mut report = |rule: String| {
                 breaches.push(Breach {
@@ -100,8 +100,8 @@ pub fn judge(versions: &[Version]) -> Vec<Breach> {
                     rule,
                 });
             };
-            visited |= conditions(&version.status).next().is_some();
-            alone(version, visited, &mut report);
+            reconciled |= conditions(&version.status).next().is_some();
+            alone(version, reconciled, &mut report);
             if let Some(before) = before {
                 follows(before, version, &mut report);
             }
@@ -124,8 +124,8 @@ pub fn assert_lawful(versions: &[Version]) {
     }
 }
 
-/// Rules for one version by itself. `visited`: some version until now had conditions.
-fn alone(version: &Version, visited: bool, report: &mut dyn FnMut(String)) {
+/// Rules for one version by itself. `reconciled`: some version until now had conditions.
+fn alone(version: &Version, reconciled: bool, report: &mut dyn FnMut(String)) {
     let status = &version.status;
     let observed = observed_generation(status);
     match observed {
@@ -139,7 +139,7 @@ fn alone(version: &Version, visited: bool, report: &mut dyn FnMut(String)) {
         Some(_) => {}
     }
     let is = |kind: &str| version.condition_status(kind);
-    if visited && is("Ready").is_none() {
+    if reconciled && is("Ready").is_none() {
         report("Ready is missing".into());
     }
     if is("Reconciling").is_some() && is("Stalled").is_some() {

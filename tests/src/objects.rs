@@ -63,7 +63,7 @@ impl Objects {
     }
 
     /// Asks for a visit and waits until it was made.
-    pub async fn visit(&self, name: &str, limit: Duration) -> Result<Value, Error> {
+    pub async fn reconcile(&self, name: &str, limit: Duration) -> Result<Value, Error> {
         let request = self.request(name).await?;
         self.until_holds(name, "the visit", limit, |object| {
             let handled = object.pointer("/status/lastHandledReconcileAt");

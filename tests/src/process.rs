@@ -101,15 +101,15 @@ impl Process {
         timeout(limit, self.child.wait()).await.ok().and_then(Result::ok)
     }
 
-    /// SIGTERM, then SIGKILL when it has not ended within `patience`. Returns the exit status, `None` when it had to
+    /// SIGTERM, then SIGKILL when it has not ended within `timeout`. Returns the exit status, `None` when it had to
     /// be killed.
-    pub async fn stop(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub async fn stop(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let mut status = self.exited();
         if status.is_none() {
             // A frozen process would not see the SIGTERM.
             let _ = self.signal(Signal::CONT);
             let _ = self.signal(Signal::TERM);
-            status = self.wait(patience).await;
+            status = self.wait(timeout).await;
         }
         if status.is_none() {
             self.kill().await;

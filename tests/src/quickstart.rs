@@ -180,9 +180,9 @@ impl Quickstart {
     /// the sensor.
     pub async fn add_machines(&self) -> Result<(), Error> {
         let emulator = self.emulator()?;
-        let pace =
+        let requeue =
             json!({"provisioningDelay": "8s", "provisioningTime": "3s", "connectorDiscoveryDelay": "5s"});
-        emulator.settings(pace).await?;
+        emulator.settings(requeue).await?;
         let instances = json!([{"id": "i-0971002a9c4e76ef4", "os": "amazon-2023"}, {"id": "i-0b1c2d3e4f5a6b7c8", "os": "windows-2022"}]);
         let account = json!({"aws": {ACCOUNT: {"name": "contoso-shop", "instances": instances}}});
         emulator.cloud_accounts(account).await?;

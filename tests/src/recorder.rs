@@ -105,11 +105,11 @@ impl Recorder {
         self.select(|v| v.kind == kind && v.namespace == namespace && v.name == name)
     }
 
-    fn select(&self, wanted: impl Fn(&Version) -> bool) -> Vec<Version> {
+    fn select(&self, expected: impl Fn(&Version) -> bool) -> Vec<Version> {
         let versions = lock(&self.versions);
         versions
             .iter()
-            .filter(|version| wanted(version))
+            .filter(|version| expected(version))
             .cloned()
             .collect()
     }

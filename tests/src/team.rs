@@ -41,7 +41,7 @@ pub struct Team<'a> {
 }
 
 impl<'a> Team<'a> {
-    pub(crate) async fn found(
+    pub(crate) async fn create(
         environment: &'a Environment,
         name: &str,
         subscription: Value,

@@ -19,9 +19,9 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-const SOON: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 /// How many visits of the connector are watched: two rounds, in each of which everything is read once.
-const VISITS: usize = 12;
+const RECONCILES: usize = 12;
 
 fn main() -> ExitCode {
     harness::run(
@@ -39,15 +39,22 @@ fn main() -> ExitCode {
 
 /// A controller that sees this team only.
 fn controller(team: &Team<'_>, flags: &[&str]) -> Result<ControllerProcess, Error> {
-    let namespace = ["--watch-namespace", &team.namespace, "--slow-retry", "3s"];
+    let namespace = [
+        "--watch-namespace",
+        &team.namespace,
+        "--blocked-retry-interval",
+        "3s",
+    ];
     let options = ControllerOptions::flags(&[&namespace, flags].concat());
     let log = format!("{}.log", team.namespace);
     team.environment.another_controller(&log, &options)
 }
 
 async fn ready(team: &Team<'_>) -> Result<(), Error> {
-    team.until("prod", "Ready", "True", SOON).await?;
-    team.connectors().until("account", "Ready", "True", SOON).await?;
+    team.until("prod", "Ready", "True", TIMEOUT).await?;
+    team.connectors()
+        .until("account", "Ready", "True", TIMEOUT)
+        .await?;
     Ok(())
 }
 
@@ -91,10 +98,10 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("quiet").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     team.connect("account", json!({})).await?;
-    let mut controller = controller(&team, &["--visit-every", "1s"])?;
+    let mut controller = controller(&team, &["--reconcile-every", "1s"])?;
     ready(&team).await?;
-    team.scanned("prod", SOON).await?;
-    team.until_holds("prod", "its connector, counted", SOON, |object| {
+    team.scanned("prod", TIMEOUT).await?;
+    team.until_holds("prod", "its connector, counted", TIMEOUT, |object| {
         object["status"]["connectors"]["summary"] == "1/1"
     })
     .await?;
@@ -102,7 +109,7 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
         object["status"]["machines"]["summary"] == "0/0" && object["status"]["health"] == "Healthy"
     };
     team.connectors()
-        .until_holds("account", "health and machines", SOON, quiet)
+        .until_holds("account", "health and machines", TIMEOUT, quiet)
         .await?;
     // Events come after what they tell.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -115,9 +122,9 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
             .filter(|it| path(it).ends_with("/securityconnectors/account"))
             .count()
     };
-    eventually("visits", SOON, || async {
+    eventually("visits", TIMEOUT, || async {
         let made = own(&requests(&team, since).await.map_err(|error| error.to_string())?);
-        if made >= VISITS {
+        if made >= RECONCILES {
             Ok(())
         } else {
             Err(format!("{made} visits"))
@@ -139,8 +146,8 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
             .filter(|it| path(it).contains("/securityconnectors") && path(it).ends_with(end))
             .count()
     };
-    let (visits, lists, health) = (own(&all), ending("/securityconnectors"), ending("/healthreports"));
-    eprintln!("{visits} visits of the connector with {lists} lists and {health} reads of its health");
+    let (reconciles, lists, health) = (own(&all), ending("/securityconnectors"), ending("/healthreports"));
+    eprintln!("{reconciles} visits of the connector with {lists} lists and {health} reads of its health");
     // Health once in a round of six; the list too, unless that of a moment ago is still good. Either end may cut a round.
     assert!(
         (1..=3).contains(&health) && lists <= 3,
@@ -158,7 +165,7 @@ async fn government(environment: Arc<Environment>) -> Result<(), Error> {
     let mut controller = controller(&team, &["--cloud", "us-government"])?;
     let object = team
         .connectors()
-        .until_holds("account", "Stalled/NotAvailableInCloud", SOON, |object| {
+        .until_holds("account", "Stalled/NotAvailableInCloud", TIMEOUT, |object| {
             condition(object, "Stalled").is_some_and(|it| it["reason"] == "NotAvailableInCloud")
         })
         .await?;
@@ -171,11 +178,11 @@ async fn government(environment: Arc<Environment>) -> Result<(), Error> {
     );
     assert_eq!(condition(&object, "Ready").unwrap()["status"], "False");
     // The subscription itself is protected there as everywhere.
-    team.until("prod", "Ready", "True", SOON).await?;
+    team.until("prod", "Ready", "True", TIMEOUT).await?;
     let about = |it: &&Value| path(it).contains("securityconnectors");
     let all = requests(&team, 0).await?;
     assert_eq!(all.iter().filter(about).count(), 0, "no call about connectors");
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert_eq!(controller.terminate().await?, Some(0));
     Ok(())
 }
@@ -192,7 +199,7 @@ async fn late_deletion(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors().start_deletion("account").await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut after = controller(&team, &["--deletion-deadline", "2s"])?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     let state = environment.emulator.get(&team.subscription).await?;
     assert!(
         state["connectors"]["rg-connectors/account"].is_null(),

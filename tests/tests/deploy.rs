@@ -232,7 +232,7 @@ async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
         }
     })
     .await?;
-    for (what, told) in [
+    for (what, expected_text) in [
         (json!({"labels": {"a": "b"}}), "labels or annotations"),
         (json!({"annotations": {"a": "b"}}), "labels or annotations"),
         (json!({"finalizers": []}), "no finalizer but"),
@@ -243,7 +243,7 @@ async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
     ] {
         let refused = patch(json!({ "metadata": what.clone() })).await;
         assert!(
-            matches!(&refused, Err(kube::Error::Api(status)) if status.message.contains(told)),
+            matches!(&refused, Err(kube::Error::Api(status)) if status.message.contains(expected_text)),
             "{what}: {refused:?}"
         );
     }

@@ -17,13 +17,13 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-const SOON: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 const NAME: &str = "prod";
 const GRAPH: &str = "ResourceGraph/resources";
 /// More than one page of 1000.
 const MACHINES: usize = 2500;
 /// The controller's.
-const FLAGS: [&str; 4] = ["--slow-retry", "3s", "--machine-scan-interval", "1s"];
+const FLAGS: [&str; 4] = ["--blocked-retry-interval", "3s", "--machine-scan-interval", "1s"];
 
 fn main() -> ExitCode {
     let setup = || async {
@@ -47,7 +47,7 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team_with("faults", fleet).await?;
     team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
     let object = team
-        .until_holds(NAME, "the numbers of a whole fleet", SOON, |object| {
+        .until_holds(NAME, "the numbers of a whole fleet", TIMEOUT, |object| {
             object["status"]["machines"]["total"].as_u64() >= Some(2000)
         })
         .await?;
@@ -258,7 +258,7 @@ async fn reason(team: &Team<'_>, reason: &str) -> Result<Value, Error> {
 
 async fn recovered(team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     let object = team
-        .until_holds(NAME, "the end of failed scans", SOON, |object| {
+        .until_holds(NAME, "the end of failed scans", TIMEOUT, |object| {
             object["status"]["machines"]["scanFailure"].is_null()
                 && condition(object, "MachinesProtected").is_some_and(|found| found["status"] == "False")
         })

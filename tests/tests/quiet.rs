@@ -22,10 +22,10 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-const SOON: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 const NAME: &str = "prod";
 /// How many visits are watched.
-const VISITS: f64 = 10.0;
+const RECONCILES: f64 = 10.0;
 /// Reads of a visit at rest (law 4).
 const READS: usize = 4;
 /// Visits are a second apart; a pause of this length lies between two of them.
@@ -106,45 +106,49 @@ impl Still {
 async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     let environment = team.environment;
     team.protect(NAME, spec).await?;
-    let flags = ["--watch-namespace", &team.namespace, "--visit-every", "1s"];
+    let flags = ["--watch-namespace", &team.namespace, "--reconcile-every", "1s"];
     let options = ControllerOptions::flags(&flags);
     let started = SystemTime::now();
     let mut controller = environment.another_controller(&format!("{}.log", team.namespace), &options)?;
-    team.until(NAME, "Ready", "True", SOON).await?;
+    team.until(NAME, "Ready", "True", TIMEOUT).await?;
     eprintln!(
         "{}: first request to Azure {} after the start",
         team.namespace,
         first_request(team, started).await?
     );
     // The event that tells it comes after the status.
-    eventually("the event of being ready", SOON, || async {
+    eventually("the event of being ready", TIMEOUT, || async {
         let api: Api<Event> = Api::namespaced(environment.client.clone(), &team.namespace);
         let events = api
             .list(&ListParams::default())
             .await
             .map_err(|e| e.to_string())?;
         let reasons: Vec<_> = events.into_iter().filter_map(|event| event.reason).collect();
-        let told = reasons
+        let reported = reasons
             .iter()
             .any(|reason| reason == "InSync" || reason == "Observed");
-        if told { Ok(()) } else { Err(format!("{reasons:?}")) }
+        if reported {
+            Ok(())
+        } else {
+            Err(format!("{reasons:?}"))
+        }
     })
     .await?;
-    team.scanned(NAME, SOON).await?;
+    team.scanned(NAME, TIMEOUT).await?;
     let still = Still::of(team, &mut controller).await?;
     let since = last_sequence(environment).await?;
-    let before = visits(&mut controller).await?;
+    let before = reconciles(&mut controller).await?;
     let began = Instant::now();
-    while visits(&mut controller).await? < before + VISITS {
+    while reconciles(&mut controller).await? < before + RECONCILES {
         assert!(
-            began.elapsed() < SOON,
+            began.elapsed() < TIMEOUT,
             "only {} visits",
-            visits(&mut controller).await? - before
+            reconciles(&mut controller).await? - before
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    let made = visits(&mut controller).await? - before;
+    let made = reconciles(&mut controller).await? - before;
     let requests = requests(team, since).await?;
     assert_eq!(
         Still::of(team, &mut controller).await?,
@@ -171,7 +175,7 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     Ok(())
 }
 
-async fn visits(controller: &mut ControllerProcess) -> Result<f64, Error> {
+async fn reconciles(controller: &mut ControllerProcess) -> Result<f64, Error> {
     let failed = controller
         .metric("serverprotection_visits_total", &["outcome=\"kubernetes"])
         .await?;

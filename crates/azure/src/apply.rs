@@ -1,11 +1,11 @@
 //! Changes to requests. Nothing here writes without a permit, and each write asks again whether it still holds.
 
 use serverprotection_core::{
-    failure::Failure,
+    azure_error::AzureError,
     gate::WritePermit,
     server_protection::{
         changes::{Action, Change},
-        decide::{Outcome, PlanAnswer},
+        decide::{Outcome, PlanResponse},
     },
 };
 
@@ -39,7 +39,7 @@ impl Arm {
         subscription: &str,
         action: &Action,
         permit: &WritePermit,
-    ) -> Result<Option<PlanAnswer>, Stopped> {
+    ) -> Result<Option<PlanResponse>, Stopped> {
         match action {
             Action::Register => self.register(subscription).await?,
             Action::PutPlan(write) => {
@@ -61,12 +61,12 @@ impl Arm {
 }
 
 enum Stopped {
-    Failed(Failure),
+    Failed(AzureError),
     PermitEnded,
 }
 
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
+impl From<AzureError> for Stopped {
+    fn from(failure: AzureError) -> Self {
         Self::Failed(failure)
     }
 }

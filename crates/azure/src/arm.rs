@@ -9,16 +9,16 @@ use std::{
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 use url::Url;
 
 use crate::{
-    Meter, body,
+    RequestObserver, body,
     cloud::Cloud,
-    connectors::shared::Shared,
+    connectors::cache::ConnectorCache,
+    error_response::{self, Answer, is_write},
     identity::Identity,
     locks::Locks,
-    refusal::{self, Answer, is_write},
     resources::security_connectors,
     retry_after,
     throttled::{Throttled, Why},
@@ -33,9 +33,9 @@ pub struct Arm {
     cloud: Arc<Cloud>,
     tokens: Arc<Tokens>,
     pub(crate) locks: Arc<Locks>,
-    meter: Arc<dyn Meter>,
+    request_observer: Arc<dyn RequestObserver>,
     throttled: Throttled,
-    pub(crate) shared: Shared,
+    pub(crate) shared: ConnectorCache,
 }
 
 /// One request.
@@ -58,7 +58,7 @@ impl Arm {
         http: reqwest::Client,
         cloud: Arc<Cloud>,
         locks: Arc<Locks>,
-        meter: Arc<dyn Meter>,
+        request_observer: Arc<dyn RequestObserver>,
     ) -> Self {
         let principal = identity.principal();
         let tokens = Arc::new(Tokens::new(identity, Arc::clone(&cloud), http.clone()));
@@ -68,9 +68,9 @@ impl Arm {
             cloud,
             tokens,
             locks,
-            meter,
+            request_observer,
             throttled: Throttled::default(),
-            shared: Shared::default(),
+            shared: ConnectorCache::default(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Arm {
     pub(crate) fn of_stub_over(resource_manager: Url, http: reqwest::Client) -> Self {
         #[derive(Debug)]
         struct Unmetered;
-        impl Meter for Unmetered {
+        impl RequestObserver for Unmetered {
             fn request(&self, _: &'static str, _: u16, _: Duration) {}
         }
         let cloud = Arc::new(Cloud {
@@ -103,33 +103,33 @@ impl Arm {
             http,
             cloud,
             locks: Arc::default(),
-            meter: Arc::new(Unmetered),
+            request_observer: Arc::new(Unmetered),
             throttled: Throttled::default(),
-            shared: Shared::default(),
+            shared: ConnectorCache::default(),
         }
     }
 
     /// A client of the same identity for one who keeps it and is kept by this one.
-    pub(crate) fn companion(&self) -> Self {
+    pub(crate) fn same_identity(&self) -> Self {
         Self {
             principal: self.principal.clone(),
             http: self.http.clone(),
             cloud: Arc::clone(&self.cloud),
             tokens: Arc::clone(&self.tokens),
             locks: Arc::clone(&self.locks),
-            meter: Arc::clone(&self.meter),
+            request_observer: Arc::clone(&self.request_observer),
             throttled: Throttled::default(),
-            shared: Shared::default(),
+            shared: ConnectorCache::default(),
         }
     }
 
     /// Whether a token can be had.
-    pub(crate) async fn check_credential(&self) -> Result<(), Failure> {
+    pub(crate) async fn check_credential(&self) -> Result<(), AzureError> {
         self.tokens.get(false).await.map(drop)
     }
 
     /// One request and its answer's body.
-    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Value, Failure> {
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Value, AzureError> {
         self.read(call, &[]).await
     }
 
@@ -138,7 +138,7 @@ impl Arm {
         &self,
         call: &Call<'_>,
         query: &[(&str, &str)],
-    ) -> Result<T, Failure> {
+    ) -> Result<T, AzureError> {
         let url = self.url(call, query)?;
         self.ask(call, &url).await.json(call)
     }
@@ -152,7 +152,7 @@ impl Arm {
     }
 
     /// A list over all its pages.
-    pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, AzureError> {
         let mut items = Vec::new();
         self.pages(call, |page| items.extend(page)).await?;
         Ok(items)
@@ -163,7 +163,7 @@ impl Arm {
         &self,
         call: &Call<'_>,
         mut each: impl FnMut(Vec<T>) + Send,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AzureError> {
         let mut url = self.url(call, &[])?;
         loop {
             let page: Page<T> = self.ask(call, &url).await.json(call)?;
@@ -181,14 +181,14 @@ impl Arm {
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
-        if let Some((left, why)) = self.throttled.wait(call.subscription, call.writes()) {
+        if let Some((left, why)) = self.throttled.remaining(call.subscription, call.writes()) {
             return Answered::none(too_early(call, left, why));
         }
         let answered = self.send(call, url, false).await;
         match &answered.body {
             // The token may have been revoked or the key rolled: once with a new one.
             Err(failure)
-                if failure.class == Class::Credential
+                if failure.class == ErrorClass::Credential
                     && failure.code != "InvalidAuthenticationTokenTenant" =>
             {
                 self.send(call, url, true).await
@@ -197,7 +197,7 @@ impl Arm {
         }
     }
 
-    fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, Failure> {
+    fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, AzureError> {
         let mut url = self.cloud.resource_manager.clone();
         url.path_segments_mut()
             .map_err(|()| malformed(call, "the resource manager endpoint takes no path"))?
@@ -210,7 +210,7 @@ impl Arm {
     }
 
     /// Tokens go to the configured origin only (law 10).
-    fn same_origin(&self, call: &Call<'_>, url: &Url) -> Result<(), Failure> {
+    fn same_origin(&self, call: &Call<'_>, url: &Url) -> Result<(), AzureError> {
         if url.origin() == self.cloud.resource_manager.origin() {
             return Ok(());
         }
@@ -236,8 +236,8 @@ impl Arm {
         } else if is_write(&call.method) {
             request = request.header("content-length", "0");
         }
-        if let Some(patience) = call.patience() {
-            request = request.timeout(patience);
+        if let Some(timeout) = call.timeout() {
+            request = request.timeout(timeout);
         }
         let started = Instant::now();
         let sent = request.send().await;
@@ -249,7 +249,8 @@ impl Arm {
             Err(error) => Err(error),
         };
         let status = answer.as_ref().map_or(0, |(status, ..)| status.as_u16());
-        self.meter.request(call.operation, status, started.elapsed());
+        self.request_observer
+            .request(call.operation, status, started.elapsed());
         match answer {
             Ok((status, headers, bytes)) => {
                 let body = self.accept(call, status, &headers, bytes.into());
@@ -259,7 +260,7 @@ impl Arm {
                     body,
                 }
             }
-            Err(error) => Answered::none(refusal::transport(call.writes(), call.operation, &error)),
+            Err(error) => Answered::none(error_response::transport(call.writes(), call.operation, &error)),
         }
     }
 
@@ -269,7 +270,7 @@ impl Arm {
         status: StatusCode,
         headers: &HeaderMap,
         bytes: Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, AzureError> {
         let request_id = request_id(headers);
         tracing::debug!(operation = call.operation, subscription = call.subscription, %status, request_id, "azure answered");
         if status.is_success() {
@@ -279,7 +280,7 @@ impl Arm {
         // Gateways answer in plain text (contract.md 4.7).
         let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
-        let failure = refusal::classify(&Answer {
+        let failure = error_response::classify(&Answer {
             writes: call.writes(),
             operation: call.operation,
             status,
@@ -289,7 +290,7 @@ impl Arm {
         });
         if let (Some(why), Some(wait), false) = (Why::of(&failure.class), retry_after, call.is_query()) {
             self.throttled
-                .remember(call.subscription, call.writes(), &failure.code, (wait, why));
+                .record(call.subscription, call.writes(), &failure.code, (wait, why));
         }
         Err(failure)
     }
@@ -307,8 +308,8 @@ impl Call<'_> {
     }
 
     /// How long an answer may take, where the client's own patience is too short.
-    fn patience(&self) -> Option<Duration> {
-        (self.operation == security_connectors::PUT).then_some(security_connectors::PUT_TAKES_AT_MOST)
+    fn timeout(&self) -> Option<Duration> {
+        (self.operation == security_connectors::PUT).then_some(security_connectors::PUT_TIMEOUT)
     }
 }
 
@@ -319,11 +320,11 @@ pub(crate) struct Answered {
     /// Empty when no answer came.
     pub(crate) headers: HeaderMap,
     /// The body of a success.
-    pub(crate) body: Result<Vec<u8>, Failure>,
+    pub(crate) body: Result<Vec<u8>, AzureError>,
 }
 
 impl Answered {
-    fn none(failure: Failure) -> Self {
+    fn none(failure: AzureError) -> Self {
         Self {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -332,14 +333,14 @@ impl Answered {
     }
 
     /// The body as `T`; an empty one is `null`. An error in the body of a success is a failure.
-    pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, Failure> {
+    pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, AzureError> {
         let bytes = self.body?;
         let bytes = match body::without_byte_order_mark(&bytes) {
             [] => b"null",
             bytes => bytes,
         };
         if let Some(error) = body::error_in(bytes) {
-            return Err(refusal::in_success(
+            return Err(error_response::in_success(
                 call.writes(),
                 call.operation,
                 self.status,
@@ -347,7 +348,7 @@ impl Answered {
                 request_id(&self.headers),
             ));
         }
-        serde_json::from_slice(bytes).map_err(|error| Failure {
+        serde_json::from_slice(bytes).map_err(|error| AzureError {
             request_id: request_id(&self.headers),
             effect_unknown: call.writes(),
             ..body::unreadable(call.operation, error.to_string())
@@ -374,9 +375,9 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Azure answered something that cannot be used.
-pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
-    Failure {
-        class: Class::Refused,
+pub(crate) fn malformed(call: &Call<'_>, message: &str) -> AzureError {
+    AzureError {
+        class: ErrorClass::Refused,
         code: "UnexpectedAnswer".into(),
         message: message.to_owned(),
         operation: call.operation.into(),
@@ -386,13 +387,13 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> Failure {
 }
 
 /// Azure's Retry-After holds for every caller, also one that was asked to run at once.
-fn too_early(call: &Call<'_>, left: Duration, why: Why) -> Failure {
+fn too_early(call: &Call<'_>, left: Duration, why: Why) -> AzureError {
     let (class, code) = match why {
-        Why::Throttled => (Class::Throttled(Some(left)), "TooManyRequests"),
-        Why::Unavailable => (Class::Unavailable(left), "ServiceUnavailable"),
-        Why::Conflict => (Class::Conflict, "Conflict"),
+        Why::Throttled => (ErrorClass::Throttled(Some(left)), "TooManyRequests"),
+        Why::Unavailable => (ErrorClass::Unavailable(left), "ServiceUnavailable"),
+        Why::Conflict => (ErrorClass::Conflict, "Conflict"),
     };
-    Failure {
+    AzureError {
         class,
         code: code.into(),
         message: "Azure asked to wait".into(),

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 /// A body with an error in it is small; a large one is not parsed twice.
 const LARGEST_ERROR: usize = 64 * 1024;
@@ -11,9 +11,9 @@ const LARGEST_ERROR: usize = 64 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Azure answered with success, and the answer cannot be used. Time may help: a later answer can be whole.
-pub(crate) fn unreadable(operation: &str, message: String) -> Failure {
-    Failure {
-        class: Class::Transient,
+pub(crate) fn unreadable(operation: &str, message: String) -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
         code: "UnreadableAnswer".into(),
         message,
         operation: operation.to_owned(),
@@ -42,7 +42,7 @@ pub(crate) fn error_in(bytes: &[u8]) -> Option<Value> {
 }
 
 /// A text that must be there, at this JSON pointer.
-pub(crate) fn text<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a str, Failure> {
+pub(crate) fn text<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a str, AzureError> {
     optional_text(body, pointer).ok_or_else(|| missing(operation, pointer))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn optional_text<'a>(body: &'a Value, pointer: &str) -> Option<&'a st
 }
 
 /// A boolean that must be there: `true`, `"True"` or `"true"`.
-pub(crate) fn boolean(operation: &str, body: &Value, pointer: &str) -> Result<bool, Failure> {
+pub(crate) fn boolean(operation: &str, body: &Value, pointer: &str) -> Result<bool, AzureError> {
     optional_boolean(operation, body, pointer)?.ok_or_else(|| missing(operation, pointer))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn optional_boolean(
     operation: &str,
     body: &Value,
     pointer: &str,
-) -> Result<Option<bool>, Failure> {
+) -> Result<Option<bool>, AzureError> {
     match body.pointer(pointer) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(on)) => Ok(Some(*on)),
@@ -77,7 +77,7 @@ pub(crate) fn mandatory_list<'a>(
     operation: &str,
     body: &'a Value,
     pointer: &str,
-) -> Result<&'a [Value], Failure> {
+) -> Result<&'a [Value], AzureError> {
     match body.pointer(pointer) {
         Some(Value::Array(list)) => Ok(list),
         None => Err(missing(operation, pointer)),
@@ -86,7 +86,7 @@ pub(crate) fn mandatory_list<'a>(
 }
 
 /// A list that may be absent, null or "".
-pub(crate) fn list<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a [Value], Failure> {
+pub(crate) fn list<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a [Value], AzureError> {
     match body.pointer(pointer) {
         Some(Value::Array(list)) => Ok(list),
         found if is_absent(found) => Ok(&[]),
@@ -95,7 +95,7 @@ pub(crate) fn list<'a>(operation: &str, body: &'a Value, pointer: &str) -> Resul
 }
 
 /// A map that may be absent, null or "".
-pub(crate) fn map(operation: &str, body: &Value, pointer: &str) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn map(operation: &str, body: &Value, pointer: &str) -> Result<Map<String, Value>, AzureError> {
     match body.pointer(pointer) {
         Some(Value::Object(map)) => Ok(map.clone()),
         found if is_absent(found) => Ok(Map::new()),
@@ -111,11 +111,11 @@ fn is_absent(found: Option<&Value>) -> bool {
     }
 }
 
-fn missing(operation: &str, pointer: &str) -> Failure {
+fn missing(operation: &str, pointer: &str) -> AzureError {
     unreadable(operation, format!("the answer has no {}", path(pointer)))
 }
 
-fn of_another_form(operation: &str, pointer: &str, form: &str) -> Failure {
+fn of_another_form(operation: &str, pointer: &str, form: &str) -> AzureError {
     unreadable(
         operation,
         format!("{} of the answer is not {form}", path(pointer)),
@@ -150,7 +150,7 @@ mod tests {
             let failure = read(name).unwrap_err();
             assert_eq!(
                 (failure.class, failure.message.as_str()),
-                (Class::Transient, message)
+                (ErrorClass::Transient, message)
             );
         }
         assert_eq!(text("GET x", &body, "/properties/text"), Ok("True"));

@@ -1,16 +1,16 @@
 //! A visit's readings about one security connector, and its writes (contract.md 4). Nothing here writes without a
 //! permit, and each write asks again whether it still holds.
 
+pub(crate) mod cache;
 pub(crate) mod id;
-mod kept;
-mod others;
-pub(crate) mod shared;
+mod single_flight;
 #[cfg(test)]
 mod tests;
+mod visible;
 
 use futures::future::OptionFuture;
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     gate::WritePermit,
     security_connector::{
         changes::{Action, Change},
@@ -19,10 +19,10 @@ use serverprotection_core::{
         observed::{Connector, Observed},
         reads::Reads,
     },
-    server_protection::observed::Reading,
+    server_protection::observed::ReadResult,
 };
 
-use self::{id::ConnectorId, kept::Age};
+use self::{id::ConnectorId, single_flight::MaxAge};
 use crate::arm::Arm;
 
 impl Arm {
@@ -41,7 +41,7 @@ impl Arm {
                 };
             }
         };
-        let age = if reads.fresh { Age::New } else { Age::Kept };
+        let age = if reads.fresh { MaxAge::Fresh } else { MaxAge::Any };
         let (connector, resource_group, others, health, permissions) = tokio::join!(
             self.connector(&id),
             OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
@@ -71,7 +71,7 @@ impl Arm {
     }
 
     /// Reads what creating the connector depends on, as far as it was not read.
-    async fn complete(&self, id: &ConnectorId, observed: Observed, age: Age) -> Observed {
+    async fn complete(&self, id: &ConnectorId, observed: Observed, age: MaxAge) -> Observed {
         let missing = (observed.resource_group.is_none(), observed.others.is_none());
         let (resource_group, others) = tokio::join!(
             OptionFuture::from(missing.0.then(|| self.group_of(id))),
@@ -85,7 +85,7 @@ impl Arm {
     }
 
     /// The connector with this resource id; `Ok(None)`: there is none. For deletions, which know nothing but the id.
-    pub async fn read_connector(&self, id: &str) -> Reading<Option<Connector>> {
+    pub async fn read_connector(&self, id: &str) -> ReadResult<Option<Connector>> {
         self.connector(&ConnectorId::read(id)?).await
     }
 
@@ -126,7 +126,7 @@ impl Arm {
         target: &Target,
         action: &Action,
         permit: &WritePermit,
-    ) -> Result<Written, Failure> {
+    ) -> Result<Written, AzureError> {
         let id = ConnectorId::of(target)?;
         match action {
             Action::CreateResourceGroup { name, location } => {
@@ -150,7 +150,7 @@ impl Arm {
         name: &str,
         location: &str,
         permit: &WritePermit,
-    ) -> Result<Written, Failure> {
+    ) -> Result<Written, AzureError> {
         let _lock = self.locks.resource_group(subscription, name).await;
         if self.resource_group(subscription, name).await? {
             return Ok(Written::Done(None));
@@ -163,7 +163,7 @@ impl Arm {
     }
 
     /// Deletes the connector with this resource id; one that is gone is deleted.
-    pub async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), Failure> {
+    pub async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), AzureError> {
         let id = ConnectorId::read(id)?;
         let _lock = self.locks.connector(&id.text()).await;
         if !permit.holds() {
@@ -184,9 +184,9 @@ enum Written {
 }
 
 /// The process is about to end; the next one goes on.
-fn permit_ended() -> Failure {
-    Failure {
-        class: Class::Transient,
+fn permit_ended() -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
         code: "PermitEnded".into(),
         message: "writes have ended in this process".into(),
         operation: "DELETE securityConnectors".into(),

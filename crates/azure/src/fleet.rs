@@ -33,10 +33,10 @@ use std::{
 
 use serverprotection_core::{
     Timestamp,
-    failure::Failure,
+    azure_error::AzureError,
     jiff::SignedDuration,
     machines::{Environment, Exclusions, Finding, Machine},
-    security_connector::account::Known,
+    security_connector::account::ListedConnector,
 };
 use tokio::sync::Semaphore;
 
@@ -83,7 +83,7 @@ pub struct Settings {
     /// Rows in one page, at most 1000.
     pub page_size: u32,
     /// How long health reports (refreshed by Azure every 4 h) and sufficient permissions are remembered.
-    pub remember: Duration,
+    pub record: Duration,
     /// Wait before the first repetition of a page that failed; doubled for each further one.
     pub back_off: Duration,
     /// The clock of verdicts.
@@ -99,7 +99,7 @@ impl Default for Settings {
             concurrent_groups: 3,
             group_size: 300,
             page_size: 1000,
-            remember: Duration::from_secs(3600),
+            record: Duration::from_secs(3600),
             back_off: Duration::from_secs(1),
             now: Timestamp::now,
         }
@@ -120,7 +120,7 @@ pub struct Progress {
 }
 
 /// Takes what a scan finds, while it runs. Called from one task at a time; must not block.
-pub trait Sink: Send + Sync {
+pub trait ScanObserver: Send + Sync {
     /// A machine and its final finding, in no particular order, each machine once. Its subscription's reading may
     /// still become an Err.
     fn machine(&self, machine: &Machine, finding: &Finding) {
@@ -129,7 +129,7 @@ pub trait Sink: Send + Sync {
 
     /// The reading of a target, exactly once for each, when its group has been read: only the last page shows that
     /// nothing is missing. Err: nothing is known about its machines, the last reading stands.
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>);
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>);
 
     /// After every page and every subscription.
     fn progress(&self, progress: &Progress) {
@@ -170,7 +170,7 @@ pub struct Scanner {
     settings: Settings,
     quota: Quota,
     gets: Semaphore,
-    confirmations: confirmation::Memory,
+    confirmations: confirmation::Confirmations,
     health: health::Memory,
     access: access::Memory,
     transitions: transitions::Transitions,
@@ -184,7 +184,7 @@ impl Scanner {
             arm: RwLock::new(arm),
             gets: Semaphore::new(settings.concurrent_gets.max(1)),
             quota: Quota::default(),
-            confirmations: confirmation::Memory::default(),
+            confirmations: confirmation::Confirmations::default(),
             health: health::Memory::default(),
             access: access::Memory::default(),
             transitions: transitions::Transitions::default(),
@@ -204,14 +204,17 @@ impl Scanner {
     }
 
     /// Reads and judges the machines of the targets. Every target is told to the sink once; failures are told there.
-    pub async fn scan(&self, targets: &[Target], sink: &dyn Sink) -> Report {
-        scan::scan(self, targets, sink).await
+    pub async fn scan(&self, targets: &[Target], observer: &dyn ScanObserver) -> Report {
+        scan::scan(self, targets, observer).await
     }
 
     /// The connectors of these subscriptions, of every kind and in no particular order; `None`: of all that the identity
     /// sees. Those that it may not read are left out in silence, as in all of Resource Graph. Waits while the quota is
     /// used up, and can be dropped at any time; what time mends is asked for twice again at most.
-    pub async fn known_connectors(&self, subscriptions: Option<&[String]>) -> Result<Vec<Known>, Failure> {
+    pub async fn known_connectors(
+        &self,
+        subscriptions: Option<&[String]>,
+    ) -> Result<Vec<ListedConnector>, AzureError> {
         connectors::known(self, subscriptions).await
     }
 

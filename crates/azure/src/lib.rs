@@ -13,12 +13,12 @@ pub mod arm;
 mod body;
 pub mod cloud;
 pub mod connectors;
+mod error_response;
 pub mod fleet;
 pub mod identity;
 pub mod locks;
 pub mod observe;
 mod quota;
-mod refusal;
 mod resource_graph;
 mod resources;
 mod retry_after;
@@ -35,7 +35,7 @@ pub use transport::{HttpError, http_client};
 use std::time::Duration;
 
 /// Hears of every request to Azure, for metrics.
-pub trait Meter: Send + Sync + std::fmt::Debug {
+pub trait RequestObserver: Send + Sync + std::fmt::Debug {
     /// `operation` is one of a fixed set of names; `status` is the HTTP status, or 0 when no answer came.
     fn request(&self, operation: &'static str, status: u16, took: Duration);
 }

@@ -2,9 +2,9 @@
 
 use futures::future::{OptionFuture, join_all};
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     server_protection::{
-        observed::{Observed, Reading, RegistrationState},
+        observed::{Observed, ReadResult, RegistrationState},
         reads::Reads,
     },
 };
@@ -30,8 +30,9 @@ impl Arm {
             OptionFuture::from(reads.permissions.then(|| self.permissions(subscription))),
             join_all(workspaces),
         );
-        let unregistered =
-            |failure: Option<&Failure>| failure.is_some_and(|failure| failure.class == Class::NotRegistered);
+        let unregistered = |failure: Option<&AzureError>| {
+            failure.is_some_and(|failure| failure.class == ErrorClass::NotRegistered)
+        };
         let not_registered = unregistered(failure_of(&plan))
             || unregistered(failure_of(&settings))
             || unregistered(failure_of(&assessment));
@@ -42,7 +43,7 @@ impl Arm {
             };
             // An identity that may not read the registration knows it from the provider's own answer.
             registration = Some(match read {
-                Err(failure) if matches!(failure.class, Class::Permission(_)) => {
+                Err(failure) if matches!(failure.class, ErrorClass::Permission(_)) => {
                     Ok(RegistrationState::NotRegistered)
                 }
                 read => read,
@@ -61,7 +62,7 @@ impl Arm {
     }
 }
 
-fn failure_of<T>(reading: &Reading<T>) -> Option<&Failure> {
+fn failure_of<T>(reading: &ReadResult<T>) -> Option<&AzureError> {
     reading.as_ref().err()
 }
 
@@ -139,7 +140,7 @@ mod tests {
                 observed.assessment.unwrap().unwrap_err(),
             ];
             for failure in failures {
-                assert_eq!(failure.class, Class::NotRegistered, "{failure}");
+                assert_eq!(failure.class, ErrorClass::NotRegistered, "{failure}");
             }
             // The 401 does not concern the token: the client does not try again with another one.
             assert_eq!(paths.len(), 4, "{paths:?}");

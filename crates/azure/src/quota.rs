@@ -11,7 +11,7 @@ use serverprotection_core::retry::LONGEST_RETRY_AFTER;
 use crate::retry_after;
 
 /// Wait after a refusal that told no time.
-const WITHOUT_WORD: Duration = Duration::from_secs(5);
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// Azure tells whole seconds: a refusal with "0" is not asked again at once.
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// The time to the reset is told in these steps.
@@ -55,7 +55,7 @@ struct Window {
 
 /// What an answer tells.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct QuotaHeaders {
     left: u32,
     after: Duration,
     refused: bool,
@@ -99,13 +99,13 @@ impl Quota {
 impl Reservation<'_> {
     /// Takes what the answer tells. `refused`: it was a 429.
     pub(crate) fn answered(self, headers: &HeaderMap, refused: bool) {
-        if let Some(told) = read(headers, refused) {
-            self.quota.lock().answered(told, self.sent, Instant::now());
+        if let Some(headers_of) = read(headers, refused) {
+            self.quota.lock().answered(headers_of, self.sent, Instant::now());
         }
     }
 }
 
-fn read(headers: &HeaderMap, refused: bool) -> Option<Told> {
+fn read(headers: &HeaderMap, refused: bool) -> Option<QuotaHeaders> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let resets = || {
         let header = "x-ms-user-quota-resets-after";
@@ -122,12 +122,12 @@ fn read(headers: &HeaderMap, refused: bool) -> Option<Told> {
     let (left, after) = if refused {
         // Not before either of them.
         let after = resets().max(retry_after::of(headers, OPERATION));
-        (0, after.unwrap_or(WITHOUT_WORD).max(AT_LEAST))
+        (0, after.unwrap_or(DEFAULT_WAIT).max(AT_LEAST))
     } else {
         let left: u32 = text("x-ms-user-quota-remaining")?.trim().parse().ok()?;
-        (left.min(MOST_LEFT), resets().unwrap_or(WITHOUT_WORD))
+        (left.min(MOST_LEFT), resets().unwrap_or(DEFAULT_WAIT))
     };
-    Some(Told { left, after, refused })
+    Some(QuotaHeaders { left, after, refused })
 }
 
 impl Drop for Reservation<'_> {
@@ -145,7 +145,7 @@ impl State {
                 // The next answer tells the new window; until then it is as large as the last one.
                 window.left = window.most;
                 window.sent = 0;
-                window.until = now + WITHOUT_WORD;
+                window.until = now + DEFAULT_WAIT;
                 window.began = now;
                 window.assumed = true;
             }
@@ -159,19 +159,19 @@ impl State {
         None
     }
 
-    fn answered(&mut self, told: Told, sent: Instant, now: Instant) {
+    fn answered(&mut self, headers_of: QuotaHeaders, sent: Instant, now: Instant) {
         let others = self.flying.saturating_sub(1);
         let most = self.window.map_or(USUAL, |window| window.most);
-        let most = most.max(told.left.saturating_add(1));
+        let most = most.max(headers_of.left.saturating_add(1));
         // Capped where it was read, and here once more: `+` of a longer one would panic.
-        let Some(reset) = now.checked_add(told.after.min(LONGEST_RETRY_AFTER)) else {
+        let Some(reset) = now.checked_add(headers_of.after.min(LONGEST_RETRY_AFTER)) else {
             return;
         };
         let (began, until, ours) = match self.window {
             // About the window before: this one may be full again already.
-            Some(window) if sent < window.began && !told.refused => return,
+            Some(window) if sent < window.began && !headers_of.refused => return,
             // The first word about this window, or a refusal, which shows that what was known of it is wrong.
-            Some(window) if window.assumed || told.refused => (window.began, reset, window.sent),
+            Some(window) if window.assumed || headers_of.refused => (window.began, reset, window.sent),
             // Whole seconds, rounded up: the earliest of a window's answers is the closest.
             Some(window) if reset <= window.until + ROUNDED + now.saturating_duration_since(sent) => {
                 (window.began, window.until.min(reset), window.sent)
@@ -181,13 +181,13 @@ impl State {
         };
         // While no more was counted than we have sent, nobody else takes part, and our own count is exact. Else those on
         // their way may not be counted yet. Answers come in any order: none gives back what was taken since.
-        let left = if most.saturating_sub(told.left) <= ours && !told.refused {
+        let left = if most.saturating_sub(headers_of.left) <= ours && !headers_of.refused {
             most.saturating_sub(ours)
         } else {
-            told.left.saturating_sub(others)
+            headers_of.left.saturating_sub(others)
         };
         let left = match self.window {
-            Some(window) if window.began == began && !window.assumed && !told.refused => {
+            Some(window) if window.began == began && !window.assumed && !headers_of.refused => {
                 left.min(window.left)
             }
             _ => left,
@@ -274,9 +274,9 @@ mod tests {
                 let reserved = state.reserve(now);
                 prop_assert!(reserved.is_none_or(|wait| wait <= LONGEST_RETRY_AFTER), "{reserved:?}");
                 now += Duration::from_secs(seconds);
-                if let Some(told) = read(&headers, refused) {
+                if let Some(headers_of) = read(&headers, refused) {
                     // Also one that was sent after it was answered, as far as the clock tells.
-                    state.answered(told, if early { now } else { sent }, if early { sent } else { now });
+                    state.answered(headers_of, if early { now } else { sent }, if early { sent } else { now });
                 }
                 if reserved.is_none() {
                     state.flying -= 1;
@@ -288,9 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_make_no_sense_are_bounded_or_not_told() {
-        let told = |pairs: &[(&'static str, &'static str)], refused| {
-            read(&headers(pairs), refused).map(|told| (told.left, told.after.as_secs()))
+    fn nonsensical_headers_are_bounded_or_ignored() {
+        let headers_of = |pairs: &[(&'static str, &'static str)], refused| {
+            read(&headers(pairs), refused).map(|headers_of| (headers_of.left, headers_of.after.as_secs()))
         };
         for (remaining, left) in [
             ("14", Some(14)),
@@ -300,7 +300,7 @@ mod tests {
             ("1.5", None),
             ("", None),
         ] {
-            let found = told(&[("x-ms-user-quota-remaining", remaining)], false);
+            let found = headers_of(&[("x-ms-user-quota-remaining", remaining)], false);
             assert_eq!(found.map(|found| found.0), left, "{remaining}");
         }
         for (after, seconds) in [
@@ -314,7 +314,7 @@ mod tests {
                 ("x-ms-user-quota-remaining", "3"),
                 ("x-ms-user-quota-resets-after", after),
             ];
-            assert_eq!(told(&pairs, false), Some((3, seconds)), "{after}");
+            assert_eq!(headers_of(&pairs, false), Some((3, seconds)), "{after}");
         }
         for (after, seconds) in [
             ("9223372036854775807", 3600),
@@ -326,7 +326,7 @@ mod tests {
             ("-5", 5),
         ] {
             assert_eq!(
-                told(&[("retry-after", after)], true),
+                headers_of(&[("retry-after", after)], true),
                 Some((0, seconds)),
                 "{after}"
             );
@@ -338,13 +338,13 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         state.reserve(now);
-        state.answered(told(u32::MAX, 5), now, now);
+        state.answered(headers_of(u32::MAX, 5), now, now);
         assert!(state.left(now) >= Some(u32::MAX - 1));
         assert_eq!(state.reserve(now), None);
     }
 
-    fn told(left: u32, seconds: u64) -> Told {
-        Told {
+    fn headers_of(left: u32, seconds: u64) -> QuotaHeaders {
+        QuotaHeaders {
             left,
             after: Duration::from_secs(seconds),
             refused: false,
@@ -378,11 +378,11 @@ mod tests {
         let quota = Quota::default();
         let (first, second) = (quota.reserve().await, quota.reserve().await);
         assert_eq!(quota.left(), None);
-        let told = headers(&[
+        let headers_of = headers(&[
             ("x-ms-user-quota-remaining", "2"),
             ("x-ms-user-quota-resets-after", "00:00:05"),
         ]);
-        first.answered(&told, false);
+        first.answered(&headers_of, false);
         assert_eq!(quota.left(), Some(1), "the second may not have been counted");
         let third = quota.reserve().await;
         assert_eq!(quota.left(), Some(0));
@@ -401,7 +401,7 @@ mod tests {
         counted += 2;
         let mut sent = 2;
         for _ in 0..100 {
-            state.answered(told(15 - counted, 5), now, now);
+            state.answered(headers_of(15 - counted, 5), now, now);
             state.flying -= 1;
             if state.reserve(now).is_none() {
                 counted += 1;
@@ -419,8 +419,8 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         assert_eq!(state.reserve(now), None);
-        state.answered(told(14, 5), now, now);
-        state.answered(told(0, 3), now, now);
+        state.answered(headers_of(14, 5), now, now);
+        state.answered(headers_of(0, 3), now, now);
         assert_eq!(state.reserve(now), Some(Duration::from_secs(3)));
         let later = now + Duration::from_secs(3);
         assert_eq!(state.left(later), Some(15));
@@ -433,19 +433,19 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut state = State::default();
         assert_eq!(state.reserve(start), None);
-        state.answered(told(14, 5), start, at(50));
+        state.answered(headers_of(14, 5), start, at(50));
         // 3.6 s are left, told as 4.
-        state.answered(told(3, 4), at(1350), at(1400));
+        state.answered(headers_of(3, 4), at(1350), at(1400));
         assert_eq!(state.window.map(|window| window.until), Some(at(5050)));
         // The next window: assumed, then told.
         assert_eq!(state.reserve(at(5100)), None);
-        state.answered(told(14, 5), at(5100), at(5200));
+        state.answered(headers_of(14, 5), at(5100), at(5200));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
         // A late answer of the window before says nothing about it.
-        state.answered(told(2, 1), at(5000), at(5300));
+        state.answered(headers_of(2, 1), at(5000), at(5300));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
         // Somebody else used up a window that began unseen.
-        state.answered(told(9, 5), at(8000), at(8100));
+        state.answered(headers_of(9, 5), at(8000), at(8100));
         assert_eq!(state.window.map(|window| window.until), Some(at(13_100)));
     }
 
@@ -456,23 +456,23 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(state.reserve(now), None);
         }
-        state.answered(told(2, 5), now, now);
+        state.answered(headers_of(2, 5), now, now);
         state.flying = 2;
         assert_eq!(state.left(now), Some(0), "both others may not have been counted");
-        state.answered(told(9, 5), now, now);
+        state.answered(headers_of(9, 5), now, now);
         assert_eq!(state.left(now), Some(0));
-        let refusal = Told {
+        let error_response = QuotaHeaders {
             refused: true,
-            ..told(0, 7)
+            ..headers_of(0, 7)
         };
-        state.answered(refusal, now, now);
-        state.answered(told(9, 5), now, now);
+        state.answered(error_response, now, now);
+        state.answered(headers_of(9, 5), now, now);
         assert_eq!(state.left(now), Some(0));
     }
 
     #[tokio::test]
     async fn a_refusal_without_headers_waits_five_seconds() {
-        for (told, seconds) in [
+        for (headers_of, seconds) in [
             (headers(&[]), 5),
             (headers(&[("retry-after", "17")]), 17),
             (
@@ -485,7 +485,7 @@ mod tests {
             (headers(&[("x-ms-user-quota-resets-after", "00:00:00")]), 1),
         ] {
             let quota = Quota::default();
-            quota.reserve().await.answered(&told, true);
+            quota.reserve().await.answered(&headers_of, true);
             let wait = quota.lock().reserve(Instant::now()).unwrap();
             assert!(
                 wait.as_secs_f64() > f64::from(seconds) - 0.5 && wait.as_secs_f64() <= f64::from(seconds)

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 use crate::{
     arm::{Arm, Call},
@@ -54,7 +54,7 @@ impl Arm {
         &self,
         reservation: Reservation<'_>,
         query: &Query<'_>,
-    ) -> Result<Page<R>, Failure> {
+    ) -> Result<Page<R>, AzureError> {
         let mut options = json!({ "$top": query.top, "resultFormat": "objectArray" });
         if let (Some(token), Some(options)) = (query.skip_token, options.as_object_mut()) {
             options.insert("$skipToken".into(), token.into());
@@ -75,7 +75,7 @@ impl Arm {
         // Also an outage with a Retry-After holds for every query of the identity.
         let refused = matches!(
             &answered.body,
-            Err(failure) if matches!(failure.class, Class::Throttled(_) | Class::Unavailable(_))
+            Err(failure) if matches!(failure.class, ErrorClass::Throttled(_) | ErrorClass::Unavailable(_))
         );
         reservation.answered(&answered.headers, refused);
         let some_left_out = answered
@@ -90,7 +90,7 @@ impl Arm {
     }
 }
 
-fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, Failure> {
+fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, AzureError> {
     let truncated = match &body.result_truncated {
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
         Some(Value::Bool(truncated)) => *truncated,
@@ -112,9 +112,9 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, Failure> {
 }
 
 /// An answer of Resource Graph that cannot be relied on.
-pub(crate) fn failure(code: &str, message: &str, operation: &str) -> Failure {
-    Failure {
-        class: Class::Refused,
+pub(crate) fn failure(code: &str, message: &str, operation: &str) -> AzureError {
+    AzureError {
+        class: ErrorClass::Refused,
         code: code.to_owned(),
         message: message.to_owned(),
         operation: operation.to_owned(),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serverprotection_core::{failure::Class, retry::LONGEST_RETRY_AFTER};
+use serverprotection_core::{azure_error::ErrorClass, retry::LONGEST_RETRY_AFTER};
 
 /// Why nothing may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +21,11 @@ pub(crate) enum Why {
 
 impl Why {
     /// The failures whose Retry-After holds for whoever asks next.
-    pub(crate) const fn of(class: &Class) -> Option<Self> {
+    pub(crate) const fn of(class: &ErrorClass) -> Option<Self> {
         match class {
-            Class::Throttled(_) => Some(Self::Throttled),
-            Class::Unavailable(_) => Some(Self::Unavailable),
-            Class::Conflict => Some(Self::Conflict),
+            ErrorClass::Throttled(_) => Some(Self::Throttled),
+            ErrorClass::Unavailable(_) => Some(Self::Unavailable),
+            ErrorClass::Conflict => Some(Self::Conflict),
             _ => None,
         }
     }
@@ -40,20 +40,20 @@ pub(crate) struct Throttled {
 
 impl Throttled {
     /// How long nothing may be sent. Where the whole subscription waits, its parts do too.
-    pub(crate) fn wait(&self, place: &str, writes: bool) -> Option<(Duration, Why)> {
+    pub(crate) fn remaining(&self, scope: &str, writes: bool) -> Option<(Duration, Why)> {
         let all = self.lock();
-        let until = |place: &str| all.get(&(place.to_owned(), writes)).copied();
-        let (until, why) = until(place).max(until(subscription(place)))?;
+        let until = |scope: &str| all.get(&(scope.to_owned(), writes)).copied();
+        let (until, why) = until(scope).max(until(subscription(scope)))?;
         let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some((left, why))
     }
 
     /// Takes the Retry-After of a refusal with this code.
-    pub(crate) fn remember(&self, place: &str, writes: bool, code: &str, (wait, why): (Duration, Why)) {
-        let place = match code {
+    pub(crate) fn record(&self, scope: &str, writes: bool, code: &str, (wait, why): (Duration, Why)) {
+        let scope = match code {
             // ARM's own bucket, which everything in the subscription shares (contract.md 8.5).
-            "SubscriptionRequestsThrottled" => subscription(place),
-            _ => place,
+            "SubscriptionRequestsThrottled" => subscription(scope),
+            _ => scope,
         };
         let now = Instant::now();
         // Capped where it was read, and here once more: `+` of a longer one would panic.
@@ -63,7 +63,7 @@ impl Throttled {
         let mut all = self.lock();
         all.retain(|_, (until, _)| *until > now);
         // Several may be on their way, and their answers come in any order: the longest wait holds.
-        let known = all.entry((place.to_owned(), writes)).or_insert((now, why));
+        let known = all.entry((scope.to_owned(), writes)).or_insert((now, why));
         *known = (*known).max((end, why));
     }
 
@@ -72,8 +72,8 @@ impl Throttled {
     }
 }
 
-fn subscription(place: &str) -> &str {
-    place.split('/').next().unwrap_or(place)
+fn subscription(scope: &str) -> &str {
+    scope.split('/').next().unwrap_or(scope)
 }
 
 #[cfg(test)]
@@ -90,12 +90,12 @@ mod tests {
             waits in proptest::collection::vec((any::<Duration>(), any::<bool>(), "[st](/[ab])?"), 0..8),
         ) {
             let throttled = Throttled::default();
-            for (wait, writes, place) in &waits {
+            for (wait, writes, scope) in &waits {
                 for why in [Why::Throttled, Why::Unavailable, Why::Conflict] {
-                    throttled.remember(place, *writes, "SubscriptionRequestsThrottled", (*wait, why));
-                    throttled.remember(place, *writes, "X", (Duration::MAX, why));
+                    throttled.record(scope, *writes, "SubscriptionRequestsThrottled", (*wait, why));
+                    throttled.record(scope, *writes, "X", (Duration::MAX, why));
                 }
-                let (left, _) = throttled.wait(place, *writes).unwrap();
+                let (left, _) = throttled.remaining(scope, *writes).unwrap();
                 prop_assert!(left <= LONGEST_RETRY_AFTER, "{left:?}");
             }
         }
@@ -104,23 +104,23 @@ mod tests {
     #[test]
     fn why_nothing_is_sent_is_that_of_the_longest_wait() {
         let throttled = Throttled::default();
-        throttled.remember("s", false, "ServiceUnavailable", (WAIT, Why::Unavailable));
-        throttled.remember("s", false, "TooManyRequests", (WAIT / 2, Why::Throttled));
-        assert_eq!(throttled.wait("s", false).unwrap().1, Why::Unavailable);
-        throttled.remember("s", false, "TooManyRequests", (WAIT * 2, Why::Throttled));
-        assert_eq!(throttled.wait("s", false).unwrap().1, Why::Throttled);
+        throttled.record("s", false, "ServiceUnavailable", (WAIT, Why::Unavailable));
+        throttled.record("s", false, "TooManyRequests", (WAIT / 2, Why::Throttled));
+        assert_eq!(throttled.remaining("s", false).unwrap().1, Why::Unavailable);
+        throttled.record("s", false, "TooManyRequests", (WAIT * 2, Why::Throttled));
+        assert_eq!(throttled.remaining("s", false).unwrap().1, Why::Throttled);
     }
 
     #[test]
     fn of_several_waits_the_longest_holds_whatever_comes_last() {
         let throttled = Throttled::default();
-        throttled.remember("s", false, "TooManyRequests", (WAIT, Why::Throttled));
+        throttled.record("s", false, "TooManyRequests", (WAIT, Why::Throttled));
         let second = Duration::from_secs(1);
-        throttled.remember("s", false, "TooManyRequests", (second, Why::Throttled));
-        let (left, _) = throttled.wait("s", false).unwrap();
+        throttled.record("s", false, "TooManyRequests", (second, Why::Throttled));
+        let (left, _) = throttled.remaining("s", false).unwrap();
         assert!(left > Duration::from_secs(25), "{left:?}");
         assert_eq!(
-            throttled.wait("s", true),
+            throttled.remaining("s", true),
             None,
             "writes have a budget of their own"
         );
@@ -134,8 +134,8 @@ mod tests {
             ("SubscriptionRequestsThrottled", true),
         ] {
             let throttled = Throttled::default();
-            throttled.remember("s/connectors", true, code, (WAIT, Why::Throttled));
-            let waits = |place: &str| throttled.wait(place, true).is_some();
+            throttled.record("s/connectors", true, code, (WAIT, Why::Throttled));
+            let waits = |scope: &str| throttled.remaining(scope, true).is_some();
             assert!(waits("s/connectors"), "{code}");
             assert_eq!((waits("s"), waits("s/other")), (everything, everything), "{code}");
             assert!(!waits("t/connectors"), "{code}");

@@ -7,15 +7,15 @@ use azure_core::{
     time::{Duration as TokenDuration, OffsetDateTime},
 };
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     retry::LONGEST_RETRY_AFTER,
 };
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     cloud::Cloud,
+    error_response::one_line,
     identity::Identity,
-    refusal::one_line,
     transport::{EntraTransport, node_client},
 };
 
@@ -39,7 +39,7 @@ struct State {
     credential: Option<Arc<dyn TokenCredential>>,
     token: Option<AccessToken>,
     /// Until when, and why.
-    refused: Option<(Instant, Failure)>,
+    refused: Option<(Instant, AzureError)>,
 }
 
 impl Tokens {
@@ -78,7 +78,7 @@ impl Tokens {
 
     /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of `azure_identity` would
     /// hand it out again, so the credential is built anew.
-    pub(crate) async fn get(&self, renew: bool) -> Result<String, Failure> {
+    pub(crate) async fn get(&self, renew: bool) -> Result<String, AzureError> {
         let mut state = self.state.lock().await;
         let now = OffsetDateTime::now_utc();
         if renew {
@@ -109,7 +109,7 @@ impl Tokens {
         }
     }
 
-    async fn ask(&self, state: &mut State) -> Result<AccessToken, Failure> {
+    async fn ask(&self, state: &mut State) -> Result<AccessToken, AzureError> {
         let credential = if let Some(credential) = &state.credential {
             Arc::clone(credential)
         } else {
@@ -126,22 +126,34 @@ impl Tokens {
             .map_err(|error| self.failure(&error))
     }
 
-    fn failure(&self, error: &azure_core::Error) -> Failure {
+    fn failure(&self, error: &azure_core::Error) -> AzureError {
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(refusal) if refusal.status == 429 => (
-                Class::Throttled(refusal.retry_after),
-                refusal.code,
-                refusal.description,
+            Some(error_response) if error_response.status == 429 => (
+                ErrorClass::Throttled(error_response.retry_after),
+                error_response.code,
+                error_response.description,
             ),
-            Some(refusal) if refusal.status >= 500 => {
-                let class = refusal.retry_after.map_or(Class::Transient, Class::Unavailable);
-                (class, refusal.code, refusal.description)
+            Some(error_response) if error_response.status >= 500 => {
+                let class = error_response
+                    .retry_after
+                    .map_or(ErrorClass::Transient, ErrorClass::Unavailable);
+                (class, error_response.code, error_response.description)
             }
-            Some(refusal) => (Class::Credential, refusal.code, refusal.description),
-            None if is_connection(error) => (Class::Transient, "EntraUnreachable".into(), innermost(error)),
-            None => (Class::Credential, "TokenUnavailable".into(), innermost(error)),
+            Some(error_response) => (
+                ErrorClass::Credential,
+                error_response.code,
+                error_response.description,
+            ),
+            None if is_connection(error) => {
+                (ErrorClass::Transient, "EntraUnreachable".into(), innermost(error))
+            }
+            None => (
+                ErrorClass::Credential,
+                "TokenUnavailable".into(),
+                innermost(error),
+            ),
         };
-        Failure {
+        AzureError {
             class,
             code,
             message,
@@ -153,18 +165,18 @@ impl Tokens {
 }
 
 /// Until when an identity that was refused like this is not asked again.
-fn refused_until(now: Instant, failure: &Failure) -> Option<Instant> {
+fn refused_until(now: Instant, failure: &AzureError) -> Option<Instant> {
     let asked = failure.class.retry_after().unwrap_or_default();
     now.checked_add(asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER))
 }
 
 /// The refusal that still holds, with what is left of the wait that Entra asked for.
-fn still_refused(state: &State, now: Instant) -> Option<Failure> {
+fn still_refused(state: &State, now: Instant) -> Option<AzureError> {
     let (until, failure) = state.refused.as_ref().filter(|(until, _)| *until > now)?;
     let left = until.saturating_duration_since(now);
     let mut failure = failure.clone();
     match &mut failure.class {
-        Class::Throttled(Some(wait)) | Class::Unavailable(wait) => *wait = left.min(*wait),
+        ErrorClass::Throttled(Some(wait)) | ErrorClass::Unavailable(wait) => *wait = left.min(*wait),
         _ => {}
     }
     Some(failure)
@@ -204,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    fn refusal(class: Class) -> Failure {
-        Failure {
+    fn error_response(class: ErrorClass) -> AzureError {
+        AzureError {
             class,
             code: "AADSTS90055".into(),
             message: String::new(),
@@ -221,8 +233,8 @@ mod tests {
             asked in prop_oneof![any::<Duration>(), Just(Duration::MAX), (0_u64..5000).prop_map(Duration::from_secs)],
         ) {
             let now = Instant::now();
-            for class in [Class::Throttled(Some(asked)), Class::Unavailable(asked), Class::Throttled(None)] {
-                let failure = refusal(class.clone());
+            for class in [ErrorClass::Throttled(Some(asked)), ErrorClass::Unavailable(asked), ErrorClass::Throttled(None)] {
+                let failure = error_response(class.clone());
                 let until = refused_until(now, &failure).unwrap();
                 let state = State { refused: Some((until, failure)), ..State::default() };
                 let longest = class.retry_after().map_or(REFUSED_FOR, |asked| asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER));
@@ -237,7 +249,7 @@ mod tests {
     #[test]
     fn a_bad_secret_is_held_for_a_moment() {
         let now = Instant::now();
-        let until = refused_until(now, &refusal(Class::Credential)).unwrap();
+        let until = refused_until(now, &error_response(ErrorClass::Credential)).unwrap();
         assert_eq!(until - now, REFUSED_FOR);
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn node_client() -> reqwest::Result<reqwest::Client> {
 
 /// What Entra said when it refused a token.
 #[derive(Clone, Debug)]
-pub(crate) struct EntraRefusal {
+pub(crate) struct EntraError {
     pub(crate) status: u16,
     /// `AADSTS…`
     pub(crate) code: String,
@@ -72,24 +72,24 @@ pub(crate) struct EntraRefusal {
 #[derive(Debug)]
 pub(crate) struct EntraTransport {
     inner: reqwest::Client,
-    refusal: Mutex<Option<EntraRefusal>>,
+    error_response: Mutex<Option<EntraError>>,
 }
 
 impl EntraTransport {
     pub(crate) fn new(inner: reqwest::Client) -> Self {
         Self {
             inner,
-            refusal: Mutex::new(None),
+            error_response: Mutex::new(None),
         }
     }
 
     /// The refusal since the last call, if there was one.
-    pub(crate) fn take_refusal(&self) -> Option<EntraRefusal> {
+    pub(crate) fn take_refusal(&self) -> Option<EntraError> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<EntraRefusal>> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<EntraError>> {
+        self.error_response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +148,7 @@ fn take_retry_after(headers: &mut Headers) -> Option<Duration> {
     wait
 }
 
-fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> EntraRefusal {
+fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> EntraError {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = body
         .get("error_description")
@@ -166,10 +166,10 @@ fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> Entr
         ),
     };
     let description = rest.split("Trace ID:").next().unwrap_or(rest);
-    EntraRefusal {
+    EntraError {
         status,
         code,
-        description: crate::refusal::one_line(description),
+        description: crate::error_response::one_line(description),
         retry_after,
     }
 }
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn an_escaped_description_keeps_its_code_and_loses_what_differs_each_time() {
         let body = br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid \"client\" secret provided.\r\nTrace ID: 1 Timestamp: 2"}"#;
-        let refusal = read_refusal(401, body, None);
-        assert_eq!(refusal.code, "AADSTS7000215");
-        assert_eq!(refusal.description, "Invalid \"client\" secret provided.");
+        let error_response = read_refusal(401, body, None);
+        assert_eq!(error_response.code, "AADSTS7000215");
+        assert_eq!(error_response.description, "Invalid \"client\" secret provided.");
     }
 
     #[test]

@@ -99,13 +99,13 @@ fn hand_over_items(
 
 /// The file itself, or the YAML and JSON files of a folder.
 fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let told = |error: std::io::Error| format!("-f {}: {error}", path.display());
-    if !fs::metadata(path).map_err(told)?.is_dir() {
+    let describe = |error: std::io::Error| format!("-f {}: {error}", path.display());
+    if !fs::metadata(path).map_err(describe)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(told)? {
-        let file = entry.map_err(told)?.path();
+    for entry in fs::read_dir(path).map_err(describe)? {
+        let file = entry.map_err(describe)?.path();
         let extension = file.extension().and_then(|extension| extension.to_str());
         if file.is_file() && matches!(extension, Some("yaml" | "yml" | "json")) {
             files.push(file);

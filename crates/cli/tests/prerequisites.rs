@@ -34,12 +34,12 @@ fn run(input: &str, arguments: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn refused(input: &str, arguments: &[&str], told: &str) {
+fn refused(input: &str, arguments: &[&str], expected_text: &str) {
     let output = run(input, arguments);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(output.stdout.is_empty());
-    assert!(error.contains(told), "{error}");
+    assert!(error.contains(expected_text), "{error}");
 }
 
 #[test]

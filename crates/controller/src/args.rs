@@ -26,8 +26,8 @@ pub struct Args {
     pub concurrency: u16,
 
     /// Time between tries where a human must mend something (credential, permission, policy): at most 5m
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = slow_retry)]
-    pub slow_retry: Duration,
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = blocked_retry_interval)]
+    pub blocked_retry_interval: Duration,
 
     /// A resource provider that is registering for longer than this counts as stuck
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
@@ -39,7 +39,7 @@ pub struct Args {
 
     /// Visit every object this often, whatever its spec.interval says (for tests)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
-    pub visit_every: Option<Duration>,
+    pub reconcile_every: Option<Duration>,
 
     /// Time between two scans of the machines of each identity, with 10 % jitter
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scan_interval)]
@@ -78,7 +78,7 @@ fn scan_interval(text: &str) -> Result<Duration, String> {
 }
 
 /// A rotated secret must be picked up within five minutes, so the clock may not be slower.
-fn slow_retry(text: &str) -> Result<Duration, String> {
+fn blocked_retry_interval(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() || duration > Duration::from_secs(300) {
         return Err("must lie between 1s and 5m: a rotated secret is picked up on this clock".into());

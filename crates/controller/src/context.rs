@@ -7,9 +7,12 @@ use std::{
 
 use kube::{Client, runtime::events::Recorder};
 use serverprotection_api::{SecurityConnector, ServerProtection};
-use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::pace::Clocks};
+use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::requeue::Timeouts};
 
-use crate::{credentials::Credentials, fleet::Fleet, metrics::Metrics, remembered::Memories, roster::Roster};
+use crate::{
+    connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, metrics::Metrics,
+    state::StateStore,
+};
 
 /// Shared by all visits.
 pub(crate) struct Context {
@@ -18,12 +21,12 @@ pub(crate) struct Context {
     pub(crate) connector_claims: Arc<Claims>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) memories: Arc<Memories<ServerProtection>>,
-    pub(crate) connector_memories: Arc<Memories<SecurityConnector>>,
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) states: Arc<StateStore<ServerProtection>>,
+    pub(crate) connector_states: Arc<StateStore<SecurityConnector>>,
+    pub(crate) connector_index: Arc<ConnectorIndex>,
     pub(crate) gate: Gate,
-    pub(crate) clocks: Clocks,
-    pub(crate) visit_every: Option<Duration>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) reconcile_every: Option<Duration>,
     /// Name of the Azure cloud, when it has no connectors.
     pub(crate) without_connectors: Option<&'static str>,
     pub(crate) recorder: Recorder,

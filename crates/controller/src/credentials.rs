@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use azure_core::credentials::Secret as Secretly;
+use azure_core::credentials::Secret as AzureSecret;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use serverprotection_api::{AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef};
-use serverprotection_azure::{Arm, Cloud, Identity, Meter, locks::Locks};
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_azure::{Arm, Cloud, Identity, RequestObserver, locks::Locks};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 use crate::service_account::ServiceAccountTokens;
 
@@ -28,12 +28,12 @@ pub(crate) struct Credentials {
     pub(crate) store: Store<AzureCredential>,
     pub(crate) http: reqwest::Client,
     pub(crate) cloud: Arc<Cloud>,
-    pub(crate) meter: Arc<dyn Meter>,
+    pub(crate) request_observer: Arc<dyn RequestObserver>,
     pub(crate) locks: Arc<Locks>,
     /// How long a Secret that works is trusted without reading it.
     pub(crate) reread_after: Duration,
-    pub(crate) known: Mutex<HashMap<Key, Known>>,
-    pub(crate) turns: Mutex<HashMap<Key, Turn>>,
+    pub(crate) cached: Mutex<HashMap<Key, CachedClient>>,
+    pub(crate) refresh_locks: Mutex<HashMap<Key, RefreshLock>>,
 }
 
 /// Namespace and name. Never shared between namespaces.
@@ -43,26 +43,26 @@ type Key = (String, String);
 type MadeFrom = (Option<String>, Option<i64>);
 
 /// Who reads a Secret while the others wait; inside, when the last read that failed began, and how it failed.
-type Turn = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, Failure)>>>;
+type RefreshLock = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, AzureError)>>>;
 
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct CachedClient {
     arm: Arc<Arm>,
     /// The AzureCredential it was made from.
     made_from: MadeFrom,
-    secret: Option<Secretly>,
+    secret: Option<AzureSecret>,
     read_at: Instant,
 }
 
 impl Credentials {
-    /// The client for an object of this namespace whose credentialRef names this. `doubtful`: it did not work last time,
+    /// The client for an object of this namespace whose credentialRef names this. `force_refresh`: it did not work last time,
     /// so look again.
     pub(crate) async fn arm_for(
         &self,
         namespace: &str,
         reference: Option<&str>,
-        doubtful: bool,
-    ) -> Result<Arc<Arm>, Failure> {
+        force_refresh: bool,
+    ) -> Result<Arc<Arm>, AzureError> {
         let Some(name) = reference else {
             // Admission refuses this; an object from before it was required may still be there.
             return Err(failure(
@@ -83,12 +83,12 @@ impl Credentials {
                 )
             })?;
         let made_from = (credential.uid(), credential.metadata.generation);
-        let known = self.known(&key).filter(|known| known.made_from == made_from);
+        let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
         let spec = &credential.spec;
         match (spec.type_, &spec.workload_identity, &spec.client_secret) {
             (CredentialType::WorkloadIdentity, Some(workload), _) => {
-                if let Some(known) = known {
-                    return Ok(known.arm);
+                if let Some(cached) = cached {
+                    return Ok(cached.arm);
                 }
                 let identity = Identity::Federated {
                     tenant_id: spec.tenant_id.clone(),
@@ -102,13 +102,13 @@ impl Credentials {
                 Ok(self.keep(key, identity, made_from, None))
             }
             (CredentialType::ClientSecret, _, Some(client_secret)) => {
-                let trusted = if doubtful {
+                let trusted = if force_refresh {
                     READ_AT_MOST_EVERY
                 } else {
                     self.reread_after
                 };
-                if let Some(known) = known.filter(|known| known.read_at.elapsed() < trusted) {
-                    return Ok(known.arm);
+                if let Some(cached) = cached.filter(|cached| cached.read_at.elapsed() < trusted) {
+                    return Ok(cached.arm);
                 }
                 self.read_in_turn(key, made_from, spec, &client_secret.secret_ref)
                     .await
@@ -132,16 +132,16 @@ impl Credentials {
         made_from: MadeFrom,
         spec: &AzureCredentialSpec,
         reference: &SecretKeyRef,
-    ) -> Result<Arc<Arm>, Failure> {
+    ) -> Result<Arc<Arm>, AzureError> {
         let asked = Instant::now();
-        let turn = self.turn(&key);
-        let mut last_failure = turn.lock().await;
-        let known = self.known(&key).filter(|known| known.made_from == made_from);
-        if let Some(known) = known.as_ref().filter(|known| known.read_at > asked) {
-            return Ok(Arc::clone(&known.arm));
+        let refresh_lock = self.refresh_lock(&key);
+        let mut last_failure = refresh_lock.lock().await;
+        let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.read_at > asked) {
+            return Ok(Arc::clone(&cached.arm));
         }
         // A read that began before may have missed what a human mended since.
-        let shared = |(began, of, _): &&(Instant, MadeFrom, Failure)| *began > asked && *of == made_from;
+        let shared = |(began, of, _): &&(Instant, MadeFrom, AzureError)| *began > asked && *of == made_from;
         if let Some((.., failure)) = last_failure.as_ref().filter(shared) {
             return Err(failure.clone());
         }
@@ -150,18 +150,18 @@ impl Credentials {
             Ok(secret) => secret,
             Err(failure) => {
                 // The API server is away, but what was read before may well go on working.
-                if let Some(known) = known.filter(|_| failure.class.is_transient()) {
-                    return Ok(known.arm);
+                if let Some(cached) = cached.filter(|_| failure.class.is_transient()) {
+                    return Ok(cached.arm);
                 }
                 *last_failure = Some((began, made_from, failure.clone()));
                 return Err(failure);
             }
         };
-        if let Some(known) = known
-            && same(known.secret.as_ref(), Some(&secret))
+        if let Some(cached) = cached
+            && same(cached.secret.as_ref(), Some(&secret))
         {
             self.touch(&key);
-            return Ok(known.arm);
+            return Ok(cached.arm);
         }
         let identity = Identity::ClientSecret {
             tenant_id: spec.tenant_id.clone(),
@@ -171,47 +171,53 @@ impl Credentials {
         Ok(self.keep(key, identity, made_from, Some(secret)))
     }
 
-    fn known(&self, key: &Key) -> Option<Known> {
+    fn cached(&self, key: &Key) -> Option<CachedClient> {
         self.lock().get(key).cloned()
     }
 
-    fn turn(&self, key: &Key) -> Turn {
-        let mut turns = self
-            .turns
+    fn refresh_lock(&self, key: &Key) -> RefreshLock {
+        let mut refresh_locks = self
+            .refresh_locks
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(turns.entry(key.clone()).or_default())
+        Arc::clone(refresh_locks.entry(key.clone()).or_default())
     }
 
     fn touch(&self, key: &Key) {
-        if let Some(known) = self.lock().get_mut(key) {
-            known.read_at = Instant::now();
+        if let Some(cached) = self.lock().get_mut(key) {
+            cached.read_at = Instant::now();
         }
     }
 
-    fn keep(&self, key: Key, identity: Identity, made_from: MadeFrom, secret: Option<Secretly>) -> Arc<Arm> {
+    fn keep(
+        &self,
+        key: Key,
+        identity: Identity,
+        made_from: MadeFrom,
+        secret: Option<AzureSecret>,
+    ) -> Arc<Arm> {
         let mut all = self.lock();
         // Another visit was faster.
-        if let Some(known) = all
+        if let Some(cached) = all
             .get(&key)
-            .filter(|known| known.made_from == made_from && same(known.secret.as_ref(), secret.as_ref()))
+            .filter(|cached| cached.made_from == made_from && same(cached.secret.as_ref(), secret.as_ref()))
         {
-            return Arc::clone(&known.arm);
+            return Arc::clone(&cached.arm);
         }
         let arm = Arc::new(Arm::new(
             identity,
             self.http.clone(),
             Arc::clone(&self.cloud),
             Arc::clone(&self.locks),
-            Arc::clone(&self.meter),
+            Arc::clone(&self.request_observer),
         ));
-        let known = Known {
+        let cached = CachedClient {
             arm: Arc::clone(&arm),
             made_from,
             secret,
             read_at: Instant::now(),
         };
-        all.insert(key, known);
+        all.insert(key, cached);
         arm
     }
 
@@ -219,20 +225,20 @@ impl Credentials {
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.lock().remove(&key);
-        let mut turns = self
-            .turns
+        let mut refresh_locks = self
+            .refresh_locks
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        turns.remove(&key);
+        refresh_locks.remove(&key);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Known>> {
-        self.known
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, CachedClient>> {
+        self.cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<Secretly, Failure> {
+    async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<AzureSecret, AzureError> {
         let SecretKeyRef { name, key } = reference;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = match secrets.get_opt(name).await {
@@ -254,8 +260,8 @@ impl Credentials {
             }
             Err(error) => {
                 let failure = failure("SecretUnreadable", format!("Secret {namespace}/{name}: {error}"));
-                return Err(Failure {
-                    class: Class::Transient,
+                return Err(AzureError {
+                    class: ErrorClass::Transient,
                     ..failure
                 });
             }
@@ -265,7 +271,7 @@ impl Credentials {
             .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
             .map(str::trim);
         match value.filter(|value| !value.is_empty()) {
-            Some(value) => Ok(Secretly::new(value.to_owned())),
+            Some(value) => Ok(AzureSecret::new(value.to_owned())),
             None => Err(failure(
                 "SecretKeyMissing",
                 format!("Secret {namespace}/{name} has no text under the key {key}; add it"),
@@ -274,13 +280,13 @@ impl Credentials {
     }
 }
 
-fn same(one: Option<&Secretly>, other: Option<&Secretly>) -> bool {
-    one.map(Secretly::secret) == other.map(Secretly::secret)
+fn same(one: Option<&AzureSecret>, other: Option<&AzureSecret>) -> bool {
+    one.map(AzureSecret::secret) == other.map(AzureSecret::secret)
 }
 
-fn failure(code: &str, message: String) -> Failure {
-    Failure {
-        class: Class::Credential,
+fn failure(code: &str, message: String) -> AzureError {
+    AzureError {
+        class: ErrorClass::Credential,
         code: code.into(),
         message,
         operation: "resolve credentialRef".into(),

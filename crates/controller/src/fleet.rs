@@ -9,8 +9,8 @@
 //! An object joins with its own credential after that has got a token: to name another namespace's tenant and
 //! application is not enough to see what they see.
 
-mod members;
 mod metrics;
+mod scan_targets;
 mod schedule;
 
 use std::{
@@ -23,11 +23,11 @@ use kube::ResourceExt;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::{
     Arm,
-    fleet::{KnownMachine, Scanner, Settings, Sink, SubscriptionReading},
+    fleet::{KnownMachine, ScanObserver, Scanner, Settings, SubscriptionReading},
 };
 use serverprotection_core::{
     Timestamp,
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     jiff::SignedDuration,
     machines::{Environment, Exclusions, reading::Scans},
     security_connector::decide::MachineCounts,
@@ -37,51 +37,51 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::metrics::FleetMetrics;
 use self::{
-    members::{Member, Members},
+    scan_targets::{Member, ScanTargets},
     schedule::Batch,
 };
 use crate::{
+    connector_index::ConnectorIndex,
     panics::{self, Task},
-    roster::Roster,
-    saving::now,
-    wake::Wake,
+    status_writer::now,
+    trigger::Trigger,
 };
 
 /// All members, and what runs for them.
 pub(crate) struct Fleet {
     interval: Duration,
-    members: Mutex<Members>,
+    scan_targets: Mutex<ScanTargets>,
     /// By principal; a scanner lives as long as it has a member.
     scanners: Mutex<HashMap<String, Arc<Scanner>>>,
     changed: Notify,
-    wake: Wake<ServerProtection>,
-    wake_connectors: Wake<SecurityConnector>,
-    roster: Arc<Roster>,
+    trigger: Trigger<ServerProtection>,
+    trigger_connectors: Trigger<SecurityConnector>,
+    connector_index: Arc<ConnectorIndex>,
     metrics: Arc<FleetMetrics>,
 }
 
 impl Fleet {
     pub(crate) fn new(
         interval: Duration,
-        wake: Wake<ServerProtection>,
-        wake_connectors: Wake<SecurityConnector>,
-        roster: Arc<Roster>,
+        trigger: Trigger<ServerProtection>,
+        trigger_connectors: Trigger<SecurityConnector>,
+        connector_index: Arc<ConnectorIndex>,
         metrics: Arc<FleetMetrics>,
     ) -> Self {
         Self {
             interval,
-            members: Mutex::default(),
+            scan_targets: Mutex::default(),
             scanners: Mutex::default(),
             changed: Notify::new(),
-            wake,
-            wake_connectors,
-            roster,
+            trigger,
+            trigger_connectors,
+            connector_index,
             metrics,
         }
     }
 
     /// The object's machines are scanned with this client from now on. `requested`: at once, and they alone.
-    pub(crate) fn join(&self, object: &ServerProtection, arm: &Arc<Arm>, requested: bool) {
+    pub(crate) fn register(&self, object: &ServerProtection, arm: &Arc<Arm>, requested: bool) {
         let Some(uid) = object.uid() else { return };
         let member = Member {
             namespace: object.namespace().unwrap_or_default(),
@@ -93,22 +93,25 @@ impl Fleet {
             credential: Ok(()),
             unprotected: unprotected(object),
         };
-        if self.members().join(uid, member, requested, Instant::now()) {
+        if self
+            .scan_targets()
+            .register(uid, member, requested, Instant::now())
+        {
             self.changed.notify_one();
         }
     }
 
     /// The object's own credential does not work: its scans fail with it, also while another object of the same
     /// identity goes on.
-    pub(crate) fn without_credential(&self, object: &ServerProtection, failure: &Failure) {
+    pub(crate) fn without_credential(&self, object: &ServerProtection, failure: &AzureError) {
         if let Some(uid) = object.uid() {
-            self.members().without_credential(&uid, failure.clone());
+            self.scan_targets().without_credential(&uid, failure.clone());
         }
     }
 
     /// The object is gone, asleep, or owns its subscription no more.
-    pub(crate) fn leave(&self, uid: &str) {
-        let Some(principal) = self.members().leave(uid) else {
+    pub(crate) fn deregister(&self, uid: &str) {
+        let Some(principal) = self.scan_targets().deregister(uid) else {
             return;
         };
         self.scanners().remove(&principal);
@@ -117,15 +120,15 @@ impl Fleet {
 
     /// Members that are gone while nobody watched leave.
     pub(crate) fn retain(&self, still_there: impl Fn(&str) -> bool) {
-        let gone = self.members().uids(|uid| !still_there(uid));
+        let gone = self.scan_targets().uids(|uid| !still_there(uid));
         for uid in gone {
-            self.leave(&uid);
+            self.deregister(&uid);
         }
     }
 
     /// What the scans say so far; `None` before the first one.
     pub(crate) fn scans(&self, uid: &str) -> Option<Scans> {
-        self.members().scans(uid)
+        self.scan_targets().scans(uid)
     }
 
     /// The machines of these accounts, as the scans of a `ServerProtection` say; `None` before the first one.
@@ -135,12 +138,12 @@ impl Fleet {
         environment: Environment,
         accounts: &[String],
     ) -> Option<MachineCounts> {
-        self.members().machines_of(protection, environment, accounts)
+        self.scan_targets().machines_of(protection, environment, accounts)
     }
 
     /// Whether there is news that no visit has told yet; asked once.
-    pub(crate) fn take_news(&self, uid: &str) -> bool {
-        self.members().take_news(uid)
+    pub(crate) fn take_refresh(&self, uid: &str) -> bool {
+        self.scan_targets().take_refresh(uid)
     }
 
     /// Scans what is due until the process ends.
@@ -152,7 +155,7 @@ impl Fleet {
     async fn scan_what_is_due(self: Arc<Self>, stop: CancellationToken) {
         let mut running = JoinSet::new();
         loop {
-            let (due, wait) = self.members().due(Instant::now(), self.interval);
+            let (due, wait) = self.scan_targets().due(Instant::now(), self.interval);
             for batch in due {
                 running.spawn(Arc::clone(&self).scan_or_say_why_not(batch));
             }
@@ -185,7 +188,7 @@ impl Fleet {
             "internal error: a scan of the fleet panicked; the next one is made in time, please report this line"
         );
         for subscription in &subscriptions {
-            self.hear(&principal, subscription, &Err(internal_error()), began);
+            self.record_result(&principal, subscription, &Err(internal_error()), began);
         }
     }
 
@@ -197,22 +200,22 @@ impl Fleet {
         };
         let began = Timestamp::now();
         for (subscription, failure) in &batch.without_credential {
-            self.hear(&batch.principal, subscription, &Err(failure.clone()), began);
+            self.record_result(&batch.principal, subscription, &Err(failure.clone()), began);
         }
         let Some(arm) = batch.arm.clone() else { return };
         let scanner = self.scanner(&batch.principal, arm);
-        let sink = Hearing {
+        let observer = ResultObserver {
             fleet: &self,
             principal: &batch.principal,
             began,
             failed: std::sync::atomic::AtomicUsize::new(0),
         };
-        let report = scanner.scan(&batch.targets, &sink).await;
+        let report = scanner.scan(&batch.targets, &observer).await;
         if batch.whole {
-            let subscriptions = self.members().subscriptions(&batch.principal);
+            let subscriptions = self.scan_targets().subscriptions(&batch.principal);
             scanner.retain(|subscription| subscriptions.contains(subscription));
         }
-        let failed = sink.failed.into_inner();
+        let failed = observer.failed.into_inner();
         self.metrics
             .scanned(&batch.principal, batch.whole, failed == 0, &report);
         let subscriptions = batch.targets.len();
@@ -239,25 +242,27 @@ impl Fleet {
     }
 
     /// Takes the result of a scan, and wakes the object when there is something new to tell.
-    fn hear(
+    fn record_result(
         &self,
         principal: &str,
         subscription: &str,
-        result: &Result<SubscriptionReading, Failure>,
+        result: &Result<SubscriptionReading, AzureError>,
         began: Timestamp,
     ) {
-        let woken = self.members().hear(principal, subscription, result, began, now());
-        for (namespace, name) in woken {
-            self.wake.for_news(&namespace, &name);
-            for connector in self.roster.machines_changed(&namespace, &name) {
-                self.wake_connectors.for_news(&namespace, &connector);
+        let triggered = self
+            .scan_targets()
+            .record_result(principal, subscription, result, began, now());
+        for (namespace, name) in triggered {
+            self.trigger.refresh(&namespace, &name);
+            for connector in self.connector_index.machines_changed(&namespace, &name) {
+                self.trigger_connectors.refresh(&namespace, &connector);
             }
         }
     }
 
     /// For every member: namespace, name and what is known of its machines.
-    pub(crate) fn each(&self, tell: impl FnMut(&str, &str, &Scans)) {
-        self.members().each(tell);
+    pub(crate) fn each(&self, on_target: impl FnMut(&str, &str, &Scans)) {
+        self.scan_targets().each(on_target);
     }
 
     /// Quota of Resource Graph that is left, the smallest of all identities.
@@ -268,8 +273,8 @@ impl Fleet {
             .min()
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    fn scan_targets(&self) -> MutexGuard<'_, ScanTargets> {
+        self.scan_targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scanners(&self) -> MutexGuard<'_, HashMap<String, Arc<Scanner>>> {
@@ -284,33 +289,33 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.fleet.members().ended(self.batch);
+        self.fleet.scan_targets().ended(self.batch);
         self.fleet.changed.notify_one();
     }
 }
 
-struct Hearing<'a> {
+struct ResultObserver<'a> {
     fleet: &'a Fleet,
     principal: &'a str,
     began: Timestamp,
     failed: std::sync::atomic::AtomicUsize,
 }
 
-impl Sink for Hearing<'_> {
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+impl ScanObserver for ResultObserver<'_> {
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         if let Err(failure) = &reading {
             tracing::warn!(subscription, %failure, "the machines of a subscription could not be read");
             self.failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.fleet
-            .hear(self.principal, subscription, &reading, self.began);
+            .record_result(self.principal, subscription, &reading, self.began);
     }
 }
 
 /// Our mistake; what it was stands in the log.
-fn internal_error() -> Failure {
-    Failure {
-        class: Class::Transient,
+fn internal_error() -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
         code: "InternalError".into(),
         message: "the controller made a mistake while it read the machines; its log says more".into(),
         operation: "scan the machines".into(),

@@ -7,7 +7,7 @@ use kube::{Resource, core::NamespaceResourceScope, runtime::controller::Action};
 use serde::{Serialize, de::DeserializeOwned};
 use serverprotection_api::{SecurityConnectorStatus, ServerProtectionStatus};
 
-use crate::{context::Context, guarded::Unreadable, remembered::Memories, saving::Error};
+use crate::{context::Context, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
 /// A kind of ours with a controller.
 pub(crate) trait Kind:
@@ -20,9 +20,9 @@ pub(crate) trait Kind:
     + 'static
 {
     /// Its status.
-    type Status: Standing;
+    type Status: StatusExt;
     /// What paces its visits.
-    type Memory: Clone + Debug + Default + Send + Sync + 'static;
+    type History: Clone + Debug + Default + Send + Sync + 'static;
 
     /// Its name, as a label.
     const NAME: &'static str;
@@ -33,20 +33,20 @@ pub(crate) trait Kind:
     /// The cache keeps no status: the first visit reads the object itself, and from then on the process remembers what it
     /// wrote.
     fn forget_status(&mut self);
-    fn memories(context: &Context) -> &Memories<Self>;
+    fn states(context: &Context) -> &StateStore<Self>;
 
     /// One visit, also of an object that is being deleted.
-    fn visit(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
+    fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
 
     /// A visit of an object that this build cannot read.
     fn unreadable(
-        object: &Unreadable,
+        object: &InvalidObject,
         context: &Context,
     ) -> impl Future<Output = Result<Action, Error>> + Send;
 }
 
 /// A status, whatever else it holds.
-pub(crate) trait Standing:
+pub(crate) trait StatusExt:
     Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     fn conditions(&self) -> &[Condition];
@@ -56,9 +56,9 @@ pub(crate) trait Standing:
     fn handled(&self) -> Option<&str>;
 }
 
-macro_rules! standing {
+macro_rules! status_ext {
     ($status:ty) => {
-        impl Standing for $status {
+        impl StatusExt for $status {
             fn conditions(&self) -> &[Condition] {
                 &self.conditions
             }
@@ -75,5 +75,5 @@ macro_rules! standing {
     };
 }
 
-standing!(ServerProtectionStatus);
-standing!(SecurityConnectorStatus);
+status_ext!(ServerProtectionStatus);
+status_ext!(SecurityConnectorStatus);

@@ -7,26 +7,26 @@
 //! ```
 
 pub mod args;
+mod connector_index;
 mod context;
 mod credentials;
 pub mod endpoints;
 mod fleet;
-mod guarded;
 mod http;
 mod kind;
 mod metrics;
 mod panics;
+mod parsed;
 mod publish;
-mod reconcile;
-mod remembered;
-mod roster;
+mod reconciler;
 mod run;
-mod saving;
 mod security_connector;
 mod server_protection;
 mod service_account;
+mod state;
+mod status_writer;
 mod telemetry;
-mod wake;
+mod trigger;
 mod watch;
 
 pub use args::Args;

@@ -13,20 +13,20 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
-use serverprotection_azure::Meter;
+use serverprotection_azure::RequestObserver;
 
 use crate::{
     fleet::{Fleet, FleetMetrics},
     panics::Panics,
-    remembered::Memories,
+    state::StateStore,
 };
 
 /// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    memories: Arc<Memories<ServerProtection>>,
-    connector_memories: Arc<Memories<SecurityConnector>>,
+    states: Arc<StateStore<ServerProtection>>,
+    connector_states: Arc<StateStore<SecurityConnector>>,
     pub(crate) fleet: Arc<FleetMetrics>,
     pub(crate) panics: Panics,
     objects: Family<ReadyLabel, Gauge>,
@@ -34,8 +34,8 @@ pub(crate) struct Metrics {
     deletions_waiting: Gauge,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
-    pub(crate) visits: Family<OutcomeLabel, Counter>,
-    pub(crate) visit_seconds: Histogram,
+    pub(crate) reconciles: Family<OutcomeLabel, Counter>,
+    pub(crate) reconcile_seconds: Histogram,
     pub(crate) status_patches: Counter,
     pub(crate) changes: Family<ChangeLabel, Counter>,
     pub(crate) watch_errors: Counter,
@@ -76,15 +76,15 @@ fn seconds() -> Histogram {
 
 impl Metrics {
     pub(crate) fn new(
-        memories: Arc<Memories<ServerProtection>>,
-        connector_memories: Arc<Memories<SecurityConnector>>,
+        states: Arc<StateStore<ServerProtection>>,
+        connector_states: Arc<StateStore<SecurityConnector>>,
         per_object: bool,
     ) -> Self {
         let mut registry = Registry::with_prefix("serverprotection");
         let panics = Panics::default();
         let metrics = Self {
-            memories,
-            connector_memories,
+            states,
+            connector_states,
             fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
             panics,
             objects: Family::default(),
@@ -92,8 +92,8 @@ impl Metrics {
             deletions_waiting: Gauge::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
-            visits: Family::default(),
-            visit_seconds: seconds(),
+            reconciles: Family::default(),
+            reconcile_seconds: seconds(),
             status_patches: Counter::default(),
             changes: Family::default(),
             watch_errors: Counter::default(),
@@ -129,13 +129,13 @@ impl Metrics {
         registry.register(
             "visits",
             "Visits of objects by what became of them",
-            metrics.visits.clone(),
+            metrics.reconciles.clone(),
         );
         registry.register_with_unit(
             "visit_duration",
             "Duration of visits",
             Unit::Seconds,
-            metrics.visit_seconds.clone(),
+            metrics.reconcile_seconds.clone(),
         );
         registry.register(
             "status_patches",
@@ -161,9 +161,9 @@ impl Metrics {
     /// The text in the format of `OpenMetrics`.
     pub(crate) fn text(&self, fleet: &Fleet) -> String {
         self.fleet.refresh(fleet);
-        set(&self.objects, &self.memories.by_ready());
-        set(&self.connectors, &self.connector_memories.by_ready());
-        let waiting = self.connector_memories.deletions();
+        set(&self.objects, &self.states.by_ready());
+        set(&self.connectors, &self.connector_states.by_ready());
+        let waiting = self.connector_states.deletions();
         self.deletions_waiting
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let mut text = String::new();
@@ -184,7 +184,7 @@ fn set(gauges: &Family<ReadyLabel, Gauge>, counts: &HashMap<String, i64>) {
     }
 }
 
-impl Meter for Metrics {
+impl RequestObserver for Metrics {
     fn request(&self, operation: &'static str, status: u16, took: Duration) {
         self.azure_requests
             .get_or_create(&AzureLabels { operation, status })

@@ -13,7 +13,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
-use serverprotection_core::{failure::Class, retry};
+use serverprotection_core::{azure_error::ErrorClass, retry};
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("the controller catches panics of single objects: build it with panic = \"unwind\"");
@@ -108,7 +108,7 @@ impl Panics {
             self.count_task(task);
             attempts = attempts.saturating_add(1);
             let wait = retry::after(
-                &Class::Transient,
+                &ErrorClass::Transient,
                 attempts,
                 retry::LONGEST_RETRY_AFTER,
                 fastrand::f64(),

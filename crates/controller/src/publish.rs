@@ -13,8 +13,8 @@ use serverprotection_core::events;
 
 use crate::{
     context::Context,
-    guarded::{Guarded, Unreadable},
     kind::Kind,
+    parsed::{InvalidObject, Parsed},
 };
 
 /// One server-side-apply patch of the whole status (law 7).
@@ -30,7 +30,7 @@ pub(crate) async fn status<K: Kind>(
 /// hold what this build does not know.
 pub(crate) async fn unreadable<K: Kind>(
     context: &Context,
-    object: &Unreadable,
+    object: &InvalidObject,
     conditions: &Value,
 ) -> Result<(), kube::Error> {
     let name = object.metadata.name.clone().unwrap_or_default();
@@ -48,7 +48,7 @@ async fn apply<K: Kind, S: Serialize>(
     name: &str,
     status: &S,
 ) -> Result<(), kube::Error> {
-    let api: Api<Guarded<K>> = Api::namespaced(context.client.clone(), &namespace.unwrap_or_default());
+    let api: Api<Parsed<K>> = Api::namespaced(context.client.clone(), &namespace.unwrap_or_default());
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),

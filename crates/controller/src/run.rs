@@ -20,25 +20,26 @@ use kube::{
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::locks::Locks;
-use serverprotection_core::{gate::Gate, server_protection::pace::Clocks};
+use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Args,
+    connector_index::ConnectorIndex,
     context::Context,
     credentials::Credentials,
     endpoints::EndpointsError,
     fleet::Fleet,
-    guarded::Guarded,
     http,
     kind::Kind,
     metrics::Metrics,
-    reconcile::reconcile,
-    remembered::Memories,
-    roster::Roster,
-    security_connector, server_protection, telemetry,
-    wake::Wake,
+    parsed::Parsed,
+    reconciler::reconcile,
+    security_connector, server_protection,
+    state::StateStore,
+    telemetry,
+    trigger::Trigger,
     watch::{self, Listed},
 };
 
@@ -69,10 +70,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = args.watch_namespace.as_deref();
-    let (memories, connector_memories) = (Arc::new(Memories::default()), Arc::new(Memories::default()));
+    let (states, connector_states) = (Arc::new(StateStore::default()), Arc::new(StateStore::default()));
     let metrics = Arc::new(Metrics::new(
-        Arc::clone(&memories),
-        Arc::clone(&connector_memories),
+        Arc::clone(&states),
+        Arc::clone(&connector_states),
         args.per_object_metrics,
     ));
     let (credential_store, credential_events) =
@@ -83,14 +84,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
         .endpoints
         .without_connectors()
         .or_else(|| credentials.cloud.connectors_missing_in());
-    let (wake, woken) = Wake::new(Arc::clone(&memories));
-    let (wake_connectors, woken_connectors) = Wake::new(Arc::clone(&connector_memories));
-    let roster = Arc::new(Roster::default());
+    let (trigger, triggered) = Trigger::new(Arc::clone(&states));
+    let (trigger_connectors, triggered_connectors) = Trigger::new(Arc::clone(&connector_states));
+    let connector_index = Arc::new(ConnectorIndex::default());
     let fleet = Arc::new(Fleet::new(
         args.machine_scan_interval,
-        wake.clone(),
-        wake_connectors.clone(),
-        Arc::clone(&roster),
+        trigger.clone(),
+        trigger_connectors.clone(),
+        Arc::clone(&connector_index),
         Arc::clone(&metrics.fleet),
     ));
     let context = Arc::new(Context {
@@ -99,12 +100,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
         connector_claims: Arc::default(),
         credentials,
         fleet,
-        memories,
-        connector_memories,
-        roster,
+        states,
+        connector_states,
+        connector_index,
         gate: Gate::open(),
-        clocks: clocks(&args),
-        visit_every: args.visit_every,
+        timeouts: timeouts(&args),
+        reconcile_every: args.reconcile_every,
         without_connectors,
         recorder: recorder(client.clone()),
         metrics: Arc::clone(&metrics),
@@ -112,13 +113,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let listed = AllListed::default();
     let (store, objects) = watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
-        let mut feed = protections(&context, &listed, &wake, &wake_connectors);
-        move |event| feed.hear(event)
+        let mut watch_events = protections(&context, &listed, &trigger, &trigger_connectors);
+        move |event| watch_events.on_event(event)
     });
     let (connector_store, connectors) =
         watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
-            let mut feed = connectors(&context, &listed, &wake, &wake_connectors);
-            move |event| feed.hear(event)
+            let mut watch_events = connectors(&context, &listed, &trigger, &trigger_connectors);
+            move |event| watch_events.on_event(event)
         });
 
     let stop = CancellationToken::new();
@@ -128,12 +129,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let server = server.map_err(|source| Error::Listen { address, source })?;
 
     let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
-    let credential_task = hear_of_credentials(
+    let credential_task = on_credential_event(
         credential_events,
         store.clone(),
         Arc::clone(&context),
         listed.credentials.clone(),
-        (wake, wake_connectors),
+        (trigger, trigger_connectors),
     );
     // Every object needs its credential, and a connector its ServerProtection: no visit before their lists are complete.
     let objects = after([listed.credentials.clone()], objects);
@@ -149,7 +150,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     controls.spawn(control(
         objects,
         store,
-        woken,
+        triggered,
         args.concurrency,
         stop.clone(),
         Arc::clone(&context),
@@ -157,7 +158,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     controls.spawn(control(
         connectors,
         connector_store,
-        woken_connectors,
+        triggered_connectors,
         args.concurrency,
         stop.clone(),
         Arc::clone(&context),
@@ -169,9 +170,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
     ended
 }
 
-fn clocks(args: &Args) -> Clocks {
-    Clocks {
-        slow_retry: args.slow_retry,
+fn timeouts(args: &Args) -> Timeouts {
+    Timeouts {
+        blocked_retry_interval: args.blocked_retry_interval,
         registration_timeout: args.registration_timeout,
         deletion_deadline: args.deletion_deadline,
     }
@@ -196,17 +197,17 @@ struct AllListed {
 fn protections(
     context: &Context,
     listed: &AllListed,
-    wake: &Wake<ServerProtection>,
-    wake_connectors: &Wake<SecurityConnector>,
-) -> server_protection::Feed {
-    server_protection::Feed {
+    trigger: &Trigger<ServerProtection>,
+    trigger_connectors: &Trigger<SecurityConnector>,
+) -> server_protection::EventHandler {
+    server_protection::EventHandler {
         claims: Arc::clone(&context.claims),
-        memories: Arc::clone(&context.memories),
+        states: Arc::clone(&context.states),
         fleet: Arc::clone(&context.fleet),
-        roster: Arc::clone(&context.roster),
+        connector_index: Arc::clone(&context.connector_index),
         listed: listed.protections.clone(),
-        wake: wake.clone(),
-        wake_connectors: wake_connectors.clone(),
+        trigger: trigger.clone(),
+        trigger_connectors: trigger_connectors.clone(),
         seen: HashSet::new(),
     }
 }
@@ -214,16 +215,16 @@ fn protections(
 fn connectors(
     context: &Context,
     listed: &AllListed,
-    wake: &Wake<ServerProtection>,
-    wake_connectors: &Wake<SecurityConnector>,
-) -> security_connector::Feed {
-    security_connector::Feed {
+    trigger: &Trigger<ServerProtection>,
+    trigger_connectors: &Trigger<SecurityConnector>,
+) -> security_connector::EventHandler {
+    security_connector::EventHandler {
         claims: Arc::clone(&context.connector_claims),
-        memories: Arc::clone(&context.connector_memories),
-        roster: Arc::clone(&context.roster),
+        states: Arc::clone(&context.connector_states),
+        connector_index: Arc::clone(&context.connector_index),
         listed: listed.connectors.clone(),
-        wake: wake_connectors.clone(),
-        wake_protections: wake.clone(),
+        trigger: trigger_connectors.clone(),
+        trigger_protections: trigger.clone(),
         seen: HashSet::new(),
     }
 }
@@ -242,25 +243,25 @@ fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = 
 
 /// The controller of one kind.
 fn control<K: Kind>(
-    objects: impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + 'static,
-    store: Store<Guarded<K>>,
-    woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    objects: impl Stream<Item = Result<Parsed<K>, watcher::Error>> + Send + 'static,
+    store: Store<Parsed<K>>,
+    triggered: UnboundedReceiver<ObjectRef<Parsed<K>>>,
     concurrency: u16,
     stop: CancellationToken,
     context: Arc<Context>,
 ) -> impl Future<Output = ()> + Send + 'static {
     Controller::for_stream(objects, store)
         .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_on(woken)
+        .reconcile_on(triggered)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(
             reconcile::<K>,
-            |_: Arc<Guarded<K>>, _, _| Action::requeue(Duration::from_secs(5)),
+            |_: Arc<Parsed<K>>, _, _| Action::requeue(Duration::from_secs(5)),
             context,
         )
-        .for_each(|visited| {
+        .for_each(|reconciled| {
             // Also a requeue for an object that is gone, which is normal.
-            if let Err(error) = visited {
+            if let Err(error) = reconciled {
                 tracing::debug!(%error, "visit not made");
             }
             futures::future::ready(())
@@ -280,12 +281,12 @@ async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
 }
 
 /// Wakes the objects that refer to a credential that changed, and their connectors.
-async fn hear_of_credentials(
+async fn on_credential_event(
     events: impl Stream<Item = Result<Event<AzureCredential>, watcher::Error>>,
-    protections: Store<Guarded<ServerProtection>>,
+    protections: Store<Parsed<ServerProtection>>,
     context: Arc<Context>,
     listed: Listed,
-    (wake, wake_connectors): (Wake<ServerProtection>, Wake<SecurityConnector>),
+    (trigger, trigger_connectors): (Trigger<ServerProtection>, Trigger<SecurityConnector>),
 ) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -295,12 +296,12 @@ async fn hear_of_credentials(
         }
         context.metrics.panics.event(|| {
             if let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) {
-                wake_referring(
+                trigger_referring(
                     &namespace,
                     &credential,
                     &protections,
                     &context,
-                    (&wake, &wake_connectors),
+                    (&trigger, &trigger_connectors),
                 );
             }
         });
@@ -308,26 +309,26 @@ async fn hear_of_credentials(
 }
 
 /// Wakes the objects that refer to this credential, and their connectors.
-fn wake_referring(
+fn trigger_referring(
     namespace: &str,
     credential: &str,
-    protections: &Store<Guarded<ServerProtection>>,
+    protections: &Store<Parsed<ServerProtection>>,
     context: &Context,
-    (wake, wake_connectors): (&Wake<ServerProtection>, &Wake<SecurityConnector>),
+    (trigger, trigger_connectors): (&Trigger<ServerProtection>, &Trigger<SecurityConnector>),
 ) {
-    let refers = |object: &Guarded<ServerProtection>| match object {
-        Guarded::Readable(object) => {
+    let refers = |object: &Parsed<ServerProtection>| match object {
+        Parsed::Valid(object) => {
             let reference = object.spec.credential_ref.as_ref();
             object.metadata.namespace.as_deref() == Some(namespace)
                 && reference.is_some_and(|to| to.name == credential)
         }
-        Guarded::Unreadable(_) => false,
+        Parsed::Invalid(_) => false,
     };
     for object in protections.state_filter(|object| refers(object)) {
         let name = object.meta().name.clone().unwrap_or_default();
-        wake.for_visit(namespace, &name);
-        for connector in context.roster.names(namespace, &name) {
-            wake_connectors.for_visit(namespace, &connector);
+        trigger.reconcile(namespace, &name);
+        for connector in context.connector_index.names(namespace, &name) {
+            trigger_connectors.reconcile(namespace, &connector);
         }
     }
 }
@@ -376,11 +377,11 @@ fn credentials(
         store,
         http,
         cloud: Arc::new(cloud),
-        meter: Arc::<Metrics>::clone(metrics),
+        request_observer: Arc::<Metrics>::clone(metrics),
         locks: Arc::new(Locks::default()),
-        reread_after: args.slow_retry,
-        known: Mutex::default(),
-        turns: Mutex::default(),
+        reread_after: args.blocked_retry_interval,
+        cached: Mutex::default(),
+        refresh_locks: Mutex::default(),
     })
 }
 

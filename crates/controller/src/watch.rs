@@ -17,7 +17,7 @@ use kube::{
 };
 use serverprotection_api::{AzureCredential, annotations};
 
-use crate::{credentials::Credentials, guarded::Guarded, kind::Kind, metrics::Metrics};
+use crate::{credentials::Credentials, kind::Kind, metrics::Metrics, parsed::Parsed};
 
 /// Between tries of a watch: kube's, but never longer than this. An API server that comes back after a minute should not
 /// wait another one for us.
@@ -40,7 +40,7 @@ impl kube::runtime::utils::Backoff for Backoff {
 }
 
 /// Annotations whose change starts a visit.
-const WANTED: [&str; 4] = [
+const EXPECTED: [&str; 4] = [
     annotations::RECONCILE_REQUESTED_AT,
     annotations::FLUX_REQUESTED_AT,
     annotations::APPROVE_REDUCTION,
@@ -48,9 +48,9 @@ const WANTED: [&str; 4] = [
 ];
 
 #[allow(clippy::unnecessary_wraps, reason = "a predicate's signature")]
-fn wanted_annotations<K: Resource>(object: &K) -> Option<u64> {
+fn kept_annotations<K: Resource>(object: &K) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    for name in WANTED {
+    for name in EXPECTED {
         object.annotations().get(name).hash(&mut hasher);
     }
     Some(hasher.finish())
@@ -94,31 +94,31 @@ where
     }
 }
 
-/// The objects of a kind: only what a user changed starts a visit, never our own status patch. `hear` gets every event
+/// The objects of a kind: only what a user changed starts a visit, never our own status patch. `on_event` gets every event
 /// with the whole object, before the cache does.
 pub(crate) fn objects<K: Kind>(
-    api: Api<Guarded<K>>,
+    api: Api<Parsed<K>>,
     metrics: Arc<Metrics>,
-    mut hear: impl FnMut(&Event<Guarded<K>>) + Send + 'static,
+    mut on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
 ) -> (
-    Store<Guarded<K>>,
-    impl Stream<Item = Result<Guarded<K>, watcher::Error>>,
+    Store<Parsed<K>>,
+    impl Stream<Item = Result<Parsed<K>, watcher::Error>>,
 ) {
     let (store, writer) = reflector::store();
     let predicate = predicates::generation
         .combine(predicates::finalizers)
-        .combine(wanted_annotations);
+        .combine(kept_annotations);
     let panics = metrics.panics.clone();
     let stream = watcher(api, watcher::Config::default().any_semantic())
         .backoff(Backoff::default())
         .inspect(move |event| {
             if let Ok(event) = event {
-                panics.event(|| hear(event));
+                panics.event(|| on_event(event));
             }
         })
-        .modify(|object: &mut Guarded<K>| {
+        .modify(|object: &mut Parsed<K>| {
             object.managed_fields_mut().clear();
-            if let Guarded::Readable(object) = object {
+            if let Parsed::Valid(object) = object {
                 object.forget_status();
             }
         })

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_stands_although_the_cache_does_not_show_it_yet() {
+    fn a_decision_holds_although_the_cache_does_not_show_it_yet() {
         let (first, older) = (claimant("first", 20, false), claimant("older", 10, false));
         let mut index = ClaimIndex::default();
         assert_eq!(index.claim(&first), Claim::Held);

@@ -10,13 +10,13 @@ const ONLY_WHILE_TRUE: [&str; 4] = ["Reconciling", "Stalled", "Contested", "Susp
 /// The three answers of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Answer {
+pub enum ConditionStatus {
     True,
     False,
     Unknown,
 }
 
-impl Answer {
+impl ConditionStatus {
     /// As Kubernetes spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Conditions {
 
     /// Sets a condition. The transition time moves only when the status flips; a message that differs in nothing but
     /// Azure's request id stays, so that a repeated failure does not change the object.
-    pub fn set(&mut self, type_: &str, answer: Answer, reason: &str, message: impl Into<String>) {
+    pub fn set(&mut self, type_: &str, answer: ConditionStatus, reason: &str, message: impl Into<String>) {
         let mut message = shortened(message.into());
         let mut since = Time(self.now);
         let known = self.all.iter().position(|condition| condition.type_ == type_);
@@ -77,7 +77,7 @@ impl Conditions {
     /// Sets a condition to Unknown unless something is known about it already.
     pub fn unknown_unless_set(&mut self, type_: &str, reason: &str, message: &str) {
         if get(&self.all, type_).is_none() {
-            self.set(type_, Answer::Unknown, reason, message);
+            self.set(type_, ConditionStatus::Unknown, reason, message);
         }
     }
 
@@ -140,14 +140,19 @@ pub const INTERNAL_ERROR: &str = "the controller could not reconcile the object 
 pub fn after_internal_error(previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut conditions = Conditions::new(previous, generation, now);
     conditions.remove("Stalled");
-    conditions.set("Ready", Answer::Unknown, "InternalError", INTERNAL_ERROR);
-    conditions.set("Reconciling", Answer::True, "InternalError", INTERNAL_ERROR);
+    conditions.set("Ready", ConditionStatus::Unknown, "InternalError", INTERNAL_ERROR);
+    conditions.set(
+        "Reconciling",
+        ConditionStatus::True,
+        "InternalError",
+        INTERNAL_ERROR,
+    );
     conditions.finish()
 }
 
 /// After a visit that wrote a note on the way: what counts for the transition times is the note, because it is what
 /// stood.
-pub fn after_note(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
+pub fn after_intent(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
     for condition in conditions {
         if let Some(stood) = get(note, &condition.type_) {
             let same = stood.status == condition.status;
@@ -203,11 +208,11 @@ mod tests {
     #[test]
     fn transition_time_moves_only_when_the_status_flips() {
         let mut first = Conditions::new(&[], 1, at(1));
-        first.set("Ready", Answer::False, "Progressing", "a");
+        first.set("Ready", ConditionStatus::False, "Progressing", "a");
         let mut second = Conditions::new(&first.finish(), 2, at(2));
-        second.set("Ready", Answer::False, "Other", "b");
+        second.set("Ready", ConditionStatus::False, "Other", "b");
         assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(1));
-        second.set("Ready", Answer::True, "InSync", "c");
+        second.set("Ready", ConditionStatus::True, "InSync", "c");
         assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(2));
         assert_eq!(second.get("Ready").unwrap().observed_generation, Some(2));
     }
@@ -215,16 +220,16 @@ mod tests {
     #[test]
     fn after_an_internal_error_nothing_is_taken_for_ready() {
         let mut before = Conditions::new(&[], 1, at(1));
-        before.set("Ready", Answer::True, "InSync", "all is well");
-        before.set("PlanEnabled", Answer::True, "PlanEnabled", "P2");
-        before.set("Stalled", Answer::True, "X", "somebody must act");
+        before.set("Ready", ConditionStatus::True, "InSync", "all is well");
+        before.set("PlanEnabled", ConditionStatus::True, "PlanEnabled", "P2");
+        before.set("Stalled", ConditionStatus::True, "X", "somebody must act");
         let after = after_internal_error(&before.finish(), 2, at(2));
-        let told: Vec<_> = after
+        let reported: Vec<_> = after
             .iter()
             .map(|one| (one.type_.as_str(), one.status.as_str()))
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 ("Ready", "Unknown"),
                 ("PlanEnabled", "True"),
@@ -245,7 +250,7 @@ mod tests {
         let mut first = Conditions::new(&[], 1, at(1));
         first.set(
             "Ready",
-            Answer::False,
+            ConditionStatus::False,
             "X",
             "PUT x: No: no (request id 1): do that",
         );
@@ -253,7 +258,7 @@ mod tests {
         let mut second = Conditions::new(&before, 1, at(2));
         second.set(
             "Ready",
-            Answer::False,
+            ConditionStatus::False,
             "X",
             "PUT x: No: no (request id 2): do that",
         );

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{conditions::get, failure::Failure};
+use crate::{azure_error::AzureError, conditions::get};
 
 /// An event as Kubernetes wants it: a specific reason, and a note for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) fn turned<'a>(before: &[Condition], now: &'a [Condition], type_: &str
 }
 
 /// What was written, and what became of the object by that.
-pub(crate) fn of_visit(
+pub(crate) fn of_reconcile(
     written: impl Iterator<Item = Event>,
     before: &[Condition],
     now: &[Condition],
@@ -71,12 +71,16 @@ fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
 }
 
 /// A failure that time mends is told once in a row of them. `reading` failed, or else the write did.
-pub(crate) fn failed(reading: Option<&Failure>, write: Option<&Failure>, failures: u32) -> Option<Event> {
+pub(crate) fn failed(
+    reading: Option<&AzureError>,
+    write: Option<&AzureError>,
+    failures: u32,
+) -> Option<Event> {
     let (reason, failure) = match (reading, write) {
         (Some(failure), _) => ("ObservationFailed", failure),
         (None, Some(failure)) => ("WriteFailed", failure),
         (None, None) => return None,
     };
-    let note = || format!("{failure}; {}", failure.advice());
+    let note = || format!("{failure}; {}", failure.hint());
     (failure.class.is_transient() && failures == 1).then(|| Event::warning(reason, "Reconcile", note()))
 }

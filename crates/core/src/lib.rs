@@ -6,10 +6,10 @@
 //! Azure ─observed─┘
 //! ```
 
+pub mod azure_error;
 pub mod claims;
 pub mod conditions;
 pub mod events;
-pub mod failure;
 pub mod gate;
 pub mod machines;
 pub mod retry;

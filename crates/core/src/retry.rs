@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::failure::Class;
+use crate::azure_error::ErrorClass;
 
 /// A 429 without Retry-After waits this long (conventions.md, CAPZ).
 const THROTTLED_WITHOUT_WORD: Duration = Duration::from_secs(60);
@@ -14,30 +14,30 @@ const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long to wait after the `attempts`-th failure in a row (1 for the first).
 /// `slow` is the clock for what a human must mend, at most five minutes.
-pub fn after(class: &Class, attempts: u32, slow: Duration, jitter: f64) -> Duration {
+pub fn after(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> Duration {
     match class {
-        Class::Throttled(None) => not_before(THROTTLED_WITHOUT_WORD, jitter),
-        Class::Throttled(Some(wait)) if *wait >= SHORTEST_RETRY_AFTER => not_before(*wait, jitter),
-        Class::Throttled(Some(_)) => not_before(backed_off(attempts), jitter),
-        Class::Unavailable(wait) => not_before(backed_off(attempts).max(*wait), jitter),
-        Class::Conflict => spread(
+        ErrorClass::Throttled(None) => not_before(THROTTLED_WITHOUT_WORD, jitter),
+        ErrorClass::Throttled(Some(wait)) if *wait >= SHORTEST_RETRY_AFTER => not_before(*wait, jitter),
+        ErrorClass::Throttled(Some(_)) => not_before(backed_off(attempts), jitter),
+        ErrorClass::Unavailable(wait) => not_before(backed_off(attempts).max(*wait), jitter),
+        ErrorClass::Conflict => spread(
             doubled(Duration::from_secs(30), attempts, Duration::from_secs(120)),
             jitter,
         ),
-        Class::Transient => spread(backed_off(attempts), jitter),
-        Class::Credential
-        | Class::Permission(_)
-        | Class::NotFound
-        | Class::Refused
-        | Class::NotRegistered => spread(slow, jitter),
+        ErrorClass::Transient => spread(backed_off(attempts), jitter),
+        ErrorClass::Credential
+        | ErrorClass::Permission(_)
+        | ErrorClass::NotFound
+        | ErrorClass::Refused
+        | ErrorClass::NotRegistered => spread(slow, jitter),
     }
 }
 
 /// How long to wait after a write that failed. A write that the provider refuses for want of its registration is followed
 /// by a reading, which finds the registration's state.
-pub fn after_write(class: &Class, attempts: u32, slow: Duration, jitter: f64) -> Duration {
+pub fn after_write(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> Duration {
     match class {
-        Class::NotRegistered => spread(REGISTRATION_POLL, jitter),
+        ErrorClass::NotRegistered => spread(REGISTRATION_POLL, jitter),
         class => after(class, attempts, slow, jitter),
     }
 }
@@ -100,7 +100,7 @@ mod tests {
             slow in any_wait(),
             jitter in 0.0..=1.0,
         ) {
-            for class in [Class::Throttled(Some(wait)), Class::Unavailable(wait)] {
+            for class in [ErrorClass::Throttled(Some(wait)), ErrorClass::Unavailable(wait)] {
                 let next = after(&class, attempts, slow, jitter);
                 prop_assert!(next <= LONGEST_RETRY_AFTER, "{next:?} is beyond the cap");
                 prop_assert!(next >= wait.min(LONGEST_RETRY_AFTER), "{next:?} is before Azure's {wait:?}");
@@ -108,14 +108,14 @@ mod tests {
             }
             // What a spec or a flag asks for saturates.
             let slow_at_least = scaled(slow, 0.89);
-            prop_assert!(after(&Class::Refused, attempts, slow, jitter) >= slow_at_least);
+            prop_assert!(after(&ErrorClass::Refused, attempts, slow, jitter) >= slow_at_least);
             prop_assert!(spread(slow, jitter) >= slow_at_least);
         }
     }
 
     #[test]
     fn a_throttled_answer_that_asks_for_no_time_backs_off_by_itself() {
-        let now = Class::Throttled(Some(Duration::ZERO));
+        let now = ErrorClass::Throttled(Some(Duration::ZERO));
         let waits: Vec<_> = (1..=4)
             .map(|attempt| after(&now, attempt, LONGEST, 0.0).as_secs())
             .collect();
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn an_outage_lasts_as_long_as_azure_said_and_backs_off_beyond() {
-        let unavailable = Class::Unavailable(Duration::from_secs(90));
+        let unavailable = ErrorClass::Unavailable(Duration::from_secs(90));
         let wait = |attempt| after(&unavailable, attempt, LONGEST, 0.0).as_secs();
         assert_eq!((wait(1), wait(7), wait(8), wait(20)), (90, 90, 128, 300));
     }
@@ -133,21 +133,21 @@ mod tests {
     fn retry_after_is_never_undercut() {
         let word = Duration::from_secs(17);
         for jitter in [0.0, 0.5, 1.0] {
-            assert!(after(&Class::Throttled(Some(word)), 1, LONGEST, jitter) >= word);
+            assert!(after(&ErrorClass::Throttled(Some(word)), 1, LONGEST, jitter) >= word);
         }
     }
 
     #[test]
     fn transient_failures_back_off_from_a_second_to_five_minutes() {
         let waits: Vec<_> = (1..=12)
-            .map(|attempt| after(&Class::Transient, attempt, LONGEST, 0.5).as_secs())
+            .map(|attempt| after(&ErrorClass::Transient, attempt, LONGEST, 0.5).as_secs())
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
     }
 
     #[test]
-    fn what_a_human_must_mend_is_slow() {
+    fn errors_that_need_a_person_are_retried_slowly() {
         let slow = Duration::from_secs(300);
-        assert!(after(&Class::Permission(None), 1, slow, 0.0) >= Duration::from_secs(270));
+        assert!(after(&ErrorClass::Permission(None), 1, slow, 0.0) >= Duration::from_secs(270));
     }
 }

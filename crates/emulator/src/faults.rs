@@ -1,6 +1,6 @@
 //! Faults that a test orders: refusals, resets, truncation, delay, hanging.
 //!
-//! To add an action: a member of [`Action`] here, and what it does in `front.rs`.
+//! To add an action: a member of [`Action`] here, and what it does in `handler.rs`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -234,10 +234,10 @@ impl Faults {
 
 impl Fault {
     fn strike(&mut self, kind: &str, method: &str, path: &str, subscription: Option<&str>) -> Option<Strike> {
-        let same = |wanted: &Option<String>, is: &str| {
-            wanted
+        let same = |expected: &Option<String>, is: &str| {
+            expected
                 .as_ref()
-                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(is))
+                .is_none_or(|expected| expected.eq_ignore_ascii_case(is))
         };
         if !same(&self.matching.kind, kind)
             || !same(&self.matching.method, method)
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told() {
+    fn mistakes_are_reported() {
         let mut faults = Faults::default();
         assert!(
             faults

@@ -99,7 +99,7 @@ impl RequestLog {
             .filter(move |entry| entry.sequence > since)
             .filter(move |entry| kind == "all" || entry.kind.name() == kind)
             .filter(move |entry| {
-                subscription.is_none_or(|wanted| entry.subscription.as_deref() == Some(wanted))
+                subscription.is_none_or(|expected| entry.subscription.as_deref() == Some(expected))
             })
     }
 

@@ -76,7 +76,7 @@ impl Record {
         record.begin_write();
         // What a write means to change counts also when the write never happens.
         if record.is_write() {
-            record.before = record.look().into_iter().next();
+            record.before = record.snapshot().into_iter().next();
         }
         record
     }
@@ -108,7 +108,7 @@ impl Record {
         self.kind == Kind::Arm && !matches!(self.request.method, Method::GET | Method::HEAD)
     }
 
-    fn look(&self) -> Vec<Stored> {
+    fn snapshot(&self) -> Vec<Stored> {
         let world = self.emulator.world.lock();
         let subscription = self
             .route
@@ -125,7 +125,7 @@ impl Record {
     }
 
     /// Takes the subject's content just before the effect.
-    pub(crate) fn look_before(&mut self, seen: Vec<Stored>) {
+    pub(crate) fn capture_before(&mut self, seen: Vec<Stored>) {
         if self.is_write() {
             self.before = seen.into_iter().next();
         } else {
@@ -134,7 +134,7 @@ impl Record {
     }
 
     /// And just after it; true when the effect changed something.
-    pub(crate) fn look_after(&mut self, seen: Vec<Stored>) -> bool {
+    pub(crate) fn capture_after(&mut self, seen: Vec<Stored>) -> bool {
         if self.is_write() {
             self.after = seen.into_iter().next();
         }

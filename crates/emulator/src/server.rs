@@ -18,7 +18,7 @@ use crate::{
     certificates, control,
     emulator::Emulator,
     entra::Signer,
-    front,
+    handler,
     state::{Seed, World},
     switches::Switches,
 };
@@ -117,7 +117,7 @@ impl Server {
             .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
             .handle(handle.clone());
         let router: Router = control::routes()
-            .fallback(front::serve)
+            .fallback(handler::serve)
             .with_state(Arc::clone(&emulator));
         let serving = tokio::spawn(async move { server.serve(router.into_make_service()).await });
         let saving = tokio::spawn(save_regularly(Arc::clone(&emulator), options.state.clone()));
@@ -189,7 +189,7 @@ fn world(options: &Options) -> Result<World, StartError> {
         world.knobs.latency = options.latency;
     }
     if let Some(seed) = &seed {
-        seed.sow(&mut world, Timestamp::now())
+        seed.populate(&mut world, Timestamp::now())
             .map_err(|problem| StartError::Document("seed".into(), problem))?;
     }
     Ok(world)
@@ -220,7 +220,7 @@ async fn save_regularly(emulator: Arc<Emulator>, path: Option<PathBuf>) {
 /// Writes beside the file and renames, so that a crash leaves the old state or the new one.
 fn save(emulator: &Emulator, path: &Path) -> io::Result<()> {
     let document = serde_json::to_vec(&*emulator.world.lock())?;
-    let beside = path.with_extension("new");
-    fs::write(&beside, document)?;
-    fs::rename(&beside, path)
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, document)?;
+    fs::rename(&temporary, path)
 }

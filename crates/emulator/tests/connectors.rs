@@ -172,7 +172,7 @@ async fn refusals() {
             "environmentData is required",
         ),
     ];
-    for (place, value, told) in edits {
+    for (place, value, expected_text) in edits {
         let mut wrong = full.clone();
         *wrong.pointer_mut(place).unwrap() = value;
         let got = put(&bench, "c", &wrong).await;
@@ -182,7 +182,9 @@ async fn refusals() {
             "{place}: {got:?}"
         );
         assert!(
-            told.split('|').any(|told| message(&got).contains(told)),
+            expected_text
+                .split('|')
+                .any(|expected_text| message(&got).contains(expected_text)),
             "{place}: {got:?}"
         );
         assert!(got.body["errorCorrelation"].is_string());
@@ -273,7 +275,7 @@ async fn open_questions_have_both_answers() {
 }
 
 #[tokio::test]
-async fn logging_in_fails_until_somebody_mends_it() {
+async fn signing_in_fails_until_it_is_repaired() {
     let bench = bench("cloudAccounts: {aws: {'123456789012': {identityProvider: missing}}}").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let got = put(&bench, "c", &full).await;
@@ -285,7 +287,7 @@ async fn logging_in_fails_until_somebody_mends_it() {
         )
     );
     assert_eq!(bench.ask("GET", &path("c"), None).await.status, 404);
-    for (patch, told) in [
+    for (patch, expected_text) in [
         (json!({"identityProvider": {"ownedBy": "Sentinel"}}), "Sentinel"),
         (
             json!({"identityProvider": "ok", "roles": {"CspmMonitorAws": "wrongTrust"}}),
@@ -299,7 +301,7 @@ async fn logging_in_fails_until_somebody_mends_it() {
         patch_clouds(&bench, json!({"aws": {ACCOUNT: patch}})).await;
         let got = put(&bench, "c", &full).await;
         assert!(
-            got.status == 400 && got.body["errorMessage"].as_str().unwrap().contains(told),
+            got.status == 400 && got.body["errorMessage"].as_str().unwrap().contains(expected_text),
             "{got:?}"
         );
     }

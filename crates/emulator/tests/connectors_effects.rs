@@ -33,10 +33,10 @@ async fn gcp() {
              "defenderForServers": connection("microsoft-defender-for-servers", "defender-for-servers"),
              "arcAutoProvisioning": {"enabled": true, "configuration": {}}, "mdeAutoProvisioning": {"enabled": true}}]}});
     let got = put(&bench, "g", &full).await;
-    let told = got.body["errorMessage"].as_str().unwrap();
+    let expected_text = got.body["errorMessage"].as_str().unwrap();
     assert!(
-        told.contains("authenticating to your GCP project") && told.contains("tracing ID"),
-        "{told}"
+        expected_text.contains("authenticating to your GCP project") && expected_text.contains("tracing ID"),
+        "{expected_text}"
     );
     patch_clouds(&bench, json!({"gcp": {"843025268399": {"apis": null}}})).await;
     let got = put(&bench, "g", &full).await;

@@ -29,7 +29,7 @@ fn plan_path() -> String {
 }
 
 #[tokio::test]
-async fn the_log_tells_everything_but_secrets() {
+async fn the_log_has_everything_but_secrets() {
     let bench = Bench::new().await;
     bench.put_plan(p2()).await;
     bench.ask("GET", &setting("WDATP"), None).await;
@@ -161,7 +161,7 @@ async fn who_hangs_and_goes_away_has_no_effect() {
 }
 
 #[tokio::test]
-async fn the_monitor_knows_its_laws() {
+async fn the_monitor_lists_its_invariants() {
     let bench = Bench::new().await;
     bench.put_plan(json!({"pricingTier": "Standard"})).await;
     bench.put_plan(json!({"pricingTier": "Free"})).await;

@@ -58,13 +58,13 @@ async fn examples_of_reading() {
         text(&example, "scopeId")
     );
     // The example mixes two subscriptions in one list; a list has one.
-    let wanted = example["responses"]["200"]["body"]
+    let expected = example["responses"]["200"]["body"]
         .to_string()
         .replace("d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15", SUBSCRIPTION);
     like(
         &bench.path("GET", &path, None).await,
         &[200],
-        &serde_json::from_str(&wanted).unwrap(),
+        &serde_json::from_str(&expected).unwrap(),
     );
     let example = load(&folder, "Settings_Get.json");
     let path = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::setting("WDATP"));
@@ -171,21 +171,21 @@ async fn recordings() {
 }
 
 /// Values agree too, except for times.
-fn same_facts(got: &Value, wanted: &Value, at: &str) {
-    match (got, wanted) {
-        (Value::Object(got), Value::Object(wanted)) => {
-            for (name, value) in wanted.iter().filter(|(name, _)| *name != "enablementTime") {
+fn same_facts(got: &Value, expected: &Value, at: &str) {
+    match (got, expected) {
+        (Value::Object(got), Value::Object(expected)) => {
+            for (name, value) in expected.iter().filter(|(name, _)| *name != "enablementTime") {
                 same_facts(&got[name], value, &format!("{at}/{name}"));
             }
             if let Some(extra) = got
                 .keys()
-                .find(|name| !wanted.contains_key(*name) && *name != "enablementTime")
+                .find(|name| !expected.contains_key(*name) && *name != "enablementTime")
             {
                 panic!("{at}/{extra} was not recorded");
             }
         }
-        (Value::Array(got), Value::Array(wanted)) => {
-            for value in wanted {
+        (Value::Array(got), Value::Array(expected)) => {
+            for value in expected {
                 let mine = got
                     .iter()
                     .find(|mine| mine.get("name") == value.get("name"))
@@ -193,7 +193,7 @@ fn same_facts(got: &Value, wanted: &Value, at: &str) {
                 same_facts(mine, value, &format!("{at}[{}]", value["name"]));
             }
         }
-        _ => assert_eq!(got, wanted, "{at}"),
+        _ => assert_eq!(got, expected, "{at}"),
     }
 }
 
@@ -277,15 +277,15 @@ async fn examples_of_resource_graph() {
         ));
         let got = bench.path("POST", &path, Some(body)).await;
         assert_eq!(got.status, 200, "{got:?}");
-        let wanted = &example["responses"]["200"]["body"];
-        for (member, value) in wanted.as_object().unwrap() {
+        let expected = &example["responses"]["200"]["body"];
+        for (member, value) in expected.as_object().unwrap() {
             let same = std::mem::discriminant(&got.body[member]) == std::mem::discriminant(value);
             assert!(same, "{name}: {member}: {:?}", got.body);
         }
-        assert_eq!(got.body["count"], wanted["count"]);
+        assert_eq!(got.body["count"], expected["count"]);
         let columns =
             |body: &Value| -> Vec<String> { body["data"][0].as_object().unwrap().keys().cloned().collect() };
-        assert_eq!(columns(&got.body), columns(wanted));
+        assert_eq!(columns(&got.body), columns(expected));
     }
 }
 
@@ -338,8 +338,8 @@ async fn examples_of_machines() {
         ),
     ] {
         let example = load(&folder, name);
-        let mut wanted = shape(&example["responses"]["200"]["body"]);
-        if let Some(status) = wanted.pointer_mut("/properties/instanceView/status") {
+        let mut expected = shape(&example["responses"]["200"]["body"]);
+        if let Some(status) = expected.pointer_mut("/properties/instanceView/status") {
             // The example has both, recorded answers of Arc do not.
             for member in ["displayStatus", "time"] {
                 let removed = status.as_object_mut().unwrap().remove(member);
@@ -349,7 +349,7 @@ async fn examples_of_machines() {
         like(
             &bench.path("GET", &format!("{group}/{path}"), None).await,
             &[200],
-            &wanted,
+            &expected,
         );
     }
     let example = load(&folder, "HealthReports_List.json");
@@ -357,11 +357,11 @@ async fn examples_of_machines() {
         "/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Security/healthReports?api-version=2023-05-01-preview"
     );
     let got = bench.path("GET", &path, None).await;
-    let mut wanted = shape(&example["responses"]["200"]["body"]["value"][0]);
+    let mut expected = shape(&example["responses"]["200"]["body"]["value"][0]);
     // Both spellings occur.
-    wanted["properties"]["status"]
+    expected["properties"]["status"]
         .as_object_mut()
         .unwrap()
         .remove("lastTimeScannedDate");
-    carries(&got.body["value"][0], &wanted, "").unwrap();
+    carries(&got.body["value"][0], &expected, "").unwrap();
 }

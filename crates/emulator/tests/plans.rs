@@ -101,7 +101,7 @@ async fn exact_refusals() {
 }
 
 #[tokio::test]
-async fn properties_are_remembered_and_shared_with_posture() {
+async fn properties_are_stored_and_shared_with_posture() {
     let bench = Bench::new().await;
     let tags = r#"[{"key":"A","value":"B"}]"#;
     bench

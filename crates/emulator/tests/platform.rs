@@ -152,8 +152,11 @@ async fn checks_in_order() {
     );
     let absent = bench.ask("GET", VA, None).await;
     assert_eq!((absent.status, absent.code()), (404, "ResourceNotFound"));
-    let laws = bench.breaches().await;
-    assert!(laws.iter().all(|law| law == "UnknownRoute"), "{laws:?}");
+    let invariants = bench.breaches().await;
+    assert!(
+        invariants.iter().all(|invariant| invariant == "UnknownRoute"),
+        "{invariants:?}"
+    );
 }
 
 #[tokio::test]

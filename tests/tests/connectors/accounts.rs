@@ -14,7 +14,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    PROTECTION, SOON, another_account, edit, in_azure, pause, protected, ready, requests, stalled, told,
+    PROTECTION, TIMEOUT, another_account, condition_values, edit, in_azure, pause, protected, ready,
+    requests, stalled,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -61,7 +62,7 @@ async fn share(owner: &Team<'_>, with: &Team<'_>) -> Result<(), Error> {
 }
 
 /// Puts a connector into the subscription of a team, as somebody else would have.
-async fn stands(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Error> {
+async fn current(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Error> {
     let emulator = &team.environment.emulator;
     emulator
         .set(
@@ -73,7 +74,7 @@ async fn stands(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Err
 }
 
 async fn remove(team: &Team<'_>, name: &str) -> Result<(), Error> {
-    stands(team, name, Value::Null).await
+    current(team, name, Value::Null).await
 }
 
 async fn same_connector(environment: Arc<Environment>) -> Result<(), Error> {
@@ -92,10 +93,10 @@ async fn same_connector(environment: Arc<Environment>) -> Result<(), Error> {
     let object = stalled(&second, "rival", "ClaimConflicted", &holder).await?;
     assert_eq!(object["status"]["claim"]["state"], "Conflicted");
     assert_eq!(object["status"]["claim"]["holder"], holder);
-    second.connectors().visit("rival", SOON).await?;
+    second.connectors().reconcile("rival", TIMEOUT).await?;
     assert_eq!(requests(&first, "PUT").await?.len(), 1, "one writer");
 
-    first.connectors().delete("account", SOON).await?;
+    first.connectors().delete("account", TIMEOUT).await?;
     let object = ready(&second, "rival").await?;
     assert_eq!(object["status"]["claim"]["state"], "Held");
     assert_eq!(requests(&first, "PUT").await?.len(), 2);
@@ -123,7 +124,7 @@ async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
 
     // The holder moves out: its connector goes by hand, because somebody waits for the account.
     remove(&first, "account").await?;
-    first.connectors().delete("account", SOON).await?;
+    first.connectors().delete("account", TIMEOUT).await?;
     ready(&second, "other").await?;
     assert_eq!(requests(&second, "PUT").await?.len(), 1);
     Ok(())
@@ -140,7 +141,7 @@ async fn suspended_holder(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     first
         .connectors()
-        .until("account", "Suspended", "True", SOON)
+        .until("account", "Suspended", "True", TIMEOUT)
         .await?;
     second
         .connect("other", json!({"aws": {"accountId": first.account}}))
@@ -152,14 +153,14 @@ async fn suspended_holder(environment: Arc<Environment>) -> Result<(), Error> {
         .patch("account", json!({"spec": {"suspend": false}}))
         .await?;
     ready(&first, "account").await?;
-    second.connectors().visit("other", SOON).await?;
+    second.connectors().reconcile("other", TIMEOUT).await?;
     stalled(&second, "other", "ClaimConflicted", &holder).await?;
     Ok(())
 }
 
 async fn other_group(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "othergroup").await?;
-    stands(
+    current(
         &team,
         "theirs",
         json!({"account": team.account, "group": "rg-theirs", "servers": "P1"}),
@@ -173,7 +174,7 @@ async fn other_subscription(environment: Arc<Environment>) -> Result<(), Error> 
     let team = environment.team("othersub").await?;
     let owner = environment.team("owner").await?;
     share(&owner, &team).await?;
-    stands(
+    current(
         &owner,
         "theirs",
         json!({"account": team.account, "servers": "P1"}),
@@ -186,7 +187,10 @@ async fn other_subscription(environment: Arc<Environment>) -> Result<(), Error> 
 
 async fn elsewhere(team: &Team<'_>, owner: &Team<'_>, says: &str) -> Result<(), Error> {
     let object = stalled(team, "account", "AccountConnectedElsewhere", says).await?;
-    assert!(told(&object, "Stalled").2.contains("/theirs"), "{object:#}");
+    assert!(
+        condition_values(&object, "Stalled").2.contains("/theirs"),
+        "{object:#}"
+    );
     pause().await;
     assert!(requests(team, "PUT").await?.is_empty());
     remove(owner, "theirs").await?;
@@ -201,7 +205,7 @@ async fn elsewhere(team: &Team<'_>, owner: &Team<'_>, says: &str) -> Result<(), 
 async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "hidden").await?;
     let owner = environment.team("hider").await?;
-    stands(
+    current(
         &owner,
         "theirs",
         json!({"account": team.account, "servers": "P1"}),
@@ -227,19 +231,19 @@ async fn member(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let organization = json!({"account": management, "servers": "P2", "age": "30d",
         "organization": {"stacksetName": "defender"}});
-    stands(&team, "aws-org", organization).await?;
+    current(&team, "aws-org", organization).await?;
     environment.emulator.advance("24h").await?;
     until_there(&team, &format!("aws-org_{}", team.account)).await?;
     team.connect("account", json!({})).await?;
     let object = stalled(&team, "account", "ManagedByOrganization", &management).await?;
     assert!(
-        told(&object, "Stalled")
+        condition_values(&object, "Stalled")
             .2
             .contains(&format!("aws-org_{}", team.account))
     );
     // The same, when it is named as its own connector.
     let named = json!({"connectorName": format!("aws-org_{}", team.account)});
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     team.connect("named", named).await?;
     stalled(&team, "named", "ManagedByOrganization", &management).await?;
     pause().await;
@@ -249,7 +253,7 @@ async fn member(environment: Arc<Environment>) -> Result<(), Error> {
 
 /// Waits until a connector exists on the clock of the machines.
 async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
-    eventually(&format!("connector {name}"), SOON, || async {
+    eventually(&format!("connector {name}"), TIMEOUT, || async {
         let connector = in_azure(team, name).await.map_err(|error| error.to_string())?;
         if connector["exists"] == true {
             Ok(())
@@ -263,7 +267,7 @@ async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
 async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "taken").await?;
     let other = another_account();
-    stands(&team, "account", json!({"account": other, "servers": "P1"})).await?;
+    current(&team, "account", json!({"account": other, "servers": "P1"})).await?;
     team.connect("account", json!({})).await?;
     stalled(&team, "account", "NameTaken", &other).await?;
     pause().await;
@@ -277,7 +281,7 @@ async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "region").await?;
-    stands(
+    current(
         &team,
         "account",
         json!({"account": team.account, "servers": "P2", "location": "North Europe"}),
@@ -287,7 +291,7 @@ async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
     stalled(&team, "account", "LocationDiffers", "northeurope").await?;
     pause().await;
     assert!(requests(&team, "PUT").await?.is_empty());
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     team.connect(
         "again",
         json!({"connectorName": "account", "location": "northeurope"}),
@@ -332,7 +336,7 @@ async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
         json!({"workloadIdentityProviderId": named[provider], "serviceAccountEmailAddress": named[email]});
     let before = json!({"environment": "GCP", "account": team.account, "projectId": "my-project", "servers": "P2",
         "organization": connected, "age": "30d"});
-    stands(&team, "account", before).await?;
+    current(&team, "account", before).await?;
     environment.emulator.advance("24h").await?;
     until_there(&team, &format!("account_{}", members[1])).await?;
     team.connect("account", shape).await?;
@@ -363,8 +367,8 @@ async fn untouched(team: &Team<'_>, puts: usize) -> Result<(), Error> {
 async fn until_counted(team: &Team<'_>, members: usize) -> Result<(), Error> {
     let limit = std::time::Duration::from_secs(60);
     eventually(&format!("{members} members"), limit, || async {
-        let visit = team.connectors().visit("account", SOON).await;
-        let object = visit.map_err(|error| error.to_string())?;
+        let reconcile = team.connectors().reconcile("account", TIMEOUT).await;
+        let object = reconcile.map_err(|error| error.to_string())?;
         if object["status"]["members"] == members {
             return Ok(());
         }

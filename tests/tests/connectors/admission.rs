@@ -146,8 +146,8 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn immutable(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("immutable").await?;
-    let asleep = json!({"suspend": true, "connectorName": "mine"});
-    team.connect("account", asleep).await?;
+    let suspended = json!({"suspend": true, "connectorName": "mine"});
+    team.connect("account", suspended).await?;
     let mut gcp = shape(&team, "gcp");
     gcp["suspend"] = json!(true);
     team.connect("project", gcp.clone()).await?;

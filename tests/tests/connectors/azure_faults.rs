@@ -13,8 +13,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    PROTECTION, SOON, another_account, edit, event, fault, in_azure, offering, pause, protected, ready,
-    requests, stalled, told,
+    PROTECTION, TIMEOUT, another_account, condition_values, edit, event, fault, in_azure, offering, pause,
+    protected, ready, requests, stalled,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -96,25 +96,31 @@ async fn slow(environment: Arc<Environment>) -> Result<(), Error> {
     team.connect("slow", json!({})).await?;
     let object = team
         .connectors()
-        .until_holds("slow", "Reconciling/Writing", SOON, |object| {
+        .until_holds("slow", "Reconciling/Writing", TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Writing")
         })
         .await?;
     assert!(
-        told(&object, "Reconciling").2.contains("connectorName"),
+        condition_values(&object, "Reconciling")
+            .2
+            .contains("connectorName"),
         "{object:#}"
     );
 
     let quick = json!({"aws": {"accountId": another_account()}});
     team.connect("quick", quick).await?;
     ready(&team, "quick").await?;
-    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
     // Not even an edit of the protection waits for it.
     let edit = json!({"spec": {"plan": {"agentlessScanning": {"state": "Disabled"}}}});
     team.patch(PROTECTION, edit).await?;
-    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
     let object = team.connectors().get("slow").await?;
-    assert_eq!(told(&object, "Reconciling").1, "Writing", "it still waits");
+    assert_eq!(
+        condition_values(&object, "Reconciling").1,
+        "Writing",
+        "it still waits"
+    );
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "slow").await?;
     Ok(())
@@ -123,7 +129,7 @@ async fn slow(environment: Arc<Environment>) -> Result<(), Error> {
 async fn reconciling(team: &Team<'_>, reason: &str) -> Result<Value, Error> {
     let what = format!("Reconciling/{reason}");
     team.connectors()
-        .until_holds("account", &what, SOON, |object| {
+        .until_holds("account", &what, TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == reason)
         })
         .await
@@ -166,7 +172,7 @@ async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
     put_fault(&team, "before", json!({"respond": {"status": 409, "body": body}})).await?;
     team.connect("account", json!({})).await?;
     let object = reconciling(&team, "UpdateInProgress").await?;
-    assert_eq!(told(&object, "Ready").1, "Progressing");
+    assert_eq!(condition_values(&object, "Ready").1, "Progressing");
     pause().await;
     assert_eq!(requests(&team, "PUT").await?.len(), 1, "no storm");
     team.connectors().request("account").await?;
@@ -243,9 +249,9 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     };
     let until_now = seen().len();
     fault(&team, failing(1)).await?;
-    team.connectors().visit("account", SOON).await?;
-    let object = team.connectors().visit("account", SOON).await?;
-    assert_eq!(told(&object, "Ready").0, "True");
+    team.connectors().reconcile("account", TIMEOUT).await?;
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Ready").0, "True");
     let history = seen();
     let flickered = |version: &&serverprotection_tests::recorder::Version| {
         version.condition_status("Ready") != Some("True")
@@ -260,10 +266,10 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors().request("account").await?;
     let object = team
         .connectors()
-        .until("account", "Ready", "Unknown", SOON)
+        .until("account", "Ready", "Unknown", TIMEOUT)
         .await?;
-    assert_eq!(told(&object, "Ready").1, "ObservationStale");
-    assert_eq!(told(&object, "Reconciling").0, "True");
+    assert_eq!(condition_values(&object, "Ready").1, "ObservationStale");
+    assert_eq!(condition_values(&object, "Reconciling").0, "True");
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
@@ -277,7 +283,7 @@ async fn no_list(environment: Arc<Environment>) -> Result<(), Error> {
     let failing = json!({"match": matching, "action": {"respond": {"status": 503}}});
     let id = fault(&team, failing).await?;
     team.connect("account", json!({})).await?;
-    eventually("a list that fails", SOON, || async {
+    eventually("a list that fails", TIMEOUT, || async {
         let all = environment.emulator.requests(&team.subscription).await;
         let failed = |it: &Value| {
             it["status"] == 503
@@ -311,12 +317,15 @@ async fn no_health(environment: Arc<Environment>) -> Result<(), Error> {
     let id = fault(&team, failing).await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
-    assert_eq!(told(&object, "Healthy").0, "Unknown");
-    tokio::time::timeout(Duration::from_secs(40), team.connectors().visit("account", SOON))
-        .await
-        .map_err(|_| Error::Other("no visit".into()))??;
+    assert_eq!(condition_values(&object, "Healthy").0, "Unknown");
+    tokio::time::timeout(
+        Duration::from_secs(40),
+        team.connectors().reconcile("account", TIMEOUT),
+    )
+    .await
+    .map_err(|_| Error::Other("no visit".into()))??;
     environment.emulator.delete_fault(&id).await?;
-    let object = team.connectors().visit("account", SOON).await?;
-    assert_eq!(told(&object, "Healthy").0, "True");
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Healthy").0, "True");
     Ok(())
 }

@@ -12,7 +12,7 @@ use serverprotection_tests::{
     team::Team,
 };
 
-use super::{PROTECTION, SOON, event, fault, life::shape, protected, ready, requests, told};
+use super::{PROTECTION, TIMEOUT, condition_values, event, fault, life::shape, protected, ready, requests};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -46,17 +46,17 @@ async fn account(team: &Team<'_>, cloud: &str, change: Value) -> Result<(), Erro
 async fn waits_for_account(team: &Team<'_>, remedy: &str) -> Result<Value, Error> {
     let object = team
         .connectors()
-        .until_holds("account", "Reconciling/WaitingForCloud", SOON, |object| {
+        .until_holds("account", "Reconciling/WaitingForCloud", TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == "WaitingForCloud")
         })
         .await?;
-    let (status, reason, message) = told(&object, "CloudAuthenticated");
+    let (status, reason, message) = condition_values(&object, "CloudAuthenticated");
     assert_eq!((status, reason), ("False", "CloudAuthenticationFailed"));
     assert!(
         message.contains(remedy) && message.contains(&team.account),
         "{message}"
     );
-    let (status, reason, message) = told(&object, "Ready");
+    let (status, reason, message) = condition_values(&object, "Ready");
     assert_eq!((status, reason), ("False", "CloudAuthenticationFailed"));
     assert!(message.contains(remedy), "{message}");
     assert!(condition(&object, "Stalled").is_none());
@@ -68,7 +68,7 @@ async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
     account(&team, "aws", json!({"identityProvider": "missing"})).await?;
     team.connect("account", json!({})).await?;
     let object = waits_for_account(&team, "IAM OIDC identity provider").await?;
-    assert_eq!(told(&object, "ConnectorConfigured").0, "False");
+    assert_eq!(condition_values(&object, "ConnectorConfigured").0, "False");
     event(&team, "account", "CloudAuthenticationFailed").await?;
 
     // Longer than the clock of everything else that somebody must mend.
@@ -78,14 +78,14 @@ async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
         1,
         "a storm on somebody else's account"
     );
-    let object = team.connectors().visit("account", SOON).await?;
-    assert_eq!(told(&object, "CloudAuthenticated").0, "False");
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "CloudAuthenticated").0, "False");
     assert_eq!(requests(&team, "PUT").await?.len(), 2, "a request is a try");
 
     account(&team, "aws", json!({"identityProvider": "ok"})).await?;
     team.connectors().request("account").await?;
     let object = ready(&team, "account").await?;
-    assert_eq!(told(&object, "CloudAuthenticated").0, "True");
+    assert_eq!(condition_values(&object, "CloudAuthenticated").0, "True");
     assert_eq!(requests(&team, "PUT").await?.len(), 3);
     Ok(())
 }
@@ -121,33 +121,33 @@ async fn role_breaks(environment: Arc<Environment>) -> Result<(), Error> {
     let object = ready(&team, "account").await?;
     assert_eq!(object["status"]["health"], "Healthy");
     account(&team, "aws", json!({"roles": {"CspmMonitorAws": "wrongTrust"}})).await?;
-    let object = team.connectors().visit("account", SOON).await?;
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
     let status = &object["status"];
     assert_eq!(status["health"], "NotHealthy", "{object:#}");
     let issue = &status["issues"][0];
     assert_eq!(issue["name"], "Role trusts somebody else");
     assert!(issue["message"].as_str().unwrap().contains("role/CspmMonitorAws"));
     assert!(issue["remedy"].as_str().unwrap().contains("CloudFormation"));
-    let (told_status, reason, message) = told(&object, "Healthy");
-    assert_eq!((told_status, reason), ("False", "NotConnected"));
+    let (status_of_condition, reason, message) = condition_values(&object, "Healthy");
+    assert_eq!((status_of_condition, reason), ("False", "NotConnected"));
     assert!(message.contains("role/CspmMonitorAws"), "{message}");
     // The connector itself stands as it should: nothing is written that could not help.
-    assert_eq!(told(&object, "Ready").1, "InSync");
+    assert_eq!(condition_values(&object, "Ready").1, "InSync");
     event(&team, "account", "ConnectionNotHealthy").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
 
     account(&team, "aws", json!({"roles": {"CspmMonitorAws": "ok"}})).await?;
-    let object = team.connectors().visit("account", SOON).await?;
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(object["status"]["health"], "Healthy");
     assert!(object["status"]["issues"].is_null());
-    assert_eq!(told(&object, "Healthy").1, "Connected");
+    assert_eq!(condition_values(&object, "Healthy").1, "Connected");
     Ok(())
 }
 
 async fn counts(team: &Team<'_>, summary: &str) -> Result<Value, Error> {
     let what = format!("machines {summary}");
     team.connectors()
-        .until_holds("account", &what, SOON, |object| {
+        .until_holds("account", &what, TIMEOUT, |object| {
             object["status"]["machines"]["summary"] == summary
         })
         .await
@@ -164,7 +164,7 @@ async fn aws_machines(environment: Arc<Environment>) -> Result<(), Error> {
     let object = counts(&team, "1/2").await?;
     let machines = json!({"summary": "1/2", "total": 2, "eligible": 2, "protected": 1});
     assert_eq!(object["status"]["machines"], machines);
-    team.until_holds(PROTECTION, "the machines of AWS", SOON, |object| {
+    team.until_holds(PROTECTION, "the machines of AWS", TIMEOUT, |object| {
         object["status"]["machines"]["environments"]["AWS"]["summary"] == "1/2"
     })
     .await?;
@@ -184,7 +184,7 @@ async fn gcp_machines(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&team, "account").await?;
     environment.emulator.advance("12h").await?;
     counts(&team, "2/2").await?;
-    team.until_holds(PROTECTION, "the machines of GCP", SOON, |object| {
+    team.until_holds(PROTECTION, "the machines of GCP", TIMEOUT, |object| {
         object["status"]["machines"]["environments"]["GCP"]["summary"] == "2/2"
     })
     .await?;
@@ -198,7 +198,7 @@ async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
     let silent = fault(&team, silent).await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
-    let (status, reason, _) = told(&object, "Healthy");
+    let (status, reason, _) = condition_values(&object, "Healthy");
     assert_eq!((status, reason), ("Unknown", "NotReported"));
     assert_eq!(object["status"]["health"], "Unknown");
 
@@ -207,14 +207,14 @@ async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
     counts(&team, "1/1").await?;
     let object = team
         .connectors()
-        .until("account", "Healthy", "True", SOON)
+        .until("account", "Healthy", "True", TIMEOUT)
         .await?;
-    assert_eq!(told(&object, "Healthy").1, "MachinesAppear");
+    assert_eq!(condition_values(&object, "Healthy").1, "MachinesAppear");
     assert_eq!(object["status"]["health"], "Healthy");
 
     // A report is worth more.
     environment.emulator.delete_fault(&silent).await?;
-    let object = team.connectors().visit("account", SOON).await?;
-    assert_eq!(told(&object, "Healthy").1, "Connected");
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Healthy").1, "Connected");
     Ok(())
 }

@@ -16,8 +16,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    PROTECTION, SOON, another_account, event, fault, in_azure, meddle, pause, protected, ready, requests,
-    stalled, told,
+    PROTECTION, TIMEOUT, another_account, condition_values, edit_in_azure, event, fault, in_azure, pause,
+    protected, ready, requests, stalled,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -72,7 +72,7 @@ async fn finalizer_first(environment: Arc<Environment>) -> Result<(), Error> {
     let id = fault(&team, held).await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))
         .await?;
-    eventually("a PUT that waits", SOON, || async {
+    eventually("a PUT that waits", TIMEOUT, || async {
         let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
         let hanging = |fault: &Value| fault["id"] == id.as_str() && fault["hanging"] == 1;
         if faults.iter().any(hanging) {
@@ -83,29 +83,33 @@ async fn finalizer_first(environment: Arc<Environment>) -> Result<(), Error> {
     })
     .await?;
     let object = team.connectors().get("account").await?;
-    let stands = in_azure(&team, "account").await?;
+    let current = in_azure(&team, "account").await?;
     environment.emulator.delete_fault(&id).await?;
     assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]));
-    assert!(stands.is_null(), "it was written already");
+    assert!(current.is_null(), "it was written already");
     ready(&team, "account").await?;
     Ok(())
 }
 
 async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "deleted").await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
     assert_eq!(requests(&team, "DELETE").await?.len(), 1);
     event(&team, "account", "ConnectorDeleted").await?;
     // Status goes on while it is being deleted.
-    eventually("Ready/Deleting", SOON, || {
+    eventually("Ready/Deleting", TIMEOUT, || {
         let recorder = &environment.recorder;
         let history = recorder.of("SecurityConnector", &team.namespace, "account");
-        let told = history.iter().any(|version| {
+        let condition_values = history.iter().any(|version| {
             let ready = version.condition("Ready");
             version.deleting && ready.is_some_and(|ready| ready["reason"] == "Deleting")
         });
-        std::future::ready(if told { Ok(()) } else { Err("no version says so") })
+        std::future::ready(if condition_values {
+            Ok(())
+        } else {
+            Err("no version says so")
+        })
     })
     .await
 }
@@ -134,15 +138,15 @@ async fn switched(environment: Arc<Environment>) -> Result<(), Error> {
     );
     let none = json!({"metadata": {"finalizers": null}});
     team.connectors().patch("account", none).await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     stays(&team).await
 }
 
 async fn protection_first(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "orphan").await?;
-    team.delete(PROTECTION, SOON).await?;
+    team.delete(PROTECTION, TIMEOUT).await?;
     stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
     assert_eq!(requests(&team, "DELETE").await?.len(), 1);
     Ok(())
@@ -154,9 +158,9 @@ async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
         .patch("account", json!({"spec": {"suspend": true}}))
         .await?;
     team.connectors()
-        .until("account", "Suspended", "True", SOON)
+        .until("account", "Suspended", "True", TIMEOUT)
         .await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     stays(&team).await?;
     let note = event(&team, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains("suspended or in mode Observe"), "{note}");
@@ -165,14 +169,14 @@ async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
     team.patch(PROTECTION, json!({"spec": {"mode": "Observe"}}))
         .await?;
     team.connectors()
-        .until_holds("account", "Ready/Observed", SOON, |object| {
-            told(object, "Ready").1 == "Observed"
+        .until_holds("account", "Ready/Observed", TIMEOUT, |object| {
+            condition_values(object, "Ready").1 == "Observed"
         })
         .await?;
     // The ServerProtection that observed is gone: that it did is remembered.
-    team.delete(PROTECTION, SOON).await?;
+    team.delete(PROTECTION, TIMEOUT).await?;
     stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     stays(&team).await?;
     event(&team, "account", "ConnectorLeftBehind").await?;
     Ok(())
@@ -186,7 +190,7 @@ async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let holder = format!("{}/account", first.namespace);
     stalled(&second, "rival", "ClaimConflicted", &holder).await?;
-    first.connectors().delete("account", SOON).await?;
+    first.connectors().delete("account", TIMEOUT).await?;
     stays(&first).await?;
     let note = event(&first, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains(&format!("{}/rival", second.namespace)), "{note}");
@@ -194,14 +198,14 @@ async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
-    let stands = json!({"connectors": [{"name": "account", "account": another_account(), "servers": "P2"}]});
-    let account = stands["connectors"][0]["account"].clone();
-    let team = environment.team_with("never", stands).await?;
+    let current = json!({"connectors": [{"name": "account", "account": another_account(), "servers": "P2"}]});
+    let account = current["connectors"][0]["account"].clone();
+    let team = environment.team_with("never", current).await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P1"}})).await?;
     let lower = json!({"aws": {"accountId": account}, "deletionPolicy": "Delete"});
     team.connect("account", lower).await?;
     stalled(&team, "account", "ReductionNeedsApproval", "plan.tier=P1").await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     stays(&team).await?;
     let note = event(&team, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains("never held"), "{note}");
@@ -210,13 +214,13 @@ async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn not_ours(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "notours").await?;
-    meddle(
+    edit_in_azure(
         &team,
         "account",
         json!({"hierarchyIdentifier": another_account()}),
     )
     .await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     stays(&team).await?;
     let note = event(&team, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains("another account"), "{note}");
@@ -227,7 +231,7 @@ async fn gone_already(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "gone").await?;
     let gone = json!({"connectors.account": null});
     environment.emulator.set(&team.subscription, gone).await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert!(requests(&team, "DELETE").await?.is_empty());
     event(&team, "account", "ConnectorDeleted").await?;
     Ok(())
@@ -243,8 +247,8 @@ async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'
     team.connectors().start_deletion("account").await?;
     let object = team
         .connectors()
-        .until_holds("account", "a deletion that waits", SOON, |object| {
-            told(object, "Ready").2.contains("not deleted yet")
+        .until_holds("account", "a deletion that waits", TIMEOUT, |object| {
+            condition_values(object, "Ready").2.contains("not deleted yet")
         })
         .await?;
     Ok((team, object))
@@ -252,9 +256,9 @@ async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'
 
 async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
     let (team, object) = waiting(&environment, "waits").await?;
-    let (status, reason, message) = told(&object, "Ready");
+    let (status, reason, message) = condition_values(&object, "Ready");
     assert_eq!((status, reason), ("False", "Deleting"));
-    assert_eq!(told(&object, "Reconciling").1, "Deleting");
+    assert_eq!(condition_values(&object, "Reconciling").1, "Deleting");
     for says in ["ScopeLocked", "remove the", "lock", "force-remove"] {
         assert!(message.contains(says), "no \"{says}\" in: {message}");
     }
@@ -263,7 +267,7 @@ async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
         object["metadata"]["generation"]
     );
     event(&team, "account", "DeletionWaits").await?;
-    eventually("the metric", SOON, || async {
+    eventually("the metric", TIMEOUT, || async {
         let mut slot = environment.controller().await;
         let controller = slot.as_mut().ok_or("no controller")?;
         let metric = controller.metric("serverprotection_deletions_waiting", &[]).await;
@@ -278,7 +282,7 @@ async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .set(&team.subscription, json!({"locked": false}))
         .await?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
     event(&team, "account", "ConnectorDeleted").await?;
     Ok(())
@@ -289,7 +293,7 @@ async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
     let began = Instant::now();
     let annotation = "serverprotection.dev/force-remove";
     team.connectors().annotate("account", annotation, "true").await?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(
         began.elapsed() < Duration::from_secs(3),
         "after {:?}",
@@ -313,7 +317,7 @@ async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
     .await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))
         .await?;
-    eventually("the connector", SOON, || async {
+    eventually("the connector", TIMEOUT, || async {
         let connector = in_azure(&team, "account")
             .await
             .map_err(|error| error.to_string())?;
@@ -322,7 +326,7 @@ async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
     .await?;
     team.connectors().start_deletion("account").await?;
     environment.emulator.delete_fault(&id).await?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null(), "an orphan");
     event(&team, "account", "ConnectorDeleted").await?;
     Ok(())
@@ -332,7 +336,7 @@ async fn deadline(environment: Arc<Environment>) -> Result<(), Error> {
     let (team, _) = waiting(&environment, "deadline").await?;
     tokio::time::sleep(super::DELETION_DEADLINE / 2).await;
     team.connectors().get("account").await?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(!in_azure(&team, "account").await?.is_null());
     let tries = requests(&team, "DELETE").await?.len();
     assert!((2..=6).contains(&tries), "{tries} tries on a clock of 3 s");
@@ -346,7 +350,7 @@ async fn lost_answer(environment: Arc<Environment>) -> Result<(), Error> {
     let lost = json!({"match": {"method": "DELETE", "path": "/securityConnectors/", "times": 1},
         "phase": "after", "action": {"respond": {"status": 504}}});
     fault(&team, lost).await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
     assert_eq!(
         requests(&team, "DELETE").await?.len(),

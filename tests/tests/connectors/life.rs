@@ -11,7 +11,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON, another_account, edit, event, in_azure, meddle, offering, protected, ready, requests, told, writes,
+    TIMEOUT, another_account, condition_values, edit, edit_in_azure, event, in_azure, offering, protected,
+    ready, requests, writes,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -72,9 +73,9 @@ async fn created(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     );
     assert_eq!(status["account"], team.account.as_str());
     assert_eq!(status["claim"]["state"], "Held");
-    assert_eq!(told(&object, "CloudAuthenticated").0, "True");
-    assert_eq!(told(&object, "ConnectorConfigured").1, "Configured");
-    assert_eq!(told(&object, "PermissionsSufficient").0, "True");
+    assert_eq!(condition_values(&object, "CloudAuthenticated").0, "True");
+    assert_eq!(condition_values(&object, "ConnectorConfigured").1, "Configured");
+    assert_eq!(condition_values(&object, "PermissionsSufficient").0, "True");
     assert!(object["metadata"]["finalizers"].is_null());
     assert_eq!(
         status["members"].is_null(),
@@ -106,8 +107,8 @@ async fn tiers(team: &Team<'_>, kind: &str) -> Result<(), Error> {
         assert_eq!(object["status"]["tier"], tier);
         let connector = in_azure(team, "account").await?;
         let plan = &offering(&connector, servers(kind))["subPlan"]["type"];
-        let wanted = if tier == "Free" { Value::Null } else { json!(tier) };
-        assert_eq!(*plan, wanted, "{connector:#}");
+        let expected = if tier == "Free" { Value::Null } else { json!(tier) };
+        assert_eq!(*plan, expected, "{connector:#}");
     }
     Ok(())
 }
@@ -116,8 +117,8 @@ async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     let before = requests(team, "PUT").await?.len();
     let plan = format!("offerings.{}.subPlan.type", servers(kind));
     let fields = json!({plan: "P1", "environmentData.scanInterval": 24});
-    meddle(team, "account", fields).await?;
-    team.connectors().visit("account", SOON).await?;
+    edit_in_azure(team, "account", fields).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     let object = ready(team, "account").await?;
     assert_eq!(object["status"]["tier"], "P2");
     let connector = in_azure(team, "account").await?;
@@ -127,7 +128,7 @@ async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     // Somebody deleted it: it is made anew.
     let gone = json!({"connectors.account": null});
     team.environment.emulator.set(&team.subscription, gone).await?;
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     ready(team, "account").await?;
     assert!(!in_azure(team, "account").await?.is_null());
     assert_eq!(requests(team, "PUT").await?.len(), before + 2);
@@ -143,7 +144,7 @@ async fn released(team: &Team<'_>) -> Result<(), Error> {
             .filter(|it| path(it).contains("/securityconnectors"))
             .count()
     };
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     super::pause().await;
     let after = team.environment.emulator.requests(&team.subscription).await?;
     assert_eq!(about_connector(&after), about_connector(&before));
@@ -255,16 +256,16 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "tags").await?;
     team.connect("account", json!({"tags": {"team": "sec"}})).await?;
     ready(&team, "account").await?;
-    meddle(
+    edit_in_azure(
         &team,
         "account",
         json!({"tags.Theirs": "stays", "tags.team": "other"}),
     )
     .await?;
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     ready(&team, "account").await?;
-    let wanted = json!({"team": "sec", "Theirs": "stays"});
-    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
+    let expected = json!({"team": "sec", "Theirs": "stays"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], expected);
 
     edit(
         &team,
@@ -274,7 +275,7 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
     )
     .await?;
     edit(&team, "account", json!({"tags": null}), 0).await?;
-    let wanted = json!({"team": "sec", "env": "prod", "Theirs": "stays"});
-    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
+    let expected = json!({"team": "sec", "env": "prod", "Theirs": "stays"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], expected);
     Ok(())
 }

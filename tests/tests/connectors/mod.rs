@@ -31,7 +31,7 @@ use serverprotection_tests::{
 use uuid::Uuid;
 
 /// How long a state may take to be reached.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 /// Cases that run at once: most of them wait for clocks.
 const AT_ONCE: usize = 8;
 /// After this long a deletion that Azure does not let happen lets go.
@@ -60,7 +60,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
             ..Options::with_controller(&[
-                "--slow-retry",
+                "--blocked-retry-interval",
                 "3s",
                 "--machine-scan-interval",
                 "2s",
@@ -77,13 +77,13 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
 pub(crate) async fn protected<'a>(environment: &'a Environment, name: &str) -> Result<Team<'a>, Error> {
     let team = environment.team(name).await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
-    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
     Ok(team)
 }
 
 /// Waits until the connector is Ready.
 pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
-    team.connectors().until(name, "Ready", "True", SOON).await
+    team.connectors().until(name, "Ready", "True", TIMEOUT).await
 }
 
 /// Waits for Stalled with a reason, and that its message tells the next step.
@@ -91,22 +91,22 @@ pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &st
     let what = format!("Stalled/{reason}");
     let object = team
         .connectors()
-        .until_holds(name, &what, SOON, |object| {
+        .until_holds(name, &what, TIMEOUT, |object| {
             condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason)
         })
         .await?;
-    let (.., message) = told(&object, "Stalled");
+    let (.., message) = condition_values(&object, "Stalled");
     assert!(
         message.contains(says),
         "the message does not say \"{says}\": {message}"
     );
-    assert_eq!(told(&object, "Ready").0, "False");
+    assert_eq!(condition_values(&object, "Ready").0, "False");
     assert!(condition(&object, "Reconciling").is_none());
     Ok(object)
 }
 
 /// Status, reason and message of a condition.
-pub(crate) fn told<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
+pub(crate) fn condition_values<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
     let condition = condition(object, kind).unwrap_or_else(|| panic!("no condition {kind}: {object:#}"));
     let text = |name: &str| condition[name].as_str().unwrap_or_default();
     (text("status"), text("reason"), text("message"))
@@ -115,13 +115,13 @@ pub(crate) fn told<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v 
 /// The requests of the team to connectors with this method.
 pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>, Error> {
     let all = team.environment.emulator.requests(&team.subscription).await?;
-    let wanted = |request: &Value| {
+    let expected = |request: &Value| {
         let path = request["path"].as_str().unwrap_or_default().to_lowercase();
         request["method"] == method
             && path.contains("/securityconnectors/")
             && !path.contains("/healthreports")
     };
-    Ok(all.into_iter().filter(wanted).collect())
+    Ok(all.into_iter().filter(expected).collect())
 }
 
 /// Everything but reads of the team's subscription, whatever resource it concerns.
@@ -148,7 +148,7 @@ pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
 }
 
 /// Changes a connector behind the controller's back: `{"tags.team": "sec"}`.
-pub(crate) async fn meddle(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
+pub(crate) async fn edit_in_azure(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
     let fields = fields.as_object().unwrap().iter();
     let paths = fields.map(|(path, value)| (format!("connectors.{name}.{path}"), value.clone()));
     let emulator = &team.environment.emulator;
@@ -181,7 +181,7 @@ pub(crate) async fn fault(team: &Team<'_>, mut fault: Value) -> Result<String, E
 /// Waits for an event of the object with this reason; its note.
 pub(crate) async fn event(team: &Team<'_>, name: &str, reason: &str) -> Result<String, Error> {
     let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
-    eventually(&format!("event {reason} of {name}"), SOON, || async {
+    eventually(&format!("event {reason} of {name}"), TIMEOUT, || async {
         let all = api
             .list(&ListParams::default())
             .await

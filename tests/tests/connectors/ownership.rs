@@ -12,7 +12,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON, edit, in_azure, meddle, offering, pause, protected, ready, requests, stalled, told, writes,
+    TIMEOUT, condition_values, edit, edit_in_azure, in_azure, offering, pause, protected, ready, requests,
+    stalled, writes,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -34,7 +35,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 }
 
 /// A connector of the team's account that somebody made before.
-async fn stands(team: &Team<'_>, members: Value) -> Result<(), Error> {
+async fn current(team: &Team<'_>, members: Value) -> Result<(), Error> {
     let mut connector = json!({"account": team.account, "servers": "P2"});
     serverprotection_tests::team::merge(&mut connector, members);
     let emulator = &team.environment.emulator;
@@ -79,7 +80,7 @@ async fn survive(team: &Team<'_>, cloud: &str) -> Result<(), Error> {
         "surprise": [1, 2],
         "environmentData.novelty": {"deep": {"er": 1.5}},
     });
-    meddle(team, "account", fields).await?;
+    edit_in_azure(team, "account", fields).await?;
     let before = theirs(&in_azure(team, "account").await?, cloud);
     assert!(
         before[0]
@@ -89,7 +90,7 @@ async fn survive(team: &Team<'_>, cloud: &str) -> Result<(), Error> {
             .all(|offering| !offering.is_null()),
         "{before:#}"
     );
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(
         requests(team, "PUT").await?.len(),
         1,
@@ -124,8 +125,8 @@ async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
         "offerings.DefenderForServersAws.novelty": {"a": 1},
         "offerings.DefenderForContainersAws": {"kubernetesService": {"a": 1}},
     });
-    meddle(&team, "account", fields).await?;
-    team.connectors().visit("account", SOON).await?;
+    edit_in_azure(&team, "account", fields).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     ready(&team, "account").await?;
     let connector = in_azure(&team, "account").await?;
     let servers = offering(&connector, "DefenderForServersAws");
@@ -141,8 +142,8 @@ async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
 
     // The whole offering is gone: it comes back, and they still have theirs.
     let gone = json!({"offerings.DefenderForServersAws": null});
-    meddle(&team, "account", gone).await?;
-    team.connectors().visit("account", SOON).await?;
+    edit_in_azure(&team, "account", gone).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     ready(&team, "account").await?;
     let connector = in_azure(&team, "account").await?;
     assert_eq!(
@@ -161,8 +162,8 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
     let theirs = json!({"environmentData.scanInterval": 24});
     let mut contested = None;
     for _ in 0..8 {
-        meddle(&team, "account", theirs.clone()).await?;
-        let object = team.connectors().visit("account", SOON).await?;
+        edit_in_azure(&team, "account", theirs.clone()).await?;
+        let object = team.connectors().reconcile("account", TIMEOUT).await?;
         if condition(&object, "Contested").is_some() {
             contested = Some(object);
             break;
@@ -170,13 +171,13 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
         ready(&team, "account").await?;
     }
     let object = contested.unwrap_or_else(|| panic!("it never became Contested"));
-    let (status, reason, message) = told(&object, "Stalled");
+    let (status, reason, message) = condition_values(&object, "Stalled");
     assert_eq!((status, reason), ("True", "Contested"));
     assert!(message.contains("scanInterval"), "{message}");
     assert_eq!(object["status"]["contested"][0]["repairs"], 3);
     let made = requests(&team, "PUT").await?.len();
     assert_eq!(made, 4, "the first write and three repairs");
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(requests(&team, "PUT").await?.len(), made, "left alone");
 
     // Other fields are still written, and the contested one stays as they want it.
@@ -184,7 +185,7 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
         .patch("account", json!({"spec": {"tags": {"a": "b"}}}))
         .await?;
     let what = "the tag in Azure, still contested";
-    let tags = serverprotection_tests::wait::eventually(what, SOON, || async {
+    let tags = serverprotection_tests::wait::eventually(what, TIMEOUT, || async {
         let connector = in_azure(&team, "account")
             .await
             .map_err(|error| error.to_string())?;
@@ -198,7 +199,7 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
 
     // The fight ends: it is Ready again without a write.
     let made = requests(&team, "PUT").await?.len();
-    meddle(&team, "account", json!({"environmentData.scanInterval": 4})).await?;
+    edit_in_azure(&team, "account", json!({"environmentData.scanInterval": 4})).await?;
     team.connectors().request("account").await?;
     let object = ready(&team, "account").await?;
     assert!(condition(&object, "Contested").is_none());
@@ -208,10 +209,10 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "asitis").await?;
-    stands(&team, json!({"tags": {"theirs": "stays"}})).await?;
+    current(&team, json!({"tags": {"theirs": "stays"}})).await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
-    assert_eq!(told(&object, "Ready").1, "InSync");
+    assert_eq!(condition_values(&object, "Ready").1, "InSync");
     assert_eq!(object["status"]["tier"], "P2");
     assert!(
         object["status"]["claim"]["establishedSince"].is_string(),
@@ -219,19 +220,19 @@ async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
     );
     assert!(requests(&team, "PUT").await?.is_empty());
     // Nobody signed in to the account on our behalf; the connection's report tells.
-    assert_eq!(told(&object, "CloudAuthenticated").1, "Connected");
+    assert_eq!(condition_values(&object, "CloudAuthenticated").1, "Connected");
     Ok(())
 }
 
 async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "differs").await?;
-    stands(&team, json!({"servers": "P1", "tags": {"theirs": "stays"}})).await?;
+    current(&team, json!({"servers": "P1", "tags": {"theirs": "stays"}})).await?;
     team.connect("account", json!({"scanInterval": "12h", "tags": {"team": "sec"}}))
         .await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
-    let wanted = json!({"theirs": "stays", "team": "sec"});
-    assert_eq!(in_azure(&team, "account").await?["tags"], wanted);
+    let expected = json!({"theirs": "stays", "team": "sec"});
+    assert_eq!(in_azure(&team, "account").await?["tags"], expected);
 
     let history = environment
         .recorder
@@ -256,16 +257,16 @@ async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), E
 
 async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "reduction").await?;
-    stands(&team, json!({})).await?;
+    current(&team, json!({})).await?;
     team.connect("account", json!({"plan": {"tier": "P1"}})).await?;
     let object = stalled(&team, "account", "ReductionNeedsApproval", "plan.tier=P1").await?;
     assert!(
-        told(&object, "Stalled")
+        condition_values(&object, "Stalled")
             .2
             .contains("agentlessScanning.state=Disabled"),
         "{object:#}"
     );
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     pause().await;
     let about = |all: Vec<Value>| {
         let path = |it: &Value| it["path"].as_str().unwrap_or_default().to_lowercase();

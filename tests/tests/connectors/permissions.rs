@@ -11,7 +11,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{SOON, in_azure, protected, ready, requests, stalled, told};
+use super::{TIMEOUT, condition_values, in_azure, protected, ready, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -35,7 +35,7 @@ async fn without(team: &Team<'_>, actions: &[&str]) -> Result<(), Error> {
 }
 
 fn missing(object: &Value, action: &str) {
-    let (status, reason, message) = told(object, "PermissionsSufficient");
+    let (status, reason, message) = condition_values(object, "PermissionsSufficient");
     assert_eq!((status, reason), ("False", "MissingPermission"), "{object:#}");
     assert!(message.contains(action), "{message}");
 }
@@ -44,16 +44,16 @@ fn missing(object: &Value, action: &str) {
 async fn named_then_granted(team: &Team<'_>, action: &str) -> Result<(), Error> {
     let object = team
         .connectors()
-        .until("account", "PermissionsSufficient", "False", SOON)
+        .until("account", "PermissionsSufficient", "False", TIMEOUT)
         .await?;
     missing(&object, action);
     without(team, &[]).await?;
     // By itself, on the slow clock; what was read a moment ago is told until it is read anew.
     ready(team, "account").await?;
-    eventually("sufficient permissions", SOON, || async {
-        let visit = team.connectors().visit("account", SOON).await;
-        let object = visit.map_err(|error| error.to_string())?;
-        let (status, reason, message) = told(&object, "PermissionsSufficient");
+    eventually("sufficient permissions", TIMEOUT, || async {
+        let reconcile = team.connectors().reconcile("account", TIMEOUT).await;
+        let object = reconcile.map_err(|error| error.to_string())?;
+        let (status, reason, message) = condition_values(&object, "PermissionsSufficient");
         if (status, reason) == ("True", "Sufficient") {
             return Ok(());
         }
@@ -87,13 +87,16 @@ async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors().start_deletion("account").await?;
     let object = team
         .connectors()
-        .until_holds("account", "a deletion that waits", SOON, |object| {
-            told(object, "Ready").2.contains("not deleted yet")
+        .until_holds("account", "a deletion that waits", TIMEOUT, |object| {
+            condition_values(object, "Ready").2.contains("not deleted yet")
         })
         .await?;
-    assert!(told(&object, "Ready").2.contains(ACTION), "{object:#}");
+    assert!(
+        condition_values(&object, "Ready").2.contains(ACTION),
+        "{object:#}"
+    );
     without(&team, &[]).await?;
-    team.connectors().until_gone("account", SOON).await?;
+    team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
     Ok(())
 }
@@ -123,17 +126,17 @@ async fn health(environment: Arc<Environment>) -> Result<(), Error> {
     without(&team, &[ACTION]).await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
-    let object = if told(&object, "Healthy").1 == "NotObserved" {
-        team.connectors().visit("account", SOON).await?
+    let object = if condition_values(&object, "Healthy").1 == "NotObserved" {
+        team.connectors().reconcile("account", TIMEOUT).await?
     } else {
         object
     };
-    assert_eq!(told(&object, "Healthy").0, "Unknown");
+    assert_eq!(condition_values(&object, "Healthy").0, "Unknown");
     missing(&object, ACTION);
     without(&team, &[]).await?;
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     team.connectors()
-        .until("account", "Healthy", "True", SOON)
+        .until("account", "Healthy", "True", TIMEOUT)
         .await?;
     Ok(())
 }

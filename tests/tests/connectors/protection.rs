@@ -11,8 +11,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    GROUP, PROTECTION, SOON, another_account, in_azure, meddle, pause, protected, ready, requests, told,
-    writes,
+    GROUP, PROTECTION, TIMEOUT, another_account, condition_values, edit_in_azure, in_azure, pause, protected,
+    ready, requests, writes,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -32,9 +32,10 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
         let team = team.clone();
         async move {
             let what = format!("connectors {summary} and ConnectorsReady/{reason}");
-            team.until_holds(PROTECTION, &what, SOON, |object| {
-                let told = condition(object, "ConnectorsReady").is_some_and(|it| it["reason"] == reason);
-                object["status"]["connectors"]["summary"] == summary && told
+            team.until_holds(PROTECTION, &what, TIMEOUT, |object| {
+                let condition_values =
+                    condition(object, "ConnectorsReady").is_some_and(|it| it["reason"] == reason);
+                object["status"]["connectors"]["summary"] == summary && condition_values
             })
             .await
         }
@@ -48,15 +49,15 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     team.connect("two", elsewhere).await?;
     summary("1/2", "NotReady").await?;
     let object = team
-        .until_holds(PROTECTION, "the name of the other", SOON, |object| {
-            told(object, "ConnectorsReady")
+        .until_holds(PROTECTION, "the name of the other", TIMEOUT, |object| {
+            condition_values(object, "ConnectorsReady")
                 .2
                 .contains("two (ResourceGroupMissing)")
         })
         .await?;
-    assert_eq!(told(&object, "ConnectorsReady").0, "False");
+    assert_eq!(condition_values(&object, "ConnectorsReady").0, "False");
     assert_eq!(
-        told(&object, "Ready").0,
+        condition_values(&object, "Ready").0,
         "True",
         "connectors do not decide about Ready"
     );
@@ -64,7 +65,7 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     let group = json!({"resourceGroups.rg-missing": "westeurope"});
     environment.emulator.set(&team.subscription, group).await?;
     summary("2/2", "AllReady").await?;
-    team.connectors().delete("two", SOON).await?;
+    team.connectors().delete("two", TIMEOUT).await?;
     summary("1/1", "AllReady").await?;
     Ok(())
 }
@@ -78,12 +79,12 @@ async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
     let registering =
         |object: &Value| condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering");
-    team.until_holds(PROTECTION, "Reconciling/Registering", SOON, registering)
+    team.until_holds(PROTECTION, "Reconciling/Registering", TIMEOUT, registering)
         .await?;
     team.connect("aws", json!({})).await?;
     let connectors = team.connectors();
     connectors
-        .until_holds("aws", "Reconciling/AwaitingRegistration", SOON, |object| {
+        .until_holds("aws", "Reconciling/AwaitingRegistration", TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == "AwaitingRegistration")
         })
         .await?;
@@ -95,7 +96,7 @@ async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
             json!({"providers.Microsoft.Security": "Registered"}),
         )
         .await?;
-    team.until(PROTECTION, "Ready", "True", SOON).await?;
+    team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
     connectors.request("aws").await?;
     ready(&team, "aws").await?;
     for version in environment
@@ -118,13 +119,13 @@ async fn default_tier(environment: Arc<Environment>) -> Result<(), Error> {
     team.patch(PROTECTION, json!({"spec": {"plan": {"tier": "P1"}}}))
         .await?;
     team.connectors()
-        .until_holds("follows", "P1, in sync", SOON, |object| {
-            object["status"]["tier"] == "P1" && told(object, "Ready").1 == "InSync"
+        .until_holds("follows", "P1, in sync", TIMEOUT, |object| {
+            object["status"]["tier"] == "P1" && condition_values(object, "Ready").1 == "InSync"
         })
         .await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 3, "one more write");
     assert_eq!(
-        team.connectors().visit("own", SOON).await?["status"]["tier"],
+        team.connectors().reconcile("own", TIMEOUT).await?["status"]["tier"],
         "P2"
     );
     Ok(())
@@ -136,11 +137,11 @@ async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
-    assert_eq!(told(&object, "Ready").1, "Observed");
-    let (status, _, message) = told(&object, "Drifted");
+    assert_eq!(condition_values(&object, "Ready").1, "Observed");
+    let (status, _, message) = condition_values(&object, "Drifted");
     assert!(status == "True" && message.contains("connectorName"), "{message}");
     assert_eq!(object["status"]["drift"][0]["observed"], "none");
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     assert!(writes(&team).await?.is_empty());
 
     team.patch(PROTECTION, json!({"spec": {"mode": "Enforce"}}))
@@ -150,12 +151,12 @@ async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let what = "Ready/Observed";
     team.connectors()
-        .until_holds("account", what, SOON, |object| {
-            told(object, "Ready").1 == "Observed"
+        .until_holds("account", what, TIMEOUT, |object| {
+            condition_values(object, "Ready").1 == "Observed"
         })
         .await?;
-    meddle(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
-    let object = team.connectors().visit("account", SOON).await?;
+    edit_in_azure(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(object["status"]["drift"][0]["field"], "scanInterval");
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
 
@@ -171,8 +172,8 @@ async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn in_sync(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Error> {
     team.connectors()
-        .until_holds("account", "Ready/InSync", SOON, |object| {
-            told(object, "Ready").1 == "InSync" && object["status"]["driftCount"] == 0
+        .until_holds("account", "Ready/InSync", TIMEOUT, |object| {
+            condition_values(object, "Ready").1 == "InSync" && object["status"]["driftCount"] == 0
         })
         .await
         .map(drop)
@@ -187,13 +188,17 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let object = team
         .connectors()
-        .until("account", "Suspended", "True", SOON)
+        .until("account", "Suspended", "True", TIMEOUT)
         .await?;
-    assert_eq!(told(&object, "Ready").0, "True", "it keeps its last value");
+    assert_eq!(
+        condition_values(&object, "Ready").0,
+        "True",
+        "it keeps its last value"
+    );
 
-    meddle(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
+    edit_in_azure(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
     let before = requests(&team, "GET").await?.len();
-    team.connectors().visit("account", SOON).await?;
+    team.connectors().reconcile("account", TIMEOUT).await?;
     pause().await;
     assert_eq!(
         requests(&team, "GET").await?.len(),
@@ -205,9 +210,14 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
         .patch("account", json!({"spec": {"suspend": false}}))
         .await?;
     team.connectors()
-        .until_holds("account", "the end of the suspension, repaired", SOON, |object| {
-            condition(object, "Suspended").is_none() && told(object, "Ready").0 == "True"
-        })
+        .until_holds(
+            "account",
+            "the end of the suspension, repaired",
+            TIMEOUT,
+            |object| {
+                condition(object, "Suspended").is_none() && condition_values(object, "Ready").0 == "True"
+            },
+        )
         .await?;
     assert_eq!(
         in_azure(&team, "account").await?["environmentData"]["scanInterval"],
@@ -221,9 +231,9 @@ async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> 
     team.connect("account", json!({"suspend": true})).await?;
     let object = team
         .connectors()
-        .until("account", "Suspended", "True", SOON)
+        .until("account", "Suspended", "True", TIMEOUT)
         .await?;
-    assert_eq!(told(&object, "Ready").0, "Unknown");
+    assert_eq!(condition_values(&object, "Ready").0, "Unknown");
     pause().await;
     let all = environment.emulator.requests(&team.subscription).await?;
     let about = |request: &serde_json::Value| {

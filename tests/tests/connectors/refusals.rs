@@ -17,7 +17,7 @@ use serverprotection_tests::{
 };
 
 use super::{
-    GROUP, PROTECTION, SOON, another_account, in_azure, pause, protected, ready, requests, stalled, writes,
+    GROUP, PROTECTION, TIMEOUT, another_account, in_azure, pause, protected, ready, requests, stalled, writes,
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -58,7 +58,7 @@ async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "moved").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
-    team.delete(PROTECTION, SOON).await?;
+    team.delete(PROTECTION, TIMEOUT).await?;
     stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
     let other = team.another_subscription(json!({})).await?;
     let elsewhere = json!({"subscriptionId": other, "plan": {"tier": "P2"}});
@@ -76,7 +76,7 @@ async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
             .is_none_or(serde_json::Map::is_empty)
     );
 
-    team.delete(PROTECTION, SOON).await?;
+    team.delete(PROTECTION, TIMEOUT).await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
@@ -147,7 +147,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let before = ready(&team, "account").await?;
     // Transition times have whole seconds: each turn must get one of its own, or a wrong one would not show.
     next_second().await;
-    eventually("a P4 that is admitted", SOON, || async {
+    eventually("a P4 that is admitted", TIMEOUT, || async {
         team.connectors()
             .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))
             .await
@@ -160,10 +160,12 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
             "nothing of its status is lost"
         );
     }
-    team.until_holds(PROTECTION, "the unreadable one, counted", SOON, |object| {
-        let told = condition(object, "ConnectorsReady").and_then(|told| told["message"].as_str());
+    team.until_holds(PROTECTION, "the unreadable one, counted", TIMEOUT, |object| {
+        let condition_values = condition(object, "ConnectorsReady")
+            .and_then(|condition_values| condition_values["message"].as_str());
         object["status"]["connectors"]["summary"] == "0/1"
-            && told.is_some_and(|told| told.contains("account (Unreadable)"))
+            && condition_values
+                .is_some_and(|condition_values| condition_values.contains("account (Unreadable)"))
     })
     .await?;
 
@@ -196,7 +198,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
         .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))
         .await?;
     stalled(&team, "account", "Unreadable", "upgrade the controller").await?;
-    team.connectors().delete("account", SOON).await?;
+    team.connectors().delete("account", TIMEOUT).await?;
     assert!(!in_azure(&team, "account").await?.is_null());
     assert!(requests(&team, "DELETE").await?.is_empty());
     super::event(&team, "account", "ConnectorLeftBehind").await?;

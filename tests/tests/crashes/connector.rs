@@ -23,8 +23,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON,
-    lonely::{Lonely, NAME, ended, operation, p2, told},
+    TIMEOUT,
+    fixture::{Fixture, NAME, condition_values, ended, operation, p2},
 };
 
 /// Crashes at the same time: they wait for starts of processes more than they compute.
@@ -85,58 +85,58 @@ impl Act {
     }
 
     /// The account's connector stands in sync, and its controller runs; for a creation neither.
-    async fn prepare(self, lonely: &Lonely<'_>) -> Result<Option<ControllerProcess>, Error> {
+    async fn prepare(self, fixture: &Fixture<'_>) -> Result<Option<ControllerProcess>, Error> {
         let suspended = json!({"suspend": true, "plan": p2()["plan"]});
-        lonely.team.protect(NAME, suspended).await?;
+        fixture.team.protect(NAME, suspended).await?;
         if self == Self::Create {
             return Ok(None);
         }
-        connect(lonely).await?;
-        let controller = lonely.controller()?;
-        ready(lonely).await?;
+        connect(fixture).await?;
+        let controller = fixture.controller()?;
+        ready(fixture).await?;
         Ok(Some(controller))
     }
 
-    async fn begin(self, lonely: &Lonely<'_>) -> Result<(), Error> {
+    async fn begin(self, fixture: &Fixture<'_>) -> Result<(), Error> {
         match self {
-            Self::Create => connect(lonely).await,
+            Self::Create => connect(fixture).await,
             Self::Edit => {
                 let p1 =
                     json!({"spec": {"plan": {"tier": "P1"}, "agentlessScanning": {"state": "Disabled"}}});
-                objects(lonely).patch(ACCOUNT, p1).await.map(drop)
+                objects(fixture).patch(ACCOUNT, p1).await.map(drop)
             }
-            Self::Delete => objects(lonely).start_deletion(ACCOUNT).await,
+            Self::Delete => objects(fixture).start_deletion(ACCOUNT).await,
         }
     }
 
     /// The requests until the act is over.
-    async fn finish(self, lonely: &Lonely<'_>) -> Result<Vec<Value>, Error> {
+    async fn finish(self, fixture: &Fixture<'_>) -> Result<Vec<Value>, Error> {
         if self == Self::Delete {
-            objects(lonely).until_gone(ACCOUNT, SOON).await?;
+            objects(fixture).until_gone(ACCOUNT, TIMEOUT).await?;
         } else {
-            ready(lonely).await?;
+            ready(fixture).await?;
         }
         // Those of the visit that follows are no part of it.
-        let requests = lonely.requests().await?;
+        let requests = fixture.requests().await?;
         if self != Self::Delete {
-            objects(lonely).visit(ACCOUNT, SOON).await?;
+            objects(fixture).reconcile(ACCOUNT, TIMEOUT).await?;
         }
         Ok(requests)
     }
 }
 
-fn objects(lonely: &Lonely<'_>) -> Objects {
-    lonely.team.connectors()
+fn objects(fixture: &Fixture<'_>) -> Objects {
+    fixture.team.connectors()
 }
 
 /// Whose deletion deletes the connector.
-async fn connect(lonely: &Lonely<'_>) -> Result<(), Error> {
+async fn connect(fixture: &Fixture<'_>) -> Result<(), Error> {
     let spec = json!({"deletionPolicy": "Delete", "plan": {"tier": "P2"}});
-    lonely.team.connect(ACCOUNT, spec).await.map(drop)
+    fixture.team.connect(ACCOUNT, spec).await.map(drop)
 }
 
-async fn ready(lonely: &Lonely<'_>) -> Result<Value, Error> {
-    objects(lonely).until(ACCOUNT, "Ready", "True", SOON).await
+async fn ready(fixture: &Fixture<'_>) -> Result<Value, Error> {
+    objects(fixture).until(ACCOUNT, "Ready", "True", TIMEOUT).await
 }
 
 /// Where an undisturbed run ends.
@@ -199,18 +199,18 @@ async fn every(act: Act, environment: &Environment) -> Result<(), Error> {
 }
 
 async fn undisturbed(act: Act, environment: &Environment) -> Result<Reference, Error> {
-    let lonely = Lonely::found(environment, &format!("{}-undisturbed", act.name()), json!({})).await?;
-    let running = act.prepare(&lonely).await?;
-    let earlier = (lonely.requests().await?.len(), lonely.writes().await?.len());
-    act.begin(&lonely).await?;
+    let fixture = Fixture::create(environment, &format!("{}-undisturbed", act.name()), json!({})).await?;
+    let running = act.prepare(&fixture).await?;
+    let earlier = (fixture.requests().await?.len(), fixture.writes().await?.len());
+    act.begin(&fixture).await?;
     let mut controller = match running {
         Some(running) => running,
-        None => lonely.controller()?,
+        None => fixture.controller()?,
     };
-    let requests = act.finish(&lonely).await?.split_off(earlier.0);
-    let end = end(&lonely, act).await?;
+    let requests = act.finish(&fixture).await?.split_off(earlier.0);
+    let end = end(&fixture, act).await?;
     assert_eq!(controller.terminate().await?, Some(0));
-    let writes = lonely.writes().await?.split_off(earlier.1);
+    let writes = fixture.writes().await?.split_off(earlier.1);
     let (tier, connectors, written) = match act {
         Act::Create => ("P2", 1, 2),
         Act::Edit => ("P1", 1, 1),
@@ -235,36 +235,37 @@ async fn crash(
 ) -> Result<String, Error> {
     let Point { number, phase } = point;
     let name = format!("{}-{phase}-{number}", act.name());
-    let lonely = Lonely::found(environment, &name, json!({})).await?;
-    let running = act.prepare(&lonely).await?;
-    let earlier = lonely.writes().await?.len();
-    let fault = lonely.hang_request(number, phase).await?;
-    act.begin(&lonely).await?;
+    let fixture = Fixture::create(environment, &name, json!({})).await?;
+    let running = act.prepare(&fixture).await?;
+    let earlier = fixture.writes().await?.len();
+    let fault = fixture.hang_request(number, phase).await?;
+    act.begin(&fixture).await?;
     let mut first = match running {
         Some(running) => running,
-        None => lonely.controller()?,
+        None => fixture.controller()?,
     };
-    let struck = operation(&lonely.kill_when_it_hangs(&mut first, &fault).await?);
-    let noted = note_stands(&lonely, act, &struck).await;
-    let second = lonely.controller();
+    let struck = operation(&fixture.kill_when_it_hangs(&mut first, &fault).await?);
+    let noted = intent_is_recorded(&fixture, act, &struck).await;
+    let second = fixture.controller();
     let verdict = async {
         noted?;
-        act.finish(&lonely).await?;
-        let writes = lonely.writes().await?.split_off(earlier);
-        compare(&lonely, act, reference, &struck, phase, writes).await
+        act.finish(&fixture).await?;
+        let writes = fixture.writes().await?.split_off(earlier);
+        compare(&fixture, act, reference, &struck, phase, writes).await
     };
     ended(second, &struck, verdict.await).await?;
     Ok(struck)
 }
 
 /// What stands before a write may have its effect: who deletes the object can see it, and the connector is not orphaned.
-async fn note_stands(lonely: &Lonely<'_>, act: Act, struck: &str) -> Result<(), Error> {
+async fn intent_is_recorded(fixture: &Fixture<'_>, act: Act, struck: &str) -> Result<(), Error> {
     if struck.starts_with("GET ") || struck.starts_with("POST ") {
         return Ok(());
     }
-    let object = objects(lonely).get(ACCOUNT).await?;
+    let object = objects(fixture).get(ACCOUNT).await?;
     let reason = if act == Act::Delete { "Deleting" } else { "Writing" };
-    let announced = condition(&object, "Reconciling").is_some_and(|told| told["reason"] == reason);
+    let announced = condition(&object, "Reconciling")
+        .is_some_and(|condition_values| condition_values["reason"] == reason);
     let finalizers = object["metadata"]["finalizers"].as_array().map(Vec::len);
     if announced && finalizers == Some(1) {
         return Ok(());
@@ -273,7 +274,7 @@ async fn note_stands(lonely: &Lonely<'_>, act: Act, struck: &str) -> Result<(), 
 }
 
 async fn compare(
-    lonely: &Lonely<'_>,
+    fixture: &Fixture<'_>,
     act: Act,
     reference: &Reference,
     struck: &str,
@@ -281,7 +282,7 @@ async fn compare(
     mut writes: Vec<String>,
 ) -> Result<(), Error> {
     let mut wrong = Vec::new();
-    let end = end(lonely, act).await?;
+    let end = end(fixture, act).await?;
     if end != reference.end {
         wrong.push(format!("another end: {end:#}\ninstead of {:#}", reference.end));
     }
@@ -296,7 +297,7 @@ async fn compare(
     if writes != expected {
         wrong.push(format!("writes: {in_order} instead of {expected:?}"));
     }
-    lonely.check_monitor().await?;
+    fixture.check_monitor().await?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -304,18 +305,18 @@ async fn compare(
 }
 
 /// Where a run ends: everything that must not depend on a crash, without names and times.
-async fn end(lonely: &Lonely<'_>, act: Act) -> Result<Value, Error> {
-    let emulator = &lonely.team.environment.emulator;
-    let azure = emulator.get(&lonely.team.subscription).await?;
+async fn end(fixture: &Fixture<'_>, act: Act) -> Result<Value, Error> {
+    let emulator = &fixture.team.environment.emulator;
+    let azure = emulator.get(&fixture.team.subscription).await?;
     let object = match act {
         Act::Delete => Value::Null,
-        Act::Create | Act::Edit => told_of(&objects(lonely).get(ACCOUNT).await?),
+        Act::Create | Act::Edit => conditions_of(&objects(fixture).get(ACCOUNT).await?),
     };
     let end = json!({"connectors": azure["connectors"], "groups": azure["resourceGroups"], "object": object});
     let text = end.to_string();
-    let text = text.replace(&lonely.team.account, "000000000000");
+    let text = text.replace(&fixture.team.account, "000000000000");
     Ok(serde_json::from_str(
-        &text.replace(&lonely.team.subscription, "subscription"),
+        &text.replace(&fixture.team.subscription, "subscription"),
     )?)
 }
 
@@ -323,7 +324,7 @@ fn number_of_connectors(azure: &Value) -> usize {
     azure["connectors"].as_object().map_or(0, serde_json::Map::len)
 }
 
-fn told_of(object: &Value) -> Value {
+fn conditions_of(object: &Value) -> Value {
     let status = &object["status"];
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let conditions: BTreeMap<_, _> = conditions
@@ -354,37 +355,44 @@ fn told_of(object: &Value) -> Value {
 async fn answer_lost(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let name = format!("connector-answer-lost-{phase}");
-        let lonely = Lonely::found(&environment, &name, json!({})).await?;
-        Act::Create.prepare(&lonely).await?;
-        let put = json!({"method": "PUT", "path": "/securityConnectors/", "subscription": lonely.team.subscription, "times": 1});
-        let fault = lonely.hang(put, phase).await?;
-        connect(&lonely).await?;
-        let mut first = lonely.controller()?;
-        lonely.kill_when_it_hangs(&mut first, &fault).await?;
-        let object = objects(&lonely).get(ACCOUNT).await?;
-        assert_eq!(told(&object, "Reconciling"), ("True", "Writing"), "{object:#}");
-        assert_eq!(told(&object, "ConnectorConfigured"), ("Unknown", "Creating"));
-        objects(&lonely).start_deletion(ACCOUNT).await?;
+        let fixture = Fixture::create(&environment, &name, json!({})).await?;
+        Act::Create.prepare(&fixture).await?;
+        let put = json!({"method": "PUT", "path": "/securityConnectors/", "subscription": fixture.team.subscription, "times": 1});
+        let fault = fixture.hang(put, phase).await?;
+        connect(&fixture).await?;
+        let mut first = fixture.controller()?;
+        fixture.kill_when_it_hangs(&mut first, &fault).await?;
+        let object = objects(&fixture).get(ACCOUNT).await?;
+        assert_eq!(
+            condition_values(&object, "Reconciling"),
+            ("True", "Writing"),
+            "{object:#}"
+        );
+        assert_eq!(
+            condition_values(&object, "ConnectorConfigured"),
+            ("Unknown", "Creating")
+        );
+        objects(&fixture).start_deletion(ACCOUNT).await?;
 
-        let mut second = lonely.controller()?;
-        objects(&lonely).until_gone(ACCOUNT, SOON).await?;
-        let azure = environment.emulator.get(&lonely.team.subscription).await?;
+        let mut second = fixture.controller()?;
+        objects(&fixture).until_gone(ACCOUNT, TIMEOUT).await?;
+        let azure = environment.emulator.get(&fixture.team.subscription).await?;
         assert_eq!(number_of_connectors(&azure), 0, "{azure:#}");
-        let writes = lonely.writes().await?;
+        let writes = fixture.writes().await?;
         let deletes = writes.iter().filter(|write| write.starts_with("DELETE ")).count();
         assert_eq!(deletes, usize::from(phase == "after"), "{writes:?}");
         assert_eq!(writes.len(), 2 + deletes, "group and connector: {writes:?}");
-        told_as_deleted(&lonely).await?;
-        lonely.check_monitor().await?;
+        until_deleted(&fixture).await?;
+        fixture.check_monitor().await?;
         second.terminate().await?;
     }
     Ok(())
 }
 
-async fn told_as_deleted(lonely: &Lonely<'_>) -> Result<(), Error> {
-    let namespace = &lonely.team.namespace;
-    let plane = &lonely.team.environment.plane;
-    eventually("the event ConnectorDeleted", SOON, || async {
+async fn until_deleted(fixture: &Fixture<'_>) -> Result<(), Error> {
+    let namespace = &fixture.team.namespace;
+    let plane = &fixture.team.environment.plane;
+    eventually("the event ConnectorDeleted", TIMEOUT, || async {
         let arguments = ["get", "events.events.k8s.io", "-n", namespace, "-o", "json"];
         let events = plane.kubectl(&arguments).await.map_err(|e| e.to_string())?;
         if events.contains("ConnectorDeleted") {

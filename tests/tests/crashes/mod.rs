@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod connector;
-mod lonely;
+mod fixture;
 mod note;
 mod points;
 mod stop;
@@ -18,7 +18,7 @@ use serverprotection_tests::{
 };
 
 /// How long a state may take to be reached: several controllers start at once, on few cores.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {

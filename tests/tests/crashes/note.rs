@@ -11,8 +11,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON,
-    lonely::{Lonely, NAME, p2, told},
+    TIMEOUT,
+    fixture::{Fixture, NAME, condition_values, p2},
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -29,19 +29,22 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 }
 
 /// Crashes at a plan write; the note stands.
-async fn crash_at_plan_write(lonely: &Lonely<'_>, phase: &str) -> Result<Value, Error> {
-    let fault = lonely.hang_plan_write(phase).await?;
-    let mut controller = lonely.controller()?;
-    lonely.kill_when_it_hangs(&mut controller, &fault).await?;
-    let object = lonely.team.get(NAME).await?;
+async fn crash_at_plan_write(fixture: &Fixture<'_>, phase: &str) -> Result<Value, Error> {
+    let fault = fixture.hang_plan_write(phase).await?;
+    let mut controller = fixture.controller()?;
+    fixture.kill_when_it_hangs(&mut controller, &fault).await?;
+    let object = fixture.team.get(NAME).await?;
     assert_eq!(
-        told(&object, "PlanEnabled"),
+        condition_values(&object, "PlanEnabled"),
         ("Unknown", "Applying"),
         "{object:#}"
     );
-    assert_eq!(told(&object, "ExtensionsProvisioned"), ("Unknown", "Applying"));
-    assert_eq!(told(&object, "Ready").0, "False");
-    assert_eq!(told(&object, "Reconciling").0, "True");
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned"),
+        ("Unknown", "Applying")
+    );
+    assert_eq!(condition_values(&object, "Ready").0, "False");
+    assert_eq!(condition_values(&object, "Reconciling").0, "True");
     Ok(object)
 }
 
@@ -52,26 +55,32 @@ fn p1() -> Value {
 /// Whatever the write came to, the new demand is written once, and the end is as if nothing had happened.
 async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
-        let lonely = Lonely::found(&environment, &format!("lowered-{phase}"), json!({})).await?;
-        lonely.team.protect(NAME, json!({"plan": {"tier": "P1"}})).await?;
-        let mut controller = lonely.controller()?;
-        lonely.ready().await?;
+        let fixture = Fixture::create(&environment, &format!("lowered-{phase}"), json!({})).await?;
+        fixture
+            .team
+            .protect(NAME, json!({"plan": {"tier": "P1"}}))
+            .await?;
+        let mut controller = fixture.controller()?;
+        fixture.ready().await?;
         controller.kill().await;
-        lonely.team.patch(NAME, json!({"spec": p2()})).await?;
-        crash_at_plan_write(&lonely, phase).await?;
-        lonely.team.patch(NAME, p1()).await?;
+        fixture.team.patch(NAME, json!({"spec": p2()})).await?;
+        crash_at_plan_write(&fixture, phase).await?;
+        fixture.team.patch(NAME, p1()).await?;
 
-        let mut controller = lonely.controller()?;
-        let object = lonely.ready().await?;
-        assert_eq!(told(&object, "PlanEnabled"), ("True", "PlanEnabled"));
-        assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "NoneManaged"));
+        let mut controller = fixture.controller()?;
+        let object = fixture.ready().await?;
+        assert_eq!(condition_values(&object, "PlanEnabled"), ("True", "PlanEnabled"));
+        assert_eq!(
+            condition_values(&object, "ExtensionsProvisioned"),
+            ("True", "NoneManaged")
+        );
         assert_eq!(object["status"]["plan"]["tier"], "P1");
-        let azure = environment.emulator.get(&lonely.team.subscription).await?;
+        let azure = environment.emulator.get(&fixture.team.subscription).await?;
         assert_eq!(azure["plan"]["subPlan"], "P1", "{azure:#}");
-        assert_eq!(lonely.plan_writes().await?, 3, "P1, P2 and P1: {phase}");
-        lonely.visit().await?;
-        assert_eq!(lonely.plan_writes().await?, 3);
-        lonely.check_monitor().await?;
+        assert_eq!(fixture.plan_writes().await?, 3, "P1, P2 and P1: {phase}");
+        fixture.reconcile().await?;
+        assert_eq!(fixture.plan_writes().await?, 3);
+        fixture.check_monitor().await?;
         controller.terminate().await?;
     }
     Ok(())
@@ -79,25 +88,32 @@ async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
 
 /// An object that never saw its subscription in sync does not know that it raised the plan itself: it asks (law 12).
 async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
-    let lonely = Lonely::found(&environment, "adopted", json!({})).await?;
-    lonely.team.protect(NAME, p2()).await?;
-    crash_at_plan_write(&lonely, "after").await?;
-    lonely.team.patch(NAME, p1()).await?;
+    let fixture = Fixture::create(&environment, "adopted", json!({})).await?;
+    fixture.team.protect(NAME, p2()).await?;
+    crash_at_plan_write(&fixture, "after").await?;
+    fixture.team.patch(NAME, p1()).await?;
 
-    let mut controller = lonely.controller()?;
-    let object = lonely.team.until(NAME, "Stalled", "True", SOON).await?;
-    assert_eq!(told(&object, "Stalled").1, "ReductionNeedsApproval", "{object:#}");
-    assert_ne!(told(&object, "ExtensionsProvisioned").0, "True");
-    assert_eq!(lonely.plan_writes().await?, 1);
-    lonely
+    let mut controller = fixture.controller()?;
+    let object = fixture.team.until(NAME, "Stalled", "True", TIMEOUT).await?;
+    assert_eq!(
+        condition_values(&object, "Stalled").1,
+        "ReductionNeedsApproval",
+        "{object:#}"
+    );
+    assert_ne!(condition_values(&object, "ExtensionsProvisioned").0, "True");
+    assert_eq!(fixture.plan_writes().await?, 1);
+    fixture
         .team
         .annotate(NAME, "serverprotection.dev/approve-reduction", "plan.tier=P1")
         .await?;
-    let object = lonely.ready().await?;
-    assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "NoneManaged"));
+    let object = fixture.ready().await?;
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned"),
+        ("True", "NoneManaged")
+    );
     assert_eq!(object["status"]["plan"]["tier"], "P1");
-    assert_eq!(lonely.plan_writes().await?, 2);
-    lonely.check_monitor().await?;
+    assert_eq!(fixture.plan_writes().await?, 2);
+    fixture.check_monitor().await?;
     controller.terminate().await?;
     Ok(())
 }
@@ -105,38 +121,48 @@ async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
 /// Never a write, and no claim about what nobody knows.
 async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
-        let lonely = Lonely::found(&environment, &format!("observed-{phase}"), json!({})).await?;
-        lonely.team.protect(NAME, p2()).await?;
-        crash_at_plan_write(&lonely, phase).await?;
-        let written = lonely.writes().await?;
-        lonely
+        let fixture = Fixture::create(&environment, &format!("observed-{phase}"), json!({})).await?;
+        fixture.team.protect(NAME, p2()).await?;
+        crash_at_plan_write(&fixture, phase).await?;
+        let written = fixture.writes().await?;
+        fixture
             .team
             .patch(NAME, json!({"spec": {"mode": "Observe"}}))
             .await?;
 
-        let mut controller = lonely.controller()?;
-        lonely.ready().await?;
-        let object = lonely.visit().await?;
-        assert_eq!(told(&object, "Ready"), ("True", "Observed"), "{object:#}");
+        let mut controller = fixture.controller()?;
+        fixture.ready().await?;
+        let object = fixture.reconcile().await?;
+        assert_eq!(
+            condition_values(&object, "Ready"),
+            ("True", "Observed"),
+            "{object:#}"
+        );
         if phase == "after" {
-            assert_eq!(told(&object, "PlanEnabled"), ("True", "PlanEnabled"));
-            assert_eq!(told(&object, "ExtensionsProvisioned"), ("Unknown", "ResultLost"));
+            assert_eq!(condition_values(&object, "PlanEnabled"), ("True", "PlanEnabled"));
+            assert_eq!(
+                condition_values(&object, "ExtensionsProvisioned"),
+                ("Unknown", "ResultLost")
+            );
             assert_eq!(object["status"]["plan"]["tier"], "P2");
         } else {
-            assert_eq!(told(&object, "PlanEnabled"), ("False", "PlanDiffers"));
-            assert_eq!(told(&object, "ExtensionsProvisioned"), ("False", "NotEnabled"));
+            assert_eq!(condition_values(&object, "PlanEnabled"), ("False", "PlanDiffers"));
+            assert_eq!(
+                condition_values(&object, "ExtensionsProvisioned"),
+                ("False", "NotEnabled")
+            );
             assert_eq!(object["status"]["plan"]["tier"], "Free");
         }
-        assert_eq!(lonely.writes().await?, written, "nothing since the crash");
-        lonely.recorded().await?;
-        let history = lonely.team.history();
+        assert_eq!(fixture.writes().await?, written, "nothing since the crash");
+        fixture.recorded().await?;
+        let history = fixture.team.history();
         let claimed = history.iter().any(|version| {
             version
                 .condition("ExtensionsProvisioned")
-                .is_some_and(|told| told["reason"] == "Provisioned")
+                .is_some_and(|condition_values| condition_values["reason"] == "Provisioned")
         });
         assert!(!claimed, "{phase}");
-        lonely.check_monitor().await?;
+        fixture.check_monitor().await?;
         controller.terminate().await?;
     }
     Ok(())
@@ -144,50 +170,56 @@ async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
 
 /// Not even a look while it sleeps; the question is still open when it wakes up.
 async fn suspended(environment: Arc<Environment>) -> Result<(), Error> {
-    let lonely = Lonely::found(&environment, "suspended", json!({})).await?;
-    lonely.team.protect(NAME, p2()).await?;
-    crash_at_plan_write(&lonely, "after").await?;
-    lonely
+    let fixture = Fixture::create(&environment, "suspended", json!({})).await?;
+    fixture.team.protect(NAME, p2()).await?;
+    crash_at_plan_write(&fixture, "after").await?;
+    fixture
         .team
         .patch(NAME, json!({"spec": {"suspend": true}}))
         .await?;
-    let asked = lonely.requests().await?.len();
+    let asked = fixture.requests().await?.len();
 
-    let mut controller = lonely.controller()?;
-    let object = lonely.team.until(NAME, "Suspended", "True", SOON).await?;
-    assert_ne!(told(&object, "Ready").0, "True");
-    assert_eq!(lonely.requests().await?.len(), asked, "no call while suspended");
-    lonely
+    let mut controller = fixture.controller()?;
+    let object = fixture.team.until(NAME, "Suspended", "True", TIMEOUT).await?;
+    assert_ne!(condition_values(&object, "Ready").0, "True");
+    assert_eq!(fixture.requests().await?.len(), asked, "no call while suspended");
+    fixture
         .team
         .patch(NAME, json!({"spec": {"suspend": false}}))
         .await?;
-    let object = lonely.ready().await?;
+    let object = fixture.ready().await?;
     assert!(condition(&object, "Suspended").is_none());
-    assert_eq!(told(&object, "ExtensionsProvisioned"), ("Unknown", "ResultLost"));
-    assert_eq!(lonely.plan_writes().await?, 2);
-    lonely.recorded().await?;
-    assert!(!lonely.ever("ExtensionsProvisioned", "True"));
-    lonely.check_monitor().await?;
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned"),
+        ("Unknown", "ResultLost")
+    );
+    assert_eq!(fixture.plan_writes().await?, 2);
+    fixture.recorded().await?;
+    assert!(!fixture.ever("ExtensionsProvisioned", "True"));
+    fixture.check_monitor().await?;
     controller.terminate().await?;
     Ok(())
 }
 
 /// The write that closes an open one may be cut off as well.
 async fn again(environment: Arc<Environment>) -> Result<(), Error> {
-    let lonely = Lonely::found(&environment, "again", json!({})).await?;
-    lonely.team.protect(NAME, p2()).await?;
+    let fixture = Fixture::create(&environment, "again", json!({})).await?;
+    fixture.team.protect(NAME, p2()).await?;
     for phase in ["after", "before", "after"] {
-        crash_at_plan_write(&lonely, phase).await?;
+        crash_at_plan_write(&fixture, phase).await?;
     }
-    let mut controller = lonely.controller()?;
-    let object = lonely.ready().await?;
-    assert_eq!(told(&object, "ExtensionsProvisioned"), ("Unknown", "ResultLost"));
-    assert_eq!(lonely.plan_writes().await?, 4, "three cut off, one answered");
-    lonely.visit().await?;
-    assert_eq!(lonely.plan_writes().await?, 4);
-    lonely.recorded().await?;
-    assert!(!lonely.ever("ExtensionsProvisioned", "True"));
-    lonely.check_monitor().await?;
+    let mut controller = fixture.controller()?;
+    let object = fixture.ready().await?;
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned"),
+        ("Unknown", "ResultLost")
+    );
+    assert_eq!(fixture.plan_writes().await?, 4, "three cut off, one answered");
+    fixture.reconcile().await?;
+    assert_eq!(fixture.plan_writes().await?, 4);
+    fixture.recorded().await?;
+    assert!(!fixture.ever("ExtensionsProvisioned", "True"));
+    fixture.check_monitor().await?;
     controller.terminate().await?;
     Ok(())
 }

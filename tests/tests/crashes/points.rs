@@ -15,7 +15,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::lonely::{Lonely, NAME, ended, is_plan_write, operation, p2};
+use super::fixture::{Fixture, NAME, ended, is_plan_write, operation, p2};
 
 /// Crashes at the same time: they wait for starts of processes more than they compute.
 const AT_ONCE: usize = 6;
@@ -124,16 +124,16 @@ async fn every(
 }
 
 async fn undisturbed(name: &str, environment: &Environment, subscription: Value) -> Result<Reference, Error> {
-    let lonely = Lonely::found(environment, &format!("{name}-undisturbed"), subscription).await?;
-    lonely.team.protect(NAME, p2()).await?;
-    let mut controller = lonely.controller()?;
-    lonely.ready().await?;
+    let fixture = Fixture::create(environment, &format!("{name}-undisturbed"), subscription).await?;
+    fixture.team.protect(NAME, p2()).await?;
+    let mut controller = fixture.controller()?;
+    fixture.ready().await?;
     // Those of the visit that follows are no part of the creation.
-    let requests = lonely.requests().await?;
-    lonely.visit().await?;
-    let end = End::of(&lonely).await?;
+    let requests = fixture.requests().await?;
+    fixture.reconcile().await?;
+    let end = End::of(&fixture).await?;
     assert_eq!(controller.terminate().await?, Some(0));
-    let writes = lonely.writes().await?;
+    let writes = fixture.writes().await?;
     let plans = writes.iter().filter(|write| is_plan_write(write)).count();
     assert_eq!(plans, 1, "{writes:?}");
     assert_eq!(end.extensions, ("True".into(), "Provisioned".into()));
@@ -153,30 +153,35 @@ async fn crash(
     reference: &Reference,
 ) -> Result<String, Error> {
     let Point { number, phase } = point;
-    let lonely = Lonely::found(environment, &format!("{name}-{phase}-{number}"), subscription).await?;
-    let fault = lonely.hang_request(*number, phase).await?;
-    lonely.team.protect(NAME, p2()).await?;
-    let mut first = lonely.controller()?;
-    let struck = lonely.kill_when_it_hangs(&mut first, &fault).await?;
+    let fixture = Fixture::create(environment, &format!("{name}-{phase}-{number}"), subscription).await?;
+    let fault = fixture.hang_request(*number, phase).await?;
+    fixture.team.protect(NAME, p2()).await?;
+    let mut first = fixture.controller()?;
+    let struck = fixture.kill_when_it_hangs(&mut first, &fault).await?;
     let operation = operation(&struck);
-    let second = lonely.controller();
+    let second = fixture.controller();
     let verdict = async {
-        lonely.ready().await?;
-        lonely.visit().await?;
-        compare(&lonely, reference, &operation, phase).await
+        fixture.ready().await?;
+        fixture.reconcile().await?;
+        compare(&fixture, reference, &operation, phase).await
     };
     ended(second, &operation, verdict.await).await?;
     Ok(operation)
 }
 
-async fn compare(lonely: &Lonely<'_>, reference: &Reference, struck: &str, phase: &str) -> Result<(), Error> {
+async fn compare(
+    fixture: &Fixture<'_>,
+    reference: &Reference,
+    struck: &str,
+    phase: &str,
+) -> Result<(), Error> {
     let mut wrong = Vec::new();
     let mut check = |what: &str, fine: bool, shown: String| {
         if !fine {
             wrong.push(format!("{what}: {shown}"));
         }
     };
-    let end = End::of(lonely).await?;
+    let end = End::of(fixture).await?;
     for (found, expected) in [
         (&end.azure, &reference.end.azure),
         (&end.conditions, &reference.end.conditions),
@@ -202,8 +207,8 @@ async fn compare(lonely: &Lonely<'_>, reference: &Reference, struck: &str, phase
         found == expected,
         format!("{found:?} instead of {expected:?}"),
     );
-    lonely.recorded().await?;
-    let ever_true = lonely.ever("ExtensionsProvisioned", "True");
+    fixture.recorded().await?;
+    let ever_true = fixture.ever("ExtensionsProvisioned", "True");
     check(
         "True on the way",
         ever_true != lost,
@@ -217,13 +222,13 @@ async fn compare(lonely: &Lonely<'_>, reference: &Reference, struck: &str, phase
     if cut_off && (phase == "before" || lost) {
         expected.push(struck.to_owned());
     }
-    let mut writes = lonely.writes().await?;
+    let mut writes = fixture.writes().await?;
     let in_order = format!("{writes:#?}");
     writes.sort();
     expected.sort();
     check("writes", writes == expected, in_order);
 
-    let tiers: Vec<_> = lonely
+    let tiers: Vec<_> = fixture
         .team
         .history()
         .iter()
@@ -235,7 +240,7 @@ async fn compare(lonely: &Lonely<'_>, reference: &Reference, struck: &str, phase
         risen.clone().all(|tier| tier == "P2"),
         format!("{tiers:?}"),
     );
-    lonely.check_monitor().await?;
+    fixture.check_monitor().await?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -252,23 +257,23 @@ struct End {
 }
 
 impl End {
-    async fn of(lonely: &Lonely<'_>) -> Result<Self, Error> {
-        let object = lonely.team.get(NAME).await?;
-        let azure = lonely
+    async fn of(fixture: &Fixture<'_>) -> Result<Self, Error> {
+        let object = fixture.team.get(NAME).await?;
+        let azure = fixture
             .team
             .environment
             .emulator
-            .get(&lonely.team.subscription)
+            .get(&fixture.team.subscription)
             .await?;
         let mut conditions = BTreeMap::new();
         let mut extensions = Default::default();
         for condition in object["status"]["conditions"].as_array().unwrap() {
             let text = |name: &str| condition[name].as_str().unwrap_or_default().to_owned();
-            let told = (text("status"), text("reason"));
+            let reported = (text("status"), text("reason"));
             if text("type") == "ExtensionsProvisioned" {
-                extensions = told;
+                extensions = reported;
             } else {
-                conditions.insert(text("type"), told);
+                conditions.insert(text("type"), reported);
             }
         }
         let status = &object["status"];

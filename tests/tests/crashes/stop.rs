@@ -14,8 +14,8 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON,
-    lonely::{Lonely, NAME, p2, told},
+    TIMEOUT,
+    fixture::{Fixture, NAME, condition_values, p2},
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -24,17 +24,17 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 
 async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
-        let lonely = Lonely::found(&environment, &format!("sigterm-{phase}"), json!({})).await?;
+        let fixture = Fixture::create(&environment, &format!("sigterm-{phase}"), json!({})).await?;
         let fault = environment
             .emulator
             .add_fault(json!({
-                "match": {"method": "PUT", "path": "/pricings/", "subscription": lonely.team.subscription, "times": 1},
+                "match": {"method": "PUT", "path": "/pricings/", "subscription": fixture.team.subscription, "times": 1},
                 "phase": phase, "action": {"delay": "2s"},
             }))
             .await?;
-        lonely.team.protect(NAME, p2()).await?;
-        let mut controller = lonely.controller()?;
-        eventually("the slow write under way", SOON, || async {
+        fixture.team.protect(NAME, p2()).await?;
+        let mut controller = fixture.controller()?;
+        eventually("the slow write under way", TIMEOUT, || async {
             let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
             let struck = faults
                 .iter()
@@ -46,7 +46,7 @@ async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
             }
         })
         .await?;
-        assert_eq!(lonely.plan_writes().await?, 0, "it has no answer yet");
+        assert_eq!(fixture.plan_writes().await?, 0, "it has no answer yet");
         let began = Instant::now();
         assert_eq!(controller.terminate().await?, Some(0), "a polite end");
         let took = began.elapsed();
@@ -54,19 +54,25 @@ async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
         assert!(took < Duration::from_secs(10), "{took:?}");
 
         // The answer is told before the end: nothing has to be asked again.
-        let object = lonely.team.get(NAME).await?;
+        let object = fixture.team.get(NAME).await?;
         assert_eq!(
-            told(&object, "PlanEnabled"),
+            condition_values(&object, "PlanEnabled"),
             ("True", "PlanEnabled"),
             "{object:#}"
         );
-        assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "Provisioned"));
-        assert_eq!(lonely.writes().await?.len(), 1, "nothing new was begun");
-        let mut controller = lonely.controller()?;
-        let object = lonely.ready().await?;
-        assert_eq!(told(&object, "ExtensionsProvisioned"), ("True", "Provisioned"));
-        assert_eq!(lonely.plan_writes().await?, 1);
-        lonely.check_monitor().await?;
+        assert_eq!(
+            condition_values(&object, "ExtensionsProvisioned"),
+            ("True", "Provisioned")
+        );
+        assert_eq!(fixture.writes().await?.len(), 1, "nothing new was begun");
+        let mut controller = fixture.controller()?;
+        let object = fixture.ready().await?;
+        assert_eq!(
+            condition_values(&object, "ExtensionsProvisioned"),
+            ("True", "Provisioned")
+        );
+        assert_eq!(fixture.plan_writes().await?, 1);
+        fixture.check_monitor().await?;
         controller.terminate().await?;
     }
     Ok(())

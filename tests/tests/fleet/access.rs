@@ -10,7 +10,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::{NAME, SOON, machines, p2, protected, shows};
+use super::{NAME, TIMEOUT, machines, p2, protected, shows};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -91,12 +91,12 @@ async fn owner(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect(NAME, p2()).await?;
     shows(&team, NAME, "2/2").await?;
     team.protect("heir", p2()).await?;
-    let waiting = team.until("heir", "Stalled", "True", SOON).await?;
+    let waiting = team.until("heir", "Stalled", "True", TIMEOUT).await?;
     assert!(
         waiting["status"]["machines"].is_null(),
         "who does not own it does not report it: {waiting:#}"
     );
-    team.delete(NAME, SOON).await?;
+    team.delete(NAME, TIMEOUT).await?;
     shows(&team, "heir", "2/2").await?;
     Ok(())
 }
@@ -118,7 +118,7 @@ async fn stranger(environment: Arc<Environment>) -> Result<(), Error> {
     thief
         .protect("loot", json!({"subscriptionId": theirs, "plan": {"tier": "P2"}}))
         .await?;
-    thief.until("loot", "Stalled", "True", SOON).await?;
+    thief.until("loot", "Stalled", "True", TIMEOUT).await?;
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     let object = thief.get("loot").await?;
     assert!(object["status"]["machines"].is_null(), "{object:#}");

@@ -13,7 +13,7 @@ use serverprotection_tests::{
 };
 
 use super::{
-    SOON,
+    TIMEOUT,
     command::{ENVIRONMENT, Ran, document, run, secret},
     protected,
 };
@@ -71,24 +71,29 @@ async fn accounts(environment: Arc<Environment>) -> Result<(), Error> {
     let team = team(&environment).await?;
     let ran = machines(&team, &["-o", "json"]).await?;
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
-    let told = document(&ran);
+    let reported = document(&ran);
     // The second resource of i-71 is nobody's machine.
-    assert_eq!(counts(account(&told, AWS)), [2, 2, 1], "{:#}", told["summary"]);
-    assert_eq!(counts(account(&told, MEMBER)), [1, 1, 1]);
     assert_eq!(
-        counts(account(&told, GCP)),
+        counts(account(&reported, AWS)),
+        [2, 2, 1],
+        "{:#}",
+        reported["summary"]
+    );
+    assert_eq!(counts(account(&reported, MEMBER)), [1, 1, 1]);
+    assert_eq!(
+        counts(account(&reported, GCP)),
         [0, 0, 0],
         "a connector that found nothing"
     );
-    assert_eq!(counts(account(&told, UNCONNECTED)), [1, 1, 1]);
-    assert_eq!(account(&told, AWS)["connectors"][0]["name"], "aws-prod");
-    let member = &account(&told, MEMBER)["connectors"][0];
+    assert_eq!(counts(account(&reported, UNCONNECTED)), [1, 1, 1]);
+    assert_eq!(account(&reported, AWS)["connectors"][0]["name"], "aws-prod");
+    let member = &account(&reported, MEMBER)["connectors"][0];
     assert_eq!(
         (&member["membership"], &member["parent"]),
         (&json!("Member"), &json!(AWS))
     );
-    assert_eq!(account(&told, UNCONNECTED)["connectors"], json!([]));
-    assert_eq!(told["summary"]["environments"]["AWS"]["total"], 5);
+    assert_eq!(account(&reported, UNCONNECTED)["connectors"], json!([]));
+    assert_eq!(reported["summary"]["environments"]["AWS"]["total"], 5);
 
     let table = machines(&team, &["--account", MEMBER]).await?;
     let lines: Vec<_> = table.out.lines().collect();
@@ -134,7 +139,7 @@ async fn found_later(team: &Team<'_>) -> Result<(), Error> {
     emulator
         .call(Method::PATCH, "cloud-accounts", Some(instance))
         .await?;
-    eventually("the machine of a connector", SOON, || async {
+    eventually("the machine of a connector", TIMEOUT, || async {
         let ran = machines(team, &["-o", "json"])
             .await
             .map_err(|error| error.to_string())?;
@@ -164,8 +169,8 @@ async fn without_right_to_read(team: &Team<'_>) -> Result<(), Error> {
     emulator.principal(&team.client_id, roles).await?;
     let ran = machines(team, &["-o", "json"]).await?;
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
-    let told = document(&ran);
-    assert_eq!(counts(account(&told, AWS)), [2, 2, 1]);
-    assert_eq!(account(&told, AWS)["connectors"], json!([]));
+    let reported = document(&ran);
+    assert_eq!(counts(account(&reported, AWS)), [2, 2, 1]);
+    assert_eq!(account(&reported, AWS)["connectors"], json!([]));
     Ok(())
 }

@@ -14,7 +14,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{NAME, SOON, events, machines, p2, protected, shows, worst};
+use super::{NAME, TIMEOUT, events, machines, p2, protected, shows, worst};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -60,7 +60,7 @@ async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
         .kubectl(&["get", "serverprotection", "-n", &team.namespace])
         .await?;
     assert!(table.contains("PROTECTED") && table.contains("4/4"), "{table}");
-    eventually("the event of the line that is crossed", SOON, || async {
+    eventually("the event of the line that is crossed", TIMEOUT, || async {
         let events = events(&team).await.map_err(|error| error.to_string())?;
         if events.contains("MachinesProtected") {
             Ok(())
@@ -99,7 +99,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
         );
     }
     // Ready says that Azure is configured; the machines have their own condition.
-    team.until(NAME, "Ready", "True", SOON).await?;
+    team.until(NAME, "Ready", "True", TIMEOUT).await?;
 
     environment
         .emulator
@@ -111,7 +111,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     let object = machines(&team, NAME, "True", "Protected").await?;
     assert!(object["status"]["machines"]["worst"].is_null(), "{object:#}");
-    eventually("events of both crossings", SOON, || async {
+    eventually("events of both crossings", TIMEOUT, || async {
         let events = events(&team).await.map_err(|error| error.to_string())?;
         let both = events.contains("MachinesBelowMinimum") && events.contains("MachinesProtected");
         if both { Ok(()) } else { Err(events) }
@@ -186,10 +186,10 @@ async fn still(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team_with("still", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;
-    team.until(NAME, "Ready", "True", SOON).await?;
+    team.until(NAME, "Ready", "True", TIMEOUT).await?;
     let requests = || environment.emulator.requests(&team.subscription);
     // The last visits of the creation, and the first confirmations.
-    let count = eventually("an object at rest", SOON, || async {
+    let count = eventually("an object at rest", TIMEOUT, || async {
         let before = requests().await.map_err(|error| error.to_string())?.len();
         tokio::time::sleep(Duration::from_secs(3)).await;
         let after = requests().await.map_err(|error| error.to_string())?.len();
@@ -219,7 +219,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team_with("restart", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;
-    team.until(NAME, "Ready", "True", SOON).await?;
+    team.until(NAME, "Ready", "True", TIMEOUT).await?;
     let before = team.get(NAME).await?;
     let flags = [
         "--watch-namespace",
@@ -231,7 +231,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
     let options = ControllerOptions::flags(&flags);
     // A second process without a memory sees what the first one wrote, and has nothing to add.
     let mut another = environment.another_controller(&format!("{}.log", team.namespace), &options)?;
-    another.wait_ready(SOON).await?;
+    another.wait_ready(TIMEOUT).await?;
     let began = Instant::now();
     while another
         .metric("serverprotection_fleet_scans_total", &["outcome=\"complete\""])
@@ -239,7 +239,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
         < Some(3.0)
     {
         assert!(
-            began.elapsed() < SOON,
+            began.elapsed() < TIMEOUT,
             "no three scans: {}",
             another.metrics().await?
         );

@@ -22,7 +22,7 @@ use serverprotection_tests::{
 };
 
 /// How long a state may take to be reached.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) const NAME: &str = "prod";
 
 /// Runs all cases with these answers of the emulator's switches (`default` or `alternate`).
@@ -37,7 +37,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
-            ..Options::with_controller(&["--slow-retry", "3s", "--machine-scan-interval", "2s"])
+            ..Options::with_controller(&["--blocked-retry-interval", "3s", "--machine-scan-interval", "2s"])
         };
         Environment::start(options).await
     };
@@ -66,7 +66,7 @@ pub(crate) async fn machines(
     reason: &str,
 ) -> Result<Value, Error> {
     let what = format!("MachinesProtected={status}/{reason} of {}/{name}", team.namespace);
-    team.until_holds(name, &what, SOON, |object| {
+    team.until_holds(name, &what, TIMEOUT, |object| {
         condition(object, "MachinesProtected")
             .is_some_and(|found| found["status"] == status && found["reason"] == reason)
     })
@@ -76,7 +76,7 @@ pub(crate) async fn machines(
 /// Waits until the column PROTECTED shows this.
 pub(crate) async fn shows(team: &Team<'_>, name: &str, summary: &str) -> Result<Value, Error> {
     let what = format!("PROTECTED {summary} of {}/{name}", team.namespace);
-    team.until_holds(name, &what, SOON, |object| {
+    team.until_holds(name, &what, TIMEOUT, |object| {
         object["status"]["machines"]["summary"] == summary
     })
     .await

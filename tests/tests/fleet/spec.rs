@@ -132,7 +132,7 @@ async fn shells(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team_with("shells", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = team
-        .until_holds(NAME, "nine machines", super::SOON, |object| {
+        .until_holds(NAME, "nine machines", super::TIMEOUT, |object| {
             object["status"]["machines"]["total"] == 8
         })
         .await?;

@@ -9,7 +9,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use crate::{FLAGS, GRAPH, NAME, SOON, scans};
+use crate::{FLAGS, GRAPH, NAME, TIMEOUT, scans};
 
 fn seed(machines: &Value) -> Value {
     json!({
@@ -34,7 +34,7 @@ async fn spoil(environment: &Environment, action: &Value) -> Result<(), Error> {
 /// Waits for a summary, and for the reason of the worst machine (empty: there is none).
 async fn until(team: &Team<'_>, summary: &str, reason: &str) -> Result<Value, Error> {
     let what = format!("{summary} with {reason:?} of {}", team.namespace);
-    team.until_holds(NAME, &what, SOON, |object| {
+    team.until_holds(NAME, &what, TIMEOUT, |object| {
         let machines = &object["status"]["machines"];
         let worst = machines["worst"][0]["reason"].as_str().unwrap_or_default();
         machines["summary"] == summary && worst == reason
@@ -146,7 +146,7 @@ pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
         .await?;
     let before = requests(environment, &team).await?.len();
     // The new process knows the machines from the status, and asks each of them.
-    eventually("requests for what is not listed", SOON, || async {
+    eventually("requests for what is not listed", TIMEOUT, || async {
         let asked = requests(environment, &team)
             .await
             .map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-use super::{NAME, alive, last_sequence, p2, ready, requests, visit};
+use super::{NAME, alive, last_sequence, p2, ready, reconcile, requests};
 
 /// How long Azure is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub(crate) async fn frozen(environment: Arc<Environment>) -> Result<(), Error> {
     // Other objects' visits were neither lost nor piled up.
     let thawed = Instant::now();
     for team in &teams {
-        visit(team).await?;
+        reconcile(team).await?;
         ready(team).await?;
     }
     let mut counts = Vec::new();

@@ -15,7 +15,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{NAME, SOON, alive, last_sequence, p2, ready, requests, visit};
+use super::{NAME, TIMEOUT, alive, last_sequence, p2, ready, reconcile, requests};
 
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ struct Teams<'a> {
 }
 
 impl<'a> Teams<'a> {
-    async fn found(environment: &'a Environment) -> Result<Self, Error> {
+    async fn create(environment: &'a Environment) -> Result<Self, Error> {
         Ok(Self {
             writing: environment.team("writing").await?,
             connecting: environment.team("connecting").await?,
@@ -70,7 +70,7 @@ impl<'a> Teams<'a> {
 }
 
 pub(crate) async fn away(environment: Arc<Environment>) -> Result<(), Error> {
-    let teams = Teams::found(&environment).await?;
+    let teams = Teams::create(&environment).await?;
     begin(&environment, &teams).await?;
     environment.plane.kill_api_server().await;
     let began = Timestamp::now();
@@ -124,7 +124,7 @@ async fn slow_write(team: &Team<'_>, path: &str, delay: &str) -> Result<String, 
 }
 
 async fn until_struck(environment: &Environment, fault: &str) -> Result<(), Error> {
-    eventually("the write under way", SOON, || async {
+    eventually("the write under way", TIMEOUT, || async {
         let faults = environment.emulator.faults().await.map_err(|e| e.to_string())?;
         let struck = faults
             .iter()
@@ -154,7 +154,7 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
         .set(&teams.passing.subscription, json!({SWITCH: "False"}))
         .await?;
     let seen = last_sequence(environment).await?;
-    eventually("a visit that saw the passing drift", SOON, || async {
+    eventually("a visit that saw the passing drift", TIMEOUT, || async {
         let all = requests(&teams.passing, seen).await.map_err(|e| e.to_string())?;
         if all.len() > 6 {
             Ok(())
@@ -186,13 +186,13 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
         gone.elapsed()
     );
     // Visits every two seconds go on where nothing has to be told; the others are backed off.
-    let visits = usize::try_from(gone.elapsed().as_millis() / 1800).unwrap() + 1;
+    let reconciles = usize::try_from(gone.elapsed().as_millis() / 1800).unwrap() + 1;
     let connecting = connector_requests(&teams.connecting, since, "GET").await?;
     assert!(connecting <= 50, "the connector is not backed off: {connecting}");
-    let [untold @ .., quiet] = counts;
-    assert!(quiet <= visits * 4, "a storm: {counts:?}");
+    let [unreported @ .., quiet] = counts;
+    assert!(quiet <= reconciles * 4, "a storm: {counts:?}");
     assert!(
-        untold.iter().all(|count| *count <= 50),
+        unreported.iter().all(|count| *count <= 50),
         "not backed off: {counts:?}"
     );
     Ok(())
@@ -210,32 +210,32 @@ async fn edit(team: &Team<'_>) -> Result<(), Error> {
 
 async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timestamp) -> Result<(), Error> {
     // The answer was kept: nothing had to be asked again.
-    told_at_last(&teams.writing, "ExtensionsProvisioned", "Provisioned").await?;
+    until_condition(&teams.writing, "ExtensionsProvisioned", "Provisioned").await?;
     assert_eq!(plan_writes(&teams.writing).await?, 1);
     let lost = teams.writing.history().iter().any(|version| {
         version
             .condition("ExtensionsProvisioned")
-            .is_some_and(|told| told["reason"] == "ResultLost")
+            .is_some_and(|condition_values| condition_values["reason"] == "ResultLost")
     });
     assert!(!lost);
 
-    connector_told(&teams.connecting).await?;
+    connector_condition(&teams.connecting).await?;
 
-    eventually("the repair of the extension", SOON, || async {
+    eventually("the repair of the extension", TIMEOUT, || async {
         match is_on(environment, &teams.extension).await {
             Ok(true) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await?;
-    let object = told_at_last(&teams.extension, "ExtensionsProvisioned", "Provisioned").await?;
+    let object = until_condition(&teams.extension, "ExtensionsProvisioned", "Provisioned").await?;
     assert_eq!(object["status"]["driftCount"], 0);
     assert_eq!(plan_writes(&teams.extension).await?, 2);
 
     let what = "the repair of the setting in status";
     teams
         .setting
-        .until_holds(NAME, what, SOON, |object| {
+        .until_holds(NAME, what, TIMEOUT, |object| {
             let observed = object["status"]["lastObserved"].as_str().unwrap_or_default();
             observed
                 .parse()
@@ -243,7 +243,7 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
         })
         .await?;
 
-    visit(&teams.passing).await?;
+    reconcile(&teams.passing).await?;
     ready(&teams.passing).await?;
     assert_eq!(
         plan_writes(&teams.passing).await?,
@@ -254,8 +254,11 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
 }
 
 /// What the write answered was kept, too, and it was not written again.
-async fn connector_told(team: &Team<'_>) -> Result<(), Error> {
-    let object = team.connectors().until(CONNECTOR, "Ready", "True", SOON).await?;
+async fn connector_condition(team: &Team<'_>) -> Result<(), Error> {
+    let object = team
+        .connectors()
+        .until(CONNECTOR, "Ready", "True", TIMEOUT)
+        .await?;
     let configured = condition(&object, "ConnectorConfigured").unwrap();
     assert_eq!(configured["reason"], "Configured", "{object:#}");
     assert_eq!(
@@ -265,8 +268,9 @@ async fn connector_told(team: &Team<'_>) -> Result<(), Error> {
     assert!(object["status"]["claim"]["establishedSince"].is_string());
     assert_eq!(object["status"]["driftCount"], 0);
     assert_eq!(connector_requests(team, 0, "PUT").await?, 1);
-    let told = |object: &Value| object["status"]["connectors"]["summary"] == "1/1";
-    team.until_holds(NAME, "the connector of", SOON, told).await?;
+    let condition_values = |object: &Value| object["status"]["connectors"]["summary"] == "1/1";
+    team.until_holds(NAME, "the connector of", TIMEOUT, condition_values)
+        .await?;
     Ok(())
 }
 
@@ -282,10 +286,10 @@ async fn is_on(environment: &Environment, team: &Team<'_>) -> Result<bool, Error
     Ok(azure["plan"]["extensions"]["AgentlessVmScanning"]["isEnabled"] == "True")
 }
 
-async fn told_at_last(team: &Team<'_>, kind: &str, reason: &str) -> Result<Value, Error> {
+async fn until_condition(team: &Team<'_>, kind: &str, reason: &str) -> Result<Value, Error> {
     let what = format!("{kind}/{reason} of {}", team.namespace);
-    team.until_holds(NAME, &what, SOON, |object| {
-        condition(object, kind).is_some_and(|told| told["reason"] == reason)
+    team.until_holds(NAME, &what, TIMEOUT, |object| {
+        condition(object, kind).is_some_and(|condition_values| condition_values["reason"] == reason)
             && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
     })
     .await

@@ -19,7 +19,7 @@ use serverprotection_tests::{
     team::Team,
 };
 
-pub(crate) const SOON: Duration = Duration::from_secs(90);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(90);
 pub(crate) const NAME: &str = "prod";
 
 /// The cases share nothing.
@@ -37,18 +37,18 @@ fn main() -> ExitCode {
         || std::future::ready(Ok(Nothing)),
         vec![
             case("a_minute_without_kubernetes_loses_nothing", |_| {
-                world(&["--visit-every", "2s"], json!({}), kubernetes::away)
+                world(&["--reconcile-every", "2s"], json!({}), kubernetes::away)
             })
             .limit(limit),
             case("half_a_minute_of_frozen_azure_is_waited_for", |_| {
-                world(&["--visit-every", "1s"], json!({}), azure::frozen)
+                world(&["--reconcile-every", "1s"], json!({}), azure::frozen)
             })
             .limit(limit),
             case("tokens_and_secrets_are_renewed_in_time", |_| {
                 // Tokens are renewed five minutes before they end: these live for four seconds.
                 let settings = json!({"tokenLifetime": "304s"});
                 world(
-                    &["--visit-every", "1s", "--slow-retry", "2s"],
+                    &["--reconcile-every", "1s", "--blocked-retry-interval", "2s"],
                     settings,
                     azure::rolling,
                 )
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             .limit(limit),
             case("tokens_shorter_than_any_that_entra_issues_still_work", |_| {
                 world(
-                    &["--visit-every", "1s"],
+                    &["--reconcile-every", "1s"],
                     json!({"tokenLifetime": "3s"}),
                     azure::short_tokens,
                 )
@@ -91,15 +91,15 @@ pub(crate) fn p2() -> Value {
 }
 
 pub(crate) async fn ready(team: &Team<'_>) -> Result<Value, Error> {
-    team.until(NAME, "Ready", "True", SOON).await?;
-    team.scanned(NAME, SOON).await
+    team.until(NAME, "Ready", "True", TIMEOUT).await?;
+    team.scanned(NAME, TIMEOUT).await
 }
 
 /// Asks for one more visit, and waits until it was made.
-pub(crate) async fn visit(team: &Team<'_>) -> Result<Value, Error> {
+pub(crate) async fn reconcile(team: &Team<'_>) -> Result<Value, Error> {
     let request = team.request(NAME).await?;
     let what = format!("a visit of {}", team.namespace);
-    team.until_holds(NAME, &what, SOON, |object| {
+    team.until_holds(NAME, &what, TIMEOUT, |object| {
         object["status"]["lastHandledReconcileAt"] == request.as_str()
     })
     .await

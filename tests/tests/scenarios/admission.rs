@@ -227,7 +227,7 @@ async fn defaults(environment: Arc<Environment>) -> Result<(), Error> {
 async fn explained(environment: Arc<Environment>) -> Result<(), Error> {
     let explain = |what: &'static [&'static str]| environment.plane.kubectl(what);
     // The server publishes the schema some seconds after the definition.
-    let all = eventually("the published schema", super::SOON, || {
+    let all = eventually("the published schema", super::TIMEOUT, || {
         explain(&["explain", "serverprotection.spec", "--recursive"])
     })
     .await?;

@@ -9,7 +9,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::{p2, plan_writes, ready, stalled, told, visit, writes};
+use super::{condition_values, p2, plan_writes, ready, reconcile, stalled, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -19,7 +19,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         ),
         case(
             "a_subscription_that_stands_as_demanded_is_adopted_without_a_write",
-            as_it_stands,
+            as_it_is,
         ),
     ]
 }
@@ -33,7 +33,7 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     stalled(&team, "prod", "ReductionNeedsApproval", "plan.tier=P1").await?;
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(
         writes(&team).await?.is_empty(),
@@ -52,19 +52,19 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn as_it_stands(environment: Arc<Environment>) -> Result<(), Error> {
-    let stands = json!({
+async fn as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
+    let current = json!({
         "plan": {"tier": "Standard", "subPlan": "P2"},
         "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
         "vulnerabilityAssessment": "MdeTvm",
     });
-    let team = environment.team_with("adopted", stands).await?;
+    let team = environment.team_with("adopted", current).await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
     assert!(writes(&team).await?.is_empty());
     // Nobody ever told whether its extensions arrived.
     assert_eq!(
-        told(&object, "ExtensionsProvisioned").1,
+        condition_values(&object, "ExtensionsProvisioned").1,
         "NotReported",
         "{object:#}"
     );

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-use super::{SOON, in_azure, of, p2, plan_writes, ready, requests, stalled, told, visit};
+use super::{TIMEOUT, condition_values, in_azure, of, p2, plan_writes, ready, reconcile, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -109,16 +109,16 @@ async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "action": {"respond": {"status": 409, "body": body}}})).await?;
     team.protect("prod", p2()).await?;
     let object = team
-        .until_holds("prod", "Reconciling/UpdateInProgress", SOON, |object| {
+        .until_holds("prod", "Reconciling/UpdateInProgress", TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == "UpdateInProgress")
         })
         .await?;
-    assert_eq!(told(&object, "Ready").1, "Progressing");
+    assert_eq!(condition_values(&object, "Ready").1, "Progressing");
     assert_eq!(plan_writes(&team).await?.len(), 1, "no storm");
     team.request("prod").await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(
-        told(&object, "ExtensionsProvisioned").0,
+        condition_values(&object, "ExtensionsProvisioned").0,
         "True",
         "a clean refusal loses nothing"
     );
@@ -149,7 +149,7 @@ async fn throttled_reads(environment: Arc<Environment>) -> Result<(), Error> {
         asked,
         "Retry-After holds also for a visit on request"
     );
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     ready(&team, "prod").await?;
     Ok(())
 }
@@ -159,7 +159,7 @@ async fn throttled_writes(environment: Arc<Environment>) -> Result<(), Error> {
     fault(&team, throttled("PUT", "/pricings/", Some("4"))).await?;
     team.protect("prod", p2()).await?;
     let what = "Reconciling/Throttled";
-    team.until_holds("prod", what, SOON, |object| {
+    team.until_holds("prod", what, TIMEOUT, |object| {
         condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Throttled")
     })
     .await?;
@@ -173,7 +173,7 @@ async fn throttled_without_word(environment: Arc<Environment>) -> Result<(), Err
     fault(&team, throttled("PUT", "/pricings/", None)).await?;
     team.protect("prod", p2()).await?;
     let what = "Reconciling/Throttled";
-    team.until_holds("prod", what, SOON, |object| {
+    team.until_holds("prod", what, TIMEOUT, |object| {
         condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Throttled")
     })
     .await?;
@@ -190,7 +190,7 @@ async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(
-        told(&object, "ExtensionsProvisioned").0,
+        condition_values(&object, "ExtensionsProvisioned").0,
         "True",
         "the second write told the result: {object:#}"
     );
@@ -205,7 +205,7 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(in_azure(&team).await?["plan"]["subPlan"], "P2");
-    let (status, reason, _) = told(&object, "ExtensionsProvisioned");
+    let (status, reason, _) = condition_values(&object, "ExtensionsProvisioned");
     assert_eq!((status, reason), ("Unknown", "ResultLost"), "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 2, "one more write, no more");
     let never_true = team
@@ -213,7 +213,7 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
         .iter()
         .all(|version| version.condition_status("ExtensionsProvisioned") != Some("True"));
     assert!(never_true, "True by assumption on the way");
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     assert_eq!(plan_writes(&team).await?.len(), 2);
     Ok(())
 }
@@ -235,7 +235,11 @@ async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "before", "action": {"reset": true}})).await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True", "{object:#}");
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned").0,
+        "True",
+        "{object:#}"
+    );
     Ok(())
 }
 
@@ -249,9 +253,9 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     )
     .await?;
     team.request("prod").await?;
-    let object = team.until("prod", "Ready", "Unknown", SOON).await?;
-    assert_eq!(told(&object, "Ready").1, "ObservationStale");
-    assert_eq!(told(&object, "Reconciling").0, "True");
+    let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Ready").1, "ObservationStale");
+    assert_eq!(condition_values(&object, "Reconciling").0, "True");
     let tries = of(requests(&team).await?, "/pricings/").len();
     assert!(tries < 15, "{tries} tries are a storm");
     environment.emulator.delete_fault(&id).await?;
@@ -265,7 +269,7 @@ async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&team, "prod").await?;
     fault(&team, json!({"match": {"method": "GET", "path": "/pricings/", "times": 1}, "action": {"respond": {"status": 503}}})).await?;
     let seen = team.history().len();
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     ready(&team, "prod").await?;
     let flickered = team
         .history()

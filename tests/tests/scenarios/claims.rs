@@ -9,7 +9,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::{SOON, p2, plan_writes, ready, stalled};
+use super::{TIMEOUT, p2, plan_writes, ready, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![case(
@@ -37,7 +37,7 @@ async fn takes_over(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&first, "holder").await?;
     assert_eq!(plan_writes(&first).await?.len(), 1, "one writer");
 
-    first.delete("holder", SOON).await?;
+    first.delete("holder", TIMEOUT).await?;
     // What stands is better than what the other demands: it takes over, but may not begin by lowering it.
     let object = stalled(&second, "rival", "ReductionNeedsApproval", "plan.tier=P1").await?;
     assert_eq!(object["status"]["claim"]["state"], "Held");

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::condition,
 };
 
-use super::{SOON, of, p2, plan_writes, ready, requests, told, visit, writes};
+use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -30,7 +30,7 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
             .emulator
             .set(&team.subscription, json!({"settings.WDATP": false}))
             .await?;
-        let object = visit(&team, "prod").await?;
+        let object = reconcile(&team, "prod").await?;
         if condition(&object, "Contested").is_some() {
             contested = Some(object);
             break;
@@ -38,7 +38,7 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
         ready(&team, "prod").await?;
     }
     let object = contested.unwrap_or_else(|| panic!("it never became Contested"));
-    let (status, reason, message) = told(&object, "Stalled");
+    let (status, reason, message) = condition_values(&object, "Stalled");
     assert_eq!((status, reason), ("True", "Contested"));
     assert!(message.contains("endpointIntegration.state"), "{message}");
     assert_eq!(object["status"]["contested"][0]["repairs"], 3);
@@ -48,7 +48,7 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
             .count()
     };
     let made = repairs(of(writes(&team).await?, "/settings/"));
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     assert_eq!(
         repairs(of(writes(&team).await?, "/settings/")),
         made,
@@ -83,7 +83,7 @@ async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
         condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Settling")
             || condition(object, "Contested").is_some()
     };
-    team.until_holds("prod", "Settling", SOON, settled).await?;
+    team.until_holds("prod", "Settling", TIMEOUT, settled).await?;
     let puts = plan_writes(&team).await?.len();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(
@@ -92,14 +92,14 @@ async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
     );
     // Each request for a visit tries once more, until it is contested.
     for _ in 0..6 {
-        visit(&team, "prod").await?;
+        reconcile(&team, "prod").await?;
     }
     let object = team
-        .until_holds("prod", "Contested", SOON, |object| {
+        .until_holds("prod", "Contested", TIMEOUT, |object| {
             condition(object, "Contested").is_some()
         })
         .await?;
-    let (_, _, message) = told(&object, "Contested");
+    let (_, _, message) = condition_values(&object, "Contested");
     assert!(message.contains("plan.agentlessScanning.state"), "{message}");
     assert!(plan_writes(&team).await?.len() <= 5);
     let (all, made) = (requests(&team).await?.len(), plan_writes(&team).await?.len());

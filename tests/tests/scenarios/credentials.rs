@@ -20,7 +20,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{SOON, p2, ready, requests, stalled, told};
+use super::{TIMEOUT, condition_values, p2, ready, requests, stalled};
 
 /// An application that owns every subscription of the tenant, and whose credentials lie in the controller's environment.
 const AMBIENT: &str = "a3b1e47e-0000-4000-8000-00000000a3b1";
@@ -61,7 +61,7 @@ async fn secret(environment: Arc<Environment>) -> Result<(), Error> {
     team.set_secret("wrong").await?;
     team.protect("prod", p2()).await?;
     let object = stalled(&team, "prod", "AuthenticationFailed", "valid client secret").await?;
-    assert_eq!(told(&object, "CredentialReady").0, "False");
+    assert_eq!(condition_values(&object, "CredentialReady").0, "False");
     assert!(
         !object.to_string().contains("\"wrong\""),
         "the secret is nowhere in the object"
@@ -69,7 +69,7 @@ async fn secret(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(requests(&team).await?.is_empty(), "no call without a token");
     team.set_secret(&format!("{}-secret", team.namespace)).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "CredentialReady").0, "True");
+    assert_eq!(condition_values(&object, "CredentialReady").0, "True");
     Ok(())
 }
 
@@ -146,16 +146,16 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     // As with the definition of before.
     let required = set_required(&environment, |name| name != "credentialRef").await?;
     let other = team.another_subscription(Value::Null).await?;
-    eventually("an object that is admitted without a credential", SOON, || {
+    eventually("an object that is admitted without a credential", TIMEOUT, || {
         protections.apply("alone", without(&other))
     })
     .await?;
     // What stands in Azure already: taking it over lowers nothing.
-    let mut heir = p2();
-    heir["subscriptionId"] = json!(team.subscription);
-    protections.apply("heir", heir).await?;
+    let mut successor = p2();
+    successor["subscriptionId"] = json!(team.subscription);
+    protections.apply("heir", successor).await?;
     let object = stalled(&team, "alone", "CredentialMissing", "set spec.credentialRef").await?;
-    assert_eq!(told(&object, "CredentialReady").0, "False");
+    assert_eq!(condition_values(&object, "CredentialReady").0, "False");
     stalled(&team, "heir", "ClaimConflicted", "prod").await?;
     // A connector has the credential of its ServerProtection, and here that is none.
     team.connect("account", json!({"protectionRef": {"name": "alone"}}))
@@ -163,12 +163,12 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     let connectors = team.connectors();
     let what = "a connector without a credential";
     let connector = connectors
-        .until_holds("account", what, SOON, |object| {
+        .until_holds("account", what, TIMEOUT, |object| {
             condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == "CredentialMissing")
         })
         .await?;
     assert!(
-        told(&connector, "Stalled")
+        condition_values(&connector, "Stalled")
             .2
             .contains("set spec.credentialRef of the ServerProtection"),
         "{connector:#}"
@@ -178,7 +178,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     // next edit.
     set_required(&environment, |name| required.iter().any(|known| known == name)).await?;
     let mut minutes = 10;
-    eventually("an edit that is refused", SOON, || {
+    eventually("an edit that is refused", TIMEOUT, || {
         // The API server does not check again what an edit leaves as it is: each attempt is another edit.
         minutes += 1;
         let edit = json!({"spec": {"interval": format!("{minutes}m")}});
@@ -193,17 +193,17 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     })
     .await?;
     team.request("alone").await?;
-    team.delete("prod", SOON).await?;
+    team.delete("prod", TIMEOUT).await?;
     stalled(&team, "heir", "CredentialMissing", "set spec.credentialRef").await?;
     assert!(
         environment.emulator.requests(&other).await?.is_empty(),
         "there was nobody to ask with"
     );
-    connectors.delete("account", SOON).await?;
-    team.delete("alone", SOON).await?;
+    connectors.delete("account", TIMEOUT).await?;
+    team.delete("alone", TIMEOUT).await?;
     let reference = json!({"spec": {"credentialRef": {"name": CREDENTIAL}}});
-    let mended = team.patch("heir", reference).await?;
-    assert_eq!(mended["spec"]["credentialRef"]["kind"], "AzureCredential");
+    let fixed = team.patch("heir", reference).await?;
+    assert_eq!(fixed["spec"]["credentialRef"]["kind"], "AzureCredential");
     ready(&team, "heir").await?;
     Ok(())
 }
@@ -211,7 +211,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
 /// Leaves those fields of the spec required that are wanted; returns those that were.
 async fn set_required(
     environment: &Environment,
-    wanted: impl Fn(&str) -> bool,
+    expected: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, Error> {
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let name = "serverprotections.serverprotection.dev";
@@ -225,7 +225,7 @@ async fn set_required(
         .collect();
     after.sort_unstable();
     after.dedup();
-    after.retain(|name| wanted(name));
+    after.retain(|name| expected(name));
     let change: json_patch::Patch =
         serde_json::from_value(json!([{"op": "replace", "path": path, "value": after}]))?;
     crds.patch(name, &PatchParams::default(), &Patch::Json::<()>(change))

@@ -9,7 +9,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::{SOON, in_azure, p2, plan_writes, ready, told, visit, writes};
+use super::{TIMEOUT, condition_values, in_azure, p2, plan_writes, ready, reconcile, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -26,8 +26,8 @@ async fn repaired(
     team: &serverprotection_tests::team::Team<'_>,
     holds: impl Fn(&Value) -> bool,
 ) -> Result<Value, Error> {
-    visit(team, "prod").await?;
-    serverprotection_tests::wait::eventually("the repair in Azure", SOON, || async {
+    reconcile(team, "prod").await?;
+    serverprotection_tests::wait::eventually("the repair in Azure", TIMEOUT, || async {
         let azure = in_azure(team).await.map_err(|error| error.to_string())?;
         if holds(&azure) {
             Ok(())
@@ -92,7 +92,7 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
     // The first scan comes a moment after Ready; one that has begun is not called back.
-    team.scanned("prod", SOON).await?;
+    team.scanned("prod", TIMEOUT).await?;
     let before = super::requests(&team).await?.len();
     team.delete("prod", std::time::Duration::from_secs(2)).await?;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
@@ -116,11 +116,11 @@ async fn flux(environment: Arc<Environment>) -> Result<(), Error> {
     team.annotate("prod", "reconcile.fluxcd.io/requestedAt", "2026-11-23T10:00:00Z")
         .await?;
     let object = team
-        .until_holds("prod", "the answer to Flux", SOON, |object| {
+        .until_holds("prod", "the answer to Flux", TIMEOUT, |object| {
             object["status"]["lastHandledReconcileAt"] == "2026-11-23T10:00:00Z"
         })
         .await?;
-    assert_eq!(told(&object, "Ready").0, "True");
-    visit(&team, "prod").await?;
+    assert_eq!(condition_values(&object, "Ready").0, "True");
+    reconcile(&team, "prod").await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use serverprotection_tests::{
     harness::{Case, case},
 };
 
-use super::{in_azure, of, p2, plan_writes, ready, told, visit, writes};
+use super::{condition_values, in_azure, of, p2, plan_writes, ready, reconcile, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -34,7 +34,7 @@ async fn create(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("create").await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "Ready").1, "InSync");
+    assert_eq!(condition_values(&object, "Ready").1, "InSync");
     for (kind, status) in [
         ("CredentialReady", "True"),
         ("ProviderRegistered", "True"),
@@ -45,7 +45,7 @@ async fn create(environment: Arc<Environment>) -> Result<(), Error> {
         ("PermissionsSufficient", "True"),
         ("Drifted", "False"),
     ] {
-        assert_eq!(told(&object, kind).0, status, "{kind}: {object:#}");
+        assert_eq!(condition_values(&object, kind).0, status, "{kind}: {object:#}");
     }
     assert_eq!(object["status"]["plan"]["tier"], "P2");
     assert_eq!(object["status"]["claim"]["state"], "Held");
@@ -127,8 +127,8 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .set(&team.subscription, json!({path: spelled}))
         .await?;
-    let object = visit(&team, "prod").await?;
-    assert_eq!(told(&object, "Drifted").0, "False", "{object:#}");
+    let object = reconcile(&team, "prod").await?;
+    assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 2, "nothing to write");
 
     // A field that is not in the spec any more keeps what is there; an empty list clears it.
@@ -174,7 +174,7 @@ async fn off(environment: Arc<Environment>) -> Result<(), Error> {
     let edit = json!({"spec": {"endpointIntegration": {"state": "Disabled"}, "vulnerabilityAssessment": {"state": "Disabled"}}});
     team.patch("prod", edit).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "EndpointIntegrationEnabled").0, "False");
+    assert_eq!(condition_values(&object, "EndpointIntegrationEnabled").0, "False");
     let azure = in_azure(&team).await?;
     assert_eq!(azure["settings"]["WDATP"], false);
     assert!(azure["vulnerabilityAssessment"].is_null(), "{azure:#}");
@@ -193,7 +193,7 @@ async fn free(environment: Arc<Environment>) -> Result<(), Error> {
     team.patch("prod", json!({"spec": {"plan": {"tier": "Free"}}}))
         .await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "PlanEnabled").1, "Free");
+    assert_eq!(condition_values(&object, "PlanEnabled").1, "Free");
     assert_eq!(object["status"]["plan"]["tier"], "Free");
     Ok(())
 }
@@ -221,11 +221,14 @@ async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
     spec["workspaces"] = json!([{"resourceId": id("on")}, {"resourceId": id("off")}]);
     team.protect("prod", spec).await?;
     let object = ready(&team, "prod").await?;
-    let told = &object["status"]["workspaces"];
+    let condition_values = &object["status"]["workspaces"];
     assert_eq!(
-        (told[0]["solution"].as_str(), told[1]["solution"].as_str()),
+        (
+            condition_values[0]["solution"].as_str(),
+            condition_values[1]["solution"].as_str()
+        ),
         (Some("Enabled"), Some("Disabled")),
-        "{told:#}"
+        "{condition_values:#}"
     );
     Ok(())
 }

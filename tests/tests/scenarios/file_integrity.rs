@@ -11,7 +11,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{SOON, in_azure, plan_writes, ready, told, visit, writes};
+use super::{TIMEOUT, condition_values, in_azure, plan_writes, ready, reconcile, writes};
 
 const EXTENSION: &str = "plan.extensions.FileIntegrityMonitoring";
 /// Rules as the portal may store them, with blanks and a member that the controller does not know.
@@ -75,7 +75,11 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-fresh").await?;
     team.protect("prod", monitoring(None)).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True", "{object:#}");
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned").0,
+        "True",
+        "{object:#}"
+    );
     let puts = plan_writes(&team).await?;
     assert_eq!(puts.len(), 1, "tier and monitoring in one write: {puts:#?}");
     let properties = properties(&team, "FileIntegrityMonitoring").await?;
@@ -87,13 +91,13 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(counts, [Some(8), Some(18), Some(21)]);
 
     // Nothing is left to do, and rules that disappear come back.
-    let object = visit(&team, "prod").await?;
-    assert_eq!(told(&object, "Drifted").0, "False", "{object:#}");
+    let object = reconcile(&team, "prod").await?;
+    assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 1);
     set_rules(&team, Value::Null).await?;
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     ready(&team, "prod").await?;
-    eventually("the rules in Azure", SOON, || async {
+    eventually("the rules in Azure", TIMEOUT, || async {
         let found = self::properties(&team, "FileIntegrityMonitoring").await;
         let found = found.map_err(|error| error.to_string())?;
         found["Rules"]
@@ -126,8 +130,8 @@ async fn portal(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&team, "prod").await?;
     set_rules(&team, json!(PORTAL_RULES)).await?;
     let before = writes(&team).await?.len();
-    let object = visit(&team, "prod").await?;
-    assert_eq!(told(&object, "Drifted").0, "False", "{object:#}");
+    let object = reconcile(&team, "prod").await?;
+    assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(
         writes(&team).await?.len(),
         before,
@@ -147,8 +151,8 @@ async fn portal(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-custom").await?;
-    let wanted = json!({"custom": {"windowsFiles": [r"\Windows\win.ini"], "linuxFiles": ["/etc/*.conf"]}});
-    team.protect("prod", monitoring(Some(wanted))).await?;
+    let custom = json!({"custom": {"windowsFiles": [r"\Windows\win.ini"], "linuxFiles": ["/etc/*.conf"]}});
+    team.protect("prod", monitoring(Some(custom))).await?;
     ready(&team, "prod").await?;
     assert_eq!(plan_writes(&team).await?.len(), 1);
     let paths = |rules: &Value| {
@@ -164,14 +168,14 @@ async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
     // Another id and another case are no drift.
     let same = r#"[{"RuleId":"theirs","MonitoredEntities":{"LinuxFiles":[{"Path":"/etc/*.conf"}],"WindowsFiles":[{"Path":"\\WINDOWS\\win.ini"}]}}]"#;
     set_rules(&team, json!(same)).await?;
-    let object = visit(&team, "prod").await?;
-    assert_eq!(told(&object, "Drifted").0, "False", "{object:#}");
+    let object = reconcile(&team, "prod").await?;
+    assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 1);
 
     // Other paths are, and the id stays.
     set_rules(&team, json!(PORTAL_RULES)).await?;
-    visit(&team, "prod").await?;
-    let repaired = eventually("the repair in Azure", SOON, || async {
+    reconcile(&team, "prod").await?;
+    let repaired = eventually("the repair in Azure", TIMEOUT, || async {
         let rules = rules(&team).await.map_err(|error| error.to_string())?;
         if paths(&rules) == expected {
             Ok(rules)

@@ -32,7 +32,7 @@ use serverprotection_tests::{
 };
 
 /// How long a state may take to be reached.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The spec of most cases.
 pub(crate) fn p2() -> Value {
@@ -58,7 +58,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(contested::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {
-        let flags = ["--slow-retry", "3s", "--registration-timeout", "4s"];
+        let flags = ["--blocked-retry-interval", "3s", "--registration-timeout", "4s"];
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
             controller: Some(ControllerOptions {
@@ -106,14 +106,14 @@ pub(crate) async fn requests(team: &Team<'_>) -> Result<Vec<Value>, Error> {
 
 /// Waits for Ready=True.
 pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
-    team.until(name, "Ready", "True", SOON).await
+    team.until(name, "Ready", "True", TIMEOUT).await
 }
 
 /// Waits for Stalled with a reason, and that its message tells the next step.
 pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &str) -> Result<Value, Error> {
     let what = format!("Stalled/{reason} of {}/{name}", team.namespace);
     let object = team
-        .until_holds(name, &what, SOON, |object| {
+        .until_holds(name, &what, TIMEOUT, |object| {
             condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason)
         })
         .await?;
@@ -131,10 +131,10 @@ pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &st
 }
 
 /// Asks for a visit and waits until it was made.
-pub(crate) async fn visit(team: &Team<'_>, name: &str) -> Result<Value, Error> {
+pub(crate) async fn reconcile(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let request = team.request(name).await?;
     let what = format!("a visit of {}/{name}", team.namespace);
-    team.until_holds(name, &what, SOON, |object| {
+    team.until_holds(name, &what, TIMEOUT, |object| {
         let handled = object
             .pointer("/status/lastHandledReconcileAt")
             .and_then(Value::as_str);
@@ -149,7 +149,7 @@ pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
 }
 
 /// Status, reason and message of a condition.
-pub(crate) fn told<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
+pub(crate) fn condition_values<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str, &'v str) {
     let condition = condition(object, kind).unwrap_or_else(|| panic!("no condition {kind}: {object:#}"));
     let text = |name: &str| condition[name].as_str().unwrap_or_default();
     (text("status"), text("reason"), text("message"))

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::condition,
 };
 
-use super::{SOON, in_azure, p2, ready, requests, told, visit, writes};
+use super::{TIMEOUT, condition_values, in_azure, p2, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -29,20 +29,20 @@ async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
     spec["mode"] = json!("Observe");
     team.protect("lab", spec).await?;
     let object = ready(&team, "lab").await?;
-    assert_eq!(told(&object, "Ready").1, "Observed");
-    assert_eq!(told(&object, "Drifted").0, "True");
+    assert_eq!(condition_values(&object, "Ready").1, "Observed");
+    assert_eq!(condition_values(&object, "Drifted").0, "True");
     assert!(
         object["status"]["driftCount"].as_i64().unwrap() >= 2,
         "{object:#}"
     );
     assert_eq!(object["status"]["drift"][0]["field"], "plan.tier");
     assert_eq!(object["status"]["drift"][0]["observed"], "Free");
-    visit(&team, "lab").await?;
+    reconcile(&team, "lab").await?;
     assert!(writes(&team).await?.is_empty());
 
     team.patch("lab", json!({"spec": {"mode": "Enforce"}})).await?;
     let object = ready(&team, "lab").await?;
-    assert_eq!(told(&object, "Ready").1, "InSync");
+    assert_eq!(condition_values(&object, "Ready").1, "InSync");
     Ok(())
 }
 
@@ -51,8 +51,12 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
     team.patch("prod", json!({"spec": {"suspend": true}})).await?;
-    let object = team.until("prod", "Suspended", "True", SOON).await?;
-    assert_eq!(told(&object, "Ready").0, "True", "it keeps its last value");
+    let object = team.until("prod", "Suspended", "True", TIMEOUT).await?;
+    assert_eq!(
+        condition_values(&object, "Ready").0,
+        "True",
+        "it keeps its last value"
+    );
     assert_eq!(
         object["status"]["observedGeneration"],
         object["metadata"]["generation"]
@@ -63,13 +67,13 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
         .set(&team.subscription, json!({"settings.WDATP": false}))
         .await?;
     let before = requests(&team).await?.len();
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(requests(&team).await?.len(), before, "no call while suspended");
 
     team.patch("prod", json!({"spec": {"suspend": false}})).await?;
     let what = "the end of the suspension, repaired";
-    team.until_holds("prod", what, SOON, |object| {
+    team.until_holds("prod", what, TIMEOUT, |object| {
         condition(object, "Suspended").is_none()
             && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
     })
@@ -83,8 +87,8 @@ async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> 
     let mut spec = p2();
     spec["suspend"] = json!(true);
     team.protect("prod", spec).await?;
-    let object = team.until("prod", "Suspended", "True", SOON).await?;
-    assert_eq!(told(&object, "Ready").0, "Unknown");
+    let object = team.until("prod", "Suspended", "True", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Ready").0, "Unknown");
     assert!(requests(&team).await?.is_empty());
     Ok(())
 }

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::Team,
 };
 
-use super::{SOON, of, p2, ready, requests, told, visit, writes};
+use super::{TIMEOUT, condition_values, of, p2, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -49,9 +49,13 @@ async fn unreadable(
     let before = writes(&team).await?.len();
     let id = fault(&team, path, status, &body).await?;
     team.request("prod").await?;
-    let object = team.until("prod", "Ready", "Unknown", SOON).await?;
-    assert_eq!(told(&object, "Ready").1, "ObservationStale", "{object:#}");
-    assert_eq!(told(&object, "Reconciling").0, "True");
+    let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+    assert_eq!(
+        condition_values(&object, "Ready").1,
+        "ObservationStale",
+        "{object:#}"
+    );
+    assert_eq!(condition_values(&object, "Reconciling").0, "True");
     assert_eq!(
         writes(&team).await?.len(),
         before,
@@ -100,8 +104,8 @@ async fn gateway_404(environment: Arc<Environment>) -> Result<(), Error> {
     let page = json!("<html><body><h1>Not Found</h1></body></html>");
     let id = fault(&team, "/serverVulnerabilityAssessmentsSettings/", 404, &page).await?;
     team.request("prod").await?;
-    let object = team.until("prod", "Ready", "False", SOON).await?;
-    assert_eq!(told(&object, "Ready").1, "Http404", "{object:#}");
+    let object = team.until("prod", "Ready", "False", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Ready").1, "Http404", "{object:#}");
     assert_eq!(writes(&team).await?.len(), before);
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "prod").await?;
@@ -114,13 +118,17 @@ async fn byte_order_mark(environment: Arc<Environment>) -> Result<(), Error> {
     let id = environment.emulator.add_fault(mark).await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True", "{object:#}");
+    assert_eq!(
+        condition_values(&object, "ExtensionsProvisioned").0,
+        "True",
+        "{object:#}"
+    );
     assert_eq!(
         of(writes(&team).await?, "/pricings/").len(),
         1,
         "the answer to the write was read"
     );
-    visit(&team, "prod").await?;
+    reconcile(&team, "prod").await?;
     assert!(requests(&team).await?.len() > 4);
     environment.emulator.delete_fault(&id).await
 }

@@ -10,12 +10,12 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-use super::{SOON, p2, plan_writes, ready, stalled, told, visit};
+use super::{TIMEOUT, condition_values, p2, plan_writes, ready, reconcile, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("a_reader_may_not_write", reader),
-        case("nobody_at_all_on_the_subscription", nobody),
+        case("nobody_at_all_on_the_subscription", no_role),
         case(
             "security_admin_alone_cannot_switch_agentless_scanning_on",
             security_admin,
@@ -43,16 +43,20 @@ async fn reader(environment: Arc<Environment>) -> Result<(), Error> {
         "Microsoft.Security/pricings/write",
     )
     .await?;
-    let (status, _, message) = told(&object, "PermissionsSufficient");
+    let (status, _, message) = condition_values(&object, "PermissionsSufficient");
     assert_eq!(status, "False");
     assert!(message.contains("Microsoft.Security/pricings/write"), "{message}");
     roles(&team, &["Owner"]).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "PermissionsSufficient").0, "True", "{object:#}");
+    assert_eq!(
+        condition_values(&object, "PermissionsSufficient").0,
+        "True",
+        "{object:#}"
+    );
     Ok(())
 }
 
-async fn nobody(environment: Arc<Environment>) -> Result<(), Error> {
+async fn no_role(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("nobody").await?;
     roles(&team, &[]).await?;
     team.protect("prod", p2()).await?;
@@ -71,10 +75,10 @@ async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
         "Microsoft.Authorization/roleAssignments/write",
     )
     .await?;
-    let (status, reason, message) = told(&object, "ExtensionsProvisioned");
+    let (status, reason, message) = condition_values(&object, "ExtensionsProvisioned");
     assert_eq!((status, reason), ("False", "ExtensionFailed"));
     assert!(message.contains("AgentlessVmScanning"), "{message}");
-    let (status, _, message) = told(&object, "PermissionsSufficient");
+    let (status, _, message) = condition_values(&object, "PermissionsSufficient");
     assert_eq!(status, "False");
     assert!(
         message.contains("Microsoft.Authorization/roleAssignments/write"),
@@ -84,7 +88,7 @@ async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(object["status"]["plan"]["tier"], "P2");
     let puts = plan_writes(&team).await?.len();
     for _ in 0..3 {
-        visit(&team, "prod").await?;
+        reconcile(&team, "prod").await?;
     }
     assert_eq!(
         plan_writes(&team).await?.len(),
@@ -95,10 +99,10 @@ async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
     roles(&team, &["Owner"]).await?;
     let what = "recovery after the grant";
     let object = team
-        .until_holds("prod", what, SOON, |object| {
+        .until_holds("prod", what, TIMEOUT, |object| {
             condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
         })
         .await?;
-    assert_eq!(told(&object, "PermissionsSufficient").0, "True");
+    assert_eq!(condition_values(&object, "PermissionsSufficient").0, "True");
     Ok(())
 }

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-use super::{SOON, of, p2, ready, stalled, told, writes};
+use super::{TIMEOUT, condition_values, of, p2, ready, stalled, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -34,7 +34,7 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     register_slowly(&team, p2()).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(told(&object, "ProviderRegistered").0, "True");
+    assert_eq!(condition_values(&object, "ProviderRegistered").0, "True");
     assert_eq!(of(writes(&team).await?, "/register").len(), 1);
     never_stalled(&team);
     let events = environment
@@ -67,11 +67,11 @@ async fn register_slowly(team: &Team<'_>, spec: Value) -> Result<(), Error> {
 /// Waits until the object waits for the registration, and says so in both conditions.
 async fn registering(team: &Team<'_>) -> Result<(), Error> {
     let object = team
-        .until_holds("prod", "Reconciling/Registering", SOON, |object| {
+        .until_holds("prod", "Reconciling/Registering", TIMEOUT, |object| {
             condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Registering")
         })
         .await?;
-    assert_eq!(told(&object, "ProviderRegistered").1, "Registering");
+    assert_eq!(condition_values(&object, "ProviderRegistered").1, "Registering");
     Ok(())
 }
 
@@ -129,7 +129,7 @@ async fn report(environment: Arc<Environment>) -> Result<(), Error> {
     spec["resourceProviders"] = json!({"registration": "Report"});
     team.protect("prod", spec).await?;
     let object = stalled(&team, "prod", "ProviderNotRegistered", "az provider register").await?;
-    assert_eq!(told(&object, "ProviderRegistered").0, "False");
+    assert_eq!(condition_values(&object, "ProviderRegistered").0, "False");
     assert!(writes(&team).await?.is_empty());
     // Somebody registers it.
     environment

@@ -15,7 +15,7 @@ use serverprotection_tests::{
 };
 use uuid::Uuid;
 
-use super::{SOON, of, p2, plan_writes, ready, requests, told, visit};
+use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, requests};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
@@ -70,7 +70,7 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
             .add_fault(answer(&team, "GET", status, value))
             .await?;
         team.protect("prod", p2()).await?;
-        team.until("prod", "Ready", "Unknown", SOON).await?;
+        team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
         let made = asked(&team).await?;
         assert_eq!(made, 1, "{value}: asked again");
         assert!(
@@ -79,10 +79,10 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
         );
         // The object is not asleep: it is visited, and only Azure is left alone.
         team.patch("prod", json!({"spec": {"suspend": true}})).await?;
-        team.until("prod", "Suspended", "True", SOON).await?;
+        team.until("prod", "Suspended", "True", TIMEOUT).await?;
         team.patch("prod", json!({"spec": {"suspend": false}})).await?;
         let what = "no longer suspended";
-        team.until_holds("prod", what, SOON, |object| {
+        team.until_holds("prod", what, TIMEOUT, |object| {
             condition(object, "Suspended").is_none()
         })
         .await?;
@@ -91,7 +91,7 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
     let other = environment.team("unharmed").await?;
     other.protect("prod", p2()).await?;
     ready(&other, "prod").await?;
-    visit(&other, "prod").await?;
+    reconcile(&other, "prod").await?;
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn meaningless(environment: Arc<Environment>) -> Result<(), Error> {
         environment.emulator.add_fault(fault).await?;
         team.protect("prod", p2()).await?;
         if !by_itself {
-            team.until_holds("prod", "Reconciling/Throttled", SOON, |object| {
+            team.until_holds("prod", "Reconciling/Throttled", TIMEOUT, |object| {
                 condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Throttled")
             })
             .await?;
@@ -176,7 +176,7 @@ async fn outage_of_writes(environment: Arc<Environment>) -> Result<(), Error> {
     environment.emulator.add_fault(fault).await?;
     team.protect("prod", p2()).await?;
     let what = "Reconciling/Retrying";
-    team.until_holds("prod", what, SOON, |object| {
+    team.until_holds("prod", what, TIMEOUT, |object| {
         condition(object, "Reconciling").is_some_and(|it| it["reason"] == "Retrying")
     })
     .await?;
@@ -185,7 +185,7 @@ async fn outage_of_writes(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(plan_writes(&team).await?.len(), 1, "written before its time");
     let object = ready(&team, "prod").await?;
     assert_eq!(plan_writes(&team).await?.len(), 2);
-    assert_eq!(told(&object, "ExtensionsProvisioned").0, "True");
+    assert_eq!(condition_values(&object, "ExtensionsProvisioned").0, "True");
     Ok(())
 }
 
@@ -225,7 +225,7 @@ async fn entra(environment: Arc<Environment>) -> Result<(), Error> {
     let fault = token_answer(&tenant, 429, &headers, &body);
     environment.emulator.add_fault(fault).await?;
     team.protect("prod", p2()).await?;
-    team.until("prod", "Ready", "Unknown", SOON).await?;
+    team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
     // Longer than any refused identity is left alone.
     for _ in 0..5 {
         team.request("prod").await?;

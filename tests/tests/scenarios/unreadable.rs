@@ -42,7 +42,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let before = ready(&team, "prod").await?;
     // Transition times have whole seconds: each of the two turns must get one of its own, or a wrong one would not show.
     next_second().await;
-    serverprotection_tests::wait::eventually("a P4 that is admitted", super::SOON, || async {
+    serverprotection_tests::wait::eventually("a P4 that is admitted", super::TIMEOUT, || async {
         team.patch("prod", json!({"spec": {"plan": {"tier": "P4"}}}))
             .await
     })

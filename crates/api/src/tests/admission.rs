@@ -28,8 +28,8 @@ pub(super) fn messages(result: Result<(), kube::core::cel::ValidationErrors>) ->
         Ok(()) => Vec::new(),
         Err(errors) => {
             let text = errors.to_string();
-            let told = text.lines().filter_map(|line| line.strip_prefix("  - "));
-            told.map(str::to_owned).collect()
+            let reported = text.lines().filter_map(|line| line.strip_prefix("  - "));
+            reported.map(str::to_owned).collect()
         }
     }
 }

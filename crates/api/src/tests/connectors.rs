@@ -49,10 +49,10 @@ fn refused(connector: &SecurityConnector, field: &str, words: &[&str]) {
     assert_eq!(found.len(), words.len(), "{found:#?}");
     found.sort();
     for word in words {
-        let told = found
+        let reported = found
             .iter()
             .any(|found| found.starts_with(field) && found.ends_with(&format!(": {word}")));
-        assert!(told, "{found:#?}\nis not {field}: {word}");
+        assert!(reported, "{found:#?}\nis not {field}: {word}");
     }
 }
 
@@ -61,7 +61,7 @@ fn admitted(connector: &SecurityConnector) {
 }
 
 #[test]
-fn columns_tell_cloud_account_and_health() {
+fn columns_show_cloud_account_and_health() {
     let crd = crds().swap_remove(1);
     let columns = crd.spec.versions[0].additional_printer_columns.clone().unwrap();
     let shown = columns.iter().filter(|column| column.priority != Some(1));

@@ -36,11 +36,11 @@ fn parts(schema: &JSONSchemaProps) -> Vec<(String, &JSONSchemaProps)> {
     all
 }
 
-fn walk(path: &str, schema: &JSONSchemaProps, look: &mut impl FnMut(&str, &JSONSchemaProps)) {
+fn walk(path: &str, schema: &JSONSchemaProps, check: &mut impl FnMut(&str, &JSONSchemaProps)) {
     for (name, part) in parts(schema) {
         let path = format!("{path}{name}");
-        look(&path, part);
-        walk(&path, part, look);
+        check(&path, part);
+        walk(&path, part, check);
     }
 }
 
@@ -104,9 +104,9 @@ fn every_field_is_explained() {
         walk("", schema(&crd), &mut |path, part| {
             let outside = [".apiVersion", ".kind", ".metadata", ".spec", ".status"].contains(&path);
             let element = path.ends_with("[]") || path.ends_with("{}");
-            let told = part.description.as_deref().is_some_and(|text| text.len() > 5);
+            let described = part.description.as_deref().is_some_and(|text| text.len() > 5);
             assert!(
-                told || outside || element,
+                described || outside || element,
                 "{} {path} has no description",
                 crd.spec.names.kind
             );

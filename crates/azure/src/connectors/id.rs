@@ -1,7 +1,7 @@
 //! The resource id of a connector, by its parts. Ids come from status too: nothing is taken for one that is none.
 
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     security_connector::desired::Target,
 };
 
@@ -16,14 +16,14 @@ pub(crate) struct ConnectorId {
 
 impl ConnectorId {
     /// The id of what an object works on.
-    pub(crate) fn of(target: &Target) -> Result<Self, Failure> {
+    pub(crate) fn of(target: &Target) -> Result<Self, AzureError> {
         Self::read(&target.id())
     }
 
     /// Takes an id apart. Azure compares its words without case, and the first slash may be missing.
-    pub(crate) fn read(id: &str) -> Result<Self, Failure> {
-        Self::parts(id).ok_or_else(|| Failure {
-            class: Class::Refused,
+    pub(crate) fn read(id: &str) -> Result<Self, AzureError> {
+        Self::parts(id).ok_or_else(|| AzureError {
+            class: ErrorClass::Refused,
             code: "InvalidResourceId".into(),
             message: format!("\"{id}\" is no id of a security connector"),
             operation: "securityConnectors".into(),
@@ -130,7 +130,7 @@ mod tests {
             let failure = ConnectorId::read(&id).unwrap_err();
             assert_eq!(
                 (failure.class, failure.code.as_str()),
-                (Class::Refused, "InvalidResourceId"),
+                (ErrorClass::Refused, "InvalidResourceId"),
                 "{id}"
             );
         }

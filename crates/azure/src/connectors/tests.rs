@@ -1,13 +1,13 @@
 //! Readings and writes against a stub of Azure in this process.
 
-mod others;
 mod stub;
+mod visible;
 mod writes;
 
 use serde_json::{Value, json};
 use serverprotection_api::{Cloud, Mode};
 use serverprotection_core::{
-    failure::Class,
+    azure_error::ErrorClass,
     gate::{Gate, WritePermit},
     security_connector::{
         changes::{Action, Change},
@@ -74,7 +74,7 @@ async fn with_connector(name: &str) -> Stub {
 }
 
 #[tokio::test]
-async fn a_quiet_visit_reads_the_connector_and_nothing_else() {
+async fn an_unchanged_reconcile_reads_only_the_connector() {
     let stub = with_connector("aws").await;
     let observed = stub
         .arm()
@@ -162,17 +162,17 @@ async fn only_azures_word_makes_a_connector_absent() {
         (error(409, "MissingSubscriptionRegistration"), false),
         (error(403, "AuthorizationFailed"), false),
     ] {
-        let told = what.body.clone();
+        let reported = what.body.clone();
         let mut what = Some(what);
         stub.fault(move |_| what.take());
         let reading = stub.arm().read_connector(&target("s", "aws").id()).await;
-        assert_eq!(matches!(reading, Ok(None)), absent, "{told}: {reading:?}");
-        assert_eq!(reading.is_err(), !absent, "{told}");
+        assert_eq!(matches!(reading, Ok(None)), absent, "{reported}: {reading:?}");
+        assert_eq!(reading.is_err(), !absent, "{reported}");
     }
 }
 
 #[tokio::test]
-async fn a_connector_without_reports_has_none_and_a_refusal_is_told() {
+async fn a_connector_without_reports_has_none_and_a_refusal_is_an_error() {
     let stub = with_connector("aws").await;
     let reads = Reads {
         health: true,
@@ -200,7 +200,7 @@ async fn a_target_that_cannot_be_in_a_path_is_refused_unasked() {
     let observed = arm.observe_connector(&target, &EVERYTHING).await;
     assert_eq!(observed.failure().unwrap().code, "InvalidResourceId");
     let outcome = arm.apply_connector(&target, &[put(4)], &permit()).await;
-    assert_eq!(outcome.failed.unwrap().1.class, Class::Refused);
+    assert_eq!(outcome.failed.unwrap().1.class, ErrorClass::Refused);
     assert_eq!(
         arm.delete_connector("/subscriptions/s", &permit())
             .await

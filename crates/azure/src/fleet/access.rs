@@ -28,7 +28,7 @@ impl Scanner {
     pub(super) async fn access(&self, arm: &Arm, target: &Target) -> Access {
         let subscription = &target.subscription;
         let known = self.access.lock().get(subscription).copied();
-        if known.is_some_and(|at| at.elapsed() < self.settings.remember) && !target.fresh {
+        if known.is_some_and(|at| at.elapsed() < self.settings.record) && !target.fresh {
             return Access::Sufficient;
         }
         let _permit = self.gets.acquire().await;
@@ -47,7 +47,7 @@ impl Scanner {
         let missing: Vec<_> = missing.collect();
         let mut sufficient = self.access.lock();
         // Subscriptions that nobody scans any more.
-        sufficient.retain(|_, at| at.elapsed() < self.settings.remember * 4);
+        sufficient.retain(|_, at| at.elapsed() < self.settings.record * 4);
         if missing.is_empty() {
             sufficient.insert(subscription.clone(), Instant::now());
             return Access::Sufficient;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serverprotection_core::{failure::Failure, machines::Machine};
+use serverprotection_core::{azure_error::AzureError, machines::Machine};
 
 use super::{
     Scanner,
@@ -18,13 +18,13 @@ use super::{
 use crate::Arm;
 
 /// Machines that a scanner remembers at most.
-const MOST_REMEMBERED: usize = 20_000;
+const MAX_ENTRIES: usize = 20_000;
 /// What only a GET tells (the instance view of a virtual machine's extension) may change without the row.
 const GOOD_FOR: Duration = Duration::from_secs(6 * 3600);
 
 /// What machines told about themselves, by [`hash`] of their id.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct Confirmations {
     entries: Mutex<HashMap<u64, Entry>>,
 }
 
@@ -33,12 +33,12 @@ struct Entry {
     /// Of the row that was asked about.
     row: u64,
     at: Instant,
-    told: Told,
+    confirmation: Confirmation,
 }
 
 /// What a machine told about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Confirmation {
     /// As its row.
     Same,
     /// Something else.
@@ -47,13 +47,13 @@ pub(super) enum Told {
     Gone,
 }
 
-impl Told {
+impl Confirmation {
     /// The machine as it told; `None`: it is gone.
-    pub(super) fn lay_over(&self, mut machine: Machine) -> Option<Machine> {
+    pub(super) fn apply_to(&self, mut machine: Machine) -> Option<Machine> {
         match self {
             Self::Same => Some(machine),
             Self::Else(facts) => {
-                facts.lay_over(&mut machine);
+                facts.apply_to(&mut machine);
                 Some(machine)
             }
             Self::Gone => None,
@@ -61,16 +61,16 @@ impl Told {
     }
 }
 
-impl Memory {
+impl Confirmations {
     /// What the machine told when its row was the same.
-    pub(super) fn told(&self, row: &Machine) -> Option<Told> {
+    pub(super) fn get(&self, row: &Machine) -> Option<Confirmation> {
         let entries = self.lock();
         let entry = entries.get(&hash(&row.id, ""))?;
         let good = entry.row == fingerprint(row) && entry.at.elapsed() < GOOD_FOR;
-        good.then(|| entry.told.clone())
+        good.then(|| entry.confirmation.clone())
     }
 
-    fn remember(&self, row: &Machine, told: Told, most: usize) {
+    fn record(&self, row: &Machine, confirmation: Confirmation, most: usize) {
         let mut entries = self.lock();
         let id = hash(&row.id, "");
         if entries.len() >= most && !entries.contains_key(&id) {
@@ -84,7 +84,7 @@ impl Memory {
         let entry = Entry {
             row: fingerprint(row),
             at: Instant::now(),
-            told,
+            confirmation,
         };
         entries.insert(id, entry);
     }
@@ -96,28 +96,28 @@ impl Memory {
 
 impl Scanner {
     /// Whether a machine that is not listed still exists: one GET.
-    pub(super) async fn exists(&self, arm: &Arm, machine: &Machine) -> Result<bool, Failure> {
+    pub(super) async fn exists(&self, arm: &Arm, machine: &Machine) -> Result<bool, AzureError> {
         let _permit = self.gets.acquire().await;
         Ok(direct::read(arm, machine).await?.is_some())
     }
 
     /// Asks the machine itself: one GET.
-    pub(super) async fn confirm(&self, arm: &Arm, row: &Machine) -> Result<Told, Failure> {
+    pub(super) async fn confirm(&self, arm: &Arm, row: &Machine) -> Result<Confirmation, AzureError> {
         let _permit = self.gets.acquire().await;
-        let told = match direct::read(arm, row).await? {
-            None => Told::Gone,
+        let confirmation = match direct::read(arm, row).await? {
+            None => Confirmation::Gone,
             Some(facts) => {
                 let mut machine = row.clone();
-                facts.lay_over(&mut machine);
+                facts.apply_to(&mut machine);
                 if machine == *row {
-                    Told::Same
+                    Confirmation::Same
                 } else {
-                    Told::Else(Box::new(facts))
+                    Confirmation::Else(Box::new(facts))
                 }
             }
         };
-        self.confirmations.remember(row, told.clone(), MOST_REMEMBERED);
-        Ok(told)
+        self.confirmations.record(row, confirmation.clone(), MAX_ENTRIES);
+        Ok(confirmation)
     }
 }
 
@@ -141,23 +141,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_until_the_row_changes() {
-        let memory = Memory::default();
-        memory.remember(&machine("/VM", "on"), Told::Gone, 9);
-        assert_eq!(memory.told(&machine("/VM", "on")), Some(Told::Gone));
-        assert_eq!(memory.told(&machine("/VM", "off")), None);
-        assert_eq!(memory.told(&machine("/other", "on")), None);
-        memory.remember(&machine("/VM", "off"), Told::Same, 9);
-        assert_eq!(memory.told(&machine("/VM", "off")), Some(Told::Same));
+    fn a_confirmation_is_cached_until_the_row_changes() {
+        let memory = Confirmations::default();
+        memory.record(&machine("/VM", "on"), Confirmation::Gone, 9);
+        assert_eq!(memory.get(&machine("/VM", "on")), Some(Confirmation::Gone));
+        assert_eq!(memory.get(&machine("/VM", "off")), None);
+        assert_eq!(memory.get(&machine("/other", "on")), None);
+        memory.record(&machine("/VM", "off"), Confirmation::Same, 9);
+        assert_eq!(memory.get(&machine("/VM", "off")), Some(Confirmation::Same));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let memory = Memory::default();
+        let memory = Confirmations::default();
         for at in 0..10 {
-            memory.remember(&machine(&at.to_string(), ""), Told::Same, 3);
+            memory.record(&machine(&at.to_string(), ""), Confirmation::Same, 3);
         }
         assert_eq!(memory.lock().len(), 3);
-        assert_eq!(memory.told(&machine("9", "")), Some(Told::Same));
+        assert_eq!(memory.get(&machine("9", "")), Some(Confirmation::Same));
     }
 }

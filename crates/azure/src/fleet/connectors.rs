@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serverprotection_api::Cloud;
 use serverprotection_core::{
-    failure::Failure,
-    security_connector::{account::Known, desired::environment_name, observed::Membership},
+    azure_error::AzureError,
+    security_connector::{account::ListedConnector, desired::environment_name, observed::Membership},
 };
 
 use super::{
     Scanner,
-    pages::{Pages, Stop, Turn},
+    pages::{PageError, PageEvent, Pages},
     parsed::Parsed,
     queries,
     rows::{Text, hash},
@@ -37,8 +37,8 @@ struct ConnectorRow {
 pub(super) async fn known(
     scanner: &Scanner,
     subscriptions: Option<&[String]>,
-) -> Result<Vec<Known>, Failure> {
-    let scan = Scan::without_sink(scanner);
+) -> Result<Vec<ListedConnector>, AzureError> {
+    let scan = Scan::unobserved(scanner);
     let Some(subscriptions) = subscriptions else {
         return of_tenant(&scan).await;
     };
@@ -47,7 +47,7 @@ pub(super) async fn known(
 }
 
 /// Beyond a number of subscriptions Azure leaves the others out, and says so: then they are asked for by name.
-async fn of_tenant(scan: &Scan<'_>) -> Result<Vec<Known>, Failure> {
+async fn of_tenant(scan: &Scan<'_>) -> Result<Vec<ListedConnector>, AzureError> {
     let (known, some_left_out) = read(scan, None).await?;
     if !some_left_out {
         return Ok(known);
@@ -57,7 +57,7 @@ async fn of_tenant(scan: &Scan<'_>) -> Result<Vec<Known>, Failure> {
     of_groups(scan, &all).await
 }
 
-async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<Known>, Failure> {
+async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<ListedConnector>, AzureError> {
     let mut known = Vec::new();
     for group in subscriptions.chunks(scan.scanner.settings.group_size.clamp(1, 1000)) {
         known.extend(read(scan, Some(group.to_vec())).await?.0);
@@ -66,7 +66,10 @@ async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<Known>
 }
 
 /// All pages of one query, and whether Azure looked at a part of the subscriptions only.
-async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<Known>, bool), Failure> {
+async fn read(
+    scan: &Scan<'_>,
+    subscriptions: Option<Vec<&str>>,
+) -> Result<(Vec<ListedConnector>, bool), AzureError> {
     let operation = queries::CONNECTORS_OPERATION;
     let mut pages = Pages::asked(operation, queries::CONNECTORS, subscriptions, TRIES);
     let (mut known, mut seen, mut nameless) = (Vec::new(), HashSet::new(), 0_u64);
@@ -74,10 +77,10 @@ async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<
         match pages
             .next::<Parsed<ConnectorRow>>(scan)
             .await
-            .map_err(Stop::failure)?
+            .map_err(PageError::failure)?
         {
-            Turn::Restart => nameless = 0,
-            Turn::Page(rows, last) => {
+            PageEvent::Restart => nameless = 0,
+            PageEvent::Page(rows, last) => {
                 for Parsed { row, odd } in rows {
                     // A connector without an id cannot be named: Azure refuses a second one for its account.
                     if row.id.0.is_empty() {
@@ -86,7 +89,7 @@ async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<
                         if odd.is_some() {
                             tracing::warn!(id = row.id.0, "a connector's row cannot be read as a whole");
                         }
-                        known.push(Known::from(row));
+                        known.push(ListedConnector::from(row));
                     }
                 }
                 if last {
@@ -99,9 +102,9 @@ async fn read(scan: &Scan<'_>, subscriptions: Option<Vec<&str>>) -> Result<(Vec<
     }
 }
 
-impl From<ConnectorRow> for Known {
+impl From<ConnectorRow> for ListedConnector {
     fn from(row: ConnectorRow) -> Self {
-        let told = |text: Text| Some(text.0).filter(|text| !text.is_empty());
+        let non_empty = |text: Text| Some(text.0).filter(|text| !text.is_empty());
         Self {
             cloud: [Cloud::AWS, Cloud::GCP]
                 .into_iter()
@@ -109,8 +112,8 @@ impl From<ConnectorRow> for Known {
             membership: match row.membership.0.to_ascii_lowercase().as_str() {
                 "organization" => Membership::Organization,
                 "member" => Membership::Member {
-                    parent: told(row.parent),
-                    management: told(row.management),
+                    parent: non_empty(row.parent),
+                    management: non_empty(row.management),
                 },
                 _ => Membership::Single,
             },
@@ -125,13 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_tell_cloud_account_and_organization() {
-        let known = |text: &str| Known::from(serde_json::from_str::<ConnectorRow>(text).unwrap());
+    fn rows_carry_cloud_account_and_organization() {
+        let known = |text: &str| ListedConnector::from(serde_json::from_str::<ConnectorRow>(text).unwrap());
         let single =
             known(r#"{"id": "/S/a", "environment": "aws", "account": 123456789012, "membership": ""}"#);
         assert_eq!(
             single,
-            Known {
+            ListedConnector {
                 id: "/S/a".into(),
                 cloud: Some(Cloud::AWS),
                 account: "123456789012".into(),
@@ -146,11 +149,11 @@ mod tests {
         for (parent, management) in [(Some("1"), None), (Some("1"), Some("2")), (None, None)] {
             let text =
                 serde_json::json!({ "membership": "Member", "parent": parent, "management": management });
-            let wanted = Membership::Member {
+            let expected = Membership::Member {
                 parent: parent.map(str::to_owned),
                 management: management.map(str::to_owned),
             };
-            assert_eq!(membership(&text.to_string()), wanted);
+            assert_eq!(membership(&text.to_string()), expected);
         }
         let other = known(r#"{"environment": "AzureDevOps", "membership": null}"#);
         assert_eq!((other.cloud, other.membership), (None, Membership::Single));

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serverprotection_core::{
-    failure::Failure,
+    azure_error::AzureError,
     machines::{ArcAgent, Kind, Machine, MdeExtension, Service, machine::MDE_PUBLISHER},
 };
 
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Arm,
     arm::Call,
-    refusal::{self, one_line},
+    error_response::{self, one_line},
 };
 
 /// What the resource itself tells, where it may differ from Resource Graph. `None`: it told nothing about it.
@@ -30,16 +30,16 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Lays the facts over a machine of Resource Graph.
-    pub(super) fn lay_over(&self, machine: &mut Machine) {
+    pub(super) fn apply_to(&self, machine: &mut Machine) {
         let texts = [
             (&self.power, &mut machine.power),
             (&self.os_name, &mut machine.os_name),
             (&self.os_sku, &mut machine.os_sku),
             (&self.os_version, &mut machine.os_version),
         ];
-        for (told, text) in texts {
-            if let Some(told) = told {
-                text.clone_from(told);
+        for (non_empty, text) in texts {
+            if let Some(non_empty) = non_empty {
+                text.clone_from(non_empty);
             }
         }
         if let Some(arc) = &self.arc {
@@ -58,7 +58,7 @@ impl Facts {
 }
 
 /// Asks for the machine itself, once. `None`: it is gone.
-pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, Failure> {
+pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, AzureError> {
     let path: Vec<_> = machine.id.split('/').filter(|part| !part.is_empty()).collect();
     let is_arc = machine.kind == Kind::ArcMachine;
     let call = Call {
@@ -85,7 +85,7 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
     };
     match facts {
         Ok(facts) => Ok(Some(facts)),
-        Err(failure) if refusal::is_absent(&failure) => Ok(None),
+        Err(failure) if error_response::is_absent(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
@@ -249,14 +249,14 @@ fn vm_facts(vm: Resource<VmProperties>) -> Facts {
             extensions.len() - 1
         });
         if let Some(extension) = extensions.get_mut(at) {
-            view.tell(extension);
+            view.apply_to(extension);
         }
     }
     Facts {
         power,
-        os_name: told(view.os_name),
+        os_name: non_empty(view.os_name),
         os_sku: None,
-        os_version: told(view.os_version),
+        os_version: non_empty(view.os_version),
         arc: None,
         // A virtual machine without extensions has no `resources`.
         extensions: Some(extensions),
@@ -268,9 +268,9 @@ fn arc_facts(machine: Resource<ArcProperties>) -> Facts {
     let agent = properties.agent_configuration;
     Facts {
         power: None,
-        os_name: told(properties.os_name),
-        os_sku: told(properties.os_sku),
-        os_version: told(properties.os_version),
+        os_name: non_empty(properties.os_name),
+        os_sku: non_empty(properties.os_sku),
+        os_version: non_empty(properties.os_version),
         arc: Some(ArcAgent {
             last_status_change: properties.last_status_change.time(),
             status: properties.status.0,
@@ -304,7 +304,7 @@ fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
             ..MdeExtension::default()
         };
         if let Some(view) = properties.instance_view {
-            view.tell(&mut extension);
+            view.apply_to(&mut extension);
         }
         extension
     })
@@ -313,8 +313,8 @@ fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
 
 impl ExtensionView {
     /// Adds what the instance view tells to the extension.
-    fn tell(self, extension: &mut MdeExtension) {
-        if let Some(version) = told(self.type_handler_version) {
+    fn apply_to(self, extension: &mut MdeExtension) {
+        if let Some(version) = non_empty(self.type_handler_version) {
             extension.version = version;
         }
         let status = self.status.or_else(|| self.statuses.into_iter().next());
@@ -342,7 +342,7 @@ fn is_mde(type_: &str) -> bool {
     type_.eq_ignore_ascii_case("MDE.Windows") || type_.eq_ignore_ascii_case("MDE.Linux")
 }
 
-fn told(text: Text) -> Option<String> {
+fn non_empty(text: Text) -> Option<String> {
     Some(text.0).filter(|text| !text.is_empty())
 }
 
@@ -366,7 +366,7 @@ mod tests {
             power: "PowerState/deallocated".into(),
             ..Machine::default()
         };
-        facts.lay_over(&mut machine);
+        facts.apply_to(&mut machine);
         assert_eq!(machine.power, "PowerState/running");
         assert_eq!(machine.os_name, "ubuntu");
         let [extension] = machine.extensions.as_slice() else {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_that_only_the_agent_tells_counts_and_none_is_none() {
+    fn an_extension_that_only_the_agent_reports_counts_and_none_is_none() {
         let vm = r#"{"properties": {"instanceView": {"extensions": [{"name": "x", "type": "Microsoft.Azure.AzureDefenderForServers.MDE.Windows",
             "statuses": [{"code": "ProvisioningState/succeeded", "level": "Info"}]}, {"name": "y", "type": null}]}}}"#;
         let extensions = vm_facts(serde_json::from_str(vm).unwrap()).extensions.unwrap();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arc_machine_tells_its_agent_and_one_status() {
+    fn an_arc_machine_reports_its_agent_and_one_status() {
         let arc = r#"{"properties": {"status": "Connected", "agentConfiguration": {"extensionsEnabled": "false", "extensionsBlockList": [{"publisher": "p", "type": "t"}]},
               "serviceStatuses": {"extensionService": {"status": "running"}, "guestConfigurationService": null}},
             "resources": [{"name": "MDE.Linux", "properties": {"publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded",

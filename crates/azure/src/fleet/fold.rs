@@ -233,10 +233,10 @@ mod tests {
         for (id, extension) in rows {
             fold.row(listed(id, extension), &mut steps);
         }
-        told(&steps)
+        summary_of(&steps)
     }
 
-    fn told(steps: &[Step]) -> String {
+    fn summary_of(steps: &[Step]) -> String {
         let text = |step: &Step| match step {
             Step::Machine(machine) if machine.id.starts_with("row-without-id") => {
                 format!("{}/nameless", machine.subscription_id)
@@ -255,7 +255,7 @@ mod tests {
         let mut fold = Fold::new(["a", "b", "c"].into_iter());
         let rows = [("a/1", "x"), ("A/1", "y"), ("a/2", ""), ("c/1", "x"), ("z/1", "")];
         assert_eq!(read(&mut fold, &rows), "a/1(2) a/2(0) 0");
-        assert_eq!(told(&fold.end()), "c/1(1) 2 1");
+        assert_eq!(summary_of(&fold.end()), "c/1(1) 2 1");
         assert!(fold.broken().is_empty());
     }
 
@@ -272,7 +272,7 @@ mod tests {
         ];
         assert_eq!(read(&mut fold, &rows), "a/1(1) a/2(0) 0");
         assert_eq!((fold.distinct, fold.duplicates), (3, 3));
-        assert_eq!(told(&fold.end()), "b/1(0) 1");
+        assert_eq!(summary_of(&fold.end()), "b/1(0) 1");
         assert!(fold.broken().is_empty());
     }
 
@@ -280,11 +280,11 @@ mod tests {
     fn rows_without_order_break_their_subscription_only() {
         let mut fold = Fold::new(["a", "b"].into_iter());
         read(&mut fold, &[("a/1", ""), ("b/1", ""), ("a/2", ""), ("b/2", "")]);
-        assert_eq!(told(&fold.end()), "b/2(0) 1");
+        assert_eq!(summary_of(&fold.end()), "b/2(0) 1");
         assert_eq!(fold.broken(), [0]);
         let mut fold = Fold::new(["a"].into_iter());
         read(&mut fold, &[("a/1", ""), ("a/2", ""), ("a/1", "late")]);
-        assert_eq!(told(&fold.end()), "a/2(0) 0", "it was broken while open");
+        assert_eq!(summary_of(&fold.end()), "a/2(0) 0", "it was broken while open");
         assert_eq!(fold.broken(), [0]);
     }
 
@@ -295,7 +295,7 @@ mod tests {
         fold.restart();
         let again = [("a/0", "new"), ("a/1", "new"), ("b/1", ""), ("b/2", "x")];
         assert_eq!(read(&mut fold, &again), "b/1(0)");
-        assert_eq!(told(&fold.end()), "b/2(1) 1");
+        assert_eq!(summary_of(&fold.end()), "b/2(1) 1");
         assert!(fold.broken().is_empty());
     }
 
@@ -339,7 +339,7 @@ mod tests {
         ] {
             let mut fold = Fold::new(["a", "b"].into_iter());
             assert_eq!(read(&mut fold, &rows), machines, "{rows:?}");
-            assert_eq!(told(&fold.end()), end, "{rows:?}");
+            assert_eq!(summary_of(&fold.end()), end, "{rows:?}");
             assert!(fold.broken().is_empty(), "{rows:?}");
         }
     }
@@ -365,7 +365,7 @@ mod tests {
         ] {
             let mut fold = Fold::new(["a", "b"].into_iter());
             assert_eq!(read(&mut fold, &rows), machines, "{rows:?}");
-            assert_eq!(told(&fold.end()), end, "{rows:?}");
+            assert_eq!(summary_of(&fold.end()), end, "{rows:?}");
             assert_eq!(fold.distinct, u64::try_from(rows.len()).unwrap(), "{rows:?}");
             assert!(fold.broken().is_empty(), "{rows:?}");
         }
@@ -379,6 +379,6 @@ mod tests {
         fold.restart();
         read(&mut fold, &rows);
         assert_eq!((fold.distinct, fold.duplicates), (3, 3));
-        assert_eq!(told(&fold.end()), "a/1(0) a/nameless a/nameless 0");
+        assert_eq!(summary_of(&fold.end()), "a/1(0) a/nameless a/nameless 0");
     }
 }

@@ -17,8 +17,8 @@ use futures::{
 };
 use serverprotection_core::{
     Timestamp,
-    failure::{Class, Failure},
-    machines::{Circumstances, Finding, Listing, Machine, Summary, Verdict, finding, summary},
+    azure_error::{AzureError, ErrorClass},
+    machines::{Finding, Listing, Machine, RuleContext, Summary, Verdict, finding, summary},
 };
 use tokio::sync::{SetOnce, mpsc};
 
@@ -27,13 +27,13 @@ use super::{
     fold::{Fold, Step},
     health::Issues,
     listed::{Listed, is_resource_id},
-    pages::{Pages, Stop, Turn},
+    pages::{PageError, PageEvent, Pages},
     parsed::Parsed,
     plans::Plan,
     queries,
     rows::{MachineRow, hash},
     scan::Scan,
-    unprotected::Kept,
+    unprotected::SingleFlight,
 };
 use crate::resource_graph;
 
@@ -46,9 +46,9 @@ const CONFIRMED_AT_ONCE: usize = 8;
 
 /// What came of a group.
 pub(super) struct Outcome<'t> {
-    pub(super) readings: Vec<(&'t Target, Result<SubscriptionReading, Failure>)>,
+    pub(super) readings: Vec<(&'t Target, Result<SubscriptionReading, AzureError>)>,
     /// Subscriptions that were not read to their end, and why not.
-    pub(super) left: Option<(Vec<&'t Target>, Stop)>,
+    pub(super) left: Option<(Vec<&'t Target>, PageError)>,
 }
 
 /// What a group's verdicts depend on besides the machines.
@@ -59,7 +59,7 @@ struct Group<'g, 't> {
     plans: HashMap<String, Plan>,
     prepared: Vec<SetOnce<Prepared>>,
     at: Timestamp,
-    readings: Mutex<HashMap<usize, (SubscriptionReading, Kept)>>,
+    readings: Mutex<HashMap<usize, (SubscriptionReading, SingleFlight)>>,
 }
 
 /// What is read beside the machines of a subscription.
@@ -77,11 +77,11 @@ struct Open<'t> {
     /// Findings to confirm, bad and undated ones: the worst ones, worst first.
     suspects: Vec<(Finding, Machine)>,
     /// Machines that were not protected at the last scan.
-    known: Arc<Kept>,
+    known: Arc<SingleFlight>,
     /// Those of them that have not been listed yet, by [`hash`] of their id.
     missing: HashSet<u64>,
     /// Machines that are not protected at this one.
-    kept: Kept,
+    kept: SingleFlight,
 }
 
 /// Reads a group. `targets` are sorted by subscription, each once.
@@ -142,7 +142,7 @@ impl<'t> Group<'_, 't> {
 
     /// Reads all pages and judges the machines as they come. Gives the places of subscriptions that came in no order,
     /// and how it ended.
-    async fn judge_all(&self, closed: mpsc::Sender<Open<'t>>) -> (Vec<usize>, Result<(), Stop>) {
+    async fn judge_all(&self, closed: mpsc::Sender<Open<'t>>) -> (Vec<usize>, Result<(), PageError>) {
         let ids = subscriptions(self.targets);
         let mut fold = Fold::new(ids.iter().copied());
         let mut pages = Pages::new(queries::MACHINES_OPERATION, &queries::MACHINES, ids);
@@ -150,8 +150,8 @@ impl<'t> Group<'_, 't> {
         let mut steps = Vec::new();
         loop {
             let (rows, last) = match pages.next::<Parsed<MachineRow>>(self.scan).await {
-                Ok(Turn::Page(rows, last)) => (rows, last),
-                Ok(Turn::Restart) => {
+                Ok(PageEvent::Page(rows, last)) => (rows, last),
+                Ok(PageEvent::Restart) => {
                     fold.restart();
                     continue;
                 }
@@ -170,7 +170,7 @@ impl<'t> Group<'_, 't> {
                 self.step(step, &mut open, &closed).await;
             }
             if last {
-                let end = pages.complete(fold.distinct).map_err(Stop::Failed);
+                let end = pages.complete(fold.distinct).map_err(PageError::Failed);
                 return (fold.broken(), end);
             }
         }
@@ -207,17 +207,17 @@ impl<'t> Group<'_, 't> {
             suspects: Vec::new(),
             missing: known.hashes(&target.subscription),
             known,
-            kept: Kept::default(),
+            kept: SingleFlight::default(),
         })
     }
 
-    fn known(&self, target: &Target) -> Arc<Kept> {
+    fn known(&self, target: &Target) -> Arc<SingleFlight> {
         let scanner = self.scan.scanner;
         if !scanner.settings.keep_unprotected {
             return Arc::default();
         }
         let known = scanner.unprotected.of(&target.subscription);
-        known.unwrap_or_else(|| Arc::new(Kept::of(target)))
+        known.unwrap_or_else(|| Arc::new(SingleFlight::of(target)))
     }
 
     /// Counts a machine, unless its finding is to be confirmed and it has not been asked itself.
@@ -233,8 +233,8 @@ impl<'t> Group<'_, 't> {
         if !finding.needs_confirmation(self.at) || !is_resource_id(&machine.id) {
             return self.count(open, &machine, &finding);
         }
-        if let Some(told) = self.scan.scanner.confirmations.told(&machine) {
-            if let Some(machine) = told.lay_over(machine) {
+        if let Some(confirmation) = self.scan.scanner.confirmations.get(&machine) {
+            if let Some(machine) = confirmation.apply_to(machine) {
                 let finding = self.find(open.target, issues, &machine);
                 self.count(open, &machine, &finding);
             }
@@ -255,7 +255,7 @@ impl<'t> Group<'_, 't> {
     fn find(&self, target: &Target, issues: &Issues, machine: &Machine) -> Finding {
         let id = hash(&machine.id, "");
         let plan = self.plan(target);
-        let circumstances = Circumstances {
+        let rule_context = RuleContext {
             now: self.at,
             grace: target.grace,
             plan_enabled_since: plan.and_then(|plan| plan.enabled_since),
@@ -266,7 +266,7 @@ impl<'t> Group<'_, 't> {
             health_unreadable: issues.unreadable.contains(&id),
             transition_seen: self.scan.scanner.transitions.seen(machine, self.at),
         };
-        finding(machine, &circumstances)
+        finding(machine, &rule_context)
     }
 
     fn count(&self, open: &mut Open<'t>, machine: &Machine, finding: &Finding) {
@@ -306,14 +306,14 @@ impl<'t> Group<'_, 't> {
         let mut confirmed = stream::iter(suspects)
             .map(|(finding, machine)| async move {
                 self.scan.count(|report| report.confirmations += 1);
-                let told = self.scan.scanner.confirm(&self.scan.arm, &machine).await;
-                (finding, machine, told)
+                let confirmation = self.scan.scanner.confirm(&self.scan.arm, &machine).await;
+                (finding, machine, confirmation)
             })
             .buffer_unordered(CONFIRMED_AT_ONCE);
-        while let Some((finding, machine, told)) = confirmed.next().await {
-            match told {
-                Ok(told) => {
-                    if let Some(machine) = told.lay_over(machine) {
+        while let Some((finding, machine, confirmation)) = confirmed.next().await {
+            match confirmation {
+                Ok(confirmation) => {
+                    if let Some(machine) = confirmation.apply_to(machine) {
                         let finding = self.find(open.target, &prepared.issues, &machine);
                         self.count(&mut open, &machine, &finding);
                     }
@@ -367,7 +367,7 @@ impl<'t> Group<'_, 't> {
             (finding, machine, exists)
         });
         let asked: Vec<_> = asked.buffered(CONFIRMED_AT_ONCE).collect().await;
-        let mut kept = Kept::default();
+        let mut kept = SingleFlight::default();
         for (finding, machine) in later {
             kept.add(&machine);
             self.count(open, &machine, &finding);
@@ -378,7 +378,7 @@ impl<'t> Group<'_, 't> {
                 Ok(true) => tracing::debug!(machine = machine.id, "it exists, and is not listed"),
                 Err(failure) => {
                     tracing::debug!(%failure, machine = machine.id, "not listed, and not confirmed to be deleted");
-                    if matches!(failure.class, Class::Permission(_)) {
+                    if matches!(failure.class, ErrorClass::Permission(_)) {
                         self.scan.scanner.access.forget(&target.subscription);
                     }
                 }
@@ -391,7 +391,7 @@ impl<'t> Group<'_, 't> {
     }
 
     /// Readings that are complete: all of them when nothing is missing, else those that were closed before the end.
-    fn outcome(self, broken: &[usize], end: Result<(), Stop>) -> Outcome<'t> {
+    fn outcome(self, broken: &[usize], end: Result<(), PageError>) -> Outcome<'t> {
         let mut known = self.readings.into_inner().unwrap_or_else(PoisonError::into_inner);
         if end.is_err() && known.len() == self.targets.len() {
             // All were closed, and yet rows are missing: nobody knows of which subscription.
@@ -414,7 +414,7 @@ impl<'t> Group<'_, 't> {
         }
         let left = match end {
             Ok(()) if left.is_empty() => None,
-            Ok(()) => Some((left, Stop::Failed(out_of_order()))),
+            Ok(()) => Some((left, PageError::Failed(out_of_order()))),
             Err(stop) => Some((left, stop)),
         };
         Outcome { readings, left }
@@ -428,7 +428,7 @@ fn subscriptions<'t>(targets: &[&'t Target]) -> Vec<&'t str> {
         .collect()
 }
 
-fn out_of_order() -> Failure {
+fn out_of_order() -> AzureError {
     let message = "machines came after their subscription had been read: some may not have been counted";
     resource_graph::failure("RowsOutOfOrder", message, queries::MACHINES_OPERATION)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::Method;
 use serde::Deserialize;
-use serverprotection_core::{failure::Failure, machines::HealthIssue};
+use serverprotection_core::{azure_error::AzureError, machines::HealthIssue};
 
 use super::{
     Scanner, Target,
@@ -16,7 +16,7 @@ use super::{
     parsed::Parsed,
     rows::{Text, hash},
 };
-use crate::{Arm, arm::Call, refusal::one_line};
+use crate::{Arm, arm::Call, error_response::one_line};
 
 /// What reports say against sensors, by [`hash`] of the machine's id.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl Scanner {
             readings.get(subscription).cloned()
         };
         match &known {
-            Some((at, issues)) if at.elapsed() < self.settings.remember && !target.fresh => {
+            Some((at, issues)) if at.elapsed() < self.settings.record && !target.fresh => {
                 return Arc::clone(issues);
             }
             _ => {}
@@ -109,12 +109,12 @@ impl Scanner {
         let readings = self.health.readings.lock();
         let mut readings = readings.unwrap_or_else(PoisonError::into_inner);
         // Subscriptions that nobody scans any more.
-        readings.retain(|_, (at, _)| at.elapsed() < self.settings.remember * 4);
+        readings.retain(|_, (at, _)| at.elapsed() < self.settings.record * 4);
         readings.insert(subscription.clone(), (Instant::now(), Arc::clone(&issues)));
         issues
     }
 
-    async fn read_health(&self, arm: &Arm, subscription: &str) -> Result<Issues, Failure> {
+    async fn read_health(&self, arm: &Arm, subscription: &str) -> Result<Issues, AzureError> {
         let call = Call {
             method: Method::GET,
             operation: "GET healthReports",

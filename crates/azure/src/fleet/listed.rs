@@ -85,7 +85,7 @@ impl Listed {
 /// `/subscriptions/{id}/…/providers/{namespace}/{type}/{name}`: what a GET can ask for.
 pub(super) fn is_resource_id(id: &str) -> bool {
     let mut parts = id.split('/');
-    let mut next_is = |wanted: fn(&str) -> bool| parts.next().is_some_and(wanted);
+    let mut next_is = |expected: fn(&str) -> bool| parts.next().is_some_and(expected);
     next_is(str::is_empty)
         && next_is(|part| part.eq_ignore_ascii_case("subscriptions"))
         && next_is(|part| !part.is_empty())
@@ -104,8 +104,10 @@ fn complete(machine: &mut Machine) {
         ..
     } = machine;
     let parts: Vec<&str> = id.split('/').collect();
-    let after = |wanted: &str| {
-        let at = parts.iter().position(|part| part.eq_ignore_ascii_case(wanted))?;
+    let after = |expected: &str| {
+        let at = parts
+            .iter()
+            .position(|part| part.eq_ignore_ascii_case(expected))?;
         parts.get(at + 1).copied()
     };
     if subscription_id.is_empty() {

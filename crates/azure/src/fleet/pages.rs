@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     retry,
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Pages<'a> {
 
 /// What one step of it gave.
 #[derive(Debug)]
-pub(super) enum Turn<R> {
+pub(super) enum PageEvent<R> {
     /// A page, and whether it is the last one.
     Page(Vec<R>, bool),
     /// The token was refused: the next page is the first one again.
@@ -48,15 +48,15 @@ pub(super) enum Turn<R> {
 
 /// Why pages could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum PageError {
     /// Whatever the subscriptions.
-    Failed(Failure),
+    Failed(AzureError),
     /// Azure refuses the query, perhaps because of one of its subscriptions.
-    Refused(Failure),
+    Refused(AzureError),
 }
 
-impl Stop {
-    pub(super) fn failure(self) -> Failure {
+impl PageError {
+    pub(super) fn failure(self) -> AzureError {
         match self {
             Self::Failed(failure) | Self::Refused(failure) => failure,
         }
@@ -88,7 +88,10 @@ impl<'a> Pages<'a> {
     }
 
     /// The next page.
-    pub(super) async fn next<R: DeserializeOwned>(&mut self, scan: &Scan<'_>) -> Result<Turn<R>, Stop> {
+    pub(super) async fn next<R: DeserializeOwned>(
+        &mut self,
+        scan: &Scan<'_>,
+    ) -> Result<PageEvent<R>, PageError> {
         let query = Query {
             operation: self.operation,
             text: self.text,
@@ -101,39 +104,40 @@ impl<'a> Pages<'a> {
                 self.some_left_out |= page.some_left_out;
                 self.least = [self.least, page.total].into_iter().flatten().min();
                 if page.skip_token.is_some() && page.skip_token == self.token {
-                    return Err(Stop::Failed(
+                    return Err(PageError::Failed(
                         self.fail("PageRepeated", "a page names itself as the next one"),
                     ));
                 }
                 self.token = page.skip_token;
-                Ok(Turn::Page(page.rows, self.token.is_none()))
+                Ok(PageEvent::Page(page.rows, self.token.is_none()))
             }
             Err(failure) => self.refused(failure),
         }
     }
 
-    fn refused<R>(&mut self, failure: Failure) -> Result<Turn<R>, Stop> {
+    fn refused<R>(&mut self, failure: AzureError) -> Result<PageEvent<R>, PageError> {
         let first = self.token.is_none();
         match failure.class {
-            Class::Refused if WHATEVER_THE_GROUP.contains(&failure.code.as_str()) => {
-                Err(Stop::Failed(failure))
+            ErrorClass::Refused if WHATEVER_THE_GROUP.contains(&failure.code.as_str()) => {
+                Err(PageError::Failed(failure))
             }
-            Class::Refused if !first && !self.restarted => {
+            ErrorClass::Refused if !first && !self.restarted => {
                 tracing::debug!(%failure, "a skip token was refused: the pages are read from the first one");
                 self.restarted = true;
                 self.token = None;
-                Ok(Turn::Restart)
+                Ok(PageEvent::Restart)
             }
-            Class::Refused if !first => Err(Stop::Failed(failure)),
-            Class::Refused | Class::Permission(_) | Class::NotFound | Class::NotRegistered => {
-                Err(Stop::Refused(failure))
-            }
-            _ => Err(Stop::Failed(failure)),
+            ErrorClass::Refused if !first => Err(PageError::Failed(failure)),
+            ErrorClass::Refused
+            | ErrorClass::Permission(_)
+            | ErrorClass::NotFound
+            | ErrorClass::NotRegistered => Err(PageError::Refused(failure)),
+            _ => Err(PageError::Failed(failure)),
         }
     }
 
     /// Nothing is missing: `distinct` rows came, without those that came twice.
-    pub(super) fn complete(&self, distinct: u64) -> Result<(), Failure> {
+    pub(super) fn complete(&self, distinct: u64) -> Result<(), AzureError> {
         match self.least {
             Some(least) if least > distinct => Err(self.fail(
                 "IncompleteResult",
@@ -143,14 +147,14 @@ impl<'a> Pages<'a> {
         }
     }
 
-    fn fail(&self, code: &str, message: &str) -> Failure {
+    fn fail(&self, code: &str, message: &str) -> AzureError {
         resource_graph::failure(code, message, self.operation)
     }
 }
 
 impl Scan<'_> {
     /// One page, within the quota; the same page again after failures that time mends.
-    async fn page<R: DeserializeOwned>(&self, query: &Query<'_>, most: u32) -> Result<Page<R>, Failure> {
+    async fn page<R: DeserializeOwned>(&self, query: &Query<'_>, most: u32) -> Result<Page<R>, AzureError> {
         let mut tries = 0;
         loop {
             let waiting = Instant::now();
@@ -167,7 +171,7 @@ impl Scan<'_> {
                     tracing::debug!(%failure, tries, "a page is asked for again");
                     self.count(|report| report.retries += 1);
                     // After a refusal for quota, the quota knows how long to wait; it also keeps an outage's wait.
-                    if !matches!(failure.class, Class::Throttled(_)) {
+                    if !matches!(failure.class, ErrorClass::Throttled(_)) {
                         self.back_off(tries).await;
                     }
                 }
@@ -189,21 +193,21 @@ impl Scan<'_> {
 const LONGEST_HERE: Duration = Duration::from_secs(30);
 
 /// Time mends it, and Azure did not ask for a wait that is too long for a scan.
-fn may_be_soon(class: &Class) -> bool {
+fn may_be_soon(class: &ErrorClass) -> bool {
     class.is_transient() && class.retry_after().is_none_or(|wait| wait <= LONGEST_HERE)
 }
 
 /// The same for a call that no quota holds up: a throttled one that told no time is not worth it.
-pub(super) fn worth_waiting(class: &Class) -> bool {
-    *class != Class::Throttled(None) && may_be_soon(class)
+pub(super) fn worth_waiting(class: &ErrorClass) -> bool {
+    *class != ErrorClass::Throttled(None) && may_be_soon(class)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn failed(class: Class, code: &str) -> Failure {
-        Failure {
+    fn failed(class: ErrorClass, code: &str) -> AzureError {
+        AzureError {
             class,
             ..resource_graph::failure(code, "", "q")
         }
@@ -214,36 +218,36 @@ mod tests {
         let mut pages = Pages::new("q", "", vec![]);
         let refused = |pages: &mut Pages<'_>, class, code| pages.refused::<()>(failed(class, code));
         assert!(matches!(
-            refused(&mut pages, Class::Refused, "BadRequest"),
-            Err(Stop::Refused(_))
+            refused(&mut pages, ErrorClass::Refused, "BadRequest"),
+            Err(PageError::Refused(_))
         ));
         pages.token = Some("t".into());
         assert!(matches!(
-            refused(&mut pages, Class::Refused, "BadRequest"),
-            Ok(Turn::Restart)
+            refused(&mut pages, ErrorClass::Refused, "BadRequest"),
+            Ok(PageEvent::Restart)
         ));
         pages.token = Some("t".into());
         assert!(matches!(
-            refused(&mut pages, Class::Refused, "BadRequest"),
-            Err(Stop::Failed(_))
+            refused(&mut pages, ErrorClass::Refused, "BadRequest"),
+            Err(PageError::Failed(_))
         ));
         assert!(matches!(
-            refused(&mut pages, Class::NotFound, ""),
-            Err(Stop::Refused(_))
+            refused(&mut pages, ErrorClass::NotFound, ""),
+            Err(PageError::Refused(_))
         ));
         assert!(matches!(
-            refused(&mut pages, Class::Credential, ""),
-            Err(Stop::Failed(_))
+            refused(&mut pages, ErrorClass::Credential, ""),
+            Err(PageError::Failed(_))
         ));
         let mut pages = Pages::new("q", "", vec![]);
         assert!(matches!(
-            refused(&mut pages, Class::Refused, "ResultTruncated"),
-            Err(Stop::Failed(_))
+            refused(&mut pages, ErrorClass::Refused, "ResultTruncated"),
+            Err(PageError::Failed(_))
         ));
     }
 
     #[test]
-    fn fewer_rows_than_every_page_told_are_incomplete() {
+    fn fewer_rows_than_each_page_announced_are_incomplete() {
         let mut pages = Pages::new("q", "", vec![]);
         assert!(pages.complete(0).is_ok());
         pages.least = Some(3);

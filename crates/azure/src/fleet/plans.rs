@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serverprotection_core::Timestamp;
 
 use super::{
-    pages::{Pages, Stop, Turn},
+    pages::{PageError, PageEvent, Pages},
     parsed::Parsed,
     queries,
     rows::{PlanRow, hash},
@@ -78,14 +78,14 @@ impl Plan {
 
 impl Scan<'_> {
     /// The plans of some subscriptions, by subscription.
-    pub(super) async fn plans(&self, subscriptions: Vec<&str>) -> Result<HashMap<String, Plan>, Stop> {
+    pub(super) async fn plans(&self, subscriptions: Vec<&str>) -> Result<HashMap<String, Plan>, PageError> {
         let mut pages = Pages::new(queries::PLANS_OPERATION, queries::PLANS, subscriptions);
         let mut plans: HashMap<String, Plan> = HashMap::new();
         let (mut seen, mut nameless) = (HashSet::new(), 0_u64);
         loop {
             match pages.next::<Parsed<PlanRow>>(self).await? {
-                Turn::Restart => nameless = 0,
-                Turn::Page(rows, last) => {
+                PageEvent::Restart => nameless = 0,
+                PageEvent::Page(rows, last) => {
                     for parsed in rows {
                         if parsed.row.id.0.is_empty() {
                             nameless = nameless.saturating_add(1);
@@ -98,7 +98,7 @@ impl Scan<'_> {
                         let distinct = u64::try_from(seen.len()).unwrap_or(u64::MAX);
                         pages
                             .complete(distinct.saturating_add(nameless))
-                            .map_err(Stop::Failed)?;
+                            .map_err(PageError::Failed)?;
                         return Ok(plans);
                     }
                 }

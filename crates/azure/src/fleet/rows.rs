@@ -12,7 +12,7 @@ use serverprotection_core::{
 };
 
 use super::forms::{list, object};
-use crate::refusal::one_line;
+use crate::error_response::one_line;
 
 /// A row of the machines query: a machine, and at most one of its MDE extensions.
 #[derive(Debug, Default, Deserialize)]
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_set_stands_for_its_capacity() {
+    fn a_scale_set_counts_as_its_capacity() {
         let set = machine(
             r#"{"type": "Microsoft.Compute/virtualMachineScaleSets", "capacity": 12, "imageOffer": "o"}"#,
         );

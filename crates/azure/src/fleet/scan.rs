@@ -8,14 +8,14 @@ use std::{
 
 use futures::{StreamExt, stream};
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     machines::{Finding, Machine},
 };
 
 use super::{
-    Progress, Report, Scanner, Sink, SubscriptionReading, Target,
+    Progress, Report, ScanObserver, Scanner, SubscriptionReading, Target,
     group::{self, Outcome},
-    pages::{Stop, worth_waiting},
+    pages::{PageError, worth_waiting},
 };
 use crate::Arm;
 
@@ -28,29 +28,29 @@ const LIST_TRIES: u32 = 3;
 pub(super) struct Scan<'s> {
     pub(super) scanner: &'s Scanner,
     pub(super) arm: Arc<Arm>,
-    sink: &'s dyn Sink,
+    observer: &'s dyn ScanObserver,
     report: Mutex<Report>,
     progress: Mutex<Progress>,
     /// No token: nothing else can succeed.
-    stopped: OnceLock<Failure>,
+    stopped: OnceLock<AzureError>,
 }
 
 /// Hears nothing: for queries outside of a scan.
-struct Nobody;
+struct NullObserver;
 
-impl Sink for Nobody {
-    fn subscription(&self, _: &str, _: Result<SubscriptionReading, Failure>) {}
+impl ScanObserver for NullObserver {
+    fn subscription(&self, _: &str, _: Result<SubscriptionReading, AzureError>) {}
 }
 
 /// Scans the targets and tells the sink of each.
-pub(super) async fn scan(scanner: &Scanner, targets: &[Target], sink: &dyn Sink) -> Report {
+pub(super) async fn scan(scanner: &Scanner, targets: &[Target], observer: &dyn ScanObserver) -> Report {
     let started = Instant::now();
     // Sorted as Resource Graph sorts them; of two with the same id the first counts.
     let mut sorted = BTreeMap::new();
     for target in targets {
         sorted.entry(target.subscription.as_str()).or_insert(target);
     }
-    let scan = Scan::new(scanner, sink, sorted.len());
+    let scan = Scan::new(scanner, observer, sorted.len());
     let visible = scan.visible(sorted.into_values().collect()).await;
     let groups = visible.chunks(scanner.settings.group_size.clamp(1, 1000));
     let groups: Vec<_> = groups.map(|group| scan.group(group.to_vec())).collect();
@@ -67,11 +67,11 @@ pub(super) async fn scan(scanner: &Scanner, targets: &[Target], sink: &dyn Sink)
 }
 
 impl<'s> Scan<'s> {
-    fn new(scanner: &'s Scanner, sink: &'s dyn Sink, subscriptions: usize) -> Self {
+    fn new(scanner: &'s Scanner, observer: &'s dyn ScanObserver, subscriptions: usize) -> Self {
         Self {
             scanner,
             arm: scanner.arm(),
-            sink,
+            observer,
             report: Mutex::default(),
             progress: Mutex::new(Progress {
                 subscriptions: (0, subscriptions),
@@ -82,8 +82,8 @@ impl<'s> Scan<'s> {
     }
 
     /// For queries that tell no sink.
-    pub(super) fn without_sink(scanner: &'s Scanner) -> Self {
-        Self::new(scanner, &Nobody, 0)
+    pub(super) fn unobserved(scanner: &'s Scanner) -> Self {
+        Self::new(scanner, &NullObserver, 0)
     }
 }
 
@@ -96,7 +96,7 @@ impl Scan<'_> {
         }
         let seen: HashSet<String> = match self.list().await {
             Ok(list) => list.into_iter().map(|subscription| subscription.id).collect(),
-            Err(failure) if failure.class == Class::Credential => {
+            Err(failure) if failure.class == ErrorClass::Credential => {
                 self.fail(&targets, &failure);
                 return Vec::new();
             }
@@ -112,7 +112,7 @@ impl Scan<'_> {
         visible
     }
 
-    async fn list(&self) -> Result<Vec<crate::Subscription>, Failure> {
+    async fn list(&self) -> Result<Vec<crate::Subscription>, AzureError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -121,7 +121,7 @@ impl Scan<'_> {
                     if let Some(wait) = failure.class.retry_after() {
                         tokio::time::sleep(wait).await;
                     }
-                    if !matches!(failure.class, Class::Throttled(_)) {
+                    if !matches!(failure.class, ErrorClass::Throttled(_)) {
                         self.back_off(tries).await;
                     }
                 }
@@ -137,10 +137,10 @@ impl Scan<'_> {
         while let Some(targets) = waiting.pop() {
             let Outcome { readings, left } = group::read(self, &targets).await;
             for (target, reading) in readings {
-                self.tell(target, reading);
+                self.apply_to(target, reading);
             }
             let Some((mut left, stop)) = left else { continue };
-            if matches!(stop, Stop::Refused(_)) && left.len() > 1 && splits < MOST_SPLITS {
+            if matches!(stop, PageError::Refused(_)) && left.len() > 1 && splits < MOST_SPLITS {
                 splits += 1;
                 let second = left.split_off(left.len() / 2);
                 waiting.push(second);
@@ -148,7 +148,7 @@ impl Scan<'_> {
                 continue;
             }
             let failure = stop.failure();
-            if failure.class == Class::Credential {
+            if failure.class == ErrorClass::Credential {
                 // The first one stands.
                 let _ = self.stopped.set(failure.clone());
             }
@@ -157,7 +157,7 @@ impl Scan<'_> {
     }
 
     /// Why nothing else is asked, if so.
-    pub(super) fn stopped(&self) -> Option<Failure> {
+    pub(super) fn stopped(&self) -> Option<AzureError> {
         self.stopped.get().cloned()
     }
 
@@ -182,17 +182,17 @@ impl Scan<'_> {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.machines += 1;
         drop(progress);
-        self.sink.machine(machine, finding);
+        self.observer.machine(machine, finding);
     }
 
-    fn fail(&self, targets: &[&Target], failure: &Failure) {
+    fn fail(&self, targets: &[&Target], failure: &AzureError) {
         for target in targets {
-            self.tell(target, Err(failure.clone()));
+            self.apply_to(target, Err(failure.clone()));
         }
     }
 
-    fn tell(&self, target: &Target, reading: Result<SubscriptionReading, Failure>) {
-        self.sink.subscription(&target.subscription, reading);
+    fn apply_to(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        self.observer.subscription(&target.subscription, reading);
         self.advance(|progress| progress.subscriptions.0 += 1);
     }
 
@@ -202,14 +202,14 @@ impl Scan<'_> {
             step(&mut progress);
             *progress
         };
-        self.sink.progress(&progress);
+        self.observer.progress(&progress);
     }
 }
 
 /// As Azure words it for a subscription that is not there, or not for this identity.
-fn not_seen() -> Failure {
-    Failure {
-        class: Class::NotFound,
+fn not_seen() -> AzureError {
+    AzureError {
+        class: ErrorClass::NotFound,
         code: "SubscriptionNotFound".into(),
         message: "the subscription is not among those that the identity sees".into(),
         operation: "GET subscriptions".into(),

@@ -15,7 +15,7 @@ use std::{
 use axum::Router;
 use serde_json::json;
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     jiff::SignedDuration,
     machines::{Finding, Machine, Verdict},
 };
@@ -25,18 +25,18 @@ use super::*;
 
 /// What a sink was told.
 #[derive(Default)]
-struct Told {
+struct Recording {
     findings: Mutex<Vec<(Machine, Finding)>>,
-    readings: Mutex<BTreeMap<String, Result<SubscriptionReading, Failure>>>,
+    readings: Mutex<BTreeMap<String, Result<SubscriptionReading, AzureError>>>,
 }
 
-impl Sink for Told {
+impl ScanObserver for Recording {
     fn machine(&self, machine: &Machine, finding: &Finding) {
         let mut findings = self.findings.lock().unwrap();
         findings.push((machine.clone(), finding.clone()));
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         let before = self
             .readings
             .lock()
@@ -46,7 +46,7 @@ impl Sink for Told {
     }
 }
 
-impl Told {
+impl Recording {
     fn machines(&self) -> Vec<(String, Verdict)> {
         let found = self.reasons().into_iter();
         found.map(|(name, verdict, _)| (name, verdict)).collect()
@@ -105,10 +105,10 @@ impl Azure {
         Self { stub, scanner }
     }
 
-    async fn scan(&self, subscriptions: &[&str]) -> (Told, Report) {
-        let told = Told::default();
-        let report = self.scanner.scan(&targets(subscriptions), &told).await;
-        (told, report)
+    async fn scan(&self, subscriptions: &[&str]) -> (Recording, Report) {
+        let recording = Recording::default();
+        let report = self.scanner.scan(&targets(subscriptions), &recording).await;
+        (recording, report)
     }
 
     fn asked(&self, what: &str) -> usize {
@@ -117,7 +117,7 @@ impl Azure {
     }
 }
 
-/// An entry of [`Told::reasons`].
+/// An entry of [`Recording::reasons`].
 fn found(name: &str, verdict: Verdict, reason: &str) -> (String, Verdict, String) {
     (name.into(), verdict, reason.into())
 }
@@ -147,12 +147,15 @@ fn three() -> Stub {
 #[tokio::test]
 async fn machines_of_many_subscriptions_come_in_pages() {
     let azure = Azure::of(three()).await;
-    let (told, report) = azure.scan(&["c", "hidden", "a", "b"]).await;
-    assert_eq!((told.total("a"), told.total("b"), told.total("c")), (3, 0, 2));
-    assert_eq!(told.reading("a").tier.as_deref(), Some("P1"));
-    assert_eq!(told.reading("a").access, Access::Sufficient);
-    assert_eq!(told.reading("c").tier, None);
-    assert_eq!(told.failure("hidden"), "SubscriptionNotFound");
+    let (recording, report) = azure.scan(&["c", "hidden", "a", "b"]).await;
+    assert_eq!(
+        (recording.total("a"), recording.total("b"), recording.total("c")),
+        (3, 0, 2)
+    );
+    assert_eq!(recording.reading("a").tier.as_deref(), Some("P1"));
+    assert_eq!(recording.reading("a").access, Access::Sufficient);
+    assert_eq!(recording.reading("c").tier, None);
+    assert_eq!(recording.failure("hidden"), "SubscriptionNotFound");
     assert_eq!((report.queries, report.pages, report.rows), (4, 3, 5));
     assert_eq!((report.duplicates, report.retries), (0, 0));
     azure.scan(&["a"]).await;
@@ -175,12 +178,12 @@ async fn bad_findings_are_confirmed_once_by_the_machine_itself() {
         ("well", Verdict::Protected),
     ];
     for confirmations in [3, 1] {
-        let (told, report) = azure.scan(&["a"]).await;
+        let (recording, report) = azure.scan(&["a"]).await;
         assert_eq!(
-            told.machines(),
+            recording.machines(),
             expected.map(|(name, verdict)| (name.to_owned(), verdict))
         );
-        assert_eq!(told.total("a"), 3);
+        assert_eq!(recording.total("a"), 3);
         assert_eq!(report.confirmations, confirmations);
     }
     azure.stub.lock().unwrap().rows[0]["power"] = "PowerState/unknown".into();
@@ -196,8 +199,8 @@ async fn only_the_worst_are_confirmed_and_the_others_next_time() {
     let mut azure = Azure::of(stub).await;
     azure.scanner.settings.confirmations_per_subscription = 2;
     for left in [3, 1, 0] {
-        let (told, _) = azure.scan(&["a"]).await;
-        assert_eq!(told.total("a"), left);
+        let (recording, _) = azure.scan(&["a"]).await;
+        assert_eq!(recording.total("a"), left);
     }
 }
 
@@ -213,8 +216,11 @@ async fn a_page_that_fails_is_asked_for_again_with_its_token() {
         }
     });
     let azure = Azure::of(stub).await;
-    let (told, report) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!((told.total("a"), told.total("b"), told.total("c")), (3, 0, 2));
+    let (recording, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(
+        (recording.total("a"), recording.total("b"), recording.total("c")),
+        (3, 0, 2)
+    );
     assert_eq!((report.retries, report.queries, report.pages), (3, 7, 3));
     assert!(report.waited >= Duration::from_millis(900), "{:?}", report.waited);
 }
@@ -224,10 +230,10 @@ async fn a_page_that_fails_for_good_leaves_what_was_complete() {
     let stub = three()
         .fault(|request| (request.token() == Some("4")).then(|| (500, vec![], error("InternalServerError"))));
     let azure = Azure::of(stub).await;
-    let (told, report) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!(told.total("a"), 3);
+    let (recording, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(recording.total("a"), 3);
     assert_eq!(
-        (told.failure("b"), told.failure("c")),
+        (recording.failure("b"), recording.failure("c")),
         ("InternalServerError".into(), "InternalServerError".into())
     );
     assert_eq!(report.retries, 5);
@@ -240,16 +246,16 @@ async fn a_refused_token_begins_the_group_anew_once() {
         (request.token() == Some("4") && once.take().is_some()).then(|| (400, vec![], error("BadRequest")))
     });
     let azure = Azure::of(stub).await;
-    let (told, report) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!((told.total("a"), told.total("c")), (3, 2));
-    assert_eq!(told.machines().len(), 5, "each machine is told once");
+    let (recording, report) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!((recording.total("a"), recording.total("c")), (3, 2));
+    assert_eq!(recording.machines().len(), 5, "each machine is told once");
     assert_eq!(report.duplicates, 4);
 
     let stub = three().fault(|request| request.token().map(|_| (400, vec![], error("BadRequest"))));
     let azure = Azure::of(stub).await;
-    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    let (recording, report) = azure.scan(&["a", "b", "c"]).await;
     assert_eq!(
-        (told.failure("a"), told.failure("c")),
+        (recording.failure("a"), recording.failure("c")),
         ("BadRequest".into(), "BadRequest".into())
     );
     assert_eq!(report.queries, 5);
@@ -267,11 +273,11 @@ async fn one_bad_subscription_does_not_spoil_its_group() {
             .then(|| (403, vec![], error("AuthorizationFailed")))
     });
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&ids).await;
+    let (recording, _) = azure.scan(&ids).await;
     for id in ids {
         match id {
-            "s5" => assert_eq!(told.failure(id), "AuthorizationFailed"),
-            id => assert_eq!(told.total(id), 1),
+            "s5" => assert_eq!(recording.failure(id), "AuthorizationFailed"),
+            id => assert_eq!(recording.total(id), 1),
         }
     }
 }
@@ -283,8 +289,8 @@ async fn a_group_that_is_refused_as_a_whole_comes_to_an_end() {
     let stub =
         Stub::new(&ids).fault(|request| request.is("plans").then(|| (400, vec![], error("BadRequest"))));
     let azure = Azure::of(stub).await;
-    let (told, report) = azure.scan(&ids).await;
-    assert!(ids.iter().all(|id| told.failure(id) == "BadRequest"));
+    let (recording, report) = azure.scan(&ids).await;
+    assert!(ids.iter().all(|id| recording.failure(id) == "BadRequest"));
     assert!(report.queries < 100, "{}", report.queries);
 }
 
@@ -295,18 +301,18 @@ async fn missing_rows_are_a_failure_and_never_smaller_numbers() {
         (request.token() == Some("4")).then(|| (200, vec![], short))
     });
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&["a", "b", "c"]).await;
+    let (recording, _) = azure.scan(&["a", "b", "c"]).await;
     for id in ["a", "b", "c"] {
-        assert_eq!(told.failure(id), "IncompleteResult");
+        assert_eq!(recording.failure(id), "IncompleteResult");
     }
 }
 
 #[tokio::test]
 async fn rows_out_of_order_spoil_their_subscription_only() {
     let azure = Azure::of(three().vm("a", "late", "Succeeded")).await;
-    let (told, _) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!(told.failure("a"), "RowsOutOfOrder");
-    assert_eq!((told.total("b"), told.total("c")), (0, 2));
+    let (recording, _) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(recording.failure("a"), "RowsOutOfOrder");
+    assert_eq!((recording.total("b"), recording.total("c")), (0, 2));
 }
 
 #[tokio::test]
@@ -317,10 +323,10 @@ async fn without_a_token_everything_fails_at_once() {
     let mut azure = Azure::of(stub).await;
     azure.scanner.settings.group_size = 1;
     azure.scanner.settings.concurrent_groups = 1;
-    let (told, report) = azure.scan(&["a", "b", "c"]).await;
+    let (recording, report) = azure.scan(&["a", "b", "c"]).await;
     for id in ["a", "b", "c"] {
-        let failure = told.readings.lock().unwrap()[id].clone().unwrap_err();
-        assert_eq!(failure.class, Class::Credential);
+        let failure = recording.readings.lock().unwrap()[id].clone().unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Credential);
     }
     assert_eq!((report.queries, report.retries), (1, 0));
 }
@@ -352,16 +358,19 @@ async fn health_reports_refine_and_missing_permissions_are_named() {
     for asked in [2, 2, 3] {
         let mut targets = targets(&["a", "b"]);
         targets[0].fresh = asked == 3;
-        let told = Told::default();
-        azure.scanner.scan(&targets, &told).await;
-        assert_eq!(told.reading("a").summary.tally.verdict(Verdict::Failed), 1);
-        assert_eq!(told.reading("b").summary.tally.verdict(Verdict::Protected), 1);
+        let recording = Recording::default();
+        azure.scanner.scan(&targets, &recording).await;
+        assert_eq!(recording.reading("a").summary.tally.verdict(Verdict::Failed), 1);
+        assert_eq!(
+            recording.reading("b").summary.tally.verdict(Verdict::Protected),
+            1
+        );
         assert_eq!(azure.asked("healthReports"), asked);
         assert_eq!(
-            told.reading("a").access,
+            recording.reading("a").access,
             Access::Missing(access::ACTIONS[2..].to_vec())
         );
-        assert_eq!(told.reading("b").access, Access::NotReadable);
+        assert_eq!(recording.reading("b").access, Access::NotReadable);
     }
 }
 
@@ -371,12 +380,12 @@ async fn a_dropped_scan_leaves_the_scanner_usable_and_a_scan_can_be_spawned() {
         future
     }
     let azure = Azure::of(three()).await;
-    for patience in 0..8 {
-        let told = Told::default();
+    for timeout in 0..8 {
+        let recording = Recording::default();
         let all = targets(&["a", "b", "c"]);
-        let scan = sendable(azure.scanner.scan(&all, &told));
-        let _ = tokio::time::timeout(Duration::from_millis(patience), scan).await;
+        let scan = sendable(azure.scanner.scan(&all, &recording));
+        let _ = tokio::time::timeout(Duration::from_millis(timeout), scan).await;
     }
-    let (told, _) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!(told.total("a") + told.total("c"), 5);
+    let (recording, _) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(recording.total("a") + recording.total("c"), 5);
 }

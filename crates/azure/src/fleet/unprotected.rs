@@ -22,18 +22,18 @@ pub(super) const MOST_KEPT: usize = 20_000;
 /// The unprotected machines of each subscription, by its id.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    subscriptions: Mutex<HashMap<String, (Timestamp, Arc<Kept>)>>,
+    subscriptions: Mutex<HashMap<String, (Timestamp, Arc<SingleFlight>)>>,
 }
 
 impl Memory {
     /// Those of a subscription; `None` before its first scan.
-    pub(super) fn of(&self, subscription: &str) -> Option<Arc<Kept>> {
+    pub(super) fn of(&self, subscription: &str) -> Option<Arc<SingleFlight>> {
         let subscriptions = self.lock();
         subscriptions.get(subscription).map(|(_, kept)| Arc::clone(kept))
     }
 
     /// Replaces those of a subscription, unless a scan that began later has done so.
-    pub(super) fn replace(&self, subscription: &str, at: Timestamp, mut kept: Kept) {
+    pub(super) fn replace(&self, subscription: &str, at: Timestamp, mut kept: SingleFlight) {
         kept.lines.shrink_to_fit();
         let mut subscriptions = self.lock();
         if subscriptions
@@ -45,26 +45,26 @@ impl Memory {
     }
 
     /// Forgets the other subscriptions.
-    pub(super) fn retain(&self, wanted: impl Fn(&str) -> bool) {
+    pub(super) fn retain(&self, expected: impl Fn(&str) -> bool) {
         let mut subscriptions = self.lock();
-        subscriptions.retain(|subscription, _| wanted(subscription));
+        subscriptions.retain(|subscription, _| expected(subscription));
         subscriptions.shrink_to_fit();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Arc<Kept>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Arc<SingleFlight>)>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Machines of one subscription, in the order in which they are to be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct SingleFlight {
     /// One line each, see [`line`].
     lines: String,
     count: usize,
 }
 
-impl Kept {
+impl SingleFlight {
     /// Keeps a machine while there is room. Without a resource id there would be nothing to ask.
     pub(super) fn add(&mut self, machine: &Machine) {
         if self.count >= MOST_KEPT || !is_resource_id(&machine.id) {
@@ -259,7 +259,7 @@ mod tests {
             (arc("GCP", "7"), 14),
             (scaled, 120),
         ] {
-            let mut kept = Kept::default();
+            let mut kept = SingleFlight::default();
             kept.add(&machine);
             assert!(kept.lines.len() <= most, "{}", kept.lines);
             let [known] = kept.machines("s").collect::<Vec<_>>().try_into().unwrap();
@@ -278,12 +278,12 @@ mod tests {
 
     #[test]
     fn rows_without_an_id_are_not_kept_and_there_is_a_bound() {
-        let mut kept = Kept::default();
+        let mut kept = SingleFlight::default();
         kept.add(&Machine {
             id: "row-without-id-1-1".into(),
             ..vm("x")
         });
-        assert_eq!(kept, Kept::default());
+        assert_eq!(kept, SingleFlight::default());
         for at in 0..=MOST_KEPT {
             kept.add(&vm(&at.to_string()));
         }
@@ -294,7 +294,7 @@ mod tests {
     fn an_older_scan_replaces_nothing_and_subscriptions_are_released() {
         let memory = Memory::default();
         let of = |name: &str| {
-            let mut kept = Kept::default();
+            let mut kept = SingleFlight::default();
             kept.add(&vm(name));
             kept
         };

@@ -2,11 +2,11 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use serverprotection_core::{failure::Failure, server_protection::observed::Reading};
+use serverprotection_core::{azure_error::AzureError, server_protection::observed::ReadResult};
 
 use crate::{
     arm::{Arm, Call},
-    body, refusal,
+    body, error_response,
 };
 
 const API_VERSION: &str = "2023-05-01";
@@ -15,16 +15,16 @@ const PROVIDER: &str = "MdeTvm";
 
 impl Arm {
     /// Whether Defender Vulnerability Management is selected; a setting that was never made is a 404.
-    pub(crate) async fn assessment(&self, subscription: &str) -> Reading<bool> {
+    pub(crate) async fn assessment(&self, subscription: &str) -> ReadResult<bool> {
         match self.assessment_call(Method::GET, GET, subscription, None).await {
             Ok(body) => read(&body),
             // A setting that was never made.
-            Err(failure) if refusal::is_absent(&failure) => Ok(false),
+            Err(failure) if error_response::is_absent(&failure) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    pub(crate) async fn put_assessment(&self, subscription: &str) -> Result<(), Failure> {
+    pub(crate) async fn put_assessment(&self, subscription: &str) -> Result<(), AzureError> {
         let body = json!({ "kind": "AzureServersSetting", "properties": { "selectedProvider": PROVIDER } });
         let operation = "PUT serverVulnerabilityAssessmentsSettings";
         self.assessment_call(Method::PUT, operation, subscription, Some(&body))
@@ -32,7 +32,7 @@ impl Arm {
             .map(drop)
     }
 
-    pub(crate) async fn delete_assessment(&self, subscription: &str) -> Result<(), Failure> {
+    pub(crate) async fn delete_assessment(&self, subscription: &str) -> Result<(), AzureError> {
         let operation = "DELETE serverVulnerabilityAssessmentsSettings";
         self.assessment_call(Method::DELETE, operation, subscription, None)
             .await
@@ -45,7 +45,7 @@ impl Arm {
         operation: &'static str,
         subscription: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
             operation,
@@ -65,7 +65,7 @@ impl Arm {
     }
 }
 
-fn read(body: &Value) -> Reading<bool> {
+fn read(body: &Value) -> ReadResult<bool> {
     let provider = body::text(GET, body, "/properties/selectedProvider")?;
     Ok(provider.eq_ignore_ascii_case(PROVIDER))
 }
@@ -74,7 +74,7 @@ fn read(body: &Value) -> Reading<bool> {
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Reading<bool> {
+    fn read_text(text: &str) -> ReadResult<bool> {
         read(&serde_json::from_str(text).unwrap())
     }
 

@@ -4,18 +4,18 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_api::ConnectorIssue;
 use serverprotection_core::{
-    security_connector::observed::HealthReport, server_protection::observed::Reading,
+    security_connector::observed::HealthReport, server_protection::observed::ReadResult,
 };
 
 use crate::{
     arm::{Arm, Call},
     connectors::id::ConnectorId,
-    refusal::{self, one_line},
+    error_response::{self, one_line},
 };
 
 impl Arm {
     /// The reports of a connector; none where there is no connector, or Defender has not looked at it yet.
-    pub(crate) async fn connector_health(&self, id: &ConnectorId) -> Reading<Vec<HealthReport>> {
+    pub(crate) async fn connector_health(&self, id: &ConnectorId) -> ReadResult<Vec<HealthReport>> {
         let mut path = id.path().to_vec();
         path.extend(["providers", "Microsoft.Security", "healthReports"]);
         let list = self
@@ -30,7 +30,7 @@ impl Arm {
             .await;
         match list {
             Ok(list) => Ok(list.iter().map(read).collect()),
-            Err(failure) if refusal::is_absent(&failure) => Ok(Vec::new()),
+            Err(failure) if error_response::is_absent(&failure) => Ok(Vec::new()),
             Err(failure) => Err(failure),
         }
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_report_without_issues_tells_its_reason_and_null_is_nothing() {
+    fn a_bad_report_without_issues_has_its_reason_and_null_is_nothing() {
         let report = |code: &str| {
             read(
                 &json!({"properties": {"healthDataClassification": {"component": "Connectivity"},

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use serverprotection_core::server_protection::observed::{Permissions, Reading};
+use serverprotection_core::server_protection::observed::{Permissions, ReadResult};
 
 use crate::{
     arm::{Arm, Call},
@@ -12,7 +12,7 @@ use crate::{
 const GET: &str = "GET permissions";
 
 impl Arm {
-    pub(crate) async fn permissions(&self, subscription: &str) -> Reading<Permissions> {
+    pub(crate) async fn permissions(&self, subscription: &str) -> ReadResult<Permissions> {
         let grants = self
             .list(&Call {
                 method: Method::GET,
@@ -34,7 +34,7 @@ impl Arm {
 }
 
 /// Grants without a list of actions allow nothing; a list that cannot be read must not pass for none.
-fn read(grants: &[Value]) -> Reading<Permissions> {
+fn read(grants: &[Value]) -> ReadResult<Permissions> {
     let texts = |grant: &Value, pointer: &str| {
         let list = body::list(GET, grant, pointer)?.iter();
         let texts: Option<Vec<_>> = list.map(|action| action.as_str().map(str::to_owned)).collect();

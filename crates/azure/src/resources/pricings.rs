@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use serverprotection_api::Tier;
 use serverprotection_core::{
     Timestamp,
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     jiff::{Span, SpanRelativeTo},
     server_protection::{
         changes::PlanWrite,
-        decide::PlanAnswer,
-        observed::{Extension, OperationStatus, Plan, Reading},
+        decide::PlanResponse,
+        observed::{Extension, OperationStatus, Plan, ReadResult},
     },
 };
 
@@ -26,7 +26,7 @@ const GET: &str = "GET pricings/VirtualMachines";
 const PUT: &str = "PUT pricings/VirtualMachines";
 
 impl Arm {
-    pub(crate) async fn plan(&self, subscription: &str) -> Reading<Plan> {
+    pub(crate) async fn plan(&self, subscription: &str) -> ReadResult<Plan> {
         let body = self.pricing_call(Method::GET, GET, subscription, None).await?;
         read_plan(GET, &body)
     }
@@ -36,15 +36,15 @@ impl Arm {
         &self,
         subscription: &str,
         write: &PlanWrite,
-    ) -> Result<PlanAnswer, Failure> {
+    ) -> Result<PlanResponse, AzureError> {
         let body = self
             .pricing_call(Method::PUT, PUT, subscription, Some(&request(write)))
             .await?;
-        let plan = read_plan(PUT, &body).map_err(|failure| Failure {
+        let plan = read_plan(PUT, &body).map_err(|failure| AzureError {
             effect_unknown: true,
             ..failure
         })?;
-        Ok(PlanAnswer {
+        Ok(PlanResponse {
             plan,
             results: read_results(&body),
         })
@@ -56,7 +56,7 @@ impl Arm {
         operation: &'static str,
         subscription: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
             operation,
@@ -113,7 +113,7 @@ const fn boolean(on: bool) -> &'static str {
     if on { "True" } else { "False" }
 }
 
-fn read_plan(operation: &str, body: &Value) -> Reading<Plan> {
+fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
     let text = |name: &str| body::optional_text(body, &format!("/properties/{name}"));
     let tier = match (
         body::text(operation, body, "/properties/pricingTier")?,
@@ -143,9 +143,9 @@ fn read_plan(operation: &str, body: &Value) -> Reading<Plan> {
     })
 }
 
-fn unknown(operation: &str, what: &str, value: &str) -> Failure {
-    Failure {
-        class: Class::Refused,
+fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
+    AzureError {
+        class: ErrorClass::Refused,
         code: "UnknownPlan".into(),
         message: format!(
             "Azure answered the {what} \"{value}\", which this version does not know; upgrade the controller"
@@ -157,11 +157,11 @@ fn unknown(operation: &str, what: &str, value: &str) -> Failure {
 }
 
 /// A Free plan has none.
-fn extensions<'a>(operation: &str, body: &'a Value) -> Reading<&'a [Value]> {
+fn extensions<'a>(operation: &str, body: &'a Value) -> ReadResult<&'a [Value]> {
     body::list(operation, body, "/properties/extensions")
 }
 
-fn read_extension(operation: &str, item: &Value) -> Reading<Extension> {
+fn read_extension(operation: &str, item: &Value) -> ReadResult<Extension> {
     let properties = body::map(operation, item, "/additionalExtensionProperties")?;
     Ok(Extension {
         name: body::text(operation, item, "/name")?.to_owned(),
@@ -177,7 +177,7 @@ fn read_results(body: &Value) -> Vec<OperationStatus> {
         Some(OperationStatus {
             extension: body::optional_text(item, "/name")?.to_owned(),
             code: text("/operationStatus/code").to_owned(),
-            message: crate::refusal::one_line(text("/operationStatus/message")),
+            message: crate::error_response::one_line(text("/operationStatus/message")),
         })
     };
     let extensions = extensions(PUT, body).unwrap_or_default();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_sub_plan_is_told_and_not_guessed() {
+    fn an_unknown_sub_plan_is_reported_and_not_guessed() {
         let failure = read_plan(
             GET,
             &json!({"properties": {"pricingTier": "Standard", "subPlan": "P9"}}),
@@ -272,7 +272,7 @@ mod tests {
             let failure = read_plan(GET, &body).unwrap_err();
             assert_eq!(
                 (failure.class, failure.code.as_str()),
-                (Class::Transient, "UnreadableAnswer"),
+                (ErrorClass::Transient, "UnreadableAnswer"),
                 "{body}"
             );
         }

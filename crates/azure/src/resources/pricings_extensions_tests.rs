@@ -25,7 +25,7 @@ fn sent(plan: &Value, answered: &Value) -> (Value, Vec<String>) {
         "id": "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/providers/Microsoft.Security/pricings/VirtualMachines",
         "name": "VirtualMachines", "type": "Microsoft.Security/pricings", "properties": answered,
     });
-    let current = changes::Standing {
+    let current = changes::Actual {
         plan: read_plan(GET, &body).unwrap(),
         settings: serverprotection_core::server_protection::observed::Settings::default(),
         assessment: false,

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
-    failure::Failure,
+    azure_error::AzureError,
     server_protection::{
-        laws::PROVIDER,
-        observed::{Reading, RegistrationState},
+        azure_rules::PROVIDER,
+        observed::{ReadResult, RegistrationState},
     },
 };
 
@@ -19,7 +19,7 @@ const API_VERSION: &str = "2021-04-01";
 const GET: &str = "GET providers/Microsoft.Security";
 
 impl Arm {
-    pub(crate) async fn registration(&self, subscription: &str) -> Reading<RegistrationState> {
+    pub(crate) async fn registration(&self, subscription: &str) -> ReadResult<RegistrationState> {
         let body = self
             .call(&Call {
                 method: Method::GET,
@@ -33,7 +33,7 @@ impl Arm {
         read(&body)
     }
 
-    pub(crate) async fn register(&self, subscription: &str) -> Result<(), Failure> {
+    pub(crate) async fn register(&self, subscription: &str) -> Result<(), AzureError> {
         self.call(&Call {
             method: Method::POST,
             operation: "POST providers/Microsoft.Security/register",
@@ -47,7 +47,7 @@ impl Arm {
     }
 }
 
-fn read(body: &Value) -> Reading<RegistrationState> {
+fn read(body: &Value) -> ReadResult<RegistrationState> {
     let state = body::text(GET, body, "/registrationState")?;
     Ok(match state.to_ascii_lowercase().as_str() {
         "registered" => RegistrationState::Registered,

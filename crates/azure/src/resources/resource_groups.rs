@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
-    failure::{Class, Failure},
-    server_protection::observed::Reading,
+    azure_error::{AzureError, ErrorClass},
+    server_protection::observed::ReadResult,
 };
 
 use crate::{
@@ -17,10 +17,12 @@ const GET: &str = "GET resourceGroups";
 
 impl Arm {
     /// Whether the resource group exists.
-    pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> Reading<bool> {
+    pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> ReadResult<bool> {
         match self.group_call(Method::GET, GET, subscription, name, None).await {
             Ok(body) => body::text(GET, &body, "/name").map(|_| true),
-            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceGroupNotFound" => {
+            Err(failure)
+                if failure.class == ErrorClass::NotFound && failure.code == "ResourceGroupNotFound" =>
+            {
                 Ok(false)
             }
             Err(failure) => Err(failure),
@@ -33,7 +35,7 @@ impl Arm {
         subscription: &str,
         name: &str,
         location: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AzureError> {
         let body = json!({ "location": location });
         let operation = "PUT resourceGroups";
         self.group_call(Method::PUT, operation, subscription, name, Some(&body))
@@ -48,7 +50,7 @@ impl Arm {
         subscription: &str,
         name: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
             operation,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     security_connector::observed::Connector,
-    server_protection::observed::Reading,
+    server_protection::observed::ReadResult,
 };
 
 use crate::{
@@ -22,11 +22,11 @@ const GET: &str = "GET securityConnectors";
 const LIST: &str = "LIST securityConnectors";
 pub(crate) const PUT: &str = "PUT securityConnectors";
 /// 35 s were recorded, and ARM gives up after 60 s (contract.md 4.1).
-pub(crate) const PUT_TAKES_AT_MOST: Duration = Duration::from_secs(120);
+pub(crate) const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Arm {
     /// The connector; `None`: there is none.
-    pub(crate) async fn connector(&self, id: &ConnectorId) -> Reading<Option<Connector>> {
+    pub(crate) async fn connector(&self, id: &ConnectorId) -> ReadResult<Option<Connector>> {
         match self.connector_call(Method::GET, GET, id, None).await {
             Err(failure) if is_absent(&failure) => Ok(None),
             answer => read(answer?).map(Some),
@@ -38,13 +38,13 @@ impl Arm {
         &self,
         id: &ConnectorId,
         body: &Value,
-    ) -> Result<Option<Connector>, Failure> {
+    ) -> Result<Option<Connector>, AzureError> {
         let answer = self.connector_call(Method::PUT, PUT, id, Some(body)).await?;
         Ok(Connector::read(answer))
     }
 
     /// Deletes the connector. One that is gone is deleted.
-    pub(crate) async fn remove_connector(&self, id: &ConnectorId) -> Result<(), Failure> {
+    pub(crate) async fn remove_connector(&self, id: &ConnectorId) -> Result<(), AzureError> {
         let operation = "DELETE securityConnectors";
         match self.connector_call(Method::DELETE, operation, id, None).await {
             Err(failure) if !is_absent(&failure) => Err(failure),
@@ -53,7 +53,7 @@ impl Arm {
     }
 
     /// Every connector of a subscription.
-    pub(crate) async fn list_connectors(&self, subscription: &str) -> Reading<Vec<Connector>> {
+    pub(crate) async fn list_connectors(&self, subscription: &str) -> ReadResult<Vec<Connector>> {
         let list = self
             .list(&Call {
                 method: Method::GET,
@@ -80,7 +80,7 @@ impl Arm {
         operation: &'static str,
         id: &ConnectorId,
         body: Option<&Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
             operation,
@@ -100,20 +100,20 @@ fn budget(subscription: &str) -> String {
 
 /// Whether Azure says that there is no such connector. Other 404s (an unknown subscription, a type that this cloud does
 /// not have, a gateway that lost its way) do not.
-fn is_absent(failure: &Failure) -> bool {
-    failure.class == Class::NotFound
+fn is_absent(failure: &AzureError) -> bool {
+    failure.class == ErrorClass::NotFound
         && ["ResourceNotFound", "ResourceGroupNotFound", "NotFound"].contains(&failure.code.as_str())
 }
 
 /// A reading must not take for absent, or for off, what it cannot read: absent connectors are created, and what is off
 /// is switched on.
-fn read(answer: Value) -> Reading<Connector> {
+fn read(answer: Value) -> ReadResult<Connector> {
     body::text(GET, &answer, "/properties/environmentName")?;
     body::mandatory_list(GET, &answer, "/properties/offerings")?;
     Connector::read(answer).ok_or_else(|| no_connector(GET))
 }
 
-fn no_connector(operation: &str) -> Failure {
+fn no_connector(operation: &str) -> AzureError {
     body::unreadable(operation, "the answer is no connector".into())
 }
 
@@ -138,7 +138,7 @@ mod tests {
             let failure = read(odd.clone()).unwrap_err();
             assert_eq!(
                 (failure.class, failure.code.as_str()),
-                (Class::Transient, "UnreadableAnswer"),
+                (ErrorClass::Transient, "UnreadableAnswer"),
                 "{odd}"
             );
         }

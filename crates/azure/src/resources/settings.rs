@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
-    failure::Failure,
+    azure_error::AzureError,
     server_protection::{
-        laws::Setting,
-        observed::{Reading, Settings},
+        azure_rules::Setting,
+        observed::{ReadResult, Settings},
     },
 };
 
@@ -19,7 +19,7 @@ const API_VERSION: &str = "2022-05-01";
 const GET: &str = "GET settings";
 
 impl Arm {
-    pub(crate) async fn settings(&self, subscription: &str) -> Reading<Settings> {
+    pub(crate) async fn settings(&self, subscription: &str) -> ReadResult<Settings> {
         let list = self
             .list(&Call {
                 method: Method::GET,
@@ -44,7 +44,7 @@ impl Arm {
         subscription: &str,
         setting: Setting,
         enabled: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AzureError> {
         let name = setting.azure_name();
         self.call(&Call {
             method: Method::PUT,
@@ -72,7 +72,7 @@ impl Arm {
 
 /// Azure lists every setting, made or not: a list without the integration is not whole. An opt-in that is not listed does
 /// not exist there. A setting that is listed must say whether it is on.
-fn read(list: &[Value]) -> Reading<Settings> {
+fn read(list: &[Value]) -> ReadResult<Settings> {
     let enabled = |setting: Setting| {
         let is_named = |item: &&Value| {
             let name = body::optional_text(item, "/name");

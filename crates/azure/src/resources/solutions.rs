@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 use serverprotection_core::{
-    failure::{Class, Failure},
-    server_protection::observed::Reading,
+    azure_error::{AzureError, ErrorClass},
+    server_protection::observed::ReadResult,
 };
 
 use crate::{
@@ -15,11 +15,11 @@ const GET: &str = "GET solutions/Security";
 
 impl Arm {
     /// The solution's provisioning state; `None` when the workspace has none.
-    pub(crate) async fn security_solution(&self, workspace_id: &str) -> Reading<Option<String>> {
+    pub(crate) async fn security_solution(&self, workspace_id: &str) -> ReadResult<Option<String>> {
         let parts: Vec<_> = workspace_id.trim_matches('/').split('/').collect();
         let [_, subscription, _, group, _, _, _, workspace] = parts.as_slice() else {
-            return Err(Failure {
-                class: Class::Refused,
+            return Err(AzureError {
+                class: ErrorClass::Refused,
                 code: "InvalidResourceId".into(),
                 message: format!("{workspace_id} is no workspace id"),
                 operation: GET.into(),
@@ -54,7 +54,7 @@ impl Arm {
                 let state = body::optional_text(&body, "/properties/provisioningState");
                 Ok(Some(state.unwrap_or("Succeeded").to_owned()))
             }
-            Err(failure) if failure.class == Class::NotFound && failure.code == "ResourceNotFound" => {
+            Err(failure) if failure.class == ErrorClass::NotFound && failure.code == "ResourceNotFound" => {
                 Ok(None)
             }
             Err(failure) => Err(failure),

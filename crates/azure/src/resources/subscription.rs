@@ -1,7 +1,7 @@
 //! The subscription itself.
 
 use reqwest::Method;
-use serverprotection_core::server_protection::observed::{Reading, Subscription};
+use serverprotection_core::server_protection::observed::{ReadResult, Subscription};
 
 use crate::{
     arm::{Arm, Call},
@@ -11,7 +11,7 @@ use crate::{
 const GET: &str = "GET subscription";
 
 impl Arm {
-    pub(crate) async fn subscription(&self, subscription: &str) -> Reading<Subscription> {
+    pub(crate) async fn subscription(&self, subscription: &str) -> ReadResult<Subscription> {
         let body = self
             .call(&Call {
                 method: Method::GET,

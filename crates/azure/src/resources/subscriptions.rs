@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde::Deserialize;
-use serverprotection_core::failure::Failure;
+use serverprotection_core::azure_error::AzureError;
 
 use crate::arm::{Arm, Call};
 
@@ -34,7 +34,7 @@ struct Descendant {
 
 impl Arm {
     /// Every subscription that the identity sees (clients.md 3.6). One request a page.
-    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, Failure> {
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, AzureError> {
         let call = Call {
             method: Method::GET,
             operation: "GET subscriptions",
@@ -59,7 +59,7 @@ impl Arm {
 
     /// GUIDs, lower case, of the subscriptions below a management group, at any depth. `name` is the group's id, not
     /// its display name.
-    pub async fn management_group(&self, name: &str) -> Result<Vec<String>, Failure> {
+    pub async fn management_group(&self, name: &str) -> Result<Vec<String>, AzureError> {
         let call = Call {
             method: Method::GET,
             operation: "GET managementGroups descendants",

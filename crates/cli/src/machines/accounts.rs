@@ -8,9 +8,9 @@ use std::{
 
 use serde::Serialize;
 use serverprotection_core::{
-    failure::Failure,
+    azure_error::AzureError,
     machines::{Account, MachineCounts},
-    security_connector::{account::Known, observed::Membership},
+    security_connector::{account::ListedConnector, observed::Membership},
 };
 use unicode_width::UnicodeWidthStr;
 
@@ -28,7 +28,7 @@ const WIDEST: usize = 40;
 /// The connectors of the subscriptions that were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connectors {
-    known: Vec<Known>,
+    known: Vec<ListedConnector>,
     /// Why some could not be listed; equal reasons are told once.
     failures: BTreeSet<String>,
 }
@@ -64,11 +64,11 @@ struct Connector<'a> {
 }
 
 impl Connectors {
-    pub(crate) fn add(&mut self, answer: Result<Vec<Known>, Failure>) {
+    pub(crate) fn add(&mut self, answer: Result<Vec<ListedConnector>, AzureError>) {
         match answer {
             Ok(known) => self.known.extend(known),
             Err(failure) => {
-                let failure = Failure {
+                let failure = AzureError {
                     request_id: None,
                     ..failure
                 };
@@ -84,7 +84,7 @@ impl Connectors {
 }
 
 impl<'a> Connector<'a> {
-    fn new(known: &'a Known) -> Self {
+    fn new(known: &'a ListedConnector) -> Self {
         let (membership, parent, management) = match &known.membership {
             Membership::Single => ("Single", None, None),
             Membership::Organization => ("Organization", None, None),
@@ -210,12 +210,12 @@ fn cells(line: &Line<'_>, totals: &Totals) -> [String; 7] {
     } else {
         "not known"
     };
-    let all = |tell: fn(&Connector<'_>) -> String, without: &str| {
-        let told: Vec<_> = line.connectors.iter().map(tell).collect();
-        if told.is_empty() {
+    let all = |describe: fn(&Connector<'_>) -> String, without: &str| {
+        let reported: Vec<_> = line.connectors.iter().map(describe).collect();
+        if reported.is_empty() {
             without.to_owned()
         } else {
-            told.join(", ")
+            reported.join(", ")
         }
     };
     [

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use serverprotection_api::Cloud;
 use serverprotection_azure::fleet::Access;
 use serverprotection_core::{
-    failure::Class,
+    azure_error::ErrorClass,
     machines::{Environment, Tally, Verdict},
 };
 
@@ -13,8 +13,8 @@ use super::{
     *,
 };
 
-fn known(cloud: Option<Cloud>, account: &str, name: &str, membership: Membership) -> Known {
-    Known {
+fn known(cloud: Option<Cloud>, account: &str, name: &str, membership: Membership) -> ListedConnector {
+    ListedConnector {
         id: format!(
             "/subscriptions/s/resourcegroups/rg/providers/Microsoft.Security/securityConnectors/{name}"
         ),
@@ -25,9 +25,9 @@ fn known(cloud: Option<Cloud>, account: &str, name: &str, membership: Membership
 }
 
 /// A subscription with machines of accounts: protected and failed ones.
-fn subscription(accounts: &[(Environment, &str, u64, u64)], of_nobody: u64) -> Subscription {
+fn subscription(accounts: &[(Environment, &str, u64, u64)], of_no_one: u64) -> Subscription {
     let (mut tally, mut counts) = (Tally::default(), BTreeMap::new());
-    tally.add(Environment::Aws, Verdict::Protected, of_nobody);
+    tally.add(Environment::Aws, Verdict::Protected, of_no_one);
     for (environment, id, protected, failed) in accounts {
         let account = Account {
             environment: *environment,
@@ -79,9 +79,9 @@ fn totals() -> Totals {
     totals
 }
 
-fn failure() -> Failure {
-    Failure {
-        class: Class::Refused,
+fn failure() -> AzureError {
+    AzureError {
+        class: ErrorClass::Refused,
         code: "BadRequest".into(),
         message: "no".into(),
         operation: "POST resources (connectors)".into(),
@@ -103,9 +103,9 @@ fn words(text: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn accounts_are_told_with_their_connectors_also_those_that_found_nothing() {
+fn accounts_are_listed_with_their_connectors_also_those_without_machines() {
     let text = text(&totals(), Format::Table);
-    let wanted: [&[&str]; 8] = [
+    let expected: [&[&str]; 8] = [
         &[],
         &["Accounts of AWS and GCP:"],
         &[
@@ -124,7 +124,7 @@ fn accounts_are_told_with_their_connectors_also_those_that_found_nothing() {
         &["GCP", "843", "gcp", "-", "0", "0/0"],
     ];
     let lines = words(&text);
-    assert_eq!(lines[..8], wanted, "{text}");
+    assert_eq!(lines[..8], expected, "{text}");
     assert!(
         lines[8][0].starts_with("Further machines of AWS and GCP") && lines[8][0].ends_with(": 4"),
         "{text}"
@@ -133,7 +133,7 @@ fn accounts_are_told_with_their_connectors_also_those_that_found_nothing() {
 }
 
 #[test]
-fn wide_tells_the_connectors_ids() {
+fn wide_output_has_the_connectors_ids() {
     let text = text(&totals(), Format::Wide);
     let lines = words(&text);
     assert_eq!(lines[2][6], "CONNECTOR-ID");
@@ -142,7 +142,7 @@ fn wide_tells_the_connectors_ids() {
 }
 
 #[test]
-fn without_accounts_nothing_is_told() {
+fn without_accounts_nothing_is_printed() {
     let mut totals = Totals::default();
     assert_eq!(text(&totals, Format::Table), "");
     totals
@@ -153,10 +153,10 @@ fn without_accounts_nothing_is_told() {
 }
 
 #[test]
-fn a_failure_is_told_once_in_a_line_and_claims_nothing_of_connectors() {
+fn a_failure_is_printed_once_on_one_line_and_claims_nothing_about_connectors() {
     let mut totals = totals();
     totals.connectors.add(Err(failure()));
-    totals.connectors.add(Err(Failure {
+    totals.connectors.add(Err(AzureError {
         request_id: Some("2".into()),
         ..failure()
     }));
@@ -217,7 +217,7 @@ fn what_tags_say_commands_no_terminal() {
 }
 
 #[test]
-fn programs_are_told_the_same() {
+fn json_has_the_same_numbers() {
     let totals = totals();
     let lines: Value = serde_json::to_value(lines(&totals)).unwrap();
     assert_eq!(

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_what_would() {
-        for (words, told) in [
+        for (words, expected_text) in [
             ("--subscription contoso", "az account list"),
             ("--environment Alibaba", "Azure, OnPremises, AWS, GCP"),
             ("--grace-period 30s", "between 1m and 720h"),
@@ -225,7 +225,7 @@ mod tests {
             ("--auth browser", "azure-cli"),
         ] {
             let error = parse(words).unwrap_err();
-            assert!(error.contains(told), "{words}: {error}");
+            assert!(error.contains(expected_text), "{words}: {error}");
         }
     }
 }

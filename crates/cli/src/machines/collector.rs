@@ -6,18 +6,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serverprotection_azure::fleet::{self, Sink, SubscriptionReading, Target};
+use serverprotection_azure::fleet::{self, ScanObserver, SubscriptionReading, Target};
 use serverprotection_core::{
     Timestamp,
-    failure::Failure,
+    azure_error::AzureError,
     machines::{Environment, Finding, Machine, Verdict},
-    security_connector::account::Known,
+    security_connector::account::ListedConnector,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{Args, Format},
-    identity::{Origin, advice},
+    identity::{Origin, hint},
     migration::{self, Counting, Report},
     output::Output,
     progress::Progress,
@@ -53,7 +53,7 @@ pub(crate) struct Finished {
     /// Why the output is not complete.
     pub(crate) error: Option<io::Error>,
     /// For standard error, because standard output has no place for it.
-    pub(crate) beside: String,
+    pub(crate) stderr: String,
 }
 
 struct State<W> {
@@ -104,7 +104,7 @@ impl<W: Write + Send> Collector<W> {
     }
 
     /// Filters choose what is printed, never what is counted.
-    fn is_wanted(&self, machine: &Machine, finding: &Finding) -> bool {
+    fn is_expected(&self, machine: &Machine, finding: &Finding) -> bool {
         (self.verdicts.is_empty() || self.verdicts.contains(&finding.verdict))
             && (self.environments.is_empty() || self.environments.contains(&machine.environment()))
             && (self.accounts.is_empty()
@@ -139,12 +139,12 @@ impl<W: Write + Send> Collector<W> {
     }
 
     /// Connectors of some subscriptions, or why they could not be listed.
-    pub(crate) fn connectors(&self, answer: Result<Vec<Known>, Failure>) {
+    pub(crate) fn connectors(&self, answer: Result<Vec<ListedConnector>, AzureError>) {
         self.state().totals.connectors.add(answer);
     }
 
     /// A subscription that was not even scanned.
-    pub(crate) fn not_scanned(&self, subscription: &str, failure: Failure) {
+    pub(crate) fn not_scanned(&self, subscription: &str, failure: AzureError) {
         self.subscription(subscription, Err(failure));
     }
 
@@ -160,7 +160,7 @@ impl<W: Write + Send> Collector<W> {
             ..
         } = &mut *state;
         let out = &mut output.buffer;
-        let mut beside = String::new();
+        let mut stderr = String::new();
         match (self.format, rows.is_some()) {
             (Format::Table | Format::Wide, true) => {
                 out.extend_from_slice(format!("\n{}", summary::text(totals, self.format)).as_bytes());
@@ -184,16 +184,16 @@ impl<W: Write + Send> Collector<W> {
                 if !is_list {
                     migration::csv(out, counting.total(), &self.environments);
                 }
-                beside = summary::text(totals, self.format);
+                stderr = summary::text(totals, self.format);
             }
         }
         self.flush(&mut state);
         let error = state.output.error().map(|error| io::Error::from(error.kind()));
-        Finished { end, error, beside }
+        Finished { end, error, stderr }
     }
 }
 
-impl<W: Write + Send> Sink for Collector<W> {
+impl<W: Write + Send> ScanObserver for Collector<W> {
     fn machine(&self, machine: &Machine, finding: &Finding) {
         let mut state = self.state();
         let State {
@@ -203,7 +203,7 @@ impl<W: Write + Send> Sink for Collector<W> {
             ..
         } = &mut *state;
         match rows {
-            Some(rows) if self.is_wanted(machine, finding) => {
+            Some(rows) if self.is_expected(machine, finding) => {
                 rows.machine(&mut output.buffer, machine, finding);
             }
             Some(_) => {}
@@ -214,7 +214,7 @@ impl<W: Write + Send> Sink for Collector<W> {
         }
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         let mut state = self.state();
         state.counting.subscription(subscription, reading.is_ok());
         let asked = self.asked.get(subscription);
@@ -226,9 +226,9 @@ impl<W: Write + Send> Sink for Collector<W> {
                 tier: reading.tier,
             },
             Err(failure) => Outcome::Failed {
-                advice: asked.map_or_else(String::new, |asked| advice(&asked.origin, &failure)),
+                hint: asked.map_or_else(String::new, |asked| hint(&asked.origin, &failure)),
                 // Request ids differ each time: without them equal reasons are told once.
-                reason: Failure {
+                reason: AzureError {
                     request_id: None,
                     ..failure
                 }
@@ -261,7 +261,7 @@ impl<W: Write + Send> Sink for Collector<W> {
             self.flush(&mut state);
         }
         drop(state);
-        self.progress.tell(&sum);
+        self.progress.update(&sum);
     }
 }
 

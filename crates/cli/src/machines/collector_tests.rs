@@ -3,7 +3,7 @@
 use clap::Parser;
 use serde_json::Value;
 use serverprotection_azure::fleet::Access;
-use serverprotection_core::{failure::Class, machines::Summary as Fold};
+use serverprotection_core::{azure_error::ErrorClass, machines::Summary as Fold};
 
 use super::{
     super::{
@@ -41,7 +41,7 @@ fn collector(words: &str) -> Collector<Vec<u8>> {
 }
 
 /// One protected and one failed machine, and how the subscription ends.
-fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), Failure>) -> (End, String) {
+fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), AzureError>) -> (End, String) {
     let mut summary = Fold::default();
     for (name, verdict) in [("good", Verdict::Protected), ("bad", Verdict::Failed)] {
         let (mut machine, finding) = (machine(name), finding(verdict));
@@ -60,19 +60,19 @@ fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), Failure>) -> (End, Stri
     });
     collector.subscription(SUBSCRIPTION, reading);
     collector.progress(&fleet::Progress::default());
-    let Finished { end, error, beside } = collector.finish();
+    let Finished { end, error, stderr } = collector.finish();
     assert!(error.is_none());
     assert_eq!(
         collector.format == Format::Csv,
-        beside.contains("machines that should be")
+        stderr.contains("machines that should be")
     );
     let text = String::from_utf8(collector.state().output.written().clone()).unwrap();
     (end, text)
 }
 
-fn failure() -> Failure {
-    Failure {
-        class: Class::Transient,
+fn failure() -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
         code: "ServerTimeout".into(),
         message: "slow".into(),
         operation: "POST resources".into(),
@@ -151,13 +151,13 @@ fn only_what_was_read_is_asked_for_connectors() {
     let collector = collector("");
     collector.connectors(Err(failure()));
     let (end, text) = scan(&collector, Ok(()));
-    let told = "\nNot all connectors could be listed: POST resources: ServerTimeout: slow\n";
-    assert!(text.contains(told), "{text}");
+    let expected_text = "\nNot all connectors could be listed: POST resources: ServerTimeout: slow\n";
+    assert!(text.contains(expected_text), "{text}");
     assert_eq!(end.code, 0, "the machines are known nevertheless");
 }
 
 #[test]
-fn a_subscription_that_fails_in_the_end_is_told_and_not_counted() {
+fn a_subscription_that_finally_fails_is_reported_and_not_counted() {
     for words in ["-o json", "-o json --migration"] {
         let (end, text) = scan(&collector(words), Err(failure()));
         assert_eq!(end.code, 2);

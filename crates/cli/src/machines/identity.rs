@@ -3,7 +3,7 @@
 
 use clap::ValueEnum;
 use serverprotection_azure::Identity;
-use serverprotection_core::failure::{Class, Failure};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 /// Who asks Azure.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,36 +80,36 @@ impl Auth {
 }
 
 /// What to do about a failure: here nobody reads a Secret again, and no spec is to blame.
-pub(crate) fn advice(origin: &Origin, failure: &Failure) -> String {
+pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
     match (&failure.class, origin) {
-        (Class::Credential, _) if failure.code == "InvalidAuthenticationTokenTenant" => {
+        (ErrorClass::Credential, _) if failure.code == "InvalidAuthenticationTokenTenant" => {
             "the subscription belongs to another tenant: ask with an identity of that tenant (--tenant with azure-cli)".into()
         }
-        (Class::Credential, Origin::Auth(Auth::AzureCli)) => {
+        (ErrorClass::Credential, Origin::Auth(Auth::AzureCli)) => {
             "run az login (az login --tenant ID for another tenant), or choose another identity with --auth".into()
         }
-        (Class::Credential, Origin::Auth(Auth::Environment)) => {
+        (ErrorClass::Credential, Origin::Auth(Auth::Environment)) => {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or choose another identity with --auth".into()
         }
-        (Class::Credential, Origin::Auth(Auth::WorkloadIdentity)) => {
+        (ErrorClass::Credential, Origin::Auth(Auth::WorkloadIdentity)) => {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the application's federated credential".into()
         }
         (_, Origin::Auth(Auth::ManagedIdentity))
-            if failure.class == Class::Credential || failure.code == "EntraUnreachable" =>
+            if failure.class == ErrorClass::Credential || failure.code == "EntraUnreachable" =>
         {
             "this machine needs a managed identity; elsewhere, choose another identity with --auth".into()
         }
-        (Class::Credential, Origin::Credential(name)) => {
+        (ErrorClass::Credential, Origin::Credential(name)) => {
             format!("correct AzureCredential {name} and its Secret in the input, or choose another identity with --auth")
         }
-        (Class::Permission(_), _) => {
+        (ErrorClass::Permission(_), _) => {
             "give the identity the role Reader there; grants take some minutes to arrive".into()
         }
-        (Class::NotFound, _) => {
+        (ErrorClass::NotFound, _) => {
             "correct the id, or give the identity the role Reader there (az account list shows what it sees)".into()
         }
         (class, _) if class.is_transient() => "run it again in some minutes".into(),
-        _ => failure.advice().into(),
+        _ => failure.hint().into(),
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn advice_fits_the_identity() {
-        let failure = |class| Failure {
+        let failure = |class| AzureError {
             class,
             code: "X".into(),
             message: String::new(),
@@ -145,23 +145,27 @@ mod tests {
             effect_unknown: false,
         };
         for (origin, class, words) in [
-            (Origin::Auth(Auth::AzureCli), Class::Credential, "az login"),
+            (Origin::Auth(Auth::AzureCli), ErrorClass::Credential, "az login"),
             (
                 Origin::Auth(Auth::Environment),
-                Class::Credential,
+                ErrorClass::Credential,
                 "AZURE_CLIENT_SECRET",
             ),
-            (Origin::Credential("a/b".into()), Class::Credential, "a/b"),
+            (Origin::Credential("a/b".into()), ErrorClass::Credential, "a/b"),
             (
                 Origin::Auth(Auth::ManagedIdentity),
-                Class::Credential,
+                ErrorClass::Credential,
                 "managed identity",
             ),
-            (Origin::Auth(Auth::AzureCli), Class::Permission(None), "Reader"),
-            (Origin::Auth(Auth::AzureCli), Class::Transient, "again"),
+            (
+                Origin::Auth(Auth::AzureCli),
+                ErrorClass::Permission(None),
+                "Reader",
+            ),
+            (Origin::Auth(Auth::AzureCli), ErrorClass::Transient, "again"),
         ] {
-            let advice = advice(&origin, &failure(class));
-            assert!(advice.contains(words), "{advice}");
+            let hint = hint(&origin, &failure(class));
+            assert!(hint.contains(words), "{hint}");
         }
     }
 }

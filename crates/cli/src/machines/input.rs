@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use azure_core::credentials::Secret as Secretly;
+use azure_core::credentials::Secret as AzureSecret;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 use serverprotection_api::{AzureCredential, CredentialType, Machines, ServerProtection};
@@ -91,16 +91,16 @@ impl Found {
     fn add_protection(&mut self, document: Value) -> Result<(), String> {
         let name = document.pointer("/metadata/name").and_then(Value::as_str);
         let name = name.unwrap_or_default().to_owned();
-        let told = |error: String| format!("ServerProtection {name}: {error}");
+        let describe = |error: String| format!("ServerProtection {name}: {error}");
         let object: ServerProtection =
-            serde_json::from_value(document).map_err(|error| told(error.to_string()))?;
+            serde_json::from_value(document).map_err(|error| describe(error.to_string()))?;
         let spec = object.spec;
         let subscription = args::subscription(&spec.subscription_id)
-            .map_err(|error| told(format!("subscriptionId: {error}")))?;
+            .map_err(|error| describe(format!("subscriptionId: {error}")))?;
         args::grace(&spec.machines.grace_period)
-            .map_err(|error| told(format!("machines.gracePeriod: {error}")))?;
+            .map_err(|error| describe(format!("machines.gracePeriod: {error}")))?;
         if !(1..=100).contains(&spec.machines.minimum_protected_percent) {
-            return Err(told(
+            return Err(describe(
                 "machines.minimumProtectedPercent must lie between 1 and 100".into(),
             ));
         }
@@ -172,7 +172,7 @@ impl Found {
         Ok(Identity::ClientSecret {
             tenant_id: spec.tenant_id.clone(),
             client_id: spec.client_id.clone(),
-            secret: Secretly::new(value.trim().to_owned()),
+            secret: AzureSecret::new(value.trim().to_owned()),
         })
     }
 }

@@ -74,7 +74,7 @@ fn secrets_are_found_as_text_and_as_base64() {
             "{CREDENTIAL}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: sp, namespace: team}}\n{data}\n"
         )
     };
-    for (text, told) in [
+    for (text, expected_text) in [
         (secret("data: {secret: czNjcmV0}"), None),
         (secret("stringData: {secret: s3cret}"), None),
         (secret("data: {other: czNjcmV0}"), Some("has no key secret")),
@@ -82,9 +82,9 @@ fn secrets_are_found_as_text_and_as_base64() {
     ] {
         let input = parse(&text).unwrap();
         let credential = input.credentials.values().next().unwrap();
-        match (credential, told) {
+        match (credential, expected_text) {
             (Ok(_), None) => {}
-            (Err(error), Some(told)) => assert!(error.contains(told), "{error}"),
+            (Err(error), Some(expected_text)) => assert!(error.contains(expected_text), "{error}"),
             other => panic!("{other:?}"),
         }
     }
@@ -94,7 +94,7 @@ fn secrets_are_found_as_text_and_as_base64() {
 
 #[test]
 fn errors_name_the_place_and_what_is_wrong() {
-    for (text, told) in [
+    for (text, expected_text) in [
         ("a: [", "fleet.yaml"),
         ("hello: world", "it has no kind"),
         (
@@ -115,7 +115,7 @@ fn errors_name_the_place_and_what_is_wrong() {
         ),
     ] {
         let error = parse(text).unwrap_err();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(expected_text), "{error}");
     }
 }
 

@@ -44,14 +44,14 @@ impl Counting {
 
 /// Environments to report on: those asked for, else those with machines.
 fn environments(migration: &Migration, asked: &[Environment]) -> Vec<Environment> {
-    let wanted = |environment: &Environment| {
+    let expected = |environment: &Environment| {
         if asked.is_empty() {
             migration.total(*environment) > 0
         } else {
             asked.contains(environment)
         }
     };
-    Environment::ALL.into_iter().filter(wanted).collect()
+    Environment::ALL.into_iter().filter(expected).collect()
 }
 
 fn stages(migration: &Migration, environment: Environment) -> impl Iterator<Item = (Stage, u64)> {

@@ -26,11 +26,11 @@ use collector::{Asked, Collector};
 use input::Input;
 use progress::Progress;
 use serverprotection_azure::{
-    Arm, Meter,
+    Arm, RequestObserver,
     fleet::{Scanner, Settings, Target},
     locks::Locks,
 };
-use serverprotection_core::{Timestamp, failure::Failure};
+use serverprotection_core::{Timestamp, azure_error::AzureError};
 use targets::Resolved;
 
 /// Wrong usage, or not everything is known.
@@ -101,7 +101,7 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
         );
         let arm = Arc::new(arm);
         let resolved = targets::resolve(&args, &scope, &arm).await;
-        scans.push((arm, scope, told_early(resolved, alone)?));
+        scans.push((arm, scope, check_early(resolved, alone)?));
     }
     let asked = asked(&args, &mut scans);
     let collector = Collector::new(
@@ -130,7 +130,7 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
         }
         _ => {}
     }
-    progress.raw(&finished.beside);
+    progress.raw(&finished.stderr);
     for reason in &finished.end.reasons {
         progress.line(reason);
     }
@@ -138,11 +138,9 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
 }
 
 /// With one identity only, its failure is the end. With several, the subscriptions of the others are read.
-fn told_early(resolved: Resolved, alone: bool) -> Result<Resolved, String> {
+fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, String> {
     match &resolved.failure {
-        Some((failure, advice)) if alone || resolved.targets.is_empty() => {
-            Err(format!("{failure}\n  {advice}"))
-        }
+        Some((failure, hint)) if alone || resolved.targets.is_empty() => Err(format!("{failure}\n  {hint}")),
         _ => Ok(resolved),
     }
 }
@@ -172,7 +170,7 @@ fn asked(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> HashM
 async fn read(
     arm: &Arc<Arm>,
     targets: &[Target],
-    failure: Option<&(Failure, String)>,
+    failure: Option<&(AzureError, String)>,
     collector: &Arc<Collector<io::Stdout>>,
 ) {
     if let Some((failure, _)) = failure {
@@ -213,6 +211,6 @@ fn closed(error: Option<io::Error>) -> Result<u8, String> {
 #[derive(Debug)]
 struct Unmetered;
 
-impl Meter for Unmetered {
+impl RequestObserver for Unmetered {
     fn request(&self, _: &'static str, _: u16, _: Duration) {}
 }

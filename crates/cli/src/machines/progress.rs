@@ -49,7 +49,7 @@ impl Progress {
     }
 
     /// How far the scan is.
-    pub(crate) fn tell(&self, progress: &fleet::Progress) {
+    pub(crate) fn update(&self, progress: &fleet::Progress) {
         let words = || {
             let (done, all) = progress.subscriptions;
             format!(

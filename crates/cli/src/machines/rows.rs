@@ -78,11 +78,11 @@ impl<'a> Row<'a> {
 
 /// The extension that the verdict is about: of the machine's system, and the best one of several.
 fn extension(machine: &Machine) -> Option<&MdeExtension> {
-    let wanted = machine.wanted_extension();
+    let expected = machine.expected_extension();
     machine
         .extensions
         .iter()
-        .filter(|extension| wanted.is_none_or(|wanted| extension.type_.eq_ignore_ascii_case(wanted)))
+        .filter(|extension| expected.is_none_or(|expected| extension.type_.eq_ignore_ascii_case(expected)))
         .min_by_key(|extension| !extension.state.eq_ignore_ascii_case("Succeeded"))
 }
 

@@ -141,7 +141,7 @@ fn csv_is_read_again_as_it_was() {
 #[test]
 fn ages_have_one_unit() {
     let now: Timestamp = NOW.parse().unwrap();
-    for (seconds, wanted) in [
+    for (seconds, expected) in [
         (-5, "0s"),
         (90, "90s"),
         (600, "10m"),
@@ -149,6 +149,6 @@ fn ages_have_one_unit() {
         (86400 * 30, "30d"),
     ] {
         let since = Timestamp::from_second(now.as_second() - seconds).unwrap();
-        assert_eq!(age(since, now), wanted);
+        assert_eq!(age(since, now), expected);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn scopes(
     let all = nothing_asked && protections.is_empty();
 
     let mut by_key: BTreeMap<Option<Key>, Vec<Protection>> = BTreeMap::new();
-    let mut told: HashMap<Key, String> = HashMap::new();
+    let mut resolve_words: HashMap<Key, String> = HashMap::new();
     for protection in protections {
         let key = protection.credential.clone().filter(|_| auth.is_none());
         let key = key.filter(|key| match credentials.get(key) {
@@ -71,13 +71,13 @@ pub(crate) fn scopes(
                 let why = unusable.map_or("it is not in the input", |unusable| {
                     unusable.as_ref().err().map_or("", String::as_str)
                 });
-                told.insert(key.clone(), why.to_owned());
+                resolve_words.insert(key.clone(), why.to_owned());
                 false
             }
         });
         by_key.entry(key).or_default().push(protection);
     }
-    for (key, why) in told {
+    for (key, why) in resolve_words {
         notes.push(format!(
             "AzureCredential {} cannot be used here: {why}; the login of the Azure CLI is used, --auth chooses another identity",
             name(&key)
@@ -177,9 +177,9 @@ mod tests {
     }
 
     /// Origin, objects, subscriptions and whether all are read.
-    type Told = (String, usize, usize, bool);
+    type Outcome = (String, usize, usize, bool);
 
-    fn told(words: &str, input: Input) -> (Vec<Told>, usize) {
+    fn resolve_words(words: &str, input: Input) -> (Vec<Outcome>, usize) {
         let (scopes, notes) = scopes(&args(words), input, |_| true).unwrap();
         let scopes = scopes.into_iter().map(|scope| {
             let origin = match scope.origin {
@@ -196,7 +196,7 @@ mod tests {
         (scopes.collect(), notes.len())
     }
 
-    fn scope(origin: &str, objects: usize, subscriptions: usize, all: bool) -> Told {
+    fn scope(origin: &str, objects: usize, subscriptions: usize, all: bool) -> Outcome {
         (origin.to_owned(), objects, subscriptions, all)
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let id = "6f1c0d7e-0000-0000-0000-000000000001";
         let flag = format!("--subscription {id}");
         let with_file = format!("-f x {flag}");
-        for (words, input, wanted, notes) in [
+        for (words, input, expected, notes) in [
             ("", Input::default(), vec![scope("AzureCli", 0, 0, true)], 0),
             (&flag, Input::default(), vec![scope("AzureCli", 0, 1, false)], 0),
             (
@@ -258,7 +258,7 @@ mod tests {
                 0,
             ),
         ] {
-            assert_eq!(told(words, input), (wanted, notes), "{words}");
+            assert_eq!(resolve_words(words, input), (expected, notes), "{words}");
         }
     }
 

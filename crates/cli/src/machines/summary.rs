@@ -38,10 +38,10 @@ pub(crate) fn text(totals: &Totals, format: Format) -> String {
 /// The subscriptions that need a look.
 fn remarks(totals: &Totals) -> String {
     let mut text = below(totals);
-    let mut list = |title: &str, told: &dyn Fn(&Subscription) -> Option<String>| {
+    let mut list = |title: &str, reported: &dyn Fn(&Subscription) -> Option<String>| {
         let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (id, subscription) in &totals.subscriptions {
-            if let Some(reason) = told(subscription) {
+            if let Some(reason) = reported(subscription) {
                 by_reason.entry(reason).or_default().push(label(id, subscription));
             }
         }
@@ -64,12 +64,12 @@ fn remarks(totals: &Totals) -> String {
     list(
         "Subscriptions that could not be read",
         &|one| match &one.outcome {
-            Outcome::Failed { reason, advice } => Some(format!("{reason}\n    {advice}")),
+            Outcome::Failed { reason, hint } => Some(format!("{reason}\n    {hint}")),
             Outcome::Read { .. } => None,
         },
     );
     list("Subscriptions with machines that may not be visible", &|one| {
-        one.doubt().map(|(reason, _)| reason)
+        one.uncertainty().map(|(reason, _)| reason)
     });
     list(
         "Subscriptions where Defender for Servers is switched off (Free)",
@@ -235,9 +235,9 @@ impl<'a> Subscriptions<'a> {
             read: totals.read(),
             not_read: all()
                 .filter_map(|(one, named)| match &one.outcome {
-                    Outcome::Failed { reason, advice } => Some(Named {
+                    Outcome::Failed { reason, hint } => Some(Named {
                         reason: Some(reason.clone()),
-                        remedy: Some(advice),
+                        remedy: Some(hint),
                         ..named
                     }),
                     Outcome::Read { .. } => None,
@@ -245,7 +245,7 @@ impl<'a> Subscriptions<'a> {
                 .collect(),
             not_visible: all()
                 .filter_map(|(one, named)| {
-                    let (reason, _) = one.doubt()?;
+                    let (reason, _) = one.uncertainty()?;
                     Some(Named {
                         reason: Some(reason),
                         ..named
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_counts_and_what_to_do() {
+    fn the_summary_shows_counts_and_the_next_step() {
         let text = text(&totals(), Format::Table);
         for words in [
             "Protected                 95          95\n",
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_told_the_same() {
+    fn json_has_the_same_numbers() {
         let (totals, end) = (totals(), totals().end());
         let summary: Value = serde_json::to_value(Summary::new(&totals, &end)).unwrap();
         assert_eq!(summary["verdicts"], json!({"Protected": 95, "Failed": 10}));

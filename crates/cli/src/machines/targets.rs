@@ -3,11 +3,11 @@
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use serverprotection_azure::{Arm, Subscription, fleet::Target};
-use serverprotection_core::{failure::Failure, jiff::SignedDuration, machines::Exclusions};
+use serverprotection_core::{azure_error::AzureError, jiff::SignedDuration, machines::Exclusions};
 
 use super::{
     args::{self, Args},
-    identity::{Auth, Origin, advice},
+    identity::{Auth, Origin, hint},
     scope::Scope,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Resolved {
     /// Display names.
     pub(crate) names: HashMap<String, String>,
     /// Why the identity can read nothing, and what to do.
-    pub(crate) failure: Option<(Failure, String)>,
+    pub(crate) failure: Option<(AzureError, String)>,
 }
 
 /// Asks Azure for the subscriptions; for nothing but the names where all are given, which also shows whether the
@@ -46,8 +46,8 @@ pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
     match asked.await {
         Ok((visible, below)) => add(&mut resolved, args, scope, visible, &below),
         Err(failure) => {
-            let advice = advice(&scope.origin, &failure);
-            resolved.failure = Some((failure, advice));
+            let hint = hint(&scope.origin, &failure);
+            resolved.failure = Some((failure, hint));
         }
     }
     resolved
@@ -96,9 +96,9 @@ fn add(resolved: &mut Resolved, args: &Args, scope: &Scope, visible: Vec<Subscri
 }
 
 /// A client makes one request for one call: trying again is up to its caller.
-async fn patiently<T, F>(tries: u32, ask: impl Fn() -> F) -> Result<T, Failure>
+async fn patiently<T, F>(tries: u32, ask: impl Fn() -> F) -> Result<T, AzureError>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, AzureError>>,
 {
     let mut wait = Duration::from_secs(1);
     for _ in 1..tries {
@@ -120,7 +120,7 @@ mod tests {
     use clap::Parser;
     use serverprotection_api::Machines;
     use serverprotection_azure::Identity;
-    use serverprotection_core::failure::Class;
+    use serverprotection_core::azure_error::ErrorClass;
 
     use super::{super::input::Protection, *};
 
@@ -189,19 +189,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_time_mends_is_asked_again() {
+    async fn transient_errors_are_retried() {
         for (class, fails, tries, answered) in [
-            (Class::Transient, 2, 3, true),
-            (Class::Throttled(Some(Duration::from_secs(30))), 1, 2, true),
-            (Class::Throttled(Some(Duration::MAX)), 1, 2, true),
-            (Class::Unavailable(Duration::ZERO), 2, 3, true),
-            (Class::Transient, 9, 3, false),
-            (Class::Credential, 9, 1, false),
+            (ErrorClass::Transient, 2, 3, true),
+            (ErrorClass::Throttled(Some(Duration::from_secs(30))), 1, 2, true),
+            (ErrorClass::Throttled(Some(Duration::MAX)), 1, 2, true),
+            (ErrorClass::Unavailable(Duration::ZERO), 2, 3, true),
+            (ErrorClass::Transient, 9, 3, false),
+            (ErrorClass::Credential, 9, 1, false),
         ] {
             let asked = std::cell::Cell::new(0);
             let answer = patiently(TRIES, || {
                 asked.set(asked.get() + 1);
-                let failure = Failure {
+                let failure = AzureError {
                     class: class.clone(),
                     code: "X".into(),
                     message: String::new(),

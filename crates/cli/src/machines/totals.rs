@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
         tier: Option<String>,
     },
     /// Why it could not be read, and what to do.
-    Failed { reason: String, advice: String },
+    Failed { reason: String, hint: String },
 }
 
 /// A subscription and what was asked of it.
@@ -62,7 +62,7 @@ impl Subscription {
     }
 
     /// Why more machines may exist than are visible, and what to do; and whether nothing may be concluded.
-    pub(crate) fn doubt(&self) -> Option<(String, bool)> {
+    pub(crate) fn uncertainty(&self) -> Option<(String, bool)> {
         let Outcome::Read { tally, access, .. } = &self.outcome else {
             return None;
         };
@@ -123,8 +123,8 @@ impl Totals {
         self.count(|subscription| matches!(subscription.outcome, Outcome::Read { .. }))
     }
 
-    fn count(&self, wanted: impl Fn(&Subscription) -> bool) -> usize {
-        self.subscriptions.values().filter(|one| wanted(one)).count()
+    fn count(&self, expected: impl Fn(&Subscription) -> bool) -> usize {
+        self.subscriptions.values().filter(|one| expected(one)).count()
     }
 
     /// What is not known for sure is never a success, and comes before what is known to be bad.
@@ -141,10 +141,10 @@ impl Totals {
         if failed > 0 {
             reasons.push(format!("{failed} of {all} subscriptions could not be read"));
         }
-        let doubtful = self.count(|one| matches!(one.doubt(), Some((_, true))));
-        if doubtful > 0 {
+        let uncertain = self.count(|one| matches!(one.uncertainty(), Some((_, true))));
+        if uncertain > 0 {
             reasons.push(format!(
-                "in {doubtful} of {all} subscriptions there may be machines that the identity cannot see"
+                "in {uncertain} of {all} subscriptions there may be machines that the identity cannot see"
             ));
         }
         let tally = self.tally();
@@ -213,7 +213,7 @@ pub(crate) mod tests {
             minimum: 95,
             outcome: Outcome::Failed {
                 reason: "POST resources: AuthorizationFailed: no".into(),
-                advice: "give the identity the role Reader there".into(),
+                hint: "give the identity the role Reader there".into(),
             },
         }
     }
@@ -239,7 +239,7 @@ pub(crate) mod tests {
         let good = || read(&[(Protected, 95), (Verdict::Missing, 5)], Sufficient);
         let bad = || read(&[(Protected, 94), (Provisioning, 6)], Sufficient);
         let empty = |access| read(&[], access);
-        for (subscriptions, wanted) in [
+        for (subscriptions, expected) in [
             (vec![good()], 0),
             (vec![good(), empty(Sufficient)], 0),
             (
@@ -260,8 +260,8 @@ pub(crate) mod tests {
             (vec![empty(Sufficient)], 2),
             (vec![read(&[(Excluded, 5), (PoweredOff, 5)], Sufficient)], 2),
         ] {
-            let told = format!("{subscriptions:?}");
-            assert_eq!(code(subscriptions), wanted, "{told}");
+            let reported = format!("{subscriptions:?}");
+            assert_eq!(code(subscriptions), expected, "{reported}");
         }
     }
 

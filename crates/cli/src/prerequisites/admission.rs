@@ -40,7 +40,7 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
 }
 
 /// Of an object beside the connector: its names are keys here, and can be part of the output.
-pub(super) fn beside(value: &Value) -> Result<(), Vec<String>> {
+pub(super) fn related(value: &Value) -> Result<(), Vec<String>> {
     let mut wrong = names(value);
     wrong.extend(name_at(value, "spec.credentialRef.name", &SUBDOMAIN));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_the_api_server_refuses_is_refused_with_its_field() {
-        for (path, value, told) in [
+        for (path, value, expected_text) in [
             (
                 "/aws/accountId",
                 json!("1234"),
@@ -233,7 +233,10 @@ mod tests {
             let (parent, name) = path.rsplit_once('/').unwrap();
             spec.pointer_mut(parent).unwrap()[name] = value;
             let wrong = admit(connector("aws-prod", &spec)).unwrap_err();
-            assert!(wrong.iter().any(|line| line.contains(told)), "{path}: {wrong:#?}");
+            assert!(
+                wrong.iter().any(|line| line.contains(expected_text)),
+                "{path}: {wrong:#?}"
+            );
         }
         let mut without = spec();
         without.as_object_mut().unwrap().remove("resourceGroup");
@@ -280,7 +283,7 @@ mod tests {
         ] {
             for wrong in [
                 admit(with(json!(namespace))).unwrap_err(),
-                beside(&with(json!(namespace))).unwrap_err(),
+                related(&with(json!(namespace))).unwrap_err(),
             ] {
                 assert!(wrong[0].starts_with("metadata.namespace: \""), "{wrong:?}");
                 assert!(!wrong[0].contains(['\n', '\r']), "{wrong:?}");
@@ -292,16 +295,16 @@ mod tests {
         }
         for namespace in [json!("team-a"), json!("0"), json!(""), Value::Null] {
             assert!(admit(with(namespace.clone())).is_ok(), "{namespace}");
-            assert!(beside(&with(namespace)).is_ok());
+            assert!(related(&with(namespace)).is_ok());
         }
     }
 
     #[test]
-    fn a_reference_of_an_object_beside_is_a_name() {
+    fn a_reference_in_a_related_object_is_a_name() {
         let reference =
             |name: &str| json!({"metadata": {"name": "prod"}, "spec": {"credentialRef": {"name": name}}});
-        assert!(beside(&reference("platform")).is_ok());
-        let wrong = beside(&reference("a\u{1b}[2J")).unwrap_err();
+        assert!(related(&reference("platform")).is_ok());
+        let wrong = related(&reference("a\u{1b}[2J")).unwrap_err();
         assert!(wrong[0].starts_with("spec.credentialRef.name: "), "{wrong:?}");
     }
 }

@@ -213,7 +213,7 @@ mod tests {
             Item::Block(block("lifecycle", [], vec![])),
         ];
         let text = file(&["Why.", "", "And how."], &[block("resource", ["a", "b"], body)]);
-        let wanted = r#"# Why.
+        let expected = r#"# Why.
 #
 # And how.
 
@@ -234,7 +234,7 @@ resource "a" "b" {
   lifecycle {}
 }
 "#;
-        assert_eq!(text, wanted);
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Input {
             return Ok(());
         }
         let Object { kind, value, .. } = object;
-        let told =
+        let describe =
             |error: serde_json::Error| printable::one_line(&format!("{kind} {}: {error}", shown(&key)));
         match kind.as_str() {
             "SecurityConnector" => {
@@ -68,13 +68,13 @@ impl Input {
                 self.connectors.push((key, read.spec));
             }
             "ServerProtection" => {
-                admission::beside(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
-                let read: ServerProtection = serde_json::from_value(value).map_err(told)?;
+                admission::related(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
+                let read: ServerProtection = serde_json::from_value(value).map_err(describe)?;
                 self.protections.insert(key, Protection::of(&read.spec));
             }
             "AzureCredential" => {
-                admission::beside(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
-                let read: AzureCredential = serde_json::from_value(value).map_err(told)?;
+                admission::related(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
+                let read: AzureCredential = serde_json::from_value(value).map_err(describe)?;
                 let tenant = args::tenant(&read.spec.tenant_id)
                     .map_err(|error| format!("AzureCredential {}: spec.tenantId: {error}", shown(&key)))?;
                 self.tenants.insert(key, tenant);
@@ -112,10 +112,10 @@ impl Input {
 
     /// Flags are stronger than the objects beside the connector; the connector's own plan is stronger than both.
     fn resolved(&self, args: &Args, key: &Key, spec: &SecurityConnectorSpec) -> Result<Asked, Vec<String>> {
-        let beside = |name: &String| (key.0.clone(), name.clone());
-        let protection = self.protections.get(&beside(&spec.protection_ref.name));
+        let related = |name: &String| (key.0.clone(), name.clone());
+        let protection = self.protections.get(&related(&spec.protection_ref.name));
         let credential = protection.and_then(|protection| protection.credential.as_ref());
-        let tenant = credential.and_then(|credential| self.tenants.get(&beside(&credential.name)));
+        let tenant = credential.and_then(|credential| self.tenants.get(&related(&credential.name)));
         let tenant = args.tenant_id.as_ref().or(tenant);
         let own = spec.plan.as_ref().map(|plan| plan.tier);
         let tier = own

@@ -7,14 +7,14 @@ use std::{
 };
 
 use serverprotection_azure::{Arm, fleet::Target};
-use serverprotection_core::{failure::Failure, retry::spread};
+use serverprotection_core::{azure_error::AzureError, retry::spread};
 
-use super::members::Members;
+use super::scan_targets::ScanTargets;
 
 /// New objects come in crowds (a start, a Git sync): a scan waits until none has come for this long …
-const CALM: Duration = Duration::from_secs(1);
+const DEBOUNCE: Duration = Duration::from_secs(1);
 /// … but not longer than this.
-const LONGEST_CROWD: Duration = Duration::from_secs(10);
+const MAX_DEBOUNCE: Duration = Duration::from_secs(10);
 /// Looks at the schedules this often when nothing else happens.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -29,26 +29,26 @@ pub(super) struct Schedule {
     /// Members that somebody asked for.
     requested: HashSet<String>,
     /// Scans of all, of waiting and of requested ones run one at a time each.
-    running: HashSet<Kind>,
+    running: HashSet<ScanReason>,
 }
 
 /// Why a scan is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Turn,
-    Waiting,
+pub(super) enum ScanReason {
+    Periodic,
+    Changed,
     Requested,
 }
 
 /// One scan to be made.
 pub(super) struct Batch {
     pub(super) principal: String,
-    kind: Kind,
+    kind: ScanReason,
     /// The client of a member whose credential works.
     pub(super) arm: Option<Arc<Arm>>,
     pub(super) targets: Vec<Target>,
     /// Subscriptions of members whose own credential does not work.
-    pub(super) without_credential: Vec<(String, Failure)>,
+    pub(super) without_credential: Vec<(String, AzureError)>,
     /// All members of the identity.
     pub(super) whole: bool,
 }
@@ -76,25 +76,31 @@ impl Schedule {
     }
 
     /// When something has to be done.
-    fn due_at(&self) -> Option<(Kind, Instant)> {
+    fn due_at(&self) -> Option<(ScanReason, Instant)> {
         let mut candidates = Vec::new();
-        if !self.requested.is_empty() && !self.running.contains(&Kind::Requested) {
-            candidates.push((Kind::Requested, self.last_came));
+        if !self.requested.is_empty() && !self.running.contains(&ScanReason::Requested) {
+            candidates.push((ScanReason::Requested, self.last_came));
         }
         if let Some(since) = self
             .waiting_since
-            .filter(|_| !self.running.contains(&Kind::Waiting))
+            .filter(|_| !self.running.contains(&ScanReason::Changed))
         {
-            candidates.push((Kind::Waiting, (self.last_came + CALM).min(since + LONGEST_CROWD)));
+            candidates.push((
+                ScanReason::Changed,
+                (self.last_came + DEBOUNCE).min(since + MAX_DEBOUNCE),
+            ));
         }
-        if let Some(next) = self.next.filter(|_| !self.running.contains(&Kind::Turn)) {
-            candidates.push((Kind::Turn, next));
+        if let Some(next) = self
+            .next
+            .filter(|_| !self.running.contains(&ScanReason::Periodic))
+        {
+            candidates.push((ScanReason::Periodic, next));
         }
         candidates.into_iter().min_by_key(|(_, at)| *at)
     }
 }
 
-impl Members {
+impl ScanTargets {
     /// The scans that are due now, and how long nothing else will be.
     pub(super) fn due(&mut self, now: Instant, interval: Duration) -> (Vec<Batch>, Duration) {
         let mut due = Vec::new();
@@ -110,28 +116,28 @@ impl Members {
                     break;
                 }
                 schedule.running.insert(kind);
-                let wanted = match kind {
-                    Kind::Requested => Some(std::mem::take(&mut schedule.requested)),
-                    Kind::Waiting => {
+                let expected = match kind {
+                    ScanReason::Requested => Some(std::mem::take(&mut schedule.requested)),
+                    ScanReason::Changed => {
                         schedule.waiting_since = None;
                         Some(std::mem::take(&mut schedule.waiting))
                     }
-                    Kind::Turn => None,
+                    ScanReason::Periodic => None,
                 };
-                if kind != Kind::Requested {
+                if kind != ScanReason::Requested {
                     schedule.next = Some(match (kind, schedule.next) {
                         // What came later joins the turn that is planned.
-                        (Kind::Waiting, Some(next)) => next,
+                        (ScanReason::Changed, Some(next)) => next,
                         _ => now + spread(interval, fastrand::f64()),
                     });
                 }
-                due.push(self.batch(&principal, kind, wanted.as_ref()));
+                due.push(self.batch(&principal, kind, expected.as_ref()));
             }
         }
         (due, wait)
     }
 
-    fn batch(&self, principal: &str, kind: Kind, wanted: Option<&HashSet<String>>) -> Batch {
+    fn batch(&self, principal: &str, kind: ScanReason, expected: Option<&HashSet<String>>) -> Batch {
         let mut batch = Batch {
             principal: principal.to_owned(),
             kind,
@@ -146,7 +152,7 @@ impl Members {
             if member.arm.principal() != principal {
                 continue;
             }
-            if wanted.is_some_and(|wanted| !wanted.contains(uid)) {
+            if expected.is_some_and(|expected| !expected.contains(uid)) {
                 batch.whole = false;
                 continue;
             }
@@ -163,7 +169,7 @@ impl Members {
                     subscription: member.subscription.clone(),
                     exclusions: Arc::clone(&member.exclusions),
                     grace: member.grace,
-                    fresh: kind == Kind::Requested,
+                    fresh: kind == ScanReason::Requested,
                     unprotected: Arc::clone(&member.unprotected),
                 },
             );

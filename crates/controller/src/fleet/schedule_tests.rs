@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serverprotection_azure::{Cloud, Identity, Meter, fleet::KnownMachine, http_client, locks::Locks};
+use serverprotection_azure::{
+    Cloud, Identity, RequestObserver, fleet::KnownMachine, http_client, locks::Locks,
+};
 use serverprotection_core::{
     Timestamp,
-    failure::Class,
+    azure_error::ErrorClass,
     jiff::SignedDuration,
     machines::{
         Exclusions, Summary,
@@ -14,14 +16,14 @@ use serverprotection_core::{
 };
 
 use super::*;
-use crate::fleet::members::Member;
+use crate::fleet::scan_targets::Member;
 
 const INTERVAL: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
-struct Nobody;
+struct NullObserver;
 
-impl Meter for Nobody {
+impl RequestObserver for NullObserver {
     fn request(&self, _: &'static str, _: u16, _: Duration) {}
 }
 
@@ -42,7 +44,7 @@ fn arm(client: &str) -> Arc<Arm> {
         http_client(None).unwrap(),
         Arc::new(cloud),
         Arc::new(Locks::default()),
-        Arc::new(Nobody),
+        Arc::new(NullObserver),
     ))
 }
 
@@ -71,9 +73,9 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn failure() -> Failure {
-    Failure {
-        class: Class::Credential,
+fn failure() -> AzureError {
+    AzureError {
+        class: ErrorClass::Credential,
         code: "AADSTS7000215".into(),
         message: "wrong secret".into(),
         operation: "request a token".into(),
@@ -98,31 +100,31 @@ fn reading(at: i64, machines: u64) -> SubscriptionReading {
 }
 
 #[test]
-fn a_crowd_is_scanned_once_when_it_is_calm() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
+fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
     for at in 0..5_u32 {
         let now = start + Duration::from_millis(600) * at;
-        assert!(members.join(at.to_string(), member(&at.to_string(), &arm), false, now));
-        assert!(members.due(now, INTERVAL).0.is_empty());
+        assert!(scan_targets.register(at.to_string(), member(&at.to_string(), &arm), false, now));
+        assert!(scan_targets.due(now, INTERVAL).0.is_empty());
     }
-    let (due, _) = members.due(start + Duration::from_millis(600 * 4 + 1000), INTERVAL);
+    let (due, _) = scan_targets.due(start + Duration::from_millis(600 * 4 + 1000), INTERVAL);
     assert_eq!(due.len(), 1);
     assert_eq!(subscriptions(&due[0]).len(), 5);
     assert!(due[0].whole);
     // The same object once more asks for nothing.
-    assert!(!members.join("0".into(), member("0", &arm), false, start));
+    assert!(!scan_targets.register("0".into(), member("0", &arm), false, start));
 }
 
 #[test]
-fn a_crowd_that_never_ends_does_not_wait_for_ever() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
+fn an_endless_burst_is_scanned_after_the_maximum_debounce() {
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
     let mut scanned = 0;
     for at in 0..40_u32 {
         let now = start + Duration::from_millis(500) * at;
-        members.join(at.to_string(), member(&at.to_string(), &arm), false, now);
-        for batch in members.due(now, INTERVAL).0 {
+        scan_targets.register(at.to_string(), member(&at.to_string(), &arm), false, now);
+        for batch in scan_targets.due(now, INTERVAL).0 {
             scanned += batch.targets.len();
-            members.ended(&batch);
+            scan_targets.ended(&batch);
         }
     }
     assert!(scanned >= 20, "{scanned} in 20 s");
@@ -130,25 +132,25 @@ fn a_crowd_that_never_ends_does_not_wait_for_ever() {
 
 #[test]
 fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
-    let (mut members, start) = (Members::default(), Instant::now());
+    let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
     let (one, other) = (arm("a"), arm("b"));
-    members.join("1".into(), member("s1", &one), false, start);
-    members.join("2".into(), member("s2", &other), false, start);
-    let calm = start + Duration::from_secs(2);
-    let (due, _) = members.due(calm, INTERVAL);
+    scan_targets.register("1".into(), member("s1", &one), false, start);
+    scan_targets.register("2".into(), member("s2", &other), false, start);
+    let settled = start + Duration::from_secs(2);
+    let (due, _) = scan_targets.due(settled, INTERVAL);
     assert_eq!(due.len(), 2);
     for batch in &due {
         assert_eq!(batch.targets.len(), 1);
-        members.ended(batch);
+        scan_targets.ended(batch);
     }
-    let (due, wait) = members.due(calm + Duration::from_secs(700), INTERVAL);
+    let (due, wait) = scan_targets.due(settled + Duration::from_secs(700), INTERVAL);
     assert!(due.is_empty() && wait > Duration::ZERO);
-    let (due, _) = members.due(calm + Duration::from_secs(1000), INTERVAL);
+    let (due, _) = scan_targets.due(settled + Duration::from_secs(1000), INTERVAL);
     assert_eq!(due.len(), 2);
     // The next turn does not begin while this one runs.
     assert!(
-        members
-            .due(calm + Duration::from_secs(2100), INTERVAL)
+        scan_targets
+            .due(settled + Duration::from_secs(2100), INTERVAL)
             .0
             .is_empty()
     );
@@ -156,13 +158,13 @@ fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
 
 #[test]
 fn a_request_scans_one_subscription_at_once() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
-    members.join("1".into(), member("s1", &arm), false, start);
-    members.join("2".into(), member("s2", &arm), false, start);
-    let calm = start + Duration::from_secs(2);
-    let turn = members.due(calm, INTERVAL).0;
-    members.join("2".into(), member("s2", &arm), true, calm);
-    let (due, _) = members.due(calm, INTERVAL);
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    scan_targets.register("1".into(), member("s1", &arm), false, start);
+    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    let settled = start + Duration::from_secs(2);
+    let turn = scan_targets.due(settled, INTERVAL).0;
+    scan_targets.register("2".into(), member("s2", &arm), true, settled);
+    let (due, _) = scan_targets.due(settled, INTERVAL);
     assert_eq!(due.len(), 1, "also while another scan runs");
     assert_eq!(subscriptions(&due[0]), names(&["s2"]));
     assert!(due[0].targets[0].fresh && !due[0].whole);
@@ -171,12 +173,12 @@ fn a_request_scans_one_subscription_at_once() {
 
 #[test]
 fn changed_exclusions_are_scanned_soon() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
-    members.join("1".into(), member("s1", &arm), false, start);
-    members.join("2".into(), member("s2", &arm), false, start);
-    let calm = start + Duration::from_secs(2);
-    for batch in members.due(calm, INTERVAL).0 {
-        members.ended(&batch);
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    scan_targets.register("1".into(), member("s1", &arm), false, start);
+    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    let settled = start + Duration::from_secs(2);
+    for batch in scan_targets.due(settled, INTERVAL).0 {
+        scan_targets.ended(&batch);
     }
     let mut exclusions = Exclusions::default();
     exclusions.rule("lab", [], &["lab".to_owned()], &[]);
@@ -184,62 +186,62 @@ fn changed_exclusions_are_scanned_soon() {
         exclusions: Arc::new(exclusions),
         ..member("s1", &arm)
     };
-    assert!(members.join("1".into(), changed, false, calm));
-    let (due, _) = members.due(calm + Duration::from_secs(1), INTERVAL);
+    assert!(scan_targets.register("1".into(), changed, false, settled));
+    let (due, _) = scan_targets.due(settled + Duration::from_secs(1), INTERVAL);
     assert_eq!(subscriptions(&due[0]), names(&["s1"]));
 }
 
 #[test]
-fn a_broken_credential_hears_nothing_of_what_others_see() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
-    members.join("1".into(), member("s1", &arm), false, start);
-    members.join("2".into(), member("s2", &arm), false, start);
-    members.without_credential("2", failure());
-    let (due, _) = members.due(start + Duration::from_secs(2), INTERVAL);
+fn a_broken_credential_sees_no_results_of_others() {
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    scan_targets.register("1".into(), member("s1", &arm), false, start);
+    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    scan_targets.without_credential("2", failure());
+    let (due, _) = scan_targets.due(start + Duration::from_secs(2), INTERVAL);
     assert_eq!(subscriptions(&due[0]), names(&["s1"]));
     assert_eq!(due[0].without_credential.len(), 1);
     let now = Timestamp::from_second(10).unwrap();
-    members.hear("tenant/a", "s2", &Ok(reading(9, 5)), now, now);
-    let scans = members.scans("2").unwrap();
+    scan_targets.record_result("tenant/a", "s2", &Ok(reading(9, 5)), now, now);
+    let scans = scan_targets.scans("2").unwrap();
     assert!(scans.reading.is_none() && scans.failing.is_some());
 }
 
 #[test]
 fn an_older_scan_does_not_replace_a_newer_one() {
-    let (mut members, arm) = (Members::default(), arm("a"));
-    members.join("1".into(), member("s1", &arm), false, Instant::now());
+    let (mut scan_targets, arm) = (ScanTargets::default(), arm("a"));
+    scan_targets.register("1".into(), member("s1", &arm), false, Instant::now());
     let at = |second| Timestamp::from_second(second).unwrap();
-    let woken = members.hear("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(30));
-    assert_eq!(woken, [("team".to_owned(), "s1".to_owned())]);
+    let triggered = scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(30));
+    assert_eq!(triggered, [("team".to_owned(), "s1".to_owned())]);
     assert!(
-        members
-            .hear("tenant/a", "s1", &Ok(reading(10, 3)), at(10), at(31))
+        scan_targets
+            .record_result("tenant/a", "s1", &Ok(reading(10, 3)), at(10), at(31))
             .is_empty()
     );
     assert!(
-        members
-            .hear("tenant/a", "s1", &Err(failure()), at(10), at(32))
+        scan_targets
+            .record_result("tenant/a", "s1", &Err(failure()), at(10), at(32))
             .is_empty()
     );
     // The same again is no news.
-    assert!(members.take_news("1") && !members.take_news("1"));
+    assert!(scan_targets.take_refresh("1") && !scan_targets.take_refresh("1"));
     assert!(
-        members
-            .hear("tenant/a", "s1", &Ok(reading(40, 5)), at(40), at(41))
+        scan_targets
+            .record_result("tenant/a", "s1", &Ok(reading(40, 5)), at(40), at(41))
             .is_empty()
     );
-    assert!(!members.take_news("1"));
+    assert!(!scan_targets.take_refresh("1"));
     // Another identity's scan of the same subscription is not for it.
     assert!(
-        members
-            .hear("tenant/b", "s1", &Ok(reading(50, 9)), at(50), at(51))
+        scan_targets
+            .record_result("tenant/b", "s1", &Ok(reading(50, 9)), at(50), at(51))
             .is_empty()
     );
 }
 
 #[test]
 fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() {
-    let (mut members, start) = (Members::default(), Instant::now());
+    let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
     let (one, other) = (arm("a"), arm("b"));
     let named = |arm: &Arc<Arm>| Member {
         unprotected: [KnownMachine {
@@ -250,48 +252,55 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
         ..member("s1", arm)
     };
     let mut now = start;
-    let mut known = |members: &mut Members| {
+    let mut known = |scan_targets: &mut ScanTargets| {
         now += Duration::from_secs(2000);
-        let (due, _) = members.due(now, INTERVAL);
+        let (due, _) = scan_targets.due(now, INTERVAL);
         for batch in &due {
-            members.ended(batch);
+            scan_targets.ended(batch);
         }
         due[0].targets[0].unprotected.len()
     };
     let at = |second| Timestamp::from_second(second).unwrap();
-    members.join("1".into(), named(&one), false, start);
-    assert_eq!(known(&mut members), 1);
-    members.hear("tenant/a", "s1", &Err(failure()), at(10), at(11));
-    members.join("1".into(), named(&one), false, start);
-    assert_eq!(known(&mut members), 1, "nothing was read yet");
-    members.hear("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(21));
-    assert_eq!(known(&mut members), 0);
-    members.join("1".into(), named(&one), false, start);
-    assert_eq!(known(&mut members), 0);
+    scan_targets.register("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut scan_targets), 1);
+    scan_targets.record_result("tenant/a", "s1", &Err(failure()), at(10), at(11));
+    scan_targets.register("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut scan_targets), 1, "nothing was read yet");
+    scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(21));
+    assert_eq!(known(&mut scan_targets), 0);
+    scan_targets.register("1".into(), named(&one), false, start);
+    assert_eq!(known(&mut scan_targets), 0);
     // The scanner of another identity knows nothing.
-    members.leave("1");
-    members.join("1".into(), named(&other), false, start);
-    assert_eq!(known(&mut members), 1);
+    scan_targets.deregister("1");
+    scan_targets.register("1".into(), named(&other), false, start);
+    assert_eq!(known(&mut scan_targets), 1);
 }
 
 #[test]
 fn an_identity_scans_the_subscriptions_of_its_members() {
-    let (mut members, start, arm_a, arm_b) = (Members::default(), Instant::now(), arm("a"), arm("b"));
-    members.join("1".into(), member("s1", &arm_a), false, start);
-    members.join("2".into(), member("s2", &arm_a), false, start);
-    members.join("3".into(), member("s3", &arm_b), false, start);
-    members.without_credential("2", failure());
-    let subscriptions = |members: &Members| BTreeSet::from_iter(members.subscriptions("tenant/a"));
-    assert_eq!(subscriptions(&members), names(&["s1", "s2"]));
-    members.leave("1");
-    assert_eq!(subscriptions(&members), names(&["s2"]));
+    let (mut scan_targets, start, arm_a, arm_b) =
+        (ScanTargets::default(), Instant::now(), arm("a"), arm("b"));
+    scan_targets.register("1".into(), member("s1", &arm_a), false, start);
+    scan_targets.register("2".into(), member("s2", &arm_a), false, start);
+    scan_targets.register("3".into(), member("s3", &arm_b), false, start);
+    scan_targets.without_credential("2", failure());
+    let subscriptions =
+        |scan_targets: &ScanTargets| BTreeSet::from_iter(scan_targets.subscriptions("tenant/a"));
+    assert_eq!(subscriptions(&scan_targets), names(&["s1", "s2"]));
+    scan_targets.deregister("1");
+    assert_eq!(subscriptions(&scan_targets), names(&["s2"]));
 }
 
 #[test]
 fn who_leaves_is_forgotten() {
-    let (mut members, start, arm) = (Members::default(), Instant::now(), arm("a"));
-    members.join("1".into(), member("s1", &arm), false, start);
-    assert_eq!(members.leave("1").as_deref(), Some("tenant/a"));
-    assert!(!members.has("tenant/a"));
-    assert!(members.due(start + Duration::from_secs(5), INTERVAL).0.is_empty());
+    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    scan_targets.register("1".into(), member("s1", &arm), false, start);
+    assert_eq!(scan_targets.deregister("1").as_deref(), Some("tenant/a"));
+    assert!(!scan_targets.has("tenant/a"));
+    assert!(
+        scan_targets
+            .due(start + Duration::from_secs(5), INTERVAL)
+            .0
+            .is_empty()
+    );
 }

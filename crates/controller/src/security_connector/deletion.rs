@@ -6,66 +6,62 @@ use kube::{Resource, ResourceExt, api::ObjectMeta, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, annotations};
 use serverprotection_core::{
     Timestamp,
-    failure::Failure,
+    azure_error::AzureError,
     retry,
     security_connector::{
         account,
-        deletion::{Deletion, Input, Why, deletion, is_overdue},
+        deletion::{Deletion, Input, RemovalReason, deletion, is_overdue},
         desired, events,
         observed::Connector,
         status,
     },
-    server_protection::observed::Reading,
+    server_protection::observed::ReadResult,
 };
 
-use super::{finalizer, look::arm, visit::protection};
+use super::{finalizer, observe::arm, reconcile::protection};
 use crate::{
+    connector_index::ProtectionEntry,
     context::Context,
-    guarded::{Guarded, Unreadable},
+    parsed::{InvalidObject, Parsed},
     publish,
-    remembered::Remembered,
-    roster::Known,
-    saving::{Error, Visit, begin, now, report_unreadable, save},
+    state::ObjectState,
+    status_writer::{Error, Loaded, load, now, report_unreadable, write_status},
 };
 
 /// One visit.
-pub(super) async fn visit(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
+pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
     if !finalizer::is_on(cached.meta()) {
         return Ok(Action::await_change());
     }
-    let Some(Visit {
-        object,
-        mut remembered,
-    }) = begin(cached, context).await?
-    else {
+    let Some(Loaded { object, mut state }) = load(cached, context).await? else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
     let known = protection(&object, context);
-    let other = other(&object, &remembered, context);
-    let mut connector: Option<Reading<Option<Connector>>> = None;
+    let other = other(&object, &state, context);
+    let mut connector: Option<ReadResult<Option<Connector>>> = None;
     loop {
         let decision = deletion(&Input {
             spec: &object.spec,
-            previous: &remembered.status,
+            previous: &state.status,
             force: force(object.meta()),
             other: other.as_deref(),
             observes: known.as_ref().map(|known| known.protection.mode == Mode::Observe),
             connector: connector.as_ref(),
-            tried: doubtful(&remembered),
+            tried: force_refresh(&state),
             requested: requested_at(object.meta()),
-            deadline: context.clocks.deletion_deadline,
+            deadline: context.timeouts.deletion_deadline,
             now: now(),
         });
         let failure = match (&decision, connector.take()) {
-            (Deletion::LetGo(why), _) => return let_go(&object, why, context).await,
+            (Deletion::RemoveFinalizer(why), _) => return let_go(&object, why, context).await,
             (Deletion::Read { .. }, Some(Err(failure))) => failure,
             (Deletion::Read { id }, _) => {
-                connector = Some(read(&object, &remembered, known.as_ref(), id, context).await);
+                connector = Some(read(&object, &state, known.as_ref(), id, context).await);
                 continue;
             }
             (Deletion::Delete { id }, _) => {
-                tell(&object, &mut remembered, &decision, None, context).await?;
-                match delete(&object, &remembered, known.as_ref(), id, context).await {
+                refresh_status(&object, &mut state, &decision, None, context).await?;
+                match delete(&object, &state, known.as_ref(), id, context).await {
                     Ok(()) => {
                         connector = Some(Ok(None));
                         continue;
@@ -74,11 +70,11 @@ pub(super) async fn visit(cached: &SecurityConnector, context: &Context) -> Resu
                 }
             }
         };
-        return wait(&object, remembered, &decision, &failure, context).await;
+        return wait(&object, state, &decision, &failure, context).await;
     }
 }
 
-async fn let_go(object: &SecurityConnector, why: &Why, context: &Context) -> Result<Action, Error> {
+async fn let_go(object: &SecurityConnector, why: &RemovalReason, context: &Context) -> Result<Action, Error> {
     finalizer::remove(object.meta(), context).await?;
     publish::events(context, object, [events::let_go(why)]).await;
     Ok(Action::await_change())
@@ -87,66 +83,54 @@ async fn let_go(object: &SecurityConnector, why: &Why, context: &Context) -> Res
 /// Azure does not let it happen yet: told in status, once as an event, and tried again until the deadline.
 async fn wait(
     object: &SecurityConnector,
-    mut remembered: Remembered<SecurityConnector>,
+    mut state: ObjectState<SecurityConnector>,
     decision: &Deletion,
-    failure: &Failure,
+    failure: &AzureError,
     context: &Context,
 ) -> Result<Action, Error> {
-    let failures = remembered.deleting.unwrap_or_default().saturating_add(1);
-    remembered.deleting = Some(failures);
-    tell(object, &mut remembered, decision, Some(failure), context).await?;
-    let told = events::deletion_waits(&events::waiting_words(failure), failures);
-    publish::events(context, object, told).await;
-    let slow = context.clocks.slow_retry;
+    let failures = state.deleting.unwrap_or_default().saturating_add(1);
+    state.deleting = Some(failures);
+    refresh_status(object, &mut state, decision, Some(failure), context).await?;
+    let reported = events::deletion_waits(&events::waiting_words(failure), failures);
+    publish::events(context, object, reported).await;
+    let slow = context.timeouts.blocked_retry_interval;
     let next = retry::after(&failure.class, failures, slow, fastrand::f64());
     Ok(Action::requeue(next.min(until_deadline(object.meta(), context))))
 }
 
-async fn tell(
+async fn refresh_status(
     object: &SecurityConnector,
-    remembered: &mut Remembered<SecurityConnector>,
+    state: &mut ObjectState<SecurityConnector>,
     decision: &Deletion,
-    failure: Option<&Failure>,
+    failure: Option<&AzureError>,
     context: &Context,
 ) -> Result<(), Error> {
     let generation = object.meta().generation.unwrap_or_default();
-    let deadline = context.clocks.deletion_deadline;
-    let status = status::deleting(&remembered.status, generation, decision, failure, deadline, now());
-    remembered.deleting.get_or_insert(0);
-    save(object, remembered, status, context).await.map(drop)
+    let deadline = context.timeouts.deletion_deadline;
+    let status = status::deleting(&state.status, generation, decision, failure, deadline, now());
+    state.deleting.get_or_insert(0);
+    write_status(object, state, status, context).await.map(drop)
 }
 
 async fn read(
     object: &SecurityConnector,
-    remembered: &Remembered<SecurityConnector>,
-    known: Option<&Known>,
+    state: &ObjectState<SecurityConnector>,
+    known: Option<&ProtectionEntry>,
     id: &str,
     context: &Context,
-) -> Reading<Option<Connector>> {
-    let arm = arm(
-        object,
-        credential(remembered, known),
-        doubtful(remembered),
-        context,
-    )
-    .await?;
+) -> ReadResult<Option<Connector>> {
+    let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
     arm.read_connector(id).await
 }
 
 async fn delete(
     object: &SecurityConnector,
-    remembered: &Remembered<SecurityConnector>,
-    known: Option<&Known>,
+    state: &ObjectState<SecurityConnector>,
+    known: Option<&ProtectionEntry>,
     id: &str,
     context: &Context,
-) -> Result<(), Failure> {
-    let arm = arm(
-        object,
-        credential(remembered, known),
-        doubtful(remembered),
-        context,
-    )
-    .await?;
+) -> Result<(), AzureError> {
+    let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
     // Mode and suspend are part of the decision, which remembers the mode of a ServerProtection that is gone.
     match context.gate.permit(Mode::Enforce, false) {
         Some(permit) => arm.delete_connector(id, &permit).await,
@@ -155,9 +139,9 @@ async fn delete(
 }
 
 /// This process may not write any more; the next one goes on.
-fn stopping() -> Failure {
-    Failure {
-        class: serverprotection_core::failure::Class::Transient,
+fn stopping() -> AzureError {
+    AzureError {
+        class: serverprotection_core::azure_error::ErrorClass::Transient,
         code: "Stopping".into(),
         message: "the controller is stopping".into(),
         operation: "DELETE securityConnectors".into(),
@@ -168,27 +152,27 @@ fn stopping() -> Failure {
 
 /// That of the target; where none is noted (the ServerProtection had none then), what the ServerProtection says now.
 fn credential<'a>(
-    remembered: &'a Remembered<SecurityConnector>,
-    known: Option<&'a Known>,
+    state: &'a ObjectState<SecurityConnector>,
+    known: Option<&'a ProtectionEntry>,
 ) -> Option<&'a str> {
-    let noted = remembered.status.target.as_ref();
-    let noted = noted.and_then(|target| target.credential.as_ref());
+    let recorded = state.status.target.as_ref();
+    let recorded = recorded.and_then(|target| target.credential.as_ref());
     let now = known.and_then(|known| known.protection.credential.as_ref());
-    noted.or(now).map(|credential| credential.name.as_str())
+    recorded.or(now).map(|credential| credential.name.as_str())
 }
 
-fn doubtful(remembered: &Remembered<SecurityConnector>) -> bool {
-    remembered.deleting.is_some_and(|failures| failures > 0)
+fn force_refresh(state: &ObjectState<SecurityConnector>) -> bool {
+    state.deleting.is_some_and(|failures| failures > 0)
 }
 
 /// Another object that waits for the connector or the account.
 fn other(
     object: &SecurityConnector,
-    remembered: &Remembered<SecurityConnector>,
+    state: &ObjectState<SecurityConnector>,
     context: &Context,
 ) -> Option<String> {
     let uid = object.uid()?;
-    let id = remembered
+    let id = state
         .status
         .target
         .as_ref()
@@ -211,7 +195,7 @@ fn requested_at(meta: &ObjectMeta) -> Timestamp {
 
 fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
     let waited = now().duration_since(requested_at(meta));
-    let deadline = context.clocks.deletion_deadline;
+    let deadline = context.timeouts.deletion_deadline;
     deadline
         .saturating_sub(Duration::try_from(waited).unwrap_or_default())
         .max(Duration::from_secs(1))
@@ -219,18 +203,18 @@ fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
 
 /// An object of a newer version: it is told. What its deletion should do is not known, so it does nothing; it goes after
 /// the deadline all the same.
-pub(crate) async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
+pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
     let meta = &object.metadata;
     let deleting = meta.deletion_timestamp.is_some();
     if deleting && !finalizer::is_on(meta) {
         return Ok(Action::await_change());
     }
-    let overdue = is_overdue(requested_at(meta), context.clocks.deletion_deadline, now());
+    let overdue = is_overdue(requested_at(meta), context.timeouts.deletion_deadline, now());
     if deleting && (overdue || force(meta).is_some_and(|force| force.trim() == "true")) {
         finalizer::remove(meta, context).await?;
-        let guarded: Guarded<SecurityConnector> = Guarded::Unreadable(Box::new(object.clone()));
+        let parsed: Parsed<SecurityConnector> = Parsed::Invalid(Box::new(object.clone()));
         let event = events::unreadable_let_go(&object.error);
-        publish::publish(context, &guarded.object_ref(&()), [event]).await;
+        publish::publish(context, &parsed.object_ref(&()), [event]).await;
         return Ok(Action::await_change());
     }
     report_unreadable::<SecurityConnector>(object, context).await?;

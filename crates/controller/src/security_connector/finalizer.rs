@@ -20,11 +20,11 @@ pub(super) fn is_on(meta: &ObjectMeta) -> bool {
 
 /// Puts it on, or takes it away, as the spec wants it.
 pub(super) async fn settle(object: &SecurityConnector, context: &Context) -> Result<(), kube::Error> {
-    let wanted = needs_finalizer(&object.spec);
-    if wanted == is_on(object.meta()) {
+    let expected = needs_finalizer(&object.spec);
+    if expected == is_on(object.meta()) {
         return Ok(());
     }
-    set(object.meta(), wanted, context).await
+    set(object.meta(), expected, context).await
 }
 
 /// Takes it away: the object may go.
@@ -33,7 +33,7 @@ pub(super) async fn remove(meta: &ObjectMeta, context: &Context) -> Result<(), k
 }
 
 /// The newest version is read and named in the patch: others have finalizers of their own.
-async fn set(meta: &ObjectMeta, wanted: bool, context: &Context) -> Result<(), kube::Error> {
+async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<(), kube::Error> {
     let namespace = meta.namespace.clone().unwrap_or_default();
     let name = meta.name.clone().unwrap_or_default();
     let api: Api<PartialObjectMeta<SecurityConnector>> = Api::namespaced(context.client.clone(), &namespace);
@@ -41,12 +41,12 @@ async fn set(meta: &ObjectMeta, wanted: bool, context: &Context) -> Result<(), k
         return Ok(());
     };
     let deleting = newest.metadata.deletion_timestamp.is_some();
-    if newest.uid() != meta.uid || is_on(&newest.metadata) == wanted || (wanted && deleting) {
+    if newest.uid() != meta.uid || is_on(&newest.metadata) == expected || (expected && deleting) {
         return Ok(());
     }
     let mut finalizers = newest.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
-    if wanted {
+    if expected {
         finalizers.push(FINALIZER.into());
     }
     let patch = json!({"metadata": {

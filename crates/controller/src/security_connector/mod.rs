@@ -1,23 +1,23 @@
 //! The controller of `SecurityConnector`.
 
 mod deletion;
-mod feed;
 mod finalizer;
-mod look;
-mod news;
-mod visit;
+mod observe;
+mod reconcile;
+mod status_refresh;
+mod watch_events;
 
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
 
-pub(crate) use self::feed::Feed;
-use crate::{context::Context, guarded::Unreadable, kind::Kind, remembered::Memories, saving::Error};
+pub(crate) use self::watch_events::EventHandler;
+use crate::{context::Context, kind::Kind, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
 impl Kind for SecurityConnector {
     type Status = SecurityConnectorStatus;
-    type Memory = serverprotection_core::security_connector::pace::Memory;
+    type History = serverprotection_core::security_connector::requeue::ReconcileHistory;
 
     const NAME: &'static str = "SecurityConnector";
 
@@ -30,13 +30,13 @@ impl Kind for SecurityConnector {
     fn forget_status(&mut self) {
         self.status = None;
     }
-    fn memories(context: &Context) -> &Memories<Self> {
-        &context.connector_memories
+    fn states(context: &Context) -> &StateStore<Self> {
+        &context.connector_states
     }
-    async fn visit(&self, context: &Context) -> Result<Action, Error> {
-        Box::pin(visit::visit(self, context)).await
+    async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
+        Box::pin(reconcile::reconcile(self, context)).await
     }
-    async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
+    async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
         deletion::unreadable(object, context).await
     }
 }

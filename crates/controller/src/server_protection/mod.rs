@@ -1,20 +1,20 @@
 //! The controller of `ServerProtection`.
 
-mod feed;
-mod news;
-mod visit;
+mod reconcile;
+mod status_refresh;
+mod watch_events;
 
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
-pub(crate) use self::feed::{Feed, claimant_of};
-use crate::{context::Context, guarded::Unreadable, kind::Kind, remembered::Memories, saving::Error};
+pub(crate) use self::watch_events::{EventHandler, claimant_of};
+use crate::{context::Context, kind::Kind, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
 impl Kind for ServerProtection {
     type Status = ServerProtectionStatus;
-    type Memory = serverprotection_core::server_protection::pace::Memory;
+    type History = serverprotection_core::server_protection::requeue::ReconcileHistory;
 
     const NAME: &'static str = "ServerProtection";
 
@@ -26,13 +26,13 @@ impl Kind for ServerProtection {
     fn forget_status(&mut self) {
         self.status = None;
     }
-    fn memories(context: &Context) -> &Memories<Self> {
-        &context.memories
+    fn states(context: &Context) -> &StateStore<Self> {
+        &context.states
     }
-    async fn visit(&self, context: &Context) -> Result<Action, Error> {
-        visit::visit(self, context).await
+    async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
+        reconcile::reconcile(self, context).await
     }
-    async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
-        visit::unreadable(object, context).await
+    async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
+        reconcile::unreadable(object, context).await
     }
 }

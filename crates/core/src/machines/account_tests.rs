@@ -30,12 +30,12 @@ type Case = (
 
 const BOTH: [(&str, &str); 2] = [("ProjectId", "prod"), ("ProjectNumber", "843")];
 
-fn told(machine: &Machine) -> Option<(Environment, String)> {
+fn reported(machine: &Machine) -> Option<(Environment, String)> {
     machine.account().map(|account| (account.environment, account.id))
 }
 
 #[test]
-fn the_account_stands_in_the_tags_of_the_connector() {
+fn the_account_is_in_the_tags_of_the_connector() {
     let aws = |id: &str| Some((Environment::Aws, id.to_owned()));
     let gcp = |id: &str| Some((Environment::Gcp, id.to_owned()));
     let cases: [Case; 12] = [
@@ -58,45 +58,49 @@ fn the_account_stands_in_the_tags_of_the_connector() {
         ("", &[("AccountId", "1")], None),
         ("AWS", &[], None),
     ];
-    for (cloud, tags, wanted) in cases {
-        assert_eq!(told(&machine(cloud, tags)), wanted, "{cloud} {tags:?}");
+    for (cloud, tags, expected) in cases {
+        assert_eq!(reported(&machine(cloud, tags)), expected, "{cloud} {tags:?}");
     }
 }
 
 #[test]
 fn machines_of_no_connector_and_of_the_other_one_have_no_account() {
     let ours = machine("AWS", &[("AccountId", "1"), ("Cloud", "AWS")]);
-    let of_nobody = Machine {
+    let of_no_one = Machine {
         by_connector: false,
         ..ours.clone()
     };
-    assert_eq!(told(&of_nobody), None);
-    let untold = Machine {
+    assert_eq!(reported(&of_no_one), None);
+    let unreported = Machine {
         cloud: String::new(),
-        ..of_nobody
+        ..of_no_one
     };
-    assert_eq!(untold.environment(), Environment::OnPremises, "anybody can tag");
+    assert_eq!(
+        unreported.environment(),
+        Environment::OnPremises,
+        "anybody can tag"
+    );
     let azure = Machine {
         kind: Kind::VirtualMachine,
         ..ours.clone()
     };
-    assert_eq!(told(&azure), None);
+    assert_eq!(reported(&azure), None);
     // Both connectors know the machine: with an agent it is the one that counts, without one the other's shell.
     let both = Machine {
         other_connector: true,
         ..ours
     };
-    assert!(told(&both).is_some());
+    assert!(reported(&both).is_some());
     let shell = Machine {
         arc: Some(ArcAgent::default()),
         ..both.clone()
     };
-    assert_eq!(told(&shell), None);
+    assert_eq!(reported(&shell), None);
     let shell = Machine {
         identity: "none".into(),
         ..both
     };
-    assert_eq!(told(&shell), None);
+    assert_eq!(reported(&shell), None);
 }
 
 #[test]

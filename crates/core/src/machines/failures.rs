@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_stands_once_for_each_extension() {
+    fn every_code_is_listed_once_for_each_extension() {
         for own in [Extension::Linux, Extension::Windows] {
             let of_own = || {
                 FAILURES

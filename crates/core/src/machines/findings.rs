@@ -6,13 +6,13 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     Exclusions, Machine, Verdict,
-    rules::{Case, RULES, Say, failure_texts},
+    rules::{MessageSource, RULES, Subject, failure_texts},
 };
 use crate::Timestamp;
 
 /// What else a verdict depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+pub struct RuleContext<'a> {
     /// Now.
     pub now: Timestamp,
     /// `spec.machines.gracePeriod`: how long a machine may wait for its extension.
@@ -74,22 +74,22 @@ impl Finding {
 }
 
 /// The finding on a machine. Pure: the same machine and circumstances give the same finding.
-pub fn finding(machine: &Machine, circumstances: &Circumstances<'_>) -> Finding {
-    let case = Case::new(machine, circumstances);
+pub fn finding(machine: &Machine, rule_context: &RuleContext<'_>) -> Finding {
+    let case = Subject::new(machine, rule_context);
     let [.., last] = &RULES;
     let rule = RULES.iter().find(|rule| (rule.applies)(&case)).unwrap_or(last);
-    let (reason, message, remedy) = match &rule.say {
-        Say::When => (
+    let (reason, message, remedy) = match &rule.message_source {
+        MessageSource::When => (
             Cow::from(rule.reason),
             Cow::from(rule.when),
             Cow::from(rule.remedy),
         ),
-        Say::Found(words) => (rule.reason.into(), words(&case).into(), rule.remedy.into()),
-        Say::Failure => {
+        MessageSource::Found(words) => (rule.reason.into(), words(&case).into(), rule.remedy.into()),
+        MessageSource::Failure => {
             let (reason, message, remedy) = failure_texts(&case);
             (reason, message.into(), remedy)
         }
-        Say::Health => health_texts(rule.reason, rule.remedy, circumstances),
+        MessageSource::Health => health_texts(rule.reason, rule.remedy, rule_context),
     };
     Finding {
         verdict: rule.verdict,
@@ -110,9 +110,9 @@ pub fn finding(machine: &Machine, circumstances: &Circumstances<'_>) -> Finding 
 fn health_texts(
     reason: &'static str,
     remedy: &'static str,
-    circumstances: &Circumstances<'_>,
+    rule_context: &RuleContext<'_>,
 ) -> (Cow<'static, str>, Cow<'static, str>, Cow<'static, str>) {
-    let Some(health) = circumstances.health else {
+    let Some(health) = rule_context.health else {
         return (reason.into(), "".into(), remedy.into());
     };
     let message = format!("health report {}: {}", health.status, health.issue);
@@ -125,7 +125,7 @@ fn health_texts(
 }
 
 /// Since when, as far as Azure tells it: in whole seconds, as Kubernetes writes times.
-fn since(verdict: Verdict, case: &Case<'_>) -> Option<Timestamp> {
+fn since(verdict: Verdict, case: &Subject<'_>) -> Option<Timestamp> {
     let since = match verdict {
         Verdict::ArcDisconnected => case.machine.arc.as_ref()?.last_status_change,
         Verdict::Failed | Verdict::Provisioning => case.extension.and_then(|extension| {
@@ -138,7 +138,7 @@ fn since(verdict: Verdict, case: &Case<'_>) -> Option<Timestamp> {
                     .or(extension.modified.filter(|_| !extension.is("Succeeded")))
             }
         }),
-        Verdict::Missing => case.grace_until.filter(|until| *until <= case.circumstances.now),
+        Verdict::Missing => case.grace_until.filter(|until| *until <= case.rule_context.now),
         _ => None,
     };
     since.and_then(|since| Timestamp::from_second(since.as_second()).ok())

@@ -110,9 +110,9 @@ fn find(machine: &Machine) -> Finding {
 fn find_with<'a>(
     machine: &Machine,
     exclusions: &'a Exclusions,
-    change: impl FnOnce(&mut Circumstances<'a>),
+    change: impl FnOnce(&mut RuleContext<'a>),
 ) -> Finding {
-    let mut circumstances = Circumstances {
+    let mut rule_context = RuleContext {
         now: at(NOW),
         grace: SignedDuration::from_hours(24),
         plan_enabled_since: hours_ago(1000),
@@ -123,8 +123,8 @@ fn find_with<'a>(
         transition_seen: None,
         health_unreadable: false,
     };
-    change(&mut circumstances);
-    finding(machine, &circumstances)
+    change(&mut rule_context);
+    finding(machine, &rule_context)
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn each_case_has_its_verdict_and_reason() {
 }
 
 #[test]
-fn circumstances_decide_too() {
+fn the_rule_context_decides_too() {
     let off = find_with(&linux(), &Exclusions::default(), |it| it.plan_off = true);
     assert_eq!(off.verdict, Verdict::PlanOff);
     let none = Exclusions::default();
@@ -564,7 +564,7 @@ fn circumstances_decide_too() {
 }
 
 #[test]
-fn since_when_is_told_where_azure_tells_it() {
+fn the_start_time_is_reported_where_azure_reports_it() {
     assert_eq!(find(&failed("4", "")).since, hours_ago(5));
     assert_eq!(
         find(&agent(|a| a.status = "Expired".into())).since,
@@ -621,7 +621,7 @@ fn a_row_that_is_not_whole_proves_nothing() {
 }
 
 #[test]
-fn what_stands_beside_a_machine_and_cannot_be_read_takes_protected_from_it() {
+fn a_machine_with_unreadable_related_data_is_not_protected() {
     let none = Exclusions::default();
     let reason = |machine: &Machine, plan: bool, health: bool| {
         let found = find_with(machine, &none, |it| {

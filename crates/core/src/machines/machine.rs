@@ -274,7 +274,7 @@ impl Machine {
     }
 
     /// The type of extension that belongs on it; `None` while the system is unknown.
-    pub fn wanted_extension(&self) -> Option<&'static str> {
+    pub fn expected_extension(&self) -> Option<&'static str> {
         match () {
             () if self.is_windows() => Some("MDE.Windows"),
             () if self.is_linux() => Some("MDE.Linux"),

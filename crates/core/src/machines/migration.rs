@@ -83,8 +83,8 @@ impl Stage {
             Verdict::DuplicateShell => Self::DuplicateShell,
         };
         // Whatever keeps it from arriving through Arc, mending Arc is not the way.
-        let would_mend_arc = matches!(stage, Self::Failing | Self::Missing | Self::NotConnected);
-        if would_mend_arc && needs_direct_onboarding(machine) {
+        let would_fix_arc = matches!(stage, Self::Failing | Self::Missing | Self::NotConnected);
+        if would_fix_arc && needs_direct_onboarding(machine) {
             return Self::DirectOnboardingOnly;
         }
         stage

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::*;
 use crate::{
     Timestamp,
-    machines::{ArcAgent, Circumstances, Exclusions, MdeExtension, finding},
+    machines::{ArcAgent, Exclusions, MdeExtension, RuleContext, finding},
 };
 
 const NOW: i64 = 1_790_000_000;
@@ -15,7 +15,7 @@ fn found(machine: &Machine) -> Finding {
     exclusions.rule("lab", [], &["rg-lab".to_owned()], &[]);
     finding(
         machine,
-        &Circumstances {
+        &RuleContext {
             now: Timestamp::from_second(NOW).unwrap(),
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
@@ -59,7 +59,7 @@ fn with(mut machine: Machine, change: impl FnOnce(&mut Machine)) -> Machine {
 
 fn extended(sku: &str, state: &str) -> Machine {
     with(arc(sku), |machine| {
-        let type_ = machine.wanted_extension().unwrap().to_owned();
+        let type_ = machine.expected_extension().unwrap().to_owned();
         machine.extensions = vec![MdeExtension {
             type_,
             state: state.into(),
@@ -167,7 +167,7 @@ fn every_stage_has_its_machines() {
     }
     for stage in Stage::ALL {
         assert!(
-            cases.iter().any(|(_, wanted)| *wanted == stage),
+            cases.iter().any(|(_, expected)| *expected == stage),
             "no case for {stage}"
         );
         assert_eq!(Stage::ALL[stage as usize], stage);

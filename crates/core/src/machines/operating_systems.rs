@@ -154,7 +154,7 @@ pub enum Identified {
     /// A system with this name, which the table does not list.
     NotListed(String),
     /// Nobody told: a custom image whose agent is silent.
-    NotTold,
+    NotReported,
 }
 
 /// A line of the table and a version.
@@ -250,22 +250,22 @@ pub fn identify(machine: &Machine) -> Identified {
     // The SKU is the most telling: an agent's name may be as short as `windows`. The version is no part of a name:
     // `windows` 10.0.20348 is no Windows 10.
     let version_of_name = distribution_version(machine);
-    let mut told = vec![
+    let mut reported = vec![
         (machine.os_sku.clone(), version_of_name),
         (spelled_out(&machine.os_name).to_owned(), version_of_name),
     ];
-    told.extend(image.map(|image| (format!("{} {} {}", image.publisher, image.offer, image.sku), "")));
-    told.retain(|(name, _)| !name.trim().is_empty());
-    for (name, _) in &mut told {
+    reported.extend(image.map(|image| (format!("{} {} {}", image.publisher, image.offer, image.sku), "")));
+    reported.retain(|(name, _)| !name.trim().is_empty());
+    for (name, _) in &mut reported {
         name.make_ascii_lowercase();
     }
     let known = |(name, _): &(String, &str)| {
         let occurs = |system: &System| system.words.iter().any(|word| name.contains(word));
         SYSTEMS.iter().position(occurs)
     };
-    if let Some(line) = told.iter().find_map(known) {
+    if let Some(line) = reported.iter().find_map(known) {
         // A host of Azure Virtual Desktop may call itself a client in one place and by its right name in another.
-        let multi_session = || told.iter().any(|text| known(text) == Some(MULTI_SESSION));
+        let multi_session = || reported.iter().any(|text| known(text) == Some(MULTI_SESSION));
         let is_client = SYSTEMS
             .get(line)
             .is_some_and(|system| system.name == "Windows client");
@@ -274,7 +274,7 @@ pub fn identify(machine: &Machine) -> Identified {
         } else {
             line
         };
-        let version = told
+        let version = reported
             .iter()
             .filter(|text| known(text).is_some())
             .find_map(|(name, number)| version(line, &format!("{name} {number}")));
@@ -287,7 +287,7 @@ pub fn identify(machine: &Machine) -> Identified {
     match (named, image) {
         (Some(name), _) => Identified::NotListed(name.trim().to_owned()),
         (None, Some(image)) => Identified::NotListed(format!("{} {}", image.publisher, image.offer)),
-        (None, None) => Identified::NotTold,
+        (None, None) => Identified::NotReported,
     }
 }
 
@@ -297,8 +297,8 @@ pub fn system_name(machine: &Machine) -> String {
         Identified::Known(known) => known.name(),
         Identified::Appliance(publisher) => format!("image of {publisher}"),
         Identified::NotListed(name) => name,
-        Identified::NotTold if machine.os_type.is_empty() => "not told".into(),
-        Identified::NotTold => format!("{} (version not told)", machine.os_type),
+        Identified::NotReported if machine.os_type.is_empty() => "not told".into(),
+        Identified::NotReported => format!("{} (version not told)", machine.os_type),
     }
 }
 

@@ -222,13 +222,13 @@ fn short_names_of_agents_are_spelled_out() {
 
 #[test]
 fn what_is_not_in_the_table_is_not_guessed() {
-    assert_eq!(identify(&Machine::default()), Identified::NotTold);
+    assert_eq!(identify(&Machine::default()), Identified::NotReported);
     assert_eq!(
         identify(&Machine {
             os_name: "linux".into(),
             ..Machine::default()
         }),
-        Identified::NotTold
+        Identified::NotReported
     );
     assert_eq!(
         identify(&arc("CentOS Linux 7", "")),
@@ -302,7 +302,7 @@ fn hosts_of_azure_virtual_desktop_are_supported_and_their_tails_are_no_versions(
 }
 
 #[test]
-fn a_major_version_alone_stands_for_its_newest_minor() {
+fn a_major_version_alone_counts_as_its_newest_minor() {
     for (machine, name) in [
         (image("RedHat", "RHEL", "7-LVM"), "Red Hat Enterprise Linux 7"),
         (image("RedHat", "RHEL", "7-RAW"), "Red Hat Enterprise Linux 7"),
@@ -347,7 +347,7 @@ fn a_version_is_no_part_of_a_name() {
     // 10.0.20348 is the build of a server; with the name it would read "windows 10".
     assert_eq!(
         identify(&named("Windows", "windows", "10.0.20348.2227")),
-        Identified::NotTold
+        Identified::NotReported
     );
     let arc_linux = |sku: &str, kernel: &str| Machine {
         os_sku: sku.into(),

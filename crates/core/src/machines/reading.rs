@@ -1,7 +1,7 @@
 //! What scans say about the machines of one subscription.
 
 use super::Summary;
-use crate::{Timestamp, failure::Failure};
+use crate::{Timestamp, azure_error::AzureError};
 
 /// Whether the identity may read machines: Resource Graph leaves out what it may not, without a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Scans {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// The newest one.
-    pub failure: Failure,
+    pub failure: AzureError,
     /// When the first one happened.
     pub since: Timestamp,
     /// How many.
@@ -49,7 +49,7 @@ pub struct Failing {
 
 impl Scans {
     /// Adds the result of a scan. A failed one keeps the last good numbers.
-    pub fn add(&mut self, result: Result<SubscriptionReading, Failure>, now: Timestamp) {
+    pub fn add(&mut self, result: Result<SubscriptionReading, AzureError>, now: Timestamp) {
         match result {
             Ok(reading) => {
                 *self = Self {
@@ -69,11 +69,11 @@ impl Scans {
     }
 
     /// Whether the other one would be told differently: times alone are no news.
-    pub fn tells_other_than(&self, other: &Self) -> bool {
-        self.told() != other.told()
+    pub fn differs_from(&self, other: &Self) -> bool {
+        self.reported() != other.reported()
     }
 
-    fn told(&self) -> impl PartialEq {
+    fn reported(&self) -> impl PartialEq {
         let reading = self.reading.as_ref();
         let failing = self.failing.as_ref();
         (
@@ -92,7 +92,7 @@ mod tests {
     use crate::machines::{Account, Environment, MachineCounts};
 
     #[test]
-    fn a_change_of_accounts_is_news_and_a_later_time_is_none() {
+    fn a_change_of_accounts_differs_and_a_later_time_does_not() {
         let reading = |id: &str, second: i64| {
             let account = Account {
                 environment: Environment::Aws,
@@ -112,7 +112,7 @@ mod tests {
                 failing: None,
             }
         };
-        assert!(reading("1", 0).tells_other_than(&reading("2", 0)));
-        assert!(!reading("1", 0).tells_other_than(&reading("1", 900)));
+        assert!(reading("1", 0).differs_from(&reading("2", 0)));
+        assert!(!reading("1", 0).differs_from(&reading("1", 900)));
     }
 }

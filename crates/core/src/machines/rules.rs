@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    Circumstances, Kind, Listing, Machine, MdeExtension, Service, Verdict,
+    Kind, Listing, Machine, MdeExtension, RuleContext, Service, Verdict,
     failures::{self, FailureCode},
     machine::MDE_PUBLISHER,
     operating_systems::{Identified, Support, identify},
@@ -26,17 +26,17 @@ pub struct Rule {
     pub when: &'static str,
     /// What to do; empty: nothing, or as the failure's code says.
     pub remedy: &'static str,
-    pub(super) applies: fn(&Case<'_>) -> bool,
-    pub(super) say: Say,
+    pub(super) applies: fn(&Subject<'_>) -> bool,
+    pub(super) message_source: MessageSource,
 }
 
 /// How a rule words its message.
 #[derive(Debug)]
-pub(super) enum Say {
+pub(super) enum MessageSource {
     /// As `when`.
     When,
     /// With what was found.
-    Found(fn(&Case<'_>) -> String),
+    Found(fn(&Subject<'_>) -> String),
     /// As the table of failure codes.
     Failure,
     /// As the health report.
@@ -44,9 +44,9 @@ pub(super) enum Say {
 }
 
 /// A machine and what was worked out of it, once.
-pub(super) struct Case<'a> {
+pub(super) struct Subject<'a> {
     pub(super) machine: &'a Machine,
-    pub(super) circumstances: &'a Circumstances<'a>,
+    pub(super) rule_context: &'a RuleContext<'a>,
     pub(super) excluded_by: Option<(usize, &'a str)>,
     /// The extension of the type that belongs on the machine, the best one of several.
     pub(super) extension: Option<&'a MdeExtension>,
@@ -55,11 +55,11 @@ pub(super) struct Case<'a> {
     pub(super) grace_until: Option<Timestamp>,
 }
 
-impl<'a> Case<'a> {
-    pub(super) fn new(machine: &'a Machine, circumstances: &'a Circumstances<'a>) -> Self {
-        let wanted = machine.wanted_extension();
+impl<'a> Subject<'a> {
+    pub(super) fn new(machine: &'a Machine, rule_context: &'a RuleContext<'a>) -> Self {
+        let expected = machine.expected_extension();
         let fitting = |extension: &&MdeExtension| {
-            wanted.is_none_or(|wanted| extension.type_.eq_ignore_ascii_case(wanted))
+            expected.is_none_or(|expected| extension.type_.eq_ignore_ascii_case(expected))
         };
         let extension = machine
             .extensions
@@ -71,20 +71,20 @@ impl<'a> Case<'a> {
             Some(arc) => arc.last_status_change,
             None => machine.created,
         };
-        let began = began.max(circumstances.plan_enabled_since);
+        let began = began.max(rule_context.plan_enabled_since);
         Self {
             machine,
-            circumstances,
-            excluded_by: circumstances.exclusions.excluding(machine),
+            rule_context,
+            excluded_by: rule_context.exclusions.excluding(machine),
             extension,
             system: identify(machine),
-            grace_until: began.and_then(|began| began.checked_add(circumstances.grace).ok()),
+            grace_until: began.and_then(|began| began.checked_add(rule_context.grace).ok()),
         }
     }
 
     pub(super) fn in_grace(&self) -> bool {
         self.grace_until
-            .is_some_and(|until| self.circumstances.now < until)
+            .is_some_and(|until| self.rule_context.now < until)
     }
 
     fn state(&self, state: &str) -> bool {
@@ -118,9 +118,9 @@ impl<'a> Case<'a> {
         let in_transition = self.extension.filter(|extension| extension.in_transition());
         let began = in_transition.and_then(|extension| {
             let dated = extension.transition_began();
-            dated.or(self.circumstances.transition_seen)
+            dated.or(self.rule_context.transition_seen)
         });
-        began.is_some_and(|began| self.circumstances.now.duration_since(began) > LONGEST_RUN)
+        began.is_some_and(|began| self.rule_context.now.duration_since(began) > LONGEST_RUN)
     }
 
     pub(super) fn failure(&self) -> Option<&'static FailureCode> {
@@ -149,11 +149,12 @@ impl<'a> Case<'a> {
             return false;
         };
         let listed = |list: &[String]| {
-            let wanted = self.machine.wanted_extension();
+            let expected = self.machine.expected_extension();
             list.iter().any(|entry| {
                 let (publisher, type_) = entry.split_once('/').unwrap_or((entry, ""));
                 publisher.eq_ignore_ascii_case(MDE_PUBLISHER)
-                    && (type_.is_empty() || wanted.is_none_or(|wanted| type_.eq_ignore_ascii_case(wanted)))
+                    && (type_.is_empty()
+                        || expected.is_none_or(|expected| type_.eq_ignore_ascii_case(expected)))
             })
         };
         listed(&arc.block_list) || (!arc.allow_list.is_empty() && !listed(&arc.allow_list))
@@ -163,7 +164,7 @@ impl<'a> Case<'a> {
         match &self.system {
             Identified::Known(known) => known.name(),
             Identified::Appliance(name) | Identified::NotListed(name) => name.clone(),
-            Identified::NotTold => "an unknown system".into(),
+            Identified::NotReported => "an unknown system".into(),
         }
     }
 }
@@ -183,7 +184,7 @@ pub const RULES: [Rule; 35] = [
         when: "an Arc resource without an agent, made by the multicloud connector of Azure Arc (tag PublicCloudConnectorsResourceId): the machine has another resource",
         remedy: "",
         applies: |case| case.machine.is_foreign_shell(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Excluded,
@@ -191,7 +192,7 @@ pub const RULES: [Rule; 35] = [
         when: "a rule of spec.machines.exclude selects the machine",
         remedy: "",
         applies: |case| case.excluded_by.is_some(),
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             format!(
                 "spec.machines.exclude: {}",
                 case.excluded_by.map_or("", |(_, name)| name)
@@ -204,7 +205,7 @@ pub const RULES: [Rule; 35] = [
         when: "Resource Graph lists the machine in a row that cannot be read, or that has no id",
         remedy: "compare the machine's row in Azure Resource Graph Explorer with the rows of other machines, and report the difference",
         applies: |case| case.machine.listing == Listing::Unreadable,
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
@@ -212,7 +213,7 @@ pub const RULES: [Rule; 35] = [
         when: "Resource Graph no longer lists the machine, which was not protected, and no direct request has confirmed that it is deleted",
         remedy: "none if it was deleted: the next scans confirm that; otherwise wait until Resource Graph lists it again",
         applies: |case| case.machine.listing == Listing::NotListed,
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::AgentlessOnly,
@@ -220,7 +221,7 @@ pub const RULES: [Rule; 35] = [
         when: "instances of a Uniform scale set: Defender for Cloud puts no extension on them; with P2 they are scanned without an agent",
         remedy: "",
         applies: |case| case.machine.kind == Kind::UniformScaleSet,
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::PoweredOff,
@@ -239,7 +240,7 @@ pub const RULES: [Rule; 35] = [
             .iter()
             .any(|power| is(case.power(), power))
         },
-        say: Say::Found(|case| format!("power state: {}", case.power())),
+        message_source: MessageSource::Found(|case| format!("power state: {}", case.power())),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
@@ -247,7 +248,7 @@ pub const RULES: [Rule; 35] = [
         when: "the image is an appliance, or belongs to a service that manages it (AKS, Databricks, OpenShift, firewalls)",
         remedy: "",
         applies: |case| !case.succeeded() && matches!(case.system, Identified::Appliance(_)),
-        say: Say::Found(|case| format!("image of {}", case.system_name())),
+        message_source: MessageSource::Found(|case| format!("image of {}", case.system_name())),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
@@ -255,7 +256,7 @@ pub const RULES: [Rule; 35] = [
         when: "Defender for Endpoint does not support the system through Defender for Cloud (table below)",
         remedy: "move the machine to a supported system; Windows clients are protected through a user's licence",
         applies: |case| !case.succeeded() && case.endpoint() == Some(Support::Unsupported),
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             format!(
                 "{} is not supported by Defender for Endpoint through Defender for Cloud",
                 case.system_name()
@@ -268,15 +269,15 @@ pub const RULES: [Rule; 35] = [
         when: "the extension itself says that the system is not supported (Linux: codes 10 and 11; Windows: code 51; or its message)",
         remedy: "",
         applies: |case| case.failed() && case.failure().is_some_and(|failure| failure.unsupported),
-        say: Say::Failure,
+        message_source: MessageSource::Failure,
     },
     Rule {
         verdict: Verdict::PlanOff,
         reason: "MachinePlanFree",
         when: "the machine has a plan of its own, and it is Free: the subscription's plan does not reach it",
         remedy: "delete the machine's own pricing, or set plan.inheritance to Enforced; leave it out with spec.machines.exclude if it is meant",
-        applies: |case| case.circumstances.plan_off,
-        say: Say::When,
+        applies: |case| case.rule_context.plan_off,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::ArcDisconnected,
@@ -284,7 +285,7 @@ pub const RULES: [Rule; 35] = [
         when: "the Arc agent has not been heard of for 45 days: the machine's credential has expired",
         remedy: RECONNECT,
         applies: |case| case.arc_is(&["Expired"]),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::ArcDisconnected,
@@ -294,7 +295,7 @@ pub const RULES: [Rule; 35] = [
         applies: |case| {
             case.arc_is(&["Disconnected", "Error", "Connecting", "AwaitingConnection"]) && !case.in_grace()
         },
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             let arc = case.machine.arc.as_ref();
             let reason = arc.map_or("", |arc| arc.status_reason.as_str());
             let status = arc.map_or("", |arc| arc.status.as_str());
@@ -320,7 +321,7 @@ pub const RULES: [Rule; 35] = [
                     "AwaitingConnection",
                 ])
         },
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             format!(
                 "Arc status {:?}",
                 case.machine.arc.as_ref().map_or("", |arc| arc.status.as_str())
@@ -338,7 +339,7 @@ pub const RULES: [Rule; 35] = [
                 "" | "running" | "starting"
             )
         },
-        say: Say::Found(|case| format!("power state {:?}", case.machine.power)),
+        message_source: MessageSource::Found(|case| format!("power state {:?}", case.machine.power)),
     },
     Rule {
         verdict: Verdict::Failed,
@@ -346,7 +347,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension has been Creating, Updating, Deleting or half-way for longer than a run can take (90 minutes): since the date of its instance view, else of its last PUT (systemData.lastModifiedAt), else since the first scan that saw it so",
         remedy: REDEPLOY,
         applies: |case| case.stuck(),
-        say: Say::Found(|case| match case.extension {
+        message_source: MessageSource::Found(|case| match case.extension {
             Some(extension) if !case.working() && !case.state("Deleting") => {
                 format!(
                     "the extension is {}, and its configuration is still in progress",
@@ -365,7 +366,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension reports that its configuration is in progress",
         remedy: "",
         applies: |case| (case.failed() || case.succeeded()) && case.half_way(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Failed,
@@ -373,7 +374,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension's provisioning state is Failed or Canceled, or its instance view says Error; the reason is the failure's name (table below)",
         remedy: "",
         applies: |case| case.failed(),
-        say: Say::Failure,
+        message_source: MessageSource::Failure,
     },
     Rule {
         verdict: Verdict::Provisioning,
@@ -381,7 +382,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension is Creating or Updating, for 90 minutes at most, or since a time that is not known",
         remedy: "",
         applies: |case| case.working(),
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             let state = case.extension.map_or("", |extension| extension.state.as_str());
             let dated = case.extension.and_then(MdeExtension::transition_began);
             let unknown = if dated.is_none() {
@@ -398,7 +399,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension is being deleted",
         remedy: "wait: with the integration on, Defender for Cloud deploys it again; check the machine's agent and remove the extension once more if it is still there after two hours",
         applies: |case| case.state("Deleting"),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
@@ -408,7 +409,7 @@ pub const RULES: [Rule; 35] = [
         applies: |case| {
             case.succeeded() && !(case.level("Info") || case.level("Information") || case.level(""))
         },
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             let extension = case.extension;
             format!(
                 "level {:?}: {}",
@@ -422,8 +423,8 @@ pub const RULES: [Rule; 35] = [
         reason: "SensorUnhealthy",
         when: "the extension Succeeded, but Defender's health report says that the sensor does not work (P2, or P1 with Defender CSPM)",
         remedy: "run the Client Analyzer, or mdatp health, on the machine; do not reinstall first",
-        applies: |case| case.succeeded() && case.circumstances.health.is_some(),
-        say: Say::Health,
+        applies: |case| case.succeeded() && case.rule_context.health.is_some(),
+        message_source: MessageSource::Health,
     },
     Rule {
         verdict: Verdict::LegacyAgent,
@@ -435,23 +436,23 @@ pub const RULES: [Rule; 35] = [
                 && matches!(&case.system, Identified::Known(known) if known.needs_unified_solution())
                 && case.extension.is_some_and(|extension| !extension.unified)
         },
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "PlanUnreadable",
         when: "the extension Succeeded, but the machine has a plan of its own that cannot be read: it may be Free",
         remedy: "look at the machine's own pricing (Microsoft.Security/pricings) in Azure",
-        applies: |case| case.succeeded() && case.circumstances.plan_unreadable,
-        say: Say::When,
+        applies: |case| case.succeeded() && case.rule_context.plan_unreadable,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "HealthReportUnreadable",
         when: "the extension Succeeded, but the machine has a health report that cannot be read: it may speak against the sensor",
         remedy: "look at the machine's health report (Microsoft.Security/healthReports) in Azure",
-        applies: |case| case.succeeded() && case.circumstances.health_unreadable,
-        say: Say::When,
+        applies: |case| case.succeeded() && case.rule_context.health_unreadable,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Protected,
@@ -459,7 +460,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension of the machine's system Succeeded, and no instance view or health report speaks against it",
         remedy: "",
         applies: |case| case.succeeded(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
@@ -467,7 +468,7 @@ pub const RULES: [Rule; 35] = [
         when: "the extension has a provisioning state that is not known here",
         remedy: "look at the extension in Azure",
         applies: |case| case.extension.is_some(),
-        say: Say::Found(|case| {
+        message_source: MessageSource::Found(|case| {
             format!(
                 "provisioning state {:?}",
                 case.extension.map_or("", |it| it.state.as_str())
@@ -480,7 +481,7 @@ pub const RULES: [Rule; 35] = [
         when: "the only extension is the one of the other system (MDE.Linux on Windows, or the reverse)",
         remedy: "remove that extension",
         applies: |case| !case.machine.extensions.is_empty(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
@@ -493,7 +494,7 @@ pub const RULES: [Rule; 35] = [
                 .as_ref()
                 .is_some_and(|arc| is(&arc.extensions_enabled, "false"))
         },
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
@@ -501,7 +502,7 @@ pub const RULES: [Rule; 35] = [
         when: "there is no extension, and the Arc agent's allow or block list keeps it out",
         remedy: "on the machine: allow Microsoft.Azure.AzureDefenderForServers/MDE.Windows or MDE.Linux (azcmagent config)",
         applies: |case| case.blocked(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
@@ -514,15 +515,15 @@ pub const RULES: [Rule; 35] = [
                 .as_ref()
                 .is_some_and(|arc| arc.extension_service == Service::Stopped)
         },
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "OsNotTold",
         when: "there is no extension, and nobody tells the system: a custom image whose agent reports no name",
         remedy: "start the VM agent, or leave the machine out with spec.machines.exclude",
-        applies: |case| matches!(case.system, Identified::NotTold),
-        say: Say::When,
+        applies: |case| matches!(case.system, Identified::NotReported),
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
@@ -532,7 +533,9 @@ pub const RULES: [Rule; 35] = [
         applies: |case| {
             matches!(case.system, Identified::NotListed(_)) || case.endpoint() == Some(Support::NotListed)
         },
-        say: Say::Found(|case| format!("{} is not in the table of systems", case.system_name())),
+        message_source: MessageSource::Found(|case| {
+            format!("{} is not in the table of systems", case.system_name())
+        }),
     },
     Rule {
         verdict: Verdict::Provisioning,
@@ -540,7 +543,7 @@ pub const RULES: [Rule; 35] = [
         when: "there is no extension, the Arc agent is not connected, and the grace period still runs",
         remedy: "",
         applies: |case| case.machine.arc.is_some() && !case.arc_is(&["Connected"]),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Provisioning,
@@ -548,7 +551,7 @@ pub const RULES: [Rule; 35] = [
         when: "there is no extension yet, and the grace period still runs (from the creation of the virtual machine, the connection of the Arc agent, or the plan, whichever is latest)",
         remedy: "",
         applies: |case| case.in_grace(),
-        say: Say::When,
+        message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
@@ -556,12 +559,12 @@ pub const RULES: [Rule; 35] = [
         when: "there is no extension, and the grace period is over",
         remedy: "check plan, endpoint integration and the machine's agent; Defender for Cloud needs up to 12 hours the first time, then about one",
         applies: |_| true,
-        say: Say::When,
+        message_source: MessageSource::When,
     },
 ];
 
 /// Message and remedy of a failure, by the table of codes.
-pub(super) fn failure_texts(case: &Case<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
+pub(super) fn failure_texts(case: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
     let Some(extension) = case.extension else {
         return (
             "ExtensionFailed".into(),

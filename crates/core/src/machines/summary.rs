@@ -56,8 +56,8 @@ impl Tally {
         self.sum(environments, Verdict::is_eligible)
     }
 
-    fn sum(&self, environments: &[Environment], wanted: impl Fn(Verdict) -> bool) -> u64 {
-        let verdicts = || Verdict::ALL.into_iter().filter(|verdict| wanted(*verdict));
+    fn sum(&self, environments: &[Environment], expected: impl Fn(Verdict) -> bool) -> u64 {
+        let verdicts = || Verdict::ALL.into_iter().filter(|verdict| expected(*verdict));
         environments
             .iter()
             .flat_map(|environment| verdicts().map(|verdict| self.count(*environment, verdict)))

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::machines::{Account, ArcAgent, Circumstances, Image, Kind, MachineCounts, MdeExtension, finding};
+use crate::machines::{Account, ArcAgent, Image, Kind, MachineCounts, MdeExtension, RuleContext, finding};
 
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::select(words).prop_map(str::to_owned)
@@ -140,7 +140,7 @@ proptest! {
     fn the_numbers_add_up(machines in proptest::collection::vec(machine(), 0..60)) {
         let mut exclusions = Exclusions::default();
         exclusions.rule("a", [], &["a".to_owned(), "b".to_owned()], &[]);
-        let circumstances = Circumstances {
+        let rule_context = RuleContext {
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
@@ -152,13 +152,13 @@ proptest! {
             health_unreadable: false,
         };
         let mut summary = Summary::new(&exclusions);
-        let found: Vec<_> = machines.iter().map(|machine| finding(machine, &circumstances)).collect();
+        let found: Vec<_> = machines.iter().map(|machine| finding(machine, &rule_context)).collect();
         for (machine, found) in machines.iter().zip(&found) {
             summary.add(machine, found);
         }
         // The naive recount.
-        let recount = |wanted: &dyn Fn(&Machine, &Finding) -> bool| -> u64 {
-            machines.iter().zip(&found).filter(|(machine, found)| wanted(machine, found)).map(|(machine, _)| u64::from(machine.instances)).sum()
+        let recount = |expected: &dyn Fn(&Machine, &Finding) -> bool| -> u64 {
+            machines.iter().zip(&found).filter(|(machine, found)| expected(machine, found)).map(|(machine, _)| u64::from(machine.instances)).sum()
         };
         let all = &Environment::ALL;
         prop_assert_eq!(summary.tally.total(all), recount(&|_, _| true));
@@ -181,8 +181,8 @@ proptest! {
             }
         };
         let accounts: BTreeSet<_> = machines.iter().filter_map(Machine::account).collect();
-        let wanted: Accounts = accounts.iter().map(|account| (account.clone(), of_account(Some(account)))).collect();
-        prop_assert_eq!(&summary.accounts, &wanted);
+        let expected: Accounts = accounts.iter().map(|account| (account.clone(), of_account(Some(account)))).collect();
+        prop_assert_eq!(&summary.accounts, &expected);
         let mut sum = of_account(None);
         for environment in Environment::ALL {
             let ids = accounts.iter().filter(|account| account.environment == environment);
@@ -202,7 +202,7 @@ proptest! {
 
     #[test]
     fn what_azure_did_not_say_is_never_protected(machine in machine()) {
-        let circumstances = Circumstances {
+        let rule_context = RuleContext {
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
@@ -213,7 +213,7 @@ proptest! {
             transition_seen: None,
             health_unreadable: false,
         };
-        let found = finding(&machine, &circumstances);
+        let found = finding(&machine, &rule_context);
         let proven = machine.extensions.iter().any(|extension| {
             extension.state == "Succeeded" && matches!(extension.level.as_str(), "" | "Info" | "Information")
         });

@@ -9,7 +9,7 @@ use super::{
 
 /// A connector as the list of all of them tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct ListedConnector {
     /// Resource id.
     pub id: String,
     /// The cloud, where it is one of ours.
@@ -20,7 +20,7 @@ pub struct Known {
     pub membership: Membership,
 }
 
-impl From<&Connector> for Known {
+impl From<&Connector> for ListedConnector {
     fn from(connector: &Connector) -> Self {
         Self {
             id: connector.id().into(),
@@ -49,9 +49,10 @@ pub enum Conflict {
 }
 
 /// What stands in the way of connecting the account.
-pub fn conflict(target: &Target, all: &[Known]) -> Option<Conflict> {
-    let same = |known: &&Known| known.cloud == Some(target.cloud) && known.account == target.account;
-    let member = |known: &Known| match &known.membership {
+pub fn conflict(target: &Target, all: &[ListedConnector]) -> Option<Conflict> {
+    let same =
+        |known: &&ListedConnector| known.cloud == Some(target.cloud) && known.account == target.account;
+    let member = |known: &ListedConnector| match &known.membership {
         Membership::Member { parent, management } => Some(Conflict::ManagedByOrganization {
             parent: parent.clone().or_else(|| management.clone()).unwrap_or_default(),
             id: known.id.clone(),
@@ -68,8 +69,8 @@ pub fn conflict(target: &Target, all: &[Known]) -> Option<Conflict> {
 
 /// The accounts for which the service made connectors as members of this organization. GCP names the management project,
 /// AWS the management account.
-pub fn member_accounts(target: &Target, all: &[Known]) -> Vec<String> {
-    let ours = |known: &&Known| match &known.membership {
+pub fn member_accounts(target: &Target, all: &[ListedConnector]) -> Vec<String> {
+    let ours = |known: &&ListedConnector| match &known.membership {
         Membership::Member { parent, management } => {
             let account = Some(&target.account);
             known.cloud == Some(target.cloud)
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_organization_explains_more_than_the_other_connector() {
-        let known = |id: &str, membership| Known {
+        let known = |id: &str, membership| ListedConnector {
             id: id.into(),
             cloud: Some(Cloud::AWS),
             account: "1".into(),
@@ -158,7 +159,7 @@ mod tests {
         let elsewhere = conflict(&target("a", "1"), std::slice::from_ref(&single));
         assert_eq!(elsewhere, Some(Conflict::Elsewhere { id: "/x".into() }));
         // The same number in another cloud, and our own connector, are none.
-        let other = Known {
+        let other = ListedConnector {
             cloud: Some(Cloud::GCP),
             ..single
         };

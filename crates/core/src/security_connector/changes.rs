@@ -10,9 +10,9 @@ use crate::server_protection::changes::listed;
 
 use super::{
     desired::{AGENTLESS, Desired, Field, Offering, Place, TIER},
+    expected::Expected,
     merge,
     observed::Connector,
-    wanted::Wanted,
 };
 
 /// One write to Azure, with the fields that it mends.
@@ -42,8 +42,8 @@ pub enum Action {
 pub const CONNECTOR: &str = "connectorName";
 
 /// Every managed field in which Azure differs, in the order of the spec.
-pub fn differences(desired: &Desired, standing: Option<&Connector>) -> Vec<Difference> {
-    let Some(connector) = standing else {
+pub fn differences(desired: &Desired, actual: Option<&Connector>) -> Vec<Difference> {
+    let Some(connector) = actual else {
         return vec![Difference {
             field: CONNECTOR.into(),
             desired: desired.target.name.clone(),
@@ -53,7 +53,7 @@ pub fn differences(desired: &Desired, standing: Option<&Connector>) -> Vec<Diffe
     let cloud = desired.target.cloud;
     let differs = |field: &Field| {
         let observed = connector.value(&field.place, cloud);
-        let (same, told) = if field.path == TIER {
+        let (same, reported) = if field.path == TIER {
             tier(field, connector, observed)
         } else {
             (
@@ -64,7 +64,7 @@ pub fn differences(desired: &Desired, standing: Option<&Connector>) -> Vec<Diffe
         (!same).then(|| Difference {
             field: field.path.clone(),
             desired: field.value.describe(),
-            observed: told,
+            observed: reported,
         })
     };
     desired.fields.iter().filter_map(differs).collect()
@@ -74,35 +74,31 @@ pub fn differences(desired: &Desired, standing: Option<&Connector>) -> Vec<Diffe
 fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool, String) {
     let found = connector.tier();
     let free = found == Some(Tier::Free);
-    let told = match observed {
+    let reported = match observed {
         None if free => "Free".into(),
         None => "unspecified".into(),
         Some(_) => field.value.describe_observed(observed),
     };
-    let same = field.value == Wanted::Tier(Tier::Free) && free
-        || found.is_some_and(|found| field.value == Wanted::Tier(found));
-    (same, told)
+    let same = field.value == Expected::Tier(Tier::Free) && free
+        || found.is_some_and(|found| field.value == Expected::Tier(found));
+    (same, reported)
 }
 
 /// The writes that mend every difference, but for the fields that are left alone (contested).
-pub fn changes(
-    desired: &Desired,
-    standing: Option<&Connector>,
-    left_alone: &BTreeSet<String>,
-) -> Vec<Change> {
+pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Vec<Change> {
     let reached = |difference: &Difference| {
         let mut rows = desired.fields.iter();
         let row = rows.find(|field| field.path == difference.field);
-        row.is_none_or(|field| reachable(desired, standing, left_alone, field))
+        row.is_none_or(|field| reachable(desired, actual, suppressed, field))
     };
-    let fields: Vec<_> = differences(desired, standing)
+    let fields: Vec<_> = differences(desired, actual)
         .into_iter()
-        .filter(|difference| !left_alone.contains(&difference.field) && reached(difference))
+        .filter(|difference| !suppressed.contains(&difference.field) && reached(difference))
         .collect();
     if fields.is_empty() {
         return Vec::new();
     }
-    let body = merge::body(desired, standing, left_alone);
+    let body = merge::body(desired, actual, suppressed);
     vec![Change {
         action: Action::PutConnector(body),
         fields,
@@ -112,11 +108,11 @@ pub fn changes(
 /// The tier that a write carries: what stands, while that is left alone. `None`: an offering with a plan unknown to us.
 pub(super) fn tier_written(
     desired: &Desired,
-    standing: Option<&Connector>,
-    left_alone: &BTreeSet<String>,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<String>,
 ) -> Option<Tier> {
-    match standing {
-        Some(connector) if left_alone.contains(TIER) => connector.tier(),
+    match actual {
+        Some(connector) if suppressed.contains(TIER) => connector.tier(),
         _ => Some(desired.tier),
     }
 }
@@ -125,16 +121,16 @@ pub(super) fn tier_written(
 /// agentless scanning, and what is no organization has no stack set.
 pub(super) fn reachable(
     desired: &Desired,
-    standing: Option<&Connector>,
-    left_alone: &BTreeSet<String>,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<String>,
     field: &Field,
 ) -> bool {
-    let tier = tier_written(desired, standing, left_alone);
+    let tier = tier_written(desired, actual, suppressed);
     if matches!(field.place, Place::Offering(Offering::Servers, _)) && tier == Some(Tier::Free) {
         return merge::is_free(field);
     }
     let scans = field.path.starts_with(AGENTLESS) || field.path == "aws.roleArns.agentlessScanner";
-    if scans && tier != Some(Tier::P2) && field.value != Wanted::Flag(false) {
+    if scans && tier != Some(Tier::P2) && field.value != Expected::Flag(false) {
         return false;
     }
     let member = ["aws.organization", "gcp.organization"]
@@ -145,11 +141,11 @@ pub(super) fn reachable(
         let row = rows.find(|row| row.path == parent);
         let value = |row: &Field| {
             let cloud = desired.target.cloud;
-            standing.is_some_and(|found| row.value.matches(found.value(&row.place, cloud)))
+            actual.is_some_and(|found| row.value.matches(found.value(&row.place, cloud)))
         };
         row.is_some_and(|row| !value(row))
     };
-    member.is_none_or(|parent| !left_alone.contains(parent) || !differs(parent))
+    member.is_none_or(|parent| !suppressed.contains(parent) || !differs(parent))
 }
 
 /// A change for people: its fields with both values.

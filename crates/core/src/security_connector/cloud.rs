@@ -4,7 +4,7 @@
 use serverprotection_api::Cloud;
 
 use super::desired::Target;
-use crate::failure::{Class, Failure};
+use crate::azure_error::{AzureError, ErrorClass};
 
 /// Our code for "Azure cannot sign in to the account".
 pub const AUTHENTICATION_FAILED: &str = "CloudAuthenticationFailed";
@@ -12,7 +12,7 @@ pub const AUTHENTICATION_FAILED: &str = "CloudAuthenticationFailed";
 pub const REFUSED: &str = "ConnectorRefused";
 
 /// Words of refusals that the account's owner mends, in lower case.
-const ACCOUNTS_BUSINESS: [&str; 13] = [
+const AUTH_ERROR_PATTERNS: [&str; 13] = [
     "identity provider",
     "authenticat",
     "credential",
@@ -29,20 +29,20 @@ const ACCOUNTS_BUSINESS: [&str; 13] = [
 ];
 
 /// A failure from `{"statusCode", "errorMessage", "errorCorrelation"}`.
-pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation: &str) -> Failure {
+pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation: &str) -> AzureError {
     let words = message.to_lowercase();
     let (class, code) = match status {
-        429 => (Class::Throttled(None), "TooManyRequests"),
+        429 => (ErrorClass::Throttled(None), "TooManyRequests"),
         // Somebody else's connector does not go away by waiting.
-        409 if words.contains("already") => (Class::Refused, REFUSED),
-        409 => (Class::Conflict, "Conflict"),
-        500.. => (Class::Transient, "ConnectorUnavailable"),
-        _ if ACCOUNTS_BUSINESS.iter().any(|word| words.contains(word)) => {
-            (Class::Refused, AUTHENTICATION_FAILED)
+        409 if words.contains("already") => (ErrorClass::Refused, REFUSED),
+        409 => (ErrorClass::Conflict, "Conflict"),
+        500.. => (ErrorClass::Transient, "ConnectorUnavailable"),
+        _ if AUTH_ERROR_PATTERNS.iter().any(|word| words.contains(word)) => {
+            (ErrorClass::Refused, AUTHENTICATION_FAILED)
         }
-        _ => (Class::Refused, REFUSED),
+        _ => (ErrorClass::Refused, REFUSED),
     };
-    Failure {
+    AzureError {
         class,
         code: code.into(),
         message: without_ids(message),
@@ -68,12 +68,12 @@ fn without_ids(message: &str) -> String {
 }
 
 /// Whether the account's owner must mend it.
-pub fn is_authentication(failure: &Failure) -> bool {
+pub fn is_authentication(failure: &AzureError) -> bool {
     failure.code == AUTHENTICATION_FAILED
 }
 
 /// What the account's owner does about it.
-pub fn remedy(failure: &Failure, target: &Target) -> String {
+pub fn remedy(failure: &AzureError, target: &Target) -> String {
     let words = failure.message.to_lowercase();
     let account = &target.account;
     match target.cloud {
@@ -110,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn the_account_owners_business_is_told_apart() {
-        for (cloud, message, tells) in [
+    fn authentication_errors_are_distinguished() {
+        for (cloud, message, reports) in [
             (Cloud::AWS, AWS, "OIDC identity provider"),
             (Cloud::GCP, GCP, "workload identity pool"),
             (
@@ -124,27 +124,33 @@ mod tests {
             let failure = failure(400, message, Some("id"), "PUT securityConnectors");
             assert!(is_authentication(&failure), "{message}");
             let remedy = remedy(&failure, &target(cloud));
-            assert!(remedy.contains(tells) && remedy.contains("42"), "{remedy}");
+            assert!(remedy.contains(reports) && remedy.contains("42"), "{remedy}");
         }
         let other = failure(400, "offerings are invalid", None, "PUT");
-        assert_eq!((other.code.as_str(), &other.class), (REFUSED, &Class::Refused));
+        assert_eq!(
+            (other.code.as_str(), &other.class),
+            (REFUSED, &ErrorClass::Refused)
+        );
     }
 
     #[test]
     fn the_service_itself_is_transient() {
-        assert_eq!(failure(503, AWS, None, "PUT").class, Class::Transient);
-        assert_eq!(failure(429, AWS, None, "PUT").class, Class::Throttled(None));
+        assert_eq!(failure(503, AWS, None, "PUT").class, ErrorClass::Transient);
+        assert_eq!(failure(429, AWS, None, "PUT").class, ErrorClass::Throttled(None));
         assert!(failure(500, "x", None, "PUT").effect_unknown);
         let busy = failure(409, "Another update operation is in progress", None, "PUT");
         let taken = failure(409, "The account is already connected by x", None, "PUT");
-        assert_eq!((busy.class, taken.class), (Class::Conflict, Class::Refused));
+        assert_eq!(
+            (busy.class, taken.class),
+            (ErrorClass::Conflict, ErrorClass::Refused)
+        );
     }
 
     #[test]
     fn a_repeated_error_reads_the_same() {
         let other = GCP.replace("c03b073f", "ffffffff");
-        let told = |message: &str| failure(400, message, None, "PUT").message;
-        assert_eq!(told(GCP), told(&other));
-        assert!(told(GCP).ends_with("tracing ID …"), "{}", told(GCP));
+        let reported = |message: &str| failure(400, message, None, "PUT").message;
+        assert_eq!(reported(GCP), reported(&other));
+        assert!(reported(GCP).ends_with("tracing ID …"), "{}", reported(GCP));
     }
 }

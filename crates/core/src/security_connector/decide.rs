@@ -9,14 +9,15 @@ use super::{
     changes::{self, Action, CONNECTOR, Change, Difference},
     desired::{Desired, Protection, Target},
     observed::{Connector, Observed},
-    pace::{Memory, is_settling, waits_for_cloud},
     reductions,
+    requeue::{ReconcileHistory, is_settling, waits_for_cloud},
 };
 pub use crate::machines::MachineCounts;
 use crate::{
-    Timestamp, conditions,
-    failure::{Class, Failure},
-    server_protection::{contested, pace::Clocks},
+    Timestamp,
+    azure_error::{AzureError, ErrorClass},
+    conditions,
+    server_protection::{contested, requeue::Timeouts},
 };
 
 /// Everything that a decision looks at.
@@ -37,20 +38,20 @@ pub struct Input<'a> {
     /// The status that stands.
     pub previous: &'a SecurityConnectorStatus,
     /// What was seen.
-    pub seen: Seen<'a>,
+    pub observation: Observation<'a>,
     /// The Arc machines of the account, where the scans of the fleet told them.
     pub machines: Option<MachineCounts>,
     /// What this process remembers of the object; empty after a restart.
-    pub memory: &'a Memory,
+    pub history: &'a ReconcileHistory,
     /// The installation's clocks.
-    pub clocks: &'a Clocks,
+    pub timeouts: &'a Timeouts,
     /// Now, in whole seconds as Kubernetes writes them.
     pub now: Timestamp,
 }
 
 /// What a visit saw.
 #[derive(Clone, Copy, Debug)]
-pub enum Seen<'a> {
+pub enum Observation<'a> {
     /// `spec.suspend`: nothing was looked at.
     Suspended,
     /// Connectors do not exist in this Azure cloud (Government, 21Vianet): its name.
@@ -63,7 +64,7 @@ pub enum Seen<'a> {
 
 /// What a human must mend before anything is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum Blocker {
     /// The `ServerProtection` does not exist.
     ProtectionNotFound,
     /// Connectors do not exist in this Azure cloud.
@@ -74,7 +75,7 @@ pub enum Hold {
     /// The reference leads elsewhere than before: the `ServerProtection` was created anew for another subscription.
     TargetChanged {
         /// The connector's id so far.
-        stands: String,
+        current: String,
     },
     /// Another object owns the connector or the account.
     ClaimConflicted {
@@ -107,9 +108,9 @@ pub enum Situation {
     /// `spec.suspend`.
     Suspended,
     /// A human must mend something first.
-    Held(Hold),
+    Blocked(Blocker),
     /// Azure could not be read.
-    Failing(Failure),
+    Failing(AzureError),
     /// Microsoft.Security is not registered yet; the `ServerProtection` registers it.
     AwaitingRegistration,
     /// Mode Observe, and the reading is complete.
@@ -142,7 +143,7 @@ pub struct Decision {
     /// The fields among them that are repairs: they were in sync, or written before.
     pub repairs: Vec<Difference>,
     /// Fields that are left alone because they are contested.
-    pub left_alone: BTreeSet<String>,
+    pub suppressed: BTreeSet<String>,
 }
 
 impl Decision {
@@ -153,12 +154,12 @@ impl Decision {
             differences: Vec::new(),
             changes: Vec::new(),
             repairs: Vec::new(),
-            left_alone: BTreeSet::new(),
+            suppressed: BTreeSet::new(),
         }
     }
 
-    fn held(hold: Hold) -> Self {
-        Self::only(Situation::Held(hold))
+    fn blocked(blocker: Blocker) -> Self {
+        Self::only(Situation::Blocked(blocker))
     }
 }
 
@@ -170,7 +171,7 @@ pub struct Outcome {
     /// What the PUT answered.
     pub connector: Option<Connector>,
     /// The write that failed; those after it were not tried.
-    pub failed: Option<(Change, Failure)>,
+    pub failed: Option<(Change, AzureError)>,
 }
 
 /// What the object works on, once its protection is known.
@@ -181,34 +182,34 @@ pub fn target(input: &Input<'_>) -> Option<Target> {
 
 /// Decides. Pure and total.
 pub fn decide(input: &Input<'_>) -> Decision {
-    let observed = match input.seen {
-        Seen::Suspended => return Decision::only(Situation::Suspended),
-        Seen::NotAvailable(azure) => {
+    let observed = match input.observation {
+        Observation::Suspended => return Decision::only(Situation::Suspended),
+        Observation::NotAvailable(azure) => {
             let azure = azure.to_owned();
-            return Decision::held(Hold::NotAvailable { azure });
+            return Decision::blocked(Blocker::NotAvailable { azure });
         }
-        Seen::Conflicted(holder) => {
+        Observation::Conflicted(holder) => {
             let holder = holder.to_owned();
-            return Decision::held(Hold::ClaimConflicted { holder });
+            return Decision::blocked(Blocker::ClaimConflicted { holder });
         }
-        Seen::Azure(observed) => observed,
+        Observation::Azure(observed) => observed,
     };
     let Some(protection) = input.protection else {
-        return Decision::held(Hold::ProtectionNotFound);
+        return Decision::blocked(Blocker::ProtectionNotFound);
     };
     let desired = Desired::of(input.name, input.spec, protection);
-    if let Some(stands) = &input.previous.target
-        && !desired.target.is(&stands.id)
+    if let Some(current) = &input.previous.target
+        && !desired.target.is(&current.id)
     {
-        let stands = stands.id.clone();
-        return Decision::held(Hold::TargetChanged { stands });
+        let current = current.id.clone();
+        return Decision::blocked(Blocker::TargetChanged { current });
     }
-    match standing(observed) {
-        Ok(standing) => match hold(&desired, observed, standing) {
-            Some(hold) => Decision::held(hold),
-            None => about_fields(input, observed, protection.mode, &desired, standing),
+    match actual(observed) {
+        Ok(actual) => match blocker(&desired, observed, actual) {
+            Some(blocker) => Decision::blocked(blocker),
+            None => field_decision(input, observed, protection.mode, &desired, actual),
         },
-        Err(failure) if failure.class == Class::NotRegistered && protection.registers => {
+        Err(failure) if failure.class == ErrorClass::NotRegistered && protection.registers => {
             Decision::only(Situation::AwaitingRegistration)
         }
         Err(failure) => Decision::only(Situation::Failing(failure)),
@@ -216,7 +217,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
 }
 
 /// The connector, if there is one. Without one, it must be known that nobody else connects the account.
-fn standing(observed: &Observed) -> Result<Option<&Connector>, Failure> {
+fn actual(observed: &Observed) -> Result<Option<&Connector>, AzureError> {
     if let Some(failure) = observed.failure() {
         return Err(failure.clone());
     }
@@ -224,8 +225,8 @@ fn standing(observed: &Observed) -> Result<Option<&Connector>, Failure> {
     match &observed.connector {
         Some(Ok(Some(connector))) => Ok(Some(connector)),
         Some(Ok(None)) if complete => Ok(None),
-        _ => Err(Failure {
-            class: Class::Transient,
+        _ => Err(AzureError {
+            class: ErrorClass::Transient,
             code: "NothingRead".into(),
             message: "the visit did not read everything".into(),
             operation: "observe".into(),
@@ -236,65 +237,65 @@ fn standing(observed: &Observed) -> Result<Option<&Connector>, Failure> {
 }
 
 /// What stands in the way, the most telling first.
-fn hold(desired: &Desired, observed: &Observed, standing: Option<&Connector>) -> Option<Hold> {
+fn blocker(desired: &Desired, observed: &Observed, actual: Option<&Connector>) -> Option<Blocker> {
     let target = &desired.target;
-    if let Some(connector) = standing {
+    if let Some(connector) = actual {
         let account = connector.account();
         if connector.cloud() != Some(target.cloud) || account != target.account {
             let environment = connector.environment().to_owned();
-            return Some(Hold::NameTaken { environment, account });
+            return Some(Blocker::NameTaken { environment, account });
         }
     }
     let others = observed.others.as_ref().and_then(|reading| reading.as_ref().ok());
     let mut known = others.cloned().unwrap_or_default();
     // The list may be older than what was read directly.
-    known.extend(standing.map(|connector| account::Known {
+    known.extend(actual.map(|connector| account::ListedConnector {
         id: target.id(),
-        ..account::Known::from(connector)
+        ..account::ListedConnector::from(connector)
     }));
     if let Some(conflict) = account::conflict(target, &known) {
-        return Some(Hold::Account(conflict));
+        return Some(Blocker::Account(conflict));
     }
-    let wanted = desired.location.replace(' ', "").to_lowercase();
-    let location = standing.and_then(Connector::location);
-    match location.filter(|found| *found != wanted) {
-        Some(location) => Some(Hold::LocationDiffers { location }),
-        None => desired.agentless_needs_p2.then_some(Hold::AgentlessNeedsP2),
+    let expected = desired.location.replace(' ', "").to_lowercase();
+    let location = actual.and_then(Connector::location);
+    match location.filter(|found| *found != expected) {
+        Some(location) => Some(Blocker::LocationDiffers { location }),
+        None => desired.agentless_needs_p2.then_some(Blocker::AgentlessNeedsP2),
     }
 }
 
-fn about_fields(
+fn field_decision(
     input: &Input<'_>,
     observed: &Observed,
     mode: Mode,
     desired: &Desired,
-    standing: Option<&Connector>,
+    actual: Option<&Connector>,
 ) -> Decision {
     let mut decision = Decision {
         compared: true,
-        differences: changes::differences(desired, standing),
+        differences: changes::differences(desired, actual),
         ..Decision::only(Situation::InSync)
     };
     if mode == Mode::Observe {
         decision.situation = Situation::Observing;
         return decision;
     }
-    let group_missing = standing.is_none() && matches!(observed.resource_group, Some(Ok(false)));
+    let group_missing = actual.is_none() && matches!(observed.resource_group, Some(Ok(false)));
     if group_missing && !input.spec.create_resource_group {
-        decision.situation = Situation::Held(Hold::ResourceGroupMissing);
+        decision.situation = Situation::Blocked(Blocker::ResourceGroupMissing);
         return decision;
     }
     let claim = input.previous.claim.as_ref();
     if claim.is_none_or(|claim| claim.established_since.is_none()) {
         // Law 12a: an object that never held its connector in sync may not begin by lowering protection.
-        let unapproved = reductions::unapproved(desired, standing, input.approval, input.generation);
+        let unapproved = reductions::unapproved(desired, actual, input.approval, input.generation);
         if !unapproved.is_empty() {
             decision.situation = Situation::NeedsApproval(unapproved);
             return decision;
         }
     }
-    decision.left_alone = contested::left_alone(&input.previous.contested, &decision.differences, input.now);
-    let mut changes = changes::changes(desired, standing, &decision.left_alone);
+    decision.suppressed = contested::suppressed(&input.previous.contested, &decision.differences, input.now);
+    let mut changes = changes::changes(desired, actual, &decision.suppressed);
     if group_missing && !changes.is_empty() {
         changes.insert(0, create_resource_group(desired));
     }
@@ -348,12 +349,12 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
         writes,
         was_in_sync,
         &input.previous.contested,
-        &input.memory.written,
+        &input.history.written,
     )
 }
 
 /// Whether the spec still demands this value of this field.
-pub(super) fn demands(desired: &Desired, field: &str, value: &str) -> bool {
+pub(super) fn manages(desired: &Desired, field: &str, value: &str) -> bool {
     let mut rows = desired.fields.iter();
     (field == CONNECTOR && value == desired.target.name)
         || rows.any(|row| row.path == field && row.value.describe() == value)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::account, observed::Connector};
-use crate::{Timestamp, conditions, jiff::SignedDuration, server_protection::observed::Reading};
+use crate::{Timestamp, conditions, jiff::SignedDuration, server_protection::observed::ReadResult};
 
 /// Reason of `ConnectorConfigured` while the connector is being created, and nobody knows what came of it.
 pub(super) const CREATING: &str = "Creating";
@@ -24,7 +24,7 @@ pub struct Input<'a> {
     /// Whether the `ServerProtection` is in mode Observe now; `None`: it is gone.
     pub observes: Option<bool>,
     /// The connector as just read; `None`: it was not read yet.
-    pub connector: Option<&'a Reading<Option<Connector>>>,
+    pub connector: Option<&'a ReadResult<Option<Connector>>>,
     /// A try of this process has failed already: one that comes late, because no controller ran, still gets its try.
     pub tried: bool,
     /// The deletion's timestamp.
@@ -39,7 +39,7 @@ pub struct Input<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deletion {
     /// Take the finalizer away.
-    LetGo(Why),
+    RemoveFinalizer(RemovalReason),
     /// Read the connector, then ask again.
     Read {
         /// Its resource id.
@@ -54,7 +54,7 @@ pub enum Deletion {
 
 /// Why the finalizer goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RemovalReason {
     /// `deletionPolicy: Retain`.
     Retained,
     /// The annotation says so.
@@ -73,7 +73,7 @@ pub enum Why {
     DeadlinePassed(Duration),
 }
 
-impl Why {
+impl RemovalReason {
     /// Whether a connector stays that the policy wanted deleted: worth a warning.
     pub const fn leaves_behind(&self) -> bool {
         !matches!(self, Self::Retained | Self::Gone)
@@ -109,7 +109,7 @@ pub fn needs_finalizer(spec: &SecurityConnectorSpec) -> bool {
 /// Decides about an object that is being deleted. Pure and total; repeated until it lets go.
 pub fn deletion(input: &Input<'_>) -> Deletion {
     match ready_to_delete(input) {
-        Err(why) => Deletion::LetGo(why),
+        Err(why) => Deletion::RemoveFinalizer(why),
         Ok(id) => about_connector(input, id),
     }
 }
@@ -128,7 +128,7 @@ pub(super) fn words(deadline: Duration) -> String {
     }
 }
 
-fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
+fn ready_to_delete(input: &Input<'_>) -> Result<String, RemovalReason> {
     let claim = input.previous.claim.as_ref();
     let holds = claim.is_some_and(|claim| claim.state == "Held");
     let established = claim.is_some_and(|claim| claim.established_since.is_some());
@@ -139,27 +139,27 @@ fn ready_to_delete(input: &Input<'_>) -> Result<String, Why> {
         .unwrap_or_else(|| target.is_some_and(|target| target.mode == "Observe"));
     let id = target.map(|target| target.id.clone());
     match id {
-        _ if input.force.is_some_and(|force| force.trim() == "true") => Err(Why::Forced),
-        _ if !needs_finalizer(input.spec) => Err(Why::Retained),
-        _ if input.spec.suspend || observes => Err(Why::Withheld),
+        _ if input.force.is_some_and(|force| force.trim() == "true") => Err(RemovalReason::Forced),
+        _ if !needs_finalizer(input.spec) => Err(RemovalReason::Retained),
+        _ if input.spec.suspend || observes => Err(RemovalReason::Withheld),
         Some(id) if held => match input.other {
-            Some(other) => Err(Why::OtherOwner(other.into())),
+            Some(other) => Err(RemovalReason::OtherOwner(other.into())),
             None => Ok(id),
         },
-        _ => Err(Why::NeverHeld),
+        _ => Err(RemovalReason::NeverHeld),
     }
 }
 
 fn about_connector(input: &Input<'_>, id: String) -> Deletion {
     let overdue = input.tried && is_overdue(input.requested, input.deadline, input.now);
     match input.connector {
-        Some(Ok(None)) => Deletion::LetGo(Why::Gone),
+        Some(Ok(None)) => Deletion::RemoveFinalizer(RemovalReason::Gone),
         Some(Ok(Some(connector)))
             if connector.cloud() != Some(input.spec.type_) || connector.account() != account(input.spec) =>
         {
-            Deletion::LetGo(Why::NotOurs)
+            Deletion::RemoveFinalizer(RemovalReason::NotOurs)
         }
-        _ if overdue => Deletion::LetGo(Why::DeadlinePassed(input.deadline)),
+        _ if overdue => Deletion::RemoveFinalizer(RemovalReason::DeadlinePassed(input.deadline)),
         Some(Ok(Some(_))) => Deletion::Delete { id },
         _ => Deletion::Read { id },
     }

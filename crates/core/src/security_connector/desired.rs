@@ -8,7 +8,7 @@ use serverprotection_api::{
     TargetCredential, Tier,
 };
 
-use super::wanted::{Empty, Wanted};
+use super::expected::{Empty, Expected};
 use crate::server_protection::desired::{registers, same_id, switch};
 
 /// What a connector takes from the `ServerProtection` that it refers to.
@@ -159,7 +159,7 @@ pub struct Field {
     /// Where it stands in Azure.
     pub place: Place,
     /// What must stand there.
-    pub value: Wanted,
+    pub value: Expected,
     /// The spec does not name it: it is Microsoft's name of a role, service account or provider.
     pub defaulted: bool,
 }
@@ -193,7 +193,7 @@ impl Desired {
         let mut rows = Rows::default();
         for (key, value) in &spec.tags {
             let place = Place::Tag(key.clone());
-            rows.add(&format!("tags.{key}"), place, Wanted::Text(value.clone()));
+            rows.add(&format!("tags.{key}"), place, Expected::Text(value.clone()));
         }
         if let Some(aws) = &spec.aws {
             rows.aws_environment(aws);
@@ -202,8 +202,8 @@ impl Desired {
             rows.gcp_environment(gcp);
         }
         let hours = spec.scan_interval.trim_end_matches('h').parse().unwrap_or(4);
-        rows.environment("scanInterval", &["scanInterval"], Wanted::Hours(hours));
-        rows.servers(TIER, &["subPlan", "type"], Wanted::Tier(tier));
+        rows.environment("scanInterval", &["scanInterval"], Expected::Hours(hours));
+        rows.servers(TIER, &["subPlan", "type"], Expected::Tier(tier));
         if tier != Tier::Free {
             rows.connections(spec);
             rows.provisioning(spec);
@@ -240,7 +240,7 @@ fn set(entries: &[String]) -> BTreeSet<String> {
 struct Rows(Vec<Field>);
 
 impl Rows {
-    fn add(&mut self, path: &str, place: Place, value: Wanted) {
+    fn add(&mut self, path: &str, place: Place, value: Expected) {
         self.0.push(Field {
             path: path.into(),
             place,
@@ -249,11 +249,11 @@ impl Rows {
         });
     }
 
-    fn environment(&mut self, path: &str, members: Members, value: Wanted) {
+    fn environment(&mut self, path: &str, members: Members, value: Expected) {
         self.add(path, Place::Environment(members), value);
     }
 
-    fn servers(&mut self, path: &str, members: Members, value: Wanted) {
+    fn servers(&mut self, path: &str, members: Members, value: Expected) {
         self.add(path, Place::Offering(Offering::Servers, members), value);
     }
 
@@ -270,7 +270,7 @@ impl Rows {
             path: path.into(),
             place: Place::Offering(offering, members),
             defaulted: named.is_none(),
-            value: Wanted::Text(named.unwrap_or(default)),
+            value: Expected::Text(named.unwrap_or(default)),
         });
     }
 
@@ -280,17 +280,17 @@ impl Rows {
         let members: Members = &["nativeCloudConnection", "cloudRoleArn"];
         self.identity("aws.roleArns.cspm", Offering::Cspm, members, cspm, default);
         if let Some(regions) = &aws.regions {
-            let regions = Wanted::Set(set(regions), Empty::All);
+            let regions = Expected::Set(set(regions), Empty::All);
             self.environment("aws.regions", &["regions"], regions);
         }
         self.membership("aws.organization", aws.organization.is_some());
         if let Some(organization) = &aws.organization {
-            let stack_set = Wanted::Text(organization.stack_set_name.clone());
+            let stack_set = Expected::Text(organization.stack_set_name.clone());
             let members: Members = &["organizationalData", "stacksetName"];
             self.environment("aws.organization.stackSetName", members, stack_set);
             if let Some(excluded) = &organization.excluded_account_ids {
                 let members: Members = &["organizationalData", "excludedAccountIds"];
-                let excluded = Wanted::Set(set(excluded), Empty::None);
+                let excluded = Expected::Set(set(excluded), Empty::None);
                 self.environment("aws.organization.excludedAccountIds", members, excluded);
             }
         }
@@ -298,21 +298,21 @@ impl Rows {
 
     fn gcp_environment(&mut self, gcp: &GcpProject) {
         self.gcp_connection(gcp, Offering::Cspm, "cspm");
-        let number = Wanted::Text(gcp.project_number.clone());
+        let number = Expected::Text(gcp.project_number.clone());
         self.environment("gcp.projectNumber", &["projectDetails", "projectNumber"], number);
-        let id = Wanted::Text(gcp.project_id.clone());
+        let id = Expected::Text(gcp.project_id.clone());
         self.environment("gcp.projectId", &["projectDetails", "projectId"], id);
         self.membership("gcp.organization", gcp.organization.is_some());
         if let Some(organization) = &gcp.organization {
-            let account = Wanted::Word(organization.service_account.clone());
+            let account = Expected::Word(organization.service_account.clone());
             let members: Members = &["organizationalData", "serviceAccountEmailAddress"];
             self.environment("gcp.organization.serviceAccount", members, account);
-            let provider = Wanted::Text(organization.workload_identity_provider.clone());
+            let provider = Expected::Text(organization.workload_identity_provider.clone());
             let members: Members = &["organizationalData", "workloadIdentityProviderId"];
             self.environment("gcp.organization.workloadIdentityProvider", members, provider);
             if let Some(excluded) = &organization.excluded_project_numbers {
                 let members: Members = &["organizationalData", "excludedProjectNumbers"];
-                let excluded = Wanted::Set(set(excluded), Empty::None);
+                let excluded = Expected::Set(set(excluded), Empty::None);
                 self.environment("gcp.organization.excludedProjectNumbers", members, excluded);
             }
         }
@@ -320,7 +320,7 @@ impl Rows {
 
     fn membership(&mut self, path: &str, organization: bool) {
         let members: Members = &["organizationalData", "organizationMembershipType"];
-        self.environment(path, members, Wanted::Organization(organization));
+        self.environment(path, members, Expected::Organization(organization));
     }
 
     fn gcp_connection(&mut self, gcp: &GcpProject, offering: Offering, which: &str) {
@@ -371,7 +371,7 @@ impl Rows {
         let arc = &provisioning.arc_agent;
         if let Some(on) = switch(arc.state) {
             let path = "autoProvisioning.arcAgent.state";
-            self.servers(path, &["arcAutoProvisioning", "enabled"], Wanted::Flag(on));
+            self.servers(path, &["arcAutoProvisioning", "enabled"], Expected::Flag(on));
         }
         if arc.state == State::Enabled {
             if let Some(aws) = &spec.aws {
@@ -384,29 +384,29 @@ impl Rows {
             if let Some(proxy) = &arc.proxy {
                 let members: Members = &["arcAutoProvisioning", "configuration", "proxy"];
                 let path = "autoProvisioning.arcAgent.proxy";
-                self.servers(path, members, unless_empty(proxy, Wanted::Text));
+                self.servers(path, members, unless_empty(proxy, Expected::Text));
             }
             if let Some(scope) = &arc.private_link_scope {
                 let members: Members = &["arcAutoProvisioning", "configuration", "privateLinkScope"];
                 let path = "autoProvisioning.arcAgent.privateLinkScope";
-                self.servers(path, members, unless_empty(scope, Wanted::ResourceId));
+                self.servers(path, members, unless_empty(scope, Expected::ResourceId));
             }
         }
         if let Some(on) = switch(provisioning.defender_for_endpoint.state) {
             let path = "autoProvisioning.defenderForEndpoint.state";
-            self.servers(path, &["mdeAutoProvisioning", "enabled"], Wanted::Flag(on));
+            self.servers(path, &["mdeAutoProvisioning", "enabled"], Expected::Flag(on));
             if on {
                 let members: Members = &["mdeAutoProvisioning", "configuration"];
-                self.servers(path, members, Wanted::Default(json!({})));
+                self.servers(path, members, Expected::Default(json!({})));
             }
         }
         if let Some(on) = switch(provisioning.vulnerability_assessment.state) {
             let path = "autoProvisioning.vulnerabilityAssessment.state";
-            self.servers(path, &["vaAutoProvisioning", "enabled"], Wanted::Flag(on));
+            self.servers(path, &["vaAutoProvisioning", "enabled"], Expected::Flag(on));
             if on {
                 let path = "autoProvisioning.vulnerabilityAssessment.provider";
                 let members: Members = &["vaAutoProvisioning", "configuration", "type"];
-                self.servers(path, members, Wanted::Word("TVM".into()));
+                self.servers(path, members, Expected::Word("TVM".into()));
             }
         }
     }
@@ -420,12 +420,12 @@ impl Rows {
         };
         let Some(on) = on else { return };
         let path = "agentlessScanning.state";
-        self.servers(path, &["vmScanners", "enabled"], Wanted::Flag(on));
+        self.servers(path, &["vmScanners", "enabled"], Expected::Flag(on));
         if !on {
             return;
         }
         let members: Members = &["vmScanners", "configuration", "scanningMode"];
-        self.servers(path, members, Wanted::Default(json!("Default")));
+        self.servers(path, members, Expected::Default(json!("Default")));
         if let Some(aws) = &spec.aws {
             let named = aws.role_arns.agentless_scanner.as_ref().map(|arn| arn.0.clone());
             let default = role_arn(&aws.account_id, "DefenderForCloud-AgentlessScanner");
@@ -438,15 +438,15 @@ impl Rows {
                 .map(|tag| (tag.key.clone(), tag.value.clone()))
                 .collect();
             let members: Members = &["vmScanners", "configuration", "exclusionTags"];
-            self.servers("agentlessScanning.exclusionTags", members, Wanted::Tags(tags));
+            self.servers("agentlessScanning.exclusionTags", members, Expected::Tags(tags));
         }
     }
 }
 
-fn unless_empty(text: &str, wanted: impl Fn(String) -> Wanted) -> Wanted {
+fn unless_empty(text: &str, expected: impl Fn(String) -> Expected) -> Expected {
     if text.is_empty() {
-        Wanted::Cleared
+        Expected::Cleared
     } else {
-        wanted(text.to_owned())
+        expected(text.to_owned())
     }
 }

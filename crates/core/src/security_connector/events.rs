@@ -6,11 +6,11 @@ use super::{
     changes::{Action, CONNECTOR, Change, describe},
     cloud,
     decide::{Decision, Outcome, Situation},
-    deletion::Why,
+    deletion::RemovalReason,
 };
 use crate::{
+    azure_error::AzureError,
     events::{self, Event},
-    failure::Failure,
 };
 
 /// The events of a visit.
@@ -22,7 +22,7 @@ pub fn events(
     failures: u32,
 ) -> Vec<Event> {
     let written = outcome.done.iter().map(|change| written(change, decision));
-    let mut all = events::of_visit(written, &previous.conditions, &status.conditions);
+    let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
     all.extend(about_account(previous, status));
     let reading = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
@@ -54,12 +54,12 @@ pub fn deletion_waits(message: &str, failures: u32) -> Option<Event> {
 }
 
 /// The finalizer goes.
-pub fn let_go(why: &Why) -> Event {
+pub fn let_go(why: &RemovalReason) -> Event {
     if why.leaves_behind() {
         Event::warning("ConnectorLeftBehind", "Delete", why.describe())
     } else {
         let reason = match why {
-            Why::Gone => "ConnectorDeleted",
+            RemovalReason::Gone => "ConnectorDeleted",
             _ => "ConnectorRetained",
         };
         Event::normal(reason, "Delete", why.describe())
@@ -75,11 +75,8 @@ pub fn unreadable_let_go(error: &str) -> Event {
 }
 
 /// What a failed deletion tells, in the words of its status.
-pub fn waiting_words(failure: &Failure) -> String {
-    format!(
-        "the connector is not deleted yet: {failure}; {}",
-        failure.advice()
-    )
+pub fn waiting_words(failure: &AzureError) -> String {
+    format!("the connector is not deleted yet: {failure}; {}", failure.hint())
 }
 
 fn written(change: &Change, decision: &Decision) -> Event {

@@ -13,17 +13,17 @@ use super::{
         Desired, Field, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, TIER, environment_name,
         environment_type,
     },
+    expected::Expected,
     observed::{Connector, find, is_of_type},
-    wanted::Wanted,
 };
 
 /// Members of the resource that only the service writes.
 const READ_ONLY: [&str; 6] = ["id", "name", "type", "apiVersion", "systemData", "etag"];
 
 /// The full body to PUT. Fields that are left alone stay as they stand.
-pub fn body(desired: &Desired, standing: Option<&Connector>, left_alone: &BTreeSet<String>) -> Value {
+pub fn body(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Value {
     let cloud = desired.target.cloud;
-    let mut body = match standing {
+    let mut body = match actual {
         Some(connector) => connector.body().clone(),
         None => Map::from_iter([("location".to_owned(), json!(desired.location))]),
     };
@@ -40,17 +40,17 @@ pub fn body(desired: &Desired, standing: Option<&Connector>, left_alone: &BTreeS
                 .entry("environmentType")
                 .or_insert_with(|| environment_type(cloud).into());
         });
-        keep_offerings(properties, desired, standing, left_alone);
+        keep_offerings(properties, desired, actual, suppressed);
     });
     for field in &desired.fields {
-        let stands = standing.and_then(|connector| connector.value(&field.place, cloud));
+        let current = actual.and_then(|connector| connector.value(&field.place, cloud));
         let right = match field.value {
-            Wanted::Default(_) => stands.is_some(),
-            Wanted::Hours(_) => stands.is_some() && field.value.matches(stands),
-            _ => field.value.matches(stands),
+            Expected::Default(_) => current.is_some(),
+            Expected::Hours(_) => current.is_some() && field.value.matches(current),
+            _ => field.value.matches(current),
         };
-        let ours = !left_alone.contains(&field.path) || is_forced(desired, standing, left_alone, field);
-        if !right && ours && reachable(desired, standing, left_alone, field) {
+        let ours = !suppressed.contains(&field.path) || is_forced(desired, actual, suppressed, field);
+        if !right && ours && reachable(desired, actual, suppressed, field) {
             write(&mut body, cloud, field);
         }
     }
@@ -99,13 +99,13 @@ fn edit(of: &mut Map<String, Value>, name: &str, edit: impl FnOnce(&mut Map<Stri
 /// Azure refuses P1 with agentless scanning, even where that is left alone (contract.md 4.4).
 fn is_forced(
     desired: &Desired,
-    standing: Option<&Connector>,
-    left_alone: &BTreeSet<String>,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<String>,
     field: &Field,
 ) -> bool {
     field.path == "agentlessScanning.state"
-        && field.value == Wanted::Flag(false)
-        && tier_written(desired, standing, left_alone) == Some(Tier::P1)
+        && field.value == Expected::Flag(false)
+        && tier_written(desired, actual, suppressed) == Some(Tier::P1)
 }
 
 fn offerings(properties: &mut Map<String, Value>) -> &mut [Value] {
@@ -119,22 +119,22 @@ fn offerings(properties: &mut Map<String, Value>) -> &mut [Value] {
 fn keep_offerings(
     properties: &mut Map<String, Value>,
     desired: &Desired,
-    standing: Option<&Connector>,
-    left_alone: &BTreeSet<String>,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<String>,
 ) {
     let cloud = desired.target.cloud;
     let mut all = match properties.remove("offerings") {
         Some(Value::Array(all)) => all,
         _ => Vec::new(),
     };
-    let servers = tier_written(desired, standing, left_alone) != Some(Tier::Free);
-    for (offering, wanted) in [(Offering::Cspm, true), (Offering::Servers, servers)] {
+    let servers = tier_written(desired, actual, suppressed) != Some(Tier::Free);
+    for (offering, expected) in [(Offering::Cspm, true), (Offering::Servers, servers)] {
         let type_ = offering.azure_name(cloud);
         let is_it = |found: &Value| found.as_object().is_some_and(|found| is_of_type(found, type_));
         let there = all.iter().any(is_it);
-        if wanted && !there {
+        if expected && !there {
             all.push(json!({ "offeringType": type_ }));
-        } else if !wanted {
+        } else if !expected {
             all.retain(|found| !is_it(found));
         }
     }
@@ -172,7 +172,7 @@ fn write(body: &mut Map<String, Value>, cloud: Cloud, field: &Field) {
         }),
         Place::Environment(members) => edit(body, "properties", |properties| {
             edit(properties, "environmentData", |environment| {
-                if field.value == Wanted::Organization(false) {
+                if field.value == Expected::Organization(false) {
                     // Without the membership, nothing of the organization has a meaning.
                     environment.remove("organizationalData");
                 } else {
@@ -222,5 +222,5 @@ fn remove(from: &mut Map<String, Value>, members: &[&str]) {
 
 /// Whether the offering would be left out: its tier is Free.
 pub(super) fn is_free(field: &Field) -> bool {
-    field.path == TIER && field.value == Wanted::Tier(Tier::Free)
+    field.path == TIER && field.value == Expected::Tier(Tier::Free)
 }

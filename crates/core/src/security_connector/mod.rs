@@ -10,14 +10,14 @@ pub mod decide;
 pub mod deletion;
 pub mod desired;
 pub mod events;
+pub mod expected;
 pub mod merge;
 pub mod observed;
-pub mod pace;
 pub mod prerequisites;
 pub mod reads;
 pub mod reductions;
+pub mod requeue;
 pub mod status;
-pub mod wanted;
 
 #[cfg(test)]
 mod official;

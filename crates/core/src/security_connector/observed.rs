@@ -5,30 +5,30 @@ use serde_json::{Map, Value};
 use serverprotection_api::{Cloud, ConnectorIssue, Tier};
 
 use super::{
-    account::Known,
+    account::ListedConnector,
     desired::{Members, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, environment_name},
 };
 use crate::{
     Timestamp,
-    failure::Failure,
-    server_protection::observed::{Permissions, Reading},
+    azure_error::AzureError,
+    server_protection::observed::{Permissions, ReadResult},
 };
 
 /// Everything that one visit read. `None`: not asked for on this visit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// Whether a token could be had at all; nothing else was read when not.
-    pub credential: Result<(), Failure>,
+    pub credential: Result<(), AzureError>,
     /// The connector; `Ok(None)`: there is none.
-    pub connector: Option<Reading<Option<Connector>>>,
+    pub connector: Option<ReadResult<Option<Connector>>>,
     /// Whether the resource group exists; needed only where there is no connector.
-    pub resource_group: Option<Reading<bool>>,
+    pub resource_group: Option<ReadResult<bool>>,
     /// All connectors that the identity can see; needed where there is no connector, and now and then.
-    pub others: Option<Reading<Vec<Known>>>,
+    pub others: Option<ReadResult<Vec<ListedConnector>>>,
     /// The connector's health reports.
-    pub health: Option<Reading<Vec<HealthReport>>>,
+    pub health: Option<ReadResult<Vec<HealthReport>>>,
     /// What the identity may do.
-    pub permissions: Option<Reading<Permissions>>,
+    pub permissions: Option<ReadResult<Permissions>>,
 }
 
 impl Observed {
@@ -45,7 +45,7 @@ impl Observed {
     }
 
     /// Nothing was read, because no token could be had.
-    pub fn without_credential(failure: Failure) -> Self {
+    pub fn without_credential(failure: AzureError) -> Self {
         Self {
             credential: Err(failure),
             ..Self::nothing()
@@ -54,7 +54,7 @@ impl Observed {
 
     /// The failure among the readings that decide about Ready, what a human must mend first. Resource group and other
     /// connectors count only where there is no connector: to create one without them could make a second one.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&AzureError> {
         let absent = matches!(self.connector, Some(Ok(None)));
         let group = self
             .resource_group

@@ -11,10 +11,10 @@ use serverprotection_api::{Cloud, SecurityConnectorSpec, Tier};
 use super::{
     changes::{changes, differences},
     desired::{Desired, Field, OLD_SCANNER_ROLE, Offering, Place},
+    expected::Expected,
     merge,
     observed::{Connector, find},
     samples::{answered, laid_over, protection},
-    wanted::Wanted,
 };
 use specs::{some, specs, words};
 
@@ -83,7 +83,7 @@ fn foreign() -> impl Strategy<Value = (Vec<Value>, Value, Vec<Value>)> {
 }
 
 /// A connector that stands for another spec, with what others put into it.
-fn standing(cloud: Cloud) -> impl Strategy<Value = Connector> {
+fn actual(cloud: Cloud) -> impl Strategy<Value = Connector> {
     (specs(cloud), foreign(), any::<bool>()).prop_map(move |(spec, (offerings, tags, members), old_place)| {
         let connector = created(&desired(&spec));
         let mut body = Value::Object(connector.body().clone());
@@ -118,8 +118,8 @@ fn standing(cloud: Cloud) -> impl Strategy<Value = Connector> {
 
 fn pairs() -> impl Strategy<Value = (SecurityConnectorSpec, Connector)> {
     prop_oneof![
-        (specs(Cloud::AWS), standing(Cloud::AWS)),
-        (specs(Cloud::GCP), standing(Cloud::GCP)),
+        (specs(Cloud::AWS), actual(Cloud::AWS)),
+        (specs(Cloud::GCP), actual(Cloud::GCP)),
     ]
 }
 
@@ -254,7 +254,7 @@ fn assert_complete(desired: &Desired, body: &Value) {
     for field in desired
         .fields
         .iter()
-        .filter(|field| field.value != Wanted::Tier(Tier::Free))
+        .filter(|field| field.value != Expected::Tier(Tier::Free))
     {
         let found = connector.value(&field.place, cloud);
         assert!(field.value.matches(found), "{}: {found:?}", field.path);
@@ -323,30 +323,30 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_not_ours_survives_every_write((spec, standing) in pairs()) {
+    fn what_is_not_ours_survives_every_write((spec, actual) in pairs()) {
         let desired = desired(&spec);
-        let body = merge::body(&desired, Some(&standing), &BTreeSet::new());
+        let body = merge::body(&desired, Some(&actual), &BTreeSet::new());
         prop_assert_eq!(
             others_share(body.as_object().unwrap(), &desired),
-            others_share(standing.body(), &desired)
+            others_share(actual.body(), &desired)
         );
     }
 
     #[test]
-    fn a_write_holds_the_whole_intent_and_nothing_read_only((spec, standing) in pairs()) {
+    fn a_write_holds_the_whole_intent_and_nothing_read_only((spec, actual) in pairs()) {
         let desired = desired(&spec);
-        for standing in [None, Some(&standing)] {
-            let body = merge::body(&desired, standing, &BTreeSet::new());
+        for actual in [None, Some(&actual)] {
+            let body = merge::body(&desired, actual, &BTreeSet::new());
             assert_complete(&desired, &body);
             assert_no_read_only(&body);
         }
     }
 
     #[test]
-    fn one_write_is_enough((spec, standing) in pairs()) {
+    fn one_write_is_enough((spec, actual) in pairs()) {
         let desired = desired(&spec);
         let none = BTreeSet::new();
-        let body = merge::body(&desired, Some(&standing), &none);
+        let body = merge::body(&desired, Some(&actual), &none);
         let after = answered(&desired.target.id(), &body);
         prop_assert_eq!(differences(&desired, Some(&after)), Vec::new());
         prop_assert!(changes(&desired, Some(&after), &none).is_empty());
@@ -354,41 +354,41 @@ proptest! {
     }
 
     #[test]
-    fn spelling_and_order_are_no_change((spec, standing) in pairs(), upper: bool) {
+    fn spelling_and_order_are_no_change((spec, actual) in pairs(), upper: bool) {
         let desired = desired(&spec);
         let none = BTreeSet::new();
-        let body = merge::body(&desired, Some(&standing), &none);
+        let body = merge::body(&desired, Some(&actual), &none);
         let other = respelled(body.as_object().unwrap(), upper);
         prop_assert_eq!(differences(&desired, Some(&other)), Vec::new());
         prop_assert!(changes(&desired, Some(&other), &none).is_empty());
     }
 
     #[test]
-    fn what_is_left_alone_stays((spec, standing) in pairs(), picks in vec(any::<bool>(), 40)) {
+    fn what_is_left_alone_stays((spec, actual) in pairs(), picks in vec(any::<bool>(), 40)) {
         let desired = desired(&spec);
         let cloud = desired.target.cloud;
         let picked = desired.fields.iter().zip(&picks).filter(|(_, pick)| **pick);
         let left: BTreeSet<_> = picked.map(|(field, _)| field.path.clone()).collect();
-        let body = merge::body(&desired, Some(&standing), &left);
+        let body = merge::body(&desired, Some(&actual), &left);
         let after = Connector::read(body.clone()).unwrap();
         assert_no_read_only(&body);
         // With the tier, members of the offering may go; with the membership, those of the organization.
         let goes = |field: &&Field| {
-            let tier = matches!(field.place, Place::Offering(Offering::Servers, _)) && after.tier() != standing.tier();
+            let tier = matches!(field.place, Place::Offering(Offering::Servers, _)) && after.tier() != actual.tier();
             tier || field.path.contains(".organization") || field.path == "agentlessScanning.state"
         };
         for field in desired.fields.iter().filter(|field| left.contains(&field.path) && !goes(field)) {
             prop_assert_eq!(
-                after.value(&field.place, cloud), standing.value(&field.place, cloud), "{}", field.path
+                after.value(&field.place, cloud), actual.value(&field.place, cloud), "{}", field.path
             );
         }
         if left.contains("plan.tier") {
-            prop_assert_eq!(after.tier(), standing.tier());
+            prop_assert_eq!(after.tier(), actual.tier());
         }
         let scans = Place::Offering(Offering::Servers, &["vmScanners", "enabled"]);
         prop_assert!(after.tier() != Some(Tier::P1) || after.value(&scans, cloud) != Some(&json!(true)));
         // What a write cannot mend is not a reason for one.
-        for change in changes(&desired, Some(&standing), &left) {
+        for change in changes(&desired, Some(&actual), &left) {
             let stays = differences(&desired, Some(&after));
             for field in change.fields {
                 prop_assert!(!stays.contains(&field), "{field:?}");
@@ -397,11 +397,11 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_azure_may_answer_is_too_strange(answer in anything(), spec in specs(Cloud::AWS)) {
+    fn no_answer_of_azure_panics(answer in anything(), spec in specs(Cloud::AWS)) {
         let desired = desired(&spec);
         let answer = json!({"properties": {"environmentData": answer, "offerings": [answer, {"offeringType": "cspmmonitoraws", "nativeCloudConnection": answer}]}, "tags": answer});
-        let standing = Connector::read(answer).unwrap();
-        let body = merge::body(&desired, Some(&standing), &BTreeSet::new());
+        let actual = Connector::read(answer).unwrap();
+        let body = merge::body(&desired, Some(&actual), &BTreeSet::new());
         assert_complete(&desired, &body);
         prop_assert_eq!(differences(&desired, Connector::read(body).as_ref()), Vec::new());
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::{desired::is_organization, pace::Memory};
+use super::{desired::is_organization, requeue::ReconcileHistory};
 use crate::conditions;
 
 /// The longest round of quiet visits in which everything is read once: an hour at the default interval.
@@ -32,11 +32,11 @@ pub fn reads(
     spec: &SecurityConnectorSpec,
     generation: i64,
     previous: &SecurityConnectorStatus,
-    memory: &Memory,
+    history: &ReconcileHistory,
     requested: bool,
     interval: Duration,
 ) -> Reads {
-    let known = memory.visits > 0 && !requested && previous.observed_generation == Some(generation);
+    let known = history.reconciles > 0 && !requested && previous.observed_generation == Some(generation);
     let configured = conditions::get(&previous.conditions, "ConnectorConfigured")
         .filter(|_| known)
         .map(|condition| condition.reason.as_str());
@@ -53,7 +53,7 @@ pub fn reads(
     let is_true = |type_: &str| conditions::is_true(&previous.conditions, type_);
     let quiet = known && is_true("Ready");
     let round = (3600 / interval.as_secs().max(1)).clamp(1, LONGEST_ROUND);
-    let turn = |at: u64| memory.visits % round == at % round;
+    let turn = |at: u64| history.reconciles % round == at % round;
     let healthy = previous.health.as_deref() == Some("Healthy");
     let counted = previous.members.is_some() || !is_organization(spec);
     Reads {
@@ -72,10 +72,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        failure::Class,
+        azure_error::ErrorClass,
         security_connector::{
-            account::Known,
-            decide::{Outcome, Seen},
+            account::ListedConnector,
+            decide::{Observation, Outcome},
             observed::Observed,
             samples::{Object, aws, failure, report, shapes},
         },
@@ -92,14 +92,14 @@ mod tests {
             &object.spec,
             object.generation,
             &object.status,
-            &object.memory,
+            &object.history,
             requested,
             INTERVAL,
         )
     }
 
     /// A visit that sees only what it reads.
-    fn look_with_reads(object: &mut Object) {
+    fn observe_with_reads(object: &mut Object) {
         let reads = next(object);
         let all = object.observed();
         let observed = Observed {
@@ -109,10 +109,10 @@ mod tests {
             permissions: all.permissions.filter(|_| reads.permissions),
             ..all
         };
-        object.visit(Seen::Azure(&observed), |_| Outcome::default());
+        object.reconcile(Observation::Azure(&observed), |_| Outcome::default());
     }
 
-    const ALL_OF_A_STANDING_ONE: Reads = Reads {
+    const ALL_OF_AN_EXISTING_ONE: Reads = Reads {
         resource_group: false,
         others: true,
         health: true,
@@ -124,20 +124,20 @@ mod tests {
     fn quiet(spec: SecurityConnectorSpec) -> Object {
         let mut object = Object::in_sync(spec);
         object.health = vec![report("Healthy")];
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
-        object.memory.visits = LONGEST_ROUND + 1;
+        object.history.reconciles = LONGEST_ROUND + 1;
         object
     }
 
     #[test]
-    fn a_quiet_visit_reads_the_connector_only_and_a_round_everything_once() {
+    fn an_unchanged_reconcile_reads_only_the_connector_and_a_round_reads_everything_once() {
         for (shape, spec) in shapes() {
             let mut object = quiet(spec);
             let mut round = Vec::new();
             for _ in 0..LONGEST_ROUND {
                 round.push(next(&object));
-                look_with_reads(&mut object);
+                observe_with_reads(&mut object);
                 object
                     .expect("True", "InSync", "")
                     .reason("Healthy", "True", "Connected");
@@ -152,34 +152,34 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_once_an_hour_or_less_reads_everything_each_time() {
+    fn an_interval_of_an_hour_or_more_reads_everything_each_time() {
         let object = quiet(aws(json!({})));
         for hours in [1, 24] {
             let interval = Duration::from_secs(hours * 3600);
-            let (status, memory) = (&object.status, &object.memory);
-            let reads = reads(&object.spec, object.generation, status, memory, false, interval);
-            assert_eq!(reads, ALL_OF_A_STANDING_ONE);
+            let (status, history) = (&object.status, &object.history);
+            let reads = reads(&object.spec, object.generation, status, history, false, interval);
+            assert_eq!(reads, ALL_OF_AN_EXISTING_ONE);
         }
     }
 
     #[test]
-    fn the_first_visit_of_a_process_an_edit_and_reconcile_now_read_everything() {
+    fn the_first_reconcile_an_edit_and_reconcile_now_read_everything() {
         let mut object = quiet(aws(json!({})));
         assert_eq!(next(&object), Reads::default());
         let fresh = Reads {
             fresh: true,
-            ..ALL_OF_A_STANDING_ONE
+            ..ALL_OF_AN_EXISTING_ONE
         };
         assert_eq!(asked(&object, true), fresh);
-        object.memory = Memory::default();
-        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+        object.history = ReconcileHistory::default();
+        assert_eq!(next(&object), ALL_OF_AN_EXISTING_ONE);
         let mut object = quiet(aws(json!({})));
         object.edit(|spec| spec.scan_interval = "12h".into());
-        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+        assert_eq!(next(&object), ALL_OF_AN_EXISTING_ONE);
     }
 
     #[test]
-    fn what_is_bad_or_unknown_is_read_on_every_visit() {
+    fn what_is_bad_or_unknown_is_read_on_every_reconcile() {
         let mut object = quiet(aws(json!({})));
         object.status.health = Some("NotHealthy".into());
         let health = Reads {
@@ -211,12 +211,12 @@ mod tests {
     fn an_object_that_creates_its_connector_reads_what_creating_needs_and_then_back() {
         let mut object = Object::new(aws(json!({})));
         object.group = false;
-        object.look();
+        object.observe();
         object.expect("False", "ResourceGroupMissing", "");
         let creating = Reads {
             resource_group: true,
             health: false,
-            ..ALL_OF_A_STANDING_ONE
+            ..ALL_OF_AN_EXISTING_ONE
         };
         assert_eq!(next(&object), creating);
         object.group = true;
@@ -226,41 +226,41 @@ mod tests {
             ..Reads::default()
         };
         assert_eq!(next(&object), back);
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
     }
 
     #[test]
-    fn another_connector_of_the_account_is_looked_for_until_it_is_gone() {
+    fn another_connector_of_the_account_is_searched_for_until_it_is_gone() {
         let mut object = quiet(aws(json!({})));
-        object.others.push(Known {
+        object.others.push(ListedConnector {
             id: "/theirs".into(),
-            ..Known::from(object.connector.as_ref().unwrap())
+            ..ListedConnector::from(object.connector.as_ref().unwrap())
         });
-        object.memory.visits = LONGEST_ROUND;
+        object.history.reconciles = LONGEST_ROUND;
         for _ in 0..=LONGEST_ROUND {
-            look_with_reads(&mut object);
+            observe_with_reads(&mut object);
             object.expect("False", "AccountConnectedElsewhere", "/theirs");
         }
         object.others.clear();
-        look_with_reads(&mut object);
+        observe_with_reads(&mut object);
         object.expect("True", "InSync", "");
     }
 
     #[test]
     fn after_a_failed_write_and_in_mode_observe_it_is_the_same() {
         let mut object = quiet(aws(json!({})));
-        object.meddle(json!({"properties": {"environmentData": {"scanInterval": 12}}}));
+        object.edit_in_azure(json!({"properties": {"environmentData": {"scanInterval": 12}}}));
         object.fail(failure(
-            Class::Transient,
+            ErrorClass::Transient,
             "GatewayTimeout",
             "PUT securityConnectors",
         ));
-        assert_eq!(next(&object), ALL_OF_A_STANDING_ONE);
+        assert_eq!(next(&object), ALL_OF_AN_EXISTING_ONE);
         let mut object = quiet(aws(json!({})));
         object.protection.as_mut().unwrap().mode = Mode::Observe;
-        object.look();
-        object.memory.visits = LONGEST_ROUND + 1;
+        object.observe();
+        object.history.reconciles = LONGEST_ROUND + 1;
         assert_eq!(next(&object), Reads::default());
     }
 }

@@ -47,11 +47,11 @@ fn wider(difference: &Difference) -> bool {
 /// The reductions that stand between spec and connector and that the annotation does not approve.
 pub fn unapproved(
     desired: &Desired,
-    standing: Option<&Connector>,
+    actual: Option<&Connector>,
     annotation: Option<&str>,
     generation: i64,
 ) -> Vec<Difference> {
-    let all = differences(desired, standing);
+    let all = differences(desired, actual);
     let found = of(desired, &all);
     let open = reductions::unapproved(&found, annotation, generation);
     open.into_iter().cloned().collect()

@@ -6,19 +6,20 @@ use serde_json::{Value, json};
 use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus, Tier};
 
 use super::{
-    account::Known,
+    account::ListedConnector,
     changes::Action,
-    decide::{Decision, Input, MachineCounts, Outcome, Seen, decide},
+    decide::{Decision, Input, MachineCounts, Observation, Outcome, decide},
     desired::{Desired, Protection},
     observed::{Connector, HealthReport, Observed},
-    pace::{Memory, next_visit, remember},
-    status::{Progress, status},
+    requeue::{ReconcileHistory, requeue_after, update_history},
+    status::{Phase, status},
 };
 use crate::{
-    Timestamp, conditions,
-    failure::{Class, Failure},
+    Timestamp,
+    azure_error::{AzureError, ErrorClass},
+    conditions,
     jiff::SignedDuration,
-    server_protection::{observed::Permissions, pace::Clocks},
+    server_protection::{observed::Permissions, requeue::Timeouts},
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
@@ -109,8 +110,8 @@ pub(super) fn answered(id: &str, body: &Value) -> Connector {
     Connector::read(answer).unwrap()
 }
 
-pub(super) fn failure(class: Class, code: &str, operation: &str) -> Failure {
-    Failure {
+pub(super) fn failure(class: ErrorClass, code: &str, operation: &str) -> AzureError {
+    AzureError {
         class,
         code: code.into(),
         message: "Azure's words".into(),
@@ -137,13 +138,13 @@ pub(super) struct Object {
     pub(super) protection: Option<Protection>,
     pub(super) machines: Option<MachineCounts>,
     pub(super) status: SecurityConnectorStatus,
-    pub(super) memory: Memory,
+    pub(super) history: ReconcileHistory,
     pub(super) now: Timestamp,
     pub(super) wait: Duration,
     /// What stands in Azure.
     pub(super) connector: Option<Connector>,
     pub(super) group: bool,
-    pub(super) others: Vec<Known>,
+    pub(super) others: Vec<ListedConnector>,
     pub(super) health: Vec<HealthReport>,
 }
 
@@ -156,7 +157,7 @@ impl Object {
             protection: Some(protection(Tier::P2)),
             machines: None,
             status: SecurityConnectorStatus::default(),
-            memory: Memory::default(),
+            history: ReconcileHistory::default(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
             connector: None,
@@ -170,7 +171,7 @@ impl Object {
     pub(super) fn in_sync(spec: SecurityConnectorSpec) -> Self {
         let mut object = Self::new(spec);
         object.write();
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
         object
     }
@@ -190,7 +191,7 @@ impl Object {
     }
 
     /// Somebody else edits the connector.
-    pub(super) fn meddle(&mut self, over: Value) {
+    pub(super) fn edit_in_azure(&mut self, over: Value) {
         let mut body = Value::Object(self.connector.as_ref().unwrap().body().clone());
         laid_over(&mut body, over);
         self.connector = Connector::read(body);
@@ -209,7 +210,7 @@ impl Object {
         }
     }
 
-    fn input<'a>(&'a self, seen: Seen<'a>, clocks: &'a Clocks) -> Input<'a> {
+    fn input<'a>(&'a self, observation: Observation<'a>, timeouts: &'a Timeouts) -> Input<'a> {
         Input {
             name: "aws-prod",
             spec: &self.spec,
@@ -218,48 +219,52 @@ impl Object {
             requested: None,
             protection: self.protection.as_ref(),
             previous: &self.status,
-            seen,
+            observation,
             machines: self.machines,
-            memory: &self.memory,
-            clocks,
+            history: &self.history,
+            timeouts,
             now: self.now,
         }
     }
 
     /// A visit that dies while it writes: the note before the write is all that stands.
     pub(super) fn die(&mut self) {
-        let (observed, clocks) = (self.observed(), Clocks::default());
-        let input = self.input(Seen::Azure(&observed), &clocks);
+        let (observed, timeouts) = (self.observed(), Timeouts::default());
+        let input = self.input(Observation::Azure(&observed), &timeouts);
         let decision = decide(&input);
-        self.status = status(&input, &decision, Progress::About, 0, INTERVAL);
-        self.memory = Memory::default();
+        self.status = status(&input, &decision, Phase::BeforeWrite, 0, INTERVAL);
+        self.history = ReconcileHistory::default();
     }
 
-    pub(super) fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
-        let clocks = Clocks::default();
-        let input = self.input(seen, &clocks);
+    pub(super) fn reconcile(
+        &mut self,
+        observation: Observation<'_>,
+        outcome: impl FnOnce(&Decision) -> Outcome,
+    ) -> Decision {
+        let timeouts = Timeouts::default();
+        let input = self.input(observation, &timeouts);
         let decision = decide(&input);
         let outcome = outcome(&decision);
-        let memory = remember(&input, &decision, &outcome);
-        let progress = Progress::Over(&outcome);
-        let status = status(&input, &decision, progress, memory.failures, INTERVAL);
-        self.wait = next_visit(&input, &decision, &outcome, &memory, INTERVAL, 0.5);
-        (self.memory, self.status) = (memory, status);
+        let history = update_history(&input, &decision, &outcome);
+        let phase = Phase::AfterWrite(&outcome);
+        let status = status(&input, &decision, phase, history.failures, INTERVAL);
+        self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
+        (self.history, self.status) = (history, status);
         kstatus(&self.status, self.generation);
         decision
     }
 
     /// A visit that finds nothing to write (or may not).
-    pub(super) fn look(&mut self) -> Decision {
+    pub(super) fn observe(&mut self) -> Decision {
         let observed = self.observed();
-        self.visit(Seen::Azure(&observed), |_| Outcome::default())
+        self.reconcile(Observation::Azure(&observed), |_| Outcome::default())
     }
 
     /// A visit whose writes are all accepted, and take effect.
     pub(super) fn write(&mut self) -> Decision {
         let observed = self.observed();
         let id = self.desired().target.id();
-        let decision = self.visit(Seen::Azure(&observed), |decision| Outcome {
+        let decision = self.reconcile(Observation::Azure(&observed), |decision| Outcome {
             done: decision.changes.clone(),
             connector: put(decision).map(|body| answered(&id, body)),
             failed: None,
@@ -274,9 +279,9 @@ impl Object {
     }
 
     /// A visit whose first write fails.
-    pub(super) fn fail(&mut self, failure: Failure) -> Decision {
+    pub(super) fn fail(&mut self, failure: AzureError) -> Decision {
         let observed = self.observed();
-        self.visit(Seen::Azure(&observed), |decision| Outcome {
+        self.reconcile(Observation::Azure(&observed), |decision| Outcome {
             failed: Some((decision.changes[0].clone(), failure)),
             ..Outcome::default()
         })
@@ -289,17 +294,17 @@ impl Object {
     }
 
     /// Ready, with a message that tells this.
-    pub(super) fn expect(&self, status: &str, reason: &str, tells: &str) -> &Self {
+    pub(super) fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");
-        assert!(message.contains(tells), "{message:?} does not tell {tells:?}");
+        assert!(message.contains(reports), "{message:?} does not tell {reports:?}");
         self
     }
 
-    pub(super) fn beside(&self, beside: &str) -> &Self {
+    pub(super) fn secondary(&self, secondary: &str) -> &Self {
         for type_ in ["Reconciling", "Stalled"] {
             let (status, ..) = self.condition(type_);
-            assert_eq!(status, if type_ == beside { "True" } else { "" }, "{type_}");
+            assert_eq!(status, if type_ == secondary { "True" } else { "" }, "{type_}");
         }
         self
     }
@@ -322,7 +327,11 @@ pub(super) fn put(decision: &Decision) -> Option<&Value> {
 
 /// What kstatus and Flux demand of every status.
 fn kstatus(status: &SecurityConnectorStatus, generation: i64) {
-    assert!(status.observed_generation.is_none_or(|seen| seen <= generation));
+    assert!(
+        status
+            .observed_generation
+            .is_none_or(|observation| observation <= generation)
+    );
     let is = |type_: &str| conditions::is_true(&status.conditions, type_);
     assert!(conditions::get(&status.conditions, "Ready").is_some() || status.conditions.is_empty());
     assert!(!(is("Reconciling") && is("Stalled")));

@@ -1,7 +1,7 @@
 //! The situations, row by row, for the four shapes: Ready, what is beside it, and the next step that the message tells.
 
+mod blocked;
 mod deleting;
-mod holding;
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use serverprotection_api::{ConnectorIssue, Mode, Tier};
 use super::{
     changes::Action,
     cloud,
-    decide::{MachineCounts, Outcome, Seen, Situation},
+    decide::{MachineCounts, Observation, Outcome, Situation},
     observed::{Connector, HealthReport, Observed},
     samples::{Object, aws, failure, gcp, protection, put, report, shapes},
 };
-use crate::{failure::Class, server_protection::observed::Permissions};
+use crate::{azure_error::ErrorClass, server_protection::observed::Permissions};
 
 #[test]
 fn each_shape_is_created_and_then_in_sync_without_a_write() {
@@ -25,10 +25,10 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         assert_eq!(decision.situation, Situation::Writing, "{shape}");
         object
             .expect("False", "Progressing", "connectorName: none -> aws-prod")
-            .beside("Reconciling")
+            .secondary("Reconciling")
             .reason("CloudAuthenticated", "True", "SignedIn");
         assert_eq!(object.wait, Duration::ZERO);
-        let decision = object.look();
+        let decision = object.observe();
         assert_eq!(
             (decision.situation, decision.differences),
             (Situation::InSync, Vec::new()),
@@ -36,7 +36,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         );
         object
             .expect("True", "InSync", "")
-            .beside("")
+            .secondary("")
             .reason("ConnectorConfigured", "True", "Configured")
             .reason("Drifted", "False", "NoDrift")
             .reason("Healthy", "Unknown", "NotReported")
@@ -49,7 +49,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         // The next quiet visit changes nothing.
         let before = object.status.clone();
         object.sleep(object.wait);
-        object.look();
+        object.observe();
         assert_eq!(object.status, before, "{shape}");
     }
 }
@@ -114,10 +114,10 @@ fn what_is_not_there_is_created_only_as_the_spec_says() {
     for (_, spec) in shapes() {
         let mut object = Object::new(spec);
         object.group = false;
-        object.look();
+        object.observe();
         object
             .expect("False", "ResourceGroupMissing", "set createResourceGroup to true")
-            .beside("Stalled");
+            .secondary("Stalled");
         object.edit(|spec| spec.create_resource_group = true);
         let decision = object.write();
         let actions: Vec<_> = decision.changes.iter().map(|change| &change.action).collect();
@@ -125,7 +125,7 @@ fn what_is_not_there_is_created_only_as_the_spec_says() {
             actions.as_slice(),
             [Action::CreateResourceGroup { .. }, Action::PutConnector(_)]
         ));
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
     }
 }
@@ -134,7 +134,7 @@ fn what_is_not_there_is_created_only_as_the_spec_says() {
 fn a_connector_is_adopted_and_the_first_status_shows_what_differed() {
     for (shape, spec) in shapes() {
         let mut object = Object::in_sync(spec);
-        object.meddle(
+        object.edit_in_azure(
             json!({"tags": {"theirs": "stays"}, "properties": {"environmentData": {"scanInterval": 12}}}),
         );
         object.status = serverprotection_api::SecurityConnectorStatus::default();
@@ -142,13 +142,13 @@ fn a_connector_is_adopted_and_the_first_status_shows_what_differed() {
         assert_eq!(decision.situation, Situation::Writing, "{shape}");
         let drift = &object.status.drift;
         assert_eq!(drift.len(), 1, "{drift:?}");
-        let told = (
+        let reported = (
             drift[0].field.as_str(),
             drift[0].desired.as_str(),
             drift[0].observed.as_str(),
         );
-        assert_eq!(told, ("scanInterval", "4h", "12h"));
-        object.look();
+        assert_eq!(reported, ("scanInterval", "4h", "12h"));
+        object.observe();
         object.expect("True", "InSync", "");
         assert_eq!(
             object.connector.as_ref().unwrap().body()["tags"]["theirs"],
@@ -167,12 +167,12 @@ fn the_owner_of_the_account_gets_time_and_no_storm() {
         object.fail(refused.clone());
         object
             .expect("False", "CloudAuthenticationFailed", "OIDC identity provider")
-            .beside("Reconciling")
+            .secondary("Reconciling")
             .reason("CloudAuthenticated", "False", "CloudAuthenticationFailed")
             .reason("ConnectorConfigured", "False", "CloudAuthenticationFailed");
         // Whatever else starts a visit meanwhile writes nothing.
         object.sleep(Duration::from_secs(60));
-        assert_eq!(object.look().situation, Situation::WaitingForCloud);
+        assert_eq!(object.observe().situation, Situation::WaitingForCloud);
         object.expect("False", "CloudAuthenticationFailed", "OIDC identity provider");
         waits.push(object.wait.as_secs() / 60);
         object.sleep(object.wait);
@@ -180,59 +180,64 @@ fn the_owner_of_the_account_gets_time_and_no_storm() {
     assert_eq!(waits, [4, 9, 14, 14]);
     object.write();
     object.reason("CloudAuthenticated", "True", "SignedIn");
-    object.look();
+    object.observe();
     object.expect("True", "InSync", "");
 
     // An edit is tried at once.
     let mut object = Object::new(aws(json!({})));
     object.fail(refused);
     object.edit(|spec| spec.scan_interval = "6h".into());
-    assert_eq!(object.look().situation, Situation::Writing);
+    assert_eq!(object.observe().situation, Situation::Writing);
 }
 
 #[test]
-fn failures_are_told_by_what_to_do() {
-    for (class, code, ready, beside) in [
+fn failures_are_reported_with_the_next_step() {
+    for (class, code, ready, secondary) in [
         (
-            Class::Refused,
+            ErrorClass::Refused,
             "RequestDisallowedByPolicy",
             "RequestDisallowedByPolicy",
             "Stalled",
         ),
         (
-            Class::Permission(None),
+            ErrorClass::Permission(None),
             "AuthorizationFailed",
             "AuthorizationFailed",
             "Stalled",
         ),
-        (Class::Conflict, "Conflict", "Progressing", "Reconciling"),
-        (Class::Transient, "GatewayTimeout", "Progressing", "Reconciling"),
+        (ErrorClass::Conflict, "Conflict", "Progressing", "Reconciling"),
+        (
+            ErrorClass::Transient,
+            "GatewayTimeout",
+            "Progressing",
+            "Reconciling",
+        ),
     ] {
         let mut object = Object::new(aws(json!({})));
         object.fail(failure(class, code, "PUT securityConnectors"));
-        object.expect("False", ready, "").beside(beside);
+        object.expect("False", ready, "").secondary(secondary);
     }
     let mut object = Object::in_sync(aws(json!({})));
     let before = object.status.clone();
     let broken = Observed {
-        connector: Some(Err(failure(Class::Transient, "503", "GET"))),
+        connector: Some(Err(failure(ErrorClass::Transient, "503", "GET"))),
         ..object.observed()
     };
     for _ in 0..2 {
-        object.visit(Seen::Azure(&broken), |_| Outcome::default());
+        object.reconcile(Observation::Azure(&broken), |_| Outcome::default());
         assert_eq!(object.status, before);
     }
-    object.visit(Seen::Azure(&broken), |_| Outcome::default());
+    object.reconcile(Observation::Azure(&broken), |_| Outcome::default());
     object
         .expect("Unknown", "ObservationStale", "")
-        .beside("Reconciling");
+        .secondary("Reconciling");
 
     let mut object = Object::new(aws(json!({})));
-    let denied = failure(Class::Credential, "AADSTS7000215", "token");
+    let denied = failure(ErrorClass::Credential, "AADSTS7000215", "token");
     let observed = Observed::without_credential(denied);
-    object.visit(Seen::Azure(&observed), |_| Outcome::default());
+    object.reconcile(Observation::Azure(&observed), |_| Outcome::default());
     object
-        .beside("Stalled")
+        .secondary("Stalled")
         .reason("CredentialReady", "False", "AuthenticationFailed");
     let lacking = Observed {
         permissions: Some(Ok(Permissions {
@@ -240,7 +245,7 @@ fn failures_are_told_by_what_to_do() {
         })),
         ..object.observed()
     };
-    object.visit(Seen::Azure(&lacking), |_| Outcome::default());
+    object.reconcile(Observation::Azure(&lacking), |_| Outcome::default());
     object.reason("PermissionsSufficient", "False", "MissingPermission");
 }
 
@@ -250,7 +255,7 @@ fn without_the_list_of_others_nothing_is_created() {
     let unread = [
         None,
         Some(Err(failure(
-            Class::Permission(None),
+            ErrorClass::Permission(None),
             "AuthorizationFailed",
             "GET",
         ))),
@@ -260,7 +265,7 @@ fn without_the_list_of_others_nothing_is_created() {
             others,
             ..object.observed()
         };
-        let decision = object.visit(Seen::Azure(&observed), |_| Outcome::default());
+        let decision = object.reconcile(Observation::Azure(&observed), |_| Outcome::default());
         assert!(decision.changes.is_empty());
         assert!(matches!(decision.situation, Situation::Failing(_)));
     }
@@ -268,7 +273,7 @@ fn without_the_list_of_others_nothing_is_created() {
 
 #[test]
 fn a_missing_registration_is_awaited_where_the_protection_registers_and_else_reported() {
-    for (registers, reason, beside) in [
+    for (registers, reason, secondary) in [
         (true, "Progressing", "Reconciling"),
         (false, "ProviderNotRegistered", "Stalled"),
     ] {
@@ -276,16 +281,16 @@ fn a_missing_registration_is_awaited_where_the_protection_registers_and_else_rep
         object.protection.as_mut().unwrap().registers = registers;
         let observed = Observed {
             connector: Some(Err(failure(
-                Class::NotRegistered,
+                ErrorClass::NotRegistered,
                 "Subscription Not Registered",
                 "GET",
             ))),
             ..object.observed()
         };
-        let decision = object.visit(Seen::Azure(&observed), |_| Outcome::default());
+        let decision = object.reconcile(Observation::Azure(&observed), |_| Outcome::default());
         assert_eq!(decision.changes, []);
         object.expect("False", reason, "egister");
-        assert_eq!(object.condition(beside).0, "True", "{reason}");
+        assert_eq!(object.condition(secondary).0, "True", "{reason}");
         assert_eq!(
             object.wait <= Duration::from_secs(30),
             registers,
@@ -300,11 +305,11 @@ fn observe_and_suspend_write_nothing() {
     for (_, spec) in shapes() {
         let mut object = Object::new(spec);
         object.protection.as_mut().unwrap().mode = Mode::Observe;
-        assert!(object.look().changes.is_empty());
+        assert!(object.observe().changes.is_empty());
         object
             .expect("True", "Observed", "connectorName")
             .reason("Drifted", "True", "Differs");
-        object.visit(Seen::Suspended, |_| Outcome::default());
+        object.reconcile(Observation::Suspended, |_| Outcome::default());
         object
             .expect("True", "Observed", "")
             .reason("Suspended", "True", "SuspendedBySpec");
@@ -315,14 +320,14 @@ fn observe_and_suspend_write_nothing() {
 fn a_fight_is_left_alone() {
     let mut object = Object::in_sync(aws(json!({})));
     for _ in 0..3 {
-        object.meddle(json!({"properties": {"environmentData": {"scanInterval": 24}}}));
+        object.edit_in_azure(json!({"properties": {"environmentData": {"scanInterval": 24}}}));
         assert!(put(&object.write()).is_some());
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
         object.sleep(Duration::from_secs(600));
     }
-    object.meddle(json!({"tags": {}, "properties": {"environmentData": {"scanInterval": 24}}}));
-    let decision = object.look();
+    object.edit_in_azure(json!({"tags": {}, "properties": {"environmentData": {"scanInterval": 24}}}));
+    let decision = object.observe();
     assert_eq!(decision.situation, Situation::Contested);
     object
         .expect("False", "Contested", "scanInterval")
@@ -331,7 +336,7 @@ fn a_fight_is_left_alone() {
     object.edit(|spec| {
         spec.tags.insert("ours".into(), "1".into());
     });
-    let body = put(&object.look()).unwrap().clone();
+    let body = put(&object.observe()).unwrap().clone();
     assert_eq!(body["properties"]["environmentData"]["scanInterval"], 24);
     assert_eq!(body["tags"]["ours"], "1");
 }
@@ -343,12 +348,12 @@ fn a_write_that_does_not_show_settles_first() {
     let stale = object.connector.clone();
     object.write();
     object.connector = stale;
-    assert_eq!(object.look().situation, Situation::Settling);
+    assert_eq!(object.observe().situation, Situation::Settling);
     object
         .expect("False", "Progressing", "scanInterval")
-        .beside("Reconciling");
+        .secondary("Reconciling");
     object.sleep(Duration::from_secs(600));
-    assert_eq!(object.look().situation, Situation::Writing);
+    assert_eq!(object.observe().situation, Situation::Writing);
 }
 
 #[test]
@@ -388,7 +393,7 @@ fn health_is_what_azure_reports_or_what_appears() {
         ),
     ] {
         (object.health, object.machines) = (reports, machines);
-        object.look();
+        object.observe();
         object
             .expect("True", "InSync", "")
             .reason("Healthy", condition.0, condition.1);
@@ -406,14 +411,14 @@ fn a_tier_without_servers_leaves_the_offering_out() {
         let mut object = Object::in_sync(spec);
         object.protection = Some(protection(Tier::Free));
         object.write();
-        object.look();
+        object.observe();
         object.expect("True", "InSync", "");
         assert_eq!(object.status.tier.as_deref(), Some("Free"), "{shape}");
         let offerings = &object.connector.as_ref().unwrap().body()["properties"]["offerings"];
         assert_eq!(offerings.as_array().unwrap().len(), 1);
         object.protection = Some(protection(Tier::P1));
         object.write();
-        object.look();
+        object.observe();
         assert_eq!(object.status.tier.as_deref(), Some("P1"), "{shape}");
     }
 }
@@ -426,7 +431,7 @@ fn the_scanners_role_is_read_from_the_old_place_and_written_in_the_new_one() {
     let role = scanners.as_object_mut().unwrap().remove("cloudRoleArn").unwrap();
     scanners["configuration"]["cloudRoleArn"] = role.clone();
     object.connector = Connector::read(body);
-    assert_eq!(object.look().situation, Situation::InSync);
+    assert_eq!(object.observe().situation, Situation::InSync);
     object.edit(|spec| spec.scan_interval = "1h".into());
     let body = put(&object.write()).unwrap().clone();
     let scanners = &body["properties"]["offerings"][1]["vmScanners"];
@@ -442,7 +447,7 @@ fn the_scanners_role_is_read_from_the_old_place_and_written_in_the_new_one() {
 }
 
 #[test]
-fn a_proxys_password_is_not_told() {
+fn a_proxys_password_is_not_shown() {
     let mut object = Object::in_sync(gcp(
         json!({"autoProvisioning": {"arcAgent": {"proxy": "http://a:1"}}}),
     ));
@@ -450,10 +455,10 @@ fn a_proxys_password_is_not_told() {
     body["properties"]["offerings"][1]["arcAutoProvisioning"]["configuration"]["proxy"] =
         json!("http://me:secret@b:1");
     object.connector = Connector::read(body);
-    object.look();
-    let told = serde_json::to_string(&object.status).unwrap();
+    object.observe();
+    let reported = serde_json::to_string(&object.status).unwrap();
     assert!(
-        told.contains("http://***@b:1") && !told.contains("secret"),
-        "{told}"
+        reported.contains("http://***@b:1") && !reported.contains("secret"),
+        "{reported}"
     );
 }

@@ -1,6 +1,6 @@
 //! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
 
-mod aspects;
+mod condition_set;
 mod summary;
 
 use std::time::Duration;
@@ -13,20 +13,22 @@ use serverprotection_api::{
 use super::{
     account,
     changes::Difference,
-    decide::{Decision, Hold, Input, MachineCounts, Outcome, Seen, Situation, demands, is_put, target},
-    deletion::{Deletion, Why, words},
+    decide::{
+        Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
+    },
+    deletion::{Deletion, RemovalReason, words},
     desired::{Desired, account, is_organization},
     events::waiting_words,
     observed::{Connector, Observed},
 };
 use crate::{
     Timestamp,
-    conditions::{Answer, Conditions},
-    failure::Failure,
+    azure_error::AzureError,
+    conditions::{ConditionStatus, Conditions},
     server_protection::{
+        azure_rules::tier_name,
         contested,
-        laws::tier_name,
-        status::{MOST_DRIFT, SIGN_OF_LIFE, claim_status, drift},
+        status::{HEARTBEAT, MAX_DRIFT_ENTRIES, claim_status, drift},
     },
 };
 
@@ -35,25 +37,25 @@ const MOST_ISSUES: usize = 8;
 
 /// How far the changes of a decision have come.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+pub enum Phase<'a> {
     /// The changes are about to be written. An adoption shows what differed before it is mended.
-    About,
+    BeforeWrite,
     /// The visit is over.
-    Over(&'a Outcome),
+    AfterWrite(&'a Outcome),
 }
 
-impl<'a> Progress<'a> {
-    fn failed(self) -> Option<&'a Failure> {
+impl<'a> Phase<'a> {
+    fn failed(self) -> Option<&'a AzureError> {
         match self {
-            Self::Over(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
-            Self::About => None,
+            Self::AfterWrite(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
+            Self::BeforeWrite => None,
         }
     }
 
     fn wrote_connector(self) -> bool {
         match self {
-            Self::Over(outcome) => outcome.done.iter().any(is_put),
-            Self::About => false,
+            Self::AfterWrite(outcome) => outcome.done.iter().any(is_put),
+            Self::BeforeWrite => false,
         }
     }
 }
@@ -62,12 +64,12 @@ impl<'a> Progress<'a> {
 pub fn status(
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     failures: u32,
     interval: Duration,
 ) -> SecurityConnectorStatus {
     let mut status = input.previous.clone();
-    if matches!(progress, Progress::Over(_))
+    if matches!(phase, Phase::AfterWrite(_))
         && let Some(requested) = input.requested
     {
         status.last_handled_reconcile_at = Some(requested.to_owned());
@@ -81,21 +83,21 @@ pub fn status(
     status.account = Some(account(input.spec));
     set_target(&mut status, input, decision);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
-    conditions.start(&aspects::ALWAYS);
-    if let Seen::Azure(observed) = input.seen
+    conditions.start(&condition_set::ALWAYS);
+    if let Observation::Azure(observed) = input.observation
         && input.protection.is_some()
     {
-        set_observed(&mut status, input, observed, progress);
-        aspects::set(&mut conditions, input, decision, progress, observed);
+        set_observed(&mut status, input, observed, phase);
+        condition_set::set(&mut conditions, input, decision, phase, observed);
     }
     if decision.compared {
         status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
         status.drift = drift(&input.previous.drift, &decision.differences, input.now);
-        status.drift.truncate(MOST_DRIFT);
+        status.drift.truncate(MAX_DRIFT_ENTRIES);
     }
-    status.contested = contested_history(input, decision, progress, interval);
-    set_claim(&mut status, input, decision, progress);
-    summary::set(&mut conditions, input, decision, progress, failures);
+    status.contested = contested_history(input, decision, phase, interval);
+    set_claim(&mut status, input, decision, phase);
+    summary::set(&mut conditions, input, decision, phase, failures);
     status.conditions = conditions.finish();
     set_last_observed(&mut status, input, decision);
     status
@@ -106,7 +108,7 @@ pub fn deleting(
     previous: &SecurityConnectorStatus,
     generation: i64,
     decision: &Deletion,
-    failure: Option<&Failure>,
+    failure: Option<&AzureError>,
     deadline: Duration,
     now: Timestamp,
 ) -> SecurityConnectorStatus {
@@ -114,7 +116,7 @@ pub fn deleting(
     status.observed_generation = Some(generation);
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     let message = match (decision, failure) {
-        (Deletion::LetGo(why), _) => Why::describe(why),
+        (Deletion::RemoveFinalizer(why), _) => RemovalReason::describe(why),
         (_, Some(failure)) => format!(
             "{}; after {}, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
             waiting_words(failure),
@@ -122,7 +124,7 @@ pub fn deleting(
         ),
         _ => "deleting the connector in Azure".into(),
     };
-    summary::deleting(message).tell(&mut conditions);
+    summary::deleting(message).apply(&mut conditions);
     conditions.remove("Contested");
     conditions.stamp();
     status.conditions = conditions.finish();
@@ -131,7 +133,10 @@ pub fn deleting(
 
 /// The target stays what it was when the reference leads elsewhere: that is where the connector stands.
 fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
-    let elsewhere = matches!(&decision.situation, Situation::Held(Hold::TargetChanged { .. }));
+    let elsewhere = matches!(
+        &decision.situation,
+        Situation::Blocked(Blocker::TargetChanged { .. })
+    );
     let found = target(input).zip(input.protection);
     let Some((target, protection)) = found.filter(|_| !elsewhere) else {
         return;
@@ -151,9 +156,9 @@ fn set_observed(
     status: &mut SecurityConnectorStatus,
     input: &Input<'_>,
     observed: &Observed,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
 ) {
-    if let Some(connector) = latest(observed, progress) {
+    if let Some(connector) = latest(observed, phase) {
         status.tier = connector.tier().map(|tier| tier_name(tier).into());
         status.account_name = connector.account_name().map(str::to_owned);
         status.free_trial_ends = connector
@@ -172,7 +177,7 @@ fn set_observed(
     if let Some(machines) = input.machines {
         status.machines = Some(machines_status(machines));
     }
-    if let Some((health, issues)) = aspects::health(input, observed) {
+    if let Some((health, issues)) = condition_set::health(input, observed) {
         status.health = Some(health.into());
         status.issues = issues;
         status.issues.sort_by(|a, b| a.name.cmp(&b.name));
@@ -204,17 +209,17 @@ pub fn with_machines(
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     if machines.total > 0 && previous.health.as_deref() == Some("Unknown") {
         status.health = Some("Healthy".into());
-        aspects::machines_have_appeared(&mut conditions);
+        condition_set::machines_have_appeared(&mut conditions);
     }
     status.conditions = conditions.finish();
     status
 }
 
 /// The newest answer about the connector: a write's, when there was one.
-fn latest<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Connector> {
-    let answered = match progress {
-        Progress::Over(outcome) => outcome.connector.as_ref(),
-        Progress::About => None,
+fn latest<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Connector> {
+    let answered = match phase {
+        Phase::AfterWrite(outcome) => outcome.connector.as_ref(),
+        Phase::BeforeWrite => None,
     };
     let ours = observed.found().filter(|_| answered.is_none());
     answered.or(ours)
@@ -223,16 +228,16 @@ fn latest<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Conn
 fn contested_history(
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     interval: Duration,
 ) -> Vec<ContestedField> {
     let Some(protection) = input.protection else {
         return input.previous.contested.clone();
     };
     let desired = Desired::of(input.name, input.spec, protection);
-    let demanded = |entry: &ContestedField| demands(&desired, &entry.field, &entry.desired);
+    let demanded = |entry: &ContestedField| manages(&desired, &entry.field, &entry.desired);
     let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
-    let Progress::Over(outcome) = progress else {
+    let Phase::AfterWrite(outcome) = phase else {
         return history;
     };
     let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
@@ -241,36 +246,38 @@ fn contested_history(
     contested::after_repairs(history, &repaired, interval, input.now)
 }
 
-fn set_claim(
-    status: &mut SecurityConnectorStatus,
-    input: &Input<'_>,
-    decision: &Decision,
-    progress: Progress<'_>,
-) {
+fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision, phase: Phase<'_>) {
     let previous = input.previous.claim.as_ref();
     let holder = match &decision.situation {
-        Situation::Held(Hold::ClaimConflicted { holder }) => Some(holder.as_str()),
+        Situation::Blocked(Blocker::ClaimConflicted { holder }) => Some(holder.as_str()),
         // Nothing was asked: what stood stays.
-        Situation::Suspended | Situation::Held(Hold::ProtectionNotFound | Hold::NotAvailable { .. }) => {
+        Situation::Suspended
+        | Situation::Blocked(Blocker::ProtectionNotFound | Blocker::NotAvailable { .. }) => {
             return;
         }
         _ => None,
     };
-    let in_sync = matches!(progress, Progress::Over(_)) && decision.situation == Situation::InSync;
-    let established = in_sync || progress.wrote_connector();
+    let in_sync = matches!(phase, Phase::AfterWrite(_)) && decision.situation == Situation::InSync;
+    let established = in_sync || phase.wrote_connector();
     status.claim = Some(claim_status(previous, holder, established, input.now));
 }
 
 fn set_last_observed(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
     let last = input.previous.last_observed.as_ref();
-    let old = last.is_none_or(|last| input.now.duration_since(last.0) >= SIGN_OF_LIFE);
+    let old = last.is_none_or(|last| input.now.duration_since(last.0) >= HEARTBEAT);
     if decision.compared && (old || *status != *input.previous) {
         status.last_observed = Some(Time(input.now));
     }
 }
 
 /// Sets a condition, with what a failure says and what to do about it.
-fn told(conditions: &mut Conditions, type_: &str, answer: Answer, reason: &str, failure: &Failure) {
-    let message = format!("{failure}; {}", failure.advice());
+fn failed(
+    conditions: &mut Conditions,
+    type_: &str,
+    answer: ConditionStatus,
+    reason: &str,
+    failure: &AzureError,
+) {
+    let message = format!("{failure}; {}", failure.hint());
     conditions.set(type_, answer, reason, message);
 }

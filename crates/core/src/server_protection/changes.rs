@@ -9,14 +9,14 @@ use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
+    azure_rules::{self, Setting, tier_name},
     desired::{Desired, DesiredExtension},
-    laws::{self, Setting, tier_name},
     observed::{Extension, Plan, Settings},
 };
 
 /// What a complete visit read of a registered subscription.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct Actual {
     /// The plan.
     pub plan: Plan,
     /// The MDE settings.
@@ -104,14 +104,14 @@ const fn on_off(on: bool) -> &'static str {
 }
 
 /// Every managed field in which Azure differs, in the order of the spec.
-pub fn differences(desired: &Desired, standing: &Standing) -> Vec<Difference> {
-    let mut all = plan_differences(desired, &standing.plan);
+pub fn differences(desired: &Desired, actual: &Actual) -> Vec<Difference> {
+    let mut all = plan_differences(desired, &actual.plan);
     all.extend(
-        setting_differences(desired, &standing.settings)
+        setting_differences(desired, &actual.settings)
             .into_iter()
             .map(|(_, difference)| difference),
     );
-    all.extend(assessment_difference(desired, standing.assessment));
+    all.extend(assessment_difference(desired, actual.assessment));
     all
 }
 
@@ -168,9 +168,13 @@ fn state_field(extension: &DesiredExtension) -> String {
 
 fn property_field(extension: &DesiredExtension, name: &str) -> String {
     match (extension.name.as_str(), name) {
-        (laws::AGENTLESS_SCANNING, laws::EXCLUSION_TAGS) => format!("{}.exclusionTags", extension.field),
-        (laws::FILE_INTEGRITY_MONITORING, laws::WORKSPACE) => format!("{}.workspaceId", extension.field),
-        (laws::FILE_INTEGRITY_MONITORING, laws::RULES) => format!("{}.rules", extension.field),
+        (azure_rules::AGENTLESS_SCANNING, azure_rules::EXCLUSION_TAGS) => {
+            format!("{}.exclusionTags", extension.field)
+        }
+        (azure_rules::FILE_INTEGRITY_MONITORING, azure_rules::WORKSPACE) => {
+            format!("{}.workspaceId", extension.field)
+        }
+        (azure_rules::FILE_INTEGRITY_MONITORING, azure_rules::RULES) => format!("{}.rules", extension.field),
         (_, other) => format!("{}.properties.{other}", extension.field),
     }
 }
@@ -208,22 +212,22 @@ fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference
 }
 
 /// The writes that mend every difference, in order, but for the fields that are left alone (contested).
-pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<String>) -> Vec<Change> {
+pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>) -> Vec<Change> {
     let mut all = Vec::new();
-    let out_of_reach = out_of_reach(desired, &standing.plan, left_alone);
-    let fields: Vec<_> = plan_differences(desired, &standing.plan)
+    let out_of_reach = out_of_reach(desired, &actual.plan, suppressed);
+    let fields: Vec<_> = plan_differences(desired, &actual.plan)
         .into_iter()
-        .filter(|difference| !left_alone.contains(&difference.field))
+        .filter(|difference| !suppressed.contains(&difference.field))
         .filter(|difference| !out_of_reach.contains(&difference.field))
         .collect();
     if !fields.is_empty() {
         all.push(Change {
-            action: Action::PutPlan(plan_write(desired, &standing.plan, left_alone)),
+            action: Action::PutPlan(plan_write(desired, &actual.plan, suppressed)),
             fields,
         });
     }
-    for (setting, difference) in setting_differences(desired, &standing.settings) {
-        if !left_alone.contains(&difference.field) {
+    for (setting, difference) in setting_differences(desired, &actual.settings) {
+        if !suppressed.contains(&difference.field) {
             let enabled = setting.wire(difference.desired == "Enabled");
             all.push(Change {
                 action: Action::PutSetting { setting, enabled },
@@ -231,8 +235,8 @@ pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<Str
             });
         }
     }
-    if let Some(difference) = assessment_difference(desired, standing.assessment)
-        && !left_alone.contains(&difference.field)
+    if let Some(difference) = assessment_difference(desired, actual.assessment)
+        && !suppressed.contains(&difference.field)
     {
         let action = if difference.desired == "Enabled" {
             Action::PutAssessment
@@ -249,19 +253,19 @@ pub fn changes(desired: &Desired, standing: &Standing, left_alone: &BTreeSet<Str
 
 /// The fields that no plan write can mend, because what they hang on is left alone: the tier (a Free plan carries
 /// nothing, P1 has not every extension), or the state of their extension (what is off carries no properties).
-fn out_of_reach(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> BTreeSet<String> {
-    let tier = tier_written(desired, plan, left_alone);
+fn out_of_reach(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> BTreeSet<String> {
+    let tier = tier_written(desired, plan, suppressed);
     let mut all = BTreeSet::new();
     if tier == Tier::Free {
         all.insert("plan.inheritance".to_owned());
     }
     for extension in &desired.extensions {
         let on = plan.extension(&extension.name).is_some_and(|found| found.enabled);
-        let offered = laws::offered(&extension.name, tier, true);
+        let offered = azure_rules::offered(&extension.name, tier, true);
         if !offered {
             all.insert(state_field(extension));
         }
-        if !offered || (left_alone.contains(&state_field(extension)) && !on) {
+        if !offered || (suppressed.contains(&state_field(extension)) && !on) {
             let properties = extension.properties.keys();
             all.extend(properties.map(|name| property_field(extension, name)));
         }
@@ -270,8 +274,8 @@ fn out_of_reach(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -
 }
 
 /// The tier that a plan write carries: what stands, while that is left alone.
-fn tier_written(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> Tier {
-    if left_alone.contains("plan.tier") {
+fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> Tier {
+    if suppressed.contains("plan.tier") {
         plan.tier
     } else {
         desired.tier
@@ -302,8 +306,8 @@ pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
 
 /// The plan write with the full intent: tier, and every extension that the sub-plan offers, managed ones as desired,
 /// the others as observed. A move to another sub-plan leaves out what was never seen there: Azure's defaults apply.
-pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>) -> PlanWrite {
-    let tier = tier_written(desired, plan, left_alone);
+pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> PlanWrite {
+    let tier = tier_written(desired, plan, suppressed);
     if tier == Tier::Free {
         return PlanWrite {
             tier,
@@ -312,12 +316,12 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         };
     }
     let enforce = match desired.enforce {
-        Some(enforce) if !left_alone.contains("plan.inheritance") => Some(enforce),
+        Some(enforce) if !suppressed.contains("plan.inheritance") => Some(enforce),
         _ => plan.enforce,
     };
     let mut extensions = Vec::new();
     for found in &plan.extensions {
-        let stays = laws::offered(
+        let stays = azure_rules::offered(
             &found.name,
             tier,
             tier == plan.tier || desired.extension(&found.name).is_some(),
@@ -336,10 +340,10 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
     for extension in desired
         .extensions
         .iter()
-        .filter(|extension| laws::offered(&extension.name, tier, true))
+        .filter(|extension| azure_rules::offered(&extension.name, tier, true))
     {
         let found = plan.extension(&extension.name);
-        let left = left_alone.contains(&state_field(extension));
+        let left = suppressed.contains(&state_field(extension));
         let enabled = if left {
             found.is_some_and(|found| found.enabled)
         } else {
@@ -352,9 +356,9 @@ pub fn plan_write(desired: &Desired, plan: &Plan, left_alone: &BTreeSet<String>)
         if enabled {
             for (name, property) in &extension.properties {
                 let observed = found.and_then(|found| found.properties.get(name));
-                let left = left_alone.contains(&property_field(extension, name));
+                let left = suppressed.contains(&property_field(extension, name));
                 // Without a required property the service refuses the whole write: leaving it alone is no choice then.
-                let required = laws::required_properties(&extension.name).contains(&name.as_str());
+                let required = azure_rules::required_properties(&extension.name).contains(&name.as_str());
                 if !left || (required && !property.is_stored(observed)) {
                     properties.insert(name.clone(), property.wire(observed));
                 }
@@ -386,13 +390,13 @@ fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
 /// Whether an extension that may not be sent as disabled is and stays off: then it is left out.
 fn stays_off(name: &str, enabled: bool, found: Option<&Extension>) -> bool {
     let is_on = found.is_some_and(|found| found.enabled);
-    !enabled && !is_on && !laws::required_properties(name).is_empty()
+    !enabled && !is_on && !azure_rules::required_properties(name).is_empty()
 }
 
 /// Two subscriptions in which, between them, every managed field differs from the spec: to ask what is demanded.
-pub(crate) fn contrary(desired: &Desired) -> [Standing; 2] {
+pub(crate) fn opposites(desired: &Desired) -> [Actual; 2] {
     // Some demands are met by any value, others by none at all.
-    let with = |on: bool, tier: Tier, other: Value| Standing {
+    let with = |on: bool, tier: Tier, other: Value| Actual {
         plan: Plan {
             tier,
             enforce: Some(on),
@@ -458,10 +462,8 @@ mod tests {
         ] {
             let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w", "rules": rules});
             let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
-            let contrary = contrary(&desired);
-            let found = contrary
-                .iter()
-                .flat_map(|standing| differences(&desired, standing));
+            let opposites = opposites(&desired);
+            let found = opposites.iter().flat_map(|actual| differences(&desired, actual));
             let fields: BTreeSet<_> = found.map(|difference| difference.field).collect();
             for field in ["state", "workspaceId", "rules"] {
                 let field = format!("plan.fileIntegrityMonitoring.{field}");
@@ -476,14 +478,16 @@ mod tests {
     fn a_contested_property_does_not_make_the_service_refuse_the_plan() {
         let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w"});
         let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
-        let left_alone = BTreeSet::from(["plan.fileIntegrityMonitoring.rules".to_owned()]);
-        let [mut standing, _] = contrary(&desired);
+        let suppressed = BTreeSet::from(["plan.fileIntegrityMonitoring.rules".to_owned()]);
+        let [mut actual, _] = opposites(&desired);
         for (observed, ours) in [(None, true), (Some("[]"), true), (Some("theirs"), false)] {
-            let properties = &mut standing.plan.extensions[0].properties;
-            properties.remove(laws::RULES);
-            properties.extend(observed.map(|text| (laws::RULES.to_owned(), text.into())));
-            let write = plan_write(&desired, &standing.plan, &left_alone);
-            let sent = write.extensions[0].properties[laws::RULES].as_str().unwrap();
+            let properties = &mut actual.plan.extensions[0].properties;
+            properties.remove(azure_rules::RULES);
+            properties.extend(observed.map(|text| (azure_rules::RULES.to_owned(), text.into())));
+            let write = plan_write(&desired, &actual.plan, &suppressed);
+            let sent = write.extensions[0].properties[azure_rules::RULES]
+                .as_str()
+                .unwrap();
             assert_eq!(sent.contains("RuleId"), ours, "{observed:?}: {sent}");
         }
     }

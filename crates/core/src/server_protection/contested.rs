@@ -17,7 +17,7 @@ const LONGEST_HOLD_HOURS: i32 = 24;
 const MOST_FIELDS: usize = 16;
 
 /// The fields that are left alone now.
-pub fn left_alone(
+pub fn suppressed(
     history: &[ContestedField],
     differences: &[Difference],
     now: Timestamp,
@@ -163,18 +163,18 @@ mod tests {
         let difference = flipped();
         let mut history = Vec::new();
         for minute in [0, 10, 20] {
-            assert!(left_alone(&history, std::slice::from_ref(&difference), at(minute)).is_empty());
+            assert!(suppressed(&history, std::slice::from_ref(&difference), at(minute)).is_empty());
             history = after_repairs(history, &[&difference], INTERVAL, at(minute));
         }
         assert_eq!(
-            left_alone(&history, std::slice::from_ref(&difference), at(21)).len(),
+            suppressed(&history, std::slice::from_ref(&difference), at(21)).len(),
             1
         );
         assert_eq!(
-            left_alone(&history, std::slice::from_ref(&difference), at(79)).len(),
+            suppressed(&history, std::slice::from_ref(&difference), at(79)).len(),
             1
         );
-        assert!(left_alone(&history, std::slice::from_ref(&difference), at(80)).is_empty());
+        assert!(suppressed(&history, std::slice::from_ref(&difference), at(80)).is_empty());
     }
 
     #[test]

@@ -5,18 +5,19 @@ use std::{collections::BTreeSet, time::Duration};
 use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
-    changes::{self, Action, Change, Difference, Standing},
+    azure_rules,
+    changes::{self, Action, Actual, Change, Difference},
     connectors::Connectors,
     contested,
     desired::{Desired, registers},
-    laws,
     observed::{Observed, OperationStatus, Plan, RegistrationState},
-    pace::{Clocks, Memory, is_settling},
     reductions,
+    requeue::{ReconcileHistory, Timeouts, is_settling},
 };
 use crate::{
-    Timestamp, conditions,
-    failure::{Class, Failure},
+    Timestamp,
+    azure_error::{AzureError, ErrorClass},
+    conditions,
     machines::reading::Scans,
 };
 
@@ -34,22 +35,22 @@ pub struct Input<'a> {
     /// The status that stands.
     pub previous: &'a ServerProtectionStatus,
     /// What was seen.
-    pub seen: Seen<'a>,
+    pub observation: Observation<'a>,
     /// What the scans of the fleet say about the subscription; `None` before the first one of this process.
     pub scans: Option<&'a Scans>,
     /// The object's connectors; `None` while they are not listed.
     pub connectors: Option<&'a Connectors>,
     /// What this process remembers of the object; empty after a restart.
-    pub memory: &'a Memory,
+    pub history: &'a ReconcileHistory,
     /// The installation's clocks.
-    pub clocks: &'a Clocks,
+    pub timeouts: &'a Timeouts,
     /// Now, in whole seconds as Kubernetes writes them.
     pub now: Timestamp,
 }
 
 /// What a visit saw.
 #[derive(Clone, Copy, Debug)]
-pub enum Seen<'a> {
+pub enum Observation<'a> {
     /// `spec.suspend`: nothing was looked at.
     Suspended,
     /// Another object (`namespace/name`) owns the subscription.
@@ -69,7 +70,7 @@ pub enum Situation {
         holder: String,
     },
     /// Azure could not be read.
-    Failing(Failure),
+    Failing(AzureError),
     /// Microsoft.Security is not registered and it is not ours to mend.
     RegistrationMissing,
     /// The registration runs.
@@ -108,7 +109,7 @@ pub struct Decision {
     /// The fields among them that are repairs: they were in sync, or written before.
     pub repairs: Vec<Difference>,
     /// Fields that are left alone because they are contested.
-    pub left_alone: BTreeSet<String>,
+    pub suppressed: BTreeSet<String>,
 }
 
 impl Decision {
@@ -118,7 +119,7 @@ impl Decision {
             differences: Vec::new(),
             changes: Vec::new(),
             repairs: Vec::new(),
-            left_alone: BTreeSet::new(),
+            suppressed: BTreeSet::new(),
         }
     }
 
@@ -136,14 +137,14 @@ pub struct Outcome {
     /// The writes that Azure accepted.
     pub done: Vec<Change>,
     /// What a plan write answered.
-    pub plan: Option<PlanAnswer>,
+    pub plan: Option<PlanResponse>,
     /// The write that failed; those after it were not tried.
-    pub failed: Option<(Change, Failure)>,
+    pub failed: Option<(Change, AzureError)>,
 }
 
 /// The answer to a plan write.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PlanAnswer {
+pub struct PlanResponse {
     /// The plan as answered.
     pub plan: Plan,
     /// What only this answer tells.
@@ -161,37 +162,37 @@ pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
 
 /// Decides. Pure and total.
 pub fn decide(input: &Input<'_>) -> Decision {
-    let observed = match input.seen {
-        Seen::Suspended => return Decision::only(Situation::Suspended),
-        Seen::Conflicted(holder) => {
+    let observed = match input.observation {
+        Observation::Suspended => return Decision::only(Situation::Suspended),
+        Observation::Conflicted(holder) => {
             return Decision::only(Situation::ClaimConflicted {
                 holder: holder.to_owned(),
             });
         }
-        Seen::Azure(observed) => observed,
+        Observation::Azure(observed) => observed,
     };
     let desired = Desired::of(input.spec);
-    if let Some(decision) = about_registration(input, observed) {
+    if let Some(decision) = registration_decision(input, observed) {
         return decision;
     }
-    match standing(observed) {
-        Ok(standing) => about_fields(input, observed, &desired, &standing),
+    match actual(observed) {
+        Ok(actual) => field_decision(input, observed, &desired, &actual),
         Err(failure) => Decision::only(Situation::Failing(failure)),
     }
 }
 
-fn standing(observed: &Observed) -> Result<Standing, Failure> {
+fn actual(observed: &Observed) -> Result<Actual, AzureError> {
     if let Some(failure) = observed.failure() {
         return Err(failure.clone());
     }
     match (&observed.plan, &observed.settings, &observed.assessment) {
-        (Some(Ok(plan)), Some(Ok(settings)), Some(Ok(assessment))) => Ok(Standing {
+        (Some(Ok(plan)), Some(Ok(settings)), Some(Ok(assessment))) => Ok(Actual {
             plan: plan.clone(),
             settings: settings.clone(),
             assessment: *assessment,
         }),
-        _ => Err(Failure {
-            class: Class::Transient,
+        _ => Err(AzureError {
+            class: ErrorClass::Transient,
             code: "NothingRead".into(),
             message: "the visit did not read everything".into(),
             operation: "observe".into(),
@@ -202,7 +203,7 @@ fn standing(observed: &Observed) -> Result<Standing, Failure> {
 }
 
 /// Without the registration nothing else can be read, so it comes first.
-fn about_registration(input: &Input<'_>, observed: &Observed) -> Option<Decision> {
+fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decision> {
     match observed.registration_state()? {
         RegistrationState::Registered => None,
         RegistrationState::Registering => {
@@ -210,7 +211,7 @@ fn about_registration(input: &Input<'_>, observed: &Observed) -> Option<Decision
             let waited = Duration::try_from(waited).unwrap_or_default();
             let known_as_stuck = conditions::get(&input.previous.conditions, "ProviderRegistered")
                 .is_some_and(|condition| condition.reason == "RegistrationStuck");
-            let stuck = known_as_stuck || waited > input.clocks.registration_timeout;
+            let stuck = known_as_stuck || waited > input.timeouts.registration_timeout;
             Some(Decision::only(Situation::Registering { stuck }))
         }
         RegistrationState::NotRegistered if registers(input.spec) => {
@@ -251,8 +252,8 @@ fn registering_since(input: &Input<'_>) -> Timestamp {
     }
 }
 
-fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, standing: &Standing) -> Decision {
-    let differences = changes::differences(desired, standing);
+fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, actual: &Actual) -> Decision {
+    let differences = changes::differences(desired, actual);
     let mut decision = Decision {
         differences,
         ..Decision::only(Situation::InSync)
@@ -267,22 +268,22 @@ fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, stand
         return decision;
     }
 
-    decision.left_alone = contested::left_alone(&input.previous.contested, &decision.differences, input.now);
+    decision.suppressed = contested::suppressed(&input.previous.contested, &decision.differences, input.now);
     let failed = failed_extensions(input.previous, desired);
     let missing_action = failed_for_want_of(input, observed);
     let retry_failed = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
-    let mut untouched = decision.left_alone.clone();
+    let mut untouched = decision.suppressed.clone();
     if !retry_failed {
         untouched.extend(failed.iter().map(|field| format!("{field}.state")));
     }
 
-    let mut changes = changes::changes(desired, standing, &untouched);
+    let mut changes = changes::changes(desired, actual, &untouched);
     let plan_is_written = changes
         .iter()
         .any(|change| matches!(change.action, Action::PutPlan(_)));
     // An open write, or a failed extension, means one more write of the same plan: only its answer tells the result.
     if !plan_is_written && (write_is_open(input.previous) || retry_failed) {
-        let write = changes::plan_write(desired, &standing.plan, &untouched);
+        let write = changes::plan_write(desired, &actual.plan, &untouched);
         // Never Free on our own account: a tier that is left alone may just have been raised by its other writer.
         if write.tier == desired.tier || write.tier != Tier::Free {
             changes.insert(
@@ -304,7 +305,7 @@ fn about_fields(input: &Input<'_>, observed: &Observed, desired: &Desired, stand
     if changes.is_empty() && !settling {
         decision.situation = if !failed.is_empty() {
             Situation::ExtensionFailed { missing_action }
-        } else if decision.left_alone.is_empty() {
+        } else if decision.suppressed.is_empty() {
             Situation::InSync
         } else {
             Situation::Contested
@@ -356,25 +357,25 @@ fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Ve
 /// The action whose absence explains a failed extension: then another write would fail alike.
 fn failed_for_want_of(input: &Input<'_>, observed: &Observed) -> Option<String> {
     let lacks = match &observed.permissions {
-        Some(Ok(permissions)) => !permissions.allow(laws::ASSIGN_ROLES),
-        _ => was_told_to_lack_role_assignment(input.previous),
+        Some(Ok(permissions)) => !permissions.allow(azure_rules::ASSIGN_ROLES),
+        _ => lacked_role_assignment(input.previous),
     };
-    lacks.then(|| laws::ASSIGN_ROLES.to_owned())
+    lacks.then(|| azure_rules::ASSIGN_ROLES.to_owned())
 }
 
 /// Whether status names the missing right to assign roles.
-fn was_told_to_lack_role_assignment(previous: &ServerProtectionStatus) -> bool {
+fn lacked_role_assignment(previous: &ServerProtectionStatus) -> bool {
     conditions::get(&previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
-        condition.status == "False" && condition.message.contains(laws::ASSIGN_ROLES)
+        condition.status == "False" && condition.message.contains(azure_rules::ASSIGN_ROLES)
     })
 }
 
 fn extension_retry_is_due(input: &Input<'_>) -> bool {
     let edited = input.previous.observed_generation != Some(input.generation);
     edited
-        || was_told_to_lack_role_assignment(input.previous)
+        || lacked_role_assignment(input.previous)
         || input.requested.is_some()
-        || input.memory.extension_retry_at.is_some_and(|at| at <= input.now)
+        || input.history.extension_retry_at.is_some_and(|at| at <= input.now)
 }
 
 /// The repairs among these changes.
@@ -387,6 +388,6 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
         writes,
         was_in_sync,
         &input.previous.contested,
-        &input.memory.written,
+        &input.history.written,
     )
 }

@@ -8,8 +8,8 @@ use serverprotection_api::{
 };
 
 use super::{
+    azure_rules,
     file_integrity::{self, Rules},
-    laws,
 };
 use crate::conditions;
 
@@ -169,8 +169,8 @@ pub fn same_id(a: &str, b: &str) -> bool {
 
 /// Whether the controller registers Microsoft.Security where it is not registered.
 pub(crate) fn registers(spec: &ServerProtectionSpec) -> bool {
-    let wanted = spec.resource_providers.registration == Registration::Register;
-    wanted && spec.mode == Mode::Enforce && !spec.suspend
+    let expected = spec.resource_providers.registration == Registration::Register;
+    expected && spec.mode == Mode::Enforce && !spec.suspend
 }
 
 /// A state as on, off or not ours.
@@ -222,7 +222,7 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
     let mut all = Vec::new();
     let mut add = |name: &str, field: String, state: State, properties: BTreeMap<String, Property>| {
         // Disabled is already true where the sub-plan does not offer the extension.
-        if let Some(enabled) = switch(state).filter(|_| laws::offered(name, plan.tier, true)) {
+        if let Some(enabled) = switch(state).filter(|_| azure_rules::offered(name, plan.tier, true)) {
             let properties = if enabled { properties } else { BTreeMap::new() };
             all.push(DesiredExtension {
                 name: name.to_owned(),
@@ -238,11 +238,11 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
             .as_deref()
             .map(|tags| Property::Tags(tag_set(tags)));
         let properties = tags
-            .map(|tags| (laws::EXCLUSION_TAGS.to_owned(), tags))
+            .map(|tags| (azure_rules::EXCLUSION_TAGS.to_owned(), tags))
             .into_iter()
             .collect();
         add(
-            laws::AGENTLESS_SCANNING,
+            azure_rules::AGENTLESS_SCANNING,
             "plan.agentlessScanning".into(),
             scanning.state,
             properties,
@@ -252,12 +252,12 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
         let workspace = monitoring.workspace_id.clone().map(Property::ResourceId);
         let rules = Property::Rules(Rules::of(monitoring.rules.as_ref()));
         let properties = workspace
-            .map(|id| (laws::WORKSPACE.to_owned(), id))
+            .map(|id| (azure_rules::WORKSPACE.to_owned(), id))
             .into_iter()
-            .chain([(laws::RULES.to_owned(), rules)])
+            .chain([(azure_rules::RULES.to_owned(), rules)])
             .collect();
         add(
-            laws::FILE_INTEGRITY_MONITORING,
+            azure_rules::FILE_INTEGRITY_MONITORING,
             "plan.fileIntegrityMonitoring".into(),
             monitoring.state,
             properties,
@@ -265,7 +265,7 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
     }
     if let Some(onboarding) = &plan.direct_onboarding {
         add(
-            laws::DIRECT_ONBOARDING,
+            azure_rules::DIRECT_ONBOARDING,
             "plan.directOnboarding".into(),
             onboarding.state,
             BTreeMap::new(),

@@ -20,8 +20,8 @@ pub fn events(
     failures: u32,
 ) -> Vec<Event> {
     let written = outcome.done.iter().map(|change| written(change, decision));
-    let mut all = events::of_visit(written, &previous.conditions, &status.conditions);
-    all.extend(about_news(previous, status));
+    let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
+    all.extend(of_refresh(previous, status));
     let reading = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
         _ => None,
@@ -32,7 +32,7 @@ pub fn events(
 }
 
 /// What can turn between visits: machines and connectors.
-pub fn about_news(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
+pub fn of_refresh(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let mut all = about_machines(previous, status);
     all.extend(about_connectors(previous, status));
     all

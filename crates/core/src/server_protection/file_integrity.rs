@@ -108,7 +108,7 @@ impl Rules {
         match (self, stored(observed)) {
             (_, Stored::Nothing) | (Self::Custom(_), Stored::Unreadable) => false,
             (Self::Recommended, _) => true,
-            (Self::Custom(wanted), Stored::Monitored(found)) => wanted.folded() == found.folded(),
+            (Self::Custom(expected), Stored::Monitored(found)) => expected.folded() == found.folded(),
         }
     }
 
@@ -118,7 +118,7 @@ impl Rules {
         match (observed, self) {
             (Some(found), rules) if rules.matches(observed) => found.clone(),
             (_, Self::Recommended) => text(observed, &Monitored::recommended()),
-            (_, Self::Custom(wanted)) => text(observed, wanted),
+            (_, Self::Custom(expected)) => text(observed, expected),
         }
     }
 
@@ -126,7 +126,7 @@ impl Rules {
     pub fn describe(&self) -> String {
         match self {
             Self::Recommended => "Recommended".into(),
-            Self::Custom(wanted) => wanted.describe(),
+            Self::Custom(expected) => expected.describe(),
         }
     }
 }
@@ -285,7 +285,7 @@ fn set(object: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 /// One rule with these paths, laid over the first stored rule.
-fn text(observed: Option<&Value>, wanted: &Monitored) -> Value {
+fn text(observed: Option<&Value>, expected: &Monitored) -> Value {
     let mut rule = match parsed(observed) {
         Some(Value::Array(rules)) => rules.first().and_then(Value::as_object).cloned(),
         _ => None,
@@ -301,7 +301,7 @@ fn text(observed: Option<&Value>, wanted: &Monitored) -> Value {
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
-    for (list, paths, ignore_case) in wanted.lists() {
+    for (list, paths, ignore_case) in expected.lists() {
         let entries = entries(member(&entities, list), paths, ignore_case);
         set(&mut entities, list, entries);
     }
@@ -310,15 +310,15 @@ fn text(observed: Option<&Value>, wanted: &Monitored) -> Value {
 }
 
 /// An entry for each path; the entry of a path that was there stays as it was.
-fn entries(found: Option<&Value>, wanted: &BTreeSet<String>, ignore_case: bool) -> Value {
+fn entries(found: Option<&Value>, expected: &BTreeSet<String>, ignore_case: bool) -> Value {
     let found = found.and_then(Value::as_array);
-    let known = |wanted: &str| {
+    let known = |expected: &str| {
         let mut entries = found.into_iter().flatten();
         entries.find(|entry| {
-            path(entry).is_some_and(|path| folded(path, ignore_case) == folded(wanted, ignore_case))
+            path(entry).is_some_and(|path| folded(path, ignore_case) == folded(expected, ignore_case))
         })
     };
-    wanted
+    expected
         .iter()
         .map(|path| known(path).cloned().unwrap_or_else(|| json!({ "Path": path })))
         .collect()

@@ -97,7 +97,7 @@ fn the_preset_is_written_only_where_azure_stores_nothing() {
 
 #[test]
 fn custom_rules_compare_as_sets() {
-    let wanted = custom(
+    let expected = custom(
         &[r"\Windows\win.ini"],
         &["/etc/a", "/etc/b"],
         &[r"hklm\SOFTWARE\X\"],
@@ -111,8 +111,8 @@ fn custom_rules_compare_as_sets() {
             {"RuleId":"2","MonitoredEntities":{"windowsFiles":[{"path":"\\Windows\\win.ini"}],"Registries":[{"Path":"hklm\\SOFTWARE\\X\\"}]}}]"#,
     ] {
         let same = string(same);
-        assert!(wanted.matches(Some(&same)), "{same}");
-        assert_eq!(wanted.wire(Some(&same)), same, "sent as it was read");
+        assert!(expected.matches(Some(&same)), "{same}");
+        assert_eq!(expected.wire(Some(&same)), same, "sent as it was read");
     }
     for other in [
         // Linux paths differ by case.
@@ -128,11 +128,11 @@ fn custom_rules_compare_as_sets() {
         "[]",
     ] {
         let other = string(other);
-        assert!(!wanted.matches(Some(&other)), "{other}");
-        let written = wanted.wire(Some(&other));
-        assert!(wanted.matches(Some(&written)), "{written}");
+        assert!(!expected.matches(Some(&other)), "{other}");
+        let written = expected.wire(Some(&other));
+        assert!(expected.matches(Some(&written)), "{written}");
     }
-    assert!(!wanted.matches(None));
+    assert!(!expected.matches(None));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `ServerProtection`: from spec and readings to changes and status.
 
+pub mod azure_rules;
 pub mod changes;
 pub mod connectors;
 pub mod contested;
@@ -7,11 +8,10 @@ pub mod decide;
 pub mod desired;
 pub mod events;
 pub mod file_integrity;
-pub mod laws;
 pub mod observed;
-pub mod pace;
 pub mod reads;
 pub mod reductions;
+pub mod requeue;
 pub mod status;
 
 #[cfg(test)]

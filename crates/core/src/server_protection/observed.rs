@@ -7,36 +7,36 @@ use serverprotection_api::Tier;
 
 use crate::{
     Timestamp,
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
 };
 
 /// One reading: an answer or a classified failure.
-pub type Reading<T> = Result<T, Failure>;
+pub type ReadResult<T> = Result<T, AzureError>;
 
 /// Everything that one visit read. `None`: not asked for on this visit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// Whether a token could be had at all; nothing else was read when not.
-    pub credential: Result<(), Failure>,
+    pub credential: Result<(), AzureError>,
     /// The subscription itself.
-    pub subscription: Option<Reading<Subscription>>,
+    pub subscription: Option<ReadResult<Subscription>>,
     /// Registration of Microsoft.Security.
-    pub registration: Option<Reading<RegistrationState>>,
+    pub registration: Option<ReadResult<RegistrationState>>,
     /// The plan `VirtualMachines`.
-    pub plan: Option<Reading<Plan>>,
+    pub plan: Option<ReadResult<Plan>>,
     /// The three MDE settings.
-    pub settings: Option<Reading<Settings>>,
+    pub settings: Option<ReadResult<Settings>>,
     /// The vulnerability-assessment setting: whether Defender Vulnerability Management is selected.
-    pub assessment: Option<Reading<bool>>,
+    pub assessment: Option<ReadResult<bool>>,
     /// What the identity may do.
-    pub permissions: Option<Reading<Permissions>>,
+    pub permissions: Option<ReadResult<Permissions>>,
     /// Workspaces of the spec that were read, by resource id.
-    pub workspaces: Vec<(String, Reading<Option<String>>)>,
+    pub workspaces: Vec<(String, ReadResult<Option<String>>)>,
 }
 
 impl Observed {
     /// Nothing was read, because no token could be had.
-    pub fn without_credential(failure: Failure) -> Self {
+    pub fn without_credential(failure: AzureError) -> Self {
         Self {
             credential: Err(failure),
             ..Self::nothing()
@@ -60,13 +60,13 @@ impl Observed {
     /// The failure among the readings that decide about Ready, the most severe first: what a human must mend before what
     /// time mends. Name, registration and permissions are extras that a narrow role (Security Admin) may not read; a plan
     /// that can be read needs none of them.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&AzureError> {
         let failure = self
             .failures()
             .min_by_key(|failure| failure.class.is_transient())?;
         match &self.registration {
             // What is missing for want of the registration depends on a reading that failed itself.
-            Some(Err(registration)) if failure.class == Class::NotRegistered => Some(registration),
+            Some(Err(registration)) if failure.class == ErrorClass::NotRegistered => Some(registration),
             _ => Some(failure),
         }
     }
@@ -77,14 +77,14 @@ impl Observed {
         let state = self.registration.as_ref()?.as_ref().ok()?;
         let refused = self
             .failures()
-            .any(|failure| failure.class == Class::NotRegistered);
+            .any(|failure| failure.class == ErrorClass::NotRegistered);
         Some(match state {
             RegistrationState::Registered if refused => RegistrationState::Registering,
             state => state.clone(),
         })
     }
 
-    fn failures(&self) -> impl Iterator<Item = &Failure> {
+    fn failures(&self) -> impl Iterator<Item = &AzureError> {
         let readings = [
             self.credential.as_ref().err(),
             self.plan.as_ref().and_then(|reading| reading.as_ref().err()),

@@ -5,12 +5,12 @@
 //! * `writes`: differences, changes and plan writes;
 //! * `steps`: what happens to an object, and in between;
 //! * `world`: an object, its status and its subscription, walked through visits, faults and foreign writers;
-//! * `visits`: what must hold on every status and every decision of such a walk.
+//! * `reconciles`: what must hold on every status and every decision of such a walk.
 
 mod azure;
+mod reconciles;
 mod specs;
 mod steps;
-mod visits;
 mod world;
 mod writes;
 

@@ -2,7 +2,7 @@
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
-use super::pace::Memory;
+use super::requeue::ReconcileHistory;
 use crate::conditions;
 
 /// What to read besides plan, settings and assessment, which are read on every visit.
@@ -23,7 +23,7 @@ pub fn reads(
     spec: &ServerProtectionSpec,
     generation: i64,
     previous: &ServerProtectionStatus,
-    memory: &Memory,
+    history: &ReconcileHistory,
     requested: bool,
 ) -> Reads {
     let known = previous.observed_generation == Some(generation);
@@ -34,13 +34,13 @@ pub fn reads(
             .map(|workspace| workspace.resource_id.clone())
     };
     // The reconcile that wrote had read everything, for the spec that it knew. A registration takes minutes.
-    if memory.visits > 0 && memory.verifying && known {
+    if history.reconciles > 0 && history.verifying && known {
         return Reads {
             registration: !conditions::is_true(&previous.conditions, "ProviderRegistered"),
             ..Reads::default()
         };
     }
-    if memory.visits == 0 || !ready || requested {
+    if history.reconciles == 0 || !ready || requested {
         return Reads {
             subscription: true,
             registration: true,
@@ -62,7 +62,7 @@ pub fn reads(
         workspaces: vec![id],
         ..Reads::default()
     }));
-    let at = usize::try_from(memory.visits).unwrap_or_default() % turn.len();
+    let at = usize::try_from(history.reconciles).unwrap_or_default() % turn.len();
     turn.swap_remove(at)
 }
 
@@ -74,35 +74,35 @@ mod tests {
 
     #[test]
     fn an_edit_between_a_write_and_its_reading_back_is_read_for_completely() {
-        let (spec, status, memory) = reading_back("True");
-        assert_eq!(reads(&spec, 1, &status, &memory, false), Reads::default());
-        let edited = reads(&spec, 2, &status, &memory, false);
+        let (spec, status, history) = reading_back("True");
+        assert_eq!(reads(&spec, 1, &status, &history, false), Reads::default());
+        let edited = reads(&spec, 2, &status, &history, false);
         assert!(edited.permissions && edited.subscription && edited.registration);
     }
 
     #[test]
     fn reading_back_a_registration_reads_the_registration() {
-        let (spec, status, memory) = reading_back("False");
+        let (spec, status, history) = reading_back("False");
         let expected = Reads {
             registration: true,
             ..Reads::default()
         };
-        assert_eq!(reads(&spec, 1, &status, &memory, false), expected);
+        assert_eq!(reads(&spec, 1, &status, &history, false), expected);
     }
 
     /// After a write of generation 1, with this status of `ProviderRegistered`.
-    fn reading_back(registered: &str) -> (ServerProtectionSpec, ServerProtectionStatus, Memory) {
+    fn reading_back(registered: &str) -> (ServerProtectionSpec, ServerProtectionStatus, ReconcileHistory) {
         let spec = serde_json::from_value(json!(
             {"subscriptionId": "00000000-0000-0000-0000-000000000001", "plan": {"tier": "P2"}}
         ));
         let status = serde_json::from_value(json!({"observedGeneration": 1, "conditions": [{
             "type": "ProviderRegistered", "status": registered, "reason": "R", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]}));
-        let memory = Memory {
-            visits: 1,
+        let history = ReconcileHistory {
+            reconciles: 1,
             verifying: true,
-            ..Memory::default()
+            ..ReconcileHistory::default()
         };
-        (spec.unwrap(), status.unwrap(), memory)
+        (spec.unwrap(), status.unwrap(), history)
     }
 }

@@ -1,6 +1,6 @@
 //! Brakes on the way down (law 12): which changes lower protection, and which of them somebody approved.
 
-use super::{changes::Difference, laws};
+use super::{azure_rules, changes::Difference};
 use serverprotection_api::Tier;
 
 /// The differences whose repair would lower protection: a lower tier, or integration, assessment or an extension off.
@@ -14,9 +14,9 @@ pub fn of(differences: &[Difference]) -> Vec<&Difference> {
 pub(crate) fn lowers(difference: &Difference) -> bool {
     if difference.field == "plan.tier" {
         let rank = |name: &str| match name {
-            "P1" => laws::protection(Tier::P1),
-            "P2" => laws::protection(Tier::P2),
-            _ => laws::protection(Tier::Free),
+            "P1" => azure_rules::protection(Tier::P1),
+            "P2" => azure_rules::protection(Tier::P2),
+            _ => azure_rules::protection(Tier::Free),
         };
         return rank(&difference.desired) < rank(&difference.observed);
     }

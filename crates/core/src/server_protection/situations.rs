@@ -12,17 +12,18 @@ use std::time::Duration;
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
-    changes::Standing,
+    changes::Actual,
     connectors::Connectors,
-    decide::{Decision, Input, Outcome, Seen, decide},
+    decide::{Decision, Input, Observation, Outcome, decide},
     observed::{Extension, Observed, Permissions, Plan, RegistrationState, Settings, Subscription},
-    pace::{Clocks, Memory, next_visit, remember},
     properties::minimal,
-    status::{Progress, status},
+    requeue::{ReconcileHistory, Timeouts, requeue_after, update_history},
+    status::{Phase, status},
 };
 use crate::{
-    Timestamp, conditions,
-    failure::{Class, Failure},
+    Timestamp,
+    azure_error::{AzureError, ErrorClass},
+    conditions,
     jiff::SignedDuration,
     machines::reading::Scans,
 };
@@ -30,8 +31,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// A subscription on which nothing is on.
-pub(super) fn blank() -> Standing {
-    Standing {
+pub(super) fn blank() -> Actual {
+    Actual {
         plan: plan(Tier::Free),
         settings: Settings::default(),
         assessment: false,
@@ -50,8 +51,8 @@ fn plan(tier: Tier) -> Plan {
 }
 
 /// A subscription as the smallest P2 spec wants it.
-fn protected() -> Standing {
-    Standing {
+fn protected() -> Actual {
+    Actual {
         plan: plan(Tier::P2),
         settings: Settings {
             integration: Some(true),
@@ -70,7 +71,7 @@ fn extension(name: &str, enabled: bool) -> Extension {
     }
 }
 
-fn observed(standing: &Standing) -> Observed {
+fn observed(actual: &Actual) -> Observed {
     Observed {
         credential: Ok(()),
         subscription: Some(Ok(Subscription {
@@ -78,9 +79,9 @@ fn observed(standing: &Standing) -> Observed {
             state: "Enabled".into(),
         })),
         registration: Some(Ok(RegistrationState::Registered)),
-        plan: Some(Ok(standing.plan.clone())),
-        settings: Some(Ok(standing.settings.clone())),
-        assessment: Some(Ok(standing.assessment)),
+        plan: Some(Ok(actual.plan.clone())),
+        settings: Some(Ok(actual.settings.clone())),
+        assessment: Some(Ok(actual.assessment)),
         permissions: Some(Ok(Permissions {
             grants: vec![(vec!["*".into()], Vec::new())],
         })),
@@ -89,7 +90,13 @@ fn observed(standing: &Standing) -> Observed {
 }
 
 fn unregistered(state: RegistrationState) -> Observed {
-    let missing = || failure(Class::NotRegistered, "SubscriptionNotRegistered", "GET pricings");
+    let missing = || {
+        failure(
+            ErrorClass::NotRegistered,
+            "SubscriptionNotRegistered",
+            "GET pricings",
+        )
+    };
     Observed {
         registration: Some(Ok(state)),
         plan: Some(Err(missing())),
@@ -99,8 +106,8 @@ fn unregistered(state: RegistrationState) -> Observed {
     }
 }
 
-fn failure(class: Class, code: &str, operation: &str) -> Failure {
-    Failure {
+fn failure(class: ErrorClass, code: &str, operation: &str) -> AzureError {
+    AzureError {
         class,
         code: code.into(),
         message: "Azure's words".into(),
@@ -118,7 +125,7 @@ struct Object {
     status: ServerProtectionStatus,
     scans: Option<Scans>,
     connectors: Option<Connectors>,
-    memory: Memory,
+    history: ReconcileHistory,
     now: Timestamp,
     wait: Duration,
 }
@@ -132,7 +139,7 @@ impl Object {
             status: ServerProtectionStatus::default(),
             scans: None,
             connectors: None,
-            memory: Memory::default(),
+            history: ReconcileHistory::default(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
         }
@@ -146,9 +153,9 @@ impl Object {
     /// It held the subscription in sync before.
     fn in_sync(tier: Tier) -> Self {
         let mut object = Self::of(tier);
-        let mut standing = protected();
-        standing.plan = plan(tier);
-        object.look(&observed(&standing));
+        let mut actual = protected();
+        actual.plan = plan(tier);
+        object.observe(&observed(&actual));
         object.expect("True", "InSync", "");
         object
     }
@@ -165,57 +172,61 @@ impl Object {
             .unwrap();
     }
 
-    fn input<'a>(&'a self, seen: Seen<'a>, clocks: &'a Clocks) -> Input<'a> {
+    fn input<'a>(&'a self, observation: Observation<'a>, timeouts: &'a Timeouts) -> Input<'a> {
         Input {
             spec: &self.spec,
             generation: self.generation,
             approval: self.approval.as_deref(),
             requested: None,
             previous: &self.status,
-            seen,
+            observation,
             scans: self.scans.as_ref(),
             connectors: self.connectors.as_ref(),
-            memory: &self.memory,
-            clocks,
+            history: &self.history,
+            timeouts,
             now: self.now,
         }
     }
 
     fn decide(&self, observed: &Observed) -> Decision {
-        decide(&self.input(Seen::Azure(observed), &Clocks::default()))
+        decide(&self.input(Observation::Azure(observed), &Timeouts::default()))
     }
 
-    fn visit(&mut self, seen: Seen<'_>, outcome: impl FnOnce(&Decision) -> Outcome) -> Decision {
-        let clocks = Clocks::default();
-        let input = self.input(seen, &clocks);
+    fn reconcile(
+        &mut self,
+        observation: Observation<'_>,
+        outcome: impl FnOnce(&Decision) -> Outcome,
+    ) -> Decision {
+        let timeouts = Timeouts::default();
+        let input = self.input(observation, &timeouts);
         let decision = decide(&input);
         let outcome = outcome(&decision);
-        let memory = remember(&input, &decision, &outcome);
+        let history = update_history(&input, &decision, &outcome);
         let status = status(
             &input,
             &decision,
-            Progress::Over(&outcome),
-            memory.failures,
+            Phase::AfterWrite(&outcome),
+            history.failures,
             INTERVAL,
         );
-        self.wait = next_visit(&input, &decision, &outcome, &memory, INTERVAL, 0.5);
-        (self.memory, self.status) = (memory, status);
+        self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
+        (self.history, self.status) = (history, status);
         decision
     }
 
     /// A visit that finds nothing to write (or may not).
-    fn look(&mut self, observed: &Observed) -> Decision {
-        self.visit(Seen::Azure(observed), |_| Outcome::default())
+    fn observe(&mut self, observed: &Observed) -> Decision {
+        self.reconcile(Observation::Azure(observed), |_| Outcome::default())
     }
 
     /// A visit whose writes are all accepted, without a word about extensions.
     fn write(&mut self, observed: &Observed) -> Decision {
         let plan = observed.plan.clone().and_then(Result::ok);
-        self.visit(Seen::Azure(observed), |decision| Outcome {
+        self.reconcile(Observation::Azure(observed), |decision| Outcome {
             done: decision.changes.clone(),
             plan: plan
                 .filter(|_| decision.writes_plan())
-                .map(|plan| super::decide::PlanAnswer {
+                .map(|plan| super::decide::PlanResponse {
                     plan,
                     results: Vec::new(),
                 }),
@@ -224,8 +235,8 @@ impl Object {
     }
 
     /// A visit whose first write fails.
-    fn fail(&mut self, observed: &Observed, failure: Failure) -> Decision {
-        self.visit(Seen::Azure(observed), |decision| Outcome {
+    fn fail(&mut self, observed: &Observed, failure: AzureError) -> Decision {
+        self.reconcile(Observation::Azure(observed), |decision| Outcome {
             failed: Some((decision.changes[0].clone(), failure)),
             ..Outcome::default()
         })
@@ -238,17 +249,17 @@ impl Object {
     }
 
     /// Ready, with a message that tells this.
-    fn expect(&self, status: &str, reason: &str, tells: &str) -> &Self {
+    fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");
-        assert!(message.contains(tells), "{message:?} does not tell {tells:?}");
+        assert!(message.contains(reports), "{message:?} does not tell {reports:?}");
         self
     }
 
-    fn beside(&self, beside: &str) -> &Self {
+    fn secondary(&self, secondary: &str) -> &Self {
         for type_ in ["Reconciling", "Stalled"] {
             let (status, ..) = self.condition(type_);
-            assert_eq!(status, if type_ == beside { "True" } else { "" }, "{type_}");
+            assert_eq!(status, if type_ == secondary { "True" } else { "" }, "{type_}");
         }
         self
     }

@@ -1,6 +1,6 @@
 //! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
 
-pub(crate) mod aspects;
+pub(crate) mod condition_set;
 mod connectors;
 mod extensions;
 mod machines;
@@ -14,40 +14,40 @@ use serverprotection_api::{
 };
 
 use super::{
+    azure_rules::tier_name,
     changes::{Action, Difference, differences},
     connectors::Connectors,
     contested,
-    decide::{Decision, Input, Outcome, Seen, Situation},
+    decide::{Decision, Input, Observation, Outcome, Situation},
     desired::Desired,
-    laws::tier_name,
     observed::{Observed, Plan},
 };
 use crate::{Timestamp, conditions::Conditions, machines::reading::Scans};
 
 /// Drift entries that status holds at most.
-pub(crate) const MOST_DRIFT: usize = 16;
+pub(crate) const MAX_DRIFT_ENTRIES: usize = 16;
 /// The sign of life: `lastObserved` moves this often when nothing else changes.
-pub(crate) const SIGN_OF_LIFE: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far the changes of a decision have come.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+pub enum Phase<'a> {
     /// The changes are about to be written: this status is the note before them (law 6).
-    About,
+    BeforeWrite,
     /// The visit is over.
-    Over(&'a Outcome),
+    AfterWrite(&'a Outcome),
 }
 
 /// The status that a visit leaves behind.
 pub fn status(
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     failures: u32,
     interval: Duration,
 ) -> ServerProtectionStatus {
     let mut status = input.previous.clone();
-    if matches!(progress, Progress::Over(_))
+    if matches!(phase, Phase::AfterWrite(_))
         && let Some(requested) = input.requested
     {
         status.last_handled_reconcile_at = Some(requested.to_owned());
@@ -59,17 +59,17 @@ pub fn status(
 
     status.observed_generation = Some(input.generation);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
-    conditions.start(&aspects::ALWAYS);
-    if let Seen::Azure(observed) = input.seen {
-        let plan = latest_plan(observed, progress);
+    conditions.start(&condition_set::ALWAYS);
+    if let Observation::Azure(observed) = input.observation {
+        let plan = latest_plan(observed, phase);
         if let Some(plan) = plan {
-            status.plan = Some(plan_status(input, plan, progress));
+            status.plan = Some(plan_status(input, plan, phase));
         }
-        aspects::set(
+        condition_set::set(
             &mut conditions,
             input,
             decision,
-            progress,
+            phase,
             observed,
             status.plan.as_ref(),
         );
@@ -79,7 +79,7 @@ pub fn status(
         status.workspaces = workspaces(input, observed);
         set_drift(&mut status, input, decision);
     }
-    if let (Seen::Azure(_), Some(scans)) = (input.seen, input.scans) {
+    if let (Observation::Azure(_), Some(scans)) = (input.observation, input.scans) {
         let machines = machines::Input {
             spec: input.spec,
             previous: input.previous,
@@ -94,13 +94,13 @@ pub fn status(
         connectors::set(&mut conditions, &mut status, connectors);
     }
     conditions.stamp_one("ConnectorsReady");
-    status.contested = contested_history(input, decision, progress, interval);
-    status.claim = Some(claim(input, decision, progress));
+    status.contested = contested_history(input, decision, phase, interval);
+    status.claim = Some(claim(input, decision, phase));
     summary::set(
         &mut conditions,
         input,
         decision,
-        progress,
+        phase,
         status.plan.as_ref(),
         failures,
     );
@@ -111,7 +111,7 @@ pub fn status(
 
 /// What is told without a visit.
 #[derive(Clone, Copy, Debug)]
-pub struct News<'a> {
+pub struct Refresh<'a> {
     /// What the scans of the fleet say.
     pub scans: Option<&'a Scans>,
     /// The object's connectors.
@@ -119,16 +119,16 @@ pub struct News<'a> {
 }
 
 /// The status with what scans have found and what became of connectors, and otherwise as it stands.
-pub fn with_news(
+pub fn refreshed(
     previous: &ServerProtectionStatus,
     spec: &ServerProtectionSpec,
-    news: News<'_>,
+    refresh: Refresh<'_>,
     now: Timestamp,
 ) -> ServerProtectionStatus {
     let mut status = previous.clone();
     let generation = previous.observed_generation.unwrap_or_default();
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
-    if let Some(scans) = news.scans {
+    if let Some(scans) = refresh.scans {
         let input = machines::Input {
             spec,
             previous,
@@ -137,7 +137,7 @@ pub fn with_news(
         };
         machines::set(&mut conditions, &mut status, &input);
     }
-    if let Some(connectors) = news.connectors {
+    if let Some(connectors) = refresh.connectors {
         connectors::set(&mut conditions, &mut status, connectors);
     }
     status.conditions = conditions.finish();
@@ -145,15 +145,15 @@ pub fn with_news(
 }
 
 /// The newest answer about the plan: a write's, when there was one.
-fn latest_plan<'a>(observed: &'a Observed, progress: Progress<'a>) -> Option<&'a Plan> {
-    let answered = match progress {
-        Progress::Over(outcome) => outcome.plan.as_ref().map(|answer| &answer.plan),
-        Progress::About => None,
+fn latest_plan<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Plan> {
+    let answered = match phase {
+        Phase::AfterWrite(outcome) => outcome.plan.as_ref().map(|answer| &answer.plan),
+        Phase::BeforeWrite => None,
     };
     answered.or_else(|| observed.plan.as_ref().and_then(|reading| reading.as_ref().ok()))
 }
 
-fn plan_status(input: &Input<'_>, plan: &Plan, progress: Progress<'_>) -> PlanStatus {
+fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     let previous = input.previous.plan.as_ref();
     PlanStatus {
         tier: tier_name(plan.tier).into(),
@@ -163,7 +163,7 @@ fn plan_status(input: &Input<'_>, plan: &Plan, progress: Progress<'_>) -> PlanSt
             .enabled_since
             .and_then(|since| Timestamp::from_second(since.as_second()).ok())
             .map(Time),
-        extensions: extensions::statuses(input, plan, progress),
+        extensions: extensions::statuses(input, plan, phase),
     }
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timesta
     };
     differences
         .iter()
-        .take(MOST_DRIFT)
+        .take(MAX_DRIFT_ENTRIES)
         .map(|difference| Drift {
             field: difference.field.clone(),
             desired: difference.desired.clone(),
@@ -242,14 +242,14 @@ pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timesta
 fn contested_history(
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     interval: Duration,
 ) -> Vec<serverprotection_api::ContestedField> {
     let desired = Desired::of(input.spec);
     let demanded =
-        |entry: &serverprotection_api::ContestedField| demands(&desired, &entry.field, &entry.desired);
+        |entry: &serverprotection_api::ContestedField| manages(&desired, &entry.field, &entry.desired);
     let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
-    let Progress::Over(outcome) = progress else {
+    let Phase::AfterWrite(outcome) = phase else {
         return history;
     };
     let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
@@ -263,14 +263,14 @@ fn contested_history(
 
 /// Whether the spec still demands this value of this field: asked by comparing with a subscription where everything
 /// differs.
-fn demands(desired: &Desired, field: &str, value: &str) -> bool {
-    super::changes::contrary(desired)
+fn manages(desired: &Desired, field: &str, value: &str) -> bool {
+    super::changes::opposites(desired)
         .iter()
-        .flat_map(|standing| differences(desired, standing))
+        .flat_map(|actual| differences(desired, actual))
         .any(|difference| difference.field == field && difference.desired == value)
 }
 
-fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> ClaimStatus {
+fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatus {
     let previous = input.previous.claim.as_ref();
     let holder = match &decision.situation {
         Situation::ClaimConflicted { holder } => Some(holder.as_str()),
@@ -283,13 +283,13 @@ fn claim(input: &Input<'_>, decision: &Decision, progress: Progress<'_>) -> Clai
         }
         _ => None,
     };
-    let established = match progress {
+    let established = match phase {
         // A registration says nothing about what stands.
-        Progress::Over(outcome) => {
+        Phase::AfterWrite(outcome) => {
             let mut written = outcome.done.iter();
             written.any(|change| change.action != Action::Register) || decision.situation == Situation::InSync
         }
-        Progress::About => false,
+        Phase::BeforeWrite => false,
     };
     claim_status(previous, holder, established, input.now)
 }
@@ -328,7 +328,7 @@ fn set_last_observed(status: &mut ServerProtectionStatus, input: &Input<'_>, dec
         .previous
         .last_observed
         .as_ref()
-        .is_none_or(|last| input.now.duration_since(last.0) >= SIGN_OF_LIFE);
+        .is_none_or(|last| input.now.duration_since(last.0) >= HEARTBEAT);
     if complete && (old || *status != *input.previous) {
         status.last_observed = Some(Time(input.now));
     }

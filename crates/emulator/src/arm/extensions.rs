@@ -68,7 +68,7 @@ fn described(context: &Context<'_>, machine: &Machine, ext: &Ext, at: Moment) ->
     let expand = context
         .request
         .query("$expand")
-        .is_some_and(|wanted| wanted.eq_ignore_ascii_case("instanceView"));
+        .is_some_and(|expected| expected.eq_ignore_ascii_case("instanceView"));
     Ok(if machine.kind == Kind::Arc {
         fleet::arc_extension(id, machine, ext, at)
     } else {

@@ -74,8 +74,8 @@ pub(super) fn machine<'a>(
 }
 
 fn expands(context: &Context<'_>) -> bool {
-    let wanted = context.request.query("$expand").unwrap_or_default();
-    wanted.to_ascii_lowercase().contains("instanceview")
+    let expected = context.request.query("$expand").unwrap_or_default();
+    expected.to_ascii_lowercase().contains("instanceview")
         || context
             .request
             .query("statusOnly")

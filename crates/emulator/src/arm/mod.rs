@@ -7,7 +7,6 @@ mod catalogue;
 mod connectors;
 mod extensions;
 mod health_reports;
-mod leftovers;
 mod machines;
 mod pricings;
 mod providers;
@@ -16,6 +15,7 @@ pub(crate) mod refusals;
 mod resource_groups;
 mod route;
 mod settings;
+mod subscription_reads;
 mod subscriptions;
 mod throttle;
 mod workspaces;
@@ -35,7 +35,7 @@ pub(crate) use self::{connectors::connector_rows, pricings::pricing_rows};
 use crate::{
     answer::{Answer, ArmError},
     fleet::Kind,
-    graph::{self, Desk},
+    graph::{self, QueryContext},
     incoming::Incoming,
     instant,
     state::{RegistrationState, Subscription, SubscriptionState, World},
@@ -120,7 +120,7 @@ pub struct Processed {
 pub(crate) fn process(
     world: &mut World,
     throttle: &mut Throttle,
-    desk: &mut Desk<'_>,
+    query_context: &mut QueryContext<'_>,
     caller: &Caller,
     route: &Route,
     request: &Incoming,
@@ -136,7 +136,7 @@ pub(crate) fn process(
         host,
         hold: Duration::ZERO,
     };
-    let result = checked(&mut context, throttle, desk, route);
+    let result = checked(&mut context, throttle, query_context, route);
     let answer = result.unwrap_or_else(Answer::from);
     let unknown = matches!(
         answer.error_code().as_deref(),
@@ -157,7 +157,7 @@ pub(crate) fn process(
 fn checked(
     context: &mut Context<'_>,
     throttle: &mut Throttle,
-    desk: &mut Desk<'_>,
+    query_context: &mut QueryContext<'_>,
     route: &Route,
 ) -> Result<Answer, ArmError> {
     api_version(context)?;
@@ -169,7 +169,7 @@ fn checked(
     }
     guards(context, route)?;
     if matches!(&route.resource, Resource::Typed(typed) if typed.is_query()) {
-        return Ok(graph::answer(context, desk, |context| {
+        return Ok(graph::answer(context, query_context, |context| {
             throttle.take(context, route)
         }));
     }
@@ -334,9 +334,9 @@ fn typed_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Ar
     } else if is("Microsoft.Security", "securityConnectors") {
         Ok(connectors::answer(context, typed))
     } else if is("Microsoft.Security", "autoProvisioningSettings") {
-        leftovers::auto_provisioning(context, typed)
+        subscription_reads::auto_provisioning(context, typed)
     } else if is("Microsoft.Authorization", "permissions") {
-        leftovers::permissions(context)
+        subscription_reads::permissions(context)
     } else if is("Microsoft.OperationsManagement", "solutions") {
         workspaces::solution(context, typed)
     } else if is("Microsoft.OperationalInsights", "workspaces") {

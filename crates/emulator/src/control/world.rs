@@ -17,9 +17,9 @@ use crate::{
 pub(super) async fn seed(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
     let seed = Seed::parse(&body).map_err(bad)?;
     let mut world = emulator.world.lock();
-    let mut sown = world.clone();
-    seed.sow(&mut sown, Timestamp::now()).map_err(bad)?;
-    *world = sown;
+    let mut populated = world.clone();
+    seed.populate(&mut populated, Timestamp::now()).map_err(bad)?;
+    *world = populated;
     emulator.changed();
     Ok(good(
         json!({"subscriptions": world.subscriptions.len(), "principals": world.principals.len()}),

@@ -32,10 +32,10 @@ enum Audience {
 }
 
 impl Audience {
-    fn contains(&self, wanted: &str) -> bool {
+    fn contains(&self, expected: &str) -> bool {
         match self {
-            Self::One(one) => one == wanted,
-            Self::Many(many) => many.iter().any(|one| one == wanted),
+            Self::One(one) => one == expected,
+            Self::Many(many) => many.iter().any(|one| one == expected),
             Self::None => false,
         }
     }

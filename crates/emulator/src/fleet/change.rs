@@ -140,7 +140,7 @@ pub(crate) fn shown(subscription: &Subscription, name: Option<&str>, now: Timest
 }
 
 fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
-    let standing = machine.standing(at);
+    let power_state = machine.power_state(at);
     let extensions: Vec<Value> = machine
         .extensions
         .iter()
@@ -160,16 +160,16 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
         (machine.kind == Kind::ScaleSet).then_some(if machine.flexible { "Flexible" } else { "Uniform" });
     let refuses = |agent: &Agent| {
         agent.extensions_disabled
-            || agent.service_stands()
+            || agent.service_stopped()
             || !agent.block.is_empty()
             || !agent.allow.is_empty()
     };
     json!({
         "id": machine.id(&subscription.id), "name": machine.name, "os": machine.os, "tags": tags,
         "customImage": machine.custom_image, "orchestration": set, "capacity": set.map(|_| machine.capacity),
-        "power": machine.agent.is_none().then(|| standing.power.name()),
-        "cloud": machine.agent.as_ref().map(|agent| &agent.cloud), "arc": standing.status.map(|(status, _)| status),
-        "statusChanged": standing.status.map(|(_, changed)| spelled(changed)),
+        "power": machine.agent.is_none().then(|| power_state.power.name()),
+        "cloud": machine.agent.as_ref().map(|agent| &agent.cloud), "arc": power_state.status.map(|(status, _)| status),
+        "statusChanged": power_state.status.map(|(_, changed)| spelled(changed)),
         "refuses": machine.agent.as_deref().is_some_and(refuses),
         "failure": machine.failure, "sensor": machine.sensor, "forgotten": machine.forgotten, "extensions": extensions,
         "wanted": subscription.wants(machine, at),
@@ -320,7 +320,7 @@ fn set_one(
             if machine.kind != Kind::Vm {
                 return Err("only a VM has a power state".into());
             }
-            machine.remember(now);
+            machine.record(now);
             machine.power = Power::parse(text(value)?);
         }
         "os" => machine.os = OsId::named(text(value)?)?,
@@ -362,7 +362,7 @@ fn set_tag(machine: &mut Machine, name: &str, value: &Value) -> Result<(), Strin
 }
 
 fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Result<(), String> {
-    machine.remember(now);
+    machine.record(now);
     let agent = machine.agent.as_mut().ok_or("only an Arc machine has an agent")?;
     match path {
         "status" => {

@@ -93,7 +93,7 @@ pub(crate) fn vm(subscription: &str, machine: &Machine, at: Moment, expand: bool
 /// A VM's instance view: what only the running machine can tell.
 pub(crate) fn instance_view(machine: &Machine, at: Moment) -> Value {
     let os = machine.os.get();
-    let power = machine.standing(at).power;
+    let power = machine.power_state(at).power;
     let mut statuses = vec![
         json!({"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded",
                "time": spelled(machine.born)}),

@@ -94,7 +94,7 @@ impl Subscription {
     }
 
     fn adopt_members(&mut self, now: Moment, seeded: bool) {
-        let mut wanted: BTreeMap<String, Connector> = BTreeMap::new();
+        let mut expected: BTreeMap<String, Connector> = BTreeMap::new();
         for organization in self
             .connectors
             .values()
@@ -109,14 +109,14 @@ impl Subscription {
                 });
                 if !taken && !organization.excludes(&account) {
                     let member = organization.member(&account, &parent, &self.clouds);
-                    wanted.insert(member.key(), member);
+                    expected.insert(member.key(), member);
                 }
             }
         }
         self.connectors
-            .retain(|key, connector| connector.parent.is_none() || wanted.contains_key(key));
+            .retain(|key, connector| connector.parent.is_none() || expected.contains_key(key));
         let delay = self.fleet.timing.membership;
-        for (key, mut member) in wanted {
+        for (key, mut member) in expected {
             if let Some(present) = self.connectors.get_mut(&key) {
                 if present.parent.is_some() && present.properties != member.properties {
                     present.properties = member.properties;
@@ -136,7 +136,7 @@ impl Subscription {
     fn find_instances(&mut self, now: Moment, seeded: bool) {
         let delay = self.fleet.timing.discovery;
         let mut found = Vec::new();
-        let mut wanted = BTreeSet::new();
+        let mut expected = BTreeSet::new();
         for connector in self.connectors.values() {
             let (Some(cloud), true) = (connector.cloud(), connector.provisions("arcAutoProvisioning")) else {
                 continue;
@@ -154,7 +154,7 @@ impl Subscription {
                 if !reachable {
                     continue;
                 }
-                wanted.insert(key.clone());
+                expected.insert(key.clone());
                 if self
                     .fleet
                     .machines
@@ -185,7 +185,7 @@ impl Subscription {
                 }
             }
         }
-        self.withdraw(now, &wanted);
+        self.withdraw(now, &expected);
         self.fleet.expecting |= !found.is_empty();
         for (key, mut machine) in found {
             if seeded && machine.born <= now && self.wants(&machine, now) {
@@ -196,7 +196,7 @@ impl Subscription {
     }
 
     /// Machines that have not appeared yet and will not any more.
-    fn withdraw(&mut self, now: Moment, wanted: &BTreeSet<String>) {
+    fn withdraw(&mut self, now: Moment, expected: &BTreeSet<String>) {
         if !self.fleet.expecting {
             return;
         }
@@ -205,7 +205,7 @@ impl Subscription {
             .fleet
             .machines
             .iter()
-            .filter(|(key, machine)| unborn(machine) && !wanted.contains(&***key))
+            .filter(|(key, machine)| unborn(machine) && !expected.contains(&***key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in &lost {

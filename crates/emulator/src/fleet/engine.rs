@@ -27,8 +27,9 @@ impl Subscription {
             .machines
             .iter()
             .filter_map(|(key, machine)| {
-                let wanted = self.wants(machine, now);
-                (machine.is_stale(wanted, now) || machine.gone < now - KEPT).then(|| (key.clone(), wanted))
+                let expected = self.wants(machine, now);
+                (machine.is_stale(expected, now) || machine.gone < now - KEPT)
+                    .then(|| (key.clone(), expected))
             })
             .collect();
         if stale.is_empty() {
@@ -36,13 +37,13 @@ impl Subscription {
         }
         let (timing, id) = (self.fleet.timing, self.id.clone());
         let machines = self.fleet.machines.change();
-        for (key, wanted) in stale {
+        for (key, expected) in stale {
             let Some(machine) = machines.get_mut(&key) else {
                 continue;
             };
             if machine.gone < now - KEPT {
                 machines.remove(&key);
-            } else if wanted {
+            } else if expected {
                 machine.plan(&id, now, timing);
             } else {
                 machine
@@ -133,12 +134,12 @@ impl Machine {
     }
 
     /// Whether what is planned differs from what is wanted.
-    fn is_stale(&self, wanted: bool, now: Moment) -> bool {
+    fn is_stale(&self, expected: bool, now: Moment) -> bool {
         let mut staying = self
             .extensions
             .iter()
             .filter(|ext| ext.is_mde() && ext.gone == NEVER);
-        if wanted {
+        if expected {
             staying.next().is_none()
         } else {
             staying.any(|ext| ext.automatic && ext.created > now)
@@ -230,19 +231,19 @@ impl Machine {
 
 impl Agent {
     /// Whether the extension service does not run, by any status of either system that says so.
-    pub(super) fn service_stands(&self) -> bool {
+    pub(super) fn service_stopped(&self) -> bool {
         let still = ["stopped", "paused", "inactive", "failed", "dead", "disabled"];
         let status = self.service.as_deref().unwrap_or_default();
         still.iter().any(|known| status.eq_ignore_ascii_case(known))
     }
 
     fn takes(&self, ext_type: &str) -> bool {
-        let wanted = format!("{PUBLISHER}/{ext_type}");
-        let listed = |list: &[Box<str>]| list.iter().any(|item| item.eq_ignore_ascii_case(&wanted));
+        let expected = format!("{PUBLISHER}/{ext_type}");
+        let listed = |list: &[Box<str>]| list.iter().any(|item| item.eq_ignore_ascii_case(&expected));
         // Monitor mode takes extensions that monitor and those that protect, the sensor's among them.
         self.status == Status::Connected
             && !self.extensions_disabled
-            && !self.service_stands()
+            && !self.service_stopped()
             && !listed(&self.block)
             && (self.allow.is_empty() || listed(&self.allow))
     }

@@ -127,7 +127,7 @@ enum Fate {
     Creating,
     Updating,
     /// Says something that nobody knows.
-    Strange,
+    Unexpected,
 }
 
 const FATES: Weights<Fate> = &[
@@ -137,7 +137,7 @@ const FATES: Weights<Fate> = &[
     (46, Fate::Away),
     (10, Fate::Creating),
     (5, Fate::Updating),
-    (5, Fate::Strange),
+    (5, Fate::Unexpected),
 ];
 
 /// A stream of numbers.
@@ -166,7 +166,7 @@ impl Dice {
 }
 
 /// Makes the subscriptions of a fleet and fills them.
-pub(crate) fn sow_fleet(generator: &Generator, world: &mut World, now: Timestamp) -> Result<(), String> {
+pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Timestamp) -> Result<(), String> {
     let first = generator
         .first_id
         .as_deref()
@@ -383,7 +383,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     let support = machine.os.get().support;
     let fate = dice.pick(FATES).unwrap_or(Fate::Protected);
     let long = DAY * (1 + i64::try_from(dice.roll(300)).unwrap_or_default());
-    if fate == Fate::Away || (fate == Fate::Strange && dice.often(500)) {
+    if fate == Fate::Away || (fate == Fate::Unexpected && dice.often(500)) {
         leave(machine, dice, fate, at);
     }
     match fate {
@@ -416,7 +416,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     match fate {
         Fate::Creating => (ext.created, ext.run, ext.done) = (at - 7_200_000, at - 7_200_000, NEVER),
         Fate::Updating => (ext.run, ext.done) = (at - 3_600_000, NEVER),
-        Fate::Strange => ext.outcome = State::Other("Transitioning".into()),
+        Fate::Unexpected => ext.outcome = State::Other("Transitioning".into()),
         _ => {}
     }
     if machine.os.get().windows {
@@ -446,18 +446,18 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
 
 /// Off, or out of reach.
 fn leave(machine: &mut Machine, dice: &mut Dice, fate: Fate, at: Moment) {
-    let strange = fate == Fate::Strange;
+    let unexpected = fate == Fate::Unexpected;
     let ago = i64::try_from(dice.roll(40)).unwrap_or_default();
     let Some(agent) = &mut machine.agent else {
         machine.power = match dice.roll(10) {
-            _ if strange => Power::Other("unknown".into()),
+            _ if unexpected => Power::Other("unknown".into()),
             0..8 => Power::Deallocated,
             _ => Power::Stopped,
         };
         return;
     };
     (agent.status, agent.changed) = match dice.roll(10) {
-        _ if strange => (Status::Other("Quarantined".into()), at - DAY),
+        _ if unexpected => (Status::Other("Quarantined".into()), at - DAY),
         0..6 => (Status::Disconnected, at - DAY * ago - 3_600_000),
         6..9 => (Status::Expired, at - DAY * (46 + ago)),
         _ => (Status::Error, at - DAY * ago - 3_600_000),

@@ -53,7 +53,7 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
         return json!({});
     };
     let (status, changed) = machine
-        .standing(at)
+        .power_state(at)
         .status
         .unwrap_or((&agent.status, agent.changed));
     let errors = if *status == Status::Error {

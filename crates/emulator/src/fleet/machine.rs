@@ -281,7 +281,7 @@ pub(crate) struct Machine {
 }
 
 /// How a machine stands at one moment.
-pub(crate) struct Standing<'a> {
+pub(crate) struct PowerState<'a> {
     pub(crate) power: &'a Power,
     pub(crate) status: Option<(&'a Status, Moment)>,
 }
@@ -340,22 +340,22 @@ impl Machine {
         self.tag("PublicCloudConnectorsResourceId").is_some()
     }
 
-    pub(crate) fn standing(&self, at: Moment) -> Standing<'_> {
-        let now = Standing {
+    pub(crate) fn power_state(&self, at: Moment) -> PowerState<'_> {
+        let now = PowerState {
             power: &self.power,
             status: self.agent.as_ref().map(|agent| (&agent.status, agent.changed)),
         };
         self.past
             .iter()
             .find(|past| at < past.until)
-            .map_or(now, |past| Standing {
+            .map_or(now, |past| PowerState {
                 power: &past.power,
                 status: past.status.as_ref().map(|(status, changed)| (status, *changed)),
             })
     }
 
     /// Notes how things stand before they change.
-    pub(crate) fn remember(&mut self, now: Moment) {
+    pub(crate) fn record(&mut self, now: Moment) {
         self.past.retain(|past| past.until > now - KEPT);
         self.past.push(Past {
             until: now,

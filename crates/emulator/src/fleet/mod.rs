@@ -26,7 +26,7 @@ pub(crate) use self::{
     compute::{instance_view, scale_set, vm, vm_extension},
     connected::discovered,
     failure::message,
-    generate::{Generator, fill, sow_fleet},
+    generate::{Generator, fill, populate_fleet},
     health::{connector_health, health, healths},
     hybrid::{arc_extension, arc_machine},
     machine::{Ext, Kind, Machine, Moment, PUBLISHER, VNext, What},

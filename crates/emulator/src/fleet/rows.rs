@@ -32,12 +32,12 @@ impl World {
         let Some(found) = self.subscriptions.get(subscription) else {
             return;
         };
-        let wanted = TYPES.map(|kind| types.is_none_or(|types| types.iter().any(|asked| asked == kind)));
+        let expected = TYPES.map(|kind| types.is_none_or(|types| types.iter().any(|asked| asked == kind)));
         let at = found.fleet.timing.moment(at);
         for (kind, own, children) in [
-            (Kind::Vm, wanted[0], wanted[1]),
-            (Kind::Arc, wanted[2], wanted[3]),
-            (Kind::ScaleSet, wanted[4], false),
+            (Kind::Vm, expected[0], expected[1]),
+            (Kind::Arc, expected[2], expected[3]),
+            (Kind::ScaleSet, expected[4], false),
         ] {
             if !own && !children {
                 continue;
@@ -99,7 +99,7 @@ fn row(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
 
 /// What the index copies of the instance view.
 fn extended(machine: &Machine, at: Moment) -> Value {
-    let power = machine.standing(at).power;
+    let power = machine.power_state(at).power;
     let mut view = if power.name() == "unknown" {
         json!({})
     } else {

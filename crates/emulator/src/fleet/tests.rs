@@ -14,7 +14,7 @@ fn world(document: &str) -> World {
     let mut world = World::default();
     Seed::parse(document)
         .unwrap()
-        .sow(&mut world, Timestamp::UNIX_EPOCH)
+        .populate(&mut world, Timestamp::UNIX_EPOCH)
         .unwrap();
     world
 }
@@ -149,7 +149,7 @@ fn a_machine_that_is_off_waits() {
     assert_eq!(states(&subscription, 13), [State::Failed]);
     let (_, machine) = subscription.fleet.machines.iter().next().unwrap();
     assert_eq!(
-        machine.standing(subscription.fleet_now(at(9))).power.name(),
+        machine.power_state(subscription.fleet_now(at(9))).power.name(),
         "deallocated"
     );
     patch(
@@ -175,7 +175,7 @@ fn a_machine_that_is_off_waits() {
 #[test]
 fn seeded_machines_are_as_they_should_be_by_now() {
     let plan = "plan: {tier: Standard, subPlan: P2}, settings: {WDATP: true}";
-    for (machine, wanted) in [
+    for (machine, expected) in [
         ("{name: m}", vec![State::Succeeded]),
         ("{name: m, failure: 4}", vec![State::Failed]),
         ("{name: m, mde: none}", vec![]),
@@ -207,7 +207,7 @@ fn seeded_machines_are_as_they_should_be_by_now() {
         let world = world(&format!(
             "subscriptions: [{{id: {ID}, {plan}, machines: [{machine}]}}]"
         ));
-        assert_eq!(states(&world.subscriptions[ID], 0), wanted, "{machine}");
+        assert_eq!(states(&world.subscriptions[ID], 0), expected, "{machine}");
     }
     let wrong = Seed::parse(&format!(
         "subscriptions: [{{id: {ID}, machines: [{{name: m, colour: red}}]}}]"
@@ -215,7 +215,7 @@ fn seeded_machines_are_as_they_should_be_by_now() {
     .unwrap();
     assert!(
         wrong
-            .sow(&mut World::default(), at(0))
+            .populate(&mut World::default(), at(0))
             .unwrap_err()
             .contains("colour")
     );
@@ -363,7 +363,7 @@ fn figures() {
     let begin = std::time::Instant::now();
     let seed = Seed::parse("fleet: {seed: 7, machines: 100000, subscriptions: 500}").unwrap();
     let mut world = World::default();
-    seed.sow(&mut world, Timestamp::now()).unwrap();
+    seed.populate(&mut world, Timestamp::now()).unwrap();
     eprintln!(
         "generated in {:?}, {} MiB on top of {before}",
         begin.elapsed(),

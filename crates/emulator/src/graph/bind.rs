@@ -24,7 +24,7 @@ pub(crate) fn bind(query: &Query) -> Checked<Plan> {
     })?;
     let mut plan = Plan {
         table,
-        types: wanted_types(&query.steps),
+        types: expected_types(&query.steps),
         columns: table.columns(),
         steps: Vec::new(),
         ordered: false,
@@ -409,7 +409,7 @@ fn name_of(expression: &Expression) -> Option<String> {
 }
 
 /// The types that the first conditions let through: only those rows are made at all.
-fn wanted_types(steps: &[Step]) -> Option<Vec<String>> {
+fn expected_types(steps: &[Step]) -> Option<Vec<String>> {
     let conditions = steps.iter().map_while(|step| match step {
         Step::Where(condition) => Some(condition),
         _ => None,

@@ -216,14 +216,14 @@ fn sum(minus: bool, left: &Value, right: &Value) -> Value {
     }
 }
 
-fn found(search: Search, text: &str, wanted: &str) -> bool {
-    let (text, wanted) = (text.to_lowercase(), wanted.to_lowercase());
+fn found(search: Search, text: &str, expected: &str) -> bool {
+    let (text, expected) = (text.to_lowercase(), expected.to_lowercase());
     match search {
-        Search::Contains => text.contains(&wanted),
-        Search::StartsWith => text.starts_with(&wanted),
-        Search::EndsWith => text.ends_with(&wanted),
+        Search::Contains => text.contains(&expected),
+        Search::StartsWith => text.starts_with(&expected),
+        Search::EndsWith => text.ends_with(&expected),
         // A term: letters and digits with none of them on either side.
-        Search::Has => text.match_indices(&wanted).any(|(at, found)| {
+        Search::Has => text.match_indices(&expected).any(|(at, found)| {
             let before = text.get(..at).and_then(|before| before.chars().next_back());
             let after = text
                 .get(at + found.len()..)

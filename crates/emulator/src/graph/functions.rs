@@ -53,12 +53,12 @@ pub(crate) fn bind(at: At, name: &str, arguments: Vec<(Bound, Type)>) -> Result<
         )));
     }
     let types: Vec<Type> = arguments.iter().map(|(_, kind)| *kind).collect();
-    let fits = |wanted: &[fn(Type) -> bool]| {
+    let fits = |expected: &[fn(Type) -> bool]| {
         types
             .iter()
-            .zip(wanted)
+            .zip(expected)
             .enumerate()
-            .find(|(_, (kind, wanted))| !wanted(**kind))
+            .find(|(_, (kind, expected))| !expected(**kind))
             .map_or(Ok(()), |(index, _)| {
                 Err(wrong(format!(
                     "{name}(): argument #{} has the wrong type.",
@@ -166,9 +166,9 @@ impl Function {
                 owned(substring(&text(&argument(0)), argument(1).as_i64(), length))
             }
             Self::IndexOf => {
-                let (of, wanted) = (argument(0), argument(1));
+                let (of, expected) = (argument(0), argument(1));
                 let from = usize::try_from(argument(2).as_i64().unwrap_or_default()).unwrap_or_default();
-                Cow::Owned(Value::from(index_of(&text(&of), &text(&wanted), from)))
+                Cow::Owned(Value::from(index_of(&text(&of), &text(&expected), from)))
             }
             Self::Length => Cow::Owned(Value::from(text(&argument(0)).chars().count())),
             Self::Concatenate => {
@@ -225,10 +225,10 @@ fn substring(text: &str, start: Option<i64>, length: i64) -> String {
 }
 
 /// In characters; -1: not there.
-fn index_of(text: &str, wanted: &str, from: usize) -> i64 {
+fn index_of(text: &str, expected: &str, from: usize) -> i64 {
     let start = text.char_indices().nth(from).map_or(text.len(), |(at, _)| at);
     text.get(start..)
-        .and_then(|rest| rest.find(wanted))
+        .and_then(|rest| rest.find(expected))
         .and_then(|at| text.get(..start + at))
         .and_then(|before| i64::try_from(before.chars().count()).ok())
         .unwrap_or(-1)

@@ -235,14 +235,14 @@ mod tests {
 
     #[test]
     fn literals() {
-        for (text, wanted) in [
+        for (text, expected) in [
             (r#"'a"b'"#, json!("a\"b")),
             (r#""a'b\"""#, json!("a'b\"")),
             (r"'\\a\n\u00e9'", json!("\\a\né")),
             ("12", json!(12)),
             ("1.5", json!(1.5)),
         ] {
-            assert_eq!(tokens(text).unwrap()[0].kind, Kind::Literal(wanted), "{text}");
+            assert_eq!(tokens(text).unwrap()[0].kind, Kind::Literal(expected), "{text}");
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Graph {
 }
 
 /// The service for one request.
-pub(crate) struct Desk<'a> {
+pub(crate) struct QueryContext<'a> {
     pub(crate) graph: &'a mut Graph,
     /// What an ordered fault does to the answer.
     pub(crate) distortion: Option<Distortion>,
@@ -81,11 +81,11 @@ impl Graph {
 /// Answers `POST /providers/Microsoft.ResourceGraph/resources`. `admit` asks the buckets of ARM.
 pub(crate) fn answer(
     context: &mut Context<'_>,
-    desk: &mut Desk<'_>,
+    query_context: &mut QueryContext<'_>,
     admit: impl FnOnce(&Context<'_>) -> Result<Vec<(String, String)>, ArmError>,
 ) -> Answer {
     let (knobs, now) = (&context.world.knobs, instant::epoch_milliseconds(context.now));
-    let allowance = desk.graph.quota.take(
+    let allowance = query_context.graph.quota.take(
         &context.caller.client_id,
         knobs.graph_quota,
         knobs.graph_quota_window,
@@ -95,7 +95,7 @@ pub(crate) fn answer(
         Answer::from(quota::exceeded())
     } else {
         let admitted = admit(context).and_then(|budget| {
-            let mut answer = queried(context, desk, now)?;
+            let mut answer = queried(context, query_context, now)?;
             answer.headers.extend(budget);
             Ok(answer)
         });
@@ -107,7 +107,11 @@ pub(crate) fn answer(
     answer
 }
 
-fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answer, ArmError> {
+fn queried(
+    context: &Context<'_>,
+    query_context: &mut QueryContext<'_>,
+    now: i64,
+) -> Result<Answer, ArmError> {
     if context.request.method != Method::POST {
         return Err(refusals::no_method(context.request.method.as_str(), "resources"));
     }
@@ -122,12 +126,12 @@ fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answe
         from: request.skip,
         top: request.top,
         lifetime: context.world.knobs.graph_token_lifetime,
-        distortion: desk.distortion.clone(),
+        distortion: query_context.distortion.clone(),
     };
     if let Some(token) = &request.token {
-        let (result, from) = desk.graph.pages.find(token, &binding, now)?;
+        let (result, from) = query_context.graph.pages.find(token, &binding, now)?;
         paging.from = from;
-        return Ok(desk.graph.page(&result, &paging, now));
+        return Ok(query_context.graph.page(&result, &paging, now));
     }
     let plan = parser::parse(&request.query).and_then(|query| bind::bind(&query))?;
     let principal = context.world.principals.get(&context.caller.client_id);
@@ -136,7 +140,7 @@ fn queried(context: &Context<'_>, desk: &mut Desk<'_>, now: i64) -> Result<Answe
         refused("NoValidSubscriptionsInQueryRequest", text)
     })?;
     let (subscriptions, limit_hit) = request.scope(context, &principal)?;
-    desk.pending = Some(Evaluation {
+    query_context.pending = Some(Evaluation {
         plan,
         principal,
         subscriptions,

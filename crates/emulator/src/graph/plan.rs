@@ -186,11 +186,11 @@ impl Join {
             match place.and_then(|place| matches.get(place)).map(Vec::as_slice) {
                 Some([others @ .., last]) => {
                     for other in others {
-                        joined.push(beside(row.clone(), other));
+                        joined.push(joined_row(row.clone(), other));
                     }
-                    joined.push(beside(row, last));
+                    joined.push(joined_row(row, last));
                 }
-                _ if self.outer => joined.push(beside(row, &self.blanks)),
+                _ if self.outer => joined.push(joined_row(row, &self.blanks)),
                 _ => {}
             }
         }
@@ -198,7 +198,7 @@ impl Join {
     }
 }
 
-fn beside(mut left: Row, right: &[Value]) -> Row {
+fn joined_row(mut left: Row, right: &[Value]) -> Row {
     left.extend_from_slice(right);
     left
 }

@@ -127,14 +127,14 @@ impl RowSource for Visible<'_> {
             // Rights are looked up once for each subscription and type, not for each row.
             let shown: Vec<String> = known
                 .iter()
-                .filter(|(kind, _)| types.is_none_or(|types| types.iter().any(|wanted| wanted == kind)))
+                .filter(|(kind, _)| types.is_none_or(|types| types.iter().any(|expected| expected == kind)))
                 .filter(|(_, action)| self.may(id, action))
                 .map(|(kind, _)| (*kind).to_owned())
                 .collect();
             let Some(subscription) = self.subscription(id).filter(|_| !shown.is_empty()) else {
                 continue;
             };
-            let mut tell = |mut row: Value| {
+            let mut push = |mut row: Value| {
                 if let Some(row) = row.as_object_mut() {
                     row.insert("subscriptionId".into(), json!(subscription.id));
                     row.insert("tenantId".into(), json!(subscription.tenant));
@@ -143,13 +143,13 @@ impl RowSource for Visible<'_> {
             };
             match table {
                 Table::Resources => {
-                    self.resources(id, &shown, &mut tell);
+                    self.resources(id, &shown, &mut push);
                     if shown.iter().any(|kind| kind == CONNECTOR) {
-                        arm::connector_rows(subscription, self.at, &mut tell);
+                        arm::connector_rows(subscription, self.at, &mut push);
                     }
                 }
-                Table::Containers => containers(subscription, &shown, &mut tell),
-                Table::Security => arm::pricing_rows(self.world, subscription, &mut tell),
+                Table::Containers => containers(subscription, &shown, &mut push),
+                Table::Security => arm::pricing_rows(self.world, subscription, &mut push),
             }
         }
     }

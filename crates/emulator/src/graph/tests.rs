@@ -17,8 +17,8 @@ struct Fixed(Vec<Value>);
 impl RowSource for Fixed {
     fn rows(&self, _table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value)) {
         for row in &self.0 {
-            let wanted = types.is_none_or(|types| types.iter().any(|kind| row["type"] == kind.as_str()));
-            if wanted {
+            let expected = types.is_none_or(|types| types.iter().any(|kind| row["type"] == kind.as_str()));
+            if expected {
                 each(row.clone());
             }
         }
@@ -121,7 +121,7 @@ fn conditions() {
 #[test]
 fn values() {
     let all = machines();
-    for (expression, wanted) in [
+    for (expression, expected) in [
         ("tolower(name)", json!("alpha")),
         ("toupper(properties.os)", json!("WINDOWS")),
         ("tostring(properties.missing)", json!("")),
@@ -157,7 +157,7 @@ fn values() {
         ("zones", json!(["1", "2"])),
     ] {
         let query = format!("resources | where name == 'Alpha' | extend x = {expression} | project x, y = x");
-        assert_eq!(rows(&query, &all), [vec![wanted.clone(), wanted]], "{query}");
+        assert_eq!(rows(&query, &all), [vec![expected.clone(), expected]], "{query}");
     }
 }
 
@@ -165,7 +165,7 @@ fn values() {
 fn operators() {
     let all = machines();
     let machine = "resources | where type in~ ('Microsoft.Compute/virtualMachines', 'microsoft.hybridcompute/machines')";
-    for (rest, wanted) in [
+    for (rest, expected) in [
         (
             "project name, location | order by location, name",
             json!([["Alpha", "westeurope"], ["beta", "eastus"], ["gamma", ""]]),
@@ -199,7 +199,7 @@ fn operators() {
         ("distinct subscriptionId", json!([["1"], ["2"]])),
     ] {
         let query = format!("{machine} | {rest}");
-        assert_eq!(json!(rows(&query, &all)), wanted, "{query}");
+        assert_eq!(json!(rows(&query, &all)), expected, "{query}");
     }
     let names = |query: &str| -> Vec<String> {
         plan(query)
@@ -260,7 +260,7 @@ fn types_are_asked_for_before_rows_are_made() {
         ("resources | where not(type =~ 'a')", None),
     ] {
         let got = plan(query).unwrap().types;
-        let wanted = types.map(|types| types.into_iter().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(got, wanted, "{query}");
+        let expected = types.map(|types| types.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(got, expected, "{query}");
     }
 }

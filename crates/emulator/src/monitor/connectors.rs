@@ -95,14 +95,16 @@ fn foreign(connector: &Connector) -> BTreeMap<String, Value> {
     for offering in connector.offerings() {
         let kind = offering_kind(offering).to_ascii_lowercase();
         if ours(&kind) {
-            strange(offering, &KNOWN, &mut Vec::new(), &kind, &mut found);
+            unexpected(offering, &KNOWN, &mut Vec::new(), &kind, &mut found);
         } else {
             found.insert(kind, offering.clone());
         }
     }
     for (name, value) in &connector.properties {
         match name.as_str() {
-            "environmentData" => strange(value, &KNOWN_DATA, &mut Vec::new(), "environmentData", &mut found),
+            "environmentData" => {
+                unexpected(value, &KNOWN_DATA, &mut Vec::new(), "environmentData", &mut found)
+            }
             "hierarchyIdentifier" | "environmentName" | "offerings" => {}
             _ => drop(found.insert(format!("properties/{name}"), value.clone())),
         }
@@ -111,7 +113,7 @@ fn foreign(connector: &Connector) -> BTreeMap<String, Value> {
 }
 
 /// Collects members that no known path covers.
-fn strange(
+fn unexpected(
     value: &Value,
     known: &[&str],
     path: &mut Vec<String>,
@@ -131,7 +133,7 @@ fn strange(
         // An empty or absent object says the same.
         let nothing = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
         if !covered && deeper {
-            strange(value, known, path, head, found);
+            unexpected(value, known, path, head, found);
         } else if !covered && !nothing {
             found.insert(format!("{head}/{here}"), value.clone());
         }

@@ -193,7 +193,7 @@ impl Memory {
         Some((seen.principal.into(), seen.before.as_ref()?.subject.clone()))
     }
 
-    pub(super) fn remember(&mut self, seen: &Seen<'_>) {
+    pub(super) fn record(&mut self, seen: &Seen<'_>) {
         if let Some(seconds) = seen.retry_after {
             let wait = i64::try_from(seconds)
                 .unwrap_or(i64::MAX / 2)

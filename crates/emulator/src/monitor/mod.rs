@@ -1,7 +1,7 @@
 //! The safety monitor: watches every authenticated ARM request and notes breaches of the laws.
 
 mod connectors;
-mod laws;
+mod invariants;
 mod memory;
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    laws::{LAWS, Law},
+    invariants::{INVARIANTS, Invariant},
     memory::{Memory, Stored, Subject, stored},
 };
 use crate::{arm::Route, instant};
@@ -65,7 +65,7 @@ pub struct Breach {
     /// When the request arrived.
     pub at: String,
     /// The law's name.
-    pub law: &'static str,
+    pub invariant: &'static str,
     /// Where.
     pub subscription: Option<String>,
     /// What happened.
@@ -123,17 +123,22 @@ impl Monitor {
     /// Judges a finished request.
     pub fn judge(&mut self, seen: &Seen<'_>) {
         if !self.allowances.ignore_principals.contains(seen.principal) {
-            for law in LAWS {
-                let Some(detail) = (law.broken)(seen, &self.memory, &self.allowances) else {
+            for invariant in INVARIANTS {
+                let Some(detail) = (invariant.broken)(seen, &self.memory, &self.allowances) else {
                     continue;
                 };
-                tracing::warn!(law = law.name, detail, sequence = seen.sequence, "breach");
+                tracing::warn!(
+                    invariant = invariant.name,
+                    detail,
+                    sequence = seen.sequence,
+                    "breach"
+                );
                 if self.breaches.len() < MOST {
                     self.breaches.push(Breach {
                         at: Timestamp::from_millisecond(seen.arrived)
                             .map(instant::milliseconds)
                             .unwrap_or_default(),
-                        law: law.name,
+                        invariant: invariant.name,
                         subscription: seen.route.subscription.clone(),
                         detail,
                         sequence: seen.sequence,
@@ -142,7 +147,7 @@ impl Monitor {
                 }
             }
         }
-        self.memory.remember(seen);
+        self.memory.record(seen);
     }
 
     /// The breaches so far.

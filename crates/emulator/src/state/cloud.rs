@@ -37,7 +37,7 @@ pub enum IdentityProvider {
 /// How a role, a pool, a provider or a service account stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Standing {
+pub enum TrustState {
     /// As it should be.
     #[default]
     Ok,
@@ -58,7 +58,7 @@ pub struct AwsAccount {
     /// The OIDC provider.
     pub identity_provider: IdentityProvider,
     /// By ARN, or by the role's name.
-    pub roles: BTreeMap<String, Standing>,
+    pub roles: BTreeMap<String, TrustState>,
     /// EC2.
     pub instances: Vec<Instance>,
     /// When this is a management account.
@@ -72,7 +72,7 @@ pub struct AwsAccount {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AwsOrganization {
     /// The stack set that makes the roles of the members.
-    pub stack_set: Standing,
+    pub stack_set: TrustState,
     /// Member accounts.
     pub accounts: Vec<String>,
 }
@@ -86,11 +86,11 @@ pub struct GcpProject {
     /// Shown as `projectName`.
     pub name: Option<String>,
     /// The workload identity pool.
-    pub workload_identity_pool: Standing,
+    pub workload_identity_pool: TrustState,
     /// Of the pool, by id.
-    pub providers: BTreeMap<String, Standing>,
+    pub providers: BTreeMap<String, TrustState>,
     /// By address.
-    pub service_accounts: BTreeMap<String, Standing>,
+    pub service_accounts: BTreeMap<String, TrustState>,
     /// By short name (`iam`, `sts`, …); absent: on.
     pub apis: BTreeMap<String, bool>,
     /// An organization policy forbids the federation.
@@ -193,7 +193,7 @@ impl Clouds {
         match connector.cloud() {
             Some(Cloud::Aws) => {
                 let organization = self.aws.get(&own).and_then(|found| found.organization.as_ref());
-                let working = organization.filter(|found| found.stack_set == Standing::Ok);
+                let working = organization.filter(|found| found.stack_set == TrustState::Ok);
                 (
                     working.map(|found| found.accounts.clone()).unwrap_or_default(),
                     own,
@@ -262,14 +262,14 @@ mod tests {
             broken.aws["1"].identity_provider,
             IdentityProvider::OwnedBy("Sentinel".into())
         );
-        let mended = broken
+        let fixed = broken
             .merged(
                 &json!({"aws": {"1": {"identityProvider": "ok", "roles": {"Cspm": null}}}}),
                 9,
             )
             .unwrap();
-        assert_eq!(mended.aws["1"].identity_provider, IdentityProvider::Ok);
-        assert!(mended.aws["1"].roles.is_empty() && mended.aws["1"].changed == 9);
+        assert_eq!(fixed.aws["1"].identity_provider, IdentityProvider::Ok);
+        assert!(fixed.aws["1"].roles.is_empty() && fixed.aws["1"].changed == 9);
         assert!(
             clouds
                 .merged(&json!({"aws": {"1": {"idp": "missing"}}}), 0)

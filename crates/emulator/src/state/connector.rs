@@ -151,10 +151,10 @@ impl Connector {
         self.properties.get("environmentData")?.get("organizationalData")
     }
 
-    fn membership(&self, wanted: &str) -> bool {
+    fn membership(&self, expected: &str) -> bool {
         self.organizational()
             .and_then(|data| data.get("organizationMembershipType")?.as_str())
-            .is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+            .is_some_and(|found| found.eq_ignore_ascii_case(expected))
     }
 
     /// Whether it stands for a whole organization.

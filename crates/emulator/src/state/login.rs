@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Clouds, Connector,
-    cloud::{AwsAccount, Cloud, GcpProject, IdentityProvider, Standing},
+    cloud::{AwsAccount, Cloud, GcpProject, IdentityProvider, TrustState},
 };
 
 /// Something that is wrong in the account.
@@ -81,26 +81,26 @@ fn aws(connector: &Connector, account: &AwsAccount) -> Vec<Problem> {
     }
     for arn in used(connector.offerings(), "cloudRoleArn") {
         let name = arn.rsplit('/').next().unwrap_or_default();
-        let standing = account.roles.get(arn).or_else(|| account.roles.get(name));
+        let trust = account.roles.get(arn).or_else(|| account.roles.get(name));
         let foreign = arn
             .split(':')
             .nth(4)
             .is_some_and(|owner| owner != connector.account());
-        let (title, what) = match standing.copied().unwrap_or_default() {
-            Standing::Missing => ("Role is missing", "does not exist in AWS account/s"),
-            Standing::WrongTrust => (
+        let (title, what) = match trust.copied().unwrap_or_default() {
+            TrustState::Missing => ("Role is missing", "does not exist in AWS account/s"),
+            TrustState::WrongTrust => (
                 "Role trusts somebody else",
                 "does not trust Defender for Cloud of this tenant",
             ),
-            Standing::WrongAudience => (
+            TrustState::WrongAudience => (
                 "Role expects another audience",
                 "does not accept the audience of its plan",
             ),
-            Standing::Ok if foreign => (
+            TrustState::Ok if foreign => (
                 "Role of another account",
                 "does not belong to the AWS account of the connector",
             ),
-            Standing::Ok => continue,
+            TrustState::Ok => continue,
         };
         all.push(Problem::login(
             title,
@@ -116,7 +116,7 @@ fn aws(connector: &Connector, account: &AwsAccount) -> Vec<Problem> {
         .organizational()
         .and_then(|data| data.get("stacksetName")?.as_str())
         .is_some_and(|name| !name.is_empty());
-    let missing = organization.is_some_and(|found| found.stack_set != Standing::Ok);
+    let missing = organization.is_some_and(|found| found.stack_set != TrustState::Ok);
     if connector.is_organization() && (missing || !named) {
         all.push(Problem {
             name: "AWS CloudFormation StackSet name invalid or does not exist",
@@ -130,11 +130,11 @@ fn aws(connector: &Connector, account: &AwsAccount) -> Vec<Problem> {
 
 fn gcp(connector: &Connector, project: &GcpProject) -> Vec<Problem> {
     let mut found: Vec<String> = Vec::new();
-    let wrong = |standing: Standing| match standing {
-        Standing::Ok => None,
-        Standing::Missing => Some("does not exist"),
-        Standing::WrongTrust => Some("trusts somebody else"),
-        Standing::WrongAudience => Some("expects another audience"),
+    let wrong = |trust: TrustState| match trust {
+        TrustState::Ok => None,
+        TrustState::Missing => Some("does not exist"),
+        TrustState::WrongTrust => Some("trusts somebody else"),
+        TrustState::WrongAudience => Some("expects another audience"),
     };
     if project.federation_blocked {
         found.push("An organization policy forbids workload identity federation.".into());

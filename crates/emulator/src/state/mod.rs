@@ -2,7 +2,7 @@
 
 mod cloud;
 mod connector;
-mod connector_words;
+mod connector_seed;
 mod login;
 mod patch;
 mod plan;
@@ -30,7 +30,7 @@ pub use self::{
     },
 };
 pub(crate) use self::{
-    connector::kind as offering_kind, connector_words::shown as connectors_shown, seed::change_principal,
+    connector::kind as offering_kind, connector_seed::shown as connectors_shown, seed::change_principal,
 };
 use crate::{knobs::Knobs, switches::Switches};
 
@@ -107,9 +107,9 @@ impl World {
 
     /// The id of the tenant that a path segment means: an id or a domain.
     pub fn tenant_named(&self, segment: &str) -> Option<String> {
-        let wanted = segment.to_ascii_lowercase();
-        if self.tenants.contains_key(&wanted) {
-            return Some(wanted);
+        let expected = segment.to_ascii_lowercase();
+        if self.tenants.contains_key(&expected) {
+            return Some(expected);
         }
         self.tenants
             .iter()

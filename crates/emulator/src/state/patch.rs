@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Assessment, Extension, Plan, RegistrationState, ResourceGroup, ResourcePlan, SETTINGS, Solution,
-    Subscription, SubscriptionState, Tier, canonical_plan, connector_words,
+    Subscription, SubscriptionState, Tier, canonical_plan, connector_seed,
 };
 use crate::{fleet, instant};
 
@@ -56,7 +56,7 @@ fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestam
             subscription.register(rest, state, instant::epoch_milliseconds(now));
             Ok(())
         }
-        "connectors" => connector_words::set(subscription, rest, value, now),
+        "connectors" => connector_seed::set(subscription, rest, value, now),
         "machines" => set_machine(subscription, rest, value, now),
         "resourcePlans" => set_resource_plan(subscription, rest, value, now),
         "resourceGroups" => {

@@ -128,7 +128,7 @@ impl Seed {
     }
 
     /// Lays the seed over a world. Stops at the first problem.
-    pub fn sow(&self, world: &mut World, now: Timestamp) -> Result<(), String> {
+    pub fn populate(&self, world: &mut World, now: Timestamp) -> Result<(), String> {
         if let Some(switches) = &self.switches {
             match switches {
                 SwitchSeed::All(answer) => world.switches.set_all(answer)?,
@@ -152,14 +152,14 @@ impl Seed {
             replace(&mut tenant.default_domain, seed.default_domain.as_ref());
         }
         for seed in &self.principals {
-            seed.sow(world)?;
+            seed.populate(world)?;
         }
         if let Some(generator) = &self.fleet {
-            fleet::sow_fleet(generator, world, now)?;
+            fleet::populate_fleet(generator, world, now)?;
         }
         for seed in &self.subscriptions {
             for (id, name) in seed.identities()? {
-                seed.sow(world, &id, &name, now)
+                seed.populate(world, &id, &name, now)
                     .map_err(|problem| format!("subscription {id}: {problem}"))?;
             }
         }
@@ -176,11 +176,11 @@ pub(crate) fn change_principal(world: &mut World, client_id: &str, mut change: V
         change.insert("clientId".into(), json!(client_id));
     }
     let seed: PrincipalSeed = serde_json::from_value(change).map_err(|error| error.to_string())?;
-    seed.sow(world)
+    seed.populate(world)
 }
 
 impl PrincipalSeed {
-    fn sow(&self, world: &mut World) -> Result<(), String> {
+    fn populate(&self, world: &mut World) -> Result<(), String> {
         if self.client_id.is_empty() {
             return Err("a principal needs a clientId".into());
         }
@@ -248,7 +248,7 @@ impl SubscriptionSeed {
             .collect())
     }
 
-    fn sow(&self, world: &mut World, id: &str, name: &str, now: Timestamp) -> Result<(), String> {
+    fn populate(&self, world: &mut World, id: &str, name: &str, now: Timestamp) -> Result<(), String> {
         let tenant = self
             .tenant
             .as_deref()
@@ -285,7 +285,7 @@ impl SubscriptionSeed {
             }
         }
         for connector in &self.connectors {
-            super::connector_words::add(subscription, connector, now)?;
+            super::connector_seed::add(subscription, connector, now)?;
         }
         let at = subscription.fleet_now(now);
         subscription.discover(at, true);
@@ -418,7 +418,7 @@ mod tests {
         )
         .unwrap();
         let mut world = World::with_defaults();
-        seed.sow(&mut world, Timestamp::UNIX_EPOCH).unwrap();
+        seed.populate(&mut world, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(world.subscriptions.len(), 1001);
         let second = &world.subscriptions["00000000-0000-0000-0000-000000000100"];
         assert_eq!(second.display_name, "Team-1");
@@ -437,7 +437,7 @@ mod tests {
         assert!(Seed::parse("subscription: []").is_err());
         let seed = Seed::parse("principals: [{clientId: a, roles: {s: [Emperor]}}]").unwrap();
         assert!(
-            seed.sow(&mut World::default(), Timestamp::UNIX_EPOCH)
+            seed.populate(&mut World::default(), Timestamp::UNIX_EPOCH)
                 .unwrap_err()
                 .contains("Emperor")
         );

@@ -172,8 +172,9 @@ impl Bench {
 
     pub(crate) async fn breaches(&self) -> Vec<String> {
         let got = self.control("GET", "breaches", Value::Null).await;
-        let laws = got.body["breaches"].as_array().unwrap().iter();
-        laws.map(|breach| breach["law"].as_str().unwrap().to_owned())
+        let invariants = got.body["breaches"].as_array().unwrap().iter();
+        invariants
+            .map(|breach| breach["law"].as_str().unwrap().to_owned())
             .collect()
     }
 }

@@ -19,28 +19,28 @@ pub(crate) fn load(folder: &std::path::Path, name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
 }
 
-/// Every member of `wanted` is in `got` with the same JSON type; ids, types, kinds and names are equal.
-pub(crate) fn carries(got: &Value, wanted: &Value, at: &str) -> Result<(), String> {
-    match (got, wanted) {
-        (Value::Object(got), Value::Object(wanted)) => {
-            for (name, value) in wanted {
+/// Every member of `expected` is in `got` with the same JSON type; ids, types, kinds and names are equal.
+pub(crate) fn carries(got: &Value, expected: &Value, at: &str) -> Result<(), String> {
+    match (got, expected) {
+        (Value::Object(got), Value::Object(expected)) => {
+            for (name, value) in expected {
                 let at = format!("{at}/{name}");
                 let mine = got.get(name).ok_or_else(|| format!("{at} is missing"))?;
                 carries(mine, value, &at)?;
-                let told = matches!(
+                let expected_text = matches!(
                     name.as_str(),
                     "id" | "type" | "kind" | "name" | "inherited" | "inheritedFrom"
                 );
                 let same =
                     mine.as_str().map(str::to_ascii_lowercase) == value.as_str().map(str::to_ascii_lowercase);
-                if told && !same {
+                if expected_text && !same {
                     return Err(format!("{at}: {mine} instead of {value}"));
                 }
             }
             Ok(())
         }
-        (Value::Array(got), Value::Array(wanted)) => {
-            wanted.iter().enumerate().try_for_each(|(index, value)| {
+        (Value::Array(got), Value::Array(expected)) => {
+            expected.iter().enumerate().try_for_each(|(index, value)| {
                 let named = value.get("name");
                 let mine = got
                     .iter()
@@ -50,15 +50,15 @@ pub(crate) fn carries(got: &Value, wanted: &Value, at: &str) -> Result<(), Strin
                 carries(mine, value, &format!("{at}[{index}]"))
             })
         }
-        _ if std::mem::discriminant(got) == std::mem::discriminant(wanted) => Ok(()),
-        _ => Err(format!("{at}: {got} has another type than {wanted}")),
+        _ if std::mem::discriminant(got) == std::mem::discriminant(expected) => Ok(()),
+        _ => Err(format!("{at}: {got} has another type than {expected}")),
     }
 }
 
 #[track_caller]
-pub(crate) fn like(got: &Got, statuses: &[u16], wanted: &Value) {
+pub(crate) fn like(got: &Got, statuses: &[u16], expected: &Value) {
     assert!(statuses.contains(&got.status), "{got:?}");
-    carries(&got.body, wanted, "").unwrap_or_else(|problem| panic!("{problem}\n{:#}", got.body));
+    carries(&got.body, expected, "").unwrap_or_else(|problem| panic!("{problem}\n{:#}", got.body));
 }
 
 pub(crate) fn text(example: &Value, parameter: &str) -> String {

@@ -34,7 +34,7 @@ Options
   --throttling on|off    whether Azure's budgets refuse anything until connectors are Ready (off: with 100 reads in
                          5 minutes they alone say how long it takes)
   --latency DURATION     added by the emulator to every answer (50ms)
-  --visit-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
+  --reconcile-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
   --namespaces N         namespaces, each with its own AzureCredential (one for each 100 objects)
   --output FILE          the figures as JSON (target/bench.json)
   --date TEXT            what to write down as the date (the clock's)
@@ -92,7 +92,7 @@ pub(crate) struct Arguments {
     pub(crate) put_time: Duration,
     pub(crate) throttling: bool,
     pub(crate) latency: Duration,
-    pub(crate) visit_every: Option<Duration>,
+    pub(crate) reconcile_every: Option<Duration>,
     pub(crate) namespaces: Option<usize>,
     pub(crate) output: Option<PathBuf>,
     pub(crate) date: Option<String>,
@@ -111,7 +111,7 @@ impl Default for Arguments {
             put_time: Duration::from_secs(5),
             throttling: false,
             latency: Duration::from_millis(50),
-            visit_every: None,
+            reconcile_every: None,
             namespaces: None,
             output: None,
             date: None,
@@ -183,7 +183,7 @@ impl Arguments {
                     _ => return Err(wrong("on or off is wanted")),
                 }
             }
-            "--visit-every" => self.visit_every = Some(duration()?),
+            "--reconcile-every" => self.reconcile_every = Some(duration()?),
             "--namespaces" => self.namespaces = Some(number(name, &value)?),
             "--output" => self.output = Some(value.into()),
             "--date" => self.date = Some(value),
@@ -207,7 +207,7 @@ impl Arguments {
         let each = Duration::from_millis(80).saturating_mul(objects);
         let short = (Duration::from_secs(2) + each).min(Duration::from_secs(30));
         let chosen = short.max(Duration::from_millis(30).saturating_mul(objects));
-        self.visit_every.unwrap_or(chosen)
+        self.reconcile_every.unwrap_or(chosen)
     }
 
     /// Objects that the controller works on at once.
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told() {
+    fn mistakes_are_reported() {
         for (line, says) in [
             ("--objects 0", "a number from 1"),
             ("--objects", "needs a value"),

@@ -3,9 +3,9 @@
 use crate::{
     arguments::Arguments,
     measure::kubernetes_requests,
-    parts::{self, Parts, Phase, Setup, phase},
     progress::{Progress, step},
-    visits::{self, Visits},
+    reconciles::{self, Reconciles},
+    setup::{self, Parts, Phase, Setup, phase},
     watching::Watching,
     world::World,
 };
@@ -21,15 +21,15 @@ use std::{
 /// How long a phase may take before the benchmark gives up. With Azure's budgets it takes a while.
 const LIMIT: Duration = Duration::from_secs(3600);
 /// A visit that was asked for takes at most this long.
-const VISIT_LIMIT: Duration = Duration::from_secs(300);
+const RECONCILE_LIMIT: Duration = Duration::from_secs(300);
 /// Visits of the subscription's object are asked for this long at least.
 const ASKING: Duration = Duration::from_secs(10);
 /// Between two requests for a visit.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Nothing new is told for so long: all was told.
-const CALM: Duration = Duration::from_secs(6);
+const DEBOUNCE: Duration = Duration::from_secs(6);
 /// Visits that each connector gets in the quiet phase: a round, in which everything is read once.
-const QUIET_VISITS: usize = 6;
+const QUIET_RECONCILES: usize = 6;
 
 /// Everything that was measured of one number of connectors.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +43,7 @@ pub(crate) struct Figures {
     /// From the start of the process until the last connector was Ready.
     pub(crate) ready_seconds: f64,
     pub(crate) converge: Phase,
-    pub(crate) until_ready: Visits,
+    pub(crate) until_ready: Reconciles,
     pub(crate) kubernetes_requests: BTreeMap<String, u64>,
     /// New versions of connectors that the API server told a watcher, until all were told.
     pub(crate) versions: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Protection {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pass {
-    pub(crate) visits: Visits,
+    pub(crate) reconciles: Reconciles,
     /// New versions of either kind.
     pub(crate) versions: u64,
     pub(crate) phase: Phase,
@@ -101,15 +101,15 @@ pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<
         connectors,
         name: format!("{connectors} connectors"),
     };
-    let mut parts = parts::prepare(setup, arguments).await?;
+    let mut parts = setup::prepare(setup, arguments).await?;
     let result = Box::pin(run(&mut parts, connectors, arguments)).await;
     parts.stop(arguments, result.is_err()).await?;
     result
 }
 
-fn flags(visit_every: Duration) -> Vec<String> {
-    let every = humantime::format_duration(visit_every).to_string();
-    let flags = ["--visit-every", &every, "--machine-scan-interval", "1h"];
+fn flags(reconcile_every: Duration) -> Vec<String> {
+    let every = humantime::format_duration(reconcile_every).to_string();
+    let flags = ["--reconcile-every", &every, "--machine-scan-interval", "1h"];
     flags.map(str::to_owned).to_vec()
 }
 
@@ -127,12 +127,12 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
     .await?;
     let asked_until = Instant::now();
     let converged = parts.reading().await?;
-    let until_ready = visits::of(&parts.requests(0).await?);
+    let until_ready = reconciles::of(&parts.requests(0).await?);
     let kubernetes_requests = kubernetes_requests(&parts.plane).await?;
     let seen = watching.seen();
     let last = seen.ready.values().max().copied().unwrap_or(parts.started);
     let ready_seconds = last.duration_since(parts.started).as_secs_f64();
-    parts.until_all_told(&watching).await?;
+    parts.until_all_reported(&watching).await?;
     let versions = watching.seen().versions;
     let protection = asked.figures(asked_until, parts.watching.seen().unasked);
 
@@ -183,7 +183,7 @@ impl Asked {
         loop {
             let began = Instant::now();
             *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
-            if let Err(error) = objects.visit(&World::protection(0), VISIT_LIMIT).await {
+            if let Err(error) = objects.reconcile(&World::protection(0), RECONCILE_LIMIT).await {
                 return error;
             }
             self.under_way
@@ -261,10 +261,10 @@ impl Parts {
         step(
             &format!("{name}: until each was visited once more"),
             &Progress::of(0),
-            self.until_visited(connectors, 1, since),
+            self.until_reconciled(connectors, 1, since),
         )
         .await?;
-        self.until_all_told(watching).await?;
+        self.until_all_reported(watching).await?;
 
         let since = self.last_sequence().await?;
         let versions = self.versions(watching);
@@ -273,43 +273,43 @@ impl Parts {
         step(
             &format!("{name}: the controller was started anew, until each was visited"),
             &Progress::of(0),
-            self.until_visited(connectors, 1, since),
+            self.until_reconciled(connectors, 1, since),
         )
         .await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let visited = self.reading().await?;
+        let reconciled = self.reading().await?;
         let restart = Pass {
-            visits: visits::of(&self.requests(since).await?),
+            reconciles: reconciles::of(&self.requests(since).await?),
             versions: self.versions(watching) - versions,
-            phase: phase(&start, &visited),
+            phase: phase(&start, &reconciled),
         };
         let since = self.last_sequence().await?;
         let versions = self.versions(watching);
         let every = humantime::format_duration(cadence);
         step(
-            &format!("{name}: quiet, each is visited every {every}, {QUIET_VISITS} times"),
+            &format!("{name}: quiet, each is visited every {every}, {QUIET_RECONCILES} times"),
             &Progress::of(0),
-            self.until_visited(connectors, QUIET_VISITS, since),
+            self.until_reconciled(connectors, QUIET_RECONCILES, since),
         )
         .await?;
         let end = self.reading().await?;
         let quiet = Pass {
-            visits: visits::of(&self.requests(since).await?),
+            reconciles: reconciles::of(&self.requests(since).await?),
             versions: self.versions(watching) - versions,
-            phase: phase(&visited, &end),
+            phase: phase(&reconciled, &end),
         };
         Ok((restart, quiet))
     }
 
     /// Until each connector was read so often.
-    async fn until_visited(&mut self, connectors: usize, times: usize, since: u64) -> Result<(), Error> {
+    async fn until_reconciled(&mut self, connectors: usize, times: usize, since: u64) -> Result<(), Error> {
         let began = Instant::now();
         loop {
-            let visits = visits::of(&self.requests(since).await?);
-            if connectors == 0 || visits.fewest(connectors) >= times {
+            let reconciles = reconciles::of(&self.requests(since).await?);
+            if connectors == 0 || reconciles.fewest(connectors) >= times {
                 return Ok(());
             }
-            let last = || format!("the last one had {}", visits.fewest(connectors));
+            let last = || format!("the last one had {}", reconciles.fewest(connectors));
             self.go_on(began, "visits of all connectors", last).await?;
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
@@ -334,9 +334,9 @@ impl Parts {
     }
 
     /// Until the API server has told no new version of either kind for longer than news is held back.
-    async fn until_all_told(&mut self, watching: &Watching) -> Result<(), Error> {
+    async fn until_all_reported(&mut self, watching: &Watching) -> Result<(), Error> {
         let mut last = (self.versions(watching), Instant::now());
-        while last.1.elapsed() < CALM {
+        while last.1.elapsed() < DEBOUNCE {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.controller.check()?;
             let versions = self.versions(watching);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_that_never_ended_counts() {
+    fn a_reconcile_that_never_ended_counts() {
         let asked = Asked::default();
         asked.took.lock().unwrap().push(Duration::from_millis(200));
         let figures = asked.figures(Instant::now(), 3);

@@ -2,8 +2,8 @@
 
 use crate::{
     connectors::Figures,
+    reconciles::Reconciles,
     table::{Row, Rows, megabytes, ratio},
-    visits::Visits,
 };
 
 /// Connectors in one page of Azure's list.
@@ -11,7 +11,7 @@ const PAGE: usize = 100;
 /// The list is asked for at most so often.
 const LIST_SECONDS: f64 = 30.0;
 /// News of connectors is told at most so often.
-const NEWS_SECONDS: f64 = 5.0;
+const REFRESH_SECONDS: f64 = 5.0;
 /// Above the floor: the readings before and after the writes.
 const FLOOR_FACTOR: f64 = 1.25;
 /// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (contract.md 4).
@@ -66,7 +66,7 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         "status versions of the subscription's object",
         "1 in 5 s",
         |f| f.protection.unasked.to_string(),
-        |f| ratio(f.protection.unasked, 1) <= most_news(f),
+        |f| ratio(f.protection.unasked, 1) <= most_refreshes(f),
     );
     rows.count(
         "objects of either kind that stopped being Ready",
@@ -129,8 +129,8 @@ fn started_anew(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "writes",
         "0",
-        |f| f.restart.visits.writes.to_string(),
-        |f| f.restart.visits.writes == 0,
+        |f| f.restart.reconciles.writes.to_string(),
+        |f| f.restart.reconciles.writes == 0,
     );
     rows.count(
         "status patches",
@@ -138,17 +138,19 @@ fn started_anew(rows: &mut Rows<'_, Figures>) {
         |f| f.restart.phase.status_patches.to_string(),
         |f| f.restart.phase.status_patches == 0 && f.restart.versions == 0,
     );
-    rows.plain("reads per visit", |f| per_visit(&f.restart.visits));
-    rows.plain("requests for the list", |f| f.restart.visits.lists().to_string());
+    rows.plain("reads per visit", |f| per_reconcile(&f.restart.reconciles));
+    rows.plain("requests for the list", |f| {
+        f.restart.reconciles.lists().to_string()
+    });
 }
 
 fn quiet(rows: &mut Rows<'_, Figures>) {
-    rows.plain("visits", |f| f.quiet.visits.readings().to_string());
+    rows.plain("visits", |f| f.quiet.reconciles.readings().to_string());
     rows.count(
         "writes",
         "0",
-        |f| f.quiet.visits.writes.to_string(),
-        |f| f.quiet.visits.writes == 0,
+        |f| f.quiet.reconciles.writes.to_string(),
+        |f| f.quiet.reconciles.writes == 0,
     );
     rows.count(
         "status patches",
@@ -159,13 +161,15 @@ fn quiet(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "reads per visit",
         "<= 1.5",
-        |f| per_visit(&f.quiet.visits),
-        |f| 2 * f.quiet.visits.reads <= 3 * f.quiet.visits.readings(),
+        |f| per_reconcile(&f.quiet.reconciles),
+        |f| 2 * f.quiet.reconciles.reads <= 3 * f.quiet.reconciles.readings(),
     );
-    rows.plain("requests for the list", |f| f.quiet.visits.lists().to_string());
+    rows.plain("requests for the list", |f| {
+        f.quiet.reconciles.lists().to_string()
+    });
     rows.plain("requests for permissions, and of the other object", |f| {
-        let all: u64 = f.quiet.visits.by_operation.values().sum();
-        (all - f.quiet.visits.reads - f.quiet.visits.writes).to_string()
+        let all: u64 = f.quiet.reconciles.by_operation.values().sum();
+        (all - f.quiet.reconciles.reads - f.quiet.reconciles.writes).to_string()
     });
 }
 
@@ -200,8 +204,8 @@ fn processor(rows: &mut Rows<'_, Figures>) {
         seconds(f.converge.cpu_seconds)
     });
     rows.plain("controller, a quiet visit", |f| {
-        let visits = ratio(f.quiet.visits.readings().max(1), 1);
-        format!("{:.2} ms", 1000.0 * f.quiet.phase.cpu_seconds / visits)
+        let reconciles = ratio(f.quiet.reconciles.readings().max(1), 1);
+        format!("{:.2} ms", 1000.0 * f.quiet.phase.cpu_seconds / reconciles)
     });
     for name in ["kube-apiserver", "emulator"] {
         rows.plain(format!("meanwhile (until Ready): {name}"), |f| {
@@ -243,16 +247,16 @@ fn most_lists(figures: &Figures) -> f64 {
 }
 
 /// Its own way to Ready, its machines, and what becomes of its connectors.
-fn most_news(figures: &Figures) -> f64 {
-    (figures.converge.seconds / NEWS_SECONDS).ceil() + 5.0
+fn most_refreshes(figures: &Figures) -> f64 {
+    (figures.converge.seconds / REFRESH_SECONDS).ceil() + 5.0
 }
 
 fn per_connector(of: u64, figures: &Figures) -> String {
     format!("{:.3}", ratio(of, count(figures.connectors)))
 }
 
-fn per_visit(visits: &Visits) -> String {
-    format!("{:.3}", ratio(visits.reads, visits.readings()))
+fn per_reconcile(reconciles: &Reconciles) -> String {
+    format!("{:.3}", ratio(reconciles.reads, reconciles.readings()))
 }
 
 fn count(number: usize) -> u64 {

@@ -2,10 +2,10 @@
 
 use crate::{
     arguments::{Arguments, Fleet},
-    parts::{self, Parts, Phase, Setup, phase},
     progress::{Progress, step},
     recount::{self, Counted, Matrix},
     scans::{self, Cost, Ended},
+    setup::{self, Parts, Phase, Setup, phase},
     world::World,
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -39,18 +39,18 @@ pub(crate) struct Figures {
     pub(crate) rows: u64,
     pub(crate) scan_every_seconds: f64,
     /// Queries of one scan of everything, and the least time that the quota leaves them.
-    pub(crate) needed_queries: u64,
+    pub(crate) expected_queries: u64,
     pub(crate) quota_floor_seconds: u64,
-    pub(crate) needed_changes: u64,
+    pub(crate) expected_changes: u64,
     pub(crate) first: Cost,
     pub(crate) steady: Cost,
     /// Queries by the controller's own count and by the emulator's, over the whole run.
-    pub(crate) told_queries: u64,
+    pub(crate) reported_queries: u64,
     pub(crate) seen_queries: u64,
     pub(crate) failed_scans: u64,
     /// Start of the process until all objects had told their machines.
-    pub(crate) told_seconds: f64,
-    pub(crate) until_told: Phase,
+    pub(crate) reported_seconds: f64,
+    pub(crate) until_reported: Phase,
     pub(crate) steady_phase: Phase,
     /// Objects whose status says something else than the recount: subscription, status, recount.
     pub(crate) objects_that_differ: Vec<Value>,
@@ -85,7 +85,7 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
     };
     let since = Timestamp::now() - PLAN_AGE;
     let every = humantime::format_duration(fleet.scan_every()).to_string();
-    let flags = ["--visit-every", "1h", "--machine-scan-interval", &every];
+    let flags = ["--reconcile-every", "1h", "--machine-scan-interval", &every];
     let setup = Setup {
         world,
         seed: world.fleet_seed(SEED, fleet.machines),
@@ -98,7 +98,7 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
             fleet.machines, fleet.subscriptions
         ),
     };
-    let mut parts = parts::prepare(setup, arguments).await?;
+    let mut parts = setup::prepare(setup, arguments).await?;
     let result = Box::pin(run(&mut parts, fleet)).await;
     parts.stop(arguments, result.is_err()).await?;
     result
@@ -113,8 +113,8 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
         parts.until_scanned(),
     )
     .await?;
-    let told = parts.reading().await?;
-    let told_seconds = Timestamp::now().duration_since(parts.started).as_secs_f64();
+    let reported = parts.reading().await?;
+    let reported_seconds = Timestamp::now().duration_since(parts.started).as_secs_f64();
     let ended = scans::of_log(&parts.controller.log());
     let first = first_scans(&ended, fleet.subscriptions);
     let entries = parts.requests(0).await?;
@@ -142,23 +142,23 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     let steady = scans::cost(&entries, from, ended.get(known.len()..).unwrap_or_default());
     let over_all = scans::cost(&entries, parts.started, &ended);
     let sum = sum(&all);
-    let needed_queries = recount::queries(&all);
+    let expected_queries = recount::queries(&all);
     Ok(Figures {
         generated: fleet.machines,
         subscriptions: fleet.subscriptions,
         machines: sum.total(),
         rows: sum.rows,
         scan_every_seconds: fleet.scan_every().as_secs_f64(),
-        needed_queries,
-        quota_floor_seconds: recount::quota_floor(needed_queries),
-        needed_changes: parts.needed.values().sum(),
+        expected_queries,
+        quota_floor_seconds: recount::quota_floor(expected_queries),
+        expected_changes: parts.needed.values().sum(),
         first: first_cost,
         steady,
-        told_queries: ended.iter().map(|scan| scan.queries).sum(),
+        reported_queries: ended.iter().map(|scan| scan.queries).sum(),
         seen_queries: over_all.queries,
         failed_scans: count(ended.iter().filter(|scan| !scan.complete).count()),
-        told_seconds,
-        until_told: phase(&start, &told),
+        reported_seconds,
+        until_reported: phase(&start, &reported),
         steady_phase: phase(&begin, &end),
         objects_that_differ: parts.objects_that_differ(&all).await?,
         machines_that_differ: difference(&parts.matrix().await?, &sum.matrix),
@@ -212,7 +212,7 @@ impl Parts {
             let scanned = scans::subscriptions(&scans);
             let ready = *self.watching.count().borrow();
             if scanned >= self.world.objects && ready >= self.world.objects {
-                return self.until_calm(Duration::from_secs(3)).await;
+                return self.until_settled(Duration::from_secs(3)).await;
             }
             self.wait(began, &format!("{ready} Ready, {scanned} scanned"))
                 .await?;
@@ -220,11 +220,11 @@ impl Parts {
     }
 
     /// Until so many scans have ended.
-    async fn until_scans(&mut self, wanted: usize) -> Result<(), Error> {
+    async fn until_scans(&mut self, expected: usize) -> Result<(), Error> {
         let began = Instant::now();
         loop {
             let scans = scans::of_log(&self.controller.log()).len();
-            if scans >= wanted {
+            if scans >= expected {
                 return Ok(());
             }
             self.wait(began, &format!("{scans} scans")).await?;
@@ -255,9 +255,10 @@ impl Parts {
                 .and_then(Value::as_str)?;
             let counted = all.get(id).unwrap_or(&nothing);
             let status = object.data.pointer("/status/machines");
-            let told = status.map(|it| json!([it.get("total"), it.get("verdicts"), it.get("environments")]));
+            let reported =
+                status.map(|it| json!([it.get("total"), it.get("verdicts"), it.get("environments")]));
             let counts = json!([counted.total(), counted.verdicts(), counted.environments()]);
-            (!tells(object, counted)).then(|| json!([id, told, counts]))
+            (!matches_counts(object, counted)).then(|| json!([id, reported, counts]))
         };
         Ok(objects.items.iter().filter_map(differs).collect())
     }
@@ -289,7 +290,7 @@ fn series(line: &str) -> Option<((String, String), u64)> {
 }
 
 /// Whether the status has these totals, verdicts and environments.
-fn tells(object: &DynamicObject, counted: &Counted) -> bool {
+fn matches_counts(object: &DynamicObject, counted: &Counted) -> bool {
     let machines = object.data.pointer("/status/machines");
     let total = machines
         .and_then(|machines| machines.get("total"))
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_tells_all_of_a_recount() {
+    fn a_status_matches_a_recount() {
         let mut object = DynamicObject::new("a", &resource());
         let counted = Counted {
             rows: 3,
@@ -345,10 +346,10 @@ mod tests {
         };
         object.data = json!({"status": {"machines": {"total": 3, "verdicts": {"Protected": 2, "Failed": 1, "Missing": 0},
             "environments": {"Azure": {"total": 2}, "AWS": {"total": 1}}}}});
-        assert!(tells(&object, &counted));
-        assert!(!tells(&object, &Counted::default()));
+        assert!(matches_counts(&object, &counted));
+        assert!(!matches_counts(&object, &Counted::default()));
         object.data["status"]["machines"]["verdicts"]["Failed"] = json!(0);
-        assert!(!tells(&object, &counted));
+        assert!(!matches_counts(&object, &counted));
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn world(rows: &mut Rows<'_, Figures>) {
     });
     rows.plain("rows of Resource Graph", |f| f.rows.to_string());
     rows.plain("queries needed (plans, pages of 1000 rows)", |f| {
-        f.needed_queries.to_string()
+        f.expected_queries.to_string()
     });
     rows.count(
         "objects whose status is not the recount",
@@ -60,8 +60,8 @@ fn world(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "queries that the controller miscounted",
         "0",
-        |f| f.told_queries.abs_diff(f.seen_queries).to_string(),
-        |f| f.told_queries == f.seen_queries,
+        |f| f.reported_queries.abs_diff(f.seen_queries).to_string(),
+        |f| f.reported_queries == f.seen_queries,
     );
     rows.count(
         "breaches of the safety monitor",
@@ -84,17 +84,17 @@ fn first(rows: &mut Rows<'_, Figures>) {
         f.first.confirmations().to_string()
     });
     rows.plain("GETs of permissions and health reports", |f| {
-        f.first.beside().to_string()
+        f.first.other().to_string()
     });
     rows.count(
         "ARM writes without need",
         "0",
-        |f| f.first.writes.abs_diff(f.needed_changes).to_string(),
-        |f| f.first.writes == f.needed_changes,
+        |f| f.first.writes.abs_diff(f.expected_changes).to_string(),
+        |f| f.first.writes == f.expected_changes,
     );
     rows.plain("status patches per object", |f| {
         let objects = u64::try_from(f.subscriptions).unwrap_or(1);
-        format!("{:.2}", ratio(f.until_told.status_patches, objects))
+        format!("{:.2}", ratio(f.until_reported.status_patches, objects))
     });
 }
 
@@ -103,7 +103,7 @@ fn steady(rows: &mut Rows<'_, Figures>) {
         "queries",
         "as needed",
         |f| format!("{:.1}", ratio(f.steady.queries, f.steady.scans)),
-        |f| f.steady.queries == f.needed_queries * f.steady.scans,
+        |f| f.steady.queries == f.expected_queries * f.steady.scans,
     );
     rows.count(
         "  at 10,000 machines",
@@ -156,13 +156,15 @@ fn times(rows: &mut Rows<'_, Figures>) {
         let answers = f.first.answer_seconds + f.steady.answer_seconds;
         format!("{:.0} ms", 1000.0 * answers / queries)
     });
-    rows.plain("start of the process to all told", |f| seconds(f.told_seconds));
+    rows.plain("start of the process to all told", |f| {
+        seconds(f.reported_seconds)
+    });
     rows.plain("scans begin every", |f| format!("{:.0} s", f.scan_every_seconds));
 }
 
 fn processor(rows: &mut Rows<'_, Figures>) {
     rows.plain("controller from its start until all told", |f| {
-        format!("{:.2} s", f.until_told.cpu_seconds)
+        format!("{:.2} s", f.until_reported.cpu_seconds)
     });
     rows.plain("controller, a repeated scan", |f| {
         format!(
@@ -187,11 +189,14 @@ fn processor(rows: &mut Rows<'_, Figures>) {
         format!("{:.2} s", seconds.unwrap_or_default() / scans)
     });
     rows.plain("emulator until all told", |f| {
-        let seconds = f.until_told.cores.seconds.get("emulator").copied();
+        let seconds = f.until_reported.cores.seconds.get("emulator").copied();
         format!("{:.2} s", seconds.unwrap_or_default())
     });
     rows.plain("noise: cores that others used, until all told", |f| {
-        format!("{:.2}", f.until_told.cores.everybody_else / f.until_told.seconds)
+        format!(
+            "{:.2}",
+            f.until_reported.cores.everybody_else / f.until_reported.seconds
+        )
     });
     rows.plain("noise: the same, repeated scans", |f| {
         format!(
@@ -208,7 +213,7 @@ fn memory(rows: &mut Rows<'_, Figures>) {
         |f| megabytes(f.steady_phase.peak),
         |f| f.generated > 10_000 || f.steady_phase.peak < MOST_MEMORY,
     );
-    rows.plain("peak when all were told", |f| megabytes(f.until_told.peak));
+    rows.plain("peak when all were told", |f| megabytes(f.until_reported.peak));
     rows.plain("resident at the end", |f| megabytes(f.steady_phase.resident));
     let nothing: Vec<(usize, u64)> = rows
         .all

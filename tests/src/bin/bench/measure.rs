@@ -2,9 +2,9 @@
 
 use crate::{
     arguments::Arguments,
-    parts::{self, Parts, Phase, Setup, phase},
     progress::{Progress, step},
     scans,
+    setup::{self, Parts, Phase, Setup, phase},
     traffic::{self, Request, Traffic},
     world::World,
 };
@@ -21,9 +21,9 @@ use std::{
 /// How long all objects may take to become Ready before the benchmark gives up.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(600);
 /// Visits that each object gets in the quiet phase.
-const QUIET_VISITS: u32 = 3;
+const QUIET_RECONCILES: u32 = 3;
 /// How long the first scan may take, without machines.
-const NEWS_LIMIT: Duration = Duration::from_secs(30);
+const REFRESH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Everything that was measured of one size.
 #[derive(Clone, Debug, Serialize)]
@@ -31,9 +31,9 @@ const NEWS_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Figures {
     pub(crate) objects: usize,
     pub(crate) namespaces: usize,
-    pub(crate) visit_every_seconds: f64,
+    pub(crate) reconcile_every_seconds: f64,
     /// Writes that the start state of the subscriptions needs.
-    pub(crate) needed_changes: u64,
+    pub(crate) expected_changes: u64,
     /// Creating the objects: what the API server itself is able to do.
     pub(crate) create_seconds: f64,
     /// From the start of the process to the first request of any kind to Azure.
@@ -62,13 +62,13 @@ pub(crate) async fn measure(objects: usize, arguments: &Arguments) -> Result<Fig
         seed: world.seed(),
         set: None,
         flags: vec![
-            "--visit-every".to_owned(),
+            "--reconcile-every".to_owned(),
             humantime::format_duration(cadence).to_string(),
         ],
         connectors: 0,
         name: format!("{objects} objects"),
     };
-    let mut parts = parts::prepare(setup, arguments).await?;
+    let mut parts = setup::prepare(setup, arguments).await?;
     let result = Box::pin(run(&mut parts, cadence)).await;
     parts.stop(arguments, result.is_err()).await?;
     result
@@ -87,10 +87,10 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
 
     // The first scan of the machines comes when the crowd of new objects is calm, and is told in one more patch each.
     let what = format!("{objects} objects: the first scan of their machines is told");
-    step(&what, &Progress::of(0), parts.until_told()).await?;
+    step(&what, &Progress::of(0), parts.until_reported()).await?;
     // The API server's metrics page was expensive, so that the quiet phase gets a reading of its own.
     let quiet = parts.reading().await?;
-    let mut wait = cadence.mul_f64(1.1 * f64::from(QUIET_VISITS)) + Duration::from_secs(1);
+    let mut wait = cadence.mul_f64(1.1 * f64::from(QUIET_RECONCILES)) + Duration::from_secs(1);
     let (traffic, requests, end) = loop {
         let what = format!(
             "{objects} objects: quiet, each is visited every {} for {} s",
@@ -107,7 +107,8 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
             .collect();
         let pause = SignedDuration::try_from(cadence / 2).unwrap_or(SignedDuration::from_secs(1));
         let traffic = traffic::judge(&requests, &parts.needed, &seen.ready, pause);
-        if traffic.fewest_quiet_visits >= u64::from(QUIET_VISITS) || quiet.at.elapsed() > cadence * 20 {
+        if traffic.fewest_quiet_reconciles >= u64::from(QUIET_RECONCILES) || quiet.at.elapsed() > cadence * 20
+        {
             break (traffic, requests, end);
         }
         wait = cadence;
@@ -116,8 +117,8 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
     Ok(Figures {
         objects,
         namespaces: parts.world.namespaces,
-        visit_every_seconds: cadence.as_secs_f64(),
-        needed_changes: parts.needed.values().sum(),
+        reconcile_every_seconds: cadence.as_secs_f64(),
+        expected_changes: parts.needed.values().sum(),
         create_seconds: parts.create.as_secs_f64(),
         first_request_seconds: first.duration_since(parts.started).as_secs_f64(),
         converge_seconds: last.duration_since(parts.started).as_secs_f64(),
@@ -162,14 +163,14 @@ impl Parts {
     }
 
     /// Waits until all objects were scanned and have told it; a program from before the scans is not waited for.
-    async fn until_told(&mut self) -> Result<(), Error> {
+    async fn until_reported(&mut self) -> Result<(), Error> {
         let began = Instant::now();
         while scans::subscriptions(&scans::of_log(&self.controller.log())) < self.world.objects
-            && began.elapsed() < NEWS_LIMIT
+            && began.elapsed() < REFRESH_LIMIT
         {
             self.quiet_for(Duration::from_millis(200)).await?;
         }
-        self.until_calm(Duration::from_secs(2)).await
+        self.until_settled(Duration::from_secs(2)).await
     }
 }
 
@@ -191,13 +192,13 @@ pub(crate) async fn kubernetes_requests(plane: &ControlPlane) -> Result<BTreeMap
         let (Some(verb), Some(resource)) = (label("verb"), label("resource")) else {
             continue;
         };
-        let wanted = match resource {
+        let expected = match resource {
             "serverprotections" | "securityconnectors" => ["GET", "PUT", "PATCH", "APPLY"].contains(&verb),
             "events" => label("group") == Some("events.k8s.io") || verb == "POST",
             "secrets" => verb == "GET",
             _ => false,
         };
-        if wanted {
+        if expected {
             let part = label("subresource").filter(|part| !part.is_empty());
             let name = part.map_or_else(|| resource.to_owned(), |part| format!("{resource}/{part}"));
             *all.entry(format!("{verb} {name}")).or_default() +=

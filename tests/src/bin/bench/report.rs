@@ -23,13 +23,13 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
 
 fn judged_counts(rows: &mut Rows<'_, Figures>) {
     rows.plain("changes that the start state needs", |f| {
-        f.needed_changes.to_string()
+        f.expected_changes.to_string()
     });
     rows.count(
         "ARM writes per needed change",
         "exactly 1",
-        |f| format!("{:.3}", ratio(f.traffic.converge.writes(), f.needed_changes)),
-        |f| f.traffic.converge.writes() == f.needed_changes,
+        |f| format!("{:.3}", ratio(f.traffic.converge.writes(), f.expected_changes)),
+        |f| f.traffic.converge.writes() == f.expected_changes,
     );
     rows.count(
         "objects with other writes than needed",
@@ -46,12 +46,12 @@ fn judged_counts(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "ARM reads of a quiet visit, at most",
         "<= 4",
-        |f| f.traffic.most_reads_in_a_quiet_visit.to_string(),
-        |f| f.traffic.most_reads_in_a_quiet_visit <= 4,
+        |f| f.traffic.most_reads_in_a_quiet_reconcile.to_string(),
+        |f| f.traffic.most_reads_in_a_quiet_reconcile <= 4,
     );
     rows.plain("ARM reads of a quiet visit, mean", |f| {
         let reads = f.traffic.quiet.total - f.traffic.quiet.writes();
-        format!("{:.2}", ratio(reads, f.traffic.quiet_visits))
+        format!("{:.2}", ratio(reads, f.traffic.quiet_reconciles))
     });
     rows.count(
         "status patches in the quiet phase",
@@ -68,8 +68,8 @@ fn judged_counts(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "quiet visits of the object visited least",
         ">= 3",
-        |f| f.traffic.fewest_quiet_visits.to_string(),
-        |f| f.traffic.fewest_quiet_visits >= 3,
+        |f| f.traffic.fewest_quiet_reconciles.to_string(),
+        |f| f.traffic.fewest_quiet_reconciles >= 3,
     );
     rows.count(
         "token requests per credential",
@@ -115,7 +115,7 @@ fn other_counts(rows: &mut Rows<'_, Figures>) {
         f.traffic.scans.total.to_string()
     });
     rows.plain("visits per object", |f| {
-        format!("{:.2}", per_object(f.converge.visits, f))
+        format!("{:.2}", per_object(f.converge.reconciles, f))
     });
     rows.plain("status patches per object", |f| {
         format!("{:.2}", per_object(f.converge.status_patches, f))
@@ -164,7 +164,7 @@ fn processor(rows: &mut Rows<'_, Figures>) {
     rows.plain("controller in the quiet phase, per visit", |f| {
         format!(
             "{:.2} ms",
-            1000.0 * f.quiet.cpu_seconds / ratio(f.quiet.visits.max(1), 1)
+            1000.0 * f.quiet.cpu_seconds / ratio(f.quiet.reconciles.max(1), 1)
         )
     });
     for name in ["kube-apiserver", "etcd", "emulator", "bench"] {

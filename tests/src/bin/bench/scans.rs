@@ -45,7 +45,7 @@ impl Cost {
     }
 
     /// Reads of health reports and permissions.
-    pub(crate) fn beside(&self) -> u64 {
+    pub(crate) fn other(&self) -> u64 {
         let of = |kind: &str| self.requests.get(kind).copied().unwrap_or_default();
         of("GET healthReports") + of("GET permissions")
     }

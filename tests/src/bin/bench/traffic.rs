@@ -92,10 +92,10 @@ pub(crate) struct Traffic {
     pub(crate) objects_with_other_writes: u64,
     pub(crate) quiet: Calls,
     /// Visits of the quiet phase, seen by their reads.
-    pub(crate) quiet_visits: u64,
+    pub(crate) quiet_reconciles: u64,
     /// Of the object that was visited least.
-    pub(crate) fewest_quiet_visits: u64,
-    pub(crate) most_reads_in_a_quiet_visit: u64,
+    pub(crate) fewest_quiet_reconciles: u64,
+    pub(crate) most_reads_in_a_quiet_reconcile: u64,
     /// Requests of the scans of machines, in both phases; not among the others.
     pub(crate) scans: Calls,
 }
@@ -117,11 +117,11 @@ pub(crate) fn judge(
         let since = request.subscription.as_ref().and_then(|id| ready.get(id));
         since.is_some_and(|since| request.at > *since)
     };
-    let (scans, visits): (Vec<_>, Vec<_>) = requests
+    let (scans, reconciles): (Vec<_>, Vec<_>) = requests
         .iter()
         .filter(|request| request.is_arm())
         .partition(|request| request.scans());
-    let (quiet, converge): (Vec<_>, Vec<_>) = visits.into_iter().partition(|request| is_quiet(request));
+    let (quiet, converge): (Vec<_>, Vec<_>) = reconciles.into_iter().partition(|request| is_quiet(request));
 
     let mut made: HashMap<&str, u64> = HashMap::new();
     for request in converge.iter().filter(|request| request.writes()) {
@@ -129,52 +129,55 @@ pub(crate) fn judge(
             .entry(request.subscription.as_deref().unwrap_or_default())
             .or_default() += 1;
     }
-    let differs = |id: &str, wanted: u64| made.get(id).copied().unwrap_or_default() != wanted;
-    let other = needed.iter().filter(|(id, wanted)| differs(id, **wanted)).count();
+    let differs = |id: &str, expected: u64| made.get(id).copied().unwrap_or_default() != expected;
+    let other = needed
+        .iter()
+        .filter(|(id, expected)| differs(id, **expected))
+        .count();
 
     let mut by_object: HashMap<&str, Vec<&Request>> = HashMap::new();
     for request in &quiet {
         let id = request.subscription.as_deref().unwrap_or_default();
         by_object.entry(id).or_default().push(request);
     }
-    let visits: Vec<Vec<u64>> = by_object
+    let reconciles: Vec<Vec<u64>> = by_object
         .into_values()
-        .map(|requests| reads_by_visit(requests, pause))
+        .map(|requests| reads_by_reconcile(requests, pause))
         .collect();
-    let fewest = if visits.len() < needed.len() {
+    let fewest = if reconciles.len() < needed.len() {
         0
     } else {
-        visits.iter().map(Vec::len).min().unwrap_or_default()
+        reconciles.iter().map(Vec::len).min().unwrap_or_default()
     };
     Traffic {
         token_requests: count(requests.iter().filter(|request| request.kind == "token").count()),
         converge: Calls::of(converge.into_iter()),
         objects_with_other_writes: count(other),
         quiet: Calls::of(quiet.into_iter()),
-        quiet_visits: count(visits.iter().map(Vec::len).sum()),
-        fewest_quiet_visits: count(fewest),
-        most_reads_in_a_quiet_visit: visits.iter().flatten().copied().max().unwrap_or_default(),
+        quiet_reconciles: count(reconciles.iter().map(Vec::len).sum()),
+        fewest_quiet_reconciles: count(fewest),
+        most_reads_in_a_quiet_reconcile: reconciles.iter().flatten().copied().max().unwrap_or_default(),
         scans: Calls::of(scans.into_iter()),
     }
 }
 
 /// The reads of each visit of one object.
-fn reads_by_visit(mut requests: Vec<&Request>, pause: SignedDuration) -> Vec<u64> {
+fn reads_by_reconcile(mut requests: Vec<&Request>, pause: SignedDuration) -> Vec<u64> {
     requests.sort_by_key(|request| request.at);
-    let mut visits: Vec<u64> = Vec::new();
+    let mut reconciles: Vec<u64> = Vec::new();
     let mut last: Option<Timestamp> = None;
     for request in requests {
         if last.is_none_or(|last| request.at.duration_since(last) > pause) {
-            visits.push(0);
+            reconciles.push(0);
         }
         last = Some(request.at);
-        if let Some(visit) = visits.last_mut()
+        if let Some(reconcile) = reconciles.last_mut()
             && !request.writes()
         {
-            *visit += 1;
+            *reconcile += 1;
         }
     }
-    visits
+    reconciles
 }
 
 fn count(number: usize) -> u64 {
@@ -219,14 +222,17 @@ mod tests {
             "b wrote once and needed two"
         );
         assert_eq!((traffic.quiet.total, traffic.quiet.writes()), (4, 0));
-        assert_eq!((traffic.quiet_visits, traffic.fewest_quiet_visits), (3, 1));
-        assert_eq!(traffic.most_reads_in_a_quiet_visit, 2);
+        assert_eq!(
+            (traffic.quiet_reconciles, traffic.fewest_quiet_reconciles),
+            (3, 1)
+        );
+        assert_eq!(traffic.most_reads_in_a_quiet_reconcile, 2);
         assert_eq!(first(&log), Some(at(1)));
         assert_eq!(traffic.scans.total, 0);
     }
 
     #[test]
-    fn scans_of_machines_are_no_visits_and_their_queries_no_writes() {
+    fn scans_of_machines_are_no_reconciles_and_their_queries_no_writes() {
         let query = Request {
             operation: "POST resources".into(),
             ..request(9, "POST", "a")
@@ -240,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_was_never_visited_counts_as_none() {
+    fn an_object_that_was_never_reconciled_counts_as_none() {
         let needed = HashMap::from([("a".to_owned(), 0), ("b".to_owned(), 0)]);
         let ready = HashMap::from([("a".to_owned(), at(0)), ("b".to_owned(), at(0))]);
         let log = [request(10, "GET", "a")];
         let traffic = judge(&log, &needed, &ready, SignedDuration::from_secs(5));
-        assert_eq!(traffic.fewest_quiet_visits, 0);
+        assert_eq!(traffic.fewest_quiet_reconciles, 0);
     }
 }

@@ -1,6 +1,6 @@
 //! What is there before the controller starts: subscriptions, applications, namespaces, credentials, objects.
 
-use crate::{needed, progress::Progress};
+use crate::{expected_writes, progress::Progress};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
@@ -79,7 +79,7 @@ impl World {
             .map(|number| async move {
                 let id = Self::subscription(number);
                 let state = emulator.get(&id).await?;
-                Ok::<_, Error>((id, needed::writes(&state)))
+                Ok::<_, Error>((id, expected_writes::writes(&state)))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -89,14 +89,14 @@ impl World {
     /// Creates namespaces, credentials and objects.
     pub(crate) async fn create(self, client: &Client, progress: &Progress) -> Result<(), Error> {
         for number in 0..self.namespaces {
-            self.found(client, number).await?;
+            self.create_one(client, number).await?;
         }
         stream::iter(0..self.objects)
             .map(|number| async move {
                 let namespace = Self::namespace(number % self.namespaces);
                 let mut spec = json!({"subscriptionId": Self::subscription(number),
                     "credentialRef": {"kind": "AzureCredential", "name": PLATFORM}});
-                merge(&mut spec, needed::spec());
+                merge(&mut spec, expected_writes::spec());
                 let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
                     "metadata": {"name": Self::protection(number)}, "spec": spec});
                 let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource());
@@ -146,7 +146,7 @@ impl World {
         format!("subscription-{number:05}")
     }
 
-    async fn found(self, client: &Client, number: usize) -> Result<(), Error> {
+    async fn create_one(self, client: &Client, number: usize) -> Result<(), Error> {
         let name = Self::namespace(number);
         let namespaces: Api<Namespace> = Api::all(client.clone());
         create(&namespaces, json!({"metadata": {"name": name}})).await?;

@@ -92,8 +92,8 @@ impl Stub {
     }
 
     /// A client that waits no longer than this by itself.
-    pub(super) fn impatient_arm(&self, patience: Duration) -> Arm {
-        let http = reqwest::Client::builder().timeout(patience).build().unwrap();
+    pub(super) fn arm_with_timeout(&self, timeout: Duration) -> Arm {
+        let http = reqwest::Client::builder().timeout(timeout).build().unwrap();
         Arm::of_stub_over(self.url.parse().unwrap(), http)
     }
 

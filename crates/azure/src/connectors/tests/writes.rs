@@ -68,7 +68,7 @@ async fn writes_of_one_connector_follow_each_other_and_others_do_not_wait() {
     stub.state().takes = Duration::from_millis(50);
     // Two identities of one process.
     let first = stub.arm();
-    let second = first.companion();
+    let second = first.same_identity();
     let (first_spelling, second_spelling) = (target("s", "aws"), target("S", "AWS"));
     let (one, two, permit) = ([put(4)], [put(12)], permit());
     tokio::join!(
@@ -114,7 +114,7 @@ async fn many_connectors_of_one_missing_group_create_it_once() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_told_as_unknown_and_not_repeated() {
+async fn a_write_whose_response_was_lost_has_an_unknown_effect_and_is_not_repeated() {
     let stub = Stub::start().await;
     let plain = |status, body: &str| Answer {
         status,
@@ -140,7 +140,10 @@ async fn a_write_whose_answer_was_lost_is_told_as_unknown_and_not_repeated() {
             .apply_connector(&target("s", "aws"), &[put(4)], &permit())
             .await;
         let (_, failure) = outcome.failed.unwrap();
-        assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, code));
+        assert_eq!(
+            (failure.class, failure.code.as_str()),
+            (ErrorClass::Transient, code)
+        );
         assert!(failure.effect_unknown && outcome.done.is_empty());
         assert_eq!(stub.asked().len(), 1, "{code}");
     }
@@ -150,7 +153,7 @@ async fn a_write_whose_answer_was_lost_is_told_as_unknown_and_not_repeated() {
 async fn a_put_may_take_longer_than_other_requests() {
     let stub = with_connector("aws").await;
     stub.state().takes = Duration::from_millis(300);
-    let arm = stub.impatient_arm(Duration::from_millis(100));
+    let arm = stub.arm_with_timeout(Duration::from_millis(100));
     let target = target("s", "aws");
     assert_eq!(
         arm.read_connector(&target.id()).await.unwrap_err().code,
@@ -165,7 +168,7 @@ async fn without_an_answer_the_effect_is_unknown() {
     let stub = Stub::start().await;
     stub.state().takes = Duration::from_millis(200);
     let id = target("s", "aws").id();
-    let arm = stub.impatient_arm(Duration::from_millis(50));
+    let arm = stub.arm_with_timeout(Duration::from_millis(50));
     let late = arm.delete_connector(&id, &permit()).await.unwrap_err();
     assert_eq!((late.code.as_str(), late.effect_unknown), ("Timeout", true));
 
@@ -186,7 +189,7 @@ async fn without_an_answer_the_effect_is_unknown() {
 }
 
 #[tokio::test]
-async fn that_azure_cannot_sign_in_is_told_with_its_correlation() {
+async fn a_sign_in_failure_carries_its_correlation_id() {
     let stub = Stub::start().await;
     let message = "error occured for security connector: Identity provider is missing from AWS account/s.";
     let body = json!({ "statusCode": 400, "errorMessage": message, "errorCorrelation": "30fb370a" });
@@ -227,7 +230,7 @@ async fn nothing_is_written_without_a_permit_also_after_waiting_for_the_lock() {
             .await
             .unwrap_err()
             .class,
-        Class::Transient
+        ErrorClass::Transient
     );
     assert!(stub.asked().is_empty());
 }
@@ -248,7 +251,7 @@ async fn throttled_connectors_do_not_hold_up_the_plan_of_their_subscription() {
     for asked in [1, 0] {
         // The second one knows, and does not ask.
         let failure = arm.read_connector(&target("S", "aws").id()).await.unwrap_err();
-        let Class::Throttled(Some(wait)) = failure.class else {
+        let ErrorClass::Throttled(Some(wait)) = failure.class else {
             panic!("{failure:?}")
         };
         assert!(wait > Duration::from_secs(70), "{wait:?}");

@@ -14,7 +14,7 @@ fn stub() -> Stub {
         .connector("c", "five", "5")
 }
 
-async fn accounts(azure: &Azure, subscriptions: Option<&[&str]>) -> Result<Vec<String>, Failure> {
+async fn accounts(azure: &Azure, subscriptions: Option<&[&str]>) -> Result<Vec<String>, AzureError> {
     let owned = |all: &[&str]| all.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
     let subscriptions = subscriptions.map(owned);
     let asked: futures::future::BoxFuture<'_, _> =
@@ -79,7 +79,7 @@ async fn a_part_is_a_failure_and_never_a_shorter_list() {
 }
 
 #[tokio::test]
-async fn the_quota_is_obeyed_and_patience_ends() {
+async fn the_quota_is_obeyed_until_the_timeout() {
     let mut once = Some(());
     let stub = stub().fault(move |_| {
         let header = vec![("x-ms-user-quota-resets-after", "00:00:01")];
@@ -124,15 +124,15 @@ async fn machines_are_counted_for_their_account_also_after_they_were_confirmed()
     let body = json!({ "properties": { "status": "Connected", "agentVersion": "1.64" } });
     let id = stub.rows[0]["id"].as_str().unwrap().to_owned();
     let azure = Azure::of(stub.resource(&id, 200, body)).await;
-    let (told, report) = azure.scan(&["a"]).await;
+    let (recording, report) = azure.scan(&["a"]).await;
     assert_eq!(report.confirmations, 1);
-    assert_eq!(told.total("a"), 3);
+    assert_eq!(recording.total("a"), 3);
     let counts = MachineCounts {
         total: 2,
         eligible: 2,
         protected: 1,
     };
-    let summary = told.reading("a").summary;
+    let summary = recording.reading("a").summary;
     assert_eq!(summary.of_accounts(Environment::Aws, ["1"]), counts);
     assert_eq!(summary.accounts.len(), 1);
 }

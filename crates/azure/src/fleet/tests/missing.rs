@@ -44,8 +44,8 @@ impl Azure {
     }
 }
 
-fn not_listed(told: &Told) -> Vec<String> {
-    let all = told.reasons().into_iter();
+fn not_listed(recording: &Recording) -> Vec<String> {
+    let all = recording.reasons().into_iter();
     all.filter(|(_, verdict, reason)| *verdict == Verdict::Unknown && reason == "NotListed")
         .map(|(name, ..)| name)
         .collect()
@@ -54,17 +54,17 @@ fn not_listed(told: &Told) -> Vec<String> {
 #[tokio::test]
 async fn a_lost_row_does_not_improve_the_verdict_and_a_deleted_machine_does() {
     let azure = Azure::of(stub(&["v1", "v2", "v3"])).await;
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!((told.total("a"), report.confirmations), (4, 3));
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!((recording.total("a"), report.confirmations), (4, 3));
     let (_, report) = azure.scan(&["a"]).await;
     assert_eq!(report.confirmations, 0, "nothing is missing: nothing is asked");
 
     azure.lose(&["v1", "v2"]);
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!(not_listed(&told), ["v1", "v2"]);
-    let summary = told.reading("a").summary;
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!(not_listed(&recording), ["v1", "v2"]);
+    let summary = recording.reading("a").summary;
     assert_eq!(
-        (told.total("a"), summary.not_listed, report.confirmations),
+        (recording.total("a"), summary.not_listed, report.confirmations),
         (4, 2, 2)
     );
     assert_eq!(summary.tally.verdict(Verdict::Failed), 1);
@@ -76,8 +76,11 @@ async fn a_lost_row_does_not_improve_the_verdict_and_a_deleted_machine_does() {
     );
 
     azure.delete(&["v1"]);
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!((not_listed(&told), report.confirmations), (vec!["v2".into()], 2));
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!(
+        (not_listed(&recording), report.confirmations),
+        (vec!["v2".into()], 2)
+    );
     let (_, report) = azure.scan(&["a"]).await;
     assert_eq!(report.confirmations, 1, "what is deleted is forgotten");
 
@@ -85,15 +88,15 @@ async fn a_lost_row_does_not_improve_the_verdict_and_a_deleted_machine_does() {
     let stub = std::mem::replace(&mut *azure.stub.lock().unwrap(), Stub::new(&[]));
     let again = stub.vm("a", "v2", "Succeeded");
     *azure.stub.lock().unwrap() = again;
-    let (told, report) = azure.scan(&["a"]).await;
+    let (recording, report) = azure.scan(&["a"]).await;
     assert_eq!(
-        (not_listed(&told), told.total("a"), report.confirmations),
+        (not_listed(&recording), recording.total("a"), report.confirmations),
         (vec![], 3, 0)
     );
     azure.lose(&["v2"]);
-    let (told, report) = azure.scan(&["a"]).await;
+    let (recording, report) = azure.scan(&["a"]).await;
     assert_eq!(
-        (told.total("a"), report.confirmations),
+        (recording.total("a"), report.confirmations),
         (2, 0),
         "it was protected"
     );
@@ -104,8 +107,11 @@ async fn all_rows_lost_is_not_an_empty_subscription() {
     let azure = Azure::of(stub(&["v1"])).await;
     azure.scan(&["a", "b"]).await;
     azure.lose(&["good", "v1"]);
-    let (told, _) = azure.scan(&["a", "b"]).await;
-    assert_eq!((not_listed(&told), told.total("b")), (vec!["v1".into()], 0));
+    let (recording, _) = azure.scan(&["a", "b"]).await;
+    assert_eq!(
+        (not_listed(&recording), recording.total("b")),
+        (vec!["v1".into()], 0)
+    );
 }
 
 #[tokio::test]
@@ -123,9 +129,9 @@ async fn what_cannot_be_confirmed_goes_on_counting() {
         azure.lose(&["v1"]);
         azure.answer("v1", status, body);
         for _ in 0..2 {
-            let (told, report) = azure.scan(&["a"]).await;
+            let (recording, report) = azure.scan(&["a"]).await;
             assert_eq!(
-                (not_listed(&told), report.confirmations),
+                (not_listed(&recording), report.confirmations),
                 (vec!["v1".into()], 1),
                 "{status}"
             );
@@ -137,8 +143,8 @@ async fn what_cannot_be_confirmed_goes_on_counting() {
             "a refusal casts doubt on the permissions"
         );
         azure.answer("v1", 404, error("ResourceNotFound"));
-        let (told, _) = azure.scan(&["a"]).await;
-        assert_eq!(told.total("a"), 1, "{status}");
+        let (recording, _) = azure.scan(&["a"]).await;
+        assert_eq!(recording.total("a"), 1, "{status}");
     }
 }
 
@@ -150,9 +156,9 @@ async fn beyond_the_bound_they_count_and_later_scans_confirm_all() {
     azure.scanner.settings.confirmations_per_subscription = 2;
     azure.delete(&names);
     for left in [5, 3, 1, 0] {
-        let (told, report) = azure.scan(&["a"]).await;
+        let (recording, report) = azure.scan(&["a"]).await;
         assert_eq!(
-            (not_listed(&told).len(), told.total("a")),
+            (not_listed(&recording).len(), recording.total("a")),
             (left, u64::try_from(left).unwrap() + 1)
         );
         assert!(report.confirmations <= 2);
@@ -170,8 +176,8 @@ async fn machines_that_exist_do_not_keep_others_from_being_confirmed() {
     azure.delete(&["v5"]);
     let mut left = 5;
     for _ in 0..3 {
-        let (told, report) = azure.scan(&["a"]).await;
-        left = not_listed(&told).len();
+        let (recording, report) = azure.scan(&["a"]).await;
+        left = not_listed(&recording).len();
         assert_eq!(report.confirmations, 2);
     }
     assert_eq!(left, 4, "five machines are asked in three scans");
@@ -193,9 +199,9 @@ async fn suspects_leave_half_of_the_confirmations_to_missing_machines() {
         });
     }
     for left in [2, 0] {
-        let (told, report) = azure.scan(&["a"]).await;
-        assert_eq!((not_listed(&told).len(), report.confirmations), (left, 4));
-        assert_eq!(told.reading("a").summary.tally.verdict(Verdict::Failed), 4);
+        let (recording, report) = azure.scan(&["a"]).await;
+        assert_eq!((not_listed(&recording).len(), report.confirmations), (left, 4));
+        assert_eq!(recording.reading("a").summary.tally.verdict(Verdict::Failed), 4);
     }
 }
 
@@ -216,10 +222,10 @@ async fn without_the_right_to_read_nothing_is_asked_and_nothing_is_forgotten() {
     let mut targets = targets(&["a"]);
     targets[0].fresh = true;
     for _ in 0..2 {
-        let told = Told::default();
-        let report = azure.scanner.scan(&targets, &told).await;
-        assert!(matches!(told.reading("a").access, Access::Missing(_)));
-        assert_eq!((not_listed(&told).len(), report.confirmations), (2, 0));
+        let recording = Recording::default();
+        let report = azure.scanner.scan(&targets, &recording).await;
+        assert!(matches!(recording.reading("a").access, Access::Missing(_)));
+        assert_eq!((not_listed(&recording).len(), report.confirmations), (2, 0));
     }
     azure
         .stub
@@ -227,8 +233,8 @@ async fn without_the_right_to_read_nothing_is_asked_and_nothing_is_forgotten() {
         .unwrap()
         .resources
         .remove(&permissions.to_lowercase());
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!((not_listed(&told).len(), report.confirmations), (2, 2));
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!((not_listed(&recording).len(), report.confirmations), (2, 2));
 }
 
 #[tokio::test]
@@ -239,8 +245,8 @@ async fn a_scan_that_fails_forgets_nothing() {
     let short = json!({ "totalRecords": 5, "data": [], "resultTruncated": "false" });
     azure.stub.lock().unwrap().fault =
         Box::new(move |request| request.is("machines").then(|| (200, vec![], short.clone())));
-    let (told, _) = azure.scan(&["a"]).await;
-    assert_eq!(told.failure("a"), "IncompleteResult");
+    let (recording, _) = azure.scan(&["a"]).await;
+    assert_eq!(recording.failure("a"), "IncompleteResult");
     azure.stub.lock().unwrap().fault = Box::new(|_| None);
     assert_eq!(not_listed(&azure.scan(&["a"]).await.0), ["v1"]);
 }
@@ -254,17 +260,17 @@ async fn what_the_spec_leaves_out_by_now_and_released_subscriptions_are_forgotte
     let mut exclusions = Exclusions::default();
     exclusions.rule("lab", [], &[], &[id("a", "v1")]);
     excluding[0].exclusions = Arc::new(exclusions);
-    let told = Told::default();
-    let report = azure.scanner.scan(&excluding, &told).await;
-    assert_eq!((told.total("a"), report.confirmations), (1, 0));
+    let recording = Recording::default();
+    let report = azure.scanner.scan(&excluding, &recording).await;
+    assert_eq!((recording.total("a"), report.confirmations), (1, 0));
     assert_eq!(azure.scan(&["a"]).await.1.confirmations, 0);
 
     let azure = Azure::of(stub(&["v1"])).await;
     azure.scan(&["a"]).await;
     azure.lose(&["v1"]);
     azure.scanner.retain(|subscription| subscription != "a");
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!((told.total("a"), report.confirmations), (1, 0));
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!((recording.total("a"), report.confirmations), (1, 0));
 }
 
 #[tokio::test]
@@ -281,10 +287,10 @@ async fn after_a_restart_the_machines_of_the_status_are_known() {
     let mut targets = targets(&["a"]);
     targets[0].unprotected = named(&["v1", "v2", "gone"]);
     for _ in 0..2 {
-        let told = Told::default();
-        azure.scanner.scan(&targets, &told).await;
-        assert_eq!(not_listed(&told), ["v1"]);
-        let findings = told.findings.lock().unwrap();
+        let recording = Recording::default();
+        azure.scanner.scan(&targets, &recording).await;
+        assert_eq!(not_listed(&recording), ["v1"]);
+        let findings = recording.findings.lock().unwrap();
         let missing = findings.iter().find(|(machine, _)| machine.name == "v1").unwrap();
         assert_eq!((missing.0.listing, missing.0.instances), (Listing::NotListed, 1));
         // From now on the scanner knows better.
@@ -299,8 +305,8 @@ async fn one_scan_alone_keeps_nothing() {
     azure.scanner.settings.keep_unprotected = false;
     azure.scan(&["a"]).await;
     azure.lose(&["v1"]);
-    let (told, report) = azure.scan(&["a"]).await;
-    assert_eq!((told.total("a"), report.confirmations), (1, 0));
+    let (recording, report) = azure.scan(&["a"]).await;
+    assert_eq!((recording.total("a"), report.confirmations), (1, 0));
 }
 
 #[tokio::test]
@@ -317,11 +323,17 @@ async fn machines_of_an_account_stay_in_its_counts() {
     stub.rows = vec![arc("bad", "Creating"), arc("good", "Succeeded")];
     let bad = stub.rows[0]["id"].as_str().unwrap().to_owned();
     let azure = Azure::of(stub.resource(&bad, 200, json!({ "properties": { "status": "Connected" } }))).await;
-    let (told, _) = azure.scan(&["a"]).await;
-    let before = told.reading("a").summary.of_accounts(Environment::Aws, ["1"]);
+    let (recording, _) = azure.scan(&["a"]).await;
+    let before = recording
+        .reading("a")
+        .summary
+        .of_accounts(Environment::Aws, ["1"]);
     assert_eq!((before.total, before.eligible, before.protected), (2, 2, 1));
     azure.lose(&["bad"]);
-    let (told, _) = azure.scan(&["a"]).await;
-    let after = told.reading("a").summary.of_accounts(Environment::Aws, ["1"]);
-    assert_eq!((not_listed(&told), after), (vec!["bad".into()], before));
+    let (recording, _) = azure.scan(&["a"]).await;
+    let after = recording
+        .reading("a")
+        .summary
+        .of_accounts(Environment::Aws, ["1"]);
+    assert_eq!((not_listed(&recording), after), (vec!["bad".into()], before));
 }

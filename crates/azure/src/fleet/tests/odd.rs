@@ -17,9 +17,9 @@ async fn empty_maps_and_lists_come_in_many_forms() {
             stub.rows[0][member] = nothing.clone();
         }
         let azure = Azure::of(stub).await;
-        let (told, report) = azure.scan(&["a"]).await;
+        let (recording, report) = azure.scan(&["a"]).await;
         assert_eq!(
-            told.reasons(),
+            recording.reasons(),
             [found("vm", Verdict::Protected, "Succeeded")],
             "{nothing}"
         );
@@ -54,10 +54,10 @@ async fn one_odd_row_costs_one_machine() {
                 stub.rows.insert((*at).min(stub.rows.len()), odd.clone());
             }
             let azure = Azure::of(stub).await;
-            let (told, report) = azure.scan(&["a", "b", "c"]).await;
-            let all = told.total("a") + told.total("b") + told.total("c");
+            let (recording, report) = azure.scan(&["a", "b", "c"]).await;
+            let all = recording.total("a") + recording.total("b") + recording.total("c");
             assert_eq!(usize::try_from(all).unwrap(), expected, "{odd} at {places:?}");
-            let unknown: Vec<_> = told
+            let unknown: Vec<_> = recording
                 .reasons()
                 .into_iter()
                 .filter(|(_, verdict, _)| *verdict == Verdict::Unknown)
@@ -72,7 +72,7 @@ async fn one_odd_row_costs_one_machine() {
                     .iter()
                     .all(|(name, _, reason)| !name.is_empty() && reason == "RowUnreadable")
             );
-            let readings = ["a", "b", "c"].map(|id| told.reading(id).summary);
+            let readings = ["a", "b", "c"].map(|id| recording.reading(id).summary);
             let counted: u64 = readings.iter().map(|summary| summary.unreadable).sum();
             assert_eq!(
                 usize::try_from(counted).unwrap(),
@@ -98,9 +98,9 @@ async fn half_a_character_costs_one_machine() {
     stub.rows[1]["tags"] = json!({ "owner": "HALF" });
     stub.text = Some(("HALF", r"\ud83d"));
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&["a"]).await;
+    let (recording, _) = azure.scan(&["a"]).await;
     assert_eq!(
-        told.reasons(),
+        recording.reasons(),
         [
             found("good", Verdict::Protected, "Succeeded"),
             found("odd", Verdict::Unknown, "RowUnreadable")
@@ -115,8 +115,11 @@ async fn an_odd_machine_that_is_deleted_does_not_count() {
         .vm("a", "vm", "Succeeded");
     stub.rows[0]["tags"] = json!(5);
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&["a"]).await;
-    assert_eq!(told.reasons(), [found("vm", Verdict::Protected, "Succeeded")]);
+    let (recording, _) = azure.scan(&["a"]).await;
+    assert_eq!(
+        recording.reasons(),
+        [found("vm", Verdict::Protected, "Succeeded")]
+    );
 }
 
 #[tokio::test]
@@ -131,15 +134,15 @@ async fn an_odd_plan_costs_its_machine_or_its_subscription() {
     ]);
     stub.text = Some(("HALF", r"\ud83d"));
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&["a", "b", "c"]).await;
-    assert_eq!(told.reading("a").tier.as_deref(), Some("P1"));
-    let unknown: Vec<_> = told
+    let (recording, _) = azure.scan(&["a", "b", "c"]).await;
+    assert_eq!(recording.reading("a").tier.as_deref(), Some("P1"));
+    let unknown: Vec<_> = recording
         .reasons()
         .into_iter()
         .filter(|(_, verdict, _)| *verdict != Verdict::Protected)
         .collect();
     assert_eq!(unknown, [found("a2", Verdict::Unknown, "PlanUnreadable")]);
-    assert_eq!(told.machines().len(), 5);
+    assert_eq!(recording.machines().len(), 5);
 }
 
 #[tokio::test]
@@ -155,9 +158,9 @@ async fn an_odd_health_report_costs_its_machine() {
         stub = stub.resource(&id("a", name), 200, well());
     }
     let azure = Azure::of(stub).await;
-    let (told, _) = azure.scan(&["a"]).await;
+    let (recording, _) = azure.scan(&["a"]).await;
     assert_eq!(
-        told.reasons(),
+        recording.reasons(),
         [
             found("a1", Verdict::Unknown, "HealthReportUnreadable"),
             found("a2", Verdict::Failed, "SensorUnhealthy"),
@@ -193,10 +196,10 @@ async fn a_direct_answer_may_have_empty_members_of_every_form() {
             .resource(&id("a", "late"), 200, body)
             .resource(&id("a", "bare"), 200, bare);
         let azure = Azure::of(stub).await;
-        let (told, report) = azure.scan(&["a"]).await;
+        let (recording, report) = azure.scan(&["a"]).await;
         assert_eq!(report.confirmations, 2);
         assert_eq!(
-            told.reasons(),
+            recording.reasons(),
             [
                 found("bare", Verdict::Missing, "NotDeployed"),
                 found("late", Verdict::Protected, "Succeeded")

@@ -15,13 +15,13 @@ const NOON: i64 = 1_795_953_600;
 #[derive(Default)]
 struct Findings(Mutex<Vec<(Machine, Finding)>>);
 
-impl Sink for Findings {
+impl ScanObserver for Findings {
     fn machine(&self, machine: &Machine, finding: &Finding) {
         let mut all = self.0.lock().unwrap();
         all.push((machine.clone(), finding.clone()));
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, Failure>) {
+    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         assert!(reading.is_ok(), "{subscription}: {reading:?}");
     }
 }
@@ -150,7 +150,7 @@ async fn a_linux_arc_machine() {
 }
 
 #[tokio::test]
-async fn a_linux_arc_machine_whose_service_stands_still() {
+async fn a_linux_arc_machine_whose_service_is_stopped() {
     let row = with(linux_row(LONG_AGO), &json!({ "extensionService": "inactive" }));
     let mut answer = linux_machine(LONG_AGO, &json!([]));
     answer["properties"]["serviceStatuses"]["extensionService"]["status"] = "failed".into();

@@ -40,7 +40,7 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
             ],
         ));
     }
-    blocks.push(guarded_project(gcp));
+    blocks.push(escaped_project(gcp));
     blocks.push(apis(gcp));
     blocks.push(pool(gcp));
     blocks.extend(gcp.providers.iter().map(provider));
@@ -56,7 +56,7 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
 }
 
 /// The project of the connector, whose number and id must belong together.
-fn guarded_project(gcp: &Gcp) -> Block {
+fn escaped_project(gcp: &Gcp) -> Block {
     let condition = format!("self.number == {}", hcl::quoted(&gcp.project_number));
     let guard = block(
         "postcondition",

@@ -37,7 +37,7 @@ impl Sample {
     fn of(format: &'static str, connector: &Value) -> Self {
         let words = ["prerequisites", "-f", "x.yaml", "--format", format];
         let args = Command::try_parse_from(words).unwrap().args;
-        let [protection, credential] = beside();
+        let [protection, credential] = related();
         let texts = [protection, connector.clone(), credential]
             .map(|object| ("x.yaml".to_owned(), object.to_string()));
         let mut asked = Input::parse(&texts).unwrap().asked(&args).unwrap().remove(0);
@@ -83,11 +83,11 @@ fn assert_same_lines(sample: &Sample, shown: &str) {
     };
     assert_eq!(split(&hostile).len(), split(plain).len() + added, "{hostile}");
     let named = |line: &&str| line.contains("team/prod");
-    let mut wanted = split(plain).into_iter().filter(|line| !named(line));
-    let mut next = wanted.next();
+    let mut expected = split(plain).into_iter().filter(|line| !named(line));
+    let mut next = expected.next();
     for line in split(&hostile) {
         if next == Some(line) {
-            next = wanted.next();
+            next = expected.next();
             continue;
         }
         let is_comment = line == "#" || line.starts_with("# ");
@@ -111,7 +111,7 @@ fn assert_same_lines(sample: &Sample, shown: &str) {
 #[test]
 fn a_namespace_with_a_line_break_is_refused_in_every_format() {
     for (format, connector) in every_format() {
-        let [protection, credential] = beside();
+        let [protection, credential] = related();
         let mut objects = [protection, credential, connector];
         for object in &mut objects {
             object["metadata"]["namespace"] = json!(INJECTED);
@@ -204,7 +204,7 @@ fn full() -> [Value; 2] {
 
 #[test]
 fn no_text_of_the_input_may_hold_a_line_break_or_a_control() {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     for connector in full() {
         let objects = [protection.clone(), connector.clone(), credential.clone()];
         printed(&objects, "").unwrap();

@@ -6,7 +6,7 @@ use super::*;
 fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
     let text = whole(gcp(), "--format terraform");
     let blocks = blocks(&text);
-    for wanted in [
+    for expected in [
         "resource google_iam_workload_identity_pool defender",
         "resource google_iam_workload_identity_pool_provider cspm",
         "resource google_iam_workload_identity_pool_provider servers",
@@ -17,7 +17,7 @@ fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
         "resource google_project_iam_custom_role agentless_scanning",
         "resource google_project_iam_member microsoft_1",
     ] {
-        assert!(blocks.contains(&wanted.to_owned()), "{wanted}: {blocks:#?}");
+        assert!(blocks.contains(&expected.to_owned()), "{expected}: {blocks:#?}");
     }
     assert!(!text.contains("organization_id"), "{text}");
     // A binding would throw out everybody else.

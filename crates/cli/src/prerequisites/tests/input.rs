@@ -60,20 +60,20 @@ fn what_is_unmanaged_is_included_and_said() {
     });
     for format in ["text", "cloudformation", "terraform"] {
         let text = whole(connector("aws", &shape), &format!("--format {format}"));
-        for wanted in [
+        for expected in [
             "autoProvisioning.arcAgent.state is Unmanaged",
             "agentlessScanning.state is Unmanaged",
             "DefenderForCloud-ArcAutoProvisioning",
             "DefenderForCloud-AgentlessScanner",
         ] {
-            assert!(text.contains(wanted), "{format}: {wanted} in {text}");
+            assert!(text.contains(expected), "{format}: {expected} in {text}");
         }
     }
 }
 
 #[test]
 fn of_two_objects_with_one_name_the_last_one_counts() {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     let other = connector(
         "aws",
         &json!({"type": "AWS", "aws": {"accountId": "999999999999"}}),
@@ -84,7 +84,7 @@ fn of_two_objects_with_one_name_the_last_one_counts() {
 
 #[test]
 fn plan_and_tenant_come_from_the_objects_or_from_flags() {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     let error = printed(&[aws()], "").unwrap_err();
     assert!(
         error.contains("--tier") && error.contains("--tenant-id"),
@@ -114,15 +114,15 @@ fn plan_and_tenant_come_from_the_objects_or_from_flags() {
 
 #[test]
 fn a_format_that_does_not_fit_names_those_that_do() {
-    let [protection, credential] = beside();
-    for (object, flags, told) in [
+    let [protection, credential] = related();
+    for (object, flags, expected_text) in [
         (aws(), "--format gcloud", "use text, cloudformation, terraform"),
         (gcp(), "--format cloudformation", "use text, gcloud, terraform"),
         (gcp(), "--existing-identity-provider", "is for AWS"),
         (aws(), "--name nobody", "the input has team/aws"),
     ] {
         let error = printed(&[protection.clone(), credential.clone(), object], flags).unwrap_err();
-        assert!(error.contains(told), "{flags}: {error}");
+        assert!(error.contains(expected_text), "{flags}: {error}");
     }
     let error = printed(&[protection], "").unwrap_err();
     assert!(error.contains("no SecurityConnector"), "{error}");
@@ -130,7 +130,7 @@ fn a_format_that_does_not_fit_names_those_that_do() {
 
 #[test]
 fn of_several_connectors_text_prints_all_and_the_others_one() {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     let objects = [protection, credential, aws(), gcp()];
     let list = printed(&objects, "").unwrap();
     assert!(list.contains("SecurityConnector team/aws:") && list.contains("\n\nSecurityConnector team/gcp:"));
@@ -147,7 +147,7 @@ fn of_several_connectors_text_prints_all_and_the_others_one() {
 
 #[test]
 fn a_list_of_kubectl_is_read() {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [aws(), protection, credential, {"apiVersion": "v1", "kind": "Secret"}]});
     assert_eq!(printed(&[list], "").unwrap(), whole(aws(), ""));
 }

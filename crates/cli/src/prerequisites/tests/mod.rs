@@ -79,7 +79,7 @@ fn gcp_organization() -> Value {
     connector("org", &json!({"type": "GCP", "gcp": project}))
 }
 
-fn beside() -> [Value; 2] {
+fn related() -> [Value; 2] {
     let reference = json!({"kind": "AzureCredential", "name": "azure"});
     [
         ours(
@@ -96,7 +96,7 @@ fn beside() -> [Value; 2] {
 }
 
 fn whole(connector: Value, flags: &str) -> String {
-    let [protection, credential] = beside();
+    let [protection, credential] = related();
     printed(&[protection, connector, credential], flags).unwrap()
 }
 

@@ -15,7 +15,7 @@ use serverprotection_api::{SecurityConnectorSpec, State, Tier};
 
 use super::{
     desired::{Desired, Protection},
-    wanted::Wanted,
+    expected::Expected,
 };
 
 /// Microsoft's own Entra tenant issues the tokens with which Defender for Cloud signs in (contract.md 4.5).
@@ -181,7 +181,7 @@ fn supposed(spec: &SecurityConnectorSpec) -> SecurityConnectorSpec {
 fn named<'a>(desired: &'a Desired, path: &str) -> Result<&'a str, Invalid> {
     let mut rows = desired.fields.iter();
     let text = rows.find_map(|row| match &row.value {
-        Wanted::Text(text) | Wanted::Word(text) if row.path == path => Some(text.as_str()),
+        Expected::Text(text) | Expected::Word(text) if row.path == path => Some(text.as_str()),
         _ => None,
     });
     text.ok_or_else(|| Invalid::new(path, "is missing"))

@@ -45,7 +45,7 @@ fn an_account_needs_the_roles_of_what_the_connector_asks_for_and_no_other() {
         "DefenderForCloud-ArcAutoProvisioning",
         "DefenderForCloud-AgentlessScanner",
     );
-    for (over, tier, wanted) in [
+    for (over, tier, expected) in [
         (json!({}), Tier::P2, vec![cspm, servers, installer]),
         (json!({}), Tier::P1, vec![cspm, servers, installer]),
         (json!({}), Tier::Free, vec![cspm]),
@@ -69,7 +69,7 @@ fn an_account_needs_the_roles_of_what_the_connector_asks_for_and_no_other() {
     ] {
         let account = in_aws(over.clone(), tier);
         let names: Vec<_> = account.roles.iter().map(|role| role.name.as_str()).collect();
-        assert_eq!(names, wanted, "{over} {tier:?}");
+        assert_eq!(names, expected, "{over} {tier:?}");
     }
 }
 
@@ -95,7 +95,7 @@ fn the_identity_provider_knows_the_audiences_of_the_roles_and_no_other() {
 }
 
 #[test]
-fn what_is_unmanaged_is_prepared_for_and_told() {
+fn unmanaged_parts_are_prepared_and_mentioned() {
     let spec = aws(arc("Unmanaged"));
     let found = of(&spec, Tier::P2).unwrap();
     assert_eq!(found.parts.arc, Need::Perhaps);
@@ -172,16 +172,16 @@ fn a_project_needs_the_service_accounts_of_what_the_connector_asks_for_and_no_ot
     let cspm = "microsoft-defender-cspm@my-project.iam.gserviceaccount.com";
     let servers = "microsoft-defender-for-servers@my-project.iam.gserviceaccount.com";
     let installer = "azure-arc-for-servers-onboard@my-project.iam.gserviceaccount.com";
-    for (over, tier, wanted) in [
+    for (over, tier, expected) in [
         (json!({}), Tier::P2, vec![cspm, servers, installer]),
         (json!({}), Tier::Free, vec![cspm]),
         (arc("Disabled"), Tier::P1, vec![cspm, servers]),
         (arc("Unmanaged"), Tier::P1, vec![cspm, servers, installer]),
     ] {
         let project = in_gcp(over.clone(), tier);
-        assert_eq!(emails(&project), wanted, "{over} {tier:?}");
+        assert_eq!(emails(&project), expected, "{over} {tier:?}");
         let osconfig = project.apis.contains(&"osconfig.googleapis.com");
-        assert_eq!(osconfig, wanted.contains(&installer), "{over} {tier:?}");
+        assert_eq!(osconfig, expected.contains(&installer), "{over} {tier:?}");
         let admin = Grant::Predefined("roles/osconfig.osPolicyAssignmentAdmin");
         let grants = project
             .service_accounts
@@ -189,7 +189,7 @@ fn a_project_needs_the_service_accounts_of_what_the_connector_asks_for_and_no_ot
             .flat_map(|account| &account.grants);
         assert_eq!(
             grants.copied().any(|grant| grant == admin),
-            wanted.contains(&installer)
+            expected.contains(&installer)
         );
     }
 }
@@ -294,7 +294,7 @@ fn what_would_render_nonsense_is_refused_with_its_field() {
     let account = |email: &str| gcp(json!({"gcp": {"serviceAccounts": {"cspm": email}}}));
     let provider = |id: &str| gcp(json!({"gcp": {"workloadIdentityProviders": {"cspm": id}}}));
     let long = format!("arn:aws:iam::123456789012:role/{}", "x".repeat(65));
-    for (spec, field, told) in [
+    for (spec, field, reported) in [
         (
             role("arn:aws:iam::210987654321:role/Servers"),
             "aws.roleArns.servers",
@@ -330,6 +330,6 @@ fn what_would_render_nonsense_is_refused_with_its_field() {
     ] {
         let error = of(&spec, Tier::P2).unwrap_err();
         assert_eq!(error.field, field);
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains(reported), "{error}");
     }
 }

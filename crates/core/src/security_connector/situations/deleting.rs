@@ -6,15 +6,15 @@ use serde_json::json;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorStatus};
 
 use crate::{
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     jiff::SignedDuration,
     security_connector::{
-        deletion::{Deletion, Input as DeletionInput, Why, deletion, needs_finalizer},
+        deletion::{Deletion, Input as DeletionInput, RemovalReason, deletion, needs_finalizer},
         observed::Connector,
         samples::{Object, aws, failure},
         status::deleting,
     },
-    server_protection::observed::Reading,
+    server_protection::observed::ReadResult,
 };
 
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -25,9 +25,9 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
     assert!(!needs_finalizer(&object.spec));
     object.spec.deletion_policy = ConnectorDeletionPolicy::Delete;
     assert!(needs_finalizer(&object.spec));
-    let there: Reading<Option<Connector>> = Ok(object.connector.clone());
+    let there: ReadResult<Option<Connector>> = Ok(object.connector.clone());
     let gone = Ok(None);
-    let unreadable = Err(failure(Class::Refused, "ScopeLocked", "DELETE"));
+    let unreadable = Err(failure(ErrorClass::Refused, "ScopeLocked", "DELETE"));
     let id = object.status.target.as_ref().unwrap().id.clone();
     let base = DeletionInput {
         spec: &object.spec,
@@ -52,45 +52,48 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
         }),
         Deletion::Read { id: id.clone() }
     );
-    let let_go = |input: DeletionInput<'_>, why: Why| {
-        assert_eq!(of(input), Deletion::LetGo(why));
+    let let_go = |input: DeletionInput<'_>, why: RemovalReason| {
+        assert_eq!(of(input), Deletion::RemoveFinalizer(why));
     };
     let_go(
         DeletionInput {
             connector: Some(&gone),
             ..base
         },
-        Why::Gone,
+        RemovalReason::Gone,
     );
     let_go(
         DeletionInput {
             force: Some("true"),
             ..base
         },
-        Why::Forced,
+        RemovalReason::Forced,
     );
     let_go(
         DeletionInput {
             other: Some("a/b"),
             ..base
         },
-        Why::OtherOwner("a/b".into()),
+        RemovalReason::OtherOwner("a/b".into()),
     );
     let_go(
         DeletionInput {
             observes: Some(true),
             ..base
         },
-        Why::Withheld,
+        RemovalReason::Withheld,
     );
-    let_go(DeletionInput { now: late, ..base }, Why::DeadlinePassed(DEADLINE));
+    let_go(
+        DeletionInput { now: late, ..base },
+        RemovalReason::DeadlinePassed(DEADLINE),
+    );
     let_go(
         DeletionInput {
             now: late,
             connector: Some(&unreadable),
             ..base
         },
-        Why::DeadlinePassed(DEADLINE),
+        RemovalReason::DeadlinePassed(DEADLINE),
     );
     let never = SecurityConnectorStatus::default();
     let_go(
@@ -98,16 +101,16 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
             previous: &never,
             ..base
         },
-        Why::NeverHeld,
+        RemovalReason::NeverHeld,
     );
-    let mut asleep = object.spec.clone();
-    asleep.suspend = true;
+    let mut suspended = object.spec.clone();
+    suspended.suspend = true;
     let_go(
         DeletionInput {
-            spec: &asleep,
+            spec: &suspended,
             ..base
         },
-        Why::Withheld,
+        RemovalReason::Withheld,
     );
     let retained = aws(json!({}));
     let_go(
@@ -115,14 +118,14 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
             spec: &retained,
             ..base
         },
-        Why::Retained,
+        RemovalReason::Retained,
     );
 }
 
 #[test]
 fn a_deletion_that_waits_says_why() {
     let object = Object::in_sync(aws(json!({})));
-    let locked = failure(Class::Refused, "ScopeLocked", "DELETE");
+    let locked = failure(ErrorClass::Refused, "ScopeLocked", "DELETE");
     let id = "x".to_owned();
     let status = deleting(
         &object.status,
@@ -169,13 +172,16 @@ fn a_deletion_that_no_controller_saw_in_time_still_gets_its_try() {
     input.connector = Some(&there);
     assert!(matches!(deletion(&input), Deletion::Delete { .. }));
     input.tried = true;
-    assert_eq!(deletion(&input), Deletion::LetGo(Why::DeadlinePassed(DEADLINE)));
+    assert_eq!(
+        deletion(&input),
+        Deletion::RemoveFinalizer(RemovalReason::DeadlinePassed(DEADLINE))
+    );
 }
 
 #[test]
 fn a_name_that_connects_another_account_by_now_is_not_deleted() {
     let mut object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
-    object.meddle(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
     let other = Ok(object.connector.clone());
     let input = DeletionInput {
         spec: &object.spec,
@@ -189,19 +195,22 @@ fn a_name_that_connects_another_account_by_now_is_not_deleted() {
         deadline: DEADLINE,
         now: object.now,
     };
-    assert_eq!(deletion(&input), Deletion::LetGo(Why::NotOurs));
-    assert!(Why::NotOurs.leaves_behind() && !Why::Gone.leaves_behind());
+    assert_eq!(
+        deletion(&input),
+        Deletion::RemoveFinalizer(RemovalReason::NotOurs)
+    );
+    assert!(RemovalReason::NotOurs.leaves_behind() && !RemovalReason::Gone.leaves_behind());
 }
 
 /// The process died while Azure created the connector, or its answer was lost: what came of it is ours to delete.
 #[test]
-fn what_was_being_created_is_deleted_although_nobody_saw_it_stand() {
+fn a_connector_that_was_being_created_is_deleted_although_it_was_never_observed() {
     let spec = aws(json!({"deletionPolicy": "Delete"}));
     let created = Ok(Object::in_sync(spec.clone()).connector);
     let mut lost = Object::new(spec);
-    lost.fail(Failure {
+    lost.fail(AzureError {
         effect_unknown: true,
-        ..failure(Class::Transient, "GatewayTimeout", "PUT securityConnectors")
+        ..failure(ErrorClass::Transient, "GatewayTimeout", "PUT securityConnectors")
     });
     lost.reason("ConnectorConfigured", "Unknown", "Creating");
     let mut died = Object::new(lost.spec.clone());
@@ -223,6 +232,6 @@ fn what_was_being_created_is_deleted_although_nobody_saw_it_stand() {
         };
         assert_eq!(deletion(&input), Deletion::Delete { id });
         input.connector = Some(&Ok(None));
-        assert_eq!(deletion(&input), Deletion::LetGo(Why::Gone));
+        assert_eq!(deletion(&input), Deletion::RemoveFinalizer(RemovalReason::Gone));
     }
 }

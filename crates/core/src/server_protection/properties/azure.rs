@@ -9,8 +9,8 @@ use serverprotection_api::Tier;
 
 use super::specs::OTHERS;
 use crate::server_protection::{
-    changes::{Action, Change, ExtensionWrite, PlanWrite, Standing},
-    laws::{self, Setting},
+    azure_rules::{self, Setting},
+    changes::{Action, Actual, Change, ExtensionWrite, PlanWrite},
     observed::{Extension, Plan},
 };
 
@@ -64,32 +64,32 @@ pub(super) fn offers(tier: Tier) -> Vec<&'static str> {
     all
 }
 
-pub(super) fn apply(change: &Change, standing: &mut Standing, answers: Answers) {
+pub(super) fn apply(change: &Change, actual: &mut Actual, answers: Answers) {
     match &change.action {
         Action::Register => {}
-        Action::PutPlan(write) => put_plan(write, standing, answers),
+        Action::PutPlan(write) => put_plan(write, actual, answers),
         Action::PutSetting { setting, enabled } => {
             let slot = match setting {
-                Setting::Integration => &mut standing.settings.integration,
-                Setting::UnifiedSolution => &mut standing.settings.unified_solution,
-                Setting::Linux => &mut standing.settings.exclude_linux,
+                Setting::Integration => &mut actual.settings.integration,
+                Setting::UnifiedSolution => &mut actual.settings.unified_solution,
+                Setting::Linux => &mut actual.settings.exclude_linux,
             };
             *slot = Some(*enabled);
         }
-        Action::PutAssessment => standing.assessment = true,
-        Action::DeleteAssessment => standing.assessment = false,
+        Action::PutAssessment => actual.assessment = true,
+        Action::DeleteAssessment => actual.assessment = false,
     }
 }
 
-fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
-    accepts(write, &standing.plan);
-    let before = standing.plan.clone();
+fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
+    accepts(write, &actual.plan);
+    let before = actual.plan.clone();
     let moved = before.tier != write.tier;
     if answers.plan_integrates && before.tier == Tier::Free && moved {
-        standing.settings.integration = Some(true);
+        actual.settings.integration = Some(true);
     }
-    standing.plan.tier = write.tier;
-    standing.plan.enforce = (write.tier != Tier::Free).then(|| {
+    actual.plan.tier = write.tier;
+    actual.plan.enforce = (write.tier != Tier::Free).then(|| {
         write.enforce.unwrap_or_else(|| {
             let kept = before.enforce.unwrap_or(false);
             kept && !answers.enforce_resets
@@ -113,7 +113,7 @@ fn put_plan(write: &PlanWrite, standing: &mut Standing, answers: Answers) {
             ),
         }
     };
-    standing.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
+    actual.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
 }
 
 /// What Azure refuses (contract.md 1.4, point 4).
@@ -142,12 +142,12 @@ fn accepts(write: &PlanWrite, before: &Plan) {
             "500 AdditionalProperties of a disabled extension: {sent:?}"
         );
         let found = before.extension(&sent.name).filter(|found| found.enabled);
-        for required in laws::required_properties(&sent.name) {
+        for required in azure_rules::required_properties(&sent.name) {
             // A disabled one may be validated too; it can only be sent while Azure has what it needs. What is on without
             // it and not managed can only be sent as it is.
-            let stands_without = found.is_some_and(|found| !found.properties.contains_key(*required));
+            let complete_without = found.is_some_and(|found| !found.properties.contains_key(*required));
             let fine = if sent.enabled {
-                sent.properties.contains_key(*required) || stands_without
+                sent.properties.contains_key(*required) || complete_without
             } else {
                 found.is_some()
             };
@@ -184,9 +184,9 @@ fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) ->
 fn by_default(name: &str, answers: Answers) -> Extension {
     let none = BTreeMap::<String, Value>::new;
     let (enabled, properties) = match name {
-        laws::AGENTLESS_SCANNING => (
+        azure_rules::AGENTLESS_SCANNING => (
             true,
-            BTreeMap::from([(laws::EXCLUSION_TAGS.to_owned(), json!("[]"))]),
+            BTreeMap::from([(azure_rules::EXCLUSION_TAGS.to_owned(), json!("[]"))]),
         ),
         _ if OTHERS.contains(&name) => (answers.others_default, none()),
         _ => (false, none()),

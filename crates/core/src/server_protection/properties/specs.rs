@@ -12,8 +12,8 @@ use serverprotection_api::{
 
 use super::azure::{ONLY_P1, offers};
 use crate::server_protection::{
-    changes::Standing,
-    laws,
+    azure_rules,
+    changes::Actual,
     observed::{Extension, Plan, Settings},
 };
 
@@ -24,7 +24,7 @@ const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/res
 pub(crate) fn minimal(tier: Tier) -> ServerProtectionSpec {
     serde_json::from_value(json!({
         "subscriptionId": "6f1c0d7e-0000-4000-8000-000000000001",
-        "plan": {"tier": laws::tier_name(tier)},
+        "plan": {"tier": azure_rules::tier_name(tier)},
     }))
     .unwrap()
 }
@@ -283,19 +283,19 @@ pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
 
 fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
     match name {
-        laws::AGENTLESS_SCANNING => option::of((tags(), any::<u8>()))
+        azure_rules::AGENTLESS_SCANNING => option::of((tags(), any::<u8>()))
             .prop_map(|found| {
-                let found =
-                    found.map(|(tags, style)| (laws::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
+                let found = found
+                    .map(|(tags, style)| (azure_rules::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
                 found.into_iter().collect()
             })
             .boxed(),
-        laws::FILE_INTEGRITY_MONITORING => (option::of(stored_rules()), any::<[bool; 2]>())
+        azure_rules::FILE_INTEGRITY_MONITORING => (option::of(stored_rules()), any::<[bool; 2]>())
             .prop_map(|(rules, [workspace, other])| {
                 let workspace = workspace.then(|| json!(format!("{WORKSPACE}A")));
                 let all = [
-                    (laws::RULES, rules),
-                    (laws::WORKSPACE, workspace),
+                    (azure_rules::RULES, rules),
+                    (azure_rules::WORKSPACE, workspace),
                     ("SomebodyElses", other.then(|| json!({"kept": [1]}))),
                 ];
                 all.into_iter()
@@ -308,7 +308,7 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
 }
 
 /// Anything that a subscription may answer.
-pub(super) fn standing() -> impl Strategy<Value = Standing> {
+pub(super) fn actual() -> impl Strategy<Value = Actual> {
     let extensions = offers(Tier::P2)
         .into_iter()
         .chain([ONLY_P1])
@@ -333,7 +333,7 @@ pub(super) fn standing() -> impl Strategy<Value = Standing> {
     (tier(), any::<bool>(), extensions, settings, any::<bool>()).prop_map(
         |(tier, enforce, extensions, settings, assessment)| {
             let shown = extensions.into_iter().flatten();
-            Standing {
+            Actual {
                 plan: Plan {
                     tier,
                     enforce: (tier != Tier::Free).then_some(enforce),

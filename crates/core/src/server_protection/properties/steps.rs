@@ -6,45 +6,47 @@ use proptest::{prelude::*, sample};
 use serverprotection_api::{Mode, ServerProtectionSpec};
 
 use super::{
-    specs::{spec, standing},
-    world::{Fault, Visit, World},
+    specs::{actual, spec},
+    world::{Fault, Reconcile, World},
 };
 use crate::{
-    failure::Class,
-    server_protection::{changes::Standing, laws, observed::RegistrationState, pace::Memory},
+    azure_error::ErrorClass,
+    server_protection::{
+        azure_rules, changes::Actual, observed::RegistrationState, requeue::ReconcileHistory,
+    },
 };
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Visit(Fault),
+    Reconcile(Fault),
     Sleep(u64),
     Edit(Box<ServerProtectionSpec>),
     Suspend(bool),
     Observe(bool),
     Conflict(bool),
-    Foreign(Box<Standing>),
+    Foreign(Box<Actual>),
     Restart,
     Request(u8),
     Approve(u8),
     Registration(RegistrationState),
     Owner(bool),
-    Telling(u8),
+    Reporting(u8),
 }
 
-fn class() -> impl Strategy<Value = Class> {
+fn class() -> impl Strategy<Value = ErrorClass> {
     sample::select(vec![
-        Class::Throttled(None),
-        Class::Throttled(Some(Duration::from_secs(17))),
-        Class::Conflict,
-        Class::Transient,
-        Class::Unavailable(Duration::from_secs(17)),
-        Class::Credential,
-        Class::Permission(None),
-        Class::Permission(Some("Microsoft.Security/pricings/write".into())),
-        Class::Permission(Some(laws::ASSIGN_ROLES.into())),
-        Class::NotRegistered,
-        Class::NotFound,
-        Class::Refused,
+        ErrorClass::Throttled(None),
+        ErrorClass::Throttled(Some(Duration::from_secs(17))),
+        ErrorClass::Conflict,
+        ErrorClass::Transient,
+        ErrorClass::Unavailable(Duration::from_secs(17)),
+        ErrorClass::Credential,
+        ErrorClass::Permission(None),
+        ErrorClass::Permission(Some("Microsoft.Security/pricings/write".into())),
+        ErrorClass::Permission(Some(azure_rules::ASSIGN_ROLES.into())),
+        ErrorClass::NotRegistered,
+        ErrorClass::NotFound,
+        ErrorClass::Refused,
     ])
 }
 
@@ -62,28 +64,28 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         RegistrationState::NotRegistered,
     ]);
     prop_oneof![
-        16 => fault.prop_map(Step::Visit),
+        16 => fault.prop_map(Step::Reconcile),
         4 => sample::select(vec![1_u64, 40, 600, 1900, 4000, 90_000]).prop_map(Step::Sleep),
         2 => spec().prop_map(|spec| Step::Edit(Box::new(spec))),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => any::<bool>().prop_map(Step::Observe),
         1 => any::<bool>().prop_map(Step::Conflict),
-        2 => standing().prop_map(|standing| Step::Foreign(Box::new(standing))),
+        2 => actual().prop_map(|actual| Step::Foreign(Box::new(actual))),
         2 => Just(Step::Restart),
         1 => any::<u8>().prop_map(Step::Request),
         2 => (0_u8..3).prop_map(Step::Approve),
         1 => state.prop_map(Step::Registration),
         1 => any::<bool>().prop_map(Step::Owner),
-        2 => any::<u8>().prop_map(Step::Telling),
+        2 => any::<u8>().prop_map(Step::Reporting),
     ]
 }
 
 /// Takes one step; a visit tells what it saw and did.
-pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
+pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Reconcile)> {
     match step {
-        Step::Visit(fault) => {
-            let visit = world.visit(&fault);
-            return Some((fault, visit));
+        Step::Reconcile(fault) => {
+            let reconcile = world.reconcile(&fault);
+            return Some((fault, reconcile));
         }
         Step::Sleep(seconds) => world.sleep(Duration::from_secs(seconds)),
         Step::Edit(new) => world.edit(|spec| {
@@ -98,15 +100,15 @@ pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Visit)> {
         Step::Observe(true) => world.edit(|spec| spec.mode = Mode::Observe),
         Step::Observe(false) => world.edit(|spec| spec.mode = Mode::Enforce),
         Step::Conflict(conflicted) => world.conflicted = conflicted,
-        Step::Foreign(standing) => world.azure = *standing,
-        Step::Restart => world.memory = Memory::default(),
+        Step::Foreign(actual) => world.azure = *actual,
+        Step::Restart => world.history = ReconcileHistory::default(),
         Step::Request(value) => world.requested = Some(value.to_string()),
         Step::Approve(0) => world.approval = None,
         Step::Approve(1) => world.approval = Some(world.generation.to_string()),
         Step::Approve(_) => world.approval = Some("plan.tier=P1,endpointIntegration.state=Disabled".into()),
         Step::Registration(state) => world.registration = state,
         Step::Owner(owner) => world.owner = owner,
-        Step::Telling(telling) => world.telling = telling,
+        Step::Reporting(reported) => world.reported = reported,
     }
     None
 }

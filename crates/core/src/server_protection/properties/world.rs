@@ -8,15 +8,15 @@ use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus};
 use super::azure::{Answers, apply};
 use crate::{
     Timestamp,
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
     server_protection::{
-        changes::{Action, Change, PlanWrite, Standing},
-        decide::{Decision, Input, Outcome, PlanAnswer, Seen, Situation, decide},
+        changes::{Action, Actual, Change, PlanWrite},
+        decide::{Decision, Input, Observation, Outcome, PlanResponse, Situation, decide},
         events::events,
         observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
-        pace::{Clocks, Memory, next_visit, remember},
         reads::{Reads, reads},
-        status::{Progress, status},
+        requeue::{ReconcileHistory, Timeouts, requeue_after, update_history},
+        status::{Phase, status},
     },
 };
 
@@ -27,11 +27,11 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(600);
 pub(super) enum Fault {
     None,
     /// This reading fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions.
-    Read(u8, Class),
+    Read(u8, ErrorClass),
     /// The write at this place fails, with or without having had its effect.
     Write {
         at: usize,
-        class: Class,
+        class: ErrorClass,
         effect: bool,
     },
     /// The process dies after the note and before the write, or after it.
@@ -43,11 +43,11 @@ pub(super) enum Fault {
 }
 
 /// One visit, complete.
-pub(super) struct Visit {
+pub(super) struct Reconcile {
     pub(super) before: ServerProtectionStatus,
-    pub(super) memory: Memory,
-    pub(super) standing_before: Standing,
-    pub(super) standing_after: Standing,
+    pub(super) history: ReconcileHistory,
+    pub(super) actual_before: Actual,
+    pub(super) actual_after: Actual,
     pub(super) decision: Decision,
     pub(super) note: Option<ServerProtectionStatus>,
     /// `None`: the process died before.
@@ -67,14 +67,14 @@ pub(super) struct World {
     pub(super) approval: Option<String>,
     pub(super) requested: Option<String>,
     pub(super) status: ServerProtectionStatus,
-    pub(super) memory: Memory,
-    pub(super) azure: Standing,
+    pub(super) history: ReconcileHistory,
+    pub(super) azure: Actual,
     pub(super) answers: Answers,
     pub(super) registration: RegistrationState,
     pub(super) conflicted: bool,
     pub(super) owner: bool,
     /// What a plan write tells about its extensions: two bits each.
-    pub(super) telling: u8,
+    pub(super) reported: u8,
     pub(super) now: Timestamp,
     /// What the last visit read; with `same_reads` the next one reads the same.
     asked: Reads,
@@ -85,7 +85,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(spec: ServerProtectionSpec, azure: Standing, answers: Answers) -> Self {
+    pub(super) fn new(spec: ServerProtectionSpec, azure: Actual, answers: Answers) -> Self {
         Self {
             spec,
             generation: 1,
@@ -95,13 +95,13 @@ impl World {
                 observed_generation: Some(-1),
                 ..ServerProtectionStatus::default()
             },
-            memory: Memory::default(),
+            history: ReconcileHistory::default(),
             azure,
             answers,
             registration: RegistrationState::Registered,
             conflicted: false,
             owner: true,
-            telling: 0b0101_0101,
+            reported: 0b0101_0101,
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             asked: Reads::default(),
             same_reads: false,
@@ -123,9 +123,9 @@ impl World {
         self.generation += i64::from(before != self.spec);
     }
 
-    fn failure(&mut self, class: &Class, operation: &str, effect_unknown: bool) -> Failure {
+    fn failure(&mut self, class: &ErrorClass, operation: &str, effect_unknown: bool) -> AzureError {
         self.requests += 1;
-        Failure {
+        AzureError {
             class: class.clone(),
             code: "SomeCode".into(),
             message: "words".into(),
@@ -137,12 +137,18 @@ impl World {
 
     fn observe(&mut self, fault: &Fault, requested: bool) -> Observed {
         if !self.same_reads {
-            self.asked = reads(&self.spec, self.generation, &self.status, &self.memory, requested);
+            self.asked = reads(
+                &self.spec,
+                self.generation,
+                &self.status,
+                &self.history,
+                requested,
+            );
         }
         let asked = self.asked.clone();
         let registered = self.registration == RegistrationState::Registered;
-        let failing = |wanted: u8| match fault {
-            Fault::Read(at, class) if *at == wanted => Some(class.clone()),
+        let failing = |expected: u8| match fault {
+            Fault::Read(at, class) if *at == expected => Some(class.clone()),
             _ => None,
         };
         if let Some(class) = failing(0) {
@@ -157,7 +163,7 @@ impl World {
             grants: vec![(vec![actions.into(), "*/read".into()], Vec::new())],
         };
         let mut missing = |at: u8, operation: &str| {
-            let class = failing(at).or_else(|| (!registered && at > 2).then_some(Class::NotRegistered));
+            let class = failing(at).or_else(|| (!registered && at > 2).then_some(ErrorClass::NotRegistered));
             class.map(|class| self.failure(&class, operation, false))
         };
         let failed = [
@@ -194,14 +200,14 @@ impl World {
     }
 
     /// A visit as the controller makes it: read, decide, note, write, status.
-    pub(super) fn visit(&mut self, fault: &Fault) -> Visit {
+    pub(super) fn reconcile(&mut self, fault: &Fault) -> Reconcile {
         let requested = self
             .requested
             .clone()
             .filter(|value| self.status.last_handled_reconcile_at.as_ref() != Some(value));
         let observed = self.observe(fault, requested.is_some());
-        let clocks = Clocks::default();
-        let (spec, before, memory) = (self.spec.clone(), self.status.clone(), self.memory.clone());
+        let timeouts = Timeouts::default();
+        let (spec, before, history) = (self.spec.clone(), self.status.clone(), self.history.clone());
         let approval = self.approval.clone();
         let input = Input {
             spec: &spec,
@@ -209,21 +215,21 @@ impl World {
             approval: approval.as_deref(),
             requested: requested.as_deref(),
             previous: &before,
-            seen: match (spec.suspend, self.conflicted) {
-                (true, _) => Seen::Suspended,
-                (false, true) => Seen::Conflicted("other/holder"),
-                (false, false) => Seen::Azure(&observed),
+            observation: match (spec.suspend, self.conflicted) {
+                (true, _) => Observation::Suspended,
+                (false, true) => Observation::Conflicted("other/holder"),
+                (false, false) => Observation::Azure(&observed),
             },
             scans: None,
             connectors: None,
-            memory: &memory,
-            clocks: &clocks,
+            history: &history,
+            timeouts: &timeouts,
             now: self.now,
         };
         let decision = decide(&input);
-        let standing_before = self.azure.clone();
+        let actual_before = self.azure.clone();
         let note = (!decision.changes.is_empty())
-            .then(|| status(&input, &decision, Progress::About, memory.failures, INTERVAL));
+            .then(|| status(&input, &decision, Phase::BeforeWrite, history.failures, INTERVAL));
         let crash = match (fault, &note) {
             (Fault::Crash { written }, Some(_)) => Some(*written),
             _ => None,
@@ -233,11 +239,11 @@ impl World {
             Some(false) => Outcome::default(),
             _ => self.write(&decision, fault),
         };
-        let after_memory = remember(&input, &decision, &outcome);
+        let after_memory = update_history(&input, &decision, &outcome);
         let failures = after_memory.failures;
-        let after = status(&input, &decision, Progress::Over(&outcome), failures, INTERVAL);
+        let after = status(&input, &decision, Phase::AfterWrite(&outcome), failures, INTERVAL);
         let _ = events(&before, &after, &decision, &outcome, failures);
-        let wait = next_visit(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
+        let wait = requeue_after(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
         self.held |= decision.situation == Situation::InSync;
         self.held |= outcome
             .done
@@ -245,19 +251,19 @@ impl World {
             .any(|change| change.action != Action::Register);
         self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
         let after = if crash.is_some() {
-            self.memory = Memory::default();
+            self.history = ReconcileHistory::default();
             self.status = note.clone().unwrap();
             None
         } else {
-            self.memory = after_memory;
+            self.history = after_memory;
             self.status = after.clone();
             Some(after)
         };
-        Visit {
+        Reconcile {
             before: before.clone(),
-            memory: memory.clone(),
-            standing_before,
-            standing_after: self.azure.clone(),
+            history: history.clone(),
+            actual_before,
+            actual_after: self.azure.clone(),
             decision,
             note,
             after,
@@ -281,7 +287,7 @@ impl World {
                 if *effect {
                     self.put(change);
                 }
-                let unknown = *effect || matches!(class, Class::Transient | Class::Unavailable(_));
+                let unknown = *effect || matches!(class, ErrorClass::Transient | ErrorClass::Unavailable(_));
                 outcome.failed = Some((change.clone(), self.failure(class, "PUT", unknown)));
                 return outcome;
             }
@@ -292,7 +298,7 @@ impl World {
         outcome
     }
 
-    fn put(&mut self, change: &Change) -> Option<PlanAnswer> {
+    fn put(&mut self, change: &Change) -> Option<PlanResponse> {
         if change.action == Action::Register {
             self.registration = RegistrationState::Registering;
             return None;
@@ -304,10 +310,10 @@ impl World {
         }
     }
 
-    fn answer(&mut self, write: &PlanWrite) -> PlanAnswer {
+    fn answer(&mut self, write: &PlanWrite) -> PlanResponse {
         let mut results = Vec::new();
         for (at, sent) in write.extensions.iter().filter(|sent| sent.enabled).enumerate() {
-            let word = (self.telling >> (2 * (at % 4))) & 3;
+            let word = (self.reported >> (2 * (at % 4))) & 3;
             let (code, message) = match word {
                 0 => continue,
                 1 => ("Succeeded", "Successfully enabled extension"),
@@ -330,7 +336,7 @@ impl World {
                 found.properties.clear();
             }
         }
-        PlanAnswer {
+        PlanResponse {
             plan: self.azure.plan.clone(),
             results,
         }

@@ -12,14 +12,14 @@ use super::{
     azure::{Answers, answers, apply},
     cases,
     specs::{
-        custom_rules, hands_off, minimal, spec, spelled, spelled_rules, standing, stored_rules, tags, tier,
+        actual, custom_rules, hands_off, minimal, spec, spelled, spelled_rules, stored_rules, tags, tier,
     },
 };
 use crate::server_protection::{
-    changes::{Action, Change, PlanWrite, Standing, changes, differences, first_stage, plan_write},
+    azure_rules,
+    changes::{Action, Actual, Change, PlanWrite, changes, differences, first_stage, plan_write},
     desired::{Desired, Property},
     file_integrity::{Rules, is_stored},
-    laws,
 };
 
 fn nothing_left_alone() -> BTreeSet<String> {
@@ -44,15 +44,15 @@ fn hangs_on(field: &str, alone: &BTreeSet<String>) -> bool {
 }
 
 /// Writes stage by stage, reading back after each, until nothing differs.
-fn settle(desired: &Desired, standing: &mut Standing, answers: Answers) -> (usize, Vec<Change>) {
+fn settle(desired: &Desired, actual: &mut Actual, answers: Answers) -> (usize, Vec<Change>) {
     let mut all = Vec::new();
     for round in 0..4 {
-        let stage = first_stage(changes(desired, standing, &nothing_left_alone()));
+        let stage = first_stage(changes(desired, actual, &nothing_left_alone()));
         if stage.is_empty() {
             return (round, all);
         }
         for change in &stage {
-            apply(change, standing, answers);
+            apply(change, actual, answers);
         }
         all.extend(stage);
     }
@@ -64,24 +64,24 @@ proptest! {
 
     /// (a) Written stage by stage, Azure stands as the spec demands after three rounds at most.
     #[test]
-    fn stages_converge(spec in spec(), mut standing in standing(), answers in answers()) {
+    fn stages_converge(spec in spec(), mut actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
-        let (rounds, _) = settle(&desired, &mut standing, answers);
+        let (rounds, _) = settle(&desired, &mut actual, answers);
         prop_assert!(rounds <= 3, "{rounds} rounds");
-        prop_assert_eq!(differences(&desired, &standing), []);
+        prop_assert_eq!(differences(&desired, &actual), []);
     }
 
     /// (a) Written all at once, nothing differs but a switch that the plan write itself turned on.
     #[test]
-    fn all_changes_at_once_mend_everything(spec in spec(), mut standing in standing(), answers in answers()) {
+    fn all_changes_at_once_repair_everything(spec in spec(), mut actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
-        let was_integrated = standing.settings.integration;
-        let all = changes(&desired, &standing, &nothing_left_alone());
+        let was_integrated = actual.settings.integration;
+        let all = changes(&desired, &actual, &nothing_left_alone());
         for change in &all {
-            apply(change, &mut standing, answers);
+            apply(change, &mut actual, answers);
         }
-        let mut left = differences(&desired, &standing);
-        if standing.settings.integration != was_integrated && answers.plan_integrates {
+        let mut left = differences(&desired, &actual);
+        if actual.settings.integration != was_integrated && answers.plan_integrates {
             left.retain(|difference| difference.field != "endpointIntegration.state");
         }
         prop_assert_eq!(left, []);
@@ -93,31 +93,31 @@ proptest! {
     #[test]
     fn never_through_free(
         specs in collection::vec(spec(), 1..5),
-        mut standing in standing(),
+        mut actual in actual(),
         answers in answers(),
         alone in collection::btree_set(0_usize..24, 0..6),
     ) {
         for spec in &specs {
             let desired = Desired::of(spec);
             // Some fields may be contested, and so left alone, at any time.
-            let found = differences(&desired, &standing);
+            let found = differences(&desired, &actual);
             let alone: BTreeSet<_> = alone
                 .iter()
                 .filter_map(|at| found.get(*at))
                 .map(|difference| difference.field.clone())
                 .collect();
-            let with_alone = changes(&desired, &standing, &alone);
+            let with_alone = changes(&desired, &actual, &alone);
             for write in plan_writes(&with_alone) {
                 prop_assert!(write.tier != Tier::Free || spec.plan.tier == Tier::Free, "{:?}", write);
             }
-            let was_protected = standing.plan.tier != Tier::Free;
+            let was_protected = actual.plan.tier != Tier::Free;
             for change in first_stage(with_alone) {
-                apply(&change, &mut standing, answers);
+                apply(&change, &mut actual, answers);
             }
             if was_protected && spec.plan.tier != Tier::Free {
-                prop_assert!(standing.plan.tier != Tier::Free);
+                prop_assert!(actual.plan.tier != Tier::Free);
             }
-            let (_, written) = settle(&desired, &mut standing, answers);
+            let (_, written) = settle(&desired, &mut actual, answers);
             for write in plan_writes(&written) {
                 prop_assert_eq!(write.tier, spec.plan.tier);
             }
@@ -129,38 +129,38 @@ proptest! {
     #[test]
     fn what_is_left_alone_stays(
         spec in spec(),
-        mut standing in standing(),
+        mut actual in actual(),
         answers in answers(),
         alone in collection::btree_set(0_usize..24, 1..6),
     ) {
         let desired = Desired::of(&spec);
-        let found = differences(&desired, &standing);
+        let found = differences(&desired, &actual);
         let alone: BTreeSet<_> = alone
             .iter()
             .filter_map(|at| found.get(*at))
             .map(|difference| difference.field.clone())
             .collect();
-        let before = standing.clone();
+        let before = actual.clone();
         let mut rounds = 0;
         loop {
-            let stage = first_stage(changes(&desired, &standing, &alone));
+            let stage = first_stage(changes(&desired, &actual, &alone));
             if stage.is_empty() {
                 break;
             }
             for change in &stage {
                 prop_assert!(change.fields.iter().all(|field| !alone.contains(&field.field)));
-                apply(change, &mut standing, answers);
+                apply(change, &mut actual, answers);
             }
             rounds += 1;
             prop_assert!(rounds <= 3, "a write that cannot have its effect is repeated: {:?}", stage);
         }
-        for difference in differences(&desired, &standing) {
+        for difference in differences(&desired, &actual) {
             prop_assert!(hangs_on(&difference.field, &alone), "{:?} was forgotten", difference);
         }
-        prop_assert!(standing.plan.tier == before.plan.tier || !alone.contains("plan.tier"));
-        if standing.plan.tier == before.plan.tier {
+        prop_assert!(actual.plan.tier == before.plan.tier || !alone.contains("plan.tier"));
+        if actual.plan.tier == before.plan.tier {
             for difference in found.iter().filter(|found| alone.contains(&found.field)) {
-                let stays = differences(&desired, &standing).contains(difference);
+                let stays = differences(&desired, &actual).contains(difference);
                 // Properties go and come with their extension, which may have been switched.
                 let property = difference.field.starts_with("plan.") && !difference.field.ends_with(".state");
                 let extension = difference.field.split("].").next().and_then(|head| head.rsplit('.').next());
@@ -176,7 +176,7 @@ proptest! {
 
     /// (c) What is not managed is neither reported nor changed, except by Azure itself on a tier change.
     #[test]
-    fn unmanaged_fields_stay(spec in spec(), before in standing(), answers in answers()) {
+    fn unmanaged_fields_stay(spec in spec(), before in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
         let mut after = before.clone();
         let (_, written) = settle(&desired, &mut after, answers);
@@ -216,29 +216,29 @@ proptest! {
 
     /// (c) A spec that manages nothing but the tier that stands makes no change at all.
     #[test]
-    fn hands_off_means_hands_off(standing in standing()) {
-        let desired = Desired::of(&hands_off(standing.plan.tier));
-        prop_assert_eq!(differences(&desired, &standing), []);
-        prop_assert_eq!(changes(&desired, &standing, &nothing_left_alone()), []);
+    fn hands_off_means_hands_off(actual in actual()) {
+        let desired = Desired::of(&hands_off(actual.plan.tier));
+        prop_assert_eq!(differences(&desired, &actual), []);
+        prop_assert_eq!(changes(&desired, &actual, &nothing_left_alone()), []);
     }
 
     /// (d) Keys of an extension that the spec does not name survive a write, even when properties replace each other;
     /// a disabled extension never carries any. (e) Nothing is sent that the sub-plan does not offer.
     #[test]
-    fn plan_writes_are_complete_and_legal(spec in spec(), standing in standing(), answers in answers()) {
+    fn plan_writes_are_complete_and_legal(spec in spec(), actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
-        let write = plan_write(&desired, &standing.plan, &nothing_left_alone());
+        let write = plan_write(&desired, &actual.plan, &nothing_left_alone());
         prop_assert_eq!(write.tier, spec.plan.tier);
         for sent in &write.extensions {
             prop_assert!(sent.enabled || sent.properties.is_empty());
-            prop_assert!(!laws::p2_only(&sent.name) || write.tier == Tier::P2);
+            prop_assert!(!azure_rules::p2_only(&sent.name) || write.tier == Tier::P2);
         }
         prop_assert!(write.tier != Tier::Free || write.extensions.is_empty());
         // The full intent: every managed extension, and every other one that stands on the same sub-plan. Only what may
         // not be sent as disabled is left out while it is and stays off.
         let left_out = |name: &str, enabled: bool| {
-            let is_on = standing.plan.extension(name).is_some_and(|found| found.enabled);
-            name == laws::FILE_INTEGRITY_MONITORING && !enabled && !is_on
+            let is_on = actual.plan.extension(name).is_some_and(|found| found.enabled);
+            name == azure_rules::FILE_INTEGRITY_MONITORING && !enabled && !is_on
         };
         let sent = |name: &str| write.extensions.iter().find(|sent| sent.name == name);
         for managed in &desired.extensions {
@@ -251,18 +251,18 @@ proptest! {
                 prop_assert!(property.matches(sent.properties.get(name)), "{}.{}", managed.name, name);
             }
         }
-        if write.tier == standing.plan.tier {
-            for found in &standing.plan.extensions {
+        if write.tier == actual.plan.tier {
+            for found in &actual.plan.extensions {
                 prop_assert!(sent(&found.name).is_some() || left_out(&found.name, false), "{} is missing", found.name);
             }
         }
-        let mut after = standing.clone();
+        let mut after = actual.clone();
         let change = Change { action: Action::PutPlan(write), fields: Vec::new() };
         apply(&change, &mut after, answers);
-        for found in standing.plan.extensions.iter().filter(|found| found.enabled) {
+        for found in actual.plan.extensions.iter().filter(|found| found.enabled) {
             let managed = desired.extension(&found.name);
             let Some(stays) = after.plan.extension(&found.name).filter(|stays| stays.enabled) else { continue };
-            if standing.plan.tier != after.plan.tier && managed.is_none() {
+            if actual.plan.tier != after.plan.tier && managed.is_none() {
                 continue;
             }
             for (key, value) in &found.properties {
@@ -275,11 +275,11 @@ proptest! {
 
     /// (f) Exclusion tags are a set, whatever their order, spelling and white space.
     #[test]
-    fn tags_compare_as_a_set(wanted in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
-        let property = Property::Tags(wanted.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
-        prop_assert!(property.matches(Some(&spelled(&wanted, style))));
+    fn tags_compare_as_a_set(expected in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
+        let property = Property::Tags(expected.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
+        prop_assert!(property.matches(Some(&spelled(&expected, style))));
         prop_assert!(property.matches(Some(&property.wire(None))));
-        let mut more = wanted.clone();
+        let mut more = expected.clone();
         more.push(ExclusionTag { key: "other".into(), value: extra });
         prop_assert!(!property.matches(Some(&spelled(&more, style))));
     }
@@ -287,9 +287,9 @@ proptest! {
     /// (f) Rules of file integrity monitoring are sets of paths, however they are spelled; what differs is written so that
     /// it differs no more, and the preset argues with nothing that is stored.
     #[test]
-    fn rules_compare_as_sets(wanted in custom_rules(), other in stored_rules(), style in any::<u8>()) {
-        let rules = Rules::of(Some(&wanted));
-        let same = spelled_rules(wanted.custom.as_ref().unwrap(), style);
+    fn rules_compare_as_sets(expected in custom_rules(), other in stored_rules(), style in any::<u8>()) {
+        let rules = Rules::of(Some(&expected));
+        let same = spelled_rules(expected.custom.as_ref().unwrap(), style);
         prop_assert!(rules.matches(Some(&same)), "{}", same);
         prop_assert_eq!(rules.wire(Some(&same)), same);
         let written = rules.wire(Some(&other));
@@ -302,10 +302,10 @@ proptest! {
 
     /// The way to a tier does not depend on where it starts, and P1 and P2 become each other in one write.
     #[test]
-    fn one_write_changes_the_tier(from in standing(), to in tier(), answers in answers()) {
+    fn one_write_changes_the_tier(from in actual(), to in tier(), answers in answers()) {
         let desired = Desired::of(&minimal(to));
-        let mut standing = from.clone();
-        let (_, written) = settle(&desired, &mut standing, answers);
+        let mut actual = from.clone();
+        let (_, written) = settle(&desired, &mut actual, answers);
         prop_assert_eq!(plan_writes(&written).count(), usize::from(from.plan.tier != to));
     }
 }
@@ -325,13 +325,13 @@ fn a_setting_that_the_plan_switches_on_is_not_written() {
             others_default: false,
             resent_clears: true,
         };
-        let mut standing = crate::server_protection::situations::blank();
-        let (_, written) = settle(&desired, &mut standing, answers);
+        let mut actual = crate::server_protection::situations::blank();
+        let (_, written) = settle(&desired, &mut actual, answers);
         let integration = written.iter().filter(|change| {
             matches!(
                 change.action,
                 Action::PutSetting {
-                    setting: laws::Setting::Integration,
+                    setting: azure_rules::Setting::Integration,
                     ..
                 }
             )

@@ -6,7 +6,7 @@ use serverprotection_api::{Registration, Tier};
 
 use super::{Object, blank, failure, observed, protected, unregistered};
 use crate::{
-    failure::Class,
+    azure_error::ErrorClass,
     server_protection::{
         changes::Action,
         observed::{Observed, RegistrationState},
@@ -14,31 +14,39 @@ use crate::{
 };
 
 /// Class, code, and the words of the next step; the reason is the code.
-fn what_a_human_mends() -> Vec<(Class, &'static str, &'static str)> {
+fn errors_that_need_a_person() -> Vec<(ErrorClass, &'static str, &'static str)> {
     vec![
         (
-            Class::Credential,
+            ErrorClass::Credential,
             "InvalidAuthenticationTokenTenant",
             "correct tenantId",
         ),
         (
-            Class::Permission(None),
+            ErrorClass::Permission(None),
             "AuthorizationFailed",
             "grant the identity a role",
         ),
-        (Class::NotFound, "SubscriptionNotFound", "correct subscriptionId"),
-        (Class::Refused, "ReadOnlyDisabledSubscription", "enable it again"),
-        (Class::Refused, "ScopeLocked", "remove the read-only lock"),
         (
-            Class::Refused,
+            ErrorClass::NotFound,
+            "SubscriptionNotFound",
+            "correct subscriptionId",
+        ),
+        (
+            ErrorClass::Refused,
+            "ReadOnlyDisabledSubscription",
+            "enable it again",
+        ),
+        (ErrorClass::Refused, "ScopeLocked", "remove the read-only lock"),
+        (
+            ErrorClass::Refused,
             "RequestDisallowedByPolicy",
             "exempt the subscription",
         ),
-        (Class::Refused, "InvalidInputJson", "change the spec"),
+        (ErrorClass::Refused, "InvalidInputJson", "change the spec"),
     ]
 }
 
-fn unreadable(class: Class, code: &str) -> Observed {
+fn unreadable(class: ErrorClass, code: &str) -> Observed {
     Observed {
         plan: Some(Err(failure(class, code, "GET pricings/VirtualMachines"))),
         ..observed(&protected())
@@ -46,24 +54,24 @@ fn unreadable(class: Class, code: &str) -> Observed {
 }
 
 #[test]
-fn a_read_that_a_human_must_mend_stalls_at_once() {
-    for (class, code, next_step) in what_a_human_mends() {
+fn a_read_error_that_needs_a_person_stalls_at_once() {
+    for (class, code, next_step) in errors_that_need_a_person() {
         let mut object = Object::in_sync(Tier::P2);
-        object.look(&unreadable(class, code));
-        object.expect("False", code, next_step).beside("Stalled");
+        object.observe(&unreadable(class, code));
+        object.expect("False", code, next_step).secondary("Stalled");
         assert!(object.wait >= Duration::from_secs(270) && object.wait <= Duration::from_secs(330));
     }
 }
 
 #[test]
-fn a_write_that_a_human_must_mend_stalls_at_once() {
-    for (class, code, next_step) in what_a_human_mends() {
+fn a_write_error_that_needs_a_person_stalls_at_once() {
+    for (class, code, next_step) in errors_that_need_a_person() {
         let mut object = Object::of(Tier::P2);
         object.fail(
             &observed(&blank()),
             failure(class, code, "PUT pricings/VirtualMachines"),
         );
-        object.expect("False", code, next_step).beside("Stalled");
+        object.expect("False", code, next_step).secondary("Stalled");
         assert!(object.status.claim.as_ref().unwrap().established_since.is_none());
     }
 }
@@ -73,7 +81,7 @@ fn a_denied_action_is_named() {
     let action = "Microsoft.Security/pricings/write";
     let mut object = Object::of(Tier::P2);
     let denied = failure(
-        Class::Permission(Some(action.into())),
+        ErrorClass::Permission(Some(action.into())),
         "AuthorizationFailed",
         "PUT pricings",
     );
@@ -83,7 +91,7 @@ fn a_denied_action_is_named() {
 }
 
 #[test]
-fn a_refused_secret_tells_how_to_mend_it() {
+fn a_refused_secret_says_how_to_fix_it() {
     for (code, next_step) in [
         ("AADSTS7000215", "valid client secret"),
         ("AADSTS7000222", "valid client secret"),
@@ -93,8 +101,8 @@ fn a_refused_secret_tells_how_to_mend_it() {
         ("SomethingElse", "correct the AzureCredential"),
     ] {
         let mut object = Object::of(Tier::P2);
-        object.look(&Observed::without_credential(failure(
-            Class::Credential,
+        object.observe(&Observed::without_credential(failure(
+            ErrorClass::Credential,
             code,
             "POST token",
         )));
@@ -105,70 +113,70 @@ fn a_refused_secret_tells_how_to_mend_it() {
         };
         object
             .expect("False", reason, next_step)
-            .beside("Stalled")
+            .secondary("Stalled")
             .reason("CredentialReady", "False", reason);
     }
 }
 
 #[test]
-fn reads_that_time_mends_change_nothing_until_the_third() {
+fn transient_read_errors_change_nothing_until_the_third() {
     for class in [
-        Class::Transient,
-        Class::Unavailable(Duration::from_secs(17)),
-        Class::Conflict,
-        Class::Throttled(Some(Duration::from_secs(17))),
+        ErrorClass::Transient,
+        ErrorClass::Unavailable(Duration::from_secs(17)),
+        ErrorClass::Conflict,
+        ErrorClass::Throttled(Some(Duration::from_secs(17))),
     ] {
         let mut object = Object::in_sync(Tier::P2);
         let before = object.status.clone();
         for _ in 0..2 {
-            object.look(&unreadable(class.clone(), "ServerTimeout"));
+            object.observe(&unreadable(class.clone(), "ServerTimeout"));
             assert_eq!(object.status, before);
         }
-        object.look(&unreadable(class.clone(), "ServerTimeout"));
+        object.observe(&unreadable(class.clone(), "ServerTimeout"));
         object
             .expect("Unknown", "ObservationStale", "")
-            .beside("Reconciling");
+            .secondary("Reconciling");
         assert_eq!(object.status.drift_count, Some(0), "what was known stays");
         // No countdown and no count in the message.
         let third = object.status.clone();
         for seconds in [16, 15, 14] {
             let class = match &class {
-                Class::Throttled(_) => Class::Throttled(Some(Duration::from_secs(seconds))),
-                Class::Unavailable(_) => Class::Unavailable(Duration::from_secs(seconds)),
+                ErrorClass::Throttled(_) => ErrorClass::Throttled(Some(Duration::from_secs(seconds))),
+                ErrorClass::Unavailable(_) => ErrorClass::Unavailable(Duration::from_secs(seconds)),
                 other => other.clone(),
             };
             object.sleep(Duration::from_secs(60));
-            object.look(&unreadable(class, "ServerTimeout"));
+            object.observe(&unreadable(class, "ServerTimeout"));
             assert_eq!(object.status, third);
         }
-        object.look(&observed(&protected()));
-        object.expect("True", "InSync", "").beside("");
+        object.observe(&observed(&protected()));
+        object.expect("True", "InSync", "").secondary("");
     }
 }
 
 #[test]
-fn the_first_failure_of_a_new_spec_is_told_at_once() {
+fn the_first_failure_of_a_new_spec_is_reported_at_once() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.interval = "20m".into());
-    object.look(&unreadable(Class::Transient, "ServerTimeout"));
+    object.observe(&unreadable(ErrorClass::Transient, "ServerTimeout"));
     object
         .expect("Unknown", "Progressing", "it is tried again")
-        .beside("Reconciling");
+        .secondary("Reconciling");
     assert_eq!(object.status.observed_generation, Some(2));
 }
 
 #[test]
-fn writes_that_time_mends_are_progress() {
-    for (class, why, tells) in [
-        (Class::Conflict, "UpdateInProgress", "another update"),
+fn transient_write_errors_are_progress() {
+    for (class, why, reports) in [
+        (ErrorClass::Conflict, "UpdateInProgress", "another update"),
         (
-            Class::Throttled(Some(Duration::from_secs(17))),
+            ErrorClass::Throttled(Some(Duration::from_secs(17))),
             "Throttled",
             "waits as long",
         ),
-        (Class::Transient, "Retrying", "tried again"),
+        (ErrorClass::Transient, "Retrying", "tried again"),
         (
-            Class::Unavailable(Duration::from_secs(17)),
+            ErrorClass::Unavailable(Duration::from_secs(17)),
             "Retrying",
             "tried again",
         ),
@@ -179,8 +187,8 @@ fn writes_that_time_mends_are_progress() {
             failure(class, "SomeCode", "PUT pricings/VirtualMachines"),
         );
         object
-            .expect("False", "Progressing", tells)
-            .beside("Reconciling")
+            .expect("False", "Progressing", reports)
+            .secondary("Reconciling")
             .reason("Reconciling", "True", why);
         assert!(!object.condition("Ready").2.contains("17"), "a countdown");
     }
@@ -189,12 +197,12 @@ fn writes_that_time_mends_are_progress() {
 #[test]
 fn azures_word_is_not_undercut() {
     let wait = Duration::from_secs(97);
-    for class in [Class::Throttled(Some(wait)), Class::Unavailable(wait)] {
+    for class in [ErrorClass::Throttled(Some(wait)), ErrorClass::Unavailable(wait)] {
         let mut object = Object::of(Tier::P2);
         object.fail(&observed(&blank()), failure(class.clone(), "SomeCode", "PUT"));
         assert!(object.wait >= wait);
         let mut object = Object::in_sync(Tier::P2);
-        object.look(&unreadable(class, "SomeCode"));
+        object.observe(&unreadable(class, "SomeCode"));
         assert!(object.wait >= wait);
     }
 }
@@ -206,7 +214,7 @@ fn a_repeated_failure_changes_nothing() {
     for length in [10, 920, 5000] {
         let mut object = Object::in_sync(Tier::P2);
         let failing = |id: &str| {
-            let mut failure = failure(Class::Refused, "RequestDisallowedByPolicy", "GET pricings");
+            let mut failure = failure(ErrorClass::Refused, "RequestDisallowedByPolicy", "GET pricings");
             failure.message = "x".repeat(length);
             failure.request_id = Some(id.into());
             Observed {
@@ -214,11 +222,11 @@ fn a_repeated_failure_changes_nothing() {
                 ..observed(&protected())
             }
         };
-        object.look(&failing("one"));
+        object.observe(&failing("one"));
         assert!(object.condition("Ready").2.chars().count() <= 1024);
         let first = object.status.clone();
         object.sleep(Duration::from_secs(300));
-        object.look(&failing("two"));
+        object.observe(&failing("two"));
         assert_eq!(object.status, first, "{length}");
     }
 }
@@ -227,11 +235,11 @@ fn a_repeated_failure_changes_nothing() {
 fn a_missing_registration_is_reported() {
     let mut object = Object::of(Tier::P2);
     object.spec.resource_providers.registration = Registration::Report;
-    let decision = object.look(&unregistered(RegistrationState::NotRegistered));
+    let decision = object.observe(&unregistered(RegistrationState::NotRegistered));
     assert_eq!(decision.changes, []);
     object
         .expect("False", "ProviderNotRegistered", "az provider register")
-        .beside("Stalled")
+        .secondary("Stalled")
         .reason("ProviderRegistered", "False", "NotRegistered");
     // Nothing was compared, so nothing is called in sync.
     assert_eq!(object.status.drift_count, None);
@@ -243,9 +251,9 @@ fn a_missing_registration_of_a_known_subscription_does_not_hide_the_drift() {
     let mut object = Object::of(Tier::P2);
     object.spec.resource_providers.registration = Registration::Report;
     object.spec.mode = serverprotection_api::Mode::Observe;
-    object.look(&observed(&blank()));
+    object.observe(&observed(&blank()));
     object.reason("Drifted", "True", "Differs");
-    object.look(&unregistered(RegistrationState::NotRegistered));
+    object.observe(&unregistered(RegistrationState::NotRegistered));
     object
         .expect("False", "ProviderNotRegistered", "")
         .reason("Drifted", "True", "Differs");
@@ -253,30 +261,32 @@ fn a_missing_registration_of_a_known_subscription_does_not_hide_the_drift() {
 }
 
 #[test]
-fn a_missing_registration_is_mended() {
+fn a_missing_registration_is_started() {
     let mut object = Object::of(Tier::P2);
     let decision = object.write(&unregistered(RegistrationState::NotRegistered));
     assert_eq!(decision.changes[0].action, Action::Register);
-    object.expect("False", "Progressing", "").beside("Reconciling");
+    object.expect("False", "Progressing", "").secondary("Reconciling");
     assert!(
         object.status.claim.as_ref().unwrap().established_since.is_none(),
         "a registration says nothing about what stands"
     );
-    object.look(&unregistered(RegistrationState::Registering));
+    object.observe(&unregistered(RegistrationState::Registering));
     object
         .expect("False", "Progressing", "it takes minutes")
-        .beside("Reconciling")
+        .secondary("Reconciling")
         .reason("ProviderRegistered", "False", "Registering");
     assert!(object.wait <= Duration::from_secs(30));
     object.sleep(Duration::from_secs(1801));
-    object.look(&unregistered(RegistrationState::Registering));
+    object.observe(&unregistered(RegistrationState::Registering));
     object
         .expect("False", "RegistrationStuck", "open a support case")
-        .beside("Stalled");
+        .secondary("Stalled");
     object.sleep(Duration::from_secs(300));
-    object.look(&unregistered(RegistrationState::Registering));
-    object.expect("False", "RegistrationStuck", "").beside("Stalled");
-    object.look(&observed(&protected()));
+    object.observe(&unregistered(RegistrationState::Registering));
+    object
+        .expect("False", "RegistrationStuck", "")
+        .secondary("Stalled");
+    object.observe(&observed(&protected()));
     object
         .expect("True", "InSync", "")
         .reason("ProviderRegistered", "True", "Registered");
@@ -285,18 +295,20 @@ fn a_missing_registration_is_mended() {
 #[test]
 fn a_registration_that_has_not_reached_the_provider_is_awaited() {
     let mut object = Object::of(Tier::P2);
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     object.expect("True", "InSync", "");
-    let decision = object.look(&unregistered(RegistrationState::Registered));
+    let decision = object.observe(&unregistered(RegistrationState::Registered));
     assert_eq!(decision.changes, []);
     object
         .expect("False", "Progressing", "it takes minutes")
-        .beside("Reconciling")
+        .secondary("Reconciling")
         .reason("ProviderRegistered", "False", "Registering");
     object.sleep(Duration::from_secs(1801));
-    object.look(&unregistered(RegistrationState::Registered));
-    object.expect("False", "RegistrationStuck", "").beside("Stalled");
-    object.look(&observed(&protected()));
+    object.observe(&unregistered(RegistrationState::Registered));
+    object
+        .expect("False", "RegistrationStuck", "")
+        .secondary("Stalled");
+    object.observe(&observed(&protected()));
     object
         .expect("True", "InSync", "")
         .reason("ProviderRegistered", "True", "Registered");
@@ -306,12 +318,12 @@ fn a_registration_that_has_not_reached_the_provider_is_awaited() {
 fn a_registration_that_could_not_be_read_for_a_moment_is_not_stalled() {
     let mut object = Object::of(Tier::P2);
     for _ in 0..5 {
-        let decision = object.look(&Observed {
-            registration: Some(Err(failure(Class::Transient, "Http503", "GET providers"))),
+        let decision = object.observe(&Observed {
+            registration: Some(Err(failure(ErrorClass::Transient, "Http503", "GET providers"))),
             ..unregistered(RegistrationState::NotRegistered)
         });
         assert_eq!(decision.changes, []);
-        object.beside("Reconciling");
+        object.secondary("Reconciling");
         object.sleep(Duration::from_secs(300));
     }
     object.expect("Unknown", "ObservationStale", "GET providers");
@@ -321,14 +333,14 @@ fn a_registration_that_could_not_be_read_for_a_moment_is_not_stalled() {
 fn a_write_that_is_refused_for_want_of_the_registration_is_followed_by_a_reading() {
     let mut object = Object::of(Tier::P2);
     let missing = failure(
-        Class::NotRegistered,
+        ErrorClass::NotRegistered,
         "MissingSubscriptionRegistration",
         "PUT pricings",
     );
     object.fail(&observed(&blank()), missing);
     object
         .expect("False", "Progressing", "read next")
-        .beside("Reconciling");
+        .secondary("Reconciling");
     assert!(object.wait <= Duration::from_secs(33), "{:?}", object.wait);
 }
 
@@ -336,14 +348,14 @@ fn a_write_that_is_refused_for_want_of_the_registration_is_followed_by_a_reading
 fn a_registration_that_was_missing_for_days_is_not_stuck_at_once() {
     let mut object = Object::of(Tier::P2);
     object.spec.resource_providers.registration = Registration::Report;
-    object.look(&unregistered(RegistrationState::NotRegistered));
+    object.observe(&unregistered(RegistrationState::NotRegistered));
     object.sleep(Duration::from_secs(3 * 24 * 3600));
     object.edit(|spec| spec.resource_providers.registration = Registration::Register);
     object.write(&unregistered(RegistrationState::NotRegistered));
     object.sleep(Duration::from_secs(2));
-    object.look(&unregistered(RegistrationState::Registering));
-    object.expect("False", "Progressing", "").beside("Reconciling");
+    object.observe(&unregistered(RegistrationState::Registering));
+    object.expect("False", "Progressing", "").secondary("Reconciling");
     object.sleep(Duration::from_secs(1801));
-    object.look(&unregistered(RegistrationState::Registering));
+    object.observe(&unregistered(RegistrationState::Registering));
     object.expect("False", "RegistrationStuck", "");
 }

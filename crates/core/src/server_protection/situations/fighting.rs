@@ -6,9 +6,9 @@ use serverprotection_api::{AgentlessScanning, ExclusionTag, State, Tier};
 
 use super::{Object, extension, observed, plan, protected};
 use crate::server_protection::{
+    azure_rules::{AGENTLESS_SCANNING, EXCLUSION_TAGS},
     changes::Action,
     decide::Situation,
-    laws::{AGENTLESS_SCANNING, EXCLUSION_TAGS},
 };
 
 const FIELD: &str = "plan.agentlessScanning.state";
@@ -17,9 +17,9 @@ const FIELD: &str = "plan.agentlessScanning.state";
 #[test]
 fn a_write_in_vain_settles_and_is_then_left_alone() {
     let mut object = Object::in_sync(Tier::P2);
-    let mut standing = protected();
-    standing.plan.extensions = vec![extension(AGENTLESS_SCANNING, true)];
-    object.look(&observed(&standing));
+    let mut actual = protected();
+    actual.plan.extensions = vec![extension(AGENTLESS_SCANNING, true)];
+    object.observe(&observed(&actual));
     object.edit(|spec| {
         spec.plan.agentless_scanning = Some(AgentlessScanning {
             state: State::Disabled,
@@ -27,12 +27,14 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
         });
     });
     let (mut writes, mut pauses) = (0, 0);
-    for visit in 0.. {
-        let decision = object.write(&observed(&standing));
+    for reconcile in 0.. {
+        let decision = object.write(&observed(&actual));
         match decision.situation {
             Situation::Writing => writes += 1,
             Situation::Settling => {
-                object.expect("False", "Progressing", FIELD).beside("Reconciling");
+                object
+                    .expect("False", "Progressing", FIELD)
+                    .secondary("Reconciling");
                 assert!(object.wait >= Duration::from_secs(30));
                 pauses += 1;
             }
@@ -40,13 +42,13 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
             other => panic!("{other:?}"),
         }
         object.sleep(object.wait);
-        assert!(visit < 20, "never left alone");
+        assert!(reconcile < 20, "never left alone");
     }
     assert_eq!(writes, 4, "the first write and three repairs");
     assert_eq!(pauses, 3, "not in one breath");
     object
         .expect("False", "Contested", "set the field to Unmanaged")
-        .beside("Stalled")
+        .secondary("Stalled")
         .reason("Contested", "True", "LeftAlone");
     let held = &object.status.contested[0];
     assert_eq!(
@@ -54,17 +56,17 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
         (FIELD, 3, Some(1))
     );
     // Alone for an hour, also for a new process; then one try, and alone for two.
-    object.memory = crate::server_protection::pace::Memory::default();
+    object.history = crate::server_protection::requeue::ReconcileHistory::default();
     object.sleep(Duration::from_secs(3000));
-    assert_eq!(object.write(&observed(&standing)).changes, []);
+    assert_eq!(object.write(&observed(&actual)).changes, []);
     object.sleep(Duration::from_secs(700));
-    assert!(object.write(&observed(&standing)).writes_plan());
+    assert!(object.write(&observed(&actual)).writes_plan());
     assert_eq!(object.status.contested[0].hold_hours, Some(2));
     object.sleep(Duration::from_secs(120));
-    assert_eq!(object.write(&observed(&standing)).changes, []);
+    assert_eq!(object.write(&observed(&actual)).changes, []);
     // Given up by the user: nothing is contested any more.
     object.edit(|spec| spec.plan.agentless_scanning = None);
-    object.look(&observed(&standing));
+    object.observe(&observed(&actual));
     object.expect("True", "InSync", "");
     assert_eq!(object.status.contested, []);
     assert_eq!(object.condition("Contested").0, "");
@@ -79,7 +81,7 @@ fn a_foreign_writer_that_flips_back_is_contested() {
         object.sleep(Duration::from_secs(600));
         let decision = object.write(&observed(&flipped));
         assert_eq!(decision.repairs.len(), 1);
-        object.look(&observed(&protected()));
+        object.observe(&observed(&protected()));
         object.expect("True", "InSync", "");
         assert_eq!(object.status.contested[0].repairs, repair);
     }
@@ -92,7 +94,7 @@ fn a_foreign_writer_that_flips_back_is_contested() {
             "Contested",
             "endpointIntegration.state (spec: Enabled, Azure: Disabled)",
         )
-        .beside("Stalled");
+        .secondary("Stalled");
     // The rest of the spec goes on being kept.
     flipped.assessment = false;
     let decision = object.write(&observed(&flipped));
@@ -109,7 +111,7 @@ fn a_contested_tier_is_never_written_as_free() {
     off.plan = plan(Tier::Free);
     for _ in 0..3 {
         assert!(object.write(&observed(&off)).writes_plan());
-        object.look(&observed(&protected()));
+        object.observe(&observed(&protected()));
         object.sleep(Duration::from_secs(600));
     }
     assert_eq!(object.write(&observed(&off)).changes, []);
@@ -134,10 +136,10 @@ fn a_single_repair_is_forgotten_after_six_quiet_intervals() {
     flipped.settings.integration = Some(false);
     object.write(&observed(&flipped));
     object.sleep(Duration::from_secs(3600));
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     assert_eq!(object.status.contested.len(), 1);
     object.sleep(Duration::from_secs(1));
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     assert_eq!(object.status.contested, []);
 }
 
@@ -156,7 +158,7 @@ fn edits_are_no_fight() {
         object.edit(|spec| spec.vulnerability_assessment.state = state);
         let decision = object.write(&observed(before));
         assert_eq!((decision.changes.len(), decision.repairs.len()), (1, 0));
-        object.look(&observed(after));
+        object.observe(&observed(after));
         object.expect("True", "InSync", "");
     }
 }
@@ -173,21 +175,21 @@ fn what_is_left_alone_is_left_out_of_other_writes() {
         state: State::Enabled,
         exclusion_tags: Some(vec![tag("ours")]),
     });
-    let standing = |value: &str| {
-        let mut standing = protected();
+    let actual = |value: &str| {
+        let mut actual = protected();
         let mut scanning = extension(AGENTLESS_SCANNING, true);
         let tags = serde_json::json!([tag(value)]).to_string();
         scanning.properties.insert(EXCLUSION_TAGS.into(), tags.into());
-        standing.plan.extensions = vec![scanning];
-        standing
+        actual.plan.extensions = vec![scanning];
+        actual
     };
-    object.look(&observed(&standing("ours")));
+    object.observe(&observed(&actual("ours")));
     for _ in 0..3 {
-        object.write(&observed(&standing("theirs")));
-        object.look(&observed(&standing("ours")));
+        object.write(&observed(&actual("theirs")));
+        object.observe(&observed(&actual("ours")));
         object.sleep(Duration::from_secs(600));
     }
-    let mut theirs = standing("theirs");
+    let mut theirs = actual("theirs");
     assert_eq!(object.write(&observed(&theirs)).changes, []);
     object.expect("False", "Contested", "plan.agentlessScanning.exclusionTags");
     theirs.plan.enforce = Some(true);

@@ -6,23 +6,23 @@ use serverprotection_api::{Mode, Tier};
 
 use super::{Object, blank, failure, observed, protected};
 use crate::{
+    azure_error::ErrorClass,
     conditions,
-    failure::Class,
     server_protection::{
+        azure_rules,
         connectors::{Connectors, NotReady},
-        decide::{Outcome, Seen},
-        events::about_news,
-        laws,
-        status::{News, with_news},
+        decide::{Observation, Outcome},
+        events::of_refresh,
+        status::{Refresh, refreshed},
     },
 };
 
 #[test]
-fn azure_stands_as_the_spec_demands() {
+fn azure_matches_the_spec() {
     let object = Object::in_sync(Tier::P2);
     object
         .expect("True", "InSync", "plan P2")
-        .beside("")
+        .secondary("")
         .reason("Drifted", "False", "NoDrift")
         .reason("PlanEnabled", "True", "PlanEnabled")
         .reason("CredentialReady", "True", "TokenIssued")
@@ -37,8 +37,8 @@ fn azure_stands_as_the_spec_demands() {
 #[test]
 fn every_condition_is_there_from_the_first_patch() {
     let mut object = Object::of(Tier::P2);
-    object.look(&crate::server_protection::observed::Observed::without_credential(
-        failure(Class::Transient, "ConnectFailed", "POST token"),
+    object.observe(&crate::server_protection::observed::Observed::without_credential(
+        failure(ErrorClass::Transient, "ConnectFailed", "POST token"),
     ));
     for type_ in [
         "Ready",
@@ -60,14 +60,14 @@ fn every_condition_is_there_from_the_first_patch() {
 fn observe_reports_and_writes_nothing() {
     let mut object = Object::of(Tier::P2);
     object.spec.mode = Mode::Observe;
-    let decision = object.look(&observed(&blank()));
+    let decision = object.observe(&observed(&blank()));
     assert_eq!(decision.changes, []);
     object
         .expect("True", "Observed", "plan.tier")
-        .beside("")
+        .secondary("")
         .reason("Drifted", "True", "Differs");
     assert_eq!(object.status.drift_count, Some(4));
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     object
         .expect("True", "Observed", "as the spec demands")
         .reason("Drifted", "False", "NoDrift");
@@ -78,30 +78,30 @@ fn observe_reports_and_writes_nothing() {
 fn suspend_keeps_the_last_word_and_moves_on() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.suspend = true);
-    object.visit(Seen::Suspended, |decision| {
+    object.reconcile(Observation::Suspended, |decision| {
         assert_eq!(decision.changes, []);
         Outcome::default()
     });
     object
         .expect("True", "InSync", "")
-        .beside("")
+        .secondary("")
         .reason("Suspended", "True", "SuspendedBySpec");
     assert_eq!(object.status.observed_generation, Some(2));
     object.edit(|spec| spec.suspend = false);
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     assert_eq!(object.condition("Suspended").0, "");
 }
 
 #[test]
 fn another_object_owns_the_subscription() {
     let mut object = Object::of(Tier::P2);
-    object.visit(Seen::Conflicted("team-a/prod"), |decision| {
+    object.reconcile(Observation::Conflicted("team-a/prod"), |decision| {
         assert_eq!(decision.changes, []);
         Outcome::default()
     });
     object
         .expect("False", "ClaimConflicted", "team-a/prod; delete one of the two")
-        .beside("Stalled");
+        .secondary("Stalled");
     let claim = object.status.claim.clone().unwrap();
     assert_eq!(
         (claim.state.as_str(), claim.holder.as_deref()),
@@ -113,20 +113,20 @@ fn another_object_owns_the_subscription() {
 fn a_lost_claim_must_be_adopted_anew() {
     let mut object = Object::in_sync(Tier::P2);
     assert!(object.status.claim.as_ref().unwrap().established_since.is_some());
-    object.visit(Seen::Conflicted("team-a/prod"), |_| Outcome::default());
+    object.reconcile(Observation::Conflicted("team-a/prod"), |_| Outcome::default());
     object.edit(|spec| spec.plan.tier = Tier::P1);
-    let decision = object.look(&observed(&protected()));
+    let decision = object.observe(&observed(&protected()));
     assert_eq!(decision.changes, []);
     object
         .expect("False", "ReductionNeedsApproval", "plan.tier=P1")
-        .beside("Stalled");
+        .secondary("Stalled");
 }
 
 #[test]
 fn lowering_at_adoption_waits_for_approval() {
     let mut object = Object::of(Tier::P1);
     object.spec.vulnerability_assessment.state = serverprotection_api::State::Disabled;
-    let decision = object.look(&observed(&protected()));
+    let decision = object.observe(&observed(&protected()));
     assert_eq!(decision.changes, []);
     object
         .expect(
@@ -134,9 +134,9 @@ fn lowering_at_adoption_waits_for_approval() {
             "ReductionNeedsApproval",
             "approve-reduction: \"plan.tier=P1,vulnerabilityAssessment.state=Disabled\"",
         )
-        .beside("Stalled");
+        .secondary("Stalled");
     object.approval = Some("plan.tier=P1".into());
-    assert_eq!(object.look(&observed(&protected())).changes, []);
+    assert_eq!(object.observe(&observed(&protected())).changes, []);
     object.approval = Some("plan.tier=P1, vulnerabilityAssessment.state=Disabled".into());
     assert!(object.decide(&observed(&protected())).writes_plan());
 }
@@ -147,11 +147,11 @@ fn the_sign_of_life_moves_hourly_and_nothing_else_does() {
     let first = object.status.clone();
     for _ in 0..5 {
         object.sleep(Duration::from_secs(600));
-        object.look(&observed(&protected()));
+        object.observe(&observed(&protected()));
         assert_eq!(object.status, first);
     }
     object.sleep(Duration::from_secs(600));
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     assert_eq!(object.status.last_observed.as_ref().unwrap().0, object.now);
     let mut same = object.status.clone();
     same.last_observed.clone_from(&first.last_observed);
@@ -162,42 +162,42 @@ fn the_sign_of_life_moves_hourly_and_nothing_else_does() {
 #[test]
 fn the_end_of_the_free_trial_does_not_tick() {
     let mut object = Object::of(Tier::P2);
-    let mut standing = protected();
+    let mut actual = protected();
     let day = 24 * 3600;
-    standing.plan.free_trial_remaining = Some(Duration::from_secs(30 * day));
-    object.look(&observed(&standing));
+    actual.plan.free_trial_remaining = Some(Duration::from_secs(30 * day));
+    object.observe(&observed(&actual));
     let ends = object.status.plan.as_ref().unwrap().free_trial_ends.clone();
     assert!(ends.is_some());
     for hour in 1..(10 * 24) {
         object.sleep(Duration::from_secs(3600));
         let gone = hour * 3600 / day;
-        standing.plan.free_trial_remaining = Some(Duration::from_secs((30 - gone) * day));
-        object.look(&observed(&standing));
+        actual.plan.free_trial_remaining = Some(Duration::from_secs((30 - gone) * day));
+        object.observe(&observed(&actual));
         assert_eq!(
             object.status.plan.as_ref().unwrap().free_trial_ends,
             ends,
             "hour {hour}"
         );
     }
-    standing.plan.free_trial_remaining = Some(Duration::ZERO);
-    object.look(&observed(&standing));
+    actual.plan.free_trial_remaining = Some(Duration::ZERO);
+    object.observe(&observed(&actual));
     assert_eq!(object.status.plan.as_ref().unwrap().free_trial_ends, None);
 }
 
 #[test]
-fn the_table_of_laws_knows_what_is_offered() {
+fn the_table_of_azure_rules_matches_the_api() {
     for (name, p1, p2) in [
-        (laws::AGENTLESS_SCANNING, false, true),
-        (laws::FILE_INTEGRITY_MONITORING, false, true),
-        (laws::DIRECT_ONBOARDING, true, true),
+        (azure_rules::AGENTLESS_SCANNING, false, true),
+        (azure_rules::FILE_INTEGRITY_MONITORING, false, true),
+        (azure_rules::DIRECT_ONBOARDING, true, true),
     ] {
         for known in [true, false] {
-            assert!(!laws::offered(name, Tier::Free, known));
-            assert_eq!(laws::offered(name, Tier::P1, known), p1);
-            assert_eq!(laws::offered(name, Tier::P2, known), p2);
+            assert!(!azure_rules::offered(name, Tier::Free, known));
+            assert_eq!(azure_rules::offered(name, Tier::P1, known), p1);
+            assert_eq!(azure_rules::offered(name, Tier::P2, known), p2);
         }
     }
-    assert!(laws::offered("New", Tier::P1, true) && !laws::offered("New", Tier::P1, false));
+    assert!(azure_rules::offered("New", Tier::P1, true) && !azure_rules::offered("New", Tier::P1, false));
 }
 
 /// While Kubernetes was away, the drift came and went; nobody could read of it.
@@ -218,7 +218,7 @@ fn transition_times_count_from_what_could_be_read() {
         "Ready flipped, and its own time says when"
     );
     object.sleep(Duration::from_secs(60));
-    object.look(&observed(&protected()));
+    object.observe(&observed(&protected()));
     assert_ne!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
     conditions::after_unsaved(&mut object.status.conditions, &stood.conditions);
     assert_eq!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
@@ -241,7 +241,7 @@ fn connectors_are_counted_and_do_not_decide_about_ready() {
             total,
             not_ready: names.iter().copied().map(not_ready).collect(),
         });
-        object.look(&observed(&protected()));
+        object.observe(&observed(&protected()));
         object
             .expect("True", "InSync", "")
             .reason("ConnectorsReady", status, reason);
@@ -257,13 +257,13 @@ fn connectors_are_counted_and_do_not_decide_about_ready() {
         total: 3,
         not_ready: Vec::new(),
     };
-    let news = News {
+    let refresh = Refresh {
         scans: None,
         connectors: Some(&back),
     };
-    let after = with_news(&object.status, &object.spec, news, object.now);
-    let reasons = about_news(&object.status, &after);
+    let after = refreshed(&object.status, &object.spec, refresh, object.now);
+    let reasons = of_refresh(&object.status, &after);
     assert_eq!(reasons.len(), 1);
     assert_eq!(reasons[0].reason, "ConnectorsReady");
-    assert!(about_news(&after, &object.status)[0].warning);
+    assert!(of_refresh(&after, &object.status)[0].warning);
 }

@@ -7,7 +7,7 @@ use serverprotection_api::{MachineExclusion, Tier};
 
 use super::{Object, failure, observed, protected};
 use crate::{
-    failure::Class,
+    azure_error::ErrorClass,
     machines::{
         Exclusions, Finding, Kind, Machine, Summary, Verdict,
         reading::{Access, Scans, SubscriptionReading},
@@ -52,19 +52,23 @@ fn scanned(object: &Object, verdicts: &[(Verdict, u32)]) -> SubscriptionReading 
 impl Object {
     fn scan(&mut self, verdicts: &[(Verdict, u32)]) -> &Self {
         let reading = scanned(self, verdicts);
-        self.hear(Ok(reading))
+        self.on_event(Ok(reading))
     }
 
     fn scan_fails(&mut self) -> &Self {
-        self.hear(Err(failure(Class::Transient, "ConnectFailed", "POST resources")))
+        self.on_event(Err(failure(
+            ErrorClass::Transient,
+            "ConnectFailed",
+            "POST resources",
+        )))
     }
 
-    fn hear(&mut self, result: Result<SubscriptionReading, crate::failure::Failure>) -> &Self {
+    fn on_event(&mut self, result: Result<SubscriptionReading, crate::azure_error::AzureError>) -> &Self {
         let now = self.now;
         self.scans.get_or_insert_with(Scans::default).add(result, now);
-        let mut standing = protected();
-        standing.plan = super::plan(Tier::P2);
-        self.look(&observed(&standing));
+        let mut actual = protected();
+        actual.plan = super::plan(Tier::P2);
+        self.observe(&observed(&actual));
         self
     }
 
@@ -152,13 +156,13 @@ fn nothing_to_count_is_unknown_and_never_true() {
     let mut reading = scanned(&object, &[(Verdict::Protected, 5)]);
     reading.access = Access::Missing(vec!["Microsoft.HybridCompute/machines/read"]);
     object
-        .hear(Ok(reading))
+        .on_event(Ok(reading))
         .reason("MachinesProtected", "Unknown", "NoReadAccess");
     assert!(object.condition("MachinesProtected").2.contains("HybridCompute"));
     let mut reading = scanned(&object, &[]);
     reading.access = Access::NotReadable;
     object
-        .hear(Ok(reading))
+        .on_event(Ok(reading))
         .reason("MachinesProtected", "Unknown", "NoMachines");
     assert!(
         object
@@ -182,7 +186,7 @@ fn what_resource_graph_does_not_say_is_counted_in_the_message() {
         let mut reading = scanned(&object, &[(Verdict::Protected, 7), (Verdict::Unknown, 7)]);
         reading.summary.unreadable = unreadable;
         reading.summary.not_listed = not_listed;
-        object.hear(Ok(reading));
+        object.on_event(Ok(reading));
         let (found, _, message) = object.condition("MachinesProtected");
         assert_eq!(found, answer, "{message}");
         let named = |text: &str, count: u64| message.contains(&format!("{text} {count}")) == (count > 0);
@@ -194,7 +198,7 @@ fn what_resource_graph_does_not_say_is_counted_in_the_message() {
 }
 
 #[test]
-fn who_wants_no_plan_is_not_told_that_machines_are_missing() {
+fn without_a_plan_missing_machines_are_not_reported() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.plan.tier = Tier::Free);
     object
@@ -280,7 +284,7 @@ fn a_date_that_lies_ahead_does_not_move_with_every_scan() {
     for _ in 0..3 {
         let mut reading = scanned(&object, &[(Verdict::Failed, 1)]);
         reading.summary.worst[0].finding.since = Some(ahead);
-        object.hear(Ok(reading));
+        object.on_event(Ok(reading));
         let since = object.machines().worst[0].since.clone();
         assert_eq!(*first.get_or_insert(since.clone()), since);
         object.sleep(Duration::from_secs(900));
@@ -318,7 +322,7 @@ fn counts_add_up_by_verdict_environment_and_rule() {
 }
 
 #[test]
-fn nothing_ticks_while_the_fleet_stands() {
+fn status_does_not_change_while_the_fleet_does_not() {
     let mut object = Object::in_sync(Tier::P2);
     object.scan(&[(Verdict::Protected, 3), (Verdict::Missing, 1)]);
     let before = object.status.clone();
@@ -339,9 +343,9 @@ fn a_restart_keeps_what_was_known_until_the_first_scan() {
     object.scan(&[(Verdict::Protected, 3)]);
     let before = object.machines().clone();
     object.scans = None;
-    let mut standing = protected();
-    standing.plan = super::plan(Tier::P2);
-    object.look(&observed(&standing));
+    let mut actual = protected();
+    actual.plan = super::plan(Tier::P2);
+    object.observe(&observed(&actual));
     object.reason("MachinesProtected", "True", "Protected");
     assert_eq!(*object.machines(), before);
 }

@@ -6,11 +6,11 @@ use serverprotection_api::{AgentlessScanning, State, Tier};
 
 use super::{Object, blank, extension, failure, observed, plan, protected};
 use crate::{
-    failure::Class,
+    azure_error::ErrorClass,
     server_protection::{
-        changes::{Action, Standing},
-        decide::{Decision, Outcome, PlanAnswer, Seen, write_is_open},
-        laws::{AGENTLESS_SCANNING, ASSIGN_ROLES, Setting},
+        azure_rules::{AGENTLESS_SCANNING, ASSIGN_ROLES, Setting},
+        changes::{Action, Actual},
+        decide::{Decision, Observation, Outcome, PlanResponse, write_is_open},
         observed::{Observed, OperationStatus, Permissions},
     },
 };
@@ -24,23 +24,23 @@ fn scanning(state: State) -> Object {
     object
 }
 
-fn with_scanning(enabled: bool) -> Standing {
-    let mut standing = protected();
-    standing.plan.extensions = vec![extension(AGENTLESS_SCANNING, enabled)];
-    standing
+fn with_scanning(enabled: bool) -> Actual {
+    let mut actual = protected();
+    actual.plan.extensions = vec![extension(AGENTLESS_SCANNING, enabled)];
+    actual
 }
 
-fn security_admin(standing: &Standing) -> Observed {
+fn security_admin(actual: &Actual) -> Observed {
     Observed {
         permissions: Some(Ok(Permissions {
             grants: vec![(vec!["Microsoft.Security/*".into()], Vec::new())],
         })),
-        ..observed(standing)
+        ..observed(actual)
     }
 }
 
 /// A plan write that was answered, with this word about agentless scanning.
-fn answered(decision: &Decision, standing: &Standing, code: Option<&str>) -> Outcome {
+fn answered(decision: &Decision, actual: &Actual, code: Option<&str>) -> Outcome {
     assert!(decision.writes_plan());
     let result = code.map(|code| OperationStatus {
         extension: AGENTLESS_SCANNING.into(),
@@ -49,8 +49,8 @@ fn answered(decision: &Decision, standing: &Standing, code: Option<&str>) -> Out
     });
     Outcome {
         done: decision.changes.clone(),
-        plan: Some(PlanAnswer {
-            plan: standing.plan.clone(),
+        plan: Some(PlanResponse {
+            plan: actual.plan.clone(),
             results: result.into_iter().collect(),
         }),
         failed: None,
@@ -58,19 +58,19 @@ fn answered(decision: &Decision, standing: &Standing, code: Option<&str>) -> Out
 }
 
 #[test]
-fn writing_tells_what_and_then_reads_back() {
+fn writing_reports_the_changes_and_then_reads_back() {
     let mut object = Object::of(Tier::P2);
     let decision = object.write(&observed(&blank()));
     assert_eq!(decision.changes.len(), 1, "settings wait for the plan's effect");
     object
         .expect("False", "Progressing", "plan.tier: Free -> P2")
-        .beside("Reconciling");
+        .secondary("Reconciling");
     assert_eq!(object.wait, Duration::ZERO);
     // WDATP came on by itself: no settings write for it.
-    let mut standing = blank();
-    standing.plan = plan(Tier::P2);
-    standing.settings.integration = Some(true);
-    let decision = object.write(&observed(&standing));
+    let mut actual = blank();
+    actual.plan = plan(Tier::P2);
+    actual.settings.integration = Some(true);
+    let decision = object.write(&observed(&actual));
     let written = |setting| {
         decision.changes.iter().any(
             |change| matches!(change.action, Action::PutSetting { setting: found, .. } if found == setting),
@@ -78,17 +78,17 @@ fn writing_tells_what_and_then_reads_back() {
     };
     assert!(!written(Setting::Integration) && written(Setting::UnifiedSolution));
     assert!(!written(Setting::Linux), "not excluded already means on");
-    object.look(&observed(&protected()));
-    object.expect("True", "InSync", "").beside("");
+    object.observe(&observed(&protected()));
+    object.expect("True", "InSync", "").secondary("");
 }
 
 #[test]
 fn a_process_that_may_not_write_says_so() {
     let mut object = Object::of(Tier::P2);
-    object.look(&observed(&blank()));
+    object.observe(&observed(&blank()));
     object
         .expect("False", "Progressing", "to be written: plan.tier: Free -> P2")
-        .beside("Reconciling")
+        .secondary("Reconciling")
         .reason("Reconciling", "True", "Withheld");
 }
 
@@ -97,13 +97,13 @@ fn p1_and_p2_become_each_other_in_one_write() {
     for (from, to) in [(Tier::P1, Tier::P2), (Tier::P2, Tier::P1)] {
         let mut object = Object::in_sync(from);
         object.edit(|spec| spec.plan.tier = to);
-        let mut standing = protected();
-        standing.plan = plan(from);
-        standing.plan.extensions = vec![extension("MdeDesignatedSubscription", true)];
+        let mut actual = protected();
+        actual.plan = plan(from);
+        actual.plan.extensions = vec![extension("MdeDesignatedSubscription", true)];
         if from == Tier::P2 {
-            standing.plan.extensions.push(extension(AGENTLESS_SCANNING, true));
+            actual.plan.extensions.push(extension(AGENTLESS_SCANNING, true));
         }
-        let decision = object.write(&observed(&standing));
+        let decision = object.write(&observed(&actual));
         let [change] = decision.changes.as_slice() else {
             panic!("{:?}", decision.changes)
         };
@@ -117,8 +117,8 @@ fn p1_and_p2_become_each_other_in_one_write() {
             ["MdeDesignatedSubscription"],
             "what P1 does not offer is not sent"
         );
-        standing.plan = plan(to);
-        object.look(&observed(&standing));
+        actual.plan = plan(to);
+        object.observe(&observed(&actual));
         object.expect("True", "InSync", "");
     }
 }
@@ -127,12 +127,12 @@ fn p1_and_p2_become_each_other_in_one_write() {
 fn a_failed_extension_without_the_permission_waits_for_it() {
     let mut object = scanning(State::Enabled);
     let (off, on) = (with_scanning(false), with_scanning(true));
-    object.visit(Seen::Azure(&security_admin(&off)), |decision| {
+    object.reconcile(Observation::Azure(&security_admin(&off)), |decision| {
         answered(decision, &on, Some("Failed"))
     });
     for reading in [&on, &off] {
         // Whatever the failed extension reads as: no write that would fail alike.
-        let decision = object.look(&security_admin(reading));
+        let decision = object.observe(&security_admin(reading));
         assert_eq!(decision.changes, []);
         object
             .expect("False", "ExtensionFailed", "Failed assigning roles")
@@ -141,17 +141,17 @@ fn a_failed_extension_without_the_permission_waits_for_it() {
                 "ExtensionFailed",
                 &format!("lacks {ASSIGN_ROLES}: grant Owner"),
             )
-            .beside("Stalled")
+            .secondary("Stalled")
             .reason("ExtensionsProvisioned", "False", "ExtensionFailed")
             .reason("PermissionsSufficient", "False", "MissingPermission");
     }
     // Granted: written again on the next slow try, and told.
     object.sleep(object.wait);
-    let decision = object.visit(Seen::Azure(&observed(&off)), |decision| {
+    let decision = object.reconcile(Observation::Azure(&observed(&off)), |decision| {
         answered(decision, &on, Some("Succeeded"))
     });
     assert!(decision.writes_plan());
-    object.look(&observed(&on));
+    object.observe(&observed(&on));
     object
         .expect("True", "InSync", "")
         .reason("ExtensionsProvisioned", "True", "Provisioned");
@@ -161,35 +161,35 @@ fn a_failed_extension_without_the_permission_waits_for_it() {
 fn a_failed_extension_is_retried_on_its_own_clock() {
     let mut object = scanning(State::Enabled);
     let on = with_scanning(true);
-    object.visit(Seen::Azure(&observed(&with_scanning(false))), |decision| {
+    object.reconcile(Observation::Azure(&observed(&with_scanning(false))), |decision| {
         answered(decision, &on, Some("Failed"))
     });
-    let decision = object.look(&observed(&on));
+    let decision = object.observe(&observed(&on));
     assert_eq!(decision.changes, []);
     object
         .expect("False", "ExtensionFailed", "it is tried again")
-        .beside("Reconciling")
+        .secondary("Reconciling")
         .reason("Reconciling", "True", "RetryingExtension");
     object.sleep(Duration::from_secs(301));
-    object.visit(Seen::Azure(&observed(&on)), |decision| {
+    object.reconcile(Observation::Azure(&observed(&on)), |decision| {
         answered(decision, &on, Some("succeeded"))
     });
-    object.look(&observed(&on));
+    object.observe(&observed(&on));
     object
         .expect("True", "InSync", "")
         .reason("ExtensionsProvisioned", "True", "Provisioned");
-    assert_eq!(object.memory.extension_retries, 0);
+    assert_eq!(object.history.extension_retries, 0);
 }
 
 #[test]
 fn a_failed_extension_that_is_given_up_is_no_failure() {
     let mut object = scanning(State::Enabled);
     let off = with_scanning(false);
-    object.visit(Seen::Azure(&observed(&off)), |decision| {
+    object.reconcile(Observation::Azure(&observed(&off)), |decision| {
         answered(decision, &off, Some("Failed"))
     });
     object.edit(|spec| spec.plan.agentless_scanning.as_mut().unwrap().state = State::Disabled);
-    let decision = object.look(&observed(&off));
+    let decision = object.observe(&observed(&off));
     assert_eq!(decision.changes, []);
     object
         .expect("True", "InSync", "")
@@ -200,22 +200,26 @@ fn a_failed_extension_that_is_given_up_is_no_failure() {
 fn a_lost_result_is_asked_for_once_and_never_made_up() {
     let mut object = scanning(State::Enabled);
     let (off, on) = (with_scanning(false), with_scanning(true));
-    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    let mut lost = failure(
+        ErrorClass::Transient,
+        "GatewayTimeout",
+        "PUT pricings/VirtualMachines",
+    );
     lost.effect_unknown = true;
     object.fail(&observed(&off), lost);
     object
         .expect("False", "Progressing", "it is tried again")
-        .beside("Reconciling")
+        .secondary("Reconciling")
         .reason("PlanEnabled", "Unknown", "Applying")
         .reason("ExtensionsProvisioned", "Unknown", "Applying");
     // A new process, and the write had its effect: once more, because only an answer tells.
-    object.memory = crate::server_protection::pace::Memory::default();
-    object.visit(Seen::Azure(&observed(&on)), |decision| {
+    object.history = crate::server_protection::requeue::ReconcileHistory::default();
+    object.reconcile(Observation::Azure(&observed(&on)), |decision| {
         answered(decision, &on, None)
     });
     assert!(!write_is_open(&object.status));
     for _ in 0..3 {
-        let decision = object.look(&observed(&on));
+        let decision = object.observe(&observed(&on));
         assert_eq!(decision.changes, []);
         object
             .expect("True", "InSync", "")
@@ -233,21 +237,25 @@ fn a_lost_result_is_asked_for_once_and_never_made_up() {
 #[test]
 fn a_lost_result_stays_open_until_an_answer() {
     let mut object = scanning(State::Enabled);
-    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    let mut lost = failure(
+        ErrorClass::Transient,
+        "GatewayTimeout",
+        "PUT pricings/VirtualMachines",
+    );
     lost.effect_unknown = true;
     object.fail(&observed(&with_scanning(false)), lost);
     let on = with_scanning(true);
     object.fail(
         &observed(&on),
-        failure(Class::Conflict, "Conflict", "PUT pricings/VirtualMachines"),
+        failure(ErrorClass::Conflict, "Conflict", "PUT pricings/VirtualMachines"),
     );
     assert!(write_is_open(&object.status));
-    object.look(&observed(&on));
+    object.observe(&observed(&on));
     assert!(write_is_open(&object.status), "withheld");
-    object.visit(Seen::Azure(&observed(&on)), |decision| {
+    object.reconcile(Observation::Azure(&observed(&on)), |decision| {
         answered(decision, &on, Some("Succeeded"))
     });
-    object.look(&observed(&on));
+    object.observe(&observed(&on));
     object
         .expect("True", "InSync", "")
         .reason("ExtensionsProvisioned", "True", "Provisioned");
@@ -256,20 +264,24 @@ fn a_lost_result_stays_open_until_an_answer() {
 #[test]
 fn a_write_that_surely_failed_leaves_no_note() {
     let mut object = scanning(State::Enabled);
-    let conflict = failure(Class::Conflict, "Conflict", "PUT pricings/VirtualMachines");
+    let conflict = failure(ErrorClass::Conflict, "Conflict", "PUT pricings/VirtualMachines");
     object.fail(&observed(&with_scanning(false)), conflict);
     assert!(!write_is_open(&object.status));
 }
 
 /// While the plan is unreadable, the switched-off observer does not claim to be writing for ever.
 #[test]
-fn an_open_write_ends_when_nobody_writes_any_more() {
+fn an_open_write_ends_when_no_one_writes_any_more() {
     let mut object = scanning(State::Enabled);
-    let mut lost = failure(Class::Transient, "GatewayTimeout", "PUT pricings/VirtualMachines");
+    let mut lost = failure(
+        ErrorClass::Transient,
+        "GatewayTimeout",
+        "PUT pricings/VirtualMachines",
+    );
     lost.effect_unknown = true;
     object.fail(&observed(&with_scanning(false)), lost);
     object.edit(|spec| spec.mode = serverprotection_api::Mode::Observe);
-    object.look(&observed(&with_scanning(true)));
+    object.observe(&observed(&with_scanning(true)));
     object
         .expect("True", "Observed", "")
         .reason("PlanEnabled", "True", "PlanEnabled")
@@ -281,8 +293,8 @@ fn an_open_write_ends_when_nobody_writes_any_more() {
 fn an_extension_that_is_off_is_not_provisioned() {
     let mut object = scanning(State::Enabled);
     object.spec.mode = serverprotection_api::Mode::Observe;
-    for standing in [blank(), with_scanning(false)] {
-        object.look(&observed(&standing));
+    for actual in [blank(), with_scanning(false)] {
+        object.observe(&observed(&actual));
         object.reason("ExtensionsProvisioned", "False", "NotEnabled");
         assert!(
             object

@@ -3,7 +3,7 @@
 use serverprotection_api::{ConnectorsStatus, ServerProtectionStatus};
 
 use crate::{
-    conditions::{Answer, Conditions},
+    conditions::{ConditionStatus, Conditions},
     server_protection::connectors::Connectors,
 };
 
@@ -24,13 +24,13 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
     match (total, connectors.not_ready.as_slice()) {
         (0, _) => conditions.set(
             TYPE,
-            Answer::True,
+            ConditionStatus::True,
             "NoConnectors",
             "no SecurityConnector refers to this object",
         ),
         (_, []) => conditions.set(
             TYPE,
-            Answer::True,
+            ConditionStatus::True,
             "AllReady",
             format!("{total} of {total} SecurityConnectors are Ready"),
         ),
@@ -46,7 +46,7 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
                 "{ready} of {total} SecurityConnectors are Ready; not Ready: {}",
                 names.join(", ")
             );
-            conditions.set(TYPE, Answer::False, "NotReady", message);
+            conditions.set(TYPE, ConditionStatus::False, "NotReady", message);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serverprotection_api::{ExtensionStatus, Mode};
 
-use super::Progress;
+use super::Phase;
 use crate::server_protection::{
     decide::{Input, write_is_open},
     desired::Desired,
@@ -11,15 +11,15 @@ use crate::server_protection::{
 };
 
 /// One entry for each extension of the plan.
-pub(super) fn statuses(input: &Input<'_>, plan: &Plan, progress: Progress<'_>) -> Vec<ExtensionStatus> {
-    let results = match progress {
-        Progress::Over(outcome) => outcome.plan.as_ref().map(|answer| answer.results.as_slice()),
-        Progress::About => None,
+pub(super) fn statuses(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> Vec<ExtensionStatus> {
+    let results = match phase {
+        Phase::AfterWrite(outcome) => outcome.plan.as_ref().map(|answer| answer.results.as_slice()),
+        Phase::BeforeWrite => None,
     };
     let mut all: Vec<_> = plan
         .extensions
         .iter()
-        .map(|extension| status(input, extension, results, progress))
+        .map(|extension| status(input, extension, results, phase))
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.truncate(32);
@@ -30,14 +30,14 @@ fn status(
     input: &Input<'_>,
     extension: &Extension,
     results: Option<&[OperationStatus]>,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
 ) -> ExtensionStatus {
     let mut known = previous(input, &extension.name).cloned().unwrap_or_default();
     let was_on = known.state == "Enabled";
     known.name.clone_from(&extension.name);
     known.state = if extension.enabled { "Enabled" } else { "Disabled" }.into();
 
-    let told = results
+    let reported = results
         .into_iter()
         .flatten()
         .find(|result| result.extension.eq_ignore_ascii_case(&extension.name));
@@ -45,14 +45,14 @@ fn status(
     let succeeded_before = was_on && known.provisioning.as_deref() == Some("Succeeded");
     let answered = results.is_some();
     // Nothing will tell any more: the write that closes an open one kept silent, or nobody writes again.
-    let over = answered || (matches!(progress, Progress::Over(_)) && input.spec.mode == Mode::Observe);
+    let over = answered || (matches!(phase, Phase::AfterWrite(_)) && input.spec.mode == Mode::Observe);
     let off_as_demanded = !extension.enabled
         && Desired::of(input.spec)
             .extension(&extension.name)
             .is_some_and(|desired| !desired.enabled);
     let lost = over && write_is_open(input.previous) && !succeeded_before;
 
-    match told {
+    match reported {
         Some(result) if result.succeeded() => {
             set(&mut known, extension.enabled.then_some("Succeeded"), None);
         }

@@ -8,10 +8,10 @@ use serverprotection_api::{
     ServerProtectionStatus, Tier,
 };
 
-use super::SIGN_OF_LIFE;
+use super::HEARTBEAT;
 use crate::{
     Timestamp,
-    conditions::{Answer, Conditions},
+    conditions::{ConditionStatus, Conditions},
     machines::{
         Environment, Exclusions, Tally, Verdict,
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
@@ -44,7 +44,7 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
     let Some(mut numbers) = numbers else {
         if let Some(failing) = &scans.failing {
             let message = format!("no scan has succeeded yet: {}", words(failing));
-            conditions.set(TYPE, Answer::Unknown, "ScanFailed", message);
+            conditions.set(TYPE, ConditionStatus::Unknown, "ScanFailed", message);
         }
         return;
     };
@@ -53,7 +53,7 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
         message: words(failing),
     });
     if let Some(previous) = previous {
-        keep_unless_news(&mut numbers, previous, input.now);
+        keep_unless_changed(&mut numbers, previous, input.now);
     }
     let at = numbers.last_scan.as_ref().map(|at| at.0);
     answer(conditions, input, scans, at);
@@ -61,16 +61,16 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
 }
 
 /// `lastScan` is written with another change, or hourly; it never goes back.
-fn keep_unless_news(numbers: &mut MachinesStatus, previous: &MachinesStatus, now: Timestamp) {
-    let news = {
+fn keep_unless_changed(numbers: &mut MachinesStatus, previous: &MachinesStatus, now: Timestamp) {
+    let refresh = {
         let same_time = MachinesStatus {
             last_scan: previous.last_scan.clone(),
             ..numbers.clone()
         };
         same_time != *previous
     };
-    let old = |last: &Time| now.duration_since(last.0) >= SIGN_OF_LIFE;
-    if !news && !previous.last_scan.as_ref().is_none_or(old) {
+    let old = |last: &Time| now.duration_since(last.0) >= HEARTBEAT;
+    if !refresh && !previous.last_scan.as_ref().is_none_or(old) {
         numbers.last_scan.clone_from(&previous.last_scan);
     }
 }
@@ -83,7 +83,7 @@ fn words(failing: &Failing) -> String {
         failure.operation,
         failure.code,
         failure.message,
-        failure.advice()
+        failure.hint()
     )
 }
 
@@ -155,7 +155,7 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
         .flat_map(|previous| &previous.worst)
         .find(|known| known.id == worst.id && known.verdict == verdict);
     // A date that lies ahead (clocks differ) is none: it would move with every scan.
-    let told = worst.finding.since.filter(|since| *since <= now);
+    let reported = worst.finding.since.filter(|since| *since <= now);
     MachineStatus {
         id: worst.id.clone(),
         name: worst.name.clone(),
@@ -163,7 +163,7 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
         verdict: verdict.into(),
         reason: worst.finding.reason.to_string(),
         message: worst.finding.message.chars().take(LONGEST_MESSAGE).collect(),
-        since: told
+        since: reported
             .map(Time)
             .or_else(|| known.map(|known| known.since.clone()))
             .unwrap_or(Time(now)),
@@ -191,13 +191,13 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
         .as_ref()
         .filter(|failing| failing.times >= STALE_AFTER)
     {
-        conditions.set(TYPE, Answer::Unknown, "ScanStale", age(failing));
+        conditions.set(TYPE, ConditionStatus::Unknown, "ScanStale", age(failing));
         return;
     }
     let Some(reading) = &scans.reading else { return };
     if input.spec.plan.tier == Tier::Free {
         let message = "the spec demands the plan Free: no machine is meant to be protected";
-        conditions.set(TYPE, Answer::Unknown, "PlanFree", message);
+        conditions.set(TYPE, ConditionStatus::Unknown, "PlanFree", message);
         return;
     }
     let (answer, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
@@ -208,14 +208,14 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
 }
 
 /// Honest denominators (law 9): no machine, and machines that may not be seen, are Unknown.
-fn judge(minimum: i32, reading: &SubscriptionReading) -> (Answer, &'static str, String) {
+fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, &'static str, String) {
     let tally = &reading.summary.tally;
     if let Access::Missing(actions) = &reading.access {
         let message = format!(
             "the identity may not read all machines of the subscription: grant it {} (Reader has them)",
             actions.join(", ")
         );
-        return (Answer::Unknown, "NoReadAccess", message);
+        return (ConditionStatus::Unknown, "NoReadAccess", message);
     }
     let (total, eligible) = (tally.total(&Environment::ALL), tally.eligible(&Environment::ALL));
     if eligible == 0 {
@@ -226,7 +226,7 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (Answer, &'static str, 
             (0, _) => "the subscription has no machine".into(),
             _ => format!("none of the {total} machines should be protected: {}", others(tally, |verdict| !verdict.is_eligible())),
         };
-        return (Answer::Unknown, "NoMachines", message);
+        return (ConditionStatus::Unknown, "NoMachines", message);
     }
     let minimum = u64::try_from(minimum).unwrap_or(100);
     let (protected, waiting) = (
@@ -244,17 +244,17 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (Answer, &'static str, 
     };
     let message = format!(
         "{protected} of {eligible} machines are protected, at least {minimum} % are demanded{rest}{}",
-        in_doubt(&reading.summary)
+        uncertain_machines(&reading.summary)
     );
     match () {
-        () if enough(protected) => (Answer::True, "Protected", message),
-        () if enough(protected + waiting) => (Answer::False, "Provisioning", message),
-        () => (Answer::False, "BelowMinimum", message),
+        () if enough(protected) => (ConditionStatus::True, "Protected", message),
+        () if enough(protected + waiting) => (ConditionStatus::False, "Provisioning", message),
+        () => (ConditionStatus::False, "BelowMinimum", message),
     }
 }
 
 /// What Resource Graph does not say, and what becomes of it.
-fn in_doubt(summary: &Summary) -> String {
+fn uncertain_machines(summary: &Summary) -> String {
     let mut text = String::new();
     if summary.unreadable > 0 {
         let _ = write!(
@@ -273,10 +273,10 @@ fn in_doubt(summary: &Summary) -> String {
     text
 }
 
-fn others(tally: &Tally, wanted: impl Fn(Verdict) -> bool) -> String {
+fn others(tally: &Tally, expected: impl Fn(Verdict) -> bool) -> String {
     let counts: Vec<_> = Verdict::ALL
         .into_iter()
-        .filter(|verdict| wanted(*verdict) && tally.verdict(*verdict) > 0)
+        .filter(|verdict| expected(*verdict) && tally.verdict(*verdict) > 0)
         .map(|verdict| format!("{} {verdict}", tally.verdict(verdict)))
         .collect();
     counts.join(", ")

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serverprotection_api::PlanStatus;
 
-use super::{Progress, aspects::reason_of};
+use super::{Phase, condition_set::reason_of};
 use crate::{
-    conditions::{Answer, Conditions, get},
-    failure::{Class, Failure},
+    azure_error::{AzureError, ErrorClass},
+    conditions::{ConditionStatus, Conditions, get},
     server_protection::{
         changes::{Difference, listed},
         decide::{Decision, Input, Outcome, Situation},
@@ -25,26 +25,26 @@ pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failure
     let Situation::Failing(failure) = &decision.situation else {
         return false;
     };
-    let looked_at = input.previous.observed_generation == Some(input.generation);
-    looked_at && is_passing(failure, &input.previous.conditions, failures)
+    let observed_before = input.previous.observed_generation == Some(input.generation);
+    observed_before && is_passing(failure, &input.previous.conditions, failures)
 }
 
 /// The same, by what stands in status.
-pub(crate) fn is_passing(failure: &Failure, conditions: &[Condition], failures: u32) -> bool {
+pub(crate) fn is_passing(failure: &AzureError, conditions: &[Condition], failures: u32) -> bool {
     let known = get(conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
     failure.class.is_transient() && failures < STALE_AFTER && known
 }
 
 /// What the summary says.
 pub(crate) struct Summary {
-    pub(crate) ready: Answer,
+    pub(crate) ready: ConditionStatus,
     pub(crate) reason: String,
     pub(crate) message: String,
-    pub(crate) beside: Beside,
+    pub(crate) secondary: Secondary,
 }
 
 /// Reconciling and Stalled exclude each other.
-pub(crate) enum Beside {
+pub(crate) enum Secondary {
     Nothing,
     Reconciling(&'static str),
     Stalled,
@@ -55,7 +55,7 @@ pub(super) fn set(
     conditions: &mut Conditions,
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     plan: Option<&PlanStatus>,
     failures: u32,
 ) {
@@ -63,15 +63,15 @@ pub(super) fn set(
         suspend(conditions);
         return;
     }
-    summary(input, decision, progress, plan, failures).tell(conditions);
-    contested(conditions, &decision.differences, &decision.left_alone);
+    summary(input, decision, phase, plan, failures).apply(conditions);
+    contested(conditions, &decision.differences, &decision.suppressed);
 }
 
 /// `spec.suspend`: the conditions keep their values, and nobody shall wait for newer ones.
 pub(crate) fn suspend(conditions: &mut Conditions) {
     conditions.set(
         "Suspended",
-        Answer::True,
+        ConditionStatus::True,
         "SuspendedBySpec",
         "spec.suspend is true: Azure is neither read nor written",
     );
@@ -83,21 +83,21 @@ pub(crate) fn suspend(conditions: &mut Conditions) {
 
 impl Summary {
     /// Sets Ready, and Reconciling or Stalled beside it.
-    pub(crate) fn tell(self, conditions: &mut Conditions) {
+    pub(crate) fn apply(self, conditions: &mut Conditions) {
         conditions.remove("Suspended");
         conditions.set("Ready", self.ready, &self.reason, self.message.clone());
-        match self.beside {
-            Beside::Nothing => {
+        match self.secondary {
+            Secondary::Nothing => {
                 conditions.remove("Reconciling");
                 conditions.remove("Stalled");
             }
-            Beside::Reconciling(reason) => {
+            Secondary::Reconciling(reason) => {
                 conditions.remove("Stalled");
-                conditions.set("Reconciling", Answer::True, reason, self.message);
+                conditions.set("Reconciling", ConditionStatus::True, reason, self.message);
             }
-            Beside::Stalled => {
+            Secondary::Stalled => {
                 conditions.remove("Reconciling");
-                conditions.set("Stalled", Answer::True, &self.reason, self.message);
+                conditions.set("Stalled", ConditionStatus::True, &self.reason, self.message);
             }
         }
     }
@@ -107,20 +107,20 @@ impl Summary {
 pub(crate) fn contested(
     conditions: &mut Conditions,
     differences: &[Difference],
-    left_alone: &BTreeSet<String>,
+    suppressed: &BTreeSet<String>,
 ) {
-    if left_alone.is_empty() {
+    if suppressed.is_empty() {
         conditions.remove("Contested");
     } else {
-        let message = contested_message(differences, left_alone);
-        conditions.set("Contested", Answer::True, "LeftAlone", message);
+        let message = contested_message(differences, suppressed);
+        conditions.set("Contested", ConditionStatus::True, "LeftAlone", message);
     }
 }
 
-pub(crate) fn contested_message(differences: &[Difference], left_alone: &BTreeSet<String>) -> String {
+pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSet<String>) -> String {
     let lost: Vec<_> = differences
         .iter()
-        .filter(|difference| left_alone.contains(&difference.field))
+        .filter(|difference| suppressed.contains(&difference.field))
         .map(|difference| {
             format!(
                 "{} (spec: {}, Azure: {})",
@@ -136,35 +136,35 @@ pub(crate) fn contested_message(differences: &[Difference], left_alone: &BTreeSe
 
 pub(crate) fn ready(reason: &str, message: String) -> Summary {
     Summary {
-        ready: Answer::True,
+        ready: ConditionStatus::True,
         reason: reason.into(),
         message,
-        beside: Beside::Nothing,
+        secondary: Secondary::Nothing,
     }
 }
 
 pub(crate) fn progressing(why: &'static str, message: String) -> Summary {
     Summary {
-        ready: Answer::False,
+        ready: ConditionStatus::False,
         reason: "Progressing".into(),
         message,
-        beside: Beside::Reconciling(why),
+        secondary: Secondary::Reconciling(why),
     }
 }
 
 pub(crate) fn stalled(reason: &str, message: String) -> Summary {
     Summary {
-        ready: Answer::False,
+        ready: ConditionStatus::False,
         reason: reason.into(),
         message,
-        beside: Beside::Stalled,
+        secondary: Secondary::Stalled,
     }
 }
 
 fn summary(
     input: &Input<'_>,
     decision: &Decision,
-    progress: Progress<'_>,
+    phase: Phase<'_>,
     plan: Option<&PlanStatus>,
     failures: u32,
 ) -> Summary {
@@ -188,12 +188,12 @@ fn summary(
             "Azure has been registering Microsoft.Security for far longer than the usual minutes; try az provider register -n Microsoft.Security, or open a support case".into(),
         ),
         Situation::NeedsApproval(reductions) => stalled("ReductionNeedsApproval", approval_message(reductions)),
-        Situation::Writing => writing(decision, progress),
+        Situation::Writing => writing(decision, phase),
         Situation::Settling => progressing(
             "Settling",
             format!("Azure accepted the write but answers otherwise: {}; it is tried again", fields(&decision.differences)),
         ),
-        Situation::Contested => stalled("Contested", contested_message(&decision.differences, &decision.left_alone)),
+        Situation::Contested => stalled("Contested", contested_message(&decision.differences, &decision.suppressed)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
     }
 }
@@ -252,26 +252,26 @@ fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> 
             ),
         ),
         None => Summary {
-            ready: Answer::False,
+            ready: ConditionStatus::False,
             reason: "ExtensionFailed".into(),
             message: format!("{failed}; it is tried again"),
-            beside: Beside::Reconciling("RetryingExtension"),
+            secondary: Secondary::Reconciling("RetryingExtension"),
         },
     }
 }
 
-fn writing(decision: &Decision, progress: Progress<'_>) -> Summary {
+fn writing(decision: &Decision, phase: Phase<'_>) -> Summary {
     let all = |changes: &[crate::server_protection::changes::Change]| {
         changes.iter().map(describe).collect::<Vec<_>>().join(", ")
     };
-    match progress {
-        Progress::About => progressing("Writing", format!("writing {}", all(&decision.changes))),
-        Progress::Over(Outcome {
+    match phase {
+        Phase::BeforeWrite => progressing("Writing", format!("writing {}", all(&decision.changes))),
+        Phase::AfterWrite(Outcome {
             failed: Some((_, failure)),
             ..
         }) => failing_write(failure),
-        Progress::Over(outcome) if outcome.done.is_empty() => withheld(&all(&decision.changes)),
-        Progress::Over(outcome) => reading_back(&all(&outcome.done)),
+        Phase::AfterWrite(outcome) if outcome.done.is_empty() => withheld(&all(&decision.changes)),
+        Phase::AfterWrite(outcome) => reading_back(&all(&outcome.done)),
     }
 }
 
@@ -287,29 +287,29 @@ pub(crate) fn reading_back(written: &str) -> Summary {
 }
 
 /// A failed write leaves the spec unfulfilled: never "unchanged".
-pub(crate) fn failing_write(failure: &Failure) -> Summary {
+pub(crate) fn failing_write(failure: &AzureError) -> Summary {
     match failure.class {
-        Class::Throttled(_) => progressing(
+        ErrorClass::Throttled(_) => progressing(
             "Throttled",
             "Azure throttles writes; the next try waits as long as it asked".into(),
         ),
-        Class::Conflict => progressing(
+        ErrorClass::Conflict => progressing(
             "UpdateInProgress",
             "another update is in progress; tried again shortly".into(),
         ),
-        Class::Transient | Class::Unavailable(_) => {
+        ErrorClass::Transient | ErrorClass::Unavailable(_) => {
             progressing("Retrying", format!("{failure}; it is tried again"))
         }
         // The next reading shows whether a registration is running, and who has to start one.
-        Class::NotRegistered => {
+        ErrorClass::NotRegistered => {
             progressing("Registering", format!("{failure}; the registration is read next"))
         }
         _ => failing(failure, 0),
     }
 }
 
-pub(crate) fn failing(failure: &Failure, failures: u32) -> Summary {
-    let message = format!("{failure}; {}", failure.advice());
+pub(crate) fn failing(failure: &AzureError, failures: u32) -> Summary {
+    let message = format!("{failure}; {}", failure.hint());
     if !failure.class.is_transient() {
         return stalled(reason_of(failure), message);
     }
@@ -320,13 +320,13 @@ pub(crate) fn failing(failure: &Failure, failures: u32) -> Summary {
     };
     // Throttling messages count down; only what stays goes into a condition.
     let message = match failure.class {
-        Class::Throttled(_) => format!("Azure {why}: it throttles {}", failure.operation),
+        ErrorClass::Throttled(_) => format!("Azure {why}: it throttles {}", failure.operation),
         _ => format!("Azure {why}: {message}"),
     };
     Summary {
-        ready: Answer::Unknown,
+        ready: ConditionStatus::Unknown,
         reason: reason.into(),
         message,
-        beside: Beside::Reconciling("Retrying"),
+        secondary: Secondary::Reconciling("Retrying"),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 pub(super) const TYPE: &str = "Microsoft.Security/securityConnectors";
 
 /// ARM waits so long for a provider.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An error of the service: not ARM's envelope.
 fn refusal(status: StatusCode, message: &str) -> Answer {
@@ -137,14 +137,14 @@ fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -
     let until = context
         .epoch_milliseconds()
         .saturating_add(i64::try_from(takes.as_millis()).unwrap_or_default());
-    context.hold = takes.min(PATIENCE);
+    context.hold = takes.min(TIMEOUT);
     let locks = &mut context.subscription_mut()?.connector_locks;
     if takes.is_zero() {
         locks.remove(key);
     } else {
         locks.insert(key.into(), until);
     }
-    if takes <= PATIENCE {
+    if takes <= TIMEOUT {
         return Ok(answer);
     }
     Err(ArmError::gateway(

@@ -167,11 +167,11 @@ fn truths(kind: &str, offering: &Map<String, Value>) -> Result<(), Answer> {
 /// A part must tell how to log in for it.
 fn connected(kind: &str, offering: &Map<String, Value>, part: &str, members: &[&str]) -> Result<(), Answer> {
     for member in members {
-        let told = offering
+        let named = offering
             .get(part)
             .and_then(|part| part.get(member)?.as_str())
             .is_some_and(|text| !text.is_empty());
-        if !told {
+        if !named {
             return Err(bad(&format!("{kind}: {part}.{member} is required.")));
         }
     }

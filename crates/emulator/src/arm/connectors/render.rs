@@ -44,7 +44,7 @@ impl<'a> View<'a> {
             .get_mut("environmentData")
             .and_then(Value::as_object_mut)
         {
-            self.tell_names(connector, data);
+            self.add_names(connector, data);
         }
         // Recorded: the offerings of other environments have no description.
         let described = connector.cloud().is_some();
@@ -73,7 +73,7 @@ impl<'a> View<'a> {
     }
 
     /// What only the service writes into the environment data.
-    fn tell_names(&self, connector: &Connector, data: &mut Map<String, Value>) {
+    fn add_names(&self, connector: &Connector, data: &mut Map<String, Value>) {
         let (account, clouds) = (connector.account(), &self.subscription.clouds);
         match connector.cloud() {
             Some(Cloud::Aws) => {

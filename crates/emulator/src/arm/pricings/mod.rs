@@ -13,7 +13,7 @@ use axum::http::{Method, StatusCode};
 
 pub(crate) use self::rows::pricing_rows;
 use self::{
-    put::{Decision, Scene},
+    put::{Decision, PutContext},
     render::View,
 };
 use super::{Context, Typed, rbac, refusals};
@@ -63,7 +63,7 @@ fn of_subscription(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, A
 }
 
 fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
-    let wanted = context
+    let expected = context
         .request
         .query("$filter")
         .map(|filter| filtered(&filter))
@@ -74,9 +74,9 @@ fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
         PLAN_NAMES
             .into_iter()
             .filter(|name| {
-                wanted
+                expected
                     .as_ref()
-                    .is_none_or(|wanted| wanted.contains(&name.to_ascii_lowercase()))
+                    .is_none_or(|expected| expected.contains(&name.to_ascii_lowercase()))
             })
             .map(|name| view.plan(subscription, name, &BTreeMap::new()))
             .collect(),
@@ -111,7 +111,7 @@ fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Answer, ArmError
             "Another update operation is in progress. Please retry in a few minutes",
         ));
     }
-    let scene = Scene {
+    let put_context = PutContext {
         plan,
         subscription: context.subscription()?,
         switches: &context.world.switches,
@@ -122,7 +122,7 @@ fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Answer, ArmError
             .is_some(),
         now: context.now,
     };
-    let decision = put::decide(&scene, &body)?;
+    let decision = put::decide(&put_context, &body)?;
     let hold = context.world.knobs.pricing_lock_time;
     let statuses = commit(context, plan, decision)?;
     context.hold = hold;

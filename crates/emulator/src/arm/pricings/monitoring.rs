@@ -2,20 +2,20 @@
 
 use serde_json::{Map, Value};
 
-use super::{body::Sent, put::Scene};
+use super::{body::Sent, put::PutContext};
 use crate::{answer::ArmError, switches::Switch};
 
 const NAME: &str = "FileIntegrityMonitoring";
 
 /// Refuses the extension without its properties. It complains about the workspace first.
-pub(super) fn check(scene: &Scene<'_>, sent: &[Sent]) -> Result<(), ArmError> {
+pub(super) fn check(put_context: &PutContext<'_>, sent: &[Sent]) -> Result<(), ArmError> {
     let Some(sent) = sent.iter().find(|sent| sent.name.eq_ignore_ascii_case(NAME)) else {
         return Ok(());
     };
-    let stored = scene.subscription.properties_of(scene.plan, NAME);
+    let stored = put_context.subscription.properties_of(put_context.plan, NAME);
     let stored_suffice = missing(&stored).is_none()
-        && (!sent.enabled || !scene.switches.flipped(Switch::MonitoringWithoutProperties));
-    let checked = sent.enabled || scene.switches.flipped(Switch::DisabledMonitoring);
+        && (!sent.enabled || !put_context.switches.flipped(Switch::MonitoringWithoutProperties));
+    let checked = sent.enabled || put_context.switches.flipped(Switch::DisabledMonitoring);
     if stored_suffice || !checked {
         return Ok(());
     }

@@ -21,7 +21,7 @@ use crate::{
 const ASSIGNING: [&str; 2] = ["AgentlessVmScanning", "FileIntegrityMonitoring"];
 
 /// What the decision depends on besides the body.
-pub(super) struct Scene<'a> {
+pub(super) struct PutContext<'a> {
     pub(super) plan: &'static str,
     pub(super) subscription: &'a Subscription,
     pub(super) switches: &'a Switches,
@@ -48,17 +48,17 @@ pub(super) struct Decision {
     pub(super) takes_direct_onboarding: bool,
 }
 
-pub(super) fn decide(scene: &Scene<'_>, body: &Body) -> Result<Decision, ArmError> {
-    let before = scene.subscription.plan(scene.plan);
+pub(super) fn decide(put_context: &PutContext<'_>, body: &Body) -> Result<Decision, ArmError> {
+    let before = put_context.subscription.plan(put_context.plan);
     if body.tier == Tier::Free {
         let sent = body
             .extensions
             .as_ref()
             .is_some_and(|extensions| !extensions.is_empty());
-        if sent && !scene.switches.flipped(Switch::ExtensionsWithFree) {
+        if sent && !put_context.switches.flipped(Switch::ExtensionsWithFree) {
             return Err(invalid(&format!(
                 "Extensions are not supported for '{}' plan with \"Free\" pricing tier",
-                scene.plan
+                put_context.plan
             )));
         }
         let plan = Plan {
@@ -72,27 +72,27 @@ pub(super) fn decide(scene: &Scene<'_>, body: &Body) -> Result<Decision, ArmErro
             takes_direct_onboarding: false,
         });
     }
-    standard(scene, body, &before)
+    standard(put_context, body, &before)
 }
 
-fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, ArmError> {
-    let sub_plan = sub_plan(scene, body, before)?;
+fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<Decision, ArmError> {
+    let sub_plan = sub_plan(put_context, body, before)?;
     let sent = body.extensions.as_deref().unwrap_or_default();
-    check_extensions(scene.plan, sub_plan.as_deref(), sent)?;
-    monitoring::check(scene, sent)?;
+    check_extensions(put_context.plan, sub_plan.as_deref(), sent)?;
+    monitoring::check(put_context, sent)?;
 
     let changed = before.tier == Tier::Free || before.sub_plan != sub_plan;
     let keep = if changed {
-        before.tier == Tier::Standard && scene.switches.flipped(Switch::OmittedExtensionsOnChange)
+        before.tier == Tier::Standard && put_context.switches.flipped(Switch::OmittedExtensionsOnChange)
     } else {
-        !scene.switches.flipped(Switch::OmittedExtensions)
+        !put_context.switches.flipped(Switch::OmittedExtensions)
     };
-    let reads_enabled = !scene.switches.flipped(Switch::FailedExtensionIsEnabled);
+    let reads_enabled = !put_context.switches.flipped(Switch::FailedExtensionIsEnabled);
     let mut extensions = Vec::new();
     let mut statuses = BTreeMap::new();
     let mut properties = BTreeMap::new();
     let mut takes_direct_onboarding = false;
-    for mut extension in Plan::default_extensions(scene.plan, sub_plan.as_deref()) {
+    for mut extension in Plan::default_extensions(put_context.plan, sub_plan.as_deref()) {
         let old = if before.tier == Tier::Standard {
             before.extension(&extension.name)
         } else {
@@ -104,10 +104,10 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
         match (asked, old) {
             (Some(asked), _) => {
                 extension.enabled = asked.enabled;
-                let key = Subscription::properties_key(scene.plan, &extension.name);
+                let key = Subscription::properties_key(put_context.plan, &extension.name);
                 if let Some(given) = &asked.properties {
-                    properties.insert(key.clone(), Some(merged(scene, &key, given)));
-                } else if asked.enabled && clears_unsent(scene, &extension.name) {
+                    properties.insert(key.clone(), Some(merged(put_context, &key, given)));
+                } else if asked.enabled && clears_unsent(put_context, &extension.name) {
                     properties.insert(key, None);
                 }
             }
@@ -118,9 +118,11 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
         // What failed once is tried again whenever the plan is written.
         let provisioned = extension.enabled && (!on_before || old.is_some_and(|old| old.failed));
         extension.failed =
-            provisioned && ASSIGNING.contains(&extension.name.as_str()) && !scene.may_assign_roles;
+            provisioned && ASSIGNING.contains(&extension.name.as_str()) && !put_context.may_assign_roles;
         if extension.name == "MdeDesignatedSubscription" && extension.enabled && !on_before {
-            if scene.onboarding_elsewhere && scene.switches.flipped(Switch::SecondDirectOnboarding) {
+            if put_context.onboarding_elsewhere
+                && put_context.switches.flipped(Switch::SecondDirectOnboarding)
+            {
                 return Err(ArmError::new(
                     StatusCode::CONFLICT,
                     "Conflict",
@@ -129,11 +131,14 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
             }
             takes_direct_onboarding = true;
         }
-        let effective_before =
-            old.is_some_and(|old| scene.subscription.effective(scene.plan, old, reads_enabled));
-        let effective = scene
+        let effective_before = old.is_some_and(|old| {
+            put_context
+                .subscription
+                .effective(put_context.plan, old, reads_enabled)
+        });
+        let effective = put_context
             .subscription
-            .effective(scene.plan, &extension, reads_enabled);
+            .effective(put_context.plan, &extension, reads_enabled);
         if extension.failed {
             statuses.insert(extension.name.clone(), Status::AssigningFailed);
         } else if provisioned || effective != effective_before {
@@ -151,7 +156,7 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
         sub_plan,
         enforce: body.enforce.unwrap_or(before.enforce),
         enablement_time: if before.tier == Tier::Free {
-            Some(instant::ticks(scene.now))
+            Some(instant::ticks(put_context.now))
         } else {
             before.enablement_time.clone()
         },
@@ -166,17 +171,18 @@ fn standard(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Decision, A
     })
 }
 
-fn sub_plan(scene: &Scene<'_>, body: &Body, before: &Plan) -> Result<Option<String>, ArmError> {
-    let full = Plan::full_sub_plan(scene.plan);
+fn sub_plan(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<Option<String>, ArmError> {
+    let full = Plan::full_sub_plan(put_context.plan);
     let Some(sent) = &body.sub_plan else {
-        let stays = before.tier == Tier::Standard && scene.switches.flipped(Switch::StandardWithoutSubPlan);
+        let stays =
+            before.tier == Tier::Standard && put_context.switches.flipped(Switch::StandardWithoutSubPlan);
         return Ok(if stays {
             before.sub_plan.clone()
         } else {
             full.map(Into::into)
         });
     };
-    if scene.plan != "VirtualMachines" {
+    if put_context.plan != "VirtualMachines" {
         return Ok(Some(sent.clone()));
     }
     ["P1", "P2"]
@@ -229,15 +235,15 @@ fn check_extensions(plan: &str, sub_plan: Option<&str>, sent: &[Sent]) -> Result
 
 /// Whether an enabled extension that is sent without properties loses what is stored. Recordings show that agentless
 /// scanning does not.
-fn clears_unsent(scene: &Scene<'_>, extension: &str) -> bool {
-    extension != "AgentlessVmScanning" && scene.switches.flipped(Switch::UnsentExtensionProperties)
+fn clears_unsent(put_context: &PutContext<'_>, extension: &str) -> bool {
+    extension != "AgentlessVmScanning" && put_context.switches.flipped(Switch::UnsentExtensionProperties)
 }
 
-fn merged(scene: &Scene<'_>, key: &str, given: &Map<String, Value>) -> Map<String, Value> {
+fn merged(put_context: &PutContext<'_>, key: &str, given: &Map<String, Value>) -> Map<String, Value> {
     let mut all = Map::new();
-    if scene.switches.flipped(Switch::ExtensionProperties) {
+    if put_context.switches.flipped(Switch::ExtensionProperties) {
         all.extend(
-            scene
+            put_context
                 .subscription
                 .extension_properties
                 .get(key)
@@ -278,7 +284,7 @@ mod tests {
         switches: &Switches,
         body: &Value,
     ) -> Result<Decision, ArmError> {
-        let scene = Scene {
+        let put_context = PutContext {
             plan: "VirtualMachines",
             subscription,
             switches,
@@ -286,7 +292,7 @@ mod tests {
             onboarding_elsewhere: false,
             now: Timestamp::UNIX_EPOCH,
         };
-        decide(&scene, &parse(body)?)
+        decide(&put_context, &parse(body)?)
     }
 
     fn standard_p1() -> Subscription {

@@ -115,7 +115,7 @@ impl View {
                     item.insert("additionalExtensionProperties".into(), json!(properties));
                 }
                 if let Some(status) = statuses.get(&extension.name) {
-                    item.insert("operationStatus".into(), told(*status));
+                    item.insert("operationStatus".into(), operation_status(*status));
                 }
                 Value::Object(item)
             })
@@ -140,7 +140,7 @@ fn coverage(subscription: &Subscription, name: &str, plan: &Plan) -> String {
     .into()
 }
 
-fn told(status: Status) -> Value {
+fn operation_status(status: Status) -> Value {
     match status {
         Status::Enabled => json!({"code": "Succeeded", "message": "Successfully enabled extension"}),
         Status::Disabled => json!({"code": "Succeeded", "message": "Successfully disabled extension"}),

@@ -17,7 +17,7 @@ fn measure() {
     struct Fleet;
     impl RowSource for Fleet {
         fn rows(&self, _table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value)) {
-            let wants = |kind: &str| types.is_none_or(|types| types.iter().any(|wanted| wanted == kind));
+            let wants = |kind: &str| types.is_none_or(|types| types.iter().any(|expected| expected == kind));
             for number in 0..60_000 {
                 let id = format!(
                     "/subscriptions/00000000-0000-0000-0000-{:012x}/resourceGroups/RG{}/providers/Microsoft.Compute/virtualMachines/VM{number}",

@@ -1,0 +1,124 @@
+//! Who else connects the account.
+
+use futures::future::join_all;
+
+use super::{super::single_flight::MaxAge, *};
+
+/// A controller spawns its visits.
+fn sendable<T: Send>(future: T) -> T {
+    future
+}
+
+async fn reconciles(stub: &Stub, subscriptions: &[&str]) -> Vec<String> {
+    let arm = stub.arm();
+    let reconciles =
+        (0..200).flat_map(|at| subscriptions.iter().map(move |subscription| (at, *subscription)));
+    let reconciles = reconciles.map(|(at, subscription)| {
+        let (arm, target) = (&arm, target(subscription, &format!("aws{at}")));
+        async move { sendable(arm.observe_connector(&target, &EVERYTHING)).await }
+    });
+    for observed in join_all(reconciles).await {
+        assert_eq!(observed.failure(), None);
+    }
+    stub.asked()
+}
+
+fn count(asked: &[String], what: &str) -> usize {
+    asked.iter().filter(|found| *found == what).count()
+}
+
+const GRAPH: &str = "POST /providers/Microsoft.ResourceGraph/resources";
+
+#[tokio::test]
+async fn hundreds_of_first_reconciles_cost_one_list_of_each_subscription() {
+    let stub = with_connector("aws").await;
+    let asked = reconciles(&stub, &["s", "t"]).await;
+    assert_eq!(count(&asked, "GET /s/securityConnectors"), 1);
+    assert_eq!(count(&asked, "GET /t/securityConnectors"), 1);
+    assert_eq!(count(&asked, GRAPH), 1);
+    assert_eq!(
+        asked
+            .iter()
+            .filter(|what| what.contains("/securityConnectors/aws"))
+            .count(),
+        800
+    );
+}
+
+#[tokio::test]
+async fn resource_graph_lists_other_subscriptions_and_arm_lists_this_one() {
+    let stub = with_connector("here").await;
+    let row = |id: &str, account: &str| json!({ "id": id, "environment": "GCP", "account": account });
+    stub.state().rows = vec![
+        row(
+            "subscriptions/S/resourcegroups/rg/providers/microsoft.security/securityconnectors/gone",
+            "1",
+        ),
+        row(
+            "/subscriptions/other/resourcegroups/rg/providers/microsoft.security/securityconnectors/there",
+            "2",
+        ),
+    ];
+    let known = stub.arm().other_connectors("s", MaxAge::Any).await.unwrap();
+    let accounts: Vec<_> = known.iter().map(|known| known.account.as_str()).collect();
+    assert_eq!(accounts, ["123456789012", "2"]);
+}
+
+#[tokio::test]
+async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_does() {
+    let stub = with_connector("here").await;
+    let arm = stub.arm();
+    stub.fault(|request| {
+        request
+            .what
+            .starts_with("POST")
+            .then(|| error(403, "AuthorizationFailed"))
+    });
+    for graph in [1, 0] {
+        // Its refusal is remembered for a while.
+        assert_eq!(arm.other_connectors("s", MaxAge::Any).await.unwrap().len(), 1);
+        assert_eq!(count(&stub.asked(), GRAPH), graph);
+    }
+    stub.fault(|request| {
+        request
+            .what
+            .ends_with("securityConnectors")
+            .then(|| error(503, "ServerTimeout"))
+    });
+    let arm = stub.arm();
+    for observed in join_all((0..20).map(|_| arm.other_connectors("s", MaxAge::Any))).await {
+        assert_eq!(observed.unwrap_err().code, "ServerTimeout");
+    }
+    let asked = stub.asked();
+    assert_eq!(
+        count(&asked, "GET /s/securityConnectors"),
+        1,
+        "those who waited share the failure"
+    );
+    stub.fault(|_| None);
+    assert_eq!(
+        arm.other_connectors("s", MaxAge::Any).await.unwrap().len(),
+        1,
+        "and who comes later asks again"
+    );
+}
+
+#[tokio::test]
+async fn own_writes_amend_the_list_and_do_not_ask_for_another() {
+    let stub = with_connector("aws").await;
+    let arm = stub.arm();
+    let ids = async || {
+        let known = arm.other_connectors("s", MaxAge::Any).await.unwrap();
+        known.into_iter().map(|known| known.id).collect::<Vec<_>>()
+    };
+    let (first, second) = (target("s", "aws"), target("S", "second"));
+    assert_eq!(ids().await, [first.id()]);
+    arm.apply_connector(&second, &[put(4)], &permit()).await;
+    assert_eq!(ids().await, [first.id(), target("s", "second").id()]);
+    arm.apply_connector(&second, &[put(12)], &permit()).await;
+    arm.delete_connector(&first.id().to_uppercase(), &permit())
+        .await
+        .unwrap();
+    assert_eq!(ids().await, [target("s", "second").id()]);
+    assert_eq!(count(&stub.asked(), "GET /s/securityConnectors"), 1);
+}

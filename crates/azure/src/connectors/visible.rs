@@ -1,0 +1,110 @@
+//! All connectors that the identity can see: those of the subscription from ARM, whose word decides, and those of other
+//! subscriptions from Resource Graph, as far as it answers.
+
+use std::{sync::Arc, time::Duration};
+
+use serverprotection_core::{
+    azure_error::{AzureError, ErrorClass},
+    security_connector::{account::ListedConnector, observed::Connector},
+    server_protection::{desired::same_id, observed::ReadResult},
+};
+
+use super::{
+    id::ConnectorId,
+    single_flight::{MaxAge, Ttl},
+};
+use crate::{
+    arm::Arm,
+    fleet::{Scanner, Settings},
+};
+
+/// Hundreds of connectors of a subscription converge at once: their first visits share one list, which our own writes
+/// amend. To drop it with each of them would make a list for each.
+const KEEP_LIST: Ttl = Ttl {
+    success: Duration::from_secs(30),
+    failure: Duration::ZERO,
+    fresh_for: Duration::from_secs(3),
+};
+/// A visit that waited for Resource Graph in vain need not be followed by others that do.
+const KEEP_ROWS: Ttl = Ttl {
+    success: Duration::from_secs(30),
+    failure: Duration::from_secs(30),
+    fresh_for: Duration::from_secs(3),
+};
+/// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Arm {
+    /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
+    /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
+    /// 4.2).
+    pub(crate) async fn other_connectors(
+        &self,
+        subscription: &str,
+        age: MaxAge,
+    ) -> ReadResult<Vec<ListedConnector>> {
+        let (lists, rows) = (&self.shared.lists, &self.shared.rows);
+        // Boxed: a visit seldom asks, and its future would hold room for all of this.
+        let list = Box::pin(lists.get(
+            subscription,
+            KEEP_LIST,
+            age,
+            self.list_in_subscription(subscription),
+        ));
+        let rows = Box::pin(rows.get("", KEEP_ROWS, age, self.list_in_tenant()));
+        let (list, rows) = tokio::join!(list, rows);
+        let mut known = Arc::unwrap_or_clone(list?);
+        let here = format!("subscriptions/{subscription}/");
+        let is_elsewhere = |row: &&ListedConnector| {
+            let id = row.id.trim_start_matches('/').to_lowercase();
+            !id.starts_with(&here)
+        };
+        known.extend(
+            rows.iter()
+                .flat_map(|rows| rows.iter())
+                .filter(is_elsewhere)
+                .cloned(),
+        );
+        Ok(known)
+    }
+
+    /// The list without the connector of this id, and with it as it was written.
+    pub(super) async fn amend_list(&self, id: &ConnectorId, written: Option<&Connector>) {
+        let text = id.text();
+        let amend = |list: &mut Vec<ListedConnector>| {
+            list.retain(|known| !same_id(&known.id, &text));
+            list.extend(written.map(|connector| ListedConnector {
+                id: text.clone(),
+                ..ListedConnector::from(connector)
+            }));
+        };
+        self.shared.lists.amend(&id.subscription, amend).await;
+    }
+
+    async fn list_in_subscription(&self, subscription: &str) -> ReadResult<Vec<ListedConnector>> {
+        let found = self.list_connectors(subscription).await?;
+        Ok(found.iter().map(ListedConnector::from).collect())
+    }
+
+    async fn list_in_tenant(&self) -> ReadResult<Vec<ListedConnector>> {
+        let new = || Scanner::new(Arc::new(self.same_identity()), Settings::default());
+        let scanner = self.shared.scanner.get_or_init(new);
+        let rows = tokio::time::timeout(TIMEOUT, scanner.known_connectors(None)).await;
+        let rows = rows.unwrap_or_else(|_| Err(too_late()));
+        if let Err(failure) = &rows {
+            tracing::warn!(%failure, "connectors of other subscriptions are not known");
+        }
+        rows
+    }
+}
+
+fn too_late() -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
+        code: "Timeout".into(),
+        message: "Resource Graph did not answer in time".into(),
+        operation: "POST resources (connectors)".into(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}

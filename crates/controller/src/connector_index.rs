@@ -1,0 +1,362 @@
+//! Which `SecurityConnector`s belong to which `ServerProtection`, and what each of them must hear of the other.
+//!
+//! ```text
+//! ServerProtection ── subscription, identity, mode, interval, plan; machines ─▶ its SecurityConnectors
+//! SecurityConnector ── Ready or why not ─────────────────────────────────────▶ its ServerProtection
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serverprotection_core::{
+    security_connector::desired::Protection,
+    server_protection::connectors::{Connectors, NotReady},
+};
+
+/// Hundreds of connectors turn one by one, and each turn would be a patch of their `ServerProtection` that every client
+/// hears of: what comes within this time after one is told together.
+const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
+
+/// Namespace and name of a `ServerProtection`.
+type Key = (String, String);
+
+/// What connectors need to know of their `ServerProtection`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProtectionEntry {
+    pub(crate) uid: String,
+    pub(crate) protection: Protection,
+    pub(crate) interval: Duration,
+}
+
+/// A connector as the cluster shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectorEntry {
+    pub(crate) name: String,
+    /// Why it is not Ready; `None`: it is.
+    pub(crate) not_ready: Option<String>,
+}
+
+/// What a `ServerProtection` is to be told of its connectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectorRefresh {
+    /// Nothing.
+    None,
+    /// That they have changed.
+    Now,
+    /// The same, but not before this time is over.
+    After(Duration),
+}
+
+/// Both kinds as their watches deliver them. A watch feeds it before its own cache, so that whoever is woken finds here
+/// what it was woken for.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectorIndex {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    protections: HashMap<Key, ProtectionEntry>,
+    connectors: HashMap<Key, BTreeMap<String, ConnectorEntry>>,
+    /// All connectors are listed: counts say something.
+    listed: bool,
+    /// Objects with something to tell that needs no visit.
+    connectors_changed: HashSet<Key>,
+    /// When a `ServerProtection` was last told of its connectors.
+    last_refresh: HashMap<Key, Instant>,
+    machines_changed_for: HashSet<String>,
+}
+
+impl ConnectorIndex {
+    /// The `ServerProtection` of this name.
+    pub(crate) fn protection(&self, namespace: &str, name: &str) -> Option<ProtectionEntry> {
+        self.lock().protections.get(&key(namespace, name)).cloned()
+    }
+
+    /// A `ServerProtection` was seen, or is gone; names the connectors for which that changes something.
+    pub(crate) fn set_protection(
+        &self,
+        namespace: &str,
+        name: &str,
+        known: Option<&ProtectionEntry>,
+    ) -> Vec<String> {
+        let mut inner = self.lock();
+        let key = key(namespace, name);
+        let before = if let Some(known) = known {
+            inner.protections.insert(key.clone(), known.clone())
+        } else {
+            inner.last_refresh.remove(&key);
+            inner.protections.remove(&key)
+        };
+        if before.as_ref() == known {
+            return Vec::new();
+        }
+        inner.names(&key)
+    }
+
+    /// After a complete list: forgets each `ServerProtection` that the list did not hold, and names its connectors.
+    pub(crate) fn retain_protections(&self, seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let mut inner = self.lock();
+        let gone: Vec<Key> = inner
+            .protections
+            .iter()
+            .filter(|(_, known)| !seen(&known.uid))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut orphans = Vec::new();
+        for key in gone {
+            inner.protections.remove(&key);
+            inner.last_refresh.remove(&key);
+            let names = inner.names(&key).into_iter();
+            orphans.extend(names.map(|name| (key.0.clone(), name)));
+        }
+        orphans
+    }
+
+    /// A connector was seen. Whether that is news for its `ServerProtection`.
+    pub(crate) fn set_connector(
+        &self,
+        namespace: &str,
+        protection: &str,
+        uid: &str,
+        connector: &ConnectorEntry,
+    ) -> bool {
+        let mut inner = self.lock();
+        let key = key(namespace, protection);
+        let all = inner.connectors.entry(key.clone()).or_default();
+        let before = all.insert(uid.to_owned(), connector.clone());
+        let status_refresh = before.as_ref() != Some(connector);
+        if status_refresh {
+            inner.connectors_changed.insert(key);
+        }
+        status_refresh
+    }
+
+    /// A connector is gone: the `ServerProtection` for which that is news.
+    pub(crate) fn remove_connector(&self, uid: &str) -> Option<(String, String)> {
+        let mut inner = self.lock();
+        inner.machines_changed_for.remove(uid);
+        let all = &mut inner.connectors;
+        let key = all
+            .iter_mut()
+            .find_map(|(key, connectors)| connectors.remove(uid).map(|_| key.clone()))?;
+        all.retain(|_, connectors| !connectors.is_empty());
+        inner.connectors_changed.insert(key.clone());
+        Some(key)
+    }
+
+    /// After a complete list of connectors: counts say something from now on. Every `ServerProtection` may have news.
+    pub(crate) fn connectors_are_listed(&self, seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let mut inner = self.lock();
+        for connectors in inner.connectors.values_mut() {
+            connectors.retain(|uid, _| seen(uid));
+        }
+        inner.connectors.retain(|_, connectors| !connectors.is_empty());
+        inner.listed = true;
+        let all: Vec<Key> = inner.protections.keys().cloned().collect();
+        inner.connectors_changed.extend(all.iter().cloned());
+        all
+    }
+
+    /// The connectors of a `ServerProtection`; `None` while they are not listed.
+    pub(crate) fn connectors(&self, namespace: &str, name: &str) -> Option<Connectors> {
+        let inner = self.lock();
+        if !inner.listed {
+            return None;
+        }
+        let Some(all) = inner.connectors.get(&key(namespace, name)) else {
+            return Some(Connectors::default());
+        };
+        let not_ready = all.values().filter_map(|connector| {
+            let reason = connector.not_ready.clone()?;
+            Some(NotReady {
+                name: connector.name.clone(),
+                reason,
+            })
+        });
+        let mut not_ready: Vec<_> = not_ready.collect();
+        not_ready.sort();
+        Some(Connectors {
+            total: all.len(),
+            not_ready,
+        })
+    }
+
+    /// Names of the connectors of a `ServerProtection`.
+    pub(crate) fn names(&self, namespace: &str, name: &str) -> Vec<String> {
+        self.lock().names(&key(namespace, name))
+    }
+
+    /// A scan found something new in the subscription of a `ServerProtection`: names its connectors, which may have news.
+    pub(crate) fn machines_changed(&self, namespace: &str, name: &str) -> Vec<String> {
+        let mut inner = self.lock();
+        let key = key(namespace, name);
+        let uids: Vec<String> = inner
+            .connectors
+            .get(&key)
+            .into_iter()
+            .flat_map(|all| all.keys().cloned())
+            .collect();
+        inner.machines_changed_for.extend(uids);
+        inner.names(&key)
+    }
+
+    /// News of the connectors of a `ServerProtection`. Taken by the one who tells it.
+    pub(crate) fn take_connector_refresh(
+        &self,
+        namespace: &str,
+        name: &str,
+        now: Instant,
+    ) -> ConnectorRefresh {
+        let mut inner = self.lock();
+        let key = key(namespace, name);
+        if !inner.connectors_changed.contains(&key) {
+            return ConnectorRefresh::None;
+        }
+        let reported = inner.last_refresh.get(&key).copied();
+        let left = reported.and_then(|reported| STATUS_DEBOUNCE.checked_sub(now.duration_since(reported)));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return ConnectorRefresh::After(left);
+        }
+        inner.connectors_changed.remove(&key);
+        inner.last_refresh.insert(key, now);
+        ConnectorRefresh::Now
+    }
+
+    /// Whether the machines of a connector may have changed since this was asked last.
+    pub(crate) fn take_machine_refresh(&self, uid: &str) -> bool {
+        self.lock().machines_changed_for.remove(uid)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn names(&self, key: &Key) -> Vec<String> {
+        let all = self.connectors.get(key).into_iter();
+        all.flat_map(|all| all.values().map(|connector| connector.name.clone()))
+            .collect()
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Key {
+    (namespace.to_owned(), name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serverprotection_api::{Mode, Tier};
+
+    use super::*;
+
+    fn known(tier: Tier) -> ProtectionEntry {
+        ProtectionEntry {
+            uid: "p".into(),
+            protection: Protection {
+                subscription: "s".into(),
+                mode: Mode::Enforce,
+                tier,
+                registers: false,
+                credential: None,
+            },
+            interval: Duration::from_secs(600),
+        }
+    }
+
+    fn listed(name: &str, not_ready: Option<&str>) -> ConnectorEntry {
+        ConnectorEntry {
+            name: name.into(),
+            not_ready: not_ready.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn counts_say_nothing_before_the_connectors_are_listed() {
+        let connector_index = ConnectorIndex::default();
+        assert_eq!(connector_index.connectors("n", "prod"), None);
+        connector_index.set_protection("n", "prod", Some(&known(Tier::P2)));
+        connector_index.set_connector("n", "prod", "1", &listed("aws", Some("Progressing")));
+        assert_eq!(
+            connector_index.connectors_are_listed(|_| true),
+            [key("n", "prod")]
+        );
+        let counts = connector_index.connectors("n", "prod").unwrap();
+        assert_eq!((counts.total, counts.not_ready.len()), (1, 1));
+        assert_eq!(connector_index.connectors("n", "other").unwrap().total, 0);
+        let now = Instant::now();
+        let status_refresh = || connector_index.take_connector_refresh("n", "prod", now);
+        assert_eq!(
+            [status_refresh(), status_refresh()],
+            [ConnectorRefresh::Now, ConnectorRefresh::None]
+        );
+        assert!(!connector_index.set_connector("n", "prod", "1", &listed("aws", Some("Progressing"))));
+        assert!(connector_index.set_connector("n", "prod", "1", &listed("aws", None)));
+        assert_eq!(connector_index.remove_connector("1"), Some(key("n", "prod")));
+        assert_eq!(connector_index.remove_connector("1"), None);
+    }
+
+    #[test]
+    fn changes_of_many_connectors_are_coalesced() {
+        let connector_index = ConnectorIndex::default();
+        let began = Instant::now();
+        let refresh_locks =
+            |name: &str| assert!(connector_index.set_connector("n", "prod", name, &listed(name, None)));
+        let status_refresh =
+            |second| connector_index.take_connector_refresh("n", "prod", began + Duration::from_secs(second));
+        refresh_locks("1");
+        assert_eq!(status_refresh(0), ConnectorRefresh::Now, "the first at once");
+        refresh_locks("2");
+        refresh_locks("3");
+        assert_eq!(status_refresh(1), ConnectorRefresh::After(Duration::from_secs(4)));
+        assert_eq!(
+            status_refresh(2),
+            ConnectorRefresh::After(Duration::from_secs(3)),
+            "it waits"
+        );
+        assert_eq!(
+            [status_refresh(5), status_refresh(5)],
+            [ConnectorRefresh::Now, ConnectorRefresh::None]
+        );
+        refresh_locks("4");
+        assert_eq!(status_refresh(60), ConnectorRefresh::Now);
+        assert_eq!(
+            connector_index.take_connector_refresh("n", "other", began),
+            ConnectorRefresh::None
+        );
+    }
+
+    #[test]
+    fn connectors_are_triggered_by_changes_of_their_protection() {
+        let connector_index = ConnectorIndex::default();
+        connector_index.set_connector("n", "prod", "1", &listed("aws", None));
+        assert_eq!(
+            connector_index.set_protection("n", "prod", Some(&known(Tier::P2))),
+            ["aws"]
+        );
+        assert!(
+            connector_index
+                .set_protection("n", "prod", Some(&known(Tier::P2)))
+                .is_empty()
+        );
+        assert_eq!(
+            connector_index.set_protection("n", "prod", Some(&known(Tier::P1))),
+            ["aws"]
+        );
+        assert!(
+            connector_index
+                .set_protection("other", "prod", Some(&known(Tier::P1)))
+                .is_empty()
+        );
+        assert_eq!(connector_index.machines_changed("n", "prod"), ["aws"]);
+        assert!(connector_index.take_machine_refresh("1") && !connector_index.take_machine_refresh("1"));
+        // Gone while nobody watched.
+        let orphans = connector_index.retain_protections(|_| false);
+        assert_eq!(orphans, [("n".to_owned(), "aws".to_owned())]);
+        assert_eq!(connector_index.protection("n", "prod"), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! The frame of every visit: deadline, failures of the API server, objects that cannot be read, panics, and what is
+//! counted.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::{Resource, runtime::controller::Action};
+use serverprotection_core::{azure_error::ErrorClass, retry};
+
+use crate::{
+    context::Context,
+    kind::Kind,
+    metrics::OutcomeLabel,
+    panics,
+    parsed::Parsed,
+    status_writer::{self, Error},
+};
+
+/// What is said about a panic must be said in this time.
+const REPORT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How a visit ended.
+#[derive(Debug)]
+enum Ended {
+    Well(Action),
+    KubernetesFailed(Error),
+    TookTooLong,
+    /// With its message.
+    Panicked(String),
+}
+
+/// Visits an object and says when to come back. Never fails: what went wrong paces the next visit.
+pub(crate) async fn reconcile<K: Kind>(
+    object: Arc<Parsed<K>>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let started = Instant::now();
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let ended = match &*object {
+        Parsed::Valid(object) => ended(K::DEADLINE, Box::pin(object.reconcile(&context))).await,
+        Parsed::Invalid(object) => ended(K::DEADLINE, Box::pin(K::unreadable(object, &context))).await,
+    };
+    if !matches!(ended, Ended::Panicked(_)) {
+        K::states(&context).did_not_panic(&uid);
+    }
+    let (outcome, action) = match ended {
+        Ended::Well(action) => ("ok", action),
+        Ended::KubernetesFailed(error) => {
+            context.metrics.kube_failures.inc();
+            let wait = status_writer::kube_retry::<K>(&context, &uid);
+            tracing::warn!(%error, retry_in = ?wait, "visit could not be finished");
+            ("kubernetes_failure", Action::requeue(wait))
+        }
+        Ended::TookTooLong => {
+            tracing::warn!("visit took longer than {:?} and was ended", K::DEADLINE);
+            ("deadline", Action::requeue(Duration::from_secs(10)))
+        }
+        Ended::Panicked(message) => ("panic", after_panic(&object, &context, &message).await),
+    };
+    context
+        .metrics
+        .reconciles
+        .get_or_create(&OutcomeLabel { outcome })
+        .inc();
+    context
+        .metrics
+        .reconcile_seconds
+        .observe(started.elapsed().as_secs_f64());
+    Ok(action)
+}
+
+/// Runs a visit. It is dropped where it stands when it takes too long or panics: an open write is closed by the next one.
+async fn ended(deadline: Duration, reconcile: impl Future<Output = Result<Action, Error>>) -> Ended {
+    let reconcile = tokio::time::timeout(deadline, reconcile);
+    match panics::caught(reconcile).await {
+        Ok(Ok(Ok(action))) => Ended::Well(action),
+        Ok(Ok(Err(error))) => Ended::KubernetesFailed(error),
+        Ok(Err(_)) => Ended::TookTooLong,
+        Err(message) => Ended::Panicked(message),
+    }
+}
+
+/// Our mistake, of which nobody but this object may suffer: it backs off, and says so.
+async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &str) -> Action {
+    let meta = object.meta();
+    let kind = K::NAME;
+    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    let in_a_row = K::states(context).panicked(meta.uid.as_deref().unwrap_or_default());
+    let wait = after_panics(in_a_row, fastrand::f64());
+    context.metrics.panics.count_reconcile(kind);
+    tracing::error!(kind, namespace, name, panic = message, in_a_row, retry_in = ?wait,
+        "internal error: the reconcile of an object panicked; the object backs off, please report this line");
+    if let Parsed::Valid(object) = object {
+        let report = status_writer::report_panic(&**object, in_a_row, context);
+        let reported = tokio::time::timeout(REPORT_WITHIN, Box::pin(report));
+        match panics::caught(reported).await {
+            Ok(Ok(Ok(()))) => {}
+            failed => tracing::warn!(
+                ?failed,
+                namespace,
+                name,
+                "the object could not be told about the internal error"
+            ),
+        }
+    }
+    Action::requeue(wait)
+}
+
+/// As after failures that time mends: from a second to five minutes.
+fn after_panics(in_a_row: u32, jitter: f64) -> Duration {
+    retry::after(
+        &ErrorClass::Transient,
+        in_a_row,
+        retry::LONGEST_RETRY_AFTER,
+        jitter,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Mutex, PoisonError},
+    };
+
+    use futures::StreamExt;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::{Controller, reflector, watcher::Event};
+    use serverprotection_api::ServerProtection;
+
+    use super::*;
+    use crate::state::StateStore;
+
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    #[tokio::test]
+    async fn every_way_to_end_a_reconcile_is_distinguished() {
+        let well = ended(TIMEOUT, async { Ok(Action::await_change()) }).await;
+        assert!(matches!(well, Ended::Well(_)), "{well:?}");
+        let late = ended(TIMEOUT, async {
+            tokio::time::sleep(2 * TIMEOUT).await;
+            Ok(Action::await_change())
+        });
+        let late = late.await;
+        assert!(matches!(late, Ended::TookTooLong), "{late:?}");
+        let failed = ended(TIMEOUT, async {
+            Err(Error::Kube(kube::Error::LinesCodecMaxLineLengthExceeded))
+        });
+        let failed = failed.await;
+        assert!(matches!(failed, Ended::KubernetesFailed(_)), "{failed:?}");
+        let panicked = ended(TIMEOUT, async {
+            tokio::time::sleep(TIMEOUT / 2).await;
+            panic!("overflow in {}", "a reading")
+        });
+        let panicked = panicked.await;
+        assert!(
+            matches!(&panicked, Ended::Panicked(message) if message == "overflow in a reading"),
+            "{panicked:?}"
+        );
+    }
+
+    #[test]
+    fn panics_in_a_row_back_off_until_one_reconcile_succeeds() {
+        let states = StateStore::<ServerProtection>::default();
+        let waits: Vec<_> = (0..10)
+            .map(|_| after_panics(states.panicked("u"), 0.5).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+        assert_eq!(states.panicked("other"), 1, "each object for itself");
+        states.did_not_panic("u");
+        assert_eq!(states.panicked("u"), 1);
+        states.forget("u");
+        assert_eq!(states.panicked("u"), 1);
+        states.retain(|uid| uid == "other");
+        assert_eq!((states.panicked("u"), states.panicked("other")), (1, 2));
+    }
+
+    /// kube's own loop over two objects, one of which panics each time, in a lock that both use.
+    #[tokio::test]
+    async fn one_object_that_panics_leaves_the_loop_and_the_other_objects_alone() {
+        let object = |name: &str| {
+            let mut object = ConfigMap::default();
+            object.metadata.name = Some(name.into());
+            object.metadata.namespace = Some("n".into());
+            object
+        };
+        let (store, mut writer) = reflector::store();
+        let objects = [object("bad"), object("good")];
+        writer.apply_watcher_event(&Event::Init);
+        for object in &objects {
+            writer.apply_watcher_event(&Event::InitApply(object.clone()));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        let stream = futures::stream::iter(objects.map(Ok)).chain(futures::stream::pending());
+        let reconciles: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+        let reconcile = |object: Arc<ConfigMap>, reconciles: Arc<Mutex<BTreeMap<String, u32>>>| async move {
+            let name = object.metadata.name.clone().unwrap();
+            let reconcile = async {
+                let mut counts = reconciles.lock().unwrap_or_else(PoisonError::into_inner);
+                *counts.entry(name.clone()).or_default() += 1;
+                assert_ne!(name, "bad", "with the lock held");
+                Ok(Action::requeue(Duration::from_millis(20)))
+            };
+            let action = match ended(TIMEOUT, reconcile).await {
+                Ended::Well(action) => action,
+                _ => Action::requeue(Duration::from_millis(20)),
+            };
+            Ok::<_, Error>(action)
+        };
+        let control = Controller::for_stream(stream, store)
+            .run(
+                reconcile,
+                |_, _, _| Action::await_change(),
+                Arc::clone(&reconciles),
+            )
+            .take(12)
+            .collect::<Vec<_>>();
+        let reconciled = tokio::time::timeout(Duration::from_secs(20), control)
+            .await
+            .unwrap();
+        assert!(reconciled.iter().all(Result::is_ok), "{reconciled:?}");
+        let counts = reconciles.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(counts["bad"] >= 2 && counts["good"] >= 2, "{counts:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! What a visit of a connector sees: who owns it, and what stands in Azure.
+
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
+use serverprotection_azure::Arm;
+use serverprotection_core::{
+    azure_error::AzureError,
+    claims::{Claim, Claimant},
+    conditions::is_true,
+    gate::WritePermit,
+    security_connector::{
+        account,
+        decide::{Decision, Observation, Outcome},
+        desired::Target,
+        observed::Observed,
+        reads,
+    },
+};
+
+use super::reconcile::interval;
+use crate::{
+    connector_index::ProtectionEntry, context::Context, server_protection::claimant_of, state::ObjectState,
+};
+
+/// What a visit saw, with the client to act on it.
+pub(super) enum LiveObservation {
+    Suspended,
+    NotAvailable(&'static str),
+    Conflicted(String),
+    Azure {
+        observed: Box<Observed>,
+        arm: Option<Arc<Arm>>,
+    },
+}
+
+impl LiveObservation {
+    pub(super) fn observation(&self) -> Observation<'_> {
+        match self {
+            Self::Suspended => Observation::Suspended,
+            Self::NotAvailable(azure) => Observation::NotAvailable(azure),
+            Self::Conflicted(holder) => Observation::Conflicted(holder),
+            Self::Azure { observed, .. } => Observation::Azure(observed),
+        }
+    }
+
+    pub(super) async fn apply(&self, target: &Target, decision: &Decision, permit: &WritePermit) -> Outcome {
+        match self {
+            Self::Azure { arm: Some(arm), .. } => {
+                arm.apply_connector(target, &decision.changes, permit).await
+            }
+            _ => Outcome::default(),
+        }
+    }
+
+    fn without_arm(observed: Observed) -> Self {
+        Self::Azure {
+            observed: Box::new(observed),
+            arm: None,
+        }
+    }
+}
+
+pub(super) async fn observe(
+    object: &SecurityConnector,
+    state: &ObjectState<SecurityConnector>,
+    known: Option<&ProtectionEntry>,
+    requested: bool,
+    context: &Context,
+) -> LiveObservation {
+    let target =
+        known.map(|known| Target::of(&object.name_any(), &object.spec, &known.protection.subscription));
+    let claim = target
+        .as_ref()
+        .map(|target| claim(object, &state.status, target, context));
+    if object.spec.suspend {
+        return LiveObservation::Suspended;
+    }
+    if let Some(azure) = context.without_connectors {
+        return LiveObservation::NotAvailable(azure);
+    }
+    if let Some(Claim::Conflicted { holder }) = claim {
+        return LiveObservation::Conflicted(holder);
+    }
+    let (Some(known), Some(target)) = (known, target) else {
+        return LiveObservation::without_arm(Observed::nothing());
+    };
+    let credential = known.protection.credential.as_ref();
+    let force_refresh = !is_true(&state.status.conditions, "CredentialReady");
+    let name = credential.map(|credential| credential.name.as_str());
+    match arm(object, name, force_refresh, context).await {
+        Err(failure) => LiveObservation::without_arm(Observed::without_credential(failure)),
+        Ok(arm) => {
+            let reads = reads::reads(
+                &object.spec,
+                object.meta().generation.unwrap_or_default(),
+                &state.status,
+                &state.history,
+                requested,
+                interval(Some(known), context),
+            );
+            LiveObservation::Azure {
+                observed: Box::new(Box::pin(arm.observe_connector(&target, &reads)).await),
+                arm: Some(arm),
+            }
+        }
+    }
+}
+
+/// The client for the object's namespace and this credential.
+pub(super) async fn arm(
+    object: &SecurityConnector,
+    credential: Option<&str>,
+    force_refresh: bool,
+    context: &Context,
+) -> Result<Arc<Arm>, AzureError> {
+    let namespace = object.namespace().unwrap_or_default();
+    context
+        .credentials
+        .arm_for(&namespace, credential, force_refresh)
+        .await
+}
+
+/// It must own both its connector and the account.
+fn claim(
+    object: &SecurityConnector,
+    status: &SecurityConnectorStatus,
+    target: &Target,
+    context: &Context,
+) -> Claim {
+    let held = status.claim.as_ref().is_some_and(|claim| claim.state == "Held");
+    let keys = account::claims(target).into_iter();
+    let claimants: Vec<Claimant> = keys
+        .filter_map(|key| claimant_of(object.meta(), key, held))
+        .collect();
+    context.connector_claims.index().claim_all(&claimants)
+}

@@ -1,0 +1,244 @@
+//! What the watch of the connectors feeds besides the queue: claims, and what their `ServerProtection` is told.
+
+use std::{collections::HashSet, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource, runtime::watcher::Event};
+use serde_json::Value;
+use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_core::{
+    claims::Claimant,
+    conditions,
+    security_connector::{account::account_key, desired::account},
+};
+
+use crate::{
+    connector_index::{ConnectorEntry, ConnectorIndex},
+    context::Claims,
+    parsed::{InvalidObject, Parsed},
+    server_protection::claimant_of,
+    state::StateStore,
+    trigger::Trigger,
+    watch::Listed,
+};
+
+/// Everything that hears of the connectors.
+pub(crate) struct EventHandler {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) states: Arc<StateStore<SecurityConnector>>,
+    pub(crate) connector_index: Arc<ConnectorIndex>,
+    pub(crate) listed: Listed,
+    /// Objects that may take over a claim.
+    pub(crate) trigger: Trigger<SecurityConnector>,
+    /// The `ServerProtection` of a connector that turned.
+    pub(crate) trigger_protections: Trigger<ServerProtection>,
+    /// Uids of the list that is being read, or that was read last.
+    pub(crate) seen: HashSet<String>,
+}
+
+impl EventHandler {
+    pub(crate) fn on_event(&mut self, event: &Event<Parsed<SecurityConnector>>) {
+        match event {
+            Event::Init => self.seen.clear(),
+            Event::InitApply(object) | Event::Apply(object) => self.apply(object),
+            Event::InitDone => self.listed(),
+            Event::Delete(object) => self.delete(object),
+        }
+    }
+
+    fn apply(&mut self, object: &Parsed<SecurityConnector>) {
+        let meta = object.meta();
+        let (Some(uid), Some(namespace), Some(name)) = (&meta.uid, &meta.namespace, &meta.name) else {
+            return;
+        };
+        self.seen.insert(uid.clone());
+        for claimant in claimants(object) {
+            self.claims.index().upsert(claimant);
+        }
+        let row = ConnectorEntry {
+            name: name.clone(),
+            not_ready: not_ready(object),
+        };
+        if let Some(protection) = protection(object)
+            && self
+                .connector_index
+                .set_connector(namespace, &protection, uid, &row)
+        {
+            self.trigger_protections.refresh(namespace, &protection);
+        }
+    }
+
+    fn delete(&mut self, object: &Parsed<SecurityConnector>) {
+        let Some(uid) = &object.meta().uid else { return };
+        self.states.forget(uid);
+        self.seen.remove(uid);
+        let waiting = self.claims.index().forget(uid);
+        self.trigger(&waiting);
+        if let Some((namespace, name)) = self.connector_index.remove_connector(uid) {
+            self.trigger_protections.refresh(&namespace, &name);
+        }
+    }
+
+    fn listed(&mut self) {
+        if self.listed.set() {
+            tracing::info!(
+                objects = self.seen.len(),
+                "all SecurityConnector objects are listed"
+            );
+        }
+        let seen = |uid: &str| self.seen.contains(uid);
+        let freed = self.claims.index().retain(seen);
+        self.states.retain(seen);
+        for (namespace, name) in self.connector_index.connectors_are_listed(seen) {
+            self.trigger_protections.refresh(&namespace, &name);
+        }
+        self.trigger(&freed);
+    }
+
+    fn trigger(&self, claimants: &[Claimant]) {
+        for claimant in claimants {
+            self.trigger.reconcile(&claimant.namespace, &claimant.name);
+        }
+    }
+}
+
+/// The claims of an object on its account and, once it has been visited, on its connector.
+fn claimants(object: &Parsed<SecurityConnector>) -> Vec<Claimant> {
+    let (account, id, state) = match object {
+        Parsed::Valid(object) => {
+            let status = object.status.as_ref();
+            let target = status.and_then(|status| status.target.as_ref());
+            let claim = status.and_then(|status| status.claim.as_ref());
+            (
+                Some(account_key(object.spec.type_, &account(&object.spec))),
+                target.map(|target| target.id.as_str()),
+                claim.map(|claim| claim.state.as_str()),
+            )
+        }
+        Parsed::Invalid(object) => (
+            raw_account(object),
+            object.text("/status/target/id"),
+            object.text("/status/claim/state"),
+        ),
+    };
+    let held = state == Some("Held");
+    let keys = id.map(str::to_lowercase).into_iter().chain(account);
+    keys.filter_map(|key| claimant_of(object.meta(), key, held))
+        .collect()
+}
+
+fn raw_account(object: &InvalidObject) -> Option<String> {
+    let account = object
+        .text("/spec/aws/accountId")
+        .or_else(|| object.text("/spec/gcp/projectNumber"))?;
+    Some(format!("{}/{account}", object.text("/spec/type")?))
+}
+
+fn protection(object: &Parsed<SecurityConnector>) -> Option<String> {
+    match object {
+        Parsed::Valid(object) => Some(object.spec.protection_ref.name.clone()),
+        Parsed::Invalid(object) => object.text("/spec/protectionRef/name").map(str::to_owned),
+    }
+}
+
+/// Why it is not Ready. A spec that was not looked at yet counts as not Ready, whatever an older one came to.
+fn not_ready(object: &Parsed<SecurityConnector>) -> Option<String> {
+    let (observed, ready) = match object {
+        Parsed::Valid(object) => {
+            let status = object.status.as_ref();
+            (
+                status.and_then(|status| status.observed_generation),
+                status.and_then(|status| ready(&status.conditions)),
+            )
+        }
+        Parsed::Invalid(object) => (
+            object
+                .raw
+                .pointer("/status/observedGeneration")
+                .and_then(Value::as_i64),
+            ready(&raw_conditions(object)),
+        ),
+    };
+    if object.meta().deletion_timestamp.is_some() {
+        return Some("Deleting".into());
+    }
+    if observed != object.meta().generation {
+        return Some("NotObserved".into());
+    }
+    match ready {
+        Some((true, _)) => None,
+        Some((false, reason)) => Some(reason),
+        None => Some("NotObserved".into()),
+    }
+}
+
+/// Whether Ready is True, and its reason.
+fn ready(conditions: &[Condition]) -> Option<(bool, String)> {
+    let ready = conditions::get(conditions, "Ready")?;
+    Some((ready.status == "True", ready.reason.clone()))
+}
+
+fn raw_conditions(object: &InvalidObject) -> Vec<Condition> {
+    let conditions = object.raw.pointer("/status/conditions").cloned();
+    serde_json::from_value(conditions.unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(type_: &str, tier: &str, status: &Value) -> Parsed<SecurityConnector> {
+        let cloud = if type_ == "AWS" {
+            json!({"accountId": "123456789012"})
+        } else {
+            json!({"projectNumber": "42", "projectId": "my-project"})
+        };
+        serde_json::from_value(json!({
+            "apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 2},
+            "spec": {"protectionRef": {"name": "prod"}, "resourceGroup": "rg", "location": "westeurope",
+                "type": type_, type_.to_lowercase(): cloud, "plan": {"tier": tier}},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_connector_of_a_newer_version_keeps_its_claims_and_its_protection() {
+        let status = json!({"observedGeneration": 2, "claim": {"state": "Held"},
+            "target": {"id": "/Subscriptions/S/x", "subscriptionId": "s", "mode": "Enforce"}});
+        for type_ in ["AWS", "GCP"] {
+            let readable = object(type_, "P2", &status);
+            let unreadable = object(type_, "P3", &status);
+            assert!(matches!(readable, Parsed::Valid(_)));
+            assert!(matches!(unreadable, Parsed::Invalid(_)));
+            let found = claimants(&readable);
+            assert_eq!(found, claimants(&unreadable));
+            assert_eq!(found.len(), 2);
+            assert!(found.iter().all(|claimant| claimant.held));
+            assert_eq!(found[0].subscription, "/subscriptions/s/x");
+            assert_eq!(protection(&readable), protection(&unreadable));
+        }
+    }
+
+    #[test]
+    fn only_what_was_observed_counts_as_ready() {
+        let ready = |generation, status, reason| {
+            json!({"observedGeneration": generation, "conditions": [{"type": "Ready", "status": status,
+                "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
+        };
+        let reported = |status: &Value| not_ready(&object("AWS", "P2", status));
+        assert_eq!(reported(&ready(2, "True", "InSync")), None);
+        assert_eq!(
+            reported(&ready(1, "True", "InSync")).as_deref(),
+            Some("NotObserved")
+        );
+        assert_eq!(
+            reported(&ready(2, "False", "Progressing")).as_deref(),
+            Some("Progressing")
+        );
+        assert_eq!(reported(&json!({})).as_deref(), Some("NotObserved"));
+    }
+}

@@ -1,0 +1,84 @@
+//! What an object hears between visits: what scans of the fleet have found, and what became of its connectors.
+
+use std::time::Instant;
+
+use kube::{ResourceExt, runtime::controller::Action};
+use serverprotection_api::ServerProtection;
+use serverprotection_core::server_protection::{
+    connectors::Connectors,
+    events,
+    status::{self, Refresh},
+};
+
+use super::reconcile::LiveObservation;
+use crate::{
+    connector_index::ConnectorRefresh,
+    context::Context,
+    publish,
+    status_writer::{Error, not_due, now, write_status},
+};
+
+/// Enrols the object with the client of this visit, or takes it out.
+pub(crate) fn register(
+    object: &ServerProtection,
+    observe: &LiveObservation,
+    requested: bool,
+    context: &Context,
+) {
+    match observe {
+        LiveObservation::Azure { observed, arm } => match (&observed.credential, arm) {
+            (Ok(()), Some(arm)) => context.fleet.register(object, arm, requested),
+            (Err(failure), _) => context.fleet.without_credential(object, failure),
+            (Ok(()), None) => {}
+        },
+        LiveObservation::Suspended | LiveObservation::Conflicted(_) => {
+            context.fleet.deregister(&object.uid().unwrap_or_default())
+        }
+    }
+}
+
+/// The object's connectors; `None` while they are not listed.
+pub(crate) fn connectors(object: &ServerProtection, context: &Context) -> Option<Connectors> {
+    let namespace = object.namespace().unwrap_or_default();
+    context.connector_index.connectors(&namespace, &object.name_any())
+}
+
+/// An object that was woken by nothing but news is told so without a visit: no request to Azure, one patch, and its next
+/// visit comes when it was due anyway (it may wait because Azure asked to). `None`: it needs a visit.
+pub(crate) async fn refresh_status(
+    object: &ServerProtection,
+    context: &Context,
+) -> Option<Result<Action, Error>> {
+    let uid = object.uid()?;
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let (machines, of_connectors) = (
+        context.fleet.take_refresh(&uid),
+        context
+            .connector_index
+            .take_connector_refresh(&namespace, &name, Instant::now()),
+    );
+    let (mut state, left) = not_due(object, context)?;
+    match of_connectors {
+        _ if object.spec.suspend => return None,
+        ConnectorRefresh::None if !machines => return None,
+        ConnectorRefresh::After(wait) if !machines => return Some(Ok(Action::requeue(wait.min(left)))),
+        _ => {}
+    }
+    let scans = context.fleet.scans(&uid);
+    let connectors = connectors(object, context);
+    let status_refresh = Refresh {
+        scans: scans.as_ref(),
+        connectors: connectors.as_ref(),
+    };
+    let before = state.status.clone();
+    let after = status::refreshed(&before, &object.spec, status_refresh, now());
+    let reported = events::of_refresh(&before, &after);
+    match write_status(object, &mut state, after, context).await {
+        Ok(true) => {
+            publish::events(context, object, reported).await;
+            Some(Ok(Action::requeue(left)))
+        }
+        Ok(false) => Some(Ok(Action::await_change())),
+        Err(error) => Some(Err(error)),
+    }
+}

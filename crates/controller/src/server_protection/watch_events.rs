@@ -1,0 +1,177 @@
+//! What the watch of the objects feeds besides the queue: claims, and what connectors take from their object.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use kube::{Resource, api::ObjectMeta, runtime::watcher::Event};
+use serverprotection_api::{SecurityConnector, ServerProtection, ServerProtectionSpec};
+use serverprotection_core::{claims::Claimant, security_connector::desired::Protection};
+
+use crate::{
+    connector_index::{ConnectorIndex, ProtectionEntry},
+    context::Claims,
+    fleet::Fleet,
+    parsed::Parsed,
+    state::StateStore,
+    trigger::Trigger,
+    watch::Listed,
+};
+
+/// Everything that hears of the objects.
+pub(crate) struct EventHandler {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) states: Arc<StateStore<ServerProtection>>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) connector_index: Arc<ConnectorIndex>,
+    pub(crate) listed: Listed,
+    /// Objects that may take over a claim.
+    pub(crate) trigger: Trigger<ServerProtection>,
+    /// Connectors of an object that changed.
+    pub(crate) trigger_connectors: Trigger<SecurityConnector>,
+    /// Uids of the list that is being read, or that was read last.
+    pub(crate) seen: HashSet<String>,
+}
+
+impl EventHandler {
+    pub(crate) fn on_event(&mut self, event: &Event<Parsed<ServerProtection>>) {
+        match event {
+            Event::Init => self.seen.clear(),
+            Event::InitApply(object) | Event::Apply(object) => self.apply(object),
+            Event::InitDone => self.listed(),
+            Event::Delete(object) => self.delete(object),
+        }
+    }
+
+    fn apply(&mut self, object: &Parsed<ServerProtection>) {
+        self.seen.extend(object.meta().uid.clone());
+        if let Some(claimant) = claimant(object) {
+            self.claims.index().upsert(claimant);
+        }
+        let Parsed::Valid(readable) = object else {
+            // Its connectors go on with what it said while it could be read.
+            return;
+        };
+        let (namespace, name) = names(object.meta());
+        let known = ProtectionEntry {
+            uid: readable.metadata.uid.clone().unwrap_or_default(),
+            protection: Protection::of(&readable.spec),
+            interval: interval(&readable.spec),
+        };
+        for connector in self
+            .connector_index
+            .set_protection(&namespace, &name, Some(&known))
+        {
+            self.trigger_connectors.reconcile(&namespace, &connector);
+        }
+    }
+
+    fn delete(&mut self, object: &Parsed<ServerProtection>) {
+        if let Some(uid) = &object.meta().uid {
+            self.states.forget(uid);
+            self.fleet.deregister(uid);
+            self.seen.remove(uid);
+        }
+        if let Some(claimant) = claimant(object) {
+            let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
+            self.trigger(&waiting);
+        }
+        let (namespace, name) = names(object.meta());
+        for connector in self.connector_index.set_protection(&namespace, &name, None) {
+            self.trigger_connectors.reconcile(&namespace, &connector);
+        }
+    }
+
+    fn listed(&mut self) {
+        if self.listed.set() {
+            tracing::info!(
+                objects = self.seen.len(),
+                "all ServerProtection objects are listed"
+            );
+        }
+        let seen = |uid: &str| self.seen.contains(uid);
+        let freed = self.claims.index().retain(seen);
+        self.states.retain(seen);
+        self.fleet.retain(seen);
+        let orphans = self.connector_index.retain_protections(seen);
+        self.trigger(&freed);
+        for (namespace, name) in orphans {
+            self.trigger_connectors.reconcile(&namespace, &name);
+        }
+    }
+
+    fn trigger(&self, claimants: &[Claimant]) {
+        for claimant in claimants {
+            self.trigger.reconcile(&claimant.namespace, &claimant.name);
+        }
+    }
+}
+
+/// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.
+pub(crate) fn interval(spec: &ServerProtectionSpec) -> Duration {
+    const SHORTEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    let interval = humantime::parse_duration(&spec.interval).unwrap_or(Duration::from_secs(600));
+    interval.clamp(SHORTEST, LONGEST)
+}
+
+fn names(meta: &ObjectMeta) -> (String, String) {
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+/// The claim of an object on its subscription, also of one that cannot be read.
+fn claimant(object: &Parsed<ServerProtection>) -> Option<Claimant> {
+    let (subscription, state) = match object {
+        Parsed::Valid(object) => {
+            let claim = object.status.as_ref().and_then(|status| status.claim.as_ref());
+            (
+                object.spec.subscription_id.clone(),
+                claim.map(|claim| claim.state.as_str()),
+            )
+        }
+        Parsed::Invalid(object) => (
+            object.text("/spec/subscriptionId")?.to_owned(),
+            object.text("/status/claim/state"),
+        ),
+    };
+    claimant_of(object.meta(), subscription, state == Some("Held"))
+}
+
+/// The claim of an object with this metadata on something that has one owner.
+pub(crate) fn claimant_of(meta: &ObjectMeta, key: String, held: bool) -> Option<Claimant> {
+    Some(Claimant {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        subscription: key,
+        created: meta.creation_timestamp.as_ref().map(|time| time.0),
+        held,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(tier: &str) -> Value {
+        json!({
+            "apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
+            "metadata": {"name": "a", "namespace": "n", "uid": "u"},
+            "spec": {"subscriptionId": "s", "plan": {"tier": tier}},
+            "status": {"claim": {"state": "Held"}},
+        })
+    }
+
+    #[test]
+    fn an_object_of_a_newer_version_keeps_its_claim() {
+        let readable: Parsed<ServerProtection> = serde_json::from_value(object("P2")).unwrap();
+        let unreadable: Parsed<ServerProtection> = serde_json::from_value(object("P3")).unwrap();
+        assert!(matches!(readable, Parsed::Valid(_)));
+        assert!(matches!(unreadable, Parsed::Invalid(_)));
+        assert_eq!(claimant(&readable), claimant(&unreadable));
+        assert!(claimant(&unreadable).unwrap().held);
+    }
+}

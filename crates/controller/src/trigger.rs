@@ -1,0 +1,43 @@
+//! Waking objects for something that happened outside them.
+
+use std::sync::Arc;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::runtime::reflector::ObjectRef;
+
+use crate::{kind::Kind, parsed::Parsed, state::StateStore};
+
+/// The queue of a kind's controller.
+#[derive(Debug)]
+pub(crate) struct Trigger<K: Kind> {
+    queue: UnboundedSender<ObjectRef<Parsed<K>>>,
+    states: Arc<StateStore<K>>,
+}
+
+impl<K: Kind> Clone for Trigger<K> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            states: Arc::clone(&self.states),
+        }
+    }
+}
+
+impl<K: Kind> Trigger<K> {
+    pub(crate) fn new(states: Arc<StateStore<K>>) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+        let (queue, triggered) = unbounded();
+        (Self { queue, states }, triggered)
+    }
+
+    /// The object needs a visit: its credential changed, a claim became free.
+    pub(crate) fn reconcile(&self, namespace: &str, name: &str) {
+        self.states.mark_due(namespace, name);
+        self.refresh(namespace, name);
+    }
+
+    /// There is news for the object, which needs no request to Azure.
+    pub(crate) fn refresh(&self, namespace: &str, name: &str) {
+        // The queue is gone only when the process ends.
+        drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));
+    }
+}

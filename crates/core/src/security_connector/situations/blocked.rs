@@ -1,0 +1,202 @@
+//! What holds an object back: reductions, other owners, and what cannot be.
+
+use serde_json::json;
+use serverprotection_api::{State, Tier};
+
+use crate::security_connector::{
+    account::ListedConnector,
+    decide::{Observation, Outcome, Situation},
+    desired::Protection,
+    observed::Membership,
+    samples::{Object, aws, gcp, protection, put, shapes},
+};
+
+fn known(object: &Object, id: &str, membership: Membership) -> ListedConnector {
+    let target = object.desired().target;
+    ListedConnector {
+        id: id.into(),
+        cloud: Some(target.cloud),
+        account: target.account,
+        membership,
+    }
+}
+
+fn member(parent: &str) -> Membership {
+    Membership::Member {
+        parent: Some(parent.into()),
+        management: None,
+    }
+}
+
+#[test]
+fn lowering_protection_at_adoption_needs_approval() {
+    let mut object = Object::in_sync(aws(json!({})));
+    let current = object.connector.clone();
+    for (over, reports) in [
+        (json!({"plan": {"tier": "P1"}}), "plan.tier=P1"),
+        (json!({"plan": {"tier": "Free"}}), "plan.tier=Free"),
+        (
+            json!({"autoProvisioning": {"arcAgent": {"state": "Disabled"}}}),
+            "autoProvisioning.arcAgent.state=Disabled",
+        ),
+        (
+            json!({"aws": {"regions": ["eu-central-1", "us-east-1"]}}),
+            "aws.regions=eu-central-1 us-east-1",
+        ),
+    ] {
+        object = Object::new(aws(over));
+        object.connector.clone_from(&current);
+        let decision = object.observe();
+        assert!(put(&decision).is_none());
+        object
+            .expect("False", "ReductionNeedsApproval", reports)
+            .secondary("Stalled");
+        assert!(!object.status.drift.is_empty());
+        object.approval = Some(reports.into());
+        object.write();
+        object.observe();
+        object.expect("True", "InSync", "");
+    }
+    // Later, as the result of an edit, it passes.
+    object.edit(|spec| spec.auto_provisioning.defender_for_endpoint.state = State::Disabled);
+    assert!(put(&object.write()).is_some());
+}
+
+#[test]
+fn another_identity_is_not_put_in_place_of_one_that_works_unless_the_spec_names_it() {
+    let custom = json!({"aws": {"roleArns": {"cspm": "arn:aws:iam::123456789012:role/custom"}}});
+    let current = Object::in_sync(aws(custom)).connector;
+    let mut object = Object::new(aws(json!({})));
+    object.connector.clone_from(&current);
+    object.observe();
+    object.expect(
+        "False",
+        "ReductionNeedsApproval",
+        "aws.roleArns.cspm=arn:aws:iam::",
+    );
+    let named = json!({"aws": {"roleArns": {"cspm": "arn:aws:iam::123456789012:role/other"}}});
+    let mut object = Object::new(aws(named));
+    object.connector = current;
+    assert_eq!(object.observe().situation, Situation::Writing);
+}
+
+#[test]
+fn leaving_an_organization_needs_approval_at_adoption() {
+    let [_, (_, organization), _, (_, gcp_organization)] = shapes();
+    for (spec, alone) in [(organization, aws(json!({}))), (gcp_organization, gcp(json!({})))] {
+        let current = Object::in_sync(spec).connector;
+        let mut object = Object::new(alone);
+        object.connector = current;
+        object.observe();
+        object.expect("False", "ReductionNeedsApproval", ".organization=Disabled");
+        object.approval = Some("1".into());
+        object.write();
+        object.observe();
+        object.expect("True", "InSync", "");
+        let body = object.connector.as_ref().unwrap().body();
+        assert!(
+            body["properties"]["environmentData"]
+                .get("organizationalData")
+                .is_none()
+        );
+    }
+}
+
+#[test]
+fn what_another_owns_is_reported_and_not_fought() {
+    for (shape, spec) in shapes() {
+        let mut object = Object::new(spec);
+        object.others = vec![known(&object, "/subscriptions/other/x", Membership::Single)];
+        object.observe();
+        object
+            .expect("False", "AccountConnectedElsewhere", "/subscriptions/other/x")
+            .secondary("Stalled");
+        object.others = vec![known(&object, "/subscriptions/other/m", member("o-1"))];
+        object.observe();
+        object.expect("False", "ManagedByOrganization", "organization o-1");
+        let observed = object.observed();
+        object.reconcile(Observation::Conflicted("team/other"), |_| Outcome::default());
+        object.expect("False", "ClaimConflicted", "team/other");
+        assert_eq!(object.status.claim.as_ref().unwrap().state, "Conflicted");
+        // Its own connector in the list is no conflict, however it is spelled.
+        let id = object.desired().target.id().to_lowercase();
+        object.others = vec![known(&object, &id, Membership::Single)];
+        assert_eq!(object.write().situation, Situation::Writing, "{shape}");
+        drop(observed);
+    }
+}
+
+#[test]
+fn a_connector_that_the_service_made_for_a_member_is_refused() {
+    let mut object = Object::in_sync(aws(json!({})));
+    object.edit_in_azure(json!({"properties": {"environmentData": {"organizationalData": {"organizationMembershipType": "member", "parentHierarchyId": "1"}}}}));
+    assert!(object.observe().changes.is_empty());
+    object.expect("False", "ManagedByOrganization", "organization 1");
+}
+
+#[test]
+fn members_are_counted() {
+    let [_, (_, organization), _, (_, gcp_organization)] = shapes();
+    for spec in [organization, gcp_organization] {
+        let mut object = Object::in_sync(spec);
+        let target = object.desired().target;
+        let of = |account: &str| ListedConnector {
+            id: format!("/m/{account}"),
+            cloud: Some(target.cloud),
+            account: account.into(),
+            membership: Membership::Member {
+                parent: Some("org".into()),
+                management: Some(target.account.clone()),
+            },
+        };
+        let mut stranger = of("3");
+        stranger.membership = member("other");
+        object.others = vec![of("1"), of("2"), stranger];
+        object.observe();
+        object.expect("True", "InSync", "");
+        assert_eq!(object.status.members, Some(2));
+    }
+}
+
+#[test]
+fn what_cannot_be_is_held_with_the_next_step() {
+    let mut object = Object::in_sync(aws(json!({})));
+    object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    object.observe();
+    object.expect("False", "NameTaken", "connects AWS 210987654321");
+
+    let mut object = Object::in_sync(aws(json!({})));
+    object.edit_in_azure(json!({"location": "Central US"}));
+    object.observe();
+    object.expect("False", "LocationDiffers", "centralus");
+    object.edit_in_azure(json!({"location": "West Europe"}));
+    object.observe();
+    object.expect("True", "InSync", "");
+
+    let mut object = Object::new(gcp(json!({"agentlessScanning": {"state": "Enabled"}})));
+    object.protection = Some(protection(Tier::P1));
+    object.observe();
+    object.expect("False", "AgentlessScanningNeedsP2", "set plan.tier to P2");
+
+    let mut object = Object::in_sync(aws(json!({})));
+    object.protection = None;
+    object.observe();
+    object.expect("False", "ProtectionNotFound", "contoso-prod");
+    assert!(object.status.target.is_some(), "a deletion still needs it");
+    object.protection = Some(Protection {
+        subscription: "6f1c0d7e-0000-4000-8000-000000000002".into(),
+        ..protection(Tier::P2)
+    });
+    object.connector = None;
+    object.observe();
+    object.expect("False", "TargetChanged", "0001/resourceGroups/rg-defender");
+    assert!(object.status.target.as_ref().unwrap().id.contains("000000000001"));
+
+    let mut object = Object::new(aws(json!({})));
+    object.reconcile(Observation::NotAvailable("AzureUSGovernment"), |_| {
+        Outcome::default()
+    });
+    object
+        .expect("False", "NotAvailableInCloud", "AzureUSGovernment")
+        .secondary("Stalled");
+}

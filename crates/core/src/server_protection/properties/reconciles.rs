@@ -1,0 +1,339 @@
+//! What must hold on every decision and every status of a walk.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use proptest::{collection, prelude::*};
+use serverprotection_api::{Mode, ServerProtectionStatus, State, Tier};
+
+use super::{
+    azure::answers,
+    cases,
+    specs::{actual, spec},
+    steps::{step, walk},
+    world::{Fault, INTERVAL, Reconcile, World},
+};
+use crate::{
+    azure_error::ErrorClass,
+    conditions::{get, is_true},
+    server_protection::{
+        azure_rules,
+        changes::{Action, differences},
+        decide::{Situation, write_is_open},
+        desired::Desired,
+        observed::RegistrationState,
+        requeue::ReconcileHistory,
+    },
+};
+
+/// (g) The rules of conventions.md 3.1 and 3.2 for one status after another.
+fn check_status(
+    before: &ServerProtectionStatus,
+    after: &ServerProtectionStatus,
+    reconcile: &Reconcile,
+    generation: i64,
+) {
+    let conditions = &after.conditions;
+    let types: BTreeSet<_> = conditions.iter().map(|condition| &condition.type_).collect();
+    assert_eq!(
+        types.len(),
+        conditions.len(),
+        "a condition twice: {conditions:#?}"
+    );
+    for condition in conditions {
+        let name = &condition.type_;
+        let reason = &condition.reason;
+        assert!(
+            reason.starts_with(|first: char| first.is_ascii_uppercase()),
+            "{name}: {reason}"
+        );
+        assert!(
+            reason.chars().all(|c| c.is_ascii_alphanumeric()),
+            "{name}: {reason}"
+        );
+        assert!(!condition.message.is_empty() && condition.message.chars().count() <= 1024);
+        let observed = condition.observed_generation.expect("observedGeneration");
+        assert!(observed <= generation);
+        if ["Reconciling", "Stalled", "Contested", "Suspended"].contains(&name.as_str()) {
+            assert_eq!(condition.status, "True", "{name} is present only while True");
+        }
+        let known = get(&before.conditions, name);
+        let flipped = known.is_none_or(|known| known.status != condition.status);
+        let since = if flipped {
+            reconcile.now
+        } else {
+            known.unwrap().last_transition_time.0
+        };
+        assert_eq!(
+            condition.last_transition_time.0, since,
+            "{name} flipped: {flipped}"
+        );
+    }
+    let has = |name: &str| get(conditions, name).is_some();
+    assert!(has("Ready"));
+    assert!(!(has("Reconciling") && has("Stalled")));
+    if is_true(conditions, "Ready") {
+        assert!(!has("Reconciling") && !has("Stalled"), "{conditions:#?}");
+    }
+    for limited in [after.drift.len(), after.contested.len(), after.workspaces.len()] {
+        assert!(limited <= 16);
+    }
+    let drift: BTreeSet<_> = after.drift.iter().map(|drift| &drift.field).collect();
+    assert_eq!(drift.len(), after.drift.len());
+    if matches!(&reconcile.decision.situation, Situation::Failing(failure) if failure.class.is_transient())
+        && after.observed_generation != Some(-1)
+        && after.conditions == before.conditions
+    {
+        return;
+    }
+    assert_eq!(after.observed_generation, Some(generation));
+}
+
+/// Law 9: Ready/InSync is the truth.
+fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionStatus) {
+    let ready = get(&after.conditions, "Ready").unwrap();
+    if reconcile.decision.situation == Situation::Suspended || after.conditions == reconcile.before.conditions
+    {
+        return;
+    }
+    let desired = Desired::of(&world.spec);
+    if ready.status == "True" && ready.reason == "InSync" {
+        assert_eq!(differences(&desired, &reconcile.actual_after), []);
+        assert!(reconcile.decision.changes.is_empty());
+        for extension in after.plan.iter().flat_map(|plan| &plan.extensions) {
+            let managed = desired
+                .extension(&extension.name)
+                .is_some_and(|managed| managed.enabled);
+            assert!(!managed || extension.provisioning.as_deref() != Some("Failed"));
+        }
+        assert_eq!(after.drift_count, Some(0));
+        assert!(!is_true(&after.conditions, "Drifted"));
+    }
+    if ready.status == "True" {
+        assert!(["InSync", "Observed"].contains(&ready.reason.as_str()));
+    }
+}
+
+/// (i) Law 6: the note before a plan write, the one write more after a crash, and never a success that nobody told.
+fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
+    let decision = &reconcile.decision;
+    if decision.writes_plan() {
+        let note = reconcile.note.as_ref().expect("a note before the write");
+        let plan = get(&note.conditions, "PlanEnabled").unwrap();
+        assert_eq!(
+            (plan.status.as_str(), plan.reason.as_str()),
+            ("Unknown", "Applying")
+        );
+        assert_eq!(plan.observed_generation, Some(world.generation));
+        assert!(write_is_open(note));
+        assert!(!is_true(&note.conditions, "ExtensionsProvisioned"));
+    }
+    if write_is_open(&reconcile.before) && reconcile.history == ReconcileHistory::default() {
+        match decision.situation {
+            Situation::Writing
+                if decision
+                    .changes
+                    .iter()
+                    .all(|change| change.action == Action::Register) => {}
+            Situation::Writing | Situation::InSync | Situation::Settling => {
+                assert!(
+                    decision.writes_plan(),
+                    "the open write was forgotten: {decision:#?}"
+                );
+            }
+            _ => {}
+        }
+    }
+    let Some(after) = &reconcile.after else { return };
+    if let Some(answer) = &reconcile.outcome.plan {
+        assert!(!write_is_open(after), "answered: it is not written again");
+        let known = |name: &str| {
+            let extensions = reconcile.before.plan.iter().flat_map(|plan| &plan.extensions);
+            extensions.into_iter().any(|known| {
+                known.name == name
+                    && known.state == "Enabled"
+                    && known.provisioning.as_deref() == Some("Succeeded")
+            })
+        };
+        let desired = Desired::of(&world.spec);
+        let silent = desired
+            .extensions
+            .iter()
+            .filter(|managed| managed.enabled)
+            .any(|managed| {
+                answer
+                    .plan
+                    .extension(&managed.name)
+                    .is_some_and(|found| found.enabled)
+                    && answer
+                        .results
+                        .iter()
+                        .all(|result| result.extension != managed.name)
+                    && !known(&managed.name)
+            });
+        let provisioned = get(&after.conditions, "ExtensionsProvisioned").unwrap();
+        if silent {
+            assert_ne!(
+                provisioned.status, "True",
+                "nobody told a success: {provisioned:#?}"
+            );
+            let failed = provisioned.reason == "ExtensionFailed";
+            assert!(!write_is_open(&reconcile.before) || failed || provisioned.reason == "ResultLost");
+        }
+    } else if lost || (write_is_open(&reconcile.before) && world.spec.mode == Mode::Enforce) {
+        assert!(write_is_open(after), "a lost result stays open");
+        assert!(!is_true(&after.conditions, "ExtensionsProvisioned"));
+    }
+}
+
+/// (j) Law 12: what an object does to a subscription that it never held in sync lowers nothing without approval.
+fn check_adoption(world: &World, reconcile: &Reconcile) {
+    let established = reconcile
+        .before
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.established_since.is_some());
+    let approved_by_generation = world.approval.as_deref() == Some(&world.generation.to_string());
+    assert!(!established || reconcile.held_before, "established by nothing");
+    if established || approved_by_generation {
+        return;
+    }
+    let approvals = world.approval.as_deref().unwrap_or_default();
+    let (before, after) = (&reconcile.actual_before, &reconcile.actual_after);
+    if azure_rules::protection(after.plan.tier) < azure_rules::protection(before.plan.tier) {
+        assert!(approvals.contains(&format!("plan.tier={}", azure_rules::tier_name(after.plan.tier))));
+    }
+    if before.settings.integration == Some(true) && after.settings.integration == Some(false) {
+        assert!(approvals.contains("endpointIntegration.state=Disabled"));
+    }
+    assert!(before.settings.unified_solution != Some(true) || after.settings.unified_solution == Some(true));
+    assert!(before.settings.exclude_linux == Some(true) || after.settings.exclude_linux != Some(true));
+    assert!(!before.assessment || after.assessment);
+    if before.plan.tier == after.plan.tier && world.reported & 0b1010_1010 == 0 {
+        for extension in before
+            .plan
+            .extensions
+            .iter()
+            .filter(|extension| extension.enabled)
+        {
+            let stays = after
+                .plan
+                .extension(&extension.name)
+                .is_some_and(|stays| stays.enabled);
+            assert!(stays, "{} was switched off", extension.name);
+        }
+    }
+}
+
+fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
+    // (k) Observe, suspend and a conflict never write.
+    if world.spec.mode == Mode::Observe || world.spec.suspend || world.conflicted {
+        assert_eq!(reconcile.decision.changes, []);
+        assert_eq!(reconcile.actual_before, reconcile.actual_after);
+    }
+    // (b) Law 1, also for writes that are repeated and fields that are contested.
+    for change in &reconcile.decision.changes {
+        if let Action::PutPlan(write) = &change.action {
+            assert!(
+                write.tier != Tier::Free || world.spec.plan.tier == Tier::Free,
+                "{write:?}"
+            );
+        }
+    }
+    if let Some(note) = &reconcile.note {
+        check_status(&reconcile.before, note, reconcile, world.generation);
+        assert!(!is_true(&note.conditions, "Ready"));
+    }
+    if let Some(after) = &reconcile.after {
+        check_status(&reconcile.before, after, reconcile, world.generation);
+        check_truth(world, reconcile, after);
+    }
+    let lost = reconcile.decision.writes_plan()
+        && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || matches!(class, ErrorClass::Transient | ErrorClass::Unavailable(_)));
+    check_note(world, reconcile, lost);
+    check_adoption(world, reconcile);
+    assert!(
+        reconcile.wait >= Duration::from_millis(900) || !reconcile.outcome.done.is_empty(),
+        "a hot loop"
+    );
+    assert!(reconcile.failures == 0 || !matches!(fault, Fault::None));
+}
+
+/// (h) The same again a minute later changes nothing, whatever Azure's request ids.
+fn check_quiet(world: &World, fault: &Fault, reconcile: &Reconcile) {
+    let Some(after) = &reconcile.after else { return };
+    if !reconcile.decision.changes.is_empty() || reconcile.failures == 1 || reconcile.failures == 2 {
+        return;
+    }
+    let mut again = world.clone();
+    again.same_reads = true;
+    again.sleep(Duration::from_mins(1));
+    let second = again.reconcile(fault);
+    let failing = |reconcile: &Reconcile| matches!(reconcile.decision.situation, Situation::Failing(_));
+    if second.decision != reconcile.decision && !(failing(reconcile) && failing(&second)) {
+        return; // A hold or a pause is over, or what fails was not read this time.
+    }
+    let mut same = second.after.unwrap();
+    for (left, right) in same.conditions.iter().zip(&after.conditions) {
+        assert_eq!(left, right, "a second look changed a condition");
+    }
+    same.contested.clone_from(&after.contested);
+    assert_eq!(&same, after, "a second look changed the status");
+}
+
+proptest! {
+    #![proptest_config(cases(768))]
+
+    /// (g) to (k) on every visit; and at the end, when nothing disturbs any more, Azure ends as the spec demands
+    /// (law 6: also with empty memory).
+    #[test]
+    fn every_walk_keeps_the_invariants(
+        spec in spec(),
+        actual in actual(),
+        answers in answers(),
+        steps in collection::vec(step(), 1..24),
+    ) {
+        let mut world = World::new(spec, actual, answers);
+        for step in steps {
+            if let Some((fault, reconcile)) = walk(&mut world, step) {
+                check(&world, &fault, &reconcile);
+                check_quiet(&world, &fault, &reconcile);
+            }
+        }
+        settled(&mut world);
+    }
+}
+
+fn settled(world: &mut World) {
+    world.edit(|spec| {
+        spec.suspend = false;
+        spec.mode = Mode::Enforce;
+    });
+    world.registration = RegistrationState::Registered;
+    world.approval = Some(world.generation.to_string());
+    world.reported = 0b0101_0101;
+    (world.conflicted, world.owner) = (false, true);
+    let mut quiet = 0;
+    for _ in 0..24 {
+        let reconcile = world.reconcile(&Fault::None);
+        check(world, &Fault::None, &reconcile);
+        world.sleep(reconcile.wait);
+        if reconcile.decision.situation == Situation::Contested {
+            world.sleep(Duration::from_hours(24));
+        }
+        quiet = if reconcile.decision.situation == Situation::InSync {
+            quiet + 1
+        } else {
+            0
+        };
+        if quiet == 3 {
+            break;
+        }
+    }
+    assert_eq!(quiet, 3, "never calm: {:#?}", world.status);
+    assert!(is_true(&world.status.conditions, "Ready"));
+    assert_eq!(world.spec.endpoint_integration.state == State::Disabled, {
+        let desired = Desired::of(&world.spec);
+        desired.integration == Some(false)
+    });
+    assert!(INTERVAL > Duration::ZERO);
+}

@@ -1,0 +1,248 @@
+//! A team that shares nothing with the others, not even its Azure tenant: a fault that names tenant or subscription meets
+//! every request of its controller, token requests included, and nobody else's.
+
+use std::time::Duration;
+
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    controller_process::{ControllerOptions, ControllerProcess},
+    env::Environment,
+    team::{CREDENTIAL, Team, condition},
+    wait::eventually,
+};
+use uuid::Uuid;
+
+use super::TIMEOUT;
+
+/// The object of every run.
+pub(crate) const NAME: &str = "prod";
+
+pub(crate) struct Fixture<'a> {
+    pub(crate) team: Team<'a>,
+    tenant: String,
+}
+
+impl<'a> Fixture<'a> {
+    /// `subscription`: as in a seed.
+    pub(crate) async fn create(
+        environment: &'a Environment,
+        name: &str,
+        subscription: Value,
+    ) -> Result<Self, Error> {
+        let team = environment.team_with(name, subscription).await?;
+        let tenant = Uuid::new_v4().to_string();
+        environment
+            .emulator
+            .seed(json!({
+                "tenants": [{"id": tenant}],
+                "principals": [{"clientId": team.client_id, "tenant": tenant}],
+                "subscriptions": [{"id": team.subscription, "tenant": tenant}],
+            }))
+            .await?;
+        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(environment.client.clone(), &team.namespace, &kind);
+        let moved = json!({"spec": {"tenantId": tenant}});
+        api.patch(CREDENTIAL, &PatchParams::default(), &Patch::Merge(moved))
+            .await?;
+        Ok(Self { team, tenant })
+    }
+
+    /// A controller for this namespace only, with empty memory.
+    pub(crate) fn controller(&self) -> Result<ControllerProcess, Error> {
+        let namespace = &self.team.namespace;
+        self.team.environment.another_controller(
+            &format!("{namespace}.log"),
+            &ControllerOptions::flags(&["--watch-namespace", namespace, "--blocked-retry-interval", "3s"]),
+        )
+    }
+
+    /// Everything that was asked of Azure, tokens included, oldest first.
+    pub(crate) async fn requests(&self) -> Result<Vec<Value>, Error> {
+        let mut answer = self.emulator().call(Method::GET, "requests", None).await?;
+        let Value::Array(all) = answer["requests"].take() else {
+            return Err(Error::Other(format!("no list of requests: {answer}")));
+        };
+        let ours = |request: &Value| {
+            let path = request["path"].as_str().unwrap_or_default();
+            path.contains(&self.tenant) || path.contains(&self.team.subscription)
+        };
+        Ok(all.into_iter().filter(ours).collect())
+    }
+
+    /// The writes among them as `PUT settings/WDATP`, in order; also those that nobody waited for in the end.
+    pub(crate) async fn writes(&self) -> Result<Vec<String>, Error> {
+        let all = self.requests().await?;
+        Ok(all
+            .iter()
+            .filter(|request| request["kind"] == "arm" && request["method"] != "GET")
+            .map(operation)
+            .collect())
+    }
+
+    /// How many plan writes among them.
+    pub(crate) async fn plan_writes(&self) -> Result<usize, Error> {
+        let writes = self.writes().await?;
+        Ok(writes.iter().filter(|write| is_plan_write(write)).count())
+    }
+
+    /// Lets the next plan write hang, before or after its effect.
+    pub(crate) async fn hang_plan_write(&self, phase: &str) -> Result<String, Error> {
+        let plan = json!({"method": "PUT", "path": "/pricings/", "subscription": self.team.subscription, "times": 1});
+        self.hang(plan, phase).await
+    }
+
+    /// Lets a request hang.
+    pub(crate) async fn hang(&self, matching: Value, phase: &str) -> Result<String, Error> {
+        self.emulator()
+            .add_fault(json!({"match": matching, "phase": phase, "action": {"hang": true}}))
+            .await
+    }
+
+    /// Lets the request of this number hang (1 is the first of those to come), whatever it is.
+    pub(crate) async fn hang_request(&self, number: usize, phase: &str) -> Result<String, Error> {
+        let path = format!("{}|{}", self.tenant, self.team.subscription);
+        self.hang(json!({"path": path, "skip": number - 1, "times": 1}), phase)
+            .await
+    }
+
+    /// SIGKILL at the moment when the request hangs, and no trace of the fault afterwards; what was asked.
+    pub(crate) async fn kill_when_it_hangs(
+        &self,
+        controller: &mut ControllerProcess,
+        fault: &str,
+    ) -> Result<Value, Error> {
+        self.until_hanging(fault, 1).await.map_err(|error| {
+            let log = controller.log();
+            let tail = log.len().saturating_sub(2000);
+            Error::Other(format!("{error}\n{}", log.get(tail..).unwrap_or_default()))
+        })?;
+        controller.kill().await;
+        // Released earlier, a request that hangs before its effect would still have it.
+        self.until_hanging(fault, 0).await?;
+        self.emulator().delete_fault(fault).await?;
+        let requests = self.requests().await?;
+        let struck = requests.into_iter().find(|request| request["fault"] == fault);
+        let struck = struck.ok_or_else(|| Error::Other("the fault struck nothing".into()))?;
+        if struck["errorCode"] != "ClientGone" {
+            return Err(Error::Other(format!("it was answered after all: {struck}")));
+        }
+        Ok(struck)
+    }
+
+    async fn until_hanging(&self, fault: &str, count: u64) -> Result<(), Error> {
+        let what = format!("{count} requests of {} that hang", self.team.namespace);
+        eventually(&what, TIMEOUT, || async {
+            let faults = self.emulator().faults().await.map_err(|e| e.to_string())?;
+            let ours = faults.into_iter().find(|found| found["id"] == fault);
+            match ours {
+                Some(ours) if ours["hanging"] == count => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn ready(&self) -> Result<Value, Error> {
+        self.team.until(NAME, "Ready", "True", TIMEOUT).await
+    }
+
+    /// Asks for one more visit, with all readings, and waits until it was made.
+    pub(crate) async fn reconcile(&self) -> Result<Value, Error> {
+        let request = self.team.request(NAME).await?;
+        let what = format!("a visit of {}", self.team.namespace);
+        self.team
+            .until_holds(NAME, &what, TIMEOUT, |object| {
+                object["status"]["lastHandledReconcileAt"] == request.as_str()
+            })
+            .await?;
+        self.team.scanned(NAME, TIMEOUT).await
+    }
+
+    /// Fails with what the safety monitor says about this subscription.
+    pub(crate) async fn check_monitor(&self) -> Result<(), Error> {
+        let all = self.emulator().breaches().await?;
+        let ours: Vec<_> = all
+            .iter()
+            .filter(|breach| breach["subscription"] == self.team.subscription.as_str())
+            .map(Value::to_string)
+            .collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Other(format!("the monitor saw:\n{}", ours.join("\n"))))
+    }
+
+    /// Whether a recorded version had this condition in this state. The recorder may lag a little behind: ask for what
+    /// must be there first.
+    pub(crate) fn ever(&self, kind: &str, status: &str) -> bool {
+        let history = self.team.history();
+        history
+            .iter()
+            .any(|version| version.condition_status(kind) == Some(status))
+    }
+
+    /// Waits until the recorder has seen the present version.
+    pub(crate) async fn recorded(&self) -> Result<(), Error> {
+        let object = self.team.get(NAME).await?;
+        let expected = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        eventually(
+            "the newest version in the record",
+            Duration::from_secs(10),
+            || {
+                let history = self.team.history();
+                let there = history.iter().any(|version| version.resource_version == expected);
+                std::future::ready(if there { Ok(()) } else { Err(history.len()) })
+            },
+        )
+        .await
+    }
+
+    fn emulator(&self) -> &serverprotection_tests::emulator::Emulator {
+        &self.team.environment.emulator
+    }
+}
+
+/// Stops the second controller, which must end well, whatever the verdict on the crash at this request is.
+pub(crate) async fn ended(
+    second: Result<ControllerProcess, Error>,
+    struck: &str,
+    verdict: Result<(), Error>,
+) -> Result<(), Error> {
+    let ended = second?.terminate().await?;
+    verdict.map_err(|error| Error::Other(format!("at {struck}: {error}")))?;
+    if ended != Some(0) {
+        return Err(Error::Other(format!(
+            "the second controller ended with {ended:?}"
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn operation(request: &Value) -> String {
+    request["operation"].as_str().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn is_plan_write(operation: &str) -> bool {
+    operation.starts_with("PUT pricings/")
+}
+
+/// Status and reason of a condition.
+pub(crate) fn condition_values<'v>(object: &'v Value, kind: &str) -> (&'v str, &'v str) {
+    let condition = condition(object, kind).unwrap_or_else(|| panic!("no condition {kind}: {object:#}"));
+    let text = |name: &str| condition[name].as_str().unwrap_or_default();
+    (text("status"), text("reason"))
+}
+
+/// P2 with an extension of ours, and everything that the guide demands by default.
+pub(crate) fn p2() -> Value {
+    json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
+}
