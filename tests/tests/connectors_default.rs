@@ -1,4 +1,4 @@
-//! The connectors, with the answers to open questions that contract.md judges likelier.
+//! The connectors, with the answers to open questions that docs/azure-api.md 10 judges likelier.
 
 mod connectors;
 

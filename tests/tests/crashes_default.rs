@@ -1,4 +1,4 @@
-//! Crashes, with the answers to open questions that contract.md judges likelier.
+//! Crashes, with the answers to open questions that docs/azure-api.md 10 judges likelier.
 
 mod crashes;
 

@@ -1,4 +1,4 @@
-//! Verification of machines, with the answers to open questions that contract.md judges likelier.
+//! Verification of machines, with the answers to open questions that docs/azure-api.md 10 judges likelier.
 
 mod fleet;
 

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 const NAME: &str = "prod";
 /// How many visits are watched.
 const RECONCILES: f64 = 10.0;
-/// Reads of a visit at rest (law 4).
+/// Reads of a visit at rest (I-4).
 const READS: usize = 4;
 /// Visits are a second apart; a pause of this length lies between two of them.
 const PAUSE: Duration = Duration::from_millis(400);

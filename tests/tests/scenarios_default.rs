@@ -1,4 +1,4 @@
-//! The main job, with the answers to open questions that contract.md judges likelier.
+//! The main job, with the answers to open questions that docs/azure-api.md 10 judges likelier.
 
 mod scenarios;
 

@@ -20,7 +20,7 @@ pub fn file_name(crd: &CustomResourceDefinition) -> String {
 }
 
 /// A fresh object gets `status.observedGeneration: -1`: without it kstatus would call it Current before the first visit
-/// (conventions.md 3.2).
+/// (docs/architecture.md 2.5).
 fn start_unobserved(crd: &mut CustomResourceDefinition) {
     for version in &mut crd.spec.versions {
         let status = version

@@ -209,7 +209,7 @@ impl Arm {
         Ok(url)
     }
 
-    /// Tokens go to the configured origin only (law 10).
+    /// Tokens go to the configured origin only (I-10).
     fn same_origin(&self, call: &Call<'_>, url: &Url) -> Result<(), AzureError> {
         if url.origin() == self.cloud.resource_manager.origin() {
             return Ok(());
@@ -277,7 +277,7 @@ impl Arm {
             return Ok(bytes);
         }
         let retry_after = retry_after::of(headers, call.operation);
-        // Gateways answer in plain text (contract.md 4.7).
+        // Gateways answer in plain text (docs/azure-api.md 4.7).
         let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         let failure = error_response::classify(&Answer {

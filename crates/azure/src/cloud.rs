@@ -1,9 +1,9 @@
 //! Which Azure this is: always the installation's choice, never an object's, else a tenant could point the authority at
-//! himself and receive our assertion (design.md section 2).
+//! himself and receive our assertion (docs/architecture.md 2.3).
 
 use url::Url;
 
-/// Endpoints of one cloud (contract.md 8.1).
+/// Endpoints of one cloud (docs/azure-api.md 8.1).
 #[derive(Clone, Debug)]
 pub struct Cloud {
     /// ARM, e.g. `https://management.azure.com/`. Tokens go to this origin only.
@@ -20,7 +20,7 @@ impl Cloud {
         format!("{}/.default", self.audience)
     }
 
-    /// The name of this cloud, where it has no connectors for AWS and GCP (contract.md 8.1).
+    /// The name of this cloud, where it has no connectors for AWS and GCP (docs/azure-api.md 8.1).
     pub fn connectors_missing_in(&self) -> Option<&'static str> {
         let host = self.resource_manager.host_str()?;
         let within = |domain: &str| {

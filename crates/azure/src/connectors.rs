@@ -1,4 +1,4 @@
-//! A visit's readings about one security connector, and its writes (contract.md 4). Nothing here writes without a
+//! A visit's readings about one security connector, and its writes (docs/azure-api.md 4). Nothing here writes without a
 //! permit, and each write asks again whether it still holds.
 
 pub(crate) mod cache;

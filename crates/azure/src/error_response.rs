@@ -1,4 +1,4 @@
-//! From what Azure answered to what the caller should do (contract.md 8.3, 8.6; law 5).
+//! From what Azure answered to what the caller should do (docs/azure-api.md 8.3, 8.6; I-5).
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub(crate) fn in_success(
     }
 }
 
-/// The connectors' own shape: `{"statusCode", "errorMessage", "errorCorrelation"}` (contract.md 4.7).
+/// The connectors' own shape: `{"statusCode", "errorMessage", "errorCorrelation"}` (docs/azure-api.md 4.7).
 fn of_connectors(answer: &Answer<'_>) -> Option<AzureError> {
     let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
     let (status, correlation) = (answer.status.as_u16(), text("errorCorrelation"));
@@ -136,10 +136,10 @@ pub(crate) fn one_line(text: &str) -> String {
     line.chars().take(MOST).chain(['…']).collect()
 }
 
-/// Resource Graph's message is this, a time and an id; what happened stands in the details (contract.md 7.2).
+/// Resource Graph's message is this, a time and an id; what happened stands in the details (docs/azure-api.md 7.2).
 const BOILERPLATE: &str = "Please provide below info when asking for support";
 
-/// The shapes of contract.md 4.7 and 8.3, with the names of the policies that refused.
+/// The shapes of docs/azure-api.md 4.7 and 8.3, with the names of the policies that refused.
 fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
     let unnamed = || format!("Http{}", status.as_u16());
     if let Some(words) = body

@@ -1,5 +1,5 @@
 //! Fleet verification: every machine of many subscriptions in a few queries, folded into one summary each
-//! (design.md section 5, contract.md 6 and 7).
+//! (docs/architecture.md 8, docs/azure-api.md 6 and 7).
 //!
 //! ```text
 //! groups of ≤ 300 subscriptions, each: plans ─▶ pages of machines ─▶ fold ─▶ confirm what looks bad or is missing ─▶ Sink
@@ -78,7 +78,7 @@ pub struct Settings {
     pub concurrent_gets: usize,
     /// Groups read at the same time.
     pub concurrent_groups: usize,
-    /// Subscriptions in one query; Microsoft advises at most 300 (contract.md 7.2).
+    /// Subscriptions in one query; Microsoft advises at most 300 (docs/azure-api.md 7.2).
     pub group_size: usize,
     /// Rows in one page, at most 1000.
     pub page_size: u32,

@@ -111,7 +111,7 @@ impl Identity {
         let client_options = || ClientOptions {
             cloud: Some(Arc::new(configuration(cloud))),
             transport: Some(Transport::new(transport.clone())),
-            // The work queue retries; a credential that retries holds the token lock (clients.md 1.3).
+            // The work queue retries; a credential that retries holds the token lock (docs/azure-api.md 9.2).
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };

@@ -1,4 +1,4 @@
-//! One writer per resource lock (law 3): Azure refuses a second write of a subscription's plans with 409.
+//! One writer per resource lock (I-3): Azure refuses a second write of a subscription's plans with 409.
 
 use std::{
     collections::HashMap,

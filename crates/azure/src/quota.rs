@@ -1,4 +1,4 @@
-//! The quota of Resource Graph: 15 queries in 5 s for one identity, told by every answer (contract.md 7.2).
+//! The quota of Resource Graph: 15 queries in 5 s for one identity, told by every answer (docs/azure-api.md 7.2).
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

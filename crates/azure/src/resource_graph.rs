@@ -1,4 +1,4 @@
-//! Azure Resource Graph: one query is one request and one page (contract.md 7.1).
+//! Azure Resource Graph: one query is one request and one page (docs/azure-api.md 7.1).
 
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -31,7 +31,7 @@ pub(crate) struct Page<R> {
     /// Asks for the next page; a page may be short although there is one.
     pub(crate) skip_token: Option<String>,
     pub(crate) rows: Vec<R>,
-    /// The identity sees more subscriptions than were looked at; only without `subscriptions` (contract.md 7.2).
+    /// The identity sees more subscriptions than were looked at; only without `subscriptions` (docs/azure-api.md 7.2).
     pub(crate) some_left_out: bool,
 }
 

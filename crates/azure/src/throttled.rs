@@ -1,4 +1,4 @@
-//! Until when Azure asked not to be called (law 5), by place and kind of request.
+//! Until when Azure asked not to be called (I-5), by place and kind of request.
 
 use std::{
     collections::HashMap,
@@ -51,7 +51,7 @@ impl Throttled {
     /// Takes the Retry-After of a refusal with this code.
     pub(crate) fn record(&self, scope: &str, writes: bool, code: &str, (wait, why): (Duration, Why)) {
         let scope = match code {
-            // ARM's own bucket, which everything in the subscription shares (contract.md 8.5).
+            // ARM's own bucket, which everything in the subscription shares (docs/azure-api.md 8.5).
             "SubscriptionRequestsThrottled" => subscription(scope),
             _ => scope,
         };

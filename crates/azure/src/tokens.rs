@@ -1,4 +1,4 @@
-//! Tokens of one identity: one request at a time, failures included (clients.md 1.3).
+//! Tokens of one identity: one request at a time, failures included (docs/azure-api.md 9.2).
 
 use std::{sync::Arc, time::Duration};
 

@@ -68,7 +68,7 @@ pub(crate) struct EntraError {
 }
 
 /// The transport under `azure_identity`. It keeps Entra's refusals, because `azure_identity` 1.0 loses the code of an
-/// answer whose description holds an escaped character (clients.md 1.3).
+/// answer whose description holds an escaped character (docs/azure-api.md 9.2).
 #[derive(Debug)]
 pub(crate) struct EntraTransport {
     inner: reqwest::Client,

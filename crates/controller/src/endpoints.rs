@@ -32,7 +32,7 @@ pub struct Endpoints {
     pub extra_ca: Option<PathBuf>,
 }
 
-/// Azure clouds with Defender for Servers (contract.md 8.1).
+/// Azure clouds with Defender for Servers (docs/azure-api.md 8.1).
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum CloudName {
@@ -74,7 +74,7 @@ impl Endpoints {
         Ok((cloud, http_client(extra_ca.as_deref())?))
     }
 
-    /// Name of the cloud, when it has no connectors for AWS and GCP (contract.md 8.1).
+    /// Name of the cloud, when it has no connectors for AWS and GCP (docs/azure-api.md 8.1).
     pub(crate) fn without_connectors(&self) -> Option<&'static str> {
         match self.cloud {
             CloudName::Public => None,

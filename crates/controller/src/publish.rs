@@ -17,7 +17,7 @@ use crate::{
     parsed::{InvalidObject, Parsed},
 };
 
-/// One server-side-apply patch of the whole status (law 7).
+/// One server-side-apply patch of the whole status (I-7).
 pub(crate) async fn status<K: Kind>(
     context: &Context,
     object: &K,

@@ -1,5 +1,5 @@
 //! Assertions for workload identity: tokens of a service account in the object's own namespace, so that Entra's subject
-//! is the namespace's identity (design.md section 2).
+//! is the namespace's identity (docs/architecture.md 2.3).
 
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},

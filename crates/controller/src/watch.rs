@@ -129,7 +129,7 @@ pub(crate) fn objects<K: Kind>(
     (store, stream)
 }
 
-/// Errors were backed off already; they must not slow the other triggers down (controllers.md 1.4).
+/// Errors were backed off already; they must not slow the other triggers down (docs/architecture.md 3.6).
 fn logged<K: Resource<DynamicType = ()>, T>(
     object: Result<T, watcher::Error>,
     metrics: &Metrics,

@@ -1,4 +1,4 @@
-//! What can go wrong with a call to Azure, by what the caller should do about it (law 5).
+//! What can go wrong with a call to Azure, by what the caller should do about it (I-5).
 
 use std::{fmt, time::Duration};
 

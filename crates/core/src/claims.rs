@@ -1,4 +1,4 @@
-//! Who owns a subscription (law 3): the object that holds the claim keeps it; a free one goes to the older object, then
+//! Who owns a subscription (I-3): the object that holds the claim keeps it; a free one goes to the older object, then
 //! to the smaller uid. An index over all objects, fed by the watch. A connector and the account that it connects are
 //! claimed by the same rules, under the keys of `security_connector::account::claims`.
 

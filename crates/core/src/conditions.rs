@@ -1,4 +1,4 @@
-//! Conditions as Kubernetes and kstatus want them (conventions.md 3.1, 3.2).
+//! Conditions as Kubernetes and kstatus want them (docs/architecture.md 2.5).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::azure_error::ErrorClass;
 
-/// A 429 without Retry-After waits this long (conventions.md, CAPZ).
+/// A 429 without Retry-After waits this long (docs/architecture.md 7).
 const THROTTLED_WITHOUT_WORD: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(300);
 /// The longest wait that Azure can ask for: one broken header must not put an object to sleep for years.

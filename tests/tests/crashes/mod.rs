@@ -1,5 +1,5 @@
 //! SIGKILL and SIGTERM at every moment that matters: a restart with empty memory ends where an undisturbed run ends
-//! (law 6). Each run has a controller, a namespace, a tenant and a subscription of its own.
+//! (I-6). Each run has a controller, a namespace, a tenant and a subscription of its own.
 
 // Clippy does not see that a test with its own main is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]

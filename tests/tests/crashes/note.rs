@@ -86,7 +86,7 @@ async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// An object that never saw its subscription in sync does not know that it raised the plan itself: it asks (law 12).
+/// An object that never saw its subscription in sync does not know that it raised the plan itself: it asks (I-12a).
 async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "adopted", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;

@@ -19,7 +19,7 @@ const AT_ONCE: Ttl = Ttl {
     failure: Duration::ZERO,
     fresh_for: Duration::ZERO,
 };
-/// Grants take minutes to arrive (contract.md 8.8).
+/// Grants take minutes to arrive (docs/azure-api.md 8.8).
 const KEEP_PERMISSIONS: Ttl = Ttl {
     success: Duration::from_secs(10),
     failure: Duration::ZERO,

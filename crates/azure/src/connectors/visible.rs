@@ -36,7 +36,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Arm {
     /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
-    /// subscription's: that another subscription connects the account already, Azure is then left to say (contract.md
+    /// subscription's: that another subscription connects the account already, Azure is then left to say (docs/azure-api.md
     /// 4.2).
     pub(crate) async fn other_connectors(
         &self,

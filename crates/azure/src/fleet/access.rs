@@ -1,4 +1,4 @@
-//! Whether the identity may read machines. Resource Graph silently leaves out what it may not (contract.md 8.7).
+//! Whether the identity may read machines. Resource Graph silently leaves out what it may not (docs/azure-api.md 8.7).
 
 use std::{
     collections::HashMap,

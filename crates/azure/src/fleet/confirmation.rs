@@ -1,4 +1,4 @@
-//! Detect, confirm (law 4): Resource Graph is an index that lags, so a machine that looks bad is asked itself, once, and
+//! Detect, confirm (I-4): Resource Graph is an index that lags, so a machine that looks bad is asked itself, once, and
 //! its answer is remembered for as long as its row stays the same.
 
 use std::{

@@ -1,4 +1,4 @@
-//! All connectors that an identity can see (contract.md 7.5): who connects an account, and as what.
+//! All connectors that an identity can see (docs/azure-api.md 7.5): who connects an account, and as what.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! One machine by a direct GET, with its extensions and their instance view (contract.md 6.2 to 6.4).
+//! One machine by a direct GET, with its extensions and their instance view (docs/azure-api.md 6.2 to 6.4).
 
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -319,7 +319,7 @@ impl ExtensionView {
         }
         let status = self.status.or_else(|| self.statuses.into_iter().next());
         let Some(status) = status else { return };
-        // The exit code stands in the first message, the detail in the others (contract.md 6.7).
+        // The exit code stands in the first message, the detail in the others (docs/azure-api.md 6.7).
         let details = self.substatuses.into_iter().map(|status| status.message.0);
         let words: Vec<_> = std::iter::once(status.message.0).chain(details).collect();
         extension.at = status.time.time();

@@ -1,4 +1,4 @@
-//! Defender's health reports: the best proof that a sensor works (contract.md 5.2). Kept are those that speak against it.
+//! Defender's health reports: the best proof that a sensor works (docs/azure-api.md 5.2). Kept are those that speak against it.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! Plans of the subscriptions of a group, and the machines that have one of their own (contract.md 1.5, 7.5).
+//! Plans of the subscriptions of a group, and the machines that have one of their own (docs/azure-api.md 1.5, 7.5).
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,7 +29,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Health reports come with P2, or with P1 and Defender CSPM (contract.md 5.2).
+    /// Health reports come with P2, or with P1 and Defender CSPM (docs/azure-api.md 5.2).
     pub(super) fn has_health_reports(&self) -> bool {
         match self.tier.as_deref() {
             _ if self.odd => true,
@@ -65,7 +65,7 @@ impl Plan {
                 self.enabled_since = row.enabled_since.time().filter(|_| is_standard);
                 self.tier = Some(match (is_standard, row.sub_plan.0) {
                     (false, _) => "Free".into(),
-                    // Standard without a sub-plan is the full plan (contract.md 1.3).
+                    // Standard without a sub-plan is the full plan (docs/azure-api.md 1.3).
                     (true, sub_plan) if sub_plan.is_empty() => "P2".into(),
                     (true, sub_plan) => sub_plan.to_ascii_uppercase(),
                 });

@@ -1,4 +1,4 @@
-//! The queries of a scan, and the one for connectors (contract.md 7.4 and 7.5). Columns are the fields of `rows`.
+//! The queries of a scan, and the one for connectors (docs/azure-api.md 7.4 and 7.5). Columns are the fields of `rows`.
 
 use std::sync::LazyLock;
 

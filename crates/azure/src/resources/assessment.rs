@@ -1,4 +1,4 @@
-//! The vulnerability-assessment setting (contract.md 3.1).
+//! The vulnerability-assessment setting (docs/azure-api.md 3.1).
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Defender's health reports about a connector (contract.md 4.8, 5.2).
+//! Defender's health reports about a connector (docs/azure-api.md 4.8, 5.2).
 
 use reqwest::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The plan `VirtualMachines` at subscription scope (contract.md 1).
+//! The plan `VirtualMachines` at subscription scope (docs/azure-api.md 1).
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl Arm {
     }
 }
 
-/// The body of a plan write. Booleans are strings; nothing is sent that is not meant (contract.md 1.2, 1.4).
+/// The body of a plan write. Booleans are strings; nothing is sent that is not meant (docs/azure-api.md 1.2, 1.4).
 fn request(write: &PlanWrite) -> Value {
     let sub_plan = match write.tier {
         Tier::Free => return json!({ "properties": { "pricingTier": "Free" } }),

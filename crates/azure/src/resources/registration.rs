@@ -1,4 +1,4 @@
-//! Registration of Microsoft.Security (contract.md 8.2).
+//! Registration of Microsoft.Security (docs/azure-api.md 8.2).
 
 use reqwest::Method;
 use serde_json::Value;

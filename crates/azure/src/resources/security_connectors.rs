@@ -1,4 +1,4 @@
-//! Security connectors (contract.md 4). Only previews of this API exist. It is synchronous, also where a PUT signs in to
+//! Security connectors (docs/azure-api.md 4). Only previews of this API exist. It is synchronous, also where a PUT signs in to
 //! the other cloud before it answers, and it has a budget of its own.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ const API_VERSION: &str = "2024-08-01-preview";
 const GET: &str = "GET securityConnectors";
 const LIST: &str = "LIST securityConnectors";
 pub(crate) const PUT: &str = "PUT securityConnectors";
-/// 35 s were recorded, and ARM gives up after 60 s (contract.md 4.1).
+/// 35 s were recorded, and ARM gives up after 60 s (docs/azure-api.md 4.1).
 pub(crate) const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Arm {
@@ -93,7 +93,7 @@ impl Arm {
     }
 }
 
-/// Connectors are throttled by themselves (contract.md 4.7): the plan of the subscription does not wait for them.
+/// Connectors are throttled by themselves (docs/azure-api.md 4.7): the plan of the subscription does not wait for them.
 fn budget(subscription: &str) -> String {
     format!("{subscription}/securityConnectors")
 }

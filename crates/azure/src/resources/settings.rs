@@ -1,4 +1,4 @@
-//! The MDE settings (contract.md 2): one list instead of three reads.
+//! The MDE settings (docs/azure-api.md 2): one list instead of three reads.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The solution `Security(workspace)` of a Log Analytics workspace (contract.md 1.9). Read only.
+//! The solution `Security(workspace)` of a Log Analytics workspace (docs/azure-api.md 1.9). Read only.
 
 use reqwest::Method;
 use serverprotection_core::{

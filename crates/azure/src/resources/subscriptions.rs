@@ -33,7 +33,7 @@ struct Descendant {
 }
 
 impl Arm {
-    /// Every subscription that the identity sees (clients.md 3.6). One request a page.
+    /// Every subscription that the identity sees (docs/azure-api.md 9.5). One request a page.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, AzureError> {
         let call = Call {
             method: Method::GET,

@@ -1,4 +1,4 @@
-//! A visit of a connector that is being deleted: it ends with the finalizer gone, whatever Azure says (law 8).
+//! A visit of a connector that is being deleted: it ends with the finalizer gone, whatever Azure says (I-8).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One visit of a `ServerProtection`: the picture of design.md section 3, with its details by name.
+//! One visit of a `ServerProtection`: the picture of docs/architecture.md 3, with its details by name.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
 //! From which AWS account or GCP project a machine came. The tags of a connector say that one made the machine, not
-//! which one: a machine belongs to its connector by cloud and account (contract.md 6.5).
+//! which one: a machine belongs to its connector by cloud and account (docs/azure-api.md 6.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 

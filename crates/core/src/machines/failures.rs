@@ -1,4 +1,4 @@
-//! Why the extensions MDE.Linux and MDE.Windows fail: their exit codes and texts, decoded (contract.md 6.7).
+//! Why the extensions MDE.Linux and MDE.Windows fail: their exit codes and texts, decoded (docs/azure-api.md 6.7).
 
 use super::MdeExtension;
 

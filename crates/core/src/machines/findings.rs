@@ -33,7 +33,7 @@ pub struct RuleContext<'a> {
     pub health_unreadable: bool,
 }
 
-/// A health report of component MDE that is not Healthy (contract.md 5.2).
+/// A health report of component MDE that is not Healthy (docs/azure-api.md 5.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthIssue {
     /// `status.code`.

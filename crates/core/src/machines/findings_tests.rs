@@ -1,4 +1,4 @@
-//! The table of cases, each taken from contract.md 6, 7 and 9.
+//! The table of cases, each taken from docs/azure-api.md 6 and 7.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Timestamp;
 
-/// Publisher of the MDE extensions; together with the type it finds them, whatever they are called (contract.md 6.1).
+/// Publisher of the MDE extensions; together with the type it finds them, whatever they are called (docs/azure-api.md 6.1).
 pub const MDE_PUBLISHER: &str = "Microsoft.Azure.AzureDefenderForServers";
 
 /// What kind of resource it is.
@@ -117,7 +117,7 @@ pub struct Image {
     pub sku: String,
 }
 
-/// What an Arc machine tells about its agent (contract.md 6.3).
+/// What an Arc machine tells about its agent (docs/azure-api.md 6.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ArcAgent {
     /// `Connected`, `Disconnected`, `Expired`, `Error`, …: an open list.

@@ -176,7 +176,7 @@ fn needs_direct_onboarding(machine: &Machine) -> bool {
         )
 }
 
-/// What Azure Resource Manager cannot tell about the move (contract.md 5.1 and 9).
+/// What Azure Resource Manager cannot tell about the move (docs/azure-api.md 5.1 and 6.8).
 pub const NOT_VISIBLE: [&str; 4] = [
     "machines that are onboarded directly (without Azure Arc) have no resource in Azure: they are in none of these numbers; look for them in the device inventory of the Defender portal",
     "machines outside Azure that neither Azure Arc nor a connector knows are not seen at all: compare the totals with your own inventory",

@@ -1,5 +1,5 @@
 //! Fleet verification: whether the extension `MDE.Windows` / `MDE.Linux` is healthy on every machine, and if not, why
-//! (design.md section 5).
+//! (docs/architecture.md 8).
 //!
 //! ```text
 //! Machine (a row of Resource Graph, or a direct GET) ─┐

@@ -1,4 +1,4 @@
-//! Operating systems as data: what Defender for Endpoint and the Arc agent support (contract.md 6.6, as of autumn 2026).
+//! Operating systems as data: what Defender for Endpoint and the Arc agent support (docs/azure-api.md 6.6, as of autumn 2026).
 
 use super::Machine;
 
@@ -119,7 +119,7 @@ pub const SYSTEMS: [System; 13] = [
 ];
 
 /// Publishers of images that are appliances or managed by another service: the built-in policies leave them out
-/// (contract.md 6.1).
+/// (docs/azure-api.md 6.1).
 pub const APPLIANCE_PUBLISHERS: [&str; 10] = [
     "azuredatabricks",
     "azureopenshift",

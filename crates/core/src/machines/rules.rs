@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Timestamp;
 
-/// An extension's run ends after this long (contract.md 6.2); later it is stuck.
+/// An extension's run ends after this long (docs/azure-api.md 6.2); later it is stuck.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_mins(90);
 
 /// One rule.

@@ -1,6 +1,6 @@
 //! What a machine can be found to be.
 
-/// The verdict on one machine; one list everywhere (design.md section 5).
+/// The verdict on one machine; one list everywhere (docs/architecture.md 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// The extension arrived, and nothing says that the sensor does not work.

@@ -1,4 +1,4 @@
-//! Whose account it is: one connector for each account, one object for each connector (law 3).
+//! Whose account it is: one connector for each account, one object for each connector (I-3).
 
 use serverprotection_api::Cloud;
 

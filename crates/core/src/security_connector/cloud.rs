@@ -1,4 +1,4 @@
-//! What goes wrong on the side of AWS or GCP. Connectors have an error shape of their own (contract.md 4.7); a PUT signs
+//! What goes wrong on the side of AWS or GCP. Connectors have an error shape of their own (docs/azure-api.md 4.7); a PUT signs
 //! in to the cloud before it answers, so most of them are for whoever owns the account.
 
 use serverprotection_api::Cloud;

@@ -287,7 +287,7 @@ fn field_decision(
     }
     let claim = input.previous.claim.as_ref();
     if claim.is_none_or(|claim| claim.established_since.is_none()) {
-        // Law 12a: an object that never held its connector in sync may not begin by lowering protection.
+        // I-12a: an object that never held its connector in sync may not begin by lowering protection.
         let unapproved = reductions::unapproved(desired, actual, input.approval, input.generation);
         if !unapproved.is_empty() {
             decision.situation = Situation::NeedsApproval(unapproved);

@@ -1,4 +1,4 @@
-//! Deletion (law 8): it always ends, and it deletes only what this object held.
+//! Deletion (I-8): it always ends, and it deletes only what this object held.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
     }
 }
 
-/// The note that stands in status while the result of a creation is unknown (law 6): what may have come of it is this
+/// The note that stands in status while the result of a creation is unknown (I-6): what may have come of it is this
 /// object's.
 fn is_creating(status: &SecurityConnectorStatus) -> bool {
     conditions::get(&status.conditions, "ConnectorConfigured")

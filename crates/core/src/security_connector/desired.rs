@@ -181,7 +181,7 @@ pub struct Desired {
 
 pub(super) const TIER: &str = "plan.tier";
 pub(super) const AGENTLESS: &str = "agentlessScanning";
-/// Where the scanner's role stands since 2024-03-01-preview, and where it stood before (contract.md 4.4).
+/// Where the scanner's role stands since 2024-03-01-preview, and where it stood before (docs/azure-api.md 4.4).
 pub(super) const SCANNER_ROLE: Members = &["vmScanners", "cloudRoleArn"];
 pub(super) const OLD_SCANNER_ROLE: Members = &["vmScanners", "configuration", "cloudRoleArn"];
 
@@ -411,7 +411,7 @@ impl Rows {
         }
     }
 
-    /// Only P2 has agentless scanning: what P1 finds switched on is switched off (contract.md 4.4).
+    /// Only P2 has agentless scanning: what P1 finds switched on is switched off (docs/azure-api.md 4.4).
     fn agentless(&mut self, spec: &SecurityConnectorSpec, tier: Tier) {
         let scanning = spec.agentless_scanning.as_ref();
         let on = match scanning.and_then(|scanning| switch(scanning.state)) {

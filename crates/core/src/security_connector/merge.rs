@@ -1,4 +1,4 @@
-//! The body of a PUT: what a GET answered, with our fields edited. There is no PATCH that merges offerings (contract.md
+//! The body of a PUT: what a GET answered, with our fields edited. There is no PATCH that merges offerings (docs/azure-api.md
 //! 4.2), so everything goes back: other offerings, other members and other tags as they came, without what only the
 //! service writes.
 
@@ -96,7 +96,7 @@ fn edit(of: &mut Map<String, Value>, name: &str, edit: impl FnOnce(&mut Map<Stri
     of.insert(name.to_owned(), Value::Object(member));
 }
 
-/// Azure refuses P1 with agentless scanning, even where that is left alone (contract.md 4.4).
+/// Azure refuses P1 with agentless scanning, even where that is left alone (docs/azure-api.md 4.4).
 fn is_forced(
     desired: &Desired,
     actual: Option<&Connector>,

@@ -79,7 +79,7 @@ impl Observed {
     }
 }
 
-/// A health report of the connector (contract.md 5.2).
+/// A health report of the connector (docs/azure-api.md 5.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthReport {
     /// `Connectivity`, …

@@ -1,4 +1,4 @@
-//! What a visit reads (law 4): the connector always; the rest about hourly, and while it is not known to be good.
+//! What a visit reads (I-4): the connector always; the rest about hourly, and while it is not known to be good.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Brakes on the way down (law 12): which changes of a connector lower protection, or might.
+//! Brakes on the way down (I-12): which changes of a connector lower protection, or might.
 
 use std::collections::BTreeSet;
 

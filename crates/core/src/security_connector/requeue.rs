@@ -1,4 +1,4 @@
-//! How an object's visits are paced. Losing the memory costs a few reads and at most one write, never correctness (law 6).
+//! How an object's visits are paced. Losing the memory costs a few reads and at most one write, never correctness (I-6).
 
 use std::{collections::BTreeMap, time::Duration};
 

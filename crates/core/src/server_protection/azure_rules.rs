@@ -1,4 +1,4 @@
-//! The laws of Azure's pricings and settings, as one table (contract.md 0, 1.3, 1.4, 1.7, 2). Everything that decides
+//! The laws of Azure's pricings and settings, as one table (docs/azure-api.md 1.2 to 1.7, 2). Everything that decides
 //! about a plan write asks here.
 //!
 //! | law | where it is kept |
@@ -30,7 +30,7 @@ pub const WORKSPACE: &str = "DefinedWorkspaceId";
 pub const RULES: &str = "Rules";
 /// The resource provider that everything here belongs to.
 pub const PROVIDER: &str = "Microsoft.Security";
-/// What switching on a role-assigning extension needs besides (contract.md 8.7).
+/// What switching on a role-assigning extension needs besides (docs/azure-api.md 8.7).
 pub const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
 
 /// Whether a sub-plan offers an extension. Names that we do not know are offered where Azure already shows them, and
@@ -86,7 +86,7 @@ pub const fn tier_name(tier: Tier) -> &'static str {
     }
 }
 
-/// The three MDE settings (contract.md 2).
+/// The three MDE settings (docs/azure-api.md 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Setting {

@@ -283,7 +283,7 @@ fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -
 }
 
 /// The first changes that do not wait for the effect of others. A plan write switches the integration on by itself, and
-/// the integration its opt-ins (contract.md 2): what may come by itself is looked at again before it is written.
+/// the integration its opt-ins (docs/azure-api.md 2): what may come by itself is looked at again before it is written.
 pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
     let alone = changes
         .iter()

@@ -1,4 +1,4 @@
-//! No fights (law 13): a field that was repaired three times within six intervals is left alone for an hour, doubling
+//! No fights (I-13): a field that was repaired three times within six intervals is left alone for an hour, doubling
 //! to a day. The history lives in status, so that a restart does not start the fight again.
 
 use std::{

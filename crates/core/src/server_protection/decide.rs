@@ -151,7 +151,7 @@ pub struct PlanResponse {
     pub results: Vec<OperationStatus>,
 }
 
-/// The note that stands in status while the result of a plan write is unknown (law 6).
+/// The note that stands in status while the result of a plan write is unknown (I-6).
 pub(crate) const APPLYING: &str = "Applying";
 
 /// Whether the note of a plan write whose result is not known stands in status.
@@ -326,7 +326,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     decision
 }
 
-/// Law 12a: an object that never held its subscription in sync may not begin by lowering protection.
+/// I-12a: an object that never held its subscription in sync may not begin by lowering protection.
 fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<Difference> {
     let adopted = input
         .previous

@@ -81,7 +81,7 @@ impl Property {
         }
     }
 
-    /// The value as it is sent, knowing what Azure has: `ExclusionTags` and `Rules` are JSON strings (contract.md 1.2).
+    /// The value as it is sent, knowing what Azure has: `ExclusionTags` and `Rules` are JSON strings (docs/azure-api.md 1.2).
     pub fn wire(&self, observed: Option<&Value>) -> Value {
         match self {
             Self::Tags(tags) => {
@@ -137,7 +137,7 @@ fn folded(tags: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (contract.md 1.4). Absent and empty mean
+/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (docs/azure-api.md 1.4). Absent and empty mean
 /// no tags; something that is no such list means `None`.
 fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
     let text = match value {
@@ -162,7 +162,7 @@ fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
         .collect()
 }
 
-/// ARM ids differ in case and may lack the leading slash (contract.md 11.1).
+/// ARM ids differ in case and may lack the leading slash (docs/azure-api.md 8.3).
 pub fn same_id(a: &str, b: &str) -> bool {
     a.trim_matches('/').eq_ignore_ascii_case(b.trim_matches('/'))
 }

@@ -1,5 +1,5 @@
 //! The rules of file integrity monitoring. Azure keeps them as a JSON text: a list of objects with a `RuleId` and
-//! `MonitoredEntities`, whose three lists hold objects with a `Path` (contract.md 1.10).
+//! `MonitoredEntities`, whose three lists hold objects with a `Path` (docs/azure-api.md 1.10).
 
 use std::collections::BTreeSet;
 

@@ -106,7 +106,7 @@ pub struct Subscription {
     pub state: String,
 }
 
-/// Registration of a resource provider (contract.md 8.2).
+/// Registration of a resource provider (docs/azure-api.md 8.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum RegistrationState {
@@ -115,7 +115,7 @@ pub enum RegistrationState {
     NotRegistered,
 }
 
-/// The plan `VirtualMachines` of a subscription (contract.md 1.2).
+/// The plan `VirtualMachines` of a subscription (docs/azure-api.md 1.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// P1, P2 or Free. A Standard plan without a sub-plan is P2.
@@ -152,7 +152,7 @@ pub struct Extension {
     pub properties: BTreeMap<String, Value>,
 }
 
-/// What Azure told about an extension in the answer to a write, and nowhere else (contract.md 1.6).
+/// What Azure told about an extension in the answer to a write, and nowhere else (docs/azure-api.md 1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationStatus {
     /// Azure's name of the extension.
@@ -170,7 +170,7 @@ impl OperationStatus {
     }
 }
 
-/// The three MDE settings by their wire meaning (contract.md 2). `None`: Azure did not list the setting.
+/// The three MDE settings by their wire meaning (docs/azure-api.md 2). `None`: Azure did not list the setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `WDATP`.

@@ -1,7 +1,7 @@
 //! Properties of the decisions, over generated specs and subscriptions and a small model of Azure.
 //!
 //! * `specs`: what admission lets through, and what a subscription may look like;
-//! * `azure`: what a write does there (contract.md 1 to 3.1), with both answers where the contract is unconfirmed;
+//! * `azure`: what a write does there (docs/azure-api.md 1 to 3.1), with both answers where the contract is unconfirmed;
 //! * `writes`: differences, changes and plan writes;
 //! * `steps`: what happens to an object, and in between;
 //! * `world`: an object, its status and its subscription, walked through visits, faults and foreign writers;

@@ -1,4 +1,4 @@
-//! What a visit reads (law 4): three answers always, one more in turn on a quiet visit, everything on the others.
+//! What a visit reads (I-4): three answers always, one more in turn on a quiet visit, everything on the others.
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 

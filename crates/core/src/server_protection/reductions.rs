@@ -1,4 +1,4 @@
-//! Brakes on the way down (law 12): which changes lower protection, and which of them somebody approved.
+//! Brakes on the way down (I-12): which changes lower protection, and which of them somebody approved.
 
 use super::{azure_rules, changes::Difference};
 use serverprotection_api::Tier;

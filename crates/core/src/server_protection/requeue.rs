@@ -1,5 +1,5 @@
 //! How an object's visits are paced: what a process remembers between them, and when to come back. Losing the memory
-//! costs a few reads, never correctness (law 6).
+//! costs a few reads, never correctness (I-6).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ pub struct Timeouts {
     pub blocked_retry_interval: Duration,
     /// After this long in Registering a registration counts as stuck.
     pub registration_timeout: Duration,
-    /// After this long a deletion that Azure does not let happen lets go (law 8).
+    /// After this long a deletion that Azure does not let happen lets go (I-8).
     pub deletion_deadline: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The table of situations (design.md section 2), row by row: spec, readings and what stood before, and then Ready, what
+//! The table of situations (docs/architecture.md 2.4), row by row: spec, readings and what stood before, and then Ready, what
 //! is beside it, and the next step that the message tells.
 
 mod failing;

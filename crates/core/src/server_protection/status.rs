@@ -32,7 +32,7 @@ pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 /// How far the changes of a decision have come.
 #[derive(Clone, Copy, Debug)]
 pub enum Phase<'a> {
-    /// The changes are about to be written: this status is the note before them (law 6).
+    /// The changes are about to be written: this status is the note before them (I-6).
     BeforeWrite,
     /// The visit is over.
     AfterWrite(&'a Outcome),

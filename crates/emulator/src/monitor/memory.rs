@@ -240,7 +240,7 @@ impl Memory {
     }
 }
 
-/// Connectors have a budget of their own (contract.md 4.7): whoever has used it up may go on with the rest.
+/// Connectors have a budget of their own (docs/azure-api.md 4.7): whoever has used it up may go on with the rest.
 fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
     let reads = matches!(seen.method, "GET" | "HEAD");
     let mut place = seen.route.subscription.clone().unwrap_or_default();

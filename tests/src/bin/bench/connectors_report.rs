@@ -14,7 +14,7 @@ const LIST_SECONDS: f64 = 30.0;
 const REFRESH_SECONDS: f64 = 5.0;
 /// Above the floor: the readings before and after the writes.
 const FLOOR_FACTOR: f64 = 1.25;
-/// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (contract.md 4).
+/// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (docs/azure-api.md 4.7).
 const BUDGET: u64 = 100;
 const BUDGET_MINUTES: u64 = 5;
 

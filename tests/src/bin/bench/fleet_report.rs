@@ -5,7 +5,7 @@ use crate::{
     table::{Row, Rows, megabytes, ratio},
 };
 
-/// Bars of design.md and conventions.md section 4.
+/// Bars of docs/benchmarks.md.
 const MOST_QUERIES: u64 = 25;
 const MOST_GROWTH: u64 = 60_000_000;
 const MOST_MEMORY: u64 = 64_000_000;

@@ -165,7 +165,7 @@ fn by_name(os: &str) -> System {
     }
 }
 
-/// The verdict of design.md section 5, for what generated fleets hold.
+/// The verdict of docs/architecture.md 8, for what generated fleets hold.
 fn verdict(machine: &Value, now: Timestamp) -> &'static str {
     let tagged = |name: &str| machine.get("tags").is_some_and(|tags| tags.get(name).is_some());
     if tagged("PublicCloudConnectorsResourceId") {

@@ -1,4 +1,4 @@
-//! An AWS account: the identity provider, the roles and their trust, the stack set of an organization (contract.md 4.5).
+//! An AWS account: the identity provider, the roles and their trust, the stack set of an organization (docs/azure-api.md 4.5).
 
 use serverprotection_api::AwsAccount;
 

@@ -1,4 +1,4 @@
-//! A GCP project: workload identity pool and providers, service accounts and their roles, APIs (contract.md 4.6).
+//! A GCP project: workload identity pool and providers, service accounts and their roles, APIs (docs/azure-api.md 4.6).
 
 use serverprotection_api::GcpProject;
 

@@ -1,7 +1,7 @@
 //! What the cloud account must have for exactly one connector, as plain values: nothing is asked and nothing is created.
 //!
 //! The names come from the rows of [`Desired`], so that what is printed here is what the connector sends to Azure. The
-//! facts are Microsoft's (contract.md 4.5, 4.6); the lists of permissions are the least that the documented purpose
+//! facts are Microsoft's (docs/azure-api.md 4.5, 4.6); the lists of permissions are the least that the documented purpose
 //! needs.
 
 pub mod aws;
@@ -18,7 +18,7 @@ use super::{
     expected::Expected,
 };
 
-/// Microsoft's own Entra tenant issues the tokens with which Defender for Cloud signs in (contract.md 4.5).
+/// Microsoft's own Entra tenant issues the tokens with which Defender for Cloud signs in (docs/azure-api.md 4.5).
 pub const ISSUER: &str = "https://sts.windows.net/33e01921-4d64-4f8c-a055-5bdaffd5e33d/";
 
 /// The audience of the plan's own tokens, in both clouds.

@@ -49,7 +49,7 @@ pub(super) fn answers() -> impl Strategy<Value = Answers> {
 /// A name that no spec knows and only one sub-plan has.
 pub(super) const ONLY_P1: &str = "LegacyExtension";
 
-/// What a sub-plan offers (contract.md 1.4), and names that came later.
+/// What a sub-plan offers (docs/azure-api.md 1.4), and names that came later.
 pub(super) fn offers(tier: Tier) -> Vec<&'static str> {
     let mut all = OTHERS.to_vec();
     match tier {
@@ -116,7 +116,7 @@ fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
     actual.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
 }
 
-/// What Azure refuses (contract.md 1.4, point 4).
+/// What Azure refuses (docs/azure-api.md 1.4).
 fn accepts(write: &PlanWrite, before: &Plan) {
     let mut names: Vec<_> = write
         .extensions

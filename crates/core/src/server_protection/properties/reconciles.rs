@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// (g) The rules of conventions.md 3.1 and 3.2 for one status after another.
+/// (g) The rules of docs/architecture.md 2.5 for one status after another.
 fn check_status(
     before: &ServerProtectionStatus,
     after: &ServerProtectionStatus,
@@ -88,7 +88,7 @@ fn check_status(
     assert_eq!(after.observed_generation, Some(generation));
 }
 
-/// Law 9: Ready/InSync is the truth.
+/// I-9: Ready/InSync is the truth.
 fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionStatus) {
     let ready = get(&after.conditions, "Ready").unwrap();
     if reconcile.decision.situation == Situation::Suspended || after.conditions == reconcile.before.conditions
@@ -113,7 +113,7 @@ fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionSta
     }
 }
 
-/// (i) Law 6: the note before a plan write, the one write more after a crash, and never a success that nobody told.
+/// (i) I-6: the note before a plan write, the one write more after a crash, and never a success that nobody told.
 fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
     let decision = &reconcile.decision;
     if decision.writes_plan() {
@@ -185,7 +185,7 @@ fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
     }
 }
 
-/// (j) Law 12: what an object does to a subscription that it never held in sync lowers nothing without approval.
+/// (j) I-12a: what an object does to a subscription that it never held in sync lowers nothing without approval.
 fn check_adoption(world: &World, reconcile: &Reconcile) {
     let established = reconcile
         .before
@@ -230,7 +230,7 @@ fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
         assert_eq!(reconcile.decision.changes, []);
         assert_eq!(reconcile.actual_before, reconcile.actual_after);
     }
-    // (b) Law 1, also for writes that are repeated and fields that are contested.
+    // (b) I-1, also for writes that are repeated and fields that are contested.
     for change in &reconcile.decision.changes {
         if let Action::PutPlan(write) = &change.action {
             assert!(
@@ -284,7 +284,7 @@ proptest! {
     #![proptest_config(cases(768))]
 
     /// (g) to (k) on every visit; and at the end, when nothing disturbs any more, Azure ends as the spec demands
-    /// (law 6: also with empty memory).
+    /// (I-6: also with empty memory).
     #[test]
     fn every_walk_keeps_the_invariants(
         spec in spec(),

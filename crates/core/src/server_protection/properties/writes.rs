@@ -89,7 +89,7 @@ proptest! {
         prop_assert!(all.iter().all(|change| !change.fields.is_empty()));
     }
 
-    /// (b) Law 1: through any sequence of edits, Free is written only while the spec says Free.
+    /// (b) I-1: through any sequence of edits, Free is written only while the spec says Free.
     #[test]
     fn never_through_free(
         specs in collection::vec(spec(), 1..5),
@@ -124,7 +124,7 @@ proptest! {
         }
     }
 
-    /// Law 13: fields that are left alone are changed by no write, and a write that leaves some alone still gets the
+    /// I-13: fields that are left alone are changed by no write, and a write that leaves some alone still gets the
     /// rest right.
     #[test]
     fn what_is_left_alone_stays(
@@ -310,7 +310,7 @@ proptest! {
     }
 }
 
-/// WDATP comes on by itself with the plan: then it is not written (contract.md 2).
+/// WDATP comes on by itself with the plan: then it is not written (docs/azure-api.md 2).
 #[test]
 fn a_setting_that_the_plan_switches_on_is_not_written() {
     let spec: ServerProtectionSpec = minimal(Tier::P2);

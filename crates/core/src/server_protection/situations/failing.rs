@@ -207,7 +207,7 @@ fn azures_word_is_not_undercut() {
     }
 }
 
-/// Law 7, also where the message is longer than what is kept of it.
+/// I-7, also where the message is longer than what is kept of it.
 #[test]
 fn a_repeated_failure_changes_nothing() {
     // In the second, the request id is kept and what follows it is not.

@@ -1,4 +1,4 @@
-//! Law 13: writes in vain, and other writers.
+//! I-13: writes in vain, and other writers.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn a_foreign_writer_that_flips_back_is_contested() {
     assert_eq!(decision.changes[0].action, Action::PutAssessment);
 }
 
-/// Law 1: a tier that is left alone is not written either, and least of all as Free: its other writer may just have
+/// I-1: a tier that is left alone is not written either, and least of all as Free: its other writer may just have
 /// raised it.
 #[test]
 fn a_contested_tier_is_never_written_as_free() {

@@ -130,7 +130,7 @@ fn the_line_is_the_minimum_of_the_spec() {
         object.spec.machines.minimum_protected_percent = minimum;
         object.scan(&verdicts).reason("MachinesProtected", answer, reason);
         assert_eq!(object.machines().summary, summary);
-        // It does not decide about Ready (law 9).
+        // It does not decide about Ready (I-9).
         object.expect("True", "InSync", "");
     }
 }

@@ -385,7 +385,7 @@ fn assessment(conditions: &mut Conditions, desired: &Desired, on: bool) {
     conditions.set("VulnerabilityAssessmentEnabled", answer, reason, message);
 }
 
-/// The actions that the spec needs, in the order in which they are first used (contract.md 8.7).
+/// The actions that the spec needs, in the order in which they are first used (docs/azure-api.md 8.7).
 fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
     let mut actions = vec![
         "Microsoft.Security/pricings/read",

@@ -1,5 +1,5 @@
 //! What is known about each extension. Azure tells a result only in the answer to the write that switched it on
-//! (contract.md 1.6), so it is kept from visit to visit.
+//! (docs/azure-api.md 1.6), so it is kept from visit to visit.
 
 use serverprotection_api::{ExtensionStatus, Mode};
 

@@ -207,7 +207,7 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
     conditions.set(TYPE, answer, reason, message);
 }
 
-/// Honest denominators (law 9): no machine, and machines that may not be seen, are Unknown.
+/// Honest denominators (I-9): no machine, and machines that may not be seen, are Unknown.
 fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, &'static str, String) {
     let tally = &reading.summary.tally;
     if let Access::Missing(actions) = &reading.access {

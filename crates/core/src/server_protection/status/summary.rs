@@ -1,4 +1,4 @@
-//! Ready and the conditions that are present only while they are True: the table of situations (design.md section 2).
+//! Ready and the conditions that are present only while they are True: the table of situations (docs/architecture.md 2.4).
 
 use std::collections::BTreeSet;
 
