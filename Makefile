@@ -11,6 +11,7 @@ LINT_TOOLS := tests/lint/tools.sh
 TARGET := $${CARGO_TARGET_DIR:-target}
 # Says what runs, so that a long step is never a silent one.
 step = @printf '\n== %s\n' "$(1)"
+comma := ,
 
 .PHONY: help
 help:
@@ -53,8 +54,10 @@ lint:
 	tools=$$($(LINT_TOOLS)); "$$tools/cargo-shear" --locked --deny-warnings
 	$(call step,licenses and sources of dependencies)
 	tools=$$($(LINT_TOOLS)); "$$tools/cargo-deny" --locked check bans licenses sources
-	$(call step,generated files)
-	cargo xtask check
+	$(call step,programs)
+	cargo build --workspace --bins
+	$(call step,generated files$(comma) citations and names)
+	"$(TARGET)/debug/serverprotection-xtask" check
 	$(call step,lints)
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(call step,documentation)
@@ -64,8 +67,6 @@ lint:
 test: requirements lint
 	$(call step,control plane (cached after the first time))
 	@$(CONTROL_PLANE) >/dev/null
-	$(call step,programs that the whole-system tests start)
-	cargo build --workspace --bins
 	$(call step,tests)
 	cargo test --workspace
 

@@ -333,7 +333,7 @@ fn list(answer: Value, name: &str) -> Result<Vec<Value>, Error> {
 /// `listening on https://127.0.0.1:PORT ca DIR/ca.pem`
 async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
     let mut lines = BufReader::new(process.take_stdout()?).lines();
-    let look = async {
+    let first = async {
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some((endpoint, ca)) = parse_listening(&line) {
                 // Whatever it prints later must not block it.
@@ -343,7 +343,7 @@ async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
         }
         None
     };
-    tokio::time::timeout(Duration::from_secs(20), look)
+    tokio::time::timeout(Duration::from_secs(20), first)
         .await
         .ok()
         .flatten()

@@ -87,9 +87,9 @@ pub(crate) fn requested<K: Kind>(object: &K, state: &ObjectState<K>) -> Option<S
 /// An object that a visit has nothing to do for before its time: only news can have woken it. With the time that is left.
 /// Asked once for each visit.
 pub(crate) fn not_due<K: Kind>(object: &K, context: &Context) -> Option<(ObjectState<K>, Duration)> {
-    let states = K::states(context);
-    let state = states.get(&object.uid()?)?;
-    let due = states.take_due(&object.namespace().unwrap_or_default(), &object.name_any());
+    let store = K::states(context);
+    let state = store.get(&object.uid()?)?;
+    let due = store.take_due(&object.namespace().unwrap_or_default(), &object.name_any());
     let not_due = !due
         && state.status.observed_generation() == object.meta().generation
         && !state.unacknowledged
@@ -121,7 +121,7 @@ pub(crate) async fn write_status<K: Kind>(
     mut status: K::Status,
     context: &Context,
 ) -> Result<bool, Error> {
-    let states = K::states(context);
+    let store = K::states(context);
     let uid = object.uid().unwrap_or_default();
     if let Some(stood) = state.acknowledged.as_ref().filter(|_| state.unacknowledged) {
         conditions::after_unsaved(status.conditions_mut(), stood.conditions());
@@ -131,23 +131,23 @@ pub(crate) async fn write_status<K: Kind>(
     {
         // One copy of what stands is enough.
         state.status = Arc::clone(stood);
-        states.put(&uid, state.clone());
+        store.put(&uid, state.clone());
         return Ok(true);
     }
     state.status = Arc::new(status);
     state.unacknowledged = true;
-    states.put(&uid, state.clone());
+    store.put(&uid, state.clone());
     match publish::status(context, object, &state.status).await {
         Ok(()) => {
             state.acknowledged = Some(Arc::clone(&state.status));
             state.unacknowledged = false;
             state.kube_failures = 0;
-            states.put(&uid, state.clone());
+            store.put(&uid, state.clone());
             Ok(true)
         }
         // The object is gone, and with it everything there was to say.
         Err(kube::Error::Api(answer)) if answer.is_not_found() => {
-            states.forget(&uid);
+            store.forget(&uid);
             Ok(false)
         }
         Err(error) => Err(error.into()),

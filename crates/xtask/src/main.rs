@@ -1,7 +1,8 @@
-//! `cargo xtask`: work on the repository itself. `generate` writes every generated file; `check` fails when one drifted.
+//! `cargo xtask`: work on the repository itself. `generate` writes the generated files; `check` finds what does not hold.
 
 use std::{path::Path, process::ExitCode};
 
+mod check;
 mod generated;
 mod reference;
 mod verdicts;
@@ -11,8 +12,8 @@ fn main() -> ExitCode {
     let command = std::env::args().nth(1);
     let result = match command.as_deref() {
         Some("generate") => generated::write(&root),
-        Some("check") => generated::check(&root),
-        _ => Err("usage: cargo xtask generate | check\n\n  generate  write crds/, deploy/base/crds/, docs/reference.md and docs/verdicts.md\n  check     fail when one of them is not what the code generates".into()),
+        Some("check") => generated::check(&root).and_then(|()| check::check(&root)),
+        _ => Err("usage: cargo xtask generate | check\n\n  generate  write crds/, deploy/base/crds/ and the generated pages of docs/\n  check     fail when a generated file differs from what the code generates, when a cited document or section does\n            not exist, or when an identifier or file name contains a retired word".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -32,7 +32,7 @@ pub(crate) fn register(
             (Ok(()), None) => {}
         },
         LiveObservation::Suspended | LiveObservation::Conflicted(_) => {
-            context.fleet.deregister(&object.uid().unwrap_or_default())
+            context.fleet.deregister(&object.uid().unwrap_or_default());
         }
     }
 }

@@ -103,7 +103,7 @@ fn foreign(connector: &Connector) -> BTreeMap<String, Value> {
     for (name, value) in &connector.properties {
         match name.as_str() {
             "environmentData" => {
-                unexpected(value, &KNOWN_DATA, &mut Vec::new(), "environmentData", &mut found)
+                unexpected(value, &KNOWN_DATA, &mut Vec::new(), "environmentData", &mut found);
             }
             "hierarchyIdentifier" | "environmentName" | "offerings" => {}
             _ => drop(found.insert(format!("properties/{name}"), value.clone())),

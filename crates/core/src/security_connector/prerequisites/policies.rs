@@ -1,5 +1,5 @@
 //! What the roles in AWS are allowed to do: the least that the documented purpose needs
-//! (doc:permissions.md, concept-agentless-data-collection.md).
+//! (docs/azure-api.md 4.5).
 
 use super::aws::{Policy, Statement};
 
