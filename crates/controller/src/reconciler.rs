@@ -195,11 +195,11 @@ mod tests {
         }
         writer.apply_watcher_event(&Event::InitDone);
         let stream = futures::stream::iter(objects.map(Ok)).chain(futures::stream::pending());
-        let reconciles: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
-        let reconcile = |object: Arc<ConfigMap>, reconciles: Arc<Mutex<BTreeMap<String, u32>>>| async move {
+        let counts_by_name: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+        let reconcile = |object: Arc<ConfigMap>, counts_by_name: Arc<Mutex<BTreeMap<String, u32>>>| async move {
             let name = object.metadata.name.clone().unwrap();
             let reconcile = async {
-                let mut counts = reconciles.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut counts = counts_by_name.lock().unwrap_or_else(PoisonError::into_inner);
                 *counts.entry(name.clone()).or_default() += 1;
                 assert_ne!(name, "bad", "with the lock held");
                 Ok(Action::requeue(Duration::from_millis(20)))
@@ -214,7 +214,7 @@ mod tests {
             .run(
                 reconcile,
                 |_, _, _| Action::await_change(),
-                Arc::clone(&reconciles),
+                Arc::clone(&counts_by_name),
             )
             .take(12)
             .collect::<Vec<_>>();
@@ -222,7 +222,7 @@ mod tests {
             .await
             .unwrap();
         assert!(reconciled.iter().all(Result::is_ok), "{reconciled:?}");
-        let counts = reconciles.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts_by_name.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(counts["bad"] >= 2 && counts["good"] >= 2, "{counts:?}");
     }
 }
