@@ -67,7 +67,7 @@ impl Credentials {
             // Admission refuses this; an object from before it was required may still be there.
             return Err(failure(
                 "CredentialMissing",
-                "the ServerProtection has no spec.credentialRef, which is required".into(),
+                "The ServerProtection has no spec.credentialRef".into(),
             ));
         };
         let key = (namespace.to_owned(), name.to_owned());
@@ -77,9 +77,7 @@ impl Credentials {
             .ok_or_else(|| {
                 failure(
                     "CredentialNotFound",
-                    format!(
-                        "AzureCredential {namespace}/{name} does not exist; create it, or correct credentialRef"
-                    ),
+                    format!("AzureCredential {namespace}/{name} does not exist"),
                 )
             })?;
         let made_from = (credential.uid(), credential.metadata.generation);
@@ -116,10 +114,7 @@ impl Credentials {
             // Admission refuses this; an object from before a rule may still be there.
             _ => Err(failure(
                 "CredentialInvalid",
-                format!(
-                    "AzureCredential {}/{}: the member for its type is missing",
-                    key.0, key.1
-                ),
+                format!("AzureCredential {}/{} lacks the field for its type", key.0, key.1),
             )),
         }
     }
@@ -246,20 +241,23 @@ impl Credentials {
             Ok(None) => {
                 return Err(failure(
                     "SecretNotFound",
-                    format!("Secret {namespace}/{name} does not exist; create it"),
+                    format!("Secret {namespace}/{name} does not exist"),
                 ));
             }
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 return Err(failure(
                     "SecretForbidden",
                     format!(
-                        "the controller may not read Secret {namespace}/{name}: {}",
+                        "The controller may not read Secret {namespace}/{name}: {}",
                         status.message
                     ),
                 ));
             }
             Err(error) => {
-                let failure = failure("SecretUnreadable", format!("Secret {namespace}/{name}: {error}"));
+                let failure = failure(
+                    "SecretUnreadable",
+                    format!("Secret {namespace}/{name} cannot be read: {error}"),
+                );
                 return Err(AzureError {
                     class: ErrorClass::Transient,
                     ..failure
@@ -274,7 +272,7 @@ impl Credentials {
             Some(value) => Ok(AzureSecret::new(value.to_owned())),
             None => Err(failure(
                 "SecretKeyMissing",
-                format!("Secret {namespace}/{name} has no text under the key {key}; add it"),
+                format!("Secret {namespace}/{name} has no text under the key {key}"),
             )),
         }
     }
@@ -289,7 +287,7 @@ fn failure(code: &str, message: String) -> AzureError {
         class: ErrorClass::Credential,
         code: code.into(),
         message,
-        operation: "resolve credentialRef".into(),
+        operation: String::new(),
         request_id: None,
         effect_unknown: false,
     }

@@ -317,8 +317,8 @@ fn internal_error() -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
         code: "InternalError".into(),
-        message: "the controller made a mistake while it read the machines; its log says more".into(),
-        operation: "scan the machines".into(),
+        message: "The scan failed because of a bug in the controller; see its log".into(),
+        operation: String::new(),
         request_id: None,
         effect_unknown: false,
     }

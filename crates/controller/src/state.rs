@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use serverprotection_core::conditions;
+use serverprotection_core::conditions::{self, ConditionType};
 
 use crate::kind::{Kind, StatusExt};
 
@@ -126,7 +126,7 @@ impl<K: Kind> StateStore<K> {
     pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
         let mut counts = HashMap::new();
         for state in self.lock().values() {
-            let ready = conditions::get(state.status.conditions(), "Ready");
+            let ready = conditions::get(state.status.conditions(), ConditionType::Ready);
             let ready = ready.map_or("Unknown", |condition| condition.status.as_str());
             *counts.entry(ready.to_owned()).or_default() += 1;
         }

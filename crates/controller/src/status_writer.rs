@@ -9,8 +9,10 @@ use kube::{Api, ResourceExt, runtime::controller::Action};
 use serverprotection_api::annotations;
 use serverprotection_core::{
     Timestamp,
-    conditions::{self, ConditionStatus, Conditions},
+    conditions::{self, ConditionStatus, ConditionType, Conditions, Reason},
     events::Event,
+    message::Message,
+    reason::EventReason,
     retry,
 };
 
@@ -203,7 +205,8 @@ pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &C
     status.conditions_mut().clone_from(&after);
     let there = write_status(&object, &mut state, status, context).await?;
     if there && in_a_row == 1 {
-        let event = Event::warning("InternalError", "Reconcile", conditions::INTERNAL_ERROR);
+        let note = conditions::internal_error();
+        let event = Event::warning(EventReason::InternalError, "Reconcile", &note);
         publish::events(context, &object, [event]).await;
     }
     Ok(())
@@ -239,14 +242,14 @@ pub(crate) async fn report_unreadable<K: Kind>(
         .cloned()
         .unwrap_or_default();
     let before: Vec<_> = serde_json::from_value(before).unwrap_or_default();
-    let message = format!(
-        "this version of the controller cannot read the object ({}); upgrade the controller, or write the object as this version knows it",
-        object.error
-    );
+    let message = Message::new("This version of the controller cannot read the object")
+        .cause(&object.error)
+        .action("Upgrade the controller, or write the object as this version knows it");
     let mut conditions = Conditions::new(&before, generation, now());
-    conditions.remove("Reconciling");
-    conditions.set("Ready", ConditionStatus::False, "Unreadable", &message);
-    conditions.set("Stalled", ConditionStatus::True, "Unreadable", &message);
+    conditions.remove(ConditionType::Reconciling);
+    let reason = Reason::Unreadable;
+    conditions.set(ConditionType::Ready, ConditionStatus::False, reason, &message);
+    conditions.set(ConditionType::Stalled, ConditionStatus::True, reason, &message);
     let after = conditions.finish();
     // What was remembered is older than what is told now: once the object can be read, its status is read too.
     let mut status = K::Status::default();

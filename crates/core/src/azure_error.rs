@@ -1,32 +1,34 @@
-//! What can go wrong with a call to Azure, by what the caller should do about it (I-5).
+//! Errors of calls to Azure, classified by what the caller should do (I-5, docs/architecture.md 6).
 
 use std::{fmt, time::Duration};
 
-/// What to do about a failure.
+use crate::message::Message;
+
+/// What the caller should do about an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Too many requests: come back after this time (Azure's own word, when it gave one).
+    /// Too many requests: retry after this time, where Azure gave one.
     Throttled(Option<Duration>),
-    /// Another write is in progress: wait with jitter; it is not an error.
+    /// Another write is in progress: wait with jitter. Not an error for the user.
     Conflict,
-    /// Network, 5xx: back off and try again.
+    /// Network errors and 5xx: back off and retry.
     Transient,
-    /// The same, and Azure said when to come back (`Retry-After` of a 503): not before, and backing off.
+    /// The same with a `Retry-After` of Azure (503): back off, and wait at least so long.
     Unavailable(Duration),
-    /// No token, or Azure refuses the token: a human or a rotation mends it.
+    /// No token, or Azure refuses the token: the user fixes or rotates the credential.
     Credential,
-    /// The identity may not do it; the action's name when Azure told it.
+    /// The identity lacks a permission; the action, where Azure names it.
     Permission(Option<String>),
     /// The resource provider is not registered in the subscription.
     NotRegistered,
-    /// The subscription (or another thing that must exist) is unknown to this identity.
+    /// The subscription, or another resource that must exist, is unknown to this identity.
     NotFound,
-    /// Azure refuses the request as such (policy, lock, disabled subscription, invalid): a human decides.
+    /// Azure refuses the request itself (policy, lock, disabled subscription, invalid): the user decides.
     Refused,
 }
 
 impl ErrorClass {
-    /// Time alone mends it.
+    /// Whether retries alone can succeed.
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -34,7 +36,7 @@ impl ErrorClass {
         )
     }
 
-    /// How long Azure asked to be left alone, when it said so.
+    /// `Retry-After`, where Azure sent it.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled(wait) => *wait,
@@ -44,83 +46,125 @@ impl ErrorClass {
     }
 }
 
-/// A failed call: what was asked, what Azure said, and what to do.
+/// A failed call: the request, the response, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AzureError {
-    /// What to do about it.
+    /// What the caller should do.
     pub class: ErrorClass,
     /// Azure's stable error code (`AuthorizationFailed`, `AADSTS7000215`), or ours for transport errors.
     pub code: String,
-    /// Azure's words, without ids that differ each time.
+    /// Azure's message, without ids that differ each time.
     pub message: String,
-    /// What was asked, e.g. `PUT pricings/VirtualMachines`.
+    /// The request, such as `PUT pricings/VirtualMachines`; empty when there was none.
     pub operation: String,
-    /// Azure's id of the request, for a support case.
+    /// Azure's id of the request, for support cases.
     pub request_id: Option<String>,
-    /// The request may have had its effect although it failed (connection lost, 5xx).
+    /// The request may have taken effect although it failed (connection lost, 5xx).
     pub effect_unknown: bool,
 }
 
 impl fmt::Display for AzureError {
-    /// The request id stands last, so that messages can be compared without it (see `conditions`).
+    /// For logs. The request id is last, so that messages can be compared without it (see `conditions`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.operation, self.code, self.message)?;
-        match &self.request_id {
-            Some(id) => write!(f, " (request id {id})"),
-            None => Ok(()),
+        if !self.operation.is_empty() {
+            write!(f, "{}: ", self.operation)?;
         }
+        f.write_str(&self.cause())
     }
 }
 
 impl std::error::Error for AzureError {}
 
 impl AzureError {
-    /// The next step for the user, as a sentence.
-    pub fn hint(&self) -> &'static str {
-        match (&self.class, self.code.as_str()) {
-            (ErrorClass::Throttled(_), _) => "nothing to do: the next try waits as long as Azure asked",
-            (ErrorClass::Conflict, _) => "nothing to do: another update is in progress",
-            (ErrorClass::Transient, _) => "nothing to do: it is tried again",
-            (ErrorClass::Unavailable(_), _) => {
-                "nothing to do: it is tried again, not before Azure asked for it"
+    /// For users: what failed, Azure's words, and the next step.
+    pub fn to_message(&self) -> Message {
+        let operation = &self.operation;
+        let message = match &self.class {
+            // Found out without a request: our own sentence says it all.
+            _ if operation.is_empty() => Message::new(&self.message),
+            ErrorClass::Credential if self.code.starts_with("AADSTS") => {
+                Message::new("Entra refused the credential").cause(self.cause())
             }
+            // These messages count down, and would change the object each time.
+            ErrorClass::Throttled(_) => Message::new(format!("Azure throttles {operation}")),
+            ErrorClass::Conflict => Message::new("Another update is in progress in Azure"),
+            ErrorClass::Transient | ErrorClass::Unavailable(_) => {
+                Message::new(format!("{operation} failed")).cause(self.cause())
+            }
+            ErrorClass::Permission(Some(action)) => {
+                Message::new(format!("Azure denied {action}")).cause(self.cause())
+            }
+            _ => Message::new(format!("Azure refused {operation}")).cause(self.cause()),
+        };
+        match self.hint() {
+            Some(hint) => message.action(hint),
+            None => message,
+        }
+    }
+
+    /// Azure's code and words.
+    fn cause(&self) -> String {
+        match &self.request_id {
+            Some(id) => format!("{}: {} (request id {id})", self.code, self.message),
+            None => format!("{}: {}", self.code, self.message),
+        }
+    }
+
+    /// What the user should do, in the imperative. `None`: the controller retries by itself.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match (&self.class, self.code.as_str()) {
+            (
+                ErrorClass::Throttled(_)
+                | ErrorClass::Conflict
+                | ErrorClass::Transient
+                | ErrorClass::Unavailable(_),
+                _,
+            ) => return None,
             (ErrorClass::Credential, "AADSTS7000215" | "AADSTS7000222") => {
-                "put a valid client secret into the Secret; it is read again within five minutes"
+                "Put a valid client secret into the Secret; the controller reads it again within five minutes"
             }
-            (ErrorClass::Credential, "AADSTS90002") => "correct tenantId of the AzureCredential",
+            (ErrorClass::Credential, "AADSTS90002") => "Fix tenantId of the AzureCredential",
             (ErrorClass::Credential, "AADSTS700016") => {
-                "correct clientId of the AzureCredential, or create its application in the tenant"
+                "Fix clientId of the AzureCredential, or create its application in the tenant"
             }
             (ErrorClass::Credential, "AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213") => {
-                "add a federated credential for this service account (issuer, subject, audience) to the application"
+                "Add a federated credential for this service account (issuer, subject, audience) to the application"
             }
             (ErrorClass::Credential, "InvalidAuthenticationTokenTenant") => {
-                "the subscription belongs to another tenant: correct tenantId of the AzureCredential or subscriptionId"
+                "Fix tenantId of the AzureCredential, or subscriptionId: the subscription belongs to another tenant"
             }
             (ErrorClass::Credential, "CredentialMissing") => {
-                "set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
+                "Set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
             }
-            (ErrorClass::Credential, _) => "correct the AzureCredential or what it refers to",
+            (ErrorClass::Credential, "CredentialNotFound") => {
+                "Create the AzureCredential, or fix credentialRef"
+            }
+            (ErrorClass::Credential, "SecretNotFound") => "Create the Secret",
+            (ErrorClass::Credential, "SecretKeyMissing") => "Add the key to the Secret",
+            (ErrorClass::Credential, "SecretForbidden") => {
+                "Grant the controller's service account get on Secrets of the namespace"
+            }
+            (ErrorClass::Credential, _) => {
+                "Fix the AzureCredential, or the Secret or service account it references"
+            }
             (ErrorClass::Permission(_), _) => {
-                "grant the identity a role with this action on the subscription (Security Admin; Owner for all extensions); grants take minutes to arrive"
+                "Grant the identity a role with this action on the subscription (Security Admin; Owner for all extensions). Grants take minutes to take effect"
             }
             (ErrorClass::NotRegistered, _) => {
-                "register Microsoft.Security (az provider register -n Microsoft.Security), or set resourceProviders.registration to Register"
+                "Register the resource provider (az provider register -n Microsoft.Security), or set resourceProviders.registration to Register"
             }
             (ErrorClass::NotFound, "SubscriptionNotFound") => {
-                "correct subscriptionId, or give the identity access to the subscription"
+                "Fix subscriptionId, or give the identity access to the subscription"
             }
-            (ErrorClass::NotFound, _) => "check that the resource exists and that the identity may see it",
-            (ErrorClass::Refused, "ReadOnlyDisabledSubscription") => {
-                "the subscription is disabled: enable it again in Azure"
-            }
+            (ErrorClass::NotFound, _) => "Check that the resource exists and that the identity may read it",
+            (ErrorClass::Refused, "ReadOnlyDisabledSubscription") => "Enable the subscription in Azure",
             (ErrorClass::Refused, "ScopeLocked") => {
-                "a lock forbids it: remove the read-only lock (for a deletion, also the delete lock) from the resource, its resource group or the subscription"
+                "Remove the read-only lock (for a deletion, also the delete lock) from the resource, its resource group or the subscription"
             }
             (ErrorClass::Refused, "RequestDisallowedByPolicy") => {
-                "exempt the subscription from the Azure Policy that is named here, or change the spec"
+                "Exempt the subscription from the Azure Policy that Azure names, or change the spec"
             }
-            (ErrorClass::Refused, _) => "change the spec or what Azure complains about",
-        }
+            (ErrorClass::Refused, _) => "Change the spec, or fix what Azure complains about",
+        })
     }
 }

@@ -1,13 +1,23 @@
-//! Conditions as Kubernetes and kstatus want them (docs/architecture.md 2.5).
+//! Conditions as Kubernetes and kstatus expect them (docs/architecture.md 2.5).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::Timestamp;
+pub use crate::reason::{ConditionType, Reason};
+use crate::{
+    Timestamp,
+    message::{MAX_MESSAGE, Message},
+    reason::ReasonText,
+};
 
 /// Condition types that are present only while they are True.
-const ONLY_WHILE_TRUE: [&str; 4] = ["Reconciling", "Stalled", "Contested", "Suspended"];
+pub const ONLY_WHILE_TRUE: [ConditionType; 4] = [
+    ConditionType::Reconciling,
+    ConditionType::Stalled,
+    ConditionType::Contested,
+    ConditionType::Suspended,
+];
 
-/// The three answers of a condition.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ConditionStatus {
@@ -27,7 +37,7 @@ impl ConditionStatus {
     }
 }
 
-/// The conditions of one object while they are worked on: what stood before, and what this visit says.
+/// The conditions of one object while a reconcile works on them.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     all: Vec<Condition>,
@@ -36,7 +46,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Starts from what stood before.
+    /// Starts from the conditions in status.
     pub fn new(previous: &[Condition], generation: i64, now: Timestamp) -> Self {
         Self {
             all: previous.to_vec(),
@@ -45,14 +55,22 @@ impl Conditions {
         }
     }
 
-    /// Sets a condition. The transition time moves only when the status flips; a message that differs in nothing but
-    /// Azure's request id stays, so that a repeated failure does not change the object.
-    pub fn set(&mut self, type_: &str, answer: ConditionStatus, reason: &str, message: impl Into<String>) {
-        let mut message = shortened(message.into());
+    /// Sets a condition. The transition time changes only when the status does. A message that differs only in Azure's
+    /// request id stays, so that a repeated error does not change the object.
+    pub fn set(
+        &mut self,
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: impl Into<ReasonText>,
+        message: &Message,
+    ) {
+        let (type_, reason) = (type_.as_str(), reason.into());
+        let reason = reason.as_str();
+        let mut message = message.to_text(MAX_MESSAGE);
         let mut since = Time(self.now);
         let known = self.all.iter().position(|condition| condition.type_ == type_);
         if let Some(before) = known.and_then(|at| self.all.get(at)) {
-            if before.status == answer.as_str() {
+            if before.status == status.as_str() {
                 since = before.last_transition_time.clone();
             }
             if before.reason == reason && without_request_id(&before.message) == without_request_id(&message)
@@ -62,7 +80,7 @@ impl Conditions {
         }
         let condition = Condition {
             type_: type_.to_owned(),
-            status: answer.as_str().to_owned(),
+            status: status.as_str().to_owned(),
             reason: reason.to_owned(),
             message,
             observed_generation: Some(self.generation),
@@ -74,84 +92,96 @@ impl Conditions {
         }
     }
 
-    /// Sets a condition to Unknown unless something is known about it already.
-    pub fn unknown_unless_set(&mut self, type_: &str, reason: &str, message: &str) {
-        if get(&self.all, type_).is_none() {
-            self.set(type_, ConditionStatus::Unknown, reason, message);
-        }
-    }
-
-    /// Every one of these is there, Unknown until something is known.
-    pub fn start(&mut self, types: &[&str]) {
+    /// Adds the conditions that are missing, as Unknown.
+    pub fn start(&mut self, types: &[ConditionType]) {
         for type_ in types {
-            self.unknown_unless_set(type_, "NotObserved", "not looked at yet");
+            if self.get(*type_).is_none() {
+                let message = Message::new("Not yet observed");
+                self.set(*type_, ConditionStatus::Unknown, Reason::NotObserved, &message);
+            }
         }
     }
 
-    /// Says of all of them that they speak about the generation of this visit.
+    /// Marks all conditions as about the generation of this reconcile.
     pub fn stamp(&mut self) {
         for condition in &mut self.all {
             condition.observed_generation = Some(self.generation);
         }
     }
 
-    /// Says of one of them that it speaks about the generation of this visit.
-    pub fn stamp_one(&mut self, type_: &str) {
-        if let Some(condition) = self.all.iter_mut().find(|condition| condition.type_ == type_) {
+    /// Marks one condition as about the generation of this reconcile.
+    pub fn stamp_one(&mut self, type_: ConditionType) {
+        let found = self
+            .all
+            .iter_mut()
+            .find(|condition| condition.type_ == type_.as_str());
+        if let Some(condition) = found {
             condition.observed_generation = Some(self.generation);
         }
     }
 
-    /// Takes a condition away (those that are present only while True).
-    pub fn remove(&mut self, type_: &str) {
-        self.all.retain(|condition| condition.type_ != type_);
+    /// Removes a condition that is present only while it is True.
+    pub fn remove(&mut self, type_: ConditionType) {
+        self.all.retain(|condition| condition.type_ != type_.as_str());
     }
 
-    /// What stands now.
-    pub fn get(&self, type_: &str) -> Option<&Condition> {
+    /// The condition as it is now.
+    pub fn get(&self, type_: ConditionType) -> Option<&Condition> {
         get(&self.all, type_)
     }
 
-    /// The finished list, in a stable order: Ready first, the passing ones last.
+    /// The finished list in a stable order: Ready first, those that are present only while True last.
     pub fn finish(mut self) -> Vec<Condition> {
         self.all.sort_by_key(|condition| {
-            let passing = ONLY_WHILE_TRUE.contains(&condition.type_.as_str());
-            (condition.type_ != "Ready", passing)
+            let passing = ONLY_WHILE_TRUE
+                .iter()
+                .any(|type_| type_.as_str() == condition.type_);
+            (condition.type_ != ConditionType::Ready.as_str(), passing)
         });
         self.all
     }
 }
 
 /// The condition of this type.
-pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|condition| condition.type_ == type_)
+pub fn get(conditions: &[Condition], type_: impl AsRef<str>) -> Option<&Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_.as_ref())
 }
 
 /// Whether the condition of this type is True.
-pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+pub fn is_true(conditions: &[Condition], type_: impl AsRef<str>) -> bool {
     get(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
-/// What an object says after a mistake of the controller.
-pub const INTERNAL_ERROR: &str = "the controller could not reconcile the object because of an internal error of its own; it is tried again, less and less often: report it with the lines \"internal error\" of the controller's log";
+/// Whether the condition of this type has this reason.
+pub fn has_reason(conditions: &[Condition], type_: ConditionType, reason: Reason) -> bool {
+    get(conditions, type_).is_some_and(|condition| condition.reason == reason.as_str())
+}
 
-/// After a mistake of the controller: what Ready said is not known any more, and it is tried again. The same each time,
-/// so that a repeated one does not change the object.
+/// The message of an object whose reconcile panicked.
+pub fn internal_error() -> Message {
+    Message::new("The controller failed to reconcile the object because of a bug in the controller. It retries, with increasing pauses")
+        .action("Report the bug with the lines \"internal error\" of the controller's log")
+}
+
+/// The conditions after a panic: Ready is unknown, whatever it was. The same each time, so that a repeated panic does
+/// not change the object.
 pub fn after_internal_error(previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut conditions = Conditions::new(previous, generation, now);
-    conditions.remove("Stalled");
-    conditions.set("Ready", ConditionStatus::Unknown, "InternalError", INTERNAL_ERROR);
+    conditions.remove(ConditionType::Stalled);
+    let (reason, message) = (Reason::InternalError, internal_error());
+    conditions.set(ConditionType::Ready, ConditionStatus::Unknown, reason, &message);
     conditions.set(
-        "Reconciling",
+        ConditionType::Reconciling,
         ConditionStatus::True,
-        "InternalError",
-        INTERNAL_ERROR,
+        reason,
+        &message,
     );
     conditions.finish()
 }
 
-/// After a visit that wrote a note on the way: what counts for the transition times is the note, because it is what
-/// stood.
+/// Corrects transition times after an intent was recorded: the intent was in status in between, so it counts.
 pub fn after_intent(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
     for condition in conditions {
         if let Some(stood) = get(note, &condition.type_) {
@@ -165,7 +195,7 @@ pub fn after_intent(conditions: &mut [Condition], note: &[Condition], now: Times
     }
 }
 
-/// After some that never arrived: a condition that says what it said where it can be read has not flipped.
+/// If earlier patches failed, computes transition times against the last status that the API server acknowledged.
 pub fn after_unsaved(conditions: &mut [Condition], stood: &[Condition]) {
     for condition in conditions {
         let same = get(stood, &condition.type_).filter(|stood| stood.status == condition.status);
@@ -186,20 +216,9 @@ fn without_request_id(message: &str) -> String {
     kept
 }
 
-/// The schema allows 32768 characters; nobody reads more than a few lines.
-pub(crate) fn shortened(message: String) -> String {
-    const MOST: usize = 1024;
-    if message.chars().count() <= MOST {
-        return message;
-    }
-    let mut short: String = message.chars().take(MOST - 1).collect();
-    short.push('…');
-    short
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{ConditionType::Ready, *};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -208,21 +227,37 @@ mod tests {
     #[test]
     fn transition_time_moves_only_when_the_status_flips() {
         let mut first = Conditions::new(&[], 1, at(1));
-        first.set("Ready", ConditionStatus::False, "Progressing", "a");
+        first.set(
+            Ready,
+            ConditionStatus::False,
+            Reason::Progressing,
+            &Message::new("a"),
+        );
         let mut second = Conditions::new(&first.finish(), 2, at(2));
-        second.set("Ready", ConditionStatus::False, "Other", "b");
-        assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(1));
-        second.set("Ready", ConditionStatus::True, "InSync", "c");
-        assert_eq!(second.get("Ready").unwrap().last_transition_time.0, at(2));
-        assert_eq!(second.get("Ready").unwrap().observed_generation, Some(2));
+        second.set(Ready, ConditionStatus::False, Reason::Writing, &Message::new("b"));
+        assert_eq!(second.get(Ready).unwrap().last_transition_time.0, at(1));
+        second.set(Ready, ConditionStatus::True, Reason::InSync, &Message::new("c"));
+        assert_eq!(second.get(Ready).unwrap().last_transition_time.0, at(2));
+        assert_eq!(second.get(Ready).unwrap().observed_generation, Some(2));
     }
 
     #[test]
     fn after_an_internal_error_nothing_is_taken_for_ready() {
         let mut before = Conditions::new(&[], 1, at(1));
-        before.set("Ready", ConditionStatus::True, "InSync", "all is well");
-        before.set("PlanEnabled", ConditionStatus::True, "PlanEnabled", "P2");
-        before.set("Stalled", ConditionStatus::True, "X", "somebody must act");
+        let text = Message::new("x");
+        before.set(Ready, ConditionStatus::True, Reason::InSync, &text);
+        before.set(
+            ConditionType::PlanEnabled,
+            ConditionStatus::True,
+            Reason::PlanEnabled,
+            &text,
+        );
+        before.set(
+            ConditionType::Stalled,
+            ConditionStatus::True,
+            Reason::Contested,
+            &text,
+        );
         let after = after_internal_error(&before.finish(), 2, at(2));
         let reported: Vec<_> = after
             .iter()
@@ -249,18 +284,18 @@ mod tests {
     fn another_request_id_is_no_change() {
         let mut first = Conditions::new(&[], 1, at(1));
         first.set(
-            "Ready",
+            Ready,
             ConditionStatus::False,
-            "X",
-            "PUT x: No: no (request id 1): do that",
+            Reason::NotFound,
+            &Message::new("PUT x: No: no (request id 1): do that"),
         );
         let before = first.finish();
         let mut second = Conditions::new(&before, 1, at(2));
         second.set(
-            "Ready",
+            Ready,
             ConditionStatus::False,
-            "X",
-            "PUT x: No: no (request id 2): do that",
+            Reason::NotFound,
+            &Message::new("PUT x: No: no (request id 2): do that"),
         );
         assert_eq!(second.finish(), before);
     }

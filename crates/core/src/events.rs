@@ -1,35 +1,43 @@
-//! Events, and what both kinds find worth one: a condition that turned, and the first of a row of failures.
+//! Events: what both kinds report, namely a condition that turned and the first of consecutive transient errors.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{azure_error::AzureError, conditions::get};
+use crate::{
+    azure_error::AzureError,
+    conditions::{ConditionType, get},
+    message::Message,
+    reason::EventReason,
+};
 
-/// An event as Kubernetes wants it: a specific reason, and a note for people.
+/// Characters of an event's note; the API server allows 1 kB.
+const MAX_NOTE: usize = 1000;
+
+/// An event as Kubernetes expects it: a specific reason, and a note for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Warning instead of Normal.
     pub warning: bool,
-    /// CamelCase.
+    /// `CamelCase`; an `EventReason`, or the reason of a condition that turned.
     pub reason: String,
-    /// What was done.
+    /// What the controller did.
     pub action: String,
-    /// For people.
+    /// For users.
     pub note: String,
 }
 
 impl Event {
     /// Something went as it should.
-    pub fn normal(reason: &str, action: &str, note: impl Into<String>) -> Self {
+    pub fn normal(reason: impl AsRef<str>, action: &str, note: &Message) -> Self {
         Self {
             warning: false,
-            reason: reason.into(),
+            reason: reason.as_ref().to_owned(),
             action: action.into(),
-            note: note.into(),
+            note: note.to_text(MAX_NOTE),
         }
     }
 
-    /// Somebody should look.
-    pub fn warning(reason: &str, action: &str, note: impl Into<String>) -> Self {
+    /// Something that a user should know about.
+    pub fn warning(reason: impl AsRef<str>, action: &str, note: &Message) -> Self {
         Self {
             warning: true,
             ..Self::normal(reason, action, note)
@@ -37,15 +45,19 @@ impl Event {
     }
 }
 
-/// The condition of this type, when its status or reason is another one than before.
-pub(crate) fn turned<'a>(before: &[Condition], now: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+/// The condition of this type, if its status or reason changed.
+pub(crate) fn turned<'a>(
+    before: &[Condition],
+    now: &'a [Condition],
+    type_: ConditionType,
+) -> Option<&'a Condition> {
     let now = get(now, type_)?;
     let same =
         get(before, type_).is_some_and(|before| before.status == now.status && before.reason == now.reason);
     (!same).then_some(now)
 }
 
-/// What was written, and what became of the object by that.
+/// What was written, and what that changed for the object.
 pub(crate) fn of_reconcile(
     written: impl Iterator<Item = Event>,
     before: &[Condition],
@@ -56,31 +68,36 @@ pub(crate) fn of_reconcile(
     all
 }
 
-/// Ready became True, or somebody must act.
+/// Ready became True, or user action is needed.
 fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let mut all = Vec::new();
-    if let Some(ready) = turned(before, now, "Ready").filter(|ready| ready.status == "True") {
-        all.push(Event::normal(&ready.reason, "Reconcile", &ready.message));
+    if let Some(ready) = turned(before, now, ConditionType::Ready).filter(|ready| ready.status == "True") {
+        all.push(Event::normal(
+            &ready.reason,
+            "Reconcile",
+            &Message::stored(&ready.message),
+        ));
     }
-    for type_ in ["Stalled", "Contested"] {
+    for type_ in [ConditionType::Stalled, ConditionType::Contested] {
         if let Some(condition) = turned(before, now, type_) {
-            all.push(Event::warning(&condition.reason, "Reconcile", &condition.message));
+            let note = Message::stored(&condition.message);
+            all.push(Event::warning(&condition.reason, "Reconcile", &note));
         }
     }
     all
 }
 
-/// A failure that time mends is told once in a row of them. `reading` failed, or else the write did.
+/// The first of consecutive transient errors. Either the read (`reading`) failed, or else the write.
 pub(crate) fn failed(
     reading: Option<&AzureError>,
     write: Option<&AzureError>,
     failures: u32,
 ) -> Option<Event> {
     let (reason, failure) = match (reading, write) {
-        (Some(failure), _) => ("ObservationFailed", failure),
-        (None, Some(failure)) => ("WriteFailed", failure),
+        (Some(failure), _) => (EventReason::ObservationFailed, failure),
+        (None, Some(failure)) => (EventReason::WriteFailed, failure),
         (None, None) => return None,
     };
-    let note = || format!("{failure}; {}", failure.hint());
-    (failure.class.is_transient() && failures == 1).then(|| Event::warning(reason, "Reconcile", note()))
+    let first = failure.class.is_transient() && failures == 1;
+    first.then(|| Event::warning(reason, "Reconcile", &failure.to_message()))
 }

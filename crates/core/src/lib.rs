@@ -12,9 +12,12 @@ pub mod conditions;
 pub mod events;
 pub mod gate;
 pub mod machines;
+pub mod message;
+pub mod reason;
 pub mod retry;
 pub mod security_connector;
 pub mod server_protection;
+pub mod status_reference;
 
 /// Points in time, as Kubernetes writes them.
 pub use k8s_openapi::jiff::{self, Timestamp};

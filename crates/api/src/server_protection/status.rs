@@ -29,6 +29,10 @@ pub struct ServerProtectionStatus {
     /// The plan as Azure answered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// Azure actions that the spec needs and the identity lacks, as last known (condition PermissionsSufficient).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub missing_actions: Vec<String>,
     /// Number of fields in which Azure differs from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,

@@ -109,7 +109,7 @@ pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
             "correct the id, or give the identity the role Reader there (az account list shows what it sees)".into()
         }
         (class, _) if class.is_transient() => "run it again in some minutes".into(),
-        _ => failure.hint().into(),
+        _ => failure.hint().unwrap_or("run it again in some minutes").into(),
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
             now: now(),
         });
         let failure = match (&decision, connector.take()) {
-            (Deletion::RemoveFinalizer(why), _) => return let_go(&object, why, context).await,
+            (Deletion::RemoveFinalizer(why), _) => return remove_finalizer(&object, why, context).await,
             (Deletion::Read { .. }, Some(Err(failure))) => failure,
             (Deletion::Read { id }, _) => {
                 connector = Some(read(&object, &state, known.as_ref(), id, context).await);
@@ -74,9 +74,13 @@ pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     }
 }
 
-async fn let_go(object: &SecurityConnector, why: &RemovalReason, context: &Context) -> Result<Action, Error> {
+async fn remove_finalizer(
+    object: &SecurityConnector,
+    why: &RemovalReason,
+    context: &Context,
+) -> Result<Action, Error> {
     finalizer::remove(object.meta(), context).await?;
-    publish::events(context, object, [events::let_go(why)]).await;
+    publish::events(context, object, [events::finalizer_removed(why)]).await;
     Ok(Action::await_change())
 }
 
@@ -91,7 +95,7 @@ async fn wait(
     let failures = state.deleting.unwrap_or_default().saturating_add(1);
     state.deleting = Some(failures);
     refresh_status(object, &mut state, decision, Some(failure), context).await?;
-    let reported = events::deletion_waits(&events::waiting_words(failure), failures);
+    let reported = events::deletion_waits(&events::deletion_failed(failure), failures);
     publish::events(context, object, reported).await;
     let slow = context.timeouts.blocked_retry_interval;
     let next = retry::after(&failure.class, failures, slow, fastrand::f64());
@@ -143,7 +147,7 @@ fn stopping() -> AzureError {
     AzureError {
         class: serverprotection_core::azure_error::ErrorClass::Transient,
         code: "Stopping".into(),
-        message: "the controller is stopping".into(),
+        message: "The controller is stopping".into(),
         operation: "DELETE securityConnectors".into(),
         request_id: None,
         effect_unknown: false,
@@ -213,7 +217,7 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
     if deleting && (overdue || force(meta).is_some_and(|force| force.trim() == "true")) {
         finalizer::remove(meta, context).await?;
         let parsed: Parsed<SecurityConnector> = Parsed::Invalid(Box::new(object.clone()));
-        let event = events::unreadable_let_go(&object.error);
+        let event = events::unreadable_finalizer_removed(&object.error);
         publish::publish(context, &parsed.object_ref(&()), [event]).await;
         return Ok(Action::await_change());
     }

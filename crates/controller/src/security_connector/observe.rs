@@ -8,7 +8,7 @@ use serverprotection_azure::Arm;
 use serverprotection_core::{
     azure_error::AzureError,
     claims::{Claim, Claimant},
-    conditions::is_true,
+    conditions::{ConditionType, is_true},
     gate::WritePermit,
     security_connector::{
         account,
@@ -87,7 +87,7 @@ pub(super) async fn observe(
         return LiveObservation::without_arm(Observed::nothing());
     };
     let credential = known.protection.credential.as_ref();
-    let force_refresh = !is_true(&state.status.conditions, "CredentialReady");
+    let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     let name = credential.map(|credential| credential.name.as_str());
     match arm(object, name, force_refresh, context).await {
         Err(failure) => LiveObservation::without_arm(Observed::without_credential(failure)),

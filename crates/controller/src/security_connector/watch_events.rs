@@ -8,7 +8,7 @@ use serde_json::Value;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_core::{
     claims::Claimant,
-    conditions,
+    conditions::{self, ConditionType, Reason},
     security_connector::{account::account_key, desired::account},
 };
 
@@ -160,21 +160,21 @@ fn not_ready(object: &Parsed<SecurityConnector>) -> Option<String> {
         ),
     };
     if object.meta().deletion_timestamp.is_some() {
-        return Some("Deleting".into());
+        return Some(Reason::Deleting.as_str().into());
     }
     if observed != object.meta().generation {
-        return Some("NotObserved".into());
+        return Some(Reason::NotObserved.as_str().into());
     }
     match ready {
         Some((true, _)) => None,
         Some((false, reason)) => Some(reason),
-        None => Some("NotObserved".into()),
+        None => Some(Reason::NotObserved.as_str().into()),
     }
 }
 
 /// Whether Ready is True, and its reason.
 fn ready(conditions: &[Condition]) -> Option<(bool, String)> {
-    let ready = conditions::get(conditions, "Ready")?;
+    let ready = conditions::get(conditions, ConditionType::Ready)?;
     Some((ready.status == "True", ready.reason.clone()))
 }
 

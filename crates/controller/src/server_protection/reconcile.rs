@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::ServerProtection;
 use serverprotection_core::{
     claims::Claim,
-    conditions::{self, is_true},
+    conditions::{self, ConditionType, is_true},
     server_protection::{
         changes::{self},
         decide::{self, Decision, Input, Observation, Outcome},
@@ -147,7 +147,7 @@ async fn observe(
         .credential_ref
         .as_ref()
         .map(|reference| &reference.name);
-    let force_refresh = !is_true(&state.status.conditions, "CredentialReady");
+    let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     match context
         .credentials
         .arm_for(&namespace, reference.map(String::as_str), force_refresh)

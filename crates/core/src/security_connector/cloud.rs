@@ -1,17 +1,20 @@
-//! What goes wrong on the side of AWS or GCP. Connectors have an error shape of their own (docs/azure-api.md 4.7); a PUT signs
-//! in to the cloud before it answers, so most of them are for whoever owns the account.
+//! Errors on the side of AWS or GCP. Connectors have an error shape of their own (docs/azure-api.md 4.7); a PUT signs in to the
+//! cloud before it responds, so most of these errors are for the owner of the account.
 
 use serverprotection_api::Cloud;
 
 use super::desired::Target;
-use crate::azure_error::{AzureError, ErrorClass};
+use crate::{
+    azure_error::{AzureError, ErrorClass},
+    message::Message,
+};
 
 /// Our code for "Azure cannot sign in to the account".
 pub const AUTHENTICATION_FAILED: &str = "CloudAuthenticationFailed";
 /// Our code for everything else in the connectors' own error shape.
 pub const REFUSED: &str = "ConnectorRefused";
 
-/// Words of refusals that the account's owner mends, in lower case.
+/// Words of refusals that the account's owner must fix, in lower case.
 const AUTH_ERROR_PATTERNS: [&str; 13] = [
     "identity provider",
     "authenticat",
@@ -33,7 +36,7 @@ pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation:
     let words = message.to_lowercase();
     let (class, code) = match status {
         429 => (ErrorClass::Throttled(None), "TooManyRequests"),
-        // Somebody else's connector does not go away by waiting.
+        // Another connector of the account does not go away by waiting.
         409 if words.contains("already") => (ErrorClass::Refused, REFUSED),
         409 => (ErrorClass::Conflict, "Conflict"),
         500.. => (ErrorClass::Transient, "ConnectorUnavailable"),
@@ -67,29 +70,34 @@ fn without_ids(message: &str) -> String {
     words.join(" ")
 }
 
-/// Whether the account's owner must mend it.
+/// Whether the account's owner must fix it.
 pub fn is_authentication(failure: &AzureError) -> bool {
     failure.code == AUTHENTICATION_FAILED
 }
 
-/// What the account's owner does about it.
+/// What the account's owner should do.
 pub fn remedy(failure: &AzureError, target: &Target) -> String {
     let words = failure.message.to_lowercase();
     let account = &target.account;
     match target.cloud {
         Cloud::AWS if words.contains("identity provider") => format!(
-            "create the IAM OIDC identity provider of Defender for Cloud in AWS account {account} (Microsoft's CloudFormation template does it), or add its audiences to the one that is there"
+            "Create the IAM OIDC identity provider of Defender for Cloud in AWS account {account} (Microsoft's CloudFormation template creates it), or add its audiences to the existing one"
         ),
         Cloud::AWS if words.contains("stackset") => {
-            format!("correct aws.organization.stackSetName, or create the StackSet in AWS account {account}")
+            format!("Fix aws.organization.stackSetName, or create the StackSet in AWS account {account}")
         }
         Cloud::AWS => format!(
-            "check that the roles of aws.roleArns exist in AWS account {account} and that they trust Defender for Cloud's identity provider with the audience and session name of Microsoft's CloudFormation template"
+            "Check that the roles of aws.roleArns exist in AWS account {account} and trust Defender for Cloud's identity provider with the audience and session name of Microsoft's CloudFormation template"
         ),
         Cloud::GCP => format!(
-            "check the workload identity pool, its providers and the service accounts of gcp.serviceAccounts in GCP project {account}, that their APIs are on (iam, sts, cloudresourcemanager, iamcredentials, compute), and that no organization policy forbids the federation"
+            "Check the workload identity pool, its providers and the service accounts of gcp.serviceAccounts in GCP project {account}, that the APIs iam, sts, cloudresourcemanager, iamcredentials and compute are enabled, and that no organization policy forbids the federation"
         ),
     }
+}
+
+/// The error for users, with what the account's owner should do.
+pub fn message(failure: &AzureError, target: &Target) -> Message {
+    failure.to_message().action(remedy(failure, target))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use crate::machines::MachineCounts;
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
-    conditions,
+    conditions::{self, ConditionType},
     server_protection::{contested, requeue::Timeouts},
 };
 
@@ -228,8 +228,8 @@ fn actual(observed: &Observed) -> Result<Option<&Connector>, AzureError> {
         _ => Err(AzureError {
             class: ErrorClass::Transient,
             code: "NothingRead".into(),
-            message: "the visit did not read everything".into(),
-            operation: "observe".into(),
+            message: "The reconcile did not read everything".into(),
+            operation: String::new(),
             request_id: None,
             effect_unknown: false,
         }),
@@ -342,7 +342,7 @@ pub(super) fn is_put(change: &Change) -> bool {
 /// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
     let was_in_sync = input.previous.observed_generation == Some(input.generation)
-        && conditions::is_true(&input.previous.conditions, "Ready");
+        && conditions::is_true(&input.previous.conditions, ConditionType::Ready);
     let changes = changes.iter().filter(|change| is_put(change));
     let writes = changes.flat_map(|change| &change.fields);
     contested::repairs(

@@ -5,10 +5,13 @@ use std::time::Duration;
 use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::account, observed::Connector};
-use crate::{Timestamp, conditions, jiff::SignedDuration, server_protection::observed::ReadResult};
-
-/// Reason of `ConnectorConfigured` while the connector is being created, and nobody knows what came of it.
-pub(super) const CREATING: &str = "Creating";
+use crate::{
+    Timestamp,
+    conditions::{self, ConditionType, Reason},
+    jiff::SignedDuration,
+    message::Message,
+    server_protection::observed::ReadResult,
+};
 
 /// Everything that the deletion of an object looks at.
 #[derive(Clone, Copy, Debug)]
@@ -79,24 +82,31 @@ impl RemovalReason {
         !matches!(self, Self::Retained | Self::Gone)
     }
 
-    /// For the event.
-    pub fn describe(&self) -> String {
+    /// For the event and the status.
+    pub fn describe(&self) -> Message {
         match self {
-            Self::Retained => "deletionPolicy is Retain: the connector stays in Azure".into(),
-            Self::Forced => "serverprotection.dev/force-remove is set: the connector stays in Azure".into(),
-            Self::Withheld => "suspended or in mode Observe: the connector stays in Azure".into(),
-            Self::NeverHeld => {
-                "this object never held the connector in sync: it stays in Azure as it is".into()
+            Self::Retained => Message::new("The connector stays in Azure, because deletionPolicy is Retain"),
+            Self::Forced => {
+                Message::new("The connector stays in Azure, because serverprotection.dev/force-remove is set")
             }
-            Self::OtherOwner(holder) => format!("{holder} claims the connector: it stays in Azure"),
-            Self::Gone => "the connector is gone".into(),
-            Self::NotOurs => {
-                "the connector of this name connects another account now: it stays in Azure".into()
+            Self::Withheld => {
+                Message::new("The connector stays in Azure, because the object is suspended or in mode Observe")
             }
-            Self::DeadlinePassed(deadline) => format!(
-                "Azure did not let the connector be deleted within {}: it stays, and the account stays connected; delete it by hand",
-                words(*deadline)
+            Self::NeverHeld => Message::new(
+                "The connector stays in Azure as it is, because this object never had it in sync",
             ),
+            Self::OtherOwner(holder) => {
+                Message::new(format!("The connector stays in Azure, because {holder} claims it"))
+            }
+            Self::Gone => Message::new("The connector is deleted"),
+            Self::NotOurs => Message::new(
+                "The connector stays in Azure, because the connector of this name connects another account now",
+            ),
+            Self::DeadlinePassed(deadline) => Message::new(format!(
+                "The connector stays in Azure and the account stays connected, because Azure did not delete it within {}",
+                words(*deadline)
+            ))
+            .action("Delete the connector in Azure"),
         }
     }
 }
@@ -165,9 +175,9 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
     }
 }
 
-/// The note that stands in status while the result of a creation is unknown (I-6): what may have come of it is this
-/// object's.
+/// Whether status records that the connector is being created, with an unknown result (I-6): what exists then may be
+/// this object's own.
 fn is_creating(status: &SecurityConnectorStatus) -> bool {
-    conditions::get(&status.conditions, "ConnectorConfigured")
-        .is_some_and(|condition| condition.reason == CREATING)
+    let (type_, reason) = (ConditionType::ConnectorConfigured, Reason::Creating);
+    conditions::has_reason(&status.conditions, type_, reason)
 }

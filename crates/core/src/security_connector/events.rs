@@ -1,19 +1,21 @@
-//! What is worth an event: what was written, what became of the object, and whether Azure reaches the account.
+//! Events of a `SecurityConnector`: what was written, what changed for the object, and whether Azure reaches the account.
 
 use serverprotection_api::SecurityConnectorStatus;
 
 use super::{
     changes::{Action, CONNECTOR, Change, describe},
-    cloud,
     decide::{Decision, Outcome, Situation},
     deletion::RemovalReason,
 };
 use crate::{
     azure_error::AzureError,
+    conditions::ConditionType,
     events::{self, Event},
+    message::Message,
+    reason::EventReason,
 };
 
-/// The events of a visit.
+/// The events of a reconcile.
 pub fn events(
     previous: &SecurityConnectorStatus,
     status: &SecurityConnectorStatus,
@@ -38,55 +40,67 @@ fn about_account(previous: &SecurityConnectorStatus, status: &SecurityConnectorS
     let turned = |type_| events::turned(&previous.conditions, &status.conditions, type_);
     let mut all = Vec::new();
     for (type_, reason) in [
-        ("CloudAuthenticated", cloud::AUTHENTICATION_FAILED),
-        ("Healthy", "ConnectionNotHealthy"),
+        (
+            ConditionType::CloudAuthenticated,
+            EventReason::CloudAuthenticationFailed,
+        ),
+        (ConditionType::Healthy, EventReason::ConnectionNotHealthy),
     ] {
         if let Some(condition) = turned(type_).filter(|condition| condition.status == "False") {
-            all.push(Event::warning(reason, "Verify", &condition.message));
+            all.push(Event::warning(
+                reason,
+                "Verify",
+                &Message::stored(&condition.message),
+            ));
         }
     }
     all
 }
 
-/// A deletion that waits is told once in a row of failures: `GitOps` tools forget a pruned object at once.
-pub fn deletion_waits(message: &str, failures: u32) -> Option<Event> {
-    (failures == 1).then(|| Event::warning("DeletionWaits", "Delete", message))
+/// A deletion that waits is reported at its first error: `GitOps` tools no longer show a pruned object.
+pub fn deletion_waits(message: &Message, failures: u32) -> Option<Event> {
+    (failures == 1).then(|| Event::warning(EventReason::DeletionWaits, "Delete", message))
 }
 
-/// The finalizer goes.
-pub fn let_go(why: &RemovalReason) -> Event {
-    if why.leaves_behind() {
-        Event::warning("ConnectorLeftBehind", "Delete", why.describe())
-    } else {
-        let reason = match why {
-            RemovalReason::Gone => "ConnectorDeleted",
-            _ => "ConnectorRetained",
-        };
-        Event::normal(reason, "Delete", why.describe())
+/// The finalizer is removed.
+pub fn finalizer_removed(why: &RemovalReason) -> Event {
+    let reason = match why {
+        why if why.leaves_behind() => {
+            return Event::warning(EventReason::ConnectorLeftBehind, "Delete", &why.describe());
+        }
+        RemovalReason::Gone => EventReason::ConnectorDeleted,
+        _ => EventReason::ConnectorRetained,
+    };
+    Event::normal(reason, "Delete", &why.describe())
+}
+
+/// The finalizer of an object that this build cannot parse is removed: what its deletion should do is unknown.
+pub fn unreadable_finalizer_removed(error: &str) -> Event {
+    let note = Message::new(
+        "The connector stays in Azure, because this version of the controller cannot read the object",
+    )
+    .cause(error);
+    Event::warning(EventReason::ConnectorLeftBehind, "Delete", &note)
+}
+
+/// Why a deletion waits.
+pub fn deletion_failed(failure: &AzureError) -> Message {
+    let failed = failure.to_message();
+    let message = Message::new("The connector is not deleted yet").cause(failed.problem_text());
+    match failed.next_step() {
+        Some(action) => message.action(action),
+        None => message,
     }
-}
-
-/// An object of a newer version cannot say what its deletion should do.
-pub fn unreadable_let_go(error: &str) -> Event {
-    let note = format!(
-        "this version of the controller cannot read the object ({error}): its connector stays in Azure as it is"
-    );
-    Event::warning("ConnectorLeftBehind", "Delete", note)
-}
-
-/// What a failed deletion tells, in the words of its status.
-pub fn waiting_words(failure: &AzureError) -> String {
-    format!("the connector is not deleted yet: {failure}; {}", failure.hint())
 }
 
 fn written(change: &Change, decision: &Decision) -> Event {
     let repaired = change.fields.iter().all(|field| decision.repairs.contains(field));
     let creates = change.fields.iter().any(|field| field.field == CONNECTOR);
     let reason = match change.action {
-        Action::CreateResourceGroup { .. } => "ResourceGroupCreated",
-        Action::PutConnector(_) if creates => "ConnectorCreated",
-        Action::PutConnector(_) if repaired => "ConnectorRepaired",
-        Action::PutConnector(_) => "ConnectorWritten",
+        Action::CreateResourceGroup { .. } => EventReason::ResourceGroupCreated,
+        Action::PutConnector(_) if creates => EventReason::ConnectorCreated,
+        Action::PutConnector(_) if repaired => EventReason::ConnectorRepaired,
+        Action::PutConnector(_) => EventReason::ConnectorWritten,
     };
-    Event::normal(reason, "Write", describe(change))
+    Event::normal(reason, "Write", &Message::new(describe(change)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::is_organization, requeue::ReconcileHistory};
-use crate::conditions;
+use crate::conditions::{self, ConditionType, Reason};
 
 /// The longest round of quiet visits in which everything is read once: an hour at the default interval.
 const LONGEST_ROUND: u64 = 6;
@@ -37,10 +37,10 @@ pub fn reads(
     interval: Duration,
 ) -> Reads {
     let known = history.reconciles > 0 && !requested && previous.observed_generation == Some(generation);
-    let configured = conditions::get(&previous.conditions, "ConnectorConfigured")
-        .filter(|_| known)
-        .map(|condition| condition.reason.as_str());
-    if configured == Some("Written") {
+    let configured = |reason| {
+        known && conditions::has_reason(&previous.conditions, ConditionType::ConnectorConfigured, reason)
+    };
+    if configured(Reason::Written) {
         // The visit that wrote had read everything; this one reads back. Of a connector that was not there before, it
         // could not ask how it stands.
         return Reads {
@@ -49,9 +49,9 @@ pub fn reads(
         };
     }
     // Without a connector there is nothing to report about.
-    let absent = configured == Some("NotCreated");
-    let is_true = |type_: &str| conditions::is_true(&previous.conditions, type_);
-    let quiet = known && is_true("Ready");
+    let absent = configured(Reason::NotCreated);
+    let is_true = |type_| conditions::is_true(&previous.conditions, type_);
+    let quiet = known && is_true(ConditionType::Ready);
     let round = (3600 / interval.as_secs().max(1)).clamp(1, LONGEST_ROUND);
     let turn = |at: u64| history.reconciles % round == at % round;
     let healthy = previous.health.as_deref() == Some("Healthy");
@@ -60,7 +60,7 @@ pub fn reads(
         resource_group: absent,
         others: !quiet || !counted || turn(0),
         health: !absent && (!quiet || !healthy || turn(2)),
-        permissions: !quiet || !is_true("PermissionsSufficient") || turn(4),
+        permissions: !quiet || !is_true(ConditionType::PermissionsSufficient) || turn(4),
         fresh: requested,
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     conditions,
     jiff::SignedDuration,
     server_protection::{observed::Permissions, requeue::Timeouts},
+    status_reference::{self, Kind},
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
@@ -244,6 +245,15 @@ impl Object {
         let timeouts = Timeouts::default();
         let input = self.input(observation, &timeouts);
         let decision = decide(&input);
+        let mut reworded = input.previous.clone();
+        for condition in &mut reworded.conditions {
+            condition.message = "reworded".into();
+        }
+        let same = decide(&Input {
+            previous: &reworded,
+            ..input
+        });
+        assert_eq!(same, decision, "a message decided");
         let outcome = outcome(&decision);
         let history = update_history(&input, &decision, &outcome);
         let phase = Phase::AfterWrite(&outcome);
@@ -297,7 +307,7 @@ impl Object {
     pub(super) fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");
-        assert!(message.contains(reports), "{message:?} does not tell {reports:?}");
+        assert!(message.contains(reports), "{message:?} does not say {reports:?}");
         self
     }
 
@@ -337,6 +347,8 @@ fn kstatus(status: &SecurityConnectorStatus, generation: i64) {
     assert!(!(is("Reconciling") && is("Stalled")));
     assert!(!is("Ready") || !(is("Reconciling") || is("Stalled")));
     for condition in &status.conditions {
-        assert!(!condition.reason.is_empty());
+        let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
+        let described = status_reference::describes(Kind::SecurityConnector, type_, status, reason);
+        assert!(described, "{type_} {status}/{reason} is not in docs/status.md");
     }
 }

@@ -331,7 +331,7 @@ fn a_fight_is_left_alone() {
     assert_eq!(decision.situation, Situation::Contested);
     object
         .expect("False", "Contested", "scanInterval")
-        .reason("Contested", "True", "LeftAlone");
+        .reason("Contested", "True", "Suppressed");
     // What is not contested is still mended, and the contested field stays as it is.
     object.edit(|spec| {
         spec.tags.insert("ours".into(), "1".into());

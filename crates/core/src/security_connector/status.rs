@@ -16,15 +16,16 @@ use super::{
     decide::{
         Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
     },
-    deletion::{Deletion, RemovalReason, words},
+    deletion::{Deletion, words},
     desired::{Desired, account, is_organization},
-    events::waiting_words,
+    events::deletion_failed,
     observed::{Connector, Observed},
 };
 use crate::{
     Timestamp,
     azure_error::AzureError,
-    conditions::{ConditionStatus, Conditions},
+    conditions::{ConditionType, Conditions},
+    message::Message,
     server_protection::{
         azure_rules::tier_name,
         contested,
@@ -116,16 +117,15 @@ pub fn deleting(
     status.observed_generation = Some(generation);
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     let message = match (decision, failure) {
-        (Deletion::RemoveFinalizer(why), _) => RemovalReason::describe(why),
-        (_, Some(failure)) => format!(
-            "{}; after {}, or with serverprotection.dev/force-remove: \"true\", this object goes and the connector stays",
-            waiting_words(failure),
+        (Deletion::RemoveFinalizer(why), _) => why.describe(),
+        (_, Some(failure)) => deletion_failed(failure).and(&format!(
+            "After {}, or with serverprotection.dev/force-remove: \"true\", the object goes and the connector stays.",
             words(deadline)
-        ),
-        _ => "deleting the connector in Azure".into(),
+        )),
+        _ => Message::new("Deleting the connector in Azure"),
     };
     summary::deleting(message).apply(&mut conditions);
-    conditions.remove("Contested");
+    conditions.remove(ConditionType::Contested);
     conditions.stamp();
     status.conditions = conditions.finish();
     status
@@ -268,16 +268,4 @@ fn set_last_observed(status: &mut SecurityConnectorStatus, input: &Input<'_>, de
     if decision.compared && (old || *status != *input.previous) {
         status.last_observed = Some(Time(input.now));
     }
-}
-
-/// Sets a condition, with what a failure says and what to do about it.
-fn failed(
-    conditions: &mut Conditions,
-    type_: &str,
-    answer: ConditionStatus,
-    reason: &str,
-    failure: &AzureError,
-) {
-    let message = format!("{failure}; {}", failure.hint());
-    conditions.set(type_, answer, reason, message);
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
-    conditions,
+    conditions::{self, ConditionType, Reason},
     machines::reading::Scans,
 };
 
@@ -151,13 +151,11 @@ pub struct PlanResponse {
     pub results: Vec<OperationStatus>,
 }
 
-/// The note that stands in status while the result of a plan write is unknown (I-6).
-pub(crate) const APPLYING: &str = "Applying";
-
-/// Whether the note of a plan write whose result is not known stands in status.
+/// Whether status records a plan write with an unknown result (I-6).
 pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
-    conditions::get(&previous.conditions, "PlanEnabled")
-        .is_some_and(|condition| condition.status == "Unknown" && condition.reason == APPLYING)
+    conditions::get(&previous.conditions, ConditionType::PlanEnabled).is_some_and(|condition| {
+        condition.status == "Unknown" && condition.reason == Reason::Applying.as_str()
+    })
 }
 
 /// Decides. Pure and total.
@@ -194,8 +192,8 @@ fn actual(observed: &Observed) -> Result<Actual, AzureError> {
         _ => Err(AzureError {
             class: ErrorClass::Transient,
             code: "NothingRead".into(),
-            message: "the visit did not read everything".into(),
-            operation: "observe".into(),
+            message: "The reconcile did not read everything".into(),
+            operation: String::new(),
             request_id: None,
             effect_unknown: false,
         }),
@@ -209,8 +207,8 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
         RegistrationState::Registering => {
             let waited = input.now.duration_since(registering_since(input));
             let waited = Duration::try_from(waited).unwrap_or_default();
-            let known_as_stuck = conditions::get(&input.previous.conditions, "ProviderRegistered")
-                .is_some_and(|condition| condition.reason == "RegistrationStuck");
+            let (type_, reason) = (ConditionType::ProviderRegistered, Reason::RegistrationStuck);
+            let known_as_stuck = conditions::has_reason(&input.previous.conditions, type_, reason);
             let stuck = known_as_stuck || waited > input.timeouts.registration_timeout;
             Some(Decision::only(Situation::Registering { stuck }))
         }
@@ -241,12 +239,15 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
 /// Since when the registration can have been running. `NotRegistered` and Registering are both False, perhaps for days;
 /// what began with the registration is Reconciling.
 fn registering_since(input: &Input<'_>) -> Timestamp {
-    let since = |type_: &str, status: &str| {
+    let since = |type_: ConditionType, status: &str| {
         conditions::get(&input.previous.conditions, type_)
             .filter(|condition| condition.status == status)
             .map(|condition| condition.last_transition_time.0)
     };
-    match (since("ProviderRegistered", "False"), since("Reconciling", "True")) {
+    match (
+        since(ConditionType::ProviderRegistered, "False"),
+        since(ConditionType::Reconciling, "True"),
+    ) {
         (Some(not_registered), Some(reconciling)) => not_registered.max(reconciling),
         _ => input.now,
     }
@@ -363,11 +364,10 @@ fn failed_for_want_of(input: &Input<'_>, observed: &Observed) -> Option<String> 
     lacks.then(|| azure_rules::ASSIGN_ROLES.to_owned())
 }
 
-/// Whether status names the missing right to assign roles.
+/// Whether the identity lacked the right to assign roles when its permissions were last known.
 fn lacked_role_assignment(previous: &ServerProtectionStatus) -> bool {
-    conditions::get(&previous.conditions, "PermissionsSufficient").is_some_and(|condition| {
-        condition.status == "False" && condition.message.contains(azure_rules::ASSIGN_ROLES)
-    })
+    let mut missing = previous.missing_actions.iter();
+    missing.any(|action| action == azure_rules::ASSIGN_ROLES)
 }
 
 fn extension_retry_is_due(input: &Input<'_>) -> bool {
@@ -381,7 +381,7 @@ fn extension_retry_is_due(input: &Input<'_>) -> bool {
 /// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
     let was_in_sync = input.previous.observed_generation == Some(input.generation)
-        && conditions::is_true(&input.previous.conditions, "Ready");
+        && conditions::is_true(&input.previous.conditions, ConditionType::Ready);
     let changes = changes.iter().filter(|change| change.action != Action::Register);
     let writes = changes.flat_map(|change| &change.fields);
     contested::repairs(

@@ -11,7 +11,7 @@ use super::{
     azure_rules,
     file_integrity::{self, Rules},
 };
-use crate::conditions;
+use crate::message::{MAX_MESSAGE, shortened};
 
 /// What the spec demands. `None`: not ours.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +117,7 @@ impl Property {
             (_, Some(Value::String(text))) => text.clone(),
             (_, Some(other)) => other.to_string(),
         };
-        conditions::shortened(text)
+        shortened(&text, MAX_MESSAGE)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is worth an event: what was written, and what became of the object.
+//! Events of a `ServerProtection`: what was written, and what changed for the object.
 
 use serverprotection_api::ServerProtectionStatus;
 
@@ -7,11 +7,13 @@ use super::{
     decide::{Decision, Outcome, Situation},
 };
 use crate::{
-    conditions,
+    conditions::{self, ConditionType, Reason},
     events::{self, Event},
+    message::Message,
+    reason::EventReason,
 };
 
-/// The events of a visit.
+/// The events of a reconcile.
 pub fn events(
     previous: &ServerProtectionStatus,
     status: &ServerProtectionStatus,
@@ -31,7 +33,7 @@ pub fn events(
     all
 }
 
-/// What can turn between visits: machines and connectors.
+/// What can change between reconciles: machines and connectors.
 pub fn of_refresh(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let mut all = about_machines(previous, status);
     all.extend(about_connectors(previous, status));
@@ -40,15 +42,23 @@ pub fn of_refresh(previous: &ServerProtectionStatus, status: &ServerProtectionSt
 
 /// A connector is not Ready any more, or all of them are.
 fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Option<Event> {
-    let condition = events::turned(&previous.conditions, &status.conditions, "ConnectorsReady")?;
-    match condition.reason.as_str() {
-        "AllReady" => Some(Event::normal("ConnectorsReady", "Verify", &condition.message)),
-        // New connectors are not Ready at first, which is no news.
-        "NotReady" if conditions::is_true(&previous.conditions, "ConnectorsReady") => {
+    let condition = events::turned(
+        &previous.conditions,
+        &status.conditions,
+        ConditionType::ConnectorsReady,
+    )?;
+    let note = Message::stored(&condition.message);
+    let is = |reason: Reason| condition.reason == reason.as_str();
+    match () {
+        () if is(Reason::AllReady) => Some(Event::normal(EventReason::ConnectorsReady, "Verify", &note)),
+        // New connectors are not Ready at first, which is no event.
+        () if is(Reason::NotReady)
+            && conditions::is_true(&previous.conditions, ConditionType::ConnectorsReady) =>
+        {
             let grew =
                 |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
             (grew(previous) >= grew(status))
-                .then(|| Event::warning("ConnectorsNotReady", "Verify", &condition.message))
+                .then(|| Event::warning(EventReason::ConnectorsNotReady, "Verify", &note))
         }
         _ => None,
     }
@@ -57,18 +67,21 @@ fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtection
 /// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.
 fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let of = |status: &ServerProtectionStatus| {
-        let condition = conditions::get(&status.conditions, "MachinesProtected")?;
+        let condition = conditions::get(&status.conditions, ConditionType::MachinesProtected)?;
         Some((condition.reason.clone(), condition.message.clone()))
     };
     let mut all = Vec::new();
     let (before, now) = (of(previous), of(status));
     if let Some((reason, message)) = now.filter(|(reason, _)| before.is_none_or(|before| before.0 != *reason))
     {
-        match reason.as_str() {
-            "Protected" => all.push(Event::normal("MachinesProtected", "Verify", message)),
-            "BelowMinimum" => all.push(Event::warning("MachinesBelowMinimum", "Verify", message)),
-            "NoReadAccess" => all.push(Event::warning("MachinesNotReadable", "Verify", message)),
-            _ => {}
+        let note = Message::stored(&message);
+        let is = |expected: Reason| reason == expected.as_str();
+        if is(Reason::Protected) {
+            all.push(Event::normal(EventReason::MachinesProtected, "Verify", &note));
+        } else if is(Reason::BelowMinimum) {
+            all.push(Event::warning(EventReason::MachinesBelowMinimum, "Verify", &note));
+        } else if is(Reason::NoReadAccess) {
+            all.push(Event::warning(EventReason::MachinesNotReadable, "Verify", &note));
         }
     }
     let failing = |status: &ServerProtectionStatus| {
@@ -76,7 +89,8 @@ fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionSt
         machines.and_then(|machines| machines.scan_failure.clone())
     };
     if let (None, Some(failure)) = (failing(previous), failing(status)) {
-        all.push(Event::warning("MachineScanFailed", "Verify", failure.message));
+        let note = Message::stored(&failure.message);
+        all.push(Event::warning(EventReason::MachineScanFailed, "Verify", &note));
     }
     all
 }
@@ -85,21 +99,23 @@ fn written(change: &Change, decision: &Decision) -> Event {
     let repaired =
         !change.fields.is_empty() && change.fields.iter().all(|field| decision.repairs.contains(field));
     let reason = match change.action {
-        Action::Register => "ProviderRegistrationRequested",
-        Action::PutPlan(_) if repaired => "PlanRepaired",
-        Action::PutPlan(_) => "PlanWritten",
-        Action::PutSetting { .. } if repaired => "EndpointIntegrationRepaired",
-        Action::PutSetting { .. } => "EndpointIntegrationWritten",
-        Action::PutAssessment | Action::DeleteAssessment if repaired => "VulnerabilityAssessmentRepaired",
-        Action::PutAssessment | Action::DeleteAssessment => "VulnerabilityAssessmentWritten",
+        Action::Register => EventReason::ProviderRegistrationRequested,
+        Action::PutPlan(_) if repaired => EventReason::PlanRepaired,
+        Action::PutPlan(_) => EventReason::PlanWritten,
+        Action::PutSetting { .. } if repaired => EventReason::EndpointIntegrationRepaired,
+        Action::PutSetting { .. } => EventReason::EndpointIntegrationWritten,
+        Action::PutAssessment | Action::DeleteAssessment if repaired => {
+            EventReason::VulnerabilityAssessmentRepaired
+        }
+        Action::PutAssessment | Action::DeleteAssessment => EventReason::VulnerabilityAssessmentWritten,
     };
-    Event::normal(reason, "Write", describe(change))
+    Event::normal(reason, "Write", &Message::new(describe(change)))
 }
 
-/// A change for people: its fields with both values.
+/// A change for users: its fields with both values.
 pub fn describe(change: &Change) -> String {
     if change.fields.is_empty() {
-        return "the plan was written once more, because only the answer tells whether its extensions arrived".into();
+        return "the same plan again, because only the response reports the results of its extensions".into();
     }
     listed(&change.fields)
 }

@@ -3,7 +3,7 @@
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
 use super::requeue::ReconcileHistory;
-use crate::conditions;
+use crate::conditions::{self, ConditionType};
 
 /// What to read besides plan, settings and assessment, which are read on every visit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub fn reads(
     requested: bool,
 ) -> Reads {
     let known = previous.observed_generation == Some(generation);
-    let ready = known && conditions::is_true(&previous.conditions, "Ready");
+    let ready = known && conditions::is_true(&previous.conditions, ConditionType::Ready);
     let workspaces = || {
         spec.workspaces
             .iter()
@@ -36,7 +36,7 @@ pub fn reads(
     // The reconcile that wrote had read everything, for the spec that it knew. A registration takes minutes.
     if history.reconciles > 0 && history.verifying && known {
         return Reads {
-            registration: !conditions::is_true(&previous.conditions, "ProviderRegistered"),
+            registration: !conditions::is_true(&previous.conditions, ConditionType::ProviderRegistered),
             ..Reads::default()
         };
     }

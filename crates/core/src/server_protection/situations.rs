@@ -26,6 +26,7 @@ use crate::{
     conditions,
     jiff::SignedDuration,
     machines::reading::Scans,
+    status_reference::{self, Kind},
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -211,6 +212,11 @@ impl Object {
         );
         self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
         (self.history, self.status) = (history, status);
+        for condition in &self.status.conditions {
+            let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
+            let described = status_reference::describes(Kind::ServerProtection, type_, status, reason);
+            assert!(described, "{type_} {status}/{reason} is not in docs/status.md");
+        }
         decision
     }
 
@@ -252,7 +258,7 @@ impl Object {
     fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");
-        assert!(message.contains(reports), "{message:?} does not tell {reports:?}");
+        assert!(message.contains(reports), "{message:?} does not say {reports:?}");
         self
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod condition_set;
 mod connectors;
 mod extensions;
 mod machines;
+pub(crate) mod permissions;
 pub(crate) mod summary;
 
 use std::time::Duration;
@@ -22,7 +23,11 @@ use super::{
     desired::Desired,
     observed::{Observed, Plan},
 };
-use crate::{Timestamp, conditions::Conditions, machines::reading::Scans};
+use crate::{
+    Timestamp,
+    conditions::{ConditionType, Conditions},
+    machines::reading::Scans,
+};
 
 /// Drift entries that status holds at most.
 pub(crate) const MAX_DRIFT_ENTRIES: usize = 16;
@@ -65,7 +70,7 @@ pub fn status(
         if let Some(plan) = plan {
             status.plan = Some(plan_status(input, plan, phase));
         }
-        condition_set::set(
+        let missing = condition_set::set(
             &mut conditions,
             input,
             decision,
@@ -73,6 +78,9 @@ pub fn status(
             observed,
             status.plan.as_ref(),
         );
+        if let Some(missing) = missing {
+            status.missing_actions = missing;
+        }
         if let Some(Ok(subscription)) = &observed.subscription {
             status.subscription_name = Some(subscription.display_name.clone());
         }
@@ -89,11 +97,11 @@ pub fn status(
         machines::set(&mut conditions, &mut status, &machines);
     }
     // Between scans it says what the last one found; a changed rule brings the next one within seconds.
-    conditions.stamp_one("MachinesProtected");
+    conditions.stamp_one(ConditionType::MachinesProtected);
     if let Some(connectors) = input.connectors {
         connectors::set(&mut conditions, &mut status, connectors);
     }
-    conditions.stamp_one("ConnectorsReady");
+    conditions.stamp_one(ConditionType::ConnectorsReady);
     status.contested = contested_history(input, decision, phase, interval);
     status.claim = Some(claim(input, decision, phase));
     summary::set(

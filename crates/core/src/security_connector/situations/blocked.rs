@@ -176,7 +176,7 @@ fn what_cannot_be_is_held_with_the_next_step() {
     let mut object = Object::new(gcp(json!({"agentlessScanning": {"state": "Enabled"}})));
     object.protection = Some(protection(Tier::P1));
     object.observe();
-    object.expect("False", "AgentlessScanningNeedsP2", "set plan.tier to P2");
+    object.expect("False", "AgentlessScanningNeedsP2", "plan.tier");
 
     let mut object = Object::in_sync(aws(json!({})));
     object.protection = None;

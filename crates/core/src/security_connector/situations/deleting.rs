@@ -145,7 +145,7 @@ fn a_deletion_that_waits_says_why() {
         ready.message.contains("lock")
             && ready
                 .message
-                .contains("after 15 minutes, or with serverprotection.dev/force-remove"),
+                .contains("15 minutes, or with serverprotection.dev/force-remove"),
         "{}",
         ready.message
     );

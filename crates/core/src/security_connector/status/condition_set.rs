@@ -1,35 +1,39 @@
-//! The conditions that tell about one aspect each.
+//! The conditions that are about one subject each.
 
 use serverprotection_api::{ConnectorDeletionPolicy, ConnectorIssue, Mode, State};
 
-use super::{Phase, failed};
+use super::Phase;
 use crate::{
-    conditions::{ConditionStatus, Conditions},
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    message::Message,
+    reason::ReasonText,
     security_connector::{
         changes::CONNECTOR,
         cloud,
         decide::{Decision, Input, Situation, target},
-        deletion::CREATING,
         observed::{HealthReport, Observed},
     },
     server_protection::{
         azure_rules,
-        status::condition_set::{credential, drifted, permitted, reason_of},
+        status::{
+            condition_set::drifted,
+            permissions::{credential, permitted, reason_of},
+        },
     },
 };
 
 /// Present from the first patch on.
-pub(super) const ALWAYS: [&str; 7] = [
-    "Ready",
-    "CredentialReady",
-    "ConnectorConfigured",
-    "CloudAuthenticated",
-    "Healthy",
-    "PermissionsSufficient",
-    "Drifted",
+pub(super) const ALWAYS: [ConditionType; 7] = [
+    ConditionType::Ready,
+    ConditionType::CredentialReady,
+    ConditionType::ConnectorConfigured,
+    ConditionType::CloudAuthenticated,
+    ConditionType::Healthy,
+    ConditionType::PermissionsSufficient,
+    ConditionType::Drifted,
 ];
 
-/// Sets them from what this visit saw. What it could not read keeps what was known.
+/// Sets the conditions from what this reconcile observed; what it did not read stays.
 pub(super) fn set(
     conditions: &mut Conditions,
     input: &Input<'_>,
@@ -54,82 +58,63 @@ pub(super) fn set(
 }
 
 fn configured(conditions: &mut Conditions, decision: &Decision, phase: Phase<'_>) {
-    const TYPE: &str = "ConnectorConfigured";
     let missing = decision.differences.iter().any(|field| field.field == CONNECTOR);
-    match phase.failed() {
+    let ours = |status, reason: Reason, text: &str| (status, ReasonText::from(reason), Message::new(text));
+    let (status, reason, message) = match phase.failed() {
         Some(failure) if missing && failure.effect_unknown => {
-            failed(conditions, TYPE, ConditionStatus::Unknown, CREATING, failure);
+            let (unknown, creating) = (ConditionStatus::Unknown, Reason::Creating);
+            (unknown, creating.into(), failure.to_message())
         }
-        Some(failure) => failed(
-            conditions,
-            TYPE,
-            ConditionStatus::False,
-            reason_of(failure),
-            failure,
-        ),
-        None if !decision.compared => {}
-        None if phase.wrote_connector() => conditions.set(
-            TYPE,
+        Some(failure) => (ConditionStatus::False, reason_of(failure), failure.to_message()),
+        None if !decision.compared => return,
+        None if phase.wrote_connector() => ours(
             ConditionStatus::Unknown,
-            "Written",
-            "Azure accepted the connector; it is read back",
+            Reason::Written,
+            "Azure accepted the connector; the controller reads it back",
         ),
-        None if decision.differences.is_empty() => conditions.set(
-            TYPE,
+        None if decision.differences.is_empty() => ours(
             ConditionStatus::True,
-            "Configured",
-            "the connector has the offerings that the spec declares",
+            Reason::Configured,
+            "The connector matches the spec",
         ),
-        None if missing && matches!(phase, Phase::BeforeWrite) => {
-            conditions.set(
-                TYPE,
-                ConditionStatus::Unknown,
-                CREATING,
-                "the connector is being created",
-            );
-        }
-        None if missing => conditions.set(
-            TYPE,
+        None if missing && matches!(phase, Phase::BeforeWrite) => ours(
+            ConditionStatus::Unknown,
+            Reason::Creating,
+            "The connector is being created",
+        ),
+        None if missing => ours(
             ConditionStatus::False,
-            "NotCreated",
-            "there is no connector for the account yet",
+            Reason::NotCreated,
+            "The account has no connector yet",
         ),
-        None => conditions.set(
-            TYPE,
+        None => ours(
             ConditionStatus::False,
-            "Differs",
-            "the connector differs from the spec; see status.drift",
+            Reason::Differs,
+            "The connector differs from the spec; see status.drift",
         ),
-    }
+    };
+    conditions.set(ConditionType::ConnectorConfigured, status, reason, &message);
 }
 
-/// Azure signs in to the account when the connector is written, and tests the connection now and then.
+/// Azure signs in to the account when the connector is written, and tests the connection from time to time.
 fn authenticated(conditions: &mut Conditions, input: &Input<'_>, phase: Phase<'_>, observed: &Observed) {
-    const TYPE: &str = "CloudAuthenticated";
     let refused = phase.failed().filter(|failure| cloud::is_authentication(failure));
-    if let Some((failure, target)) = refused.zip(target(input)) {
-        let message = format!("{failure}; {}", cloud::remedy(failure, &target));
-        conditions.set(
-            TYPE,
-            ConditionStatus::False,
-            cloud::AUTHENTICATION_FAILED,
-            message,
-        );
+    let (status, reason, message) = if let Some((failure, target)) = refused.zip(target(input)) {
+        let reason = Reason::CloudAuthenticationFailed;
+        (ConditionStatus::False, reason, cloud::message(failure, &target))
     } else if phase.wrote_connector() {
-        conditions.set(
-            TYPE,
-            ConditionStatus::True,
-            "SignedIn",
-            "Azure signed in to the account when the connector was written",
-        );
+        let message = Message::new("Azure signed in to the account when the connector was written");
+        (ConditionStatus::True, Reason::SignedIn, message)
     } else if reported(observed) == Some(true) {
-        conditions.set(
-            TYPE,
-            ConditionStatus::True,
-            "Connected",
-            "Azure reports the connection as healthy",
-        );
-    }
+        (ConditionStatus::True, Reason::Connected, connected())
+    } else {
+        return;
+    };
+    conditions.set(ConditionType::CloudAuthenticated, status, reason, &message);
+}
+
+fn connected() -> Message {
+    Message::new("Azure reports the connection as healthy")
 }
 
 /// The reports about the connection itself.
@@ -178,60 +163,58 @@ fn machines_appear(input: &Input<'_>) -> bool {
 }
 
 fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) {
-    const TYPE: &str = "Healthy";
+    const TYPE: ConditionType = ConditionType::Healthy;
     if let Some(Err(failure)) = &observed.health {
         if !failure.class.is_transient() {
-            failed(
-                conditions,
-                TYPE,
-                ConditionStatus::Unknown,
-                reason_of(failure),
-                failure,
-            );
+            let message = failure.to_message();
+            conditions.set(TYPE, ConditionStatus::Unknown, reason_of(failure), &message);
         }
         return;
     }
     let Some((health, issues)) = health(input, observed) else {
         return;
     };
+    match (health, reported(observed)) {
+        ("NotHealthy", _) => {
+            let (status, reason) = (ConditionStatus::False, Reason::NotConnected);
+            conditions.set(TYPE, status, reason, &not_connected(&issues));
+        }
+        ("Healthy", Some(true)) => {
+            conditions.set(TYPE, ConditionStatus::True, Reason::Connected, &connected());
+        }
+        ("Healthy", _) => machines_have_appeared(conditions),
+        _ => {
+            let message = Message::new(
+                "Azure has not reported about the connection, and no Azure Arc machine of the account has appeared. After a connector is created, this takes hours",
+            );
+            conditions.set(TYPE, ConditionStatus::Unknown, Reason::NotReported, &message);
+        }
+    }
+}
+
+/// Azure's issues, and the remedy of the first one: one message, one action. `status.issues` has all of them.
+fn not_connected(issues: &[ConnectorIssue]) -> Message {
+    let message = Message::new("Azure reports the connection as not healthy");
     let described: Vec<_> = issues
         .iter()
-        .map(|issue| match &issue.remedy {
-            Some(remedy) => format!("{}: {}; {remedy}", issue.name, issue.message),
-            None => format!("{}: {}", issue.name, issue.message),
-        })
+        .map(|issue| format!("{}: {}", issue.name, issue.message))
         .collect();
-    match (health, reported(observed)) {
-        ("NotHealthy", _) if described.is_empty() => conditions.set(
-            TYPE,
-            ConditionStatus::False,
-            "NotConnected",
-            "Azure reports the connection as not healthy, without a reason",
-        ),
-        ("NotHealthy", _) => conditions.set(TYPE, ConditionStatus::False, "NotConnected", described.join("; ")),
-        ("Healthy", Some(true)) => conditions.set(
-            TYPE,
-            ConditionStatus::True,
-            "Connected",
-            "Azure reports the connection as healthy",
-        ),
-        ("Healthy", _) => machines_have_appeared(conditions),
-        _ => conditions.set(
-            TYPE,
-            ConditionStatus::Unknown,
-            "NotReported",
-            "Azure has not reported about the connection, and no Azure Arc machine of the account has appeared; after a connector is created that takes hours",
-        ),
+    if described.is_empty() {
+        return message;
+    }
+    let message = message.cause(described.join("; "));
+    match issues.iter().find_map(|issue| issue.remedy.as_deref()) {
+        Some(remedy) => message.action(remedy),
+        None => message,
     }
 }
 
 pub(super) fn machines_have_appeared(conditions: &mut Conditions) {
-    conditions.set(
-        "Healthy",
-        ConditionStatus::True,
-        "MachinesAppear",
-        "Azure does not report about the connection, but Azure Arc machines of the account appear",
+    let message = Message::new(
+        "Azure does not report about the connection, but Azure Arc machines of the account have appeared",
     );
+    let (status, reason) = (ConditionStatus::True, Reason::MachinesAppear);
+    conditions.set(ConditionType::Healthy, status, reason, &message);
 }
 
 fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
@@ -257,9 +240,10 @@ fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
     actions
 }
 
-/// What to do about the account, as the failed write left it.
-pub(super) fn waiting_message(input: &Input<'_>, decision: &Decision) -> Option<String> {
-    let condition = crate::conditions::get(&input.previous.conditions, "CloudAuthenticated")?;
+/// Why Azure could not sign in, as the failed write left it in status.
+pub(super) fn waiting_message(input: &Input<'_>, decision: &Decision) -> Option<Message> {
+    let type_ = ConditionType::CloudAuthenticated;
+    let condition = crate::conditions::get(&input.previous.conditions, type_)?;
     let reported = decision.situation == Situation::WaitingForCloud && condition.status == "False";
-    reported.then(|| condition.message.clone())
+    reported.then(|| Message::stored(&condition.message))
 }

@@ -3,7 +3,8 @@
 use super::{Phase, condition_set::waiting_message};
 use crate::{
     azure_error::AzureError,
-    conditions::{ConditionStatus, Conditions},
+    conditions::{ConditionStatus, Conditions, Reason},
+    message::Message,
     security_connector::{
         account::Conflict,
         changes::{Change, describe},
@@ -11,12 +12,13 @@ use crate::{
         decide::{Blocker, Decision, Input, Outcome, Situation, target},
     },
     server_protection::status::summary::{
-        Secondary, Summary, approval_message, contested, contested_message, failing, failing_write, fields,
-        is_passing, observed_message, progressing, reading_back, ready, stalled, suspend, withheld,
+        Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
+        failing_write, in_sync, is_passing, observed_message, progressing, reading_back, ready,
+        settling_message, stalled, suspend, withheld,
     },
 };
 
-/// A failure that time mends, early in its row, on an object whose spec was already looked at.
+/// Whether this is one of the first transient read errors of a spec that was observed before.
 pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
     let Situation::Failing(failure) = &decision.situation else {
         return false;
@@ -42,135 +44,134 @@ pub(super) fn set(
 }
 
 /// While the object is deleted.
-pub(super) fn deleting(message: String) -> Summary {
+pub(super) fn deleting(message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::False,
-        reason: "Deleting".into(),
+        reason: Reason::Deleting.into(),
         message,
-        secondary: Secondary::Reconciling("Deleting"),
+        secondary: Secondary::Reconciling(Reason::Deleting),
     }
 }
 
 fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u32) -> Summary {
     match &decision.situation {
-        Situation::Suspended | Situation::InSync => {
-            ready("InSync", "Azure stands as the spec demands".into())
+        Situation::Suspended | Situation::InSync => ready(Reason::InSync, in_sync()),
+        Situation::Observing => ready(Reason::Observed, observed_message(&decision.differences)),
+        Situation::Blocked(blocker) => {
+            let (reason, message) = blocked(input, blocker);
+            stalled(reason, message)
         }
-        Situation::Observing => ready("Observed", observed_message(&decision.differences)),
-        Situation::Blocked(blocker) => blocked(input, blocker),
         Situation::Failing(failure) => failing(failure, failures),
         Situation::AwaitingRegistration => progressing(
-            "AwaitingRegistration",
-            format!(
-                "Microsoft.Security is not registered in the subscription yet; ServerProtection {} registers it",
+            Reason::AwaitingRegistration,
+            Message::new(format!(
+                "ServerProtection {} is registering Microsoft.Security in the subscription",
                 input.spec.protection_ref.name
-            ),
+            )),
         ),
         Situation::NeedsApproval(reductions) => {
-            stalled("ReductionNeedsApproval", approval_message(reductions))
+            stalled(Reason::ReductionNeedsApproval, approval_message(reductions))
         }
         Situation::Writing => writing(input, decision, phase),
         Situation::WaitingForCloud => {
             let message = waiting_message(input, decision)
-                .unwrap_or_else(|| "Azure could not sign in to the account".into());
-            waiting_for_cloud(&message)
+                .unwrap_or_else(|| Message::new("Azure could not sign in to the account"));
+            waiting_for_cloud(message)
         }
-        Situation::Settling => progressing(
-            "Settling",
-            format!(
-                "Azure accepted the write but answers otherwise: {}; it is tried again",
-                fields(&decision.differences)
-            ),
-        ),
+        Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
         Situation::Contested => stalled(
-            "Contested",
+            Reason::Contested,
             contested_message(&decision.differences, &decision.suppressed),
         ),
     }
 }
 
-/// It ends when somebody mends the account, and nobody here sees that: it goes on, slowly.
-fn waiting_for_cloud(message: &str) -> Summary {
+/// It ends when the account is fixed, which is not visible here: the controller retries, slowly.
+fn waiting_for_cloud(message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::False,
-        reason: cloud::AUTHENTICATION_FAILED.into(),
-        message: format!("{message}; it is tried again every 5 to 15 minutes"),
-        secondary: Secondary::Reconciling("WaitingForCloud"),
+        reason: Reason::CloudAuthenticationFailed.into(),
+        message: message.and("The controller retries every 5 to 15 minutes."),
+        secondary: Secondary::Reconciling(Reason::WaitingForCloud),
     }
 }
 
-fn blocked(input: &Input<'_>, blocker: &Blocker) -> Summary {
+fn blocked(input: &Input<'_>, blocker: &Blocker) -> (Reason, Message) {
     let account = super::account(input.spec);
     match blocker {
-        Blocker::ProtectionNotFound => stalled(
-            "ProtectionNotFound",
-            format!(
-                "there is no ServerProtection {} in this namespace: create it; nothing is read or written until then",
-                input.spec.protection_ref.name
-            ),
-        ),
-        Blocker::NotAvailable { azure } => stalled(
-            "NotAvailableInCloud",
-            format!(
-                "{azure} has no connectors for AWS and GCP: Defender for Cloud offers them in public Azure only; delete this object"
-            ),
-        ),
-        Blocker::TargetChanged { current } => stalled(
-            "TargetChanged",
-            format!(
-                "protectionRef leads to another subscription now, and the connector stands as {current}: nothing is written; create another SecurityConnector, or restore the ServerProtection"
-            ),
-        ),
-        Blocker::ClaimConflicted { holder } => stalled(
-            "ClaimConflicted",
-            format!(
-                "account {account} or its connector is owned by SecurityConnector {holder}; delete one of the two"
-            ),
-        ),
-        Blocker::Account(Conflict::Elsewhere { id }) => stalled(
-            "AccountConnectedElsewhere",
-            format!(
-                "account {account} is already connected by {id}: name that connector here (resourceGroup, connectorName, and its subscription's ServerProtection), or delete it"
-            ),
-        ),
-        Blocker::Account(Conflict::ManagedByOrganization { parent, id }) => stalled(
-            "ManagedByOrganization",
-            format!(
-                "account {account} is a member of organization {parent}, whose connector manages it ({id}): exclude the account there (organization), or delete this object"
-            ),
-        ),
+        Blocker::ProtectionNotFound => {
+            let name = &input.spec.protection_ref.name;
+            let problem = format!("ServerProtection {name} does not exist in this namespace");
+            let message = Message::new(problem).action("Create it, or fix protectionRef");
+            (Reason::ProtectionNotFound, message)
+        }
+        Blocker::NotAvailable { azure } => {
+            let problem = format!("{azure} has no connectors for AWS and GCP; only public Azure has them");
+            let message = Message::new(problem).action("Delete this object");
+            (Reason::NotAvailableInCloud, message)
+        }
+        Blocker::TargetChanged { current } => {
+            let problem = format!(
+                "protectionRef refers to another subscription now, but the connector is {current}; nothing is written"
+            );
+            let action = "Create another SecurityConnector, or restore the ServerProtection";
+            (Reason::TargetChanged, Message::new(problem).action(action))
+        }
+        Blocker::ClaimConflicted { holder } => {
+            let problem = format!("SecurityConnector {holder} owns account {account} or its connector");
+            let message = Message::new(problem).action("Delete one of the two objects");
+            (Reason::ClaimConflicted, message)
+        }
+        Blocker::Account(Conflict::Elsewhere { id }) => {
+            let problem = format!("Account {account} is already connected by {id}");
+            let action = "Name that connector here (resourceGroup, connectorName, and the ServerProtection of its subscription), or delete it";
+            (
+                Reason::AccountConnectedElsewhere,
+                Message::new(problem).action(action),
+            )
+        }
+        Blocker::Account(Conflict::ManagedByOrganization { parent, id }) => {
+            let problem = format!(
+                "Account {account} is a member of organization {parent}, whose connector {id} manages it"
+            );
+            let action = "Exclude the account in the organization's connector, or delete this object";
+            (
+                Reason::ManagedByOrganization,
+                Message::new(problem).action(action),
+            )
+        }
         Blocker::NameTaken {
             environment,
             account: other,
-        } => stalled(
-            "NameTaken",
-            format!(
-                "the connector of this name connects {environment} {other}, not {account}; it is left as it is: choose another connectorName"
-            ),
-        ),
-        Blocker::LocationDiffers { location } => stalled(
-            "LocationDiffers",
-            format!(
-                "the connector stands in {location}, and Azure cannot move it: create this object anew with location {location}"
-            ),
-        ),
-        Blocker::AgentlessNeedsP2 => stalled(
-            "AgentlessScanningNeedsP2",
-            "agentlessScanning needs plan P2, and the ServerProtection has a lower one: set plan.tier to P2, or agentlessScanning.state to Disabled".into(),
-        ),
-        Blocker::ResourceGroupMissing => stalled(
-            "ResourceGroupMissing",
-            format!(
-                "resource group {} does not exist: create it, or set createResourceGroup to true",
-                input.spec.resource_group
-            ),
-        ),
+        } => {
+            let problem = format!("The connector of this name connects {environment} {other}, not {account}");
+            let message = Message::new(problem).action("Choose another connectorName");
+            (Reason::NameTaken, message)
+        }
+        Blocker::LocationDiffers { location } => {
+            let problem = format!("The connector is in {location}, and Azure cannot move it");
+            let action = format!("Create this object anew with location {location}");
+            (Reason::LocationDiffers, Message::new(problem).action(action))
+        }
+        Blocker::AgentlessNeedsP2 => {
+            let problem = "Agentless scanning needs plan P2, but the ServerProtection has a lower plan";
+            let action = "Set plan.tier to P2, or agentlessScanning.state to Disabled";
+            (
+                Reason::AgentlessScanningNeedsP2,
+                Message::new(problem).action(action),
+            )
+        }
+        Blocker::ResourceGroupMissing => {
+            let problem = format!("Resource group {} does not exist", input.spec.resource_group);
+            let message = Message::new(problem).action("Create it, or set createResourceGroup to true");
+            (Reason::ResourceGroupMissing, message)
+        }
     }
 }
 
 fn writing(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Summary {
     match phase {
-        Phase::BeforeWrite => progressing("Writing", format!("writing {}", all(&decision.changes))),
+        Phase::BeforeWrite => about_to_write(&all(&decision.changes)),
         Phase::AfterWrite(Outcome {
             failed: Some((_, failure)),
             ..
@@ -182,7 +183,7 @@ fn writing(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Summary 
 
 fn failed(input: &Input<'_>, failure: &AzureError) -> Summary {
     match target(input).filter(|_| cloud::is_authentication(failure)) {
-        Some(target) => waiting_for_cloud(&format!("{failure}; {}", cloud::remedy(failure, &target))),
+        Some(target) => waiting_for_cloud(cloud::message(failure, &target)),
         None => failing_write(failure),
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         observed::RegistrationState,
         requeue::ReconcileHistory,
     },
+    status_reference::{self, Kind},
 };
 
 /// (g) The rules of docs/architecture.md 2.5 for one status after another.
@@ -49,6 +50,12 @@ fn check_status(
         assert!(
             reason.chars().all(|c| c.is_ascii_alphanumeric()),
             "{name}: {reason}"
+        );
+        let described = status_reference::describes(Kind::ServerProtection, name, &condition.status, reason);
+        assert!(
+            described,
+            "{name} {}/{reason} is not in docs/status.md",
+            condition.status
         );
         assert!(!condition.message.is_empty() && condition.message.chars().count() <= 1024);
         let observed = condition.observed_generation.expect("observedGeneration");

@@ -227,6 +227,12 @@ impl World {
             now: self.now,
         };
         let decision = decide(&input);
+        let reworded = without_messages(&before);
+        let same = decide(&Input {
+            previous: &reworded,
+            ..input
+        });
+        assert_eq!(same, decision, "a message decided");
         let actual_before = self.azure.clone();
         let note = (!decision.changes.is_empty())
             .then(|| status(&input, &decision, Phase::BeforeWrite, history.failures, INTERVAL));
@@ -341,4 +347,16 @@ impl World {
             results,
         }
     }
+}
+
+/// No decision may depend on the wording of a message.
+fn without_messages(status: &ServerProtectionStatus) -> ServerProtectionStatus {
+    let mut status = status.clone();
+    for condition in &mut status.conditions {
+        condition.message = "reworded".into();
+    }
+    for extension in status.plan.iter_mut().flat_map(|plan| &mut plan.extensions) {
+        extension.message = extension.message.as_ref().map(|_| "reworded".into());
+    }
+    status
 }

@@ -49,7 +49,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
     object
         .expect("False", "Contested", "set the field to Unmanaged")
         .secondary("Stalled")
-        .reason("Contested", "True", "LeftAlone");
+        .reason("Contested", "True", "Suppressed");
     let held = &object.status.contested[0];
     assert_eq!(
         (held.field.as_str(), held.repairs, held.hold_hours),

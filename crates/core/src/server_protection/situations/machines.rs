@@ -164,12 +164,7 @@ fn nothing_to_count_is_unknown_and_never_true() {
     object
         .on_event(Ok(reading))
         .reason("MachinesProtected", "Unknown", "NoMachines");
-    assert!(
-        object
-            .condition("MachinesProtected")
-            .2
-            .contains("grant it Reader")
-    );
+    assert!(object.condition("MachinesProtected").2.contains("Reader"));
 }
 
 #[test]
@@ -191,7 +186,7 @@ fn what_resource_graph_does_not_say_is_counted_in_the_message() {
         assert_eq!(found, answer, "{message}");
         let named = |text: &str, count: u64| message.contains(&format!("{text} {count}")) == (count > 0);
         assert!(
-            named("the rows of", unreadable) && named("no longer lists", not_listed),
+            named("rows of", unreadable) && named("no longer lists", not_listed),
             "{message}"
         );
     }
@@ -224,7 +219,7 @@ fn a_failed_scan_keeps_the_last_good_numbers_and_says_how_old_they_are() {
             .scan_fails()
             .reason("MachinesProtected", "True", "Protected");
         let message = object.condition("MachinesProtected").2;
-        assert!(message.contains("the numbers are of 2023-11-14T"), "{message}");
+        assert!(message.contains("2023-11-14T"), "{message}");
         assert!(message.contains("ConnectFailed"), "{message}");
     }
     object.sleep(Duration::from_secs(900));

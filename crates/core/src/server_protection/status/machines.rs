@@ -1,6 +1,6 @@
 //! `status.machines` and the condition `MachinesProtected`: what the scans of the fleet say about the subscription.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
@@ -11,15 +11,18 @@ use serverprotection_api::{
 use super::HEARTBEAT;
 use crate::{
     Timestamp,
-    conditions::{ConditionStatus, Conditions},
+    azure_error::AzureError,
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason},
     machines::{
         Environment, Exclusions, Tally, Verdict,
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
         summary::{Summary, Worst},
     },
+    message::Message,
+    server_protection::azure_rules::DIRECT_ONBOARDING,
 };
 
-const TYPE: &str = "MachinesProtected";
+const TYPE: ConditionType = ConditionType::MachinesProtected;
 /// Texts of Azure in the list of machines are shortened to this.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -43,14 +46,14 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
     };
     let Some(mut numbers) = numbers else {
         if let Some(failing) = &scans.failing {
-            let message = format!("no scan has succeeded yet: {}", words(failing));
-            conditions.set(TYPE, ConditionStatus::Unknown, "ScanFailed", message);
+            let message = because(Message::new("No scan has succeeded yet"), failing);
+            conditions.set(TYPE, ConditionStatus::Unknown, Reason::ScanFailed, &message);
         }
         return;
     };
     numbers.scan_failure = scans.failing.as_ref().map(|failing| ScanFailure {
         since: Time(failing.since),
-        message: words(failing),
+        message: error(failing).to_string(),
     });
     if let Some(previous) = previous {
         keep_unless_changed(&mut numbers, previous, input.now);
@@ -75,16 +78,22 @@ fn keep_unless_changed(numbers: &mut MachinesStatus, previous: &MachinesStatus, 
     }
 }
 
-fn words(failing: &Failing) -> String {
-    // The request id differs each time, and would change the object with every scan that fails.
-    let failure = &failing.failure;
-    format!(
-        "{}: {}: {}; {}",
-        failure.operation,
-        failure.code,
-        failure.message,
-        failure.hint()
-    )
+/// The error of a failed scan, without its request id: it differs each time, and would change the object with every scan.
+fn error(failing: &Failing) -> Message {
+    let failure = AzureError {
+        request_id: None,
+        ..failing.failure.clone()
+    };
+    failure.to_message()
+}
+
+fn because(message: Message, failing: &Failing) -> Message {
+    let error = error(failing);
+    let message = message.cause(error.problem_text());
+    match error.next_step() {
+        Some(action) => message.action(action),
+        None => message,
+    }
 }
 
 fn numbers(
@@ -174,16 +183,15 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
 fn onboards_directly(input: &Input<'_>) -> bool {
     let plan = input.previous.plan.as_ref();
     let mut extensions = plan.into_iter().flat_map(|plan| &plan.extensions);
-    extensions.any(|extension| extension.name == "MdeDesignatedSubscription" && extension.state == "Enabled")
+    extensions.any(|extension| extension.name == DIRECT_ONBOARDING && extension.state == "Enabled")
 }
 
 fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Option<Timestamp>) {
     let age = |failing: &Failing| {
-        let at = at.map_or_else(|| "earlier".to_owned(), |at| at.to_string());
+        let at = at.map_or_else(|| "an earlier scan".to_owned(), |at| at.to_string());
         format!(
-            "the numbers are of {at}; scans have failed since {}: {}",
-            failing.since,
-            words(failing)
+            "The numbers are from {at}; scans have failed since {}",
+            failing.since
         )
     };
     if let Some(failing) = scans
@@ -191,42 +199,45 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
         .as_ref()
         .filter(|failing| failing.times >= STALE_AFTER)
     {
-        conditions.set(TYPE, ConditionStatus::Unknown, "ScanStale", age(failing));
+        let message = because(Message::new(age(failing)), failing);
+        conditions.set(TYPE, ConditionStatus::Unknown, Reason::ScanStale, &message);
         return;
     }
     let Some(reading) = &scans.reading else { return };
     if input.spec.plan.tier == Tier::Free {
-        let message = "the spec demands the plan Free: no machine is meant to be protected";
-        conditions.set(TYPE, ConditionStatus::Unknown, "PlanFree", message);
+        let message = Message::new("No machine is to be protected, because the spec demands plan Free");
+        conditions.set(TYPE, ConditionStatus::Unknown, Reason::PlanFree, &message);
         return;
     }
-    let (answer, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
+    let (status, reason, mut message) = judge(input.spec.machines.minimum_protected_percent, reading);
     if let Some(failing) = &scans.failing {
-        message = format!("{message}; {}", age(failing));
+        let age = Message::new(age(failing)).cause(error(failing).problem_text());
+        message = message.and(&age.to_string());
     }
-    conditions.set(TYPE, answer, reason, message);
+    conditions.set(TYPE, status, reason, &message);
 }
 
-/// Honest denominators (I-9): no machine, and machines that may not be seen, are Unknown.
-fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, &'static str, String) {
+/// Honest denominators (I-9): no machine, and machines that may not be read, are Unknown.
+fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, Reason, Message) {
     let tally = &reading.summary.tally;
     if let Access::Missing(actions) = &reading.access {
-        let message = format!(
-            "the identity may not read all machines of the subscription: grant it {} (Reader has them)",
-            actions.join(", ")
+        let message = Message::new("The identity may not read all machines of the subscription").action(
+            format!("Grant it {} (Reader has these actions)", actions.join(", ")),
         );
-        return (ConditionStatus::Unknown, "NoReadAccess", message);
+        return (ConditionStatus::Unknown, Reason::NoReadAccess, message);
     }
     let (total, eligible) = (tally.total(&Environment::ALL), tally.eligible(&Environment::ALL));
     if eligible == 0 {
         let message = match (total, &reading.access) {
-            (0, Access::NotReadable) => {
-                "no machine is visible, and whether the identity may read machines could not be found out: grant it Reader if there are machines".into()
-            }
-            (0, _) => "the subscription has no machine".into(),
-            _ => format!("none of the {total} machines should be protected: {}", others(tally, |verdict| !verdict.is_eligible())),
+            (0, Access::NotReadable) => Message::new(
+                "No machine is visible, and it is unknown whether the identity may read machines",
+            )
+            .action("Grant the identity Reader if there are machines"),
+            (0, _) => Message::new("The subscription has no machine"),
+            _ => Message::new(format!("None of the {total} machines is to be protected"))
+                .cause(others(tally, |verdict| !verdict.is_eligible())),
         };
-        return (ConditionStatus::Unknown, "NoMachines", message);
+        return (ConditionStatus::Unknown, Reason::NoMachines, message);
     }
     let minimum = u64::try_from(minimum).unwrap_or(100);
     let (protected, waiting) = (
@@ -237,40 +248,45 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, &'sta
     let rest = others(tally, |verdict| {
         verdict.is_eligible() && verdict != Verdict::Protected
     });
-    let rest = if rest.is_empty() {
-        rest
-    } else {
-        format!(": {rest}")
-    };
-    let message = format!(
-        "{protected} of {eligible} machines are protected, at least {minimum} % are demanded{rest}{}",
-        uncertain_machines(&reading.summary)
-    );
+    let mut message = Message::new(format!(
+        "{protected} of {eligible} machines are protected, the minimum is {minimum} %"
+    ));
+    if !rest.is_empty() {
+        message = message.cause(rest);
+    }
+    for sentence in uncertain_machines(&reading.summary) {
+        message = message.and(&sentence);
+    }
     match () {
-        () if enough(protected) => (ConditionStatus::True, "Protected", message),
-        () if enough(protected + waiting) => (ConditionStatus::False, "Provisioning", message),
-        () => (ConditionStatus::False, "BelowMinimum", message),
+        () if enough(protected) => (ConditionStatus::True, Reason::Protected, message),
+        () if enough(protected + waiting) => (ConditionStatus::False, Reason::Provisioning, message),
+        () => (ConditionStatus::False, Reason::BelowMinimum, message),
     }
 }
 
-/// What Resource Graph does not say, and what becomes of it.
-fn uncertain_machines(summary: &Summary) -> String {
-    let mut text = String::new();
+/// What Resource Graph leaves open, in sentences.
+fn uncertain_machines(summary: &Summary) -> Vec<String> {
+    let mut sentences = Vec::new();
     if summary.unreadable > 0 {
-        let _ = write!(
-            text,
-            "; the rows of {} cannot be read (RowUnreadable)",
-            summary.unreadable
-        );
+        sentences.push(format!(
+            "The rows of {} cannot be read (RowUnreadable).",
+            machines(summary.unreadable)
+        ));
     }
     if summary.not_listed > 0 {
-        let _ = write!(
-            text,
-            "; Resource Graph no longer lists {} (NotListed): they count until direct requests confirm that they are deleted",
-            summary.not_listed
-        );
+        sentences.push(format!(
+            "Resource Graph no longer lists {} (NotListed), which count until direct requests confirm their deletion.",
+            machines(summary.not_listed)
+        ));
     }
-    text
+    sentences
+}
+
+fn machines(count: u64) -> String {
+    match count {
+        1 => "1 machine".into(),
+        _ => format!("{count} machines"),
+    }
 }
 
 fn others(tally: &Tally, expected: impl Fn(Verdict) -> bool) -> String {

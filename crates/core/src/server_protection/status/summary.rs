@@ -1,26 +1,28 @@
-//! Ready and the conditions that are present only while they are True: the table of situations (docs/architecture.md 2.4).
+//! Ready and the conditions that are present only while they are True: the table of docs/architecture.md 2.4.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serverprotection_api::PlanStatus;
 
-use super::{Phase, condition_set::reason_of};
+use super::{Phase, permissions::reason_of};
 use crate::{
     azure_error::{AzureError, ErrorClass},
-    conditions::{ConditionStatus, Conditions, get},
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
+    message::Message,
+    reason::ReasonText,
     server_protection::{
-        changes::{Difference, listed},
+        changes::{Change, Difference, listed},
         decide::{Decision, Input, Outcome, Situation},
         events::describe,
         reductions,
     },
 };
 
-/// From this failure in a row on, what was read last counts as stale.
+/// From this consecutive read error on, what was read last counts as stale.
 const STALE_AFTER: u32 = 3;
 
-/// A failure that time mends, early in its row, on an object whose spec was already looked at.
+/// Whether this is one of the first transient read errors of a spec that was observed before.
 pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failures: u32) -> bool {
     let Situation::Failing(failure) = &decision.situation else {
         return false;
@@ -29,24 +31,25 @@ pub(super) fn is_passing_failure(input: &Input<'_>, decision: &Decision, failure
     observed_before && is_passing(failure, &input.previous.conditions, failures)
 }
 
-/// The same, by what stands in status.
+/// The same for both kinds, by the conditions in status.
 pub(crate) fn is_passing(failure: &AzureError, conditions: &[Condition], failures: u32) -> bool {
-    let known = get(conditions, "Ready").is_some_and(|ready| ready.reason != "NotObserved");
+    let known = get(conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason != Reason::NotObserved.as_str());
     failure.class.is_transient() && failures < STALE_AFTER && known
 }
 
-/// What the summary says.
+/// Ready, and what is present with it.
 pub(crate) struct Summary {
     pub(crate) ready: ConditionStatus,
-    pub(crate) reason: String,
-    pub(crate) message: String,
+    pub(crate) reason: ReasonText,
+    pub(crate) message: Message,
     pub(crate) secondary: Secondary,
 }
 
 /// Reconciling and Stalled exclude each other.
 pub(crate) enum Secondary {
     Nothing,
-    Reconciling(&'static str),
+    Reconciling(Reason),
     Stalled,
 }
 
@@ -67,57 +70,65 @@ pub(super) fn set(
     contested(conditions, &decision.differences, &decision.suppressed);
 }
 
-/// `spec.suspend`: the conditions keep their values, and nobody shall wait for newer ones.
+/// `spec.suspend`: the conditions keep their values, and no one should wait for newer ones.
 pub(crate) fn suspend(conditions: &mut Conditions) {
-    conditions.set(
-        "Suspended",
-        ConditionStatus::True,
-        "SuspendedBySpec",
-        "spec.suspend is true: Azure is neither read nor written",
-    );
-    for type_ in ["Reconciling", "Stalled", "Contested"] {
+    let message = Message::new("Azure is neither read nor written, because spec.suspend is true");
+    let (status, reason) = (ConditionStatus::True, Reason::SuspendedBySpec);
+    conditions.set(ConditionType::Suspended, status, reason, &message);
+    for type_ in [
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Contested,
+    ] {
         conditions.remove(type_);
     }
     conditions.stamp();
 }
 
 impl Summary {
-    /// Sets Ready, and Reconciling or Stalled beside it.
+    /// Sets Ready, and Reconciling or Stalled with it.
     pub(crate) fn apply(self, conditions: &mut Conditions) {
-        conditions.remove("Suspended");
-        conditions.set("Ready", self.ready, &self.reason, self.message.clone());
+        let (reason, message) = (self.reason, self.message);
+        conditions.remove(ConditionType::Suspended);
+        conditions.set(ConditionType::Ready, self.ready, reason.clone(), &message);
         match self.secondary {
             Secondary::Nothing => {
-                conditions.remove("Reconciling");
-                conditions.remove("Stalled");
+                conditions.remove(ConditionType::Reconciling);
+                conditions.remove(ConditionType::Stalled);
             }
             Secondary::Reconciling(reason) => {
-                conditions.remove("Stalled");
-                conditions.set("Reconciling", ConditionStatus::True, reason, self.message);
+                conditions.remove(ConditionType::Stalled);
+                conditions.set(
+                    ConditionType::Reconciling,
+                    ConditionStatus::True,
+                    reason,
+                    &message,
+                );
             }
             Secondary::Stalled => {
-                conditions.remove("Reconciling");
-                conditions.set("Stalled", ConditionStatus::True, &self.reason, self.message);
+                conditions.remove(ConditionType::Reconciling);
+                conditions.set(ConditionType::Stalled, ConditionStatus::True, reason, &message);
             }
         }
     }
 }
 
-/// Contested, while fields are left alone.
+/// Contested, while fields are suppressed.
 pub(crate) fn contested(
     conditions: &mut Conditions,
     differences: &[Difference],
     suppressed: &BTreeSet<String>,
 ) {
     if suppressed.is_empty() {
-        conditions.remove("Contested");
+        conditions.remove(ConditionType::Contested);
     } else {
         let message = contested_message(differences, suppressed);
-        conditions.set("Contested", ConditionStatus::True, "LeftAlone", message);
+        let (status, reason) = (ConditionStatus::True, Reason::Suppressed);
+        conditions.set(ConditionType::Contested, status, reason, &message);
     }
 }
 
-pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSet<String>) -> String {
+pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSet<String>) -> Message {
     let lost: Vec<_> = differences
         .iter()
         .filter(|difference| suppressed.contains(&difference.field))
@@ -128,13 +139,16 @@ pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSe
             )
         })
         .collect();
-    format!(
-        "something else keeps setting {}; it is left alone for a while (status.contested): find the other writer (Azure Policy, another plan such as Defender CSPM, a person) or set the field to Unmanaged",
+    Message::new(format!(
+        "Another writer keeps changing {}; enforcement is paused until the time in status.contested",
         lost.join(", ")
+    ))
+    .action(
+        "Find the other writer (Azure Policy, another plan such as Defender CSPM, a person), or set the field to Unmanaged",
     )
 }
 
-pub(crate) fn ready(reason: &str, message: String) -> Summary {
+pub(crate) fn ready(reason: Reason, message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::True,
         reason: reason.into(),
@@ -143,16 +157,16 @@ pub(crate) fn ready(reason: &str, message: String) -> Summary {
     }
 }
 
-pub(crate) fn progressing(why: &'static str, message: String) -> Summary {
+pub(crate) fn progressing(why: Reason, message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::False,
-        reason: "Progressing".into(),
+        reason: Reason::Progressing.into(),
         message,
         secondary: Secondary::Reconciling(why),
     }
 }
 
-pub(crate) fn stalled(reason: &str, message: String) -> Summary {
+pub(crate) fn stalled(reason: impl Into<ReasonText>, message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::False,
         reason: reason.into(),
@@ -169,51 +183,71 @@ fn summary(
     failures: u32,
 ) -> Summary {
     match &decision.situation {
-        Situation::Suspended | Situation::InSync => ready("InSync", in_sync_message(plan)),
-        Situation::Observing => ready("Observed", observed_message(&decision.differences)),
+        Situation::Suspended | Situation::InSync => ready(Reason::InSync, in_sync_message(plan)),
+        Situation::Observing => ready(Reason::Observed, observed_message(&decision.differences)),
         Situation::ClaimConflicted { holder } => stalled(
-            "ClaimConflicted",
-            format!("subscription {} is owned by ServerProtection {holder}; delete one of the two", input.spec.subscription_id),
+            Reason::ClaimConflicted,
+            Message::new(format!(
+                "ServerProtection {holder} owns subscription {}",
+                input.spec.subscription_id
+            ))
+            .action("Delete one of the two objects"),
         ),
         Situation::Failing(failure) => failing(failure, failures),
         Situation::RegistrationMissing => stalled(
-            "ProviderNotRegistered",
-            "Microsoft.Security is not registered in the subscription; run az provider register -n Microsoft.Security, or set resourceProviders.registration to Register in mode Enforce".into(),
+            Reason::ProviderNotRegistered,
+            Message::new("Microsoft.Security is not registered in the subscription").action(
+                "Run az provider register -n Microsoft.Security, or set resourceProviders.registration to Register in mode Enforce",
+            ),
         ),
-        Situation::Registering { stuck: false } => {
-            progressing("Registering", "Azure registers Microsoft.Security; it takes minutes".into())
-        }
+        Situation::Registering { stuck: false } => progressing(
+            Reason::Registering,
+            Message::new("Azure is registering Microsoft.Security, which takes minutes"),
+        ),
         Situation::Registering { stuck: true } => stalled(
-            "RegistrationStuck",
-            "Azure has been registering Microsoft.Security for far longer than the usual minutes; try az provider register -n Microsoft.Security, or open a support case".into(),
+            Reason::RegistrationStuck,
+            Message::new("Azure has been registering Microsoft.Security for much longer than the usual minutes")
+                .action("Run az provider register -n Microsoft.Security, or open a support case"),
         ),
-        Situation::NeedsApproval(reductions) => stalled("ReductionNeedsApproval", approval_message(reductions)),
+        Situation::NeedsApproval(reductions) => {
+            stalled(Reason::ReductionNeedsApproval, approval_message(reductions))
+        }
         Situation::Writing => writing(decision, phase),
-        Situation::Settling => progressing(
-            "Settling",
-            format!("Azure accepted the write but answers otherwise: {}; it is tried again", fields(&decision.differences)),
+        Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
+        Situation::Contested => stalled(
+            Reason::Contested,
+            contested_message(&decision.differences, &decision.suppressed),
         ),
-        Situation::Contested => stalled("Contested", contested_message(&decision.differences, &decision.suppressed)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
     }
 }
 
-fn in_sync_message(plan: Option<&PlanStatus>) -> String {
+fn in_sync_message(plan: Option<&PlanStatus>) -> Message {
     match plan {
-        Some(plan) => format!("Azure stands as the spec demands (plan {})", plan.tier),
-        None => "Azure stands as the spec demands".into(),
+        Some(plan) => Message::new(format!("Azure matches the spec (plan {})", plan.tier)),
+        None => in_sync(),
     }
 }
 
-pub(crate) fn observed_message(differences: &[Difference]) -> String {
+pub(crate) fn in_sync() -> Message {
+    Message::new("Azure matches the spec")
+}
+
+pub(crate) fn observed_message(differences: &[Difference]) -> Message {
     match differences.len() {
-        0 => "observed; Azure stands as the spec demands".into(),
-        1 => format!("observed; 1 field differs: {}", fields(differences)),
-        many => format!("observed; {many} fields differ: {}", fields(differences)),
+        0 => Message::new("Mode Observe: Azure matches the spec"),
+        1 => Message::new("Mode Observe: 1 field differs").cause(fields(differences)),
+        many => Message::new(format!("Mode Observe: {many} fields differ")).cause(fields(differences)),
     }
 }
 
-pub(crate) fn fields(differences: &[Difference]) -> String {
+pub(crate) fn settling_message(differences: &[Difference]) -> Message {
+    let fields = fields(differences);
+    Message::new("Azure accepted the write but still returns other values; the controller writes again")
+        .cause(fields)
+}
+
+fn fields(differences: &[Difference]) -> String {
     let all: Vec<_> = differences
         .iter()
         .map(|difference| difference.field.as_str())
@@ -221,13 +255,16 @@ pub(crate) fn fields(differences: &[Difference]) -> String {
     all.join(", ")
 }
 
-pub(crate) fn approval_message(found: &[Difference]) -> String {
+pub(crate) fn approval_message(found: &[Difference]) -> Message {
     let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
-    format!(
-        "the first thing to do would lower the protection that stands ({}); nothing is written. Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
-        listed(found),
+    Message::new(format!(
+        "No changes were made, because applying this spec would reduce the existing protection ({})",
+        listed(found)
+    ))
+    .action(format!(
+        "Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
         approvals.join(",")
-    )
+    ))
 }
 
 fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> Summary {
@@ -243,29 +280,27 @@ fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> 
             )
         })
         .collect();
-    let failed = failed.join("; ");
+    let message = Message::new("Azure could not provision an extension").cause(failed.join("; "));
     match missing_action {
         Some(action) => stalled(
-            "ExtensionFailed",
-            format!(
-                "{failed}; the identity lacks {action}: grant Owner (or a role with it) on the subscription; it is tried again then"
-            ),
+            Reason::ExtensionFailed,
+            message.action(format!(
+                "Grant the identity {action} on the subscription (Owner has it); the controller then writes again"
+            )),
         ),
         None => Summary {
             ready: ConditionStatus::False,
-            reason: "ExtensionFailed".into(),
-            message: format!("{failed}; it is tried again"),
-            secondary: Secondary::Reconciling("RetryingExtension"),
+            reason: Reason::ExtensionFailed.into(),
+            message: message.and("The controller writes again."),
+            secondary: Secondary::Reconciling(Reason::RetryingExtension),
         },
     }
 }
 
 fn writing(decision: &Decision, phase: Phase<'_>) -> Summary {
-    let all = |changes: &[crate::server_protection::changes::Change]| {
-        changes.iter().map(describe).collect::<Vec<_>>().join(", ")
-    };
+    let all = |changes: &[Change]| changes.iter().map(describe).collect::<Vec<_>>().join(", ");
     match phase {
-        Phase::BeforeWrite => progressing("Writing", format!("writing {}", all(&decision.changes))),
+        Phase::BeforeWrite => about_to_write(&all(&decision.changes)),
         Phase::AfterWrite(Outcome {
             failed: Some((_, failure)),
             ..
@@ -275,58 +310,67 @@ fn writing(decision: &Decision, phase: Phase<'_>) -> Summary {
     }
 }
 
+pub(crate) fn about_to_write(changes: &str) -> Summary {
+    progressing(Reason::Writing, Message::new("Writing").cause(changes))
+}
+
 pub(crate) fn withheld(changes: &str) -> Summary {
     progressing(
-        "Withheld",
-        format!("this process may not write now; to be written: {changes}"),
+        Reason::Withheld,
+        Message::new("This process may not write now; pending changes").cause(changes),
     )
 }
 
 pub(crate) fn reading_back(written: &str) -> Summary {
-    progressing("Writing", format!("written: {written}; reading back"))
+    progressing(
+        Reason::Writing,
+        Message::new("Written, reading back").cause(written),
+    )
 }
 
 /// A failed write leaves the spec unfulfilled: never "unchanged".
 pub(crate) fn failing_write(failure: &AzureError) -> Summary {
+    let message = failure.to_message();
     match failure.class {
         ErrorClass::Throttled(_) => progressing(
-            "Throttled",
-            "Azure throttles writes; the next try waits as long as it asked".into(),
+            Reason::Throttled,
+            message.and("The controller retries after the delay that Azure requested."),
         ),
         ErrorClass::Conflict => progressing(
-            "UpdateInProgress",
-            "another update is in progress; tried again shortly".into(),
+            Reason::UpdateInProgress,
+            message.and("The controller retries shortly."),
         ),
         ErrorClass::Transient | ErrorClass::Unavailable(_) => {
-            progressing("Retrying", format!("{failure}; it is tried again"))
+            progressing(Reason::Retrying, message.and("The controller retries."))
         }
-        // The next reading shows whether a registration is running, and who has to start one.
+        // The next read shows whether a registration is running, and who has to start one.
         ErrorClass::NotRegistered => {
-            progressing("Registering", format!("{failure}; the registration is read next"))
+            let message = Message::new(
+                "Microsoft.Security is not registered; the controller reads the registration next",
+            )
+            .cause(message.problem_text());
+            progressing(Reason::Registering, message)
         }
         _ => failing(failure, 0),
     }
 }
 
 pub(crate) fn failing(failure: &AzureError, failures: u32) -> Summary {
-    let message = format!("{failure}; {}", failure.hint());
+    let message = failure.to_message();
     if !failure.class.is_transient() {
         return stalled(reason_of(failure), message);
     }
-    let (reason, why) = if failures >= STALE_AFTER {
-        ("ObservationStale", "cannot be read")
+    let (reason, problem) = if failures >= STALE_AFTER {
+        (Reason::ObservationStale, "Azure cannot be read")
     } else {
-        ("Progressing", "could not be read yet")
-    };
-    // Throttling messages count down; only what stays goes into a condition.
-    let message = match failure.class {
-        ErrorClass::Throttled(_) => format!("Azure {why}: it throttles {}", failure.operation),
-        _ => format!("Azure {why}: {message}"),
+        (Reason::Progressing, "Azure could not be read yet")
     };
     Summary {
         ready: ConditionStatus::Unknown,
         reason: reason.into(),
-        message,
-        secondary: Secondary::Reconciling("Retrying"),
+        message: Message::new(problem)
+            .cause(message.problem_text())
+            .and("The controller retries."),
+        secondary: Secondary::Reconciling(Reason::Retrying),
     }
 }

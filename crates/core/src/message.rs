@@ -1,0 +1,149 @@
+//! Texts for users: what is the case, why, and what to do about it.
+
+use std::fmt;
+
+/// Characters of a condition's message. The schema allows 32768; no one reads more than a few lines.
+pub const MAX_MESSAGE: usize = 1024;
+
+/// A text for a user: the problem (or the state), its cause where it is known, and one action where the user has to act.
+///
+/// ```
+/// use serverprotection_core::message::Message;
+///
+/// let message = Message::new("The plan cannot be written").cause("ScopeLocked: a lock").action("Remove the lock");
+/// assert_eq!(message.to_string(), "The plan cannot be written: ScopeLocked: a lock. Remove the lock.");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    problem: String,
+    cause: Option<String>,
+    action: Option<String>,
+}
+
+impl Message {
+    /// What is the case, as a sentence; the period is added.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            cause: None,
+            action: None,
+        }
+    }
+
+    /// A message that was stored in status before, as it was rendered.
+    pub fn stored(text: &str) -> Self {
+        Self::new(text)
+    }
+
+    /// Why, mostly in the words of Azure.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// What the user should do, in the imperative.
+    #[must_use]
+    pub fn action(mut self, action: impl Into<String>) -> Self {
+        self.action = Some(action.into());
+        self
+    }
+
+    /// The same with one more sentence about the problem, before the action.
+    #[must_use]
+    pub fn and(mut self, sentence: &str) -> Self {
+        let first = self.sentence();
+        self.problem = format!("{first} {sentence}");
+        self.cause = None;
+        self
+    }
+
+    /// Problem and cause, without the action.
+    pub fn problem_text(&self) -> String {
+        self.sentence()
+    }
+
+    /// The action alone.
+    pub fn next_step(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
+    /// In at most so many characters. The action stays whole: what is cut is what comes before it.
+    pub fn to_text(&self, most: usize) -> String {
+        let sentence = self.sentence();
+        let Some(action) = self.action.as_deref() else {
+            return shortened(&sentence, most);
+        };
+        let action = ended(action);
+        let left = most.saturating_sub(action.chars().count() + 1);
+        shortened(&format!("{} {action}", shortened(&sentence, left)), most)
+    }
+
+    fn sentence(&self) -> String {
+        match &self.cause {
+            Some(cause) => ended(&format!("{}: {cause}", self.problem)),
+            None => ended(&self.problem),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text(usize::MAX))
+    }
+}
+
+/// With a period, unless something ends it already.
+fn ended(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '!', '?', '…']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sentences_end_once() {
+        let message = Message::new("It failed")
+            .cause("AuthorizationFailed: You may not.")
+            .action("Grant Reader");
+        assert_eq!(
+            message.to_string(),
+            "It failed: AuthorizationFailed: You may not. Grant Reader."
+        );
+        assert_eq!(
+            Message::stored(&message.to_string()).to_string(),
+            message.to_string()
+        );
+        assert_eq!(
+            message.and("It is retried.").to_string(),
+            "It failed: AuthorizationFailed: You may not. It is retried. Grant Reader."
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_long_cause_never_takes_the_action(cause in "\\PC{0,2000}", action in "[a-z ]{1,80}[a-z]") {
+            let message = Message::new("It failed").cause(cause).action(action.clone());
+            let text = message.to_text(200);
+            prop_assert!(text.chars().count() <= 200);
+            prop_assert!(text.ends_with(&format!("{action}.")), "{text}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Events about what was done or found. A condition that turns emits an event with the condition's reason.
+
+use super::{
+    EventEntry,
+    Kind::{self, SecurityConnector, ServerProtection},
+};
+use crate::reason::EventReason;
+
+const BOTH: &[Kind] = &[ServerProtection, SecurityConnector];
+const PROTECTION: &[Kind] = &[ServerProtection];
+const CONNECTOR: &[Kind] = &[SecurityConnector];
+
+const fn entry(kinds: &'static [Kind], reason: EventReason, meaning: &'static str) -> EventEntry {
+    EventEntry {
+        kinds,
+        reason,
+        meaning,
+    }
+}
+
+/// Every event, in the order of the page.
+#[rustfmt::skip]
+pub const EVENTS: &[EventEntry] = &[
+    entry(PROTECTION, EventReason::ProviderRegistrationRequested, "The controller asked Azure to register `Microsoft.Security`."),
+    entry(PROTECTION, EventReason::PlanWritten, "The plan was written."),
+    entry(PROTECTION, EventReason::PlanRepaired, "Drift of the plan was repaired."),
+    entry(PROTECTION, EventReason::EndpointIntegrationWritten, "A setting of the integration was written."),
+    entry(PROTECTION, EventReason::EndpointIntegrationRepaired, "Drift of a setting was repaired."),
+    entry(PROTECTION, EventReason::VulnerabilityAssessmentWritten, "The vulnerability assessment setting was written."),
+    entry(PROTECTION, EventReason::VulnerabilityAssessmentRepaired, "Drift of that setting was repaired."),
+    entry(PROTECTION, EventReason::ConnectorsReady, "All connectors are Ready."),
+    entry(PROTECTION, EventReason::ConnectorsNotReady, "A connector is no longer Ready."),
+    entry(PROTECTION, EventReason::MachinesProtected, "The minimum of protected machines is reached."),
+    entry(PROTECTION, EventReason::MachinesBelowMinimum, "The minimum is no longer reached."),
+    entry(PROTECTION, EventReason::MachinesNotReadable, "The identity may not read all machines."),
+    entry(PROTECTION, EventReason::MachineScanFailed, "The first of consecutive scans failed."),
+    entry(CONNECTOR, EventReason::ResourceGroupCreated, "The resource group was created."),
+    entry(CONNECTOR, EventReason::ConnectorCreated, "The connector was created."),
+    entry(CONNECTOR, EventReason::ConnectorWritten, "The connector was written."),
+    entry(CONNECTOR, EventReason::ConnectorRepaired, "Drift of the connector was repaired."),
+    entry(CONNECTOR, EventReason::CloudAuthenticationFailed, "Azure could not sign in to the account."),
+    entry(CONNECTOR, EventReason::ConnectionNotHealthy, "Azure reports the connection as not healthy."),
+    entry(CONNECTOR, EventReason::DeletionWaits, "Azure did not delete the connector; the controller retries."),
+    entry(CONNECTOR, EventReason::ConnectorDeleted, "The connector is deleted."),
+    entry(CONNECTOR, EventReason::ConnectorRetained, "The connector stays in Azure, because `deletionPolicy` is Retain."),
+    entry(CONNECTOR, EventReason::ConnectorLeftBehind, "The connector stays in Azure, although the policy is Delete; the note says why."),
+    entry(BOTH, EventReason::ObservationFailed, "The first of consecutive reads failed with a transient error."),
+    entry(BOTH, EventReason::WriteFailed, "The first of consecutive writes failed with a transient error."),
+    entry(BOTH, EventReason::InternalError, "The first of consecutive reconciles panicked."),
+];
