@@ -1,10 +1,10 @@
-//! `AzureCredential`: a tenant's own Azure identity.
+//! `AzureCredential`: the Azure identity of a tenant.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An Azure identity for objects of the same namespace. What it may do is Azure RBAC's business.
+/// An Azure identity for objects of the same namespace. Azure RBAC decides what the identity may do.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "serverprotection.dev",
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[cfg_attr(test, kube(cel))]
 #[x_kube(validation = Rule::new("(self.type == 'WorkloadIdentity') == has(self.workloadIdentity)")
-    .message("workloadIdentity is set exactly when type is WorkloadIdentity").reason(Reason::FieldValueInvalid).field_path(".workloadIdentity"))]
+    .message("workloadIdentity must be set when type is WorkloadIdentity, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".workloadIdentity"))]
 #[x_kube(validation = Rule::new("(self.type == 'ClientSecret') == has(self.clientSecret)")
-    .message("clientSecret is set exactly when type is ClientSecret").reason(Reason::FieldValueInvalid).field_path(".clientSecret"))]
+    .message("clientSecret must be set when type is ClientSecret, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".clientSecret"))]
 #[serde(rename_all = "camelCase")]
 pub struct AzureCredentialSpec {
     /// Id of the Entra tenant: a GUID in lower case.
@@ -40,18 +40,19 @@ pub struct AzureCredentialSpec {
         regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
     )]
     pub client_id: String,
-    /// How the identity proves itself: WorkloadIdentity (a service account of this namespace; no secret) or ClientSecret.
+    /// How the identity authenticates. WorkloadIdentity uses a token of a service account of this namespace and needs
+    /// no secret. ClientSecret uses a client secret from a Secret of this namespace.
     #[serde(rename = "type")]
     pub type_: CredentialType,
-    /// Workload identity federation, when type is WorkloadIdentity.
+    /// Settings of workload identity federation. Required when type is WorkloadIdentity; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload_identity: Option<WorkloadIdentity>,
-    /// A client secret, when type is ClientSecret.
+    /// The client secret. Required when type is ClientSecret; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ClientSecret>,
 }
 
-/// How an identity proves itself.
+/// How an identity authenticates.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum CredentialType {
@@ -59,11 +60,11 @@ pub enum CredentialType {
     ClientSecret,
 }
 
-/// Workload identity federation.
+/// Settings of workload identity federation.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentity {
-    /// A service account of this namespace. The federated credential in Entra names the subject
+    /// Name of a service account in this namespace. The federated credential in Entra must have the subject
     /// system:serviceaccount:NAMESPACE:NAME and the audience api://AzureADTokenExchange.
     #[schemars(
         length(min = 1, max = 253),
@@ -76,7 +77,8 @@ pub struct WorkloadIdentity {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
-    /// The Secret of this namespace that holds it. A rotated secret is picked up within five minutes.
+    /// The key of a Secret in this namespace that contains the client secret. The controller picks up a rotated secret
+    /// within five minutes.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -90,7 +92,7 @@ pub struct SecretKeyRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// Key in the Secret's data.
+    /// Key in the data of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }

@@ -19,8 +19,8 @@ pub fn file_name(crd: &CustomResourceDefinition) -> String {
     format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
 }
 
-/// A fresh object gets `status.observedGeneration: -1`: without it kstatus would call it Current before the first visit
-/// (docs/architecture.md 2.5).
+/// Gives a new object `status.observedGeneration: -1`. Without it, kstatus considers the object Current before its
+/// first reconcile (docs/architecture.md 2.5).
 fn start_unobserved(crd: &mut CustomResourceDefinition) {
     for version in &mut crd.spec.versions {
         let status = version

@@ -1,7 +1,7 @@
-//! What users write and read: the custom resources of `serverprotection.dev/v1alpha1`, their rules and columns.
+//! The custom resources of `serverprotection.dev/v1alpha1`, with their rules and columns.
 //!
-//! This crate knows neither a cluster nor Azure. Doc comments on fields are user documentation: they are what
-//! `kubectl explain` prints.
+//! This crate knows neither a cluster nor Azure. Doc comments on fields are user documentation: `kubectl explain`
+//! prints them.
 // KubeSchema declares `pub` shadow structs inside functions.
 #![allow(unreachable_pub)]
 // Field docs are user documentation (no Markdown in `kubectl explain`); columns repeat their attribute's members.
@@ -45,23 +45,24 @@ pub use server_protection::status::{
     ServerProtectionStatus, WorkspaceStatus,
 };
 
-/// API group of all our kinds.
+/// API group of all kinds.
 pub const GROUP: &str = "serverprotection.dev";
-/// Our field manager. Flux takes back fields of managers that begin with `kubectl`, so it must not.
+/// Field manager of the controller. Flux takes back the fields of managers whose name begins with `kubectl`, so this
+/// name must not.
 pub const FIELD_MANAGER: &str = "serverprotection";
 
-/// Our finalizer, on objects whose deletion has to do something in Azure.
+/// Finalizer of objects whose deletion changes Azure.
 pub const FINALIZER: &str = "serverprotection.dev/azure";
 
-/// Annotations that users set on our objects.
+/// Annotations that users set on objects.
 pub mod annotations {
-    /// "Reconcile now": any new value starts a visit.
+    /// Any new value starts a reconcile.
     pub const RECONCILE_REQUESTED_AT: &str = "serverprotection.dev/reconcile-requested-at";
     /// The same, as `flux reconcile` writes it.
     pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
     /// Approves changes that lower protection: `field=value` pairs separated by commas, or a generation.
     pub const APPROVE_REDUCTION: &str = "serverprotection.dev/approve-reduction";
-    /// `true` lets a deletion go at once, whatever stands in Azure.
+    /// `true` removes the finalizer at once, whatever exists in Azure.
     pub const FORCE_REMOVE: &str = "serverprotection.dev/force-remove";
 }
 

@@ -42,13 +42,16 @@ fn about_accounts(team: &Team<'_>) -> Refusals {
     vec![
         (
             gcp(json!({"aws": {"accountId": "123456789012"}})),
-            "aws is set exactly when type is AWS",
+            "aws must be set when type is AWS, and must not be set otherwise",
         ),
-        (json!({"type": "GCP"}), "gcp is set exactly when type is GCP"),
+        (
+            json!({"type": "GCP"}),
+            "gcp must be set when type is GCP, and must not be set otherwise",
+        ),
         (json!({"type": "Azure"}), "spec.type"),
         (
             json!({"aws": {"accountId": "1234-5678-9012"}}),
-            "aws.accountId is the id of the AWS account: 12 digits",
+            "aws.accountId must be the 12-digit id of the AWS account",
         ),
         (
             json!({"aws": {"accountId": 123_456_789_012_i64}}),
@@ -68,11 +71,11 @@ fn about_accounts(team: &Team<'_>) -> Refusals {
         (json!({"aws": {"organization": {}}}), "stackSetName"),
         (
             gcp(json!({"gcp": {"projectNumber": "my-project"}})),
-            "the project's id belongs into gcp.projectId",
+            "set the id of the project in gcp.projectId",
         ),
         (
             gcp(json!({"gcp": {"projectId": "843025268399"}})),
-            "the project's number belongs into gcp.projectNumber",
+            "set the number of the project in gcp.projectNumber",
         ),
         (
             gcp(json!({"gcp": {"serviceAccounts": {"cspm": "somebody"}}})),
@@ -98,19 +101,19 @@ fn about_settings() -> Refusals {
         (json!({"plan": {"tier": "P3"}}), "plan.tier"),
         (
             json!({"scanInterval": "90m"}),
-            "scanInterval must be whole hours from 1h to 24h",
+            "scanInterval must be whole hours from 1h to 24h, for example 4h",
         ),
         (
             json!({"scanInterval": "25h"}),
-            "scanInterval must be whole hours from 1h to 24h",
+            "scanInterval must be whole hours from 1h to 24h, for example 4h",
         ),
         (
             json!({"scanInterval": "0h"}),
-            "scanInterval must be whole hours from 1h to 24h",
+            "scanInterval must be whole hours from 1h to 24h, for example 4h",
         ),
         (
             tag(&json!([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}])),
-            "exclusionTags names a key twice",
+            "exclusionTags must contain each key only once",
         ),
         (
             proxy("http://user:secret@proxy.example:3128"),

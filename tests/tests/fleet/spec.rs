@@ -51,10 +51,10 @@ async fn exclusions(environment: Arc<Environment>) -> Result<(), Error> {
 async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
     for (rule, says) in [
-        (json!({"name": "all"}), "would select every machine"),
+        (json!({"name": "all"}), "would exclude every machine"),
         (
             json!({"name": "all", "tags": [], "ids": []}),
-            "would select every machine",
+            "would exclude every machine",
         ),
         (json!({"name": "all", "resourceGroups": ["*"]}), "resourceGroups"),
         (json!({"name": "all", "ids": ["/subscriptions"]}), "ids"),
@@ -70,7 +70,7 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     for (machines, says) in [
         (
             json!({"gracePeriod": "1s"}),
-            "machines.gracePeriod must lie between 1m and 720h",
+            "machines.gracePeriod must be from 1m to 720h, for example 24h",
         ),
         (
             json!({"minimumProtectedPercent": 0}),

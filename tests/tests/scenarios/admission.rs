@@ -89,7 +89,7 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
         (json!({"plan": {"tier": "P3"}}), "plan.tier"),
         (
             json!({"plan": {"tier": "P1"}, "interval": "10s"}),
-            "interval must lie between 1m and 24h",
+            "interval must be from 1m to 24h, for example 10m",
         ),
         (json!({"plan": {"tier": "P1"}, "interval": "soon"}), "interval"),
         (
@@ -152,7 +152,7 @@ async fn refused_rules(environment: Arc<Environment>) -> Result<(), Error> {
         (with_rules(json!({"preset": "Everything"})), "rules.preset"),
         (
             with_rules(json!({"custom": {"linuxFiles": []}})),
-            "rules.custom needs at least one entry",
+            "rules.custom must contain at least one entry",
         ),
         (
             with_rules(json!({"custom": {"linuxFiles": ["etc/passwd"]}})),

@@ -1,4 +1,4 @@
-//! The account or project that is connected, and how Defender for Cloud gets into it.
+//! The connected account or project, and how Defender for Cloud accesses it.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -16,12 +16,14 @@ pub enum Cloud {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccount {
-    /// Id of the account: 12 digits, in quotes. For an organization, its management account. It cannot be changed.
+    /// Id of the AWS account: 12 digits, in quotes. For an organization, the id of its management account. This field
+    /// is immutable.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("aws.accountId is the id of the AWS account: 12 digits without dashes"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("aws.accountId must be the 12-digit id of the AWS account without dashes, for example 123456789012"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("aws.accountId cannot be changed: create another SecurityConnector for another account"))]
     pub account_id: String,
-    /// Regions that are looked at, as eu-central-1. Absent: left as found; an empty list: all regions.
+    /// AWS regions that Defender for Cloud scans, for example eu-central-1. An empty list selects all regions. When
+    /// absent, the regions in Azure are not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
@@ -29,11 +31,12 @@ pub struct AwsAccount {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub regions: Option<Vec<String>>,
-    /// Connects every account of the AWS organization whose management account this is. Azure creates the connectors of
-    /// the members itself, within a day. Absent: this account only.
+    /// Connects every account of the AWS organization. aws.accountId must be its management account. Azure creates the
+    /// connectors of the member accounts within a day. When absent, only this account is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<AwsOrganization>,
-    /// The IAM roles that Defender for Cloud assumes. Absent ones have the names of Microsoft's template.
+    /// The IAM roles that Defender for Cloud assumes. A role that is absent has the name that Microsoft's template
+    /// gives it.
     #[serde(default)]
     pub role_arns: RoleArns,
 }
@@ -45,7 +48,8 @@ pub struct AwsOrganization {
     /// Name of the CloudFormation StackSet that creates the roles in the member accounts.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z][-a-zA-Z0-9]*$"))]
     pub stack_set_name: String,
-    /// Ids of member accounts that are left out. Absent: left as found; an empty list: none.
+    /// Ids of the member accounts that are not connected. An empty list excludes none. When absent, the list in Azure
+    /// is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(length(max = 12), regex(pattern = r"^[0-9]{12}$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -56,16 +60,20 @@ pub struct AwsOrganization {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleArns {
-    /// Finds what the account holds. Absent: role CspmMonitorAws of the account.
+    /// ARN of the role for posture management, which discovers the resources of the account. When absent, the role
+    /// CspmMonitorAws of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cspm: Option<RoleArn>,
-    /// The plan's own role. Absent: role DefenderForCloud-DefenderForServers of the account.
+    /// ARN of the role for Defender for Servers. When absent, the role DefenderForCloud-DefenderForServers of the
+    /// account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers: Option<RoleArn>,
-    /// Installs the Azure Arc agent. Absent: role DefenderForCloud-ArcAutoProvisioning of the account.
+    /// ARN of the role that installs the Azure Arc agent. When absent, the role DefenderForCloud-ArcAutoProvisioning
+    /// of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arc_provisioning: Option<RoleArn>,
-    /// Takes the snapshots of agentless scanning. Absent: role DefenderForCloud-AgentlessScanner of the account.
+    /// ARN of the role that takes the snapshots of agentless scanning. When absent, the role
+    /// DefenderForCloud-AgentlessScanner of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agentless_scanner: Option<RoleArn>,
 }
@@ -76,11 +84,11 @@ pub struct RoleArns {
 #[schemars(extend("maxLength" = 640, "x-kubernetes-validations" = [
         {
             "rule": "!self.startsWith('arn:aws-us-gov:') && !self.startsWith('arn:aws-cn:')",
-            "message": "aws.roleArns: accounts of AWS GovCloud (aws-us-gov) and China (aws-cn) cannot be connected, Defender for Cloud connects commercial AWS accounts only (arn:aws:)"
+            "message": "aws.roleArns must not contain roles of AWS GovCloud (aws-us-gov) or China (aws-cn): Defender for Cloud connects commercial AWS accounts only (arn:aws:)"
         },
         {
             "rule": r"self.startsWith('arn:aws-us-gov:') || self.startsWith('arn:aws-cn:') || self.matches('^arn:aws:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+$')",
-            "message": "aws.roleArns holds ARNs of IAM roles: arn:aws:iam::ACCOUNT:role/NAME"
+            "message": "aws.roleArns must contain ARNs of IAM roles in the form arn:aws:iam::ACCOUNT:role/NAME"
         }
     ]))]
 pub struct RoleArn(pub String);
@@ -89,25 +97,27 @@ pub struct RoleArn(pub String);
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpProject {
-    /// Number of the project: digits, in quotes. For an organization, its management project. It cannot be changed.
+    /// Number of the GCP project: digits, in quotes. For an organization, the number of its management project. This
+    /// field is immutable.
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,20}$')").message("gcp.projectNumber is the number of the project, digits only (gcloud projects describe PROJECT --format='value(projectNumber)'); the project's id belongs into gcp.projectId"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,20}$')").message("gcp.projectNumber must be the number of the project, digits only (gcloud projects describe PROJECT --format='value(projectNumber)'); set the id of the project in gcp.projectId"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("gcp.projectNumber cannot be changed: create another SecurityConnector for another project"))]
     pub project_number: String,
-    /// Id of the project, as my-project. It cannot be changed.
+    /// Id of the GCP project, for example my-project. This field is immutable.
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$')").message("gcp.projectId is the id of the project, as my-project; the project's number belongs into gcp.projectNumber"))]
+    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$')").message("gcp.projectId must be the id of the project, for example my-project; set the number of the project in gcp.projectNumber"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("gcp.projectId cannot be changed: create another SecurityConnector for another project"))]
     pub project_id: String,
-    /// Connects every project of the GCP organization whose management project this is. Azure creates the connectors of
-    /// the members itself, within a day. Absent: this project only.
+    /// Connects every project of the GCP organization. gcp.projectId must be its management project. Azure creates the
+    /// connectors of the member projects within a day. When absent, only this project is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<GcpOrganization>,
-    /// The service accounts that Defender for Cloud acts as. Absent ones have the names of Microsoft's script.
+    /// The service accounts that Defender for Cloud acts as. A service account that is absent has the name that
+    /// Microsoft's script gives it.
     #[serde(default)]
     pub service_accounts: ServiceAccounts,
-    /// The workload identity providers that Defender for Cloud signs in with. Absent ones have the names of Microsoft's
-    /// script.
+    /// The workload identity providers through which Defender for Cloud signs in. A provider that is absent has the
+    /// name that Microsoft's script gives it.
     #[serde(default)]
     pub workload_identity_providers: WorkloadIdentityProviders,
 }
@@ -116,16 +126,18 @@ pub struct GcpProject {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpOrganization {
-    /// Email address of the service account with the organization's permissions, which the onboarding script created.
+    /// Email address of the service account that has the permissions of the organization. Microsoft's onboarding
+    /// script creates it.
     #[schemars(
         length(max = 256),
         regex(pattern = r"^[a-z][-a-z0-9]*@[a-z0-9.-]+\.iam\.gserviceaccount\.com$")
     )]
     pub service_account: String,
-    /// Id of the workload identity provider that creates the connectors of the members.
+    /// Id of the workload identity provider that creates the connectors of the member projects.
     #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
     pub workload_identity_provider: String,
-    /// Numbers of member projects that are left out. Absent: left as found; an empty list: none.
+    /// Numbers of the member projects that are not connected. An empty list excludes none. When absent, the list in
+    /// Azure is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(length(max = 20), regex(pattern = r"^[0-9]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -136,14 +148,16 @@ pub struct GcpOrganization {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccounts {
-    /// Email address of the one that finds what the project holds. Absent: microsoft-defender-cspm of the project.
+    /// Email address of the service account for posture management, which discovers the resources of the project. When
+    /// absent, microsoft-defender-cspm of the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
         regex(pattern = r"^[a-z][-a-z0-9]*@[a-z0-9.-]+\.iam\.gserviceaccount\.com$")
     )]
     pub cspm: Option<String>,
-    /// Email address of the plan's own one. Absent: microsoft-defender-for-servers of the project.
+    /// Email address of the service account for Defender for Servers. When absent, microsoft-defender-for-servers of
+    /// the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
@@ -152,15 +166,15 @@ pub struct ServiceAccounts {
     pub servers: Option<String>,
 }
 
-/// The workload identity providers that Defender for Cloud signs in with.
+/// The workload identity providers through which Defender for Cloud signs in.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentityProviders {
-    /// Id of the provider that finds what the project holds. Absent: cspm.
+    /// Id of the provider for posture management. When absent, cspm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
     pub cspm: Option<String>,
-    /// Id of the plan's own provider. Absent: defender-for-servers.
+    /// Id of the provider for Defender for Servers. When absent, defender-for-servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
     pub servers: Option<String>,

@@ -1,4 +1,4 @@
-//! `SecurityConnector`: the protection of the servers of one AWS account or GCP project, or of an organization of them.
+//! `SecurityConnector`: connects the servers of one AWS account or GCP project, or of an organization of them.
 
 pub mod cloud;
 pub mod spec;

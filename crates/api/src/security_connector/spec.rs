@@ -1,4 +1,4 @@
-//! What a user asks for.
+//! The spec of a `SecurityConnector`.
 
 use std::collections::BTreeMap;
 
@@ -64,78 +64,81 @@ use crate::{AgentlessScanning, State, Tier};
         json_path = ".status.lastObserved",
         priority = 1
     ),
-    validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name is longer than the 63 characters of a connector's name: set connectorName")
+    validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name has more than 63 characters, the limit for the name of a connector: set connectorName")
 )]
 #[cfg_attr(test, kube(cel))]
 #[x_kube(validation = Rule::new("(self.type == 'AWS') == has(self.aws)")
-    .message("aws is set exactly when type is AWS").reason(Reason::FieldValueInvalid).field_path(".aws"))]
+    .message("aws must be set when type is AWS, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".aws"))]
 #[x_kube(validation = Rule::new("(self.type == 'GCP') == has(self.gcp)")
-    .message("gcp is set exactly when type is GCP").reason(Reason::FieldValueInvalid).field_path(".gcp"))]
+    .message("gcp must be set when type is GCP, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".gcp"))]
 #[x_kube(validation = Rule::new("has(self.connectorName) == has(oldSelf.connectorName) && (!has(self.connectorName) || self.connectorName == oldSelf.connectorName)")
     .message("connectorName cannot be changed: create another SecurityConnector"))]
 #[x_kube(validation = Rule::new("!(has(self.plan) && self.plan.tier != 'P2' && has(self.agentlessScanning) && self.agentlessScanning.state == 'Enabled')")
     .message("agentlessScanning needs plan.tier P2: set plan.tier to P2, or agentlessScanning.state to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".agentlessScanning"))]
 #[x_kube(validation = Rule::new("!has(self.agentlessScanning) || !has(self.agentlessScanning.exclusionTags) || self.agentlessScanning.exclusionTags.all(tag, self.agentlessScanning.exclusionTags.exists_one(other, other.key == tag.key))")
-    .message("agentlessScanning.exclusionTags names a key twice: a connector has one value for each key")
+    .message("agentlessScanning.exclusionTags must contain each key only once: a connector has one value for each key")
     .reason(Reason::FieldValueInvalid).field_path(".agentlessScanning"))]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityConnectorSpec {
-    /// The ServerProtection of the same namespace that this connector belongs to. It gives the Azure subscription, the
-    /// identity, the mode, the interval and the default plan. It cannot be changed.
+    /// The ServerProtection in the same namespace that this connector belongs to. It supplies the Azure subscription,
+    /// the identity, the mode, the interval and the default plan. This field is immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("protectionRef cannot be changed: create another SecurityConnector"))]
     pub protection_ref: ProtectionRef,
-    /// true pauses this object: Azure is neither read nor written, status keeps what was last seen.
+    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation. The
+    /// default is false.
     #[serde(default)]
     pub suspend: bool,
-    /// Azure resource group that holds the connector and the Azure Arc machines of the account. It cannot be changed.
+    /// Azure resource group of the connector and of the Azure Arc machines of the account. This field is immutable.
     #[schemars(
         length(min = 1, max = 90),
         regex(pattern = r"^[-\p{L}\p{N}_.()]*[-\p{L}\p{N}_()]$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("resourceGroup cannot be changed: create another SecurityConnector"))]
     pub resource_group: String,
-    /// true: the resource group is created where it is missing. It is never deleted.
+    /// Set to true to create the resource group if it does not exist. The operator never deletes it. The default is
+    /// false.
     #[serde(default)]
     pub create_resource_group: bool,
-    /// Azure region that keeps the connector's data, as westeurope. It cannot be changed.
+    /// Azure region that stores the data of the connector, for example westeurope. This field is immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("location cannot be changed: create another SecurityConnector"))]
     pub location: String,
-    /// Name of the connector in Azure. Absent: the name of this object. It cannot be changed.
+    /// Name of the connector in Azure. When absent, the name of this object. This field is immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"))]
     pub connector_name: Option<String>,
-    /// Azure tags of the connector. They are merged into what is there: tags that are not named here stay.
+    /// Azure tags of the connector. Tags in Azure that are not listed here are not changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     pub tags: BTreeMap<String, String>,
-    /// AWS or GCP. It cannot be changed.
+    /// Cloud of the account: AWS or GCP. This field is immutable.
     #[serde(rename = "type")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("type cannot be changed: create another SecurityConnector"))]
     pub type_: Cloud,
-    /// The AWS account, when type is AWS.
+    /// The AWS account. Required when type is AWS; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsAccount>,
-    /// The GCP project, when type is GCP.
+    /// The GCP project. Required when type is GCP; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gcp: Option<GcpProject>,
-    /// How often Defender for Cloud looks for changes in the account: whole hours from 1h to 24h.
+    /// How often Defender for Cloud scans the account for changes: whole hours from 1h to 24h. The default is 4h.
     #[serde(default = "four_hours")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^([1-9]|1[0-9]|2[0-4])h$')").message("scanInterval must be whole hours from 1h to 24h"))]
+    #[x_kube(validation = Rule::new("self.matches('^([1-9]|1[0-9]|2[0-4])h$')").message("scanInterval must be whole hours from 1h to 24h, for example 4h"))]
     pub scan_interval: String,
-    /// The Defender for Servers plan of the account. Absent: the plan of the ServerProtection.
+    /// The Defender for Servers plan of the account. When absent, the plan of the ServerProtection applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<ConnectorPlan>,
-    /// What Defender for Cloud installs on the machines of the account. Enabled unless said otherwise.
+    /// What Defender for Cloud installs on the machines of the account. Everything is Enabled by default.
     #[serde(default)]
     pub auto_provisioning: AutoProvisioning,
-    /// Scanning of machine disks by snapshots, without an agent; needs plan P2. Absent: left as found.
+    /// Scans snapshots of machine disks without an agent. Requires plan P2. When absent, the setting in Azure is not
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agentless_scanning: Option<AgentlessScanning>,
-    /// What happens in Azure when this object is deleted. Retain: nothing, the connector stays. Delete: the connector is
-    /// deleted, and with it the protection of the account; roles and service accounts in the account stay.
+    /// What happens in Azure when this object is deleted. Retain (the default): the connector stays. Delete: the
+    /// connector is deleted, and the account is no longer protected; roles and service accounts in the account stay.
     #[serde(default)]
     pub deletion_policy: ConnectorDeletionPolicy,
 }
@@ -160,7 +163,8 @@ pub struct ProtectionRef {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorPlan {
-    /// P1, P2, or Free: the account stays connected (foundational posture management), its servers are not protected.
+    /// P1, P2 or Free. With Free, the account stays connected for foundational posture management, and its servers are
+    /// not protected.
     pub tier: Tier,
 }
 
@@ -168,7 +172,7 @@ pub struct ConnectorPlan {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoProvisioning {
-    /// The Azure Arc agent, which everything else needs.
+    /// The Azure Arc agent. All other components require it.
     #[serde(default)]
     pub arc_agent: ArcAgent,
     /// The Defender for Endpoint extension (MDE.Windows, MDE.Linux).
@@ -183,20 +187,21 @@ pub struct AutoProvisioning {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ArcAgent {
-    /// Enabled, Disabled, or Unmanaged (left as found).
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Enabled.
     #[serde(default = "State::enabled")]
     pub state: State,
-    /// HTTP proxy that the agents use, as `http://proxy.example:3128`, without user and password: everybody who may read
-    /// this object would read them. Absent: left as found; an empty text clears it. Used only while state is Enabled.
+    /// HTTP proxy of the agents, for example `http://proxy.example:3128`. Do not include a user name or password:
+    /// everyone who can read this object can read them. An empty string removes the proxy. When absent, the proxy in
+    /// Azure is not changed. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new(r"self == '' || self.matches('^https?://[^\\s/@]+/?$')").message("autoProvisioning.arcAgent.proxy is the address of an HTTP proxy, as http://proxy.example:3128, without user and password"))]
+    #[x_kube(validation = Rule::new(r"self == '' || self.matches('^https?://[^\\s/@]+/?$')").message("autoProvisioning.arcAgent.proxy must be the address of an HTTP proxy without user name and password, for example http://proxy.example:3128"))]
     pub proxy: Option<String>,
-    /// Resource id of the Azure Arc private link scope that the agents join. Absent: left as found; an empty text clears
-    /// it. Used only while state is Enabled.
+    /// Resource id of the Azure Arc private link scope that the agents join. An empty string removes it. When absent,
+    /// the scope in Azure is not changed. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new("self == '' || self.matches('^/[sS]ubscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft[.][hH]ybrid[cC]ompute/[pP]rivate[lL]ink[sS]copes/[^/]+$')").message("autoProvisioning.arcAgent.privateLinkScope is the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME"))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^/[sS]ubscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft[.][hH]ybrid[cC]ompute/[pP]rivate[lL]ink[sS]copes/[^/]+$')").message("autoProvisioning.arcAgent.privateLinkScope must be the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME"))]
     pub private_link_scope: Option<String>,
 }
 
@@ -210,11 +215,11 @@ impl Default for ArcAgent {
     }
 }
 
-/// Something that Defender for Cloud installs.
+/// A component that Defender for Cloud installs.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Provisioned {
-    /// Enabled, Disabled, or Unmanaged (left as found).
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Enabled.
     #[serde(default = "State::enabled")]
     pub state: State,
 }

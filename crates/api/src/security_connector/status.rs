@@ -1,5 +1,5 @@
-//! What the controller saw and did. Enumerations are plain strings, so that an older controller can read them after a
-//! rollback; nothing here changes by itself.
+//! The status of a `SecurityConnector`. Enumerations are plain strings, so that an older controller can read them
+//! after a rollback. Nothing here changes by itself (docs/architecture.md 2.5).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -8,20 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClaimStatus, ContestedField, Drift};
 
-/// What stands in Azure, as last seen.
+/// The last observation of Azure, and what the controller did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityConnectorStatus {
-    /// Generation of the spec that this status speaks about; -1 before the first visit.
+    /// Generation of the spec that this status describes; -1 before the first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready is the summary. Reconciling, Stalled, Contested and Suspended are present only while they are True.
+    /// Ready summarizes the others. Reconciling, Stalled, Contested and Suspended are present only while they are
+    /// True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The connector in Azure that this object works on. It is kept, so that a deletion works after the ServerProtection
-    /// is gone.
+    /// The connector in Azure that this object manages. It is stored so that a deletion works after the
+    /// ServerProtection is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<ConnectorTarget>,
     /// Whether this object owns its connector.
@@ -30,19 +31,19 @@ pub struct SecurityConnectorStatus {
     /// Id of the AWS account, or number of the GCP project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Name of the account or project, as Azure tells it.
+    /// Name of the account or project as reported by Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
-    /// Plan of the account's servers as Azure answered it: P1, P2 or Free.
+    /// Plan of the account's servers as reported by Azure: P1, P2 or Free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
-    /// When the free trial of the account ends, while one runs.
+    /// When the free trial of the account ends. Absent when no trial runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_trial_ends: Option<Time>,
-    /// Whether Azure reaches the account: Healthy, NotHealthy or Unknown.
+    /// Whether Azure can access the account: Healthy, NotHealthy or Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
-    /// What Azure says is wrong with the connection (the first 8).
+    /// Problems with the connection as reported by Azure, at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -50,31 +51,33 @@ pub struct SecurityConnectorStatus {
     /// The Azure Arc machines of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<ConnectorMachines>,
-    /// Connectors that Azure created for the members of the organization. They are counted and never touched.
+    /// Number of connectors that Azure created for the members of the organization. The operator does not change them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i32>,
     /// Number of fields in which Azure differs from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,
-    /// The fields in which Azure differs from the spec (the first 16).
+    /// Fields in which Azure differs from the spec, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub drift: Vec<Drift>,
-    /// Fields that were repaired lately. A field repaired three times within six intervals is left alone until heldOffUntil.
+    /// Fields that were repaired recently. After three repairs of a field within six intervals, enforcement of the
+    /// field is paused until heldOffUntil.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub contested: Vec<ContestedField>,
-    /// When Azure was last read completely; written with another change, or hourly.
+    /// When Azure was last read completely. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed: Option<Time>,
-    /// Value of the "reconcile now" annotation that was handled last.
+    /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at or
+    /// reconcile.fluxcd.io/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// The connector in Azure, and how to get there.
+/// The connector in Azure, and the identity that accesses it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorTarget {
@@ -82,14 +85,14 @@ pub struct ConnectorTarget {
     pub id: String,
     /// Id of the Azure subscription.
     pub subscription_id: String,
-    /// The identity that works on it: the credentialRef of the ServerProtection when it was last seen.
+    /// The identity that manages the connector: the last observed credentialRef of the ServerProtection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<TargetCredential>,
-    /// Mode of the ServerProtection when it was last seen: Enforce or Observe.
+    /// Last observed mode of the ServerProtection: Enforce or Observe.
     pub mode: String,
 }
 
-/// The Azure identity that works on the connector.
+/// The Azure identity that manages the connector.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetCredential {
@@ -99,15 +102,15 @@ pub struct TargetCredential {
     pub name: String,
 }
 
-/// Something that is wrong with the connection.
+/// A problem with the connection.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorIssue {
-    /// Azure's name of the issue.
+    /// Name of the problem in Azure.
     pub name: String,
-    /// Azure's description.
+    /// Description by Azure.
     pub message: String,
-    /// What to do about it, in Azure's words.
+    /// What to do about it, as described by Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -116,12 +119,12 @@ pub struct ConnectorIssue {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorMachines {
-    /// Protected machines of those that should be, as 41/42.
+    /// Protected and eligible machines, e.g. 41/42.
     pub summary: String,
-    /// All Azure Arc machines of the account.
+    /// Number of Azure Arc machines of the account.
     pub total: i64,
-    /// Machines that should be protected.
+    /// Number of machines that should be protected.
     pub eligible: i64,
-    /// Machines that are protected.
+    /// Number of machines that are protected.
     pub protected: i64,
 }

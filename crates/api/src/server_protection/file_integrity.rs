@@ -1,21 +1,21 @@
-//! The rules of file integrity monitoring: which files and registry keys are monitored.
+//! The rules of file integrity monitoring: the files and registry keys to monitor.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What file integrity monitoring watches: a preset, or a list of your own.
+/// What file integrity monitoring monitors: a preset or a custom list.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("has(self.preset) != has(self.custom)")
-    .message("plan.fileIntegrityMonitoring.rules needs exactly one of preset and custom"))]
+    .message("plan.fileIntegrityMonitoring.rules must contain exactly one of preset and custom"))]
 #[serde(rename_all = "camelCase")]
 pub struct FileIntegrityRules {
-    /// Recommended: Microsoft's recommended files and registry keys are written when Azure stores no rules. Rules that
-    /// Azure stores already, for example those edited in the portal, count as correct and are never changed.
+    /// Recommended: writes Microsoft's recommended files and registry keys if Azure stores no rules. Rules that Azure
+    /// already stores, for example from the portal, are accepted and never changed. Set either preset or custom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<FileIntegrityPreset>,
-    /// Exactly these files and registry keys are monitored: differences are repaired, also those made in the portal.
-    /// The rule ids in Azure are kept and not compared.
+    /// Monitors exactly these files and registry keys. Differences are repaired, including changes made in the portal.
+    /// Rule ids in Azure are kept and not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<CustomFileIntegrityRules>,
 }
@@ -28,10 +28,10 @@ pub enum FileIntegrityPreset {
     Recommended,
 }
 
-/// The files and registry keys to monitor.
+/// The files and registry keys to monitor. At least one list must have an entry.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.windowsFiles) && size(self.windowsFiles) > 0) || (has(self.linuxFiles) && size(self.linuxFiles) > 0) || (has(self.registryKeys) && size(self.registryKeys) > 0)")
-    .message("plan.fileIntegrityMonitoring.rules.custom needs at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled"))]
+    .message("plan.fileIntegrityMonitoring.rules.custom must contain at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled"))]
 #[serde(rename_all = "camelCase")]
 pub struct CustomFileIntegrityRules {
     /// Files and folders of Windows machines, compared without case, for example \Windows\win.ini.
@@ -42,7 +42,8 @@ pub struct CustomFileIntegrityRules {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub windows_files: Vec<String>,
-    /// Files and folders of Linux machines from the root, compared with case, for example /etc/*.conf or /usr/bin/.
+    /// Absolute paths of files and folders of Linux machines, compared with case, for example /etc/*.conf or
+    /// /usr/bin/.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 200),
@@ -50,7 +51,7 @@ pub struct CustomFileIntegrityRules {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub linux_files: Vec<String>,
-    /// Keys and values of the Windows registry from their hive, compared without case, for example
+    /// Keys and values of the Windows registry, starting with the hive, compared without case, for example
     /// hklm\SOFTWARE\Microsoft\Windows\CurrentVersion\Run\.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -1,4 +1,4 @@
-//! Verification of the machines: what is asked for, and what was found.
+//! Verification of the machines: its spec and its result.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Machines {
-    /// Machines that are left out: they are counted as Excluded and do not lower the percentage. They stay as protected
-    /// as they are; to switch the plan off for a machine is done in Azure.
+    /// Rules for machines that are not verified. They count as Excluded and do not lower the percentage. Exclusion
+    /// does not change protection; to disable the plan for one machine, do so in Azure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub exclude: Vec<MachineExclusion>,
-    /// How long a machine may wait for its extension before it counts as Missing, and how long an Arc machine may be
-    /// disconnected before it counts as ArcDisconnected: from 1m to 720h.
+    /// How long a machine may lack its extension before it counts as Missing, and how long an Azure Arc machine may be
+    /// disconnected before it counts as ArcDisconnected: from 1m to 720h. The default is 24h.
     #[serde(default = "a_day")]
     #[schemars(
         length(min = 2, max = 16),
         regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
     )]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('720h')").message("machines.gracePeriod must lie between 1m and 720h"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('720h')").message("machines.gracePeriod must be from 1m to 720h, for example 24h"))]
     pub grace_period: String,
-    /// The condition MachinesProtected is True while at least this percentage of the machines that should be protected
-    /// is protected: 1 to 100.
+    /// The percentage of eligible machines, from 1 to 100, that must be protected for the condition MachinesProtected
+    /// to be True. The default is 100.
     #[serde(default = "all")]
     #[schemars(range(min = 1, max = 100))]
     pub minimum_protected_percent: i32,
@@ -51,25 +51,25 @@ const fn all() -> i32 {
     100
 }
 
-/// Machines that are left out of the verification. A machine is selected when it matches every kind of selector given
-/// here: all of the tags, one of the resource groups, one of the ids.
+/// Machines that are not verified. A machine is excluded if it matches all selectors that are set: all of the tags,
+/// one of the resource groups, and one of the ids.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.tags) && size(self.tags) > 0) || (has(self.resourceGroups) && size(self.resourceGroups) > 0) || (has(self.ids) && size(self.ids) > 0)")
-    .message("a rule of machines.exclude without tags, resourceGroups or ids would select every machine: name at least one; to stop the verification, set machines.minimumProtectedPercent instead"))]
+    .message("machines.exclude must not contain a rule without tags, resourceGroups and ids, which would exclude every machine: set at least one of them; to accept unprotected machines, lower machines.minimumProtectedPercent"))]
 #[serde(rename_all = "camelCase")]
 pub struct MachineExclusion {
-    /// Name of the rule; status.machines.excluded counts what it leaves out.
+    /// Name of the rule. status.machines.excluded counts machines by this name.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// Tags that the machine must carry, all of them.
+    /// Tags that the machine must have, all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 15))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
     pub tags: Vec<MachineTag>,
-    /// Names of resource groups, one of which the machine must lie in. There are no wildcards.
+    /// Names of resource groups. The machine must be in one of them. Wildcards are not supported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -77,7 +77,7 @@ pub struct MachineExclusion {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub resource_groups: Vec<String>,
-    /// Resource ids of virtual machines, Arc machines or scale sets, one of which the machine must have.
+    /// Resource ids of virtual machines, Azure Arc machines or scale sets. The id of the machine must be one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
@@ -99,48 +99,49 @@ pub struct MachineTag {
     /// Name of the tag, compared without case.
     #[schemars(length(min = 1, max = 512))]
     pub key: String,
-    /// Value of the tag, compared with case. Absent: any value.
+    /// Value of the tag, compared with case. When absent, any value matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub value: Option<String>,
 }
 
-/// What the machines of the subscription come to.
+/// Result of the newest scan of the subscription's machines.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MachinesStatus {
-    /// Protected machines of those that should be, as 4210/4290.
+    /// Protected and eligible machines, e.g. 4210/4290.
     pub summary: String,
-    /// All machines of the subscription, whatever their verdict.
+    /// Number of machines of the subscription, with any verdict.
     pub total: i64,
-    /// Machines that should be protected: all but PoweredOff, UnsupportedOs, Excluded, AgentlessOnly and DuplicateShell.
+    /// Number of machines that should be protected: all except PoweredOff, UnsupportedOs, Excluded, AgentlessOnly and
+    /// DuplicateShell.
     pub eligible: i64,
-    /// Machines by verdict; verdicts without a machine are left out. The sum is total.
+    /// Number of machines by verdict. Verdicts without machines are omitted. The sum is total.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub verdicts: BTreeMap<String, i64>,
-    /// Machines by environment: Azure, OnPremises, AWS, GCP; environments without a machine are left out.
+    /// Machines by environment: Azure, OnPremises, AWS or GCP. Environments without machines are omitted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, EnvironmentStatus>,
-    /// The worst ten machines. serverprotection machines lists all of them.
+    /// The ten machines that need attention most. The command serverprotection machines lists all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub worst: Vec<MachineStatus>,
-    /// Machines that each rule of spec.machines.exclude leaves out.
+    /// Number of machines that each rule of spec.machines.exclude excludes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub excluded: Vec<ExcludedStatus>,
-    /// NotVerifiable while plan.directOnboarding is on: machines that were onboarded without Azure Arc have no resource
-    /// in Azure, and are in none of these numbers.
+    /// NotVerifiable while plan.directOnboarding is enabled: machines that were onboarded without Azure Arc have no
+    /// resource in Azure and are not counted here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_onboarding: Option<String>,
-    /// Why the newest scan failed; the numbers are those of lastScan.
+    /// Why the newest scan failed. The numbers are those of lastScan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_failure: Option<ScanFailure>,
-    /// When the scan behind these numbers began; written with another change, or hourly.
+    /// When the scan of these numbers started. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scan: Option<Time>,
 }
@@ -149,13 +150,13 @@ pub struct MachinesStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentStatus {
-    /// Protected machines of those that should be, as 4210/4290.
+    /// Protected and eligible machines, e.g. 4210/4290.
     pub summary: String,
-    /// All machines of the environment.
+    /// Number of machines of the environment.
     pub total: i64,
-    /// Machines that should be protected.
+    /// Number of machines that should be protected.
     pub eligible: i64,
-    /// Machines that are protected.
+    /// Number of machines that are protected.
     pub protected: i64,
 }
 
@@ -163,7 +164,7 @@ pub struct EnvironmentStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineStatus {
-    /// Resource id.
+    /// Resource id of the machine.
     pub id: String,
     /// Name of the machine.
     pub name: String,
@@ -171,32 +172,32 @@ pub struct MachineStatus {
     pub environment: String,
     /// Failed, Missing, PlanOff, ArcDisconnected, Unknown or LegacyAgent.
     pub verdict: String,
-    /// Why, as one word or the name of the extension's error.
+    /// Reason of the verdict in CamelCase. For Failed, the name of the extension's error.
     pub reason: String,
-    /// Why, decoded.
+    /// Human-readable explanation.
     pub message: String,
-    /// Since when Azure says so, or when it was first seen.
+    /// When the problem began according to Azure, or when it was first observed.
     pub since: Time,
     /// What to do.
     pub remedy: String,
 }
 
-/// What a rule of spec.machines.exclude leaves out.
+/// The machines that a rule of spec.machines.exclude excludes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExcludedStatus {
     /// Name of the rule.
     pub name: String,
-    /// Machines that it leaves out.
+    /// Number of machines that the rule excludes.
     pub machines: i64,
 }
 
-/// A scan that failed.
+/// A failed scan.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanFailure {
-    /// When the first scan of the row of failures failed.
+    /// When the first of the consecutive scans failed.
     pub since: Time,
-    /// Azure's words, and what to do.
+    /// Azure's error, and what to do.
     pub message: String,
 }

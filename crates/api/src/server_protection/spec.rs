@@ -1,4 +1,4 @@
-//! What a user asks for.
+//! The spec of a `ServerProtection`.
 
 use std::collections::BTreeMap;
 
@@ -80,58 +80,61 @@ use super::{file_integrity::FileIntegrityRules, machines::Machines, status::Serv
     .reason(Reason::FieldValueForbidden).field_path(".plan.fileIntegrityMonitoring"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerProtectionSpec {
-    /// Id of the Azure subscription: a GUID in lower case. It cannot be changed: create another object for
-    /// another subscription. One object owns a subscription; a second one for the same subscription waits as Stalled.
+    /// Id of the Azure subscription: a GUID in lower case. This field is immutable: create another object for another
+    /// subscription. Only one object owns a subscription; other objects for it are Stalled.
     #[schemars(
         length(min = 36, max = 36),
         regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("subscriptionId cannot be changed: create another ServerProtection for another subscription"))]
     pub subscription_id: String,
-    /// The Azure identity to work with: an AzureCredential in the same namespace. No other identity is ever used.
-    // Required by the schema; an object from before that may still be stored without it, and must be readable.
+    /// The Azure identity that manages the subscription: an AzureCredential in the same namespace. No other identity
+    /// is ever used.
+    // The schema requires it. The API server may still store an object without it from an older schema, and the
+    // controller must be able to read that object.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub credential_ref: Option<CredentialRef>,
-    /// Enforce: differences are repaired in Azure. Observe: nothing is ever written to Azure; differences are
-    /// reported in status.drift and in the condition Drifted.
+    /// Enforce (the default): differences are repaired in Azure. Observe: differences are reported in status.drift and
+    /// in the condition Drifted, and nothing is ever written to Azure.
     #[serde(default)]
     pub mode: Mode,
-    /// true pauses this object: Azure is neither read nor written, status keeps what was last seen.
+    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation. The
+    /// default is false.
     #[serde(default)]
     pub suspend: bool,
-    /// How often Azure is compared with this object, from 1m to 24h (with 10 % jitter). To run at once, change the
-    /// annotation serverprotection.dev/reconcile-requested-at.
+    /// How often Azure is compared with this object: from 1m to 24h, with 10 % jitter. The default is 10m. To
+    /// reconcile at once, change the annotation serverprotection.dev/reconcile-requested-at.
     #[serde(default = "ten_minutes")]
     #[schemars(
         length(min = 2, max = 16),
         regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
     )]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval must lie between 1m and 24h"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval must be from 1m to 24h, for example 10m"))]
     pub interval: String,
     /// The Defender for Servers plan of the subscription and its extensions.
     pub plan: PlanSpec,
-    /// Integration with Microsoft Defender for Endpoint, which puts the MDE.Windows / MDE.Linux extension on
-    /// machines. Enabled unless said otherwise.
+    /// Integration with Microsoft Defender for Endpoint. Azure then deploys the extension MDE.Windows or MDE.Linux to
+    /// machines. Enabled by default.
     #[serde(default)]
     pub endpoint_integration: EndpointIntegration,
-    /// Vulnerability assessment of the machines. Enabled unless said otherwise.
+    /// Vulnerability assessment of the machines. Enabled by default.
     #[serde(default)]
     pub vulnerability_assessment: VulnerabilityAssessment,
     /// Azure resource providers that the subscription needs.
     #[serde(default)]
     pub resource_providers: ResourceProviders,
-    /// Log Analytics workspaces whose Defender for Servers solution ("Security") is watched and reported in
-    /// status.workspaces. Nothing is written to them.
+    /// Log Analytics workspaces whose Defender for Servers solution ("Security") is reported in status.workspaces.
+    /// Workspaces are not changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["resourceId".into()]))]
     pub workspaces: Vec<Workspace>,
-    /// How the machines are verified: whether the MDE.Windows / MDE.Linux extension is healthy on each of them. Nothing
-    /// is ever installed here; Defender for Cloud does that.
+    /// How machines are verified, that is whether the extension MDE.Windows or MDE.Linux is healthy on each of them.
+    /// The operator installs nothing on machines; Defender for Cloud does.
     #[serde(default)]
     pub machines: Machines,
-    /// What happens in Azure when this object is deleted. Retain: nothing, the subscription stays as it is.
+    /// What happens in Azure when this object is deleted. Retain (the default): Azure is not changed.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -140,11 +143,11 @@ fn ten_minutes() -> String {
     "10m".into()
 }
 
-/// A reference to the Azure identity to work with.
+/// A reference to an Azure identity.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRef {
-    /// Kind of the referenced object: AzureCredential.
+    /// Kind of the referenced object. The default is AzureCredential.
     #[serde(default)]
     pub kind: CredentialKind,
     /// Name of the referenced object in the same namespace.
@@ -172,7 +175,7 @@ pub enum Mode {
     Observe,
 }
 
-/// Enabled: kept on. Disabled: kept off. Unmanaged: left as it is found.
+/// Desired state. Enabled and Disabled are enforced; Unmanaged is neither compared nor changed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum State {
@@ -208,34 +211,36 @@ pub enum Tier {
     .message("plan.fileIntegrityMonitoring needs plan.tier P2: set plan.tier to P2, or plan.fileIntegrityMonitoring.state to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".fileIntegrityMonitoring"))]
 #[x_kube(validation = Rule::new("!(self.tier == 'Free' && has(self.directOnboarding) && self.directOnboarding.state == 'Enabled')")
-    .message("plan.directOnboarding needs plan.tier P1 or P2: set plan.tier, or plan.directOnboarding.state to Disabled")
+    .message("plan.directOnboarding needs plan.tier P1 or P2: set plan.tier to P1 or P2, or plan.directOnboarding.state to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".directOnboarding"))]
 #[x_kube(validation = Rule::new("!(self.tier == 'Free' && has(self.otherExtensions) && self.otherExtensions.exists(e, e.state == 'Enabled'))")
-    .message("plan.otherExtensions that are Enabled need plan.tier P1 or P2")
+    .message("plan.otherExtensions needs plan.tier P1 or P2: set plan.tier to P1 or P2, or the state of each extension to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".otherExtensions"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanSpec {
-    /// P1, P2 or Free (off). There is no default: it costs money per server and hour. P1 and P2 are switched into each
-    /// other in one step; a subscription is never sent through Free on the way.
+    /// P1, P2 or Free (off). There is no default, because P1 and P2 cost money per server and hour. A change between
+    /// P1 and P2 is a single step; the subscription is never Free in between.
     pub tier: Tier,
     /// Whether single machines may differ from the subscription's plan. AllowOverrides: they may. Enforced: they may
-    /// not, and existing exceptions are reset. Unmanaged: left as found. Azure calls this property enforce.
+    /// not, and existing overrides are reset. Unmanaged (the default): the setting in Azure is not changed. Azure
+    /// calls this property enforce.
     #[serde(default)]
     pub inheritance: Inheritance,
-    /// Scanning of machine disks by snapshots, without an agent; needs tier P2. Azure's extension
-    /// AgentlessVmScanning. Absent: left as found (a move to P2 takes Azure's own default).
+    /// Scans snapshots of machine disks without an agent. Requires tier P2. Azure's name is AgentlessVmScanning. When
+    /// absent, the setting in Azure is not changed (when the tier changes to P2, Azure applies its default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agentless_scanning: Option<AgentlessScanning>,
-    /// File integrity monitoring through Defender for Endpoint; needs tier P2, endpointIntegration and a Log Analytics
-    /// workspace. Azure's extension FileIntegrityMonitoring. Absent: left as found.
+    /// File integrity monitoring through Defender for Endpoint. Requires tier P2, endpointIntegration and a Log
+    /// Analytics workspace. Azure's name is FileIntegrityMonitoring. When absent, the setting in Azure is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_integrity_monitoring: Option<FileIntegrityMonitoring>,
-    /// Shows and bills servers that were onboarded to Defender for Endpoint without Azure Arc in this subscription.
-    /// Only one subscription of a tenant can have it. Azure's extension MdeDesignatedSubscription. Absent: left as found.
+    /// Shows and bills in this subscription the servers that were onboarded to Defender for Endpoint without Azure
+    /// Arc. Only one subscription of a tenant can have it. Azure's name is MdeDesignatedSubscription. When absent, the
+    /// setting in Azure is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_onboarding: Option<DirectOnboarding>,
-    /// Extensions of the plan that have no field of their own yet, by Azure's name. Extensions that are named nowhere
-    /// are left as found.
+    /// Plan extensions that have no field of their own, by Azure's name. Extensions that are not listed are not
+    /// changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -256,18 +261,18 @@ pub enum Inheritance {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentlessScanning {
-    /// Enabled, Disabled, or Unmanaged (left as found). Defender CSPM shares this switch: while it keeps agentless
-    /// scanning on, Disabled cannot take effect and the condition Contested says so.
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Unmanaged. Defender CSPM shares this setting:
+    /// while it keeps agentless scanning on, Disabled has no effect, and the condition Contested reports it.
     #[serde(default = "State::unmanaged")]
     pub state: State,
-    /// Machines with one of these tags are not scanned. Absent: the tags in Azure are kept; an empty list clears them.
-    /// Used only while state is Enabled.
+    /// Machines with one of these tags are not scanned. An empty list removes all tags. When absent, the tags in Azure
+    /// are not changed. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50))]
     pub exclusion_tags: Option<Vec<ExclusionTag>>,
 }
 
-/// A tag by which machines are left out of agentless scanning.
+/// A tag that excludes machines from agentless scanning.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExclusionTag {
@@ -282,14 +287,14 @@ pub struct ExclusionTag {
 /// File integrity monitoring.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(validation = Rule::new("!(self.state == 'Enabled' && !has(self.workspaceId))")
-    .message("plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: the id of the Log Analytics workspace for the events")
+    .message("plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: set it to the resource id of the Log Analytics workspace that receives the events")
     .reason(Reason::FieldValueRequired).field_path(".workspaceId"))]
 #[serde(rename_all = "camelCase")]
 pub struct FileIntegrityMonitoring {
-    /// Enabled, Disabled, or Unmanaged (left as found).
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Unmanaged.
     #[serde(default = "State::unmanaged")]
     pub state: State,
-    /// Resource id of the Log Analytics workspace that receives the events.
+    /// Resource id of the Log Analytics workspace that receives the events. Required while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 512),
@@ -298,7 +303,7 @@ pub struct FileIntegrityMonitoring {
         )
     )]
     pub workspace_id: Option<String>,
-    /// What is monitored. Absent: the preset Recommended. Used only while state is Enabled.
+    /// What is monitored. When absent, the preset Recommended applies. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<FileIntegrityRules>,
 }
@@ -307,24 +312,24 @@ pub struct FileIntegrityMonitoring {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectOnboarding {
-    /// Enabled, Disabled, or Unmanaged (left as found).
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Unmanaged.
     #[serde(default = "State::unmanaged")]
     pub state: State,
 }
 
-/// An extension of the plan by Azure's own name.
+/// A plan extension by Azure's name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OtherExtension {
-    /// Azure's name of the extension, in its spelling.
+    /// Azure's name of the extension, in Azure's spelling.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][A-Za-z0-9]*$"))]
     #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['agentlessvmscanning', 'fileintegritymonitoring', 'mdedesignatedsubscription'])")
-        .message("this extension has a field of its own: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)"))]
+        .message("plan.otherExtensions must not contain an extension that has its own field: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)"))]
     pub name: String,
-    /// Enabled, Disabled, or Unmanaged (left as found).
+    /// Enabled, Disabled, or Unmanaged (not changed).
     pub state: State,
-    /// Additional properties of the extension. Each key given here is kept; other keys in Azure stay as they are.
-    /// Used only while state is Enabled.
+    /// Additional properties of the extension. Properties in Azure that are not listed here are not changed. Used only
+    /// while state is Enabled.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub properties: BTreeMap<String, String>,
@@ -333,22 +338,23 @@ pub struct OtherExtension {
 /// Integration with Microsoft Defender for Endpoint.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(validation = Rule::new("!(self.state == 'Disabled' && has(self.unifiedSolution) && self.unifiedSolution == 'Enabled')")
-    .message("endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled")
+    .message("endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.unifiedSolution to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".unifiedSolution"))]
 #[x_kube(validation = Rule::new("!(self.state == 'Disabled' && has(self.linux) && self.linux == 'Enabled')")
-    .message("endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled")
+    .message("endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.linux to Disabled")
     .reason(Reason::FieldValueForbidden).field_path(".linux"))]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointIntegration {
-    /// Enabled, Disabled, or Unmanaged (left as found). Azure's setting WDATP.
+    /// Enabled, Disabled, or Unmanaged (not changed). The default is Enabled. Azure's setting is WDATP.
     #[serde(default = "State::enabled")]
     pub state: State,
-    /// The unified Defender for Endpoint agent on Windows Server 2012 R2 and 2016. Absent: Enabled, and left as
-    /// found while state is Disabled. Azure's setting WDATP_UNIFIED_SOLUTION.
+    /// The unified Defender for Endpoint agent on Windows Server 2012 R2 and 2016: Enabled, Disabled, or Unmanaged
+    /// (not changed). When absent, Enabled; while state is Disabled, Unmanaged. Azure's setting is
+    /// WDATP_UNIFIED_SOLUTION.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unified_solution: Option<State>,
-    /// Defender for Endpoint on Linux machines. Absent: Enabled, and left as found while state is Disabled. Azure's
-    /// setting is the inverted WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW.
+    /// Defender for Endpoint on Linux machines: Enabled, Disabled, or Unmanaged (not changed). When absent, Enabled;
+    /// while state is Disabled, Unmanaged. Azure's setting is the inverted WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linux: Option<State>,
 }
@@ -367,10 +373,10 @@ impl Default for EndpointIntegration {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VulnerabilityAssessment {
-    /// Enabled, Disabled (the setting is deleted), or Unmanaged (left as found).
+    /// Enabled, Disabled (deletes the setting in Azure), or Unmanaged (not changed). The default is Enabled.
     #[serde(default = "State::enabled")]
     pub state: State,
-    /// Who assesses: DefenderVulnerabilityManagement (Azure's MdeTvm).
+    /// Provider of the assessment. The only value is DefenderVulnerabilityManagement (Azure's MdeTvm).
     #[serde(default)]
     pub provider: VulnerabilityAssessmentProvider,
 }
@@ -396,12 +402,13 @@ pub enum VulnerabilityAssessmentProvider {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceProviders {
-    /// Register: Microsoft.Security is registered when it is not. Report: a missing registration ends as Stalled.
+    /// What to do if Microsoft.Security is not registered. Register (the default): register it. Report: only report
+    /// it; the object is Stalled.
     #[serde(default)]
     pub registration: Registration,
 }
 
-/// Whether a missing registration is mended or only reported.
+/// Whether a missing registration is repaired or only reported.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Registration {
@@ -410,7 +417,7 @@ pub enum Registration {
     Report,
 }
 
-/// A Log Analytics workspace whose Defender for Servers solution is watched.
+/// A Log Analytics workspace whose Defender for Servers solution is reported.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Workspace {
@@ -422,12 +429,12 @@ pub struct Workspace {
         )
     )]
     pub resource_id: String,
-    /// Reported: what stands in Azure is shown in status.workspaces.
+    /// What to do with the workspace. The only value is Reported: its state in Azure is shown in status.workspaces.
     #[serde(default)]
     pub state: WorkspaceState,
 }
 
-/// What is done about a workspace.
+/// What to do with a workspace.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum WorkspaceState {

@@ -1,5 +1,5 @@
-//! What the controller saw and did. Enumerations are plain strings, so that an older controller can read them after a
-//! rollback; nothing here changes by itself.
+//! The status of a `ServerProtection`. Enumerations are plain strings, so that an older controller can read them after
+//! a rollback. Nothing here changes by itself (docs/architecture.md 2.5).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::machines::MachinesStatus;
 
-/// What stands in Azure, as last seen.
+/// The last observation of Azure, and what the controller did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerProtectionStatus {
-    /// Generation of the spec that this status speaks about; -1 before the first visit.
+    /// Generation of the spec that this status describes; -1 before the first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready is the summary. Reconciling, Stalled, Contested and Suspended are present only while they are True.
+    /// Ready summarizes the others. Reconciling, Stalled, Contested and Suspended are present only while they are
+    /// True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -26,7 +27,7 @@ pub struct ServerProtectionStatus {
     /// Whether this object owns its subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,
-    /// The plan as Azure answered it.
+    /// The plan as reported by Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
     /// Azure actions that the spec needs and the identity lacks, as last known (condition PermissionsSufficient).
@@ -36,44 +37,46 @@ pub struct ServerProtectionStatus {
     /// Number of fields in which Azure differs from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,
-    /// The fields in which Azure differs from the spec (the first 16).
+    /// Fields in which Azure differs from the spec, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub drift: Vec<Drift>,
-    /// Fields that were repaired lately. A field repaired three times within six intervals is left alone until heldOffUntil.
+    /// Fields that were repaired recently. After three repairs of a field within six intervals, enforcement of the
+    /// field is paused until heldOffUntil.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub contested: Vec<ContestedField>,
-    /// The workspaces of the spec, as last seen.
+    /// The workspaces of the spec, as last observed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["resourceId".into()]))]
     pub workspaces: Vec<WorkspaceStatus>,
-    /// The machines of the subscription, as the newest scan found them.
+    /// The machines of the subscription, as found by the newest scan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<MachinesStatus>,
     /// The SecurityConnectors that refer to this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connectors: Option<ConnectorsStatus>,
-    /// When Azure was last read completely; written with another change, or hourly.
+    /// When Azure was last read completely. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed: Option<Time>,
-    /// Value of the "reconcile now" annotation that was handled last.
+    /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at or
+    /// reconcile.fluxcd.io/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// SecurityConnectors, counted.
+/// Number of SecurityConnectors.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorsStatus {
-    /// Ready connectors of all, as 2/3.
+    /// Ready and total connectors, e.g. 2/3.
     pub summary: String,
-    /// All SecurityConnectors that refer to this object.
+    /// Number of SecurityConnectors that refer to this object.
     pub total: i32,
-    /// Those of them that are Ready.
+    /// Number of them that are Ready.
     pub ready: i32,
 }
 
@@ -86,28 +89,28 @@ pub struct ClaimStatus {
     /// When this state began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The object that holds the subscription, as namespace/name, when state is Conflicted.
+    /// The object that owns the subscription, as namespace/name. Set when state is Conflicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// When this object first found Azure as its spec demands, or first wrote to it. Until then, changes that lower
-    /// protection wait for approval.
+    /// When this object first found that Azure matches its spec, or first wrote to Azure. Until then, changes that
+    /// lower protection wait for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub established_since: Option<Time>,
 }
 
-/// The Defender for Servers plan as Azure answered it.
+/// The Defender for Servers plan as reported by Azure.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// P1, P2 or Free.
     pub tier: String,
-    /// FullyCovered, PartiallyCovered (machines differ from the subscription's plan) or NotCovered.
+    /// FullyCovered, PartiallyCovered (some machines differ from the subscription's plan) or NotCovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
-    /// When the free trial ends, while one runs.
+    /// When the free trial ends. Absent when no trial runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_trial_ends: Option<Time>,
-    /// When the plan was last switched on.
+    /// When the plan was last enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled_since: Option<Time>,
     /// Extensions of the plan, by Azure's names.
@@ -117,7 +120,7 @@ pub struct PlanStatus {
     pub extensions: Vec<ExtensionStatus>,
 }
 
-/// One extension of the plan.
+/// A plan extension.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionStatus {
@@ -125,11 +128,11 @@ pub struct ExtensionStatus {
     pub name: String,
     /// Enabled or Disabled.
     pub state: String,
-    /// What Azure told when the extension was switched on: Succeeded, Failed, ResultLost (the answer never arrived) or
-    /// NotReported (it was on before). Azure tells it only in the answer to a write.
+    /// Result of enabling the extension: Succeeded, Failed, ResultLost (the response did not arrive) or NotReported
+    /// (it was already enabled). Azure reports the result only in the response to a write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<String>,
-    /// Azure's own words for it.
+    /// Azure's message about the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -140,47 +143,47 @@ pub struct ExtensionStatus {
 pub struct Drift {
     /// Path of the field in the spec.
     pub field: String,
-    /// What the spec demands.
+    /// Value in the spec.
     pub desired: String,
-    /// What Azure answered.
+    /// Value in Azure.
     pub observed: String,
-    /// When the difference was first seen.
+    /// When the difference was first observed.
     pub since: Time,
 }
 
-/// A field that this controller repaired lately.
+/// A field that the controller repaired recently.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ContestedField {
     /// Path of the field in the spec.
     pub field: String,
-    /// What was written each time.
+    /// Value that the controller wrote.
     pub desired: String,
-    /// What was found each time.
+    /// Value that it found before each repair.
     pub observed: String,
-    /// Repairs of this field since the first one of the series.
+    /// Number of repairs of this field in the series.
     pub repairs: i32,
-    /// First repair of the series.
+    /// Time of the first repair of the series.
     pub first_repair: Time,
-    /// Latest repair.
+    /// Time of the latest repair.
     pub last_repair: Time,
-    /// Until then the field is left alone.
+    /// Enforcement of this field is paused until this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_off_until: Option<Time>,
-    /// How long it is left alone, in hours: 1, doubling to 24.
+    /// Length of the pause in hours: 1, then doubled each time up to 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_hours: Option<i32>,
 }
 
-/// A workspace as last seen.
+/// A workspace, as last observed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceStatus {
     /// Resource id of the workspace.
     pub resource_id: String,
-    /// Enabled (the solution Security is there), Disabled, or Unknown (it could not be read).
+    /// Enabled (the solution Security exists), Disabled, or Unknown (it could not be read).
     pub solution: String,
-    /// Azure's words when it could not be read, or its provisioning state.
+    /// Azure's error if the solution could not be read, otherwise its provisioning state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -7,21 +7,20 @@ use super::{SUBSCRIPTION, WORKSPACE, credential, protection};
 const AGENTLESS: &str = "plan.agentlessScanning needs plan.tier P2: set plan.tier to P2, or plan.agentlessScanning.state to Disabled";
 const FIM_TIER: &str = "plan.fileIntegrityMonitoring needs plan.tier P2: set plan.tier to P2, or plan.fileIntegrityMonitoring.state to Disabled";
 const FIM_INTEGRATION: &str = "plan.fileIntegrityMonitoring needs endpointIntegration: set endpointIntegration.state to Enabled, or plan.fileIntegrityMonitoring.state to Disabled";
-const FIM_WORKSPACE: &str = "plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: the id of the Log Analytics workspace for the events";
-const FIM_RULES: &str = "plan.fileIntegrityMonitoring.rules needs exactly one of preset and custom";
-const FIM_EMPTY: &str = "plan.fileIntegrityMonitoring.rules.custom needs at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled";
-const ONBOARDING: &str = "plan.directOnboarding needs plan.tier P1 or P2: set plan.tier, or plan.directOnboarding.state to Disabled";
-const OTHERS: &str = "plan.otherExtensions that are Enabled need plan.tier P1 or P2";
-const TYPED: &str = "this extension has a field of its own: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)";
-const UNIFIED: &str =
-    "endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled";
-const LINUX: &str = "endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled";
-const INTERVAL: &str = "interval must lie between 1m and 24h";
+const FIM_WORKSPACE: &str = "plan.fileIntegrityMonitoring.workspaceId is required when state is Enabled: set it to the resource id of the Log Analytics workspace that receives the events";
+const FIM_RULES: &str = "plan.fileIntegrityMonitoring.rules must contain exactly one of preset and custom";
+const FIM_EMPTY: &str = "plan.fileIntegrityMonitoring.rules.custom must contain at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled";
+const ONBOARDING: &str = "plan.directOnboarding needs plan.tier P1 or P2: set plan.tier to P1 or P2, or plan.directOnboarding.state to Disabled";
+const OTHERS: &str = "plan.otherExtensions needs plan.tier P1 or P2: set plan.tier to P1 or P2, or the state of each extension to Disabled";
+const TYPED: &str = "plan.otherExtensions must not contain an extension that has its own field: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)";
+const UNIFIED: &str = "endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.unifiedSolution to Disabled";
+const LINUX: &str = "endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.linux to Disabled";
+const INTERVAL: &str = "interval must be from 1m to 24h, for example 10m";
 const IMMUTABLE: &str =
     "subscriptionId cannot be changed: create another ServerProtection for another subscription";
 
-const EVERYTHING: &str = "a rule of machines.exclude without tags, resourceGroups or ids would select every machine: name at least one; to stop the verification, set machines.minimumProtectedPercent instead";
-const GRACE: &str = "machines.gracePeriod must lie between 1m and 720h";
+const EVERYTHING: &str = "machines.exclude must not contain a rule without tags, resourceGroups and ids, which would exclude every machine: set at least one of them; to accept unprotected machines, lower machines.minimumProtectedPercent";
+const GRACE: &str = "machines.gracePeriod must be from 1m to 720h, for example 24h";
 
 pub(super) fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
     match result {
@@ -193,8 +192,9 @@ fn a_credential_has_the_member_of_its_type() {
     let secret = ("clientSecret", &secret);
     assert_eq!(with("WorkloadIdentity", &[workload]), [""; 0]);
     assert_eq!(with("ClientSecret", &[secret]), [""; 0]);
-    let only_workload = "workloadIdentity is set exactly when type is WorkloadIdentity";
-    let only_secret = "clientSecret is set exactly when type is ClientSecret";
+    let only_workload =
+        "workloadIdentity must be set when type is WorkloadIdentity, and must not be set otherwise";
+    let only_secret = "clientSecret must be set when type is ClientSecret, and must not be set otherwise";
     for (type_, members, expected) in [
         ("WorkloadIdentity", vec![], vec![only_workload]),
         ("WorkloadIdentity", vec![workload, secret], vec![only_secret]),

@@ -11,19 +11,21 @@ use super::{
 use crate::{Cloud, ConnectorDeletionPolicy, SecurityConnector, SecurityConnectorSpec, State, Tier, crds};
 
 const IMMUTABLE: &str = "cannot be changed: create another SecurityConnector";
-const AWS: &str = "aws is set exactly when type is AWS";
-const GCP: &str = "gcp is set exactly when type is GCP";
+const AWS: &str = "aws must be set when type is AWS, and must not be set otherwise";
+const GCP: &str = "gcp must be set when type is GCP, and must not be set otherwise";
 const AGENTLESS: &str =
     "agentlessScanning needs plan.tier P2: set plan.tier to P2, or agentlessScanning.state to Disabled";
-const INTERVAL: &str = "scanInterval must be whole hours from 1h to 24h";
-const ACCOUNT: &str = "aws.accountId is the id of the AWS account: 12 digits without dashes";
-const PARTITION: &str = "aws.roleArns: accounts of AWS GovCloud (aws-us-gov) and China (aws-cn) cannot be connected, Defender for Cloud connects commercial AWS accounts only (arn:aws:)";
-const ARN: &str = "aws.roleArns holds ARNs of IAM roles: arn:aws:iam::ACCOUNT:role/NAME";
-const NUMBER: &str = "gcp.projectNumber is the number of the project, digits only (gcloud projects describe PROJECT --format='value(projectNumber)'); the project's id belongs into gcp.projectId";
-const ID: &str = "gcp.projectId is the id of the project, as my-project; the project's number belongs into gcp.projectNumber";
-const SCOPE: &str = "autoProvisioning.arcAgent.privateLinkScope is the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME";
-const PROXY: &str = "autoProvisioning.arcAgent.proxy is the address of an HTTP proxy, as http://proxy.example:3128, without user and password";
-const NAME: &str = "metadata.name is longer than the 63 characters of a connector's name: set connectorName";
+const INTERVAL: &str = "scanInterval must be whole hours from 1h to 24h, for example 4h";
+const ACCOUNT: &str =
+    "aws.accountId must be the 12-digit id of the AWS account without dashes, for example 123456789012";
+const PARTITION: &str = "aws.roleArns must not contain roles of AWS GovCloud (aws-us-gov) or China (aws-cn): Defender for Cloud connects commercial AWS accounts only (arn:aws:)";
+const ARN: &str = "aws.roleArns must contain ARNs of IAM roles in the form arn:aws:iam::ACCOUNT:role/NAME";
+const NUMBER: &str = "gcp.projectNumber must be the number of the project, digits only (gcloud projects describe PROJECT --format='value(projectNumber)'); set the id of the project in gcp.projectId";
+const ID: &str = "gcp.projectId must be the id of the project, for example my-project; set the number of the project in gcp.projectNumber";
+const SCOPE: &str = "autoProvisioning.arcAgent.privateLinkScope must be the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME";
+const PROXY: &str = "autoProvisioning.arcAgent.proxy must be the address of an HTTP proxy without user name and password, for example http://proxy.example:3128";
+const NAME: &str =
+    "metadata.name has more than 63 characters, the limit for the name of a connector: set connectorName";
 
 fn spec(base: Value, over: Value) -> SecurityConnectorSpec {
     let mut spec = json!({
@@ -141,7 +143,7 @@ fn a_tag_that_excludes_from_scanning_has_one_value() {
     let with = |tags: serde_json::Value| {
         aws(json!({"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}}))
     };
-    let twice = "agentlessScanning.exclusionTags names a key twice: a connector has one value for each key";
+    let twice = "agentlessScanning.exclusionTags must contain each key only once: a connector has one value for each key";
     let tags = json!([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]);
     refused(&with(tags), "spec.agentlessScanning", &[twice]);
     admitted(&with(

@@ -201,20 +201,24 @@ mod tests {
             (
                 "/aws/accountId",
                 json!("1234"),
-                "aws.accountId is the id of the AWS account: 12 digits",
+                "aws.accountId must be the 12-digit id of the AWS account",
             ),
             (
                 "/aws/accountId",
                 json!(123_456_789_012_i64),
                 "spec.aws.accountId: 123456789012 is not of type",
             ),
-            ("/type", json!("GCP"), "aws is set exactly when type is AWS"),
+            (
+                "/type",
+                json!("GCP"),
+                "aws must be set when type is AWS, and must not be set otherwise",
+            ),
             ("/type", json!("Azure"), "spec.type"),
             ("/location", json!("West Europe"), "spec.location"),
             (
                 "/aws/roleArns",
                 json!({"servers": "Servers"}),
-                "aws.roleArns holds ARNs",
+                "aws.roleArns must contain ARNs",
             ),
             (
                 "/aws/rolearns",
