@@ -1,4 +1,5 @@
-//! `cargo xtask`: work on the repository itself. `generate` writes the generated files; `check` finds what does not hold.
+//! `cargo xtask`: tools for the repository. `generate` writes the generated files; `check` reports files that break a
+//! rule of the repository.
 
 use std::{path::Path, process::ExitCode};
 

@@ -1,7 +1,7 @@
-//! Citations: every document, section and invariant that a file names exists.
+//! Citations: every document, section and invariant that a file cites exists.
 //!
-//! A document is cited by its path (`docs/azure-api.md`), a numbered section behind it (`docs/azure-api.md 4.7 and 8.3`),
-//! an invariant by its number (I-9), and a heading of another page by a link.
+//! A document is cited by its path (`docs/azure-api.md`), a numbered section by the number after the path
+//! (`docs/azure-api.md 4.7 and 8.3`), an invariant by its number (I-9), and a heading of another page by a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use regex::Regex;
 
 use super::sources::Source;
 
-/// What can be cited: sections by their number, headings by their anchor.
+/// What can be cited: sections by number, headings by anchor.
 #[derive(Debug, Default)]
 struct Document {
     sections: BTreeSet<String>,
     anchors: BTreeSet<String>,
 }
 
-/// Citations that lead nowhere.
+/// Citations that do not resolve.
 pub(super) fn unresolved(sources: &[Source]) -> Vec<String> {
     let documents: BTreeMap<&str, Document> = sources
         .iter()
@@ -30,7 +30,7 @@ pub(super) fn unresolved(sources: &[Source]) -> Vec<String> {
         .collect();
     let patterns = Patterns::new();
     let mut findings = Vec::new();
-    // The tests of this file cite what does not exist.
+    // The tests of this file cite documents that do not exist.
     for source in sources
         .iter()
         .filter(|source| source.path != "crates/xtask/src/check/citations.rs")
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// By its path from the root, or from the folder of the one who cites it, or by its name in docs/.
+/// Finds a document by its path from the root, from the folder of the citing file, or from docs/.
 fn find<'a>(documents: &'a BTreeMap<&str, Document>, from: &str, name: &str) -> Option<&'a Document> {
     let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut path: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -110,7 +110,7 @@ struct Patterns {
 
 impl Patterns {
     fn new() -> Self {
-        // The patterns are constants: a mistake in one is seen by every run.
+        // The patterns are constants, so every run would find an error in them.
         let regex = |pattern| Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"));
         Self {
             link: regex(r"\]\((?P<page>[\w./-]*\.md)?#(?P<anchor>[\w-]+)\)"),
@@ -145,7 +145,7 @@ impl Patterns {
             let before = text
                 .get(..found.get(0).map_or(0, |whole| whole.start()))
                 .unwrap_or_default();
-            // The last part of an address of the web is not a page of ours.
+            // The last part of a web address is not a page of this repository.
             let word = before
                 .rsplit(|letter: char| letter.is_whitespace() || letter == '(')
                 .next();
@@ -172,7 +172,7 @@ impl Patterns {
     }
 }
 
-/// The text with the breaks of comments and paragraphs taken out: a citation may be broken over two lines.
+/// The text without line breaks inside comments and paragraphs, because a citation may span two lines.
 fn joined(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
@@ -208,7 +208,7 @@ fn document(text: &str) -> Document {
     document
 }
 
-/// As GitHub makes it.
+/// The anchor that GitHub generates for a heading.
 fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().replace(' ', "-");
     kept.chars()
@@ -216,7 +216,7 @@ fn anchor(title: &str) -> String {
         .collect()
 }
 
-/// `#### I-3 …` and `* **I-12a …**` define; everything else cites.
+/// `#### I-3 …` and `* **I-12a …**` define an invariant; all other uses cite it.
 fn defined_invariants(text: &str) -> Vec<String> {
     let defined = text.lines().filter_map(|line| {
         let rest = line.strip_prefix("#### ").or_else(|| line.strip_prefix("* **"))?;

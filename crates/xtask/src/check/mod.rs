@@ -1,4 +1,4 @@
-//! What holds for the repository as a whole: citations resolve, and identifiers use the terms of the glossary.
+//! Rules for the whole repository: citations resolve, and identifiers use the terms of the glossary.
 
 mod citations;
 mod sources;
@@ -6,12 +6,12 @@ mod words;
 
 use std::path::Path;
 
-/// Everything that is wrong, one finding a line.
+/// Returns all findings, one per line.
 ///
 /// # Errors
 ///
-/// Names every citation that does not resolve and every identifier or file name with a retired word; also a file that
-/// cannot be read.
+/// Fails if a citation does not resolve, if an identifier or file name contains a retired word, or if a file cannot be
+/// read.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
     let sources = sources::read(root)?;
     let mut findings = citations::unresolved(&sources);

@@ -5,13 +5,13 @@ use std::{fs, path::Path};
 /// A text file.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// From the root, with `/`.
+    /// Relative to the root, with `/`.
     pub(super) path: String,
     pub(super) text: String,
 }
 
 impl Source {
-    /// By the extension of its name.
+    /// Whether the file name has this extension.
     pub(super) fn is(&self, extension: &str) -> bool {
         Path::new(&self.path)
             .extension()
@@ -19,11 +19,11 @@ impl Source {
     }
 }
 
-/// Where text is; everything else is made by tools.
+/// Folders with text files written by people; tools generate everything else.
 const FOLDERS: [&str; 4] = ["crates", "deploy", "docs", "tests"];
 const EXTENSIONS: [&str; 7] = ["rs", "md", "toml", "yaml", "sh", "go", "py"];
 
-/// All of them, by path.
+/// All text files, sorted by path.
 pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
     let mut sources = Vec::new();
     for entry in entries(root)? {

@@ -1,4 +1,4 @@
-//! Retired words: private terms for what Kubernetes, Azure and the glossary (docs/architecture.md 10) have a word for.
+//! Retired words: private terms for which Kubernetes, Azure or the glossary (docs/architecture.md 10) have a word.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::sources::Source;
 
-/// No identifier and no file name contains one of these. Prose is for reviewers.
+/// No identifier and no file name may contain one of these. Reviewers check prose.
 const RETIRED: &[&str] = &[
     "aspect",
     "aspects",
@@ -76,7 +76,7 @@ const RETIRED: &[&str] = &[
     "woken",
 ];
 
-/// Methods of serde's `Visitor`: the names are serde's.
+/// Methods of serde's `Visitor`, whose names are given.
 const EXEMPT: &[&str] = &[
     "visit_bool",
     "visit_borrowed_str",
@@ -90,7 +90,7 @@ const EXEMPT: &[&str] = &[
     "visit_unit",
 ];
 
-/// Identifiers and file names with a retired word.
+/// Identifiers and file names that contain a retired word.
 pub(super) fn retired(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources {
@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert_eq!(found("a.rs", code).len(), 1, "{code}");
         }
-        // A word in a word, prose, text, and the names that serde gives.
+        // Allowed: the letters inside another word, prose, string literals, and serde's method names.
         for code in [
             "fn outlook() {}",
             "// told\nstruct A;",
