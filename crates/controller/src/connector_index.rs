@@ -1,8 +1,8 @@
-//! Which `SecurityConnector`s belong to which `ServerProtection`, and what each of them must hear of the other.
+//! Which `SecurityConnector`s belong to which `ServerProtection`, and what each of them needs from the other.
 //!
 //! ```text
 //! ServerProtection ── subscription, identity, mode, interval, plan; machines ─▶ its SecurityConnectors
-//! SecurityConnector ── Ready or why not ─────────────────────────────────────▶ its ServerProtection
+//! SecurityConnector ── Ready, or the reason why not ──────────────────────────▶ its ServerProtection
 //! ```
 
 use std::{
@@ -16,14 +16,14 @@ use serverprotection_core::{
     server_protection::connectors::{Connectors, NotReady},
 };
 
-/// Hundreds of connectors turn one by one, and each turn would be a patch of their `ServerProtection` that every client
-/// hears of: what comes within this time after one is told together.
+/// Minimum interval between status refreshes that connectors cause on their `ServerProtection`. Coalesces bursts, so
+/// that 200 connectors becoming Ready do not cause 200 patches.
 const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
 
 /// Namespace and name of a `ServerProtection`.
 type Key = (String, String);
 
-/// What connectors need to know of their `ServerProtection`.
+/// What connectors need from their `ServerProtection`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProtectionEntry {
     pub(crate) uid: String,
@@ -31,27 +31,27 @@ pub(crate) struct ProtectionEntry {
     pub(crate) interval: Duration,
 }
 
-/// A connector as the cluster shows it.
+/// A connector as stored in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectorEntry {
     pub(crate) name: String,
-    /// Why it is not Ready; `None`: it is.
+    /// Why the connector is not Ready; `None` if it is Ready.
     pub(crate) not_ready: Option<String>,
 }
 
-/// What a `ServerProtection` is to be told of its connectors.
+/// Whether the status of a `ServerProtection` needs a refresh because of its connectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectorRefresh {
-    /// Nothing.
+    /// No change.
     None,
-    /// That they have changed.
+    /// The connectors have changed.
     Now,
-    /// The same, but not before this time is over.
+    /// The connectors have changed, but the last refresh was too recent: refresh after this time.
     After(Duration),
 }
 
-/// Both kinds as their watches deliver them. A watch feeds it before its own cache, so that whoever is woken finds here
-/// what it was woken for.
+/// The objects of both kinds as their watches deliver them. A watch updates it before its own cache, so that a
+/// triggered reconcile finds the change that triggered it.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectorIndex {
     inner: Mutex<Inner>,
@@ -61,11 +61,11 @@ pub(crate) struct ConnectorIndex {
 struct Inner {
     protections: HashMap<Key, ProtectionEntry>,
     connectors: HashMap<Key, BTreeMap<String, ConnectorEntry>>,
-    /// All connectors are listed: counts say something.
+    /// Whether all connectors are listed. Until then, counts are incomplete.
     listed: bool,
-    /// Objects with something to tell that needs no visit.
+    /// `ServerProtection`s that need a status refresh because their connectors changed.
     connectors_changed: HashSet<Key>,
-    /// When a `ServerProtection` was last told of its connectors.
+    /// When connectors last caused a status refresh of a `ServerProtection`.
     last_refresh: HashMap<Key, Instant>,
     machines_changed_for: HashSet<String>,
 }
@@ -76,7 +76,7 @@ impl ConnectorIndex {
         self.lock().protections.get(&key(namespace, name)).cloned()
     }
 
-    /// A `ServerProtection` was seen, or is gone; names the connectors for which that changes something.
+    /// Stores a `ServerProtection`, or removes it (`None`). Returns the names of its connectors if it changed.
     pub(crate) fn set_protection(
         &self,
         namespace: &str,
@@ -97,7 +97,7 @@ impl ConnectorIndex {
         inner.names(&key)
     }
 
-    /// After a complete list: forgets each `ServerProtection` that the list did not hold, and names its connectors.
+    /// After a complete list: removes each `ServerProtection` that is not in the list, and returns its connectors.
     pub(crate) fn retain_protections(&self, seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut inner = self.lock();
         let gone: Vec<Key> = inner
@@ -116,7 +116,7 @@ impl ConnectorIndex {
         orphans
     }
 
-    /// A connector was seen. Whether that is news for its `ServerProtection`.
+    /// Stores a connector. Returns whether its `ServerProtection` needs a status refresh.
     pub(crate) fn set_connector(
         &self,
         namespace: &str,
@@ -135,7 +135,7 @@ impl ConnectorIndex {
         status_refresh
     }
 
-    /// A connector is gone: the `ServerProtection` for which that is news.
+    /// Removes a connector. Returns the `ServerProtection` that needs a status refresh.
     pub(crate) fn remove_connector(&self, uid: &str) -> Option<(String, String)> {
         let mut inner = self.lock();
         inner.machines_changed_for.remove(uid);
@@ -148,7 +148,8 @@ impl ConnectorIndex {
         Some(key)
     }
 
-    /// After a complete list of connectors: counts say something from now on. Every `ServerProtection` may have news.
+    /// After a complete list of connectors: counts are complete from now on. Returns every `ServerProtection`, because
+    /// each may need a status refresh.
     pub(crate) fn connectors_are_listed(&self, seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut inner = self.lock();
         for connectors in inner.connectors.values_mut() {
@@ -161,7 +162,7 @@ impl ConnectorIndex {
         all
     }
 
-    /// The connectors of a `ServerProtection`; `None` while they are not listed.
+    /// The connectors of a `ServerProtection`; `None` until all connectors are listed.
     pub(crate) fn connectors(&self, namespace: &str, name: &str) -> Option<Connectors> {
         let inner = self.lock();
         if !inner.listed {
@@ -190,7 +191,8 @@ impl ConnectorIndex {
         self.lock().names(&key(namespace, name))
     }
 
-    /// A scan found something new in the subscription of a `ServerProtection`: names its connectors, which may have news.
+    /// Records that a scan changed the machines of a `ServerProtection`. Returns the names of its connectors, whose
+    /// machines may have changed too.
     pub(crate) fn machines_changed(&self, namespace: &str, name: &str) -> Vec<String> {
         let mut inner = self.lock();
         let key = key(namespace, name);
@@ -204,7 +206,8 @@ impl ConnectorIndex {
         inner.names(&key)
     }
 
-    /// News of the connectors of a `ServerProtection`. Taken by the one who tells it.
+    /// Returns whether the connectors of a `ServerProtection` require a status refresh now, and clears the request if
+    /// so.
     pub(crate) fn take_connector_refresh(
         &self,
         namespace: &str,
@@ -226,7 +229,7 @@ impl ConnectorIndex {
         ConnectorRefresh::Now
     }
 
-    /// Whether the machines of a connector may have changed since this was asked last.
+    /// Returns whether the machines of a connector may have changed since the last call.
     pub(crate) fn take_machine_refresh(&self, uid: &str) -> bool {
         self.lock().machines_changed_for.remove(uid)
     }
@@ -354,7 +357,7 @@ mod tests {
         );
         assert_eq!(connector_index.machines_changed("n", "prod"), ["aws"]);
         assert!(connector_index.take_machine_refresh("1") && !connector_index.take_machine_refresh("1"));
-        // Gone while nobody watched.
+        // Deleted while the watch was down.
         let orphans = connector_index.retain_protections(|_| false);
         assert_eq!(orphans, [("n".to_owned(), "aws".to_owned())]);
         assert_eq!(connector_index.protection("n", "prod"), None);

@@ -1,4 +1,4 @@
-//! What every visit needs.
+//! What every reconcile needs.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -14,7 +14,7 @@ use crate::{
     state::StateStore,
 };
 
-/// Shared by all visits.
+/// Shared by all reconciles.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) claims: Arc<Claims>,
@@ -27,13 +27,13 @@ pub(crate) struct Context {
     pub(crate) gate: Gate,
     pub(crate) timeouts: Timeouts,
     pub(crate) reconcile_every: Option<Duration>,
-    /// Name of the Azure cloud, when it has no connectors.
+    /// Name of the Azure cloud if it does not support connectors.
     pub(crate) without_connectors: Option<&'static str>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The index of claims behind its lock; never held across an await.
+/// The claim index behind its lock, which is never held across an await.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     index: Mutex<ClaimIndex>,

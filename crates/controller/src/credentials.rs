@@ -1,5 +1,5 @@
-//! From an object's credentialRef to an ARM client. Clients are kept per AzureCredential; secrets are read by name and
-//! read again, so that rotation needs no restart.
+//! Returns the ARM client for an object's `credentialRef`. Clients are cached per `AzureCredential`. Secrets are read
+//! by name and read again regularly, so that rotation needs no restart.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 use crate::service_account::ServiceAccountTokens;
 
-/// Between two reads of the same Secret, however many objects ask for it.
+/// Minimum interval between two reads of a Secret, for any number of objects.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
 /// ARM clients by credential.
@@ -30,33 +30,38 @@ pub(crate) struct Credentials {
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) request_observer: Arc<dyn RequestObserver>,
     pub(crate) locks: Arc<Locks>,
-    /// How long a Secret that works is trusted without reading it.
+    /// How long a Secret that works is used without reading it again.
     pub(crate) reread_after: Duration,
     pub(crate) cached: Mutex<HashMap<Key, CachedClient>>,
     pub(crate) refresh_locks: Mutex<HashMap<Key, RefreshLock>>,
 }
 
-/// Namespace and name. Never shared between namespaces.
+/// Namespace and name of an `AzureCredential`. Clients are never shared between namespaces.
 type Key = (String, String);
 
-/// Uid and generation of an AzureCredential.
+/// Uid and generation of an `AzureCredential`.
 type MadeFrom = (Option<String>, Option<i64>);
 
-/// Who reads a Secret while the others wait; inside, when the last read that failed began, and how it failed.
+/// Held by the reconcile that reads a Secret while others wait. Contains the start and the error of the last failed
+/// read.
 type RefreshLock = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, AzureError)>>>;
 
 #[derive(Clone)]
 pub(crate) struct CachedClient {
     arm: Arc<Arm>,
-    /// The AzureCredential it was made from.
+    /// The `AzureCredential` that the client was created from.
     made_from: MadeFrom,
     secret: Option<AzureSecret>,
     read_at: Instant,
 }
 
 impl Credentials {
-    /// The client for an object of this namespace whose credentialRef names this. `force_refresh`: it did not work last time,
-    /// so look again.
+    /// Returns the client for an object of this namespace with this `credentialRef`. `force_refresh` reads the Secret
+    /// again because the last use failed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the `AzureCredential` is missing or invalid, or if its Secret cannot be read.
     pub(crate) async fn arm_for(
         &self,
         namespace: &str,
@@ -64,7 +69,7 @@ impl Credentials {
         force_refresh: bool,
     ) -> Result<Arc<Arm>, AzureError> {
         let Some(name) = reference else {
-            // Admission refuses this; an object from before it was required may still be there.
+            // Admission rejects this, but an object created under an older schema may still exist.
             return Err(failure(
                 "CredentialMissing",
                 "The ServerProtection has no spec.credentialRef".into(),
@@ -111,7 +116,7 @@ impl Credentials {
                 self.read_in_turn(key, made_from, spec, &client_secret.secret_ref)
                     .await
             }
-            // Admission refuses this; an object from before a rule may still be there.
+            // Admission rejects this, but an object created under an older schema may still exist.
             _ => Err(failure(
                 "CredentialInvalid",
                 format!("AzureCredential {}/{} lacks the field for its type", key.0, key.1),
@@ -119,8 +124,8 @@ impl Credentials {
         }
     }
 
-    /// One visit reads the Secret, and the others that wait for it take what it found: several clients of one identity
-    /// would ask for tokens, and be throttled, each by itself.
+    /// Reads the Secret once for all reconciles that wait for it. Several clients of one identity would each request
+    /// tokens and be throttled.
     async fn read_in_turn(
         &self,
         key: Key,
@@ -135,7 +140,7 @@ impl Credentials {
         if let Some(cached) = cached.as_ref().filter(|cached| cached.read_at > asked) {
             return Ok(Arc::clone(&cached.arm));
         }
-        // A read that began before may have missed what a human mended since.
+        // A read that started earlier may have missed a fix made since.
         let shared = |(began, of, _): &&(Instant, MadeFrom, AzureError)| *began > asked && *of == made_from;
         if let Some((.., failure)) = last_failure.as_ref().filter(shared) {
             return Err(failure.clone());
@@ -144,7 +149,7 @@ impl Credentials {
         let secret = match self.read(&key.0, reference).await {
             Ok(secret) => secret,
             Err(failure) => {
-                // The API server is away, but what was read before may well go on working.
+                // The API server is unavailable, but the cached secret may still work.
                 if let Some(cached) = cached.filter(|_| failure.class.is_transient()) {
                     return Ok(cached.arm);
                 }
@@ -192,7 +197,7 @@ impl Credentials {
         secret: Option<AzureSecret>,
     ) -> Arc<Arm> {
         let mut all = self.lock();
-        // Another visit was faster.
+        // Another reconcile was faster.
         if let Some(cached) = all
             .get(&key)
             .filter(|cached| cached.made_from == made_from && same(cached.secret.as_ref(), secret.as_ref()))
@@ -216,7 +221,7 @@ impl Credentials {
         arm
     }
 
-    /// A credential is gone: so is what was made of it.
+    /// Drops the client of a deleted credential.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.lock().remove(&key);

@@ -1,4 +1,4 @@
-//! What the controllers of both kinds have in common; everything generic here is written against it.
+//! What the controllers of both kinds have in common. Generic code depends on this trait.
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
@@ -9,7 +9,7 @@ use serverprotection_api::{SecurityConnectorStatus, ServerProtectionStatus};
 
 use crate::{context::Context, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
-/// A kind of ours with a controller.
+/// A kind that has a controller.
 pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -19,40 +19,41 @@ pub(crate) trait Kind:
     + Sync
     + 'static
 {
-    /// Its status.
+    /// The status of the kind.
     type Status: StatusExt;
-    /// What paces its visits.
+    /// What decides about the next requeue.
     type History: Clone + Debug + Default + Send + Sync + 'static;
 
-    /// Its name, as a label.
+    /// Name of the kind, as a label.
     const NAME: &'static str;
-    /// A visit takes at most this long; a write that is cut off by it is an open one, and is closed by the next visit.
+    /// Deadline of a reconcile. A write that it interrupts stays open, and the next reconcile handles it
+    /// (docs/architecture.md 3.5).
     const DEADLINE: Duration;
 
     fn status(&self) -> Option<&Self::Status>;
-    /// The cache keeps no status: the first visit reads the object itself, and from then on the process remembers what it
-    /// wrote.
+    /// Drops the status of a cached object. The first reconcile reads the object itself, and the process keeps the
+    /// status that it wrote.
     fn forget_status(&mut self);
     fn states(context: &Context) -> &StateStore<Self>;
 
-    /// One visit, also of an object that is being deleted.
+    /// Reconciles an object, including one that is being deleted.
     fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
 
-    /// A visit of an object that this build cannot read.
+    /// Reconciles an object that this build cannot parse.
     fn unreadable(
         object: &InvalidObject,
         context: &Context,
     ) -> impl Future<Output = Result<Action, Error>> + Send;
 }
 
-/// A status, whatever else it holds.
+/// What all statuses have in common.
 pub(crate) trait StatusExt:
     Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     fn observed_generation(&self) -> Option<i64>;
-    /// Value of the "reconcile now" annotation that was handled last.
+    /// Last handled value of the "reconcile now" annotation.
     fn handled(&self) -> Option<&str>;
 }
 

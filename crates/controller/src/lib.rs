@@ -1,4 +1,4 @@
-//! The only place that knows a cluster: watch, reconcile, events, metrics.
+//! The only crate that knows a cluster: watches, reconciles, events, metrics.
 //!
 //! ```text
 //! watch ─▶ reconcile ─┬─ claims, credentials ─▶ who may act on which subscription

@@ -1,4 +1,5 @@
-//! An object as the watch delivers it: one that this build cannot read must not stop the others, and keeps its claim.
+//! An object as the watch delivers it. An object that this build cannot parse must not stop the others, and keeps its
+//! claim.
 
 use std::borrow::Cow;
 
@@ -8,17 +9,17 @@ use serde_json::Value;
 
 use crate::kind::Kind;
 
-/// An object, or what could be made of one. kube's `DeserializeGuard` keeps the metadata only; the claim of an unreadable
-/// object needs its spec, and its status must not be lost.
+/// An object, parsed or not. kube's `DeserializeGuard` keeps only the metadata, but the claim of an object that cannot
+/// be parsed needs its spec, and its status must not be lost.
 #[derive(Clone, Debug)]
 pub(crate) enum Parsed<K> {
-    /// As this build knows it.
+    /// Parsed.
     Valid(Box<K>),
-    /// Written by a newer version.
+    /// Cannot be parsed, for example because a newer version wrote it.
     Invalid(Box<InvalidObject>),
 }
 
-/// An object that this build cannot read.
+/// An object that this build cannot parse.
 #[derive(Clone, Debug)]
 pub(crate) struct InvalidObject {
     pub(crate) metadata: ObjectMeta,
@@ -27,7 +28,7 @@ pub(crate) struct InvalidObject {
 }
 
 impl InvalidObject {
-    /// A text in it, by JSON pointer.
+    /// Returns a string in the object by JSON pointer.
     pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
         self.raw.pointer(pointer).and_then(Value::as_str)
     }

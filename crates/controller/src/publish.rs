@@ -17,7 +17,7 @@ use crate::{
     parsed::{InvalidObject, Parsed},
 };
 
-/// One server-side-apply patch of the whole status (I-7).
+/// Sends the whole status in one server-side-apply patch (I-7).
 pub(crate) async fn status<K: Kind>(
     context: &Context,
     object: &K,
@@ -26,8 +26,8 @@ pub(crate) async fn status<K: Kind>(
     apply::<K, _>(context, object.namespace(), &object.name_any(), status).await
 }
 
-/// Tells on an unreadable object that it is one. What else stands in its status is sent back as it was found: it may
-/// hold what this build does not know.
+/// Sets the conditions of an object that cannot be parsed. The rest of its status is sent back unchanged, because it
+/// may contain fields that this build does not know.
 pub(crate) async fn unreadable<K: Kind>(
     context: &Context,
     object: &InvalidObject,
@@ -61,7 +61,7 @@ async fn apply<K: Kind, S: Serialize>(
         .map(drop)
 }
 
-/// What is worth an event is worth a line in the log. Events never decide about anything: a lost one is logged.
+/// Emits events and logs each of them. Decisions never depend on events; an event that cannot be sent is logged.
 pub(crate) async fn events<K: Kind>(
     context: &Context,
     object: &K,
@@ -71,7 +71,7 @@ pub(crate) async fn events<K: Kind>(
     publish(context, &reference, events).await;
 }
 
-/// The same about an object that cannot be read.
+/// Emits events for an object that cannot be parsed.
 pub(crate) async fn publish(
     context: &Context,
     object: &ObjectReference,

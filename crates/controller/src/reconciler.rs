@@ -1,5 +1,4 @@
-//! The frame of every visit: deadline, failures of the API server, objects that cannot be read, panics, and what is
-//! counted.
+//! What surrounds every reconcile: deadline, API server errors, objects that cannot be parsed, panics, and metrics.
 
 use std::{
     future::Future,
@@ -19,16 +18,16 @@ use crate::{
     status_writer::{self, Error},
 };
 
-/// What is said about a panic must be said in this time.
+/// Deadline for reporting a panic in status.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
 
-/// How a visit ended.
+/// How a reconcile ended.
 #[derive(Debug)]
 enum Ended {
     Well(Action),
     KubernetesFailed(Error),
     TookTooLong,
-    /// With its message.
+    /// With the panic message.
     Panicked(String),
 }
 
@@ -72,7 +71,7 @@ pub(crate) async fn reconcile<K: Kind>(
     Ok(action)
 }
 
-/// Runs a visit. It is dropped where it stands when it takes too long or panics: an open write is closed by the next one.
+/// Runs a reconcile. It is dropped if it takes too long or panics; the next reconcile handles a write that stays open.
 async fn ended(deadline: Duration, reconcile: impl Future<Output = Result<Action, Error>>) -> Ended {
     let reconcile = tokio::time::timeout(deadline, reconcile);
     match panics::caught(reconcile).await {
@@ -83,7 +82,7 @@ async fn ended(deadline: Duration, reconcile: impl Future<Output = Result<Action
     }
 }
 
-/// Our mistake, of which nobody but this object may suffer: it backs off, and says so.
+/// Handles a bug that must not affect other objects: reports it, and makes this object back off.
 async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &str) -> Action {
     let meta = object.meta();
     let kind = K::NAME;
@@ -109,7 +108,7 @@ async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &s
     Action::requeue(wait)
 }
 
-/// As after failures that time mends: from a second to five minutes.
+/// The same backoff as for transient errors: from one second to five minutes.
 fn after_panics(in_a_row: u32, jitter: f64) -> Duration {
     retry::after(
         &ErrorClass::Transient,
@@ -178,7 +177,7 @@ mod tests {
         assert_eq!((states.panicked("u"), states.panicked("other")), (1, 2));
     }
 
-    /// kube's own loop over two objects, one of which panics each time, in a lock that both use.
+    /// Runs kube's own loop over two objects. One of them panics each time while it holds a lock that both use.
     #[tokio::test]
     async fn one_object_that_panics_leaves_the_loop_and_the_other_objects_alone() {
         let object = |name: &str| {

@@ -1,5 +1,5 @@
-//! Assertions for workload identity: tokens of a service account in the object's own namespace, so that Entra's subject
-//! is the namespace's identity (docs/architecture.md 2.3).
+//! Assertions for workload identity: tokens of a service account in the namespace of the object, so that the subject
+//! in Entra identifies the namespace (docs/architecture.md 2.3).
 
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -8,10 +8,10 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use serverprotection_azure::AssertionSource;
 
-/// The one audience that the controller may ask for; an admission policy keeps it to that.
+/// The only audience that the controller may request; an admission policy enforces it.
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 
-/// A service account whose tokens are assertions.
+/// A service account whose tokens are used as assertions.
 pub(crate) struct ServiceAccountTokens {
     pub(crate) client: Client,
     pub(crate) namespace: String,

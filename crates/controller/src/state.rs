@@ -1,5 +1,5 @@
-//! What the process remembers of each object: its newest status, and what paces its visits. After a restart all of it
-//! comes from the object itself.
+//! What the process stores about each object: its newest status, and what decides about the next reconcile. After a
+//! restart, all of it is read from the object.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,22 +14,22 @@ use crate::kind::{Kind, StatusExt};
 /// One object.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectState<K: Kind> {
-    /// The status that should stand. The cache may still show an older one.
+    /// The newest status. The cache may still contain an older one.
     pub(crate) status: Arc<K::Status>,
-    /// The status that the API server is known to have had last.
+    /// The last status that the API server acknowledged.
     pub(crate) acknowledged: Option<Arc<K::Status>>,
-    /// Another one was sent since, and nobody knows whether it arrived.
+    /// Another status was sent since, and its arrival is uncertain.
     pub(crate) unacknowledged: bool,
     pub(crate) history: K::History,
-    /// The annotation that approves reductions, as the last visit saw it.
+    /// The annotation that approves reductions, as the last reconcile saw it.
     pub(crate) approval: Option<String>,
-    /// When the next visit is due, unless something happens before.
+    /// When the next reconcile is due if nothing triggers it earlier.
     pub(crate) next_reconcile: Option<Instant>,
-    /// Failures of the API server in a row.
+    /// Consecutive API server errors.
     pub(crate) kube_failures: u32,
-    /// This build could not read the object: `status` holds its conditions only, and what stands is read again.
+    /// This build could not parse the object: `status` contains only its conditions and must be read again.
     pub(crate) unreadable: bool,
-    /// Failures of its deletion in a row, while it is being deleted.
+    /// Consecutive failures of the deletion, while the object is being deleted.
     pub(crate) deleting: Option<u32>,
 }
 
@@ -49,13 +49,13 @@ impl<K: Kind> Default for ObjectState<K> {
     }
 }
 
-/// All objects of a kind, by uid.
+/// The state of all objects of a kind, by uid.
 #[derive(Debug)]
 pub(crate) struct StateStore<K: Kind> {
-    /// Objects, as `namespace/name`, that were woken because of something outside them: they need a visit.
+    /// Objects, as `namespace/name`, that need a reconcile because something else changed.
     due: Mutex<HashSet<String>>,
     by_uid: Mutex<HashMap<String, ObjectState<K>>>,
-    /// Panics in a row, of the objects whose last visit ended in one.
+    /// Consecutive panics of objects whose last reconcile panicked.
     panics: Mutex<HashMap<String, u32>>,
 }
 
@@ -74,7 +74,7 @@ impl<K: Kind> StateStore<K> {
         self.due().insert(format!("{namespace}/{name}"));
     }
 
-    /// Whether it was called; asked once for each visit.
+    /// Returns whether the object was marked as due, and clears the mark.
     pub(crate) fn take_due(&self, namespace: &str, name: &str) -> bool {
         self.due().remove(&format!("{namespace}/{name}"))
     }
@@ -96,7 +96,8 @@ impl<K: Kind> StateStore<K> {
         self.did_not_panic(uid);
     }
 
-    /// A visit of it panicked; how many in a row did. The next one is due again: not what was planned before it.
+    /// Records a panic, and returns the number of consecutive ones. The object is due at once, whatever was planned
+    /// before.
     pub(crate) fn panicked(&self, uid: &str) -> u32 {
         if let Some(state) = self.lock().get_mut(uid) {
             state.next_reconcile = None;
@@ -107,7 +108,7 @@ impl<K: Kind> StateStore<K> {
         *in_a_row
     }
 
-    /// A visit of it ended otherwise.
+    /// Records a reconcile that did not panic.
     pub(crate) fn did_not_panic(&self, uid: &str) {
         self.panics().remove(uid);
     }
@@ -116,7 +117,7 @@ impl<K: Kind> StateStore<K> {
         self.panics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets objects that are gone.
+    /// Removes the state of objects that no longer exist.
     pub(crate) fn retain(&self, still_there: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| still_there(uid));
         self.panics().retain(|uid, _| still_there(uid));

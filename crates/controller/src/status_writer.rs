@@ -1,4 +1,4 @@
-//! What stands in the cluster and what is remembered of it: the beginning of a visit, and the status it leaves behind.
+//! Loads an object with its state at the beginning of a reconcile, and writes its status at the end.
 
 use std::{
     sync::Arc,
@@ -24,26 +24,31 @@ use crate::{
     state::ObjectState,
 };
 
-/// No visit is planned further ahead: intervals and waits come from specs and from Azure.
+/// Longest requeue delay. Intervals and delays come from specs and from Azure.
 const MAX_REQUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Failures of the API server back off to this.
+/// Longest delay after an API server error.
 const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(15);
 
-/// The API server failed; everything else ends as a condition.
+/// An API server error. All other errors become conditions.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the API server: {0}")]
     Kube(#[from] kube::Error),
 }
 
-/// The object as it is worked on, and what is remembered of it.
+/// An object, and what the process stores about it.
 pub(crate) struct Loaded<K: Kind> {
     pub(crate) object: K,
     pub(crate) state: ObjectState<K>,
 }
 
-/// The first visit after a start reads the object itself: a list may be served from an old cache, and the note before a
-/// write must not be missed. `None`: the cache is older than what was worked on already.
+/// Returns the object and its state. The first reconcile of a process reads the object from the API server, because a
+/// cached list may be old and the recorded intent must not be missed. Returns `None` if the cache is older than the
+/// last reconciled generation, or if the object no longer exists.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be read.
 pub(crate) async fn load<K: Kind>(cached: &K, context: &Context) -> Result<Option<Loaded<K>>, Error> {
     let uid = cached.uid().unwrap_or_default();
     let known = K::states(context).get(&uid).filter(|known| !known.unreadable);
@@ -71,9 +76,9 @@ pub(crate) async fn load<K: Kind>(cached: &K, context: &Context) -> Result<Optio
     Ok(Some(Loaded { object, state }))
 }
 
-/// A new value of either "reconcile now" annotation.
+/// Returns the new value of the "reconcile now" annotations, if there is one.
 pub(crate) fn requested<K: Kind>(object: &K, state: &ObjectState<K>) -> Option<String> {
-    // Both are one request: either one changing starts a visit.
+    // Both are one request: a change of either starts a reconcile.
     let value = |name| object.annotations().get(name).map(String::as_str);
     let (ours, flux) = (
         value(annotations::RECONCILE_REQUESTED_AT),
@@ -86,8 +91,8 @@ pub(crate) fn requested<K: Kind>(object: &K, state: &ObjectState<K>) -> Option<S
     (Some(request.as_str()) != state.status.handled()).then_some(request)
 }
 
-/// An object that a visit has nothing to do for before its time: only news can have woken it. With the time that is left.
-/// Asked once for each visit.
+/// Returns the cached state and the time until the next scheduled reconcile, if nothing requires reading Azure
+/// earlier. Clears the pending trigger.
 pub(crate) fn not_due<K: Kind>(object: &K, context: &Context) -> Option<(ObjectState<K>, Duration)> {
     let store = K::states(context);
     let state = store.get(&object.uid()?)?;
@@ -109,14 +114,19 @@ pub(crate) fn approval<K: Kind>(object: &K) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// In whole seconds, cut off: what is written must be what is read back, and never lie ahead.
+/// Now, truncated to whole seconds (Kubernetes' precision), so that a stored timestamp compares equal when read back.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// Remembers first, then patches: what an answer told is not lost while the API server is away. Nothing is sent when
-/// nothing changed. Transition times count from what stood there, not from what never arrived. False: the object is gone.
+/// Stores the new status locally, then patches it if it differs from the last acknowledged one, so that results which
+/// Azure returns only once survive an API server outage. Transition times are relative to the last acknowledged
+/// status. Returns `false` if the object no longer exists.
+///
+/// # Errors
+///
+/// Fails if the API server does not acknowledge the patch.
 pub(crate) async fn write_status<K: Kind>(
     object: &K,
     state: &mut ObjectState<K>,
@@ -131,7 +141,7 @@ pub(crate) async fn write_status<K: Kind>(
     if !state.unacknowledged
         && let Some(stood) = state.acknowledged.as_ref().filter(|stood| ***stood == status)
     {
-        // One copy of what stands is enough.
+        // Share one copy of the acknowledged status.
         state.status = Arc::clone(stood);
         store.put(&uid, state.clone());
         return Ok(true);
@@ -147,7 +157,7 @@ pub(crate) async fn write_status<K: Kind>(
             store.put(&uid, state.clone());
             Ok(true)
         }
-        // The object is gone, and with it everything there was to say.
+        // The object is deleted, so there is nothing left to report.
         Err(kube::Error::Api(answer)) if answer.is_not_found() => {
             store.forget(&uid);
             Ok(false)
@@ -156,9 +166,13 @@ pub(crate) async fn write_status<K: Kind>(
     }
 }
 
-/// Saves the note before a write. False: the object is gone, and has no say any more. A note that could not be saved has
-/// no write behind it: remembered as one that stands, it would ask for a write that closes it. It may have arrived all
-/// the same, so the next status is sent whatever it says.
+/// Records the intent of a write. Returns `false` if the object no longer exists. If the patch fails, no write to
+/// Azure follows, so the previous status is restored: an intent without a write would cause a write. The patch may
+/// have arrived all the same, so the next status is sent in any case.
+///
+/// # Errors
+///
+/// Fails if the API server does not acknowledge the patch.
 pub(crate) async fn record_intent<K: Kind>(
     object: &K,
     state: &mut ObjectState<K>,
@@ -177,7 +191,7 @@ pub(crate) async fn record_intent<K: Kind>(
     acknowledged
 }
 
-/// Ends a visit: the status that it leaves behind, what was worth an event, and when the next one is due.
+/// Ends a reconcile: writes the status, emits the events, and requeues the object after `next`.
 pub(crate) async fn complete<K: Kind>(
     object: &K,
     mut state: ObjectState<K>,
@@ -194,7 +208,7 @@ pub(crate) async fn complete<K: Kind>(
     Ok(Action::requeue(next))
 }
 
-/// A visit panicked: Ready is not known any more, whatever stood there. What else stands was true when it was written.
+/// Reports a panic: Ready becomes Unknown. Other conditions keep their values.
 pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &Context) -> Result<(), Error> {
     let Some(Loaded { object, mut state }) = load(cached, context).await? else {
         return Ok(());
@@ -212,7 +226,7 @@ pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &C
     Ok(())
 }
 
-/// How long to wait after a failure of the API server.
+/// Delay before a retry after an API server error.
 pub(crate) fn kube_retry<K: Kind>(context: &Context, uid: &str) -> Duration {
     let Some(mut state) = K::states(context).get(uid) else {
         return Duration::from_secs(5);
@@ -223,8 +237,8 @@ pub(crate) fn kube_retry<K: Kind>(context: &Context, uid: &str) -> Duration {
     retry::spread(wait, fastrand::f64())
 }
 
-/// An object of a newer version: it is told, and nothing else is touched. It is read first: the watch may deliver it
-/// with the status from before our newest patch, and sending that back would turn its conditions back.
+/// Reports an object that cannot be parsed, and changes nothing else. The object is read first: the watch may deliver
+/// it with an older status, and sending that back would revert its conditions.
 pub(crate) async fn report_unreadable<K: Kind>(
     cached: &InvalidObject,
     context: &Context,
@@ -251,7 +265,7 @@ pub(crate) async fn report_unreadable<K: Kind>(
     conditions.set(ConditionType::Ready, ConditionStatus::False, reason, &message);
     conditions.set(ConditionType::Stalled, ConditionStatus::True, reason, &message);
     let after = conditions.finish();
-    // What was remembered is older than what is told now: once the object can be read, its status is read too.
+    // The cached status is outdated now; once the object can be parsed, its status is read again.
     let mut status = K::Status::default();
     status.conditions_mut().clone_from(&after);
     let state = ObjectState {

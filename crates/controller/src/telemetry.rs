@@ -1,4 +1,4 @@
-//! Logs, for people or for machines.
+//! Logs, as text or as JSON.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 

@@ -1,4 +1,4 @@
-//! Waking objects for something that happened outside them.
+//! Queues objects for reasons other than their own watch events.
 
 use std::sync::Arc;
 
@@ -29,15 +29,15 @@ impl<K: Kind> Trigger<K> {
         (Self { queue, states }, triggered)
     }
 
-    /// The object needs a visit: its credential changed, a claim became free.
+    /// Queues the object for a reconcile, because its credential changed or a claim was released.
     pub(crate) fn reconcile(&self, namespace: &str, name: &str) {
         self.states.mark_due(namespace, name);
         self.refresh(namespace, name);
     }
 
-    /// There is news for the object, which needs no request to Azure.
+    /// Queues the object for a status refresh, which needs no request to Azure.
     pub(crate) fn refresh(&self, namespace: &str, name: &str) {
-        // The queue is gone only when the process ends.
+        // The queue is closed only when the process ends.
         drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));
     }
 }

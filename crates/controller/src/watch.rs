@@ -1,4 +1,4 @@
-//! The watches: filtered, and backed off each by itself.
+//! The watches, with a filter and a backoff for each.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,8 +19,8 @@ use serverprotection_api::{AzureCredential, annotations};
 
 use crate::{credentials::Credentials, kind::Kind, metrics::Metrics, parsed::Parsed};
 
-/// Between tries of a watch: kube's, but never longer than this. An API server that comes back after a minute should not
-/// wait another one for us.
+/// Longest delay between two tries of a watch. It is shorter than kube's, so that the controller does not wait another
+/// minute when the API server comes back.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl kube::runtime::utils::Backoff for Backoff {
     }
 }
 
-/// Annotations whose change starts a visit.
+/// Annotations whose change starts a reconcile.
 const EXPECTED: [&str; 4] = [
     annotations::RECONCILE_REQUESTED_AT,
     annotations::FLUX_REQUESTED_AT,
@@ -56,8 +56,8 @@ fn kept_annotations<K: Resource>(object: &K) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Set once, when all objects of a kind are listed. Not `Store::wait_until_ready`: of several waiters kube 5.0 wakes one
-/// only, and the Controller is one.
+/// Set once when all objects of a kind are listed. `Store::wait_until_ready` does not work here: kube 5.0 wakes only
+/// one of several waiters, and the Controller is one of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed(Arc<tokio::sync::watch::Sender<bool>>);
 
@@ -68,7 +68,7 @@ impl Default for Listed {
 }
 
 impl Listed {
-    /// Whether this was the first time.
+    /// Returns whether it was not set before.
     pub(crate) fn set(&self) -> bool {
         !self.0.send_replace(true)
     }
@@ -78,7 +78,7 @@ impl Listed {
     }
 
     pub(crate) async fn wait(&self) {
-        // The sender lives as long as this does.
+        // The sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(|set| *set).await;
     }
 }
@@ -94,8 +94,8 @@ where
     }
 }
 
-/// The objects of a kind: only what a user changed starts a visit, never our own status patch. `on_event` gets every event
-/// with the whole object, before the cache does.
+/// The objects of a kind. Only a change by a user starts a reconcile, never the controller's own status patch.
+/// `on_event` gets every event with the whole object before the cache does.
 pub(crate) fn objects<K: Kind>(
     api: Api<Parsed<K>>,
     metrics: Arc<Metrics>,
@@ -129,7 +129,8 @@ pub(crate) fn objects<K: Kind>(
     (store, stream)
 }
 
-/// Errors were backed off already; they must not slow the other triggers down (docs/architecture.md 3.6).
+/// Drops watch errors, which were retried already, so that they do not slow down other triggers (docs/architecture.md
+/// 3.6).
 fn logged<K: Resource<DynamicType = ()>, T>(
     object: Result<T, watcher::Error>,
     metrics: &Metrics,
@@ -144,7 +145,7 @@ fn logged<K: Resource<DynamicType = ()>, T>(
     }
 }
 
-/// The credentials.
+/// The `AzureCredential`s.
 pub(crate) fn credentials(
     api: Api<AzureCredential>,
     metrics: Arc<Metrics>,

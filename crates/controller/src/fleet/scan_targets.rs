@@ -1,4 +1,4 @@
-//! Who is verified, with what, and what is known so far.
+//! The subscriptions to scan, the identity for each of them, and the results so far.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use serverprotection_core::{
 
 use super::schedule::Schedule;
 
-/// One object.
+/// An object whose subscription is scanned.
 pub(super) struct Member {
     pub(super) namespace: String,
     pub(super) name: String,
@@ -27,14 +27,15 @@ pub(super) struct Member {
     pub(super) arm: Arc<Arm>,
     pub(super) exclusions: Arc<Exclusions>,
     pub(super) grace: SignedDuration,
-    /// Whether the object's own credential works.
+    /// Whether the credential of the object works.
     pub(super) credential: Result<(), AzureError>,
-    /// Machines that its status names; empty once a scan of this identity has succeeded in this process.
+    /// Unprotected machines in the status of the object; empty once a scan with this identity has succeeded in this
+    /// process.
     pub(super) unprotected: Arc<[KnownMachine]>,
 }
 
 impl Member {
-    /// Whether a scan would say the same of both.
+    /// Whether a scan has the same result for both.
     fn asks_the_same(&self, other: &Self) -> bool {
         self.subscription == other.subscription
             && self.exclusions == other.exclusions
@@ -50,16 +51,16 @@ pub(super) struct ScanTargets {
     pub(super) schedules: HashMap<String, Schedule>,
 }
 
-/// A member and what is known of its machines.
+/// An object, and the results of its scans.
 pub(super) struct ScanTarget {
     pub(super) member: Member,
     scans: Scans,
-    /// There is something that no visit has told yet.
+    /// Whether there is a result that is not in the status yet.
     status_refresh: bool,
 }
 
 impl ScanTargets {
-    /// Whether a scan has to be scheduled.
+    /// Adds or updates an object. Returns whether a scan must be scheduled.
     pub(super) fn register(
         &mut self,
         uid: String,
@@ -110,7 +111,7 @@ impl ScanTargets {
         }
     }
 
-    /// Gives the principal when its last member has left.
+    /// Removes an object. Returns its principal if it was the last object of that principal.
     pub(super) fn deregister(&mut self, uid: &str) -> Option<String> {
         let known = self.all.remove(uid)?;
         let principal = known.member.arm.principal().to_owned();
@@ -125,7 +126,7 @@ impl ScanTargets {
         self.all.keys().filter(|uid| expected(uid)).cloned().collect()
     }
 
-    /// What an identity scans.
+    /// The subscriptions that a principal scans.
     pub(super) fn subscriptions(&self, principal: &str) -> HashSet<String> {
         let scan_targets = self.all.values().map(|known| &known.member);
         scan_targets
@@ -145,7 +146,7 @@ impl ScanTargets {
         (*scans != Scans::default()).then(|| scans.clone())
     }
 
-    /// The machines of these accounts, as far as the scans of a member say.
+    /// The machines of these accounts, according to the scans of a `ServerProtection`.
     pub(super) fn machines_of(
         &self,
         uid: &str,
@@ -163,8 +164,8 @@ impl ScanTargets {
             .is_some_and(|known| std::mem::take(&mut known.status_refresh))
     }
 
-    /// Adds a result, and names the objects that have something new to tell. A scan that began before the one whose
-    /// numbers stand says nothing new: two may run at once.
+    /// Records a result, and returns the objects that need a status refresh. Two scans may run at once: a result that
+    /// is older than the recorded one is ignored.
     pub(super) fn record_result(
         &mut self,
         principal: &str,
@@ -179,7 +180,7 @@ impl ScanTargets {
                 continue;
             }
             let newest = known.scans.reading.as_ref().map(|reading| reading.at);
-            // Its own credential decides what it may hear.
+            // An object gets results only if its own credential works.
             let own = known.member.credential.clone();
             let result = own.and_then(|()| result.clone());
             if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {

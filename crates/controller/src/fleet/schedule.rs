@@ -1,4 +1,5 @@
-//! When which subscriptions are scanned: all of an identity in turn, new and changed ones soon, requested ones at once.
+//! When to scan which subscriptions: periodically all of a principal, soon after a change the new and changed ones,
+//! and at once the requested ones.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,28 +12,29 @@ use serverprotection_core::{azure_error::AzureError, retry::spread};
 
 use super::scan_targets::ScanTargets;
 
-/// New objects come in crowds (a start, a Git sync): a scan waits until none has come for this long …
+/// Many objects may be created together (at start, or by a Git sync): a scan waits until none was added for this time
+/// …
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// … but not longer than this.
+/// … but no longer than this.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(10);
-/// Looks at the schedules this often when nothing else happens.
+/// Longest time between two checks of the schedules.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What one identity's scanner has to do.
+/// The scans that one principal needs.
 pub(super) struct Schedule {
-    /// When all of it is scanned next; `None` before its first scan.
+    /// Time of the next scan of all subscriptions; `None` before the first scan.
     next: Option<Instant>,
-    /// New or changed members that the next turn would reach too late.
+    /// New or changed objects that should not wait for the next periodic scan.
     waiting: HashSet<String>,
     waiting_since: Option<Instant>,
     last_came: Instant,
-    /// Members that somebody asked for.
+    /// Objects for which a user requested a reconcile.
     requested: HashSet<String>,
-    /// Scans of all, of waiting and of requested ones run one at a time each.
+    /// Running scans. At most one scan of each kind runs at a time.
     running: HashSet<ScanReason>,
 }
 
-/// Why a scan is made.
+/// Why a scan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ScanReason {
     Periodic,
@@ -40,16 +42,16 @@ pub(super) enum ScanReason {
     Requested,
 }
 
-/// One scan to be made.
+/// One scan to run.
 pub(super) struct Batch {
     pub(super) principal: String,
     kind: ScanReason,
-    /// The client of a member whose credential works.
+    /// The client of an object whose credential works.
     pub(super) arm: Option<Arc<Arm>>,
     pub(super) targets: Vec<Target>,
-    /// Subscriptions of members whose own credential does not work.
+    /// Subscriptions of objects whose own credential does not work.
     pub(super) without_credential: Vec<(String, AzureError)>,
-    /// All members of the identity.
+    /// Whether the scan covers all objects of the principal.
     pub(super) whole: bool,
 }
 
@@ -75,7 +77,7 @@ impl Schedule {
         self.last_came = now;
     }
 
-    /// When something has to be done.
+    /// The next scan, and when it is due.
     fn due_at(&self) -> Option<(ScanReason, Instant)> {
         let mut candidates = Vec::new();
         if !self.requested.is_empty() && !self.running.contains(&ScanReason::Requested) {
@@ -101,7 +103,7 @@ impl Schedule {
 }
 
 impl ScanTargets {
-    /// The scans that are due now, and how long nothing else will be.
+    /// Returns the scans that are due now, and how long to wait for the next ones.
     pub(super) fn due(&mut self, now: Instant, interval: Duration) -> (Vec<Batch>, Duration) {
         let mut due = Vec::new();
         let mut wait = IDLE;
@@ -126,7 +128,7 @@ impl ScanTargets {
                 };
                 if kind != ScanReason::Requested {
                     schedule.next = Some(match (kind, schedule.next) {
-                        // What came later joins the turn that is planned.
+                        // Later changes join the periodic scan that is already planned.
                         (ScanReason::Changed, Some(next)) => next,
                         _ => now + spread(interval, fastrand::f64()),
                     });
@@ -175,12 +177,12 @@ impl ScanTargets {
             );
         }
         batch.targets = targets.into_values().collect();
-        // The same order each time: the same groups, and messages that compare.
+        // A stable order gives stable groups, and messages that can be compared.
         batch.targets.sort_by(|a, b| a.subscription.cmp(&b.subscription));
         batch
     }
 
-    /// A scan is over, however it ended.
+    /// Records that a scan has ended, with any outcome.
     pub(super) fn ended(&mut self, batch: &Batch) {
         if let Some(schedule) = self.schedules.get_mut(&batch.principal) {
             schedule.running.remove(&batch.kind);

@@ -1,4 +1,4 @@
-//! When scans are made, and of what.
+//! When scans run, and of which subscriptions.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -111,7 +111,7 @@ fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
     assert_eq!(due.len(), 1);
     assert_eq!(subscriptions(&due[0]).len(), 5);
     assert!(due[0].whole);
-    // The same object once more asks for nothing.
+    // Registering the same object again schedules no scan.
     assert!(!scan_targets.register("0".into(), member("0", &arm), false, start));
 }
 
@@ -147,7 +147,7 @@ fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
     assert!(due.is_empty() && wait > Duration::ZERO);
     let (due, _) = scan_targets.due(settled + Duration::from_secs(1000), INTERVAL);
     assert_eq!(due.len(), 2);
-    // The next turn does not begin while this one runs.
+    // The next periodic scan does not start while this one runs.
     assert!(
         scan_targets
             .due(settled + Duration::from_secs(2100), INTERVAL)
@@ -223,7 +223,7 @@ fn an_older_scan_does_not_replace_a_newer_one() {
             .record_result("tenant/a", "s1", &Err(failure()), at(10), at(32))
             .is_empty()
     );
-    // The same again is no news.
+    // The same result again changes nothing.
     assert!(scan_targets.take_refresh("1") && !scan_targets.take_refresh("1"));
     assert!(
         scan_targets
@@ -231,7 +231,7 @@ fn an_older_scan_does_not_replace_a_newer_one() {
             .is_empty()
     );
     assert!(!scan_targets.take_refresh("1"));
-    // Another identity's scan of the same subscription is not for it.
+    // The scan of another principal does not count, even of the same subscription.
     assert!(
         scan_targets
             .record_result("tenant/b", "s1", &Ok(reading(50, 9)), at(50), at(51))
@@ -270,7 +270,7 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
     assert_eq!(known(&mut scan_targets), 0);
     scan_targets.register("1".into(), named(&one), false, start);
     assert_eq!(known(&mut scan_targets), 0);
-    // The scanner of another identity knows nothing.
+    // The scanner of another principal has no results.
     scan_targets.deregister("1");
     scan_targets.register("1".into(), named(&other), false, start);
     assert_eq!(known(&mut scan_targets), 1);

@@ -1,4 +1,4 @@
-//! A visit of a connector that is being deleted: it ends with the finalizer gone, whatever Azure says (I-8).
+//! Reconciles a connector that is being deleted. The finalizer is removed in the end, whatever Azure answers (I-8).
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::{
     status_writer::{Error, Loaded, load, now, report_unreadable, write_status},
 };
 
-/// One visit.
+/// One reconcile.
 pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
     if !finalizer::is_on(cached.meta()) {
         return Ok(Action::await_change());
@@ -84,7 +84,7 @@ async fn remove_finalizer(
     Ok(Action::await_change())
 }
 
-/// Azure does not let it happen yet: told in status, once as an event, and tried again until the deadline.
+/// Azure does not allow the deletion yet: reports it in status, emits one event, and retries until the deadline.
 async fn wait(
     object: &SecurityConnector,
     mut state: ObjectState<SecurityConnector>,
@@ -135,14 +135,15 @@ async fn delete(
     context: &Context,
 ) -> Result<(), AzureError> {
     let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
-    // Mode and suspend are part of the decision, which remembers the mode of a ServerProtection that is gone.
+    // The decision already considers mode and suspend, including the recorded mode of a `ServerProtection` that is
+    // gone.
     match context.gate.permit(Mode::Enforce, false) {
         Some(permit) => arm.delete_connector(id, &permit).await,
         None => Err(stopping()),
     }
 }
 
-/// This process may not write any more; the next one goes on.
+/// This process may not write any more; the next one continues.
 fn stopping() -> AzureError {
     AzureError {
         class: serverprotection_core::azure_error::ErrorClass::Transient,
@@ -154,7 +155,7 @@ fn stopping() -> AzureError {
     }
 }
 
-/// That of the target; where none is noted (the ServerProtection had none then), what the ServerProtection says now.
+/// The credential recorded in the target, or else the current one of the `ServerProtection`.
 fn credential<'a>(
     state: &'a ObjectState<SecurityConnector>,
     known: Option<&'a ProtectionEntry>,
@@ -169,7 +170,7 @@ fn force_refresh(state: &ObjectState<SecurityConnector>) -> bool {
     state.deleting.is_some_and(|failures| failures > 0)
 }
 
-/// Another object that waits for the connector or the account.
+/// Another object that claims the connector or the account.
 fn other(
     object: &SecurityConnector,
     state: &ObjectState<SecurityConnector>,
@@ -205,8 +206,8 @@ fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
         .max(Duration::from_secs(1))
 }
 
-/// An object of a newer version: it is told. What its deletion should do is not known, so it does nothing; it goes after
-/// the deadline all the same.
+/// Reports an object that cannot be parsed. Its deletion policy is unknown, so nothing is deleted in Azure, and the
+/// finalizer is removed after the deadline.
 pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
     let meta = &object.metadata;
     let deleting = meta.deletion_timestamp.is_some();

@@ -1,5 +1,5 @@
-//! Our finalizer: on an object only while its deletion has something to do in Azure. It is all that the controller ever
-//! writes outside of status.
+//! The finalizer. It is present only while the deletion of the object has work to do in Azure, and it is the only
+//! thing outside status that the controller writes.
 
 use kube::{
     Api, Resource, ResourceExt,
@@ -12,13 +12,13 @@ use serverprotection_core::security_connector::deletion::needs_finalizer;
 
 use crate::context::Context;
 
-/// Whether it is on the object.
+/// Whether the object has the finalizer.
 pub(super) fn is_on(meta: &ObjectMeta) -> bool {
     let mut all = meta.finalizers.iter().flatten();
     all.any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Puts it on, or takes it away, as the spec wants it.
+/// Adds or removes the finalizer as the spec demands.
 pub(super) async fn settle(object: &SecurityConnector, context: &Context) -> Result<(), kube::Error> {
     let expected = needs_finalizer(&object.spec);
     if expected == is_on(object.meta()) {
@@ -27,12 +27,12 @@ pub(super) async fn settle(object: &SecurityConnector, context: &Context) -> Res
     set(object.meta(), expected, context).await
 }
 
-/// Takes it away: the object may go.
+/// Removes the finalizer, so that the object can be deleted.
 pub(super) async fn remove(meta: &ObjectMeta, context: &Context) -> Result<(), kube::Error> {
     set(meta, false, context).await
 }
 
-/// The newest version is read and named in the patch: others have finalizers of their own.
+/// The patch is based on the newest version and names it, because other clients may change other finalizers.
 async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<(), kube::Error> {
     let namespace = meta.namespace.clone().unwrap_or_default();
     let name = meta.name.clone().unwrap_or_default();

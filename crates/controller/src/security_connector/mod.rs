@@ -21,7 +21,8 @@ impl Kind for SecurityConnector {
 
     const NAME: &'static str = "SecurityConnector";
 
-    /// A PUT signs in to the cloud before it answers and may take two minutes; another object's may come first.
+    /// A PUT signs in to the cloud before it answers and may take two minutes, and it may wait for the PUT of another
+    /// object.
     const DEADLINE: Duration = Duration::from_secs(300);
 
     fn status(&self) -> Option<&SecurityConnectorStatus> {

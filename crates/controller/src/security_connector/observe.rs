@@ -1,4 +1,4 @@
-//! What a visit of a connector sees: who owns it, and what stands in Azure.
+//! What a reconcile of a connector observes: its owner, and its state in Azure.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     connector_index::ProtectionEntry, context::Context, server_protection::claimant_of, state::ObjectState,
 };
 
-/// What a visit saw, with the client to act on it.
+/// The observation of a reconcile, with the client for its writes.
 pub(super) enum LiveObservation {
     Suspended,
     NotAvailable(&'static str),
@@ -108,7 +108,7 @@ pub(super) async fn observe(
     }
 }
 
-/// The client for the object's namespace and this credential.
+/// Returns the client for the namespace of the object and this credential.
 pub(super) async fn arm(
     object: &SecurityConnector,
     credential: Option<&str>,
@@ -122,7 +122,7 @@ pub(super) async fn arm(
         .await
 }
 
-/// It must own both its connector and the account.
+/// The object must own both its connector and the account.
 fn claim(
     object: &SecurityConnector,
     status: &SecurityConnectorStatus,

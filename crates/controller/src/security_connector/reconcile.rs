@@ -1,4 +1,4 @@
-//! One visit of a `SecurityConnector`: the same picture as that of a `ServerProtection`.
+//! Reconciles a `SecurityConnector`, in the same steps as a `ServerProtection` (docs/architecture.md 3.3).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     status_writer::{Error, Loaded, approval, complete, load, now, record_intent, requested},
 };
 
-/// The interval of a connector whose `ServerProtection` is not there.
+/// Interval of a connector whose `ServerProtection` does not exist.
 const WITHOUT_PROTECTION: Duration = Duration::from_secs(600);
 
 pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
@@ -35,11 +35,11 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     let Some(Loaded { object, mut state }) = load(cached, context).await? else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
-    // Read anew, it may be on its way out; the watch will say so.
+    // The object that was just read may already be deleted; the watch delivers that change.
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::requeue(Duration::from_secs(1)));
     }
-    // Before the first write: what is to be deleted later must not be orphaned.
+    // Before the first write, so that a connector that must be deleted later is not orphaned.
     finalizer::settle(&object, context).await?;
 
     let requested = requested(&object, &state);
@@ -72,7 +72,7 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     let mut recorded = None;
     let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {
         (Some(permit), Some(target)) if !decision.changes.is_empty() => {
-            // The write takes up to minutes; and of an adoption it must be seen what differed.
+            // The write may take minutes, and an adoption must show which fields differed.
             let failures = before.history.failures;
             let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
             recorded = Some(intent.clone());
@@ -88,7 +88,8 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     let failures = state.history.failures;
     let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
     if let Some(intent) = &recorded {
-        // The note stood while Azure was writing: what differs now has changed now, not when the visit began.
+        // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
+        // began.
         conditions::after_intent(&mut after.conditions, &intent.conditions, now());
     }
     let reported = events::events(&before.status, &after, &decision, &outcome, failures);

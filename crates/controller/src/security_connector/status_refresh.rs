@@ -1,4 +1,4 @@
-//! What a connector hears between visits: what scans of the fleet have found in its account.
+//! Status refresh of a connector: the machines that scans found in its account.
 
 use kube::{ResourceExt, runtime::controller::Action};
 use serverprotection_api::SecurityConnector;
@@ -15,7 +15,7 @@ use crate::{
     status_writer::{Error, not_due, now, write_status},
 };
 
-/// The machines of the account and of its organization's members; `None` before the first scan.
+/// The machines of the account and of the members of its organization; `None` before the first scan.
 pub(super) fn machines(
     object: &SecurityConnector,
     known: Option<&ProtectionEntry>,
@@ -25,12 +25,12 @@ pub(super) fn machines(
     let environment = Environment::from(object.spec.type_);
     let mut accounts = state.history.members.clone();
     accounts.push(account(&object.spec));
-    // A machine may tell the project's id instead of its number.
+    // A machine may report the id of the project instead of its number.
     accounts.extend(object.spec.gcp.as_ref().map(|gcp| gcp.project_id.clone()));
     context.fleet.machines_of(&known?.uid, environment, &accounts)
 }
 
-/// An object that was woken by nothing but a scan is told so without a visit. `None`: it needs a visit.
+/// Refreshes the status if only scan results changed. Returns `None` if the object needs a reconcile.
 pub(super) async fn refresh_status(
     object: &SecurityConnector,
     context: &Context,

@@ -1,4 +1,4 @@
-//! What the watch of the connectors feeds besides the queue: claims, and what their `ServerProtection` is told.
+//! Handles watch events of connectors: updates claims, and the index that their `ServerProtection` reads.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     watch::Listed,
 };
 
-/// Everything that hears of the connectors.
+/// What watch events of connectors update.
 pub(crate) struct EventHandler {
     pub(crate) claims: Arc<Claims>,
     pub(crate) states: Arc<StateStore<SecurityConnector>>,
@@ -30,9 +30,9 @@ pub(crate) struct EventHandler {
     pub(crate) listed: Listed,
     /// Objects that may take over a claim.
     pub(crate) trigger: Trigger<SecurityConnector>,
-    /// The `ServerProtection` of a connector that turned.
+    /// The `ServerProtection` of a connector that changed.
     pub(crate) trigger_protections: Trigger<ServerProtection>,
-    /// Uids of the list that is being read, or that was read last.
+    /// Uids of the current or the last list.
     pub(crate) seen: HashSet<String>,
 }
 
@@ -102,7 +102,7 @@ impl EventHandler {
     }
 }
 
-/// The claims of an object on its account and, once it has been visited, on its connector.
+/// The claims of an object on its account and, after its first reconcile, on its connector.
 fn claimants(object: &Parsed<SecurityConnector>) -> Vec<Claimant> {
     let (account, id, state) = match object {
         Parsed::Valid(object) => {
@@ -141,7 +141,8 @@ fn protection(object: &Parsed<SecurityConnector>) -> Option<String> {
     }
 }
 
-/// Why it is not Ready. A spec that was not looked at yet counts as not Ready, whatever an older one came to.
+/// Why the connector is not Ready. A spec that was not observed yet counts as not Ready, whatever an older status
+/// says.
 fn not_ready(object: &Parsed<SecurityConnector>) -> Option<String> {
     let (observed, ready) = match object {
         Parsed::Valid(object) => {

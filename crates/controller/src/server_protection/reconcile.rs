@@ -1,4 +1,4 @@
-//! One visit of a `ServerProtection`: the picture of docs/architecture.md 3, with its details by name.
+//! Reconciles a `ServerProtection` (docs/architecture.md 3.2).
 
 use std::{sync::Arc, time::Duration};
 
@@ -77,7 +77,8 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     let failures = state.history.failures;
     let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
     if let Some(intent) = &recorded {
-        // The note stood while Azure was writing: what differs now has changed now, not when the visit began.
+        // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
+        // began.
         conditions::after_intent(&mut after.conditions, &intent.conditions, now());
     }
     let reported = events::events(&before.status, &after, &decision, &outcome, failures);
@@ -93,7 +94,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     complete(&object, state, after, reported, next, context).await
 }
 
-/// What a visit saw, with the client to act on it.
+/// The observation of a reconcile, with the client for its writes.
 pub(crate) enum LiveObservation {
     Suspended,
     Conflicted(String),
@@ -227,7 +228,7 @@ fn count(outcome: &Outcome, context: &Context) {
     }
 }
 
-/// An object of a newer version: its machines are not looked at, and it is told.
+/// Reports an object that cannot be parsed. Its machines are not scanned.
 pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_none() {
         context

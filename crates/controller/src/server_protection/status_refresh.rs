@@ -1,4 +1,4 @@
-//! What an object hears between visits: what scans of the fleet have found, and what became of its connectors.
+//! Status refresh of a `ServerProtection`: results of scans, and changes of its connectors.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
     status_writer::{Error, not_due, now, write_status},
 };
 
-/// Enrols the object with the client of this visit, or takes it out.
+/// Registers the object for scans with the client of this reconcile, or removes it.
 pub(crate) fn register(
     object: &ServerProtection,
     observe: &LiveObservation,
@@ -37,14 +37,14 @@ pub(crate) fn register(
     }
 }
 
-/// The object's connectors; `None` while they are not listed.
+/// The connectors of the object; `None` until all connectors are listed.
 pub(crate) fn connectors(object: &ServerProtection, context: &Context) -> Option<Connectors> {
     let namespace = object.namespace().unwrap_or_default();
     context.connector_index.connectors(&namespace, &object.name_any())
 }
 
-/// An object that was woken by nothing but news is told so without a visit: no request to Azure, one patch, and its next
-/// visit comes when it was due anyway (it may wait because Azure asked to). `None`: it needs a visit.
+/// Refreshes the status if only scan results or connectors changed: one patch, no request to Azure, and the next
+/// reconcile keeps its time, because it may wait as Azure requested. Returns `None` if the object needs a reconcile.
 pub(crate) async fn refresh_status(
     object: &ServerProtection,
     context: &Context,

@@ -1,4 +1,4 @@
-//! What the watch of the objects feeds besides the queue: claims, and what connectors take from their object.
+//! Handles watch events of `ServerProtection`s: updates claims, and the index that their connectors read.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     watch::Listed,
 };
 
-/// Everything that hears of the objects.
+/// What watch events of `ServerProtection`s update.
 pub(crate) struct EventHandler {
     pub(crate) claims: Arc<Claims>,
     pub(crate) states: Arc<StateStore<ServerProtection>>,
@@ -27,7 +27,7 @@ pub(crate) struct EventHandler {
     pub(crate) trigger: Trigger<ServerProtection>,
     /// Connectors of an object that changed.
     pub(crate) trigger_connectors: Trigger<SecurityConnector>,
-    /// Uids of the list that is being read, or that was read last.
+    /// Uids of the current or the last list.
     pub(crate) seen: HashSet<String>,
 }
 
@@ -47,7 +47,7 @@ impl EventHandler {
             self.claims.index().upsert(claimant);
         }
         let Parsed::Valid(readable) = object else {
-            // Its connectors go on with what it said while it could be read.
+            // Its connectors keep using the last version that could be parsed.
             return;
         };
         let (namespace, name) = names(object.meta());
@@ -105,7 +105,8 @@ impl EventHandler {
     }
 }
 
-/// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.
+/// The interval of an object. Admission checks it; an older object with an invalid value gets the default, or the
+/// nearest allowed value.
 pub(crate) fn interval(spec: &ServerProtectionSpec) -> Duration {
     const SHORTEST: Duration = Duration::from_secs(60);
     const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -120,7 +121,7 @@ fn names(meta: &ObjectMeta) -> (String, String) {
     )
 }
 
-/// The claim of an object on its subscription, also of one that cannot be read.
+/// The claim of an object on its subscription, also of an object that cannot be parsed.
 fn claimant(object: &Parsed<ServerProtection>) -> Option<Claimant> {
     let (subscription, state) = match object {
         Parsed::Valid(object) => {
@@ -138,7 +139,7 @@ fn claimant(object: &Parsed<ServerProtection>) -> Option<Claimant> {
     claimant_of(object.meta(), subscription, state == Some("Held"))
 }
 
-/// The claim of an object with this metadata on something that has one owner.
+/// The claim of an object with this metadata on a subject that has one owner.
 pub(crate) fn claimant_of(meta: &ObjectMeta, key: String, held: bool) -> Option<Claimant> {
     Some(Claimant {
         namespace: meta.namespace.clone()?,
