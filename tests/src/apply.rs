@@ -1,4 +1,4 @@
-//! What users do with kubectl, done with kubectl: so that the manifests are tested as they are given out.
+//! Applies manifests with kubectl, as users do, so that the tests cover the manifests as published.
 
 use crate::{
     binaries,
@@ -11,22 +11,22 @@ use std::{
 };
 use tokio::process::Command;
 
-/// The field manager of everything that the tests apply; the controller's own is `serverprotection`.
+/// Field manager of everything that the tests apply. The controller's field manager is `serverprotection`.
 pub const FIELD_MANAGER: &str = "a-tool";
 
-/// A kubectl that works for one user of one cluster.
+/// A kubectl for one user of one cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Whom it works for; `$KUBECONFIG` does not matter.
+    /// Path of the kubeconfig. `$KUBECONFIG` is ignored.
     pub kubeconfig: PathBuf,
     cache: PathBuf,
 }
 
 impl Kubectl {
-    /// `folder`: where it keeps what it learnt about the server. The one in the home folder goes by address and port,
-    /// and the port of a test server may have been another one's yesterday.
+    /// `folder` is the cache folder. The one in the home folder is keyed by address and port, and another test server
+    /// may have used the same port before.
     pub fn new(program: PathBuf, kubeconfig: PathBuf, folder: &Path) -> Self {
         Self {
             program,
@@ -35,7 +35,7 @@ impl Kubectl {
         }
     }
 
-    /// Runs it; its standard output, or an error with both outputs.
+    /// Runs kubectl. Returns its standard output, or an error with both outputs.
     pub async fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Error> {
         let output = Command::new(&self.program)
             .args(args)
@@ -59,7 +59,7 @@ impl Kubectl {
         })
     }
 
-    /// Applies `deploy/base` by server-side apply and waits until the API server serves our kinds.
+    /// Applies `deploy/base` with server-side apply and waits until the API server serves our kinds.
     pub async fn install(&self) -> Result<(), Error> {
         let base = binaries::root().join("deploy/base");
         let base = base.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Where the programs are: ours beside the test, the control plane's where `build.sh` says.
+//! Paths of the programs: this workspace's next to the test, the control plane's as `build.sh` prints.
 
 use crate::error::{Error, io};
 use std::{
@@ -13,11 +13,11 @@ pub fn root() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// A program of this workspace, built beforehand into the target folder that this very program runs from.
+/// Path of a program of this workspace, which must be built in the target folder that the test runs from.
 pub fn ours(name: &str) -> Result<PathBuf, Error> {
     let exe = current_exe().map_err(io("find the path of this program"))?;
     let folder_of_exe = exe.parent().map(Path::to_owned).unwrap_or_default();
-    // Tests lie in target/debug/deps, programs in target/debug.
+    // Tests are in target/debug/deps, programs in target/debug.
     let folder = if folder_of_exe.ends_with("deps") {
         folder_of_exe.parent().map(Path::to_owned).unwrap_or_default()
     } else {
@@ -39,7 +39,7 @@ pub fn ours(name: &str) -> Result<PathBuf, Error> {
     })
 }
 
-/// The folder with kube-apiserver, etcd and kubectl.
+/// Path of the folder with kube-apiserver, etcd and kubectl.
 pub fn control_plane() -> Result<PathBuf, Error> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane/build.sh");
     let output = Command::new(&script)

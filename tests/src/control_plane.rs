@@ -20,15 +20,15 @@ use std::{
 use tempfile::TempDir;
 use tokio::{process::Command, sync::Mutex};
 
-/// How long etcd and kube-apiserver may take together; 4 s is usual.
+/// Time limit for the start of etcd and kube-apiserver together; 4 s is usual.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How long each may take to end before it is killed.
+/// Time limit for the end of each process before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a control plane starts with, beside the usual.
+/// Options of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Further users; [`users::ADMIN`], [`users::CONTROLLER`] and [`users::PLAIN`] are always there.
+    /// More users. [`users::ADMIN`], [`users::CONTROLLER`] and [`users::PLAIN`] always exist.
     pub users: Vec<User>,
 }
 
@@ -60,7 +60,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Three that are free now; another process may still take one before our server does.
+    /// Three ports that are free now. Another process may still take one before our server does.
     fn free() -> Result<Self, Error> {
         let listen = || TcpListener::bind("127.0.0.1:0").map_err(io("find a free port"));
         let (a, b, c) = (listen()?, listen()?, listen()?);
@@ -74,14 +74,14 @@ impl Ports {
 }
 
 impl ControlPlane {
-    /// Starts with the standard users only.
+    /// Starts with the standard users.
     pub async fn start() -> Result<Self, Error> {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts etcd and kube-apiserver and waits until the server is ready.
+    /// Starts etcd and kube-apiserver, and waits until the API server is ready.
     pub async fn start_with(options: Options) -> Result<Self, Error> {
-        // kube and reqwest both take the process-wide provider; a second installation is refused, which is fine.
+        // kube and reqwest share the process-wide provider. A second installation fails, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let programs = binaries::control_plane()?;
         let mut users = User::standard();
@@ -97,7 +97,7 @@ impl ControlPlane {
 
     async fn start_on(programs: &Path, users: &[User], ports: Ports) -> Result<Self, Error> {
         let began = Instant::now();
-        let folder = TempDir::with_prefix("control-plane-").map_err(io("make a temporary folder"))?;
+        let folder = TempDir::with_prefix("control-plane-").map_err(io("create a temporary folder"))?;
         let public_key = write_signing_key(folder.path())?;
         users::write_tokens(users, &folder.path().join("tokens.csv"))?;
         let server = format!("https://127.0.0.1:{}", ports.api);
@@ -128,13 +128,13 @@ impl ControlPlane {
             Ok(()) => Ok(plane),
             Err(error) => {
                 plane.stop().await;
-                plane.keep_folder(); // the error names a log in it
+                plane.keep_folder(); // the error names a log in this folder
                 Err(error)
             }
         }
     }
 
-    /// Waits for `/readyz`; ends early when one of the processes has died.
+    /// Waits for `/readyz`. Fails early if one of the processes has ended.
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), Error> {
         let began = Instant::now();
         let mut last = String::from("no answer");
@@ -182,37 +182,37 @@ impl ControlPlane {
         }
     }
 
-    /// How long the start took until `/readyz` answered.
+    /// Time from the start until `/readyz` answered.
     pub fn ready_after(&self) -> Duration {
         self.ready_after
     }
 
-    /// The server's address, `https://127.0.0.1:PORT`.
+    /// Address of the API server, `https://127.0.0.1:PORT`.
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// The certificates to verify the server with.
+    /// CA certificates of the API server.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("certs/apiserver.crt")
     }
 
-    /// Everything that belongs to this control plane; logs are `etcd.log` and `kube-apiserver.log`.
+    /// Folder of this control plane. Logs are `etcd.log` and `kube-apiserver.log`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// `iss` of the service account tokens that this server signs.
+    /// Issuer (`iss`) of the service account tokens that this server signs.
     pub fn service_account_issuer(&self) -> String {
         issuer(self.ports)
     }
 
-    /// The PEM public key (ES256) that verifies them.
+    /// PEM public key (ES256) that verifies these tokens.
     pub fn service_account_public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// The user of a login.
+    /// The user with this name.
     pub fn user(&self, login: &str) -> Result<&User, Error> {
         let known = || {
             self.users
@@ -227,7 +227,7 @@ impl ControlPlane {
             .ok_or_else(|| Error::Other(format!("no user {login:?}; there are: {}", known())))
     }
 
-    /// The kubeconfig file of a login.
+    /// Path of the kubeconfig file of a user.
     pub fn kubeconfig(&self, login: &str) -> Result<PathBuf, Error> {
         Ok(users::kubeconfig_path(
             self.folder.path(),
@@ -235,12 +235,12 @@ impl ControlPlane {
         ))
     }
 
-    /// A client of a login, with verification of the server's certificate.
+    /// A client for a user, which verifies the certificate of the server.
     pub async fn client(&self, login: &str) -> Result<Client, Error> {
         client_of(&self.kubeconfig(login)?).await
     }
 
-    /// A client with all rights.
+    /// A client with all permissions.
     pub async fn admin(&self) -> Result<Client, Error> {
         self.client(users::ADMIN).await
     }
@@ -251,45 +251,45 @@ impl ControlPlane {
         Kubectl::new(self.programs.join("kubectl"), kubeconfig, self.folder.path())
     }
 
-    /// Runs it; its standard output, or an error with both outputs.
+    /// Runs kubectl. Returns its standard output, or an error with both outputs.
     pub async fn kubectl<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Error> {
         self.kubectl_command().run(args).await
     }
 
-    /// Applies `deploy/base` (CRDs, namespace, RBAC, policy, Deployment) and waits for the CRDs.
+    /// Applies `deploy/base` (CRDs, namespace, RBAC, policies, Deployment) and waits for the CRDs.
     pub async fn install(&self) -> Result<(), Error> {
         self.kubectl_command().install().await
     }
 
-    /// Freezes the API server: connections stay open, nothing is answered.
+    /// Freezes the API server: connections stay open, and it answers nothing.
     pub async fn pause(&self) -> Result<(), Error> {
         self.processes.lock().await.api_server.pause()
     }
 
-    /// Lets the API server go on.
+    /// Resumes the API server.
     pub async fn resume(&self) -> Result<(), Error> {
         self.processes.lock().await.api_server.resume()
     }
 
-    /// Ends the API server at once (SIGKILL); etcd keeps everything that was answered.
+    /// Kills the API server (SIGKILL). etcd keeps everything that was acknowledged.
     pub async fn kill_api_server(&self) {
         self.processes.lock().await.api_server.kill().await;
     }
 
-    /// Starts the API server again, on the same port and state.
+    /// Starts the API server again, with the same port and state.
     pub async fn start_api_server(&self) -> Result<(), Error> {
         let fresh = spawn_api_server(&self.programs, self.folder.path(), self.ports)?;
         self.processes.lock().await.api_server = fresh;
         self.wait_ready(READY_LIMIT).await
     }
 
-    /// The process ids of etcd and kube-apiserver.
+    /// Process ids of etcd and kube-apiserver.
     pub async fn process_ids(&self) -> [i32; 2] {
         let processes = self.processes.lock().await;
         [processes.etcd.id(), processes.api_server.id()]
     }
 
-    /// Ends kube-apiserver, waits for its end, then ends etcd: an API server that loses etcd first ignores SIGTERM.
+    /// Stops kube-apiserver, waits for its end, then stops etcd: an API server that loses etcd first ignores SIGTERM.
     /// A second call does nothing.
     pub async fn stop(&self) {
         let mut processes = self.processes.lock().await;
@@ -297,7 +297,7 @@ impl ControlPlane {
         processes.etcd.stop(STOP_TIMEOUT).await;
     }
 
-    /// Leaves the folder with the logs behind, and says where.
+    /// Keeps the folder with the logs, and prints its path.
     pub fn keep_folder(&mut self) -> &Path {
         self.sweeper = None;
         self.folder.disable_cleanup(true);
@@ -319,14 +319,14 @@ fn issuer(ports: Ports) -> String {
     format!("https://127.0.0.1:{}", ports.api)
 }
 
-/// Another process took a port between our look and the server's start.
+/// Another process took a port between the check and the start of the server.
 fn port_was_taken(log: &Path) -> bool {
     std::fs::read_to_string(log).is_ok_and(|text| text.contains("address already in use"))
 }
 
-/// The key pair that signs service account tokens; returns the public part.
+/// Writes the key pair that signs service account tokens. Returns the public key.
 fn write_signing_key(folder: &Path) -> Result<String, Error> {
-    let pair = rcgen::KeyPair::generate().map_err(|e| Error::Other(format!("make a key pair: {e}")))?;
+    let pair = rcgen::KeyPair::generate().map_err(|e| Error::Other(format!("generate a key pair: {e}")))?;
     let public = pair.public_key_pem();
     for (name, pem) in [("sa.key", pair.serialize_pem()), ("sa.pub", public.clone())] {
         std::fs::write(folder.join(name), pem).map_err(io(format!("write {name}")))?;
@@ -342,7 +342,7 @@ fn spawn_etcd(programs: &Path, folder: &Path, ports: Ports) -> Result<Process, E
         .arg(format!("--listen-client-urls={clients}"))
         .arg(format!("--advertise-client-urls={clients}"))
         .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", ports.peers))
-        // The state of a test does not have to survive a power cut.
+        // The data of a test does not have to survive a power failure.
         .arg("--unsafe-no-fsync");
     Process::spawn("etcd", command, &folder.join("etcd.log"), false)
 }
@@ -359,7 +359,7 @@ fn spawn_api_server(programs: &Path, folder: &Path, ports: Ports) -> Result<Proc
             "--allow-privileged=true",
         ])
         .arg(format!("--secure-port={}", ports.api))
-        // No controller manager makes the default service accounts that this plug-in would demand.
+        // No controller manager creates the default service accounts that this plug-in would require.
         .args([
             "--disable-admission-plugins=ServiceAccount",
             "--endpoint-reconciler-type=none",

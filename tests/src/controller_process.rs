@@ -1,4 +1,4 @@
-//! The controller as a process of its own, so that it can be killed, starved and measured like in production.
+//! The controller as a process of its own, so that tests can kill, freeze and measure it as in production.
 
 use crate::{
     binaries,
@@ -13,19 +13,19 @@ use std::{
 };
 use tokio::process::Command;
 
-/// How a controller is started.
+/// Options of a controller.
 #[derive(Clone, Debug, Default)]
 pub struct ControllerOptions {
-    /// Further flags, such as `["--watch-namespace", "tests-1"]`.
+    /// More flags, such as `["--watch-namespace", "tests-1"]`.
     pub flags: Vec<String>,
-    /// Further environment variables.
+    /// More environment variables.
     pub environment: Vec<(String, String)>,
-    /// Another program than the one beside the test (an older version, say).
+    /// Path of another program, such as an older version. The default is the program next to the test.
     pub program: Option<PathBuf>,
 }
 
 impl ControllerOptions {
-    /// With these further flags.
+    /// Options with these additional flags.
     pub fn flags(flags: &[&str]) -> Self {
         Self {
             flags: flags.iter().map(|&f| f.to_owned()).collect(),
@@ -39,12 +39,12 @@ impl ControllerOptions {
 pub struct ControllerProcess {
     process: Process,
     address: Option<String>,
-    /// Where the log of this start begins: a restarted controller goes on in the same file.
+    /// Where the log of this start begins. A restarted controller appends to the same file.
     log_from: usize,
 }
 
 impl ControllerProcess {
-    /// Starts `serverprotection controller` against an emulator with a kubeconfig. The log goes to `log`.
+    /// Starts `serverprotection controller` with an emulator and a kubeconfig. The log is written to `log`.
     pub fn start(
         kubeconfig: &Path,
         emulator: &Emulator,
@@ -74,7 +74,7 @@ impl ControllerProcess {
         })
     }
 
-    /// Waits until `/readyz` answers 200; ends early when the process has died.
+    /// Waits until `/readyz` answers 200. Fails early if the process has ended.
     pub async fn wait_ready(&mut self, limit: Duration) -> Result<(), Error> {
         let began = std::time::Instant::now();
         let mut last = String::from("no address in the log yet");
@@ -95,7 +95,7 @@ impl ControllerProcess {
             .failure(format!("was not ready after {limit:?}: {last}")))
     }
 
-    /// `http://ADDR` of health and metrics, once the log has told it.
+    /// `http://ADDR` of the health and metrics server, once it is in the log.
     pub fn address(&mut self) -> Option<String> {
         if self.address.is_none() {
             let log = self.log();
@@ -104,12 +104,12 @@ impl ControllerProcess {
         self.address.clone()
     }
 
-    /// The body of a path of its HTTP server when that answers 200.
+    /// The body of a path of the HTTP server, if it answers 200.
     pub async fn get(&mut self, path: &str) -> Result<String, Error> {
         let address = self
             .address()
-            .ok_or_else(|| Error::Other("the log does not tell its address".into()))?;
-        // reqwest wants a provider even for plain HTTP.
+            .ok_or_else(|| Error::Other("the log does not contain its address".into()))?;
+        // reqwest needs a provider even for plain HTTP.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -130,18 +130,18 @@ impl ControllerProcess {
         self.get("metrics").await
     }
 
-    /// The sum of all series of a metric whose labels contain every given text; `None` when there is no such series.
+    /// The sum of all series of a metric whose labels contain all of these strings; `None` if there is no such series.
     pub async fn metric(&mut self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
         Ok(sum(&self.metrics().await?, name, labels))
     }
 
-    /// The log of this start.
+    /// The log since this start.
     pub fn log(&self) -> String {
         let text = self.process.log_text();
         text.get(self.log_from..).unwrap_or_default().to_owned()
     }
 
-    /// Waits until the log of this start contains a text.
+    /// Waits until the log since this start contains `text`.
     pub async fn wait_for_log(&self, text: &str, limit: Duration) -> Result<(), Error> {
         eventually(&format!("{text:?} in the controller's log"), limit, || {
             let log = self.log();
@@ -156,12 +156,12 @@ impl ControllerProcess {
         self.process.id()
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.exited().is_none()
     }
 
-    /// Fails with the end of its log when it has ended.
+    /// Fails with the end of the log if the process has ended.
     pub fn check(&mut self) -> Result<(), Error> {
         match self.process.exited() {
             Some(status) => Err(self.process.failure(format!("ended with {status}"))),
@@ -169,12 +169,12 @@ impl ControllerProcess {
         }
     }
 
-    /// SIGKILL, as a node that loses power.
+    /// Kills the process (SIGKILL), like a power failure of the node.
     pub async fn kill(&mut self) {
         self.process.kill().await;
     }
 
-    /// SIGTERM; the exit code, or an error when it had to be killed after 20 s.
+    /// Sends SIGTERM and returns the exit code. Fails if the process had to be killed after 20 s.
     pub async fn terminate(&mut self) -> Result<Option<i32>, Error> {
         match self.process.stop(Duration::from_secs(20)).await {
             Some(status) => Ok(status.code()),
@@ -182,7 +182,7 @@ impl ControllerProcess {
         }
     }
 
-    /// The same, for one that a test may have killed already.
+    /// Like `terminate`, for a controller that a test may have killed already.
     pub async fn terminate_if_running(&mut self) -> Result<(), Error> {
         if self.is_running() {
             self.terminate().await.map(drop)
@@ -191,17 +191,17 @@ impl ControllerProcess {
         }
     }
 
-    /// SIGSTOP: a controller that sleeps while the world goes on.
+    /// Freezes the process (SIGSTOP).
     pub fn pause(&self) -> Result<(), Error> {
         self.process.pause()
     }
 
-    /// SIGCONT.
+    /// Resumes the process (SIGCONT).
     pub fn resume(&self) -> Result<(), Error> {
         self.process.resume()
     }
 
-    /// What it uses now.
+    /// Current memory and CPU time of the process.
     pub fn usage(&self) -> Result<Usage, Error> {
         let read = |file: &str| {
             let path = format!("/proc/{}/{file}", self.id());
@@ -215,9 +215,9 @@ impl ControllerProcess {
 /// Memory and CPU of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Resident now (`VmRSS`), in bytes.
+    /// Resident memory now (`VmRSS`), in bytes.
     pub resident: u64,
-    /// The most it ever had resident (`VmHWM`), in bytes.
+    /// Peak resident memory (`VmHWM`), in bytes.
     pub peak: u64,
     /// User and system time so far.
     pub cpu: Duration,
@@ -237,11 +237,11 @@ impl Usage {
                     * 1024,
             )
         };
-        // After the name in parentheses, which may hold spaces: field 3 is the state, 14 and 15 are the times.
+        // Fields after the name in parentheses, which may contain spaces: 3 is the state, 14 and 15 are the times.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         let ticks = ticks()? + ticks()?;
-        // USER_HZ is 100 on every Linux that Rust runs on.
+        // `USER_HZ` is 100 on every Linux that Rust supports.
         Some(Self {
             resident: bytes("VmRSS")?,
             peak: bytes("VmHWM")?,

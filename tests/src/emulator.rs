@@ -1,5 +1,5 @@
-//! The `azure-emulator` as a process, and a thin client of its control endpoint. Bodies are plain JSON: what they may
-//! hold is the emulator's business (`docs/emulator.md`).
+//! The `azure-emulator` as a process, and a thin client of its control endpoint. Bodies are plain JSON;
+//! `docs/emulator.md` describes them.
 
 use crate::{
     binaries,
@@ -24,7 +24,7 @@ use tokio::{
 pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 /// The application that exists without a seed.
 pub const CLIENT: &str = "33333333-3333-3333-3333-333333333333";
-/// Its secret; opens nothing but this emulator.
+/// The client secret of this application. It is valid only for this emulator.
 pub const SECRET: &str = "s3cret";
 /// The subscription that exists without a seed.
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
@@ -41,16 +41,16 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it on a free port with the world that exists without a seed.
+    /// Starts the emulator on a free port without a seed.
     pub async fn start() -> Result<Self, Error> {
         Self::start_with(None, &[]).await
     }
 
-    /// Starts it with a seed and further arguments of `azure-emulator serve`.
+    /// Starts the emulator with a seed and more arguments of `azure-emulator serve`.
     pub async fn start_with(seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let program = binaries::ours("azure-emulator")?;
-        let folder = TempDir::with_prefix("azure-emulator-").map_err(io("make a temporary folder"))?;
+        let folder = TempDir::with_prefix("azure-emulator-").map_err(io("create a temporary folder"))?;
         let mut command = Command::new(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--certificates"])
@@ -64,9 +64,9 @@ impl Emulator {
         let log = folder.path().join("azure-emulator.log");
         let mut process = Process::spawn("azure-emulator", command, &log, true)?;
         let Some((endpoint, ca)) = first_line(&mut process).await else {
-            let error = process.failure("did not say where it listens");
+            let error = process.failure("did not print its address");
             process.stop(Duration::from_secs(1)).await;
-            let _ = folder.keep(); // the error names a log in it
+            let _ = folder.keep(); // the error names a log in this folder
             return Err(error);
         };
         let pem = std::fs::read(&ca).map_err(io(format!("read {}", ca.display())))?;
@@ -86,32 +86,32 @@ impl Emulator {
         })
     }
 
-    /// `https://127.0.0.1:PORT`: Entra, ARM and the control endpoint.
+    /// `https://127.0.0.1:PORT` of Entra, ARM and the control endpoint.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The CA certificate of its endpoint.
+    /// Path of the CA certificate of the endpoint.
     pub fn ca(&self) -> &Path {
         &self.ca
     }
 
-    /// The folder with its log.
+    /// Folder with the log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Ends it.
+    /// Stops the emulator.
     pub async fn stop(&self) {
         self.process.lock().await.stop(Duration::from_secs(5)).await;
     }
 
-    /// Freezes it: connections stay open, nothing is answered.
+    /// Freezes the emulator: connections stay open, and it answers nothing.
     pub async fn pause(&self) -> Result<(), Error> {
         self.process.lock().await.pause()
     }
 
-    /// Lets it go on.
+    /// Resumes the emulator.
     pub async fn resume(&self) -> Result<(), Error> {
         self.process.lock().await.resume()
     }
@@ -121,7 +121,7 @@ impl Emulator {
         self.requests_since(subscription, None, None).await
     }
 
-    /// The same, after a request's number (`sequence`) and of one kind (`arm`, `token`, `metadata`).
+    /// The same requests after a request number (`sequence`) and of one kind (`arm`, `token`, `metadata`).
     pub async fn requests_since(
         &self,
         subscription: &str,
@@ -136,14 +136,14 @@ impl Emulator {
         list(answer, "requests")
     }
 
-    /// The requests that name a client, those for tokens too.
+    /// The requests of a client id, including its token requests.
     pub async fn requests_of(&self, client_id: &str) -> Result<Vec<Value>, Error> {
         let all = list(self.get_path("requests?kind=all").await?, "requests")?;
         let of = |request: &Value| request.to_string().contains(client_id);
         Ok(all.into_iter().filter(of).collect())
     }
 
-    /// Counts of requests.
+    /// Numbers of requests.
     pub async fn summary(&self, subscription: Option<&str>) -> Result<Value, Error> {
         let filter = subscription
             .map(|s| format!("?subscription={s}"))
@@ -151,12 +151,12 @@ impl Emulator {
         self.get_path(&format!("requests/summary{filter}")).await
     }
 
-    /// Forgets the requests so far.
+    /// Clears the request log.
     pub async fn clear(&self) -> Result<(), Error> {
         self.call(Method::DELETE, "requests", None).await.map(drop)
     }
 
-    /// Adds a fault; returns its id.
+    /// Adds a fault. Returns its id.
     pub async fn add_fault(&self, fault: Value) -> Result<String, Error> {
         let answer = self.call(Method::POST, "faults", Some(fault)).await?;
         let id = answer
@@ -165,34 +165,34 @@ impl Emulator {
         Ok(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
     }
 
-    /// The faults that are in force, with how often each was used.
+    /// The active faults, each with the number of its uses.
     pub async fn faults(&self) -> Result<Vec<Value>, Error> {
         list(self.get_path("faults").await?, "faults")
     }
 
-    /// Takes a fault away.
+    /// Removes a fault.
     pub async fn delete_fault(&self, id: &str) -> Result<(), Error> {
         self.call(Method::DELETE, &format!("faults/{id}"), None)
             .await
             .map(drop)
     }
 
-    /// Takes every fault away.
+    /// Removes all faults.
     pub async fn clear_faults(&self) -> Result<(), Error> {
         self.call(Method::DELETE, "faults", None).await.map(drop)
     }
 
-    /// What the safety monitor lets pass in this run, for tests that break a law on purpose.
+    /// Breaches that the safety monitor allows in this run, for tests that break an invariant on purpose.
     pub async fn allow(&self, allowances: Value) -> Result<Value, Error> {
         self.call(Method::PUT, "monitor", Some(allowances)).await
     }
 
-    /// What the safety monitor saw; empty in every good run.
+    /// The breaches that the safety monitor found; empty in every successful run.
     pub async fn breaches(&self) -> Result<Vec<Value>, Error> {
         list(self.get_path("breaches").await?, "breaches")
     }
 
-    /// Forgets the breaches so far.
+    /// Clears the breaches.
     pub async fn clear_breaches(&self) -> Result<(), Error> {
         self.call(Method::DELETE, "breaches", None).await.map(drop)
     }
@@ -202,7 +202,7 @@ impl Emulator {
         self.get_path(&format!("subscriptions/{subscription}")).await
     }
 
-    /// Changes a subscription behind everybody's back: `{"settings.WDATP": false}`.
+    /// Changes a subscription as another writer: `{"settings.WDATP": false}`.
     pub async fn set(&self, subscription: &str, fields: Value) -> Result<Value, Error> {
         self.call(
             Method::PATCH,
@@ -212,13 +212,13 @@ impl Emulator {
         .await
     }
 
-    /// Adds a machine, or a list of them, in the words of a seed.
+    /// Adds one machine or a list of machines, in the format of a seed.
     pub async fn add_machine(&self, subscription: &str, machine: Value) -> Result<Value, Error> {
         let path = format!("subscriptions/{subscription}/machines");
         self.call(Method::POST, &path, Some(machine)).await
     }
 
-    /// A machine as it is.
+    /// The state of a machine.
     pub async fn machine(&self, subscription: &str, name: &str) -> Result<Value, Error> {
         self.get_path(&format!("subscriptions/{subscription}/machines/{name}"))
             .await
@@ -237,7 +237,7 @@ impl Emulator {
         self.call(Method::DELETE, &path, None).await.map(drop)
     }
 
-    /// Moves the clock of the machines: `2h`.
+    /// Advances the clock of the machines: `2h`.
     pub async fn advance(&self, duration: &str) -> Result<(), Error> {
         let body = json!({"advance": duration});
         self.call(Method::PUT, "clock", Some(body)).await.map(drop)
@@ -254,27 +254,27 @@ impl Emulator {
             .await
     }
 
-    /// Changes accounts of other clouds, by a JSON merge patch in the words of a seed.
+    /// Changes accounts of other clouds with a JSON merge patch in the format of a seed.
     pub async fn cloud_accounts(&self, change: Value) -> Result<Value, Error> {
         self.call(Method::PATCH, "cloud-accounts", Some(change)).await
     }
 
-    /// Answers of the open questions: `{"omittedExtensions": "defaults"}`.
+    /// Sets switches (docs/emulator.md): `{"omittedExtensions": "defaults"}`.
     pub async fn switches(&self, switches: Value) -> Result<Value, Error> {
         self.call(Method::PUT, "switches", Some(switches)).await
     }
 
-    /// Times and toggles: `{"latency": "50ms"}`.
+    /// Sets latencies and options: `{"latency": "50ms"}`.
     pub async fn settings(&self, settings: Value) -> Result<Value, Error> {
         self.call(Method::PUT, "settings", Some(settings)).await
     }
 
-    /// Somebody else who writes the same field again and again.
+    /// Adds another writer that writes the same field again and again.
     pub async fn foreign_writer(&self, writer: Value) -> Result<Value, Error> {
         self.call(Method::POST, "foreign-writers", Some(writer)).await
     }
 
-    /// Sends that somebody away.
+    /// Removes that writer.
     pub async fn remove_foreign_writer(&self, id: &str) -> Result<(), Error> {
         self.call(Method::DELETE, &format!("foreign-writers/{id}"), None)
             .await
@@ -285,7 +285,7 @@ impl Emulator {
         self.call(Method::GET, path, None).await
     }
 
-    /// Any call of the control endpoint; `path` is what follows `/_emulator/`.
+    /// Sends a request to the control endpoint; `path` is what follows `/_emulator/`.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Error> {
         let mut request = self
             .http
@@ -313,7 +313,7 @@ impl Emulator {
     }
 }
 
-/// A list, bare or under its name.
+/// Returns a list, whether it is the whole body or a member of it.
 fn list(answer: Value, name: &str) -> Result<Vec<Value>, Error> {
     let inner = match answer {
         Value::Object(mut fields) => fields
@@ -330,13 +330,13 @@ fn list(answer: Value, name: &str) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// `listening on https://127.0.0.1:PORT ca DIR/ca.pem`
+/// Parses `listening on https://127.0.0.1:PORT ca DIR/ca.pem`.
 async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
     let mut lines = BufReader::new(process.take_stdout()?).lines();
     let first = async {
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some((endpoint, ca)) = parse_listening(&line) {
-                // Whatever it prints later must not block it.
+                // Later output must not block the process.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 return Some((endpoint, ca));
             }

@@ -1,4 +1,4 @@
-//! The whole system: control plane, emulator, recorder and, when wanted, the controller.
+//! The whole system: control plane, emulator, recorder and, optionally, the controller.
 
 use crate::{
     control_plane::ControlPlane,
@@ -17,19 +17,19 @@ use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How long the controller may take until `/readyz` answers.
+/// Time limit until `/readyz` of the controller answers.
 pub const CONTROLLER_READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// What an environment starts with.
+/// Options of an environment.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Starts the controller with these options; `None`: no controller until [`Environment::start_controller`].
+    /// Starts the controller with these options. `None`: no controller until [`Environment::start_controller`].
     pub controller: Option<ControllerOptions>,
-    /// Laid over the emulator's default world before it listens.
+    /// Merged into the emulator's default seed.
     pub seed: Option<Value>,
-    /// Further arguments of `azure-emulator serve`.
+    /// More arguments of `azure-emulator serve`.
     pub emulator: Vec<String>,
-    /// At the end, a breach of the emulator's safety monitor or of the status rules fails the run.
+    /// Whether a breach of the safety monitor or of the status rules fails the run at its end.
     pub judge: bool,
 }
 
@@ -45,7 +45,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With a controller that is started with these further flags.
+    /// Options with a controller that has these additional flags.
     pub fn with_controller(flags: &[&str]) -> Self {
         Self {
             controller: Some(ControllerOptions::flags(flags)),
@@ -56,13 +56,13 @@ impl Options {
 
 /// The running system.
 pub struct Environment {
-    /// etcd and kube-apiserver, with our CRDs and `deploy/base` installed.
+    /// etcd and kube-apiserver, with `deploy/base` installed.
     pub plane: ControlPlane,
-    /// Azure.
+    /// The emulated Azure.
     pub emulator: Emulator,
-    /// A client with all rights.
+    /// A client with all permissions.
     pub client: Client,
-    /// Every version of every ServerProtection.
+    /// Every version of every object.
     pub recorder: Recorder,
     controller: Mutex<Option<ControllerProcess>>,
     options: Options,
@@ -94,8 +94,8 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Starts the controller with the rights of its service account, and waits until it is ready.
-    /// One that still runs is terminated first.
+    /// Starts the controller with the permissions of its service account and waits until it is ready. Terminates a
+    /// running controller first.
     pub async fn start_controller(&self, options: &ControllerOptions) -> Result<(), Error> {
         let mut fresh = self.another_controller("controller.log", options)?;
         let mut slot = self.controller.lock().await;
@@ -107,7 +107,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Starts one more controller, which the caller keeps. Its log lies in the control plane's folder.
+    /// Starts one more controller, which the caller owns. Its log is in the folder of the control plane.
     pub fn another_controller(
         &self,
         log: &str,
@@ -122,12 +122,12 @@ impl Environment {
         )
     }
 
-    /// The controller, for kills, metrics and logs; `None` before it was started.
+    /// The controller; `None` before its first start.
     pub async fn controller(&self) -> MutexGuard<'_, Option<ControllerProcess>> {
         self.controller.lock().await
     }
 
-    /// SIGKILL for the controller, then a start with these options.
+    /// Kills the controller (SIGKILL), then starts it with these options.
     pub async fn crash_controller(&self, options: &ControllerOptions) -> Result<(), Error> {
         if let Some(controller) = self.controller.lock().await.as_mut() {
             controller.kill().await;
@@ -135,12 +135,12 @@ impl Environment {
         self.start_controller(options).await
     }
 
-    /// A namespace with an application of its own that owns a fresh subscription.
+    /// Creates a namespace with its own application, which owns a new subscription.
     pub async fn team(&self, name: &str) -> Result<Team<'_>, Error> {
         Team::create(self, name, Value::Null).await
     }
 
-    /// The same, with more about the subscription, as in a seed: `{"profile": "legacy"}`.
+    /// Creates a team with these members of the subscription, as in a seed: `{"profile": "legacy"}`.
     pub async fn team_with(&self, name: &str, subscription: Value) -> Result<Team<'_>, Error> {
         Team::create(self, name, subscription).await
     }
@@ -161,10 +161,13 @@ impl Environment {
         if all.is_empty() {
             return Ok(());
         }
-        Err(Error::Other(format!("the run broke rules:\n{}", all.join("\n"))))
+        Err(Error::Other(format!(
+            "the run violated rules:\n{}",
+            all.join("\n")
+        )))
     }
 
-    /// Leaves logs behind when something failed.
+    /// Keeps the logs if a test failed.
     fn keep_logs(&self) -> Vec<PathBuf> {
         let logs = [
             self.plane.folder().join("controller.log"),
@@ -176,7 +179,8 @@ impl Environment {
 }
 
 impl Setting for Environment {
-    /// Controller, emulator, kube-apiserver, etcd: nobody loses what it still talks to.
+    /// Stops controller, emulator, kube-apiserver and etcd, in this order, so that no process loses a server that it
+    /// uses.
     async fn stop(&self, failed: bool) -> Result<(), Error> {
         let verdict = if self.options.judge {
             self.verdict().await

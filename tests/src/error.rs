@@ -1,53 +1,53 @@
-//! What can go wrong in the test environment itself, in words that say what to do.
+//! Errors of the test environment. The messages say what to do.
 
 use std::{path::PathBuf, time::Duration};
 
-/// A failure of the test environment, not of what is tested.
+/// An error of the test environment, not of what is tested.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program is not there.
+    /// A program is missing.
     #[error("{what} cannot be found: {why}\n  build it with: {command}")]
     Missing {
-        /// The program or folder.
+        /// Program or folder.
         what: String,
-        /// Where it was looked for.
+        /// Where it was searched.
         why: String,
-        /// The command that makes it.
+        /// The command that builds it.
         command: String,
     },
-    /// A process ended or never became ready.
+    /// A process ended or did not become ready.
     #[error("{program} {reason}\n--- end of {} ---\n{tail}", log.display())]
     Start {
-        /// Which one.
+        /// Name of the process.
         program: String,
-        /// What it did.
+        /// What happened.
         reason: String,
         /// Its log file.
         log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of the log.
         tail: String,
     },
-    /// A command answered with another exit code than 0.
+    /// A command ended with an exit code other than 0.
     #[error("`{command}` failed ({status}):\n{output}")]
     Command {
-        /// The command line.
+        /// Command line.
         command: String,
         /// Exit status.
         status: String,
         /// Both outputs.
         output: String,
     },
-    /// Something that had to happen did not.
+    /// A condition was not met in time.
     #[error("waited {after:?} for {what}; last seen: {last}")]
     Timeout {
-        /// What was waited for.
+        /// The condition.
         what: String,
-        /// How long.
+        /// Time limit.
         after: Duration,
         /// The last state or error.
         last: String,
     },
-    /// The emulator's control endpoint refused.
+    /// The emulator's control endpoint returned an error.
     #[error("emulator: {method} {path} answered {status}: {body}")]
     Emulator {
         /// HTTP method.
@@ -56,27 +56,27 @@ pub enum Error {
         path: String,
         /// HTTP status.
         status: u16,
-        /// Body of the answer.
+        /// Body of the response.
         body: String,
     },
-    /// File, process or socket.
+    /// An I/O error of a file, process or socket.
     #[error("{what}: {source}")]
     Io {
-        /// What was done.
+        /// What was attempted.
         what: String,
-        /// Why it failed.
+        /// Cause.
         source: std::io::Error,
     },
-    /// The API server or its client.
+    /// An error of the API server or its client.
     #[error("Kubernetes: {0}")]
     Kube(Box<kube::Error>),
-    /// An HTTP call.
+    /// An HTTP error.
     #[error("HTTP: {0}")]
     Http(#[from] reqwest::Error),
-    /// JSON that cannot be read.
+    /// Invalid JSON.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Anything else.
+    /// Any other error.
     #[error("{0}")]
     Other(String),
 }
@@ -87,7 +87,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// Gives an I/O error the name of what was done.
+/// Adds to an I/O error what was attempted.
 pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.into();
     move |source| Error::Io { what, source }

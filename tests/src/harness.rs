@@ -1,4 +1,5 @@
-//! The main of a whole-system test binary (`harness = false`): one environment for all cases, always stopped at the end.
+//! The main function of a whole-system test binary (`harness = false`): one environment for all cases, which is always
+//! stopped at the end.
 
 use crate::error::Error;
 use futures::future::BoxFuture;
@@ -12,14 +13,14 @@ use std::{
 };
 use tokio::{runtime::Runtime, signal::unix};
 
-/// How many cases run at once: they wait much more than they compute.
+/// Cases that run at once. They mostly wait, so there may be more than cores.
 const PARALLEL: usize = 4;
-/// How long a case may take when it does not say.
+/// Default time limit of a case.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What the cases of one binary share.
+/// What the cases of a binary share.
 pub trait Setting: Send + Sync + 'static {
-    /// Stops everything, in the right order; an error fails the run. Called once, also after failures and Ctrl-C.
+    /// Stops everything in the right order. An error fails the run. Called once, also after failures and Ctrl-C.
     fn stop(&self, failed: bool) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -33,7 +34,7 @@ pub struct Case<S> {
 }
 
 impl<S> Case<S> {
-    /// Another limit than 180 s.
+    /// Sets a time limit other than 180 s.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -41,7 +42,7 @@ impl<S> Case<S> {
     }
 }
 
-/// A test by its name; it fails by a panic (asserts) or by an `Err`.
+/// A test with a name. It fails with a panic (assertion) or an `Err`.
 pub fn case<S, F, A, E>(name: &str, body: F) -> Case<S>
 where
     S: Setting,
@@ -60,8 +61,8 @@ where
     }
 }
 
-/// Runs the cases that the command line selects (`NAME`, `--exact`, `--skip`, `--test-threads`, `--list`): starts the
-/// environment unless nothing is selected, stops it after the last case, on Ctrl-C and on SIGTERM.
+/// Runs the cases that the command line selects (`NAME`, `--exact`, `--skip`, `--test-threads`, `--list`). Starts the
+/// environment unless no case is selected, and stops it after the last case, on Ctrl-C and on SIGTERM.
 pub fn run<S, F, A>(setup: F, cases: Vec<Case<S>>) -> ExitCode
 where
     S: Setting,
@@ -71,7 +72,7 @@ where
     run_at_once(PARALLEL, setup, cases)
 }
 
-/// The same for cases that wait even more: so many at once, unless the command line says otherwise.
+/// Like `run`, with another default number of cases at once.
 pub fn run_at_once<S, F, A>(parallel: usize, setup: F, cases: Vec<Case<S>>) -> ExitCode
 where
     S: Setting,
@@ -96,7 +97,7 @@ where
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
 
-    // Before the start: an interrupted start drops its processes, which kills them.
+    // Before the start, because an interrupted start drops its processes, which kills them.
     let started = runtime.block_on(async {
         tokio::select! {
             started = setup() => started,
@@ -131,7 +132,7 @@ fn trial<S: Setting>(case: Case<S>, runtime: &Arc<Runtime>, setting: &Arc<OnceLo
             .ok_or("the test environment was not started")?
             .clone();
         runtime.block_on(async move {
-            // A case that hangs fails, and the others still get their turn.
+            // A case that hangs fails, and the others still run.
             match tokio::time::timeout(limit, body(setting)).await {
                 Ok(result) => result,
                 Err(_) => Err(format!("not finished after {limit:?}").into()),
@@ -140,7 +141,7 @@ fn trial<S: Setting>(case: Case<S>, runtime: &Arc<Runtime>, setting: &Arc<OnceLo
     })
 }
 
-/// The name of the signal that asked this process to end.
+/// Waits for a signal to end this process. Returns its name.
 pub async fn interrupted() -> &'static str {
     let mut terminate = unix::signal(unix::SignalKind::terminate()).ok();
     let terminate = async {

@@ -1,7 +1,7 @@
-//! Judges recorded status by the rules of kstatus (as cli-utils computes it) and of Flux's condition checker.
+//! Checks recorded statuses against the rules of kstatus (as cli-utils computes it) and of Flux's condition checker.
 //!
-//! [`kstatus`] is what `kubectl wait`-like tools and `GitOps` engines conclude from one object; [`judge`] looks at every
-//! version of every object that a [`crate::recorder::Recorder`] wrote down.
+//! [`kstatus`] is the result that tools like `kubectl wait` and `GitOps` engines compute for one object. [`judge`]
+//! checks every version of every object that a [`crate::recorder::Recorder`] recorded.
 
 use crate::recorder::Version;
 use k8s_openapi::jiff::Timestamp;
@@ -11,20 +11,20 @@ use std::{
     fmt,
 };
 
-/// What kstatus concludes.
+/// The result of kstatus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// In the state that the spec asks for.
+    /// The object is in the desired state.
     Current,
-    /// On the way, or nobody has looked yet.
+    /// The object is progressing, or was not observed yet.
     InProgress,
-    /// Stalled.
+    /// The object is stalled.
     Failed,
-    /// Being deleted.
+    /// The object is being deleted.
     Terminating,
 }
 
-/// kstatus of an object, as its library computes it for a kind that it does not know.
+/// Computes kstatus of an object like its library does for a kind that it does not know.
 pub fn kstatus(object: &Value) -> Status {
     let meta = object.get("metadata");
     let number = |v: Option<&Value>, name: &str| v.and_then(|v| v.get(name)).and_then(Value::as_i64);
@@ -35,7 +35,7 @@ pub fn kstatus(object: &Value) -> Status {
     compute(deleting, number(meta, "generation").unwrap_or_default(), status)
 }
 
-/// The same for a recorded version.
+/// Computes kstatus of a recorded version.
 pub fn kstatus_of(version: &Version) -> Status {
     compute(version.deleting, version.generation, &version.status)
 }
@@ -44,7 +44,8 @@ fn compute(deleting: bool, generation: i64, status: &Value) -> Status {
     if deleting {
         return Status::Terminating;
     }
-    // When it is absent the check is skipped: an object without status is Current. A default of -1 cures that.
+    // The check is skipped if the field is absent, so an object without status would be Current. The default -1
+    // prevents that.
     if observed_generation(status).is_some_and(|observed| observed != generation) {
         return Status::InProgress;
     }
@@ -66,9 +67,9 @@ fn compute(deleting: bool, generation: i64, status: &Value) -> Status {
 pub struct Breach {
     /// Kind, namespace and name.
     pub object: String,
-    /// Resource version of the object at fault.
+    /// Resource version of the object.
     pub resource_version: String,
-    /// What is wrong with it.
+    /// What is wrong.
     pub rule: String,
 }
 
@@ -82,7 +83,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// Every rule that the versions break, of any number of objects in any order of arrival. Empty is good.
+/// All breaches in these versions, of any number of objects in any order of arrival.
 pub fn judge(versions: &[Version]) -> Vec<Breach> {
     let mut objects: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
     for version in versions {
@@ -111,20 +112,21 @@ pub fn judge(versions: &[Version]) -> Vec<Breach> {
     breaches
 }
 
-/// Fails with every breach: what a test ends with.
+/// Fails with all breaches. Call this at the end of a test.
 ///
 /// # Panics
-/// When a rule is broken.
+///
+/// If a rule is violated.
 #[allow(clippy::panic, reason = "an assertion")]
 pub fn assert_lawful(versions: &[Version]) {
     let breaches = judge(versions);
     if !breaches.is_empty() {
         let lines: Vec<String> = breaches.iter().map(Breach::to_string).collect();
-        panic!("status breaks {} rules:\n{}", lines.len(), lines.join("\n"));
+        panic!("status violates {} rules:\n{}", lines.len(), lines.join("\n"));
     }
 }
 
-/// Rules for one version by itself. `reconciled`: some version until now had conditions.
+/// Rules for a single version. `reconciled`: an earlier version, or this one, had conditions.
 fn alone(version: &Version, reconciled: bool, report: &mut dyn FnMut(String)) {
     let status = &version.status;
     let observed = observed_generation(status);
@@ -147,20 +149,22 @@ fn alone(version: &Version, reconciled: bool, report: &mut dyn FnMut(String)) {
     }
     for kind in ["Reconciling", "Stalled"] {
         match is(kind) {
-            Some("True") if is("Ready") == Some("True") => report(format!("Ready is True beside {kind}")),
+            Some("True") if is("Ready") == Some("True") => {
+                report(format!("Ready is True together with {kind}"))
+            }
             None | Some("True") => {}
             Some(other) => report(format!("{kind} is {other}: it must be absent unless it is True")),
         }
     }
     let lawful_current = is("Ready") == Some("True") && observed == Some(version.generation);
     if kstatus_of(version) == Status::Current && !lawful_current {
-        report("kstatus says Current although it is not Ready at this generation".into());
+        report("kstatus computes Current although the object is not Ready at this generation".into());
     }
     let mut kinds = BTreeSet::new();
     for condition in conditions(status) {
         let kind = text(condition, "type");
         if !kinds.insert(kind) {
-            report(format!("{kind} is there twice"));
+            report(format!("{kind} is present twice"));
         }
         lawful_condition(
             condition,
@@ -172,7 +176,7 @@ fn alone(version: &Version, reconciled: bool, report: &mut dyn FnMut(String)) {
     }
 }
 
-/// Rules for one condition by itself.
+/// Rules for a single condition.
 fn lawful_condition(
     condition: &Value,
     observed: Option<i64>,
@@ -198,14 +202,14 @@ fn lawful_condition(
         Some(n) if n > generation => report(format!("{kind} observed generation {n} of {generation}")),
         Some(n) if ready && Some(n) != observed => {
             report(format!(
-                "{kind} speaks about generation {n} while Ready is True at {observed:?}"
+                "{kind} describes generation {n} while Ready is True at {observed:?}"
             ));
         }
         Some(_) => {}
     }
 }
 
-/// Rules for two versions of the same object, one after the other.
+/// Rules for two consecutive versions of the same object.
 fn follows(before: &Version, after: &Version, report: &mut dyn FnMut(String)) {
     if let (Some(a), Some(b)) = (
         observed_generation(&before.status),
@@ -215,7 +219,7 @@ fn follows(before: &Version, after: &Version, report: &mut dyn FnMut(String)) {
         report(format!("status.observedGeneration went back from {a} to {b}"));
     }
     if after.after_gap {
-        return; // versions between may be missing: a condition may have flipped twice
+        return; // versions in between may be missing, so a condition may have changed twice
     }
     for condition in conditions(&after.status) {
         let kind = text(condition, "type");
@@ -234,7 +238,7 @@ fn follows(before: &Version, after: &Version, report: &mut dyn FnMut(String)) {
         if flipped && is < was {
             report(format!("{kind}: lastTransitionTime went back from {was} to {is}"));
         }
-        // The time on the wire has whole seconds: two changes within one have the same.
+        // Times have whole seconds: two changes within a second have the same time.
         if flipped && is == was && after.at.duration_since(is).as_secs() >= 3 {
             report(format!("{kind}: status changed, lastTransitionTime stayed {is}"));
         }

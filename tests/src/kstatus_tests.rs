@@ -1,4 +1,4 @@
-//! Good and bad sequences: a judge that cannot say no is none.
+//! Valid and invalid sequences: a checker that never fails checks nothing.
 
 use super::{
     Status::{Current, Failed, InProgress},
@@ -6,7 +6,7 @@ use super::{
 };
 use serde_json::json;
 
-/// A condition that became what it is `age` seconds after the beginning.
+/// A condition whose last transition was `age` seconds after the beginning.
 fn condition(kind: &str, status: &str, generation: i64, age: u32) -> Value {
     let time = format!("2026-01-01T00:00:{age:02}Z");
     json!({"type": kind, "status": status, "reason": "InSync", "message": "",
@@ -46,7 +46,7 @@ fn good() -> Vec<Version> {
             ],
         ),
         version(1, 1, vec![condition("Ready", "True", 1, 5)]),
-        version(2, 1, vec![condition("Ready", "True", 1, 5)]), // the user's edit: nobody has looked yet
+        version(2, 1, vec![condition("Ready", "True", 1, 5)]), // the user's edit, not observed yet
         version(
             2,
             2,
@@ -67,7 +67,7 @@ fn good() -> Vec<Version> {
 }
 
 #[test]
-fn a_good_sequence_breaks_no_rule() {
+fn a_good_sequence_violates_no_rule() {
     assert_eq!(judge(&good()), []);
     let kinds: Vec<Status> = good().iter().map(kstatus_of).collect();
     assert_eq!(
@@ -109,7 +109,7 @@ fn kstatus_as_coded() {
     );
 }
 
-/// One way to spoil a good version, and the words that its breach must contain.
+/// An edit that makes a valid version invalid, and a part of the expected breach.
 type Spoiler = (&'static str, fn(&mut Version));
 
 #[test]
@@ -134,13 +134,13 @@ fn every_rule_about_one_version_can_fail() {
         ("absent unless", |v| {
             add(v, condition("Reconciling", "False", 1, 1));
         }),
-        ("Ready is True beside Stalled", |v| {
+        ("Ready is True together with Stalled", |v| {
             add(v, condition("Stalled", "True", 1, 1));
         }),
-        ("Ready is True beside Reconciling", |v| {
+        ("Ready is True together with Reconciling", |v| {
             add(v, condition("Reconciling", "True", 1, 1));
         }),
-        ("kstatus says Current", |v| v.status["conditions"] = json!([])),
+        ("kstatus computes Current", |v| v.status["conditions"] = json!([])),
         ("twice", |v| add(v, condition("Ready", "True", 1, 1))),
         ("not CamelCase", |v| {
             v.status["conditions"][0]["reason"] = "in_sync".into();
@@ -154,7 +154,7 @@ fn every_rule_about_one_version_can_fail() {
         ("has no observedGeneration", |v| {
             v.status["conditions"][0]["observedGeneration"] = Value::Null;
         }),
-        ("speaks about generation 0", |v| {
+        ("describes generation 0", |v| {
             v.status["conditions"][0]["observedGeneration"] = 0.into();
         }),
     ];
@@ -216,6 +216,6 @@ fn transition_times_change_with_the_status_only() {
     assert_eq!(
         rules(ready("True", 1), after_gap),
         "",
-        "it may have flipped twice in the gap"
+        "it may have changed twice in the gap"
     );
 }

@@ -1,7 +1,7 @@
-//! What whole-system tests stand on: a real kube-apiserver and etcd, the Azure emulator and the controller as
-//! processes, and judges of what they did.
+//! Infrastructure of whole-system tests: a real kube-apiserver and etcd, the Azure emulator and the controller as
+//! processes, and checks of what they did.
 //!
-//! [`harness::run`] is the entry of a test binary; [`env::Environment`] is what most of them start.
+//! [`harness::run`] is the entry point of a test binary. Most of them start an [`env::Environment`].
 
 pub mod apply;
 pub mod binaries;

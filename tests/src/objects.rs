@@ -1,4 +1,5 @@
-//! Objects of one kind in one namespace, as a user handles them: apply, change, ask for a visit, wait, delete.
+//! Objects of one kind in one namespace, with the operations of a user: apply, change, request a reconcile, wait,
+//! delete.
 
 use crate::{error::Error, team::FIELD_MANAGER, wait::eventually};
 use kube::{
@@ -12,14 +13,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The objects of a kind in a namespace.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    /// For what is not here.
+    /// The client, for all other operations.
     pub api: Api<DynamicObject>,
     kind: ApiResource,
     namespace: String,
 }
 
 impl Objects {
-    /// Of this kind and namespace.
+    /// The objects of this kind and namespace.
     pub fn new(client: Client, namespace: &str, kind: ApiResource) -> Self {
         Self {
             api: Api::namespaced_with(client, namespace, &kind),
@@ -39,7 +40,7 @@ impl Objects {
         )
     }
 
-    /// A JSON merge patch of the object, such as `{"spec": {"suspend": true}}`.
+    /// Applies a JSON merge patch to the object, such as `{"spec": {"suspend": true}}`.
     pub async fn patch(&self, name: &str, patch: Value) -> Result<Value, Error> {
         plain(self.api.patch(name, &as_user(), &Patch::Merge(patch)).await?)
     }
@@ -50,7 +51,7 @@ impl Objects {
             .await
     }
 
-    /// Asks for a visit now; returns the value that `status.lastHandledReconcileAt` will show.
+    /// Requests a reconcile now. Returns the value that `status.lastHandledReconcileAt` will have.
     pub async fn request(&self, name: &str) -> Result<String, Error> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -62,10 +63,10 @@ impl Objects {
         Ok(now)
     }
 
-    /// Asks for a visit and waits until it was made.
+    /// Requests a reconcile and waits for its end.
     pub async fn reconcile(&self, name: &str, limit: Duration) -> Result<Value, Error> {
         let request = self.request(name).await?;
-        self.until_holds(name, "the visit", limit, |object| {
+        self.until_holds(name, "the reconcile", limit, |object| {
             let handled = object.pointer("/status/lastHandledReconcileAt");
             handled
                 .and_then(Value::as_str)
@@ -79,7 +80,7 @@ impl Objects {
         plain(self.api.get(name).await?)
     }
 
-    /// Asks for the deletion, and does not wait.
+    /// Requests the deletion without waiting for it.
     pub async fn start_deletion(&self, name: &str) -> Result<(), Error> {
         self.api
             .delete(name, &DeleteParams::default())
@@ -111,7 +112,7 @@ impl Objects {
         .await
     }
 
-    /// Waits until a condition has a status (`True`, `False`, `Unknown`) for the present generation.
+    /// Waits until a condition has a status (`True`, `False`, `Unknown`) for the current generation.
     pub async fn until(
         &self,
         name: &str,
@@ -129,7 +130,7 @@ impl Objects {
         .await
     }
 
-    /// Waits until the object is as `holds` wants it; the failure shows its status.
+    /// Waits until `holds` returns `true`. The error shows the status of the object.
     pub async fn until_holds(
         &self,
         name: &str,

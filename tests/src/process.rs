@@ -1,4 +1,4 @@
-//! A child process that never outlives the test: stopped politely, killed on drop, and killed by a guard when the
+//! A child process that never outlives the test: stopped with SIGTERM, killed on drop, and killed by a guard if the
 //! test itself is killed.
 
 use crate::error::{Error, io};
@@ -26,7 +26,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`. Both outputs go to `log` (appended), unless the caller has set stdout already by `keep_stdout`.
+    /// Starts `command`. Both outputs are appended to `log`, unless `keep_stdout` has set the standard output.
     pub fn spawn(program: &str, mut command: Command, log: &Path, keep_stdout: bool) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .create(true)
@@ -38,7 +38,7 @@ impl Process {
         if !keep_stdout {
             command.stdout(copy);
         }
-        // A group of its own: Ctrl-C reaches the test only, which then stops everything in the right order.
+        // A process group of its own: Ctrl-C reaches only the test, which then stops everything in the right order.
         let child = command
             .process_group(0)
             .kill_on_drop(true)
@@ -69,19 +69,19 @@ impl Process {
         &self.log
     }
 
-    /// The whole log so far.
+    /// The log so far.
     pub fn log_text(&self) -> String {
         std::fs::read(&self.log)
             .map(|b| String::from_utf8_lossy(&b).into_owned())
             .unwrap_or_default()
     }
 
-    /// Takes the pipe of a process that was started with `keep_stdout`.
+    /// Takes the output pipe of a process that was started with `keep_stdout`.
     pub(crate) fn take_stdout(&mut self) -> Option<tokio::process::ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// The exit status when it has ended.
+    /// The exit status, if the process has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -91,7 +91,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a frozen process go on (SIGCONT).
+    /// Resumes a frozen process (SIGCONT).
     pub fn resume(&self) -> Result<(), Error> {
         self.signal(Signal::CONT)
     }
@@ -101,12 +101,12 @@ impl Process {
         timeout(limit, self.child.wait()).await.ok().and_then(Result::ok)
     }
 
-    /// SIGTERM, then SIGKILL when it has not ended within `timeout`. Returns the exit status, `None` when it had to
-    /// be killed.
+    /// Sends SIGTERM, then SIGKILL if the process has not ended within `timeout`. Returns the exit status, or `None`
+    /// if it was killed.
     pub async fn stop(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let mut status = self.exited();
         if status.is_none() {
-            // A frozen process would not see the SIGTERM.
+            // A frozen process does not handle SIGTERM.
             let _ = self.signal(Signal::CONT);
             let _ = self.signal(Signal::TERM);
             status = self.wait(timeout).await;
@@ -118,13 +118,13 @@ impl Process {
         status
     }
 
-    /// SIGKILL, as a node that loses power, and waits until it is gone.
+    /// Kills the process (SIGKILL), like a power failure of the node, and waits until it is gone.
     pub async fn kill(&mut self) {
         let _ = self.child.kill().await;
         self.dismiss_guard().await;
     }
 
-    /// An error that shows the end of the log.
+    /// An error with the end of the log.
     pub fn failure(&self, reason: impl Into<String>) -> Error {
         let text = self.log_text();
         let lines: Vec<&str> = text.lines().collect();
@@ -141,7 +141,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        // Until the child has been waited for, its id cannot belong to another process.
+        // The id cannot belong to another process before the child has been waited for.
         if self.child.id().is_none() {
             return Err(Error::Other(format!("{} has ended", self.program)));
         }
@@ -158,7 +158,7 @@ impl Process {
     }
 }
 
-/// Copies logs to a folder that stays, because the folder they lie in will not; the copies.
+/// Copies logs to a folder that is kept, because their own folder is temporary. Returns the paths of the copies.
 pub fn keep(logs: &[PathBuf]) -> Vec<PathBuf> {
     let Ok(folder) = tempfile::Builder::new()
         .prefix("serverprotection-logs-")
@@ -174,7 +174,7 @@ pub fn keep(logs: &[PathBuf]) -> Vec<PathBuf> {
     logs.iter().filter_map(copy).collect()
 }
 
-/// Removes a folder when this process is killed: then its `TempDir` cannot. Dropped, it does nothing.
+/// Removes a folder if this process is killed, because its `TempDir` then cannot. Does nothing on drop.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     _shell: Child,
@@ -182,7 +182,7 @@ pub(crate) struct Sweeper {
 
 impl Sweeper {
     pub(crate) fn of(folder: &Path) -> Result<Self, Error> {
-        // The processes that write there are killed at the same moment.
+        // The processes that write to the folder are killed at the same time.
         let script = r#"read -r _; sleep 1; rm -rf "$1""#;
         let shell = shell_at_our_end(script, folder).map_err(io("start a shell"))?;
         Ok(Self { _shell: shell })
@@ -193,7 +193,7 @@ fn guard(pid: Pid) -> std::io::Result<Child> {
     shell_at_our_end(r#"read -r _; kill -9 "$1""#, pid.as_raw_nonzero().to_string())
 }
 
-/// A shell that waits for the end of its stdin: that comes only when this process is gone, even by SIGKILL.
+/// A shell that waits for the end of its standard input, which comes only when this process is gone, even by SIGKILL.
 fn shell_at_our_end(script: &str, argument: impl AsRef<OsStr>) -> std::io::Result<Child> {
     Command::new("sh")
         .args(["-c", script, "guard"])

@@ -1,4 +1,4 @@
-//! What `make quickstart` starts, and how it stops: in the order that nobody loses what it still talks to.
+//! The processes of `make quickstart`. They are stopped in an order in which no process loses a server that it uses.
 
 use crate::{
     apply::Kubectl,
@@ -13,26 +13,26 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The machine of the quickstart whose package repository cannot be reached.
+/// The machine of the quickstart that cannot reach its package repository.
 pub const UNLUCKY: &str = "db-1";
 /// The AWS account of the sample connector.
 pub const ACCOUNT: &str = "123456789012";
 
-/// The cluster that the quickstart works on.
+/// The cluster of the quickstart.
 pub enum Cluster {
-    /// Our own, ended with us.
+    /// A control plane of its own, stopped at the end.
     Own(Box<ControlPlane>),
-    /// Somebody's, by their kubeconfig: nothing in it is started or stopped.
+    /// An existing cluster. Nothing in it is started or stopped.
     Theirs {
-        /// Their kubectl with their kubeconfig.
+        /// kubectl with the kubeconfig of the cluster.
         kubectl: Kubectl,
-        /// For the controller's kubeconfig and log.
+        /// Folder for the controller's kubeconfig and log.
         folder: TempDir,
     },
 }
 
 impl Cluster {
-    /// Starts our own.
+    /// Starts a control plane.
     pub async fn own() -> Result<Self, Error> {
         Ok(Self::Own(Box::new(ControlPlane::start().await?)))
     }
@@ -42,14 +42,14 @@ impl Cluster {
         let kubeconfig = kubeconfig
             .canonicalize()
             .map_err(io(format!("KUBECONFIG_QUICKSTART={}", kubeconfig.display())))?;
-        let folder = TempDir::with_prefix("quickstart-").map_err(io("make a temporary folder"))?;
+        let folder = TempDir::with_prefix("quickstart-").map_err(io("create a temporary folder"))?;
         Ok(Self::Theirs {
             kubectl: Kubectl::new(kubectl_of_path()?, kubeconfig, folder.path()),
             folder,
         })
     }
 
-    /// kubectl of the person who looks on.
+    /// kubectl of the user.
     pub fn kubectl(&self) -> Kubectl {
         match self {
             Self::Own(plane) => plane.kubectl_command(),
@@ -57,7 +57,7 @@ impl Cluster {
         }
     }
 
-    /// Where logs lie.
+    /// Folder of the logs.
     pub fn folder(&self) -> &Path {
         match self {
             Self::Own(plane) => plane.folder(),
@@ -65,16 +65,16 @@ impl Cluster {
         }
     }
 
-    /// Runs kubectl as the person who looks on.
+    /// Runs kubectl as the user.
     pub async fn run(&self, args: &[&str]) -> Result<String, Error> {
         self.kubectl().run(args).await
     }
 
-    /// CRDs, namespace, RBAC, policy and Deployment of `deploy/base`.
+    /// Installs CRDs, namespace, RBAC, policies and Deployment of `deploy/base`.
     pub async fn install(&self) -> Result<(), Error> {
         self.kubectl().install().await?;
         if matches!(self, Self::Theirs { .. }) {
-            // The controller runs here as a process; a pod of it would be a second one.
+            // The controller runs as a process here; a pod would be a second one.
             let deployment = format!("deployment/{CONTROLLER_ACCOUNT}");
             self.run(&["scale", "-n", CONTROLLER_NAMESPACE, &deployment, "--replicas=0"])
                 .await?;
@@ -82,7 +82,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A kubeconfig with the rights of the controller's service account, never the administrator's.
+    /// Writes a kubeconfig with the permissions of the controller's service account, never the administrator's.
     async fn controller_kubeconfig(&self) -> Result<PathBuf, Error> {
         let folder = match self {
             Self::Own(plane) => return plane.kubeconfig(CONTROLLER),
@@ -132,33 +132,33 @@ fn kubectl_of_path() -> Result<PathBuf, Error> {
         })
 }
 
-/// Everything that runs; filled step by step, so that an interrupted start is stopped as far as it came.
+/// All processes. Filled step by step, so that an interrupted start can be stopped.
 #[derive(Default)]
 pub struct Quickstart {
     /// The cluster.
     pub cluster: Option<Cluster>,
-    /// Azure.
+    /// The emulated Azure.
     pub emulator: Option<Emulator>,
     /// The controller.
     pub controller: Option<ControllerProcess>,
 }
 
 impl Quickstart {
-    /// The cluster, once it was started.
+    /// The cluster, if it was started.
     pub fn cluster(&self) -> Result<&Cluster, Error> {
         self.cluster
             .as_ref()
             .ok_or_else(|| Error::Other("the cluster was not started".into()))
     }
 
-    /// The emulator, once it was started.
+    /// The emulator, if it was started.
     pub fn emulator(&self) -> Result<&Emulator, Error> {
         self.emulator
             .as_ref()
             .ok_or_else(|| Error::Other("the emulator was not started".into()))
     }
 
-    /// The controller's log file.
+    /// Path of the controller's log.
     pub fn controller_log(&self) -> Result<PathBuf, Error> {
         Ok(self.cluster()?.folder().join("controller.log"))
     }
@@ -166,7 +166,7 @@ impl Quickstart {
     /// Starts the controller and waits until it is ready.
     pub async fn start_controller(&mut self) -> Result<(), Error> {
         let kubeconfig = self.cluster()?.controller_kubeconfig().await?;
-        // Fast enough to watch; the default is 15m.
+        // A short interval to watch; the default is 15m.
         let options = ControllerOptions::flags(&["--machine-scan-interval", "2s"]);
         let controller =
             ControllerProcess::start(&kubeconfig, self.emulator()?, &self.controller_log()?, &options)?;
@@ -176,8 +176,8 @@ impl Quickstart {
             .await
     }
 
-    /// Puts a small fleet into the sample's subscription and AWS account: nothing is on it yet, and one machine will refuse
-    /// the sensor.
+    /// Adds a small fleet to the subscription and the AWS account of the samples. No machine has the extension yet,
+    /// and one of them will fail.
     pub async fn add_machines(&self) -> Result<(), Error> {
         let emulator = self.emulator()?;
         let requeue =
@@ -202,7 +202,7 @@ impl Quickstart {
         emulator.add_machine(SUBSCRIPTION, machines).await.map(drop)
     }
 
-    /// Fails with the end of its log when the controller has ended.
+    /// Fails with the end of the log if the controller has ended.
     pub fn check(&mut self) -> Result<(), Error> {
         match self.controller.as_mut() {
             Some(controller) => controller.check(),
@@ -210,7 +210,7 @@ impl Quickstart {
         }
     }
 
-    /// Controller, emulator, kube-apiserver, etcd.
+    /// Stops controller, emulator, kube-apiserver and etcd, in this order.
     pub async fn stop(&mut self) {
         if let Some(mut controller) = self.controller.take() {
             let _ = controller.terminate_if_running().await;

@@ -1,4 +1,5 @@
-//! Writes down every version of every object of ours that has a status, so that a test can judge the way and not only the end.
+//! Records every version of every object of our kinds that has a status, so that a test can check the way to the end
+//! state too.
 
 use crate::error::Error;
 use futures::StreamExt;
@@ -15,7 +16,7 @@ use std::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-/// One version of one object, as the API server told it.
+/// One version of an object as the API server delivered it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Version {
     /// Kind.
@@ -24,21 +25,21 @@ pub struct Version {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// A deleted and created-again object is another one.
+    /// Uid. An object that was deleted and created again is another object.
     pub uid: String,
     /// Resource version.
     pub resource_version: String,
     /// Generation of the spec.
     pub generation: i64,
-    /// A deletion was asked for.
+    /// Whether deletion was requested.
     pub deleting: bool,
-    /// This is the last one: the object is gone.
+    /// Whether the object is gone; this is its last version.
     pub deleted: bool,
-    /// The status; `Null` when there is none.
+    /// The status; `Null` if there is none.
     pub status: Value,
-    /// When the recorder saw it.
+    /// When the recorder received it.
     pub at: Timestamp,
-    /// The watch was interrupted before: versions between this one and the one before may be missing.
+    /// Whether the watch was interrupted before: versions between this one and the previous one may be missing.
     pub after_gap: bool,
 }
 
@@ -52,13 +53,13 @@ impl Version {
             .find(|c| c.get("type").is_some_and(|t| t == kind))
     }
 
-    /// `True`, `False` or `Unknown` of a condition, when it is there.
+    /// Status (`True`, `False` or `Unknown`) of a condition, if it exists.
     pub fn condition_status(&self, kind: &str) -> Option<&str> {
         self.condition(kind)?.get("status")?.as_str()
     }
 }
 
-/// A running recorder; it ends when it is dropped.
+/// A running recorder. It stops on drop.
 #[derive(Debug)]
 pub struct Recorder {
     versions: Arc<Mutex<Vec<Version>>>,
@@ -66,7 +67,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts to watch all namespaces and returns when the watches are open: what is created from now on is seen whole.
+    /// Watches all namespaces, and returns when the watches are open, so that no later version is missed.
     pub async fn start(client: Client) -> Result<Self, Error> {
         let versions: Arc<Mutex<Vec<Version>>> = Arc::default();
         let mut recorder = Self {
@@ -90,7 +91,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Everything so far, in the order of arrival.
+    /// All versions so far, in the order of arrival.
     pub fn all(&self) -> Vec<Version> {
         lock(&self.versions).clone()
     }
@@ -123,7 +124,7 @@ impl Drop for Recorder {
     }
 }
 
-/// `ServerProtection`, without its Rust type: a status that the type could not read must be recorded too.
+/// `ServerProtection` without its Rust type, so that a status which the type cannot parse is recorded too.
 pub fn resource() -> ApiResource {
     ours("ServerProtection", "serverprotections")
 }
@@ -148,7 +149,7 @@ async fn record(
     versions: Arc<Mutex<Vec<Version>>>,
     open: Arc<Notify>,
 ) {
-    // The default semantics: the list is the present state, then every change of it.
+    // The default semantics: the list is the current state, followed by every change.
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {

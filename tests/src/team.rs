@@ -1,4 +1,4 @@
-//! A tenant of the cluster, as cases use it: a namespace, an Azure application, a subscription.
+//! A tenant of the cluster for a test case: a namespace, an Azure application and a subscription.
 
 pub use crate::objects::condition;
 use crate::{
@@ -22,21 +22,21 @@ use uuid::Uuid;
 pub const FIELD_MANAGER: &str = "a-user";
 /// Name of the team's AzureCredential.
 pub const CREDENTIAL: &str = "platform";
-/// Name of the Secret that the credential refers to; its key is `client-secret`.
+/// Name of the Secret of the credential. Its key is `client-secret`.
 pub const SECRET: &str = "platform-azure";
 
-/// A namespace with everything that a ServerProtection needs, shared with no other case.
+/// A namespace with everything that a ServerProtection needs. No other case uses any of it.
 #[derive(Clone)]
 pub struct Team<'a> {
-    /// What it lives in.
+    /// Its environment.
     pub environment: &'a Environment,
-    /// Its namespace, also the prefix of everything else.
+    /// Its namespace, which is also the prefix of other names.
     pub namespace: String,
-    /// Its Azure application: a credential breaker that opens is this team's alone.
+    /// Its Azure application. No other team is affected if its credential is refused or throttled.
     pub client_id: String,
     /// Its subscription, Free and unprotected unless seeded otherwise.
     pub subscription: String,
-    /// An AWS account, or a GCP project's number, that nobody else has.
+    /// An AWS account id or GCP project number that no other case uses.
     pub account: String,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Team<'a> {
         Ok(team)
     }
 
-    /// One more subscription that the team's application owns; its id.
+    /// Creates another subscription that the team's application owns. Returns its id.
     pub async fn another_subscription(&self, more: Value) -> Result<String, Error> {
         let id = Uuid::new_v4().to_string();
         let mut seed = json!({"id": id, "tenant": TENANT, "displayName": format!("Subscription of {}", self.namespace),
@@ -95,7 +95,7 @@ impl<'a> Team<'a> {
         Ok(())
     }
 
-    /// Sets the client secret in the cluster (not at Entra: see [`crate::emulator::Emulator::principal`]).
+    /// Sets the client secret in the cluster. To change it in Entra, use [`crate::emulator::Emulator::principal`].
     pub async fn set_secret(&self, secret: &str) -> Result<(), Error> {
         let api: Api<Secret> = Api::namespaced(self.environment.client.clone(), &self.namespace);
         let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET},
@@ -104,7 +104,7 @@ impl<'a> Team<'a> {
         Ok(())
     }
 
-    /// Applies the team's AzureCredential with another way to prove its identity.
+    /// Applies the team's AzureCredential with another type of authentication.
     pub async fn apply_credential(&self, mut proof: Value) -> Result<(), Error> {
         merge(
             &mut proof,
@@ -132,12 +132,12 @@ impl<'a> Team<'a> {
         Objects::new(client, &self.namespace, connector_resource())
     }
 
-    /// The team's ServerProtection objects, for what is not here.
+    /// The client of the team's ServerProtection objects, for all other operations.
     pub fn api(&self) -> Api<DynamicObject> {
         self.protections().api
     }
 
-    /// Applies a ServerProtection for the team's subscription and credential; `spec` says the rest and may replace both.
+    /// Applies a ServerProtection for the team's subscription and credential. `spec` adds fields and may replace both.
     pub async fn protect(&self, name: &str, spec: Value) -> Result<Value, Error> {
         let mut whole = json!({"subscriptionId": self.subscription,
             "credentialRef": {"kind": "AzureCredential", "name": CREDENTIAL}});
@@ -145,8 +145,8 @@ impl<'a> Team<'a> {
         self.protections().apply(name, whole).await
     }
 
-    /// Applies a SecurityConnector for the team's own AWS account, under the ServerProtection `prod`; `spec` says the
-    /// rest and may replace everything.
+    /// Applies a SecurityConnector for the team's AWS account and the ServerProtection `prod`. `spec` adds fields and
+    /// may replace all of them.
     pub async fn connect(&self, name: &str, spec: Value) -> Result<Value, Error> {
         let mut whole = json!({"protectionRef": {"name": "prod"}, "resourceGroup": "rg-connectors",
             "createResourceGroup": true, "location": "westeurope"});
@@ -160,7 +160,7 @@ impl<'a> Team<'a> {
         self.connectors().apply(name, whole).await
     }
 
-    /// A JSON merge patch of a ServerProtection, such as `{"spec": {"suspend": true}}`.
+    /// Applies a JSON merge patch to a ServerProtection, such as `{"spec": {"suspend": true}}`.
     pub async fn patch(&self, name: &str, patch: Value) -> Result<Value, Error> {
         self.protections().patch(name, patch).await
     }
@@ -170,7 +170,8 @@ impl<'a> Team<'a> {
         self.protections().annotate(name, key, value).await
     }
 
-    /// Asks for a visit of a ServerProtection now; returns the value that `status.lastHandledReconcileAt` will show.
+    /// Requests a reconcile of a ServerProtection now. Returns the value that `status.lastHandledReconcileAt` will
+    /// have.
     pub async fn request(&self, name: &str) -> Result<String, Error> {
         self.protections().request(name).await
     }
@@ -185,7 +186,7 @@ impl<'a> Team<'a> {
         self.protections().delete(name, limit).await
     }
 
-    /// Waits until a condition of a ServerProtection has a status for the present generation.
+    /// Waits until a condition of a ServerProtection has a status for the current generation.
     pub async fn until(
         &self,
         name: &str,
@@ -196,7 +197,7 @@ impl<'a> Team<'a> {
         self.protections().until(name, condition, status, limit).await
     }
 
-    /// Waits until a ServerProtection is as `holds` wants it.
+    /// Waits until `holds` returns `true` for a ServerProtection.
     pub async fn until_holds(
         &self,
         name: &str,
@@ -207,7 +208,7 @@ impl<'a> Team<'a> {
         self.protections().until_holds(name, what, limit, holds).await
     }
 
-    /// Waits until the machines were scanned once: the first scan comes a moment after Ready, and is news.
+    /// Waits for the first scan of the machines. It ends shortly after Ready and refreshes the status.
     pub async fn scanned(&self, name: &str, limit: Duration) -> Result<Value, Error> {
         let what = format!("the first scan of {}/{name}", self.namespace);
         self.until_holds(name, &what, limit, |object| {
@@ -217,13 +218,13 @@ impl<'a> Team<'a> {
         .await
     }
 
-    /// What the recorder saw of the team's objects.
+    /// The recorded versions of the team's objects.
     pub fn history(&self) -> Vec<Version> {
         self.environment.recorder.of_namespace(&self.namespace)
     }
 }
 
-/// Lays `more` over `base`: objects are merged, everything else is replaced.
+/// Merges `more` into `base`. Objects are merged, other values are replaced.
 pub fn merge(base: &mut Value, more: Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

@@ -1,4 +1,4 @@
-//! Who may log in to the test API server, each with a static token and a kubeconfig of its own.
+//! The users of the test API server, each with a static token and a kubeconfig.
 
 use crate::error::{Error, io};
 use serde_json::json;
@@ -7,26 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Login of the cluster's administrator (`system:masters`).
+/// The administrator of the cluster (`system:masters`).
 pub const ADMIN: &str = "admin";
-/// Login that is the controller's service account: what it may do is what `deploy/base` grants.
+/// The controller's service account, with the permissions that `deploy/base` grants.
 pub const CONTROLLER: &str = "controller";
-/// Login of a user with no rights at all.
+/// A user without permissions.
 pub const PLAIN: &str = "plain";
 
-/// The namespace that the controller is installed in.
+/// The namespace of the controller.
 pub const CONTROLLER_NAMESPACE: &str = "serverprotection-system";
 /// The controller's service account.
 pub const CONTROLLER_ACCOUNT: &str = "serverprotection-controller";
 
-/// One who may log in.
+/// A user.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// The name that tests and kubeconfig files use.
+    /// Name in tests and file names.
     pub login: String,
-    /// The user name that the API server sees.
+    /// User name for the API server.
     pub name: String,
-    /// The groups that the API server sees.
+    /// Groups for the API server.
     pub groups: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ impl User {
         }
     }
 
-    /// A service account, logged in as its pod would be.
+    /// A service account with the user name and groups of its pods.
     pub fn service_account(login: &str, namespace: &str, account: &str) -> Self {
         Self {
             login: login.into(),
@@ -52,7 +52,7 @@ impl User {
         }
     }
 
-    /// The three that every control plane knows.
+    /// The three users of every control plane.
     pub(crate) fn standard() -> Vec<Self> {
         vec![
             Self::new(ADMIN, &["system:masters"]),
@@ -61,13 +61,13 @@ impl User {
         ]
     }
 
-    /// The token: only ever valid on 127.0.0.1 for the life of one test.
+    /// The token, which is valid only on 127.0.0.1 for the duration of one test.
     pub fn token(&self) -> String {
         format!("{}-token", self.login)
     }
 }
 
-/// The API server's `--token-auth-file`. It adds system:authenticated itself.
+/// The API server's `--token-auth-file`. The API server adds the group system:authenticated.
 pub(crate) fn write_tokens(users: &[User], path: &Path) -> Result<(), Error> {
     let mut lines = String::new();
     for (n, user) in users.iter().enumerate() {
@@ -82,12 +82,12 @@ pub(crate) fn write_tokens(users: &[User], path: &Path) -> Result<(), Error> {
     std::fs::write(path, lines).map_err(io(format!("write {}", path.display())))
 }
 
-/// Where the kubeconfig of a login lies.
+/// Path of the kubeconfig of a user.
 pub(crate) fn kubeconfig_path(folder: &Path, login: &str) -> PathBuf {
     folder.join(format!("{login}.kubeconfig"))
 }
 
-/// A kubeconfig that verifies the server's certificate. JSON is YAML.
+/// A kubeconfig that verifies the certificate of the server. JSON is valid YAML.
 pub(crate) fn write_kubeconfig(user: &User, folder: &Path, server: &str, ca: &Path) -> Result<(), Error> {
     let config = json!({
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-//! Waiting for something that takes a while, with the last state in the failure.
+//! Waits for a condition, and reports the last state if it is not met in time.
 
 use crate::error::Error;
 use std::{
@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Asks `attempt` every 50 ms until it answers `Ok`, at most `limit` long. The last `Err` is what the failure shows:
-/// let it say what was seen instead.
+/// Calls `attempt` every 50 ms until it returns `Ok`, for at most `limit`. The error contains the last `Err`, which
+/// should describe the state.
 pub async fn eventually<T, E, F, A>(what: &str, limit: Duration, mut attempt: F) -> Result<T, Error>
 where
     E: Display,
@@ -16,7 +16,7 @@ where
     A: Future<Output = Result<T, E>>,
 {
     let began = Instant::now();
-    let mut last = String::from("nothing, not even one answer");
+    let mut last = String::from("nothing: no attempt returned");
     loop {
         let left = limit.saturating_sub(began.elapsed());
         match tokio::time::timeout(left, attempt()).await {
@@ -35,7 +35,7 @@ where
     }
 }
 
-/// The opposite: `attempt` must answer `Ok` for the whole of `duration`; the first `Err` ends it.
+/// The opposite: `attempt` must return `Ok` for the whole of `duration`. The first `Err` fails.
 pub async fn throughout<E, F, A>(what: &str, duration: Duration, mut attempt: F) -> Result<(), Error>
 where
     E: Display,

@@ -1,6 +1,7 @@
-//! Connectors under a controller of their own: at rest, in a cloud without connectors, deleted while no controller ran.
+//! Connectors with a controller of their own: in sync, in a cloud without connectors, deleted while no controller
+//! runs.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use serverprotection_tests::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(40);
-/// How many visits of the connector are watched: two rounds, in each of which everything is read once.
+/// Number of watched reconciles: two rounds, in each of which everything is read once.
 const RECONCILES: usize = 12;
 
 fn main() -> ExitCode {
@@ -29,15 +30,12 @@ fn main() -> ExitCode {
         vec![
             case("a_healthy_connector_is_only_read", at_rest),
             case("in_azure_government_there_are_no_connectors", government),
-            case(
-                "a_deletion_that_no_controller_saw_in_time_still_happens",
-                late_deletion,
-            ),
+            case("a_deletion_while_no_controller_runs_still_happens", late_deletion),
         ],
     )
 }
 
-/// A controller that sees this team only.
+/// A controller that watches only this team.
 fn controller(team: &Team<'_>, flags: &[&str]) -> Result<ControllerProcess, Error> {
     let namespace = [
         "--watch-namespace",
@@ -58,7 +56,7 @@ async fn ready(team: &Team<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The requests of the team's application since then.
+/// The requests of the team's application after a sequence number.
 async fn requests(team: &Team<'_>, since: u64) -> Result<Vec<Value>, Error> {
     let path = format!("requests?since={since}&kind=all");
     let answer = team.environment.emulator.call(Method::GET, &path, None).await?;
@@ -71,7 +69,7 @@ fn path(request: &Value) -> String {
     request["path"].as_str().unwrap_or_default().to_lowercase()
 }
 
-/// Everything of the cluster that must stand still.
+/// Everything in the cluster that must not change.
 #[derive(Debug, PartialEq)]
 struct Still {
     connector: Option<String>,
@@ -111,7 +109,7 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors()
         .until_holds("account", "health and machines", TIMEOUT, quiet)
         .await?;
-    // Events come after what they tell.
+    // Events are created after the status is written.
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     let still = Still::of(&team, &mut controller).await?;
@@ -127,7 +125,7 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
         if made >= RECONCILES {
             Ok(())
         } else {
-            Err(format!("{made} visits"))
+            Err(format!("{made} reconciles"))
         }
     })
     .await?;
@@ -147,8 +145,9 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
             .count()
     };
     let (reconciles, lists, health) = (own(&all), ending("/securityconnectors"), ending("/healthreports"));
-    eprintln!("{reconciles} visits of the connector with {lists} lists and {health} reads of its health");
-    // Health once in a round of six; the list too, unless that of a moment ago is still good. Either end may cut a round.
+    eprintln!("{reconciles} reconciles of the connector with {lists} lists and {health} reads of its health");
+    // Health is read once in a round of six, and so is the list unless it is cached. A round may be incomplete at
+    // either end.
     assert!(
         (1..=3).contains(&health) && lists <= 3,
         "{lists} lists, {health} reports"
@@ -177,7 +176,7 @@ async fn government(environment: Arc<Environment>) -> Result<(), Error> {
         "{message}"
     );
     assert_eq!(condition(&object, "Ready").unwrap()["status"], "False");
-    // The subscription itself is protected there as everywhere.
+    // The subscription itself is protected as in other clouds.
     team.until("prod", "Ready", "True", TIMEOUT).await?;
     let about = |it: &&Value| path(it).contains("securityconnectors");
     let all = requests(&team, 0).await?;

@@ -1,4 +1,4 @@
-//! The connectors, with the other answers to open questions.
+//! The connector cases with the other answers of the switches.
 
 mod connectors;
 

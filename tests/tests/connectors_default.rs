@@ -1,4 +1,4 @@
-//! The connectors, with the answers to open questions that docs/azure-api.md 10 judges likelier.
+//! The connector cases with the answers of the switches that docs/azure-api.md 10 considers more likely.
 
 mod connectors;
 

@@ -1,6 +1,6 @@
-//! The test environment itself: a control plane that starts, verifies, refuses and stops as a real one.
+//! The test environment itself: a control plane that starts, verifies, rejects and stops like a real one.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -34,10 +34,13 @@ fn main() -> ExitCode {
     harness::run(
         async || Ok(Plane(ControlPlane::start().await?)),
         vec![
-            case("it_is_ready_and_of_the_pinned_version", ready),
-            case("a_plain_user_is_refused_and_a_wrong_token_unknown", refused),
+            case("the_server_is_ready_and_has_the_pinned_version", ready),
+            case(
+                "a_plain_user_is_forbidden_and_a_wrong_token_unauthorized",
+                refused,
+            ),
             case("a_token_request_verifies_with_the_exposed_key", token_request),
-            case("a_frozen_server_answers_again_after_it_goes_on", frozen),
+            case("a_frozen_server_answers_again_after_it_resumes", frozen),
             case(
                 "a_killed_server_comes_back_with_its_state_and_stops_without_a_trace",
                 killed_and_stopped,
@@ -122,7 +125,7 @@ fn rcgen_key() -> DecodingKey {
     DecodingKey::from_ec_pem(pair.public_key_pem().as_bytes()).unwrap()
 }
 
-/// On a control plane of its own: the other cases need theirs awake.
+/// On its own control plane, because the other cases need theirs to run.
 async fn frozen(_shared: Arc<Plane>) -> Result<(), Error> {
     let plane = ControlPlane::start().await?;
     let namespaces: Api<Namespace> = Api::all(plane.admin().await?);
@@ -132,11 +135,11 @@ async fn frozen(_shared: Arc<Plane>) -> Result<(), Error> {
     plane.resume().await?;
     eventually("an answer", Duration::from_secs(10), || namespaces.get("default")).await?;
     plane.pause().await?;
-    plane.stop().await; // also a frozen one
+    plane.stop().await; // also when frozen
     Ok(())
 }
 
-/// On a control plane of its own.
+/// On its own control plane.
 async fn killed_and_stopped(_shared: Arc<Plane>) -> Result<(), Error> {
     let plane = ControlPlane::start().await?;
     plane.kubectl(&["create", "namespace", "survivor"]).await?;

@@ -1,4 +1,4 @@
-//! Crashes, with the other answers to every open question.
+//! The crash cases with the other answers of the switches.
 
 mod crashes;
 

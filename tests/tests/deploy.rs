@@ -1,7 +1,7 @@
-//! `deploy/base` and `deploy/samples` as they are given out, on a real API server: they apply, and they grant exactly
-//! what they say.
+//! `deploy/base` and `deploy/samples` as published, on a real API server: they can be applied, and they grant exactly
+//! the documented permissions.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use k8s_openapi::api::{
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
                 "the_controller_writes_nothing_but_its_finalizer",
                 finalizer_policy,
             ),
-            case("a_namespace_editor_may_edit_our_objects", editor_rights),
+            case("a_namespace_editor_may_edit_all_kinds", editor_rights),
             case("the_pod_is_admitted_to_the_restricted_namespace", pod_security),
         ],
     )
@@ -63,10 +63,10 @@ fn folder(name: &str) -> String {
 
 async fn samples_apply(installed: Arc<Installed>) -> Result<(), Error> {
     let plane = &installed.0;
-    // First as files: only then does their order matter.
+    // First as files, because only then their order matters.
     plane.kubectl(&["apply", "-f", &folder("samples")]).await?;
     let again = plane.kubectl(&["apply", "-k", &folder("samples")]).await?;
-    // A Secret with stringData is always "configured".
+    // kubectl always reports a Secret with stringData as "configured".
     assert!(
         again.lines().count() == 5 && !again.contains("created"),
         "{again}"
@@ -160,7 +160,7 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
         ("create", "events.k8s.io", "events", ""),
         ("patch", "events.k8s.io", "events", ""),
     ];
-    // A new binding takes the authorizer's cache a moment.
+    // The authorizer caches: a new binding takes effect a moment later.
     eventually("the controller's rights", Duration::from_secs(10), || async {
         for right in granted {
             if !may(&client, right).await? {
@@ -199,13 +199,13 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
     ] {
         assert!(!may(&client, right).await?, "{right:?} is granted");
     }
-    // Not only in theory.
+    // Also in practice.
     let secrets: Api<Secret> = Api::all(client);
     assert!(matches!(secrets.list(&ListParams::default()).await, Err(kube::Error::Api(s)) if s.code == 403));
     Ok(())
 }
 
-/// The right to patch connectors is wider than what the controller needs; the policy is what narrows it.
+/// The permission to patch connectors is wider than necessary; the admission policy restricts it.
 async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
     let kind = connector_resource();
     let namespace = "default";
@@ -251,7 +251,7 @@ async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
     patch(json!({"metadata": {"finalizers": ours}})).await?;
     patch(json!({"metadata": {"finalizers": ["example.com/theirs"]}})).await?;
     patch_status(&controllers).await?;
-    // Others are not held to it.
+    // The policy does not restrict other users.
     let free = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}, "spec": {"suspend": true}});
     users
         .patch("guarded", &PatchParams::default(), &Patch::Merge(free))
@@ -307,13 +307,13 @@ async fn token_audience(installed: Arc<Installed>) -> Result<(), Error> {
             .is_err()
     );
     ask(&["api://AzureADTokenExchange"]).await?;
-    // Others are not affected.
+    // Other users are not affected.
     installed.0.kubectl(&["create", "token", "a-workload"]).await?;
     Ok(())
 }
 
 async fn editor_rights(installed: Arc<Installed>) -> Result<(), Error> {
-    // No controller aggregates ClusterRoles here, so the role itself is bound.
+    // No controller aggregates ClusterRoles here, so the test binds the role itself.
     let plane = &installed.0;
     let labels = [
         "get",
@@ -357,7 +357,7 @@ async fn editor_rights(installed: Arc<Installed>) -> Result<(), Error> {
     Ok(())
 }
 
-/// No pods run here, but the API server judges the pod of the Deployment as the kubelet's would be.
+/// No pods run here, but the API server admits a pod of the Deployment as it would one of the kubelet.
 async fn pod_security(installed: Arc<Installed>) -> Result<(), Error> {
     let plane = &installed.0;
     let deployment = [

@@ -1,6 +1,6 @@
-//! The shared environment keeps its promises: teams that do not meet, a recorder that misses nothing, faults that count.
+//! The shared environment: teams do not affect each other, the recorder misses no version, and faults are counted.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use serde_json::json;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             case("the_recorder_sees_every_version", recorder),
             case("the_recorder_survives_a_killed_api_server", recorder_after_kill),
             case("a_controller_works_is_measured_crashes_and_ends", controller),
-            case("faults_are_added_listed_and_taken_away", faults),
+            case("faults_are_added_listed_and_removed", faults),
         ],
     )
 }
@@ -49,11 +49,7 @@ async fn team(environment: Arc<Environment>) -> Result<(), Error> {
 async fn recorder(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("recorded").await?;
     let object = team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
-    assert_eq!(
-        kstatus::kstatus(&object),
-        Status::InProgress,
-        "nobody has looked yet"
-    );
+    assert_eq!(kstatus::kstatus(&object), Status::InProgress, "not observed yet");
     for n in 0..20 {
         team.annotate("prod", "example.com/n", &n.to_string()).await?;
     }
@@ -75,7 +71,7 @@ async fn recorder(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn recorder_after_kill(_shared: Arc<Environment>) -> Result<(), Error> {
-    // Of its own: the other cases need theirs.
+    // On its own control plane, because the other cases need theirs.
     let own = Environment::start(Options::default()).await?;
     let team = own.team("survivor").await?;
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
@@ -96,7 +92,7 @@ async fn recorder_after_kill(_shared: Arc<Environment>) -> Result<(), Error> {
 
 async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("whole").await?;
-    // The other cases want nobody in their namespaces.
+    // Other cases use their namespaces alone.
     let options = ControllerOptions::flags(&["--watch-namespace", &team.namespace]);
     environment.start_controller(&options).await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
@@ -128,7 +124,7 @@ async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(
         controller.as_mut().unwrap().terminate().await?,
         Some(0),
-        "a polite end"
+        "exit code after SIGTERM"
     );
     Ok(())
 }

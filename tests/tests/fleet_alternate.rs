@@ -1,4 +1,4 @@
-//! Verification of machines, with every other answer to open questions.
+//! Verification of machines with the other answers of the switches.
 
 mod fleet;
 

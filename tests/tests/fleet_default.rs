@@ -1,4 +1,4 @@
-//! Verification of machines, with the answers to open questions that docs/azure-api.md 10 judges likelier.
+//! Verification of machines with the answers of the switches that docs/azure-api.md 10 considers more likely.
 
 mod fleet;
 

@@ -1,6 +1,6 @@
-//! Resource Graph as it is on a bad day: one story after another, because a fault of the index strikes every scan.
+//! Faults of Resource Graph, one after the other, because a fault of the index affects every scan.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "fleet_faults/rows.rs"]
@@ -22,18 +22,19 @@ const NAME: &str = "prod";
 const GRAPH: &str = "ResourceGraph/resources";
 /// More than one page of 1000.
 const MACHINES: usize = 2500;
-/// The controller's.
+/// The controller's scan interval.
 const FLAGS: [&str; 4] = ["--blocked-retry-interval", "3s", "--machine-scan-interval", "1s"];
 
 fn main() -> ExitCode {
     let setup = || async {
         let environment = Environment::start(Options::with_controller(&FLAGS)).await?;
-        // The quota has a story of its own; ARM's buckets would refuse fifty confirmations a second, which nobody makes.
+        // A later step tests the quota. ARM's buckets would reject fifty confirmations a second, a rate
+        // that does not occur in production.
         let settings = json!({"graphQuota": 0, "throttling": false});
         environment.emulator.settings(settings).await?;
         Ok(environment)
     };
-    // The pauses between tries are the real ones.
+    // The retry delays are the real ones.
     let stories = case("resource_graph_on_a_bad_day", stories).limit(Duration::from_secs(900));
     harness::run(setup, vec![stories])
 }
@@ -51,7 +52,7 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
             object["status"]["machines"]["total"].as_u64() >= Some(2000)
         })
         .await?;
-    // The first scans confirm what looks bad, fifty at a time.
+    // The first scans confirm bad verdicts, fifty at a time.
     let settled = settled(&team).await?;
     assert_eq!(settled["total"], object["status"]["machines"]["total"]);
     let verdicts = settled["verdicts"].as_object().unwrap().values();
@@ -111,7 +112,7 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
     rows::lost(&environment).await
 }
 
-/// The quota is obeyed: nothing is refused, and the numbers are the same.
+/// The quota is obeyed: no query is rejected, and the numbers are the same.
 async fn quota(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     eprintln!("story: a small quota");
     let small = json!({"graphQuota": 3, "graphQuotaWindow": "1s"});
@@ -127,7 +128,7 @@ async fn quota(environment: &Environment, team: &Team<'_>, settled: &Value) -> R
     Ok(())
 }
 
-/// A paging token that runs out: the group is read anew.
+/// A paging token expires: the group is read again.
 async fn expired_token(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     eprintln!("story: tokens that run out between pages");
     environment.emulator.add_fault(json!({"id": "slow", "match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"delay": "1500ms"}})).await?;
@@ -148,7 +149,7 @@ async fn expired_token(environment: &Environment, team: &Team<'_>, settled: &Val
     Ok(())
 }
 
-/// Rows that were cut are an error and never a smaller fleet.
+/// Truncated rows are an error, never a smaller fleet.
 async fn cut_rows(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     eprintln!("story: rows that are cut");
     environment
@@ -165,7 +166,7 @@ async fn cut_rows(environment: &Environment, team: &Team<'_>, settled: &Value) -
     recovered(team, settled).await
 }
 
-/// Scans fail: the last good numbers stay and say how old they are; then it recovers by itself.
+/// Scans fail: the last numbers stay and show their age. Then scans recover without a change.
 async fn failure_and_recovery(
     environment: &Environment,
     team: &Team<'_>,
@@ -183,7 +184,7 @@ async fn failure_and_recovery(
         object["status"]["machines"]["scanFailure"].is_object()
     })
     .await?;
-    // A 500 is tried again and again, for half a minute a scan; a refusal is not.
+    // A 500 is retried for half a minute in each scan; a 400 is not.
     environment.emulator.clear_faults().await?;
     let refusal = json!({"status": 400, "body": {"error": {"code": "BadRequest", "message": "no"}}});
     environment
@@ -206,7 +207,7 @@ async fn failure_and_recovery(
         .unwrap()
         .to_owned();
     assert!(message.contains("the numbers are of"), "{message}");
-    // Ready has nothing to do with it.
+    // Ready does not depend on scans.
     assert_eq!(condition(&stale, "Ready").unwrap()["status"], "True");
     let arguments = ["get", "events", "-n", &team.namespace];
     let events = environment.plane.kubectl(&arguments).await?;
@@ -215,7 +216,7 @@ async fn failure_and_recovery(
     recovered(team, settled).await
 }
 
-/// What the index shows late is confirmed with the machine itself: no false alarm.
+/// Delayed index data is confirmed with the machine itself, so there is no false alarm.
 async fn lag(environment: &Environment) -> Result<(), Error> {
     eprintln!("story: an index that lags");
     let seed = json!({
@@ -224,7 +225,7 @@ async fn lag(environment: &Environment) -> Result<(), Error> {
         "machines": [{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}],
     });
     let team = environment.team_with("lag", seed).await?;
-    // The index will show what was before the repair.
+    // The index returns the state before the repair.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let repaired = json!({"mde.state": "Succeeded", "mde.code": null});
     environment
@@ -267,13 +268,13 @@ async fn recovered(team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until the numbers stand still over some scans.
+/// Waits until the numbers are stable over several scans.
 async fn settled(team: &Team<'_>) -> Result<Value, Error> {
     let mut last = (Value::Null, None);
     for _ in 0..40 {
         scans(team.environment, 3.0).await?;
         let machines = numbers(team).await?;
-        // While machines are still asked, one that has not been asked yet may turn out to be another case.
+        // Until every machine has been confirmed, a verdict may still change.
         let asked = metric(
             team.environment,
             "serverprotection_fleet_scan_confirmations_total",
@@ -288,13 +289,13 @@ async fn settled(team: &Team<'_>) -> Result<Value, Error> {
     Err(Error::Other(format!("the numbers do not settle: {last:#?}")))
 }
 
-/// A series of the controller; `None`: it is not there.
+/// A series of the controller's metrics; `None` if it does not exist.
 async fn metric(environment: &Environment, name: &str) -> Result<Option<f64>, Error> {
     let mut controller = environment.controller().await;
     controller.as_mut().unwrap().metric(name, &[]).await
 }
 
-/// Scans that an internal error ended.
+/// Number of scans that ended with an internal error.
 async fn panics(environment: &Environment) -> Result<f64, Error> {
     let mut controller = environment.controller().await;
     let labels = ["task=\"machine_scan\""];
@@ -306,7 +307,7 @@ async fn panics(environment: &Environment) -> Result<f64, Error> {
     Ok(panics.unwrap())
 }
 
-/// Waits until this many more scans were made, failed ones too.
+/// Waits for this number of further scans, including failed ones.
 async fn scans(environment: &Environment, more: f64) -> Result<(), Error> {
     let made = || async {
         let mut controller = environment.controller().await;

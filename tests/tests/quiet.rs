@@ -1,6 +1,7 @@
-//! An object at rest costs a handful of reads per visit and nothing else: no write, no status patch, no event, no token.
+//! An object in sync costs a handful of reads per reconcile and nothing else: no write, no status patch, no event, no
+//! token.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::{
@@ -24,11 +25,11 @@ use serverprotection_tests::{
 
 const TIMEOUT: Duration = Duration::from_secs(40);
 const NAME: &str = "prod";
-/// How many visits are watched.
+/// Number of watched reconciles.
 const RECONCILES: f64 = 10.0;
-/// Reads of a visit at rest (I-4).
+/// Reads of a reconcile in sync (I-4).
 const READS: usize = 4;
-/// Visits are a second apart; a pause of this length lies between two of them.
+/// Reconciles are a second apart, with at least this pause between them.
 const PAUSE: Duration = Duration::from_millis(400);
 
 fn main() -> ExitCode {
@@ -77,7 +78,7 @@ fn p2() -> Value {
     json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
 }
 
-/// Everything that must stand still.
+/// Everything that must not change.
 #[derive(Debug, PartialEq)]
 struct Still {
     resource_version: Option<String>,
@@ -116,7 +117,7 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
         team.namespace,
         first_request(team, started).await?
     );
-    // The event that tells it comes after the status.
+    // The event is created after the status is written.
     eventually("the event of being ready", TIMEOUT, || async {
         let api: Api<Event> = Api::namespaced(environment.client.clone(), &team.namespace);
         let events = api
@@ -142,7 +143,7 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     while reconciles(&mut controller).await? < before + RECONCILES {
         assert!(
             began.elapsed() < TIMEOUT,
-            "only {} visits",
+            "only {} reconciles",
             reconciles(&mut controller).await? - before
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -160,14 +161,14 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
         .filter(|request| request["kind"] != "arm" || request["method"] != "GET")
         .collect();
     assert!(others.is_empty(), "a write or a token request: {others:#?}");
-    // What is switched off does not exist.
+    // Settings that are off do not exist in Azure.
     let answered = |request: &Value| request["status"] == 200 || request["errorCode"] == "ResourceNotFound";
     assert!(requests.iter().all(answered), "{requests:#?}");
     let groups = groups(&requests);
-    eprintln!("{}: {made} visits with {groups:?} reads", team.namespace);
+    eprintln!("{}: {made} reconciles with {groups:?} reads", team.namespace);
     let seen = f64::from(u32::try_from(groups.len()).unwrap());
-    // A visit may be under way at either end.
-    assert!((made - seen).abs() < 1.5, "{made} visits, reads {groups:?}");
+    // A reconcile may be in progress at either end.
+    assert!((made - seen).abs() < 1.5, "{made} reconciles, reads {groups:?}");
     assert!(groups.iter().all(|reads| *reads <= READS), "reads {groups:?}");
     let object = team.get(NAME).await?;
     assert_eq!(condition(&object, "Ready").unwrap()["status"], "True");
@@ -179,7 +180,7 @@ async fn reconciles(controller: &mut ControllerProcess) -> Result<f64, Error> {
     let failed = controller
         .metric("serverprotection_visits_total", &["outcome=\"kubernetes"])
         .await?;
-    assert_eq!(failed, None, "a visit that the API server failed");
+    assert_eq!(failed, None, "a reconcile with an API server error");
     let ok = controller
         .metric("serverprotection_visits_total", &["outcome=\"ok\""])
         .await?;
@@ -191,7 +192,7 @@ async fn last_sequence(environment: &Environment) -> Result<u64, Error> {
     Ok(summary["lastSequence"].as_u64().unwrap())
 }
 
-/// What the team's application asked since then, tokens included, in the order of arrival.
+/// The requests of the team's application after a sequence number, including token requests, in the order of arrival.
 async fn requests(team: &Team<'_>, since: u64) -> Result<Vec<Value>, Error> {
     let path = format!("requests?since={since}&kind=all");
     let answer = team.environment.emulator.call(Method::GET, &path, None).await?;
@@ -208,7 +209,7 @@ fn arrival(request: &Value) -> Timestamp {
     request["at"].as_str().unwrap().parse().unwrap()
 }
 
-/// How many requests each visit made: visits are a second apart, the reads of one come at once.
+/// Number of requests of each reconcile. Reconciles are a second apart, and the reads of a reconcile come at once.
 fn groups(requests: &[Value]) -> Vec<usize> {
     let mut groups: Vec<usize> = Vec::new();
     let mut last: Option<Timestamp> = None;

@@ -1,4 +1,4 @@
-//! The main job, with the other answers to every open question.
+//! The ServerProtection cases with the other answers of the switches.
 
 mod scenarios;
 

@@ -1,4 +1,4 @@
-//! The definitions as they are installed: what they show, what they default, and what they refuse.
+//! The definitions as they are installed: columns, defaults, and rules.
 
 mod admission;
 mod connectors;
@@ -12,7 +12,7 @@ use crate::{AzureCredential, AzureCredentialSpec, ServerProtection, ServerProtec
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
 const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/law";
 
-/// Lays `over` on `base`, member by member.
+/// Merges `over` into `base`, member by member.
 fn laid_over(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {

@@ -1,5 +1,5 @@
-//! `make quickstart`: the operator on this machine, from nothing to READY, with plain kubectl.
-#![allow(clippy::print_stdout, reason = "this program talks to a person")]
+//! `make quickstart`: the operator on this machine, from the start to READY, with plain kubectl.
+#![allow(clippy::print_stdout, reason = "the output of this program is for the user")]
 
 use serverprotection_tests::{
     Error, binaries,
@@ -14,17 +14,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the first object may take to become ready.
+/// Time limit until the first object is Ready.
 const READY_LIMIT: Duration = Duration::from_secs(300);
-/// The machines that need attention, as kubectl describe would show them among everything else.
+/// The machines that need attention, without the rest of `kubectl describe`.
 const WORST: &str = r#"jsonpath={range .status.machines.worst[*]}{.name} ({.environment}): {.verdict}, {.reason}{"\n  why:    "}{.message}{"\n  remedy: "}{.remedy}{"\n"}{end}"#;
-/// Eleven of the thirteen machines count: one is off, one is excluded by the sample. One of the eleven fails.
+/// Eleven of the thirteen machines are eligible: one is off, and the sample excludes one. One of the eleven fails.
 const SETTLED: &str = "10/11";
 /// The two machines that the connector found.
 const CONNECTED: &str = "2/2";
-/// What is shown.
+/// What to show.
 const KINDS: [&str; 2] = ["serverprotection", "securityconnector"];
-/// Slow enough to watch: a real Azure takes about as long for each answer.
+/// Slow enough to watch; a real Azure takes about as long for each response.
 const AZURE_LATENCY: &str = "250ms";
 
 #[tokio::main]
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
             "left in your cluster; to remove it: kubectl delete -k deploy/samples && kubectl delete -k deploy/base",
         );
     }
-    say("nothing is left running");
+    say("all processes have stopped");
     if result.is_ok() {
         ExitCode::SUCCESS
     } else {
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
-    // $KUBECONFIG is ignored on purpose: trying this out must not touch anybody's cluster by accident.
+    // $KUBECONFIG is ignored on purpose, so that the quickstart cannot change a user's cluster by accident.
     quickstart.cluster = Some(match std::env::var_os("KUBECONFIG_QUICKSTART") {
         Some(path) => {
             say(&format!("using the cluster of {}", Path::new(&path).display()));
@@ -76,7 +76,7 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
         .settings(serde_json::json!({ "latency": AZURE_LATENCY }))
         .await?;
     step(
-        "starting the controller with the rights of its service account",
+        "starting the controller with the permissions of its service account",
         quickstart.start_controller(),
     )
     .await?;
@@ -88,7 +88,7 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
     watch(quickstart, READY_LIMIT, is_ready).await?;
     explain_azure(quickstart).await?;
     say(
-        "now Defender for Cloud brings its extension to the machines, and PROTECTED follows; one of them will refuse it. The connector finds two machines in the AWS account",
+        "now Defender for Cloud deploys its extension to the machines, and PROTECTED grows; the extension fails on one of them. The connector finds two machines in the AWS account",
     );
     watch(quickstart, READY_LIMIT, is_settled).await?;
     let failed = "--for=jsonpath={.status.machines.verdicts.Failed}=1";
@@ -118,11 +118,11 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
         return Ok(());
     }
     print!("{}", what_next(quickstart)?);
-    // Until Ctrl-C.
+    // Wait for Ctrl-C.
     watch(quickstart, Duration::MAX, |_| false).await
 }
 
-/// Says what begins, every 5 s that it still runs, and how long it took.
+/// Prints the start of a step, a line every 5 s while it runs, and its duration.
 async fn step<T>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let began = Instant::now();
     say(what);
@@ -143,14 +143,14 @@ fn say(what: &str) {
     println!("quickstart: {what}");
 }
 
-/// Prints a kubectl command as a person would type it, and its output.
+/// Prints a kubectl command as a user would type it, and its output.
 async fn show(quickstart: &Quickstart, args: &[&str]) -> Result<(), Error> {
     println!("\n$ kubectl {}", args.join(" "));
     print!("{}", quickstart.cluster()?.run(args).await?);
     Ok(())
 }
 
-/// Prints the table of a kind each time it changes, until `enough` of both tables.
+/// Prints the table of a kind each time it changes, until `enough` returns `true` for both tables.
 async fn watch(
     quickstart: &mut Quickstart,
     limit: Duration,
@@ -162,7 +162,7 @@ async fn watch(
         quickstart.check()?;
         let mut tables = [String::new(), String::new()];
         for ((kind, table), last) in KINDS.iter().zip(&mut tables).zip(&mut last) {
-            // A cluster that is asked too often has no time for the controller.
+            // A cluster that is polled too often has no time for the controller.
             let args = ["get", kind, "-n", "defender"];
             *table = quickstart.cluster()?.run(&args).await?;
             if without_age(table) != *last {
@@ -195,7 +195,7 @@ async fn watch(
     }
 }
 
-/// AGE ticks by itself: it is not a change.
+/// AGE changes by itself, so it is ignored.
 fn without_age(table: &str) -> String {
     let row = |line: &str| {
         line.trim_end()
@@ -205,14 +205,14 @@ fn without_age(table: &str) -> String {
     table.lines().map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// READY is True in the rows of the samples, and the plan is P2.
+/// Whether READY is True in the rows of the samples, and the plan is P2.
 fn is_ready(tables: &[String; 2]) -> bool {
     let [protections, connectors] = tables;
     shows(protections, &[("READY", "True"), ("PLAN", "P2")])
         && shows(connectors, &[("READY", "True"), ("TIER", "P2")])
 }
 
-/// All machines but the unlucky one are protected.
+/// Whether all machines except the failing one are protected.
 fn is_settled(tables: &[String; 2]) -> bool {
     let [protections, connectors] = tables;
     shows(protections, &[("PROTECTED", SETTLED), ("CONNECTORS", "1/1")])
@@ -224,7 +224,7 @@ fn shows(table: &str, cells: &[(&str, &str)]) -> bool {
     let mut lines = table.lines();
     let Some(header) = lines.next() else { return false };
     let cell = |row: &str, name: &str| {
-        // kubectl pads columns: a cell begins where its title does.
+        // kubectl pads columns: a cell begins where its heading does.
         let start = header.find(name)?;
         row.get(start..)?.split_whitespace().next().map(str::to_owned)
     };
@@ -235,7 +235,7 @@ fn shows(table: &str, cells: &[(&str, &str)]) -> bool {
     })
 }
 
-/// One line about the plan of the sample's subscription, as the emulator has it.
+/// One line about the plan of the sample's subscription, from the emulator.
 async fn explain_azure(quickstart: &Quickstart) -> Result<(), Error> {
     let subscription = quickstart.emulator()?.get(SUBSCRIPTION).await?;
     let text = |path: &str| {

@@ -1,4 +1,5 @@
-//! One connector for each account, one object for each connector; members of organizations are Azure's own.
+//! One connector for each account and one object for each connector. Connectors of an organization's members belong to
+//! Azure.
 
 use std::sync::Arc;
 
@@ -23,11 +24,11 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("the_members_of_an_aws_organization_are_counted", aws_members),
         case("the_members_of_a_gcp_organization_are_counted", gcp_members),
         case(
-            "an_account_that_another_group_connects_is_left_alone",
+            "an_account_connected_in_another_group_is_not_changed",
             other_group,
         ),
         case(
-            "an_account_that_another_subscription_connects_is_left_alone",
+            "an_account_connected_in_another_subscription_is_not_changed",
             other_subscription,
         ),
         case(
@@ -40,16 +41,16 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         ),
         case("a_suspended_object_keeps_its_account", suspended_holder),
         case(
-            "an_account_that_a_hidden_subscription_connects_is_refused",
+            "an_account_connected_in_a_hidden_subscription_is_rejected",
             hidden_subscription,
         ),
         case("a_member_of_an_organization_is_managed_by_it", member),
-        case("a_name_that_connects_another_account_is_left_alone", name_taken),
-        case("a_connector_in_another_region_is_left_alone", location_differs),
+        case("a_connector_of_another_account_is_not_changed", name_taken),
+        case("a_connector_in_another_region_is_not_changed", location_differs),
     ]
 }
 
-/// Lets the second team's application work on the first one's subscription.
+/// Lets the second team's application access the first team's subscription.
 async fn share(owner: &Team<'_>, with: &Team<'_>) -> Result<(), Error> {
     let roles =
         json!({"roles": {owner.subscription.clone(): ["Owner"], with.subscription.clone(): ["Owner"]}});
@@ -61,7 +62,7 @@ async fn share(owner: &Team<'_>, with: &Team<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts a connector into the subscription of a team, as somebody else would have.
+/// Adds a connector to the subscription of a team, as if someone else had created it.
 async fn current(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Error> {
     let emulator = &team.environment.emulator;
     emulator
@@ -114,7 +115,7 @@ async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
         .connect("account", json!({"deletionPolicy": "Delete"}))
         .await?;
     ready(&first, "account").await?;
-    // Another subscription, another name: the account is the same.
+    // Another subscription and another name, but the same account.
     second
         .connect("other", json!({"aws": {"accountId": first.account}}))
         .await?;
@@ -122,7 +123,7 @@ async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
     stalled(&second, "other", "ClaimConflicted", &holder).await?;
     assert!(requests(&second, "PUT").await?.is_empty());
 
-    // The holder moves out: its connector goes by hand, because somebody waits for the account.
+    // The holder is deleted. Its connector must be removed by hand, because another object waits for the account.
     remove(&first, "account").await?;
     first.connectors().delete("account", TIMEOUT).await?;
     ready(&second, "other").await?;
@@ -194,7 +195,7 @@ async fn elsewhere(team: &Team<'_>, owner: &Team<'_>, says: &str) -> Result<(), 
     pause().await;
     assert!(requests(team, "PUT").await?.is_empty());
     remove(owner, "theirs").await?;
-    // It comes back on its own, once what was read a moment ago is not used any more.
+    // It recovers without a change, once the cached list has expired.
     team.connectors()
         .until("account", "Ready", "True", std::time::Duration::from_secs(60))
         .await?;
@@ -215,7 +216,10 @@ async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error>
     stalled(&team, "account", "ConnectorRefused", "already connected").await?;
     let made = requests(&team, "PUT").await?.len();
     pause().await;
-    assert!(requests(&team, "PUT").await?.len() <= made + 1, "no storm");
+    assert!(
+        requests(&team, "PUT").await?.len() <= made + 1,
+        "no repeated writes"
+    );
     remove(&owner, "theirs").await?;
     ready(&team, "account").await?;
     Ok(())
@@ -241,7 +245,7 @@ async fn member(environment: Arc<Environment>) -> Result<(), Error> {
             .2
             .contains(&format!("aws-org_{}", team.account))
     );
-    // The same, when it is named as its own connector.
+    // The same if the object names the connector.
     let named = json!({"connectorName": format!("aws-org_{}", team.account)});
     team.connectors().delete("account", TIMEOUT).await?;
     team.connect("named", named).await?;
@@ -251,7 +255,7 @@ async fn member(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until a connector exists on the clock of the machines.
+/// Advances the clock of the machines until a connector exists.
 async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
     eventually(&format!("connector {name}"), TIMEOUT, || async {
         let connector = in_azure(team, name).await.map_err(|error| error.to_string())?;
@@ -328,7 +332,7 @@ async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .call(Method::PATCH, "cloud-accounts", Some(accounts))
         .await?;
-    // The organization was connected before: its members are there already.
+    // The organization was connected before, so its members exist already.
     let shape = super::life::shape(&team, "gcp-organization");
     let (provider, email) = ("workloadIdentityProvider", "serviceAccount");
     let named = &shape["gcp"]["organization"];
@@ -354,7 +358,7 @@ async fn appear(team: &Team<'_>, members: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Members are Azure's own: everything that was written is the organization's connector.
+/// Members belong to Azure: only the connector of the organization is written.
 async fn untouched(team: &Team<'_>, puts: usize) -> Result<(), Error> {
     let object = team.connectors().get("account").await?;
     assert!(condition(&object, "Stalled").is_none());
@@ -363,7 +367,7 @@ async fn untouched(team: &Team<'_>, puts: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// What was listed a moment ago is used again, so the visit that counts may be a later one.
+/// The cached list may be used again, so a later reconcile may be the first one that counts the members.
 async fn until_counted(team: &Team<'_>, members: usize) -> Result<(), Error> {
     let limit = std::time::Duration::from_secs(60);
     eventually(&format!("{members} members"), limit, || async {

@@ -1,4 +1,4 @@
-//! Admission of connectors by the real API server: what is refused, with the field's name.
+//! Admission of connectors by the real API server: it rejects invalid fields and names them.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use super::{another_account, life::shape};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("admission_refuses_with_the_fields_name", refused),
-        case("what_a_connector_is_cannot_be_changed", immutable),
+        case("admission_names_the_rejected_field", refused),
+        case("immutable_fields_of_a_connector_cannot_be_changed", immutable),
     ]
 }
 
-/// What is applied is refused, and the refusal says so.
+/// Applies an object that must be rejected with this message.
 async fn refuses(team: &Team<'_>, spec: Value, says: &str) {
     let shown = spec.to_string();
     let refusal = team.connect("bad", spec).await.err();
@@ -29,7 +29,7 @@ async fn refuses(team: &Team<'_>, spec: Value, says: &str) {
     assert!(refusal.contains(says), "{shown}: not named \"{says}\": {refusal}");
 }
 
-/// Specs with what their refusal says.
+/// Specs with a part of the expected message.
 type Refusals = Vec<(Value, &'static str)>;
 
 fn about_accounts(team: &Team<'_>) -> Refusals {

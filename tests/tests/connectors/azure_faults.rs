@@ -1,4 +1,4 @@
-//! What Azure can answer besides what one hopes for.
+//! Azure's errors, delays and lost responses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,23 +20,26 @@ use super::{
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case(
-            "a_server_error_after_the_effect_makes_no_second_write",
+            "a_server_error_after_the_effect_causes_no_second_write",
             error_after,
         ),
-        case("a_reset_after_the_effect_makes_no_second_write", reset_after),
-        case("a_truncated_answer_to_the_write_makes_no_second_write", truncated),
-        case("a_server_error_before_the_effect_is_mended", error_before),
-        case("a_reset_before_the_effect_is_mended", reset_before),
-        case("a_slow_write_holds_nobody_else_up", slow),
+        case("a_reset_after_the_effect_causes_no_second_write", reset_after),
+        case(
+            "a_truncated_response_to_the_write_causes_no_second_write",
+            truncated,
+        ),
+        case("a_server_error_before_the_effect_is_repaired", error_before),
+        case("a_reset_before_the_effect_is_repaired", reset_before),
+        case("a_slow_write_does_not_delay_other_objects", slow),
         case("throttled_writes_obey_retry_after", throttled),
-        case("an_absurd_retry_after_harms_no_other_connector", absurd),
-        case("another_update_in_progress_is_waited_for", conflict),
+        case("an_extreme_retry_after_does_not_affect_other_connectors", absurd),
+        case("a_write_waits_for_another_update_in_progress", conflict),
         case("a_locked_subscription_stalls", locked),
         case("a_deny_policy_is_named", policy),
-        case("another_writer_and_we_lose_nothing_of_each_other", two_writers),
-        case("one_failed_read_changes_nothing_and_three_are_told", stale),
+        case("concurrent_writers_keep_the_changes_of_each_other", two_writers),
+        case("one_failed_read_changes_nothing_and_three_are_reported", stale),
         case("without_the_list_of_connectors_nothing_is_created", no_list),
-        case("without_health_reports_it_is_ready_all_the_same", no_health),
+        case("a_connector_is_ready_without_health_reports", no_health),
     ]
 }
 
@@ -45,7 +48,7 @@ async fn put_fault(team: &Team<'_>, phase: &str, action: Value) -> Result<String
     fault(team, json!({"match": matching, "phase": phase, "action": action})).await
 }
 
-/// The effect is there, its answer is not: a reading tells, and nothing is written twice.
+/// The write has its effect, but the response is lost: a read shows the effect, and nothing is written twice.
 async fn lost(environment: &Environment, name: &str, action: Value) -> Result<(), Error> {
     let team = protected(environment, name).await?;
     put_fault(&team, "after", action).await?;
@@ -53,7 +56,7 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
     let object = ready(&team, "account").await?;
     assert_eq!(object["status"]["tier"], "P1");
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
-    // What it wrote is held from now on: a reduction is no adoption.
+    // The object holds what it wrote, so a reduction is an edit and not an adoption.
     edit(&team, "account", json!({"plan": {"tier": "Free"}}), 1).await?;
     Ok(())
 }
@@ -111,7 +114,7 @@ async fn slow(environment: Arc<Environment>) -> Result<(), Error> {
     team.connect("quick", quick).await?;
     ready(&team, "quick").await?;
     team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
-    // Not even an edit of the protection waits for it.
+    // An edit of the ServerProtection is not delayed either.
     let edit = json!({"spec": {"plan": {"agentlessScanning": {"state": "Disabled"}}}});
     team.patch(PROTECTION, edit).await?;
     team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
@@ -142,7 +145,7 @@ async fn throttled(environment: Arc<Environment>) -> Result<(), Error> {
     put_fault(&team, "before", json!({"respond": answer})).await?;
     team.connect("account", json!({})).await?;
     reconciling(&team, "Throttled").await?;
-    // The monitor judges whether the time was obeyed, also by a visit on request.
+    // The safety monitor checks that the delay was obeyed, also by a requested reconcile.
     team.connectors().request("account").await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 2);
@@ -158,7 +161,11 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
     reconciling(&team, "Throttled").await?;
     team.connectors().request("account").await?;
     pause().await;
-    assert_eq!(requests(&team, "PUT").await?.len(), 1, "asked before its time");
+    assert_eq!(
+        requests(&team, "PUT").await?.len(),
+        1,
+        "request before Retry-After"
+    );
     let other = protected(&environment, "unharmed").await?;
     other.connect("account", json!({})).await?;
     ready(&other, "account").await?;
@@ -174,7 +181,7 @@ async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
     let object = reconciling(&team, "UpdateInProgress").await?;
     assert_eq!(condition_values(&object, "Ready").1, "Progressing");
     pause().await;
-    assert_eq!(requests(&team, "PUT").await?.len(), 1, "no storm");
+    assert_eq!(requests(&team, "PUT").await?.len(), 1, "no repeated writes");
     team.connectors().request("account").await?;
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 2);
@@ -211,7 +218,7 @@ async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Somebody writes right after each of our writes.
+/// Another client writes right after each write of the controller.
 async fn two_writers(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "writers").await?;
     team.connect("account", json!({})).await?;
@@ -258,7 +265,7 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     };
     assert!(
         !history.iter().skip(until_now).any(|version| flickered(&version)),
-        "one failed read is no news"
+        "one failed read changes no status"
     );
     event(&team, "account", "ObservationFailed").await?;
 
@@ -276,7 +283,7 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Somebody else may connect the account: to create without looking could make a second connector.
+/// Another client may connect the account: creating without reading could create a second connector.
 async fn no_list(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "nolist").await?;
     let matching = json!({"method": "GET", "path": "/Microsoft.Security/securityConnectors$"});
@@ -323,7 +330,7 @@ async fn no_health(environment: Arc<Environment>) -> Result<(), Error> {
         team.connectors().reconcile("account", TIMEOUT),
     )
     .await
-    .map_err(|_| Error::Other("no visit".into()))??;
+    .map_err(|_| Error::Other("no reconcile".into()))??;
     environment.emulator.delete_fault(&id).await?;
     let object = team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(condition_values(&object, "Healthy").0, "True");

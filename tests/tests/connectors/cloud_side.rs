@@ -1,4 +1,4 @@
-//! The account's side: whether Azure can sign in there, whether it stays connected, and the machines that it finds.
+//! The account: whether Azure can sign in to it, whether it stays connected, and the machines that it contains.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,18 +17,18 @@ use super::{PROTECTION, TIMEOUT, condition_values, event, fault, life::shape, pr
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case(
-            "a_missing_identity_provider_is_told_and_tried_again_slowly",
+            "a_missing_identity_provider_is_reported_and_retried_slowly",
             no_provider,
         ),
-        case("a_gcp_project_that_trusts_nobody_is_told", no_pool),
-        case("an_edit_tries_to_sign_in_at_once", edited),
+        case("a_gcp_project_without_trust_is_reported", no_pool),
+        case("an_edit_retries_the_sign_in_at_once", edited),
         case(
-            "a_role_that_breaks_later_is_told_by_the_health_report",
+            "a_role_that_breaks_later_is_reported_from_the_health_report",
             role_breaks,
         ),
         case("the_machines_of_an_aws_account_are_counted", aws_machines),
         case("the_machines_of_a_gcp_project_are_counted", gcp_machines),
-        case("machines_that_appear_are_a_sign_of_health", sign_of_health),
+        case("machines_that_appear_prove_a_healthy_connection", sign_of_health),
     ]
 }
 
@@ -42,7 +42,7 @@ async fn account(team: &Team<'_>, cloud: &str, change: Value) -> Result<(), Erro
     Ok(())
 }
 
-/// Waits until Azure could not sign in, and checks what is told: it is nobody's fault here, so nothing is Stalled.
+/// Waits until Azure cannot sign in, and checks what is reported. It may be temporary, so the object is not Stalled.
 async fn waits_for_account(team: &Team<'_>, remedy: &str) -> Result<Value, Error> {
     let object = team
         .connectors()
@@ -71,12 +71,12 @@ async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(condition_values(&object, "ConnectorConfigured").0, "False");
     event(&team, "account", "CloudAuthenticationFailed").await?;
 
-    // Longer than the clock of everything else that somebody must mend.
+    // Longer than the retry interval of errors that need user action.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(
         requests(&team, "PUT").await?.len(),
         1,
-        "a storm on somebody else's account"
+        "repeated sign-ins to the account"
     );
     let object = team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(condition_values(&object, "CloudAuthenticated").0, "False");
@@ -131,7 +131,7 @@ async fn role_breaks(environment: Arc<Environment>) -> Result<(), Error> {
     let (status_of_condition, reason, message) = condition_values(&object, "Healthy");
     assert_eq!((status_of_condition, reason), ("False", "NotConnected"));
     assert!(message.contains("role/CspmMonitorAws"), "{message}");
-    // The connector itself stands as it should: nothing is written that could not help.
+    // The connector itself is in sync, so no write could help.
     assert_eq!(condition_values(&object, "Ready").1, "InSync");
     event(&team, "account", "ConnectionNotHealthy").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
@@ -212,7 +212,7 @@ async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(condition_values(&object, "Healthy").1, "MachinesAppear");
     assert_eq!(object["status"]["health"], "Healthy");
 
-    // A report is worth more.
+    // A health report takes precedence.
     environment.emulator.delete_fault(&silent).await?;
     let object = team.connectors().reconcile("account", TIMEOUT).await?;
     assert_eq!(condition_values(&object, "Healthy").1, "Connected");

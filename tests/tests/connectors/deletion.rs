@@ -1,4 +1,4 @@
-//! Deletion with policy Delete: it ends, it deletes what the object held, and nothing else.
+//! Deletion with the policy Delete: it ends, and it deletes only what the object held.
 
 use std::{
     sync::Arc,
@@ -22,30 +22,30 @@ use super::{
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("the_finalizer_is_on_before_the_first_write", finalizer_first),
-        case("delete_takes_the_connector_away", deleted),
-        case("retain_and_delete_put_the_finalizer_on_and_take_it_off", switched),
+        case("the_finalizer_is_set_before_the_first_write", finalizer_first),
+        case("delete_deletes_the_connector", deleted),
+        case("delete_sets_the_finalizer_and_retain_removes_it", switched),
         case("the_server_protection_may_be_deleted_first", protection_first),
         case("suspended_and_observed_connectors_stay", withheld),
         case("a_connector_that_another_object_claims_stays", other_owner),
         case("a_connector_that_was_never_held_stays", never_held),
-        case("a_name_that_connects_another_account_by_now_stays", not_ours),
+        case("a_connector_that_now_connects_another_account_stays", not_ours),
         case("a_connector_that_is_gone_already_needs_no_delete", gone_already),
-        case("a_deletion_that_waits_tells_why_and_goes_on", waits),
-        case("force_remove_lets_go_at_once", forced),
+        case("a_waiting_deletion_reports_why_and_continues", waits),
+        case("force_remove_removes_the_finalizer_at_once", forced),
         case(
-            "deleted_while_it_is_being_created_nothing_stays_behind",
+            "a_deletion_during_the_creation_leaves_nothing_behind",
             while_created,
         ),
         case(
             "after_the_deadline_the_object_goes_and_the_connector_stays",
             deadline,
         ),
-        case("a_lost_answer_to_the_delete_is_asked_for_again", lost_answer),
+        case("a_delete_with_a_lost_response_is_repeated", lost_answer),
     ]
 }
 
-/// A team with a connector that is Ready and whose policy is Delete.
+/// A team with a connector that is Ready and has the policy Delete.
 async fn held<'a>(environment: &'a Environment, name: &str) -> Result<Team<'a>, Error> {
     let team = protected(environment, name).await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))
@@ -59,10 +59,7 @@ async fn stays(team: &Team<'_>) -> Result<(), Error> {
         !in_azure(team, "account").await?.is_null(),
         "the connector is gone"
     );
-    assert!(
-        requests(team, "DELETE").await?.is_empty(),
-        "somebody tried to delete it"
-    );
+    assert!(requests(team, "DELETE").await?.is_empty(), "unexpected DELETE");
     Ok(())
 }
 
@@ -97,7 +94,7 @@ async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(in_azure(&team, "account").await?.is_null());
     assert_eq!(requests(&team, "DELETE").await?.len(), 1);
     event(&team, "account", "ConnectorDeleted").await?;
-    // Status goes on while it is being deleted.
+    // The status is still updated during the deletion.
     eventually("Ready/Deleting", TIMEOUT, || {
         let recorder = &environment.recorder;
         let history = recorder.of("SecurityConnector", &team.namespace, "account");
@@ -173,7 +170,7 @@ async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
             condition_values(object, "Ready").1 == "Observed"
         })
         .await?;
-    // The ServerProtection that observed is gone: that it did is remembered.
+    // The ServerProtection in mode Observe is gone, but its mode is recorded.
     team.delete(PROTECTION, TIMEOUT).await?;
     stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
     team.connectors().delete("account", TIMEOUT).await?;
@@ -237,7 +234,7 @@ async fn gone_already(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes a connector whose subscription is locked, until it tells that it waits.
+/// Deletes a connector in a locked subscription, until it reports that it waits.
 async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'a>, Value), Error> {
     let team = held(environment, name).await?;
     environment
@@ -305,7 +302,7 @@ async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The write of a connector is under way when its object is deleted, and its answer never comes.
+/// An object is deleted while the write of its connector is in progress, and the response is lost.
 async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "created").await?;
     let matching = json!({"method": "PUT", "path": "/securityConnectors/", "times": 1});
@@ -355,7 +352,7 @@ async fn lost_answer(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(
         requests(&team, "DELETE").await?.len(),
         1,
-        "the reading tells that it is gone"
+        "the read shows that it is gone"
     );
     event(&team, "account", "ConnectorDeleted").await?;
     pause().await;

@@ -1,4 +1,4 @@
-//! The life of a connector, for each of the four shapes: created, in sync, edited, repaired, released.
+//! The life of a connector of each of the four types: created, in sync, edited, repaired, released.
 
 use std::sync::Arc;
 
@@ -38,11 +38,11 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         ),
         case("an_organization_becomes_a_single_account", leaves_organization),
         case("connectors_that_share_a_new_group_create_it_once", shared_group),
-        case("their_tags_stay", tags),
+        case("foreign_tags_stay", tags),
     ]
 }
 
-/// What an object of this shape says besides what `Team::connect` says.
+/// Members of the spec of this type, in addition to those of `Team::connect`.
 pub(crate) fn shape(team: &Team<'_>, shape: &str) -> Value {
     let account = &team.account;
     let sa = |name: &str| format!("{name}@my-project.iam.gserviceaccount.com");
@@ -125,7 +125,7 @@ async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     assert_eq!(connector["environmentData"]["scanInterval"], 4);
     assert_eq!(requests(team, "PUT").await?.len(), before + 1);
 
-    // Somebody deleted it: it is made anew.
+    // Another client deletes the connector: it is created again.
     let gone = json!({"connectors.account": null});
     team.environment.emulator.set(&team.subscription, gone).await?;
     team.connectors().reconcile("account", TIMEOUT).await?;
@@ -135,7 +135,7 @@ async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Retain: nothing is asked of Azure, and nothing can hang.
+/// Retain: no request to Azure, so nothing can hang.
 async fn released(team: &Team<'_>) -> Result<(), Error> {
     let before = team.environment.emulator.requests(&team.subscription).await?;
     let about_connector = |all: &[Value]| {
@@ -181,7 +181,7 @@ async fn edits(environment: Arc<Environment>) -> Result<(), Error> {
         json!({"scan": "never"})
     );
 
-    // What is not in the spec any more is left as found; an empty text clears it.
+    // A field that was removed from the spec is not changed; an empty string clears it.
     edit(&team, "account", json!({"agentlessScanning": null}), 0).await?;
     let cleared = json!({"autoProvisioning": {"arcAgent": {"proxy": ""}}});
     edit(&team, "account", cleared, 1).await?;
@@ -206,7 +206,7 @@ async fn scanning_off(environment: Arc<Environment>) -> Result<(), Error> {
     let servers = offering(&connector, "DefenderForServersAws");
     assert_eq!(servers["subPlan"]["type"], "P1");
     assert_eq!(servers["vmScanners"]["enabled"], false);
-    // P2 again leaves it as it is found: the spec says nothing about it.
+    // P2 does not change the setting, because the spec does not contain it.
     edit(&team, "account", json!({"plan": {"tier": "P2"}}), 1).await?;
     let connector = in_azure(&team, "account").await?;
     assert_eq!(

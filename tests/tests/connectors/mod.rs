@@ -1,7 +1,7 @@
-//! SecurityConnector on real parts: kube-apiserver, emulator, controller as a process. A namespace, a subscription and an
-//! account for each case; the same cases run under both answers of the emulator's switches.
+//! SecurityConnector with real components: kube-apiserver, emulator, controller as a process. Each case has its own
+//! namespace, subscription and account. The same cases run with both answers of the emulator's switches.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod accounts;
@@ -30,21 +30,21 @@ use serverprotection_tests::{
 };
 use uuid::Uuid;
 
-/// How long a state may take to be reached.
+/// Time limit until a state is reached.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
-/// Cases that run at once: most of them wait for clocks.
+/// Cases that run at once: most of them wait.
 const AT_ONCE: usize = 8;
-/// After this long a deletion that Azure does not let happen lets go.
+/// When the finalizer is removed although Azure does not allow the deletion.
 pub(crate) const DELETION_DEADLINE: Duration = Duration::from_secs(12);
 /// Name of the ServerProtection of every case.
 pub(crate) const PROTECTION: &str = "prod";
-/// The resource group of what `Team::connect` applies.
+/// The resource group that `Team::connect` sets.
 pub(crate) const GROUP: &str = "rg-connectors";
 
 /// Runs all cases with these answers of the switches (`default` or `alternate`).
 pub(crate) fn run(answers: &'static str) -> ExitCode {
     let mut cases: Vec<Case<Environment>> = Vec::new();
-    // Those first that wait the longest.
+    // The slowest cases first.
     cases.extend(accounts::cases());
     cases.extend(protection::cases());
     cases.extend(refusals::cases());
@@ -86,7 +86,7 @@ pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     team.connectors().until(name, "Ready", "True", TIMEOUT).await
 }
 
-/// Waits for Stalled with a reason, and that its message tells the next step.
+/// Waits for Stalled with a reason, and checks that the message contains the next step.
 pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &str) -> Result<Value, Error> {
     let what = format!("Stalled/{reason}");
     let object = team
@@ -112,7 +112,7 @@ pub(crate) fn condition_values<'v>(object: &'v Value, kind: &str) -> (&'v str, &
     (text("status"), text("reason"), text("message"))
 }
 
-/// The requests of the team to connectors with this method.
+/// The team's requests for connectors with this method.
 pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>, Error> {
     let all = team.environment.emulator.requests(&team.subscription).await?;
     let expected = |request: &Value| {
@@ -124,20 +124,20 @@ pub(crate) async fn requests(team: &Team<'_>, method: &str) -> Result<Vec<Value>
     Ok(all.into_iter().filter(expected).collect())
 }
 
-/// Everything but reads of the team's subscription, whatever resource it concerns.
+/// All requests for the team's subscription except reads.
 pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
     let all = team.environment.emulator.requests(&team.subscription).await?;
     let written = |request: &Value| request["method"] != "GET" && request["method"] != "HEAD";
     Ok(all.into_iter().filter(written).collect())
 }
 
-/// A connector of the subscription as the emulator holds it; null when there is none. In the group of every case.
+/// A connector in the emulator, in the resource group of every case; null if it does not exist.
 pub(crate) async fn in_azure(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let state = team.environment.emulator.get(&team.subscription).await?;
     Ok(state["connectors"][format!("{GROUP}/{name}")].clone())
 }
 
-/// An offering of a connector as [`in_azure`] answered it; null when there is none.
+/// An offering of a connector as returned by [`in_azure`]; null if it does not exist.
 pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
     let all = connector["offerings"].as_array().map(Vec::as_slice);
     let found = all
@@ -147,7 +147,7 @@ pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
     found.unwrap_or(&Value::Null)
 }
 
-/// Changes a connector behind the controller's back: `{"tags.team": "sec"}`.
+/// Changes a connector without the controller: `{"tags.team": "sec"}`.
 pub(crate) async fn edit_in_azure(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
     let fields = fields.as_object().unwrap().iter();
     let paths = fields.map(|(path, value)| (format!("connectors.{name}.{path}"), value.clone()));
@@ -158,7 +158,7 @@ pub(crate) async fn edit_in_azure(team: &Team<'_>, name: &str, fields: Value) ->
     Ok(())
 }
 
-/// Edits the spec, waits until it is Ready again and that it took this many writes of the connector.
+/// Edits the spec, waits until the object is Ready again, and checks the number of writes of the connector.
 pub(crate) async fn edit(team: &Team<'_>, name: &str, spec: Value, puts: usize) -> Result<Value, Error> {
     let before = requests(team, "PUT").await?.len();
     let what = spec.to_string();
@@ -172,13 +172,13 @@ pub(crate) async fn edit(team: &Team<'_>, name: &str, spec: Value, puts: usize) 
     Ok(object)
 }
 
-/// A fault of Azure for the team's subscription only; its id.
+/// Adds a fault for the team's subscription. Returns its id.
 pub(crate) async fn fault(team: &Team<'_>, mut fault: Value) -> Result<String, Error> {
     fault["match"]["subscription"] = json!(team.subscription);
     team.environment.emulator.add_fault(fault).await
 }
 
-/// Waits for an event of the object with this reason; its note.
+/// Waits for an event of the object with this reason. Returns its note.
 pub(crate) async fn event(team: &Team<'_>, name: &str, reason: &str) -> Result<String, Error> {
     let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
     eventually(&format!("event {reason} of {name}"), TIMEOUT, || async {
@@ -201,12 +201,12 @@ pub(crate) async fn event(team: &Team<'_>, name: &str, reason: &str) -> Result<S
     .await
 }
 
-/// An AWS account, or a GCP project's number, that nobody else has.
+/// An AWS account id or GCP project number that no other case uses.
 pub(crate) fn another_account() -> String {
     format!("{:012}", Uuid::new_v4().as_u128() % 1_000_000_000_000)
 }
 
-/// Stands still for a moment, in which nothing must happen.
+/// Waits for a moment in which nothing must happen.
 pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -1,4 +1,5 @@
-//! What is ours in a connector is repaired; what is somebody else's stays; what stood before is taken over as it is.
+//! Managed configuration of a connector is repaired, foreign configuration stays, and existing configuration is
+//! adopted as it is.
 
 use std::sync::Arc;
 
@@ -18,23 +19,23 @@ use super::{
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("what_belongs_to_others_survives_every_write", survives),
-        case("what_belongs_to_others_survives_on_gcp_too", survives_on_gcp),
-        case("our_offering_is_repaired_while_theirs_stays", repaired),
-        case("a_foreign_writer_wins_after_three_repairs_and_is_told", contested),
+        case("foreign_configuration_survives_every_write", survives),
+        case("foreign_configuration_survives_on_gcp_too", survives_on_gcp),
+        case("managed_offerings_are_repaired_and_foreign_ones_stay", repaired),
         case(
-            "a_connector_that_stands_as_demanded_is_adopted_without_a_write",
-            adopted_as_it_is,
+            "a_foreign_writer_wins_after_three_repairs_and_is_reported",
+            contested,
         ),
+        case("a_connector_in_sync_is_adopted_without_a_write", adopted_as_it_is),
         case(
-            "an_adopted_connector_tells_first_what_differed",
+            "an_adopted_connector_first_reports_its_drift",
             adopted_with_differences,
         ),
         case("an_adopted_connector_is_not_lowered_without_approval", reduction),
     ]
 }
 
-/// A connector of the team's account that somebody made before.
+/// Creates a connector of the team's account, as if someone else had created it before.
 async fn current(team: &Team<'_>, members: Value) -> Result<(), Error> {
     let mut connector = json!({"account": team.account, "servers": "P2"});
     serverprotection_tests::team::merge(&mut connector, members);
@@ -140,7 +141,7 @@ async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(!offering(&connector, "DefenderForContainersAws").is_null());
     assert_eq!(requests(&team, "PUT").await?.len(), 2);
 
-    // The whole offering is gone: it comes back, and they still have theirs.
+    // The whole offering is gone: it is created again, and the foreign ones stay.
     let gone = json!({"offerings.DefenderForServersAws": null});
     edit_in_azure(&team, "account", gone).await?;
     team.connectors().reconcile("account", TIMEOUT).await?;
@@ -178,9 +179,9 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
     let made = requests(&team, "PUT").await?.len();
     assert_eq!(made, 4, "the first write and three repairs");
     team.connectors().reconcile("account", TIMEOUT).await?;
-    assert_eq!(requests(&team, "PUT").await?.len(), made, "left alone");
+    assert_eq!(requests(&team, "PUT").await?.len(), made, "enforcement is paused");
 
-    // Other fields are still written, and the contested one stays as they want it.
+    // Other fields are still written, and the contested field keeps the foreign value.
     team.connectors()
         .patch("account", json!({"spec": {"tags": {"a": "b"}}}))
         .await?;
@@ -197,7 +198,7 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
     });
     assert_eq!(tags.await?["environmentData"]["scanInterval"], 24);
 
-    // The fight ends: it is Ready again without a write.
+    // The other writer stops: the object is Ready again without a write.
     let made = requests(&team, "PUT").await?.len();
     edit_in_azure(&team, "account", json!({"environmentData.scanInterval": 4})).await?;
     team.connectors().request("account").await?;
@@ -219,7 +220,7 @@ async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
         "{object:#}"
     );
     assert!(requests(&team, "PUT").await?.is_empty());
-    // Nobody signed in to the account on our behalf; the connection's report tells.
+    // Azure did not sign in for a write of this object; the health report shows the connection.
     assert_eq!(condition_values(&object, "CloudAuthenticated").1, "Connected");
     Ok(())
 }
@@ -243,7 +244,7 @@ async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), E
             .is_some_and(|it| it["reason"] == "Writing")
     });
     let status = &note
-        .unwrap_or_else(|| panic!("no note before the write: {history:#?}"))
+        .unwrap_or_else(|| panic!("no intent before the write: {history:#?}"))
         .status;
     let drift = status["drift"].as_array().unwrap();
     let fields: Vec<_> = drift
@@ -298,7 +299,7 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(object["status"]["tier"], "P1");
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
 
-    // Held in sync by now: the next reduction is an edit like any other.
+    // The object was in sync, so the next reduction is an edit that needs no approval.
     edit(&team, "account", json!({"plan": {"tier": "Free"}}), 1).await?;
     Ok(())
 }

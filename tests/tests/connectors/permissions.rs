@@ -1,4 +1,4 @@
-//! What the identity may not do is told by the action's name.
+//! Missing permissions are reported with the name of the action.
 
 use std::sync::Arc;
 
@@ -15,15 +15,21 @@ use super::{TIMEOUT, condition_values, in_azure, protected, ready, requests, sta
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("who_may_not_write_connectors_is_told_so", write),
-        case("who_may_not_delete_connectors_is_told_so_before_and_then", delete),
-        case("who_may_not_assign_roles_is_told_so", assign_roles),
-        case("who_may_not_create_the_resource_group_is_told_so", resource_group),
-        case("who_may_not_read_health_reports_is_told_so", health),
+        case("missing_permission_to_write_connectors_is_reported", write),
+        case(
+            "missing_permission_to_delete_connectors_is_reported_early",
+            delete,
+        ),
+        case("missing_permission_to_assign_roles_is_reported", assign_roles),
+        case(
+            "missing_permission_to_create_the_resource_group_is_reported",
+            resource_group,
+        ),
+        case("missing_permission_to_read_health_reports_is_reported", health),
     ]
 }
 
-/// Everything but these actions; nothing: everything.
+/// Gives the identity all actions except these.
 async fn without(team: &Team<'_>, actions: &[&str]) -> Result<(), Error> {
     let role = json!([{"actions": ["*"], "notActions": actions}]);
     let roles = json!({"roles": {team.subscription.clone(): role}});
@@ -40,7 +46,7 @@ fn missing(object: &Value, action: &str) {
     assert!(message.contains(action), "{message}");
 }
 
-/// Waits until the missing action is named, grants it, and waits for Ready.
+/// Waits until the missing action is reported, grants it, and waits for Ready.
 async fn named_then_granted(team: &Team<'_>, action: &str) -> Result<(), Error> {
     let object = team
         .connectors()
@@ -48,7 +54,7 @@ async fn named_then_granted(team: &Team<'_>, action: &str) -> Result<(), Error> 
         .await?;
     missing(&object, action);
     without(team, &[]).await?;
-    // By itself, on the slow clock; what was read a moment ago is told until it is read anew.
+    // Without a change, after the retry interval. The missing permission is reported until the cached one expires.
     ready(team, "account").await?;
     eventually("sufficient permissions", TIMEOUT, || async {
         let reconcile = team.connectors().reconcile("account", TIMEOUT).await;
@@ -72,7 +78,10 @@ async fn write(environment: Arc<Environment>) -> Result<(), Error> {
     missing(&object, ACTION);
     let made = requests(&team, "PUT").await?.len();
     super::pause().await;
-    assert!(requests(&team, "PUT").await?.len() <= made + 1, "no storm");
+    assert!(
+        requests(&team, "PUT").await?.len() <= made + 1,
+        "no repeated writes"
+    );
     named_then_granted(&team, ACTION).await
 }
 
@@ -82,7 +91,7 @@ async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
     without(&team, &[ACTION]).await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))
         .await?;
-    // It stands as it should; that it could not go again is told now, and not when it is too late.
+    // The connector is in sync. That it cannot be deleted is reported now, and not only when it is deleted.
     missing(&ready(&team, "account").await?, ACTION);
     team.connectors().start_deletion("account").await?;
     let object = team
@@ -101,7 +110,7 @@ async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Azure refuses the write, or takes it and then no machine appears: both answers of the emulator.
+/// Azure rejects the write, or accepts it and no machine appears: the two answers of a switch.
 async fn assign_roles(environment: Arc<Environment>) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Authorization/roleAssignments/write";
     let team = protected(&environment, "noassign").await?;

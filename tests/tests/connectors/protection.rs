@@ -1,4 +1,4 @@
-//! What a connector takes from its ServerProtection, and what that one tells about its connectors.
+//! What a connector takes from its ServerProtection, and what the ServerProtection reports about its connectors.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("the_server_protection_counts_its_connectors", counted),
         case("the_default_tier_follows_the_server_protection", default_tier),
-        case("observe_writes_nothing_is_ready_and_tells_the_drift", observe),
-        case("suspend_makes_no_call_and_resume_repairs", suspend),
-        case("suspended_from_the_start_makes_no_call", suspended_at_birth),
+        case("observe_writes_nothing_is_ready_and_reports_the_drift", observe),
+        case("suspend_sends_no_request_and_resume_repairs", suspend),
+        case("suspended_from_the_start_sends_no_request", suspended_at_birth),
         case("a_connector_waits_for_the_registration", registration),
     ]
 }

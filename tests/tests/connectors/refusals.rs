@@ -1,4 +1,4 @@
-//! What a human must mend first, told as the next step.
+//! Errors that need user action are reported with the next step.
 
 use std::sync::Arc;
 
@@ -31,11 +31,11 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             moved,
         ),
         case(
-            "a_missing_resource_group_is_told_unless_it_may_be_created",
+            "a_missing_resource_group_is_reported_unless_it_may_be_created",
             no_group,
         ),
         case(
-            "agentless_scanning_needs_p2_also_where_the_protection_gives_the_plan",
+            "agentless_scanning_needs_p2_also_with_the_default_plan",
             agentless,
         ),
         case("an_object_of_a_newer_version_keeps_its_account", unreadable),
@@ -53,7 +53,7 @@ async fn no_protection(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The ServerProtection is deleted and created anew for another subscription.
+/// The ServerProtection is deleted and created again for another subscription.
 async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "moved").await?;
     team.connect("account", json!({})).await?;
@@ -67,7 +67,7 @@ async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
     let id = object["status"]["target"]["id"].as_str().unwrap();
     assert!(
         id.contains(&team.subscription),
-        "where the connector stands is kept: {id}"
+        "the id of the connector is kept: {id}"
     );
     let state = environment.emulator.get(&other).await?;
     assert!(
@@ -102,7 +102,7 @@ async fn no_group(environment: Arc<Environment>) -> Result<(), Error> {
         "the connector only"
     );
 
-    // Allowed by an edit, another one is created.
+    // An edit allows the operator to create the group.
     let elsewhere = json!({"aws": {"accountId": another_account()}, "resourceGroup": "rg-new", "createResourceGroup": false});
     team.connect("two", elsewhere).await?;
     stalled(&team, "two", "ResourceGroupMissing", "rg-new").await?;
@@ -128,7 +128,7 @@ async fn agentless(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
-    // A newer definition knows a tier more than this build.
+    // A newer definition has a tier that this build does not know.
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
     let newer: json_patch::Patch = serde_json::from_value(
@@ -145,7 +145,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     )
     .await?;
     let before = ready(&team, "account").await?;
-    // Transition times have whole seconds: each turn must get one of its own, or a wrong one would not show.
+    // Times have whole seconds: each transition needs a second of its own, or a wrong time would not be noticed.
     next_second().await;
     eventually("a P4 that is admitted", TIMEOUT, || async {
         team.connectors()
@@ -169,7 +169,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     })
     .await?;
 
-    // It keeps its account, and the others go on.
+    // The object keeps its account, and other objects are reconciled.
     let other = protected(&environment, "beside").await?;
     other.connect("account", json!({})).await?;
     ready(&other, "account").await?;
@@ -192,7 +192,8 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&team, "account").await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
 
-    // Deleted while nobody can read it: what should happen is not known, so nothing does, until the deadline.
+    // Deleted while the controller cannot parse it: the deletion policy is unknown, so nothing happens until the
+    // deadline.
     next_second().await;
     team.connectors()
         .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))

@@ -1,8 +1,9 @@
-//! A crash at every request of a connector's creation, edit and deletion, once before and once after its effect. A
-//! restart compares before it writes: what had its effect is not written again, and no account gets a second connector.
+//! A crash at every request of the creation, edit and deletion of a connector, before and after its effect. After a
+//! restart the controller compares before it writes: a write with an effect is not repeated, and no account gets a
+//! second connector.
 //!
-//! The `ServerProtection` is suspended: it gives subscription, identity and plan, and asks nothing of Azure itself. So every
-//! request is the connector's, and its number says which one it is.
+//! The `ServerProtection` is suspended: it supplies subscription, identity and plan, and sends no request to Azure. So
+//! every request belongs to the connector, and its number identifies it.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,7 @@ use super::{
     fixture::{Fixture, NAME, condition_values, ended, operation, p2},
 };
 
-/// Crashes at the same time: they wait for starts of processes more than they compute.
+/// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
 const AT_ONCE: usize = 6;
 /// Name of the connector.
 const ACCOUNT: &str = "aws";
@@ -66,7 +67,7 @@ async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
     every(Act::Delete, &environment).await
 }
 
-/// What is under way at the crash.
+/// The operation during which the crash happens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
     Create,
@@ -84,7 +85,7 @@ impl Act {
         }
     }
 
-    /// The account's connector stands in sync, and its controller runs; for a creation neither.
+    /// Creates a connector in sync and a running controller, except for `Create`.
     async fn prepare(self, fixture: &Fixture<'_>) -> Result<Option<ControllerProcess>, Error> {
         let suspended = json!({"suspend": true, "plan": p2()["plan"]});
         fixture.team.protect(NAME, suspended).await?;
@@ -109,14 +110,14 @@ impl Act {
         }
     }
 
-    /// The requests until the act is over.
+    /// The requests until the operation is complete.
     async fn finish(self, fixture: &Fixture<'_>) -> Result<Vec<Value>, Error> {
         if self == Self::Delete {
             objects(fixture).until_gone(ACCOUNT, TIMEOUT).await?;
         } else {
             ready(fixture).await?;
         }
-        // Those of the visit that follows are no part of it.
+        // The requests of the following reconcile are not part of the operation.
         let requests = fixture.requests().await?;
         if self != Self::Delete {
             objects(fixture).reconcile(ACCOUNT, TIMEOUT).await?;
@@ -129,7 +130,7 @@ fn objects(fixture: &Fixture<'_>) -> Objects {
     fixture.team.connectors()
 }
 
-/// Whose deletion deletes the connector.
+/// A connector that is deleted together with its object.
 async fn connect(fixture: &Fixture<'_>) -> Result<(), Error> {
     let spec = json!({"deletionPolicy": "Delete", "plan": {"tier": "P2"}});
     fixture.team.connect(ACCOUNT, spec).await.map(drop)
@@ -139,14 +140,14 @@ async fn ready(fixture: &Fixture<'_>) -> Result<Value, Error> {
     objects(fixture).until(ACCOUNT, "Ready", "True", TIMEOUT).await
 }
 
-/// Where an undisturbed run ends.
+/// The end state of a run without a crash.
 struct Reference {
     end: Value,
     requests: Vec<Value>,
     writes: Vec<String>,
 }
 
-/// A place to crash at.
+/// A point to crash at.
 #[derive(Clone, Copy)]
 struct Point {
     number: usize,
@@ -183,7 +184,7 @@ async fn every(act: Act, environment: &Environment) -> Result<(), Error> {
         began.elapsed(),
         table.join(", ")
     );
-    // Reads may come in another order, and a write must not be missed for that.
+    // Reads may arrive in another order, but no write may be missed.
     for write in &reference.writes {
         for phase in ["before", "after"] {
             let crashed = met.contains_key(&(write.clone(), phase));
@@ -226,7 +227,7 @@ async fn undisturbed(act: Act, environment: &Environment) -> Result<Reference, E
     })
 }
 
-/// One crash and one restart; which request it met.
+/// Crashes and restarts once. Returns the request of the crash.
 async fn crash(
     act: Act,
     environment: &Environment,
@@ -257,7 +258,8 @@ async fn crash(
     Ok(struck)
 }
 
-/// What stands before a write may have its effect: who deletes the object can see it, and the connector is not orphaned.
+/// What must be in the cluster before a write has its effect: a user who deletes the object can see it, and the
+/// connector is not orphaned.
 async fn intent_is_recorded(fixture: &Fixture<'_>, act: Act, struck: &str) -> Result<(), Error> {
     if struck.starts_with("GET ") || struck.starts_with("POST ") {
         return Ok(());
@@ -286,7 +288,7 @@ async fn compare(
     if end != reference.end {
         wrong.push(format!("another end: {end:#}\ninstead of {:#}", reference.end));
     }
-    // Each write once, and the one that was cut off before its effect once more.
+    // Each write once, and a write that was interrupted before its effect a second time.
     let mut expected = reference.writes.clone();
     if phase == "before" && reference.writes.iter().any(|write| write == struck) {
         expected.push(struck.to_owned());
@@ -304,7 +306,7 @@ async fn compare(
     Err(Error::Other(wrong.join("\n")))
 }
 
-/// Where a run ends: everything that must not depend on a crash, without names and times.
+/// The end state of a run without names and times. It must not depend on a crash.
 async fn end(fixture: &Fixture<'_>, act: Act) -> Result<Value, Error> {
     let emulator = &fixture.team.environment.emulator;
     let azure = emulator.get(&fixture.team.subscription).await?;
@@ -351,7 +353,8 @@ fn conditions_of(object: &Value) -> Value {
     })
 }
 
-/// The note says that a connector was being created: what came of it is the object's own, and goes with it.
+/// The intent records that a connector was being created, so the connector belongs to the object and is deleted with
+/// it.
 async fn answer_lost(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let name = format!("connector-answer-lost-{phase}");

@@ -1,5 +1,5 @@
-//! A team that shares nothing with the others, not even its Azure tenant: a fault that names tenant or subscription meets
-//! every request of its controller, token requests included, and nobody else's.
+//! A team with its own Azure tenant: a fault for its tenant or subscription affects every request of its controller,
+//! including token requests, and no other team.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::TIMEOUT;
 
-/// The object of every run.
+/// Name of the object of every run.
 pub(crate) const NAME: &str = "prod";
 
 pub(crate) struct Fixture<'a> {
@@ -56,7 +56,7 @@ impl<'a> Fixture<'a> {
         Ok(Self { team, tenant })
     }
 
-    /// A controller for this namespace only, with empty memory.
+    /// Starts a controller for this namespace only, without any stored state.
     pub(crate) fn controller(&self) -> Result<ControllerProcess, Error> {
         let namespace = &self.team.namespace;
         self.team.environment.another_controller(
@@ -65,7 +65,7 @@ impl<'a> Fixture<'a> {
         )
     }
 
-    /// Everything that was asked of Azure, tokens included, oldest first.
+    /// All requests to Azure, including token requests, oldest first.
     pub(crate) async fn requests(&self) -> Result<Vec<Value>, Error> {
         let mut answer = self.emulator().call(Method::GET, "requests", None).await?;
         let Value::Array(all) = answer["requests"].take() else {
@@ -78,7 +78,7 @@ impl<'a> Fixture<'a> {
         Ok(all.into_iter().filter(ours).collect())
     }
 
-    /// The writes among them as `PUT settings/WDATP`, in order; also those that nobody waited for in the end.
+    /// The writes among them as `PUT settings/WDATP`, in order, including writes whose client was gone.
     pub(crate) async fn writes(&self) -> Result<Vec<String>, Error> {
         let all = self.requests().await?;
         Ok(all
@@ -88,33 +88,33 @@ impl<'a> Fixture<'a> {
             .collect())
     }
 
-    /// How many plan writes among them.
+    /// Number of plan writes.
     pub(crate) async fn plan_writes(&self) -> Result<usize, Error> {
         let writes = self.writes().await?;
         Ok(writes.iter().filter(|write| is_plan_write(write)).count())
     }
 
-    /// Lets the next plan write hang, before or after its effect.
+    /// Lets the next plan write hang before or after its effect.
     pub(crate) async fn hang_plan_write(&self, phase: &str) -> Result<String, Error> {
         let plan = json!({"method": "PUT", "path": "/pricings/", "subscription": self.team.subscription, "times": 1});
         self.hang(plan, phase).await
     }
 
-    /// Lets a request hang.
+    /// Lets a matching request hang.
     pub(crate) async fn hang(&self, matching: Value, phase: &str) -> Result<String, Error> {
         self.emulator()
             .add_fault(json!({"match": matching, "phase": phase, "action": {"hang": true}}))
             .await
     }
 
-    /// Lets the request of this number hang (1 is the first of those to come), whatever it is.
+    /// Lets the request with this number hang, whatever it is; 1 is the next one.
     pub(crate) async fn hang_request(&self, number: usize, phase: &str) -> Result<String, Error> {
         let path = format!("{}|{}", self.tenant, self.team.subscription);
         self.hang(json!({"path": path, "skip": number - 1, "times": 1}), phase)
             .await
     }
 
-    /// SIGKILL at the moment when the request hangs, and no trace of the fault afterwards; what was asked.
+    /// Kills the controller (SIGKILL) while the request hangs, then removes the fault. Returns the request.
     pub(crate) async fn kill_when_it_hangs(
         &self,
         controller: &mut ControllerProcess,
@@ -126,16 +126,16 @@ impl<'a> Fixture<'a> {
             Error::Other(format!("{error}\n{}", log.get(tail..).unwrap_or_default()))
         })?;
         controller.kill().await;
-        // Released earlier, a request that hangs before its effect would still have it.
+        // If the fault was removed earlier, a request that hangs before its effect would still have it.
         self.until_hanging(fault, 0).await?;
         self.emulator().delete_fault(fault).await?;
         let requests = self.requests().await?;
-        let struck = requests.into_iter().find(|request| request["fault"] == fault);
-        let struck = struck.ok_or_else(|| Error::Other("the fault struck nothing".into()))?;
-        if struck["errorCode"] != "ClientGone" {
-            return Err(Error::Other(format!("it was answered after all: {struck}")));
+        let affected = requests.into_iter().find(|request| request["fault"] == fault);
+        let affected = affected.ok_or_else(|| Error::Other("the fault affected no request".into()))?;
+        if affected["errorCode"] != "ClientGone" {
+            return Err(Error::Other(format!("the request was answered: {affected}")));
         }
-        Ok(struck)
+        Ok(affected)
     }
 
     async fn until_hanging(&self, fault: &str, count: u64) -> Result<(), Error> {
@@ -155,10 +155,10 @@ impl<'a> Fixture<'a> {
         self.team.until(NAME, "Ready", "True", TIMEOUT).await
     }
 
-    /// Asks for one more visit, with all readings, and waits until it was made.
+    /// Requests one more reconcile with all reads, and waits for its end.
     pub(crate) async fn reconcile(&self) -> Result<Value, Error> {
         let request = self.team.request(NAME).await?;
-        let what = format!("a visit of {}", self.team.namespace);
+        let what = format!("a reconcile of {}", self.team.namespace);
         self.team
             .until_holds(NAME, &what, TIMEOUT, |object| {
                 object["status"]["lastHandledReconcileAt"] == request.as_str()
@@ -167,7 +167,7 @@ impl<'a> Fixture<'a> {
         self.team.scanned(NAME, TIMEOUT).await
     }
 
-    /// Fails with what the safety monitor says about this subscription.
+    /// Fails with the breaches of this subscription that the safety monitor found.
     pub(crate) async fn check_monitor(&self) -> Result<(), Error> {
         let all = self.emulator().breaches().await?;
         let ours: Vec<_> = all
@@ -181,8 +181,8 @@ impl<'a> Fixture<'a> {
         Err(Error::Other(format!("the monitor saw:\n{}", ours.join("\n"))))
     }
 
-    /// Whether a recorded version had this condition in this state. The recorder may lag a little behind: ask for what
-    /// must be there first.
+    /// Whether a recorded version has this condition with this status. The recorder may lag: first wait for what must
+    /// exist.
     pub(crate) fn ever(&self, kind: &str, status: &str) -> bool {
         let history = self.team.history();
         history
@@ -190,7 +190,7 @@ impl<'a> Fixture<'a> {
             .any(|version| version.condition_status(kind) == Some(status))
     }
 
-    /// Waits until the recorder has seen the present version.
+    /// Waits until the recorder has received the current version.
     pub(crate) async fn recorded(&self) -> Result<(), Error> {
         let object = self.team.get(NAME).await?;
         let expected = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
@@ -211,7 +211,7 @@ impl<'a> Fixture<'a> {
     }
 }
 
-/// Stops the second controller, which must end well, whatever the verdict on the crash at this request is.
+/// Stops the second controller, which must exit with 0, whatever the result of the crash is.
 pub(crate) async fn ended(
     second: Result<ControllerProcess, Error>,
     struck: &str,
@@ -242,7 +242,7 @@ pub(crate) fn condition_values<'v>(object: &'v Value, kind: &str) -> (&'v str, &
     (text("status"), text("reason"))
 }
 
-/// P2 with an extension of ours, and everything that the guide demands by default.
+/// P2 with a managed extension, and the defaults of all other fields.
 pub(crate) fn p2() -> Value {
     json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
 }

@@ -1,7 +1,7 @@
-//! SIGKILL and SIGTERM at every moment that matters: a restart with empty memory ends where an undisturbed run ends
-//! (I-6). Each run has a controller, a namespace, a tenant and a subscription of its own.
+//! SIGKILL and SIGTERM at every important moment: after a restart the controller reaches the same end state as without
+//! a crash (I-6). Each run has its own controller, namespace, tenant and subscription.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod connector;
@@ -17,7 +17,7 @@ use serverprotection_tests::{
     harness,
 };
 
-/// How long a state may take to be reached: several controllers start at once, on few cores.
+/// Time limit until a state is reached: several controllers start at once, on few cores.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Runs all cases with these answers of the switches (`default` or `alternate`).

@@ -1,4 +1,4 @@
-//! The note before a plan write, found again after a crash by a spec that says something else now.
+//! The intent before a plan write, loaded after a crash together with a changed spec.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use super::{
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("lowered_again_while_the_note_stands", lowered),
+        case("lowered_again_while_an_intent_is_recorded", lowered),
         case(
-            "lowered_while_the_note_of_a_creation_stands_needs_approval",
+            "lowered_while_the_intent_of_a_creation_is_recorded_needs_approval",
             adopted,
         ),
-        case("switched_to_observe_while_the_note_stands", observed),
-        case("suspended_while_the_note_stands", suspended),
-        case("crashed_again_while_the_note_stands", again),
+        case("switched_to_observe_while_an_intent_is_recorded", observed),
+        case("suspended_while_an_intent_is_recorded", suspended),
+        case("crashed_again_while_an_intent_is_recorded", again),
     ]
 }
 
-/// Crashes at a plan write; the note stands.
+/// Crashes during a plan write. The intent is recorded.
 async fn crash_at_plan_write(fixture: &Fixture<'_>, phase: &str) -> Result<Value, Error> {
     let fault = fixture.hang_plan_write(phase).await?;
     let mut controller = fixture.controller()?;
@@ -52,7 +52,7 @@ fn p1() -> Value {
     json!({"spec": {"plan": {"tier": "P1", "agentlessScanning": null}}})
 }
 
-/// Whatever the write came to, the new demand is written once, and the end is as if nothing had happened.
+/// Whatever the effect of the write was, the new spec is written once, and the end state is as without a crash.
 async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let fixture = Fixture::create(&environment, &format!("lowered-{phase}"), json!({})).await?;
@@ -86,7 +86,7 @@ async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// An object that never saw its subscription in sync does not know that it raised the plan itself: it asks (I-12a).
+/// An object that was never in sync does not know that it raised the plan itself, so it asks for approval (I-12a).
 async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "adopted", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;
@@ -118,7 +118,7 @@ async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Never a write, and no claim about what nobody knows.
+/// Nothing is written, and nothing unknown is reported as known.
 async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let fixture = Fixture::create(&environment, &format!("observed-{phase}"), json!({})).await?;
@@ -168,7 +168,7 @@ async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Not even a look while it sleeps; the question is still open when it wakes up.
+/// Nothing is read while the object is suspended. The result of the write is still unknown when it resumes.
 async fn suspended(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "suspended", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;
@@ -201,7 +201,7 @@ async fn suspended(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The write that closes an open one may be cut off as well.
+/// The write that repeats an interrupted write may be interrupted too.
 async fn again(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "again", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;

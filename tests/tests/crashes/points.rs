@@ -1,4 +1,4 @@
-//! A crash at every request of a creation, once before and once after its effect.
+//! A crash at every request of a creation, before and after its effect.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use serverprotection_tests::{
 
 use super::fixture::{Fixture, NAME, ended, is_plan_write, operation, p2};
 
-/// Crashes at the same time: they wait for starts of processes more than they compute.
+/// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
 const AT_ONCE: usize = 6;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
@@ -37,7 +37,7 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
     every("crash", &environment, json!({}), |_| true).await
 }
 
-/// More settings have to be written here.
+/// A legacy subscription needs more settings to be written.
 async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
     let writes = |request: &Value| request["method"] == "PUT";
     every("legacy", &environment, json!({"profile": "legacy"}), writes).await
@@ -49,21 +49,21 @@ async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
     every("register", &environment, providers, asks).await
 }
 
-/// Where an undisturbed run ends.
+/// The end state of a run without a crash.
 struct Reference {
     end: End,
     requests: Vec<Value>,
     writes: Vec<String>,
 }
 
-/// A place to crash at.
+/// A point to crash at.
 #[derive(Clone)]
 struct Point {
     number: usize,
     phase: &'static str,
 }
 
-/// Runs a creation undisturbed, and then once for each selected request and phase.
+/// Runs a creation without a crash, and then once for each selected request and phase.
 async fn every(
     name: &str,
     environment: &Environment,
@@ -128,7 +128,7 @@ async fn undisturbed(name: &str, environment: &Environment, subscription: Value)
     fixture.team.protect(NAME, p2()).await?;
     let mut controller = fixture.controller()?;
     fixture.ready().await?;
-    // Those of the visit that follows are no part of the creation.
+    // The requests of the following reconcile are not part of the creation.
     let requests = fixture.requests().await?;
     fixture.reconcile().await?;
     let end = End::of(&fixture).await?;
@@ -144,7 +144,7 @@ async fn undisturbed(name: &str, environment: &Environment, subscription: Value)
     })
 }
 
-/// One crash and one restart; which request it met.
+/// Crashes and restarts once. Returns the request of the crash.
 async fn crash(
     name: &str,
     environment: &Environment,
@@ -194,7 +194,7 @@ async fn compare(
         );
     }
 
-    // The result is lost exactly when the effect was there and its answer was not.
+    // The result is lost if and only if the write had its effect and the response was lost.
     let lost = is_plan_write(struck) && phase == "after";
     let expected = if lost {
         ("Unknown", "ResultLost")
@@ -215,8 +215,8 @@ async fn compare(
         format!("ExtensionsProvisioned, lost: {lost}"),
     );
 
-    // Each write once, and the one that was cut off once more; one that had its effect is not repeated, but for the
-    // plan, because only its answer tells the result.
+    // Each write once, and an interrupted write a second time. A write that had its effect is not repeated, except for
+    // the plan, because only its response contains the result.
     let mut expected = reference.writes.clone();
     let cut_off = reference.writes.iter().any(|write| write == struck);
     if cut_off && (phase == "before" || lost) {
@@ -247,7 +247,7 @@ async fn compare(
     Err(Error::Other(wrong.join("\n")))
 }
 
-/// Where a run ends: everything that must not depend on a crash.
+/// The end state of a run. It must not depend on a crash.
 #[derive(Debug)]
 struct End {
     azure: Value,
@@ -300,7 +300,7 @@ impl End {
     }
 }
 
-/// The subscription without its names and without times.
+/// The subscription without names and times.
 fn without_what_differs(mut azure: Value) -> Value {
     for member in ["id", "displayName", "tenant"] {
         azure.as_object_mut().unwrap().remove(member);

@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way is finished and told, nothing new begins.
+//! SIGTERM: work in progress is finished and reported, and no new work starts.
 
 use std::{
     sync::Arc,
@@ -48,12 +48,12 @@ async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
         assert_eq!(fixture.plan_writes().await?, 0, "it has no answer yet");
         let began = Instant::now();
-        assert_eq!(controller.terminate().await?, Some(0), "a polite end");
+        assert_eq!(controller.terminate().await?, Some(0), "exit code after SIGTERM");
         let took = began.elapsed();
         eprintln!("sigterm during a write that takes 2 s more ({phase}): ended after {took:.1?}");
         assert!(took < Duration::from_secs(10), "{took:?}");
 
-        // The answer is told before the end: nothing has to be asked again.
+        // The result is reported before the end, so that it is not lost.
         let object = fixture.team.get(NAME).await?;
         assert_eq!(
             condition_values(&object, "PlanEnabled"),
@@ -64,7 +64,7 @@ async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
             condition_values(&object, "ExtensionsProvisioned"),
             ("True", "Provisioned")
         );
-        assert_eq!(fixture.writes().await?.len(), 1, "nothing new was begun");
+        assert_eq!(fixture.writes().await?.len(), 1, "no new write");
         let mut controller = fixture.controller()?;
         let object = fixture.ready().await?;
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Who sees what: no machines, machines that may not be seen, owners that change, identities that are not one's own.
+//! Access to machines: no machines, hidden machines, a change of the owner, identities of another namespace.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("no_machine_is_unknown", none),
         case("machines_that_may_not_be_seen_are_unknown", unseen),
         case(
-            "one_subscription_without_access_does_not_blind_the_others",
+            "one_subscription_without_access_does_not_affect_the_others",
             one_bad,
         ),
         case("machines_follow_the_owner_of_the_subscription", owner),
-        case("naming_somebody_elses_identity_shows_nothing", stranger),
+        case("another_namespaces_identity_shows_nothing", stranger),
     ]
 }
 
@@ -72,7 +72,7 @@ async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
         )
         .await?;
     let object = machines(&team, "gone", "Unknown", "ScanStale").await?;
-    // The last good numbers stay, and say how old they are.
+    // The last numbers stay and show their age.
     assert_eq!(object["status"]["machines"]["summary"], "1/1");
     assert!(
         object["status"]["machines"]["scanFailure"]["message"]
@@ -107,7 +107,7 @@ async fn stranger(environment: Arc<Environment>) -> Result<(), Error> {
     let theirs = team.another_subscription(seed).await?;
     team.protect(NAME, p2()).await?;
     shows(&team, NAME, "1/1").await?;
-    // Another namespace names the tenant and application, without the secret.
+    // Another namespace names the tenant and application, but does not have the secret.
     let thief = environment.team("thief").await?;
     thief
         .apply_credential(

@@ -1,4 +1,4 @@
-//! AWS accounts and GCP projects in `serverprotection machines`: what their connectors found, and what they did not.
+//! AWS accounts and GCP projects in `serverprotection machines`: which machines their connectors found, and which not.
 
 use std::sync::Arc;
 
@@ -24,10 +24,7 @@ const UNCONNECTED: &str = "700000000003";
 const GCP: &str = "700000000004";
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case(
-        "the_command_tells_what_the_connectors_of_accounts_found",
-        accounts,
-    )]
+    vec![case("the_command_lists_machines_of_connected_accounts", accounts)]
 }
 
 /// The account's line in the summary.
@@ -46,8 +43,8 @@ async fn machines(team: &Team<'_>, more: &[&str]) -> Result<Ran, Error> {
     run(team, &secret(team), &arguments, None).await
 }
 
-/// An organization of AWS with a member, a project of GCP that has no instance yet, and a machine of an account that
-/// nobody connects any more.
+/// An AWS organization with a member, a GCP project without instances, and a machine of an account that is not
+/// connected any more.
 async fn team(environment: &Environment) -> Result<Team<'_>, Error> {
     let clouds = json!({
         "aws": {
@@ -72,7 +69,7 @@ async fn accounts(environment: Arc<Environment>) -> Result<(), Error> {
     let ran = machines(&team, &["-o", "json"]).await?;
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
     let reported = document(&ran);
-    // The second resource of i-71 is nobody's machine.
+    // The second resource of i-71 is a duplicate without an agent.
     assert_eq!(
         counts(account(&reported, AWS)),
         [2, 2, 1],
@@ -153,7 +150,7 @@ async fn found_later(team: &Team<'_>) -> Result<(), Error> {
     .await
 }
 
-/// Who may not read connectors still learns everything about the machines.
+/// An identity that may not read connectors still gets all results about machines.
 async fn without_right_to_read(team: &Team<'_>) -> Result<(), Error> {
     let actions = json!([
         "Microsoft.Resources/subscriptions/read",

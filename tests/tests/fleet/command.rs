@@ -16,18 +16,18 @@ use super::protected;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("the_command_lists_every_machine_and_ends_as_they_stand", command),
-        case("the_command_says_what_is_wrong", wrong),
+        case("the_command_lists_every_machine_and_its_exit_code_fits", command),
+        case("the_command_reports_errors", wrong),
         case("the_command_reads_objects_and_their_exclusions", objects),
         case("the_migration_adds_up", migration),
         case(
-            "the_node_s_own_identity_is_asked_over_plain_http",
+            "the_managed_identity_of_the_node_uses_plain_http",
             managed_identity,
         ),
     ]
 }
 
-/// How the command ended, and what it printed.
+/// Exit code and output of the command.
 pub(super) struct Ran {
     pub(super) code: Option<i32>,
     pub(super) out: String,
@@ -63,7 +63,7 @@ async fn run_with(
         .args(["--audience", emulator.endpoint(), "--extra-ca"])
         .arg(emulator.ca())
         .args(arguments)
-        // No cluster, no login of the person who runs the tests.
+        // Without a cluster and without the login of the user who runs the tests.
         .env_clear()
         .envs(environment.iter().copied())
         .stdin(if input.is_some() {
@@ -129,7 +129,7 @@ async fn command(environment: Arc<Environment>) -> Result<(), Error> {
     let aws = [&ENVIRONMENT[..], &["-o", "json", "--environment", "aws"]].concat();
     let aws = document(&run(&team, &secret, &aws, None).await?);
     assert_eq!(aws["items"].as_array().unwrap().len(), 1);
-    // A filter chooses what is printed and never what is counted.
+    // A filter selects what is printed, and never what is counted.
     assert_eq!(all["summary"]["total"], aws["summary"]["total"]);
 
     let failed = [&ENVIRONMENT[..], &["-o", "csv", "--verdict", "failed"]].concat();
@@ -182,7 +182,7 @@ async fn wrong(environment: Arc<Environment>) -> Result<(), Error> {
         verdict.err
     );
 
-    // Machines that may not be seen are never a success.
+    // Machines that cannot be read are never a success.
     let roles = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
     environment.emulator.principal(&team.client_id, roles).await?;
     let blind = run(&team, &good, &ENVIRONMENT, None).await?;
@@ -242,7 +242,7 @@ async fn migration(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// An endpoint as nodes have it, which hands out one token.
+/// The managed identity endpoint of a node, which issues a single token.
 async fn node(team: &Team<'_>) -> Result<String, Error> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let emulator = &team.environment.emulator;

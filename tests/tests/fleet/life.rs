@@ -23,10 +23,10 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             "a_failing_machine_is_named_with_its_reason_until_it_is_repaired",
             fail,
         ),
-        case("machines_that_go_dark_or_off", dark),
+        case("disconnected_and_stopped_machines", dark),
         case("a_health_report_refines_protected", health),
-        case("a_stray_free_plan_is_told", stray),
-        case("a_fleet_that_stands_still_costs_no_patch_and_no_visit", still),
+        case("a_free_plan_of_a_single_machine_is_reported", stray),
+        case("an_unchanged_fleet_causes_no_patch_and_no_reconcile", still),
         case("a_restart_keeps_the_numbers_and_finds_the_same", restart),
     ]
 }
@@ -40,7 +40,7 @@ async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
     ]});
     let team = environment.team_with("appear", seed).await?;
     team.protect(NAME, p2()).await?;
-    // Defender for Cloud takes its time: they wait, and nothing is wrong.
+    // Defender for Cloud takes time: machines are Provisioning, and nothing is wrong.
     let object = machines(&team, NAME, "False", "Provisioning").await?;
     assert_eq!(
         object["status"]["machines"]["verdicts"],
@@ -98,7 +98,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
             "describe does not name {word}: {described}"
         );
     }
-    // Ready says that Azure is configured; the machines have their own condition.
+    // Ready reports the configuration of Azure; machines have a condition of their own.
     team.until(NAME, "Ready", "True", TIMEOUT).await?;
 
     environment
@@ -127,7 +127,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     spec["machines"] = json!({"gracePeriod": "1h"});
     team.protect(NAME, spec).await?;
     shows(&team, NAME, "3/3").await?;
-    // Off is no failure: the machine leaves the denominator.
+    // A stopped machine is not a failure: it is no longer eligible.
     let set = |name: &'static str, fields| environment.emulator.set_machine(&team.subscription, name, fields);
     set("web-2", json!({"power": "deallocated"})).await?;
     let object = shows(&team, NAME, "2/2").await?;
@@ -139,7 +139,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     set("srv-1", json!({"arc.status": "Connected"})).await?;
     set("web-2", json!({"power": "running"})).await?;
     shows(&team, NAME, "3/3").await?;
-    // One that is deleted is counted no more.
+    // A deleted machine is not counted any more.
     environment
         .emulator
         .delete_machine(&team.subscription, "web-1")
@@ -152,7 +152,7 @@ async fn health(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}, {"name": "ill-1", "sensor": "unhealthy"}]));
     let team = environment.team_with("health", seed).await?;
     team.protect(NAME, p2()).await?;
-    // The reports come with P2; a first scan may have been made while the subscription was P1.
+    // Health reports require P2, but the first scan may have run while the subscription was P1.
     let object = shows(&team, NAME, "1/2").await?;
     let machine = worst(&object, "ill-1");
     assert_eq!(
@@ -188,7 +188,7 @@ async fn still(environment: Arc<Environment>) -> Result<(), Error> {
     machines(&team, NAME, "False", "BelowMinimum").await?;
     team.until(NAME, "Ready", "True", TIMEOUT).await?;
     let requests = || environment.emulator.requests(&team.subscription);
-    // The last visits of the creation, and the first confirmations.
+    // The last reconciles of the creation, and the first confirmations.
     let count = eventually("an object at rest", TIMEOUT, || async {
         let before = requests().await.map_err(|error| error.to_string())?.len();
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -207,7 +207,7 @@ async fn still(environment: Arc<Environment>) -> Result<(), Error> {
         before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"],
         "{after:#}"
     );
-    // What was confirmed is remembered; a scan makes no visit.
+    // Confirmations are cached, and a scan causes no reconcile.
     let all = requests().await?;
     assert_eq!(all.len(), count, "{:#?}", all.get(count..));
     Ok(())
@@ -229,7 +229,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
         "--per-object-metrics",
     ];
     let options = ControllerOptions::flags(&flags);
-    // A second process without a memory sees what the first one wrote, and has nothing to add.
+    // A second process reads the status of the first one, and changes nothing.
     let mut another = environment.another_controller(&format!("{}.log", team.namespace), &options)?;
     another.wait_ready(TIMEOUT).await?;
     let began = Instant::now();
@@ -249,7 +249,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
     another.terminate().await?;
     let after = team.get(NAME).await?;
     assert_eq!(before["status"]["machines"], after["status"]["machines"]);
-    // Series of single objects are there only on request.
+    // Series of single objects exist only on request.
     let mut first = environment.controller().await;
     let series = first
         .as_mut()
@@ -260,7 +260,7 @@ async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the metrics page says of a fleet with one machine that is protected and one that failed.
+/// The metrics of a fleet with one protected machine and one failed machine.
 async fn figures(controller: &mut ControllerProcess, namespace: &str) -> Result<(), Error> {
     let namespace = format!("namespace=\"{namespace}\"");
     for (name, labels, least, most) in [

@@ -1,7 +1,7 @@
-//! Verification of machines on real parts: what a user sees as machines appear, fail, are repaired, go dark, change
-//! their owner or cannot be seen. One namespace, application and subscription for each case.
+//! Verification of machines with real components: what a user sees when machines appear, fail, are repaired,
+//! disconnect, change their owner or cannot be read. Each case has its own namespace, application and subscription.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod access;
@@ -21,7 +21,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-/// How long a state may take to be reached.
+/// Time limit until a state is reached.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) const NAME: &str = "prod";
 
@@ -49,7 +49,7 @@ pub(crate) fn p2() -> Value {
     json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
 }
 
-/// A subscription on which plan and integration have been on for long, with these machines.
+/// Creates a subscription with these machines, in which plan and integration were enabled long ago.
 pub(crate) fn protected(machines: &Value) -> Value {
     json!({
         "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
@@ -73,7 +73,7 @@ pub(crate) async fn machines(
     .await
 }
 
-/// Waits until the column PROTECTED shows this.
+/// Waits until the column PROTECTED has this value.
 pub(crate) async fn shows(team: &Team<'_>, name: &str, summary: &str) -> Result<Value, Error> {
     let what = format!("PROTECTED {summary} of {}/{name}", team.namespace);
     team.until_holds(name, &what, TIMEOUT, |object| {
@@ -88,7 +88,7 @@ pub(crate) async fn events(team: &Team<'_>) -> Result<String, Error> {
     team.environment.plane.kubectl(&arguments).await
 }
 
-/// The machines that status names, by name.
+/// The machines in the status, by name.
 pub(crate) fn worst<'v>(object: &'v Value, name: &str) -> &'v Value {
     let all = object["status"]["machines"]["worst"].as_array();
     let found = all.into_iter().flatten().find(|worst| worst["name"] == name);

@@ -1,5 +1,5 @@
-//! Machines that answer as the real services were recorded to do: what is on its way, what stands still, and what a name
-//! or a code means.
+//! Machines with responses as recorded from the real services: extensions in transition, stuck extensions, names and
+//! codes.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::{NAME, machines, p2, protected, shows, worst};
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("an_extension_on_its_way_is_stuck_by_its_own_age", on_their_way),
-        case("a_deletion_that_azure_does_not_date_is_waited_for", deletion),
+        case("a_deletion_without_a_date_is_awaited", deletion),
         case("machines_that_need_the_extension_stay_in_the_count", counted),
-        case("an_agent_says_whether_its_service_runs", services),
+        case("an_agent_reports_whether_its_service_runs", services),
     ]
 }
 
 async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
-    // All of them are older than the grace period. The clock of the machines may be hours ahead: hence days.
+    // All of them are older than the grace period, by days, because the clock of the machines may be hours ahead.
     let seed = protected(&json!([
         {"name": "web-1"},
         {"name": "upgrade-1", "cloud": "OnPremises", "mde": {"state": "Updating", "since": "5m"}},
@@ -52,7 +52,7 @@ async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
-    // The last PUT of an Arc extension lies long back; its deletion may have begun just now.
+    // The last PUT of an Arc extension is old, but its deletion may have begun just now.
     let seed = protected(&json!([
         {"name": "srv-1", "cloud": "OnPremises", "mde": {"state": "Deleting", "since": "20d"}}]));
     let team = environment.team_with("deletion", seed).await?;
@@ -94,7 +94,7 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     ] {
         assert_eq!(worst(&object, name)["reason"], reason, "{name}: {status:#}");
     }
-    // A virtual machine of Azure that is connected through Arc is in Azure.
+    // An Azure virtual machine that is also connected through Arc belongs to Azure.
     assert_eq!(status["environments"]["Azure"]["summary"], "1/4", "{status:#}");
     assert_eq!(
         status["environments"]["OnPremises"]["summary"], "1/1",

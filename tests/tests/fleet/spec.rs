@@ -1,4 +1,4 @@
-//! `spec.machines`, and scans that somebody asks for.
+//! `spec.machines`, and requested scans.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::{NAME, machines, p2, protected, shows};
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("exclusions_are_edited_and_counted", exclusions),
-        case("a_rule_that_selects_everything_is_refused", refused),
-        case("the_minimum_moves_the_line", minimum),
+        case("a_rule_that_selects_everything_is_rejected", refused),
+        case("the_minimum_percentage_decides_about_the_condition", minimum),
         case("the_grace_period_decides_between_waiting_and_missing", grace),
         case("other_shells_and_names_of_extensions_do_not_confuse", shells),
     ]

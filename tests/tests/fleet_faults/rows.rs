@@ -1,4 +1,4 @@
-//! Single rows of Resource Graph: some cannot be read, and some are lost although nothing else tells of it.
+//! Single rows of Resource Graph: rows that cannot be parsed, and rows that are missing without any other sign.
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
@@ -19,7 +19,7 @@ fn seed(machines: &Value) -> Value {
     })
 }
 
-/// The machines of a team whose names fit, as a fault chooses them.
+/// The team's machines with a matching name, as a fault selects them.
 fn ids(team: &Team<'_>, names: &str) -> String {
     format!("/subscriptions/{}/.*/virtualMachines/{names}$", team.subscription)
 }
@@ -31,7 +31,7 @@ async fn spoil(environment: &Environment, action: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for a summary, and for the reason of the worst machine (empty: there is none).
+/// Waits for a summary, and for the reason of the first machine in `worst` (empty: there is none).
 async fn until(team: &Team<'_>, summary: &str, reason: &str) -> Result<Value, Error> {
     let what = format!("{summary} with {reason:?} of {}", team.namespace);
     team.until_holds(NAME, &what, TIMEOUT, |object| {
@@ -42,7 +42,7 @@ async fn until(team: &Team<'_>, summary: &str, reason: &str) -> Result<Value, Er
     .await
 }
 
-/// A row that cannot be read costs one machine, and never a scan.
+/// A row that cannot be parsed affects one machine, and never a scan.
 pub(crate) async fn odd(environment: &Environment) -> Result<(), Error> {
     eprintln!("story: odd rows");
     let team = environment
@@ -107,7 +107,7 @@ pub(crate) async fn odd(environment: &Environment) -> Result<(), Error> {
             found["message"].as_str().unwrap().contains("RowUnreadable"),
             "{found}"
         );
-        // The next scans find the same.
+        // The next scans have the same result.
         scans(environment, 12.0).await?;
         assert_eq!(
             team.get(NAME).await?["status"]["machines"]["worst"],
@@ -120,7 +120,7 @@ pub(crate) async fn odd(environment: &Environment) -> Result<(), Error> {
     Ok(())
 }
 
-/// Resource Graph loses the rows of all machines that are not protected: the verdict does not improve.
+/// Resource Graph loses the rows of all unprotected machines: the verdicts do not improve.
 pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
     eprintln!("story: lost rows");
     let failed = |name: &str| json!({"name": name, "mde": {"state": "Failed", "code": 24}});
@@ -145,7 +145,7 @@ pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
         .crash_controller(&ControllerOptions::flags(&FLAGS))
         .await?;
     let before = requests(environment, &team).await?.len();
-    // The new process knows the machines from the status, and asks each of them.
+    // The new process reads the machines from the status, and confirms each of them.
     eventually("requests for what is not listed", TIMEOUT, || async {
         let asked = requests(environment, &team)
             .await
@@ -188,7 +188,7 @@ pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
     let object = until(&team, "2/2", "").await?;
     let found = condition(&object, "MachinesProtected").unwrap();
     assert_eq!(found["status"], "True", "{found}");
-    // Nothing is missing any more: scans ask for nothing else.
+    // Nothing is missing any more: scans confirm nothing else.
     scans(environment, 8.0).await?;
     let before = requests(environment, &team).await?;
     scans(environment, 12.0).await?;
@@ -196,7 +196,7 @@ pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
     Ok(())
 }
 
-/// Requests for the machines that are not protected.
+/// Requests for the unprotected machines.
 async fn requests(environment: &Environment, team: &Team<'_>) -> Result<Vec<Value>, Error> {
     let all = environment.emulator.requests(&team.subscription).await?;
     let of_them = |request: &Value| request["path"].as_str().unwrap_or_default().contains("/bad-");

@@ -1,4 +1,4 @@
-//! Azure frozen; tokens and secrets that end.
+//! Azure is frozen; tokens and secrets expire.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use super::{NAME, alive, last_sequence, p2, ready, reconcile, requests};
 /// How long Azure is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
 
-/// Connections stand and nothing is answered.
+/// Connections stay open, and nothing is answered.
 pub(crate) async fn frozen(environment: Arc<Environment>) -> Result<(), Error> {
     let mut teams = Vec::new();
     for name in ["one", "two", "three"] {
@@ -42,7 +42,7 @@ pub(crate) async fn frozen(environment: Arc<Environment>) -> Result<(), Error> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     environment.emulator.resume().await?;
-    // Other objects' visits were neither lost nor piled up.
+    // Reconciles of other objects are neither lost nor piled up.
     let thawed = Instant::now();
     for team in &teams {
         reconcile(team).await?;
@@ -53,14 +53,17 @@ pub(crate) async fn frozen(environment: Arc<Environment>) -> Result<(), Error> {
         counts.push(requests(team, since).await?.len());
     }
     eprintln!(
-        "Azure frozen for {FROZEN:?}: {counts:?} requests until all were visited again, {:.1?} after",
+        "Azure frozen for {FROZEN:?}: {counts:?} requests until all were reconciled again, {:.1?} after",
         thawed.elapsed()
     );
-    assert!(counts.iter().all(|count| *count <= 30), "a storm: {counts:?}");
+    assert!(
+        counts.iter().all(|count| *count <= 30),
+        "too many requests: {counts:?}"
+    );
     alive(&environment).await
 }
 
-/// Nobody notices that tokens end and that the secret is changed, as long as old and new secret overlap.
+/// Tokens expire and the secret changes without any error, as long as the old and the new secret overlap.
 pub(crate) async fn rolling(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("rolling").await?;
     team.protect(NAME, p2()).await?;
@@ -102,7 +105,7 @@ pub(crate) async fn rolling(environment: Arc<Environment>) -> Result<(), Error> 
     alive(&environment).await
 }
 
-/// No grace of five minutes is left then; still no error, and no more than a token for each request.
+/// The lifetime is shorter than the renewal margin of five minutes: no error, and at most one token for each request.
 pub(crate) async fn short_tokens(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("short").await?;
     team.protect(NAME, p2()).await?;
@@ -119,7 +122,7 @@ pub(crate) async fn short_tokens(environment: Arc<Environment>) -> Result<(), Er
     alive(&environment).await
 }
 
-/// How many requests and token requests there were, none of them refused.
+/// Numbers of requests and token requests, none of which may fail.
 async fn all_answered(team: &Team<'_>) -> Result<(usize, usize), Error> {
     let all = requests(team, 0).await?;
     let refused: Vec<_> = all.iter().filter(|request| request["status"] != 200).collect();

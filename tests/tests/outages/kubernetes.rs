@@ -1,5 +1,5 @@
-//! Kubernetes away for a minute. Visits go on meanwhile: what needs no word of Kubernetes is repaired, what needs the note
-//! first waits, and what Azure answered is told when Kubernetes is back.
+//! The API server is unavailable for a minute. Reconciles continue: changes that need no status patch are repaired,
+//! changes that need a recorded intent wait, and results from Azure are reported when the API server is back.
 
 use std::{
     sync::Arc,
@@ -17,26 +17,26 @@ use serverprotection_tests::{
 
 use super::{NAME, TIMEOUT, alive, last_sequence, p2, ready, reconcile, requests};
 
-/// How long the API server is away.
+/// How long the API server is unavailable.
 const AWAY: Duration = Duration::from_secs(60);
 /// Name of the connector.
 const CONNECTOR: &str = "aws";
-/// The switch of an extension, as the emulator sets it behind everybody's back.
+/// An extension in the emulator, which another writer changes.
 const SWITCH: &str = "plan.extensions.AgentlessVmScanning.isEnabled";
 
-/// One object for each thing that happens meanwhile.
+/// One object for each thing that happens during the outage.
 struct Teams<'a> {
-    /// Its plan write is under way.
+    /// Its plan write is in progress.
     writing: Team<'a>,
-    /// The write of its connector is under way.
+    /// The write of its connector is in progress.
     connecting: Team<'a>,
     /// A setting drifts.
     setting: Team<'a>,
     /// An extension drifts.
     extension: Team<'a>,
-    /// The same, and it comes back by itself.
+    /// An extension drifts, and the drift disappears.
     passing: Team<'a>,
-    /// Nothing happens; its spec is edited right afterwards.
+    /// Nothing happens. Its spec is edited right after the outage.
     edited: Team<'a>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Teams<'a> {
         })
     }
 
-    /// How many requests each of them made since then: writing, setting, extension, passing, edited.
+    /// Number of requests of each object after a sequence number: writing, setting, extension, passing, edited.
     async fn requests(&self, since: u64) -> Result<[usize; 5], Error> {
         let mut counts = [0; 5];
         let teams = [
@@ -84,13 +84,13 @@ pub(crate) async fn away(environment: Arc<Environment>) -> Result<(), Error> {
     );
     afterwards(&environment, &teams, began).await?;
     eprintln!(
-        "everything was told {:.0?} after Kubernetes was started again",
+        "everything was reported {:.0?} after the API server was started again",
         back.elapsed()
     );
     alive(&environment).await
 }
 
-/// Objects in sync, and two whose writes have had their effect but not their answer: a plan's and a connector's.
+/// Creates objects in sync, and two whose writes (plan and connector) have had their effect but no response yet.
 async fn begin(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error> {
     let in_sync = [
         &teams.setting,
@@ -105,7 +105,7 @@ async fn begin(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error
     for team in in_sync {
         ready(team).await?;
     }
-    // Started first, so that both are under way together.
+    // Started first, so that both are in progress together.
     let connector = slow_write(&teams.connecting, "/securityConnectors/", "6s").await?;
     let plan = slow_write(&teams.writing, "/pricings/", "4s").await?;
     teams.connecting.connect(CONNECTOR, json!({})).await?;
@@ -114,7 +114,7 @@ async fn begin(environment: &Environment, teams: &Teams<'_>) -> Result<(), Error
     until_struck(environment, &plan).await
 }
 
-/// The next write there is answered so much later than it has its effect.
+/// Delays the response of the next write, but not its effect.
 async fn slow_write(team: &Team<'_>, path: &str, delay: &str) -> Result<String, Error> {
     let fault = json!({
         "match": {"method": "PUT", "path": path, "subscription": team.subscription, "times": 1},
@@ -154,7 +154,7 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
         .set(&teams.passing.subscription, json!({SWITCH: "False"}))
         .await?;
     let seen = last_sequence(environment).await?;
-    eventually("a visit that saw the passing drift", TIMEOUT, || async {
+    eventually("a reconcile that saw the passing drift", TIMEOUT, || async {
         let all = requests(&teams.passing, seen).await.map_err(|e| e.to_string())?;
         if all.len() > 6 {
             Ok(())
@@ -178,19 +178,19 @@ async fn meanwhile(environment: &Environment, teams: &Teams<'_>) -> Result<(), E
     );
     assert!(
         !is_on(environment, &teams.extension).await?,
-        "no plan write without its note"
+        "no plan write without a recorded intent"
     );
     let counts = teams.requests(since).await?;
     eprintln!(
         "without Kubernetes for {:.0?}: {counts:?} requests to Azure of five objects",
         gone.elapsed()
     );
-    // Visits every two seconds go on where nothing has to be told; the others are backed off.
+    // Objects without a status change are reconciled every two seconds; the others back off.
     let reconciles = usize::try_from(gone.elapsed().as_millis() / 1800).unwrap() + 1;
     let connecting = connector_requests(&teams.connecting, since, "GET").await?;
     assert!(connecting <= 50, "the connector is not backed off: {connecting}");
     let [unreported @ .., quiet] = counts;
-    assert!(quiet <= reconciles * 4, "a storm: {counts:?}");
+    assert!(quiet <= reconciles * 4, "too many requests: {counts:?}");
     assert!(
         unreported.iter().all(|count| *count <= 50),
         "not backed off: {counts:?}"
@@ -209,7 +209,7 @@ async fn edit(team: &Team<'_>) -> Result<(), Error> {
 }
 
 async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timestamp) -> Result<(), Error> {
-    // The answer was kept: nothing had to be asked again.
+    // The result was stored, so it is not read again.
     until_condition(&teams.writing, "ExtensionsProvisioned", "Provisioned").await?;
     assert_eq!(plan_writes(&teams.writing).await?, 1);
     let lost = teams.writing.history().iter().any(|version| {
@@ -253,7 +253,7 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
     Ok(())
 }
 
-/// What the write answered was kept, too, and it was not written again.
+/// The result of the write was stored too, and the write was not repeated.
 async fn connector_condition(team: &Team<'_>) -> Result<(), Error> {
     let object = team
         .connectors()

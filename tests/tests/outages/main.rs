@@ -1,7 +1,7 @@
-//! Kubernetes away, Azure frozen, tokens that run out: nothing is lost, nothing storms, everything recovers.
-//! Each case breaks a world of its own.
+//! API server unavailable, Azure frozen, tokens expired: nothing is lost, no request storm occurs, everything
+//! recovers. Each case has an environment of its own.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod azure;
@@ -40,12 +40,12 @@ fn main() -> ExitCode {
                 world(&["--reconcile-every", "2s"], json!({}), kubernetes::away)
             })
             .limit(limit),
-            case("half_a_minute_of_frozen_azure_is_waited_for", |_| {
+            case("half_a_minute_of_frozen_azure_is_survived", |_| {
                 world(&["--reconcile-every", "1s"], json!({}), azure::frozen)
             })
             .limit(limit),
             case("tokens_and_secrets_are_renewed_in_time", |_| {
-                // Tokens are renewed five minutes before they end: these live for four seconds.
+                // Tokens are renewed five minutes before they expire; these are valid for four seconds more than that.
                 let settings = json!({"tokenLifetime": "304s"});
                 world(
                     &["--reconcile-every", "1s", "--blocked-retry-interval", "2s"],
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// Runs a case in an environment of its own, which judges it at its end.
+/// Runs a case in its own environment, which checks the invariants at the end.
 async fn world<F, A>(flags: &'static [&'static str], settings: Value, body: F) -> Result<(), Error>
 where
     F: FnOnce(Arc<Environment>) -> A,
@@ -95,17 +95,17 @@ pub(crate) async fn ready(team: &Team<'_>) -> Result<Value, Error> {
     team.scanned(NAME, TIMEOUT).await
 }
 
-/// Asks for one more visit, and waits until it was made.
+/// Requests one more reconcile and waits for its end.
 pub(crate) async fn reconcile(team: &Team<'_>) -> Result<Value, Error> {
     let request = team.request(NAME).await?;
-    let what = format!("a visit of {}", team.namespace);
+    let what = format!("a reconcile of {}", team.namespace);
     team.until_holds(NAME, &what, TIMEOUT, |object| {
         object["status"]["lastHandledReconcileAt"] == request.as_str()
     })
     .await
 }
 
-/// The controller lives and says so.
+/// The controller runs, and `/readyz` succeeds.
 pub(crate) async fn alive(environment: &Environment) -> Result<(), Error> {
     let mut controller = environment.controller().await;
     let controller = controller.as_mut().unwrap();
@@ -119,7 +119,7 @@ pub(crate) async fn last_sequence(environment: &Environment) -> Result<u64, Erro
     Ok(summary["lastSequence"].as_u64().unwrap())
 }
 
-/// What the team's application asked since then, tokens included.
+/// The requests of the team's application after a sequence number, including token requests.
 pub(crate) async fn requests(team: &Team<'_>, since: u64) -> Result<Vec<Value>, Error> {
     let path = format!("requests?since={since}&kind=all");
     let answer = team.environment.emulator.call(Method::GET, &path, None).await?;

@@ -1,4 +1,5 @@
-//! Admission by the real API server: what is refused, with the field's name; what passes, with its defaults.
+//! Admission by the real API server: it rejects invalid fields and names them, and it sets the defaults of valid
+//! objects.
 
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ use super::p2;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("admission_refuses_with_the_fields_name", refused),
-        case("admission_refuses_rules_with_the_fields_name", refused_rules),
+        case("admission_names_the_rejected_field", refused),
+        case("admission_names_the_rejected_rules", refused_rules),
         case("admission_lets_overlays_pass", passes),
         case("a_minimal_object_gets_its_defaults", defaults),
-        case("kubectl_explain_tells_every_field", explained),
+        case("kubectl_explain_describes_every_field", explained),
     ]
 }
 
@@ -126,7 +127,7 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each of these specs is refused with a message that names the field.
+/// Each of these specs is rejected with a message that names the field.
 async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) {
     for (spec, field) in cases {
         let refusal = team
@@ -219,14 +220,14 @@ async fn defaults(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(spec["resourceProviders"]["registration"], "Register");
     assert_eq!(
         object["status"]["observedGeneration"], -1,
-        "kstatus must not call it Current before a visit"
+        "kstatus must not report Current before the first reconcile"
     );
     Ok(())
 }
 
 async fn explained(environment: Arc<Environment>) -> Result<(), Error> {
     let explain = |what: &'static [&'static str]| environment.plane.kubectl(what);
-    // The server publishes the schema some seconds after the definition.
+    // The API server publishes the schema some seconds after the definition.
     let all = eventually("the published schema", super::TIMEOUT, || {
         explain(&["explain", "serverprotection.spec", "--recursive"])
     })

@@ -1,4 +1,4 @@
-//! Adoption: what stands already is taken over as it is; it is not lowered without a word.
+//! Adoption: an existing configuration is adopted as it is, and not reduced without approval.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +17,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             "a_p2_subscription_is_not_lowered_by_a_p1_object_without_approval",
             reduction,
         ),
-        case(
-            "a_subscription_that_stands_as_demanded_is_adopted_without_a_write",
-            as_it_is,
-        ),
+        case("a_subscription_in_sync_is_adopted_without_a_write", as_it_is),
     ]
 }
 
@@ -62,7 +59,7 @@ async fn as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
     assert!(writes(&team).await?.is_empty());
-    // Nobody ever told whether its extensions arrived.
+    // The result of its extensions was never reported.
     assert_eq!(
         condition_values(&object, "ExtensionsProvisioned").1,
         "NotReported",

@@ -1,4 +1,4 @@
-//! What Azure can answer besides what one hopes for.
+//! Azure's errors, delays and lost responses.
 
 use std::sync::Arc;
 
@@ -18,22 +18,19 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_disabled_subscription_stalls", disabled),
         case("a_locked_subscription_stalls", locked),
         case("a_deny_policy_is_named", policy),
-        case("another_update_in_progress_is_waited_for", conflict),
+        case("a_write_waits_for_another_update_in_progress", conflict),
         case("throttled_reads_obey_retry_after", throttled_reads),
         case("throttled_writes_obey_retry_after", throttled_writes),
-        case(
-            "throttling_without_a_word_waits_by_itself",
-            throttled_without_word,
-        ),
-        case("a_server_error_before_the_effect_is_mended", error_before),
+        case("throttling_without_retry_after_waits", throttled_without_word),
+        case("a_server_error_before_the_effect_is_repaired", error_before),
         case(
             "a_server_error_after_the_effect_never_counts_as_success",
             error_after,
         ),
-        case("a_reset_before_the_effect_is_mended", reset_before),
+        case("a_reset_before_the_effect_is_repaired", reset_before),
         case("a_reset_after_the_effect_never_counts_as_success", reset_after),
         case(
-            "a_truncated_answer_to_the_write_never_counts_as_success",
+            "a_truncated_response_to_the_write_never_counts_as_success",
             truncated,
         ),
         case("three_failed_reads_in_a_row_make_ready_unknown", stale),
@@ -114,7 +111,7 @@ async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
         })
         .await?;
     assert_eq!(condition_values(&object, "Ready").1, "Progressing");
-    assert_eq!(plan_writes(&team).await?.len(), 1, "no storm");
+    assert_eq!(plan_writes(&team).await?.len(), 1, "no repeated writes");
     team.request("prod").await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(
@@ -140,14 +137,14 @@ async fn throttled_reads(environment: Arc<Environment>) -> Result<(), Error> {
     fault(&team, throttled("GET", "/pricings/", Some("5"))).await?;
     team.request("prod").await?;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    // Asked again before the time is over: still no call.
+    // A request before the time is over still causes no call.
     let asked = requests(&team).await?.len();
     team.request("prod").await?;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(
         requests(&team).await?.len(),
         asked,
-        "Retry-After holds also for a visit on request"
+        "Retry-After also applies to a requested reconcile"
     );
     reconcile(&team, "prod").await?;
     ready(&team, "prod").await?;
@@ -178,7 +175,7 @@ async fn throttled_without_word(environment: Arc<Environment>) -> Result<(), Err
     })
     .await?;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    assert_eq!(plan_writes(&team).await?.len(), 1, "no storm");
+    assert_eq!(plan_writes(&team).await?.len(), 1, "no repeated writes");
     team.request("prod").await?;
     ready(&team, "prod").await?;
     Ok(())
@@ -192,13 +189,13 @@ async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(
         condition_values(&object, "ExtensionsProvisioned").0,
         "True",
-        "the second write told the result: {object:#}"
+        "the second write returned the result: {object:#}"
     );
     assert_eq!(plan_writes(&team).await?.len(), 2);
     Ok(())
 }
 
-/// The effect is there, its result is not: one more write, and never True by assumption.
+/// The write has its effect, but the result is lost: one more write, and the condition is never True by assumption.
 async fn lost(environment: &Environment, name: &str, action: Value) -> Result<(), Error> {
     let team = environment.team(name).await?;
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "after", "action": action})).await?;
@@ -257,7 +254,7 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(condition_values(&object, "Ready").1, "ObservationStale");
     assert_eq!(condition_values(&object, "Reconciling").0, "True");
     let tries = of(requests(&team).await?, "/pricings/").len();
-    assert!(tries < 15, "{tries} tries are a storm");
+    assert!(tries < 15, "{tries} tries are too many");
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "prod").await?;
     Ok(())
@@ -276,7 +273,7 @@ async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
         .iter()
         .skip(seen)
         .any(|version| version.condition_status("Ready") != Some("True"));
-    assert!(!flickered, "one failed read is no news");
+    assert!(!flickered, "one failed read changes no status");
     let events = environment
         .plane
         .kubectl(&["get", "events", "-n", &team.namespace])
@@ -285,7 +282,7 @@ async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A page that names a next one elsewhere: the token stays at home.
+/// A page with a next link to another host: the token is not sent there.
 async fn foreign_link(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("link").await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -299,7 +296,7 @@ async fn foreign_link(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "UnexpectedAnswer", "another host").await?;
     let called = tokio::time::timeout(std::time::Duration::from_secs(1), listener.accept()).await;
-    assert!(called.is_err(), "somebody followed the link");
+    assert!(called.is_err(), "the link was followed");
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "prod").await?;
     Ok(())

@@ -23,7 +23,7 @@ async fn takes_over(environment: Arc<Environment>) -> Result<(), Error> {
     first.protect("holder", p2()).await?;
     ready(&first, "holder").await?;
 
-    // The second team's application may work on the first one's subscription too.
+    // The second team's application may access the first team's subscription too.
     let role = json!({"roles": {first.subscription.clone(): ["Owner"]}});
     environment.emulator.principal(&second.client_id, role).await?;
     let mut spec = p2();
@@ -38,7 +38,7 @@ async fn takes_over(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(plan_writes(&first).await?.len(), 1, "one writer");
 
     first.delete("holder", TIMEOUT).await?;
-    // What stands is better than what the other demands: it takes over, but may not begin by lowering it.
+    // Azure has more protection than the second object demands: it takes over, but needs approval to reduce it.
     let object = stalled(&second, "rival", "ReductionNeedsApproval", "plan.tier=P1").await?;
     assert_eq!(object["status"]["claim"]["state"], "Held");
     second

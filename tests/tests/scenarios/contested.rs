@@ -1,4 +1,4 @@
-//! No fights.
+//! Contested fields.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,10 @@ use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, re
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("a_foreign_writer_wins_after_three_repairs_and_is_told", foreign),
+        case(
+            "a_foreign_writer_wins_after_three_repairs_and_is_reported",
+            foreign,
+        ),
         case("agentless_scanning_that_cspm_keeps_on_is_contested", cspm),
     ]
 }
@@ -52,11 +55,11 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(
         repairs(of(writes(&team).await?, "/settings/")),
         made,
-        "left alone"
+        "enforcement is paused"
     );
     assert!(made - before.min(made) <= 4, "{made} writes");
 
-    // The fight ends: it is Ready again without a write.
+    // The other writer stops: the object is Ready again without a write.
     environment
         .emulator
         .set(&team.subscription, json!({"settings.WDATP": true}))
@@ -71,7 +74,7 @@ async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
     let posture =
         json!({"cloudPosture": {"tier": "Standard", "extensions.AgentlessVmScanning.isEnabled": "True"}});
     let team = environment.team_with("cspm", posture).await?;
-    // Azure takes the write and changes nothing: only a client that tries can find out.
+    // Azure accepts the write and changes nothing, so only a write can find out.
     let allow = json!({"allowUseless": [team.subscription]});
     environment.emulator.allow(allow).await?;
     team.protect(
@@ -90,7 +93,7 @@ async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
         plan_writes(&team).await?.len() <= puts,
         "no loop while it settles"
     );
-    // Each request for a visit tries once more, until it is contested.
+    // Each requested reconcile writes once more, until the field is contested.
     for _ in 0..6 {
         reconcile(&team, "prod").await?;
     }

@@ -1,4 +1,4 @@
-//! Credentials: each fault with its own words, and recovery without a restart.
+//! Credentials: each error has its own message, and recovery needs no restart.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use serverprotection_tests::{
 
 use super::{TIMEOUT, condition_values, p2, ready, requests, stalled};
 
-/// An application that owns every subscription of the tenant, and whose credentials lie in the controller's environment.
+/// An application that owns every subscription of the tenant. Its credentials are in the controller's environment.
 const AMBIENT: &str = "a3b1e47e-0000-4000-8000-00000000a3b1";
 const AMBIENT_SECRET: &str = "ambient-secret";
 
-/// What a pod or a node may have around the controller, for all cases: none of it may ever be used.
+/// Credentials that a pod or a node may have, in all cases. None of them may ever be used.
 pub(crate) fn ambient() -> Vec<(String, String)> {
     [
         ("AZURE_TENANT_ID", TENANT),
@@ -47,7 +47,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_wrong_tenant_stalls", tenant),
         case("an_unknown_client_stalls", client),
         case("missing_references_are_named", missing),
-        case("without_a_credential_it_is_refused_and_an_old_one_stalls", none),
+        case("an_object_without_a_credential_is_rejected_or_stalls", none),
         case("no_credential_but_its_own_is_used", foreign),
         case(
             "workload_identity_works_through_the_service_account",
@@ -121,7 +121,7 @@ async fn missing(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The schema requires credentialRef; an object that an older one admitted is served by no identity at all.
+/// The schema requires credentialRef. An object that an older schema admitted gets no identity at all.
 async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("none").await?;
     let protections = team.protections();
@@ -143,21 +143,21 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
         "{refusal}"
     );
 
-    // As with the definition of before.
+    // As in the older definition.
     let required = set_required(&environment, |name| name != "credentialRef").await?;
     let other = team.another_subscription(Value::Null).await?;
     eventually("an object that is admitted without a credential", TIMEOUT, || {
         protections.apply("alone", without(&other))
     })
     .await?;
-    // What stands in Azure already: taking it over lowers nothing.
+    // Azure matches the spec already, so adoption reduces nothing.
     let mut successor = p2();
     successor["subscriptionId"] = json!(team.subscription);
     protections.apply("heir", successor).await?;
     let object = stalled(&team, "alone", "CredentialMissing", "set spec.credentialRef").await?;
     assert_eq!(condition_values(&object, "CredentialReady").0, "False");
     stalled(&team, "heir", "ClaimConflicted", "prod").await?;
-    // A connector has the credential of its ServerProtection, and here that is none.
+    // A connector uses the credential of its ServerProtection, which has none here.
     team.connect("account", json!({"protectionRef": {"name": "alone"}}))
         .await?;
     let connectors = team.connectors();
@@ -174,12 +174,12 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
         "{connector:#}"
     );
 
-    // The new definition: what is stored without the field can be annotated and deleted, and must get the field with its
-    // next edit.
+    // The current definition: an object stored without the field can be annotated and deleted, and the next edit must
+    // set the field.
     set_required(&environment, |name| required.iter().any(|known| known == name)).await?;
     let mut minutes = 10;
     eventually("an edit that is refused", TIMEOUT, || {
-        // The API server does not check again what an edit leaves as it is: each attempt is another edit.
+        // The API server does not check a field again that an edit does not change, so each attempt is another edit.
         minutes += 1;
         let edit = json!({"spec": {"interval": format!("{minutes}m")}});
         let attempt = team.patch("alone", edit);
@@ -197,7 +197,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     stalled(&team, "heir", "CredentialMissing", "set spec.credentialRef").await?;
     assert!(
         environment.emulator.requests(&other).await?.is_empty(),
-        "there was nobody to ask with"
+        "no identity, no request"
     );
     connectors.delete("account", TIMEOUT).await?;
     team.delete("alone", TIMEOUT).await?;
@@ -208,7 +208,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Leaves those fields of the spec required that are wanted; returns those that were.
+/// Keeps only these fields required. Returns the previous list.
 async fn set_required(
     environment: &Environment,
     expected: impl Fn(&str) -> bool,
@@ -233,8 +233,8 @@ async fn set_required(
     Ok(before)
 }
 
-/// An object acts with the credential that it names in its own namespace, or not at all: neither another namespace's
-/// nor the one in the controller's environment stands in for it.
+/// An object uses the credential that it names in its own namespace, or none: neither a credential of another
+/// namespace nor one in the controller's environment replaces it.
 async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
     let owner = json!({"clientId": AMBIENT, "tenant": TENANT, "secrets": [AMBIENT_SECRET], "roles": {"*": ["Owner"]}});
     environment.emulator.seed(json!({"principals": [owner]})).await?;
@@ -257,7 +257,7 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
     stalled(&team, "loot", "AuthenticationFailed", "valid client secret").await?;
     assert!(
         environment.emulator.requests(&theirs).await?.is_empty(),
-        "there was nobody to ask with"
+        "no identity, no request"
     );
     let ambient = environment.emulator.requests_of(AMBIENT).await?;
     assert!(

@@ -13,15 +13,15 @@ use super::{TIMEOUT, condition_values, in_azure, p2, plan_writes, ready, reconci
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("a_setting_that_was_flipped_is_repaired", setting),
+        case("a_changed_setting_is_repaired", setting),
         case("a_plan_that_was_lowered_is_repaired_by_one_write", plan),
         case("an_assessment_that_was_removed_is_selected_again", assessment),
         case("deletion_with_retain_makes_no_call", deletion),
-        case("the_annotation_of_flux_starts_a_visit_too", flux),
+        case("the_annotation_of_flux_starts_a_reconcile_too", flux),
     ]
 }
 
-/// Drift counts as repaired when Azure has it and the object is Ready again.
+/// Drift is repaired when Azure matches the spec and the object is Ready again.
 async fn repaired(
     team: &serverprotection_tests::team::Team<'_>,
     holds: impl Fn(&Value) -> bool,
@@ -91,7 +91,7 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("deletion").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
-    // The first scan comes a moment after Ready; one that has begun is not called back.
+    // The first scan starts a moment after Ready, and a running scan is not cancelled.
     team.scanned("prod", TIMEOUT).await?;
     let before = super::requests(&team).await?.len();
     team.delete("prod", std::time::Duration::from_secs(2)).await?;

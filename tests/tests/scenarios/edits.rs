@@ -1,4 +1,4 @@
-//! Create and edit: in place, and with exactly the writes that are needed.
+//! Create and edit: in place, and with exactly the necessary writes.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ async fn create(environment: Arc<Environment>) -> Result<(), Error> {
 
     let written = writes(&team).await?;
     assert_eq!(plan_writes(&team).await?.len(), 1, "{written:#?}");
-    // Switching the plan on switches WDATP on by itself, or it does not: in neither case there is a useless write.
+    // Enabling the plan also enables WDATP, or it does not: neither causes a useless write.
     let azure = in_azure(&team).await?;
     assert_eq!(azure["settings"]["WDATP"], true, "{azure:#}");
     assert!(of(written.clone(), "/settings/WDATP?").is_empty());
@@ -131,7 +131,7 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 2, "nothing to write");
 
-    // A field that is not in the spec any more keeps what is there; an empty list clears it.
+    // A field that is removed from the spec keeps its value in Azure; an empty list clears it.
     team.patch("prod", with(serde_json::Value::Null)).await?;
     ready(&team, "prod").await?;
     assert_eq!(plan_writes(&team).await?.len(), 2, "kept");

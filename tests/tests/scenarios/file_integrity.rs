@@ -1,4 +1,4 @@
-//! File integrity monitoring: its workspace and rules, and the properties of extensions that the spec does not manage.
+//! File integrity monitoring: its workspace and rules, and the properties of extensions that are not managed.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serverprotection_tests::{
 use super::{TIMEOUT, condition_values, in_azure, plan_writes, ready, reconcile, writes};
 
 const EXTENSION: &str = "plan.extensions.FileIntegrityMonitoring";
-/// Rules as the portal may store them, with blanks and a member that the controller does not know.
+/// Rules as the portal may store them, with spaces and a member that the controller does not know.
 const PORTAL_RULES: &str =
     r#"[ {"RuleId":"portal", "Source":"x","MonitoredEntities":{"LinuxFiles":[{"Path":"/srv/"}]}} ]"#;
 
@@ -25,7 +25,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
             fresh,
         ),
         case("a_move_from_p1_enables_file_integrity_monitoring_too", from_p1),
-        case("rules_of_the_portal_are_left_as_they_are", portal),
+        case("rules_of_the_portal_are_not_changed", portal),
         case("custom_rules_are_written_and_their_drift_is_repaired", custom),
         case(
             "properties_of_extensions_that_are_not_managed_survive_a_write",
@@ -49,7 +49,7 @@ fn monitoring(rules: Option<Value>) -> Value {
     json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}})
 }
 
-/// The extension's properties as the emulator stores them.
+/// The properties of the extension in the emulator.
 async fn properties(team: &Team<'_>, extension: &str) -> Result<Value, Error> {
     let azure = in_azure(team).await?;
     Ok(azure["plan"]["extensions"][extension]["additionalExtensionProperties"].clone())
@@ -90,7 +90,7 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
         .map(|list| rules[0]["MonitoredEntities"][list].as_array().map(Vec::len));
     assert_eq!(counts, [Some(8), Some(18), Some(21)]);
 
-    // Nothing is left to do, and rules that disappear come back.
+    // Nothing is left to do, and deleted rules are restored.
     let object = reconcile(&team, "prod").await?;
     assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 1);
@@ -138,7 +138,7 @@ async fn portal(environment: Arc<Environment>) -> Result<(), Error> {
         "rules of the portal are right"
     );
 
-    // A write of something else takes them along as they are.
+    // Another write does not change them.
     let tags = json!([{"key": "env", "value": "lab"}]);
     let edit = json!({"spec": {"plan": {"agentlessScanning": {"exclusionTags": tags}}}});
     team.patch("prod", edit).await?;
@@ -165,14 +165,14 @@ async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
     );
     assert_eq!(paths(&rules(&team).await?), expected);
 
-    // Another id and another case are no drift.
+    // Another id and another case are not drift.
     let same = r#"[{"RuleId":"theirs","MonitoredEntities":{"LinuxFiles":[{"Path":"/etc/*.conf"}],"WindowsFiles":[{"Path":"\\WINDOWS\\win.ini"}]}}]"#;
     set_rules(&team, json!(same)).await?;
     let object = reconcile(&team, "prod").await?;
     assert_eq!(condition_values(&object, "Drifted").0, "False", "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 1);
 
-    // Other paths are, and the id stays.
+    // Other paths are drift, and the id stays.
     set_rules(&team, json!(PORTAL_RULES)).await?;
     reconcile(&team, "prod").await?;
     let repaired = eventually("the repair in Azure", TIMEOUT, || async {
@@ -209,7 +209,7 @@ async fn unmanaged(environment: Arc<Environment>) -> Result<(), Error> {
         "MdeDesignatedSubscription": {"isEnabled": "True", "additionalExtensionProperties": odd}}}});
     let team = environment.team_with("fim-unmanaged", current).await?;
     let tags = json!([{"key": "env", "value": "lab"}]);
-    // One extension is not managed at all, one is managed without properties.
+    // One extension is not managed, and one is managed without properties.
     let spec = json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled", "exclusionTags": tags},
         "directOnboarding": {"state": "Enabled"}}});
     team.protect("prod", spec).await?;

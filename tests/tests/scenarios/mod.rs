@@ -1,7 +1,8 @@
-//! The main job on real parts: kube-apiserver, emulator, controller as a process. One environment, one namespace and one
-//! subscription for each case. The same cases run under both answers of the emulator's switches.
+//! ServerProtection with real components: kube-apiserver, emulator, controller as a process. All cases share an
+//! environment; each has its own namespace and subscription. The same cases run with both answers of the emulator's
+//! switches.
 
-// Clippy does not see that a test with its own main is one.
+// Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod admission;
@@ -31,7 +32,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-/// How long a state may take to be reached.
+/// Time limit until a state is reached.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The spec of most cases.
@@ -72,7 +73,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     harness::run(setup, cases)
 }
 
-/// Requests to Azure that wrote, but for registrations.
+/// Write requests to Azure, except registrations.
 pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
     let all = team.environment.emulator.requests(&team.subscription).await?;
     Ok(all
@@ -86,7 +87,7 @@ pub(crate) async fn plan_writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
     Ok(of(writes(team).await?, "/pricings/"))
 }
 
-/// Requests whose path holds a word.
+/// Requests whose path contains a string.
 pub(crate) fn of(requests: Vec<Value>, word: &str) -> Vec<Value> {
     let word = word.to_lowercase();
     requests
@@ -109,7 +110,7 @@ pub(crate) async fn ready(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     team.until(name, "Ready", "True", TIMEOUT).await
 }
 
-/// Waits for Stalled with a reason, and that its message tells the next step.
+/// Waits for Stalled with a reason, and checks that the message contains the next step.
 pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &str) -> Result<Value, Error> {
     let what = format!("Stalled/{reason} of {}/{name}", team.namespace);
     let object = team
@@ -130,10 +131,10 @@ pub(crate) async fn stalled(team: &Team<'_>, name: &str, reason: &str, says: &st
     Ok(object)
 }
 
-/// Asks for a visit and waits until it was made.
+/// Requests a reconcile and waits for its end.
 pub(crate) async fn reconcile(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let request = team.request(name).await?;
-    let what = format!("a visit of {}/{name}", team.namespace);
+    let what = format!("a reconcile of {}/{name}", team.namespace);
     team.until_holds(name, &what, TIMEOUT, |object| {
         let handled = object
             .pointer("/status/lastHandledReconcileAt")
@@ -143,7 +144,7 @@ pub(crate) async fn reconcile(team: &Team<'_>, name: &str) -> Result<Value, Erro
     .await
 }
 
-/// The setting, plan or assessment of the subscription as the emulator holds it, by a JSON pointer.
+/// The setting, plan or assessment of the subscription in the emulator, by JSON pointer.
 pub(crate) async fn in_azure(team: &Team<'_>) -> Result<Value, Error> {
     team.environment.emulator.get(&team.subscription).await
 }

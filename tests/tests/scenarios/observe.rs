@@ -1,4 +1,4 @@
-//! Observe writes nothing; suspend does not even look.
+//! Observe writes nothing; suspend does not even read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{TIMEOUT, condition_values, in_azure, p2, ready, reconcile, requests,
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("observe_writes_nothing_is_ready_and_tells_the_drift", observe),
+        case("observe_writes_nothing_is_ready_and_reports_the_drift", observe),
         case("suspend_stops_everything_and_resume_repairs", suspend),
         case(
-            "suspended_from_the_start_is_not_ready_and_makes_no_call",
+            "suspended_from_the_start_is_not_ready_and_sends_no_request",
             suspended_at_birth,
         ),
     ]

@@ -1,4 +1,4 @@
-//! Answers with status 200 that say nothing, or say it in another form. Nothing may pass for "empty" or "off".
+//! Responses with status 200 that contain nothing, or have another form. None of them may mean "empty" or "off".
 
 use std::sync::Arc;
 
@@ -20,10 +20,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         case("a_setting_without_its_state_is_not_off", setting_without_state),
         case("an_empty_plan_is_not_free", empty_plan),
         case("an_assessment_without_a_provider_is_not_off", empty_assessment),
-        case(
-            "a_page_of_a_proxy_does_not_mean_that_nothing_is_selected",
-            gateway_404,
-        ),
+        case("an_html_page_of_a_proxy_is_not_off", gateway_404),
         case("a_byte_order_mark_is_stripped", byte_order_mark),
     ]
 }
@@ -34,8 +31,8 @@ async fn fault(team: &Team<'_>, path: &str, status: u16, body: &Value) -> Result
     team.environment.emulator.add_fault(fault).await
 }
 
-/// An object in sync, then this answer for as long as it takes: Ready becomes Unknown, nothing is written, and the
-/// object recovers.
+/// Returns this response to an object in sync for as long as necessary: Ready becomes Unknown, nothing is written, and
+/// the object recovers.
 async fn unreadable(
     environment: &Environment,
     name: &str,
@@ -95,7 +92,7 @@ async fn empty_assessment(environment: Arc<Environment>) -> Result<(), Error> {
     unreadable(&environment, "noprovider", path, 200, json!({"properties": {}})).await
 }
 
-/// A 404 that is not Azure's own says nothing about the setting.
+/// A 404 that does not come from Azure says nothing about the setting.
 async fn gateway_404(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("proxy").await?;
     team.protect("prod", p2()).await?;

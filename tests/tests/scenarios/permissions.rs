@@ -1,4 +1,4 @@
-//! What the identity may not do is told by the action's name.
+//! Missing permissions are reported with the name of the action.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{TIMEOUT, condition_values, p2, plan_writes, ready, reconcile, stalle
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
         case("a_reader_may_not_write", reader),
-        case("nobody_at_all_on_the_subscription", no_role),
+        case("an_identity_without_any_role_stalls", no_role),
         case(
             "security_admin_alone_cannot_switch_agentless_scanning_on",
             security_admin,
@@ -84,7 +84,7 @@ async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
         message.contains("Microsoft.Authorization/roleAssignments/write"),
         "{message}"
     );
-    // What can be done is done: the plan stands, and nothing is written again and again.
+    // What is possible is done: the plan is enabled, and nothing is written again and again.
     assert_eq!(object["status"]["plan"]["tier"], "P2");
     let puts = plan_writes(&team).await?.len();
     for _ in 0..3 {

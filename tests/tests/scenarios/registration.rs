@@ -1,4 +1,4 @@
-//! The resource provider.
+//! Registration of the resource provider.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Applies the object; the registration takes longer than the first reconcile that reads back.
+/// Applies the object. The registration takes longer than the first reconcile that reads back.
 async fn register_slowly(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     let emulator = &team.environment.emulator;
     let stuck = json!({"providers.stuck": true});
@@ -64,7 +64,7 @@ async fn register_slowly(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until the object waits for the registration, and says so in both conditions.
+/// Waits until the object waits for the registration and reports it in both conditions.
 async fn registering(team: &Team<'_>) -> Result<(), Error> {
     let object = team
         .until_holds("prod", "Reconciling/Registering", TIMEOUT, |object| {
@@ -83,7 +83,7 @@ fn never_stalled(team: &Team<'_>) {
     }
 }
 
-/// Security Admin may register Microsoft.Security, and may not read the registration: Defender's own answer shows it.
+/// Security Admin may register Microsoft.Security, but not read the registration: Defender's own responses show it.
 async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with(
@@ -99,7 +99,7 @@ async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Azure Resource Manager calls the registration complete before Defender for Cloud knows of it.
+/// Azure Resource Manager reports the registration as complete before Defender for Cloud knows it.
 async fn late(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("late").await?;
     let body = json!({"error": {"code": "Subscription Not Registered", "message": "Please register to Microsoft.Security in order to view your security status"}});
@@ -131,7 +131,7 @@ async fn report(environment: Arc<Environment>) -> Result<(), Error> {
     let object = stalled(&team, "prod", "ProviderNotRegistered", "az provider register").await?;
     assert_eq!(condition_values(&object, "ProviderRegistered").0, "False");
     assert!(writes(&team).await?.is_empty());
-    // Somebody registers it.
+    // A user registers it.
     environment
         .emulator
         .set(
@@ -156,7 +156,7 @@ async fn stuck(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "RegistrationStuck", "support case").await?;
-    assert_eq!(of(writes(&team).await?, "/register").len(), 1, "asked once");
+    assert_eq!(of(writes(&team).await?, "/register").len(), 1, "registered once");
     environment
         .emulator
         .set(

@@ -1,4 +1,4 @@
-//! When Azure says to come back: it is obeyed, by every caller, and no value of a header harms anybody else.
+//! Retry-After: every caller obeys it, and no value of the header affects other objects.
 
 use std::{
     sync::Arc,
@@ -19,20 +19,17 @@ use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, re
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![
-        case("an_absurd_retry_after_harms_nobody_else", absurd),
-        case("a_retry_after_without_a_meaning_is_as_good_as_none", meaningless),
+        case("an_extreme_retry_after_does_not_affect_other_objects", absurd),
+        case("an_invalid_retry_after_is_ignored", meaningless),
         case("a_retry_after_that_is_a_date_is_obeyed", date),
-        case("an_outage_with_retry_after_is_not_asked_before", outage),
-        case(
-            "an_outage_of_writes_with_retry_after_is_not_asked_before",
-            outage_of_writes,
-        ),
+        case("an_outage_of_reads_with_retry_after_is_obeyed", outage),
+        case("an_outage_of_writes_with_retry_after_is_obeyed", outage_of_writes),
         case("entras_retry_after_is_obeyed", entra),
-        case("a_token_with_an_absurd_lifetime_harms_nobody", lifetime),
+        case("a_token_with_an_extreme_lifetime_does_no_harm", lifetime),
     ]
 }
 
-/// An answer in place of the right one, for the reads (`GET`) or writes of the team's plan.
+/// A response that replaces the right one for the reads (`GET`) or writes of the team's plan.
 fn answer(team: &Team<'_>, method: &str, status: u16, retry_after: &str) -> Value {
     let body = json!({"error": {"code": "ServerBusy", "message": "Please try again later."}});
     json!({"match": {"method": method, "path": "/pricings/", "subscription": team.subscription},
@@ -72,12 +69,12 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
         team.protect("prod", p2()).await?;
         team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
         let made = asked(&team).await?;
-        assert_eq!(made, 1, "{value}: asked again");
+        assert_eq!(made, 1, "{value}: requests");
         assert!(
             log(&environment).await.contains(value),
-            "{value}: the log does not tell what was asked"
+            "{value}: the log does not contain the requested delay"
         );
-        // The object is not asleep: it is visited, and only Azure is left alone.
+        // The object is reconciled; only requests to Azure wait.
         team.patch("prod", json!({"spec": {"suspend": true}})).await?;
         team.until("prod", "Suspended", "True", TIMEOUT).await?;
         team.patch("prod", json!({"spec": {"suspend": false}})).await?;
@@ -86,7 +83,7 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
             condition(object, "Suspended").is_none()
         })
         .await?;
-        assert_eq!(asked(&team).await?, made, "{value}: asked before its time");
+        assert_eq!(asked(&team).await?, made, "{value}: request before Retry-After");
     }
     let other = environment.team("unharmed").await?;
     other.protect("prod", p2()).await?;
@@ -114,7 +111,7 @@ async fn meaningless(environment: Arc<Environment>) -> Result<(), Error> {
             })
             .await?;
             tokio::time::sleep(Duration::from_secs(3)).await;
-            assert_eq!(plan_writes(&team).await?.len(), 1, "{value}: no storm");
+            assert_eq!(plan_writes(&team).await?.len(), 1, "{value}: no repeated writes");
             team.request("prod").await?;
         }
         ready(&team, "prod").await?;
@@ -123,8 +120,8 @@ async fn meaningless(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// After one failed read, nothing is sent before its time, also on request; then the object is visited by itself. The
-/// monitor judges the same.
+/// After one failed read, no request is sent before the time, not even by request. Then the object is reconciled
+/// without a change. The safety monitor checks the same.
 async fn obeyed(team: &Team<'_>, fault: Value) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     ready(team, "prod").await?;
@@ -137,10 +134,10 @@ async fn obeyed(team: &Team<'_>, fault: Value) -> Result<(), Error> {
     for _ in 0..2 {
         team.request("prod").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(asked(team).await?, made, "asked before its time");
+        assert_eq!(asked(team).await?, made, "request before Retry-After");
     }
     let limit = Duration::from_secs(30);
-    serverprotection_tests::wait::eventually("a visit by itself", limit, || async {
+    serverprotection_tests::wait::eventually("a scheduled reconcile", limit, || async {
         let now = asked(team).await.map_err(|error| error.to_string())?;
         if now > made {
             Ok(())
@@ -155,7 +152,7 @@ async fn obeyed(team: &Team<'_>, fault: Value) -> Result<(), Error> {
 
 async fn date(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("date").await?;
-    // The date is told before the read, so the object must be there.
+    // The date is set before the read, so the object must exist.
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
     obeyed(&team, answer(&team, "GET", 429, &in_seconds(15))).await
@@ -189,7 +186,7 @@ async fn outage_of_writes(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A team whose application and subscription lie in a tenant of its own: faults of its tokens strike nobody else.
+/// A team whose application and subscription are in their own tenant: faults of its tokens affect no other team.
 async fn in_own_tenant<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'a>, String), Error> {
     let mut team = environment.team(name).await?;
     let (tenant, subscription) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
@@ -226,14 +223,14 @@ async fn entra(environment: Arc<Environment>) -> Result<(), Error> {
     environment.emulator.add_fault(fault).await?;
     team.protect("prod", p2()).await?;
     team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
-    // Longer than any refused identity is left alone.
+    // Longer than the backoff of any rejected identity.
     for _ in 0..5 {
         team.request("prod").await?;
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(
             hits(&environment, &tenant).await?,
             1,
-            "Entra was asked before its time"
+            "request to Entra before Retry-After"
         );
     }
     environment.emulator.delete_fault(&tenant).await?;
@@ -248,7 +245,7 @@ async fn lifetime(environment: Arc<Environment>) -> Result<(), Error> {
         let fault = once(token_answer(&tenant, 200, &json!({}), &body));
         environment.emulator.add_fault(fault).await?;
         team.protect("prod", p2()).await?;
-        // ARM refuses the token, and the next one is a real one.
+        // ARM rejects the token, and the next one is valid.
         ready(&team, "prod").await?;
         assert_eq!(hits(&environment, &tenant).await?, 1);
     }

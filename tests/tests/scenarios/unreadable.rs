@@ -1,4 +1,4 @@
-//! An object of a newer version does not stop the others, and loses nothing.
+//! An object of a newer version does not stop other objects, and loses nothing.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::{p2, ready, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     vec![case(
-        "an_object_of_a_newer_version_is_told_and_left_alone",
+        "an_object_of_a_newer_version_is_reported_and_not_changed",
         unreadable,
     )]
 }
 
 async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
-    // A newer definition knows a tier more than this build.
+    // A newer definition has a tier that this build does not know.
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
     let newer: json_patch::Patch = serde_json::from_value(
@@ -40,7 +40,8 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("newer").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     let before = ready(&team, "prod").await?;
-    // Transition times have whole seconds: each of the two turns must get one of its own, or a wrong one would not show.
+    // Times have whole seconds: each of the two transitions needs a second of its own, or a wrong time would not be
+    // noticed.
     next_second().await;
     serverprotection_tests::wait::eventually("a P4 that is admitted", super::TIMEOUT, || async {
         team.patch("prod", json!({"spec": {"plan": {"tier": "P4"}}}))
@@ -54,7 +55,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     );
     assert_eq!(object["status"]["plan"], before["status"]["plan"]);
 
-    // It keeps its subscription, and the others go on.
+    // It keeps its subscription, and other objects are reconciled.
     let other = environment.team("beside").await?;
     other.protect("prod", p2()).await?;
     ready(&other, "prod").await?;

@@ -1,4 +1,4 @@
-//! Each rule both ways, with its exact words: they are what a user reads when `kubectl apply` is refused.
+//! Each rule, satisfied and broken, with its exact message: a user reads it when `kubectl apply` is rejected.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn what_needs_p2() {
         let with = |feature: &str, state: &str| json!({"plan": {"tier": tier, feature: {"state": state, "workspaceId": WORKSPACE}}});
         refused(&with("agentlessScanning", "Enabled"), AGENTLESS);
         refused(&with("fileIntegrityMonitoring", "Enabled"), FIM_TIER);
-        // Overlays may keep the field.
+        // Overlays may keep the field if it is not Enabled.
         for state in ["Disabled", "Unmanaged"] {
             admitted(&with("agentlessScanning", state));
             admitted(&with("fileIntegrityMonitoring", state));
@@ -109,7 +109,7 @@ fn the_rules_of_file_integrity_monitoring_are_a_preset_or_a_list() {
         ] {
             refused(&with(state, json!({"custom": empty})), FIM_EMPTY);
         }
-        // Overlays may switch the state and keep the rules.
+        // Overlays may change the state and keep the rules.
         admitted(&with(state, json!({"preset": "Recommended"})));
         for custom in [
             json!({"windowsFiles": [r"\Windows\win.ini"]}),

@@ -1,4 +1,4 @@
-//! `SecurityConnector`: its columns, defaults, and what it refuses, with the exact words.
+//! `SecurityConnector`: its columns, defaults, and rules with their exact messages.
 
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn agentless_scanning_needs_p2() {
         admitted(&with(tier, "Unmanaged"));
     }
     admitted(&with("P2", "Enabled"));
-    // The plan of the ServerProtection is not known at admission.
+    // Admission does not know the plan of the ServerProtection.
     admitted(&aws(json!({"agentlessScanning": {"state": "Enabled"}})));
 }
 

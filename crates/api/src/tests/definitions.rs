@@ -79,7 +79,7 @@ fn names_are_short_and_grouped() {
     assert_eq!(selectable, [".spec.subscriptionId", ".spec.mode"]);
 }
 
-/// A fresh object is InProgress for kstatus, not Current.
+/// kstatus reports a new object as InProgress, not Current.
 #[test]
 fn a_fresh_object_is_not_observed() {
     for crd in &crds()[..2] {
@@ -115,7 +115,7 @@ fn every_field_is_explained() {
     }
 }
 
-/// Kubernetes' YAML reader takes such words for booleans; Azure's own APIs are full of them.
+/// Kubernetes' YAML reader parses such words as booleans, and Azure's own APIs use many of them.
 #[test]
 fn no_value_reads_as_a_boolean() {
     for crd in crds() {
@@ -131,7 +131,7 @@ fn no_value_reads_as_a_boolean() {
     }
 }
 
-/// CEL costs are estimated from the bounds; a list without one is refused by the API server sooner or later.
+/// The API server estimates CEL costs from the bounds and rejects a rule over a list without bounds.
 #[test]
 fn every_list_and_map_of_a_spec_is_bounded() {
     for crd in crds() {
@@ -208,7 +208,7 @@ fn the_smallest_spec_gets_the_guides_defaults() {
     assert_eq!(spec.deletion_policy, DeletionPolicy::Retain);
 }
 
-/// What the server fills in is what this program reads from an object without it.
+/// Objects with the server's defaults are equal to objects that this program reads without them.
 #[test]
 fn the_servers_defaults_are_ours() {
     let all = crds();
@@ -261,7 +261,7 @@ fn a_spec_survives_the_way_out_and_in() {
         out["plan"]["fileIntegrityMonitoring"]["rules"],
         json!({"custom": {"linuxFiles": ["/etc/"]}})
     );
-    // Clearing the tags and keeping them are different.
+    // An empty list and an absent list have different meanings.
     assert_eq!(out["plan"]["agentlessScanning"]["exclusionTags"], json!([]));
     assert_eq!(
         serde_json::from_value::<crate::ServerProtectionSpec>(out).unwrap(),
@@ -294,7 +294,7 @@ fn an_object_names_its_own_credential() {
     assert_eq!(kind.default.as_ref().unwrap().0, "AzureCredential");
     let kinds: Vec<_> = kind.enum_.iter().flatten().map(|kind| &kind.0).collect();
     assert_eq!(kinds, ["AzureCredential"], "the namespace's own, no other");
-    // What was stored before the field was required is read all the same.
+    // An object stored before the field was required can still be read.
     let old = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
     let old: crate::ServerProtectionSpec = serde_json::from_value(old).unwrap();
     assert!(old.credential_ref.is_none());

@@ -1,4 +1,4 @@
-//! The examples that people copy.
+//! The samples that users copy.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{AzureCredential, SecurityConnector, ServerProtection};
 
-/// Every document of our kinds in deploy/samples reads, holds nothing that we do not know, and passes the rules.
+/// Every document of our kinds in deploy/samples can be parsed, has no unknown field, and passes the rules.
 #[test]
 fn samples_are_admitted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
@@ -53,7 +53,7 @@ fn known(path: &Path, field: &str, written: &Value, read: &Value) {
         for (name, value) in members {
             let field = format!("{field}.{name}");
             let Some(read) = read.get(name) else {
-                panic!("{}: {field} is no field of ours", path.display())
+                panic!("{}: {field} is not a field of this kind", path.display())
             };
             known(path, &field, value, read);
         }

@@ -2,61 +2,62 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// What `--help` says.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
-What the controller costs: requests to Azure, time, memory, CPU. Starts its own kube-apiserver, etcd and Azure
-emulator for each size; needs no cluster and no root.
+Measures what the controller costs: requests to Azure, time, memory, CPU. Starts its own kube-apiserver, etcd and Azure
+emulator for each run; needs no cluster and no root.
 
   make bench                                   everything, about 18 minutes
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
   cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
   cargo run --release -p serverprotection-tests --bin bench -- --connectors 200
 
-How a size goes: all objects are created while no controller runs, one for each Free subscription. Then the controller
-starts and is measured until all are Ready (converge), and after that while each is visited at least three times
-without anything to do (quiet).
+Objects: all objects are created before the controller starts, one for each Free subscription. The benchmark measures
+the controller until all are Ready (converge), and then while each object is reconciled at least three times without
+changes (quiet).
 
-How a fleet goes: one identity, an object for each subscription, machines behind them. The first scan with everything
-that it confirms is measured, and then two scans that find what is known. Before it the same objects without machines
-run once: what machines take of memory is the difference.
+Machines: one identity, one object for each subscription, and machines in the subscriptions. The benchmark measures
+the first scan, which confirms machines, and then two scans without changes. It first runs the same objects without
+machines: the difference is the memory for machines.
 
-How connectors go: one subscription with its object, and that many connectors of AWS accounts, all created while no
-controller runs; Azure takes its time for each PUT. It is measured until all are Ready, while visits of the
-subscription's object are asked for; then the controller is started anew, and each connector is visited six times
-without anything to do. Before it the same runs once without connectors.
+Connectors: one subscription with its ServerProtection and this many connectors of AWS accounts, all created before the
+controller starts; Azure takes time for each PUT. The benchmark measures until all are Ready, and requests reconciles of
+the ServerProtection in the meantime. Then it restarts the controller, and each connector is reconciled six times without
+changes. It first runs the same without connectors.
 
 Options
-  --objects N,N,…        sizes to run, in this order (1,100,1000; none when another part is named)
-  --machines N,N,…       fleets to run after them (10000,100000,10000; none when another part is named)
-  --subscriptions N,N,…  subscriptions of each fleet (100,500,1000)
-  --connectors N,N,…     connectors of one subscription to run after them (200; none when another part is named)
-  --put-time DURATION    what Azure takes to write a connector (5s)
-  --throttling on|off    whether Azure's budgets refuse anything until connectors are Ready (off: with 100 reads in
-                         5 minutes they alone say how long it takes)
-  --latency DURATION     added by the emulator to every answer (50ms)
-  --reconcile-every DURATION cadence of the quiet phase (2s for one object, 10s for 100, 30s for 1000)
-  --namespaces N         namespaces, each with its own AzureCredential (one for each 100 objects)
-  --output FILE          the figures as JSON (target/bench.json)
-  --date TEXT            what to write down as the date (the clock's)
-  --program FILE         another `serverprotection` to measure, such as one of an older commit
-  --environment K=V      an environment variable of the controller, such as MALLOC_ARENA_MAX=1; repeatable
-  --keep-log FILE        copies the controller's log of the last size there
-  -- FLAG …              further flags of the controller, such as --concurrency 64
-  --help                 this
+  --objects N,N,…        numbers of objects (default 1,100,1000; none if another part is selected)
+  --machines N,N,…       machines of each fleet (default 10000,100000,10000; none if another part is selected)
+  --subscriptions N,N,…  subscriptions of each fleet (default 100,500,1000)
+  --connectors N,N,…     connectors of one subscription (default 200; none if another part is selected)
+  --put-time DURATION    time that Azure takes to write a connector (default 5s)
+  --throttling on|off    whether Azure's budgets apply until connectors are Ready (default off: 100 reads in 5 minutes
+                         would be the only thing that is measured)
+  --latency DURATION     latency of every response of the emulator (default 50ms)
+  --reconcile-every DURATION  interval of the quiet phase (default 2s for 1 object, 10s for 100, 30s for 1000)
+  --namespaces N         namespaces, each with its own AzureCredential (default one for each 100 objects)
+  --output FILE          write the figures as JSON (default target/bench.json)
+  --date TEXT            date in the output (default now)
+  --program FILE         another `serverprotection` to measure, for example one of an older commit
+  --environment K=V      environment variable of the controller, for example MALLOC_ARENA_MAX=1; repeatable
+  --keep-log FILE        copy the controller's log of the last run to this file
+  -- FLAG …              more flags of the controller, for example --concurrency 64
+  --help                 print this help
 
-Exit code: 0; 1 when a bar of COUNTS is broken (writes per needed change, writes or status patches without need, reads
-of a quiet visit, queries of a scan, machines miscounted, lists of connectors, breaches of the safety monitor); 2 when it could not be run. Times and memory never fail it: they
-depend on the machine, and stand beside their bars to be read.
+Exit codes: 0 if all counts are within their limits; 1 if a COUNT exceeds its limit (writes per needed change,
+unneeded writes or status patches, reads per quiet reconcile, queries per scan, machines with a wrong verdict, requests
+for the list of connectors, breaches of the safety monitor); 2 if the benchmark could not run. Times and memory depend on the
+machine and never fail the run; the table shows them with their limits.
 ";
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Help,
     Run(Box<Arguments>),
 }
 
-/// Machines of one identity.
+/// The machines of one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fleet {
     pub(crate) machines: u64,
@@ -77,7 +78,7 @@ impl Fleet {
         }
     }
 
-    /// Between the beginnings of two scans: longer than one takes, so that nothing overlaps.
+    /// Interval between the starts of two scans: longer than a scan takes, so that scans do not overlap.
     pub(crate) fn scan_every(self) -> Duration {
         Duration::from_secs(15 + self.machines / 2000)
     }
@@ -124,7 +125,7 @@ impl Default for Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line without the program's name.
+    /// Parses the command line without the program's name.
     pub(crate) fn parse(given: impl IntoIterator<Item = String>) -> Result<Request, String> {
         let mut given = given.into_iter();
         let mut arguments = Self::default();
@@ -156,7 +157,7 @@ impl Arguments {
         Ok(Request::Run(Box::new(arguments)))
     }
 
-    /// What runs: all of it, or what was named.
+    /// What to run: everything, or what was named.
     fn choose(
         &mut self,
         objects: Option<Vec<usize>>,
@@ -180,7 +181,7 @@ impl Arguments {
                 self.throttling = match value.as_str() {
                     "on" => true,
                     "off" => false,
-                    _ => return Err(wrong("on or off is wanted")),
+                    _ => return Err(wrong("must be on or off")),
                 }
             }
             "--reconcile-every" => self.reconcile_every = Some(duration()?),
@@ -190,18 +191,16 @@ impl Arguments {
             "--program" => self.program = Some(value.into()),
             "--keep-log" => self.keep_log = Some(value.into()),
             "--environment" => {
-                let pair = value
-                    .split_once('=')
-                    .ok_or_else(|| wrong("NAME=VALUE is wanted"))?;
+                let pair = value.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
                 self.environment.push((pair.0.to_owned(), pair.1.to_owned()));
             }
-            _ => return Err(format!("there is no option {name}")),
+            _ => return Err(format!("unknown option {name}")),
         }
         Ok(())
     }
 
-    /// The quiet phase's cadence: long enough that the first objects are not visited again while the last ones still
-    /// converge.
+    /// The interval of the quiet phase: long enough that the first objects are not reconciled again while the last
+    /// ones still converge.
     pub(crate) fn cadence(&self, objects: usize) -> Duration {
         let objects = u32::try_from(objects).unwrap_or(u32::MAX);
         let each = Duration::from_millis(80).saturating_mul(objects);
@@ -210,7 +209,7 @@ impl Arguments {
         self.reconcile_every.unwrap_or(chosen)
     }
 
-    /// Objects that the controller works on at once.
+    /// Number of objects that the controller works on at once.
     pub(crate) fn concurrency(&self) -> usize {
         let mut flags = self.flags.iter();
         let given = flags.find(|flag| *flag == "--concurrency");
@@ -218,7 +217,7 @@ impl Arguments {
         value.unwrap_or(32)
     }
 
-    /// Namespaces for so many objects.
+    /// Number of namespaces for this number of objects.
     pub(crate) fn namespaces(&self, objects: usize) -> usize {
         self.namespaces.unwrap_or(objects.div_ceil(100)).min(objects)
     }
@@ -239,14 +238,16 @@ fn fleets(
                     .collect(),
             ))
         }
-        _ => Err("--machines and --subscriptions belong together, as many of the one as of the other".into()),
+        _ => {
+            Err("--machines and --subscriptions must be used together, with the same number of values".into())
+        }
     }
 }
 
 fn number(option: &str, text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{option} {text}: a number from 1 is wanted")),
+        _ => Err(format!("{option} {text}: must be a number of at least 1")),
     }
 }
 
@@ -277,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_reported() {
+    fn invalid_arguments_are_reported() {
         for (line, says) in [
-            ("--objects 0", "a number from 1"),
+            ("--objects 0", "a number of at least 1"),
             ("--objects", "needs a value"),
             ("--latency soon", "--latency soon"),
-            ("--objectz 1", "no option --objectz"),
-            ("--machines 10", "belong together"),
-            ("--machines 10,20 --subscriptions 1", "belong together"),
+            ("--objectz 1", "unknown option --objectz"),
+            ("--machines 10", "must be used together"),
+            ("--machines 10,20 --subscriptions 1", "must be used together"),
             ("--throttling perhaps", "on or off"),
         ] {
             assert!(parse(line).unwrap_err().contains(says), "{line}");
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_runs_alone() {
+    fn only_selected_parts_run() {
         let runs = |line: &str| match parse(line) {
             Ok(Request::Run(arguments)) => (arguments.objects.len(), arguments.fleets),
             other => panic!("{other:?}"),
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn connectors_and_what_their_run_depends_on() {
+    fn options_of_connectors() {
         let Ok(Request::Run(arguments)) =
             parse("--connectors 20,40 --put-time 1s --throttling on -- --concurrency 8")
         else {

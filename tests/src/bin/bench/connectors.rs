@@ -1,4 +1,4 @@
-//! Connectors: many accounts of one subscription, while Azure takes its time for each write.
+//! Connectors: many accounts of one subscription, while Azure takes time for each write.
 
 use crate::{
     arguments::Arguments,
@@ -18,37 +18,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a phase may take before the benchmark gives up. With Azure's budgets it takes a while.
+/// Time limit of a phase. With Azure's budgets a phase may take long.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// A visit that was asked for takes at most this long.
+/// Time limit of a requested reconcile.
 const RECONCILE_LIMIT: Duration = Duration::from_secs(300);
-/// Visits of the subscription's object are asked for this long at least.
+/// Minimum time in which reconciles of the ServerProtection are requested.
 const ASKING: Duration = Duration::from_secs(10);
-/// Between two requests for a visit.
+/// Pause between two requests for a reconcile.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nothing new is told for so long: all was told.
+/// Time without a new version after which no more versions are expected.
 const DEBOUNCE: Duration = Duration::from_secs(6);
-/// Visits that each connector gets in the quiet phase: a round, in which everything is read once.
+/// Reconciles of each connector in the quiet phase: one round, in which everything is read once.
 const QUIET_RECONCILES: usize = 6;
 
-/// Everything that was measured of one number of connectors.
+/// Measurements for one number of connectors.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Figures {
     pub(crate) connectors: usize,
     pub(crate) put_seconds: f64,
     pub(crate) throttling: bool,
-    /// The least time that the writes take, so many of them at once.
+    /// The least time that the writes take with this concurrency.
     pub(crate) floor_seconds: f64,
-    /// From the start of the process until the last connector was Ready.
+    /// Time from the start of the process until the last connector was Ready.
     pub(crate) ready_seconds: f64,
     pub(crate) converge: Phase,
     pub(crate) until_ready: Reconciles,
     pub(crate) kubernetes_requests: BTreeMap<String, u64>,
-    /// New versions of connectors that the API server told a watcher, until all were told.
+    /// Versions of connectors that a watch received until the status was stable.
     pub(crate) versions: u64,
     pub(crate) protection: Protection,
-    /// After another start of the controller: every connector once.
+    /// After a restart of the controller: one reconcile of each connector.
     pub(crate) restart: Pass,
     pub(crate) quiet: Pass,
     /// Objects of either kind that stopped being Ready.
@@ -56,31 +56,31 @@ pub(crate) struct Figures {
     pub(crate) breaches: Vec<Value>,
 }
 
-/// What became of the subscription's own object meanwhile.
+/// Measurements of the ServerProtection in the meantime.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Protection {
-    /// Visits that were asked for and made, and how long each took.
+    /// Requested reconciles, and the duration of each one.
     pub(crate) asked: usize,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
-    /// One after the other.
+    /// The durations, in order.
     pub(crate) seconds: Vec<f64>,
-    /// Versions that answered no request: what it was told about its connectors and machines.
+    /// Versions that did not answer a request: changes of connectors and machines.
     pub(crate) unasked: u64,
 }
 
-/// Visits without anything to do.
+/// Reconciles without work to do.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pass {
     pub(crate) reconciles: Reconciles,
-    /// New versions of either kind.
+    /// Versions of either kind that a watch received.
     pub(crate) versions: u64,
     pub(crate) phase: Phase,
 }
 
-/// Runs one number of connectors from nothing to the end.
+/// Runs one number of connectors from start to end.
 pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<Figures, Error> {
     let world = World {
         objects: 1,
@@ -95,7 +95,7 @@ pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<
     let setup = Setup {
         world,
         seed,
-        // As the object wants it: only connectors are written.
+        // The subscription matches the spec already: only connectors are written.
         set: Some(json!({"vulnerabilityAssessment": "MdeTvm"})),
         flags: flags(Duration::from_secs(3600)),
         connectors,
@@ -120,7 +120,7 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
     let asked = Asked::default();
     let progress = Progress::of(connectors);
     step(
-        &format!("{name}: the controller runs, until all are Ready"),
+        &format!("{name}: running the controller until all are Ready"),
         &progress,
         parts.until_connected(connectors, &watching, &asked, &progress),
     )
@@ -156,7 +156,7 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
     })
 }
 
-/// So many writes at once, each of which takes so long.
+/// The least time for this many writes at once, each with this latency.
 fn floor(connectors: usize, arguments: &Arguments) -> Duration {
     let rounds = connectors.div_ceil(arguments.concurrency().max(1));
     arguments
@@ -164,13 +164,13 @@ fn floor(connectors: usize, arguments: &Arguments) -> Duration {
         .saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
 }
 
-/// Between two visits of a connector in the quiet phase: all of them are visited once well within it.
+/// Interval between two reconciles of a connector in the quiet phase: all of them are reconciled once well within it.
 fn cadence(connectors: usize) -> Duration {
     let each = Duration::from_millis(50).saturating_mul(u32::try_from(connectors).unwrap_or(u32::MAX));
     each.max(Duration::from_secs(5))
 }
 
-/// The visits that were asked for.
+/// The requested reconciles.
 #[derive(Debug, Default)]
 struct Asked {
     took: Mutex<Vec<Duration>>,
@@ -178,7 +178,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Asks for one visit after the other, until something fails.
+    /// Requests one reconcile after the other until one fails.
     async fn ask(&self, objects: &Objects) -> Error {
         loop {
             let began = Instant::now();
@@ -198,7 +198,7 @@ impl Asked {
         }
     }
 
-    /// One that was still waited for when the asking ended counts with what it had taken.
+    /// A reconcile that has not ended counts with the time so far.
     fn figures(&self, until: Instant, unasked: u64) -> Protection {
         let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = *self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,7 +218,7 @@ impl Asked {
 }
 
 impl Parts {
-    /// Until every connector was Ready, while visits of the subscription's object are asked for.
+    /// Waits until every connector is Ready, and requests reconciles of the ServerProtection in the meantime.
     async fn until_connected(
         &mut self,
         connectors: usize,
@@ -243,7 +243,7 @@ impl Parts {
         }
     }
 
-    /// Another start, and visits that find everything in order.
+    /// A restart, and reconciles that find everything in sync.
     async fn quiet(
         &mut self,
         connectors: usize,
@@ -252,14 +252,14 @@ impl Parts {
     ) -> Result<(Pass, Pass), Error> {
         let name = self.name.clone();
         let cadence = cadence(connectors);
-        // Three readings of all connectors would take Azure's budget an hour.
+        // Three reads of all connectors would use Azure's budget of an hour.
         let settings = json!({"throttling": false});
         self.emulator.settings(settings).await?;
-        // What is read about hourly was not read of new connectors yet; it is told once.
+        // New connectors have not yet read what is read hourly; it causes one more status patch.
         let since = self.last_sequence().await?;
         self.restart(flags(cadence), arguments).await?;
         step(
-            &format!("{name}: until each was visited once more"),
+            &format!("{name}: waiting for one more reconcile of each"),
             &Progress::of(0),
             self.until_reconciled(connectors, 1, since),
         )
@@ -271,7 +271,7 @@ impl Parts {
         self.restart(flags(cadence), arguments).await?;
         let start = self.start();
         step(
-            &format!("{name}: the controller was started anew, until each was visited"),
+            &format!("{name}: restarted the controller, waiting for one reconcile of each"),
             &Progress::of(0),
             self.until_reconciled(connectors, 1, since),
         )
@@ -287,7 +287,7 @@ impl Parts {
         let versions = self.versions(watching);
         let every = humantime::format_duration(cadence);
         step(
-            &format!("{name}: quiet, each is visited every {every}, {QUIET_RECONCILES} times"),
+            &format!("{name}: quiet phase, {QUIET_RECONCILES} reconciles of each, one every {every}"),
             &Progress::of(0),
             self.until_reconciled(connectors, QUIET_RECONCILES, since),
         )
@@ -301,7 +301,7 @@ impl Parts {
         Ok((restart, quiet))
     }
 
-    /// Until each connector was read so often.
+    /// Waits until each connector was read this often.
     async fn until_reconciled(&mut self, connectors: usize, times: usize, since: u64) -> Result<(), Error> {
         let began = Instant::now();
         loop {
@@ -310,7 +310,7 @@ impl Parts {
                 return Ok(());
             }
             let last = || format!("the last one had {}", reconciles.fewest(connectors));
-            self.go_on(began, "visits of all connectors", last).await?;
+            self.go_on(began, "reconciles of all connectors", last).await?;
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
     }
@@ -333,7 +333,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Until the API server has told no new version of either kind for longer than news is held back.
+    /// Waits until the API server has delivered no new version of either kind for longer than the debounce time.
     async fn until_all_reported(&mut self, watching: &Watching) -> Result<(), Error> {
         let mut last = (self.versions(watching), Instant::now());
         while last.1.elapsed() < DEBOUNCE {

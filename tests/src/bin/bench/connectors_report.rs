@@ -8,13 +8,13 @@ use crate::{
 
 /// Connectors in one page of Azure's list.
 const PAGE: usize = 100;
-/// The list is asked for at most so often.
+/// Minimum interval between two lists.
 const LIST_SECONDS: f64 = 30.0;
-/// News of connectors is told at most so often.
+/// Minimum interval between two status refreshes caused by connectors.
 const REFRESH_SECONDS: f64 = 5.0;
-/// Above the floor: the readings before and after the writes.
+/// Factor above the floor, for the reads before and after the writes.
 const FLOOR_FACTOR: f64 = 1.25;
-/// Reads of connectors that Azure lets a caller make in a subscription in 5 minutes (docs/azure-api.md 4.7).
+/// Reads of connectors that Azure allows a caller in a subscription in 5 minutes (docs/azure-api.md 4.7).
 const BUDGET: u64 = 100;
 const BUDGET_MINUTES: u64 = 5;
 
@@ -24,9 +24,9 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
     rows.section = "COUNTS until all are Ready";
     judged(&mut rows);
     requests(&mut rows);
-    rows.section = "COUNTS after another start of the controller: each once";
-    started_anew(&mut rows);
-    rows.section = "COUNTS of quiet visits";
+    rows.section = "COUNTS after a restart of the controller, one reconcile each";
+    restarted(&mut rows);
+    rows.section = "COUNTS of quiet reconciles";
     quiet(&mut rows);
     rows.section = "TIME";
     times(&mut rows);
@@ -45,7 +45,7 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         |f| f.until_ready.puts() == count(f.connectors),
     );
     rows.count(
-        "connectors that were not written once",
+        "connectors not written exactly once",
         "0",
         |f| f.until_ready.not_once(f.connectors).to_string(),
         |f| f.until_ready.not_once(f.connectors) == 0,
@@ -63,13 +63,13 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         |f| ratio(f.until_ready.lists(), 1) <= most_lists(f),
     );
     rows.count(
-        "status versions of the subscription's object",
+        "status versions of the ServerProtection",
         "1 in 5 s",
         |f| f.protection.unasked.to_string(),
         |f| ratio(f.protection.unasked, 1) <= most_refreshes(f),
     );
     rows.count(
-        "objects of either kind that stopped being Ready",
+        "objects that stopped being Ready (both kinds)",
         "0",
         |f| f.lost.to_string(),
         |f| f.lost == 0,
@@ -83,18 +83,18 @@ fn judged(rows: &mut Rows<'_, Figures>) {
 }
 
 fn requests(rows: &mut Rows<'_, Figures>) {
-    rows.plain("requests of connectors, each", |f| {
+    rows.plain("requests per connector", |f| {
         per_connector(f.until_ready.reads + f.until_ready.writes, f)
     });
-    rows.plain("reads that Azure's budget of connectors counts", |f| {
+    rows.plain("reads in Azure's budget for connectors", |f| {
         f.until_ready.budget().to_string()
     });
-    rows.plain("  that budget alone (100 in 5 minutes) takes", |f| {
+    rows.plain("  minimum time with this budget (100 in 5 min)", |f| {
         let waits = f.until_ready.budget().saturating_sub(1) / BUDGET;
         format!("{} min", waits * BUDGET_MINUTES)
     });
-    rows.plain("answers 429", |f| f.until_ready.refused.to_string());
-    rows.plain("answers other than 2xx, 404 and 429", |f| {
+    rows.plain("responses 429", |f| f.until_ready.refused.to_string());
+    rows.plain("responses other than 2xx, 404 and 429", |f| {
         f.until_ready.failed.to_string()
     });
     let mut operations: Vec<String> = rows
@@ -114,7 +114,7 @@ fn requests(rows: &mut Rows<'_, Figures>) {
         ("APPLY securityconnectors/status", "status patches of connectors"),
         (
             "APPLY serverprotections/status",
-            "status patches of the subscription's object",
+            "status patches of the ServerProtection",
         ),
         ("GET securityconnectors", "GETs of connectors"),
     ] {
@@ -125,7 +125,7 @@ fn requests(rows: &mut Rows<'_, Figures>) {
     }
 }
 
-fn started_anew(rows: &mut Rows<'_, Figures>) {
+fn restarted(rows: &mut Rows<'_, Figures>) {
     rows.count(
         "writes",
         "0",
@@ -138,14 +138,14 @@ fn started_anew(rows: &mut Rows<'_, Figures>) {
         |f| f.restart.phase.status_patches.to_string(),
         |f| f.restart.phase.status_patches == 0 && f.restart.versions == 0,
     );
-    rows.plain("reads per visit", |f| per_reconcile(&f.restart.reconciles));
-    rows.plain("requests for the list", |f| {
+    rows.plain("reads per reconcile", |f| per_reconcile(&f.restart.reconciles));
+    rows.plain("requests for the list of connectors", |f| {
         f.restart.reconciles.lists().to_string()
     });
 }
 
 fn quiet(rows: &mut Rows<'_, Figures>) {
-    rows.plain("visits", |f| f.quiet.reconciles.readings().to_string());
+    rows.plain("reconciles", |f| f.quiet.reconciles.readings().to_string());
     rows.count(
         "writes",
         "0",
@@ -159,42 +159,42 @@ fn quiet(rows: &mut Rows<'_, Figures>) {
         |f| f.quiet.phase.status_patches == 0 && f.quiet.versions == 0,
     );
     rows.count(
-        "reads per visit",
+        "reads per reconcile",
         "<= 1.5",
         |f| per_reconcile(&f.quiet.reconciles),
         |f| 2 * f.quiet.reconciles.reads <= 3 * f.quiet.reconciles.readings(),
     );
-    rows.plain("requests for the list", |f| {
+    rows.plain("requests for the list of connectors", |f| {
         f.quiet.reconciles.lists().to_string()
     });
-    rows.plain("requests for permissions, and of the other object", |f| {
+    rows.plain("requests for permissions and the ServerProtection", |f| {
         let all: u64 = f.quiet.reconciles.by_operation.values().sum();
         (all - f.quiet.reconciles.reads - f.quiet.reconciles.writes).to_string()
     });
 }
 
 fn times(rows: &mut Rows<'_, Figures>) {
-    rows.plain("a PUT takes", |f| seconds(f.put_seconds));
+    rows.plain("duration of a PUT", |f| seconds(f.put_seconds));
     rows.plain("floor: all PUTs, 32 at once", |f| seconds(f.floor_seconds));
     rows.measure(
-        "start of the process to all Ready",
+        "process start to all Ready",
         "<= 1.25 floors",
         |f| seconds(f.ready_seconds),
         |f| f.connectors == 0 || f.ready_seconds <= FLOOR_FACTOR * f.floor_seconds,
     );
-    rows.plain("meanwhile: visits of the subscription's object", |f| {
+    rows.plain("reconciles of the ServerProtection meanwhile", |f| {
         f.protection.asked.to_string()
     });
-    rows.plain("  from the request to its answer, mean", |f| {
+    rows.plain("  time from request to completion, mean", |f| {
         seconds(f.protection.mean_seconds)
     });
     rows.measure(
-        "  the longest",
+        "  time from request to completion, maximum",
         "<= 2 s",
         |f| seconds(f.protection.longest_seconds),
         |f| f.protection.longest_seconds <= 2.0,
     );
-    rows.plain("another start to each visited", |f| {
+    rows.plain("restart to one reconcile of each", |f| {
         seconds(f.restart.phase.seconds)
     });
 }
@@ -203,17 +203,17 @@ fn processor(rows: &mut Rows<'_, Figures>) {
     rows.plain("controller until all are Ready", |f| {
         seconds(f.converge.cpu_seconds)
     });
-    rows.plain("controller, a quiet visit", |f| {
+    rows.plain("controller per quiet reconcile", |f| {
         let reconciles = ratio(f.quiet.reconciles.readings().max(1), 1);
         format!("{:.2} ms", 1000.0 * f.quiet.phase.cpu_seconds / reconciles)
     });
     for name in ["kube-apiserver", "emulator"] {
-        rows.plain(format!("meanwhile (until Ready): {name}"), |f| {
+        rows.plain(format!("until all are Ready: {name}"), |f| {
             let used = f.converge.cores.seconds.get(name);
             seconds(used.copied().unwrap_or_default())
         });
     }
-    rows.plain("noise: cores that others used, until Ready", |f| {
+    rows.plain("noise: cores used by others, until all are Ready", |f| {
         format!("{:.2}", f.converge.cores.everybody_else / f.converge.seconds)
     });
 }
@@ -230,13 +230,13 @@ fn memory(rows: &mut Rows<'_, Figures>) {
         |f| megabytes(f.converge.peak),
         |f| f.converge.peak < 64_000_000,
     );
-    rows.plain("  growth, from no connectors", |f| {
+    rows.plain("  growth from no connectors", |f| {
         megabytes(f.converge.peak.saturating_sub(ready))
     });
-    rows.plain("peak of the other process, after quiet visits", |f| {
+    rows.plain("peak after restart and quiet reconciles", |f| {
         megabytes(f.quiet.phase.peak)
     });
-    rows.plain("  growth, from no connectors", |f| {
+    rows.plain("  growth from no connectors", |f| {
         megabytes(f.quiet.phase.peak.saturating_sub(quiet))
     });
 }
@@ -246,7 +246,7 @@ fn most_lists(figures: &Figures) -> f64 {
     lists * ratio(count(figures.connectors.div_ceil(PAGE).max(1)), 1)
 }
 
-/// Its own way to Ready, its machines, and what becomes of its connectors.
+/// The ServerProtection: its own way to Ready, its machines, and its connectors.
 fn most_refreshes(figures: &Figures) -> f64 {
     (figures.converge.seconds / REFRESH_SECONDS).ceil() + 5.0
 }

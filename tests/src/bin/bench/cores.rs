@@ -1,4 +1,4 @@
-//! Who used the processor: the controller, everything that it talks to, and everybody else on the machine.
+//! Processor time of the controller, of everything that it talks to, and of all other processes of the machine.
 
 use serde::Serialize;
 use std::{collections::BTreeMap, fs, time::Duration};
@@ -12,18 +12,18 @@ pub(crate) struct Programs {
     known: Vec<(&'static str, i32)>,
 }
 
-/// Processor time that a phase took.
+/// Processor time of a phase.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Share {
     /// Seconds by program of the run.
     pub(crate) seconds: BTreeMap<&'static str, f64>,
-    /// Seconds of all other processes of the machine: noise.
+    /// Seconds of all other processes of the machine, which disturb the measurement.
     pub(crate) everybody_else: f64,
 }
 
 impl Programs {
-    /// The programs by their process ids, with the emulator (a child that does not tell its id) and this one.
+    /// The programs by their process ids, with the emulator (a child process, found by its parent) and this program.
     pub(crate) fn new(known: &[(&'static str, i32)]) -> Self {
         let mut known = known.to_vec();
         let own = i32::try_from(std::process::id()).unwrap_or_default();
@@ -32,7 +32,7 @@ impl Programs {
         Self { known }
     }
 
-    /// What they used so far, and under `machine` what was used at all.
+    /// Processor time so far by program; `machine` is the sum over the whole machine.
     pub(crate) fn times(&self) -> Times {
         let mut times: Times = self
             .known
@@ -44,7 +44,7 @@ impl Programs {
     }
 }
 
-/// The difference of two readings.
+/// The difference of two measurements.
 pub(crate) fn between(before: &Times, after: &Times) -> Share {
     let mut share = Share::default();
     let mut ours = 0.0;
@@ -62,14 +62,14 @@ pub(crate) fn between(before: &Times, after: &Times) -> Share {
     share
 }
 
-/// `USER_HZ` is 100 on every Linux that Rust runs on.
+/// `USER_HZ` is 100 on every Linux that Rust supports.
 fn ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
 fn of_process(id: i32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // After the name: field 3 is the state, 14 and 15 are the times.
+    // Fields after the name: 3 is the state, 14 and 15 are the times.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

@@ -1,5 +1,5 @@
-//! How many writes a subscription needs, told from its state before the controller started. A second reading of the
-//! contract: nothing here is shared with the operator.
+//! The number of writes that a subscription needs, computed from its state before the controller starts. An
+//! independent implementation: it shares nothing with the operator.
 
 use serde_json::{Value, json};
 
@@ -8,8 +8,9 @@ pub(crate) fn spec() -> Value {
     json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Enabled"}}})
 }
 
-/// Plan, settings and assessment writes that bring a subscription, as `GET /_emulator/subscriptions/{id}` shows it, to
-/// [`spec`] with its defaults: integration with both opt-ins and vulnerability assessment on.
+/// Number of plan, settings and assessment writes from the state of a subscription (`GET
+/// /_emulator/subscriptions/{id}`) to [`spec`] with its defaults: integration with both opt-ins, and vulnerability
+/// assessment.
 pub(crate) fn writes(state: &Value) -> u64 {
     let text = |pointer: &str| state.pointer(pointer).and_then(Value::as_str);
     let setting = |name: &str| {
@@ -23,8 +24,8 @@ pub(crate) fn writes(state: &Value) -> u64 {
         && text("/plan/extensions/AgentlessVmScanning/isEnabled") == Some("True");
     let from_free = text("/plan/tier") != Some("Standard");
 
-    // A plan that comes from Free switches the integration on, and on a subscription that was not integrated before
-    // 2022 the integration brings the unified solution: those are not ours to write.
+    // Enabling the plan from Free also enables the integration, and the integration enables the unified solution on a
+    // subscription that was not integrated before 2022. The operator does not write those.
     let integration_comes = from_free;
     let unified_comes = from_free && !setting("WDATP") && text("/profile") != Some("legacy");
     let integration = !setting("WDATP") && !integration_comes;

@@ -1,4 +1,4 @@
-//! Where the figures come from: machine, build, date.
+//! Origin of the figures: machine, build, date.
 
 use crate::arguments::Arguments;
 use k8s_openapi::jiff::Timestamp;
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
     controller: String,
 }
 
-/// Reads them; what cannot be read is "unknown".
+/// Reads the facts. What cannot be read is "unknown".
 pub(crate) fn collect(arguments: &Arguments) -> Facts {
     let date = arguments.date.clone();
     let date = date.unwrap_or_else(|| Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string());
@@ -61,15 +61,15 @@ pub(crate) fn collect(arguments: &Arguments) -> Facts {
 }
 
 impl Facts {
-    /// For people.
+    /// As text.
     pub(crate) fn text(&self) -> String {
         let warning = if self.build == "debug" {
-            "  THIS IS A DEBUG BUILD: its times and memory say nothing\n"
+            "  THIS IS A DEBUG BUILD: times and memory are not meaningful\n"
         } else {
             ""
         };
         format!(
-            "{}\n  machine     {} cores ({}), {:.0} GiB, Linux {}; load before: {}\n  build       {}, {}, commit {}\n{warning}  emulator    latency {} on every answer\n  controller  {}\n",
+            "{}\n  machine     {} cores ({}), {:.0} GiB, Linux {}; load before: {}\n  build       {}, {}, commit {}\n{warning}  emulator    latency {} of every response\n  controller  {}\n",
             self.date,
             self.cores,
             self.processor,
@@ -116,7 +116,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
     }
 }
 
-/// The commit, with `+` when the sources of the programs were changed since.
+/// The commit, with `+` if the sources of the programs have changed since.
 fn commit() -> String {
     let commit = output("git", &["rev-parse", "--short", "HEAD"]);
     let changed = output("git", &["status", "--porcelain", "--", "crates", "Cargo.lock"]);

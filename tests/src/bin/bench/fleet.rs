@@ -1,4 +1,4 @@
-//! Fleets of machines: one identity, an object for each subscription, and scans of all of them.
+//! Fleets of machines: one identity, one object for each subscription, and scans of all of them.
 
 use crate::{
     arguments::{Arguments, Fleet},
@@ -18,41 +18,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a phase may take before the benchmark gives up.
+/// Time limit of a phase.
 const LIMIT: Duration = Duration::from_secs(900);
 /// Scans of the steady phase.
 const STEADY_SCANS: usize = 2;
-/// The same machines in every run.
+/// The seed of the generator, so that every run has the same machines.
 const SEED: u64 = 7;
-/// No grace period runs any more because the plan was just enabled.
+/// Old enough that no grace period runs because the plan was just enabled.
 const PLAN_AGE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// Everything that was measured of one fleet.
+/// Measurements of one fleet.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Figures {
-    /// As asked for: instances of scale sets come on top.
+    /// As requested; instances of scale sets are added.
     pub(crate) generated: u64,
     pub(crate) subscriptions: usize,
-    /// As recounted, instances of scale sets too.
+    /// As recounted, including instances of scale sets.
     pub(crate) machines: u64,
     pub(crate) rows: u64,
     pub(crate) scan_every_seconds: f64,
-    /// Queries of one scan of everything, and the least time that the quota leaves them.
+    /// Queries of one scan of everything, and the least time that the quota allows for them.
     pub(crate) expected_queries: u64,
     pub(crate) quota_floor_seconds: u64,
     pub(crate) expected_changes: u64,
     pub(crate) first: Cost,
     pub(crate) steady: Cost,
-    /// Queries by the controller's own count and by the emulator's, over the whole run.
+    /// Queries of the whole run, as counted by the controller and by the emulator.
     pub(crate) reported_queries: u64,
     pub(crate) seen_queries: u64,
     pub(crate) failed_scans: u64,
-    /// Start of the process until all objects had told their machines.
+    /// Time from the start of the process until the status of all objects contained their machines.
     pub(crate) reported_seconds: f64,
     pub(crate) until_reported: Phase,
     pub(crate) steady_phase: Phase,
-    /// Objects whose status says something else than the recount: subscription, status, recount.
+    /// Objects whose status differs from the recount: subscription, status, recount.
     pub(crate) objects_that_differ: Vec<Value>,
     /// Machines that the metrics count under another environment or verdict than the recount.
     pub(crate) machines_that_differ: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// The head of its column: `10k/100`.
+    /// Heading of the column: `10k/100`.
     pub(crate) fn name(&self) -> String {
         match self.generated {
             number if number > 0 && number.is_multiple_of(1000) => {
@@ -77,7 +77,7 @@ impl Figures {
     }
 }
 
-/// Runs one fleet from nothing to the end.
+/// Runs one fleet from start to end.
 pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figures, Error> {
     let world = World {
         objects: fleet.subscriptions,
@@ -89,7 +89,7 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
     let setup = Setup {
         world,
         seed: world.fleet_seed(SEED, fleet.machines),
-        // As the objects want it: nothing is written, nothing else happens.
+        // The subscriptions match the spec already: nothing is written.
         set: Some(json!({"vulnerabilityAssessment": "MdeTvm", "plan.enablementTime": since.to_string()})),
         flags: flags.map(str::to_owned).to_vec(),
         connectors: 0,
@@ -108,7 +108,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     let name = parts.name.clone();
     let start = parts.start();
     step(
-        &format!("{name}: the controller runs, until all of them are scanned and told"),
+        &format!("{name}: running the controller until all are scanned and reported"),
         &Progress::of(0),
         parts.until_scanned(),
     )
@@ -122,7 +122,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     let all = recount::recount(&parts.emulator, world_ids(fleet)).await?;
 
     step(
-        &format!("{name}: to the end of the next scan"),
+        &format!("{name}: waiting for the end of the next scan"),
         &Progress::of(0),
         parts.until_scans(ended.len() + 1),
     )
@@ -130,7 +130,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     let begin = parts.reading().await?;
     let known = scans::of_log(&parts.controller.log());
     step(
-        &format!("{name}: {STEADY_SCANS} scans without any change"),
+        &format!("{name}: waiting for {STEADY_SCANS} scans without changes"),
         &Progress::of(0),
         parts.until_scans(known.len() + STEADY_SCANS),
     )
@@ -167,7 +167,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     })
 }
 
-/// The scans until every subscription had been in one.
+/// The scans until every subscription was part of one.
 fn first_scans(ended: &[Ended], subscriptions: usize) -> &[Ended] {
     let mut scanned = 0;
     let until = ended.iter().position(|scan| {
@@ -192,7 +192,7 @@ fn sum(all: &BTreeMap<String, Counted>) -> Counted {
     sum
 }
 
-/// Machines that stand in different places of the two.
+/// Number of machines that are in different cells of the two.
 fn difference(one: &Matrix, other: &Matrix) -> u64 {
     let mut keys: Vec<_> = one.keys().chain(other.keys()).collect();
     keys.sort();
@@ -204,7 +204,7 @@ fn difference(one: &Matrix, other: &Matrix) -> u64 {
 }
 
 impl Parts {
-    /// Until every subscription was scanned, and the last object has told it.
+    /// Waits until every subscription was scanned and the last status is written.
     async fn until_scanned(&mut self) -> Result<(), Error> {
         let began = Instant::now();
         loop {
@@ -219,7 +219,7 @@ impl Parts {
         }
     }
 
-    /// Until so many scans have ended.
+    /// Waits for this number of ended scans.
     async fn until_scans(&mut self, expected: usize) -> Result<(), Error> {
         let began = Instant::now();
         loop {
@@ -263,7 +263,7 @@ impl Parts {
         Ok(objects.items.iter().filter_map(differs).collect())
     }
 
-    /// Machines by environment and verdict, as the controller's metrics have them.
+    /// Machines by environment and verdict, from the controller's metrics.
     async fn matrix(&mut self) -> Result<Matrix, Error> {
         let page = self.controller.metrics().await?;
         Ok(page
@@ -274,7 +274,7 @@ impl Parts {
     }
 }
 
-/// `serverprotection_machines{environment="Azure",verdict="Protected"} 5`
+/// Parses `serverprotection_machines{environment="Azure",verdict="Protected"} 5`.
 fn series(line: &str) -> Option<((String, String), u64)> {
     let (labels, value) = line
         .strip_prefix("serverprotection_machines{")?

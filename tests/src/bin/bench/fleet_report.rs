@@ -5,12 +5,12 @@ use crate::{
     table::{Row, Rows, megabytes, ratio},
 };
 
-/// Bars of docs/benchmarks.md.
+/// Limits of docs/benchmarks.md.
 const MOST_QUERIES: u64 = 25;
 const MOST_GROWTH: u64 = 60_000_000;
 const MOST_MEMORY: u64 = 64_000_000;
 const QUOTA_FACTOR: f64 = 1.1;
-/// Where the quota leaves no floor: 10,000 machines in this time.
+/// Where the quota sets no floor: 10,000 machines in this time.
 const FEW_SECONDS: f64 = 10.0;
 
 /// All rows of the table.
@@ -18,7 +18,7 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
     let mut rows = Rows::new(all);
     rows.section = "FLEET";
     world(&mut rows);
-    rows.section = "COUNTS of the first scan: everything is new and confirmed";
+    rows.section = "COUNTS of the first scan: all machines are new";
     first(&mut rows);
     rows.section = "COUNTS of a repeated scan: nothing changed";
     steady(&mut rows);
@@ -32,7 +32,7 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
 }
 
 fn world(rows: &mut Rows<'_, Figures>) {
-    rows.plain("machines, instances of scale sets too", |f| {
+    rows.plain("machines, including instances of scale sets", |f| {
         f.machines.to_string()
     });
     rows.plain("rows of Resource Graph", |f| f.rows.to_string());
@@ -40,13 +40,13 @@ fn world(rows: &mut Rows<'_, Figures>) {
         f.expected_queries.to_string()
     });
     rows.count(
-        "objects whose status is not the recount",
+        "objects whose status differs from the recount",
         "0",
         |f| f.objects_that_differ.len().to_string(),
         |f| f.objects_that_differ.is_empty(),
     );
     rows.count(
-        "machines with another verdict in the metrics",
+        "machines with a different verdict in the metrics",
         "0",
         |f| f.machines_that_differ.to_string(),
         |f| f.machines_that_differ == 0,
@@ -72,14 +72,16 @@ fn world(rows: &mut Rows<'_, Figures>) {
 }
 
 fn first(rows: &mut Rows<'_, Figures>) {
-    rows.plain("scans until all were in one", |f| f.first.scans.to_string());
+    rows.plain("scans until all subscriptions were scanned", |f| {
+        f.first.scans.to_string()
+    });
     rows.count(
         "queries",
         "<= 25 (10k)",
         |f| f.first.queries.to_string(),
         |f| f.generated > 10_000 || f.first.queries <= MOST_QUERIES,
     );
-    rows.plain("  of them refused by the quota", |f| f.first.refused.to_string());
+    rows.plain("  rejected by the quota", |f| f.first.refused.to_string());
     rows.plain("direct GETs that confirm machines", |f| {
         f.first.confirmations().to_string()
     });
@@ -87,7 +89,7 @@ fn first(rows: &mut Rows<'_, Figures>) {
         f.first.other().to_string()
     });
     rows.count(
-        "ARM writes without need",
+        "unexpected ARM writes",
         "0",
         |f| f.first.writes.abs_diff(f.expected_changes).to_string(),
         |f| f.first.writes == f.expected_changes,
@@ -111,7 +113,7 @@ fn steady(rows: &mut Rows<'_, Figures>) {
         |f| format!("{:.1}", ratio(f.steady.queries, f.steady.scans)),
         |f| f.generated > 10_000 || f.steady.queries <= MOST_QUERIES * f.steady.scans,
     );
-    rows.plain("  of them refused by the quota", |f| f.steady.refused.to_string());
+    rows.plain("  rejected by the quota", |f| f.steady.refused.to_string());
     rows.plain("direct GETs of machines", |f| {
         f.steady.confirmations().to_string()
     });
@@ -134,39 +136,37 @@ fn steady(rows: &mut Rows<'_, Figures>) {
 }
 
 fn times(rows: &mut Rows<'_, Figures>) {
-    rows.plain("quota floor of the needed queries", |f| {
+    rows.plain("floor: time that the quota needs for these queries", |f| {
         format!("{} s", f.quota_floor_seconds)
     });
     rows.measure(
-        "first scan: first query to last reading",
+        "first scan: first query to end",
         "<= 1.1 floors or 10 s",
         |f| seconds(f.first.all_seconds),
         |f| f.first.all_seconds <= allowed(f),
     );
     rows.measure(
-        "repeated scan, the longest",
+        "repeated scan, maximum",
         "<= 1.1 floors or 10 s",
         |f| seconds(f.steady.longest_seconds),
         |f| f.steady.longest_seconds <= allowed(f),
     );
     rows.plain("first scan / floor", |f| floors(f.first.all_seconds, f));
     rows.plain("repeated scan / floor", |f| floors(f.steady.longest_seconds, f));
-    rows.plain("a query's answer, mean (emulator, with latency)", |f| {
+    rows.plain("a query's answer, mean (with latency)", |f| {
         let queries = ratio(f.first.queries + f.steady.queries, 1).max(1.0);
         let answers = f.first.answer_seconds + f.steady.answer_seconds;
         format!("{:.0} ms", 1000.0 * answers / queries)
     });
-    rows.plain("start of the process to all told", |f| {
-        seconds(f.reported_seconds)
-    });
-    rows.plain("scans begin every", |f| format!("{:.0} s", f.scan_every_seconds));
+    rows.plain("process start to all reported", |f| seconds(f.reported_seconds));
+    rows.plain("scan interval", |f| format!("{:.0} s", f.scan_every_seconds));
 }
 
 fn processor(rows: &mut Rows<'_, Figures>) {
-    rows.plain("controller from its start until all told", |f| {
+    rows.plain("controller until all are reported", |f| {
         format!("{:.2} s", f.until_reported.cpu_seconds)
     });
-    rows.plain("controller, a repeated scan", |f| {
+    rows.plain("controller per repeated scan", |f| {
         format!(
             "{:.2} s",
             f.steady_phase.cpu_seconds / ratio(f.steady.scans, 1).max(1.0)
@@ -183,22 +183,22 @@ fn processor(rows: &mut Rows<'_, Figures>) {
             )
         }
     });
-    rows.plain("emulator, a repeated scan", |f| {
+    rows.plain("emulator per repeated scan", |f| {
         let seconds = f.steady_phase.cores.seconds.get("emulator").copied();
         let scans = ratio(f.steady.scans, 1).max(1.0);
         format!("{:.2} s", seconds.unwrap_or_default() / scans)
     });
-    rows.plain("emulator until all told", |f| {
+    rows.plain("emulator until all are reported", |f| {
         let seconds = f.until_reported.cores.seconds.get("emulator").copied();
         format!("{:.2} s", seconds.unwrap_or_default())
     });
-    rows.plain("noise: cores that others used, until all told", |f| {
+    rows.plain("noise: cores used by others, until all are reported", |f| {
         format!(
             "{:.2}",
             f.until_reported.cores.everybody_else / f.until_reported.seconds
         )
     });
-    rows.plain("noise: the same, repeated scans", |f| {
+    rows.plain("noise: cores used by others, repeated scans", |f| {
         format!(
             "{:.2}",
             f.steady_phase.cores.everybody_else / f.steady_phase.seconds
@@ -213,7 +213,7 @@ fn memory(rows: &mut Rows<'_, Figures>) {
         |f| megabytes(f.steady_phase.peak),
         |f| f.generated > 10_000 || f.steady_phase.peak < MOST_MEMORY,
     );
-    rows.plain("peak when all were told", |f| megabytes(f.until_reported.peak));
+    rows.plain("peak when all are reported", |f| megabytes(f.until_reported.peak));
     rows.plain("resident at the end", |f| megabytes(f.steady_phase.resident));
     let nothing: Vec<(usize, u64)> = rows
         .all
@@ -230,7 +230,7 @@ fn memory(rows: &mut Rows<'_, Figures>) {
             .saturating_sub(same.map_or(0, |(_, peak)| *peak))
     };
     rows.measure(
-        "growth of the peak, from no machines",
+        "growth of the peak from no machines",
         "<= 60 MB",
         |f| megabytes(growth(f)),
         |f| growth(f) <= MOST_GROWTH,

@@ -1,5 +1,5 @@
-//! `make bench`: what the controller costs, as counts, times and memory, on a real kube-apiserver and an emulated
-//! Azure. What each figure means: docs/benchmarks.md.
+//! `make bench`: what the controller costs in requests, time and memory, on a real kube-apiserver with an emulated
+//! Azure. docs/benchmarks.md explains each figure.
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 mod arguments;
@@ -27,9 +27,9 @@ use serde_json::json;
 use serverprotection_tests::{Error, binaries, harness::interrupted};
 use std::{path::PathBuf, process::ExitCode};
 
-/// A count bar is broken.
+/// Exit code if a count exceeds its limit.
 const BROKEN: u8 = 1;
-/// The benchmark could not be run.
+/// Exit code if the benchmark could not run.
 const NOT_RUN: u8 = 2;
 
 #[tokio::main]
@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
         }
         Ok(Request::Run(arguments)) => arguments,
         Err(problem) => {
-            eprintln!("bench: {problem}\nbench: --help tells what there is");
+            eprintln!("bench: {problem}\nbench: see bench --help");
             return ExitCode::from(NOT_RUN);
         }
     };
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("bench: a count bar is broken; see the table");
+            eprintln!("bench: a count exceeds its limit; see the table");
             ExitCode::from(BROKEN)
         }
         Err(error) => {
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs every size and every fleet; whether all count bars held.
+/// Runs every size and every fleet. Returns whether all counts are within their limits.
 async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let facts = facts::collect(arguments);
     print!("{}", facts.text());
@@ -122,7 +122,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let document = json!({"facts": facts, "countBarsHold": held, "sizes": sizes, "fleets": fleets,
         "connectors": connected, "bars": bars});
     let path = write(arguments, &document)?;
-    println!("\nwritten: {}", path.display());
+    println!("\nwrote {}", path.display());
     Ok(held)
 }
 

@@ -1,4 +1,4 @@
-//! One size: objects first, then the controller, then quiet.
+//! One size: first the objects, then the controller, then the quiet phase.
 
 use crate::{
     arguments::Arguments,
@@ -18,27 +18,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long all objects may take to become Ready before the benchmark gives up.
+/// Time limit until all objects are Ready.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(600);
-/// Visits that each object gets in the quiet phase.
+/// Reconciles of each object in the quiet phase.
 const QUIET_RECONCILES: u32 = 3;
-/// How long the first scan may take, without machines.
+/// Time limit of the first scan, without machines.
 const REFRESH_LIMIT: Duration = Duration::from_secs(30);
 
-/// Everything that was measured of one size.
+/// Measurements of one size.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Figures {
     pub(crate) objects: usize,
     pub(crate) namespaces: usize,
     pub(crate) reconcile_every_seconds: f64,
-    /// Writes that the start state of the subscriptions needs.
+    /// Writes that the initial state of the subscriptions needs.
     pub(crate) expected_changes: u64,
-    /// Creating the objects: what the API server itself is able to do.
+    /// Time to create the objects, which is a property of the API server.
     pub(crate) create_seconds: f64,
-    /// From the start of the process to the first request of any kind to Azure.
+    /// Time from the start of the process to its first request to Azure.
     pub(crate) first_request_seconds: f64,
-    /// From the start of the process until the last object was Ready.
+    /// Time from the start of the process until the last object was Ready.
     pub(crate) converge_seconds: f64,
     pub(crate) traffic: Traffic,
     pub(crate) converge: Phase,
@@ -50,7 +50,7 @@ pub(crate) struct Figures {
     pub(crate) breaches: Vec<Value>,
 }
 
-/// Runs one size from nothing to the end.
+/// Runs one size from start to end.
 pub(crate) async fn measure(objects: usize, arguments: &Arguments) -> Result<Figures, Error> {
     let cadence = arguments.cadence(objects);
     let world = World {
@@ -78,22 +78,22 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
     let objects = parts.world.objects;
     let start = parts.start();
     let progress = Progress::of(objects);
-    let what = format!("{objects} objects: the controller runs, until all are Ready");
+    let what = format!("{objects} objects: running the controller until all are Ready");
     step(&what, &progress, parts.until_ready(&progress)).await?;
     let converged = parts.reading().await?;
     let kubernetes_requests = kubernetes_requests(&parts.plane).await?;
     let seen = parts.watching.seen();
     let last = seen.ready.values().max().copied().unwrap_or(parts.started);
 
-    // The first scan of the machines comes when the crowd of new objects is calm, and is told in one more patch each.
-    let what = format!("{objects} objects: the first scan of their machines is told");
+    // The first scan waits until no object was added for a while, and causes one more patch for each object.
+    let what = format!("{objects} objects: waiting until the first scan is reported");
     step(&what, &Progress::of(0), parts.until_reported()).await?;
-    // The API server's metrics page was expensive, so that the quiet phase gets a reading of its own.
+    // Reading the API server's metrics page is expensive, so the quiet phase starts with a new measurement.
     let quiet = parts.reading().await?;
     let mut wait = cadence.mul_f64(1.1 * f64::from(QUIET_RECONCILES)) + Duration::from_secs(1);
     let (traffic, requests, end) = loop {
         let what = format!(
-            "{objects} objects: quiet, each is visited every {} for {} s",
+            "{objects} objects: quiet phase, one reconcile of each every {} for {} s",
             humantime::format_duration(cadence),
             wait.as_secs()
         );
@@ -152,7 +152,7 @@ impl Parts {
                     ),
                 });
             }
-            // Also ends when the watch is gone, which the time limit then tells.
+            // Also ends if the watch fails; then the time limit reports it.
             let _ = tokio::time::timeout(Duration::from_secs(1), count.changed()).await;
         }
     }
@@ -162,7 +162,7 @@ impl Parts {
         self.controller.check()
     }
 
-    /// Waits until all objects were scanned and have told it; a program from before the scans is not waited for.
+    /// Waits until the status of all objects contains a scan. Programs without scans are not waited for.
     async fn until_reported(&mut self) -> Result<(), Error> {
         let began = Instant::now();
         while scans::subscriptions(&scans::of_log(&self.controller.log())) < self.world.objects
@@ -174,7 +174,8 @@ impl Parts {
     }
 }
 
-/// What the controller asked of the API server: nobody else asks for these by these verbs once the objects are there.
+/// The controller's requests to the API server. No other client sends requests with these verbs and resources once the
+/// objects exist.
 pub(crate) async fn kubernetes_requests(plane: &ControlPlane) -> Result<BTreeMap<String, u64>, Error> {
     let page = plane.kubectl(&["get", "--raw", "/metrics"]).await?;
     let mut all = BTreeMap::new();

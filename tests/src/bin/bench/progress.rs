@@ -1,4 +1,4 @@
-//! A line every few seconds, so that a long step is never a silent one.
+//! Prints a line every few seconds, so that a long step is visible.
 
 use std::{
     future::Future,
@@ -8,7 +8,7 @@ use std::{
 
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) done: AtomicUsize,
@@ -24,12 +24,12 @@ impl Progress {
     }
 }
 
-/// Prints a line of the bench.
+/// Prints a line of the benchmark.
 pub(crate) fn say(line: &str) {
     println!("bench: {line}");
 }
 
-/// Says what begins, how far it is while it lasts, and how long it took.
+/// Prints the start of a step, its progress, and its duration.
 pub(crate) async fn step<T, E>(
     what: &str,
     progress: &Progress,

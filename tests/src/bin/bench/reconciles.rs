@@ -1,27 +1,27 @@
-//! What visits of connectors ask of Azure, by the emulator's log.
+//! The requests to Azure for reconciles of connectors, from the emulator's log.
 
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Names of single connectors are left out.
+/// Without the names of single connectors.
 const CONNECTOR: &str = "securityConnectors/";
-/// The list of all of them, a page for each request.
+/// The list of all connectors, one page for each request.
 const LIST: &str = "GET securityConnectors";
-/// Everything that visits of connectors ask for, and nobody else; permissions are asked for by others too.
+/// Requests that only reconciles of connectors send. Permissions are also read by others.
 const OURS: [&str; 3] = [CONNECTOR, "resourceGroup", "resource healthReports"];
 
-/// Requests of a time.
+/// Requests in a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reconciles {
-    /// All requests to Azure, of either kind of object, by operation.
+    /// All requests to Azure by operation, for objects of either kind.
     pub(crate) by_operation: BTreeMap<String, u64>,
-    /// Answers 429.
+    /// Responses with status 429.
     pub(crate) refused: u64,
-    /// Other answers than 2xx, 404 and 429.
+    /// Other responses than 2xx, 404 and 429.
     pub(crate) failed: u64,
-    /// Requests of connectors alone.
+    /// Requests for connectors only.
     pub(crate) reads: u64,
     pub(crate) writes: u64,
     /// Reads and writes of each connector, by name.
@@ -32,32 +32,32 @@ pub(crate) struct Reconciles {
 }
 
 impl Reconciles {
-    /// Requests of this operation.
+    /// Number of requests of this operation.
     pub(crate) fn count(&self, operation: &str) -> u64 {
         self.by_operation.get(operation).copied().unwrap_or_default()
     }
 
-    /// PUTs of connectors.
+    /// Number of PUTs of connectors.
     pub(crate) fn puts(&self) -> u64 {
         self.count("PUT securityConnectors/…")
     }
 
-    /// Requests for the list.
+    /// Number of list requests.
     pub(crate) fn lists(&self) -> u64 {
         self.count(LIST)
     }
 
-    /// Single readings of connectors: each visit makes one.
+    /// Number of reads of single connectors. Each reconcile makes one.
     pub(crate) fn readings(&self) -> u64 {
         self.count("GET securityConnectors/…")
     }
 
-    /// Reads that count against the budget that connectors have of their own.
+    /// Number of reads that count against the budget of connectors.
     pub(crate) fn budget(&self) -> u64 {
         self.lists() + self.readings()
     }
 
-    /// Readings of the connector that was read least, of so many.
+    /// Reads of the connector with the fewest reads, out of this many.
     pub(crate) fn fewest(&self, connectors: usize) -> usize {
         if self.read.len() < connectors {
             return 0;
@@ -65,14 +65,14 @@ impl Reconciles {
         self.read.values().copied().min().unwrap_or_default()
     }
 
-    /// Connectors that were not written exactly once, of so many.
+    /// Number of connectors, out of this many, that were not written exactly once.
     pub(crate) fn not_once(&self, connectors: usize) -> usize {
         let once = self.put.values().filter(|times| **times == 1).count();
         connectors.abs_diff(once)
     }
 }
 
-/// Counts. `entries`: of the emulator's log.
+/// Counts requests. `entries` are entries of the emulator's log.
 pub(crate) fn of(entries: &[Value]) -> Reconciles {
     let mut reconciles = Reconciles::default();
     for entry in entries {

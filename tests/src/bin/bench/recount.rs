@@ -1,5 +1,5 @@
-//! What the emulator's machines come to, counted from its control endpoint: a second reading of the contract. Nothing
-//! here is shared with the operator, and nothing goes through Resource Graph.
+//! The expected verdicts of the emulator's machines, computed from its control endpoint. An independent
+//! implementation: it shares nothing with the operator, and does not use Resource Graph.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -8,13 +8,13 @@ use serde_json::Value;
 use serverprotection_tests::{Error, emulator::Emulator};
 use std::collections::BTreeMap;
 
-/// Subscriptions read at once.
+/// Subscriptions that are read at once.
 const AT_ONCE: usize = 8;
-/// `spec.machines.gracePeriod` by default.
+/// Default of `spec.machines.gracePeriod`.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-/// An extension's run ends after this long; later it is stuck.
+/// Longest run of an extension. After that it is stuck.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_mins(90);
-/// Subscriptions of one query, and rows of one page.
+/// Subscriptions in one query, and rows in one page.
 const GROUP: usize = 300;
 const PAGE: u64 = 1000;
 
@@ -24,7 +24,7 @@ pub(crate) type Matrix = BTreeMap<(String, String), u64>;
 /// The machines of one subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// Rows that Resource Graph has of them: one for each MDE extension, one for a machine without.
+    /// Rows of Resource Graph: one for each MDE extension, and one for a machine without one.
     pub(crate) rows: u64,
     pub(crate) matrix: Matrix,
 }
@@ -57,7 +57,7 @@ impl Counted {
         let text = |name: &str| machine.get(name).and_then(Value::as_str);
         let set = text("orchestration");
         if set == Some("Flexible") {
-            // Its virtual machines are there themselves.
+            // The virtual machines of a Flexible scale set are counted on their own.
             return;
         }
         let extensions = present(machine).count();
@@ -101,7 +101,7 @@ pub(crate) async fn recount(
         .await
 }
 
-/// Queries that reading all of them once needs: for each group one for its plans, and its pages of machines.
+/// Number of queries that read all machines once: for each group one for its plans, and its pages of machines.
 pub(crate) fn queries(all: &BTreeMap<String, Counted>) -> u64 {
     let rows: Vec<u64> = all.values().map(|counted| counted.rows).collect();
     rows.chunks(GROUP)
@@ -109,7 +109,7 @@ pub(crate) fn queries(all: &BTreeMap<String, Counted>) -> u64 {
         .sum()
 }
 
-/// The least time that so many queries take: 15 in each 5 s, the first 15 at once.
+/// The least time for this number of queries: 15 in each 5 s, the first 15 at once.
 pub(crate) fn quota_floor(queries: u64) -> u64 {
     5 * (queries.saturating_sub(1) / 15)
 }
@@ -130,7 +130,7 @@ fn older_than(value: &Value, name: &str, age: SignedDuration, now: Timestamp) ->
     at.is_ok_and(|at| now.duration_since(at) > age)
 }
 
-/// What Defender for Endpoint makes of a system.
+/// What Defender for Endpoint supports.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum System {
     Supported,
@@ -141,7 +141,8 @@ enum System {
 fn system(machine: &Value) -> System {
     let os = word(machine, "os");
     let appliance = ["cisco-appliance", "fortinet-appliance", "databricks", "aks-node"].contains(&os);
-    // A custom image names no publisher; then only a running agent tells the system, and of appliances just `linux`.
+    // A custom image has no publisher. Then only a running agent reports the system, and for appliances it reports
+    // only `linux`.
     if machine.get("customImage") == Some(&Value::Bool(true)) {
         return match os {
             _ if word(machine, "power") != "running" => System::NotKnown,
@@ -165,7 +166,7 @@ fn by_name(os: &str) -> System {
     }
 }
 
-/// The verdict of docs/architecture.md 8, for what generated fleets hold.
+/// The verdict (docs/architecture.md 8) of a machine of a generated fleet.
 fn verdict(machine: &Value, now: Timestamp) -> &'static str {
     let tagged = |name: &str| machine.get("tags").is_some_and(|tags| tags.get(name).is_some());
     if tagged("PublicCloudConnectorsResourceId") {

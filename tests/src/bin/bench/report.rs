@@ -1,4 +1,4 @@
-//! The rows about objects: counts first, each figure beside its bar.
+//! The rows about objects: counts first, each figure with its limit.
 
 use crate::{
     measure::Figures,
@@ -22,7 +22,7 @@ pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
 }
 
 fn judged_counts(rows: &mut Rows<'_, Figures>) {
-    rows.plain("changes that the start state needs", |f| {
+    rows.plain("changes needed from the initial state", |f| {
         f.expected_changes.to_string()
     });
     rows.count(
@@ -44,12 +44,12 @@ fn judged_counts(rows: &mut Rows<'_, Figures>) {
         |f| f.traffic.quiet.writes() == 0,
     );
     rows.count(
-        "ARM reads of a quiet visit, at most",
+        "ARM reads per quiet reconcile, maximum",
         "<= 4",
         |f| f.traffic.most_reads_in_a_quiet_reconcile.to_string(),
         |f| f.traffic.most_reads_in_a_quiet_reconcile <= 4,
     );
-    rows.plain("ARM reads of a quiet visit, mean", |f| {
+    rows.plain("ARM reads per quiet reconcile, mean", |f| {
         let reads = f.traffic.quiet.total - f.traffic.quiet.writes();
         format!("{:.2}", ratio(reads, f.traffic.quiet_reconciles))
     });
@@ -66,7 +66,7 @@ fn judged_counts(rows: &mut Rows<'_, Figures>) {
         |f| f.lost == 0,
     );
     rows.count(
-        "quiet visits of the object visited least",
+        "quiet reconciles per object, minimum",
         ">= 3",
         |f| f.traffic.fewest_quiet_reconciles.to_string(),
         |f| f.traffic.fewest_quiet_reconciles >= 3,
@@ -106,15 +106,15 @@ fn other_counts(rows: &mut Rows<'_, Figures>) {
             calls.copied().unwrap_or_default().to_string()
         });
     }
-    rows.plain("ARM answers other than 2xx and 404", |f| {
+    rows.plain("ARM responses other than 2xx and 404", |f| {
         let statuses = f.traffic.converge.by_status.iter();
         let odd = statuses.filter(|(status, _)| !(200..300).contains(*status) && **status != 404);
         odd.map(|(_, calls)| calls).sum::<u64>().to_string()
     });
-    rows.plain("requests of scans of machines (to the end)", |f| {
+    rows.plain("requests of machine scans (whole run)", |f| {
         f.traffic.scans.total.to_string()
     });
-    rows.plain("visits per object", |f| {
+    rows.plain("reconciles per object", |f| {
         format!("{:.2}", per_object(f.converge.reconciles, f))
     });
     rows.plain("status patches per object", |f| {
@@ -137,13 +137,13 @@ fn other_counts(rows: &mut Rows<'_, Figures>) {
 
 fn times(rows: &mut Rows<'_, Figures>) {
     rows.measure(
-        "start of the process to first request to Azure",
+        "process start to first request to Azure",
         "< 1 s",
         |f| format!("{:.2} s", f.first_request_seconds),
         |f| f.first_request_seconds < 1.0,
     );
     rows.measure(
-        "start of the process to all Ready",
+        "process start to all Ready",
         "< 30 s",
         |f| format!("{:.2} s", f.converge_seconds),
         |f| f.converge_seconds < 30.0,
@@ -161,19 +161,19 @@ fn processor(rows: &mut Rows<'_, Figures>) {
     rows.plain("  per object", |f| {
         format!("{:.2} ms", 1000.0 * f.converge.cpu_seconds / float(f.objects))
     });
-    rows.plain("controller in the quiet phase, per visit", |f| {
+    rows.plain("controller per quiet reconcile", |f| {
         format!(
             "{:.2} ms",
             1000.0 * f.quiet.cpu_seconds / ratio(f.quiet.reconciles.max(1), 1)
         )
     });
     for name in ["kube-apiserver", "etcd", "emulator", "bench"] {
-        rows.plain(format!("meanwhile (until Ready): {name}"), |f| {
+        rows.plain(format!("until all are Ready: {name}"), |f| {
             let seconds = f.converge.cores.seconds.get(name);
             format!("{:.2} s", seconds.copied().unwrap_or_default())
         });
     }
-    rows.plain("noise: all other processes, until Ready", |f| {
+    rows.plain("noise: all other processes, until all are Ready", |f| {
         format!("{:.2} s", f.converge.cores.everybody_else)
     });
 }

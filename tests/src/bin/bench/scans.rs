@@ -1,39 +1,39 @@
-//! Scans of machines, as the controller's log and the emulator's log tell them.
+//! Scans of machines, from the logs of the controller and the emulator.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A scan that ended, by the controller's log.
+/// An ended scan, from the controller's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     pub(crate) subscriptions: usize,
-    /// All subscriptions could be read.
+    /// Whether all subscriptions could be read.
     pub(crate) complete: bool,
-    /// What it counted itself; unknown when it is not complete.
+    /// The numbers in its log line; unknown if the line is incomplete.
     pub(crate) queries: u64,
 }
 
-/// What a time of scanning cost, by the emulator's log.
+/// The cost of scans in a period, from the emulator's log.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Cost {
-    /// Scans of all subscriptions together.
+    /// Number of scans.
     pub(crate) scans: u64,
-    /// Queries of Resource Graph.
+    /// Queries to Resource Graph.
     pub(crate) queries: u64,
-    /// Queries that were answered 429.
+    /// Queries with the response 429.
     pub(crate) refused: u64,
-    /// From the first query to the end of its scan: the longest scan, and all of them together.
+    /// Time from the first query of a scan to its end: the longest one, and the sum.
     pub(crate) longest_seconds: f64,
     pub(crate) all_seconds: f64,
-    /// Of the answers to queries, the latency included.
+    /// Time of the responses to queries, including latency.
     pub(crate) answer_seconds: f64,
     /// Requests other than queries, by operation.
     pub(crate) requests: BTreeMap<String, u64>,
-    /// Changes of subscriptions.
+    /// Writes to subscriptions.
     pub(crate) writes: u64,
 }
 
@@ -52,11 +52,11 @@ impl Cost {
 }
 
 const QUERY: &str = "POST resources";
-/// Names of single machines are left out.
+/// Without the names of single machines.
 const VIRTUAL_MACHINE: &str = "GET virtualMachines/…";
 const ARC_MACHINE: &str = "GET machines/…";
 
-/// The scans that ended so far.
+/// The scans that have ended so far.
 pub(crate) fn of_log(log: &str) -> Vec<Ended> {
     log.lines()
         .filter(|line| line.contains("fleet scanned"))
@@ -73,12 +73,12 @@ pub(crate) fn of_log(log: &str) -> Vec<Ended> {
         .collect()
 }
 
-/// Subscriptions that were scanned, counted once for each scan.
+/// Number of subscriptions, counted once for each scan.
 pub(crate) fn subscriptions(scans: &[Ended]) -> usize {
     scans.iter().map(|scan| scan.subscriptions).sum()
 }
 
-/// What happened after `from` until the last of these scans ended. `entries`: the emulator's log.
+/// The requests after `from` until the last of these scans ended. `entries`: the emulator's log.
 pub(crate) fn cost(entries: &[Value], from: Timestamp, scans: &[Ended]) -> Cost {
     let mut cost = Cost {
         scans: u64::try_from(scans.len()).unwrap_or(u64::MAX),
@@ -93,7 +93,7 @@ pub(crate) fn cost(entries: &[Value], from: Timestamp, scans: &[Ended]) -> Cost 
         .filter(|entry| text(entry, "kind") == "arm")
         .filter_map(|entry| Some((text(entry, "at").parse::<Timestamp>().ok()?, entry)))
         .filter(|(at, _)| *at > from && *at <= end);
-    // The log is in the order of the answers.
+    // The log is in the order of the responses.
     let mut arm: Vec<_> = arm.collect();
     arm.sort_by_key(|(at, _)| *at);
     for (at, entry) in arm {

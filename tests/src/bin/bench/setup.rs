@@ -1,4 +1,4 @@
-//! The running parts of a run, and what is read of them at the boundaries of phases.
+//! The processes of a run, and the measurements between phases.
 
 use crate::{
     arguments::Arguments,
@@ -24,38 +24,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a run begins with.
+/// Options of a run.
 pub(crate) struct Setup {
     pub(crate) world: World,
-    /// Of the emulator.
+    /// Flags of the emulator.
     pub(crate) seed: Value,
-    /// Laid over each subscription, as `ctl set` does.
+    /// Merged into each subscription, as `ctl set` does.
     pub(crate) set: Option<Value>,
-    /// Of the controller.
+    /// Flags of the controller.
     pub(crate) flags: Vec<String>,
-    /// Of the first subscription.
+    /// Role assignments of the first subscription.
     pub(crate) connectors: usize,
-    /// How the run is called in messages.
+    /// Name of the run in messages.
     pub(crate) name: String,
 }
 
-/// The running parts.
+/// The running processes.
 pub(crate) struct Parts {
     pub(crate) world: World,
     pub(crate) plane: ControlPlane,
     pub(crate) emulator: Emulator,
-    /// Writes that each subscription needs.
+    /// Number of writes that each subscription needs.
     pub(crate) needed: HashMap<String, u64>,
     pub(crate) watching: Watching,
     pub(crate) controller: ControllerProcess,
     pub(crate) programs: Programs,
     pub(crate) started: Timestamp,
-    /// Creating the objects took so long.
+    /// Time to create the objects.
     pub(crate) create: Duration,
     pub(crate) name: String,
 }
 
-/// What is read at the boundaries of phases.
+/// A measurement between phases.
 pub(crate) struct Reading {
     pub(crate) at: Instant,
     reconciles: u64,
@@ -74,13 +74,13 @@ pub(crate) struct Phase {
     pub(crate) seconds: f64,
     pub(crate) reconciles: u64,
     pub(crate) status_patches: u64,
-    /// New versions of objects that the API server told a watcher.
+    /// Versions of objects that a watch received.
     pub(crate) versions: u64,
     pub(crate) cpu_seconds: f64,
-    /// Resident at its end, and the most there ever was so far, in bytes.
+    /// Resident memory at the end of the phase, and its peak so far, in bytes.
     pub(crate) resident: u64,
     pub(crate) peak: u64,
-    /// Who used the processor meanwhile.
+    /// Processor time of all programs in the phase.
     pub(crate) cores: Share,
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn prepare(setup: Setup, arguments: &Arguments) -> Result<Parts
     );
     let ((), create) = step(&what, &progress, create).await?;
     let watching = Watching::start(client);
-    // What was just created is written and compacted in peace.
+    // Lets the API server finish writing and compacting what was just created.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let started = Timestamp::now();
     let controller = controller(&plane, &emulator, setup.flags, arguments)?;
@@ -170,7 +170,7 @@ async fn programs(plane: &ControlPlane, controller: &ControllerProcess) -> Progr
 }
 
 impl Parts {
-    /// Ends the controller and starts another one, with these flags.
+    /// Stops the controller and starts another one with these flags.
     pub(crate) async fn restart(&mut self, flags: Vec<String>, arguments: &Arguments) -> Result<(), Error> {
         self.controller.terminate().await?;
         self.started = Timestamp::now();
@@ -179,7 +179,7 @@ impl Parts {
         Ok(())
     }
 
-    /// What stands at the very beginning.
+    /// The measurement at the very beginning.
     pub(crate) fn start(&self) -> Reading {
         Reading {
             at: Instant::now(),
@@ -221,7 +221,7 @@ impl Parts {
         Ok(self.controller.metric(name, &[]).await?.unwrap_or_default() as u64)
     }
 
-    /// Entries of the emulator's log after a number.
+    /// Entries of the emulator's log after a sequence number.
     pub(crate) async fn requests(&self, since: u64) -> Result<Vec<Value>, Error> {
         let path = format!("requests?kind=all&since={since}");
         let mut answer = self.emulator.call(Method::GET, &path, None).await?;
@@ -231,7 +231,7 @@ impl Parts {
         }
     }
 
-    /// Waits until the API server has told no new version for so long.
+    /// Waits until the API server has delivered no new version for this long.
     pub(crate) async fn until_settled(&mut self, settled: Duration) -> Result<(), Error> {
         let mut last = (self.watching.seen().versions, Instant::now());
         while last.1.elapsed() < settled {
@@ -245,7 +245,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Ends everything; keeps the controller's log when that is wanted, or when the run failed.
+    /// Stops everything. Keeps the controller's log if requested or if the run failed.
     pub(crate) async fn stop(mut self, arguments: &Arguments, failed: bool) -> Result<(), Error> {
         let log = self.plane.folder().join("controller.log");
         if let Some(copy) = &arguments.keep_log {
@@ -253,7 +253,7 @@ impl Parts {
         } else if failed {
             keep(&log, &std::env::temp_dir().join("bench-controller.log"))?;
         }
-        // Controller, emulator, kube-apiserver, etcd: nobody loses what it still talks to.
+        // Controller, emulator, kube-apiserver, etcd: no process loses a server that it uses.
         self.controller.terminate_if_running().await?;
         self.emulator.stop().await;
         self.plane.stop().await;
@@ -270,7 +270,7 @@ fn keep(log: &PathBuf, copy: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What lies between two readings.
+/// The difference of two measurements.
 pub(crate) fn phase(before: &Reading, after: &Reading) -> Phase {
     Phase {
         seconds: after.at.duration_since(before.at).as_secs_f64(),

@@ -1,9 +1,9 @@
-//! Tables of figures, one column for each run, each figure beside its bar.
+//! Tables of figures, with one column for each run and a limit for each figure.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// One line of a table.
+/// A row of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     section: &'static str,
@@ -12,17 +12,17 @@ pub(crate) struct Row {
     bar: Option<Bar>,
 }
 
-/// What a figure is held against.
+/// The limit of a figure.
 #[derive(Clone, Debug)]
 struct Bar {
     text: &'static str,
     met: Vec<bool>,
-    /// Counts fail the run, times and memory do not.
+    /// Whether exceeding the limit fails the run. Counts do; times and memory do not.
     counts: bool,
 }
 
 impl Row {
-    /// Whether it does not fail the run.
+    /// Whether the figure does not fail the run.
     pub(crate) fn holds(&self) -> bool {
         let broken = |bar: &Bar| bar.counts && bar.met.contains(&false);
         !self.bar.as_ref().is_some_and(broken)
@@ -45,12 +45,12 @@ impl<'f, F> Rows<'f, F> {
         }
     }
 
-    /// A figure without a bar.
+    /// Adds a figure without a limit.
     pub(crate) fn plain(&mut self, name: impl Into<String>, cell: impl Fn(&F) -> String) {
         self.push(name.into(), cell, None);
     }
 
-    /// A count: its bar fails the run.
+    /// Adds a count. Exceeding its limit fails the run.
     pub(crate) fn count(
         &mut self,
         name: &str,
@@ -61,7 +61,7 @@ impl<'f, F> Rows<'f, F> {
         self.judged(name, bar, true, cell, met);
     }
 
-    /// A time or memory: its bar is there to be read.
+    /// Adds a time or memory. Its limit is informative.
     pub(crate) fn measure(
         &mut self,
         name: &str,
@@ -94,7 +94,7 @@ impl<'f, F> Rows<'f, F> {
     }
 }
 
-/// For people. `what` names the columns, `columns` are their heads.
+/// The table as text. `what` names the columns, `columns` are their headings.
 pub(crate) fn table(what: &str, columns: &[String], rows: &[Row]) -> String {
     let width = rows
         .iter()
@@ -105,7 +105,7 @@ pub(crate) fn table(what: &str, columns: &[String], rows: &[Row]) -> String {
     for column in columns {
         let _ = write!(text, "{column:>11}");
     }
-    text.push_str("   bar\n");
+    text.push_str("   limit\n");
     let mut section = "";
     for row in rows {
         if row.section != section {
@@ -133,12 +133,12 @@ fn verdict(columns: &[String], bar: &Bar) -> String {
         .collect();
     match (missed.is_empty(), bar.counts) {
         (true, _) => "met".into(),
-        (false, true) => format!("BROKEN at {}", missed.join(", ")),
-        (false, false) => format!("missed at {}", missed.join(", ")),
+        (false, true) => format!("EXCEEDED at {}", missed.join(", ")),
+        (false, false) => format!("exceeded at {}", missed.join(", ")),
     }
 }
 
-/// The bars for machines.
+/// The table as JSON.
 pub(crate) fn bars(rows: &[Row]) -> Vec<Value> {
     let judged = rows
         .iter()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_bar_names_its_column() {
+    fn an_exceeded_limit_names_its_column() {
         let columns = ["1".to_owned(), "100".to_owned()];
         let text = table(
             "objects",
@@ -194,7 +194,7 @@ mod tests {
             &[row(true, &[true, false]), row(false, &[false, true])],
         );
         assert!(
-            text.contains("BROKEN at 100") && text.contains("missed at 1\n"),
+            text.contains("EXCEEDED at 100") && text.contains("exceeded at 1\n"),
             "{text}"
         );
     }

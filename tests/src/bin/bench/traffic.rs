@@ -1,12 +1,12 @@
-//! The emulator's request log, told apart by object: what came before it was Ready belongs to converging, what came
-//! after to the quiet phase.
+//! The emulator's request log by object. Requests before an object was Ready belong to converging, later ones to the
+//! quiet phase.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// What scans of machines ask for where there are none.
+/// Requests of scans when there are no machines.
 const SCANNING: [&str; 4] = [
     "POST resources",
     "GET subscriptions",
@@ -14,7 +14,7 @@ const SCANNING: [&str; 4] = [
     "GET healthReports",
 ];
 
-/// One request, as far as it is counted.
+/// A request, as far as it is counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     at: Timestamp,
@@ -26,7 +26,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// From an entry of the emulator's log.
+    /// Parses an entry of the emulator's log.
     pub(crate) fn read(entry: &Value) -> Option<Self> {
         let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Self {
@@ -47,7 +47,7 @@ impl Request {
         self.method != "GET" && !self.scans()
     }
 
-    /// Belongs to a scan of the machines, not to the visit of an object.
+    /// Whether the request belongs to a scan and not to the reconcile of an object.
     fn scans(&self) -> bool {
         SCANNING.contains(&self.operation.as_str())
     }
@@ -75,28 +75,28 @@ impl Calls {
         calls
     }
 
-    /// Requests that are no reads.
+    /// Number of requests that are not reads.
     pub(crate) fn writes(&self) -> u64 {
         let reads = self.by_method.get("GET").copied().unwrap_or_default();
         self.total - reads
     }
 }
 
-/// Everything that the log tells.
+/// The result of reading the log.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Traffic {
     pub(crate) token_requests: u64,
     pub(crate) converge: Calls,
-    /// Objects whose number of writes is not the number of their needed changes.
+    /// Number of objects whose writes differ from their needed writes.
     pub(crate) objects_with_other_writes: u64,
     pub(crate) quiet: Calls,
-    /// Visits of the quiet phase, seen by their reads.
+    /// Number of reconciles in the quiet phase, recognized by their reads.
     pub(crate) quiet_reconciles: u64,
-    /// Of the object that was visited least.
+    /// Reconciles of the object with the fewest reconciles.
     pub(crate) fewest_quiet_reconciles: u64,
     pub(crate) most_reads_in_a_quiet_reconcile: u64,
-    /// Requests of the scans of machines, in both phases; not among the others.
+    /// Requests of scans in both phases, which are not part of the others.
     pub(crate) scans: Calls,
 }
 
@@ -105,8 +105,8 @@ pub(crate) fn first(requests: &[Request]) -> Option<Timestamp> {
     requests.iter().map(|request| request.at).min()
 }
 
-/// Judges the log. `needed`: writes by subscription; `ready`: since when each was Ready; requests that lie further
-/// apart than `pause` belong to two visits.
+/// Analyzes the log. `needed`: writes by subscription; `ready`: when each was Ready; requests with a longer
+/// gap than `pause` belong to two reconciles.
 pub(crate) fn judge(
     requests: &[Request],
     needed: &HashMap<String, u64>,
@@ -161,7 +161,7 @@ pub(crate) fn judge(
     }
 }
 
-/// The reads of each visit of one object.
+/// The reads of each reconcile of one object.
 fn reads_by_reconcile(mut requests: Vec<&Request>, pause: SignedDuration) -> Vec<u64> {
     requests.sort_by_key(|request| request.at);
     let mut reconciles: Vec<u64> = Vec::new();

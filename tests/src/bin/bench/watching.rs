@@ -1,4 +1,4 @@
-//! Watches the objects and writes down when each became Ready.
+//! Watches the objects and records when each one became Ready.
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
@@ -15,20 +15,20 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// What was seen so far.
+/// What was recorded so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Since when the object of each subscription, or account, is Ready.
+    /// When the object of each subscription or account became Ready.
     pub(crate) ready: HashMap<String, Timestamp>,
     /// Objects that were Ready and then were not.
     pub(crate) lost: u64,
-    /// Versions that the API server told after the list.
+    /// Versions after the list.
     pub(crate) versions: u64,
-    /// Those among them with another status that answers no request for a visit.
+    /// Those versions with another status that did not answer a request for a reconcile.
     pub(crate) unasked: u64,
 }
 
-/// A running watch; it ends when it is dropped.
+/// A running watch. It stops on drop.
 #[derive(Debug)]
 pub(crate) struct Watching {
     seen: Arc<Mutex<Seen>>,
@@ -37,12 +37,12 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Starts to watch the objects of all namespaces, each known by its subscription.
+    /// Watches the ServerProtections of all namespaces, identified by subscription.
     pub(crate) fn start(client: Client) -> Self {
         Self::of(client, resource(), "/spec/subscriptionId")
     }
 
-    /// The same for connectors, each known by its account.
+    /// Watches the SecurityConnectors of all namespaces, identified by account.
     pub(crate) fn connectors(client: Client) -> Self {
         Self::of(client, connector_resource(), "/spec/aws/accountId")
     }
@@ -54,17 +54,17 @@ impl Watching {
         Self { seen, count, task }
     }
 
-    /// How many objects are Ready, to wait for.
+    /// Number of Ready objects, to wait for.
     pub(crate) fn count(&self) -> watch::Receiver<usize> {
         self.count.clone()
     }
 
-    /// A copy.
+    /// A copy of the records.
     pub(crate) fn seen(&self) -> Seen {
         lock(&self.seen).clone()
     }
 
-    /// The first of these that is not Ready, for a failure's message.
+    /// The first of these that is not Ready, for an error message.
     pub(crate) fn missing(&self, objects: usize, key: fn(usize) -> String) -> String {
         let seen = lock(&self.seen);
         (0..objects)
@@ -119,12 +119,12 @@ async fn follow(
     }
 }
 
-/// The request that was answered last.
+/// The last handled request.
 fn answered(status: &Value) -> Option<&str> {
     status.get("lastHandledReconcileAt")?.as_str()
 }
 
-/// `Ready` is True for the present generation.
+/// Whether `Ready` is True for the current generation.
 fn is_ready(object: &DynamicObject) -> bool {
     let observed = object
         .data

@@ -1,4 +1,4 @@
-//! What is there before the controller starts: subscriptions, applications, namespaces, credentials, objects.
+//! What exists before the controller starts: subscriptions, applications, namespaces, credentials, objects.
 
 use crate::{expected_writes, progress::Progress};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,9 +18,9 @@ use serverprotection_tests::{
 };
 use std::{collections::HashMap, sync::atomic::Ordering};
 
-/// Creates under way at once.
+/// Concurrent creates.
 const AT_ONCE: usize = 32;
-/// Name of everything that a namespace has one of.
+/// Name of each object that a namespace has once.
 const PLATFORM: &str = "platform";
 
 /// The numbers of a size.
@@ -31,7 +31,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The id of the subscription of an object.
+    /// The subscription id of an object.
     pub(crate) fn subscription(number: usize) -> String {
         format!("00000000-0000-0000-0000-{:012x}", 0x1000 + number)
     }
@@ -44,8 +44,8 @@ impl World {
         format!("bench-{number:03}")
     }
 
-    /// Free subscriptions: the first half as they are made today, the second half from before 2022, whose opt-ins for
-    /// the unified solution and Linux were never pressed.
+    /// Free subscriptions: the first half as they are created today, the second half from before 2022 without the
+    /// opt-ins for the unified solution and Linux.
     pub(crate) fn seed(self) -> Value {
         let legacy = self.objects / 2;
         let new = self.objects - legacy;
@@ -63,7 +63,7 @@ impl World {
         })
     }
 
-    /// Subscriptions with plan P2 that share so many machines, and one application that may read all of them.
+    /// Subscriptions with plan P2 that share this number of machines, and one application that may read all of them.
     pub(crate) fn fleet_seed(self, seed: u64, machines: u64) -> Value {
         json!({
             "principals": [{"clientId": Self::application(0), "tenant": TENANT, "secrets": ["bench-secret"],
@@ -73,7 +73,7 @@ impl World {
         })
     }
 
-    /// The writes that each subscription needs, from its present state.
+    /// The writes that each subscription needs, from its current state.
     pub(crate) async fn needed(self, emulator: &Emulator) -> Result<HashMap<String, u64>, Error> {
         stream::iter(0..self.objects)
             .map(|number| async move {
@@ -109,7 +109,7 @@ impl World {
             .await
     }
 
-    /// Creates connectors of the first subscription, each with an AWS account of its own.
+    /// Creates connectors of the first subscription, each with its own AWS account.
     pub(crate) async fn connect(
         client: &Client,
         connectors: usize,
