@@ -1,4 +1,4 @@
-# One command for each thing that people do here. `make` alone explains them.
+# One target for each task. `make` without a target lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,9 +7,9 @@ MAKEFLAGS += --no-print-directory
 REQUIREMENTS := tests/control-plane/requirements.sh
 CONTROL_PLANE := tests/control-plane/build.sh
 LINT_TOOLS := tests/lint/tools.sh
-# The programs are run as they were built: `cargo run --package` would resolve other features and build much of it again.
+# Programs are run directly: `cargo run --package` resolves other features, and would build most of them again.
 TARGET := $${CARGO_TARGET_DIR:-target}
-# Says what runs, so that a long step is never a silent one.
+# Prints the current step, so that a long step is visible.
 step = @printf '\n== %s\n' "$(1)"
 comma := ,
 
@@ -17,18 +17,18 @@ comma := ,
 help:
 	@printf '%s\n' \
 	  'Server Protection Operator' '' \
-	  '  make quickstart     the operator on this machine: a real Kubernetes API server, an emulated Azure; Ctrl-C ends it' \
-	  '  make test           everything that must hold before a change is pushed (what CI runs)' \
-	  '  make lint           its part without tests: formatting, dependencies, generated files, clippy, rustdoc' \
-	  '  make build          the programs, into target/debug' \
-	  '  make generate       crds/, deploy/base/crds, docs/reference.md and docs/verdicts.md' \
-	  '  make test-clients   the emulator against the Azure CLI and Microsoft'"'"'s Python SDKs' \
-	  '  make test-prerequisites   what `serverprotection prerequisites` prints, by cfn-lint, terraform and shellcheck' \
-	  '  make bench          memory, speed and requests: 1000 objects, 100,000 machines' \
-	  '  make control-plane  kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
-	  '  make clean          removes target/ (the control plane stays in ~/.cache/serverprotection)' '' \
-	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. What is missing is named with the command that installs it.' \
-	  'One test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
+	  '  make quickstart     run the operator on this machine: a real Kubernetes API server, an emulated Azure; Ctrl-C stops it' \
+	  '  make test           run all checks and tests, as CI does' \
+	  '  make lint           run the checks only: formatting, dependencies, generated files, clippy, rustdoc' \
+	  '  make build          build the programs in target/debug' \
+	  '  make generate       write crds/, deploy/base/crds, docs/reference.md and docs/verdicts.md' \
+	  '  make test-clients   test the emulator with the Azure CLI and Microsoft'"'"'s Python SDKs' \
+	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
+	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
+	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
+	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
+	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \
+	  'To run one test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
 
 .PHONY: requirements
 requirements:
@@ -44,7 +44,7 @@ control-plane:
 	@$(REQUIREMENTS) control-plane
 	@$(CONTROL_PLANE) >/dev/null
 
-# In the order of what fails fastest.
+# The fastest checks first.
 .PHONY: lint
 lint:
 	@$(REQUIREMENTS) rust lint

@@ -6,13 +6,13 @@ set -euo pipefail
 subscription=00000000-0000-0000-0000-000000000001
 tenant=11111111-1111-1111-1111-111111111111
 client=33333333-3333-3333-3333-333333333333
-# Otherwise the login library asks login.microsoftonline.com whether our authority is a good one.
+# Otherwise the login library validates the authority at login.microsoftonline.com.
 export AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_COLLECT_TELEMETRY=false
 export AZURE_EXTENSION_USE_DYNAMIC_INSTALL=no AZURE_CORE_NO_COLOR=true AZURE_CORE_ONLY_SHOW_ERRORS=true
 security=/subscriptions/$subscription/providers/Microsoft.Security
 count=0
 
-# expect WANTED QUERY COMMAND…: the command's answer, by a JMESPath query, is WANTED.
+# expect WANTED QUERY COMMAND…: the output of the command, selected by a JMESPath query, is WANTED.
 expect() {
   local wanted=$1 query=$2 got
   shift 2
@@ -22,7 +22,7 @@ expect() {
   echo "ok: az $*"
 }
 
-# refused CODE COMMAND…: the command fails, with this exit code.
+# refused CODE COMMAND…: the command fails with this exit code.
 refused() {
   local wanted=$1 got=0
   shift
@@ -68,7 +68,7 @@ expect rg1 name group show --name rg1
 expect Succeeded properties.provisioningState group create --name rg2 --location westeurope
 expect Standard properties.pricingTier resource show --ids "$security/pricings/VirtualMachines"
 
-# Machines and their extensions, and the index over them.
+# Machines, their extensions, and Resource Graph.
 expect 2 'length(@)' vm list
 expect 'VM running' "instanceView.statuses[?starts_with(code, 'PowerState')].displayStatus | [0]" \
   vm get-instance-view --resource-group rg1 --name vm1
@@ -82,7 +82,7 @@ expect 3 totalRecords rest --method post --url "/providers/Microsoft.ResourceGra
 refused 1 rest --method post --url "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01" \
   --body '{"query":"resources | frobnicate"}'
 
-# Our own command, with the login of the Azure CLI.
+# The serverprotection command, with the login of the Azure CLI.
 code=0
 listed=$("$(dirname "$AZURE_EMULATOR")/serverprotection" machines --auth azure-cli --subscription "$subscription" -o csv --quiet \
   --resource-manager-endpoint "$ENDPOINT" --authority-host "$ENDPOINT" --audience "$ENDPOINT" --extra-ca "$CA") || code=$?

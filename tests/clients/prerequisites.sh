@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Prints the prerequisites of the four shapes of a connector, in every format that fits, and has them checked by the
-# tools that will read them: cfn-lint, terraform, bash and shellcheck. The gcloud script is also run, with a stand-in
-# for gcloud: no cloud is asked.
+# Prints the prerequisites of the four types of connectors in every supported format, and checks them with cfn-lint,
+# terraform, bash and shellcheck. The gcloud script also runs with a fake gcloud, without any request to a cloud.
 #
-# What cannot be had on this machine is told as "skipped"; everything else must pass.
-# SERVERPROTECTION names the binary when it is not in target/debug.
+# Checks whose tool is not available are reported as "skipped"; all others must pass.
+# Set SERVERPROTECTION if the binary is not in target/debug.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,7 +15,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/serverprotection/clients
 [[ -x $program ]] || { echo "prerequisites.sh: $program is missing; run make build" >&2; exit 2; }
 command -v python3 >/dev/null || { echo "prerequisites.sh: python3 is missing" >&2; exit 2; }
 
-# One environment for each set of pinned versions: a changed pin makes a new one.
+# One environment for each set of pinned versions: changing a version creates a new one.
 requirements=$samples/requirements.txt
 venv=$cache/prerequisites-$(sha256sum "$requirements" | cut -c1-12)
 if [[ ! -e $venv/complete ]]; then
@@ -46,11 +45,11 @@ passes() {
   fi
 }
 
-# refuses WHAT COMMAND…: a check that cannot fail checks nothing.
+# refuses WHAT COMMAND…: the command must fail, which proves that the check can fail.
 refuses() {
   local what=$1
   shift
-  passes "$what is refused" fails "$@"
+  passes "$what is rejected" fails "$@"
 }
 fails() { ! "$@"; }
 
@@ -61,7 +60,7 @@ printed() {
   "$program" prerequisites -f "$samples/protection.yaml" -f "$samples/$sample.yaml" --format "$format" "$@"
 }
 
-# The stack set of an organization holds the template of its members.
+# The stack set of an organization contains the template of its members.
 members() {
   "$venv/bin/python" - "$1" <<'PYTHON'
 import sys, yaml
@@ -80,7 +79,7 @@ terraform_passes() {
     return
   fi
   passes "terraform fmt ($name)" terraform fmt -check -diff "$folder"
-  # Init needs the registry of providers, or a mirror of it.
+  # `init` needs the provider registry or a mirror of it.
   if terraform -chdir="$folder" init -backend=false -input=false -no-color >"$work/init" 2>&1; then
     passes "terraform validate ($name)" terraform -chdir="$folder" validate -no-color
   else
@@ -88,7 +87,8 @@ terraform_passes() {
   fi
 }
 
-# I3042 would have the partition as a variable: Defender for Cloud connects commercial AWS accounts only (arn:aws:).
+# I3042 demands a variable for the partition. It is not needed: Defender for Cloud connects commercial AWS accounts
+# (arn:aws:) only.
 for sample in aws-account aws-organization; do
   for flags in '' --existing-identity-provider; do
     name=$sample${flags:+, $flags}
@@ -107,7 +107,7 @@ done
 sed 's/AWS::IAM::Role/AWS::IAM::Rolle/' "$work/template.yaml" >"$work/wrong.yaml"
 refuses "a resource that does not exist (cfn-lint)" "$venv/bin/cfn-lint" --template "$work/wrong.yaml"
 
-# A gcloud that knows the project and, when EXISTING is set, everything else. It writes down what it is asked to change.
+# A fake gcloud that knows the project and, if EXISTING is set, every other resource. It records all changes.
 mkdir -p "$work/bin"
 cat >"$work/bin/gcloud" <<'STAND_IN'
 #!/usr/bin/env bash
@@ -120,13 +120,13 @@ esac
 STAND_IN
 chmod +x "$work/bin/gcloud"
 
-# changes SCRIPT [EXISTING]: runs it with the stand-in.
+# changes SCRIPT [EXISTING]: runs the script with the fake gcloud.
 changes() {
   : >"$work/changes"
   PATH=$work/bin:$PATH CHANGES=$work/changes EXISTING=${2:-} bash "$1"
 }
 
-# wrote PATTERN NUMBER: how often something like that was changed.
+# wrote PATTERN NUMBER: exactly NUMBER recorded changes match PATTERN.
 wrote() {
   local found
   found=$(grep -cE -- "$1" "$work/changes" || true)
@@ -143,13 +143,13 @@ for sample in gcp-project gcp-organization; do
     accounts=4 scope='^organizations add-iam-policy-binding 4711 '
   fi
   passes "the script runs in a new project ($sample)" changes "$script"
-  passes "  it makes the service accounts" wrote '^iam service-accounts create ' "$accounts"
-  passes "  it makes the providers" wrote '^iam workload-identity-pools providers create-oidc ' $((accounts - 1))
-  passes "  it makes the pool" wrote '^iam workload-identity-pools create ' 1
+  passes "  it creates the service accounts" wrote '^iam service-accounts create ' "$accounts"
+  passes "  it creates the providers" wrote '^iam workload-identity-pools providers create-oidc ' $((accounts - 1))
+  passes "  it creates the pool" wrote '^iam workload-identity-pools create ' 1
   passes "  it grants roles in the right place" wrote "$scope" $((accounts + 3))
   passes "the script runs again ($sample)" changes "$script" yes
-  passes "  it makes nothing twice" wrote ' create' 0
-  passes "  it takes no permission away" wrote '^iam roles update .* --permissions' 0
+  passes "  it creates nothing twice" wrote ' create' 0
+  passes "  it removes no permission" wrote '^iam roles update .* --permissions' 0
   printed "$sample" terraform >"$work/main.tf"
   terraform_passes "$sample" "$work/main.tf"
 done

