@@ -57,7 +57,7 @@ fails() { ! "$@"; }
 printed() {
   local sample=$1 format=$2
   shift 2
-  "$program" prerequisites -f "$samples/protection.yaml" -f "$samples/$sample.yaml" --format "$format" "$@"
+  "$program" prerequisites -f "$samples/protection.yaml" -f "$samples/$sample.yaml" --output "$format" "$@"
 }
 
 # The stack set of an organization contains the template of its members.

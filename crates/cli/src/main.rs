@@ -86,3 +86,42 @@ fn print(text: &str) -> Result<(), String> {
         .write_all(text.as_bytes())
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// A flag that several commands have is spelled the same in all of them.
+    #[test]
+    fn flags_agree_between_commands() {
+        let command = Cli::command();
+        let mut flags = HashMap::new();
+        for subcommand in command.get_subcommands() {
+            for flag in subcommand.get_arguments() {
+                let Some(long) = flag.get_long() else { continue };
+                let spelling = (
+                    flag.get_short(),
+                    flag.get_value_names().map(<[_]>::to_vec),
+                    flag.get_env().map(std::ffi::OsStr::to_owned),
+                );
+                let first = flags.entry(long).or_insert_with(|| spelling.clone());
+                assert_eq!(*first, spelling, "--{long} of {}", subcommand.get_name());
+            }
+        }
+        for long in ["output", "tenant-id", "filename", "cloud"] {
+            assert!(flags.contains_key(long), "--{long}");
+        }
+        for old in ["format", "tenant"] {
+            assert!(!flags.contains_key(old), "--{old}");
+        }
+    }
+}

@@ -63,10 +63,10 @@ fn bad_input_prints_nothing_and_says_what_to_do() {
     refused(CONNECTOR, &["--tier", "P2", "--tenant-id", "contoso.com"], "GUID");
     refused(
         CONNECTOR,
-        &[&both[..], &["--format", "gcloud"]].concat(),
+        &[&both[..], &["--output", "gcloud"]].concat(),
         "cloudformation",
     );
-    refused(CONNECTOR, &["--format", "pulumi"], "possible values");
+    refused(CONNECTOR, &["--output", "pulumi"], "possible values");
     let wrong = CONNECTOR.replace("123456789012", "1234-5678-9012");
     refused(&wrong, &both, "aws.accountId is the id of the AWS account");
     refused("kind: [", &both, "no YAML");
@@ -92,7 +92,7 @@ fn a_namespace_that_would_leave_the_comment_is_refused() {
         r#"namespace: "team\ntouch /tmp/pwned\n\e[2J\u202E#""#,
     );
     for format in ["text", "cloudformation", "terraform"] {
-        let output = run(&injected, &[&both[..], &["--format", format]].concat());
+        let output = run(&injected, &[&both[..], &["--output", format]].concat());
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(output.stdout.is_empty());

@@ -67,8 +67,8 @@ pub(crate) struct Args {
     #[arg(long = "account", value_name = "ID", value_parser = account, value_delimiter = ',', conflicts_with = "migration")]
     pub(crate) accounts: Vec<String>,
 
-    /// Format of the output; table cuts long texts off
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
 
     /// Report how far the move from Defender for Endpoint to Defender for Servers is, instead of listing machines
@@ -87,9 +87,9 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     pub(crate) auth: Option<Auth>,
 
-    /// Entra tenant to ask for with azure-cli [default: the Azure CLI's current one]
+    /// ID of the Entra tenant to sign in to with --auth azure-cli [default: the current tenant of the Azure CLI]
     #[arg(long, value_name = "ID")]
-    pub(crate) tenant: Option<String>,
+    pub(crate) tenant_id: Option<String>,
 
     #[command(flatten)]
     pub(crate) endpoints: Endpoints,

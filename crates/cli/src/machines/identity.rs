@@ -48,7 +48,7 @@ impl Auth {
     ) -> Result<Identity, String> {
         if tenant.is_some() && self != Self::AzureCli {
             return Err(format!(
-                "--tenant belongs to --auth azure-cli; with --auth {} the tenant is the identity's own{}",
+                "--tenant-id belongs to --auth azure-cli; with --auth {} the tenant is the identity's own{}",
                 self.flag(),
                 if self.variables().is_empty() {
                     ""
@@ -83,7 +83,7 @@ impl Auth {
 pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
     match (&failure.class, origin) {
         (ErrorClass::Credential, _) if failure.code == "InvalidAuthenticationTokenTenant" => {
-            "the subscription belongs to another tenant: ask with an identity of that tenant (--tenant with azure-cli)".into()
+            "the subscription belongs to another tenant: ask with an identity of that tenant (--tenant-id with azure-cli)".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::AzureCli)) => {
             "run az login (az login --tenant ID for another tenant), or choose another identity with --auth".into()

@@ -53,10 +53,10 @@ pub(crate) fn scopes(
     if !args.files.is_empty() && protections.is_empty() && credentials.is_empty() && nothing_asked {
         return Err("the input has no ServerProtection; without -f, all subscriptions that the identity sees are read".into());
     }
-    let auth = args.auth.or(args.tenant.as_ref().map(|_| Auth::AzureCli));
+    let auth = args.auth.or(args.tenant_id.as_ref().map(|_| Auth::AzureCli));
     let default = auth.unwrap_or(Auth::AzureCli);
     let by_flags = || {
-        let identity = default.identity(args.tenant.clone(), &is_set);
+        let identity = default.identity(args.tenant_id.clone(), &is_set);
         identity.map(|identity| (Origin::Auth(default), identity))
     };
     let all = nothing_asked && protections.is_empty();

@@ -14,16 +14,16 @@ Examples:
   A connector alone: the plan and the tenant are flags then:
     serverprotection prerequisites -f connector.yaml --tier P2 --tenant-id 00000000-0000-0000-0000-00000000000a
   An AWS account, with CloudFormation:
-    serverprotection prerequisites -f aws.yaml --format cloudformation > defender.yaml
+    serverprotection prerequisites -f aws.yaml --output cloudformation > defender.yaml
     aws cloudformation deploy --stack-name defender --template-file defender.yaml --capabilities CAPABILITY_NAMED_IAM
   The same account, which Microsoft Sentinel was connected to before:
-    serverprotection prerequisites -f aws.yaml --format cloudformation --existing-identity-provider
+    serverprotection prerequisites -f aws.yaml --output cloudformation --existing-identity-provider
   A GCP project, with a script that can be repeated:
-    serverprotection prerequisites -f gcp.yaml --format gcloud > prerequisites.sh
+    serverprotection prerequisites -f gcp.yaml --output gcloud > prerequisites.sh
     less prerequisites.sh; bash prerequisites.sh
   One connector of a cluster:
     kubectl get secconn,serverprotection,azurecredential -n team -o yaml | \\
-      serverprotection prerequisites -f - --name aws-prod --format terraform
+      serverprotection prerequisites -f - --name aws-prod --output terraform
 
 Exit codes:
   0  printed
@@ -40,9 +40,9 @@ pub(crate) struct Args {
     #[arg(short = 'f', long = "filename", value_name = "FILE|-", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Which form the output has
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
 
     /// Only this connector of the input: NAME or NAMESPACE/NAME. Needed with several of them, except for text
     #[arg(long, value_name = "NAME")]

@@ -59,11 +59,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, String> {
     let asked = Input::parse(texts)?.asked(args)?;
-    if args.format != Format::Text && asked.len() > 1 {
+    if args.output != Format::Text && asked.len() > 1 {
         let names: Vec<_> = asked.iter().map(|one| one.shown.as_str()).collect();
         return Err(format!(
-            "--format {} prints one connector, and the input has {}: choose with --name",
-            args.format,
+            "--output {} prints one connector, and the input has {}: choose with --name",
+            args.output,
             names.join(", ")
         ));
     }
@@ -78,10 +78,10 @@ fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, String> {
 
 fn render(args: &Args, asked: &Asked) -> Result<String, String> {
     let fitting = Format::of(asked.spec.type_);
-    if !fitting.contains(&args.format) {
+    if !fitting.contains(&args.output) {
         return Err(format!(
-            "--format {} does not fit the SecurityConnector {}, whose type is {:?}: use {}",
-            args.format,
+            "--output {} does not fit the SecurityConnector {}, whose type is {:?}: use {}",
+            args.output,
             asked.shown,
             asked.spec.type_,
             fitting.map(|format| format.to_string()).join(", ")
@@ -94,7 +94,7 @@ fn render(args: &Args, asked: &Asked) -> Result<String, String> {
     } else {
         IdentityProvider::New
     };
-    match (args.format, &found.account) {
+    match (args.output, &found.account) {
         (Format::Text, _) => Ok(text::render(&asked.shown, &found, provider)),
         (Format::Cloudformation, Account::Aws(aws)) => {
             cloudformation::render(&asked.shown, &found, aws, provider)
@@ -103,7 +103,7 @@ fn render(args: &Args, asked: &Asked) -> Result<String, String> {
         (Format::Terraform, Account::Gcp(gcp)) => Ok(terraform::gcp::render(&asked.shown, &found, gcp)),
         (Format::Gcloud, Account::Gcp(gcp)) => Ok(gcloud::render(&asked.shown, &found, gcp)),
         // The formats of a cloud are its own.
-        (format, _) => Err(format!("--format {format} does not fit {}", words::place(&found))),
+        (format, _) => Err(format!("--output {format} does not fit {}", words::place(&found))),
     }
 }
 

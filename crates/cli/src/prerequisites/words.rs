@@ -14,7 +14,7 @@ pub(super) fn head(shown: &str, found: &Prerequisites) -> Vec<String> {
     ];
     lines.extend(AUTHORITY.map(str::to_owned));
     lines.push(
-        "What machines, keys and policies of the organization need beside it is told by --format text."
+        "What machines, keys and policies of the organization need beside it is told by --output text."
             .into(),
     );
     let notes = notes(found);

@@ -35,7 +35,7 @@ impl Sample {
     }
 
     fn of(format: &'static str, connector: &Value) -> Self {
-        let words = ["prerequisites", "-f", "x.yaml", "--format", format];
+        let words = ["prerequisites", "-f", "x.yaml", "--output", format];
         let args = Command::try_parse_from(words).unwrap().args;
         let [protection, credential] = related();
         let texts = [protection, connector.clone(), credential]
@@ -118,7 +118,7 @@ fn a_namespace_with_a_line_break_is_refused_in_every_format() {
         }
         for object in &objects {
             let only = [object.clone()];
-            let error = printed(&only, &format!("--format {format}")).unwrap_err();
+            let error = printed(&only, &format!("--output {format}")).unwrap_err();
             assert!(error.contains("metadata.namespace: \"team\\ntouch"), "{error}");
             assert!(error.lines().all(|line| !line.starts_with("touch")), "{error}");
         }

@@ -57,7 +57,7 @@ fn the_template_of_an_account_has_the_provider_and_the_roles() {
 
 #[test]
 fn a_provider_that_is_there_is_not_made_and_its_audiences_are_named() {
-    let text = whole(aws(), "--format cloudformation --existing-identity-provider");
+    let text = whole(aws(), "--output cloudformation --existing-identity-provider");
     let template = template(&text);
     let resources = template["Resources"].as_object().unwrap();
     assert!(
@@ -70,7 +70,7 @@ fn a_provider_that_is_there_is_not_made_and_its_audiences_are_named() {
         trust["Principal"]["Federated"]["Fn::Sub"],
         format!("arn:aws:iam::${{AWS::AccountId}}:{ISSUER_ARN}")
     );
-    let terraform = whole(aws(), "--format terraform --existing-identity-provider");
+    let terraform = whole(aws(), "--output terraform --existing-identity-provider");
     assert!(terraform.contains("data \"aws_iam_openid_connect_provider\" \"defender\""));
     assert!(!terraform.contains("resource \"aws_iam_openid_connect_provider\""));
     assert!(terraform.contains("Federated = data.aws_iam_openid_connect_provider.defender.arn"));
@@ -128,7 +128,7 @@ fn the_template_of_an_organization_holds_the_stack_set_and_the_template_of_its_m
 
 #[test]
 fn terraform_for_an_account_refuses_another_one_and_has_the_same_roles() {
-    let text = whole(aws(), "--format terraform");
+    let text = whole(aws(), "--output terraform");
     assert!(text.contains("allowed_account_ids = [\"123456789012\"]"));
     let roles: Vec<_> = blocks(&text)
         .into_iter()
@@ -141,7 +141,7 @@ fn terraform_for_an_account_refuses_another_one_and_has_the_same_roles() {
     );
     assert!(text.contains("\"arn:aws:ec2:*:123456789012:instance/*\""));
     assert!(!text.contains("{account}"));
-    let organization = whole(aws_organization(), "--format terraform");
+    let organization = whole(aws_organization(), "--output terraform");
     assert!(blocks(&organization).contains(&"resource aws_cloudformation_stack_set members".to_owned()));
     // The template inside is no template of Terraform.
     assert!(organization.contains("$${AWS::AccountId}"));

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
-    let text = whole(gcp(), "--format terraform");
+    let text = whole(gcp(), "--output terraform");
     let blocks = blocks(&text);
     for expected in [
         "resource google_iam_workload_identity_pool defender",
@@ -22,7 +22,7 @@ fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
     assert!(!text.contains("organization_id"), "{text}");
     // A binding would throw out everybody else.
     assert!(!text.contains("iam_binding"));
-    let organization = whole(gcp_organization(), "--format terraform");
+    let organization = whole(gcp_organization(), "--output terraform");
     assert!(organization.contains("variable \"organization_id\""));
     assert!(organization.contains("resource \"google_organization_iam_member\" \"onboarding_1\""));
     assert!(!organization.contains("google_project_iam_member"));
@@ -30,7 +30,7 @@ fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
 
 #[test]
 fn the_script_of_a_project_calls_for_everything_once() {
-    let text = whole(gcp(), "--format gcloud");
+    let text = whole(gcp(), "--output gcloud");
     assert!(text.starts_with("#!/usr/bin/env bash\n"));
     let calls = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
     assert_eq!(calls("set -euo pipefail"), 1);
@@ -40,7 +40,7 @@ fn the_script_of_a_project_calls_for_everything_once() {
     assert_eq!(calls("grant "), 6);
     assert_eq!(calls("lets "), 3);
     assert!(!text.contains("--organization"));
-    let organization = whole(gcp_organization(), "--format gcloud");
+    let organization = whole(gcp_organization(), "--output gcloud");
     assert!(organization.contains("provider auto-provisioner api://d17a7d74-7e73-4e7d-bd41-8d9525e86cab\n"));
     assert!(organization.contains("role_scope=(\"--organization=$organization\")"));
 }

@@ -9,7 +9,7 @@ fn what_the_connector_does_not_ask_for_is_in_no_format() {
         &json!({"type": "AWS", "aws": {"accountId": "123456789012"}, "plan": {"tier": "Free"}}),
     );
     for format in ["text", "cloudformation", "terraform"] {
-        let text = whole(account.clone(), &format!("--format {format}"));
+        let text = whole(account.clone(), &format!("--output {format}"));
         assert!(text.contains("CspmMonitorAws"), "{text}");
         assert!(text.contains("The plan is Free"), "{text}");
         for absent in ["ssm:", "VmScanner", "kms:", "DefenderForCloud-"] {
@@ -22,7 +22,7 @@ fn what_the_connector_does_not_ask_for_is_in_no_format() {
         &json!({"type": "GCP", "gcp": project, "plan": {"tier": "Free"}}),
     );
     for format in ["text", "gcloud", "terraform"] {
-        let text = whole(project.clone(), &format!("--format {format}"));
+        let text = whole(project.clone(), &format!("--output {format}"));
         for absent in ["osconfig", "azure-arc", "guardians", "MultiCloud"] {
             assert!(!text.contains(absent), "{format}: {absent} in {text}");
         }
@@ -34,7 +34,7 @@ fn without_the_azure_arc_agent_nothing_is_installed_and_machines_need_nothing() 
     let no_agent = json!({"arcAgent": {"state": "Disabled"}});
     let shape = json!({"type": "AWS", "aws": {"accountId": "123456789012"}, "autoProvisioning": no_agent});
     for format in ["text", "cloudformation", "terraform"] {
-        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        let text = whole(connector("aws", &shape), &format!("--output {format}"));
         assert!(text.contains("DefenderForCloud-DefenderForServers"), "{text}");
         assert!(
             text.contains("autoProvisioning.arcAgent.state is Disabled"),
@@ -59,7 +59,7 @@ fn what_is_unmanaged_is_included_and_said() {
         "agentlessScanning": {"state": "Unmanaged"}
     });
     for format in ["text", "cloudformation", "terraform"] {
-        let text = whole(connector("aws", &shape), &format!("--format {format}"));
+        let text = whole(connector("aws", &shape), &format!("--output {format}"));
         for expected in [
             "autoProvisioning.arcAgent.state is Unmanaged",
             "agentlessScanning.state is Unmanaged",
@@ -78,7 +78,7 @@ fn of_two_objects_with_one_name_the_last_one_counts() {
         "aws",
         &json!({"type": "AWS", "aws": {"accountId": "999999999999"}}),
     );
-    let text = printed(&[protection, credential, other, aws()], "--format terraform").unwrap();
+    let text = printed(&[protection, credential, other, aws()], "--output terraform").unwrap();
     assert!(text.contains("123456789012") && !text.contains("999999999999"));
 }
 
@@ -116,8 +116,8 @@ fn plan_and_tenant_come_from_the_objects_or_from_flags() {
 fn a_format_that_does_not_fit_names_those_that_do() {
     let [protection, credential] = related();
     for (object, flags, expected_text) in [
-        (aws(), "--format gcloud", "use text, cloudformation, terraform"),
-        (gcp(), "--format cloudformation", "use text, gcloud, terraform"),
+        (aws(), "--output gcloud", "use text, cloudformation, terraform"),
+        (gcp(), "--output cloudformation", "use text, gcloud, terraform"),
         (gcp(), "--existing-identity-provider", "is for AWS"),
         (aws(), "--name nobody", "the input has team/aws"),
     ] {
@@ -134,13 +134,13 @@ fn of_several_connectors_text_prints_all_and_the_others_one() {
     let objects = [protection, credential, aws(), gcp()];
     let list = printed(&objects, "").unwrap();
     assert!(list.contains("SecurityConnector team/aws:") && list.contains("\n\nSecurityConnector team/gcp:"));
-    let error = printed(&objects, "--format terraform").unwrap_err();
+    let error = printed(&objects, "--output terraform").unwrap_err();
     assert!(
         error.contains("team/aws, team/gcp") && error.contains("--name"),
         "{error}"
     );
     for name in ["gcp", "team/gcp"] {
-        let text = printed(&objects, &format!("--format terraform --name {name}")).unwrap();
+        let text = printed(&objects, &format!("--output terraform --name {name}")).unwrap();
         assert!(text.contains("google_project"));
     }
 }

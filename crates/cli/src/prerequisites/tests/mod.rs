@@ -105,7 +105,7 @@ fn template(text: &str) -> Value {
 }
 
 fn cloudformation(connector: Value, flags: &str) -> Value {
-    template(&whole(connector, &format!("--format cloudformation {flags}")))
+    template(&whole(connector, &format!("--output cloudformation {flags}")))
 }
 
 /// The blocks of a Terraform file: `resource aws_iam_role cspm`.

@@ -27,7 +27,7 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, account: &Aws, provid
         machines(page);
     }
     page.section("Templates");
-    page.note("--format cloudformation and --format terraform print all of it but what the machines need.");
+    page.note("--output cloudformation and --output terraform print all of it but what the machines need.");
 }
 
 fn identity_provider(page: &mut Page, account: &Aws, provider: IdentityProvider) {

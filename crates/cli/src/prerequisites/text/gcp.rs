@@ -55,7 +55,7 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, project: &Gcp) {
         machines(page, project);
     }
     page.section("Templates");
-    page.note("--format gcloud and --format terraform print APIs, pool, providers, custom roles, service accounts and grants.");
+    page.note("--output gcloud and --output terraform print APIs, pool, providers, custom roles, service accounts and grants.");
 }
 
 fn scope(project: &Gcp) -> &'static str {
