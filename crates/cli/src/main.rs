@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Keeps the servers of Azure subscriptions protected by Microsoft Defender for Servers, as Kubernetes objects say.
+/// Manage Microsoft Defender for Servers in Azure subscriptions through Kubernetes objects
 #[derive(Parser)]
 #[command(name = "serverprotection", version, arg_required_else_help = true)]
 struct Cli {
@@ -19,18 +19,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the controller
     Controller(Box<serverprotection_controller::Args>),
-    /// List the machines of subscriptions, with a verdict on each: protected or not, and why
     Machines(Box<machines::Args>),
-    /// Print what an AWS account or GCP project must have for a SecurityConnector: a list, or a template that makes it
-    ///
-    /// Exactly what this connector needs: roles and their trust, identity provider or workload identity pool, service
-    /// accounts, APIs. What it does not ask for is not in the output: no role for agentless scanning without plan P2, none
-    /// for Azure Arc where arcAgent is Disabled. What is Unmanaged may be on in Azure, so it is in the output. The connector
-    /// is checked by the rules of the API server. No cloud and no cluster is asked, and nothing is created.
     Prerequisites(Box<prerequisites::Args>),
-    /// Print the custom resource definitions: serverprotection crds | kubectl apply --server-side -f -
+    /// Print the custom resource definitions as YAML
+    ///
+    /// To install or update them: serverprotection crds | kubectl apply --server-side -f -
     Crds,
     /// Print the version
     Version,

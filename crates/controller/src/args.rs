@@ -7,81 +7,90 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::endpoints::Endpoints;
 
-/// Runs the controller: watches ServerProtection objects and keeps Azure in the state that they describe.
+/// Run the controller
 ///
-/// The cluster is found as kubectl finds it (KUBECONFIG, or the pod's service account). Cloud and endpoints are flags
-/// of the controller and never of an object, so that no object can send a token elsewhere.
+/// Watches ServerProtection, SecurityConnector and AzureCredential objects and keeps the Microsoft Defender for Servers
+/// configuration of their Azure subscriptions equal to what they declare.
+///
+/// The controller finds the cluster as kubectl does: by KUBECONFIG, or by the pod's service account. The cloud and its
+/// endpoints are flags of the controller and never fields of an object, so no object can redirect token requests.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
-    /// Which Azure to work with.
+    /// Azure cloud and its endpoints.
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// Watch this namespace only, instead of all; who owns a subscription is then decided among its objects only
+    /// Watch only this namespace [default: all namespaces]. Claims on subscriptions are then decided only between objects
+    /// of this namespace
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
 
-    /// Objects that are worked on at the same time
+    /// Maximum number of objects to reconcile at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub concurrency: u16,
 
-    /// Time between tries where a human must mend something (credential, permission, policy): at most 5m
+    /// Retry interval for errors that need user action (credential, permission, policy); at most 5m
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = blocked_retry_interval)]
     pub blocked_retry_interval: Duration,
 
-    /// A resource provider that is registering for longer than this counts as stuck
+    /// Time after which the registration of a resource provider counts as stuck
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
     pub registration_timeout: Duration,
 
-    /// A deletion in Azure that fails for this long lets the object go (for tests)
+    /// Time after which a failing deletion in Azure is given up and the finalizer is removed (for tests)
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration, hide = true)]
     pub deletion_deadline: Duration,
 
-    /// Visit every object this often, whatever its spec.interval says (for tests)
+    /// Reconcile every object at this interval instead of its spec.interval (for tests)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
     pub reconcile_every: Option<Duration>,
 
-    /// Time between two scans of the machines of each identity, with 10 % jitter
+    /// Interval between machine scans of each identity, with 10 % jitter; between 1s and 24h
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scan_interval)]
     pub machine_scan_interval: Duration,
 
-    /// Also export the machines of each object by verdict ({namespace,name,verdict}); one series for each object and verdict
+    /// Also export machine counts per object: one series per object and verdict, with the labels namespace, name and
+    /// verdict
     #[arg(long)]
     pub per_object_metrics: bool,
 
-    /// Address for /metrics, /healthz and /readyz
+    /// Address that serves /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// How log lines look; what is logged is chosen by RUST_LOG (default: info)
-    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    /// Log format. The environment variable RUST_LOG sets the log level and filters, for example info or
+    /// serverprotection_controller=debug
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
 }
 
 /// Log formats.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum LogFormat {
+    /// Lines for people
     Human,
+    /// One JSON object per line
     Json,
 }
 
-/// The quota of Resource Graph is shared with everybody who uses the identity.
+/// Lower bound: all clients of an identity share its Resource Graph quota.
 fn scan_interval(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration < Duration::from_secs(1) || duration > Duration::from_secs(86400) {
         return Err(
-            "must lie between 1s and 24h; Azure itself shows changes of machines after about a minute".into(),
+            "must be between 1s and 24h; Azure shows changes of machines after about a minute".into(),
         );
     }
     Ok(duration)
 }
 
-/// A rotated secret must be picked up within five minutes, so the clock may not be slower.
+/// Upper bound: a rotated secret must take effect within five minutes.
 fn blocked_retry_interval(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() || duration > Duration::from_secs(300) {
-        return Err("must lie between 1s and 5m: a rotated secret is picked up on this clock".into());
+        return Err(
+            "must be greater than 0 and at most 5m, so that a rotated secret takes effect soon".into(),
+        );
     }
     Ok(duration)
 }

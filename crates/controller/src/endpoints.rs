@@ -1,4 +1,4 @@
-//! Flags that say which Azure to work with; the same for every command. Their doc comments are the text of `--help`.
+//! Flags for the Azure cloud and its endpoints, shared by all commands. Their doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown)]
 
 use std::path::PathBuf;
@@ -7,55 +7,61 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serverprotection_azure::{Cloud, HttpError, http_client};
 use url::Url;
 
-// No doc comment: flattened, it would replace the command's own.
+// No doc comment: this struct is flattened, and its comment would replace the description of the command.
 #[derive(ClapArgs, Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Endpoints {
-    /// Azure cloud whose endpoints are used
+    /// Azure cloud
     #[arg(long, value_enum, default_value_t = CloudName::Public, env = "SERVERPROTECTION_CLOUD")]
     pub cloud: CloudName,
 
-    /// Azure Resource Manager instead of the cloud's, e.g. the emulator's https://127.0.0.1:8443
+    /// Azure Resource Manager endpoint [default: the endpoint of --cloud]. The emulator listens on https://127.0.0.1:8443
     #[arg(long, value_name = "URL")]
     pub resource_manager_endpoint: Option<Url>,
 
-    /// Entra authority instead of the cloud's
+    /// Microsoft Entra authority [default: the authority of --cloud]
     #[arg(long, value_name = "URL")]
     pub authority_host: Option<Url>,
 
-    /// Audience of the tokens instead of the cloud's
+    /// Audience of the access tokens [default: the Azure Resource Manager audience of --cloud]
     #[arg(long, value_name = "URL")]
     pub audience: Option<String>,
 
-    /// PEM file with certificate authorities that are trusted for Azure besides the system's
+    /// PEM file with certificate authorities to trust for Azure, in addition to those of the system
     #[arg(long, value_name = "FILE")]
     pub extra_ca: Option<PathBuf>,
 }
 
 /// Azure clouds with Defender for Servers (docs/azure-api.md 8.1).
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum CloudName {
+    /// Azure
     Public,
+    /// Azure Government (United States)
     UsGovernment,
 }
 
-/// The flags cannot be used.
+/// A flag of [`Endpoints`] is not usable.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum EndpointsError {
-    #[error("--extra-ca {path}: {source}")]
+    #[error("--extra-ca: cannot read {path}: {source}")]
     ExtraCa { path: String, source: std::io::Error },
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("an endpoint is no URL: {0}")]
+    #[error("an endpoint is not a URL: {0}")]
     Url(#[from] url::ParseError),
-    #[error("{0} must be an https URL: tokens are never sent in the clear")]
+    #[error("{0} is not an https URL; use https, because tokens are never sent unencrypted")]
     Insecure(&'static str),
 }
 
 impl Endpoints {
-    /// The endpoints, and an HTTPS client for them.
+    /// Resolves the flags to the endpoints of the cloud, and builds an HTTPS client for them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL, or if the TLS
+    /// configuration is rejected.
     pub fn open(&self) -> Result<(Cloud, reqwest::Client), EndpointsError> {
         let extra_ca = match &self.extra_ca {
             None => None,
@@ -74,7 +80,7 @@ impl Endpoints {
         Ok((cloud, http_client(extra_ca.as_deref())?))
     }
 
-    /// Name of the cloud, when it has no connectors for AWS and GCP (docs/azure-api.md 8.1).
+    /// Name of the cloud if it does not support connectors for AWS and GCP (docs/azure-api.md 8.1).
     pub(crate) fn without_connectors(&self) -> Option<&'static str> {
         match self.cloud {
             CloudName::Public => None,

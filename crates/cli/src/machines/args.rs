@@ -14,56 +14,58 @@ use super::identity::Auth;
 
 const EXAMPLES: &str = "\
 Examples:
-  Everything that the Azure CLI's login sees:
+  All subscriptions that the login of the Azure CLI can see:
     serverprotection machines
-  What is not as it should be, with remedies:
+  Machines with problems, with messages and remedies:
     serverprotection machines --verdict Failed,Missing,ArcDisconnected -o wide
   The subscriptions of a Git repository, in CI:
     serverprotection machines -f clusters/prod/ --auth environment -o csv > machines.csv
-  The objects of a cluster, without giving this command access to it:
+  The objects of a cluster; the command itself needs no access to the cluster:
     kubectl get serverprotections -A -o yaml | serverprotection machines -f -
-  How far the move from Defender for Endpoint is:
+  Progress of the migration from Defender for Endpoint:
     serverprotection machines --management-group contoso --migration
 
 Exit codes:
-  0  everything could be read, and in every subscription the demanded percentage of the machines that should be
-     protected is protected
-  1  everything could be read, and in at least one subscription it is less
-  2  failed, or not everything is known: wrong usage, no credential, a subscription or its machines may not be read,
-     no machine that should be protected is visible at all
-  130 and 141: ended by Ctrl-C, or because nobody reads the output any more; nothing is said about the machines";
+  0    All subscriptions were read, and each has at least the required percentage of protected machines.
+  1    All subscriptions were read, and at least one has less than the required percentage.
+  2    The command failed or the result is incomplete: invalid flags or input, no credential, a subscription or its
+       machines cannot be read, or no machine that should be protected is visible.
+  130  Interrupted by Ctrl-C; the result is incomplete.
+  141  The output pipe was closed (SIGPIPE); the result is incomplete.";
 
-/// Lists the machines of subscriptions, with a verdict on each: whether Defender for Servers protects it, and if not, why.
+/// List the machines of Azure subscriptions: whether Defender for Servers protects each one, and if not, why
 ///
-/// Reads Azure only (Resource Graph, and Azure Resource Manager to confirm what looks bad); writes nothing, and asks no
-/// cluster. The machines of the subscriptions given with -f, --subscription and --management-group are listed; without
-/// any of these, those of all subscriptions that the identity sees. The verdicts are explained in docs/verdicts.md.
+/// Reads the subscriptions that -f, --subscription and --management-group select, or all subscriptions that the identity
+/// can see. The command reads Azure only (Resource Graph, and Azure Resource Manager to confirm bad verdicts). It needs
+/// no cluster and changes nothing. docs/verdicts.md explains the verdicts.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// File or folder with ServerProtection objects, or - for standard input: their subscriptions are read, with their
-    /// spec.machines. AzureCredential objects with client secrets are used if their Secrets are in the input as well
+    /// File or folder with ServerProtection objects, or - for standard input. Reads their subscriptions and applies their
+    /// spec.machines. An AzureCredential with a client secret is used if its Secret is in the input too. Repeatable
     #[arg(short = 'f', long = "filename", value_name = "FILE|-")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Id of a subscription; can be given several times
+    /// Read this subscription. Repeatable, or separated by commas
     #[arg(long = "subscription", value_name = "ID", value_parser = subscription, value_delimiter = ',')]
     pub(crate) subscriptions: Vec<String>,
 
-    /// Id of a management group, whose subscriptions at any depth are read; can be given several times
-    #[arg(long = "management-group", value_name = "NAME", value_delimiter = ',')]
+    /// Read the subscriptions below this management group, at any depth: its ID, not its display name. Repeatable, or
+    /// separated by commas
+    #[arg(long = "management-group", value_name = "ID", value_delimiter = ',')]
     pub(crate) management_groups: Vec<String>,
 
-    /// Print machines with these verdicts only; all machines are counted nevertheless
+    /// Print only machines with these verdicts, for example Failed,Missing. Does not change the counts and the exit code
     #[arg(long = "verdict", value_name = "VERDICT", value_parser = verdict, value_delimiter = ',', conflicts_with = "migration")]
     pub(crate) verdicts: Vec<Verdict>,
 
-    /// Print these environments only (Azure, OnPremises, AWS, GCP); all machines are counted nevertheless
+    /// Print only machines of these environments: Azure, OnPremises, AWS, GCP. Does not change the counts and the exit
+    /// code
     #[arg(long = "environment", value_name = "ENVIRONMENT", value_parser = environment, value_delimiter = ',')]
     pub(crate) environments: Vec<Environment>,
 
-    /// Print the machines of these accounts only: ids of AWS accounts, numbers of GCP projects; all machines are counted
-    /// nevertheless
+    /// Print only machines of these accounts: IDs of AWS accounts or numbers of GCP projects. Does not change the counts
+    /// and the exit code
     #[arg(long = "account", value_name = "ID", value_parser = account, value_delimiter = ',', conflicts_with = "migration")]
     pub(crate) accounts: Vec<String>,
 
@@ -71,19 +73,21 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
 
-    /// Report how far the move from Defender for Endpoint to Defender for Servers is, instead of listing machines
+    /// Report the progress of the migration from Defender for Endpoint to Defender for Servers instead of listing
+    /// machines
     #[arg(long)]
     pub(crate) migration: bool,
 
-    /// How long a machine may wait for its extension [default: as the object says, else 24h]
+    /// How long a new machine may lack its extension before it counts as Missing; between 1m and 720h [default: the value
+    /// of the object, or 24h]
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     pub(crate) grace_period: Option<SignedDuration>,
 
-    /// Percentage of machines that must be protected in every subscription [default: as the object says, else 100]
+    /// Percentage of machines that must be protected in each subscription [default: the value of the object, or 100]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) minimum_protected_percent: Option<u8>,
 
-    /// Who asks Azure [default: the AzureCredential of the input, else azure-cli]
+    /// How to authenticate to Azure [default: the AzureCredential in the input, or azure-cli]
     #[arg(long, value_enum)]
     pub(crate) auth: Option<Auth>,
 
@@ -94,29 +98,29 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) endpoints: Endpoints,
 
-    /// No progress on standard error
+    /// Do not show progress on standard error
     #[arg(long)]
     pub(crate) no_progress: bool,
 
-    /// Neither progress nor notes on standard error
+    /// Show neither progress nor notes on standard error
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
-/// How the machines are written.
+/// Output formats.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One line for each machine
+    /// One line per machine, with long texts truncated, then a summary
     Table,
-    /// The same with system, extension, message, remedy and id; nothing is cut off
+    /// Like table, with operating system, extension version, message, remedy and resource ID, and without truncation
     Wide,
-    /// One document with items and summary
+    /// One JSON document with items and summary
     Json,
-    /// A header and one record for each machine; the summary goes to standard error
+    /// A header and one record per machine; the summary goes to standard error
     Csv,
 }
 
-/// A GUID in any casing, or the resource id of a subscription; the GUID in lower case.
+/// Parses a GUID in any case, or the resource ID of a subscription. Returns the GUID in lower case.
 pub(crate) fn subscription(text: &str) -> Result<String, String> {
     let id = text.trim().to_ascii_lowercase();
     let id = id.strip_prefix("/subscriptions/").unwrap_or(&id);
@@ -128,7 +132,10 @@ pub(crate) fn subscription(text: &str) -> Result<String, String> {
     if is_guid {
         Ok(id.to_owned())
     } else {
-        Err("not the id of a subscription, which is a GUID: az account list -o table shows them".into())
+        Err(
+            "must be the ID of a subscription, which is a GUID (az account list -o table shows the IDs)"
+                .into(),
+        )
     }
 }
 
@@ -143,7 +150,7 @@ fn environment(text: &str) -> Result<Environment, String> {
 fn account(text: &str) -> Result<String, String> {
     let id = text.trim();
     if id.is_empty() {
-        return Err("the id of an AWS account, or the number of a GCP project".into());
+        return Err("must be the ID of an AWS account or the number of a GCP project".into());
     }
     Ok(id.to_owned())
 }
@@ -155,14 +162,14 @@ fn named<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'stat
     found.ok_or_else(|| format!("must be one of {}", all.map(name).join(", ")))
 }
 
-/// As `spec.machines.gracePeriod`: from 1m to 720h.
+/// Parses a duration from 1m to 720h, the range of `spec.machines.gracePeriod`.
 pub(crate) fn grace(text: &str) -> Result<SignedDuration, String> {
     let duration = humantime::parse_duration(text.trim()).map_err(|error| error.to_string())?;
     let duration = SignedDuration::try_from(duration).map_err(|error| error.to_string())?;
     if (SignedDuration::from_mins(1)..=SignedDuration::from_hours(720)).contains(&duration) {
         Ok(duration)
     } else {
-        Err("must lie between 1m and 720h".into())
+        Err("must be between 1m and 720h".into())
     }
 }
 
@@ -185,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read_in_every_spelling() {
+    fn values_are_accepted_in_any_case() {
         let args = parse(
             "-f a.yaml -f - --subscription /subscriptions/6F1C0D7E-0000-0000-0000-00000000000A --verdict failed,MISSING \
              --verdict plannotthere",
@@ -212,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_would() {
+    fn an_invalid_value_is_refused_with_valid_ones() {
         for (words, expected_text) in [
             ("--subscription contoso", "az account list"),
             ("--environment Alibaba", "Azure, OnPremises, AWS, GCP"),

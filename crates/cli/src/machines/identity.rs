@@ -5,14 +5,14 @@ use clap::ValueEnum;
 use serverprotection_azure::Identity;
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-/// Who asks Azure.
+/// How to authenticate to Azure.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// Who is logged in to the Azure CLI
+    /// The login of the Azure CLI
     AzureCli,
-    /// An application: AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET
+    /// An application, from AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET
     Environment,
-    /// Workload identity: AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE
+    /// Workload identity, from AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE
     WorkloadIdentity,
     /// The managed identity of this machine
     ManagedIdentity,
