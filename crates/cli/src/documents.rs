@@ -1,4 +1,4 @@
-//! Objects of Kubernetes from files, folders and standard input: no cluster is asked.
+//! Reads Kubernetes objects from files, folders and standard input, without a cluster.
 
 use std::{
     fs,
@@ -9,22 +9,24 @@ use std::{
 use serde_json::Value;
 use serverprotection_api::GROUP;
 
-/// An object that nobody has looked at yet.
+use crate::error::CliError;
+
+/// An object of any kind, not parsed yet.
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// `apiVersion`; empty where it is missing.
+    /// `apiVersion`; empty if it is missing.
     pub(crate) version: String,
     pub(crate) kind: String,
     pub(crate) value: Value,
 }
 
 impl Object {
-    /// Whether it is of our group.
+    /// Whether the object belongs to the API group of this operator.
     pub(crate) fn is_ours(&self) -> bool {
         self.version.split('/').next() == Some(GROUP)
     }
 
-    /// A text of `metadata`; empty where it is missing.
+    /// A text field of `metadata`; empty if it is missing.
     pub(crate) fn metadata(&self, field: &str) -> &str {
         let text = self
             .value
@@ -35,41 +37,50 @@ impl Object {
 }
 
 /// The texts of files, folders and standard input (`-`), with their names.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
+///
+/// # Errors
+///
+/// Fails if a file, a folder or standard input cannot be read, or if a folder has no YAML and JSON files.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, CliError> {
     let mut texts = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| format!("-f -: standard input cannot be read: {error}"))?;
+            read.map_err(|error| CliError::new("-f -: cannot read standard input").because(error))?;
             texts.push(("standard input".to_owned(), text));
             continue;
         }
         for file in files(path)? {
-            let name = file.display().to_string();
-            let text = fs::read_to_string(&file).map_err(|error| format!("-f {name}: {error}"))?;
-            texts.push((name, text));
+            let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+            texts.push((file.display().to_string(), text));
         }
     }
     Ok(texts)
 }
 
-/// Hands every object over, those of lists one by one. An error says where in the input the object stands.
+/// Calls `take` for each object, also for each item of a list.
+///
+/// # Errors
+///
+/// Fails if a text is not YAML, a document is not a Kubernetes object, or `take` fails. The error names the file and the
+/// number of the document.
 pub(crate) fn for_each(
     texts: &[(String, String)],
-    mut take: impl FnMut(Object) -> Result<(), String>,
-) -> Result<(), String> {
+    mut take: impl FnMut(Object) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     for (name, text) in texts {
-        let documents = documents(text).map_err(|error| format!("-f {name}: no YAML: {error}"))?;
+        let documents = documents(text)
+            .map_err(|error| CliError::new(format!("-f {name}: not valid YAML")).because(error))?;
         for (number, document) in documents.into_iter().enumerate() {
             hand_over(document, &mut take)
-                .map_err(|error| format!("-f {name}, document {}: {error}", number + 1))?;
+                .map_err(|error| error.at(format_args!("-f {name}, document {}", number + 1)))?;
         }
     }
     Ok(())
 }
 
-fn hand_over(value: Value, take: &mut impl FnMut(Object) -> Result<(), String>) -> Result<(), String> {
+fn hand_over(value: Value, take: &mut impl FnMut(Object) -> Result<(), CliError>) -> Result<(), CliError> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let object = Object {
         version: text("apiVersion").to_owned(),
@@ -78,7 +89,7 @@ fn hand_over(value: Value, take: &mut impl FnMut(Object) -> Result<(), String>) 
     };
     match object.kind.as_str() {
         _ if object.value.is_null() => Ok(()),
-        "" => Err("no object of Kubernetes: it has no kind".into()),
+        "" => Err("not a Kubernetes object: it has no kind".into()),
         "List" => hand_over_items(object.value, take),
         kind if object.is_ours() && kind.ends_with("List") => hand_over_items(object.value, take),
         _ => take(object),
@@ -87,19 +98,19 @@ fn hand_over(value: Value, take: &mut impl FnMut(Object) -> Result<(), String>) 
 
 fn hand_over_items(
     mut list: Value,
-    take: &mut impl FnMut(Object) -> Result<(), String>,
-) -> Result<(), String> {
+    take: &mut impl FnMut(Object) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     let items = items.map(std::mem::take).unwrap_or_default();
     for (number, item) in items.into_iter().enumerate() {
-        hand_over(item, take).map_err(|error| format!("item {}: {error}", number + 1))?;
+        hand_over(item, take).map_err(|error| error.at(format_args!("item {}", number + 1)))?;
     }
     Ok(())
 }
 
-/// The file itself, or the YAML and JSON files of a folder.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let describe = |error: std::io::Error| format!("-f {}: {error}", path.display());
+/// The file itself, or the YAML and JSON files of a folder, sorted.
+fn files(path: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let describe = |error: std::io::Error| unreadable(path, &error);
     if !fs::metadata(path).map_err(describe)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -113,16 +124,21 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
     if files.is_empty() {
         return Err(format!(
-            "-f {}: the folder has no *.yaml, *.yml or *.json",
+            "-f {}: no *.yaml, *.yml or *.json file in this folder",
             path.display()
-        ));
+        )
+        .into());
     }
     files.sort();
     Ok(files)
 }
 
-/// The reader's limits are for untrusted input; a fleet may have thousands of objects. Errors quote nothing: there are
-/// Secrets in the input.
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(format!("-f {}: cannot read it", path.display())).because(error)
+}
+
+/// Raises the limits of the reader, which are for untrusted input: a fleet may have thousands of objects. Errors do not
+/// quote the input, because it may contain Secrets.
 fn documents(text: &str) -> Result<Vec<Value>, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

@@ -1,6 +1,7 @@
 //! The `serverprotection` command.
 
 mod documents;
+mod error;
 mod machines;
 mod prerequisites;
 mod printable;
@@ -53,16 +54,16 @@ fn main() -> ExitCode {
 fn controller(args: serverprotection_controller::Args) -> Result<(), String> {
     install_tls()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let runtime = runtime.map_err(|error| format!("cannot start the async runtime: {error}"))?;
     runtime
         .block_on(serverprotection_controller::run(args))
         .map_err(|error| error.to_string())
 }
 
-/// One provider for kube and reqwest, installed before the first connection.
+/// Installs one TLS provider for kube and reqwest; without it, rustls panics at the first connection.
 fn install_tls() -> Result<(), String> {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    installed.map_err(|_| "another TLS provider is installed already".into())
+    installed.map_err(|_| "bug: a TLS provider is already installed".into())
 }
 
 fn crds() -> Result<(), String> {
@@ -73,12 +74,12 @@ fn crds() -> Result<(), String> {
     print(&documents.join("---\n"))
 }
 
-/// A closed pipe is no reason to panic.
+/// Unlike `print!`, does not panic when the pipe is closed.
 fn print(text: &str) -> Result<(), String> {
     use std::io::Write as _;
     std::io::stdout()
         .write_all(text.as_bytes())
-        .map_err(|error| error.to_string())
+        .map_err(|error| format!("cannot write to standard output: {error}"))
 }
 
 #[cfg(test)]

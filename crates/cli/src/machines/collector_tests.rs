@@ -1,4 +1,4 @@
-//! What is printed and what is counted.
+//! Printed machines, counts and exit codes.
 
 use clap::Parser;
 use serde_json::Value;
@@ -40,7 +40,7 @@ fn collector(words: &str) -> Collector<Vec<u8>> {
     )
 }
 
-/// One protected and one failed machine, and how the subscription ends.
+/// Scans one protected and one failed machine; `ends` is the result of the subscription.
 fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), AzureError>) -> (End, String) {
     let mut summary = Fold::default();
     for (name, verdict) in [("good", Verdict::Protected), ("bad", Verdict::Failed)] {
@@ -82,7 +82,7 @@ fn failure() -> AzureError {
 }
 
 #[test]
-fn filters_choose_what_is_printed_and_not_what_is_counted() {
+fn filters_change_the_rows_and_not_the_counts() {
     for (words, good, bad) in [
         ("-o json", true, true),
         ("-o json --verdict failed", false, true),
@@ -134,7 +134,7 @@ fn a_table_ends_with_the_summary_and_csv_without() {
 }
 
 #[test]
-fn only_what_was_read_is_asked_for_connectors() {
+fn connectors_are_listed_only_for_subscriptions_that_were_read() {
     let target = |id: &str| Target {
         subscription: id.to_owned(),
         exclusions: Arc::default(),
@@ -157,7 +157,7 @@ fn only_what_was_read_is_asked_for_connectors() {
 }
 
 #[test]
-fn a_subscription_that_finally_fails_is_reported_and_not_counted() {
+fn a_failed_subscription_is_reported_and_not_counted() {
     for words in ["-o json", "-o json --migration"] {
         let (end, text) = scan(&collector(words), Err(failure()));
         assert_eq!(end.code, 2);
@@ -165,12 +165,13 @@ fn a_subscription_that_finally_fails_is_reported_and_not_counted() {
         assert_eq!(document["summary"]["total"], 0);
         let not_read = &document["summary"]["subscriptions"]["notRead"][0];
         assert_eq!(not_read["reason"], "POST resources: ServerTimeout: slow");
-        assert_eq!(not_read["remedy"], "run it again in some minutes");
+        let expected_remedy = super::hint(&Origin::Auth(Auth::AzureCli), &failure());
+        assert_eq!(not_read["remedy"], expected_remedy);
     }
 }
 
 #[test]
-fn the_migration_report_takes_the_place_of_the_machines() {
+fn the_migration_report_replaces_the_machines() {
     let (_, text) = scan(&collector("--migration"), Ok(()));
     assert!(
         text.starts_with("AWS: 2 machines, 1 onboarded") && !text.contains("NAME "),

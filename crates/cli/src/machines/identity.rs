@@ -1,9 +1,11 @@
-//! Who asks Azure, and what to do when Azure does not believe it.
+//! How the command authenticates to Azure, and what to do if that fails.
 #![allow(clippy::doc_markdown)]
 
 use clap::ValueEnum;
 use serverprotection_azure::Identity;
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
+
+use crate::error::CliError;
 
 /// How to authenticate to Azure.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +20,11 @@ pub(crate) enum Auth {
     ManagedIdentity,
 }
 
-/// Where an identity comes from: for advice.
+/// Where an identity comes from, for the next step of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Auth(Auth),
-    /// An AzureCredential of the input: namespace/name.
+    /// An AzureCredential in the input: namespace/name.
     Credential(String),
 }
 
@@ -40,22 +42,28 @@ impl Auth {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// The identity. `is_set` tells whether an environment variable has a value.
+    /// The identity. `is_set` reports whether an environment variable has a value.
+    ///
+    /// # Errors
+    ///
+    /// Fails if environment variables are missing, or if a tenant is given for an identity that has its own.
     pub(crate) fn identity(
         self,
         tenant: Option<String>,
         is_set: impl Fn(&str) -> bool,
-    ) -> Result<Identity, String> {
+    ) -> Result<Identity, CliError> {
         if tenant.is_some() && self != Self::AzureCli {
-            return Err(format!(
-                "--tenant-id belongs to --auth azure-cli; with --auth {} the tenant is the identity's own{}",
-                self.flag(),
-                if self.variables().is_empty() {
-                    ""
-                } else {
-                    " (AZURE_TENANT_ID)"
-                }
-            ));
+            let of_identity = if self.variables().is_empty() {
+                "the tenant of the managed identity applies"
+            } else {
+                "AZURE_TENANT_ID sets the tenant"
+            };
+            return Err(
+                CliError::new("--tenant-id is only for --auth azure-cli").action(format!(
+                    "omit --tenant-id: with --auth {}, {of_identity}",
+                    self.flag()
+                )),
+            );
         }
         let missing: Vec<_> = self
             .variables()
@@ -64,11 +72,12 @@ impl Auth {
             .filter(|name| !is_set(name))
             .collect();
         if !missing.is_empty() {
-            return Err(format!(
+            return Err(CliError::new(format!(
                 "--auth {} needs environment variables that are not set: {}",
                 self.flag(),
                 missing.join(", ")
-            ));
+            ))
+            .action("set them, or choose another identity with --auth"));
         }
         Ok(match self {
             Self::AzureCli => Identity::AzureCli { tenant_id: tenant },
@@ -79,11 +88,11 @@ impl Auth {
     }
 }
 
-/// What to do about a failure: here nobody reads a Secret again, and no spec is to blame.
+/// The next step for a failure. Unlike [`AzureError::hint`], it does not refer to objects of a cluster.
 pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
     match (&failure.class, origin) {
         (ErrorClass::Credential, _) if failure.code == "InvalidAuthenticationTokenTenant" => {
-            "the subscription belongs to another tenant: ask with an identity of that tenant (--tenant-id with azure-cli)".into()
+            "the subscription belongs to another tenant: use an identity of that tenant (--tenant-id with --auth azure-cli)".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::AzureCli)) => {
             "run az login (az login --tenant ID for another tenant), or choose another identity with --auth".into()
@@ -92,24 +101,24 @@ pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or choose another identity with --auth".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::WorkloadIdentity)) => {
-            "correct AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the application's federated credential".into()
+            "correct AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the federated credential of the application".into()
         }
         (_, Origin::Auth(Auth::ManagedIdentity))
             if failure.class == ErrorClass::Credential || failure.code == "EntraUnreachable" =>
         {
-            "this machine needs a managed identity; elsewhere, choose another identity with --auth".into()
+            "run this on an Azure machine with a managed identity, or choose another identity with --auth".into()
         }
         (ErrorClass::Credential, Origin::Credential(name)) => {
             format!("correct AzureCredential {name} and its Secret in the input, or choose another identity with --auth")
         }
         (ErrorClass::Permission(_), _) => {
-            "give the identity the role Reader there; grants take some minutes to arrive".into()
+            "assign the role Reader to the identity there; role assignments take some minutes to take effect".into()
         }
         (ErrorClass::NotFound, _) => {
-            "correct the id, or give the identity the role Reader there (az account list shows what it sees)".into()
+            "correct the ID, or assign the role Reader to the identity there (az account list shows what it can see)".into()
         }
-        (class, _) if class.is_transient() => "run it again in some minutes".into(),
-        _ => failure.hint().unwrap_or("run it again in some minutes").into(),
+        (class, _) if class.is_transient() => "retry in a few minutes".into(),
+        _ => failure.hint().unwrap_or("retry in a few minutes").into(),
     }
 }
 
@@ -122,20 +131,27 @@ mod tests {
         let error = Auth::Environment
             .identity(None, |name| name == "AZURE_TENANT_ID")
             .unwrap_err();
-        assert_eq!(
-            error,
-            "--auth environment needs environment variables that are not set: AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"
-        );
+        for part in ["--auth environment", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"] {
+            assert!(error.problem.contains(part), "{error}");
+        }
+        assert!(!error.problem.contains("AZURE_TENANT_ID"), "{error}");
         assert!(Auth::WorkloadIdentity.identity(None, |_| true).is_ok());
         assert!(Auth::AzureCli.identity(Some("t".into()), |_| false).is_ok());
         let error = Auth::Environment
             .identity(Some("t".into()), |_| true)
             .unwrap_err();
-        assert!(error.contains("AZURE_TENANT_ID"), "{error}");
+        assert!(error.problem.contains("--tenant-id"), "{error}");
+        assert!(
+            error
+                .action
+                .as_ref()
+                .is_some_and(|action| action.contains("AZURE_TENANT_ID")),
+            "{error}"
+        );
     }
 
     #[test]
-    fn advice_fits_the_identity() {
+    fn the_next_step_fits_the_identity() {
         let failure = |class| AzureError {
             class,
             code: "X".into(),
@@ -162,7 +178,7 @@ mod tests {
                 ErrorClass::Permission(None),
                 "Reader",
             ),
-            (Origin::Auth(Auth::AzureCli), ErrorClass::Transient, "again"),
+            (Origin::Auth(Auth::AzureCli), ErrorClass::Transient, "retry"),
         ] {
             let hint = hint(&origin, &failure(class));
             assert!(hint.contains(words), "{hint}");

@@ -9,19 +9,22 @@ use serverprotection_api::{AzureCredential, CredentialType, Machines, ServerProt
 use serverprotection_azure::Identity;
 
 use super::args;
-use crate::documents::{self, Object};
+use crate::{
+    documents::{self, Object},
+    error::CliError,
+};
 
-/// Namespace and name; the namespace is empty where the object has none.
+/// Namespace and name; the namespace is empty if the object has none.
 pub(crate) type Key = (String, String);
 
-/// What the input holds.
+/// The objects of the input.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     /// In the order of the input, each subscription once.
     pub(crate) protections: Vec<Protection>,
-    /// Credentials: an identity, or why it cannot be used here.
+    /// An identity for each credential, or why this command cannot use it.
     pub(crate) credentials: BTreeMap<Key, Result<Identity, String>>,
-    /// What was left out, for people.
+    /// Notes for the user about ignored objects.
     pub(crate) notes: Vec<String>,
 }
 
@@ -44,12 +47,20 @@ struct Found {
 
 impl Input {
     /// Reads files, folders and standard input.
-    pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if a path cannot be read, or as [`Input::parse`] does.
+    pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, CliError> {
         Self::parse(&documents::read(paths)?)
     }
 
-    /// Reads texts with their names.
-    pub(crate) fn parse(texts: &[(String, String)]) -> Result<Self, String> {
+    /// Parses named texts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a text is not YAML, or if a ServerProtection, AzureCredential or Secret in it is not valid.
+    pub(crate) fn parse(texts: &[(String, String)]) -> Result<Self, CliError> {
         let mut found = Found::default();
         documents::for_each(texts, |object| found.add(object))?;
         Ok(found.finish())
@@ -57,14 +68,15 @@ impl Input {
 }
 
 impl Found {
-    fn add(&mut self, object: Object) -> Result<(), String> {
+    fn add(&mut self, object: Object) -> Result<(), CliError> {
         let ours = object.is_ours();
         let Object { version, kind, value } = object;
         match kind.as_str() {
             "ServerProtection" if ours => self.add_protection(value),
             "AzureCredential" if ours => {
+                let named = format!("AzureCredential {}", object_name(&value));
                 let object: AzureCredential = serde_json::from_value(value)
-                    .map_err(|error| format!("AzureCredential cannot be read: {error}"))?;
+                    .map_err(|error| CliError::new(format!("{named} is not valid")).because(error))?;
                 self.credentials.insert(
                     key(object.metadata.namespace.as_ref(), object.metadata.name.as_ref()),
                     object,
@@ -72,9 +84,12 @@ impl Found {
                 Ok(())
             }
             "Secret" if version == "v1" => {
-                // Its error could quote the secret.
-                let object: Secret = serde_json::from_value(value)
-                    .map_err(|_| "Secret cannot be read: data must be base64, stringData must be text")?;
+                let named = format!("Secret {}", object_name(&value));
+                // The error of serde could quote the secret.
+                let object: Secret = serde_json::from_value(value).map_err(|_| {
+                    CliError::new(format!("{named} is not valid"))
+                        .because("data must be base64, stringData must be text")
+                })?;
                 self.secrets.insert(
                     key(object.metadata.namespace.as_ref(), object.metadata.name.as_ref()),
                     object,
@@ -88,20 +103,22 @@ impl Found {
         }
     }
 
-    fn add_protection(&mut self, document: Value) -> Result<(), String> {
-        let name = document.pointer("/metadata/name").and_then(Value::as_str);
-        let name = name.unwrap_or_default().to_owned();
-        let describe = |error: String| format!("ServerProtection {name}: {error}");
-        let object: ServerProtection =
-            serde_json::from_value(document).map_err(|error| describe(error.to_string()))?;
+    fn add_protection(&mut self, document: Value) -> Result<(), CliError> {
+        let name = object_name(&document).to_owned();
+        let invalid = |field: &str, error: String| {
+            CliError::new(format!("ServerProtection {name}: {field}")).because(error)
+        };
+        let object: ServerProtection = serde_json::from_value(document)
+            .map_err(|error| CliError::new(format!("ServerProtection {name} is not valid")).because(error))?;
         let spec = object.spec;
         let subscription = args::subscription(&spec.subscription_id)
-            .map_err(|error| describe(format!("subscriptionId: {error}")))?;
+            .map_err(|error| invalid("spec.subscriptionId", error))?;
         args::grace(&spec.machines.grace_period)
-            .map_err(|error| describe(format!("machines.gracePeriod: {error}")))?;
+            .map_err(|error| invalid("spec.machines.gracePeriod", error))?;
         if !(1..=100).contains(&spec.machines.minimum_protected_percent) {
-            return Err(describe(
-                "machines.minimumProtectedPercent must lie between 1 and 100".into(),
+            return Err(invalid(
+                "spec.machines.minimumProtectedPercent",
+                "must be between 1 and 100".into(),
             ));
         }
         if self
@@ -111,7 +128,7 @@ impl Found {
             .any(|known| known.subscription == subscription)
         {
             self.input.notes.push(format!(
-                "ServerProtection {name} is left out: another one of the input has its subscription {subscription}"
+                "ServerProtection {name} is ignored: another object in the input has the same subscription {subscription}"
             ));
             return Ok(());
         }
@@ -136,10 +153,9 @@ impl Found {
                 .iter()
                 .map(|(kind, count)| format!("{count} {kind}"))
                 .collect();
-            self.input.notes.push(format!(
-                "objects of the input that do not matter here: {}",
-                kinds.join(", ")
-            ));
+            self.input
+                .notes
+                .push(format!("ignored objects of other kinds: {}", kinds.join(", ")));
         }
         self.input
     }
@@ -148,9 +164,9 @@ impl Found {
         let spec = &credential.spec;
         let reference = match (spec.type_, &spec.client_secret) {
             (CredentialType::ClientSecret, Some(secret)) => &secret.secret_ref,
-            (CredentialType::ClientSecret, None) => return Err("clientSecret is missing".into()),
+            (CredentialType::ClientSecret, None) => return Err("spec.clientSecret is missing".into()),
             (CredentialType::WorkloadIdentity, _) => {
-                return Err("workload identity exists in its cluster only".into());
+                return Err("workload identity works only in the cluster".into());
             }
         };
         let name = &reference.name;
@@ -166,7 +182,7 @@ impl Found {
         let value = match (text, bytes) {
             (Some(text), _) => text.clone(),
             (None, Some(bytes)) => String::from_utf8(bytes.0.clone())
-                .map_err(|_| format!("key {} of its Secret {name} is no text", reference.key))?,
+                .map_err(|_| format!("key {} of its Secret {name} is not UTF-8 text", reference.key))?,
             (None, None) => return Err(format!("its Secret {name} has no key {}", reference.key)),
         };
         Ok(Identity::ClientSecret {
@@ -175,6 +191,11 @@ impl Found {
             secret: AzureSecret::new(value.trim().to_owned()),
         })
     }
+}
+
+fn object_name(object: &Value) -> &str {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default()
 }
 
 fn key(namespace: Option<&String>, name: Option<&String>) -> Key {

@@ -1,4 +1,4 @@
-//! What may stand in the input.
+//! What the input may contain.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-0000-0000-000000000001";
 
-fn parse(text: &str) -> Result<Input, String> {
+fn parse(text: &str) -> Result<Input, CliError> {
     Input::parse(&[("fleet.yaml".into(), text.into())])
 }
 
@@ -89,21 +89,22 @@ fn secrets_are_found_as_text_and_as_base64() {
         }
     }
     let error = parse(&secret("data: {secret: '!s3cret!'}")).unwrap_err();
-    assert!(error.contains("base64") && !error.contains("s3cret"), "{error}");
+    assert!(error.problem.contains("Secret sp"), "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
 }
 
 #[test]
-fn errors_name_the_place_and_what_is_wrong() {
-    for (text, expected_text) in [
-        ("a: [", "fleet.yaml"),
-        ("hello: world", "it has no kind"),
+fn an_error_names_file_object_and_field() {
+    for (text, expected_parts) in [
+        ("a: [", &["fleet.yaml", "YAML"][..]),
+        ("hello: world", &["fleet.yaml, document 1", "kind"]),
         (
             &protection("one", "contoso", ""),
-            "ServerProtection one: subscriptionId",
+            &["ServerProtection one", "spec.subscriptionId"],
         ),
         (
             &protection("one", SUBSCRIPTION, "  machines: {gracePeriod: 1s}\n"),
-            "machines.gracePeriod: must lie between",
+            &["ServerProtection one", "spec.machines.gracePeriod"],
         ),
         (
             &protection(
@@ -111,11 +112,17 @@ fn errors_name_the_place_and_what_is_wrong() {
                 SUBSCRIPTION,
                 "  machines: {minimumProtectedPercent: 101}\n",
             ),
-            "minimumProtectedPercent",
+            &["ServerProtection one", "spec.machines.minimumProtectedPercent"],
+        ),
+        (
+            &CREDENTIAL.replace("ClientSecret", "Password"),
+            &["AzureCredential azure"],
         ),
     ] {
         let error = parse(text).unwrap_err();
-        assert!(error.contains(expected_text), "{error}");
+        for part in expected_parts {
+            assert!(error.problem.contains(part), "{part}: {error}");
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! `serverprotection machines`: the machines of subscriptions with a verdict on each, straight from Azure.
+//! `serverprotection machines`: the machines of subscriptions with a verdict on each, read from Azure without a cluster.
 //!
 //! ```text
-//! flags, -f ─▶ Input ─▶ scopes (who reads what) ─▶ targets ─▶ Scanner ─▶ Collector ─┬─▶ rows, as they come
-//!                                                                                   └─▶ Totals ─▶ summary, exit code
+//! flags, -f ─▶ Input ─▶ scopes (per identity) ─▶ targets ─▶ Scanner ─▶ Collector ─┬─▶ rows, as they arrive
+//!                                                                                 └─▶ Totals ─▶ summary, exit code
 //! ```
 
 mod accounts;
@@ -33,41 +33,43 @@ use serverprotection_azure::{
 use serverprotection_core::{Timestamp, azure_error::AzureError};
 use targets::Resolved;
 
-/// Wrong usage, or not everything is known.
-const FAILED: u8 = 2;
-/// As a shell tells of a program that SIGINT ended.
-const INTERRUPTED: u8 = 130;
-/// As a shell tells of a program that SIGPIPE ended.
-const NOT_READ: u8 = 141;
+use crate::error::CliError;
 
-/// Runs until everything is read, or nobody wants to know any more.
+/// The command failed, or the result is incomplete.
+const FAILED: u8 = 2;
+/// The exit code that a shell reports for SIGINT.
+const INTERRUPTED: u8 = 130;
+/// The exit code that a shell reports for SIGPIPE.
+const PIPE_CLOSED: u8 = 141;
+
+/// Runs until all subscriptions are read, Ctrl-C, or the output pipe is closed.
 pub(crate) fn run(args: Args) -> ExitCode {
     let progress = Arc::new(Progress::new(!(args.no_progress || args.quiet), !args.quiet));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            progress.line(&format!("no runtime: {error}"));
+            progress.line(&format!("cannot start the async runtime: {error}"));
             return ExitCode::from(FAILED);
         }
     };
     let code = runtime.block_on(async {
-        // A task of its own: while it waits for the reader of its output, Ctrl-C is heard.
+        // A separate task: while it blocks on its output, Ctrl-C still works.
         let work = tokio::spawn(work(args, Arc::clone(&progress)));
         let code = tokio::select! {
             ended = work => match ended {
                 Ok(Ok(code)) => code,
                 Ok(Err(problem)) => {
-                    progress.line(&problem);
+                    progress.line(&problem.to_string());
                     FAILED
                 }
                 Err(error) => {
-                    progress.line(&format!("a bug: {error}"));
+                    progress.line(&format!("bug: {error}"));
                     FAILED
                 }
             },
             _ = tokio::signal::ctrl_c() => {
-                // Whoever writes may hold the terminal for good: nothing is waited for.
-                eprintln!("\nserverprotection: interrupted: the output is not complete");
+                // Not through `progress`: the blocked task may hold the terminal.
+                eprintln!("\nserverprotection: interrupted; the output is incomplete");
                 return INTERRUPTED;
             }
         };
@@ -78,7 +80,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
+async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
     let input = Input::read(&args.files)?;
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let (scopes, notes) = scope::scopes(&args, input, is_set)?;
@@ -124,10 +126,8 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
     progress.end();
     let finished = collector.finish();
     match finished.error {
-        // All is known, although its last words were not read.
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(format!("standard output: {error}"));
-        }
+        // If the pipe was closed only now, all counts and thus the exit code are known.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(not_written(&error)),
         _ => {}
     }
     progress.raw(&finished.stderr);
@@ -137,15 +137,19 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, String> {
     Ok(finished.end.code)
 }
 
-/// With one identity only, its failure is the end. With several, the subscriptions of the others are read.
-fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, String> {
+/// Fails if the only identity failed. With several identities, the subscriptions of the others are still read.
+fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, CliError> {
     match &resolved.failure {
-        Some((failure, hint)) if alone || resolved.targets.is_empty() => Err(format!("{failure}\n  {hint}")),
+        Some((failure, hint)) if alone || resolved.targets.is_empty() => {
+            Err(CliError::new("cannot list the subscriptions")
+                .because(failure)
+                .action(hint))
+        }
         _ => Ok(resolved),
     }
 }
 
-/// What is asked of each subscription. The first who names one reads it.
+/// The requirements of each subscription. If several scopes name a subscription, the first one reads it.
 fn asked(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> HashMap<String, Asked> {
     let mut asked = HashMap::new();
     for (_, scope, resolved) in scans {
@@ -179,7 +183,7 @@ async fn read(
         }
         return;
     }
-    // One scan: no later one asks what became of its machines.
+    // There is only one scan, so nothing compares later which machines disappeared.
     let settings = Settings {
         keep_unprotected: false,
         ..Settings::default()
@@ -188,7 +192,7 @@ async fn read(
     let scanner = Scanner::new(Arc::clone(arm), settings);
     let all = async {
         scanner.scan(targets, collector.as_ref()).await;
-        // A group whose connectors cannot be listed does not hide those of the others.
+        // In groups, so that one failure does not hide the connectors of the other subscriptions.
         for group in collector.read_of(targets).chunks(group_size) {
             collector.connectors(scanner.known_connectors(Some(group)).await);
         }
@@ -200,12 +204,16 @@ async fn read(
     collector.scanned();
 }
 
-/// The output ended before the machines did.
-fn closed(error: Option<io::Error>) -> Result<u8, String> {
+/// The result if the output failed during the scan.
+fn closed(error: Option<io::Error>) -> Result<u8, CliError> {
     match error {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
-        _ => Ok(NOT_READ),
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(not_written(&error)),
+        _ => Ok(PIPE_CLOSED),
     }
+}
+
+fn not_written(error: &io::Error) -> CliError {
+    CliError::new("cannot write to standard output").because(error)
 }
 
 #[derive(Debug)]

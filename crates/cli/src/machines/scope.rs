@@ -1,4 +1,4 @@
-//! Which subscriptions are read, and as whom.
+//! Which subscriptions are read, and by which identity.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,8 +9,9 @@ use super::{
     identity::{Auth, Origin},
     input::{Input, Key, Protection},
 };
+use crate::error::CliError;
 
-/// What one identity reads.
+/// The subscriptions that one identity reads.
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) origin: Origin,
@@ -20,7 +21,7 @@ pub(crate) struct Scope {
     /// Subscriptions of flags.
     pub(crate) subscriptions: Vec<String>,
     pub(crate) management_groups: Vec<String>,
-    /// All that it sees.
+    /// All subscriptions that the identity can see.
     pub(crate) all: bool,
 }
 
@@ -37,13 +38,17 @@ impl Scope {
     }
 }
 
-/// The scopes of flags and input, and notes about choices that may surprise. `is_set` tells whether an environment
-/// variable has a value.
+/// The scopes of flags and input, and notes about unexpected choices. `is_set` reports whether an environment variable has
+/// a value.
+///
+/// # Errors
+///
+/// Fails if the input selects nothing, or if the identity of the flags lacks environment variables.
 pub(crate) fn scopes(
     args: &Args,
     input: Input,
     is_set: impl Fn(&str) -> bool,
-) -> Result<(Vec<Scope>, Vec<String>), String> {
+) -> Result<(Vec<Scope>, Vec<String>), CliError> {
     let Input {
         protections,
         credentials,
@@ -51,7 +56,9 @@ pub(crate) fn scopes(
     } = input;
     let nothing_asked = args.subscriptions.is_empty() && args.management_groups.is_empty();
     if !args.files.is_empty() && protections.is_empty() && credentials.is_empty() && nothing_asked {
-        return Err("the input has no ServerProtection; without -f, all subscriptions that the identity sees are read".into());
+        return Err(CliError::new("-f: the input has no ServerProtection").action(
+            "add ServerProtection objects to the input, or omit -f to read all subscriptions that the identity can see",
+        ));
     }
     let auth = args.auth.or(args.tenant_id.as_ref().map(|_| Auth::AzureCli));
     let default = auth.unwrap_or(Auth::AzureCli);
@@ -62,24 +69,24 @@ pub(crate) fn scopes(
     let all = nothing_asked && protections.is_empty();
 
     let mut by_key: BTreeMap<Option<Key>, Vec<Protection>> = BTreeMap::new();
-    let mut resolve_words: HashMap<Key, String> = HashMap::new();
+    let mut unusable: HashMap<Key, String> = HashMap::new();
     for protection in protections {
         let key = protection.credential.clone().filter(|_| auth.is_none());
         let key = key.filter(|key| match credentials.get(key) {
             Some(Ok(_)) => true,
-            unusable => {
-                let why = unusable.map_or("it is not in the input", |unusable| {
-                    unusable.as_ref().err().map_or("", String::as_str)
+            other => {
+                let why = other.map_or("it is not in the input", |other| {
+                    other.as_ref().err().map_or("", String::as_str)
                 });
-                resolve_words.insert(key.clone(), why.to_owned());
+                unusable.insert(key.clone(), why.to_owned());
                 false
             }
         });
         by_key.entry(key).or_default().push(protection);
     }
-    for (key, why) in resolve_words {
+    for (key, why) in unusable {
         notes.push(format!(
-            "AzureCredential {} cannot be used here: {why}; the login of the Azure CLI is used, --auth chooses another identity",
+            "AzureCredential {} is not usable here: {why}; using the login of the Azure CLI instead (--auth selects another identity)",
             name(&key)
         ));
     }
@@ -95,7 +102,7 @@ pub(crate) fn scopes(
         scopes.push(scope);
     }
     if !nothing_asked || all {
-        // A single credential in the input is meant for what the flags ask for.
+        // A single credential in the input also applies to the subscriptions that flags select.
         let mut usable = credentials
             .iter()
             .filter_map(|(key, identity)| Some((key, identity.as_ref().ok()?)));
@@ -179,7 +186,7 @@ mod tests {
     /// Origin, objects, subscriptions and whether all are read.
     type Outcome = (String, usize, usize, bool);
 
-    fn resolve_words(words: &str, input: Input) -> (Vec<Outcome>, usize) {
+    fn outcomes(words: &str, input: Input) -> (Vec<Outcome>, usize) {
         let (scopes, notes) = scopes(&args(words), input, |_| true).unwrap();
         let scopes = scopes.into_iter().map(|scope| {
             let origin = match scope.origin {
@@ -201,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_subscription_is_read_as_who_it_belongs_to() {
+    fn every_subscription_is_read_with_its_credential() {
         let id = "6f1c0d7e-0000-0000-0000-000000000001";
         let flag = format!("--subscription {id}");
         let with_file = format!("-f x {flag}");
@@ -224,21 +231,21 @@ mod tests {
                 ],
                 0,
             ),
-            // A credential that cannot be used here: the Azure CLI, with a note for each credential.
+            // Credentials that are not usable here: the Azure CLI, with a note for each.
             (
                 "-f x",
                 input(&[Some("a"), Some("a"), Some("c")], &[("a", false)]),
                 vec![scope("AzureCli", 3, 0, false)],
                 2,
             ),
-            // --auth is for everything.
+            // --auth overrides every credential.
             (
                 "-f x --auth environment",
                 input(&[Some("a"), None], &[("a", true)]),
                 vec![scope("Environment", 2, 0, false)],
                 0,
             ),
-            // The only credential is meant for the flags too.
+            // The only credential also applies to the flags.
             (
                 &with_file,
                 input(&[], &[("a", true)]),
@@ -258,15 +265,16 @@ mod tests {
                 0,
             ),
         ] {
-            assert_eq!(resolve_words(words, input), (expected, notes), "{words}");
+            assert_eq!(outcomes(words, input), (expected, notes), "{words}");
         }
     }
 
     #[test]
     fn an_input_without_anything_to_read_is_an_error() {
         let error = scopes(&args("-f x"), Input::default(), |_| true).unwrap_err();
-        assert!(error.contains("no ServerProtection"), "{error}");
+        assert!(error.problem.contains("ServerProtection"), "{error}");
+        assert!(error.action.is_some(), "{error}");
         let error = scopes(&args("--auth environment"), Input::default(), |_| false).unwrap_err();
-        assert!(error.contains("AZURE_CLIENT_SECRET"), "{error}");
+        assert!(error.to_string().contains("AZURE_CLIENT_SECRET"), "{error}");
     }
 }

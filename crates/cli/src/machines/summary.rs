@@ -1,4 +1,4 @@
-//! The end of the output: counts, and the subscriptions that need a look.
+//! The end of the output: counts, and the subscriptions that need attention.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use super::{
     totals::{End, Outcome, Subscription, Totals, percent, protected_of},
 };
 
-/// Subscriptions that text names for one reason; JSON names all of them.
+/// Maximum number of subscriptions that the text lists per reason; JSON lists all of them.
 const MOST_NAMED: usize = 20;
 
-/// For people.
+/// The summary as text.
 pub(crate) fn text(totals: &Totals, format: Format) -> String {
     let tally = totals.tally();
     let mut text = counts(&tally);
@@ -35,7 +35,7 @@ pub(crate) fn text(totals: &Totals, format: Format) -> String {
     text
 }
 
-/// The subscriptions that need a look.
+/// The subscriptions that need attention.
 fn remarks(totals: &Totals) -> String {
     let mut text = below(totals);
     let mut list = |title: &str, reported: &dyn Fn(&Subscription) -> Option<String>| {
@@ -53,7 +53,7 @@ fn remarks(totals: &Totals) -> String {
             let more = labels.len().saturating_sub(MOST_NAMED);
             labels.truncate(MOST_NAMED);
             if more > 0 {
-                labels.push(format!("and {more} more (-o json names all)"));
+                labels.push(format!("and {more} more (-o json lists all)"));
             }
             let _ = writeln!(text, "  {}", labels.join(", "));
             if !reason.is_empty() {
@@ -71,14 +71,13 @@ fn remarks(totals: &Totals) -> String {
     list("Subscriptions with machines that may not be visible", &|one| {
         one.uncertainty().map(|(reason, _)| reason)
     });
-    list(
-        "Subscriptions where Defender for Servers is switched off (Free)",
-        &|one| one.is_free().then(String::new),
-    );
+    list("Subscriptions where Defender for Servers is off (Free)", &|one| {
+        one.is_free().then(String::new)
+    });
     text
 }
 
-/// The worst first.
+/// The subscriptions below their required percentage, lowest percentage first.
 fn below(totals: &Totals) -> String {
     let mut below: Vec<_> = totals
         .subscriptions
@@ -92,17 +91,17 @@ fn below(totals: &Totals) -> String {
         return String::new();
     }
     below.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let mut text = "\nSubscriptions below the demanded percentage:\n".to_owned();
+    let mut text = "\nSubscriptions below the required percentage:\n".to_owned();
     for (percent, protected, eligible, id, one) in below.iter().take(MOST_NAMED) {
         let _ = writeln!(
             text,
-            "  {}: {protected} of {eligible} protected ({percent:.1} %), {} % demanded",
+            "  {}: {protected} of {eligible} protected ({percent:.1} %), {} % required",
             label(id, one),
             one.minimum
         );
     }
     if let Some(more @ 1..) = below.len().checked_sub(MOST_NAMED) {
-        let _ = writeln!(text, "  and {more} more (-o json names all)");
+        let _ = writeln!(text, "  and {more} more (-o json lists all)");
     }
     text
 }
@@ -115,7 +114,7 @@ fn label(id: &str, subscription: &Subscription) -> String {
     }
 }
 
-/// Verdicts by environment; what does not occur is left out.
+/// Verdicts by environment; omits empty rows and columns.
 fn counts(tally: &Tally) -> String {
     let environments: Vec<_> = Environment::ALL
         .into_iter()
@@ -144,7 +143,7 @@ fn counts(tally: &Tally) -> String {
     text
 }
 
-/// For programs: the member `summary` of JSON.
+/// The summary as the member `summary` of JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary<'a> {
@@ -314,9 +313,9 @@ mod tests {
             "Failed                    10          10\n",
             "Total                    105         105\n",
             "95 of 105 machines that should be protected are protected (90.4 %); 2 of 4 subscriptions read",
-            "  a (Contoso): 90 of 100 protected (90.0 %), 95 % demanded\n",
-            "it lacks x/read",
-            "  c, d\n    POST resources: AuthorizationFailed: no\n    give the identity the role Reader there",
+            "  a (Contoso): 90 of 100 protected (90.0 %), 95 % required\n",
+            "lacks x/read",
+            "  c, d\n    POST resources: AuthorizationFailed: no\n    assign the role Reader to the identity there",
         ] {
             assert!(text.contains(words), "{words}\n---\n{text}");
         }

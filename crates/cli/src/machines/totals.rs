@@ -1,4 +1,4 @@
-//! What the subscriptions come to, and how the command ends: pure.
+//! Counts of all subscriptions, and the exit code. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use serverprotection_core::machines::{Accounts, Environment, Tally, Verdict};
 
 use super::accounts::Connectors;
 
-/// Where machines may belong to an account.
+/// Environments whose machines can belong to an account.
 pub(crate) const IN_ACCOUNTS: [Environment; 2] = [Environment::Aws, Environment::Gcp];
 
-/// What is known of a subscription's machines.
+/// The result of reading one subscription.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Read {
         tally: Box<Tally>,
         accounts: Accounts,
         access: Access,
-        /// `Free`, `P1` or `P2`, where it is visible.
+        /// `Free`, `P1` or `P2`, if it is visible.
         tier: Option<String>,
     },
-    /// Why it could not be read, and what to do.
+    /// Why it could not be read, and the next step.
     Failed { reason: String, hint: String },
 }
 
-/// A subscription and what was asked of it.
+/// A subscription with its requirement and its result.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     /// Display name, or empty.
     pub(crate) name: String,
-    /// Percentage that must be protected.
+    /// Required percentage of protected machines.
     pub(crate) minimum: u8,
     pub(crate) outcome: Outcome,
 }
@@ -41,17 +41,17 @@ pub(crate) struct Totals {
     pub(crate) connectors: Connectors,
 }
 
-/// How the command ends.
+/// The exit code and its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// 0, 1 or 2, as `--help` says.
+    /// 0, 1 or 2, as documented in `--help`.
     pub(crate) code: u8,
     /// Why it is not 0.
     pub(crate) reasons: Vec<String>,
 }
 
 impl Subscription {
-    /// Machines that are protected and that should be, where fewer are than was demanded.
+    /// Protected and eligible machines, if the percentage is below the required one.
     pub(crate) fn below_minimum(&self) -> Option<(u64, u64)> {
         let Outcome::Read { tally, .. } = &self.outcome else {
             return None;
@@ -61,7 +61,7 @@ impl Subscription {
         (!enough).then_some((protected, eligible))
     }
 
-    /// Why more machines may exist than are visible, and what to do; and whether nothing may be concluded.
+    /// Why machines may exist that are not visible, with the next step; and whether this makes the result incomplete.
     pub(crate) fn uncertainty(&self) -> Option<(String, bool)> {
         let Outcome::Read { tally, access, .. } = &self.outcome else {
             return None;
@@ -70,24 +70,24 @@ impl Subscription {
             Access::Sufficient => None,
             Access::Missing(actions) => Some((
                 format!(
-                    "the identity may not see all machines: it lacks {}; give it the role Reader there",
+                    "some machines may not be visible, because the identity lacks {}: assign the role Reader to it there",
                     actions.join(", ")
                 ),
                 true,
             )),
-            // A least-privilege role need not allow it to read its own permissions.
+            // A least-privilege role need not include reading one's own permissions.
             Access::NotReadable if tally.total(&Environment::ALL) > 0 => Some((
-                "whether all machines are visible could not be found out: the identity may not read its own permissions (Microsoft.Authorization/permissions/read)".into(),
+                "cannot verify that all machines are visible, because the identity is not allowed to read its own permissions (Microsoft.Authorization/permissions/read)".into(),
                 false,
             )),
             Access::NotReadable => Some((
-                "no machine is visible, and whether the identity may see machines could not be found out: give it the role Reader there".into(),
+                "no machine is visible, and the identity is not allowed to read its own permissions (Microsoft.Authorization/permissions/read), so machines may be hidden: assign the role Reader to it there".into(),
                 true,
             )),
         }
     }
 
-    /// Defender for Servers is switched off.
+    /// Whether Defender for Servers is off.
     pub(crate) fn is_free(&self) -> bool {
         matches!(&self.outcome, Outcome::Read { tier: Some(tier), .. } if tier.eq_ignore_ascii_case("Free"))
     }
@@ -105,7 +105,7 @@ impl Totals {
         all
     }
 
-    /// The counts of all accounts, wherever their machines are.
+    /// The counts of all accounts, summed over the subscriptions.
     pub(crate) fn accounts(&self) -> Accounts {
         let mut all = Accounts::new();
         for subscription in self.subscriptions.values() {
@@ -127,13 +127,13 @@ impl Totals {
         self.subscriptions.values().filter(|one| expected(one)).count()
     }
 
-    /// What is not known for sure is never a success, and comes before what is known to be bad.
+    /// An incomplete result (2) takes precedence over a bad one (1), and is never a success.
     pub(crate) fn end(&self) -> End {
         let all = self.subscriptions.len();
         let mut reasons = Vec::new();
         if all == 0 {
             reasons.push(
-                "no subscription: the identity sees none; give it the role Reader, or log in to another tenant"
+                "the identity can see no subscription: assign the role Reader to it, or sign in to another tenant"
                     .into(),
             );
         }
@@ -144,15 +144,15 @@ impl Totals {
         let uncertain = self.count(|one| matches!(one.uncertainty(), Some((_, true))));
         if uncertain > 0 {
             reasons.push(format!(
-                "in {uncertain} of {all} subscriptions there may be machines that the identity cannot see"
+                "{uncertain} of {all} subscriptions may have machines that the identity cannot see"
             ));
         }
         let tally = self.tally();
         if self.read() > 0 && tally.eligible(&Environment::ALL) == 0 {
             reasons.push(match tally.total(&Environment::ALL) {
-                0 => "no machine is visible: that is not taken for success".into(),
+                0 => "no machine is visible, so the result does not count as success".into(),
                 total => format!(
-                    "none of the {total} visible machines should be protected: that is not taken for success"
+                    "none of the {total} visible machines is eligible for protection, so the result does not count as success"
                 ),
             });
         }
@@ -162,7 +162,7 @@ impl Totals {
         let below = self.count(|one| one.below_minimum().is_some());
         if below > 0 {
             reasons.push(format!(
-                "in {below} of {all} subscriptions fewer machines are protected than demanded"
+                "{below} of {all} subscriptions are below the required percentage of protected machines"
             ));
         }
         End {
@@ -172,7 +172,7 @@ impl Totals {
     }
 }
 
-/// Protected machines, and those that should be.
+/// Protected and eligible machines.
 pub(crate) fn protected_of(tally: &Tally) -> (u64, u64) {
     (
         tally.verdict(Verdict::Protected),
@@ -180,7 +180,7 @@ pub(crate) fn protected_of(tally: &Tally) -> (u64, u64) {
     )
 }
 
-/// Tenths of a percent, rounded down: 100 only when it is all of them. `None` of none.
+/// Percentage in tenths, rounded down, so that 100 means all of them. `None` if no machine is eligible.
 pub(crate) fn percent((protected, eligible): (u64, u64)) -> Option<f64> {
     let tenths = (u128::from(protected) * 1000).checked_div(u128::from(eligible))?;
     u32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
@@ -213,7 +213,7 @@ pub(crate) mod tests {
             minimum: 95,
             outcome: Outcome::Failed {
                 reason: "POST resources: AuthorizationFailed: no".into(),
-                hint: "give the identity the role Reader there".into(),
+                hint: "assign the role Reader to the identity there".into(),
             },
         }
     }
@@ -233,7 +233,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_0_only_for_what_is_known_to_be_good() {
+    fn the_exit_code_is_0_only_for_a_complete_and_good_result() {
         use Access::{Missing, NotReadable, Sufficient};
         use Verdict::{Excluded, PoweredOff, Protected, Provisioning};
         let good = || read(&[(Protected, 95), (Verdict::Missing, 5)], Sufficient);
@@ -247,10 +247,10 @@ pub(crate) mod tests {
                 0,
             ),
             (vec![read(&[(Protected, 5)], NotReadable)], 0),
-            // One bad subscription is not made good by others.
+            // Good subscriptions do not outweigh a bad one.
             (vec![bad()], 1),
             (vec![read(&[(Protected, 1_000_000)], Sufficient), bad()], 1),
-            // Not known is worse than bad.
+            // Incomplete takes precedence over bad.
             (vec![], 2),
             (vec![failed()], 2),
             (vec![good(), failed()], 2),

@@ -1,11 +1,15 @@
-//! What the API server would say to an object, without a cluster: schema and rules of the definition that it enforces.
+//! Admission without a cluster: checks objects by the schema and the rules of their custom resource definition.
 
 use jsonschema::Validator;
 use kube::{CustomResourceExt as _, core::cel};
 use serde_json::{Value, json};
 use serverprotection_api::SecurityConnector;
 
-/// The connector, or everything that is wrong with it: lines that begin with the field's path.
+/// Validates a connector as the API server would.
+///
+/// # Errors
+///
+/// Fails with one line per invalid field; each begins with the path of the field.
 pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> {
     prune(&mut value);
     let wrong = names(&value);
@@ -24,7 +28,7 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
     if let (Some(given), Some(known)) = (value.get("spec"), defaulted.get("spec")) {
         unknown(given, known, "spec", &mut wrong);
     }
-    // Status is the controller's; an old one must not stand in the way.
+    // A status from another version of the controller is not an error of the user.
     if let Some(members) = defaulted.as_object_mut() {
         members.remove("status");
     }
@@ -39,20 +43,24 @@ pub(super) fn admit(mut value: Value) -> Result<SecurityConnector, Vec<String>> 
     if wrong.is_empty() { Ok(object) } else { Err(wrong) }
 }
 
-/// Of an object beside the connector: its names are keys here, and can be part of the output.
+/// Validates the names of a related object, which become part of the output.
+///
+/// # Errors
+///
+/// Fails with one line per invalid field; each begins with the path of the field.
 pub(super) fn related(value: &Value) -> Result<(), Vec<String>> {
     let mut wrong = names(value);
     wrong.extend(name_at(value, "spec.credentialRef.name", &SUBDOMAIN));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// What is wrong with name and namespace. Both stand in comments of the output.
+/// Errors in name and namespace, which appear in comments of the output.
 fn names(object: &Value) -> Vec<String> {
     let mut wrong: Vec<_> = name_at(object, "metadata.name", &SUBDOMAIN).into_iter().collect();
     if object.pointer("/metadata/name").is_none_or(Value::is_null) {
-        wrong.push("metadata.name: the object has no name".into());
+        wrong.push("metadata.name: is missing".into());
     }
-    // kubectl takes an empty namespace for none.
+    // As for kubectl, an empty namespace is none.
     if object
         .pointer("/metadata/namespace")
         .is_none_or(|namespace| namespace != "")
@@ -62,15 +70,15 @@ fn names(object: &Value) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with the name in this field; an absent one is as good as null.
+/// The error in the name in this field, if it is present and not null.
 fn name_at(object: &Value, field: &str, rule: &NameRule) -> Option<String> {
     let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
     let fits = value.as_str().is_some_and(|name| (rule.fits)(name));
-    // As JSON, and what JSON leaves alone is a blank on the terminal.
+    // Quoted as JSON; `printable` replaces what JSON does not escape.
     (!fits && !value.is_null()).then(|| format!("{field}: {value} {}", rule.message))
 }
 
-/// What the API server takes for a name.
+/// A rule of the API server for names.
 struct NameRule {
     fits: fn(&str) -> bool,
     message: &'static str,
@@ -78,12 +86,12 @@ struct NameRule {
 
 const SUBDOMAIN: NameRule = NameRule {
     fits: is_subdomain,
-    message: "is no name of an object: it has at most 253 lower-case letters, digits, - and ., and each part between dots begins and ends with a letter or digit",
+    message: "is not a valid object name: use at most 253 lower-case letters, digits, - and .; each part between dots must begin and end with a letter or digit",
 };
 
 const LABEL: NameRule = NameRule {
     fits: is_label,
-    message: "is no name of a namespace: it has at most 63 lower-case letters, digits and -, and begins and ends with a letter or digit",
+    message: "is not a valid namespace: use at most 63 lower-case letters, digits and -; it must begin and end with a letter or digit",
 };
 
 fn schema() -> Result<Value, String> {
@@ -94,16 +102,20 @@ fn schema() -> Result<Value, String> {
         .first()
         .and_then(|version| version.schema.as_ref());
     let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_ref());
-    let schema = schema.ok_or("the definition of SecurityConnector has no schema")?;
+    let schema = schema.ok_or("bug: the definition of SecurityConnector has no schema")?;
     serde_json::to_value(schema).map_err(|error| error.to_string())
 }
 
-/// Types, patterns, lengths, enumerations, required fields of the spec.
+/// Errors in types, patterns, lengths, enumerations and required fields of the spec.
 fn fits(schema: &Value, object: &Value) -> Vec<String> {
     let spec = json!({"properties": {"spec": schema.pointer("/properties/spec")}, "required": ["spec"]});
     let validator: Validator = match jsonschema::draft4::new(&spec) {
         Ok(validator) => validator,
-        Err(error) => return vec![format!("the schema of SecurityConnector cannot be used: {error}")],
+        Err(error) => {
+            return vec![format!(
+                "bug: the schema of SecurityConnector is not valid: {error}"
+            )];
+        }
     };
     let errors = validator.iter_errors(object);
     errors
@@ -122,7 +134,7 @@ fn fits(schema: &Value, object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// An explicit null is an absent field, as for the API server.
+/// Removes explicit nulls, which the API server treats as absent fields.
 fn prune(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -134,16 +146,16 @@ fn prune(value: &mut Value) {
     }
 }
 
-/// A field that nothing reads is a mistake: kubectl refuses it too.
+/// Reports unknown fields, which kubectl refuses too.
 fn unknown(given: &Value, known: &Value, path: &str, wrong: &mut Vec<String>) {
     let Value::Object(members) = given else { return };
     for (name, member) in members {
         let path = format!("{path}.{name}");
         match known.get(name) {
             Some(known) => unknown(member, known, &path, wrong),
-            // The default is not written.
+            // An empty object can equal a default, which is not serialized.
             None if member.as_object().is_some_and(serde_json::Map::is_empty) => {}
-            None => wrong.push(format!("{path}: there is no such field")),
+            None => wrong.push(format!("{path}: unknown field")),
         }
     }
 }
@@ -181,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_admits_is_read() {
+    fn valid_objects_are_admitted() {
         let mut all = spec();
         all["tags"] = json!({});
         all["connectorName"] = Value::Null;
@@ -196,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_refuses_is_refused_with_its_field() {
+    fn invalid_objects_are_refused_with_the_field() {
         for (path, value, expected_text) in [
             (
                 "/aws/accountId",
@@ -223,7 +235,7 @@ mod tests {
             (
                 "/aws/rolearns",
                 json!({"servers": "x"}),
-                "spec.aws.rolearns: there is no such field",
+                "spec.aws.rolearns: unknown field",
             ),
             (
                 "/aws/organization",
@@ -266,10 +278,7 @@ mod tests {
         }
         let mut nameless = connector("a", &spec());
         nameless["metadata"].as_object_mut().unwrap().remove("name");
-        assert_eq!(
-            admit(nameless).unwrap_err(),
-            ["metadata.name: the object has no name"]
-        );
+        assert_eq!(admit(nameless).unwrap_err(), ["metadata.name: is missing"]);
         assert!(admit(connector("a.b-c.0", &spec())).is_ok());
     }
 

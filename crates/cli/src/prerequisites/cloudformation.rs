@@ -1,5 +1,5 @@
-//! A CloudFormation template. For an organization it is one template for the management account, which holds the stack
-//! set of the members with their template inside: one command, and the stack set keeps following new accounts.
+//! A CloudFormation template. For an organization, the template of the management account contains the stack set of the
+//! members with their template: one deployment is enough, and the stack set also covers new accounts.
 #![allow(clippy::doc_markdown)]
 
 use serverprotection_core::security_connector::prerequisites::{
@@ -11,28 +11,32 @@ use super::{
     IdentityProvider, words,
     yaml::{Node, list, map},
 };
-use crate::printable;
+use crate::{error::CliError, printable};
 
-/// Who has the identity provider, as seen from the template.
+/// Where the identity provider comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Provider {
     New,
     Existing,
-    /// A parameter tells: members may differ.
-    Chosen,
+    /// A parameter of the template decides, because members may differ.
+    Parameter,
 }
 
-/// Logical id, as in Microsoft's template.
+/// Logical ID, as in Microsoft's template.
 const PROVIDER: &str = "ASCDefendersOIDCIdentityProvider";
 const CHOSEN: &str = "MakesIdentityProvider";
 
 /// The template with its comment.
+///
+/// # Errors
+///
+/// Fails if the template cannot be written as YAML, which would be a bug.
 pub(super) fn render(
     shown: &str,
     found: &Prerequisites,
     aws: &Aws,
     provider: IdentityProvider,
-) -> Result<String, String> {
+) -> Result<String, CliError> {
     let provider = match provider {
         IdentityProvider::New => Provider::New,
         IdentityProvider::Existing => Provider::Existing,
@@ -60,7 +64,7 @@ pub(super) fn render(
 
 fn usage(aws: &Aws, provider: Provider) -> Vec<String> {
     let mut lines = vec![format!(
-        "Deploy it in the account {} (this file is FILE; IAM is global, any region will do):",
+        "Deploy this template (FILE) in the account {}. IAM is global, so any region works:",
         aws.account_id
     )];
     let deploy = "  aws cloudformation deploy --stack-name defender-for-cloud --template-file FILE --capabilities CAPABILITY_NAMED_IAM";
@@ -69,7 +73,8 @@ fn usage(aws: &Aws, provider: Provider) -> Vec<String> {
             "{deploy} --parameter-overrides OrganizationalUnitIds=ROOT"
         ));
         lines.push(
-            "ROOT is the organization's root (aws organizations list-roots), or some of its units.".into(),
+            "ROOT is the root of the organization (aws organizations list-roots), or some of its organizational units."
+                .into(),
         );
         lines.push(
             "The stack set needs trusted access: aws organizations enable-aws-service-access --service-principal member.org.stacksets.cloudformation.amazonaws.com"
@@ -81,7 +86,7 @@ fn usage(aws: &Aws, provider: Provider) -> Vec<String> {
     if provider == Provider::Existing {
         lines.push(String::new());
         lines.push(
-            "The account has the identity provider already. Add the audiences first, it stays whose it is:"
+            "The account already has the identity provider, and its owner does not change. Add the audiences first:"
                 .into(),
         );
         lines.extend(
@@ -92,26 +97,31 @@ fn usage(aws: &Aws, provider: Provider) -> Vec<String> {
     } else {
         lines.push(String::new());
         lines.push(format!(
-            "If it fails because {} exists, another product (Microsoft Sentinel, for instance) made it:",
+            "If this fails because {} exists, another product (for example Microsoft Sentinel) created it:",
             aws.provider_arn()
         ));
-        lines.push("print the template again with --existing-identity-provider.".into());
+        lines.push("run the command again with --existing-identity-provider.".into());
     }
     if aws.organization.is_some() {
         lines.push(String::new());
-        lines.push("A member account that has the provider: set the parameter IdentityProvider of its stack instance to Existing".into());
-        lines.push("(aws cloudformation create-stack-instances or update-stack-instances, --parameter-overrides), and add the audiences there.".into());
+        lines.push("If a member account already has the identity provider, set the parameter IdentityProvider of its stack instance to".into());
+        lines.push("Existing (aws cloudformation create-stack-instances or update-stack-instances, --parameter-overrides), and add the".into());
+        lines.push("audiences in that account.".into());
     }
     lines
 }
 
 /// The template of a member account, as the stack set deploys it.
-pub(super) fn member_template(found: &Prerequisites, aws: &Aws) -> Result<String, String> {
+///
+/// # Errors
+///
+/// Fails if the template cannot be written as YAML, which would be a bug.
+pub(super) fn member_template(found: &Prerequisites, aws: &Aws) -> Result<String, CliError> {
     let choice = map([
         ("Type", "String".into()),
         (
             "Description",
-            "Existing if the account has the identity provider of Defender for Cloud already, for instance from Microsoft Sentinel"
+            "Existing if the account already has the identity provider of Defender for Cloud, for example from Microsoft Sentinel"
                 .into(),
         ),
         ("AllowedValues", list(["New", "Existing"])),
@@ -126,7 +136,7 @@ pub(super) fn member_template(found: &Prerequisites, aws: &Aws) -> Result<String
         ),
         ("Parameters", map([("IdentityProvider", choice)])),
         ("Conditions", map([(CHOSEN, is_new)])),
-        ("Resources", Node::Map(resources(found, aws, Provider::Chosen))),
+        ("Resources", Node::Map(resources(found, aws, Provider::Parameter))),
     ])
     .to_text()
 }
@@ -136,7 +146,7 @@ fn units() -> Node {
         ("Type", "CommaDelimitedList".into()),
         (
             "Description",
-            "The organization's root (r-xxxx) or organizational units (ou-xxxx-xxxxxxxx) whose accounts are connected".into(),
+            "Root (r-xxxx) or organizational units (ou-xxxx-xxxxxxxx) of the organization whose accounts to connect".into(),
         ),
     ])
 }
@@ -201,10 +211,10 @@ fn identity_provider(aws: &Aws, provider: Provider) -> Node {
         ("ThumbprintList", list([aws::THUMBPRINT])),
     ]);
     let mut members = vec![("Type".to_owned(), Node::from("AWS::IAM::OIDCProvider"))];
-    if provider == Provider::Chosen {
+    if provider == Provider::Parameter {
         members.push(("Condition".into(), CHOSEN.into()));
     }
-    // It stays when the stack goes, or no longer makes it: another product may use it by then.
+    // Another product may use the provider by the time the stack is deleted or no longer creates it.
     for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
         members.push((policy.into(), "Retain".into()));
     }
@@ -238,7 +248,7 @@ fn role_resource(found: &Prerequisites, role: &Role, provider: Provider) -> Node
     ])
 }
 
-/// IAM takes at most 1000 characters.
+/// The description of a role; IAM accepts at most 1000 characters.
 pub(super) fn description(role: &Role) -> String {
     let purposes: Vec<_> = role.uses.iter().map(|used| used.purpose).collect();
     format!("Microsoft Defender for Cloud - {}", purposes.join("; "))
@@ -249,7 +259,7 @@ fn trust(found: &Prerequisites, role: &Role, provider: Provider) -> Node {
     let federated = match provider {
         Provider::New => reference(PROVIDER),
         Provider::Existing => existing,
-        Provider::Chosen => map([("Fn::If", list([CHOSEN.into(), reference(PROVIDER), existing]))]),
+        Provider::Parameter => map([("Fn::If", list([CHOSEN.into(), reference(PROVIDER), existing]))]),
     };
     let equals = Node::Map(vec![
         (aws::audience_key(), list(role.audiences())),

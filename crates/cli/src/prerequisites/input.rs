@@ -1,4 +1,4 @@
-//! The connectors of the input, with what the objects beside them tell: plan and tenant.
+//! The connectors of the input, with plan and tenant from the related objects.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,23 @@ use super::{
 };
 use crate::{
     documents::{self, Object},
+    error::CliError,
     printable,
 };
 
-/// Namespace and name; the namespace is empty where the object has none.
+/// Namespace and name; the namespace is empty if the object has none.
 type Key = (String, String);
 
-/// What the input holds.
+/// The objects of the input.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     connectors: Vec<(Key, SecurityConnectorSpec)>,
     protections: BTreeMap<Key, Protection>,
-    /// The tenants of credentials.
+    /// The tenant of each credential.
     tenants: BTreeMap<Key, String>,
 }
 
-/// A connector with everything that its prerequisites depend on.
+/// A selected connector with everything that its prerequisites depend on.
 #[derive(Debug)]
 pub(super) struct Asked {
     /// NAMESPACE/NAME, or NAME.
@@ -39,17 +40,23 @@ pub(super) struct Asked {
 }
 
 impl Input {
-    /// Reads texts with their names.
-    pub(super) fn parse(texts: &[(String, String)]) -> Result<Self, String> {
+    /// Parses named texts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a text is not YAML, if admission would refuse an object of this operator, or if there is no
+    /// SecurityConnector.
+    pub(super) fn parse(texts: &[(String, String)]) -> Result<Self, CliError> {
         let mut input = Self::default();
         documents::for_each(texts, |object| input.add(object))?;
         if input.connectors.is_empty() {
-            return Err("the input has no SecurityConnector".into());
+            return Err(CliError::new("-f: the input has no SecurityConnector")
+                .action("add a SecurityConnector object to the input"));
         }
         Ok(input)
     }
 
-    fn add(&mut self, object: Object) -> Result<(), String> {
+    fn add(&mut self, object: Object) -> Result<(), CliError> {
         let key = (
             object.metadata("namespace").to_owned(),
             object.metadata("name").to_owned(),
@@ -58,12 +65,14 @@ impl Input {
             return Ok(());
         }
         let Object { kind, value, .. } = object;
-        let describe =
-            |error: serde_json::Error| printable::one_line(&format!("{kind} {}: {error}", shown(&key)));
+        let describe = |error: serde_json::Error| {
+            CliError::new(format!("{kind} {} is not valid", shown(&key)))
+                .because(printable::one_line(&error.to_string()))
+        };
         match kind.as_str() {
             "SecurityConnector" => {
                 let read = admission::admit(value).map_err(|wrong| refused(&kind, &key, &wrong))?;
-                // As for kubectl apply: the last one counts.
+                // The last one wins, as with kubectl apply.
                 self.connectors.retain(|(known, _)| *known != key);
                 self.connectors.push((key, read.spec));
             }
@@ -75,8 +84,9 @@ impl Input {
             "AzureCredential" => {
                 admission::related(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
                 let read: AzureCredential = serde_json::from_value(value).map_err(describe)?;
-                let tenant = args::tenant(&read.spec.tenant_id)
-                    .map_err(|error| format!("AzureCredential {}: spec.tenantId: {error}", shown(&key)))?;
+                let tenant = args::tenant(&read.spec.tenant_id).map_err(|error| {
+                    CliError::new(format!("AzureCredential {}: spec.tenantId", shown(&key))).because(error)
+                })?;
                 self.tenants.insert(key, tenant);
             }
             _ => {}
@@ -84,8 +94,12 @@ impl Input {
         Ok(())
     }
 
-    /// The connectors that are asked for. Everything that is missing is told at once.
-    pub(super) fn asked(&self, args: &Args) -> Result<Vec<Asked>, String> {
+    /// The connectors that `--name` selects, or all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connector, and with one error for each unknown plan and tenant.
+    pub(super) fn asked(&self, args: &Args) -> Result<Vec<Asked>, Vec<CliError>> {
         let is_asked = |key: &Key| {
             let name = args.name.as_ref();
             name.is_none_or(|name| *name == key.1 || *name == shown(key))
@@ -95,23 +109,24 @@ impl Input {
         for (key, spec) in self.connectors.iter().filter(|(key, _)| is_asked(key)) {
             match self.resolved(args, key, spec) {
                 Ok(one) => asked.push(one),
-                Err(lines) => missing.extend(lines),
+                Err(errors) => missing.extend(errors),
             }
         }
         if !missing.is_empty() {
-            return Err(missing.join("\n"));
+            return Err(missing);
         }
         match &args.name {
             Some(name) if asked.is_empty() => {
                 let all: Vec<_> = self.connectors.iter().map(|(key, _)| shown(key)).collect();
-                Err(format!("--name {name}: the input has {}", all.join(", ")))
+                let error = CliError::new(format!("--name {name}: the input has no such SecurityConnector"));
+                Err(vec![error.action(format!("use one of {}", all.join(", ")))])
             }
             _ => Ok(asked),
         }
     }
 
-    /// Flags are stronger than the objects beside the connector; the connector's own plan is stronger than both.
-    fn resolved(&self, args: &Args, key: &Key, spec: &SecurityConnectorSpec) -> Result<Asked, Vec<String>> {
+    /// Flags override the related objects; the connector's own plan overrides both.
+    fn resolved(&self, args: &Args, key: &Key, spec: &SecurityConnectorSpec) -> Result<Asked, Vec<CliError>> {
         let related = |name: &String| (key.0.clone(), name.clone());
         let protection = self.protections.get(&related(&spec.protection_ref.name));
         let credential = protection.and_then(|protection| protection.credential.as_ref());
@@ -144,7 +159,7 @@ impl Input {
     }
 }
 
-/// Nobody but the plan matters here.
+/// A protection of which only the plan matters.
 fn by_flag(tier: Tier) -> Protection {
     Protection {
         subscription: String::new(),
@@ -155,42 +170,58 @@ fn by_flag(tier: Tier) -> Protection {
     }
 }
 
-fn refused(kind: &str, key: &Key, wrong: &[String]) -> String {
+fn refused(kind: &str, key: &Key, wrong: &[String]) -> CliError {
     let wrong: Vec<_> = wrong.iter().map(|line| printable::one_line(line)).collect();
-    format!(
-        "{kind} {} would be refused:\n  {}",
+    CliError::new(format!(
+        "the API server would refuse {kind} {}:\n  {}",
         shown(key),
         wrong.join("\n  ")
-    )
+    ))
 }
 
-/// What to do where nothing tells the plan.
-fn no_plan(key: &Key, spec: &SecurityConnectorSpec) -> String {
-    format!(
-        "SecurityConnector {} names no plan.tier, and its ServerProtection {} is not in the input: add the object to -f, or say --tier P1, P2 or Free",
-        shown(key),
-        spec.protection_ref.name
-    )
+/// The error for a connector without a plan.
+fn no_plan(key: &Key, spec: &SecurityConnectorSpec) -> CliError {
+    let protection = &spec.protection_ref.name;
+    CliError::new(format!("SecurityConnector {}: the plan is unknown", shown(key)))
+        .because(format!(
+            "it has no spec.plan.tier, and its ServerProtection {protection} is not in the input"
+        ))
+        .action(format!(
+            "add ServerProtection {protection} to -f, or set --tier to P1, P2 or Free"
+        ))
 }
 
-/// What to do where nothing tells the tenant.
-fn no_tenant(key: &Key, spec: &SecurityConnectorSpec, protection: Option<&Protection>) -> String {
+/// The error for a connector without a tenant.
+fn no_tenant(key: &Key, spec: &SecurityConnectorSpec, protection: Option<&Protection>) -> CliError {
     let name = &spec.protection_ref.name;
-    let why = match protection.map(|protection| &protection.credential) {
-        Some(Some(credential)) => format!(
-            "the AzureCredential {} of its ServerProtection {name} is not in the input",
-            credential.name
+    let (cause, addition) = match protection.map(|protection| &protection.credential) {
+        Some(Some(credential)) => (
+            format!(
+                "the AzureCredential {} of its ServerProtection {name} is not in the input",
+                credential.name
+            ),
+            format!("add AzureCredential {} to -f", credential.name),
         ),
-        Some(None) => format!("its ServerProtection {name} has no credentialRef"),
-        None => format!("its ServerProtection {name} is not in the input"),
+        Some(None) => (
+            format!("its ServerProtection {name} has no spec.credentialRef"),
+            format!("add spec.credentialRef to ServerProtection {name}"),
+        ),
+        None => (
+            format!("its ServerProtection {name} is not in the input"),
+            format!("add ServerProtection {name} and its AzureCredential to -f"),
+        ),
     };
-    format!(
-        "SecurityConnector {}: the account trusts one Entra tenant, and nothing tells which: {why}; say --tenant-id (az account show --query tenantId), or add the objects to -f",
+    CliError::new(format!(
+        "SecurityConnector {}: the Entra tenant is unknown",
         shown(key)
-    )
+    ))
+    .because(cause)
+    .action(format!(
+        "{addition}, or set --tenant-id (az account show --query tenantId prints it)"
+    ))
 }
 
-/// Also of names that are refused for what they hold.
+/// NAMESPACE/NAME or NAME, safe to print even if admission refuses the name.
 fn shown((namespace, name): &Key) -> String {
     let whole = if namespace.is_empty() {
         name.clone()

@@ -1,4 +1,4 @@
-//! `serverprotection prerequisites`: what a cloud account must have for a connector.
+//! `serverprotection prerequisites`: what an AWS account or GCP project needs for a connector.
 //!
 //! ```text
 //! -f ─▶ Input (admission, plan, tenant) ─▶ Asked ─▶ core: Prerequisites ─▶ text | cloudformation | terraform | gcloud
@@ -29,66 +29,75 @@ use input::{Asked, Input};
 use serverprotection_api::Cloud;
 use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
 
-use crate::{documents, printable};
+use crate::{documents, error::CliError, printable};
 
-/// Wrong usage or input.
+/// Invalid flags or input.
 const REFUSED: u8 = 2;
-/// As a shell tells of a program that SIGPIPE ended.
-const NOT_READ: u8 = 141;
+/// The exit code that a shell reports for SIGPIPE.
+const PIPE_CLOSED: u8 = 141;
 
-/// Prints everything, or nothing and why.
+/// Prints the prerequisites, or all errors and nothing else.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let output = documents::read(&args.files).and_then(|texts| rendered(args, &texts));
+    let output = documents::read(&args.files)
+        .map_err(|error| vec![error])
+        .and_then(|texts| rendered(args, &texts));
     let output = match output {
         Ok(output) => output,
-        Err(error) => {
-            // It quotes the input, and goes to a terminal.
-            eprintln!("serverprotection: {}", printable::lines(&error).join("\n"));
+        Err(errors) => {
+            for error in errors {
+                // Errors quote the input, and may go to a terminal.
+                let text = printable::lines(&error.to_string()).join("\n");
+                eprintln!("serverprotection: {text}");
+            }
             return ExitCode::from(REFUSED);
         }
     };
     match io::stdout().write_all(output.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(NOT_READ),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(PIPE_CLOSED),
         Err(error) => {
-            eprintln!("serverprotection: standard output: {error}");
+            eprintln!("serverprotection: cannot write to standard output: {error}");
             ExitCode::from(REFUSED)
         }
     }
 }
 
-fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, String> {
-    let asked = Input::parse(texts)?.asked(args)?;
+fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, Vec<CliError>> {
+    let input = Input::parse(texts).map_err(|error| vec![error])?;
+    let asked = input.asked(args)?;
     if args.output != Format::Text && asked.len() > 1 {
         let names: Vec<_> = asked.iter().map(|one| one.shown.as_str()).collect();
-        return Err(format!(
-            "--output {} prints one connector, and the input has {}: choose with --name",
+        let problem = format!(
+            "--output {} prints one connector, but the input has {}",
             args.output,
             names.join(", ")
-        ));
+        );
+        return Err(vec![
+            CliError::new(problem).action("choose one with --name, or use --output text"),
+        ]);
     }
     if args.existing_identity_provider && asked.iter().all(|one| one.spec.type_ != Cloud::AWS) {
-        return Err(
-            "--existing-identity-provider is for AWS: in GCP, every tenant has a pool of its own".into(),
-        );
+        let error = CliError::new("--existing-identity-provider is only for AWS").action("omit the flag");
+        return Err(vec![error]);
     }
     let all: Result<Vec<_>, _> = asked.iter().map(|one| render(args, one)).collect();
-    Ok(all?.join("\n\n"))
+    Ok(all.map_err(|error| vec![error])?.join("\n\n"))
 }
 
-fn render(args: &Args, asked: &Asked) -> Result<String, String> {
+fn render(args: &Args, asked: &Asked) -> Result<String, CliError> {
     let fitting = Format::of(asked.spec.type_);
     if !fitting.contains(&args.output) {
-        return Err(format!(
-            "--output {} does not fit the SecurityConnector {}, whose type is {:?}: use {}",
+        let problem = format!(
+            "--output {} is not available for the SecurityConnector {}, which has type {}",
             args.output,
             asked.shown,
-            asked.spec.type_,
-            fitting.map(|format| format.to_string()).join(", ")
-        ));
+            words::cloud(asked.spec.type_)
+        );
+        let fitting = fitting.map(|format| format.to_string()).join(", ");
+        return Err(CliError::new(problem).action(format!("use one of {fitting}")));
     }
     let found = Prerequisites::of(&asked.name, &asked.spec, &asked.protection, &asked.tenant)
-        .map_err(|error| format!("SecurityConnector {}: spec.{error}", asked.shown))?;
+        .map_err(|invalid| CliError::new(format!("SecurityConnector {}: spec.{invalid}", asked.shown)))?;
     let provider = if args.existing_identity_provider {
         IdentityProvider::Existing
     } else {
@@ -102,16 +111,16 @@ fn render(args: &Args, asked: &Asked) -> Result<String, String> {
         (Format::Terraform, Account::Aws(aws)) => terraform::aws::render(&asked.shown, &found, aws, provider),
         (Format::Terraform, Account::Gcp(gcp)) => Ok(terraform::gcp::render(&asked.shown, &found, gcp)),
         (Format::Gcloud, Account::Gcp(gcp)) => Ok(gcloud::render(&asked.shown, &found, gcp)),
-        // The formats of a cloud are its own.
-        (format, _) => Err(format!("--output {format} does not fit {}", words::place(&found))),
+        // Not reached: `Format::of` was checked above.
+        (format, _) => Err(format!("--output {format} is not available for {}", words::place(&found)).into()),
     }
 }
 
-/// Who makes the identity provider of an AWS account.
+/// Whether the identity provider of an AWS account exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdentityProvider {
-    /// The output.
+    /// The output creates it.
     New,
-    /// It is there already.
+    /// It exists and has another owner.
     Existing,
 }

@@ -1,20 +1,21 @@
-//! Sentences that several formats say.
+//! Sentences that several formats share.
 
+use serverprotection_api::{Cloud, Tier};
 use serverprotection_core::security_connector::prerequisites::{Account, Need, Prerequisites, aws::Aws};
 
-/// What the output is, and what its reader must know: lines for a comment.
+/// The comment at the top of a template.
 pub(super) fn head(shown: &str, found: &Prerequisites) -> Vec<String> {
     let mut lines = vec![
         format!(
-            "What {} must have for the SecurityConnector {shown} (plan {:?}).",
+            "Prerequisites of {} for the SecurityConnector {shown} (plan {}).",
             place(found),
-            found.tier
+            plan(found.tier)
         ),
         String::new(),
     ];
     lines.extend(AUTHORITY.map(str::to_owned));
     lines.push(
-        "What machines, keys and policies of the organization need beside it is told by --output text."
+        "For the requirements of machines, encryption keys and organization policies, use --output text."
             .into(),
     );
     let notes = notes(found);
@@ -25,33 +26,50 @@ pub(super) fn head(shown: &str, found: &Prerequisites) -> Vec<String> {
     lines
 }
 
-/// The account in words.
+/// The account, for use in a sentence.
 pub(super) fn place(found: &Prerequisites) -> String {
     match &found.account {
         Account::Aws(aws) if aws.organization.is_some() => {
             format!(
-                "the AWS organization of the management account {}",
+                "the AWS organization with the management account {}",
                 aws.account_id
             )
         }
         Account::Aws(aws) => format!("the AWS account {}", aws.account_id),
         Account::Gcp(gcp) if gcp.organization => format!(
-            "the GCP organization of the management project {} ({})",
+            "the GCP organization with the management project {} ({})",
             gcp.project_id, gcp.project_number
         ),
         Account::Gcp(gcp) => format!("the GCP project {} ({})", gcp.project_id, gcp.project_number),
     }
 }
 
-/// Who knows better.
+/// The value of `spec.type`.
+pub(super) const fn cloud(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::AWS => "AWS",
+        Cloud::GCP => "GCP",
+    }
+}
+
+/// The value of `spec.plan.tier`.
+pub(super) const fn plan(tier: Tier) -> &'static str {
+    match tier {
+        Tier::P1 => "P1",
+        Tier::P2 => "P2",
+        Tier::Free => "Free",
+    }
+}
+
+/// Which source is authoritative.
 pub(super) const AUTHORITY: [&str; 4] = [
-    "The permissions are the least that the documented purposes need. Microsoft's own template is the authority: it may",
-    "have grown since, and it grants more in places. The Azure portal shows it: Microsoft Defender for Cloud, Environment",
-    "settings, the connector, Configure access. Where Defender for Cloud cannot get in, the connector's health report says",
-    "so (status.health of the SecurityConnector).",
+    "The permissions are the minimum for the documented purposes. Microsoft's own template is authoritative: it may be newer,",
+    "and it grants more in some places. To see it, open Microsoft Defender for Cloud in the Azure portal: Environment",
+    "settings, the connector, Configure access. If Defender for Cloud lacks access, the health report of the connector",
+    "shows it (status.health of the SecurityConnector).",
 ];
 
-/// What is in the output for safety, and what is not in it.
+/// What the output includes for safety, and what it omits.
 pub(super) fn notes(found: &Prerequisites) -> Vec<String> {
     let parts = found.parts;
     let mut notes = Vec::new();
@@ -61,33 +79,36 @@ pub(super) fn notes(found: &Prerequisites) -> Vec<String> {
     ] {
         if need == Need::Perhaps {
             notes.push(format!(
-                "{field} is Unmanaged: it may be on in Azure, so what it needs is included."
+                "{field} is Unmanaged: it may be on in Azure, so its prerequisites are included."
             ));
         }
     }
     if parts.servers == Need::No {
         let free =
-            "The plan is Free: the account is connected, and Defender for Servers needs nothing in it.";
+            "The plan is Free: the account is connected, and Defender for Servers has no prerequisites.";
         notes.push(free.into());
         return notes;
     }
     if parts.arc == Need::No {
-        notes.push("Azure Arc: not included, autoProvisioning.arcAgent.state is Disabled. Machines are protected if they reach".into());
-        notes.push("  Azure Arc some other way.".into());
+        notes.push(
+            "Azure Arc: not included, because autoProvisioning.arcAgent.state is Disabled. Machines are protected only if"
+                .into(),
+        );
+        notes.push("  they are connected to Azure Arc in another way.".into());
     }
     if parts.agentless == Need::No {
         let absent =
-            "Agentless scanning: not included, the connector does not ask for it (agentlessScanning).";
+            "Agentless scanning: not included, because the connector does not enable it (agentlessScanning).";
         notes.push(absent.into());
     }
     notes.push(
-        "Defender for Endpoint and vulnerability assessment come with Azure Arc and need nothing else here."
+        "Defender for Endpoint and vulnerability assessment use Azure Arc and have no other prerequisites here."
             .into(),
     );
     notes
 }
 
-/// The commands that add the audiences to an identity provider that is there already. Adding one again changes nothing.
+/// The commands that add the audiences to an existing identity provider. They are safe to run again.
 pub(super) fn add_audiences(aws: &Aws) -> Vec<String> {
     let arn = aws.provider_arn();
     let audiences = aws.audiences.iter();

@@ -1,13 +1,15 @@
-//! A YAML tree that keeps the order in which it is built: a template is read by people.
+//! A YAML tree that keeps the order of its members, because people read the template.
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_saphyr::LitStr;
+
+use crate::error::CliError;
 
 /// A part of a document.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Text(String),
-    /// A text of several lines, which keeps them.
+    /// A text of several lines, written as a block.
     Lines(String),
     Flag(bool),
     List(Vec<Node>),
@@ -15,10 +17,14 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// The document's text.
-    pub(super) fn to_text(&self) -> Result<String, String> {
+    /// The document as YAML.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text cannot be represented, which would be a bug.
+    pub(super) fn to_text(&self) -> Result<String, CliError> {
         serde_saphyr::to_string(self)
-            .map_err(|error| format!("a bug: the template cannot be written: {error}"))
+            .map_err(|error| CliError::new("bug: cannot write the template").because(error))
     }
 }
 
@@ -58,12 +64,12 @@ impl From<bool> for Node {
     }
 }
 
-/// A map in this order.
+/// A map that keeps this order.
 pub(super) fn map<const N: usize>(members: [(&str, Node); N]) -> Node {
     Node::Map(members.map(|(name, member)| (name.to_owned(), member)).into())
 }
 
-/// A list in this order.
+/// A list.
 pub(super) fn list<T: Into<Node>>(items: impl IntoIterator<Item = T>) -> Node {
     Node::List(items.into_iter().map(Into::into).collect())
 }

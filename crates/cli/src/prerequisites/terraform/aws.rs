@@ -1,5 +1,5 @@
-//! Terraform for an AWS account. The members of an organization get their roles from a stack set, as Azure expects: its
-//! template is the one of the format cloudformation.
+//! Terraform for an AWS account. The members of an organization get their roles from a stack set, as Azure expects, with
+//! the same template as the format `cloudformation`.
 
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
@@ -7,19 +7,26 @@ use serverprotection_core::security_connector::prerequisites::{
 };
 
 use super::settings;
-use crate::prerequisites::{
-    IdentityProvider, cloudformation,
-    hcl::{self, Block, Expression, Item, argument, block, raw, texts},
-    words,
+use crate::{
+    error::CliError,
+    prerequisites::{
+        IdentityProvider, cloudformation,
+        hcl::{self, Block, Expression, Item, argument, block, raw, texts},
+        words,
+    },
 };
 
 /// The configuration with its comment.
+///
+/// # Errors
+///
+/// Fails if the template of the members cannot be written as YAML, which would be a bug.
 pub(in crate::prerequisites) fn render(
     shown: &str,
     found: &Prerequisites,
     aws: &Aws,
     provider: IdentityProvider,
-) -> Result<String, String> {
+) -> Result<String, CliError> {
     let mut lines = words::head(shown, found);
     lines.push(String::new());
     lines.extend(usage(aws, provider));
@@ -49,7 +56,7 @@ fn usage(aws: &Aws, provider: IdentityProvider) -> Vec<String> {
     let mut lines = Vec::new();
     if provider == IdentityProvider::Existing {
         lines.push(
-            "The account has the identity provider already. It is only read here; add the audiences first:"
+            "The account already has the identity provider, and this configuration only reads it. Add the audiences first:"
                 .into(),
         );
         lines.extend(
@@ -59,17 +66,22 @@ fn usage(aws: &Aws, provider: IdentityProvider) -> Vec<String> {
         );
     } else {
         lines.push(format!(
-            "If {} exists, another product (Microsoft",
+            "If {} already exists, another product",
             aws.provider_arn()
         ));
-        lines.push("Sentinel, for instance) made it: print the configuration again with --existing-identity-provider.".into());
-        lines.push("Do not import it: its audiences would be replaced by those of this connector.".into());
+        lines.push(
+            "(for example Microsoft Sentinel) created it: run the command again with --existing-identity-provider."
+                .into(),
+        );
+        lines.push(
+            "Do not import it: Terraform would replace its audiences with those of this connector.".into(),
+        );
     }
     if aws.organization.is_some() {
         lines.push(String::new());
-        lines.push("The stack set needs trusted access of CloudFormation StackSets to the organization. A member account that has the".into());
+        lines.push("The stack set needs trusted access of CloudFormation StackSets to the organization. If a member account already has".into());
         lines.push(
-            "identity provider already needs the parameter IdentityProvider = Existing and the audiences."
+            "the identity provider, set the parameter IdentityProvider to Existing for it, and add the audiences in that account."
                 .into(),
         );
     }
@@ -200,7 +212,7 @@ fn stack_set(organization: &Organization, template: String) -> [Block; 3] {
         vec![
             argument(
                 "description",
-                "The organization's root (r-xxxx) or organizational units (ou-xxxx-xxxxxxxx) whose accounts are connected",
+                "Root (r-xxxx) or organizational units (ou-xxxx-xxxxxxxx) of the organization whose accounts to connect",
             ),
             argument("type", raw("list(string)")),
         ],
@@ -225,7 +237,7 @@ fn stack_set(organization: &Organization, template: String) -> [Block; 3] {
             Item::Blank,
             argument("template_body", Expression::Lines(template)),
             Item::Blank,
-            Item::Comment("AWS fills it in for stack sets that the service manages.".into()),
+            Item::Comment("AWS sets it for service-managed stack sets.".into()),
             Item::Block(block(
                 "lifecycle",
                 [],

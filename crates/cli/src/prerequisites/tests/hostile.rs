@@ -1,11 +1,11 @@
-//! Input that tries to become a command: refused at admission, and harmless where admission would have missed it.
+//! Input that tries to become a command: refused by admission, and harmless even without admission.
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::*;
 use crate::printable;
 
-/// The namespace with which a reviewer ran a command of their own.
+/// A namespace that would run a command if it left its comment.
 const INJECTED: &str = "team\ntouch /tmp/pwned\n#";
 
 /// Every format, with a connector that it fits.
@@ -19,7 +19,7 @@ fn every_format() -> [(&'static str, Value); 5] {
     ]
 }
 
-/// A format with a connector that has passed admission, and what it prints under a plain name.
+/// A format with a connector that passed admission, and the output for a plain name.
 struct Sample {
     format: &'static str,
     args: Args,
@@ -51,7 +51,7 @@ impl Sample {
         }
     }
 
-    /// What is printed when the connector is called this, which admission would not let pass.
+    /// The output for a name that admission would refuse.
     fn called(&self, shown: &str) -> String {
         let asked = Asked {
             shown: shown.to_owned(),
@@ -64,13 +64,13 @@ impl Sample {
     }
 }
 
-/// Lines as the strictest reader splits them.
+/// Lines as the strictest parser splits them.
 fn split(text: &str) -> Vec<&str> {
     text.split(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'])
         .collect()
 }
 
-/// Whatever the connector is called, the output has the same lines: only those that name it may read differently.
+/// Checks that the output has the same lines for any name; only lines that contain the name may differ.
 fn assert_same_lines(sample: &Sample, shown: &str) {
     let hostile = sample.called(shown);
     let Sample { format, plain, .. } = sample;
@@ -118,7 +118,7 @@ fn a_namespace_with_a_line_break_is_refused_in_every_format() {
         }
         for object in &objects {
             let only = [object.clone()];
-            let error = printed(&only, &format!("--output {format}")).unwrap_err();
+            let error = refused(&only, &format!("--output {format}")).to_string();
             assert!(error.contains("metadata.namespace: \"team\\ntouch"), "{error}");
             assert!(error.lines().all(|line| !line.starts_with("touch")), "{error}");
         }
@@ -174,7 +174,7 @@ fn texts_in(value: &Value, path: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// Connectors that name everything that can be named.
+/// Connectors that set every text field.
 fn full() -> [Value; 2] {
     let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
     let account = |name: &str| format!("{name}@my-project.iam.gserviceaccount.com");
@@ -210,7 +210,7 @@ fn no_text_of_the_input_may_hold_a_line_break_or_a_control() {
         printed(&objects, "").unwrap();
         let mut paths = Vec::new();
         texts_in(&connector, "", &mut paths);
-        // The version is not looked at, and not printed.
+        // The version is neither read nor printed.
         paths.retain(|path| path != "/apiVersion");
         assert!(paths.len() > 14, "{paths:?}");
         for path in paths {

@@ -1,4 +1,4 @@
-//! What goes in, and what of it comes out.
+//! Input, and which parts of it affect the output.
 
 use super::*;
 
@@ -85,21 +85,22 @@ fn of_two_objects_with_one_name_the_last_one_counts() {
 #[test]
 fn plan_and_tenant_come_from_the_objects_or_from_flags() {
     let [protection, credential] = related();
-    let error = printed(&[aws()], "").unwrap_err();
-    assert!(
-        error.contains("--tier") && error.contains("--tenant-id"),
-        "{error}"
-    );
-    let error = printed(&[aws(), protection.clone()], "").unwrap_err();
-    assert!(
-        error.contains("AzureCredential azure") && !error.contains("--tier"),
-        "{error}"
-    );
-    let error = printed(&[aws(), credential.clone()], "--tier P2").unwrap_err();
-    assert!(
-        error.contains("ServerProtection prod is not in the input"),
-        "{error}"
-    );
+    let has_action = |error: &CliError, part: &str| {
+        let action = error.action.as_ref();
+        action.is_some_and(|action| action.contains(part))
+    };
+    let errors = printed(&[aws()], "").unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    for (error, flag) in errors.iter().zip(["--tier", "--tenant-id"]) {
+        assert!(error.problem.contains("SecurityConnector team/aws"), "{error}");
+        assert!(has_action(error, flag), "{error}");
+        assert!(has_action(error, "ServerProtection prod"), "{error}");
+    }
+    let error = refused(&[aws(), protection.clone()], "");
+    assert!(has_action(&error, "AzureCredential azure"), "{error}");
+    assert!(has_action(&error, "--tenant-id"), "{error}");
+    let error = refused(&[aws(), credential.clone()], "--tier P2");
+    assert!(has_action(&error, "ServerProtection prod"), "{error}");
     let flags = format!("--tier p2 --tenant-id {{{}}}", TENANT.to_ascii_uppercase());
     let by_flags = printed(&[aws()], &flags).unwrap();
     assert_eq!(by_flags, whole(aws(), ""));
@@ -107,25 +108,47 @@ fn plan_and_tenant_come_from_the_objects_or_from_flags() {
     let mut elsewhere = protection;
     elsewhere["metadata"]["namespace"] = json!("other");
     assert!(printed(&[aws(), elsewhere, credential], "").is_err());
-    // The protection's plan has no agentless scanning.
-    let error = printed(&[aws()], &format!("--tier P1 --tenant-id {TENANT}")).unwrap_err();
-    assert!(error.contains("spec.agentlessScanning: needs plan P2"), "{error}");
+    // Agentless scanning needs plan P2.
+    let error = refused(&[aws()], &format!("--tier P1 --tenant-id {TENANT}"));
+    assert!(error.problem.contains("spec.agentlessScanning"), "{error}");
 }
 
 #[test]
-fn a_format_that_does_not_fit_names_those_that_do() {
+fn an_error_in_flags_names_the_valid_values() {
     let [protection, credential] = related();
-    for (object, flags, expected_text) in [
-        (aws(), "--output gcloud", "use text, cloudformation, terraform"),
-        (gcp(), "--output cloudformation", "use text, gcloud, terraform"),
-        (gcp(), "--existing-identity-provider", "is for AWS"),
-        (aws(), "--name nobody", "the input has team/aws"),
+    for (object, flags, expected_problem, expected_action) in [
+        (
+            aws(),
+            "--output gcloud",
+            "--output gcloud",
+            "text, cloudformation, terraform",
+        ),
+        (
+            gcp(),
+            "--output cloudformation",
+            "--output cloudformation",
+            "text, gcloud, terraform",
+        ),
+        (
+            gcp(),
+            "--existing-identity-provider",
+            "--existing-identity-provider",
+            "omit",
+        ),
+        (aws(), "--name other", "--name other", "team/aws"),
     ] {
-        let error = printed(&[protection.clone(), credential.clone(), object], flags).unwrap_err();
-        assert!(error.contains(expected_text), "{flags}: {error}");
+        let error = refused(&[protection.clone(), credential.clone(), object], flags);
+        assert!(error.problem.contains(expected_problem), "{flags}: {error}");
+        assert!(
+            error
+                .action
+                .as_ref()
+                .is_some_and(|action| action.contains(expected_action)),
+            "{flags}: {error}"
+        );
     }
-    let error = printed(&[protection], "").unwrap_err();
-    assert!(error.contains("no SecurityConnector"), "{error}");
+    let error = refused(&[protection], "");
+    assert!(error.problem.contains("no SecurityConnector"), "{error}");
 }
 
 #[test]
@@ -134,13 +157,17 @@ fn of_several_connectors_text_prints_all_and_the_others_one() {
     let objects = [protection, credential, aws(), gcp()];
     let list = printed(&objects, "").unwrap();
     assert!(list.contains("SecurityConnector team/aws:") && list.contains("\n\nSecurityConnector team/gcp:"));
-    let error = printed(&objects, "--output terraform").unwrap_err();
+    let error = refused(&objects, "--output terraform");
+    assert!(error.problem.contains("team/aws, team/gcp"), "{error}");
     assert!(
-        error.contains("team/aws, team/gcp") && error.contains("--name"),
+        error
+            .action
+            .as_ref()
+            .is_some_and(|action| action.contains("--name")),
         "{error}"
     );
     for name in ["gcp", "team/gcp"] {
-        let text = printed(&objects, &format!("--output terraform --name {name}")).unwrap();
+        let text = printed(&objects, &format!("-o terraform --name {name}")).unwrap();
         assert!(text.contains("google_project"));
     }
 }

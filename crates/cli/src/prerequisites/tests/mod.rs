@@ -1,4 +1,4 @@
-//! What is printed, as its readers take it: YAML parsed again, Terraform and shell by their statements.
+//! The output of every format: YAML parsed again, Terraform and shell by their statements.
 
 mod hostile;
 mod in_aws;
@@ -19,16 +19,21 @@ struct Command {
     args: Args,
 }
 
-/// Prints an input by flags.
-fn printed(objects: &[Value], flags: &str) -> Result<String, String> {
+/// Runs the command with an input and flags.
+fn printed(objects: &[Value], flags: &str) -> Result<String, Vec<CliError>> {
     let words = ["prerequisites", "-f", "x.yaml"]
         .into_iter()
         .chain(flags.split_whitespace());
-    let args = Command::try_parse_from(words)
-        .map_err(|error| error.to_string())?
-        .args;
+    let args = Command::try_parse_from(words).unwrap().args;
     let text: Vec<_> = objects.iter().map(Value::to_string).collect();
     rendered(&args, &[("x.yaml".into(), text.join("\n---\n"))])
+}
+
+/// The only error of the command.
+fn refused(objects: &[Value], flags: &str) -> CliError {
+    let mut errors = printed(objects, flags).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    errors.remove(0)
 }
 
 fn ours(kind: &str, name: &str, spec: &Value) -> Value {
