@@ -1,7 +1,7 @@
-//! Text that others wrote, on its way into a comment or to a terminal: one line stays one line, and it controls nothing.
+//! Makes foreign text safe for comments and terminals: a line stays one line, without control characters.
 
-/// The lines of a text, split wherever a shell, a YAML or Terraform reader or a terminal begins a new one. What could
-/// control a terminal, or make a line read differently from what it says, is a blank.
+/// The lines of a text, split wherever a shell, a YAML or Terraform parser or a terminal begins a new line. Characters that
+/// could control a terminal, or reorder the text, become blanks.
 pub(crate) fn lines(text: &str) -> Vec<String> {
     text.replace("\r\n", "\n")
         .split(ends_a_line)
@@ -14,7 +14,7 @@ pub(crate) fn one_line(text: &str) -> String {
     without_controls(text)
 }
 
-/// A comment: each line of each text after the prefix, so that no part of it can become a command.
+/// A comment: the prefix before each line of each text, so that no part of it can become a command.
 pub(crate) fn comment<T: AsRef<str>>(prefix: &str, texts: impl IntoIterator<Item = T>) -> String {
     let mut comment = String::new();
     for text in texts {
@@ -39,7 +39,7 @@ fn without_controls(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }
 
-/// Marks that change the direction of the text around them.
+/// Whether the character changes the direction of the text around it.
 fn reorders(character: char) -> bool {
     matches!(
         character,

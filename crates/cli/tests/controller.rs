@@ -1,10 +1,10 @@
-//! What `serverprotection controller` refuses before it starts.
+//! Flags that `serverprotection controller` refuses.
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
 use std::process::Command;
 
 #[test]
-fn an_identity_for_every_namespace_is_no_flag() {
+fn there_is_no_flag_for_a_common_identity() {
     for value in ["none", "workload-identity", "managed-identity"] {
         let output = Command::new(env!("CARGO_BIN_EXE_serverprotection"))
             .args(["controller", "--controller-identity", value])

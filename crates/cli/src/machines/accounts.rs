@@ -1,5 +1,5 @@
-//! The accounts of AWS and GCP: their machines, and the connectors that look for them. A connector that found nothing is
-//! what somebody looks for here, and so are machines whose connector cannot be seen.
+//! The accounts of AWS and GCP, with their machines and connectors. Lists also connectors without machines and machines
+//! without a visible connector, because both need attention.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,26 +20,26 @@ use super::{
     totals::{IN_ACCOUNTS, Totals},
 };
 
-/// Accounts that the table lists; wide and JSON list all of them.
-const MOST_LISTED: usize = 50;
-/// A table cuts off what is wider.
-const WIDEST: usize = 40;
+/// Maximum number of accounts in the table; wide and JSON list all of them.
+const MAX_LISTED: usize = 50;
+/// Maximum column width of the table; longer cells are truncated.
+const MAX_COLUMN_WIDTH: usize = 40;
 
 /// The connectors of the subscriptions that were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connectors {
     known: Vec<ListedConnector>,
-    /// Why some could not be listed; equal reasons are told once.
+    /// Why some could not be listed, without duplicates.
     failures: BTreeSet<String>,
 }
 
-/// What is told of an account; the names of the fields are those of the JSON.
+/// The line of an account. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Line<'a> {
     environment: &'static str,
     account: String,
-    /// Those that connect the account: one, as a rule.
+    /// The connectors of the account, usually one.
     connectors: Vec<Connector<'a>>,
     total: u64,
     eligible: u64,
@@ -52,7 +52,7 @@ struct Connector<'a> {
     id: &'a str,
     name: &'a str,
     membership: &'static str,
-    /// How the account belongs to an organization, for people.
+    /// How the account belongs to an organization, for the table.
     #[serde(skip)]
     organization: String,
     /// Azure's `parentHierarchyId` of a member.
@@ -111,7 +111,7 @@ impl<'a> Connector<'a> {
 pub(crate) fn lines(totals: &Totals) -> Vec<Line<'_>> {
     let mut lines: BTreeMap<Account, (MachineCounts, Vec<Connector<'_>>)> = BTreeMap::new();
     for known in &totals.connectors.known {
-        // Those of source code and registries have no machines.
+        // Connectors of source code and registries have no machines.
         let Some(cloud) = known.cloud else { continue };
         let account = Account {
             environment: cloud.into(),
@@ -133,14 +133,14 @@ pub(crate) fn lines(totals: &Totals) -> Vec<Line<'_>> {
     lines.into_iter().map(line).collect()
 }
 
-/// The machines of AWS and GCP that are of no account: connected by hand, found by the other multicloud connector, or
-/// without the tags of a connector.
+/// Number of machines of AWS and GCP without an account: connected manually, or by the multicloud connector of Azure Arc,
+/// or without the tags of a connector.
 pub(crate) fn of_no_account(totals: &Totals) -> u64 {
     let of_accounts: u64 = totals.accounts().values().map(|counts| counts.total).sum();
     totals.tally().total(&IN_ACCOUNTS).saturating_sub(of_accounts)
 }
 
-/// For people; empty where there is nothing to tell.
+/// The accounts as text; empty if there are none.
 pub(crate) fn text(totals: &Totals, format: Format) -> String {
     let mut text = String::new();
     let lines = lines(totals);
@@ -156,7 +156,7 @@ pub(crate) fn text(totals: &Totals, format: Format) -> String {
 
 fn table(lines: &[Line<'_>], totals: &Totals, format: Format) -> String {
     let is_wide = format == Format::Wide;
-    let listed = if is_wide { lines.len() } else { MOST_LISTED };
+    let listed = if is_wide { lines.len() } else { MAX_LISTED };
     let titles = [
         "  ENVIRONMENT",
         "ACCOUNT",
@@ -182,7 +182,14 @@ fn table(lines: &[Line<'_>], totals: &Totals, format: Format) -> String {
             .filter_map(|cells| Some(cells.get(at)?.width()))
             .max();
         let widest = widest.unwrap_or_default().max(title.width());
-        (*title, if is_wide { widest } else { widest.min(WIDEST) })
+        (
+            *title,
+            if is_wide {
+                widest
+            } else {
+                widest.min(MAX_COLUMN_WIDTH)
+            },
+        )
     };
     let columns: Vec<_> = titles.iter().enumerate().map(width).collect();
     let mut out = Vec::new();
@@ -198,7 +205,7 @@ fn table(lines: &[Line<'_>], totals: &Totals, format: Format) -> String {
     if others > 0 {
         let _ = writeln!(
             text,
-            "  Further machines of AWS and GCP, not made by a connector of Defender for Cloud or without its tags: {others}"
+            "  Further machines of AWS and GCP, not created by a connector of Defender for Cloud or without its tags: {others}"
         );
     }
     text

@@ -1,4 +1,4 @@
-//! Accounts with and without connectors, for people and for programs.
+//! Accounts with and without connectors, as text and as JSON.
 
 use serde_json::{Value, json};
 use serverprotection_api::Cloud;
@@ -103,7 +103,7 @@ fn words(text: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn accounts_are_listed_with_their_connectors_also_those_without_machines() {
+fn accounts_are_listed_with_their_connectors_even_without_machines() {
     let text = text(&totals(), Format::Table);
     let expected: [&[&str]; 8] = [
         &[],
@@ -153,7 +153,7 @@ fn without_accounts_nothing_is_printed() {
 }
 
 #[test]
-fn a_failure_is_printed_once_on_one_line_and_claims_nothing_about_connectors() {
+fn equal_failures_are_printed_once_and_connectors_are_unknown() {
     let mut totals = totals();
     totals.connectors.add(Err(failure()));
     totals.connectors.add(Err(AzureError {
@@ -172,7 +172,10 @@ fn a_failure_is_printed_once_on_one_line_and_claims_nothing_about_connectors() {
         text.contains("not known") && !text.contains("no connector visible"),
         "{text}"
     );
-    assert!(text.contains("aws-prod"), "what is known is told");
+    assert!(
+        text.contains("aws-prod"),
+        "connectors that are known are listed: {text}"
+    );
 }
 
 #[test]
@@ -192,10 +195,10 @@ fn two_connectors_of_one_account_count_its_machines_once() {
 }
 
 #[test]
-fn a_long_list_is_cut_off_for_people_only() {
+fn only_the_table_truncates_a_long_list() {
     let mut totals = Totals::default();
     let many =
-        (0..MOST_LISTED + 2).map(|at| known(Some(Cloud::AWS), &at.to_string(), "one", Membership::Single));
+        (0..MAX_LISTED + 2).map(|at| known(Some(Cloud::AWS), &at.to_string(), "one", Membership::Single));
     totals.connectors.add(Ok(many.collect()));
     let table = text(&totals, Format::Table);
     assert!(
@@ -203,11 +206,11 @@ fn a_long_list_is_cut_off_for_people_only() {
         "{table}"
     );
     assert!(!text(&totals, Format::Wide).contains("more"));
-    assert_eq!(lines(&totals).len(), MOST_LISTED + 2);
+    assert_eq!(lines(&totals).len(), MAX_LISTED + 2);
 }
 
 #[test]
-fn what_tags_say_commands_no_terminal() {
+fn tags_control_no_terminal() {
     let evil = "1\u{1b}[31m";
     let totals = Totals {
         subscriptions: [("a".to_owned(), subscription(&[(Environment::Aws, evil, 1, 0)], 0))].into(),

@@ -1,4 +1,4 @@
-//! Takes what the scan finds: rows go out at once, subscriptions are kept as counts.
+//! Receives the results of the scan: writes rows immediately, and keeps only counts per subscription.
 
 use std::{
     collections::HashMap,
@@ -26,43 +26,43 @@ use super::{
     totals::{End, Outcome, Subscription, Totals},
 };
 
-/// What is asked of a subscription.
+/// Name and requirements of a subscription.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Requested {
     pub(crate) name: String,
     pub(crate) minimum: u8,
     pub(crate) origin: Origin,
 }
 
-/// The sink of all scans of one run.
+/// Receives the results of all scans of one run.
 pub(crate) struct Collector<W> {
     format: Format,
     verdicts: Vec<Verdict>,
     environments: Vec<Environment>,
     accounts: Vec<String>,
-    asked: HashMap<String, Asked>,
+    requested: HashMap<String, Requested>,
     progress: Arc<Progress>,
-    /// Nobody reads the output any more.
+    /// Cancelled when the output can no longer be written.
     pub(crate) closed: CancellationToken,
     state: Mutex<State<W>>,
 }
 
-/// What is left to do after the last machine.
+/// The end of a run.
 pub(crate) struct Finished {
     pub(crate) end: End,
-    /// Why the output is not complete.
+    /// Why the output is incomplete.
     pub(crate) error: Option<io::Error>,
-    /// For standard error, because standard output has no place for it.
+    /// Text for standard error: the summary of CSV output.
     pub(crate) stderr: String,
 }
 
 struct State<W> {
     output: Output<W>,
-    /// `None`: the report of the migration is written instead.
+    /// `None` if the migration report is written instead.
     rows: Option<Rows>,
     counting: Counting,
     totals: Totals,
-    /// What earlier scans of this run came to.
+    /// Progress of the earlier scans of this run.
     before: fleet::Progress,
     latest: fleet::Progress,
 }
@@ -70,7 +70,7 @@ struct State<W> {
 impl<W: Write + Send> Collector<W> {
     pub(crate) fn new(
         args: &Args,
-        asked: HashMap<String, Asked>,
+        requested: HashMap<String, Requested>,
         to: W,
         progress: Arc<Progress>,
         now: Timestamp,
@@ -85,7 +85,7 @@ impl<W: Write + Send> Collector<W> {
             verdicts: args.verdicts.clone(),
             environments: args.environments.clone(),
             accounts: args.accounts.clone(),
-            asked,
+            requested,
             progress,
             closed: CancellationToken::new(),
             state: Mutex::new(State {
@@ -103,7 +103,7 @@ impl<W: Write + Send> Collector<W> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Filters choose what is printed, never what is counted.
+    /// Whether the filters select the machine for printing. They never change the counts.
     fn is_expected(&self, machine: &Machine, finding: &Finding) -> bool {
         (self.verdicts.is_empty() || self.verdicts.contains(&finding.verdict))
             && (self.environments.is_empty() || self.environments.contains(&machine.environment()))
@@ -113,7 +113,7 @@ impl<W: Write + Send> Collector<W> {
                     .is_some_and(|account| self.accounts.contains(&account.id)))
     }
 
-    /// A reader that is slow (a pager) holds the scan back, and not the other tasks of its thread.
+    /// Writes the buffer. A slow reader (a pager) slows the scan, but does not block the other tasks of this thread.
     fn flush(&self, state: &mut State<W>) {
         let write = || self.progress.aside(|| state.output.flush());
         if !tokio::task::block_in_place(write) {
@@ -121,13 +121,13 @@ impl<W: Write + Send> Collector<W> {
         }
     }
 
-    /// A scan is over; the next one counts on.
+    /// Ends a scan; the progress of the next one is added to it.
     pub(crate) fn scanned(&self) {
         let mut state = self.state();
         state.before = std::mem::take(&mut state.latest);
     }
 
-    /// Those of these subscriptions that were read.
+    /// The targets whose subscriptions were read.
     pub(crate) fn read_of(&self, targets: &[Target]) -> Vec<String> {
         let state = self.state();
         let read = |target: &&Target| {
@@ -138,17 +138,17 @@ impl<W: Write + Send> Collector<W> {
         read.map(|target| target.subscription.clone()).collect()
     }
 
-    /// Connectors of some subscriptions, or why they could not be listed.
+    /// Adds the connectors of some subscriptions, or why they could not be listed.
     pub(crate) fn connectors(&self, answer: Result<Vec<ListedConnector>, AzureError>) {
         self.state().totals.connectors.add(answer);
     }
 
-    /// A subscription that was not even scanned.
+    /// Records a subscription that was not scanned.
     pub(crate) fn not_scanned(&self, subscription: &str, failure: AzureError) {
         self.subscription(subscription, Err(failure));
     }
 
-    /// Writes what comes after the last machine.
+    /// Writes the summary or the migration report.
     pub(crate) fn finish(&self) -> Finished {
         let mut state = self.state();
         let end = state.totals.end();
@@ -171,7 +171,7 @@ impl<W: Write + Send> Collector<W> {
             }
             (Format::Json, true) => {
                 out.extend_from_slice(b"\n],\"summary\":");
-                // Strings and numbers only: it cannot fail.
+                // Cannot fail: the target is memory, and the values are strings and numbers.
                 let _ = serde_json::to_writer(&mut *out, &Summary::new(totals, &end));
                 out.extend_from_slice(b"}\n");
             }
@@ -217,7 +217,7 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
     fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         let mut state = self.state();
         state.counting.subscription(subscription, reading.is_ok());
-        let asked = self.asked.get(subscription);
+        let requested = self.requested.get(subscription);
         let outcome = match reading {
             Ok(reading) => Outcome::Read {
                 tally: reading.summary.tally.into(),
@@ -226,8 +226,8 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
                 tier: reading.tier,
             },
             Err(failure) => Outcome::Failed {
-                hint: asked.map_or_else(String::new, |asked| hint(&asked.origin, &failure)),
-                // Request ids differ each time: without them equal reasons are told once.
+                hint: requested.map_or_else(String::new, |requested| hint(&requested.origin, &failure)),
+                // Without the request ID, which is different each time, equal reasons are grouped.
                 reason: AzureError {
                     request_id: None,
                     ..failure
@@ -238,8 +238,8 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
         state.totals.subscriptions.insert(
             subscription.to_owned(),
             Subscription {
-                name: asked.map_or_else(String::new, |asked| asked.name.clone()),
-                minimum: asked.map_or(100, |asked| asked.minimum),
+                name: requested.map_or_else(String::new, |requested| requested.name.clone()),
+                minimum: requested.map_or(100, |requested| requested.minimum),
                 outcome,
             },
         );
@@ -251,7 +251,7 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
         let sum = fleet::Progress {
             subscriptions: (
                 before.subscriptions.0 + progress.subscriptions.0,
-                self.asked.len(),
+                self.requested.len(),
             ),
             pages: before.pages + progress.pages,
             machines: before.machines + progress.machines,

@@ -24,16 +24,16 @@ const SUBSCRIPTION: &str = "6f1c0d7e-0000-0000-0000-000000000001";
 fn collector(words: &str) -> Collector<Vec<u8>> {
     let words = std::iter::once("machines").chain(words.split_whitespace());
     let args = Command::parse_from(words).args;
-    let asked = Asked {
+    let requested = Requested {
         name: "Contoso".into(),
         minimum: 50,
         origin: Origin::Auth(Auth::AzureCli),
     };
-    let asked = HashMap::from([(SUBSCRIPTION.to_owned(), asked)]);
+    let requested = HashMap::from([(SUBSCRIPTION.to_owned(), requested)]);
     let now = "2026-11-23T12:00:00Z".parse().unwrap();
     Collector::new(
         &args,
-        asked,
+        requested,
         Vec::new(),
         Arc::new(Progress::new(false, false)),
         now,

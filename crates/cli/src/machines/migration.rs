@@ -1,4 +1,4 @@
-//! `--migration`: how far the move is, by environment, with the next step of each stage.
+//! `--migration`: progress of the migration by environment, with the next step of each stage.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -13,7 +13,7 @@ use super::{
     totals::{End, Totals},
 };
 
-/// The machines of subscriptions: of those under way apart, because one that fails in the end does not count.
+/// Counts machines. Subscriptions that are still being read are separate, because one that fails does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     under_way: BTreeMap<String, Migration>,
@@ -42,13 +42,13 @@ impl Counting {
     }
 }
 
-/// Environments to report on: those asked for, else those with machines.
-fn environments(migration: &Migration, asked: &[Environment]) -> Vec<Environment> {
+/// The environments of the report: those of `--environment`, or those with machines.
+fn environments(migration: &Migration, selected: &[Environment]) -> Vec<Environment> {
     let expected = |environment: &Environment| {
-        if asked.is_empty() {
+        if selected.is_empty() {
             migration.total(*environment) > 0
         } else {
-            asked.contains(environment)
+            selected.contains(environment)
         }
     };
     Environment::ALL.into_iter().filter(expected).collect()
@@ -61,10 +61,10 @@ fn stages(migration: &Migration, environment: Environment) -> impl Iterator<Item
         .filter(|(_, machines)| *machines > 0)
 }
 
-/// For people.
-pub(crate) fn text(migration: &Migration, asked: &[Environment]) -> String {
+/// The report as text.
+pub(crate) fn text(migration: &Migration, selected: &[Environment]) -> String {
     let mut text = String::new();
-    for environment in environments(migration, asked) {
+    for environment in environments(migration, selected) {
         let _ = writeln!(
             text,
             "{}: {} machines, {} onboarded\n",
@@ -81,7 +81,7 @@ pub(crate) fn text(migration: &Migration, asked: &[Environment]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("What Azure cannot tell:\n");
+    text.push_str("Not visible in Azure:\n");
     for line in NOT_VISIBLE {
         let _ = writeln!(text, "  - {line}");
     }
@@ -89,16 +89,16 @@ pub(crate) fn text(migration: &Migration, asked: &[Environment]) -> String {
     text
 }
 
-/// Names of systems come from machines: they may not command the terminal.
+/// Replaces control characters: the names of systems come from machines and must not control the terminal.
 fn printable(text: &str) -> String {
     let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.chars().map(clean).collect()
 }
 
-/// A record for each environment, stage and, where they are the reason, system.
-pub(crate) fn csv(out: &mut Vec<u8>, migration: &Migration, asked: &[Environment]) {
+/// The report as CSV: a record per environment and stage, and per system if the stage depends on it.
+pub(crate) fn csv(out: &mut Vec<u8>, migration: &Migration, selected: &[Environment]) {
     record(out, ["environment", "stage", "system", "machines", "next_step"]);
-    for environment in environments(migration, asked) {
+    for environment in environments(migration, selected) {
         for (stage, machines) in stages(migration, environment) {
             let systems = migration.systems(environment, stage);
             let lines = if systems.is_empty() {
@@ -123,7 +123,7 @@ pub(crate) fn csv(out: &mut Vec<u8>, migration: &Migration, asked: &[Environment
     }
 }
 
-/// For programs.
+/// The report as JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<'a> {
@@ -161,7 +161,7 @@ struct System<'a> {
 impl<'a> Report<'a> {
     pub(crate) fn new(
         migration: &'a Migration,
-        asked: &[Environment],
+        selected: &[Environment],
         totals: &'a Totals,
         end: &'a End,
     ) -> Self {
@@ -184,7 +184,7 @@ impl<'a> Report<'a> {
         };
         Self {
             kind: "MigrationReport",
-            environments: environments(migration, asked)
+            environments: environments(migration, selected)
                 .into_iter()
                 .map(in_environment)
                 .collect(),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_fails_in_the_end_does_not_count() {
+    fn a_failed_subscription_does_not_count() {
         let mut counting = counted();
         counting.subscription(&machine("web").subscription_id, false);
         assert_eq!(*counting.total(), Migration::default());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_a_table_for_each_environment() {
+    fn the_text_has_a_table_for_each_environment() {
         let counting = read();
         let text = text(counting.total(), &[]);
         for words in [

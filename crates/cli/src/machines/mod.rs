@@ -22,7 +22,7 @@ mod totals;
 use std::{collections::HashMap, io, process::ExitCode, sync::Arc, time::Duration};
 
 pub(crate) use args::Args;
-use collector::{Asked, Collector};
+use collector::{Collector, Requested};
 use input::Input;
 use progress::Progress;
 use serverprotection_azure::{
@@ -105,10 +105,10 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
         let resolved = targets::resolve(&args, &scope, &arm).await;
         scans.push((arm, scope, check_early(resolved, alone)?));
     }
-    let asked = asked(&args, &mut scans);
+    let requested = requested(&args, &mut scans);
     let collector = Collector::new(
         &args,
-        asked,
+        requested,
         io::stdout(),
         Arc::clone(&progress),
         Timestamp::now(),
@@ -150,25 +150,25 @@ fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, CliError> {
 }
 
 /// The requirements of each subscription. If several scopes name a subscription, the first one reads it.
-fn asked(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> HashMap<String, Asked> {
-    let mut asked = HashMap::new();
+fn requested(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> HashMap<String, Requested> {
+    let mut requested = HashMap::new();
     for (_, scope, resolved) in scans {
         resolved.targets.retain(|target| {
             let id = &target.subscription;
-            let is_first = !asked.contains_key(id);
+            let is_first = !requested.contains_key(id);
             if is_first {
                 let of_object = resolved.minimums.get(id).copied();
-                let entry = Asked {
+                let entry = Requested {
                     name: resolved.names.get(id).cloned().unwrap_or_default(),
                     minimum: args.minimum_protected_percent.or(of_object).unwrap_or(100),
                     origin: scope.origin.clone(),
                 };
-                asked.insert(id.clone(), entry);
+                requested.insert(id.clone(), entry);
             }
             is_first
         });
     }
-    asked
+    requested
 }
 
 async fn read(

@@ -1,11 +1,11 @@
-//! Standard output: written in pieces, and gone quietly when its reader is.
+//! Standard output: buffered, and silent after its pipe is closed.
 
 use std::io::{self, Write};
 
-/// Written out when it holds this much.
-const PIECE: usize = 64 * 1024;
+/// Size of the buffer in bytes at which it is written.
+const BUFFER_SIZE: usize = 64 * 1024;
 
-/// A buffer before a writer. After an error nothing more is written.
+/// A buffered writer. After an error it discards everything.
 pub(crate) struct Output<W> {
     pub(crate) buffer: Vec<u8>,
     to: W,
@@ -21,12 +21,12 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Whether the buffer should be written out.
+    /// Whether the buffer should be written.
     pub(crate) fn is_full(&self) -> bool {
-        self.buffer.len() >= PIECE
+        self.buffer.len() >= BUFFER_SIZE
     }
 
-    /// Writes the buffer out; whether that still makes sense.
+    /// Writes the buffer. Returns `false` after the first error.
     pub(crate) fn flush(&mut self) -> bool {
         if self.error.is_none() {
             let written = self.to.write_all(&self.buffer).and_then(|()| self.to.flush());
@@ -36,7 +36,7 @@ impl<W: Write> Output<W> {
         self.error.is_none()
     }
 
-    /// What went wrong.
+    /// The first error.
     pub(crate) fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_broken_pipe_nothing_more_is_written_nor_kept() {
+    fn after_a_broken_pipe_everything_is_discarded() {
         let mut output = Output::new(Closed(0));
         for _ in 0..3 {
             output.buffer.extend_from_slice(b"row\n");

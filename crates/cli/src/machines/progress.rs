@@ -1,4 +1,4 @@
-//! How far it is, on standard error: a line that is drawn over again on a terminal, else a new line now and then.
+//! Progress on standard error: one line that is redrawn on a terminal, otherwise a new line every few seconds.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -9,14 +9,14 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serverprotection_azure::fleet;
 
-/// Between two lines where there is no terminal.
+/// Interval between lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows progress and writes other lines to standard error.
 pub(crate) struct Progress {
     show: Show,
     notes: bool,
-    /// Standard output goes to the same terminal.
+    /// Whether standard output is a terminal too.
     shared: bool,
 }
 
@@ -35,7 +35,7 @@ impl Progress {
                 if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
                     bar.set_style(style);
                 }
-                bar.set_message("asking for the subscriptions");
+                bar.set_message("listing subscriptions");
                 bar.enable_steady_tick(Duration::from_millis(120));
                 Show::Bar(bar)
             }
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// How far the scan is.
+    /// Shows the progress of the scan.
     pub(crate) fn update(&self, progress: &fleet::Progress) {
         let words = || {
             let (done, all) = progress.subscriptions;
@@ -70,19 +70,19 @@ impl Progress {
         }
     }
 
-    /// Something worth knowing.
+    /// Writes a note, unless `--quiet` is set.
     pub(crate) fn note(&self, text: &str) {
         if self.notes {
             self.line(&format!("note: {text}"));
         }
     }
 
-    /// A line, whatever is shown.
+    /// Writes a line, even with `--quiet`.
     pub(crate) fn line(&self, text: &str) {
         self.raw(&format!("serverprotection: {text}\n"));
     }
 
-    /// Text as it is. Nobody can be told when standard error is closed.
+    /// Writes text unchanged. Ignores errors: there is no other place to report them.
     pub(crate) fn raw(&self, text: &str) {
         let write = || {
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -93,16 +93,16 @@ impl Progress {
         }
     }
 
-    /// Writes to standard output without disturbing what is drawn.
+    /// Writes to standard output without disturbing the progress line.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.show {
-            // A pager that does not read must not hold what is drawn on the terminal.
+            // Only if they share a terminal: otherwise a pager that does not read would freeze the progress line.
             Show::Bar(bar) if self.shared => bar.suspend(write),
             _ => write(),
         }
     }
 
-    /// Takes the drawing away.
+    /// Removes the progress line.
     pub(crate) fn end(&self) {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();

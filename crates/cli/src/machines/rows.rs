@@ -1,4 +1,4 @@
-//! A machine as a line, a record or an object. One at a time: a fleet is never kept.
+//! Formats a machine as a line, a record or an object. One at a time, so memory does not grow with the fleet.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::args::Format;
 
-/// What is told about a machine; the names of the fields are those of the JSON.
+/// The row of a machine. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row<'a> {
@@ -76,7 +76,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The extension that the verdict is about: of the machine's system, and the best one of several.
+/// The extension that the verdict is about: the one for the machine's operating system. Of several, one that succeeded.
 fn extension(machine: &Machine) -> Option<&MdeExtension> {
     let expected = machine.expected_extension();
     machine
@@ -86,7 +86,7 @@ fn extension(machine: &Machine) -> Option<&MdeExtension> {
         .min_by_key(|extension| !extension.state.eq_ignore_ascii_case("Succeeded"))
 }
 
-/// Titles and widths; nothing is known of later machines when the first one is written.
+/// Titles and widths. The widths are fixed, because rows are written before later machines are known.
 const COLUMNS: [(&str, usize); 7] = [
     ("NAME", 28),
     ("ENVIRONMENT", 11),
@@ -149,7 +149,7 @@ impl Rows {
         }
     }
 
-    /// What comes before the first machine.
+    /// Writes the header.
     pub(crate) fn start(&self, out: &mut Vec<u8>) {
         match self.format {
             Format::Table => line(out, &COLUMNS, COLUMNS.iter().map(|(title, _)| *title), true),
@@ -164,7 +164,7 @@ impl Rows {
         }
     }
 
-    /// One machine.
+    /// Writes one machine.
     pub(crate) fn machine(&mut self, out: &mut Vec<u8>, machine: &Machine, finding: &Finding) {
         let row = Row::new(machine, finding);
         match self.format {
@@ -179,7 +179,7 @@ impl Rows {
             }
             Format::Json => {
                 out.extend_from_slice(if self.started { b",\n" } else { b"\n" });
-                // Strings and numbers only: it cannot fail.
+                // Cannot fail: the target is memory, and the values are strings and numbers.
                 let _ = serde_json::to_writer(out, &row);
             }
             Format::Csv => csv(out, &row),
@@ -229,7 +229,8 @@ fn csv(out: &mut Vec<u8>, row: &Row<'_>) {
     );
 }
 
-/// A record of CSV. Names and messages come from machines: a spreadsheet must not take them for formulas.
+/// Writes a record of CSV. Names and messages come from machines, so cells that a spreadsheet would run as formulas are
+/// escaped.
 pub(crate) fn record<const N: usize>(out: &mut Vec<u8>, cells: [&str; N]) {
     let safe = cells.map(|cell| {
         if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
@@ -239,12 +240,12 @@ pub(crate) fn record<const N: usize>(out: &mut Vec<u8>, cells: [&str; N]) {
         }
     });
     let mut writer = csv::WriterBuilder::new().buffer_capacity(1024).from_writer(out);
-    // Into memory: it cannot fail.
+    // Cannot fail: the target is memory.
     let _ = writer.write_record(safe.iter().map(|cell| cell.as_bytes()));
     let _ = writer.flush();
 }
 
-/// A line of cells; the last one is not padded.
+/// Writes a line of cells; the last one is not padded.
 pub(super) fn line<C: AsRef<str>>(
     out: &mut Vec<u8>,
     columns: &[(&str, usize)],
@@ -262,7 +263,8 @@ pub(super) fn line<C: AsRef<str>>(
     out.push(b'\n');
 }
 
-/// A cell of at least this width. Control characters, which could command the terminal, become blanks.
+/// Appends a cell, padded to the width, and truncated to it if `cut`. Control characters, which could control the
+/// terminal, become blanks.
 fn push_cell(text: &mut String, cell: &str, width: usize, cut: bool) {
     let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
     if cut && cell.width() > width {
@@ -282,7 +284,7 @@ fn push_cell(text: &mut String, cell: &str, width: usize, cut: bool) {
     text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width())));
 }
 
-/// As kubectl writes ages, with one unit: 12m, 5h, 30d.
+/// An age in the style of kubectl, with one unit: 12m, 5h, 30d.
 fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {

@@ -1,4 +1,4 @@
-//! Every format is written as it streams, and can be read again.
+//! Output of machines in every format.
 
 use serde_json::Value;
 use serverprotection_core::machines::{ArcAgent, Verdict};
@@ -36,7 +36,7 @@ pub(crate) fn finding(verdict: Verdict) -> Finding {
         verdict,
         reason: "ERR_FAILED_DEPENDENCY".into(),
         message: "the package manager, \"apt\",\nfailed".into(),
-        remedy: "mend it".into(),
+        remedy: "reinstall it".into(),
         since: "2026-11-23T09:30:00Z".parse().ok(),
         until: None,
         exclusion: None,
@@ -54,7 +54,7 @@ fn written(format: Format, machines: &[Machine]) -> String {
 }
 
 #[test]
-fn a_table_has_fixed_columns_and_cuts_off() {
+fn a_table_has_fixed_columns_and_truncates() {
     let long = "a-machine-with-a-name-that-is-much-too-long";
     let text = written(Format::Table, &[machine("web"), machine(long)]);
     let lines: Vec<_> = text.lines().collect();
@@ -80,7 +80,7 @@ fn a_table_has_fixed_columns_and_cuts_off() {
 }
 
 #[test]
-fn wide_cuts_nothing_off_and_keeps_a_machine_on_its_line() {
+fn wide_truncates_nothing_and_prints_one_line_per_machine() {
     let long = "a-machine-with-a-name-that-is-much-too-long";
     let text = written(Format::Wide, &[machine(long)]);
     let lines: Vec<_> = text.lines().collect();
@@ -90,7 +90,7 @@ fn wide_cuts_nothing_off_and_keeps_a_machine_on_its_line() {
         "Ubuntu 22.04",
         "1.0.6.9",
         "\"apt\", failed",
-        "mend it",
+        "reinstall it",
         "machines/a-machine",
     ] {
         assert!(lines[1].contains(word), "{word}: {}", lines[1]);
@@ -98,7 +98,7 @@ fn wide_cuts_nothing_off_and_keeps_a_machine_on_its_line() {
 }
 
 #[test]
-fn what_machines_say_commands_no_terminal_and_no_spreadsheet() {
+fn texts_of_machines_control_no_terminal_and_no_spreadsheet() {
     let mut evil = machine("web");
     evil.name = "\u{1b}[31mred".into();
     evil.os_sku = "=cmd()".into();
@@ -125,7 +125,7 @@ fn json_is_one_document() {
 }
 
 #[test]
-fn csv_is_read_again_as_it_was() {
+fn csv_survives_a_round_trip() {
     let text = written(Format::Csv, &[machine("a"), machine("b")]);
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     assert_eq!(

@@ -54,8 +54,8 @@ pub(crate) fn scopes(
         credentials,
         mut notes,
     } = input;
-    let nothing_asked = args.subscriptions.is_empty() && args.management_groups.is_empty();
-    if !args.files.is_empty() && protections.is_empty() && credentials.is_empty() && nothing_asked {
+    let no_scope_flags = args.subscriptions.is_empty() && args.management_groups.is_empty();
+    if !args.files.is_empty() && protections.is_empty() && credentials.is_empty() && no_scope_flags {
         return Err(CliError::new("-f: the input has no ServerProtection").action(
             "add ServerProtection objects to the input, or omit -f to read all subscriptions that the identity can see",
         ));
@@ -66,7 +66,7 @@ pub(crate) fn scopes(
         let identity = default.identity(args.tenant_id.clone(), &is_set);
         identity.map(|identity| (Origin::Auth(default), identity))
     };
-    let all = nothing_asked && protections.is_empty();
+    let all = no_scope_flags && protections.is_empty();
 
     let mut by_key: BTreeMap<Option<Key>, Vec<Protection>> = BTreeMap::new();
     let mut unusable: HashMap<Key, String> = HashMap::new();
@@ -101,7 +101,7 @@ pub(crate) fn scopes(
         scope.protections = protections;
         scopes.push(scope);
     }
-    if !nothing_asked || all {
+    if !no_scope_flags || all {
         // A single credential in the input also applies to the subscriptions that flags select.
         let mut usable = credentials
             .iter()

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Maximum number of subscriptions that the text lists per reason; JSON lists all of them.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// The summary as text.
 pub(crate) fn text(totals: &Totals, format: Format) -> String {
@@ -50,8 +50,8 @@ fn remarks(totals: &Totals) -> String {
         }
         let _ = writeln!(text, "\n{title}:");
         for (reason, mut labels) in by_reason {
-            let more = labels.len().saturating_sub(MOST_NAMED);
-            labels.truncate(MOST_NAMED);
+            let more = labels.len().saturating_sub(MAX_NAMED);
+            labels.truncate(MAX_NAMED);
             if more > 0 {
                 labels.push(format!("and {more} more (-o json lists all)"));
             }
@@ -92,7 +92,7 @@ fn below(totals: &Totals) -> String {
     }
     below.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut text = "\nSubscriptions below the required percentage:\n".to_owned();
-    for (percent, protected, eligible, id, one) in below.iter().take(MOST_NAMED) {
+    for (percent, protected, eligible, id, one) in below.iter().take(MAX_NAMED) {
         let _ = writeln!(
             text,
             "  {}: {protected} of {eligible} protected ({percent:.1} %), {} % required",
@@ -100,7 +100,7 @@ fn below(totals: &Totals) -> String {
             one.minimum
         );
     }
-    if let Some(more @ 1..) = below.len().checked_sub(MOST_NAMED) {
+    if let Some(more @ 1..) = below.len().checked_sub(MAX_NAMED) {
         let _ = writeln!(text, "  and {more} more (-o json lists all)");
     }
     text

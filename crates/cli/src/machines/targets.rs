@@ -1,4 +1,4 @@
-//! From a scope to the subscriptions to scan: names, management groups, and all that the identity sees.
+//! Resolves a scope to the subscriptions to scan: their names, management groups, and all visible subscriptions.
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
@@ -11,39 +11,39 @@ use super::{
     scope::Scope,
 };
 
-/// How often Azure is asked for what time mends.
-const TRIES: u32 = 3;
+/// Attempts of a request that fails with a transient error.
+const ATTEMPTS: u32 = 3;
 
 /// The subscriptions of a scope.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) targets: Vec<Target>,
-    /// `spec.machines.minimumProtectedPercent` of those with an object.
+    /// `spec.machines.minimumProtectedPercent` of the subscriptions with an object.
     pub(crate) minimums: HashMap<String, u8>,
     /// Display names.
     pub(crate) names: HashMap<String, String>,
-    /// Why the identity can read nothing, and what to do.
+    /// Why the identity can read nothing, and the next step.
     pub(crate) failure: Option<(AzureError, String)>,
 }
 
-/// Asks Azure for the subscriptions; for nothing but the names where all are given, which also shows whether the
-/// identity works at all before anything is printed.
+/// Lists the subscriptions that the identity can see. Also if all targets are given: this reads their names, and checks
+/// the identity before anything is printed.
 pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
     let mut resolved = of_objects(args, scope);
-    // azure_identity itself waits more than a minute for a managed identity.
-    let tries = match scope.origin {
+    // azure_identity itself retries for more than a minute for a managed identity.
+    let attempts = match scope.origin {
         Origin::Auth(Auth::ManagedIdentity) => 1,
-        _ => TRIES,
+        _ => ATTEMPTS,
     };
-    let asked = async {
-        let visible = patiently(tries, || arm.subscriptions()).await?;
+    let response = async {
+        let visible = retried(attempts, || arm.subscriptions()).await?;
         let mut below = Vec::new();
         for group in &scope.management_groups {
-            below.extend(patiently(TRIES, || arm.management_group(group)).await?);
+            below.extend(retried(ATTEMPTS, || arm.management_group(group)).await?);
         }
         Ok((visible, below))
     };
-    match asked.await {
+    match response.await {
         Ok((visible, below)) => add(&mut resolved, args, scope, visible, &below),
         Err(failure) => {
             let hint = hint(&scope.origin, &failure);
@@ -87,7 +87,7 @@ fn target(args: &Args, subscription: &str) -> Target {
 fn add(resolved: &mut Resolved, args: &Args, scope: &Scope, visible: Vec<Subscription>, below: &[String]) {
     resolved.targets.extend(below.iter().map(|id| target(args, id)));
     for subscription in visible {
-        // What is deleted has no machines left; it stays visible for 90 days.
+        // A deleted subscription has no machines, but stays visible for 90 days.
         if scope.all && !subscription.state.eq_ignore_ascii_case("Deleted") {
             resolved.targets.push(target(args, &subscription.id));
         }
@@ -95,24 +95,24 @@ fn add(resolved: &mut Resolved, args: &Args, scope: &Scope, visible: Vec<Subscri
     }
 }
 
-/// A client makes one request for one call: trying again is up to its caller.
-async fn patiently<T, F>(tries: u32, ask: impl Fn() -> F) -> Result<T, AzureError>
+/// Retries transient errors. The client makes one request per call and leaves retries to its caller.
+async fn retried<T, F>(attempts: u32, request: impl Fn() -> F) -> Result<T, AzureError>
 where
     F: Future<Output = Result<T, AzureError>>,
 {
     let mut wait = Duration::from_secs(1);
-    for _ in 1..tries {
-        match ask().await {
+    for _ in 1..attempts {
+        match request().await {
             Err(failure) if failure.class.is_transient() => {
-                // Asked again before Azure's time, the client itself says no.
-                let asked = failure.class.retry_after().unwrap_or_default().max(wait);
-                tokio::time::sleep(asked.min(Duration::from_secs(60))).await;
+                // The client refuses requests before the time of Retry-After.
+                let delay = failure.class.retry_after().unwrap_or_default().max(wait);
+                tokio::time::sleep(delay.min(Duration::from_secs(60))).await;
                 wait *= 2;
             }
             answer => return answer,
         }
     }
-    ask().await
+    request().await
 }
 
 #[cfg(test)]
@@ -171,26 +171,26 @@ mod tests {
     }
 
     #[test]
-    fn objects_come_first_with_what_they_ask_for() {
+    fn objects_come_first_with_their_own_settings() {
         let found = resolved("", &["o"], false);
         assert_eq!(ids(&found), ["o", "c"]);
         assert_eq!(found.targets[0].grace, SignedDuration::from_hours(2));
         assert_eq!(found.targets[1].grace, A_DAY);
         assert_eq!(found.minimums["o"], 90);
         assert_eq!(found.names["a"], "name of a");
-        // A flag is stronger than the object.
+        // A flag overrides the object.
         let found = resolved("--grace-period 5m", &["o"], false);
         assert_eq!(found.targets[0].grace, SignedDuration::from_mins(5));
     }
 
     #[test]
-    fn all_means_all_but_deleted_ones() {
+    fn all_subscriptions_are_read_except_deleted_ones() {
         assert_eq!(ids(&resolved("", &[], true)), ["c", "a"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn transient_errors_are_retried() {
-        for (class, fails, tries, answered) in [
+        for (class, failures, attempts, succeeds) in [
             (ErrorClass::Transient, 2, 3, true),
             (ErrorClass::Throttled(Some(Duration::from_secs(30))), 1, 2, true),
             (ErrorClass::Throttled(Some(Duration::MAX)), 1, 2, true),
@@ -198,9 +198,9 @@ mod tests {
             (ErrorClass::Transient, 9, 3, false),
             (ErrorClass::Credential, 9, 1, false),
         ] {
-            let asked = std::cell::Cell::new(0);
-            let answer = patiently(TRIES, || {
-                asked.set(asked.get() + 1);
+            let requests = std::cell::Cell::new(0);
+            let answer = retried(ATTEMPTS, || {
+                requests.set(requests.get() + 1);
                 let failure = AzureError {
                     class: class.clone(),
                     code: "X".into(),
@@ -209,15 +209,15 @@ mod tests {
                     request_id: None,
                     effect_unknown: false,
                 };
-                let answer = if asked.get() <= fails {
+                let answer = if requests.get() <= failures {
                     Err(failure)
                 } else {
                     Ok(())
                 };
                 std::future::ready(answer)
             });
-            assert_eq!(answer.await.is_ok(), answered, "{class:?}");
-            assert_eq!(asked.get(), tries, "{class:?}");
+            assert_eq!(answer.await.is_ok(), succeeds, "{class:?}");
+            assert_eq!(requests.get(), attempts, "{class:?}");
         }
     }
 }

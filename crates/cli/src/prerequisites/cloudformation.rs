@@ -86,7 +86,7 @@ fn usage(aws: &Aws, provider: Provider) -> Vec<String> {
     if provider == Provider::Existing {
         lines.push(String::new());
         lines.push(
-            "The account already has the identity provider, and its owner does not change. Add the audiences first:"
+            "The account already has the identity provider, and this template does not manage it. Add the audiences first:"
                 .into(),
         );
         lines.extend(

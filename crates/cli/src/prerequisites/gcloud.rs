@@ -1,4 +1,4 @@
-//! A script with gcloud commands. It can be repeated: what is there is kept and completed, nothing else is touched.
+//! A script with gcloud commands. It is safe to run again: it keeps existing resources and adds what is missing.
 
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
@@ -16,7 +16,7 @@ pub(super) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
     let mut lines = words::head(shown, found);
     lines.push(String::new());
     lines.push(
-        "It can be repeated: what is there already is kept, and completed where something is missing.".into(),
+        "This script is safe to run again: it keeps existing resources and adds what is missing.".into(),
     );
     let comment = printable::comment("#", &lines);
     let mut script = format!("#!/usr/bin/env bash\n{comment}set -euo pipefail\n\n");
@@ -61,17 +61,17 @@ fn variables(gcp: &Gcp) -> String {
     .concat()
 }
 
-/// What the lines below call.
+/// The functions that the lines below call.
 const FUNCTIONS: &str = include_str!("gcloud.sh");
 
-/// Where roles are defined and granted.
+/// The project or organization in which roles are defined and granted.
 fn scope(gcp: &Gcp) -> String {
     if gcp.organization {
         r#"
-# The organization above the project; ORGANIZATION_ID overrides what is found.
+# The organization of the project, unless ORGANIZATION_ID is set.
 organization=${ORGANIZATION_ID:-$(gcloud projects get-ancestors "$project" --format='csv[no-heading](type,id)' | sed -n 's/^organization,//p')}
 if [[ ! $organization =~ ^[0-9]+$ ]]; then
-  echo "project $project has no organization: set ORGANIZATION_ID (gcloud organizations list)" >&2
+  echo "cannot find the organization of project $project: set ORGANIZATION_ID (gcloud organizations list)" >&2
   exit 1
 fi
 role_scope=("--organization=$organization")
@@ -132,11 +132,13 @@ fn account_lines(account: &ServiceAccount) -> String {
             .map(|grant| grant_line(&account.email, *grant)),
     );
     if account.federated {
-        lines.push(format!("lets \"$pool_member\" {email} {FEDERATED_ROLE}"));
+        lines.push(format!(
+            "allow_acting_as \"$pool_member\" {email} {FEDERATED_ROLE}"
+        ));
     }
     if let Some(user) = &account.used_by {
         let user = quoted(&format!("serviceAccount:{user}"));
-        lines.push(format!("lets {user} {email} {TOKEN_CREATOR_ROLE}"));
+        lines.push(format!("allow_acting_as {user} {email} {TOKEN_CREATOR_ROLE}"));
     }
     lines.join("\n") + "\n"
 }
@@ -148,7 +150,7 @@ fn grant_line(email: &str, grant: Grant) -> String {
     }
 }
 
-/// One word of the shell, whatever stands in it.
+/// Quotes a text as one word of the shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"_-./:@,=".contains(&c);
     if !text.is_empty() && text.bytes().all(is_plain) {

@@ -1,4 +1,5 @@
-//! Writes Terraform's language as `terraform fmt` would: two blanks a level, `=` aligned in runs of one-line arguments.
+//! Writes Terraform's language in the format of `terraform fmt`: two blanks per level, and `=` aligned in runs of one-line
+//! arguments.
 
 use std::fmt::Write as _;
 
@@ -7,9 +8,9 @@ use crate::printable;
 /// An expression.
 #[derive(Clone, Debug)]
 pub(super) enum Expression {
-    /// A text; nothing in it is a template.
+    /// A text, escaped so that Terraform finds no template in it.
     Text(String),
-    /// Written as it is: a reference, or a text with references that we wrote.
+    /// Written unchanged: a reference, or a text with references. Text from the input in it must be [`quoted`].
     Raw(String),
     Flag(bool),
     List(Vec<Expression>),
@@ -18,7 +19,7 @@ pub(super) enum Expression {
     Json(Box<Expression>),
     /// `toset(…)`
     Set(Box<Expression>),
-    /// A text of several lines; nothing in it is a template.
+    /// A text of several lines, escaped like `Text`.
     Lines(String),
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Block {
     body: Vec<Item>,
 }
 
-/// A block; the labels are names of ours.
+/// A block. The labels must not come from the input.
 pub(super) fn block<const N: usize>(kind: &str, labels: [&str; N], body: Vec<Item>) -> Block {
     let labels = labels.map(|label| format!(" {}", quoted(label)));
     Block {
@@ -76,7 +77,7 @@ impl From<bool> for Expression {
     }
 }
 
-/// A file: the comment, and the blocks with a blank line between them.
+/// A file: the comment, then the blocks, separated by blank lines.
 pub(super) fn file<T: AsRef<str>>(comment: &[T], blocks: &[Block]) -> String {
     let mut text = printable::comment("#", comment);
     for block in blocks {
@@ -166,7 +167,7 @@ fn key(name: &str) -> String {
     if is_identifier { name.into() } else { quoted(name) }
 }
 
-/// A text in quotes.
+/// A quoted and escaped text.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for character in escaped(text).chars() {
@@ -185,7 +186,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// Nothing is a template.
+/// Escapes template sequences.
 fn escaped(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
 }
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_aligned_in_runs_and_texts_are_no_templates() {
+    fn arguments_are_aligned_in_runs_and_templates_are_escaped() {
         let body = vec![
             argument("url", "https://a/"),
             argument("longest_name", r#"a "quoted" \ ${template} %{if}"#),

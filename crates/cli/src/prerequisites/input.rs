@@ -29,7 +29,7 @@ pub(super) struct Input {
 
 /// A selected connector with everything that its prerequisites depend on.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Selected {
     /// NAMESPACE/NAME, or NAME.
     pub(super) shown: String,
     /// Name of the object.
@@ -99,16 +99,16 @@ impl Input {
     /// # Errors
     ///
     /// Fails if there is no such connector, and with one error for each unknown plan and tenant.
-    pub(super) fn asked(&self, args: &Args) -> Result<Vec<Asked>, Vec<CliError>> {
-        let is_asked = |key: &Key| {
+    pub(super) fn selected(&self, args: &Args) -> Result<Vec<Selected>, Vec<CliError>> {
+        let is_selected = |key: &Key| {
             let name = args.name.as_ref();
             name.is_none_or(|name| *name == key.1 || *name == shown(key))
         };
-        let mut asked = Vec::new();
+        let mut selected = Vec::new();
         let mut missing = Vec::new();
-        for (key, spec) in self.connectors.iter().filter(|(key, _)| is_asked(key)) {
+        for (key, spec) in self.connectors.iter().filter(|(key, _)| is_selected(key)) {
             match self.resolved(args, key, spec) {
-                Ok(one) => asked.push(one),
+                Ok(one) => selected.push(one),
                 Err(errors) => missing.extend(errors),
             }
         }
@@ -116,17 +116,22 @@ impl Input {
             return Err(missing);
         }
         match &args.name {
-            Some(name) if asked.is_empty() => {
+            Some(name) if selected.is_empty() => {
                 let all: Vec<_> = self.connectors.iter().map(|(key, _)| shown(key)).collect();
                 let error = CliError::new(format!("--name {name}: the input has no such SecurityConnector"));
                 Err(vec![error.action(format!("use one of {}", all.join(", ")))])
             }
-            _ => Ok(asked),
+            _ => Ok(selected),
         }
     }
 
     /// Flags override the related objects; the connector's own plan overrides both.
-    fn resolved(&self, args: &Args, key: &Key, spec: &SecurityConnectorSpec) -> Result<Asked, Vec<CliError>> {
+    fn resolved(
+        &self,
+        args: &Args,
+        key: &Key,
+        spec: &SecurityConnectorSpec,
+    ) -> Result<Selected, Vec<CliError>> {
         let related = |name: &String| (key.0.clone(), name.clone());
         let protection = self.protections.get(&related(&spec.protection_ref.name));
         let credential = protection.and_then(|protection| protection.credential.as_ref());
@@ -137,7 +142,7 @@ impl Input {
             .or(args.tier.map(Tier::from))
             .or(protection.map(|protection| protection.tier));
         match (tier, tenant) {
-            (Some(tier), Some(tenant)) => Ok(Asked {
+            (Some(tier), Some(tenant)) => Ok(Selected {
                 shown: shown(key),
                 name: key.1.clone(),
                 spec: spec.clone(),

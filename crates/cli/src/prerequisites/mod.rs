@@ -1,7 +1,7 @@
 //! `serverprotection prerequisites`: what an AWS account or GCP project needs for a connector.
 //!
 //! ```text
-//! -f ─▶ Input (admission, plan, tenant) ─▶ Asked ─▶ core: Prerequisites ─▶ text | cloudformation | terraform | gcloud
+//! -f ─▶ Input (admission, plan, tenant) ─▶ Selected ─▶ core: Prerequisites ─▶ text | cloudformation | terraform | gcloud
 //! ```
 
 mod admission;
@@ -25,7 +25,7 @@ use std::{
 
 pub(crate) use args::Args;
 use args::Format;
-use input::{Asked, Input};
+use input::{Input, Selected};
 use serverprotection_api::Cloud;
 use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
 
@@ -64,9 +64,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, Vec<CliError>> {
     let input = Input::parse(texts).map_err(|error| vec![error])?;
-    let asked = input.asked(args)?;
-    if args.output != Format::Text && asked.len() > 1 {
-        let names: Vec<_> = asked.iter().map(|one| one.shown.as_str()).collect();
+    let selected = input.selected(args)?;
+    if args.output != Format::Text && selected.len() > 1 {
+        let names: Vec<_> = selected.iter().map(|one| one.shown.as_str()).collect();
         let problem = format!(
             "--output {} prints one connector, but the input has {}",
             args.output,
@@ -76,41 +76,48 @@ fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, Vec<CliEr
             CliError::new(problem).action("choose one with --name, or use --output text"),
         ]);
     }
-    if args.existing_identity_provider && asked.iter().all(|one| one.spec.type_ != Cloud::AWS) {
+    if args.existing_identity_provider && selected.iter().all(|one| one.spec.type_ != Cloud::AWS) {
         let error = CliError::new("--existing-identity-provider is only for AWS").action("omit the flag");
         return Err(vec![error]);
     }
-    let all: Result<Vec<_>, _> = asked.iter().map(|one| render(args, one)).collect();
+    let all: Result<Vec<_>, _> = selected.iter().map(|one| render(args, one)).collect();
     Ok(all.map_err(|error| vec![error])?.join("\n\n"))
 }
 
-fn render(args: &Args, asked: &Asked) -> Result<String, CliError> {
-    let fitting = Format::of(asked.spec.type_);
+fn render(args: &Args, selected: &Selected) -> Result<String, CliError> {
+    let fitting = Format::of(selected.spec.type_);
     if !fitting.contains(&args.output) {
         let problem = format!(
             "--output {} is not available for the SecurityConnector {}, which has type {}",
             args.output,
-            asked.shown,
-            words::cloud(asked.spec.type_)
+            selected.shown,
+            words::cloud(selected.spec.type_)
         );
         let fitting = fitting.map(|format| format.to_string()).join(", ");
         return Err(CliError::new(problem).action(format!("use one of {fitting}")));
     }
-    let found = Prerequisites::of(&asked.name, &asked.spec, &asked.protection, &asked.tenant)
-        .map_err(|invalid| CliError::new(format!("SecurityConnector {}: spec.{invalid}", asked.shown)))?;
+    let found = Prerequisites::of(
+        &selected.name,
+        &selected.spec,
+        &selected.protection,
+        &selected.tenant,
+    )
+    .map_err(|invalid| CliError::new(format!("SecurityConnector {}: spec.{invalid}", selected.shown)))?;
     let provider = if args.existing_identity_provider {
         IdentityProvider::Existing
     } else {
         IdentityProvider::New
     };
     match (args.output, &found.account) {
-        (Format::Text, _) => Ok(text::render(&asked.shown, &found, provider)),
+        (Format::Text, _) => Ok(text::render(&selected.shown, &found, provider)),
         (Format::Cloudformation, Account::Aws(aws)) => {
-            cloudformation::render(&asked.shown, &found, aws, provider)
+            cloudformation::render(&selected.shown, &found, aws, provider)
         }
-        (Format::Terraform, Account::Aws(aws)) => terraform::aws::render(&asked.shown, &found, aws, provider),
-        (Format::Terraform, Account::Gcp(gcp)) => Ok(terraform::gcp::render(&asked.shown, &found, gcp)),
-        (Format::Gcloud, Account::Gcp(gcp)) => Ok(gcloud::render(&asked.shown, &found, gcp)),
+        (Format::Terraform, Account::Aws(aws)) => {
+            terraform::aws::render(&selected.shown, &found, aws, provider)
+        }
+        (Format::Terraform, Account::Gcp(gcp)) => Ok(terraform::gcp::render(&selected.shown, &found, gcp)),
+        (Format::Gcloud, Account::Gcp(gcp)) => Ok(gcloud::render(&selected.shown, &found, gcp)),
         // Not reached: `Format::of` was checked above.
         (format, _) => Err(format!("--output {format} is not available for {}", words::place(&found)).into()),
     }

@@ -20,7 +20,7 @@ const POOL: &str = "google_iam_workload_identity_pool.defender";
 pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: &Gcp) -> String {
     let mut lines = words::head(shown, found);
     lines.push(String::new());
-    lines.push("Policies keep their other members. What another tool made already (Microsoft's script, for instance) has to be imported.".into());
+    lines.push("Policies keep their other members. Import resources that another tool (for example Microsoft's script) already created.".into());
     let project = block(
         "provider",
         ["google"],
@@ -34,13 +34,13 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
             vec![
                 argument(
                     "description",
-                    "Id of the organization: digits, as gcloud organizations list prints them",
+                    "ID of the organization, only digits (gcloud organizations list)",
                 ),
                 argument("type", raw("string")),
             ],
         ));
     }
-    blocks.push(escaped_project(gcp));
+    blocks.push(connected_project(gcp));
     blocks.push(apis(gcp));
     blocks.push(pool(gcp));
     blocks.extend(gcp.providers.iter().map(provider));
@@ -55,8 +55,8 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
     hcl::file(&lines, &blocks)
 }
 
-/// The project of the connector, whose number and id must belong together.
-fn escaped_project(gcp: &Gcp) -> Block {
+/// The project of the connector. Checks that its number and ID belong together.
+fn connected_project(gcp: &Gcp) -> Block {
     let condition = format!("self.number == {}", hcl::quoted(&gcp.project_number));
     let guard = block(
         "postcondition",
@@ -65,7 +65,7 @@ fn escaped_project(gcp: &Gcp) -> Block {
             argument("condition", raw(condition)),
             argument(
                 "error_message",
-                "gcp.projectId and gcp.projectNumber of the connector are of different projects.",
+                "gcp.projectId and gcp.projectNumber of the connector name different projects.",
             ),
         ],
     );

@@ -1,11 +1,11 @@
-//! Terraform configurations: a root of their own, which refuses another account than the connector's.
+//! Terraform configurations: root modules, which refuse any account but that of the connector.
 
 pub(super) mod aws;
 pub(super) mod gcp;
 
 use super::hcl::{Block, Expression, Item, argument, block};
 
-/// The provider and the oldest versions that have everything that is used.
+/// The provider, and the oldest versions that support everything in use.
 fn settings(name: &str, version: &str) -> Block {
     let provider = Expression::Object(vec![
         ("source".into(), format!("hashicorp/{name}").as_str().into()),

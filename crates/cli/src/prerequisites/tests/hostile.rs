@@ -23,7 +23,7 @@ fn every_format() -> [(&'static str, Value); 5] {
 struct Sample {
     format: &'static str,
     args: Args,
-    asked: Asked,
+    selected: Selected,
     plain: String,
 }
 
@@ -40,27 +40,27 @@ impl Sample {
         let [protection, credential] = related();
         let texts = [protection, connector.clone(), credential]
             .map(|object| ("x.yaml".to_owned(), object.to_string()));
-        let mut asked = Input::parse(&texts).unwrap().asked(&args).unwrap().remove(0);
-        asked.shown = "team/prod".to_owned();
-        let plain = render(&args, &asked).unwrap();
+        let mut selected = Input::parse(&texts).unwrap().selected(&args).unwrap().remove(0);
+        selected.shown = "team/prod".to_owned();
+        let plain = render(&args, &selected).unwrap();
         Self {
             format,
             args,
-            asked,
+            selected,
             plain,
         }
     }
 
     /// The output for a name that admission would refuse.
     fn called(&self, shown: &str) -> String {
-        let asked = Asked {
+        let selected = Selected {
             shown: shown.to_owned(),
-            name: self.asked.name.clone(),
-            spec: self.asked.spec.clone(),
-            protection: self.asked.protection.clone(),
-            tenant: self.asked.tenant.clone(),
+            name: self.selected.name.clone(),
+            spec: self.selected.spec.clone(),
+            protection: self.selected.protection.clone(),
+            tenant: self.selected.tenant.clone(),
         };
-        render(&self.args, &asked).unwrap()
+        render(&self.args, &selected).unwrap()
     }
 }
 

@@ -20,7 +20,7 @@ fn the_template_of_an_account_has_the_provider_and_the_roles() {
             ("ServersRole", "AWS::IAM::Role"),
         ]
     );
-    // Another product may use it by the time when the stack goes.
+    // Another product may use it by the time the stack is deleted.
     assert_eq!(
         resources["ASCDefendersOIDCIdentityProvider"]["DeletionPolicy"],
         "Retain"
@@ -56,7 +56,7 @@ fn the_template_of_an_account_has_the_provider_and_the_roles() {
 }
 
 #[test]
-fn a_provider_that_is_there_is_not_made_and_its_audiences_are_named() {
+fn an_existing_provider_is_not_created_and_its_audiences_are_listed() {
     let text = whole(aws(), "--output cloudformation --existing-identity-provider");
     let template = template(&text);
     let resources = template["Resources"].as_object().unwrap();
@@ -87,7 +87,7 @@ fn a_provider_that_is_there_is_not_made_and_its_audiences_are_named() {
 }
 
 #[test]
-fn the_text_always_names_the_other_owner_of_the_provider() {
+fn the_text_always_warns_of_another_owner_of_the_provider() {
     for flags in ["", "--existing-identity-provider"] {
         let list = whole(aws(), flags);
         assert!(list.contains("Microsoft Sentinel"), "{list}");
@@ -143,7 +143,7 @@ fn terraform_for_an_account_refuses_another_one_and_has_the_same_roles() {
     assert!(!text.contains("{account}"));
     let organization = whole(aws_organization(), "--output terraform");
     assert!(blocks(&organization).contains(&"resource aws_cloudformation_stack_set members".to_owned()));
-    // The template inside is no template of Terraform.
+    // Terraform must not evaluate the template inside.
     assert!(organization.contains("$${AWS::AccountId}"));
     assert!(
         organization.contains("accounts                = [\"210987654321\"]"),

@@ -20,7 +20,7 @@ fn terraform_for_a_project_has_pool_providers_accounts_and_grants() {
         assert!(blocks.contains(&expected.to_owned()), "{expected}: {blocks:#?}");
     }
     assert!(!text.contains("organization_id"), "{text}");
-    // A binding would throw out everybody else.
+    // A binding would remove all other members.
     assert!(!text.contains("iam_binding"));
     let organization = whole(gcp_organization(), "--output terraform");
     assert!(organization.contains("variable \"organization_id\""));
@@ -38,7 +38,7 @@ fn the_script_of_a_project_calls_for_everything_once() {
     assert_eq!(calls("custom_role "), 2);
     assert_eq!(calls("service_account "), 3);
     assert_eq!(calls("grant "), 6);
-    assert_eq!(calls("lets "), 3);
+    assert_eq!(calls("allow_acting_as "), 3);
     assert!(!text.contains("--organization"));
     let organization = whole(gcp_organization(), "--output gcloud");
     assert!(organization.contains("provider auto-provisioner api://d17a7d74-7e73-4e7d-bd41-8d9525e86cab\n"));

@@ -1,4 +1,4 @@
-//! The list for an AWS account.
+//! The checklist for an AWS account.
 
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
@@ -16,7 +16,8 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, account: &Aws, provid
         role_item(page, found, account, role);
     }
     if found.parts.agentless.is_served() {
-        page.note("Volumes with a key of your own are scanned only if the key's policy leaves access to IAM, or names the scanner's role.");
+        page.note("Volumes with a customer-managed key are scanned only if the key policy delegates access to IAM or names the role of");
+        page.note("the scanner.");
     }
     if let Some(organization) = &account.organization {
         page.section("Organization");
@@ -27,7 +28,9 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, account: &Aws, provid
         machines(page);
     }
     page.section("Templates");
-    page.note("--output cloudformation and --output terraform print all of it but what the machines need.");
+    page.note(
+        "--output cloudformation and --output terraform print templates for all of this except the machines.",
+    );
 }
 
 fn identity_provider(page: &mut Page, account: &Aws, provider: IdentityProvider) {
@@ -36,21 +39,21 @@ fn identity_provider(page: &mut Page, account: &Aws, provider: IdentityProvider)
     page.detail("URL", [ISSUER]);
     page.detail("Thumbprint", [aws::THUMBPRINT]);
     page.detail("Audiences", &account.audiences);
-    page.note("The issuer is Microsoft's own tenant. An account has one provider of this URL, so it may have an owner already:");
-    page.note(
-        "Microsoft Sentinel, for instance, signs in through the same provider. Find out whether it is there:",
-    );
+    page.note("The issuer is a tenant of Microsoft. An account can have only one provider with this URL, and Microsoft Sentinel, for");
+    page.note("example, uses the same one. Check whether it exists:");
     page.command(&format!(
         "aws iam get-open-id-connect-provider --open-id-connect-provider-arn {arn}"
     ));
     match provider {
         IdentityProvider::New => {
-            page.note("NoSuchEntity: make it. If it is there, it stays whose it is: neither make nor import it, add the audiences");
-            page.note("(those that it has already do no harm), and print templates with --existing-identity-provider:");
+            page.note("NoSuchEntity means that it does not exist: create it. If it exists, do not import it, because another product may own");
+            page.note(
+                "it: use --existing-identity-provider for templates, and add the audiences (safe to repeat):",
+            );
         }
         IdentityProvider::Existing => {
-            page.note("It is there already (--existing-identity-provider) and stays whose it is: neither make nor import it, add the");
-            page.note("audiences; those that it has already do no harm:");
+            page.note("It exists (--existing-identity-provider). Do not create or import it, because another product may own it. Add the");
+            page.note("audiences (safe to repeat):");
         }
     }
     for command in words::add_audiences(account) {
@@ -63,7 +66,7 @@ fn role_item(page: &mut Page, found: &Prerequisites, account: &Aws, role: &Role)
     page.detail("Spec", role.uses.iter().map(|used| used.field));
     page.detail("Purpose", role.uses.iter().map(|used| used.purpose));
     let mut trust =
-        vec!["sts:AssumeRoleWithWebIdentity by the identity provider, if both are equal:".to_owned()];
+        vec!["sts:AssumeRoleWithWebIdentity by the identity provider, if both conditions match:".to_owned()];
     trust.push(format!(
         "  {} = {}",
         aws::audience_key(),
@@ -89,8 +92,8 @@ fn role_item(page: &mut Page, found: &Prerequisites, account: &Aws, role: &Role)
         );
     }
     if role.uses.iter().any(|used| used.managed_policy.is_some()) {
-        page.note("SecurityAudit reads how things are set up. Microsoft's template attaches ReadOnlyAccess without billing instead,");
-        page.note("which also reads contents.");
+        page.note("SecurityAudit reads configuration only. Microsoft's template attaches ReadOnlyAccess without billing instead, which");
+        page.note("also reads data.");
     }
 }
 
@@ -123,29 +126,29 @@ fn stack_set(page: &mut Page, organization: &Organization) {
     ));
     page.detail("Spec", ["aws.organization.stackSetName"]);
     page.detail(
-        "Makes",
-        ["identity provider and roles of the same names in every member account; the management account needs its own, above"],
+        "Creates",
+        ["identity provider and roles with the same names in every member account; those above are for the management account"],
     );
     page.detail(
         "Permissions",
-        ["service-managed; new accounts of the organization get it by themselves"],
+        ["service-managed; includes new accounts of the organization automatically"],
     );
-    page.detail("Left out", organization.excluded_account_ids.iter());
+    page.detail("Excluded", organization.excluded_account_ids.iter());
     page.note("StackSets need trusted access to the organization:");
     page.command("aws organizations enable-aws-service-access --service-principal member.org.stacksets.cloudformation.amazonaws.com");
-    page.note("A member account that has the identity provider already (Microsoft Sentinel): add the audiences there, and set");
-    page.note("the parameter IdentityProvider of its stack instance to Existing.");
-    page.note("Azure makes the connectors of the members within a day. A new AWS root account needs 12 hours before it can be connected.");
+    page.note("If a member account already has the identity provider (Microsoft Sentinel), add the audiences there, and set the");
+    page.note("parameter IdentityProvider of its stack instance to Existing.");
+    page.note("Azure creates the connectors of the members within a day. A new AWS root account can be connected after 12 hours.");
 }
 
 fn machines(page: &mut Page) {
-    page.item("Systems Manager agent (SSM), running: Amazon Linux, Ubuntu and Windows images of AWS have it");
+    page.item("Systems Manager agent (SSM), running; included in the Amazon Linux, Ubuntu and Windows images of AWS");
     page.item(
         "Instance profile whose role has the policy arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore,",
     );
-    page.note("or the account's Default Host Management Configuration of Systems Manager instead. Microsoft's template also makes an");
-    page.note("automation that attaches such a profile to machines without one; here that is left to you.");
-    page.item("The machines are seen by Systems Manager, in every region:");
+    page.note("or Default Host Management Configuration of Systems Manager in the account. Microsoft's template also creates an");
+    page.note("automation that attaches such a profile to machines without one; this output does not.");
+    page.item("The machines are visible in Systems Manager, in every region:");
     page.command("aws ssm describe-instance-information --query 'InstanceInformationList[].[InstanceId,PingStatus]' --output text");
     page.item("Outgoing HTTPS to ssm, ssmmessages and ec2messages (.REGION.amazonaws.com), to gbl.his.arc.azure.com,");
     page.note(

@@ -1,4 +1,4 @@
-//! The list for a GCP project.
+//! The checklist for a GCP project.
 
 use serverprotection_core::security_connector::prerequisites::{
     ISSUER, Prerequisites,
@@ -16,7 +16,7 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, project: &Gcp) {
         page.item(api);
     }
     if project.organization {
-        page.note("In the management project, and in the projects of the organization (Defender for Cloud may switch them on itself).");
+        page.note("Enable them in the management project and in the projects of the organization; Defender for Cloud may enable them itself.");
     }
     page.section("Workload identity pool");
     pool(page, project);
@@ -35,7 +35,7 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, project: &Gcp) {
         page.item(email);
         page.detail(
             "Purpose",
-            ["Microsoft's own service account: takes the snapshots of agentless scanning"],
+            ["service account of Microsoft that takes the snapshots of agentless scanning"],
         );
         page.detail("Roles", [grant_name(*grant)]);
     }
@@ -44,18 +44,18 @@ pub(super) fn list(page: &mut Page, found: &Prerequisites, project: &Gcp) {
     }
     if !project.excluded_project_numbers.is_empty() {
         page.note(&format!(
-            "Projects that are left out ({}) are not connected, but inherit what is granted on the organization.",
+            "Excluded projects ({}) are not connected, but inherit the roles that are granted on the organization.",
             project.excluded_project_numbers.join(", ")
         ));
     }
-    page.section("What can stand in the way");
+    page.section("Possible obstacles");
     obstacles(page, found);
     if found.parts.arc.is_served() {
         page.section("Machines (Compute Engine), for the Azure Arc agent");
         machines(page, project);
     }
     page.section("Templates");
-    page.note("--output gcloud and --output terraform print APIs, pool, providers, custom roles, service accounts and grants.");
+    page.note("--output gcloud and --output terraform print APIs, pool, providers, custom roles, service accounts and role grants.");
 }
 
 fn scope(project: &Gcp) -> &'static str {
@@ -70,7 +70,7 @@ fn pool(page: &mut Page, project: &Gcp) {
     let (google, assertion) = SUBJECT_MAPPING;
     page.item(&format!("Pool {}", project.pool_name()));
     page.detail("Name", [POOL_NAME]);
-    page.note("The id is the Entra tenant's without dashes: Defender for Cloud looks for it by that.");
+    page.note("Its ID is the ID of the Entra tenant without hyphens, because Defender for Cloud finds the pool by this ID.");
     for provider in &project.providers {
         page.item(&format!("Provider {} in this pool (OpenID Connect)", provider.id));
         page.detail("Spec", &provider.fields);
@@ -99,11 +99,11 @@ fn account_item(page: &mut Page, project: &Gcp, account: &ServiceAccount) {
     if let Some(user) = &account.used_by {
         users.push(format!("{TOKEN_CREATOR_ROLE} for serviceAccount:{user}"));
     }
-    page.detail("Who acts as it", users);
+    page.detail("Can be used by", users);
     if account.grants.contains(&Grant::Custom(ONBOARDING_ROLE)) {
         page.note("Microsoft's script also grants iam.roles.create, iam.roles.list, iam.serviceAccounts.actAs, compute.projects.get and");
-        page.note("compute.projects.setCommonInstanceMetadata, with which Defender for Cloud prepares the projects itself. Without");
-        page.note("them, metadata enable-osconfig is for you to set.");
+        page.note("compute.projects.setCommonInstanceMetadata, so that Defender for Cloud can prepare the projects itself. Without them,");
+        page.note("set the metadata enable-osconfig yourself.");
     }
 }
 
@@ -115,30 +115,32 @@ fn grant_name(grant: Grant) -> String {
 }
 
 fn keys(page: &mut Page) {
-    page.note("Disks with a key of your own (CMEK) are scanned only if Microsoft's service agent may use the key; for each key:");
+    page.note("Disks with a customer-managed key (CMEK) are scanned only if the service agent of Microsoft can use the key. For each key:");
     page.command(
         "gcloud kms keys add-iam-policy-binding KEY --keyring=RING --location=LOCATION --project=KEY_PROJECT \\",
     );
     page.command(&format!("  --member=serviceAccount:{KEY_USER} --role={KEY_ROLE}"));
-    page.note("Disks with customer-supplied keys (CSEK) cannot be scanned.");
+    page.note("Disks with a customer-supplied key (CSEK) cannot be scanned.");
 }
 
 fn obstacles(page: &mut Page, found: &Prerequisites) {
     page.item("Organization policy iam.workloadIdentityPoolProviders allows the issuer");
     page.command(ISSUER);
     if found.parts.agentless.is_served() {
-        page.item("Organization policy iam.allowedPolicyMemberDomains (domain-restricted sharing) lets Microsoft's service account");
-        page.note("be a member of policies");
+        page.item("Organization policy iam.allowedPolicyMemberDomains (domain-restricted sharing) allows the service account of");
+        page.note("Microsoft as a member");
     } else {
         page.item("Organization policy iam.allowedPolicyMemberDomains (domain-restricted sharing) allows the members above");
     }
-    page.item("Organization policy iam.disableServiceAccountCreation is not enforced while the service accounts are made");
-    page.item("VPC service controls: no perimeter keeps the pool's identities from the APIs above");
+    page.item("Organization policy iam.disableServiceAccountCreation is not enforced while the service accounts are created");
+    page.item("VPC Service Controls: no perimeter blocks the identities of the pool from the APIs above");
 }
 
 fn machines(page: &mut Page, project: &Gcp) {
-    page.item("OS Config agent (google-osconfig-agent), running: most images of Google have it");
-    page.item("Metadata enable-osconfig=TRUE, of the machine or of its project (VM Manager may cost; see its price list):");
+    page.item("OS Config agent (google-osconfig-agent), running; included in most images of Google");
+    page.item(
+        "Metadata enable-osconfig=TRUE on the machine or on its project (VM Manager may incur charges):",
+    );
     let which = if project.organization {
         "PROJECT"
     } else {
@@ -147,7 +149,7 @@ fn machines(page: &mut Page, project: &Gcp) {
     page.command(&format!(
         "gcloud compute project-info add-metadata --project={which} --metadata=enable-osconfig=TRUE"
     ));
-    page.item("A service account on the machine, without any role: OS Config signs its requests as it");
+    page.item("A service account on the machine; it needs no role, because OS Config only signs its requests with it");
     page.item("Outgoing HTTPS to osconfig, compute and containeranalysis (.googleapis.com), to gbl.his.arc.azure.com,");
     page.note(
         "agentonboarding.defenderforservers.security.azure.com, and to the endpoints of the Azure Arc agent",

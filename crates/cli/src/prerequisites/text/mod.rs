@@ -1,4 +1,4 @@
-//! A list for people: what to have, what to run to find out, and what the machines need beside it.
+//! A checklist: resources to create, commands that check them, and requirements of the machines.
 
 mod aws;
 mod gcp;
@@ -8,14 +8,18 @@ use serverprotection_core::security_connector::prerequisites::{Account, Prerequi
 use super::{IdentityProvider, words};
 use crate::printable;
 
-/// The list.
+/// The checklist.
 pub(super) fn render(shown: &str, found: &Prerequisites, provider: IdentityProvider) -> String {
     let mut page = Page::default();
     page.line(&format!(
-        "SecurityConnector {shown}: what {} must have",
+        "SecurityConnector {shown}: prerequisites of {}",
         words::place(found)
     ));
-    page.line(&format!("Plan {:?}, Entra tenant {}", found.tier, found.tenant));
+    page.line(&format!(
+        "Plan {}, Entra tenant {}",
+        words::plan(found.tier),
+        found.tenant
+    ));
     page.line("");
     for line in words::AUTHORITY {
         page.line(line);
@@ -39,7 +43,7 @@ pub(super) fn render(shown: &str, found: &Prerequisites, provider: IdentityProvi
 #[derive(Default)]
 struct Page(String);
 
-/// Where details begin.
+/// Column of the values of details.
 const MARGIN: usize = 20;
 
 impl Page {
@@ -54,7 +58,7 @@ impl Page {
         self.line(&"-".repeat(title.chars().count()));
     }
 
-    /// Something to have.
+    /// An item to check off.
     fn item(&mut self, text: &str) {
         self.line(&format!("[ ] {text}"));
     }
@@ -64,12 +68,12 @@ impl Page {
         self.line(&format!("    {text}"));
     }
 
-    /// A command about the item.
+    /// A command for the item.
     fn command(&mut self, text: &str) {
         self.line(&format!("      {text}"));
     }
 
-    /// Name and values, one a line.
+    /// Name and values, one per line.
     fn detail<T: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
         let mut name = name;
         for value in values {
