@@ -125,7 +125,7 @@ def main():
     assert security.pricings.get(SCOPE, "VirtualMachines").pricing_tier == "Standard"
     assert control("GET", "faults")["faults"][0]["hits"] == 2
 
-    early = [one for one in control("GET", "breaches")["breaches"] if one["law"] == "RetryAfterIgnored"]
+    early = [one for one in control("GET", "breaches")["breaches"] if one["invariant"] == "RetryAfterIgnored"]
     assert not early, early
     print("Python SDKs: all calls as expected")
 

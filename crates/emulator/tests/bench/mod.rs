@@ -174,7 +174,7 @@ impl Bench {
         let got = self.control("GET", "breaches", Value::Null).await;
         let invariants = got.body["breaches"].as_array().unwrap().iter();
         invariants
-            .map(|breach| breach["law"].as_str().unwrap().to_owned())
+            .map(|breach| breach["invariant"].as_str().unwrap().to_owned())
             .collect()
     }
 }
