@@ -64,7 +64,8 @@ def main():
     assert not resources.resource_groups.check_existence("nowhere")
 
     # Plans.
-    control("PATCH", f"subscriptions/{SUBSCRIPTION}", {"set": {"plan.tier": "Free", "vulnerabilityAssessment": None}})
+    control("PATCH", f"subscriptions/{SUBSCRIPTION}", {"set": {
+        "pricings.VirtualMachines.pricingTier": "Free", "serverVulnerabilityAssessmentsSettings.azureServersSetting": None}})
     assert len(security.pricings.list(scope_id=SCOPE).value) == 16
     two = security.pricings.list(scope_id=SCOPE, filter="name in (VirtualMachines,CloudPosture)")
     assert [plan.name for plan in two.value] == ["VirtualMachines", "CloudPosture"]
@@ -114,7 +115,7 @@ def main():
 
     # An unregistered provider: where Azure Resource Manager answers, the SDK registers it by itself and tries again.
     control("PUT", "switches", {"unregisteredProvider": "MissingSubscriptionRegistration"})
-    control("PUT", "settings", {"registrationTime": "1s"})
+    control("PUT", "options", {"registrationTime": "1s"})
     control("PATCH", f"subscriptions/{SUBSCRIPTION}", {"set": {"providers.Microsoft.Security": "NotRegistered"}})
     assert security.pricings.get(SCOPE, "VirtualMachines").pricing_tier == "Standard"
     assert resources.providers.get("Microsoft.Security").registration_state == "Registered"

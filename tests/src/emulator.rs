@@ -224,7 +224,7 @@ impl Emulator {
             .await
     }
 
-    /// Changes a machine: `{"power": "deallocated"}`.
+    /// Changes a machine: `{"powerState": "deallocated"}`.
     pub async fn set_machine(&self, subscription: &str, name: &str, fields: Value) -> Result<Value, Error> {
         let path = format!("subscriptions/{subscription}/machines/{name}");
         self.call(Method::PATCH, &path, Some(json!({"set": fields})))
@@ -248,7 +248,7 @@ impl Emulator {
         self.call(Method::POST, "seed", Some(seed)).await
     }
 
-    /// Changes an application: secrets, federated credentials, roles.
+    /// Changes an application: secrets, federated identity credentials, role assignments.
     pub async fn principal(&self, client_id: &str, change: Value) -> Result<Value, Error> {
         self.call(Method::PATCH, &format!("principals/{client_id}"), Some(change))
             .await
@@ -264,9 +264,9 @@ impl Emulator {
         self.call(Method::PUT, "switches", Some(switches)).await
     }
 
-    /// Sets latencies and options: `{"latency": "50ms"}`.
-    pub async fn settings(&self, settings: Value) -> Result<Value, Error> {
-        self.call(Method::PUT, "settings", Some(settings)).await
+    /// Times and toggles of the emulator: `{"latency": "50ms"}`.
+    pub async fn options(&self, options: Value) -> Result<Value, Error> {
+        self.call(Method::PUT, "options", Some(options)).await
     }
 
     /// Adds another writer that writes the same field again and again.

@@ -140,7 +140,7 @@ impl Environment {
         Team::create(self, name, Value::Null).await
     }
 
-    /// Creates a team with these members of the subscription, as in a seed: `{"profile": "legacy"}`.
+    /// The same, with more about the subscription, as in a seed: `{"integrationProfile": "legacy"}`.
     pub async fn team_with(&self, name: &str, subscription: Value) -> Result<Team<'_>, Error> {
         Team::create(self, name, subscription).await
     }

@@ -180,24 +180,26 @@ impl Quickstart {
     /// and one of them will fail.
     pub async fn add_machines(&self) -> Result<(), Error> {
         let emulator = self.emulator()?;
-        let requeue =
+        let options =
             json!({"provisioningDelay": "8s", "provisioningTime": "3s", "connectorDiscoveryDelay": "5s"});
-        emulator.settings(requeue).await?;
-        let instances = json!([{"id": "i-0971002a9c4e76ef4", "os": "amazon-2023"}, {"id": "i-0b1c2d3e4f5a6b7c8", "os": "windows-2022"}]);
-        let account = json!({"aws": {ACCOUNT: {"name": "contoso-shop", "instances": instances}}});
+        emulator.options(options).await?;
+        let instances = json!([
+            {"name": "i-0971002a9c4e76ef4", "os": "amazon-2023"},
+            {"name": "i-0b1c2d3e4f5a6b7c8", "os": "windows-2022"}]);
+        let account = json!({"aws": {ACCOUNT: {"accountName": "contoso-shop", "instances": instances}}});
         emulator.cloud_accounts(account).await?;
         let machines = json!([
-            {"name": "web-1", "os": "ubuntu-22.04", "group": "rg-web"},
-            {"name": "web-2", "os": "ubuntu-24.04", "group": "rg-web"},
-            {"name": "web-3", "os": "rhel-9", "group": "rg-web"},
-            {"name": "ad-1", "os": "windows-2022", "group": "rg-core"},
-            {"name": "files-1", "os": "windows-2016", "group": "rg-core"},
-            {"name": UNLUCKY, "os": "sles-15", "group": "rg-core", "failure": 24},
-            {"name": "spare-1", "os": "windows-2019", "group": "rg-core", "power": "deallocated"},
-            {"name": "test-1", "os": "debian-12", "group": "rg-lab", "tags": {"env": "sandbox"}},
-            {"name": "srv-berlin-1", "cloud": "OnPremises", "os": "rhel-8", "group": "rg-arc"},
-            {"name": "srv-berlin-2", "cloud": "OnPremises", "os": "windows-2012r2", "group": "rg-arc"},
-            {"name": "gce-batch-1", "cloud": "GCP", "os": "ubuntu-22.04", "group": "rg-gcp"},
+            {"name": "web-1", "os": "ubuntu-22.04", "resourceGroup": "rg-web"},
+            {"name": "web-2", "os": "ubuntu-24.04", "resourceGroup": "rg-web"},
+            {"name": "web-3", "os": "rhel-9", "resourceGroup": "rg-web"},
+            {"name": "ad-1", "os": "windows-2022", "resourceGroup": "rg-core"},
+            {"name": "files-1", "os": "windows-2016", "resourceGroup": "rg-core"},
+            {"name": UNLUCKY, "os": "sles-15", "resourceGroup": "rg-core", "provisioningFailureCode": 24},
+            {"name": "spare-1", "os": "windows-2019", "resourceGroup": "rg-core", "powerState": "deallocated"},
+            {"name": "test-1", "os": "debian-12", "resourceGroup": "rg-lab", "tags": {"env": "sandbox"}},
+            {"name": "srv-berlin-1", "cloudProvider": "OnPremises", "os": "rhel-8", "resourceGroup": "rg-arc"},
+            {"name": "srv-berlin-2", "cloudProvider": "OnPremises", "os": "windows-2012r2", "resourceGroup": "rg-arc"},
+            {"name": "gce-batch-1", "cloudProvider": "GCP", "os": "ubuntu-22.04", "resourceGroup": "rg-gcp"},
         ]);
         emulator.add_machine(SUBSCRIPTION, machines).await.map(drop)
     }

@@ -57,7 +57,8 @@ impl<'a> Team<'a> {
             subscription: String::new(),
             account,
         };
-        let principal = json!({"clientId": team.client_id, "tenant": TENANT, "secrets": [format!("{}-secret", team.namespace)]});
+        let principal = json!({"clientId": team.client_id, "tenantId": TENANT,
+            "secrets": [format!("{}-secret", team.namespace)]});
         environment
             .emulator
             .seed(json!({"principals": [principal]}))
@@ -76,8 +77,9 @@ impl<'a> Team<'a> {
     /// Creates another subscription that the team's application owns. Returns its id.
     pub async fn another_subscription(&self, more: Value) -> Result<String, Error> {
         let id = Uuid::new_v4().to_string();
-        let mut seed = json!({"id": id, "tenant": TENANT, "displayName": format!("Subscription of {}", self.namespace),
-            "roles": {self.client_id.clone(): ["Owner"]}});
+        let mut seed = json!({"subscriptionId": id, "tenantId": TENANT,
+            "displayName": format!("Subscription of {}", self.namespace),
+            "roleAssignments": {self.client_id.clone(): ["Owner"]}});
         merge(&mut seed, more);
         self.environment
             .emulator

@@ -201,7 +201,7 @@ async fn late_deletion(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors().until_gone("account", TIMEOUT).await?;
     let state = environment.emulator.get(&team.subscription).await?;
     assert!(
-        state["connectors"]["rg-connectors/account"].is_null(),
+        state["securityConnectors"]["rg-connectors/account"].is_null(),
         "it was never tried"
     );
     assert_eq!(after.terminate().await?, Some(0));

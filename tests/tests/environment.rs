@@ -35,7 +35,10 @@ async fn team(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(fresh.to_string().contains("Free"), "{fresh}");
     environment
         .emulator
-        .set(&one.subscription, json!({"plan.tier": "Standard"}))
+        .set(
+            &one.subscription,
+            json!({"pricings.VirtualMachines.pricingTier": "Standard"}),
+        )
         .await?;
     let changed = environment.emulator.get(&one.subscription).await?;
     assert!(changed.to_string().contains("Standard"), "{changed}");

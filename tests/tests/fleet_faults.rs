@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         // A later step tests the quota. ARM's buckets would reject fifty confirmations a second, a rate
         // that does not occur in production.
         let settings = json!({"graphQuota": 0, "throttling": false});
-        environment.emulator.settings(settings).await?;
+        environment.emulator.options(settings).await?;
         Ok(environment)
     };
     // The retry delays are the real ones.
@@ -41,9 +41,10 @@ fn main() -> ExitCode {
 
 async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
     let fleet = json!({
-        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
+         "enablementTime": "2026-01-01T00:00:00Z"}},
         "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
-        "fleet": {"seed": 7, "machines": MACHINES},
+        "fleet": {"randomSeed": 7, "machineCount": MACHINES},
     });
     let team = environment.team_with("faults", fleet).await?;
     team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
@@ -116,7 +117,7 @@ async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
 async fn quota(environment: &Environment, team: &Team<'_>, settled: &Value) -> Result<(), Error> {
     eprintln!("story: a small quota");
     let small = json!({"graphQuota": 3, "graphQuotaWindow": "1s"});
-    environment.emulator.settings(small).await?;
+    environment.emulator.options(small).await?;
     scans(environment, 1.0).await?;
     environment.emulator.clear().await?;
     scans(environment, 3.0).await?;
@@ -124,7 +125,7 @@ async fn quota(environment: &Environment, team: &Team<'_>, settled: &Value) -> R
     let refused = all.iter().filter(|request| request["status"] == 429).count();
     assert_eq!(refused, 0, "queries that the quota refused");
     assert_eq!(numbers(team).await?["verdicts"], settled["verdicts"]);
-    environment.emulator.settings(json!({"graphQuota": 0})).await?;
+    environment.emulator.options(json!({"graphQuota": 0})).await?;
     Ok(())
 }
 
@@ -134,12 +135,12 @@ async fn expired_token(environment: &Environment, team: &Team<'_>, settled: &Val
     environment.emulator.add_fault(json!({"id": "slow", "match": {"path": GRAPH, "skip": 1, "times": 1}, "action": {"delay": "1500ms"}})).await?;
     environment
         .emulator
-        .settings(json!({"graphTokenLifetime": "1s"}))
+        .options(json!({"graphTokenLifetime": "1s"}))
         .await?;
     scans(environment, 3.0).await?;
     environment
         .emulator
-        .settings(json!({"graphTokenLifetime": "10m"}))
+        .options(json!({"graphTokenLifetime": "10m"}))
         .await?;
     environment.emulator.clear_faults().await?;
     scans(environment, 2.0).await?;
@@ -220,23 +221,24 @@ async fn failure_and_recovery(
 async fn lag(environment: &Environment) -> Result<(), Error> {
     eprintln!("story: an index that lags");
     let seed = json!({
-        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
+         "enablementTime": "2026-01-01T00:00:00Z"}},
         "settings": {"WDATP": true},
-        "machines": [{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}],
+        "machines": [{"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}}],
     });
     let team = environment.team_with("lag", seed).await?;
     // The index returns the state before the repair.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let repaired = json!({"mde.state": "Succeeded", "mde.code": null});
+    let repaired = json!({"mde.provisioningState": "Succeeded", "mde.code": null});
     environment
         .emulator
         .set_machine(&team.subscription, "db-1", repaired)
         .await?;
-    environment.emulator.settings(json!({"graphLag": "10m"})).await?;
+    environment.emulator.options(json!({"graphLag": "10m"})).await?;
     team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
     let object = reason(&team, "Protected").await?;
     assert_eq!(object["status"]["machines"]["summary"], "2/2");
-    environment.emulator.settings(json!({"graphLag": "0s"})).await?;
+    environment.emulator.options(json!({"graphLag": "0s"})).await?;
     let alarmed = team
         .history()
         .iter()

@@ -63,7 +63,7 @@ async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
     );
     let id = |name: &str| format!("{group}/Microsoft.OperationalInsights/workspaces/{name}");
     let solution = format!("{group}/Microsoft.OperationsManagement/solutions/Security(on)");
-    let seed = json!({"id": team.subscription, "resourceGroups": ["logs"],
+    let seed = json!({"subscriptionId": team.subscription, "resourceGroups": ["logs"],
         "workspaces": [id("on"), id("off")], "solutions": [solution]});
     environment
         .emulator

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The knobs, as `PUT /_emulator/settings` takes them (any subset).
+/// The knobs, as `PUT /_emulator/options` takes them (any subset).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Knobs {
@@ -87,7 +87,7 @@ impl SomeKnobs {
         if let Some(all) = all.as_object_mut() {
             all.extend(self.0.clone());
         }
-        serde_json::from_value(all).map_err(|error| format!("settings: {error}"))
+        serde_json::from_value(all).map_err(|error| format!("options: {error}"))
     }
 }
 

@@ -66,8 +66,8 @@ fn serve_and_ctl() {
             "set",
             SUBSCRIPTION,
             "settings.WDATP=true",
-            "plan.tier=Standard",
-            "plan.subPlan=P1",
+            "pricings.VirtualMachines.pricingTier=Standard",
+            "pricings.VirtualMachines.subPlan=P1",
         ],
     );
     assert!(set.status.success(), "{set:?}");
@@ -76,9 +76,13 @@ fn serve_and_ctl() {
     let switches = String::from_utf8(ctl(endpoint, ca, &["switches"]).stdout).unwrap();
     assert!(switches.contains(r#""budgetWindow": "1h""#), "{switches}");
     assert!(ctl(endpoint, ca, &["breaches"]).status.success());
-    let wrong = ctl(endpoint, ca, &["set", SUBSCRIPTION, "plan.colour=red"]);
+    let wrong = ctl(
+        endpoint,
+        ca,
+        &["set", SUBSCRIPTION, "pricings.VirtualMachines.colour=red"],
+    );
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("plan.colour"));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("pricings.VirtualMachines.colour"));
 
     let began = Instant::now();
     Command::new("kill")

@@ -213,10 +213,10 @@ async fn shapes_and_places() {
     let mut moved = future.clone();
     moved["location"] = json!("eastus");
     assert_eq!(put(&bench, "c", &moved).await.code(), "InvalidResourceLocation");
-    bench.set(json!({"locked": "CanNotDelete"})).await;
+    bench.set(json!({"lockLevel": "CanNotDelete"})).await;
     assert_eq!(bench.ask("DELETE", &path("c"), None).await.code(), "ScopeLocked");
     bench
-        .set(json!({"locked": false, "providers.Microsoft.Security": "NotRegistered"}))
+        .set(json!({"lockLevel": null, "providers.Microsoft.Security": "NotRegistered"}))
         .await;
     assert_eq!(
         put(&bench, "c", &full).await.code(),
@@ -344,7 +344,7 @@ async fn signing_in_fails_until_it_is_repaired() {
 
 #[tokio::test]
 async fn arc_provisioning_needs_the_right_to_assign_roles() {
-    let bench = bench(&format!("principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Security Admin]}}}}], cloudAccounts: {{aws: {{'123456789012': {{instances: [{{id: i-1}}]}}}}}}")).await;
+    let bench = bench(&format!("principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Security Admin]}}}}], cloudAccounts: {{aws: {{'123456789012': {{instances: [{{name: i-1}}]}}}}}}")).await;
     let full = body(&json!([cspm(), servers("P2")]));
     let got = put(&bench, "c", &full).await;
     assert!(
@@ -360,7 +360,7 @@ async fn arc_provisioning_needs_the_right_to_assign_roles() {
     );
     let report = bench.ask("GET", &health, None).await.body["value"][0]["properties"].clone();
     assert_eq!(report["issues"][0]["issueName"], "Missing role assignment");
-    let reader = json!({"roles": {"*": ["Virtual Machine Contributor"]}});
+    let reader = json!({"roleAssignments": {"*": ["Virtual Machine Contributor"]}});
     bench
         .control("PATCH", &format!("principals/{DEFAULT_CLIENT}"), reader)
         .await;

@@ -59,7 +59,7 @@ async fn gcp() {
 
 #[tokio::test]
 async fn instances_become_machines() {
-    let bench = bench("cloudAccounts: {aws: {'123456789012': {instances: [{id: i-1, os: windows-2022}, {id: i-2, os: amazon-2023, failure: 25}, {id: i-3, ssm: false}]}}}").await;
+    let bench = bench("cloudAccounts: {aws: {'123456789012': {instances: [{name: i-1, os: windows-2022}, {name: i-2, os: amazon-2023, provisioningFailureCode: 25}, {name: i-3, reachable: false}]}}}").await;
     let machines = async || {
         let got = bench
             .ask(
@@ -117,7 +117,7 @@ async fn instances_become_machines() {
 
 #[tokio::test]
 async fn members_follow_their_organization() {
-    let bench = bench("cloudAccounts: {aws: {'123456789012': {organization: {accounts: ['210000000001', '210000000002', '210000000003']}}, '210000000001': {instances: [{id: i-9}]}}}").await;
+    let bench = bench("cloudAccounts: {aws: {'123456789012': {organization: {accountIds: ['210000000001', '210000000002', '210000000003']}}, '210000000001': {instances: [{name: i-9}]}}}").await;
     let names = async || {
         let list = path("").replace("securityConnectors/", "securityConnectors");
         let got = bench.ask("GET", &list, None).await;
@@ -167,7 +167,7 @@ async fn members_follow_their_organization() {
 
 #[tokio::test]
 async fn slow_writes_hold_the_lock_of_their_connector() {
-    let bench = bench("settings: {connectorPutTime: 200ms, connectorAuthenticationDelay: 300ms}").await;
+    let bench = bench("options: {connectorPutTime: 200ms, connectorAuthenticationDelay: 300ms}").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let azure = json!({"location": "westeurope", "properties": {"hierarchyIdentifier": "530aee27", "environmentName": "AzureDevOps",
         "environmentData": {"environmentType": "AzureDevOpsScope"}, "offerings": [{"offeringType": "CspmMonitorAzureDevOps"}]}});
@@ -210,8 +210,8 @@ async fn what_others_put_there_stays() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     put(&bench, "c", &full).await;
-    let foreign = json!({"connectors.c.offerings.DefenderCspmAws": {"ciem": {"ciemDiscovery": {"cloudRoleArn": role("Ciem")}}},
-                         "connectors.c.offerings.DefenderForServersAws.novelty": {"on": true}});
+    let foreign = json!({"securityConnectors.c.offerings.DefenderCspmAws": {"ciem": {"ciemDiscovery": {"cloudRoleArn": role("Ciem")}}},
+                         "securityConnectors.c.offerings.DefenderForServersAws.novelty": {"on": true}});
     bench.set(foreign.clone()).await;
     let mut edited = full.clone();
     edited["tags"] = json!({"n": "1"});
@@ -247,7 +247,7 @@ async fn what_others_put_there_stays() {
     put(&bench, "c", &full).await;
     assert_eq!(bench.breaches().await, Vec::<String>::new());
     let order = json!({"subscription": DEFAULT_SUBSCRIPTION, "onChange": true, "times": 1,
-                       "set": {"connectors.c.offerings.DefenderForServersAws.subPlan.type": "P1"}});
+                       "set": {"securityConnectors.c.offerings.DefenderForServersAws.subPlan.type": "P1"}});
     bench.control("POST", "foreign-writers", order).await;
     put(&bench, "c", &edited).await;
     let got = bench.ask("GET", &path("c"), None).await;
@@ -257,13 +257,13 @@ async fn what_others_put_there_stays() {
 #[tokio::test]
 async fn seeded_connectors_were_always_there_and_lists_have_pages() {
     let many: Vec<String> = (0..150)
-        .map(|n| format!("{{name: c{n:03}, group: rg-sec, account: '9{n:011}'}}"))
+        .map(|n| format!("{{name: c{n:03}, resourceGroup: rg-sec, hierarchyIdentifier: '9{n:011}'}}"))
         .collect();
     let bench = Bench::seeded(&format!(
-        "{{cloudAccounts: {{aws: {{'123456789012': {{instances: [{{id: i-1}}]}}}}}},
-          subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, connectors: [{{name: aws-prod, group: rg-sec, account: '123456789012', servers: P2}},
-            {{name: gcp, group: rg-sec, environment: GCP, account: '99', servers: P1, tags: {{a: b}}}}, {}],
-            machines: [{{name: i-77, cloud: AWS, account: '123456789012'}}, {{name: i-78, cloud: AWS, account: '555555555555'}}]}}]}}",
+        "{{cloudAccounts: {{aws: {{'123456789012': {{instances: [{{name: i-1}}]}}}}}},
+          subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, securityConnectors: [{{name: aws-prod, resourceGroup: rg-sec, hierarchyIdentifier: '123456789012', serversSubPlan: P2}},
+            {{name: gcp, resourceGroup: rg-sec, environmentName: GCP, hierarchyIdentifier: '99', serversSubPlan: P1, tags: {{a: b}}}}, {}],
+            machines: [{{name: i-77, cloudProvider: AWS, hierarchyIdentifier: '123456789012'}}, {{name: i-78, cloudProvider: AWS, hierarchyIdentifier: '555555555555'}}]}}]}}",
         many.join(", ")
     ))
     .await;
@@ -313,5 +313,5 @@ async fn seeded_connectors_were_always_there_and_lists_have_pages() {
             Value::Null,
         )
         .await;
-    assert_eq!(shown.body["connectors"]["rg-sec/gcp"]["tags"]["a"], "b");
+    assert_eq!(shown.body["securityConnectors"]["rg-sec/gcp"]["tags"]["a"], "b");
 }

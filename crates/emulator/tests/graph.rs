@@ -157,7 +157,7 @@ async fn pages() {
         .control(
             "POST",
             "seed",
-            json!({"subscriptions": [{"id": "ffffffff-0000-0000-0000-000000000000"}]}),
+            json!({"subscriptions": [{"subscriptionId": "ffffffff-0000-0000-0000-000000000000"}]}),
         )
         .await;
     for _ in 0..2 {
@@ -209,7 +209,7 @@ async fn tokens_are_bound_and_run_out() {
     bench.token = own;
     assert_eq!(rows(&query(&bench, PAGED, options).await).len(), 10);
     bench
-        .control("PUT", "settings", json!({"graphTokenLifetime": "50ms"}))
+        .control("PUT", "options", json!({"graphTokenLifetime": "50ms"}))
         .await;
     let token = query(&bench, PAGED, json!({"$top": 10})).await.body["$skipToken"].clone();
     tokio::time::sleep(Duration::from_millis(80)).await;
@@ -264,7 +264,7 @@ async fn fifteen_queries_in_five_seconds() {
     bench
         .control(
             "PUT",
-            "settings",
+            "options",
             json!({"throttling": false, "graphQuota": 2, "graphQuotaWindow": "400ms"}),
         )
         .await;
@@ -274,7 +274,7 @@ async fn fifteen_queries_in_five_seconds() {
     );
     tokio::time::sleep(Duration::from_millis(450)).await;
     assert_eq!(ask().await.status, 200);
-    bench.control("PUT", "settings", json!({"graphQuota": 0})).await;
+    bench.control("PUT", "options", json!({"graphQuota": 0})).await;
     for _ in 0..20 {
         assert_eq!(ask().await.status, 200);
     }
@@ -428,7 +428,7 @@ async fn rows_that_are_left_out_altered_or_replaced() {
 async fn the_index_is_late() {
     let bench = bench().await;
     bench
-        .control("PUT", "settings", json!({"graphLag": "700ms"}))
+        .control("PUT", "options", json!({"graphLag": "700ms"}))
         .await;
     let tier = async || {
         let got = within(&bench, json!({"subscriptions": [DEFAULT_SUBSCRIPTION]}), PLANS).await;
@@ -439,7 +439,9 @@ async fn the_index_is_late() {
         .await;
     assert_eq!(tier().await, "Free");
     tokio::time::sleep(Duration::from_millis(400)).await;
-    bench.set(json!({"plan.tier": "Free"})).await;
+    bench
+        .set(json!({"pricings.VirtualMachines.pricingTier": "Free"}))
+        .await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(tier().await, "Standard");
     tokio::time::sleep(Duration::from_millis(400)).await;

@@ -49,12 +49,12 @@ const FLEET: &str = "resources
 
 async fn fleet(machines: u32, subscriptions: u32) -> Bench {
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}],
-          fleet: {{seed: 7, machines: {machines}, subscriptions: {subscriptions}}}}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}],
+          fleet: {{randomSeed: 7, machineCount: {machines}, subscriptionCount: {subscriptions}}}}}"
     ))
     .await;
     bench
-        .control("PUT", "settings", json!({"graphQuota": 0, "throttling": false}))
+        .control("PUT", "options", json!({"graphQuota": 0, "throttling": false}))
         .await;
     bench
 }
@@ -128,7 +128,7 @@ async fn machines_of_some_types_and_of_a_late_index() {
         .control(
             "PATCH",
             "principals/arc",
-            json!({"secrets": ["s"], "roles": roles}),
+            json!({"secrets": ["s"], "roleAssignments": roles}),
         )
         .await;
     let arc = bench.sign_in(DEFAULT_TENANT, "arc", "s").await;
@@ -136,7 +136,7 @@ async fn machines_of_some_types_and_of_a_late_index() {
     assert_eq!(count(&bench).await, ["microsoft.hybridcompute/machines"]);
     bench.token = own;
     bench
-        .control("PUT", "settings", json!({"graphLag": "600ms"}))
+        .control("PUT", "options", json!({"graphLag": "600ms"}))
         .await;
     let path = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines");
     bench

@@ -34,7 +34,11 @@ async fn who_may_not_read_sees_no_rows() {
     );
     let role = json!({"actions": ["Microsoft.Resources/subscriptions/read"]});
     bench
-        .control("PATCH", "principals/other", json!({"roles": {SECOND: [role]}}))
+        .control(
+            "PATCH",
+            "principals/other",
+            json!({"roleAssignments": {SECOND: [role]}}),
+        )
         .await;
     assert!(count(&bench, "securityresources").await.is_empty());
     assert_eq!(
@@ -42,7 +46,7 @@ async fn who_may_not_read_sees_no_rows() {
         [json!({"subscriptionId": SECOND, "n": 1})]
     );
     bench
-        .control("PATCH", "principals/other", json!({"roles": {}}))
+        .control("PATCH", "principals/other", json!({"roleAssignments": {}}))
         .await;
     let nothing = query(&bench, "resources", json!({})).await;
     assert_eq!(

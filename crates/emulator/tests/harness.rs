@@ -246,7 +246,7 @@ async fn state_survives_a_restart_with_its_ca() {
     options.state = Some(directory.path().join("state.json"));
     options.seed = Some(format!(
         "cloudAccounts: {{aws: {{'123456789012': {{identityProvider: missing}}}}}}\n\
-         subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, displayName: Kept, connectors: [{{name: c, account: '123456789012'}}]}}]"
+         subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, displayName: Kept, securityConnectors: [{{name: c, hierarchyIdentifier: '123456789012'}}]}}]"
     ));
     let first = Server::start(options.clone()).await.unwrap();
     let ca = first.ca.clone();
@@ -269,7 +269,7 @@ async fn state_survives_a_restart_with_its_ca() {
 #[tokio::test]
 async fn a_thousand_subscriptions() {
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], subscriptions: [{{generate: {{count: 1000}}}}]}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{generate: {{count: 1000}}}}]}}"
     ))
     .await;
     let list = bench

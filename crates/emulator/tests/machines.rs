@@ -23,7 +23,7 @@ const REPORTS: &str = "providers/Microsoft.Security/healthReports";
 
 async fn bench(machines: &str) -> Bench {
     Bench::seeded(&format!(
-        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, plan: {{tier: Standard, subPlan: P2}}, resourceGroups: [rg],
+        "subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, pricings: {{VirtualMachines: {{pricingTier: Standard, subPlan: P2}}}}, resourceGroups: [rg],
           settings: {{WDATP: true, WDATP_UNIFIED_SOLUTION: true}}, machines: [{machines}]}}]"
     ))
     .await
@@ -54,8 +54,9 @@ fn onboarding(kind: &str) -> Value {
 #[tokio::test]
 async fn a_vm_and_its_instance_view() {
     let bench = bench(
-        "{name: Web-1, group: RG, os: windows-2022, tags: {env: prod}, extensions: [monitor]},
-         {name: bad-1, group: rg, failure: 25}, {name: off-1, group: rg, power: deallocated}",
+        "{name: Web-1, resourceGroup: RG, os: windows-2022, tags: {env: prod}, otherExtensions: [AzureMonitorAgent]},
+         {name: bad-1, resourceGroup: rg, provisioningFailureCode: 25},
+         {name: off-1, resourceGroup: rg, powerState: deallocated}",
     )
     .await;
     let vm = bench.ask("GET", &format!("{VM}/web-1?{COMPUTE}"), None).await;
@@ -115,7 +116,7 @@ async fn a_vm_and_its_instance_view() {
 #[tokio::test]
 async fn from_the_plan_to_the_sensor_and_back() {
     let bench = Bench::seeded(&format!(
-        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, machines: [{{name: m, group: rg}}, {{name: f, group: rg, failure: 4}}]}}]"
+        "subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, machines: [{{name: m, resourceGroup: rg}}, {{name: f, resourceGroup: rg, provisioningFailureCode: 4}}]}}]"
     ))
     .await;
     let path = format!("{VM}/m/extensions/MDE.Linux?{COMPUTE}");
@@ -138,7 +139,7 @@ async fn from_the_plan_to_the_sensor_and_back() {
     bench
         .control(
             "PUT",
-            "settings",
+            "options",
             json!({"provisioningDelay": "1h", "provisioningTime": "3h"}),
         )
         .await;
@@ -162,7 +163,7 @@ async fn from_the_plan_to_the_sensor_and_back() {
     assert_eq!(bench.ask("DELETE", &path, None).await.status, 204);
     advance(&bench, "5h").await;
     assert_eq!(state(&path).await, "Succeeded", "it comes back");
-    change(&bench, "f", json!({"failure": null})).await;
+    change(&bench, "f", json!({"provisioningFailureCode": null})).await;
     assert_eq!(
         state(&format!("{VM}/f/extensions/MDE.Linux?{COMPUTE}")).await,
         "Failed"
@@ -172,7 +173,7 @@ async fn from_the_plan_to_the_sensor_and_back() {
 
 #[tokio::test]
 async fn somebody_deploys_it_by_hand() {
-    let bench = bench("{name: m, group: rg, mde: none}, {name: f, group: rg, failure: 24, mde: none}, {name: o, group: rg, power: stopped}").await;
+    let bench = bench("{name: m, resourceGroup: rg, mde: none}, {name: f, resourceGroup: rg, provisioningFailureCode: 24, mde: none}, {name: o, resourceGroup: rg, powerState: stopped}").await;
     let path = |machine: &str| format!("{VM}/{machine}/extensions/Sensor?{COMPUTE}");
     let put = bench.ask("PUT", &path("m"), Some(onboarding("MDE.Linux"))).await;
     assert_eq!(
@@ -246,9 +247,10 @@ async fn somebody_deploys_it_by_hand() {
 #[tokio::test]
 async fn an_arc_machine() {
     let bench = bench(
-        "{name: i-0abc, group: rg, cloud: AWS, os: windows-2019, failure: 51},
-         {name: lost, group: rg, cloud: OnPremises, arc: {status: Disconnected, since: 3d}},
-         {name: i-0abc, cloud: AWS, shell: true, account: '42'}, {name: new, group: rg, cloud: GCP, mde: none}",
+        "{name: i-0abc, resourceGroup: rg, cloudProvider: AWS, os: windows-2019, provisioningFailureCode: 51},
+         {name: lost, resourceGroup: rg, cloudProvider: OnPremises, arc: {status: Disconnected, lastStatusChange: 3d}},
+         {name: i-0abc, cloudProvider: AWS, createdByPublicCloudConnector: true, hierarchyIdentifier: '42'},
+         {name: new, resourceGroup: rg, cloudProvider: GCP, mde: none}",
     )
     .await;
     let one = bench
@@ -316,8 +318,10 @@ async fn an_arc_machine() {
 #[tokio::test]
 async fn arc_machines_of_both_systems_as_recorded() {
     let bench = bench(
-        "{name: lin, group: rg, cloud: OnPremises, os: ubuntu-24.04}, {name: win, group: rg, cloud: GCP, os: windows-2022},
-         {name: az, group: rg, cloud: Azure, arc: {extensionService: stopped}}, {name: i-0abc, group: rg, cloud: AWS, account: '42'}",
+        "{name: lin, resourceGroup: rg, cloudProvider: OnPremises, os: ubuntu-24.04},
+         {name: win, resourceGroup: rg, cloudProvider: GCP, os: windows-2022},
+         {name: az, resourceGroup: rg, cloudProvider: Azure, arc: {extensionService: stopped}},
+         {name: i-0abc, resourceGroup: rg, cloudProvider: AWS, hierarchyIdentifier: '42'}",
     )
     .await;
     let get = async |name: &str| bench.ask("GET", &format!("{ARC}/{name}?{HYBRID}"), None).await;
@@ -360,7 +364,7 @@ async fn arc_machines_of_both_systems_as_recorded() {
     for member in ["createdAt", "createdByType", "lastModifiedAt"] {
         assert!(extension["systemData"][member].is_string(), "{extension}");
     }
-    change(&bench, "lin", json!({"mde.state": "Creating"})).await;
+    change(&bench, "lin", json!({"mde.provisioningState": "Creating"})).await;
     let creating = &get("lin").await.body["resources"][0];
     assert_eq!(creating["properties"]["instanceView"], json!({"status": {}}));
     let list = bench.ask("GET", &format!("{ARC}?{HYBRID}"), None).await;
@@ -377,8 +381,8 @@ async fn arc_machines_of_both_systems_as_recorded() {
 async fn roles_for_machines() {
     let reader = "00000000-0000-0000-0000-000000000002";
     let bench = Bench::seeded(&format!(
-        "{{subscriptions: [{{id: {reader}, plan: {{tier: Standard}}, settings: {{WDATP: true}}, machines: [{{name: m, group: rg}}],
-           roles: {{{DEFAULT_CLIENT}: [{{actions: [Microsoft.Compute/virtualMachines/read]}}]}}}}]}}"
+        "{{subscriptions: [{{subscriptionId: {reader}, pricings: {{VirtualMachines: {{pricingTier: Standard}}}}, settings: {{WDATP: true}}, machines: [{{name: m, resourceGroup: rg}}],
+           roleAssignments: {{{DEFAULT_CLIENT}: [{{actions: [Microsoft.Compute/virtualMachines/read]}}]}}}}]}}"
     ))
     .await;
     let status = async |method: &str, rest: &str| bench.at(reader, method, rest, None).await.status;
@@ -403,8 +407,9 @@ async fn roles_for_machines() {
 #[tokio::test]
 async fn health_reports() {
     let bench = bench(
-        "{name: well, group: rg}, {name: ill, group: rg, sensor: unhealthy}, {name: failed, group: rg, failure: 4},
-         {name: desk, group: rg, os: windows-11}",
+        "{name: well, resourceGroup: rg}, {name: ill, resourceGroup: rg, healthReport: NotHealthy},
+         {name: failed, resourceGroup: rg, provisioningFailureCode: 4},
+         {name: desk, resourceGroup: rg, os: windows-11}",
     )
     .await;
     let reports = async |rest: &str| {
@@ -436,16 +441,18 @@ async fn health_reports() {
         reports(&format!("{VM}/failed/{REPORTS}")).await,
         Vec::<Value>::new()
     );
-    bench.set(json!({"plan.subPlan": "P1"})).await;
+    bench.set(json!({"pricings.VirtualMachines.subPlan": "P1"})).await;
     assert_eq!(reports(REPORTS).await.len(), 0, "P1 alone has none");
-    bench.set(json!({"cloudPosture.tier": "Standard"})).await;
+    bench
+        .set(json!({"pricings.CloudPosture.pricingTier": "Standard"}))
+        .await;
     assert_eq!(reports(REPORTS).await.len(), 3);
 }
 
 #[tokio::test]
 async fn pages_of_a_generated_fleet() {
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], fleet: {{seed: 1, machines: 900, subscriptions: 2}}}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], fleet: {{randomSeed: 1, machineCount: 900, subscriptionCount: 2}}}}"
     ))
     .await;
     for list in [
@@ -505,7 +512,7 @@ async fn machines_come_and_go_at_run_time() {
         .control(
             "POST",
             &machines,
-            json!([{"name": "a"}, {"name": "b", "cloud": "GCP"}]),
+            json!([{"name": "a"}, {"name": "b", "cloudProvider": "GCP"}]),
         )
         .await;
     let a = bench
@@ -513,22 +520,22 @@ async fn machines_come_and_go_at_run_time() {
         .await
         .body;
     assert_eq!(
-        (&a["wanted"], &a["extensions"][0]["state"]),
+        (&a["provisioningWanted"], &a["mde"][0]["provisioningState"]),
         (&json!(true), &json!("Planned"))
     );
     bench
-        .set(json!({"machines.a": {"power": "stopped"}, "machines.c": {"os": "windows-2016"}}))
+        .set(json!({"machines.a": {"powerState": "stopped"}, "machines.c": {"os": "windows-2016"}}))
         .await;
     bench
         .control("DELETE", &format!("{machines}/b"), Value::Null)
         .await;
     let all = bench.control("GET", &machines, Value::Null).await.body;
     assert_eq!(all["machines"].as_array().unwrap().len(), 2);
-    assert_eq!(all["machines"][0]["extensions"], json!([]));
+    assert_eq!(all["machines"][0]["mde"], json!([]));
     bench
         .control(
             "PUT",
-            "settings",
+            "options",
             json!({"provisioningDelay": "100ms", "provisioningTime": "10ms"}),
         )
         .await;
@@ -537,18 +544,77 @@ async fn machines_come_and_go_at_run_time() {
         .control("GET", &format!("{machines}/c"), Value::Null)
         .await
         .body;
-    assert_eq!(c["extensions"][0]["state"], "Succeeded");
+    assert_eq!(c["mde"][0]["provisioningState"], "Succeeded");
     bench.set(json!({"machines.a": null})).await;
     bench.ask("GET", PLAN, None).await;
     let clock = bench.control("GET", "clock", Value::Null).await.body;
     assert_eq!(clock["ahead"], "0s");
 }
 
+/// A machine is shown in the words that made it, and other words are refused.
+#[tokio::test]
+async fn one_vocabulary_for_machines() {
+    let bench = bench("").await;
+    let machines = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines");
+    let set = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachineScaleSets/set";
+    for machine in [
+        json!({"name": "vm", "type": "Microsoft.Compute/virtualMachines", "resourceGroup": "RG", "location": "eastus",
+               "os": "windows-2019", "tags": {"env": "prod"}, "customImage": true, "powerState": "stopped",
+               "virtualMachineScaleSet": set, "provisioningFailureCode": 4, "neverProvisioned": true,
+               "healthReport": "NotHealthy"}),
+        json!({"name": "set", "orchestrationMode": "Flexible", "capacity": 3}),
+        json!({"name": "i-1", "cloudProvider": "AWS", "hierarchyIdentifier": "42", "arc": {
+               "status": "Error", "statusReason": "Cloned", "lastStatusChange": "2026-01-02T03:04:05.0000000Z",
+               "agentVersion": "1.40", "extensionsEnabled": false, "configMode": "monitor", "extensionService": "failed",
+               "extensionsAllowList": ["p/a"], "extensionsBlockList": ["p/b"]}}),
+        json!({"name": "i-2", "cloudProvider": "AWS", "createdByPublicCloudConnector": true}),
+    ] {
+        let added = bench.control("POST", &machines, machine.clone()).await;
+        assert_eq!(added.status, 201, "{added:?}");
+        let path = format!("{machines}/{}", machine["name"].as_str().unwrap());
+        let shown = bench.control("GET", &path, Value::Null).await.body;
+        for (member, value) in machine.as_object().unwrap() {
+            assert_eq!(&shown[member], value, "{member}");
+        }
+    }
+    let mde = json!({"name": "Sensor", "provisioningState": "Failed", "code": 25, "message": "no", "typeHandlerVersion": "2.0",
+                     "vNextEnabled": "true", "lastModifiedAt": "2026-01-02T03:04:05.0000000Z"});
+    let other = json!({"publisher": "p", "type": "t", "name": "n", "provisioningState": "Failed"});
+    let machine = json!({"name": "ext", "mde": [mde], "otherExtensions": [other]});
+    assert_eq!(bench.control("POST", &machines, machine).await.status, 201);
+    let path = format!("{machines}/ext");
+    let shown = bench.control("GET", &path, Value::Null).await.body;
+    for (list, extension) in [("mde", mde), ("otherExtensions", other)] {
+        for (member, value) in extension.as_object().unwrap() {
+            assert_eq!(&shown[list][0][member], value, "{member}");
+        }
+    }
+    for unknown in [
+        "power",
+        "failure",
+        "forgotten",
+        "sensor",
+        "orchestration",
+        "scaleSet",
+        "extensions",
+        "group",
+        "cloud",
+    ] {
+        let request = bench
+            .http
+            .post(format!("{}/_emulator/{machines}", bench.url))
+            .body(json!({"name": "x", unknown: "1"}).to_string());
+        assert_eq!(request.send().await.unwrap().status(), 400, "{unknown}");
+    }
+}
+
 #[tokio::test]
 async fn the_index_shows_machines_and_lags() {
     let bench = bench(
-        "{name: well, group: RG}, {name: bare, group: rg, mde: none}, {name: twice, group: rg, mde: [{}, {name: second, code: 25}]},
-         {name: arc, group: rg, cloud: GCP, os: windows-2022, failure: 4}, {name: set, kind: scaleSet, capacity: 4}",
+        "{name: well, resourceGroup: RG}, {name: bare, resourceGroup: rg, mde: none},
+         {name: twice, resourceGroup: rg, mde: [{}, {name: second, code: 25}]},
+         {name: arc, resourceGroup: rg, cloudProvider: GCP, os: windows-2022, provisioningFailureCode: 4},
+         {name: set, type: Microsoft.Compute/virtualMachineScaleSets, capacity: 4}",
     )
     .await;
     let query = "resources
@@ -595,21 +661,26 @@ async fn the_index_shows_machines_and_lags() {
             "well PowerState/running Succeeded ",
         ]
     );
-    bench.control("PUT", "settings", json!({"graphLag": "1m"})).await;
+    bench.control("PUT", "options", json!({"graphLag": "1m"})).await;
     change(
         &bench,
         "arc",
-        json!({"mde.state": "Succeeded", "arc.status": "Disconnected"}),
+        json!({"mde.provisioningState": "Succeeded", "arc.status": "Disconnected"}),
     )
     .await;
-    change(&bench, "well", json!({"power": "deallocated", "mde": "none"})).await;
+    change(
+        &bench,
+        "well",
+        json!({"powerState": "deallocated", "mde": "none"}),
+    )
+    .await;
     let late = ask().await;
     assert!(late.contains(&"arc Connected Failed 4".to_owned()), "{late:?}");
     assert!(
         late.contains(&"well PowerState/running Succeeded ".to_owned()),
         "{late:?}"
     );
-    bench.control("PUT", "settings", json!({"graphLag": "0s"})).await;
+    bench.control("PUT", "options", json!({"graphLag": "0s"})).await;
     let present = ask().await;
     assert!(
         present.contains(&"arc Disconnected Succeeded 0".to_owned()),

@@ -22,14 +22,15 @@ const SUBSCRIPTION: &str = "20ff7fc3-e762-44dd-bd96-b71116dcdc23";
 
 async fn bench(more: &str) -> Bench {
     Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}],
-          subscriptions: [{{id: {SUBSCRIPTION}, {more}}}]}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}],
+          subscriptions: [{{subscriptionId: {SUBSCRIPTION}, {more}}}]}}"
     ))
     .await
 }
 
-const CONNECTOR: &str = "connectors: [{name: dfdsdktests-azdo-01, group: dfdtest-sdk, location: centralus,
-    environment: AzureDevOps, account: 4a8eb7f1-f533-48c5-b102-9b09e90906b7,
+const CONNECTOR: &str =
+    "securityConnectors: [{name: dfdsdktests-azdo-01, resourceGroup: dfdtest-sdk, location: centralus,
+    environmentName: AzureDevOps, hierarchyIdentifier: 4a8eb7f1-f533-48c5-b102-9b09e90906b7,
     offerings: [{offeringType: CspmMonitorAzureDevOps}]}]";
 
 /// The four shapes of connectors; their account is no account, so it gets a number.
@@ -84,9 +85,9 @@ async fn examples_of_connectors() {
 async fn recordings_of_connectors() {
     let Some(folder) = examples() else { return };
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], subscriptions: [
-          {{id: 00000000-0000-0000-0000-000000000000, resourceGroups: [clitest.rg000001]}},
-          {{id: 487bb485-b5b0-471e-9c0d-10717612f869, {CONNECTOR}}}]}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [
+          {{subscriptionId: 00000000-0000-0000-0000-000000000000, resourceGroups: [clitest.rg000001]}},
+          {{subscriptionId: 487bb485-b5b0-471e-9c0d-10717612f869, {CONNECTOR}}}]}}"
     ))
     .await;
     for name in [

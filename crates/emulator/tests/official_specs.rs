@@ -23,15 +23,15 @@ const SUBSCRIPTION: &str = "20ff7fc3-e762-44dd-bd96-b71116dcdc23";
 
 async fn bench(more: &str) -> Bench {
     Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}],
-          subscriptions: [{{id: {SUBSCRIPTION}, {more}}}, {{id: d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15}}]}}"
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}],
+          subscriptions: [{{subscriptionId: {SUBSCRIPTION}, {more}}}, {{subscriptionId: d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15}}]}}"
     ))
     .await
 }
 
-const PROTECTED: &str = "plan: {tier: Standard, subPlan: P2,
-    extensions: {AgentlessVmScanning: {additionalExtensionProperties: {ExclusionTags: '[]'}}}},
-    plans: {KeyVaults: {tier: Standard}}";
+const PROTECTED: &str = "pricings: {KeyVaults: {pricingTier: Standard}, VirtualMachines: {
+    pricingTier: Standard, subPlan: P2,
+    extensions: {AgentlessVmScanning: {additionalExtensionProperties: {ExclusionTags: '[]'}}}}}";
 
 #[tokio::test]
 async fn examples_of_reading() {
@@ -78,12 +78,12 @@ async fn examples_of_reading() {
 #[tokio::test]
 async fn examples_of_writing() {
     let Some(folder) = examples() else { return };
-    let bench = bench("plan: {tier: Free}").await;
+    let bench = bench("pricings: {VirtualMachines: {pricingTier: Free}}").await;
     for (name, setup) in [
         ("Pricings_Update_VirtualMachines.json", json!({})),
         (
             "Pricings_Update_Resource_VirtualMachines.json",
-            json!({"plan.enforce": false}),
+            json!({"pricings.VirtualMachines.enforce": false}),
         ),
     ] {
         bench
@@ -138,13 +138,14 @@ async fn examples_of_writing() {
 async fn recordings() {
     let Some(folder) = examples() else { return };
     let seed = format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], subscriptions: [{{
-          id: 00000000-0000-0000-0000-000000000000, profile: legacy, settings: {{MCAS: true, WDATP: false}},
-          plan: {{tier: Standard, subPlan: P1}}, cloudPosture: {{tier: Standard, enablementTime: null,
-            extensions: {{EntraPermissionsManagement: null,
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{
+          subscriptionId: 00000000-0000-0000-0000-000000000000, integrationProfile: legacy, settings: {{MCAS: true, WDATP: false}},
+          pricings: {{
+            VirtualMachines: {{pricingTier: Standard, subPlan: P1}},
+            CloudPosture: {{pricingTier: Standard, enablementTime: null, extensions: {{EntraPermissionsManagement: null,
               AgentlessVmScanning: {{additionalExtensionProperties: {{ExclusionTags: '[{{\"key\":\"A\",\"value\":\"B\"}}]'}}}}}}}},
-          plans: {{StorageAccounts: {{tier: Standard, extensions: {{OnUploadMalwareScanning:
-            {{additionalExtensionProperties: {{CapGBPerMonthPerStorageAccount: '5000'}}}}}}}}}}}}]}}"
+            StorageAccounts: {{pricingTier: Standard, extensions: {{OnUploadMalwareScanning:
+              {{additionalExtensionProperties: {{CapGBPerMonthPerStorageAccount: '5000'}}}}}}}}}}}}]}}"
     );
     let bench = Bench::seeded(&seed).await;
     let mut replayed = 0;
@@ -220,7 +221,7 @@ fn only_declared(value: &Value, version: &str, kind: &str) {
 
 #[tokio::test]
 async fn nothing_is_invented() {
-    let bench = bench("plan: {tier: Free}").await;
+    let bench = bench("pricings: {VirtualMachines: {pricingTier: Free}}").await;
     let plan = format!("/subscriptions/{SUBSCRIPTION}/{}", bench::PLAN);
     let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2"}});
     let got = bench.path("PUT", &plan, Some(body)).await;
@@ -247,10 +248,11 @@ async fn nothing_is_invented() {
 async fn examples_of_resource_graph() {
     let Some(folder) = examples() else { return };
     let groups = "resourceGroups: [test1, test2, test3, test4, test5]";
-    let seed =
-        format!("{{id: cfbbd179-59d2-4052-aa06-9270a38aa9d6, {groups}}}, {{id: {SUBSCRIPTION}, {groups}}}");
+    let seed = format!(
+        "{{subscriptionId: cfbbd179-59d2-4052-aa06-9270a38aa9d6, {groups}}}, {{subscriptionId: {SUBSCRIPTION}, {groups}}}"
+    );
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}], subscriptions: [{seed}],
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{seed}],
           managementGroups: {{ProductionMG: [cfbbd179-59d2-4052-aa06-9270a38aa9d6]}}}}"
     ))
     .await;
@@ -323,7 +325,7 @@ fn shape(value: &Value) -> Value {
 async fn examples_of_machines() {
     let Some(folder) = examples() else { return };
     let bench = bench(
-        "plan: {tier: Standard, subPlan: P2}, settings: {WDATP: true}, machines: [{name: vm, group: rg}, {name: arc, group: rg, cloud: AWS}]",
+        "pricings: {VirtualMachines: {pricingTier: Standard, subPlan: P2}}, settings: {WDATP: true}, machines: [{name: vm, resourceGroup: rg}, {name: arc, resourceGroup: rg, cloudProvider: AWS}]",
     )
     .await;
     let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers");

@@ -105,8 +105,8 @@ async fn properties_are_stored_and_shared_with_posture() {
     let bench = Bench::new().await;
     let tags = r#"[{"key":"A","value":"B"}]"#;
     bench
-        .set(json!({"cloudPosture.tier": "Standard",
-        "cloudPosture.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": tags}))
+        .set(json!({"pricings.CloudPosture.pricingTier": "Standard",
+        "pricings.CloudPosture.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": tags}))
         .await;
     let put = bench
         .put_plan(json!({"pricingTier": "Standard", "subPlan": "P2",
@@ -121,7 +121,9 @@ async fn properties_are_stored_and_shared_with_posture() {
                          "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}))
         .await;
     assert_eq!(off.extension("AgentlessVmScanning")["isEnabled"], "True");
-    bench.set(json!({"cloudPosture.tier": "Free"})).await;
+    bench
+        .set(json!({"pricings.CloudPosture.pricingTier": "Free"}))
+        .await;
     let get = bench.ask("GET", PLAN, None).await;
     assert_eq!(get.extension("AgentlessVmScanning")["isEnabled"], "False");
 }
@@ -292,7 +294,7 @@ async fn machines_inherit_override_and_obey_enforce() {
 async fn extensions_that_assign_roles_need_more_than_security_admin() {
     let bench = Bench::seeded(
         "principals: [{clientId: 33333333-3333-3333-3333-333333333333, \
-         roles: {00000000-0000-0000-0000-000000000001: [Security Admin]}}]",
+         roleAssignments: {00000000-0000-0000-0000-000000000001: [Security Admin]}}]",
     )
     .await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
@@ -312,7 +314,7 @@ async fn extensions_that_assign_roles_need_more_than_security_admin() {
     let get = bench.ask("GET", PLAN, None).await;
     assert_eq!(get.extension("AgentlessVmScanning")["isEnabled"], "False");
     let client = "principals/33333333-3333-3333-3333-333333333333";
-    let both = json!({"roles": {"*": ["Security Admin", "User Access Administrator"]}});
+    let both = json!({"roleAssignments": {"*": ["Security Admin", "User Access Administrator"]}});
     bench.control("PATCH", client, both).await;
     bench.switch("accessAdministratorAssignsRoles", "no").await;
     let again = bench.put_plan(p2.clone()).await;
@@ -332,8 +334,8 @@ async fn extensions_that_assign_roles_need_more_than_security_admin() {
 #[tokio::test]
 async fn direct_onboarding_is_one_per_tenant() {
     let bench = Bench::seeded(
-        "subscriptions: [{id: 00000000-0000-0000-0000-000000000002, \
-         roles: {33333333-3333-3333-3333-333333333333: [Owner]}}]",
+        "subscriptions: [{subscriptionId: 00000000-0000-0000-0000-000000000002, \
+         roleAssignments: {33333333-3333-3333-3333-333333333333: [Owner]}}]",
     )
     .await;
     let on = json!({"properties": {"pricingTier": "Standard", "subPlan": "P1",
@@ -352,7 +354,7 @@ async fn direct_onboarding_is_one_per_tenant() {
 async fn one_write_at_a_time() {
     let bench = Bench::new().await;
     bench
-        .control("PUT", "settings", json!({"pricingLockTime": "1s"}))
+        .control("PUT", "options", json!({"pricingLockTime": "1s"}))
         .await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
     let (first, second) = tokio::join!(bench.put_plan(p2.clone()), async {

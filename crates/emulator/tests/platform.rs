@@ -59,8 +59,8 @@ async fn sign_in_errors() {
 #[tokio::test]
 async fn checks_in_order() {
     let mut bench = Bench::seeded(
-        "subscriptions: [{id: 00000000-0000-0000-0000-000000000002}, \
-         {id: 00000000-0000-0000-0000-000000000009, tenant: 99999999-1111-1111-1111-111111111111}]",
+        "subscriptions: [{subscriptionId: 00000000-0000-0000-0000-000000000002}, \
+         {subscriptionId: 00000000-0000-0000-0000-000000000009, tenantId: 99999999-1111-1111-1111-111111111111}]",
     )
     .await;
     let good = std::mem::replace(&mut bench.token, "nonsense".into());
@@ -163,7 +163,7 @@ async fn checks_in_order() {
 async fn wrong_audience_and_expiry() {
     let mut bench = Bench::new().await;
     bench
-        .control("PUT", "settings", json!({"tokenLifetime": "1s"}))
+        .control("PUT", "options", json!({"tokenLifetime": "1s"}))
         .await;
     bench.token = bench.sign_in(DEFAULT_TENANT, DEFAULT_CLIENT, "s3cret").await;
     assert_eq!(bench.ask("GET", PLAN, None).await.status, 200);
@@ -173,7 +173,7 @@ async fn wrong_audience_and_expiry() {
         "ExpiredAuthenticationToken"
     );
     bench
-        .control("PUT", "settings", json!({"tokenLifetime": "1h"}))
+        .control("PUT", "options", json!({"tokenLifetime": "1h"}))
         .await;
     let form = format!(
         "grant_type=client_credentials&client_id={DEFAULT_CLIENT}&client_secret=s3cret&scope=https://graph.microsoft.com/.default"
@@ -250,7 +250,7 @@ async fn lists_headers_and_odd_paths() {
 async fn registration_takes_its_time() {
     let bench = Bench::new().await;
     bench
-        .control("PUT", "settings", json!({"registrationTime": "1s"}))
+        .control("PUT", "options", json!({"registrationTime": "1s"}))
         .await;
     bench
         .set(json!({"providers.Microsoft.Security": "NotRegistered"}))
@@ -273,7 +273,7 @@ async fn registration_takes_its_time() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(state().await, "Registered");
     bench
-        .set(json!({"providers.stuck": true, "providers.Microsoft.Security": "Registering"}))
+        .set(json!({"registrationStuck": true, "providers.Microsoft.Security": "Registering"}))
         .await;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(state().await, "Registering");
@@ -283,17 +283,19 @@ async fn registration_takes_its_time() {
 async fn locks_policies_and_disabled_subscriptions() {
     let bench = Bench::new().await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
-    bench.set(json!({"locked": true})).await;
+    bench.set(json!({"lockLevel": "ReadOnly"})).await;
     assert_eq!(bench.put_plan(p2.clone()).await.code(), "ScopeLocked");
     bench
-        .set(json!({"locked": null, "denyPolicy": "no-defender"}))
+        .set(json!({"lockLevel": null, "denyPolicyAssignment": "no-defender"}))
         .await;
     let denied = bench.put_plan(p2.clone()).await;
     assert_eq!((denied.status, denied.code()), (403, "RequestDisallowedByPolicy"));
     let info = &denied.body["error"]["additionalInfo"][0];
     assert_eq!(info["type"], "PolicyViolation");
     assert_eq!(info["info"]["policyAssignmentName"], "no-defender");
-    bench.set(json!({"denyPolicy": null, "state": "Disabled"})).await;
+    bench
+        .set(json!({"denyPolicyAssignment": null, "state": "Disabled"}))
+        .await;
     let disabled = bench.put_plan(p2.clone()).await;
     assert_eq!(
         (disabled.status, disabled.code()),
@@ -344,7 +346,7 @@ async fn solutions_on_workspaces() {
     let scope = format!("/subscriptions/{DEFAULT_SUBSCRIPTION}/resourceGroups/rg/providers");
     let workspace = format!("{scope}/Microsoft.OperationalInsights/workspaces/ws");
     let bench = Bench::seeded(&format!(
-        "subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, workspaces: [{{name: {workspace}, location: westeurope}}]}}]"
+        "subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, workspaces: [{{id: {workspace}, location: westeurope}}]}}]"
     ))
     .await;
     let got = bench
@@ -368,7 +370,7 @@ async fn solutions_on_workspaces() {
 async fn a_service_account_signs_in() {
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     let key = rcgen::KeyPair::generate().unwrap();
-    let seed = json!({"principals": [{"clientId": DEFAULT_CLIENT, "federatedCredentials": [{
+    let seed = json!({"principals": [{"clientId": DEFAULT_CLIENT, "federatedIdentityCredentials": [{
         "issuer": "https://kubernetes.local", "subject": "system:serviceaccount:team:sprot",
         "publicKeyPem": key.public_key_pem()}]}]});
     let mut bench = Bench::seeded(&seed.to_string()).await;

@@ -73,7 +73,7 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
     .await?;
     quickstart
         .emulator()?
-        .settings(serde_json::json!({ "latency": AZURE_LATENCY }))
+        .options(serde_json::json!({ "latency": AZURE_LATENCY }))
         .await?;
     step(
         "starting the controller with the permissions of its service account",
@@ -244,10 +244,10 @@ async fn explain_azure(quickstart: &Quickstart) -> Result<(), Error> {
             .and_then(|v| v.as_str())
             .map(str::to_owned)
     };
-    let tier = text("/plan/tier")
-        .or_else(|| text("/plan/pricingTier"))
-        .unwrap_or_else(|| "Free".into());
-    let plan = text("/plan/subPlan").map(|p| format!(" {p}")).unwrap_or_default();
+    let tier = text("/pricings/VirtualMachines/pricingTier").unwrap_or_else(|| "Free".into());
+    let plan = text("/pricings/VirtualMachines/subPlan")
+        .map(|p| format!(" {p}"))
+        .unwrap_or_default();
     println!();
     say(&format!(
         "in the emulated Azure, subscription {SUBSCRIPTION} has the plan: {tier}{plan}"
@@ -283,7 +283,7 @@ Try this in another terminal; the table below shows what happens.
 
 3. Repair the machine that failed, and see PROTECTED and its events follow:
 
-  {ctl} machine set {SUBSCRIPTION} {UNLUCKY} failure=null mde.state=Succeeded
+  {ctl} machine set {SUBSCRIPTION} {UNLUCKY} provisioningFailureCode=null mde.provisioningState=Succeeded
   {kubectl} -n defender get events --field-selector involvedObject.name=contoso-prod
 
 4. Break the trust of a role in the AWS account and look: HEALTH is NotHealthy, and why. Then mend it:

@@ -52,8 +52,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 
 /// Lets the second team's application access the first team's subscription.
 async fn share(owner: &Team<'_>, with: &Team<'_>) -> Result<(), Error> {
-    let roles =
-        json!({"roles": {owner.subscription.clone(): ["Owner"], with.subscription.clone(): ["Owner"]}});
+    let roles = json!({"roleAssignments": {owner.subscription.clone(): ["Owner"], with.subscription.clone(): ["Owner"]}});
     owner
         .environment
         .emulator
@@ -68,7 +67,7 @@ async fn current(team: &Team<'_>, name: &str, connector: Value) -> Result<(), Er
     emulator
         .set(
             &team.subscription,
-            json!({format!("connectors.{name}"): connector}),
+            json!({format!("securityConnectors.{name}"): connector}),
         )
         .await?;
     Ok(())
@@ -164,7 +163,7 @@ async fn other_group(environment: Arc<Environment>) -> Result<(), Error> {
     current(
         &team,
         "theirs",
-        json!({"account": team.account, "group": "rg-theirs", "servers": "P1"}),
+        json!({"hierarchyIdentifier": team.account, "resourceGroup": "rg-theirs", "serversSubPlan": "P1"}),
     )
     .await?;
     team.connect("account", json!({})).await?;
@@ -178,7 +177,7 @@ async fn other_subscription(environment: Arc<Environment>) -> Result<(), Error> 
     current(
         &owner,
         "theirs",
-        json!({"account": team.account, "servers": "P1"}),
+        json!({"hierarchyIdentifier": team.account, "serversSubPlan": "P1"}),
     )
     .await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
@@ -209,7 +208,7 @@ async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error>
     current(
         &owner,
         "theirs",
-        json!({"account": team.account, "servers": "P1"}),
+        json!({"hierarchyIdentifier": team.account, "serversSubPlan": "P1"}),
     )
     .await?;
     team.connect("account", json!({})).await?;
@@ -228,13 +227,13 @@ async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error>
 async fn member(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "member").await?;
     let management = another_account();
-    let accounts = json!({"aws": {management.clone(): {"organization": {"accounts": [team.account]}}}});
+    let accounts = json!({"aws": {management.clone(): {"organization": {"accountIds": [team.account]}}}});
     environment
         .emulator
         .call(Method::PATCH, "cloud-accounts", Some(accounts))
         .await?;
-    let organization = json!({"account": management, "servers": "P2", "age": "30d",
-        "organization": {"stacksetName": "defender"}});
+    let organization = json!({"hierarchyIdentifier": management, "serversSubPlan": "P2", "age": "30d",
+        "organizationalData": {"stacksetName": "defender"}});
     current(&team, "aws-org", organization).await?;
     environment.emulator.advance("24h").await?;
     until_there(&team, &format!("aws-org_{}", team.account)).await?;
@@ -271,7 +270,12 @@ async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
 async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "taken").await?;
     let other = another_account();
-    current(&team, "account", json!({"account": other, "servers": "P1"})).await?;
+    current(
+        &team,
+        "account",
+        json!({"hierarchyIdentifier": other, "serversSubPlan": "P1"}),
+    )
+    .await?;
     team.connect("account", json!({})).await?;
     stalled(&team, "account", "NameTaken", &other).await?;
     pause().await;
@@ -288,7 +292,7 @@ async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
     current(
         &team,
         "account",
-        json!({"account": team.account, "servers": "P2", "location": "North Europe"}),
+        json!({"hierarchyIdentifier": team.account, "serversSubPlan": "P2", "location": "North Europe"}),
     )
     .await?;
     team.connect("account", json!({})).await?;
@@ -308,7 +312,7 @@ async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
 async fn aws_members(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "awsmembers").await?;
     let members = [another_account(), another_account()];
-    let accounts = json!({"aws": {team.account.clone(): {"organization": {"accounts": members}}}});
+    let accounts = json!({"aws": {team.account.clone(): {"organization": {"accountIds": members}}}});
     environment
         .emulator
         .call(Method::PATCH, "cloud-accounts", Some(accounts))
@@ -326,7 +330,8 @@ async fn aws_members(environment: Arc<Environment>) -> Result<(), Error> {
 async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "gcpmembers").await?;
     let members = [another_account(), another_account()];
-    let organization = json!({"id": another_account(), "name": "contoso.example", "projects": members});
+    let organization = json!({"organizationId": another_account(), "organizationName": "contoso.example",
+        "projectNumbers": members});
     let accounts = json!({"gcp": {team.account.clone(): {"organization": organization}}});
     environment
         .emulator
@@ -338,8 +343,9 @@ async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
     let named = &shape["gcp"]["organization"];
     let connected =
         json!({"workloadIdentityProviderId": named[provider], "serviceAccountEmailAddress": named[email]});
-    let before = json!({"environment": "GCP", "account": team.account, "projectId": "my-project", "servers": "P2",
-        "organization": connected, "age": "30d"});
+    let before = json!({"environmentName": "GCP", "hierarchyIdentifier": team.account, "projectId": "my-project",
+        "serversSubPlan": "P2",
+        "organizationalData": connected, "age": "30d"});
     current(&team, "account", before).await?;
     environment.emulator.advance("24h").await?;
     until_there(&team, &format!("account_{}", members[1])).await?;

@@ -192,13 +192,13 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "locked").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": true}))
+        .set(&team.subscription, json!({"lockLevel": "ReadOnly"}))
         .await?;
     team.connect("account", json!({})).await?;
     stalled(&team, "account", "ScopeLocked", "remove the read-only lock").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": false}))
+        .set(&team.subscription, json!({"lockLevel": null}))
         .await?;
     ready(&team, "account").await?;
     Ok(())
@@ -206,13 +206,13 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "policy").await?;
-    let deny = json!({"denyPolicy": "No other clouds"});
+    let deny = json!({"denyPolicyAssignment": "No other clouds"});
     environment.emulator.set(&team.subscription, deny).await?;
     team.connect("account", json!({})).await?;
     stalled(&team, "account", "RequestDisallowedByPolicy", "No other clouds").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"denyPolicy": null}))
+        .set(&team.subscription, json!({"denyPolicyAssignment": null}))
         .await?;
     ready(&team, "account").await?;
     Ok(())
@@ -224,9 +224,9 @@ async fn two_writers(environment: Arc<Environment>) -> Result<(), Error> {
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
     let fields = json!({
-        "connectors.account.offerings.DefenderForContainersAws": {"kubernetesService": {"a": 1}},
-        "connectors.account.tags.theirs": "stays",
-        "connectors.account.environmentData.novelty": 7,
+        "securityConnectors.account.offerings.DefenderForContainersAws": {"kubernetesService": {"a": 1}},
+        "securityConnectors.account.tags.theirs": "stays",
+        "securityConnectors.account.environmentData.novelty": 7,
     });
     let writer = json!({"subscription": team.subscription, "set": fields, "onChange": true});
     environment.emulator.foreign_writer(writer).await?;

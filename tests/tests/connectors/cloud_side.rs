@@ -158,7 +158,8 @@ async fn aws_machines(environment: Arc<Environment>) -> Result<(), Error> {
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
     counts(&team, "0/0").await?;
-    let instances = json!([{"id": "i-0abc", "os": "windows-2022"}, {"id": "i-0def", "failure": 25}]);
+    let instances =
+        json!([{"name": "i-0abc", "os": "windows-2022"}, {"name": "i-0def", "provisioningFailureCode": 25}]);
     account(&team, "aws", json!({"instances": instances})).await?;
     environment.emulator.advance("12h").await?;
     let object = counts(&team, "1/2").await?;
@@ -202,7 +203,7 @@ async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!((status, reason), ("Unknown", "NotReported"));
     assert_eq!(object["status"]["health"], "Unknown");
 
-    account(&team, "aws", json!({"instances": [{"id": "i-0abc"}]})).await?;
+    account(&team, "aws", json!({"instances": [{"name": "i-0abc"}]})).await?;
     environment.emulator.advance("12h").await?;
     counts(&team, "1/1").await?;
     let object = team

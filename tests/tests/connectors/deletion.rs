@@ -195,8 +195,9 @@ async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
-    let current = json!({"connectors": [{"name": "account", "account": another_account(), "servers": "P2"}]});
-    let account = current["connectors"][0]["account"].clone();
+    let current = json!({"securityConnectors": [{"name": "account", "hierarchyIdentifier": another_account(),
+        "serversSubPlan": "P2"}]});
+    let account = current["securityConnectors"][0]["hierarchyIdentifier"].clone();
     let team = environment.team_with("never", current).await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P1"}})).await?;
     let lower = json!({"aws": {"accountId": account}, "deletionPolicy": "Delete"});
@@ -226,7 +227,7 @@ async fn not_ours(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn gone_already(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "gone").await?;
-    let gone = json!({"connectors.account": null});
+    let gone = json!({"securityConnectors.account": null});
     environment.emulator.set(&team.subscription, gone).await?;
     team.connectors().delete("account", TIMEOUT).await?;
     assert!(requests(&team, "DELETE").await?.is_empty());
@@ -239,7 +240,7 @@ async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'
     let team = held(environment, name).await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": true}))
+        .set(&team.subscription, json!({"lockLevel": "ReadOnly"}))
         .await?;
     team.connectors().start_deletion("account").await?;
     let object = team
@@ -277,7 +278,7 @@ async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(!in_azure(&team, "account").await?.is_null());
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": false}))
+        .set(&team.subscription, json!({"lockLevel": null}))
         .await?;
     team.connectors().until_gone("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());

@@ -125,8 +125,8 @@ async fn repaired(team: &Team<'_>, kind: &str) -> Result<(), Error> {
     assert_eq!(connector["environmentData"]["scanInterval"], 4);
     assert_eq!(requests(team, "PUT").await?.len(), before + 1);
 
-    // Another client deletes the connector: it is created again.
-    let gone = json!({"connectors.account": null});
+    // Somebody deleted it: it is made anew.
+    let gone = json!({"securityConnectors.account": null});
     team.environment.emulator.set(&team.subscription, gone).await?;
     team.connectors().reconcile("account", TIMEOUT).await?;
     ready(team, "account").await?;

@@ -134,7 +134,7 @@ pub(crate) async fn writes(team: &Team<'_>) -> Result<Vec<Value>, Error> {
 /// A connector in the emulator, in the resource group of every case; null if it does not exist.
 pub(crate) async fn in_azure(team: &Team<'_>, name: &str) -> Result<Value, Error> {
     let state = team.environment.emulator.get(&team.subscription).await?;
-    Ok(state["connectors"][format!("{GROUP}/{name}")].clone())
+    Ok(state["securityConnectors"][format!("{GROUP}/{name}")].clone())
 }
 
 /// An offering of a connector as returned by [`in_azure`]; null if it does not exist.
@@ -150,7 +150,7 @@ pub(crate) fn offering<'v>(connector: &'v Value, kind: &str) -> &'v Value {
 /// Changes a connector without the controller: `{"tags.team": "sec"}`.
 pub(crate) async fn edit_in_azure(team: &Team<'_>, name: &str, fields: Value) -> Result<(), Error> {
     let fields = fields.as_object().unwrap().iter();
-    let paths = fields.map(|(path, value)| (format!("connectors.{name}.{path}"), value.clone()));
+    let paths = fields.map(|(path, value)| (format!("securityConnectors.{name}.{path}"), value.clone()));
     let emulator = &team.environment.emulator;
     emulator
         .set(&team.subscription, Value::Object(paths.collect()))

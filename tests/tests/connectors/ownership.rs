@@ -37,11 +37,14 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 
 /// Creates a connector of the team's account, as if someone else had created it before.
 async fn current(team: &Team<'_>, members: Value) -> Result<(), Error> {
-    let mut connector = json!({"account": team.account, "servers": "P2"});
+    let mut connector = json!({"hierarchyIdentifier": team.account, "serversSubPlan": "P2"});
     serverprotection_tests::team::merge(&mut connector, members);
     let emulator = &team.environment.emulator;
     emulator
-        .set(&team.subscription, json!({"connectors.account": connector}))
+        .set(
+            &team.subscription,
+            json!({"securityConnectors.account": connector}),
+        )
         .await?;
     Ok(())
 }
@@ -227,7 +230,11 @@ async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "differs").await?;
-    current(&team, json!({"servers": "P1", "tags": {"theirs": "stays"}})).await?;
+    current(
+        &team,
+        json!({"serversSubPlan": "P1", "tags": {"theirs": "stays"}}),
+    )
+    .await?;
     team.connect("account", json!({"scanInterval": "12h", "tags": {"team": "sec"}}))
         .await?;
     ready(&team, "account").await?;

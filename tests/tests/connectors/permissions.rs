@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 /// Gives the identity all actions except these.
 async fn without(team: &Team<'_>, actions: &[&str]) -> Result<(), Error> {
     let role = json!([{"actions": ["*"], "notActions": actions}]);
-    let roles = json!({"roles": {team.subscription.clone(): role}});
+    let roles = json!({"roleAssignments": {team.subscription.clone(): role}});
     team.environment
         .emulator
         .principal(&team.client_id, roles)

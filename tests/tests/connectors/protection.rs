@@ -74,7 +74,7 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
 async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
     let unregistered = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
     let team = environment.team_with("waits", unregistered).await?;
-    let stuck = |stuck: bool| json!({"providers.stuck": stuck});
+    let stuck = |stuck: bool| json!({"registrationStuck": stuck});
     environment.emulator.set(&team.subscription, stuck(true)).await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
     let registering =

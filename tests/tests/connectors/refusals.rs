@@ -71,7 +71,7 @@ async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
     );
     let state = environment.emulator.get(&other).await?;
     assert!(
-        state["connectors"]
+        state["securityConnectors"]
             .as_object()
             .is_none_or(serde_json::Map::is_empty)
     );

@@ -314,7 +314,7 @@ async fn end(fixture: &Fixture<'_>, act: Act) -> Result<Value, Error> {
         Act::Delete => Value::Null,
         Act::Create | Act::Edit => conditions_of(&objects(fixture).get(ACCOUNT).await?),
     };
-    let end = json!({"connectors": azure["connectors"], "groups": azure["resourceGroups"], "object": object});
+    let end = json!({"connectors": azure["securityConnectors"], "groups": azure["resourceGroups"], "object": object});
     let text = end.to_string();
     let text = text.replace(&fixture.team.account, "000000000000");
     Ok(serde_json::from_str(
@@ -323,7 +323,9 @@ async fn end(fixture: &Fixture<'_>, act: Act) -> Result<Value, Error> {
 }
 
 fn number_of_connectors(azure: &Value) -> usize {
-    azure["connectors"].as_object().map_or(0, serde_json::Map::len)
+    azure["securityConnectors"]
+        .as_object()
+        .map_or(0, serde_json::Map::len)
 }
 
 fn conditions_of(object: &Value) -> Value {

@@ -41,9 +41,9 @@ impl<'a> Fixture<'a> {
         environment
             .emulator
             .seed(json!({
-                "tenants": [{"id": tenant}],
-                "principals": [{"clientId": team.client_id, "tenant": tenant}],
-                "subscriptions": [{"id": team.subscription, "tenant": tenant}],
+                "tenants": [{"tenantId": tenant}],
+                "principals": [{"clientId": team.client_id, "tenantId": tenant}],
+                "subscriptions": [{"subscriptionId": team.subscription, "tenantId": tenant}],
             }))
             .await?;
         let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");

@@ -76,7 +76,7 @@ async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
         );
         assert_eq!(object["status"]["plan"]["tier"], "P1");
         let azure = environment.emulator.get(&fixture.team.subscription).await?;
-        assert_eq!(azure["plan"]["subPlan"], "P1", "{azure:#}");
+        assert_eq!(azure["pricings"]["VirtualMachines"]["subPlan"], "P1", "{azure:#}");
         assert_eq!(fixture.plan_writes().await?, 3, "P1, P2 and P1: {phase}");
         fixture.reconcile().await?;
         assert_eq!(fixture.plan_writes().await?, 3);

@@ -40,11 +40,17 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
 /// A legacy subscription needs more settings to be written.
 async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
     let writes = |request: &Value| request["method"] == "PUT";
-    every("legacy", &environment, json!({"profile": "legacy"}), writes).await
+    every(
+        "legacy",
+        &environment,
+        json!({"integrationProfile": "legacy"}),
+        writes,
+    )
+    .await
 }
 
 async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
-    let providers = json!({"registeredProviders": ["Microsoft.Compute"]});
+    let providers = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
     let asks = |request: &Value| request["kind"] == "arm" && request["method"] == "POST";
     every("register", &environment, providers, asks).await
 }
@@ -302,14 +308,13 @@ impl End {
 
 /// The subscription without names and times.
 fn without_what_differs(mut azure: Value) -> Value {
-    for member in ["id", "displayName", "tenant"] {
+    for member in ["subscriptionId", "displayName", "tenantId"] {
         azure.as_object_mut().unwrap().remove(member);
     }
-    for plan in ["plan", "cloudPosture"] {
-        if let Some(plan) = azure[plan].as_object_mut() {
-            plan.remove("enablementTime");
-            plan.remove("freeTrialRemainingTime");
-        }
+    for plan in azure["pricings"].as_object_mut().unwrap().values_mut() {
+        let plan = plan.as_object_mut().unwrap();
+        plan.remove("enablementTime");
+        plan.remove("freeTrialRemainingTime");
     }
     azure
 }

@@ -36,7 +36,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
 async fn unseen(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}]));
     let team = environment.team_with("unseen", seed).await?;
-    let roles = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
+    let roles = json!({"roleAssignments": {team.subscription.clone(): ["Security Admin"]}});
     environment.emulator.principal(&team.client_id, roles).await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "Unknown", "NoReadAccess").await?;
@@ -48,7 +48,7 @@ async fn unseen(environment: Arc<Environment>) -> Result<(), Error> {
         message.contains("Microsoft.Compute/virtualMachines/read") && message.contains("Reader"),
         "{message}"
     );
-    let roles = json!({"roles": {team.subscription.clone(): ["Owner"]}});
+    let roles = json!({"roleAssignments": {team.subscription.clone(): ["Owner"]}});
     environment.emulator.principal(&team.client_id, roles).await?;
     shows(&team, NAME, "1/1").await?;
     Ok(())
@@ -62,13 +62,13 @@ async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("gone", json!({"subscriptionId": gone, "plan": {"tier": "P2"}}))
         .await?;
     shows(&team, "gone", "1/1").await?;
-    let roles = json!({"roles": {team.subscription.clone(): ["Owner"], gone: []}});
+    let roles = json!({"roleAssignments": {team.subscription.clone(): ["Owner"], gone: []}});
     environment.emulator.principal(&team.client_id, roles).await?;
     environment
         .emulator
         .add_machine(
             &team.subscription,
-            json!({"name": "web-2", "mde": {"state": "Succeeded"}}),
+            json!({"name": "web-2", "mde": {"provisioningState": "Succeeded"}}),
         )
         .await?;
     let object = machines(&team, "gone", "Unknown", "ScanStale").await?;

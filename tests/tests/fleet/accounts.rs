@@ -48,19 +48,22 @@ async fn machines(team: &Team<'_>, more: &[&str]) -> Result<Ran, Error> {
 async fn team(environment: &Environment) -> Result<Team<'_>, Error> {
     let clouds = json!({
         "aws": {
-            AWS: {"instances": [{"id": "i-71"}, {"id": "i-72", "failure": 25}], "organization": {"accounts": [MEMBER]}},
-            MEMBER: {"instances": [{"id": "i-73"}]}},
+            AWS: {"instances": [{"name": "i-71"}, {"name": "i-72", "provisioningFailureCode": 25}],
+                "organization": {"accountIds": [MEMBER]}},
+            MEMBER: {"instances": [{"name": "i-73"}]}},
         "gcp": {GCP: {"projectId": "prod"}}});
     let emulator = &environment.emulator;
     emulator
         .call(Method::PATCH, "cloud-accounts", Some(clouds))
         .await?;
     let mut seed = protected(&json!([
-        {"name": "web-1"}, {"name": "i-79", "cloud": "AWS", "account": UNCONNECTED},
-        {"name": "i-71", "cloud": "AWS", "account": AWS, "shell": true}]));
-    seed["connectors"] = json!([
-        {"name": "aws-prod", "group": "rg-aws", "account": AWS, "servers": "P2", "organization": {"stacksetName": "defender"}},
-        {"name": "gcp-prod", "group": "rg-gcp", "environment": "GCP", "account": GCP, "projectId": "prod", "servers": "P2"}]);
+        {"name": "web-1"}, {"name": "i-79", "cloudProvider": "AWS", "hierarchyIdentifier": UNCONNECTED},
+        {"name": "i-71", "cloudProvider": "AWS", "hierarchyIdentifier": AWS, "createdByPublicCloudConnector": true}]));
+    seed["securityConnectors"] = json!([
+        {"name": "aws-prod", "resourceGroup": "rg-aws", "hierarchyIdentifier": AWS, "serversSubPlan": "P2",
+         "organizationalData": {"stacksetName": "defender"}},
+        {"name": "gcp-prod", "resourceGroup": "rg-gcp", "environmentName": "GCP", "hierarchyIdentifier": GCP,
+         "projectId": "prod", "serversSubPlan": "P2"}]);
     environment.team_with("accounts", seed).await
 }
 
@@ -129,9 +132,7 @@ async fn accounts(environment: Arc<Environment>) -> Result<(), Error> {
 /// An instance starts, and the connector finds it.
 async fn found_later(team: &Team<'_>) -> Result<(), Error> {
     let emulator = &team.environment.emulator;
-    emulator
-        .settings(json!({"connectorDiscoveryDelay": "0s"}))
-        .await?;
+    emulator.options(json!({"connectorDiscoveryDelay": "0s"})).await?;
     let instance = json!({"gcp": {GCP: {"instances": [{"name": "vm-74"}]}}});
     emulator
         .call(Method::PATCH, "cloud-accounts", Some(instance))
@@ -161,7 +162,7 @@ async fn without_right_to_read(team: &Team<'_>) -> Result<(), Error> {
         "Microsoft.Security/healthReports/read",
         "Microsoft.Authorization/permissions/read"
     ]);
-    let roles = json!({"roles": {team.subscription.clone(): [{"actions": actions}]}});
+    let roles = json!({"roleAssignments": {team.subscription.clone(): [{"actions": actions}]}});
     let emulator = &team.environment.emulator;
     emulator.principal(&team.client_id, roles).await?;
     let ran = machines(team, &["-o", "json"]).await?;

@@ -105,9 +105,9 @@ pub(super) fn document(ran: &Ran) -> Value {
 
 async fn command(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "off-1", "power": "deallocated"},
-        {"name": "db-1", "mde": {"state": "Failed", "code": 24}},
-        {"name": "i-0abc", "cloud": "AWS", "os": "amazon-2023"}]));
+        {"name": "web-1"}, {"name": "off-1", "powerState": "deallocated"},
+        {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}},
+        {"name": "i-0abc", "cloudProvider": "AWS", "os": "amazon-2023"}]));
     let team = environment.team_with("command", seed).await?;
     let secret = secret(&team);
     let table = run(&team, &secret, &ENVIRONMENT, None).await?;
@@ -142,7 +142,7 @@ async fn command(environment: Arc<Environment>) -> Result<(), Error> {
         .set_machine(
             &team.subscription,
             "db-1",
-            json!({"mde.state": "Succeeded", "mde.code": null}),
+            json!({"mde.provisioningState": "Succeeded", "mde.code": null}),
         )
         .await?;
     let whole = run(&team, &secret, &ENVIRONMENT, None).await?;
@@ -182,8 +182,8 @@ async fn wrong(environment: Arc<Environment>) -> Result<(), Error> {
         verdict.err
     );
 
-    // Machines that cannot be read are never a success.
-    let roles = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
+    // Machines that may not be seen are never a success.
+    let roles = json!({"roleAssignments": {team.subscription.clone(): ["Security Admin"]}});
     environment.emulator.principal(&team.client_id, roles).await?;
     let blind = run(&team, &good, &ENVIRONMENT, None).await?;
     assert_eq!(blind.code, Some(2), "{}{}", blind.out, blind.err);
@@ -194,7 +194,8 @@ async fn wrong(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn objects(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "lab-1", "group": "rg-lab", "mde": {"state": "Failed", "code": 4}}]));
+        {"name": "web-1"}, {"name": "lab-1", "resourceGroup": "rg-lab",
+         "mde": {"provisioningState": "Failed", "code": 4}}]));
     let team = environment.team_with("objects", seed).await?;
     let input = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: other}}\n---\napiVersion: serverprotection.dev/v1alpha1\nkind: ServerProtection\nmetadata: {{name: prod}}\nspec:\n  subscriptionId: {}\n  plan: {{tier: P2}}\n  machines: {{exclude: [{{name: lab, resourceGroups: [rg-lab]}}]}}\n",
@@ -216,7 +217,7 @@ async fn objects(environment: Arc<Environment>) -> Result<(), Error> {
 async fn migration(environment: Arc<Environment>) -> Result<(), Error> {
     let mut seed = protected(&Value::Null);
     seed.as_object_mut().unwrap().remove("machines");
-    seed["fleet"] = json!({"seed": 11, "machines": 400});
+    seed["fleet"] = json!({"randomSeed": 11, "machineCount": 400});
     let team = environment.team_with("migration", seed).await?;
     let arguments = [&ENVIRONMENT[..], &["--migration", "-o", "json"]].concat();
     let ran = run(&team, &secret(&team), &arguments, None).await?;

@@ -35,8 +35,8 @@ async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = json!({"machines": [
         {"name": "web-1", "os": "ubuntu-22.04", "mde": "none"},
         {"name": "win-1", "os": "windows-2022", "mde": "none"},
-        {"name": "srv-1", "cloud": "OnPremises", "os": "rhel-8", "mde": "none"},
-        {"name": "i-0abc", "cloud": "AWS", "os": "amazon-2023", "mde": "none"},
+        {"name": "srv-1", "cloudProvider": "OnPremises", "os": "rhel-8", "mde": "none"},
+        {"name": "i-0abc", "cloudProvider": "AWS", "os": "amazon-2023", "mde": "none"},
     ]});
     let team = environment.team_with("appear", seed).await?;
     team.protect(NAME, p2()).await?;
@@ -72,8 +72,9 @@ async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
-    let seed =
-        protected(&json!([{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}]));
+    let seed = protected(
+        &json!([{"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}}]),
+    );
     let team = environment.team_with("fail", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "False", "BelowMinimum").await?;
@@ -106,7 +107,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
         .set_machine(
             &team.subscription,
             "db-1",
-            json!({"mde.state": "Succeeded", "mde.code": null}),
+            json!({"mde.provisioningState": "Succeeded", "mde.code": null}),
         )
         .await?;
     let object = machines(&team, NAME, "True", "Protected").await?;
@@ -121,7 +122,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "web-2"}, {"name": "srv-1", "cloud": "OnPremises"}]));
+        {"name": "web-1"}, {"name": "web-2"}, {"name": "srv-1", "cloudProvider": "OnPremises"}]));
     let team = environment.team_with("dark", seed).await?;
     let mut spec = p2();
     spec["machines"] = json!({"gracePeriod": "1h"});
@@ -129,7 +130,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     shows(&team, NAME, "3/3").await?;
     // A stopped machine is not a failure: it is no longer eligible.
     let set = |name: &'static str, fields| environment.emulator.set_machine(&team.subscription, name, fields);
-    set("web-2", json!({"power": "deallocated"})).await?;
+    set("web-2", json!({"powerState": "deallocated"})).await?;
     let object = shows(&team, NAME, "2/2").await?;
     assert_eq!(object["status"]["machines"]["verdicts"]["PoweredOff"], 1);
     assert_eq!(object["status"]["machines"]["total"], 3);
@@ -137,7 +138,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     let object = machines(&team, NAME, "False", "BelowMinimum").await?;
     assert_eq!(worst(&object, "srv-1")["verdict"], "ArcDisconnected");
     set("srv-1", json!({"arc.status": "Connected"})).await?;
-    set("web-2", json!({"power": "running"})).await?;
+    set("web-2", json!({"powerState": "running"})).await?;
     shows(&team, NAME, "3/3").await?;
     // A deleted machine is not counted any more.
     environment
@@ -149,7 +150,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn health(environment: Arc<Environment>) -> Result<(), Error> {
-    let seed = protected(&json!([{"name": "web-1"}, {"name": "ill-1", "sensor": "unhealthy"}]));
+    let seed = protected(&json!([{"name": "web-1"}, {"name": "ill-1", "healthReport": "NotHealthy"}]));
     let team = environment.team_with("health", seed).await?;
     team.protect(NAME, p2()).await?;
     // Health reports require P2, but the first scan may have run while the subscription was P1.
@@ -172,7 +173,10 @@ async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
     let id = machine["id"].as_str().unwrap().to_owned();
     environment
         .emulator
-        .set(&team.subscription, json!({format!("resourcePlans.{id}"): "Free"}))
+        .set(
+            &team.subscription,
+            json!({format!("resourcePricings.{id}"): "Free"}),
+        )
         .await?;
     team.protect(NAME, p2()).await?;
     let object = shows(&team, NAME, "1/2").await?;
@@ -182,7 +186,8 @@ async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn still(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 24}}, {"name": "odd-1", "forgotten": true, "mde": "none", "age": "30d"}]));
+        {"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}},
+        {"name": "odd-1", "neverProvisioned": true, "mde": "none", "age": "30d"}]));
     let team = environment.team_with("still", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;
@@ -214,8 +219,9 @@ async fn still(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
-    let seed =
-        protected(&json!([{"name": "web-1"}, {"name": "db-1", "mde": {"state": "Failed", "code": 4}}]));
+    let seed = protected(
+        &json!([{"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 4}}]),
+    );
     let team = environment.team_with("restart", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;

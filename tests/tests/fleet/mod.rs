@@ -52,7 +52,8 @@ pub(crate) fn p2() -> Value {
 /// Creates a subscription with these machines, in which plan and integration were enabled long ago.
 pub(crate) fn protected(machines: &Value) -> Value {
     json!({
-        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
+         "enablementTime": "2026-01-01T00:00:00Z"}},
         "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
         "machines": machines,
     })

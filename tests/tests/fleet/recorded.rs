@@ -25,14 +25,17 @@ async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
     // All of them are older than the grace period, by days, because the clock of the machines may be hours ahead.
     let seed = protected(&json!([
         {"name": "web-1"},
-        {"name": "upgrade-1", "cloud": "OnPremises", "mde": {"state": "Updating", "since": "5m"}},
-        {"name": "upgrade-2", "cloud": "OnPremises", "os": "windows-2022", "mde": {"state": "Updating", "since": "5m"}},
-        {"name": "first-1", "cloud": "AWS", "mde": {"state": "Creating", "since": "5m"}},
-        {"name": "first-2", "mde": {"state": "Creating", "since": "5m"}},
-        {"name": "stuck-1", "cloud": "OnPremises", "mde": {"state": "Updating", "since": "20d"}},
-        {"name": "stuck-2", "cloud": "GCP", "mde": {"state": "Creating", "since": "20d"}},
-        {"name": "stuck-3", "mde": {"state": "Creating", "since": "20d"}},
-        {"name": "stuck-4", "mde": {"state": "Deleting", "since": "20d"}}]));
+        {"name": "upgrade-1", "cloudProvider": "OnPremises",
+         "mde": {"provisioningState": "Updating", "lastModifiedAt": "5m"}},
+        {"name": "upgrade-2", "cloudProvider": "OnPremises", "os": "windows-2022",
+         "mde": {"provisioningState": "Updating", "lastModifiedAt": "5m"}},
+        {"name": "first-1", "cloudProvider": "AWS", "mde": {"provisioningState": "Creating", "lastModifiedAt": "5m"}},
+        {"name": "first-2", "mde": {"provisioningState": "Creating", "lastModifiedAt": "5m"}},
+        {"name": "stuck-1", "cloudProvider": "OnPremises",
+         "mde": {"provisioningState": "Updating", "lastModifiedAt": "20d"}},
+        {"name": "stuck-2", "cloudProvider": "GCP", "mde": {"provisioningState": "Creating", "lastModifiedAt": "20d"}},
+        {"name": "stuck-3", "mde": {"provisioningState": "Creating", "lastModifiedAt": "20d"}},
+        {"name": "stuck-4", "mde": {"provisioningState": "Deleting", "lastModifiedAt": "20d"}}]));
     let team = environment.team_with("onway", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;
@@ -54,7 +57,8 @@ async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
 async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     // The last PUT of an Arc extension is old, but its deletion may have begun just now.
     let seed = protected(&json!([
-        {"name": "srv-1", "cloud": "OnPremises", "mde": {"state": "Deleting", "since": "20d"}}]));
+        {"name": "srv-1", "cloudProvider": "OnPremises",
+         "mde": {"provisioningState": "Deleting", "lastModifiedAt": "20d"}}]));
     let team = environment.team_with("deletion", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "False", "BelowMinimum").await?;
@@ -70,13 +74,15 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "path-1", "mde": {"state": "Failed", "code": 51}},
-        {"name": "path-2", "cloud": "AWS", "os": "amazon-2023", "mde": {"state": "Failed", "code": 51}},
-        {"name": "client-1", "cloud": "OnPremises", "os": "windows-10", "mde": {"state": "Failed", "code": 51}},
-        {"name": "avd-1", "os": "windows-10-avd", "customImage": true, "mde": "none", "forgotten": true},
-        {"name": "rhel-1", "os": "rhel-7", "power": "starting", "mde": "none", "forgotten": true},
-        {"name": "monitor-1", "cloud": "OnPremises", "arc": {"configMode": "monitor"}},
-        {"name": "azure-1", "kind": "arc", "cloud": "Azure"}]));
+        {"name": "path-1", "mde": {"provisioningState": "Failed", "code": 51}},
+        {"name": "path-2", "cloudProvider": "AWS", "os": "amazon-2023",
+         "mde": {"provisioningState": "Failed", "code": 51}},
+        {"name": "client-1", "cloudProvider": "OnPremises", "os": "windows-10",
+         "mde": {"provisioningState": "Failed", "code": 51}},
+        {"name": "avd-1", "os": "windows-10-avd", "customImage": true, "mde": "none", "neverProvisioned": true},
+        {"name": "rhel-1", "os": "rhel-7", "powerState": "starting", "mde": "none", "neverProvisioned": true},
+        {"name": "monitor-1", "cloudProvider": "OnPremises", "arc": {"configMode": "monitor"}},
+        {"name": "azure-1", "type": "Microsoft.HybridCompute/machines", "cloudProvider": "Azure"}]));
     let team = environment.team_with("counted", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = shows(&team, NAME, "2/6").await?;
@@ -117,7 +123,7 @@ async fn services(environment: Arc<Environment>) -> Result<(), Error> {
     .iter()
     .enumerate()
     {
-        all.push(json!({"name": format!("srv-{at}"), "cloud": "OnPremises", "os": os, "mde": "none", "forgotten": true,
+        all.push(json!({"name": format!("srv-{at}"), "cloudProvider": "OnPremises", "os": os, "mde": "none", "neverProvisioned": true,
             "arc": {"extensionService": status}}));
     }
     let team = environment.team_with("services", protected(&json!(all))).await?;

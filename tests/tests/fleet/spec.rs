@@ -24,8 +24,8 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 async fn exclusions(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"},
-        {"name": "lab-1", "group": "rg-lab", "mde": {"state": "Failed", "code": 4}},
-        {"name": "lab-2", "tags": {"env": "sandbox"}, "mde": {"state": "Failed", "code": 4}}]));
+        {"name": "lab-1", "resourceGroup": "rg-lab", "mde": {"provisioningState": "Failed", "code": 4}},
+        {"name": "lab-2", "tags": {"env": "sandbox"}, "mde": {"provisioningState": "Failed", "code": 4}}]));
     let team = environment.team_with("exclude", seed).await?;
     team.protect(NAME, p2()).await?;
     shows(&team, NAME, "1/3").await?;
@@ -91,7 +91,8 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn minimum(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "web-2"}, {"name": "web-3"}, {"name": "db-1", "mde": {"state": "Failed", "code": 4}}]));
+        {"name": "web-1"}, {"name": "web-2"}, {"name": "web-3"},
+        {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 4}}]));
     let team = environment.team_with("minimum", seed).await?;
     team.protect(NAME, p2()).await?;
     machines(&team, NAME, "False", "BelowMinimum").await?;
@@ -112,7 +113,7 @@ async fn minimum(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn grace(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "web-1"}, {"name": "odd-1", "forgotten": true, "mde": "none", "age": "30h"}]));
+        {"name": "web-1"}, {"name": "odd-1", "neverProvisioned": true, "mde": "none", "age": "30h"}]));
     let team = environment.team_with("grace", seed).await?;
     let mut spec = p2();
     spec["machines"] = json!({"gracePeriod": "100h"});
@@ -123,12 +124,15 @@ async fn grace(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn shells(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
-        {"name": "i-0abc", "cloud": "AWS", "os": "amazon-2023", "account": "123456789012"},
-        {"name": "i-0abc", "cloud": "AWS", "shell": true, "account": "123456789012"},
+        {"name": "i-0abc", "cloudProvider": "AWS", "os": "amazon-2023", "hierarchyIdentifier": "123456789012"},
+        {"name": "i-0abc", "cloudProvider": "AWS", "createdByPublicCloudConnector": true,
+         "hierarchyIdentifier": "123456789012"},
         {"name": "named-1", "mde": {"name": "AzureDefenderForServers"}},
-        {"name": "two-1", "mde": [{"name": "AzureDefenderForServers"}, {"name": "MDE.Linux", "code": 25, "state": "Failed"}]},
-        {"name": "other-1", "mde": "none", "forgotten": true, "extensions": ["monitor"], "age": "30d"},
-        {"name": "set-1", "kind": "scaleSet", "capacity": 3}]));
+        {"name": "two-1", "mde": [{"name": "AzureDefenderForServers"},
+         {"name": "MDE.Linux", "code": 25, "provisioningState": "Failed"}]},
+        {"name": "other-1", "mde": "none", "neverProvisioned": true, "otherExtensions": ["AzureMonitorAgent"],
+         "age": "30d"},
+        {"name": "set-1", "type": "Microsoft.Compute/virtualMachineScaleSets", "capacity": 3}]));
     let team = environment.team_with("shells", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = team

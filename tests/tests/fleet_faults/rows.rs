@@ -13,7 +13,8 @@ use crate::{FLAGS, GRAPH, NAME, TIMEOUT, scans};
 
 fn seed(machines: &Value) -> Value {
     json!({
-        "plan": {"tier": "Standard", "subPlan": "P2", "enablementTime": "2026-01-01T00:00:00Z"},
+        "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
+         "enablementTime": "2026-01-01T00:00:00Z"}},
         "settings": {"WDATP": true},
         "machines": machines,
     })
@@ -123,7 +124,7 @@ pub(crate) async fn odd(environment: &Environment) -> Result<(), Error> {
 /// Resource Graph loses the rows of all unprotected machines: the verdicts do not improve.
 pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
     eprintln!("story: lost rows");
-    let failed = |name: &str| json!({"name": name, "mde": {"state": "Failed", "code": 24}});
+    let failed = |name: &str| json!({"name": name, "mde": {"provisioningState": "Failed", "code": 24}});
     let machines = json!([{"name": "web-1"}, {"name": "web-2"}, failed("bad-1"), failed("bad-2"), failed("bad-3"), failed("bad-4")]);
     let team = environment.team_with("lost", seed(&machines)).await?;
     team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;

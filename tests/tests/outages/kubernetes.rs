@@ -21,8 +21,8 @@ use super::{NAME, TIMEOUT, alive, last_sequence, p2, ready, reconcile, requests}
 const AWAY: Duration = Duration::from_secs(60);
 /// Name of the connector.
 const CONNECTOR: &str = "aws";
-/// An extension in the emulator, which another writer changes.
-const SWITCH: &str = "plan.extensions.AgentlessVmScanning.isEnabled";
+/// The switch of an extension, as the emulator sets it behind everybody's back.
+const SWITCH: &str = "pricings.VirtualMachines.extensions.AgentlessVmScanning.isEnabled";
 
 /// One object for each thing that happens during the outage.
 struct Teams<'a> {
@@ -283,7 +283,7 @@ async fn connector_requests(team: &Team<'_>, since: u64, method: &str) -> Result
 
 async fn is_on(environment: &Environment, team: &Team<'_>) -> Result<bool, Error> {
     let azure = environment.emulator.get(&team.subscription).await?;
-    Ok(azure["plan"]["extensions"]["AgentlessVmScanning"]["isEnabled"] == "True")
+    Ok(azure["pricings"]["VirtualMachines"]["extensions"]["AgentlessVmScanning"]["isEnabled"] == "True")
 }
 
 async fn until_condition(team: &Team<'_>, kind: &str, reason: &str) -> Result<Value, Error> {

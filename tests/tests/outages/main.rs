@@ -73,7 +73,7 @@ where
     A: Future<Output = Result<(), Error>>,
 {
     let options = Options {
-        seed: Some(json!({"settings": settings})),
+        seed: Some(json!({"options": settings})),
         ..Options::with_controller(flags)
     };
     let environment = Arc::new(Environment::start(options).await?);

@@ -25,7 +25,7 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with(
             "reduction",
-            json!({"plan": {"tier": "Standard", "subPlan": "P2"}}),
+            json!({"pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2"}}}),
         )
         .await?;
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
@@ -51,9 +51,9 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
     let current = json!({
-        "plan": {"tier": "Standard", "subPlan": "P2"},
+        "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2"}},
         "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},
-        "vulnerabilityAssessment": "MdeTvm",
+        "serverVulnerabilityAssessmentsSettings": {"azureServersSetting": "MdeTvm"},
     });
     let team = environment.team_with("adopted", current).await?;
     team.protect("prod", p2()).await?;

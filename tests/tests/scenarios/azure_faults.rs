@@ -72,13 +72,13 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("locked").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": true}))
+        .set(&team.subscription, json!({"lockLevel": "ReadOnly"}))
         .await?;
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "ScopeLocked", "remove the read-only lock").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"locked": false}))
+        .set(&team.subscription, json!({"lockLevel": null}))
         .await?;
     ready(&team, "prod").await?;
     Ok(())
@@ -88,13 +88,16 @@ async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("policy").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"denyPolicy": "Keep Defender off"}))
+        .set(
+            &team.subscription,
+            json!({"denyPolicyAssignment": "Keep Defender off"}),
+        )
         .await?;
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "RequestDisallowedByPolicy", "Keep Defender off").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"denyPolicy": null}))
+        .set(&team.subscription, json!({"denyPolicyAssignment": null}))
         .await?;
     ready(&team, "prod").await?;
     Ok(())
@@ -201,7 +204,10 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "after", "action": action})).await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
-    assert_eq!(in_azure(&team).await?["plan"]["subPlan"], "P2");
+    assert_eq!(
+        in_azure(&team).await?["pricings"]["VirtualMachines"]["subPlan"],
+        "P2"
+    );
     let (status, reason, _) = condition_values(&object, "ExtensionsProvisioned");
     assert_eq!((status, reason), ("Unknown", "ResultLost"), "{object:#}");
     assert_eq!(plan_writes(&team).await?.len(), 2, "one more write, no more");

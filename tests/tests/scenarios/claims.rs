@@ -23,8 +23,8 @@ async fn takes_over(environment: Arc<Environment>) -> Result<(), Error> {
     first.protect("holder", p2()).await?;
     ready(&first, "holder").await?;
 
-    // The second team's application may access the first team's subscription too.
-    let role = json!({"roles": {first.subscription.clone(): ["Owner"]}});
+    // The second team's application may work on the first one's subscription too.
+    let role = json!({"roleAssignments": {first.subscription.clone(): ["Owner"]}});
     environment.emulator.principal(&second.client_id, role).await?;
     let mut spec = p2();
     spec["subscriptionId"] = json!(first.subscription);

@@ -71,8 +71,8 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
-    let posture =
-        json!({"cloudPosture": {"tier": "Standard", "extensions.AgentlessVmScanning.isEnabled": "True"}});
+    let posture = json!({"pricings": {"CloudPosture": {"pricingTier": "Standard",
+        "extensions.AgentlessVmScanning.isEnabled": "True"}}});
     let team = environment.team_with("cspm", posture).await?;
     // Azure accepts the write and changes nothing, so only a write can find out.
     let allow = json!({"allowUseless": [team.subscription]});

@@ -236,7 +236,8 @@ async fn set_required(
 /// An object uses the credential that it names in its own namespace, or none: neither a credential of another
 /// namespace nor one in the controller's environment replaces it.
 async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
-    let owner = json!({"clientId": AMBIENT, "tenant": TENANT, "secrets": [AMBIENT_SECRET], "roles": {"*": ["Owner"]}});
+    let owner = json!({"clientId": AMBIENT, "tenantId": TENANT, "secrets": [AMBIENT_SECRET],
+        "roleAssignments": {"*": ["Owner"]}});
     environment.emulator.seed(json!({"principals": [owner]})).await?;
     let victim = environment.team("victim").await?;
     victim.protect("prod", p2()).await?;
@@ -285,10 +286,10 @@ async fn workload_identity(environment: Arc<Environment>) -> Result<(), Error> {
     team.protect("prod", p2()).await?;
     // Entra does not know this service account yet.
     stalled(&team, "prod", "AuthenticationFailed", "federated credential").await?;
-    let federated = json!({"federatedCredentials": [{
+    let federated = json!({"federatedIdentityCredentials": [{
         "issuer": environment.plane.service_account_issuer(),
         "subject": format!("system:serviceaccount:{}:azure", team.namespace),
-        "audience": "api://AzureADTokenExchange",
+        "audiences": ["api://AzureADTokenExchange"],
         "publicKeyPem": environment.plane.service_account_public_key(),
     }]});
     environment.emulator.principal(&team.client_id, federated).await?;

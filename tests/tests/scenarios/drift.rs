@@ -67,10 +67,13 @@ async fn plan(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .set(
             &team.subscription,
-            json!({"plan.tier": "Standard", "plan.subPlan": "P1"}),
+            json!({"pricings.VirtualMachines.pricingTier": "Standard", "pricings.VirtualMachines.subPlan": "P1"}),
         )
         .await?;
-    repaired(&team, |azure| azure["plan"]["subPlan"] == "P2").await?;
+    repaired(&team, |azure| {
+        azure["pricings"]["VirtualMachines"]["subPlan"] == "P2"
+    })
+    .await?;
     assert_eq!(plan_writes(&team).await?.len(), 2);
     Ok(())
 }
@@ -81,9 +84,15 @@ async fn assessment(environment: Arc<Environment>) -> Result<(), Error> {
     ready(&team, "prod").await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"vulnerabilityAssessment": null}))
+        .set(
+            &team.subscription,
+            json!({"serverVulnerabilityAssessmentsSettings.azureServersSetting": null}),
+        )
         .await?;
-    repaired(&team, |azure| !azure["vulnerabilityAssessment"].is_null()).await?;
+    repaired(&team, |azure| {
+        !azure["serverVulnerabilityAssessmentsSettings"]["azureServersSetting"].is_null()
+    })
+    .await?;
     Ok(())
 }
 
@@ -102,7 +111,7 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
         "no call after the deletion"
     );
     assert_eq!(
-        in_azure(&team).await?["plan"]["subPlan"],
+        in_azure(&team).await?["pricings"]["VirtualMachines"]["subPlan"],
         "P2",
         "Azure stays protected"
     );

@@ -74,7 +74,7 @@ async fn create(environment: Arc<Environment>) -> Result<(), Error> {
 
 async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
-        .team_with("legacy", json!({"profile": "legacy"}))
+        .team_with("legacy", json!({"integrationProfile": "legacy"}))
         .await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -122,7 +122,8 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
 
     // Another order and spelling is the same set.
     let spelled = r#"[ {"Value":"b","Key":"A"}, {"Key":"env","Value":"lab"} ]"#;
-    let path = "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags";
+    let path =
+        "pricings.VirtualMachines.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags";
     environment
         .emulator
         .set(&team.subscription, json!({path: spelled}))
@@ -148,7 +149,8 @@ async fn keys(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("keys").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
-    let path = "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.SomebodyElses";
+    let path =
+        "pricings.VirtualMachines.extensions.AgentlessVmScanning.additionalExtensionProperties.SomebodyElses";
     environment
         .emulator
         .set(&team.subscription, json!({path: "kept"}))
@@ -177,7 +179,10 @@ async fn off(environment: Arc<Environment>) -> Result<(), Error> {
     assert_eq!(condition_values(&object, "EndpointIntegrationEnabled").0, "False");
     let azure = in_azure(&team).await?;
     assert_eq!(azure["settings"]["WDATP"], false);
-    assert!(azure["vulnerabilityAssessment"].is_null(), "{azure:#}");
+    assert!(
+        azure["serverVulnerabilityAssessmentsSettings"]["azureServersSetting"].is_null(),
+        "{azure:#}"
+    );
     Ok(())
 }
 
@@ -213,7 +218,7 @@ async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
     environment
         .emulator
         .seed(
-            json!({"subscriptions": [{"id": team.subscription, "resourceGroups": ["logs"],
+            json!({"subscriptions": [{"subscriptionId": team.subscription, "resourceGroups": ["logs"],
             "workspaces": [id("on"), id("off")], "solutions": [solution]}]}),
         )
         .await?;

@@ -13,8 +13,8 @@ use serverprotection_tests::{
 
 use super::{TIMEOUT, condition_values, in_azure, plan_writes, ready, reconcile, writes};
 
-const EXTENSION: &str = "plan.extensions.FileIntegrityMonitoring";
-/// Rules as the portal may store them, with spaces and a member that the controller does not know.
+const EXTENSION: &str = "pricings.VirtualMachines.extensions.FileIntegrityMonitoring";
+/// Rules as the portal may store them, with blanks and a member that the controller does not know.
 const PORTAL_RULES: &str =
     r#"[ {"RuleId":"portal", "Source":"x","MonitoredEntities":{"LinuxFiles":[{"Path":"/srv/"}]}} ]"#;
 
@@ -52,7 +52,10 @@ fn monitoring(rules: Option<Value>) -> Value {
 /// The properties of the extension in the emulator.
 async fn properties(team: &Team<'_>, extension: &str) -> Result<Value, Error> {
     let azure = in_azure(team).await?;
-    Ok(azure["plan"]["extensions"][extension]["additionalExtensionProperties"].clone())
+    Ok(
+        azure["pricings"]["VirtualMachines"]["extensions"][extension]["additionalExtensionProperties"]
+            .clone(),
+    )
 }
 
 /// The rules in Azure, parsed.
@@ -204,9 +207,9 @@ async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
 async fn unmanaged(environment: Arc<Environment>) -> Result<(), Error> {
     let odd = json!({"SomebodyElses": "{ \"b\" : 1, \"a\" : [ ] }", "More": {"z": null, "a": [1, true]}});
     let both = json!({"DefinedWorkspaceId": workspace(), "Rules": PORTAL_RULES, "SomebodyElses": "kept"});
-    let current = json!({"plan": {"tier": "Standard", "subPlan": "P2", "extensions": {
+    let current = json!({"pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2", "extensions": {
         "FileIntegrityMonitoring": {"isEnabled": "True", "additionalExtensionProperties": both},
-        "MdeDesignatedSubscription": {"isEnabled": "True", "additionalExtensionProperties": odd}}}});
+        "MdeDesignatedSubscription": {"isEnabled": "True", "additionalExtensionProperties": odd}}}}});
     let team = environment.team_with("fim-unmanaged", current).await?;
     let tags = json!([{"key": "env", "value": "lab"}]);
     // One extension is not managed, and one is managed without properties.
@@ -227,7 +230,7 @@ async fn off(environment: Arc<Environment>) -> Result<(), Error> {
     let state = |state: &str| json!({"spec": {"plan": {"fileIntegrityMonitoring": {"state": state}}}});
     team.patch("prod", state("Disabled")).await?;
     ready(&team, "prod").await?;
-    let extension = "/plan/extensions/FileIntegrityMonitoring/isEnabled";
+    let extension = "/pricings/VirtualMachines/extensions/FileIntegrityMonitoring/isEnabled";
     assert_eq!(in_azure(&team).await?.pointer(extension), Some(&json!("False")));
     team.patch("prod", state("Enabled")).await?;
     ready(&team, "prod").await?;

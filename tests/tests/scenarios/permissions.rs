@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 }
 
 async fn roles(team: &Team<'_>, roles: &[&str]) -> Result<(), Error> {
-    let change = json!({"roles": {team.subscription.clone(): roles}});
+    let change = json!({"roleAssignments": {team.subscription.clone(): roles}});
     team.environment
         .emulator
         .principal(&team.client_id, change)

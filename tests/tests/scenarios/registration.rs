@@ -55,11 +55,11 @@ async fn register(environment: Arc<Environment>) -> Result<(), Error> {
 /// Applies the object. The registration takes longer than the first reconcile that reads back.
 async fn register_slowly(team: &Team<'_>, spec: Value) -> Result<(), Error> {
     let emulator = &team.environment.emulator;
-    let stuck = json!({"providers.stuck": true});
+    let stuck = json!({"registrationStuck": true});
     emulator.set(&team.subscription, stuck).await?;
     team.protect("prod", spec).await?;
     registering(team).await?;
-    let end = json!({"providers.stuck": false, "providers.Microsoft.Security": "Registered"});
+    let end = json!({"registrationStuck": false, "providers.Microsoft.Security": "Registered"});
     emulator.set(&team.subscription, end).await?;
     Ok(())
 }
@@ -91,7 +91,7 @@ async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
             json!({"providers": {"Microsoft.Security": "NotRegistered"}}),
         )
         .await?;
-    let change = json!({"roles": {team.subscription.clone(): ["Security Admin"]}});
+    let change = json!({"roleAssignments": {team.subscription.clone(): ["Security Admin"]}});
     environment.emulator.principal(&team.client_id, change).await?;
     register_slowly(&team, json!({"plan": {"tier": "P1"}})).await?;
     ready(&team, "prod").await?;
@@ -152,7 +152,7 @@ async fn stuck(environment: Arc<Environment>) -> Result<(), Error> {
         .await?;
     environment
         .emulator
-        .set(&team.subscription, json!({"providers.stuck": true}))
+        .set(&team.subscription, json!({"registrationStuck": true}))
         .await?;
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "RegistrationStuck", "support case").await?;
@@ -161,7 +161,7 @@ async fn stuck(environment: Arc<Environment>) -> Result<(), Error> {
         .emulator
         .set(
             &team.subscription,
-            json!({"providers.stuck": false, "providers.Microsoft.Security": "Registered"}),
+            json!({"registrationStuck": false, "providers.Microsoft.Security": "Registered"}),
         )
         .await?;
     ready(&team, "prod").await?;

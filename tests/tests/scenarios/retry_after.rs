@@ -192,9 +192,11 @@ async fn in_own_tenant<'a>(environment: &'a Environment, name: &str) -> Result<(
     let (tenant, subscription) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let secret = format!("{}-secret", team.namespace);
     let seed = json!({
-        "tenants": [{"id": tenant, "displayName": team.namespace, "defaultDomain": format!("{}.example", team.namespace)}],
-        "principals": [{"clientId": team.client_id, "tenant": tenant, "secrets": [secret]}],
-        "subscriptions": [{"id": subscription, "tenant": tenant, "displayName": "Own", "roles": {team.client_id.clone(): ["Owner"]}}],
+        "tenants": [{"tenantId": tenant, "displayName": team.namespace,
+         "defaultDomain": format!("{}.example", team.namespace)}],
+        "principals": [{"clientId": team.client_id, "tenantId": tenant, "secrets": [secret]}],
+        "subscriptions": [{"subscriptionId": subscription, "tenantId": tenant, "displayName": "Own",
+         "roleAssignments": {team.client_id.clone(): ["Owner"]}}],
     });
     environment.emulator.seed(seed).await?;
     team.subscription = subscription;

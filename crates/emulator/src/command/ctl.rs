@@ -33,24 +33,26 @@ enum What {
     },
     /// Change a subscription. Nobody is told.
     ///
-    /// azure-emulator ctl set 00000000-0000-0000-0000-000000000001 settings.WDATP=false plan.subPlan=P1
+    /// azure-emulator ctl set 00000000-0000-0000-0000-000000000001 settings.WDATP=false pricings.VirtualMachines.subPlan=P1
     #[command(verbatim_doc_comment)]
     Set {
         /// Its id.
         subscription: String,
-        /// Dotted paths: settings.NAME, plan.tier, plan.subPlan, plan.enforce,
-        /// plan.extensions.NAME.isEnabled, plan.extensions.NAME.additionalExtensionProperties.KEY,
-        /// cloudPosture.*, vulnerabilityAssessment=MdeTvm|null, providers.NAMESPACE=NotRegistered,
-        /// providers.stuck=true, state=Disabled, locked=true, denyPolicy=NAME|null, resourcePlans.ID=P1|Free|null,
-        /// connectors.NAME=null, connectors.NAME.offerings.TYPE[.path], connectors.NAME.tags.NAME.
+        /// Dotted paths: settings.NAME, pricings.PLAN.pricingTier, pricings.PLAN.subPlan, pricings.PLAN.enforce,
+        /// pricings.PLAN.extensions.NAME.isEnabled, pricings.PLAN.extensions.NAME.additionalExtensionProperties.KEY,
+        /// serverVulnerabilityAssessmentsSettings.azureServersSetting=MdeTvm|null, providers.NAMESPACE=NotRegistered,
+        /// registrationStuck=true, state=Disabled, lockLevel=ReadOnly|CanNotDelete|null,
+        /// denyPolicyAssignment=NAME|null, resourcePricings.ID=P1|Free|null, securityConnectors.NAME=null,
+        /// securityConnectors.NAME.offerings.TYPE[.path], securityConnectors.NAME.tags.NAME.
+        /// PLAN is the name of a plan in Azure. docs/emulator.md has all paths.
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
     /// Show, add, change or delete machines. Nobody is told.
     ///
     /// azure-emulator ctl machine add SUB '{name: web-1, os: windows-2022}'
-    /// azure-emulator ctl machine set SUB web-1 power=deallocated
-    /// azure-emulator ctl machine set SUB web-1 mde.state=Failed mde.code=25
+    /// azure-emulator ctl machine set SUB web-1 powerState=deallocated
+    /// azure-emulator ctl machine set SUB web-1 mde.provisioningState=Failed mde.code=25
     #[command(verbatim_doc_comment)]
     Machine {
         #[command(subcommand)]
@@ -120,10 +122,10 @@ enum What {
         /// What to set.
         values: Vec<String>,
     },
-    /// Show the knobs, or set some: latency=50ms pricingLockTime=1s throttling=false.
+    /// Show the options, or set some: latency=50ms pricingLockTime=1s throttling=false.
     ///
     /// Of Resource Graph: graphQuota=15 (0: no quota) graphQuotaWindow=5s graphTokenLifetime=10m graphLag=30s.
-    Settings {
+    Options {
         /// What to set.
         values: Vec<String>,
     },
@@ -140,7 +142,7 @@ enum Machine {
     Get {
         /// The subscription.
         subscription: String,
-        /// Name, or group/name.
+        /// Name, or resourceGroup/name.
         name: String,
     },
     /// Add one or a list, as JSON or YAML in the words of the seed.
@@ -154,10 +156,11 @@ enum Machine {
     Set {
         /// The subscription.
         subscription: String,
-        /// Name, or group/name.
+        /// Name, or resourceGroup/name.
         name: String,
-        /// power=, os=, failure=CODE|null, forgotten=, sensor=unhealthy, arc.status=, arc.since=3d, arc.extensionsEnabled=,
-        /// arc.configMode=monitor, arc.extensionService=, mde=none, mde.state=, mde.code=, mde.message=, tags.NAME=.
+        /// powerState=, os=, provisioningFailureCode=CODE|null, neverProvisioned=, healthReport=NotHealthy, arc.status=,
+        /// arc.lastStatusChange=3d, arc.extensionsEnabled=, arc.configMode=monitor, arc.extensionService=, mde=none,
+        /// mde.provisioningState=, mde.code=, mde.message=, tags.NAME=.
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
@@ -165,7 +168,7 @@ enum Machine {
     Delete {
         /// The subscription.
         subscription: String,
-        /// Name, or group/name.
+        /// Name, or resourceGroup/name.
         name: String,
     },
 }
@@ -329,7 +332,7 @@ impl What {
                 (method, "cloud-accounts".into(), patch.clone())
             }
             Self::Switches { values } => set_or_show("switches", values)?,
-            Self::Settings { values } => set_or_show("settings", values)?,
+            Self::Options { values } => set_or_show("options", values)?,
         })
     }
 }

@@ -68,7 +68,7 @@ pub fn routes() -> Router<Arc<Emulator>> {
             "/_emulator/switches",
             get(world::switches).put(world::set_switches),
         )
-        .route("/_emulator/settings", get(world::knobs).put(world::set_knobs))
+        .route("/_emulator/options", get(world::knobs).put(world::set_knobs))
         .route(
             "/_emulator/foreign-writers",
             get(world::foreign_writers)

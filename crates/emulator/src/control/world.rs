@@ -226,13 +226,16 @@ fn shown(world: &World, subscription: &Subscription) -> Value {
         .iter()
         .map(|(name, _)| ((*name).to_owned(), json!(subscription.setting(name))))
         .collect();
-    let others: Map<String, Value> = subscription
+    let mut pricings: Map<String, Value> = subscription
         .plans
         .iter()
-        .filter(|(name, _)| !["VirtualMachines", "CloudPosture"].contains(&name.as_str()))
         .map(|(name, plan)| (name.clone(), plan_shown(subscription, name, plan)))
         .collect();
-    let machines: Map<String, Value> = subscription
+    for name in ["VirtualMachines", "CloudPosture"] {
+        let untouched = || plan_shown(subscription, name, &Plan::default());
+        pricings.entry(name).or_insert_with(untouched);
+    }
+    let resource_pricings: Map<String, Value> = subscription
         .resource_plans
         .iter()
         .map(|(id, own)| {
@@ -245,19 +248,17 @@ fn shown(world: &World, subscription: &Subscription) -> Value {
         })
         .collect();
     json!({
-        "id": subscription.id, "tenant": subscription.tenant, "displayName": subscription.display_name,
-        "state": subscription.state, "profile": if subscription.legacy { "legacy" } else { "new" },
+        "subscriptionId": subscription.id, "tenantId": subscription.tenant, "displayName": subscription.display_name,
+        "state": subscription.state, "integrationProfile": if subscription.legacy { "legacy" } else { "new" },
         "providers": providers, "registrationStuck": subscription.registration_stuck,
-        "plan": plan_shown(subscription, "VirtualMachines", &subscription.plan("VirtualMachines")),
-        "cloudPosture": plan_shown(subscription, "CloudPosture", &subscription.plan("CloudPosture")),
-        "plans": others, "settings": settings,
-        "vulnerabilityAssessment":
-            subscription.vulnerability_assessment.as_ref().map(|setting| &setting.selected_provider),
-        "resourcePlans": machines, "resourceGroups": subscription.resource_groups,
-        "connectors": state::connectors_shown(subscription, Timestamp::now()),
-        "machines": subscription.fleet.machines.iter().count(),
+        "pricings": pricings, "settings": settings,
+        "serverVulnerabilityAssessmentsSettings": {"azureServersSetting":
+            subscription.vulnerability_assessment.as_ref().map(|setting| &setting.selected_provider)},
+        "resourcePricings": resource_pricings, "resourceGroups": subscription.resource_groups,
+        "securityConnectors": state::connectors_shown(subscription, Timestamp::now()),
+        "machineCount": subscription.fleet.machines.iter().count(),
         "workspaces": subscription.workspaces, "solutions": subscription.solutions.values().map(|solution| &solution.id).collect::<Vec<_>>(),
-        "locked": subscription.lock, "denyPolicy": subscription.deny_policy,
+        "lockLevel": subscription.lock, "denyPolicyAssignment": subscription.deny_policy,
     })
 }
 
@@ -269,15 +270,16 @@ fn plan_shown(subscription: &Subscription, name: &str, plan: &Plan) -> Value {
             let properties = subscription.properties_of(name, &extension.name);
             let shown = json!({
                 "isEnabled": if extension.enabled { "True" } else { "False" },
-                "failed": extension.failed,
+                "operationStatus": {"code": if extension.failed { "Failed" } else { "Succeeded" }},
                 "additionalExtensionProperties": (!properties.is_empty()).then_some(properties),
             });
             (extension.name.clone(), shown)
         })
         .collect();
     json!({
-        "tier": plan.tier.name(), "subPlan": plan.sub_plan, "enforce": if plan.enforce { "True" } else { "False" },
-        "enablementTime": plan.enablement_time, "resourcesCoverageStatus": plan.resources_coverage_status,
+        "pricingTier": plan.tier.name(), "subPlan": plan.sub_plan, "enforce": if plan.enforce { "True" } else { "False" },
+        "enablementTime": plan.enablement_time, "freeTrialRemainingTime": plan.free_trial_remaining_time,
+        "resourcesCoverageStatus": plan.resources_coverage_status, "managedBy": plan.managed_by,
         "extensions": extensions,
     })
 }

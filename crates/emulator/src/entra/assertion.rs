@@ -124,7 +124,11 @@ fn matching<'a>(claims: &Claims, principal: &'a Principal) -> Result<&'a Federat
             ),
         ));
     };
-    if !claims.aud.contains(&first.audience) {
+    if !first
+        .audiences
+        .iter()
+        .any(|audience| claims.aud.contains(audience))
+    {
         return Err(Refusal::client(
             700_212,
             format!(
@@ -170,7 +174,7 @@ mod tests {
         principal.federated_credentials.push(FederatedCredential {
             issuer: "https://kubernetes.local".into(),
             subject: "system:serviceaccount:a:b".into(),
-            audience: "api://AzureADTokenExchange".into(),
+            audiences: vec!["api://AzureADTokenExchange".into()],
             public_key_pem: Some(pem.into()),
             jwks: None,
         });

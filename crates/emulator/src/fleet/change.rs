@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Timing,
-    machine::{Agent, Ext, Kind, Machine, Moment, NEVER, PUBLISHER, Sensor, VNext, What},
+    Timing, hybrid,
+    machine::{Agent, Ext, HealthReport, Kind, Machine, Moment, NEVER, PUBLISHER, VNext, What},
     names::{Cloud, Power, State, Status},
     os::OsId,
     spelled,
@@ -110,7 +110,7 @@ pub(crate) fn remove(subscription: &mut Subscription, name: &str, now: Timestamp
     true
 }
 
-/// By name, or `group/name` when the name is not enough.
+/// By name, or `resourceGroup/name` when the name is not enough.
 fn find(subscription: &Subscription, name: &str, at: Moment) -> Option<Box<str>> {
     let tail = format!("/{}", name.to_ascii_lowercase());
     subscription
@@ -141,16 +141,13 @@ pub(crate) fn shown(subscription: &Subscription, name: Option<&str>, now: Timest
 
 fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
     let power_state = machine.power_state(at);
-    let extensions: Vec<Value> = machine
+    let (mde, others): (Vec<&Ext>, Vec<&Ext>) = machine
         .extensions
         .iter()
         .filter(|ext| at < ext.gone)
-        .map(|ext| {
-            let state = if ext.created > at { "Planned".to_owned() } else { ext.state(at).name().to_owned() };
-            json!({"name": machine.ext_name(ext), "type": machine.ext_type(ext), "state": state, "code": ext.code, "vNextEnabled": ext.vnext,
-                   "created": spelled(ext.created), "done": if ext.done == NEVER { Value::Null } else { json!(spelled(ext.done)) }})
-        })
-        .collect();
+        .partition(|ext| ext.is_mde());
+    let extensions =
+        |all: Vec<&Ext>| -> Value { all.into_iter().map(|ext| extension(machine, ext, at)).collect() };
     let tags: Members = machine
         .tags
         .iter()
@@ -158,21 +155,45 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
         .collect();
     let set =
         (machine.kind == Kind::ScaleSet).then_some(if machine.flexible { "Flexible" } else { "Uniform" });
-    let refuses = |agent: &Agent| {
-        agent.extensions_disabled
-            || agent.service_stopped()
-            || !agent.block.is_empty()
-            || !agent.allow.is_empty()
-    };
+    let agent = machine.agent.as_deref();
     json!({
-        "id": machine.id(&subscription.id), "name": machine.name, "os": machine.os, "tags": tags,
-        "customImage": machine.custom_image, "orchestration": set, "capacity": set.map(|_| machine.capacity),
-        "power": machine.agent.is_none().then(|| power_state.power.name()),
-        "cloud": machine.agent.as_ref().map(|agent| &agent.cloud), "arc": power_state.status.map(|(status, _)| status),
-        "statusChanged": power_state.status.map(|(_, changed)| spelled(changed)),
-        "refuses": machine.agent.as_deref().is_some_and(refuses),
-        "failure": machine.failure, "sensor": machine.sensor, "forgotten": machine.forgotten, "extensions": extensions,
-        "wanted": subscription.wants(machine, at),
+        "id": machine.id(&subscription.id), "type": machine.kind.full_type(), "name": machine.name,
+        "resourceGroup": machine.group, "location": machine.location, "os": machine.os, "tags": tags,
+        "customImage": machine.custom_image, "orchestrationMode": set, "capacity": set.map(|_| machine.capacity),
+        "virtualMachineScaleSet": machine.scale_set,
+        "powerState": agent.is_none().then(|| power_state.power.name()),
+        "cloudProvider": agent.map(|agent| &agent.cloud),
+        "hierarchyIdentifier": machine.tag("AccountId").or_else(|| machine.tag("ProjectNumber")),
+        "createdByPublicCloudConnector": machine.is_shell(),
+        "arc": agent.map(|agent| arc(machine, agent, at)),
+        "provisioningFailureCode": machine.failure, "neverProvisioned": machine.never_provisioned,
+        "provisioningWanted": subscription.wants(machine, at), "healthReport": machine.health_report,
+        "mde": extensions(mde), "otherExtensions": extensions(others),
+    })
+}
+
+fn extension(machine: &Machine, ext: &Ext, at: Moment) -> Value {
+    let state = ext.state(at);
+    let planned = ext.created > at;
+    json!({
+        "name": machine.ext_name(ext), "publisher": ext.publisher(), "type": machine.ext_type(ext),
+        "provisioningState": if planned { "Planned" } else { state.name() },
+        "code": ext.code, "message": ext.message, "typeHandlerVersion": ext.version, "vNextEnabled": ext.vnext.value(),
+        "createdAt": spelled(ext.created), "lastModifiedAt": spelled(ext.modified()),
+    })
+}
+
+fn arc(machine: &Machine, agent: &Agent, at: Moment) -> Value {
+    let (status, changed) = machine
+        .power_state(at)
+        .status
+        .unwrap_or((&agent.status, agent.changed));
+    json!({
+        "status": status.name(), "statusReason": agent.reason, "lastStatusChange": spelled(changed),
+        "agentVersion": agent.version, "extensionsEnabled": !agent.extensions_disabled,
+        "configMode": if agent.monitor_mode { "monitor" } else { "full" },
+        "extensionService": hybrid::service_status(machine.os.get().windows, agent.service.as_deref()),
+        "extensionsAllowList": agent.allow, "extensionsBlockList": agent.block,
     })
 }
 
@@ -181,12 +202,12 @@ fn made(subscription: &Subscription, members: &Members, now: Moment) -> Result<M
     let name = word("name")
         .filter(|name| !name.is_empty())
         .ok_or("a machine needs a name")?;
-    let cloud = word("cloud").map(Cloud::parse);
-    let kind = match word("kind").map(str::to_ascii_lowercase).as_deref() {
-        Some("vm") => Kind::Vm,
-        Some("arc") => Kind::Arc,
-        Some("scaleset") => Kind::ScaleSet,
-        Some(other) => return Err(format!("{name}: kind is vm, arc or scaleSet, not '{other}'")),
+    let cloud = word("cloudProvider").map(Cloud::parse);
+    let kind = match word("type") {
+        Some(full_type) => Kind::of_type(full_type).ok_or_else(|| {
+            let known = Kind::ALL.map(Kind::full_type).join(", ");
+            format!("{name}: no such type of machine '{full_type}'; known: {known}")
+        })?,
         None if members.contains_key("capacity") => Kind::ScaleSet,
         None if members.contains_key("arc") || cloud.as_ref().is_some_and(|cloud| *cloud != Cloud::Azure) => {
             Kind::Arc
@@ -196,9 +217,11 @@ fn made(subscription: &Subscription, members: &Members, now: Moment) -> Result<M
     let cloud = cloud.unwrap_or(Cloud::OnPremises);
     let os = OsId::named(word("os").unwrap_or("ubuntu-22.04"))?;
     let age = members.get("age").map_or(Ok(30 * 86_400_000), duration)?;
-    let shell = members.get("shell").is_some_and(|shell| shell == true);
-    let account = word("account").unwrap_or("123456789012");
-    let group = word("group").map_or_else(
+    let shell = members
+        .get("createdByPublicCloudConnector")
+        .map_or(Ok(false), truth)?;
+    let account = word("hierarchyIdentifier").unwrap_or("123456789012");
+    let group = word("resourceGroup").map_or_else(
         || {
             if shell {
                 format!("aws_{account}")
@@ -285,15 +308,25 @@ fn flat(members: &Members) -> Vec<(String, Value)> {
                         .map(|(name, value)| (format!("{member}.{name}"), value.clone())),
                 );
             }
-            ("name" | "kind" | "cloud" | "group" | "location" | "age" | "shell" | "account", _)
+            (
+                "name"
+                | "type"
+                | "cloudProvider"
+                | "resourceGroup"
+                | "location"
+                | "age"
+                | "createdByPublicCloudConnector"
+                | "hierarchyIdentifier",
+                _,
+            )
             | ("arc" | "tags", Value::Object(_)) => {}
             _ => paths.push((member.clone(), value.clone())),
         }
     }
-    // A state brings its code and a status its time; the finer words come after, and how long ago last.
+    // A state brings its code and a status its time; the finer words come after, and the time last.
     paths.sort_by_key(|(path, _)| match path.as_str() {
-        "mde" | "mde.state" | "arc.status" => 0,
-        "mde.since" | "arc.since" => 2,
+        "mde" | "mde.provisioningState" | "arc.status" => 0,
+        "mde.lastModifiedAt" | "arc.lastStatusChange" => 2,
         _ => 1,
     });
     paths
@@ -316,7 +349,7 @@ fn set_one(
         return set_tag(machine, name, value);
     }
     match path {
-        "power" => {
+        "powerState" => {
             if machine.kind != Kind::Vm {
                 return Err("only a VM has a power state".into());
             }
@@ -324,12 +357,12 @@ fn set_one(
             machine.power = Power::parse(text(value)?);
         }
         "os" => machine.os = OsId::named(text(value)?)?,
-        "failure" => machine.failure = code(value)?,
-        "forgotten" => machine.forgotten = truth(value)?,
+        "provisioningFailureCode" => machine.failure = code(value)?,
+        "neverProvisioned" => machine.never_provisioned = truth(value)?,
         "customImage" => machine.custom_image = truth(value)?,
-        "sensor" => {
-            machine.sensor =
-                serde_json::from_value::<Sensor>(value.clone()).map_err(|_| "healthy or unhealthy")?;
+        "healthReport" => {
+            machine.health_report =
+                serde_json::from_value::<HealthReport>(value.clone()).map_err(|_| "Healthy or NotHealthy")?;
         }
         "capacity" => {
             machine.capacity = value
@@ -337,10 +370,10 @@ fn set_one(
                 .and_then(|n| u32::try_from(n).ok())
                 .ok_or("a number")?;
         }
-        "orchestration" => machine.flexible = text(value)?.eq_ignore_ascii_case("flexible"),
-        "scaleSet" => machine.scale_set = Some(text(value)?.into()),
+        "orchestrationMode" => machine.flexible = text(value)?.eq_ignore_ascii_case("flexible"),
+        "virtualMachineScaleSet" => machine.scale_set = Some(text(value)?.into()),
         "mde" => return replace_mde(machine, value, now),
-        "extensions" => {
+        "otherExtensions" => {
             for item in value.as_array().ok_or("a list is wanted")? {
                 let ext = neighbour(item, now, timing)?;
                 machine.extensions.push(ext);
@@ -369,8 +402,8 @@ fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> R
             agent.status = Status::parse(text(value)?);
             agent.changed = now;
         }
-        "since" => agent.changed = now - duration(value)?,
-        "reason" => agent.reason = value.as_str().map(Into::into),
+        "lastStatusChange" => agent.changed = moment(value, now)?,
+        "statusReason" => agent.reason = value.as_str().map(Into::into),
         "agentVersion" => agent.version = text(value)?.into(),
         "extensionsEnabled" => agent.extensions_disabled = !truth(value)?,
         "configMode" => agent.monitor_mode = text(value)? == "monitor",
@@ -380,8 +413,8 @@ fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> R
             let runs = status == "running" || status == "active";
             agent.service = (!runs).then(|| status.into());
         }
-        "allowList" => agent.allow = items(value)?,
-        "blockList" => agent.block = items(value)?,
+        "extensionsAllowList" => agent.allow = items(value)?,
+        "extensionsBlockList" => agent.block = items(value)?,
         _ => return Err("no such member of arc".into()),
     }
     Ok(())
@@ -427,7 +460,7 @@ fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), 
 fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Result<(), String> {
     let ext = forked(machine, now)?;
     match path {
-        "state" => {
+        "provisioningState" => {
             let state = State::parse(text(value)?);
             match state {
                 State::Creating => (ext.run, ext.done) = (now, NEVER),
@@ -450,9 +483,9 @@ fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Res
         }
         "message" => ext.message = value.as_str().map(Into::into),
         "name" => ext.name = value.as_str().map(Into::into),
-        "version" => ext.version = value.as_str().map(Into::into),
-        "since" => {
-            let since = now - duration(value)?;
+        "typeHandlerVersion" => ext.version = value.as_str().map(Into::into),
+        "lastModifiedAt" => {
+            let since = moment(value, now)?;
             // An update begins after its record.
             let update = Moment::from(ext.run > ext.created);
             ext.created = ext.created.min(since - update);
@@ -519,15 +552,15 @@ fn forked(machine: &mut Machine, now: Moment) -> Result<&mut Ext, String> {
 fn neighbour(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
     let word = |name: &str| item.get(name).and_then(Value::as_str);
     let (begin, end) = (now - 86_400_000, now - 86_400_000 + timing.taking.min(3_600_000));
-    if item == "monitor" {
+    if item == "AzureMonitorAgent" {
         return Ok(Ext::new(What::Monitor, begin, end));
     }
     let (publisher, kind) = word("publisher")
         .zip(word("type"))
-        .ok_or("monitor, or an object with publisher and type")?;
+        .ok_or("AzureMonitorAgent, or an object with publisher and type")?;
     let mut ext = Ext::new(What::Own(Box::new((publisher.into(), kind.into()))), begin, end);
     ext.name = word("name").map(Into::into);
-    if let Some(state) = word("state") {
+    if let Some(state) = word("provisioningState") {
         ext.outcome = State::parse(state);
     }
     Ok(ext)
@@ -552,7 +585,15 @@ fn code(value: &Value) -> Result<Option<u16>, String> {
     }
 }
 
-/// How long ago: `3d`, `2h`.
+/// A time, or how long ago it was: `3d`.
+fn moment(value: &Value, now: Moment) -> Result<Moment, String> {
+    match text(value)?.parse::<Timestamp>() {
+        Ok(time) => Ok(time.as_millisecond()),
+        Err(_) => Ok(now - duration(value)?),
+    }
+}
+
+/// How long: `3d`, `2h`.
 fn duration(value: &Value) -> Result<Moment, String> {
     let duration = humantime::parse_duration(text(value)?).map_err(|error| error.to_string())?;
     Ok(super::milliseconds(duration))

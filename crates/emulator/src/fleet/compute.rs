@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     failure,
-    machine::{Ext, Machine, Moment, VNext},
+    machine::{Ext, Machine, Moment},
     names::{Power, State},
     spelled,
 };
@@ -136,13 +136,7 @@ pub(super) fn settings(subscription: &str, machine: &Machine, ext: &Ext) -> Valu
     let mut settings = json!({
         "azureResourceId": machine.id(subscription), "forceReOnboarding": false, "autoUpdate": true,
     });
-    let vnext = match ext.vnext {
-        VNext::Absent => None,
-        VNext::True => Some(json!(true)),
-        VNext::Text => Some(json!("true")),
-        VNext::False => Some(json!(false)),
-    };
-    if let (Some(settings), Some(vnext)) = (settings.as_object_mut(), vnext) {
+    if let (Some(settings), Some(vnext)) = (settings.as_object_mut(), ext.vnext.value()) {
         settings.insert("vNextEnabled".into(), vnext);
     }
     settings

@@ -35,7 +35,7 @@ fn google_tags(subscription: &Subscription, connector: &Connector, key: &str) ->
     ]))
 }
 
-/// A machine of the fleet made of an instance: `id` and `ssm`/`osConfig` are words of the instance only.
+/// A machine of the fleet made of an instance: `reachable` is a word of the instance only.
 pub(crate) fn discovered(
     subscription: &Subscription,
     instance: &Instance,
@@ -45,21 +45,21 @@ pub(crate) fn discovered(
     born: Moment,
 ) -> Result<Machine, String> {
     let mut members = instance.clone();
-    let id = members.remove("id");
-    members.remove("ssm");
-    members.remove("osConfig");
-    if let Some(id) = id {
-        members.insert("name".into(), id);
+    if members
+        .remove("reachable")
+        .is_some_and(|reachable| !reachable.is_boolean())
+    {
+        return Err("reachable: true or false is wanted".into());
     }
     let word = match cloud {
         Cloud::Aws => "AWS",
         Cloud::Gcp => "GCP",
     };
     for (name, value) in [
-        ("kind", "arc"),
-        ("cloud", word),
-        ("account", account),
-        ("group", group),
+        ("type", Kind::Arc.full_type()),
+        ("cloudProvider", word),
+        ("hierarchyIdentifier", account),
+        ("resourceGroup", group),
         ("location", location),
     ] {
         members.insert(name.into(), value.into());
@@ -143,13 +143,8 @@ impl Subscription {
             };
             let works = connector.discovers() && problems(connector, &self.clouds).is_empty();
             for instance in self.clouds.instances(connector).iter().filter(|_| works) {
-                let name = ["id", "name"]
-                    .iter()
-                    .find_map(|word| instance.get(*word)?.as_str())
-                    .unwrap_or_default();
-                let reachable = ["ssm", "osConfig"]
-                    .iter()
-                    .all(|agent| instance.get(*agent) != Some(&false.into()));
+                let name = instance.get("name").and_then(Value::as_str).unwrap_or_default();
+                let reachable = instance.get("reachable") != Some(&false.into());
                 let key = Kind::Arc.key(&connector.group, name);
                 if !reachable {
                     continue;

@@ -113,9 +113,9 @@ impl Subscription {
 }
 
 impl Machine {
-    /// Reachable, willing, and not forgotten.
+    /// Reachable, willing, and not left out by the seed.
     fn takes_extensions(&self, now: Moment) -> bool {
-        if self.forgotten || self.is_shell() || !self.exists(now) {
+        if self.never_provisioned || self.is_shell() || !self.exists(now) {
             return false;
         }
         match (&self.agent, self.kind) {

@@ -7,34 +7,33 @@ use serde::Deserialize;
 
 use super::{
     change::{cloud_tags, make_group, new_agent},
-    machine::{Ext, Kind, Machine, Moment, NEVER, Sensor, VNext, What, mixed},
+    machine::{Ext, HealthReport, Kind, Machine, Moment, NEVER, VNext, What, mixed},
     names::{Cloud, Power, State, Status},
     os::{OsId, Support},
 };
-use crate::state::{Subscription, World};
+use crate::state::{Pricings, Subscription, World, flatten_pricings};
 
 /// `fleet:` of a seed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Generator {
     #[serde(default)]
-    pub(crate) seed: u64,
+    pub(crate) random_seed: u64,
     /// Of all subscriptions together, or of the one subscription.
-    pub(crate) machines: u32,
+    pub(crate) machine_count: u32,
     /// Shared out among so many.
     #[serde(default = "one")]
-    pub(crate) subscriptions: u32,
-    /// Their first id; the last group counts up.
+    pub(crate) subscription_count: u32,
+    /// The last group counts up.
     #[serde(default)]
-    pub(crate) first_id: Option<String>,
-    /// Of their names.
+    pub(crate) first_subscription_id: Option<String>,
     #[serde(default)]
-    pub(crate) prefix: Option<String>,
+    pub(crate) display_name_prefix: Option<String>,
     #[serde(default)]
-    pub(crate) tenant: Option<String>,
-    /// `P1`, `P2` or `Free`.
+    pub(crate) tenant_id: Option<String>,
+    /// P2 when it does not name the plan of the machines.
     #[serde(default)]
-    pub(crate) plan: Option<String>,
+    pub(crate) pricings: Pricings,
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, bool>,
 }
@@ -43,6 +42,8 @@ const fn one() -> u32 {
     1
 }
 
+/// The path of the tier of the machines' plan.
+const TIER: &str = "pricings.VirtualMachines.pricingTier";
 const DAY: Moment = 86_400_000;
 
 /// Weighted words; the weights are parts of a thousand.
@@ -168,33 +169,35 @@ impl Dice {
 /// Makes the subscriptions of a fleet and fills them.
 pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Timestamp) -> Result<(), String> {
     let first = generator
-        .first_id
+        .first_subscription_id
         .as_deref()
         .unwrap_or("00000000-0000-0000-0000-0000000f1000");
-    let (head, tail) = first.rsplit_once('-').ok_or("fleet.firstId is not a GUID")?;
-    let start = u64::from_str_radix(tail, 16).map_err(|_| "fleet.firstId is not a GUID")?;
+    let (head, tail) = first
+        .rsplit_once('-')
+        .ok_or("fleet.firstSubscriptionId is not a GUID")?;
+    let start = u64::from_str_radix(tail, 16).map_err(|_| "fleet.firstSubscriptionId is not a GUID")?;
     let tenant = generator
-        .tenant
+        .tenant_id
         .as_deref()
         .unwrap_or(crate::state::DEFAULT_TENANT)
         .to_ascii_lowercase();
     world.tenant(&tenant);
-    let prefix = generator.prefix.as_deref().unwrap_or("Fleet ");
-    let count = generator.subscriptions.max(1);
-    let (share, rest) = (generator.machines / count, generator.machines % count);
+    let prefix = generator.display_name_prefix.as_deref().unwrap_or("Fleet ");
+    let count = generator.subscription_count.max(1);
+    let (share, rest) = (generator.machine_count / count, generator.machine_count % count);
     for index in 0..count {
         let id = format!("{}-{:012x}", head.to_ascii_lowercase(), start + u64::from(index));
         let mut subscription = Subscription::new(&id, &tenant, &format!("{prefix}{index}"));
         subscription.fleet.timing = world.timing();
         let mut patch = crate::state::Patch::new();
-        match generator.plan.as_deref().unwrap_or("P2") {
-            "Free" => {}
-            plan => {
-                patch.insert("plan.tier".into(), "Standard".into());
-                patch.insert("plan.subPlan".into(), plan.into());
-                for setting in ["WDATP", "WDATP_UNIFIED_SOLUTION"] {
-                    patch.insert(format!("settings.{setting}"), true.into());
-                }
+        if !generator.pricings.contains_key("VirtualMachines") {
+            patch.insert(TIER.into(), "Standard".into());
+            patch.insert("pricings.VirtualMachines.subPlan".into(), "P2".into());
+        }
+        flatten_pricings(&mut patch, &generator.pricings)?;
+        if patch.get(TIER).is_some_and(|tier| tier == "Standard") {
+            for setting in ["WDATP", "WDATP_UNIFIED_SOLUTION"] {
+                patch.insert(format!("settings.{setting}"), true.into());
             }
         }
         for (setting, value) in &generator.settings {
@@ -203,7 +206,7 @@ pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Time
         crate::state::apply(&mut subscription, &patch, now)?;
         fill(
             &mut subscription,
-            generator.seed,
+            generator.random_seed,
             share + u32::from(index < rest),
             now,
         );
@@ -389,12 +392,12 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     match fate {
         Fate::Failed => machine.failure = dice.pick(CODES),
         Fate::Missing => {
-            machine.forgotten = machine.agent.is_none() || dice.often(600) || !refuse(machine, dice);
+            machine.never_provisioned = machine.agent.is_none() || dice.often(600) || !refuse(machine, dice);
         }
         _ => {}
     }
     if dice.often(20) {
-        machine.sensor = Sensor::Unhealthy;
+        machine.health_report = HealthReport::NotHealthy;
     }
     if support == Support::Client && machine.kind == Kind::Arc {
         machine.failure = Some(51);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    machine::{Kind, Machine, Moment, NEVER, Sensor, guid, mixed},
+    machine::{HealthReport, Kind, Machine, Moment, NEVER, guid, mixed},
     names::{Cloud, State},
     os::Support,
     spelled,
@@ -121,10 +121,10 @@ pub(crate) fn health(subscription: &Subscription, machine: &Machine, at: Moment)
         .min()
         .or(client.then_some(machine.born))
         .filter(|since| *since != NEVER)?;
-    let code = match (client, machine.sensor) {
+    let code = match (client, machine.health_report) {
         (true, _) => "NotApplicable",
-        (false, Sensor::Healthy) => "Healthy",
-        (false, Sensor::Unhealthy) => "NotHealthy",
+        (false, HealthReport::Healthy) => "Healthy",
+        (false, HealthReport::NotHealthy) => "NotHealthy",
     };
     let issues = if code == "NotHealthy" {
         json!([{

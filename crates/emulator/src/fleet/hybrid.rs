@@ -96,16 +96,18 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
 
 /// A service of the agent, in the terms of its system.
 fn service(windows: bool, status: Option<&str>) -> Value {
-    let (runs, starts) = if windows {
-        ("running", "automatic")
-    } else {
-        ("active", "enabled")
-    };
-    let status = match status {
-        Some("stopped") if !windows => "inactive",
-        other => other.unwrap_or(runs),
-    };
-    json!({"status": status, "startupType": starts})
+    let starts = if windows { "automatic" } else { "enabled" };
+    json!({"status": service_status(windows, status), "startupType": starts})
+}
+
+/// The status of a service that runs unless it has another one.
+pub(super) fn service_status(windows: bool, status: Option<&str>) -> &str {
+    match (status, windows) {
+        (Some("stopped"), false) => "inactive",
+        (Some(status), _) => status,
+        (None, true) => "running",
+        (None, false) => "active",
+    }
 }
 
 /// `cloudMetadata` and `detectedProperties`.

@@ -4,6 +4,7 @@
 //! so an index that lags asks the same record for an earlier moment.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     names::{Cloud, Power, State, Status},
@@ -48,6 +49,13 @@ impl Kind {
         }
     }
 
+    /// The kind with this full type, in any case.
+    pub(crate) fn of_type(full_type: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.full_type().eq_ignore_ascii_case(full_type))
+    }
+
     pub(crate) fn key(self, group: &str, name: &str) -> String {
         format!(
             "{}/{}/{}",
@@ -80,6 +88,18 @@ pub(crate) enum VNext {
     /// The policies write `"true"`.
     Text,
     False,
+}
+
+impl VNext {
+    /// As it is in the settings.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            Self::Absent => None,
+            Self::True => Some(json!(true)),
+            Self::Text => Some(json!("true")),
+            Self::False => Some(json!(false)),
+        }
+    }
 }
 
 /// A child extension resource. It exists from `created` to `gone`.
@@ -220,13 +240,12 @@ pub(crate) struct Agent {
     pub(crate) block: Vec<Box<str>>,
 }
 
-/// What the sensor reports of itself.
+/// The status of a machine's health report, in the words of the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Sensor {
+pub(crate) enum HealthReport {
     #[default]
     Healthy,
-    Unhealthy,
+    NotHealthy,
 }
 
 /// How a machine was until some moment, for an index that lags.
@@ -270,10 +289,10 @@ pub(crate) struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<u16>,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) sensor: Sensor,
+    pub(crate) health_report: HealthReport,
     /// Defender never gets around to it, for no reason that ARM shows.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) forgotten: bool,
+    pub(crate) never_provisioned: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) extensions: Vec<Ext>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -304,8 +323,8 @@ impl Machine {
             born,
             gone: NEVER,
             failure: None,
-            sensor: Sensor::Healthy,
-            forgotten: false,
+            health_report: HealthReport::Healthy,
+            never_provisioned: false,
             extensions: Vec::new(),
             past: Vec::new(),
         }

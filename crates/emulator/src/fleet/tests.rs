@@ -25,7 +25,7 @@ fn at(hours: i64) -> Timestamp {
 
 /// A subscription without a plan, and one machine in it.
 fn subject(machine: &str) -> Subscription {
-    let document = format!("subscriptions: [{{id: {ID}, machines: [{machine}]}}]");
+    let document = format!("subscriptions: [{{subscriptionId: {ID}, machines: [{machine}]}}]");
     world(&document).subscriptions.remove(ID).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn states(subscription: &Subscription, hours: i64) -> Vec<State> {
 }
 
 fn protection() -> Value {
-    json!({"plan.tier": "Standard", "plan.subPlan": "P2", "settings.WDATP": true, "settings.WDATP_UNIFIED_SOLUTION": true})
+    json!({"pricings.VirtualMachines.pricingTier": "Standard", "pricings.VirtualMachines.subPlan": "P2", "settings.WDATP": true, "settings.WDATP_UNIFIED_SOLUTION": true})
 }
 
 #[test]
@@ -54,9 +54,9 @@ fn who_gets_the_sensor() {
     let no_unified = json!({"settings.WDATP_UNIFIED_SOLUTION": false});
     let no_linux = json!({"settings.WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": true});
     let no_wdatp = json!({"settings.WDATP": false});
-    let free = json!({"plan.tier": "Free"});
+    let free = json!({"pricings.VirtualMachines.pricingTier": "Free"});
     let own_free = json!({(format!(
-        "resourcePlans./subscriptions/{ID}/resourceGroups/RG-machines/providers/Microsoft.Compute/virtualMachines/m"
+        "resourcePricings./subscriptions/{ID}/resourceGroups/RG-machines/providers/Microsoft.Compute/virtualMachines/m"
     )): "Free"});
     let nothing = json!({});
     for (machine, then, gets) in [
@@ -73,24 +73,40 @@ fn who_gets_the_sensor() {
         ("{name: m, os: windows-11-multi}", &nothing, true),
         ("{name: m, os: windows-10-avd}", &nothing, true),
         ("{name: m, os: cisco-appliance}", &nothing, false),
-        ("{name: m, power: deallocated}", &nothing, false),
-        ("{name: m, forgotten: true}", &nothing, false),
-        ("{name: m, cloud: OnPremises}", &nothing, true),
+        ("{name: m, powerState: deallocated}", &nothing, false),
+        ("{name: m, neverProvisioned: true}", &nothing, false),
+        ("{name: m, cloudProvider: OnPremises}", &nothing, true),
         ("{name: m, arc: {status: Disconnected}}", &nothing, false),
         ("{name: m, arc: {extensionsEnabled: false}}", &nothing, false),
         ("{name: m, arc: {configMode: monitor}}", &nothing, true),
         ("{name: m, arc: {extensionService: stopped}}", &nothing, false),
         ("{name: m, arc: {extensionService: failed}}", &nothing, false),
         ("{name: m, arc: {extensionService: activating}}", &nothing, true),
-        ("{name: m, arc: {blockList: [MDE.Linux]}}", &nothing, false),
-        ("{name: m, arc: {allowList: [MDE.Windows]}}", &nothing, false),
-        ("{name: m, arc: {allowList: [MDE.Linux]}}", &nothing, true),
         (
-            "{name: m, os: windows-2008r2, cloud: OnPremises}",
+            "{name: m, arc: {extensionsBlockList: [MDE.Linux]}}",
             &nothing,
             false,
         ),
-        ("{name: m, cloud: AWS, shell: true}", &nothing, false),
+        (
+            "{name: m, arc: {extensionsAllowList: [MDE.Windows]}}",
+            &nothing,
+            false,
+        ),
+        (
+            "{name: m, arc: {extensionsAllowList: [MDE.Linux]}}",
+            &nothing,
+            true,
+        ),
+        (
+            "{name: m, os: windows-2008r2, cloudProvider: OnPremises}",
+            &nothing,
+            false,
+        ),
+        (
+            "{name: m, cloudProvider: AWS, createdByPublicCloudConnector: true}",
+            &nothing,
+            false,
+        ),
         ("{name: m, capacity: 3}", &nothing, false),
     ] {
         let mut subscription = subject(machine);
@@ -132,17 +148,17 @@ fn from_nothing_to_succeeded_and_back_again() {
 
 #[test]
 fn a_machine_that_is_off_waits() {
-    let mut subscription = subject("{name: m, failure: 25}");
+    let mut subscription = subject("{name: m, provisioningFailureCode: 25}");
     patch(&mut subscription, &protection(), 1);
     patch(
         &mut subscription,
-        &json!({"machines.m": {"power": "deallocated"}}),
+        &json!({"machines.m": {"powerState": "deallocated"}}),
         1,
     );
     assert_eq!(states(&subscription, 9), []);
     patch(
         &mut subscription,
-        &json!({"machines.m": {"power": "running"}}),
+        &json!({"machines.m": {"powerState": "running"}}),
         10,
     );
     assert_eq!(states(&subscription, 10), []);
@@ -154,7 +170,7 @@ fn a_machine_that_is_off_waits() {
     );
     patch(
         &mut subscription,
-        &json!({"machines.m": {"failure": null, "mde.state": "Succeeded"}}),
+        &json!({"machines.m": {"provisioningFailureCode": null, "mde.provisioningState": "Succeeded"}}),
         14,
     );
     assert_eq!(states(&subscription, 13), [State::Failed]);
@@ -174,25 +190,25 @@ fn a_machine_that_is_off_waits() {
 
 #[test]
 fn seeded_machines_are_as_they_should_be_by_now() {
-    let plan = "plan: {tier: Standard, subPlan: P2}, settings: {WDATP: true}";
+    let plan = "pricings: {VirtualMachines: {pricingTier: Standard, subPlan: P2}}, settings: {WDATP: true}";
     for (machine, expected) in [
         ("{name: m}", vec![State::Succeeded]),
-        ("{name: m, failure: 4}", vec![State::Failed]),
+        ("{name: m, provisioningFailureCode: 4}", vec![State::Failed]),
         ("{name: m, mde: none}", vec![]),
         (
-            "{name: m, mde: {state: Creating, since: 3h}}",
+            "{name: m, mde: {provisioningState: Creating, lastModifiedAt: 3h}}",
             vec![State::Creating],
         ),
         (
-            "{name: m, mde: {state: Updating, since: 3h}}",
+            "{name: m, mde: {provisioningState: Updating, lastModifiedAt: 3h}}",
             vec![State::Updating],
         ),
         (
-            "{name: m, mde: {state: Deleting, since: 60d}}",
+            "{name: m, mde: {provisioningState: Deleting, lastModifiedAt: 60d}}",
             vec![State::Deleting],
         ),
         (
-            "{name: m, mde: {state: Transitioning}}",
+            "{name: m, mde: {provisioningState: Transitioning}}",
             vec![State::Other("Transitioning".into())],
         ),
         (
@@ -205,12 +221,12 @@ fn seeded_machines_are_as_they_should_be_by_now() {
         ),
     ] {
         let world = world(&format!(
-            "subscriptions: [{{id: {ID}, {plan}, machines: [{machine}]}}]"
+            "subscriptions: [{{subscriptionId: {ID}, {plan}, machines: [{machine}]}}]"
         ));
         assert_eq!(states(&world.subscriptions[ID], 0), expected, "{machine}");
     }
     let wrong = Seed::parse(&format!(
-        "subscriptions: [{{id: {ID}, machines: [{{name: m, colour: red}}]}}]"
+        "subscriptions: [{{subscriptionId: {ID}, machines: [{{name: m, colour: red}}]}}]"
     ))
     .unwrap();
     assert!(
@@ -223,7 +239,9 @@ fn seeded_machines_are_as_they_should_be_by_now() {
 
 #[test]
 fn the_clock_and_the_delay() {
-    let mut world = world(&format!("subscriptions: [{{id: {ID}, machines: [{{name: m}}]}}]"));
+    let mut world = world(&format!(
+        "subscriptions: [{{subscriptionId: {ID}, machines: [{{name: m}}]}}]"
+    ));
     let now = Timestamp::now();
     apply(
         world.subscriptions.get_mut(ID).unwrap(),
@@ -244,7 +262,7 @@ fn the_clock_and_the_delay() {
 
 fn fleet(machines: u32) -> World {
     world(&format!(
-        "fleet: {{seed: 7, machines: {machines}, subscriptions: 10}}"
+        "fleet: {{randomSeed: 7, machineCount: {machines}, subscriptionCount: 10}}"
     ))
 }
 
@@ -333,7 +351,7 @@ fn rows_of_the_index() {
 
 #[test]
 fn machines_are_changed_by_group_and_name() {
-    let mut subscription = subject("{name: m, group: g}, {name: m, group: h}");
+    let mut subscription = subject("{name: m, resourceGroup: g}, {name: m, resourceGroup: h}");
     set(
         &mut subscription,
         "h/m",
@@ -361,7 +379,7 @@ fn figures() {
     };
     let before = resident();
     let begin = std::time::Instant::now();
-    let seed = Seed::parse("fleet: {seed: 7, machines: 100000, subscriptions: 500}").unwrap();
+    let seed = Seed::parse("fleet: {randomSeed: 7, machineCount: 100000, subscriptionCount: 500}").unwrap();
     let mut world = World::default();
     seed.populate(&mut world, Timestamp::now()).unwrap();
     eprintln!(

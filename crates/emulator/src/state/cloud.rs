@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Connector, Subscription};
 use crate::fleet;
 
-/// An instance in the words of a machine's seed, named by `id` or `name`.
+/// An instance in the words of a machine's seed.
 pub type Instance = Map<String, Value>;
 
 /// All accounts, by AWS account id and by GCP project number.
@@ -53,8 +53,8 @@ pub enum TrustState {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AwsAccount {
-    /// Shown as `accountName`.
-    pub name: Option<String>,
+    /// Shown in connectors.
+    pub account_name: Option<String>,
     /// The OIDC provider.
     pub identity_provider: IdentityProvider,
     /// By ARN, or by the role's name.
@@ -74,7 +74,7 @@ pub struct AwsOrganization {
     /// The stack set that makes the roles of the members.
     pub stack_set: TrustState,
     /// Member accounts.
-    pub accounts: Vec<String>,
+    pub account_ids: Vec<String>,
 }
 
 /// A GCP project.
@@ -83,12 +83,12 @@ pub struct AwsOrganization {
 pub struct GcpProject {
     /// Its id; absent: any.
     pub project_id: Option<String>,
-    /// Shown as `projectName`.
-    pub name: Option<String>,
+    /// Shown in connectors.
+    pub project_name: Option<String>,
     /// The workload identity pool.
     pub workload_identity_pool: TrustState,
     /// Of the pool, by id.
-    pub providers: BTreeMap<String, TrustState>,
+    pub workload_identity_providers: BTreeMap<String, TrustState>,
     /// By address.
     pub service_accounts: BTreeMap<String, TrustState>,
     /// By short name (`iam`, `sts`, …); absent: on.
@@ -108,11 +108,11 @@ pub struct GcpProject {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct GcpOrganization {
     /// The organization's number.
-    pub id: String,
-    /// Shown as `organizationName`.
-    pub name: Option<String>,
+    pub organization_id: String,
+    /// Shown in connectors.
+    pub organization_name: Option<String>,
     /// Numbers of the member projects.
-    pub projects: Vec<String>,
+    pub project_numbers: Vec<String>,
 }
 
 /// The accounts, shared by all subscriptions; a clone is cheap.
@@ -195,12 +195,15 @@ impl Clouds {
                 let organization = self.aws.get(&own).and_then(|found| found.organization.as_ref());
                 let working = organization.filter(|found| found.stack_set == TrustState::Ok);
                 (
-                    working.map(|found| found.accounts.clone()).unwrap_or_default(),
+                    working.map(|found| found.account_ids.clone()).unwrap_or_default(),
                     own,
                 )
             }
             Some(Cloud::Gcp) => match self.gcp.get(&own).and_then(|found| found.organization.as_ref()) {
-                Some(organization) => (organization.projects.clone(), organization.id.clone()),
+                Some(organization) => (
+                    organization.project_numbers.clone(),
+                    organization.organization_id.clone(),
+                ),
                 None => (Vec::new(), own),
             },
             None => (Vec::new(), own),
@@ -275,7 +278,7 @@ mod tests {
                 .merged(&json!({"aws": {"1": {"idp": "missing"}}}), 0)
                 .is_err()
         );
-        let unknown = json!({"aws": {"1": {"instances": [{"id": "i-1", "os": "templeos"}]}}});
+        let unknown = json!({"aws": {"1": {"instances": [{"name": "i-1", "os": "templeos"}]}}});
         assert!(clouds.merged(&unknown, 0).unwrap_err().contains("templeos"));
     }
 }

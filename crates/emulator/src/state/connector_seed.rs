@@ -1,4 +1,4 @@
-//! Connectors in the words of people: seeds, and changes behind everybody's back (`connectors.NAME…`).
+//! Connectors in the words of people: seeds, and changes behind everybody's back (`securityConnectors.NAME…`).
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -15,15 +15,15 @@ const SOMEBODY: &str = "user@contoso.com";
 pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Timestamp) -> Result<(), String> {
     const KNOWN: [&str; 13] = [
         "name",
-        "group",
+        "resourceGroup",
         "location",
         "tags",
         "age",
-        "account",
-        "environment",
+        "hierarchyIdentifier",
+        "environmentName",
         "projectId",
-        "organization",
-        "servers",
+        "organizationalData",
+        "serversSubPlan",
         "offerings",
         "environmentData",
         "properties",
@@ -38,19 +38,19 @@ pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Times
             KNOWN.join(", ")
         ));
     }
-    let account = word("account").ok_or_else(|| format!("{name}: an account is wanted, as text"))?;
-    let environment = word("environment").unwrap_or("AWS");
+    let account = word("hierarchyIdentifier")
+        .ok_or_else(|| format!("{name}: a hierarchyIdentifier is wanted, as text"))?;
+    let environment = word("environmentName").unwrap_or("AWS");
     let project = word("projectId").map_or_else(|| format!("project-{account}"), Into::into);
     let age = match members.get("age") {
         Some(age) => humantime::parse_duration(age.as_str().unwrap_or_default())
             .map_err(|error| format!("{name}: age: {error}"))?,
         None => std::time::Duration::from_secs(30 * 86_400),
     };
-    let data = members
-        .get("environmentData")
-        .cloned()
-        .unwrap_or_else(|| environment_data(environment, account, &project, members.get("organization")));
-    let offerings = match (members.get("offerings"), word("servers")) {
+    let data = members.get("environmentData").cloned().unwrap_or_else(|| {
+        environment_data(environment, account, &project, members.get("organizationalData"))
+    });
+    let offerings = match (members.get("offerings"), word("serversSubPlan")) {
         (Some(Value::Object(named)), _) => named
             .iter()
             .map(|(kind, value)| {
@@ -82,7 +82,9 @@ pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Times
     let aged = i64::try_from(age.as_millis()).unwrap_or_default();
     let connector = Connector {
         name: name.into(),
-        group: word("group").unwrap_or("rg-connectors").to_ascii_lowercase(),
+        group: word("resourceGroup")
+            .unwrap_or("rg-connectors")
+            .to_ascii_lowercase(),
         location: word("location").unwrap_or("westeurope").into(),
         tags: members
             .get("tags")
@@ -295,7 +297,7 @@ mod tests {
 
     fn with(name: &str) -> Subscription {
         let mut subscription = Subscription::new("s", "t", "S");
-        let seed = json!({"name": name, "account": "123456789012", "servers": "P2"});
+        let seed = json!({"name": name, "hierarchyIdentifier": "123456789012", "serversSubPlan": "P2"});
         add(
             &mut subscription,
             seed.as_object().unwrap(),

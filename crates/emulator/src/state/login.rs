@@ -143,7 +143,12 @@ fn gcp(connector: &Connector, project: &GcpProject) -> Vec<Problem> {
         found.push(format!("The workload identity pool {what}."));
     }
     for name in used(connector.offerings(), "workloadIdentityProviderId") {
-        if let Some(what) = project.providers.get(name).copied().and_then(wrong) {
+        if let Some(what) = project
+            .workload_identity_providers
+            .get(name)
+            .copied()
+            .and_then(wrong)
+        {
             found.push(format!("The workload identity provider '{name}' {what}."));
         }
     }

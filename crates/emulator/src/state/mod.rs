@@ -30,7 +30,9 @@ pub use self::{
     },
 };
 pub(crate) use self::{
-    connector::kind as offering_kind, connector_seed::shown as connectors_shown, seed::change_principal,
+    connector::kind as offering_kind,
+    connector_seed::shown as connectors_shown,
+    seed::{Pricings, change_principal, flatten_pricings},
 };
 use crate::{knobs::Knobs, switches::Switches};
 

@@ -1,4 +1,4 @@
-//! Changes behind the caller's back, written as dotted paths: `plan.subPlan`, `settings.WDATP`, ...
+//! Changes behind the caller's back, written as dotted paths: `pricings.VirtualMachines.subPlan`, `settings.WDATP`, ...
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ pub fn apply(subscription: &mut Subscription, patch: &Patch, now: Timestamp) -> 
     let mut paths: Vec<&String> = patch.keys().collect();
     // A tier brings its defaults, so it comes first and the finer paths after it.
     paths.sort_by_key(|path| match path.rsplit('.').next() {
-        Some("tier") => 0,
+        Some("pricingTier") => 0,
         Some("subPlan") => 1,
         _ => 2,
     });
@@ -35,20 +35,17 @@ fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestam
     let (head, rest) = path.split_once('.').unwrap_or((path, ""));
     match head {
         "settings" => set_setting(subscription, rest, value),
-        "plan" => set_plan(subscription, "VirtualMachines", rest, value, now),
-        "cloudPosture" => set_plan(subscription, "CloudPosture", rest, value, now),
-        "plans" => {
-            let (name, rest) = rest.split_once('.').ok_or("write plans.NAME.member")?;
+        "pricings" => {
+            let (name, rest) = rest.split_once('.').ok_or("write pricings.NAME.member")?;
             let name = canonical_plan(name).ok_or("no such plan")?;
             set_plan(subscription, name, rest, value, now)
         }
-        "vulnerabilityAssessment" => {
+        "serverVulnerabilityAssessmentsSettings" => {
+            if rest != "azureServersSetting" {
+                return Err("only azureServersSetting exists".into());
+            }
             subscription.vulnerability_assessment =
                 optional(value)?.map(|provider| assessment(provider, now));
-            Ok(())
-        }
-        "providers" if rest == "stuck" => {
-            subscription.registration_stuck = truth(value)?;
             Ok(())
         }
         "providers" => {
@@ -56,9 +53,9 @@ fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestam
             subscription.register(rest, state, instant::epoch_milliseconds(now));
             Ok(())
         }
-        "connectors" => connector_seed::set(subscription, rest, value, now),
+        "securityConnectors" => connector_seed::set(subscription, rest, value, now),
         "machines" => set_machine(subscription, rest, value, now),
-        "resourcePlans" => set_resource_plan(subscription, rest, value, now),
+        "resourcePricings" => set_resource_plan(subscription, rest, value, now),
         "resourceGroups" => {
             let location = optional(value)?;
             let key = rest.to_ascii_lowercase();
@@ -110,16 +107,16 @@ fn set_own(subscription: &mut Subscription, path: &str, value: &Value) -> Result
                 .map_err(|_| "Enabled, Disabled or Warned")?;
         }
         "displayName" => subscription.display_name = text(value)?.into(),
-        "tenant" => subscription.tenant = text(value)?.to_ascii_lowercase(),
-        "denyPolicy" => subscription.deny_policy = optional(value)?.map(Into::into),
-        "locked" => {
-            subscription.lock = match value {
-                Value::Null | Value::Bool(false) => None,
-                Value::Bool(true) => Some("ReadOnly".into()),
-                other => Some(text(other)?.into()),
+        "tenantId" => subscription.tenant = text(value)?.to_ascii_lowercase(),
+        "registrationStuck" => subscription.registration_stuck = truth(value)?,
+        "denyPolicyAssignment" => subscription.deny_policy = optional(value)?.map(Into::into),
+        "lockLevel" => {
+            subscription.lock = match optional(value)? {
+                level @ (None | Some("ReadOnly" | "CanNotDelete")) => level.map(Into::into),
+                Some(_) => return Err("ReadOnly, CanNotDelete or null".into()),
             };
         }
-        "profile" => match text(value)? {
+        "integrationProfile" => match text(value)? {
             "legacy" => subscription.make_legacy(),
             "new" => subscription.legacy = false,
             _ => return Err("new or legacy".into()),
@@ -154,7 +151,7 @@ fn set_plan(
     }
     let plan = subscription.plans.entry(name.into()).or_default();
     match path {
-        "tier" | "pricingTier" => {
+        "pricingTier" => {
             let tier = Tier::parse(text(value)?).ok_or("Free or Standard")?;
             if tier == Tier::Free {
                 *plan = Plan::default();
@@ -215,7 +212,11 @@ fn set_extension(
             extension.enabled = truth(value)?;
             extension.failed = false;
         }
-        "failed" => extension.failed = truth(value)?,
+        "operationStatus" => {
+            let code = value.get("code").unwrap_or(&Value::Null);
+            extension.failed = operation_failed(code)?;
+        }
+        "operationStatus.code" => extension.failed = operation_failed(value)?,
         member => {
             let properties = member
                 .strip_prefix("additionalExtensionProperties")
@@ -307,6 +308,15 @@ fn optional(value: &Value) -> Result<Option<&str>, String> {
     }
 }
 
+/// Whether the last operation on an extension failed, by the code of its status.
+fn operation_failed(code: &Value) -> Result<bool, String> {
+    match text(code)? {
+        "Failed" => Ok(true),
+        "Succeeded" => Ok(false),
+        _ => Err("Succeeded or Failed".into()),
+    }
+}
+
 /// A truth as JSON or as the service's string.
 fn truth(value: &Value) -> Result<bool, String> {
     match value {
@@ -336,9 +346,10 @@ mod tests {
     #[test]
     fn tier_brings_defaults_and_finer_paths_win() {
         let subscription = patched(&json!({
-            "plan.extensions.AgentlessVmScanning.isEnabled": "False",
-            "plan.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": "[]",
-            "plan.tier": "Standard", "plan.subPlan": "P2", "providers.Microsoft.Security": "NotRegistered",
+            "pricings.VirtualMachines.extensions.AgentlessVmScanning.isEnabled": "False",
+            "pricings.VirtualMachines.extensions.AgentlessVmScanning.additionalExtensionProperties.ExclusionTags": "[]",
+            "pricings.VirtualMachines.pricingTier": "Standard", "pricings.VirtualMachines.subPlan": "P2",
+            "providers.Microsoft.Security": "NotRegistered",
         }))
         .unwrap();
         let plan = subscription.plan("VirtualMachines");

@@ -12,9 +12,9 @@ pub struct FederatedCredential {
     pub issuer: String,
     /// The token's `sub`.
     pub subject: String,
-    /// The token's `aud`.
+    /// The token's `aud` must be one of them.
     #[serde(default = "exchange_audience")]
-    pub audience: String,
+    pub audiences: Vec<String>,
     /// The issuer's public key (RSA or EC P-256), PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key_pem: Option<String>,
@@ -23,8 +23,8 @@ pub struct FederatedCredential {
     pub jwks: Option<serde_json::Value>,
 }
 
-fn exchange_audience() -> String {
-    "api://AzureADTokenExchange".into()
+fn exchange_audience() -> Vec<String> {
+    vec!["api://AzureADTokenExchange".into()]
 }
 
 /// A role on a subscription: a built-in one by name, or one spelled out.

@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    FederatedCredential, Patch, Principal, RegistrationState, RoleAssignment, Subscription, World, apply,
-};
+use super::{FederatedCredential, Patch, Principal, RoleAssignment, Subscription, World, apply};
 use crate::{
     fleet::{self, Generator},
-    instant,
     knobs::SomeKnobs,
 };
 
@@ -28,13 +25,13 @@ pub struct Seed {
     cloud_accounts: Option<Value>,
     fleet: Option<Generator>,
     switches: Option<SwitchSeed>,
-    settings: Option<SomeKnobs>,
+    options: Option<SomeKnobs>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TenantSeed {
-    id: String,
+    tenant_id: String,
     display_name: Option<String>,
     default_domain: Option<String>,
 }
@@ -45,11 +42,11 @@ struct TenantSeed {
 struct PrincipalSeed {
     client_id: String,
     object_id: Option<String>,
-    tenant: Option<String>,
+    tenant_id: Option<String>,
     display_name: Option<String>,
     secrets: Option<Vec<String>>,
-    federated_credentials: Option<Vec<FederatedCredential>>,
-    roles: Option<BTreeMap<String, Vec<RoleAssignment>>>,
+    federated_identity_credentials: Option<Vec<FederatedCredential>>,
+    role_assignments: Option<BTreeMap<String, Vec<RoleAssignment>>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -62,31 +59,28 @@ enum SwitchSeed {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct SubscriptionSeed {
-    id: Option<String>,
+    subscription_id: Option<String>,
     generate: Option<Generate>,
-    tenant: Option<String>,
+    tenant_id: Option<String>,
     display_name: Option<String>,
     state: Option<String>,
-    profile: Option<String>,
-    registered_providers: Option<Vec<String>>,
+    integration_profile: Option<String>,
     providers: BTreeMap<String, String>,
-    plan: Option<Map<String, Value>>,
-    cloud_posture: Option<Map<String, Value>>,
-    plans: BTreeMap<String, Map<String, Value>>,
+    registration_stuck: Option<bool>,
+    pricings: Pricings,
     settings: Map<String, Value>,
-    #[serde(deserialize_with = "present")]
-    vulnerability_assessment: Option<Value>,
-    resource_plans: Map<String, Value>,
-    resource_groups: Vec<Located>,
-    workspaces: Vec<Located>,
+    server_vulnerability_assessments_settings: Map<String, Value>,
+    resource_pricings: Map<String, Value>,
+    resource_groups: Vec<Group>,
+    workspaces: Vec<Workspace>,
     solutions: Vec<String>,
-    locks: Option<Vec<String>>,
-    deny_policies: Option<Vec<String>>,
-    roles: BTreeMap<String, Vec<RoleAssignment>>,
+    lock_level: Option<String>,
+    deny_policy_assignment: Option<String>,
+    role_assignments: BTreeMap<String, Vec<RoleAssignment>>,
     /// So many generated machines.
     fleet: Option<Generator>,
     machines: Vec<Value>,
-    connectors: Vec<Map<String, Value>>,
+    security_connectors: Vec<Map<String, Value>>,
     set: Patch,
 }
 
@@ -95,31 +89,28 @@ struct SubscriptionSeed {
 struct Generate {
     count: u32,
     /// The last group of the id counts up from here.
-    first_id: Option<String>,
-    /// Of the display name.
-    prefix: Option<String>,
+    first_subscription_id: Option<String>,
+    display_name_prefix: Option<String>,
+}
+
+/// Plans by name, each with its members as `set` takes them.
+pub(crate) type Pricings = BTreeMap<String, Map<String, Value>>;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Group {
+    Name(String),
+    Whole { name: String, location: String },
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum Located {
-    Name(String),
-    Place { name: String, location: String },
+enum Workspace {
+    Id(String),
+    Whole { id: String, location: String },
 }
 
-impl Located {
-    fn parts(&self) -> (&str, &str) {
-        match self {
-            Self::Name(name) => (name, "westeurope"),
-            Self::Place { name, location } => (name, location),
-        }
-    }
-}
-
-/// Tells `null` from absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
+const LOCATION: &str = "westeurope";
 
 impl Seed {
     /// Parses YAML; JSON is YAML too.
@@ -139,15 +130,15 @@ impl Seed {
                 }
             }
         }
-        if let Some(settings) = &self.settings {
-            world.knobs = settings.over(&world.knobs)?;
+        if let Some(options) = &self.options {
+            world.knobs = options.over(&world.knobs)?;
             world.retime(now);
         }
         if let Some(accounts) = &self.cloud_accounts {
             world.patch_clouds(accounts, now)?;
         }
         for seed in &self.tenants {
-            let tenant = world.tenant(&seed.id);
+            let tenant = world.tenant(&seed.tenant_id);
             replace(&mut tenant.display_name, seed.display_name.as_ref());
             replace(&mut tenant.default_domain, seed.default_domain.as_ref());
         }
@@ -186,18 +177,18 @@ impl PrincipalSeed {
         }
         let client_id = self.client_id.to_ascii_lowercase();
         let tenant = self
-            .tenant
+            .tenant_id
             .as_deref()
             .unwrap_or(super::DEFAULT_TENANT)
             .to_ascii_lowercase();
-        if self.tenant.is_some() || !world.principals.contains_key(&client_id) {
+        if self.tenant_id.is_some() || !world.principals.contains_key(&client_id) {
             world.tenant(&tenant);
         }
         let principal = world
             .principals
             .entry(client_id.clone())
             .or_insert_with(|| Principal::new(&client_id, &tenant));
-        if self.tenant.is_some() {
+        if self.tenant_id.is_some() {
             principal.tenant = tenant;
         }
         replace(&mut principal.object_id, self.object_id.as_ref());
@@ -205,10 +196,10 @@ impl PrincipalSeed {
         if let Some(secrets) = &self.secrets {
             principal.secrets.clone_from(secrets);
         }
-        if let Some(credentials) = &self.federated_credentials {
+        if let Some(credentials) = &self.federated_identity_credentials {
             principal.federated_credentials.clone_from(credentials);
         }
-        if let Some(roles) = &self.roles {
+        if let Some(roles) = &self.role_assignments {
             for assignment in roles.values().flatten() {
                 crate::arm::rbac::check(assignment)?;
             }
@@ -226,20 +217,23 @@ impl SubscriptionSeed {
     fn identities(&self) -> Result<Vec<(String, String)>, String> {
         let Some(generate) = &self.generate else {
             let id = self
-                .id
+                .subscription_id
                 .as_ref()
-                .ok_or("a subscription needs an id or generate")?
+                .ok_or("a subscription needs a subscriptionId or generate")?
                 .to_ascii_lowercase();
             let name = self.display_name.clone().unwrap_or_default();
             return Ok(vec![(id, name)]);
         };
         let first = generate
-            .first_id
+            .first_subscription_id
             .as_deref()
             .unwrap_or("00000000-0000-0000-0000-000000001000");
-        let (head, tail) = first.rsplit_once('-').ok_or("generate.firstId is not a GUID")?;
-        let start = u64::from_str_radix(tail, 16).map_err(|_| "generate.firstId is not a GUID")?;
-        let prefix = generate.prefix.as_deref().unwrap_or("Contoso ");
+        let (head, tail) = first
+            .rsplit_once('-')
+            .ok_or("generate.firstSubscriptionId is not a GUID")?;
+        let start =
+            u64::from_str_radix(tail, 16).map_err(|_| "generate.firstSubscriptionId is not a GUID")?;
+        let prefix = generate.display_name_prefix.as_deref().unwrap_or("Contoso ");
         Ok((0..generate.count)
             .map(|index| {
                 let id = format!("{}-{:012x}", head.to_ascii_lowercase(), start + u64::from(index));
@@ -250,7 +244,7 @@ impl SubscriptionSeed {
 
     fn populate(&self, world: &mut World, id: &str, name: &str, now: Timestamp) -> Result<(), String> {
         let tenant = self
-            .tenant
+            .tenant_id
             .as_deref()
             .unwrap_or(super::DEFAULT_TENANT)
             .to_ascii_lowercase();
@@ -264,18 +258,12 @@ impl SubscriptionSeed {
         if !name.is_empty() {
             subscription.display_name = name.into();
         }
-        if self.tenant.is_some() {
+        if self.tenant_id.is_some() {
             subscription.tenant.clone_from(&tenant);
         }
-        if let Some(profile) = &self.profile {
-            apply(subscription, &one("profile", json!(profile)), now)?;
-        }
-        if let Some(registered) = &self.registered_providers {
-            subscription.providers.clear();
-            let then = instant::epoch_milliseconds(now);
-            for namespace in registered {
-                subscription.register(namespace, RegistrationState::Registered, then);
-            }
+        // First of all: the settings that a seed names win over those of the profile.
+        if let Some(profile) = &self.integration_profile {
+            apply(subscription, &one("integrationProfile", json!(profile)), now)?;
         }
         apply(subscription, &self.patch()?, now)?;
         // A seeded `false` is where the subscription stands, not something that somebody turned off.
@@ -284,7 +272,7 @@ impl SubscriptionSeed {
                 setting.turned_off = false;
             }
         }
-        for connector in &self.connectors {
+        for connector in &self.security_connectors {
             super::connector_seed::add(subscription, connector, now)?;
         }
         let at = subscription.fleet_now(now);
@@ -294,14 +282,14 @@ impl SubscriptionSeed {
             fleet::add(subscription, machine, true, now)?;
         }
         if let Some(generator) = &self.fleet {
-            fleet::fill(subscription, generator.seed, generator.machines, now);
+            fleet::fill(subscription, generator.random_seed, generator.machine_count, now);
         }
         subscription.settle(now);
-        for (client_id, roles) in &self.roles {
+        for (client_id, roles) in &self.role_assignments {
             let principal = world
                 .principals
                 .get_mut(&client_id.to_ascii_lowercase())
-                .ok_or_else(|| format!("roles name the unknown principal {client_id}"))?;
+                .ok_or_else(|| format!("roleAssignments name the unknown principal {client_id}"))?;
             for assignment in roles {
                 crate::arm::rbac::check(assignment)?;
             }
@@ -313,47 +301,45 @@ impl SubscriptionSeed {
     /// Everything that is a dotted path in the end.
     fn patch(&self) -> Result<Patch, String> {
         let mut patch = Patch::new();
-        if let Some(state) = &self.state {
-            patch.insert("state".into(), json!(state));
+        for (member, text) in [
+            ("state", &self.state),
+            ("lockLevel", &self.lock_level),
+            ("denyPolicyAssignment", &self.deny_policy_assignment),
+        ] {
+            patch.extend(text.iter().map(|text| (member.to_owned(), json!(text))));
         }
-        if let Some(value) = &self.vulnerability_assessment {
-            patch.insert("vulnerabilityAssessment".into(), value.clone());
+        if let Some(stuck) = self.registration_stuck {
+            patch.insert("registrationStuck".into(), json!(stuck));
         }
-        if let Some(locks) = &self.locks {
-            patch.insert(
-                "locked".into(),
-                locks.first().map_or(Value::Null, |lock| json!(lock)),
-            );
-        }
-        if let Some(policies) = &self.deny_policies {
-            patch.insert(
-                "denyPolicy".into(),
-                policies.first().map_or(Value::Null, |policy| json!(policy)),
-            );
-        }
-        for (head, plan) in [("plan", &self.plan), ("cloudPosture", &self.cloud_posture)] {
-            flatten_plan(&mut patch, head, plan.as_ref())?;
-        }
-        for (name, plan) in &self.plans {
-            flatten_plan(&mut patch, &format!("plans.{name}"), Some(plan))?;
-        }
-        for (name, value) in &self.settings {
-            patch.insert(format!("settings.{name}"), value.clone());
+        flatten_pricings(&mut patch, &self.pricings)?;
+        for (head, values) in [
+            ("settings", &self.settings),
+            (
+                "serverVulnerabilityAssessmentsSettings",
+                &self.server_vulnerability_assessments_settings,
+            ),
+            ("resourcePricings", &self.resource_pricings),
+        ] {
+            for (name, value) in values {
+                patch.insert(format!("{head}.{name}"), value.clone());
+            }
         }
         for (name, state) in &self.providers {
             patch.insert(format!("providers.{name}"), json!(state));
         }
-        for (id, value) in &self.resource_plans {
-            patch.insert(format!("resourcePlans.{id}"), value.clone());
+        for group in &self.resource_groups {
+            let (name, location) = match group {
+                Group::Name(name) => (name, LOCATION),
+                Group::Whole { name, location } => (name, location.as_str()),
+            };
+            patch.insert(format!("resourceGroups.{name}"), json!(location));
         }
-        for (head, places) in [
-            ("resourceGroups", &self.resource_groups),
-            ("workspaces", &self.workspaces),
-        ] {
-            for place in places {
-                let (name, location) = place.parts();
-                patch.insert(format!("{head}.{name}"), json!(location));
-            }
+        for workspace in &self.workspaces {
+            let (id, location) = match workspace {
+                Workspace::Id(id) => (id, LOCATION),
+                Workspace::Whole { id, location } => (id, location.as_str()),
+            };
+            patch.insert(format!("workspaces.{id}"), json!(location));
         }
         for id in &self.solutions {
             let body = json!({"properties": {"provisioningState": "Succeeded"}});
@@ -373,9 +359,16 @@ fn one(path: &str, value: Value) -> Patch {
     Patch::from_iter([(path.to_owned(), value)])
 }
 
-/// `{tier, subPlan, extensions: {NAME: …} or [{name, …}]}` as dotted paths.
-fn flatten_plan(patch: &mut Patch, head: &str, plan: Option<&Map<String, Value>>) -> Result<(), String> {
-    for (member, value) in plan.into_iter().flatten() {
+/// Plans as dotted paths.
+pub(crate) fn flatten_pricings(patch: &mut Patch, pricings: &Pricings) -> Result<(), String> {
+    pricings
+        .iter()
+        .try_for_each(|(name, plan)| flatten_plan(patch, &format!("pricings.{name}"), plan))
+}
+
+/// `{pricingTier, subPlan, extensions: {NAME: …} or [{name, …}]}` as dotted paths.
+fn flatten_plan(patch: &mut Patch, head: &str, plan: &Map<String, Value>) -> Result<(), String> {
+    for (member, value) in plan {
         if member != "extensions" {
             patch.insert(format!("{head}.{member}"), value.clone());
             continue;
@@ -409,10 +402,10 @@ mod tests {
     #[test]
     fn a_thousand_subscriptions_and_an_owner_of_all() {
         let seed = Seed::parse(
-            "principals: [{clientId: AAAAAAAA-0000-0000-0000-000000000001, secrets: [x], roles: {'*': [Owner]}}]\n\
+            "principals: [{clientId: AAAAAAAA-0000-0000-0000-000000000001, secrets: [x], roleAssignments: {'*': [Owner]}}]\n\
              subscriptions:\n\
-             - generate: {count: 1000, firstId: 00000000-0000-0000-0000-0000000000ff, prefix: Team-}\n\
-             \u{20} plan: {tier: Standard, subPlan: P2, extensions: {AgentlessVmScanning: {isEnabled: 'False'}}}\n\
+             - generate: {count: 1000, firstSubscriptionId: 00000000-0000-0000-0000-0000000000ff, displayNamePrefix: Team-}\n\
+             \u{20} pricings: {VirtualMachines: {pricingTier: Standard, subPlan: P2, extensions: {AgentlessVmScanning: {isEnabled: 'False'}}}}\n\
              \u{20} settings: {WDATP: false}\n\
              switches: alternate\n",
         )
@@ -435,7 +428,13 @@ mod tests {
     #[test]
     fn unknown_members_and_roles_are_refused() {
         assert!(Seed::parse("subscription: []").is_err());
-        let seed = Seed::parse("principals: [{clientId: a, roles: {s: [Emperor]}}]").unwrap();
+        for member in ["id: s", "plan: {}", "locks: []", "tenant: t", "connectors: []"] {
+            assert!(
+                Seed::parse(&format!("subscriptions: [{{{member}}}]")).is_err(),
+                "{member}"
+            );
+        }
+        let seed = Seed::parse("principals: [{clientId: a, roleAssignments: {s: [Emperor]}}]").unwrap();
         assert!(
             seed.populate(&mut World::default(), Timestamp::UNIX_EPOCH)
                 .unwrap_err()

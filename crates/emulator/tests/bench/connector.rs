@@ -44,7 +44,7 @@ pub(crate) fn body(offerings: &Value) -> Value {
 
 pub(crate) async fn bench(more: &str) -> Bench {
     Bench::seeded(&format!(
-        "{{subscriptions: [{{id: {DEFAULT_SUBSCRIPTION}, resourceGroups: [Rg-Sec]}}], {more}}}"
+        "{{subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, resourceGroups: [Rg-Sec]}}], {more}}}"
     ))
     .await
 }

@@ -10,13 +10,13 @@ pub(crate) const SECOND: &str = "00000000-0000-0000-0000-000000001000";
 /// 25 generated subscriptions, of all of which the default application is Owner; no quota.
 pub(crate) async fn bench() -> Bench {
     let bench = Bench::seeded(&format!(
-        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roles: {{'*': [Owner]}}}}, {{clientId: other, secrets: [s], roles: {{'{SECOND}': [Reader]}}}}],
+        "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}, {{clientId: other, secrets: [s], roleAssignments: {{'{SECOND}': [Reader]}}}}],
           managementGroups: {{Servers: [{SECOND}, 00000000-0000-0000-0000-000000001001], Empty: []}},
-          subscriptions: [{{generate: {{count: 25}}, plan: {{tier: Standard, subPlan: P2}}}},
-                          {{id: {SECOND}, resourceGroups: [RG1, rg2], resourcePlans: {{/subscriptions/{SECOND}/resourceGroups/RG1/providers/Microsoft.Compute/virtualMachines/vm1: P1}}}}]}}"
+          subscriptions: [{{generate: {{count: 25}}, pricings: {{VirtualMachines: {{pricingTier: Standard, subPlan: P2}}}}}},
+                          {{subscriptionId: {SECOND}, resourceGroups: [RG1, rg2], resourcePricings: {{/subscriptions/{SECOND}/resourceGroups/RG1/providers/Microsoft.Compute/virtualMachines/vm1: P1}}}}]}}"
     ))
     .await;
-    bench.control("PUT", "settings", json!({"graphQuota": 0})).await;
+    bench.control("PUT", "options", json!({"graphQuota": 0})).await;
     bench
 }
 

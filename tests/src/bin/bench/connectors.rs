@@ -89,14 +89,14 @@ pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<
     let mut seed = world.fleet_seed(1, 0);
     let put_time = humantime::format_duration(arguments.put_time).to_string();
     if let Some(seed) = seed.as_object_mut() {
-        let settings = json!({"connectorPutTime": put_time, "throttling": arguments.throttling});
-        seed.insert("settings".into(), settings);
+        let options = json!({"connectorPutTime": put_time, "throttling": arguments.throttling});
+        seed.insert("options".into(), options);
     }
     let setup = Setup {
         world,
         seed,
-        // The subscription matches the spec already: only connectors are written.
-        set: Some(json!({"vulnerabilityAssessment": "MdeTvm"})),
+        // As the object wants it: only connectors are written.
+        set: Some(json!({"serverVulnerabilityAssessmentsSettings.azureServersSetting": "MdeTvm"})),
         flags: flags(Duration::from_secs(3600)),
         connectors,
         name: format!("{connectors} connectors"),
@@ -252,10 +252,10 @@ impl Parts {
     ) -> Result<(Pass, Pass), Error> {
         let name = self.name.clone();
         let cadence = cadence(connectors);
-        // Three reads of all connectors would use Azure's budget of an hour.
-        let settings = json!({"throttling": false});
-        self.emulator.settings(settings).await?;
-        // New connectors have not yet read what is read hourly; it causes one more status patch.
+        // Three readings of all connectors would take Azure's budget an hour.
+        let options = json!({"throttling": false});
+        self.emulator.options(options).await?;
+        // What is read about hourly was not read of new connectors yet; it is told once.
         let since = self.last_sequence().await?;
         self.restart(flags(cadence), arguments).await?;
         step(

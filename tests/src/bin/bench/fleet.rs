@@ -89,8 +89,11 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
     let setup = Setup {
         world,
         seed: world.fleet_seed(SEED, fleet.machines),
-        // The subscriptions match the spec already: nothing is written.
-        set: Some(json!({"vulnerabilityAssessment": "MdeTvm", "plan.enablementTime": since.to_string()})),
+        // As the objects want it: nothing is written, nothing else happens.
+        set: Some(
+            json!({"serverVulnerabilityAssessmentsSettings.azureServersSetting": "MdeTvm",
+                "pricings.VirtualMachines.enablementTime": since.to_string()}),
+        ),
         flags: flags.map(str::to_owned).to_vec(),
         connectors: 0,
         name: format!(

@@ -55,7 +55,7 @@ impl Counted {
 
     fn add(&mut self, machine: &Value, now: Timestamp) {
         let text = |name: &str| machine.get(name).and_then(Value::as_str);
-        let set = text("orchestration");
+        let set = text("orchestrationMode");
         if set == Some("Flexible") {
             // The virtual machines of a Flexible scale set are counted on their own.
             return;
@@ -69,7 +69,7 @@ impl Counted {
                 .unwrap_or_default(),
             None => 1,
         };
-        let environment = match text("cloud") {
+        let environment = match text("cloudProvider") {
             None => "Azure",
             Some(cloud @ ("AWS" | "GCP")) => cloud,
             Some(_) => "OnPremises",
@@ -115,10 +115,10 @@ pub(crate) fn quota_floor(queries: u64) -> u64 {
 }
 
 fn present(machine: &Value) -> impl Iterator<Item = &Value> {
-    let all = machine.get("extensions").and_then(Value::as_array);
-    all.into_iter().flatten().filter(|extension| {
-        word(extension, "type").starts_with("MDE.") && word(extension, "state") != "Planned"
-    })
+    let all = machine.get("mde").and_then(Value::as_array);
+    all.into_iter()
+        .flatten()
+        .filter(|extension| word(extension, "provisioningState") != "Planned")
 }
 
 fn word<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -145,7 +145,7 @@ fn system(machine: &Value) -> System {
     // only `linux`.
     if machine.get("customImage") == Some(&Value::Bool(true)) {
         return match os {
-            _ if word(machine, "power") != "running" => System::NotKnown,
+            _ if word(machine, "powerState") != "running" => System::NotKnown,
             "cisco-appliance" | "fortinet-appliance" => System::NotKnown,
             "databricks" | "aks-node" => System::Supported,
             os => by_name(os),
@@ -166,28 +166,44 @@ fn by_name(os: &str) -> System {
     }
 }
 
-/// The verdict (docs/architecture.md 8) of a machine of a generated fleet.
+/// Whether the agent takes no extensions, or not all of them.
+fn refuses(agent: &Value) -> bool {
+    let listed = |list: &str| {
+        let list = agent.get(list).and_then(Value::as_array);
+        list.is_some_and(|list| !list.is_empty())
+    };
+    agent.get("extensionsEnabled") == Some(&Value::Bool(false))
+        || ["stopped", "inactive"].contains(&word(agent, "extensionService"))
+        || listed("extensionsAllowList")
+        || listed("extensionsBlockList")
+}
+
+/// The verdict of docs/architecture.md 8, for what generated fleets hold.
 fn verdict(machine: &Value, now: Timestamp) -> &'static str {
     let tagged = |name: &str| machine.get("tags").is_some_and(|tags| tags.get(name).is_some());
     if tagged("PublicCloudConnectorsResourceId") {
         return "DuplicateShell";
     }
-    if word(machine, "orchestration") == "Uniform" {
+    if word(machine, "orchestrationMode") == "Uniform" {
         return "AgentlessOnly";
     }
-    if ["deallocated", "stopped"].contains(&word(machine, "power")) {
+    if ["deallocated", "stopped"].contains(&word(machine, "powerState")) {
         return "PoweredOff";
     }
-    let extension = present(machine).min_by_key(|extension| word(extension, "state") != "Succeeded");
-    let state = extension.map(|extension| word(extension, "state"));
+    let extension =
+        present(machine).min_by_key(|extension| word(extension, "provisioningState") != "Succeeded");
+    let state = extension.map(|extension| word(extension, "provisioningState"));
     let system = system(machine);
     if state != Some("Succeeded") && system == System::Unsupported {
         return "UnsupportedOs";
     }
-    let arc = machine.get("arc").and_then(Value::as_str);
-    match arc {
+    let agent = machine.get("arc").filter(|agent| agent.is_object());
+    let status = agent.map(|agent| word(agent, "status"));
+    match status {
         Some("Expired") => return "ArcDisconnected",
-        Some("Disconnected" | "Error") if older_than(machine, "statusChanged", GRACE, now) => {
+        Some("Disconnected" | "Error")
+            if agent.is_some_and(|agent| older_than(agent, "lastStatusChange", GRACE, now)) =>
+        {
             return "ArcDisconnected";
         }
         None | Some("Connected" | "Disconnected" | "Error") => {}
@@ -195,21 +211,28 @@ fn verdict(machine: &Value, now: Timestamp) -> &'static str {
     }
     match (state, extension) {
         (Some("Failed" | "Canceled"), _) => "Failed",
-        (Some("Creating"), Some(extension)) if older_than(extension, "created", LONGEST_RUN, now) => "Failed",
+        (Some("Creating"), Some(extension)) if older_than(extension, "createdAt", LONGEST_RUN, now) => {
+            "Failed"
+        }
         (Some("Creating" | "Updating"), _) => "Provisioning",
-        (Some("Succeeded"), _) if word(machine, "sensor").eq_ignore_ascii_case("unhealthy") => "Failed",
+        (Some("Succeeded"), _) if word(machine, "healthReport") == "NotHealthy" => "Failed",
         (Some("Succeeded"), Some(extension)) => {
             let needs_unified = ["windows-2012r2", "windows-2016"].contains(&word(machine, "os"));
-            if needs_unified && ["absent", "false"].contains(&word(extension, "vNextEnabled")) {
+            if needs_unified
+                && matches!(
+                    extension.get("vNextEnabled"),
+                    None | Some(Value::Null | Value::Bool(false))
+                )
+            {
                 "LegacyAgent"
             } else {
                 "Protected"
             }
         }
         (Some(_), _) => "Unknown",
-        (None, _) if machine.get("refuses") == Some(&Value::Bool(true)) => "Missing",
+        (None, _) if agent.is_some_and(refuses) => "Missing",
         (None, _) if system == System::NotKnown => "Unknown",
-        (None, _) if arc.is_some_and(|arc| arc != "Connected") => "Provisioning",
+        (None, _) if status.is_some_and(|status| status != "Connected") => "Provisioning",
         (None, _) => "Missing",
     }
 }
@@ -222,41 +245,43 @@ mod tests {
     #[test]
     fn verdicts_of_a_few_machines() {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-        let succeeded = json!([{"type": "MDE.Linux", "state": "Succeeded"}]);
+        let succeeded = json!([{"provisioningState": "Succeeded"}]);
         for (machine, expected) in [
             (
-                json!({"os": "rhel-9", "power": "running", "extensions": succeeded}),
+                json!({"os": "rhel-9", "powerState": "running", "mde": succeeded}),
                 "Protected",
             ),
             (
-                json!({"os": "rhel-9", "power": "running", "extensions": succeeded, "sensor": "unhealthy"}),
+                json!({"os": "rhel-9", "powerState": "running", "mde": succeeded, "healthReport": "NotHealthy"}),
                 "Failed",
             ),
-            (json!({"os": "rhel-6", "power": "running"}), "UnsupportedOs"),
-            (json!({"os": "rhel-9", "power": "stopped"}), "PoweredOff"),
+            (json!({"os": "rhel-6", "powerState": "running"}), "UnsupportedOs"),
+            (json!({"os": "rhel-9", "powerState": "stopped"}), "PoweredOff"),
             (
-                json!({"os": "rhel-9", "power": "unknown", "customImage": true}),
+                json!({"os": "rhel-9", "powerState": "unknown", "customImage": true}),
                 "Unknown",
             ),
             (
-                json!({"os": "rhel-9", "power": "running", "extensions": [{"type": "MDE.Linux", "state": "Planned"}]}),
+                json!({"os": "rhel-9", "powerState": "running", "mde": [{"provisioningState": "Planned"}]}),
                 "Missing",
             ),
             (
-                json!({"os": "rhel-9", "cloud": "AWS", "arc": "Disconnected", "statusChanged": "2026-11-23T11:00:00Z"}),
+                json!({"os": "rhel-9", "cloudProvider": "AWS", "arc": {"status": "Disconnected",
+                    "lastStatusChange": "2026-11-23T11:00:00Z"}}),
                 "Provisioning",
             ),
             (
-                json!({"os": "rhel-9", "cloud": "AWS", "arc": "Disconnected", "statusChanged": "2026-11-20T11:00:00Z"}),
+                json!({"os": "rhel-9", "cloudProvider": "AWS", "arc": {"status": "Disconnected",
+                    "lastStatusChange": "2026-11-20T11:00:00Z"}}),
                 "ArcDisconnected",
             ),
             (
-                json!({"os": "windows-2016", "power": "running",
-                    "extensions": [{"type": "MDE.Windows", "state": "Succeeded", "vNextEnabled": "absent"}]}),
+                json!({"os": "windows-2016", "powerState": "running",
+                    "mde": [{"provisioningState": "Succeeded", "vNextEnabled": null}]}),
                 "LegacyAgent",
             ),
             (
-                json!({"orchestration": "Uniform", "capacity": 3}),
+                json!({"orchestrationMode": "Uniform", "capacity": 3}),
                 "AgentlessOnly",
             ),
         ] {
@@ -267,12 +292,11 @@ mod tests {
     #[test]
     fn rows_queries_and_the_floor() {
         let mut counted = Counted::default();
-        let two =
-            json!([{"type": "MDE.Linux", "state": "Succeeded"}, {"type": "MDE.Linux", "state": "Succeeded"}]);
+        let two = json!([{"provisioningState": "Succeeded"}, {"provisioningState": "Succeeded"}]);
         for machine in [
-            json!({"os": "rhel-9", "power": "running", "extensions": two}),
-            json!({"orchestration": "Uniform", "capacity": 3}),
-            json!({"orchestration": "Flexible", "capacity": 3}),
+            json!({"os": "rhel-9", "powerState": "running", "mde": two}),
+            json!({"orchestrationMode": "Uniform", "capacity": 3}),
+            json!({"orchestrationMode": "Flexible", "capacity": 3}),
         ] {
             counted.add(&machine, Timestamp::UNIX_EPOCH);
         }

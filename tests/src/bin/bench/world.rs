@@ -50,12 +50,13 @@ impl World {
         let legacy = self.objects / 2;
         let new = self.objects - legacy;
         let generate = |count: usize, first: usize, profile: &str| {
-            json!({"generate": {"count": count, "firstId": Self::subscription(first), "prefix": "Bench "},
-                "profile": profile, "plan": {"tier": "Free"}})
+            json!({"generate": {"count": count, "firstSubscriptionId": Self::subscription(first),
+                "displayNamePrefix": "Bench "},
+                "integrationProfile": profile, "pricings": {"VirtualMachines": {"pricingTier": "Free"}}})
         };
         let principal = |namespace: usize| {
-            json!({"clientId": Self::application(namespace), "tenant": TENANT, "secrets": ["bench-secret"],
-                "roles": {"*": ["Owner"]}})
+            json!({"clientId": Self::application(namespace), "tenantId": TENANT, "secrets": ["bench-secret"],
+                "roleAssignments": {"*": ["Owner"]}})
         };
         json!({
             "principals": (0..self.namespaces).map(principal).collect::<Vec<_>>(),
@@ -66,10 +67,10 @@ impl World {
     /// Subscriptions with plan P2 that share this number of machines, and one application that may read all of them.
     pub(crate) fn fleet_seed(self, seed: u64, machines: u64) -> Value {
         json!({
-            "principals": [{"clientId": Self::application(0), "tenant": TENANT, "secrets": ["bench-secret"],
-                "roles": {"*": ["Owner"]}}],
-            "fleet": {"seed": seed, "machines": machines, "subscriptions": self.objects, "plan": "P2",
-                "firstId": Self::subscription(0), "prefix": "Bench "},
+            "principals": [{"clientId": Self::application(0), "tenantId": TENANT, "secrets": ["bench-secret"],
+                "roleAssignments": {"*": ["Owner"]}}],
+            "fleet": {"randomSeed": seed, "machineCount": machines, "subscriptionCount": self.objects,
+                "firstSubscriptionId": Self::subscription(0), "displayNamePrefix": "Bench "},
         })
     }
 
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(seed["subscriptions"][0]["generate"]["count"], 3);
         assert_eq!(seed["subscriptions"][1]["generate"]["count"], 2);
         assert_eq!(
-            seed["subscriptions"][1]["generate"]["firstId"],
+            seed["subscriptions"][1]["generate"]["firstSubscriptionId"],
             World::subscription(3)
         );
         assert_eq!(seed["principals"].as_array().unwrap().len(), 2);

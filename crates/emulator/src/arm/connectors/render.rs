@@ -77,7 +77,10 @@ impl<'a> View<'a> {
         let (account, clouds) = (connector.account(), &self.subscription.clouds);
         match connector.cloud() {
             Some(Cloud::Aws) => {
-                let name = clouds.aws.get(account).and_then(|found| found.name.clone());
+                let name = clouds
+                    .aws
+                    .get(account)
+                    .and_then(|found| found.account_name.clone());
                 data.insert(
                     "accountName".into(),
                     json!(name.unwrap_or_else(|| format!("aws-{account}"))),
@@ -85,8 +88,9 @@ impl<'a> View<'a> {
             }
             Some(Cloud::Gcp) => {
                 let found = clouds.gcp.get(account);
-                let organization = found.and_then(|found| found.organization.as_ref()?.name.clone());
-                let name = found.and_then(|found| found.name.clone());
+                let organization =
+                    found.and_then(|found| found.organization.as_ref()?.organization_name.clone());
+                let name = found.and_then(|found| found.project_name.clone());
                 let pool = self.subscription.tenant.replace('-', "");
                 if let Some(details) = data.get_mut("projectDetails").and_then(Value::as_object_mut) {
                     details.insert(
