@@ -30,7 +30,7 @@ fn errors_that_need_a_person() -> Vec<(ErrorClass, &'static str, &'static str)> 
         (
             ErrorClass::Refused,
             "ReadOnlyDisabledSubscription",
-            "enable it again",
+            "Enable the subscription",
         ),
         (ErrorClass::Refused, "ScopeLocked", "remove the read-only lock"),
         (
@@ -170,11 +170,11 @@ fn transient_write_errors_are_progress() {
             "Throttled",
             "throttles",
         ),
-        (ErrorClass::Transient, "Retrying", "tried again"),
+        (ErrorClass::Transient, "Retrying", "retries"),
         (
             ErrorClass::Unavailable(Duration::from_secs(17)),
             "Retrying",
-            "tried again",
+            "retries",
         ),
     ] {
         let mut object = Object::of(Tier::P2);
