@@ -14,6 +14,7 @@ pub mod gate;
 pub mod machines;
 pub mod message;
 pub mod reason;
+pub mod metrics;
 pub mod retry;
 pub mod security_connector;
 pub mod server_protection;

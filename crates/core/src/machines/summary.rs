@@ -1,7 +1,9 @@
 //! The fold: counts that always add up, and the few machines that are worth a name.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use super::{Accounts, Environment, Exclusions, Finding, Listing, Machine, Verdict};
-use crate::Timestamp;
+use crate::{Timestamp, metrics::OTHER};
 
 /// Machines that a summary names at most.
 pub const MOST_WORST: usize = 10;
@@ -80,6 +82,8 @@ pub struct Worst {
 pub struct Summary {
     /// The counts.
     pub tally: Tally,
+    /// Machines by verdict and reason. A reason that is not in the tables of this program counts as [`OTHER`].
+    pub reasons: BTreeMap<(Verdict, &'static str), u64>,
     /// The worst machines, worst first, at most [`MOST_WORST`].
     pub worst: Vec<Worst>,
     /// Machines that each rule of `spec.machines.exclude` leaves out, in the order of the rules.
@@ -106,6 +110,10 @@ impl Summary {
         let environment = machine.environment();
         let instances = u64::from(machine.instances);
         self.tally.add(environment, finding.verdict, instances);
+        *self
+            .reasons
+            .entry((finding.verdict, bounded_reason(finding)))
+            .or_default() += instances;
         self.add_to_account(machine, finding);
         if let Some(count) = finding.exclusion.and_then(|at| self.excluded.get_mut(at)) {
             *count += instances;
@@ -130,6 +138,14 @@ impl Summary {
             self.worst.insert(at, entry);
             self.worst.truncate(MOST_WORST);
         }
+    }
+}
+
+/// Texts of the tables are borrowed; a reason that was made of a code is owned, and their number has no limit.
+const fn bounded_reason(finding: &Finding) -> &'static str {
+    match finding.reason {
+        Cow::Borrowed(reason) => reason,
+        Cow::Owned(_) => OTHER,
     }
 }
 
