@@ -106,6 +106,11 @@ impl ControllerProcess {
 
     /// The body of a path of the HTTP server, if it answers 200.
     pub async fn get(&mut self, path: &str) -> Result<String, Error> {
+        self.get_as(path, "*/*").await.map(|(_, text)| text)
+    }
+
+    /// The Content-Type and the body, as this client accepts them.
+    async fn get_as(&mut self, path: &str, accept: &str) -> Result<(String, String), Error> {
         let address = self
             .address()
             .ok_or_else(|| Error::Other("the log does not contain its address".into()))?;
@@ -115,11 +120,15 @@ impl ControllerProcess {
             .no_proxy()
             .timeout(Duration::from_secs(5))
             .build()?;
-        let answer = http.get(format!("{address}/{path}")).send().await?;
+        let request = http.get(format!("{address}/{path}"));
+        let answer = request.header("accept", accept).send().await?;
         let status = answer.status().as_u16();
+        let content_type = answer.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_owned();
         let text = answer.text().await?;
         if status == 200 {
-            Ok(text)
+            Ok((content_type, text))
         } else {
             Err(Error::Other(format!("/{path} answered {status}: {text}")))
         }
@@ -130,7 +139,12 @@ impl ControllerProcess {
         self.get("metrics").await
     }
 
-    /// The sum of all series of a metric whose labels contain all of these strings; `None` if there is no such series.
+    /// The Content-Type and the text of the metrics page, as this client accepts them.
+    pub async fn metrics_as(&mut self, accept: &str) -> Result<(String, String), Error> {
+        self.get_as("metrics", accept).await
+    }
+
+    /// The sum of all series of a metric whose labels contain every given text; `None` when there is no such series.
     pub async fn metric(&mut self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
         Ok(sum(&self.metrics().await?, name, labels))
     }

@@ -6,7 +6,7 @@
 use serde_json::json;
 use serverprotection_tests::{
     Error,
-    controller_process::ControllerOptions,
+    controller_process::{ControllerOptions, ControllerProcess},
     env::{Environment, Options},
     harness::{self, case},
     kstatus::{self, Status},
@@ -113,7 +113,7 @@ async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
             usage.resident > 1 << 20 && usage.peak >= usage.resident,
             "{usage:?}"
         );
-        assert!(controller.metrics().await?.contains("# EOF"));
+        metrics_in_both_formats(controller).await?;
     }
 
     environment.crash_controller(&options).await?;
@@ -129,6 +129,29 @@ async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
         Some(0),
         "exit code after SIGTERM"
     );
+    Ok(())
+}
+
+async fn metrics_in_both_formats(controller: &mut ControllerProcess) -> Result<(), Error> {
+    let (content_type, text) = controller.metrics_as("text/plain").await?;
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(
+        text.contains("# TYPE serverprotection_reconciles_total counter\n"),
+        "{text}"
+    );
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    let (content_type, text) = controller
+        .metrics_as("application/openmetrics-text; version=1.0.0; q=0.8, text/plain; q=0.5")
+        .await?;
+    assert_eq!(
+        content_type,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(
+        text.contains("# TYPE serverprotection_reconciles counter\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("# EOF\n"), "{text}");
     Ok(())
 }
 

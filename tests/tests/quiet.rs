@@ -178,11 +178,14 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
 
 async fn reconciles(controller: &mut ControllerProcess) -> Result<f64, Error> {
     let failed = controller
-        .metric("serverprotection_visits_total", &["outcome=\"kubernetes"])
+        .metric(
+            "serverprotection_reconciles_total",
+            &["outcome=\"kubernetes_error\""],
+        )
         .await?;
-    assert_eq!(failed, None, "a reconcile with an API server error");
+    assert_eq!(failed, Some(0.0), "a reconcile that the API server failed");
     let ok = controller
-        .metric("serverprotection_visits_total", &["outcome=\"ok\""])
+        .metric("serverprotection_reconciles_total", &["outcome=\"success\""])
         .await?;
     Ok(ok.unwrap_or_default())
 }

@@ -23,7 +23,7 @@ use kube::ResourceExt;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::{
     Arm,
-    fleet::{KnownMachine, ScanObserver, Scanner, Settings, SubscriptionReading},
+    fleet::{KnownMachine, Report, ScanObserver, Scanner, Settings, SubscriptionReading},
 };
 use serverprotection_core::{
     Timestamp,
@@ -36,6 +36,8 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::metrics::FleetMetrics;
+#[cfg(test)]
+pub(crate) use self::metrics::Machines;
 use self::{
     scan_targets::{Member, ScanTargets},
     schedule::Batch,
@@ -165,7 +167,7 @@ impl Fleet {
                 () = self.changed.notified() => {}
                 Some(ended) = running.join_next() => {
                     if let Err(error) = ended {
-                        tracing::error!(%error, "a scan of the fleet ended by itself; the next one is made in time");
+                        tracing::error!(%error, "scan task ended unexpectedly; runs again on schedule");
                     }
                 }
             }
@@ -185,7 +187,7 @@ impl Fleet {
             principal,
             subscriptions = subscriptions.len(),
             panic,
-            "internal error: a scan of the fleet panicked; the next one is made in time, please report this line"
+            "internal error: scan task panicked; runs again on schedule; please report"
         );
         for subscription in &subscriptions {
             self.record_result(&principal, subscription, &Err(internal_error()), began);
@@ -217,18 +219,39 @@ impl Fleet {
         }
         let failed = observer.failed.into_inner();
         self.metrics
-            .scanned(&batch.principal, batch.whole, failed == 0, &report);
+            .count_scan(&batch.principal, batch.whole, failed == 0, &report);
         let subscriptions = batch.targets.len();
+        let (principal, duration_seconds) = (batch.principal.as_str(), report.took.as_secs_f64());
+        let Report {
+            queries,
+            rows,
+            unreadable,
+            confirmations,
+            ..
+        } = report;
         if failed > 0 {
             tracing::warn!(
-                principal = batch.principal,
+                principal,
                 subscriptions,
                 failed,
-                ?report,
-                "fleet scanned, not all of it"
+                queries,
+                rows,
+                unreadable,
+                confirmations,
+                duration_seconds,
+                "fleet scan incomplete"
             );
         } else {
-            tracing::info!(principal = batch.principal, subscriptions, queries = report.queries, rows = report.rows, unreadable = report.unreadable, confirmations = report.confirmations, took = ?report.took, "fleet scanned");
+            tracing::info!(
+                principal,
+                subscriptions,
+                queries,
+                rows,
+                unreadable,
+                confirmations,
+                duration_seconds,
+                "fleet scan complete"
+            );
         }
     }
 
@@ -304,7 +327,7 @@ struct ResultObserver<'a> {
 impl ScanObserver for ResultObserver<'_> {
     fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         if let Err(failure) = &reading {
-            tracing::warn!(subscription, %failure, "the machines of a subscription could not be read");
+            tracing::warn!(subscription_id = subscription, error = %failure, "machines of a subscription could not be read");
             self.failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.fleet

@@ -5,14 +5,18 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fleet::Fleet, metrics::Metrics, watch::Listed};
+use crate::{
+    fleet::Fleet,
+    metrics::{Format, Metrics},
+    watch::Listed,
+};
 
 #[derive(Clone)]
 struct Shared {
@@ -34,7 +38,7 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(text))
+        .route("/metrics", get(page))
         .with_state(Shared {
             metrics,
             fleet,
@@ -45,7 +49,7 @@ pub(crate) async fn serve(
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
         if let Err(error) = served {
-            tracing::error!(%error, "health and metrics are no longer served");
+            tracing::error!(%error, "HTTP server for health and metrics ended");
         }
     }))
 }
@@ -58,7 +62,12 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     }
 }
 
-async fn text(State(shared): State<Shared>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shared.metrics.text(&shared.fleet))
+async fn page(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
+    let headers = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::VARY, "Accept"),
+    ];
+    (headers, shared.metrics.page(format, &shared.fleet))
 }

@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, core::NamespaceResourceScope, runtime::controller::Action};
 use serde::{Serialize, de::DeserializeOwned};
-use serverprotection_api::{SecurityConnectorStatus, ServerProtectionStatus};
+use serverprotection_api::{ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
 
 use crate::{context::Context, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
@@ -35,6 +35,8 @@ pub(crate) trait Kind:
     /// status that it wrote.
     fn forget_status(&mut self);
     fn states(context: &Context) -> &StateStore<Self>;
+    /// The Azure subscription that it is about, as far as it is known.
+    fn subscription_id(&self, context: &Context) -> Option<String>;
 
     /// Reconciles an object, including one that is being deleted.
     fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
@@ -55,6 +57,10 @@ pub(crate) trait StatusExt:
     fn observed_generation(&self) -> Option<i64>;
     /// Last handled value of the "reconcile now" annotation.
     fn handled(&self) -> Option<&str>;
+    /// Number of fields in which Azure differs from the spec.
+    fn drift_count(&self) -> Option<i32>;
+    /// Fields that were repaired lately.
+    fn contested(&self) -> &[ContestedField];
 }
 
 macro_rules! status_ext {
@@ -71,6 +77,12 @@ macro_rules! status_ext {
             }
             fn handled(&self) -> Option<&str> {
                 self.last_handled_reconcile_at.as_deref()
+            }
+            fn drift_count(&self) -> Option<i32> {
+                self.drift_count
+            }
+            fn contested(&self) -> &[ContestedField] {
+                &self.contested
             }
         }
     };

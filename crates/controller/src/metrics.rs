@@ -1,56 +1,69 @@
-//! Metrics with bounded labels: no object names, no error texts.
+//! Metrics with bounded labels: no object names, no error texts. Their names and texts are a table of `core`.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
+mod negotiation;
+mod objects;
+mod text_format;
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
+        info::Info,
     },
-    registry::{Registry, Unit},
+    registry::{self, Registry, Unit},
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::RequestObserver;
+use serverprotection_core::metrics;
 
+use self::objects::ObjectGauges;
+pub(crate) use self::{negotiation::Format, objects::ObjectCounts};
 use crate::{
     fleet::{Fleet, FleetMetrics},
+    kind::Kind,
     panics::Panics,
     state::StateStore,
+    status_writer::now,
 };
 
 /// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Gauges are set and read by one scrape at a time.
+    scrape: Mutex<()>,
     states: Arc<StateStore<ServerProtection>>,
     connector_states: Arc<StateStore<SecurityConnector>>,
     pub(crate) fleet: Arc<FleetMetrics>,
     pub(crate) panics: Panics,
-    objects: Family<ReadyLabel, Gauge>,
-    connectors: Family<ReadyLabel, Gauge>,
-    deletions_waiting: Gauge,
+    objects: ObjectGauges,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
-    pub(crate) reconciles: Family<OutcomeLabel, Counter>,
-    pub(crate) reconcile_seconds: Histogram,
+    reconciles: Family<OutcomeLabels, Counter>,
+    reconcile_seconds: Family<KindLabel, Histogram>,
     pub(crate) status_patches: Counter,
-    pub(crate) changes: Family<ChangeLabel, Counter>,
-    pub(crate) watch_errors: Counter,
-    pub(crate) kube_failures: Counter,
+    changes: Family<ChangeLabel, Counter>,
+    watch_errors: Family<KindLabel, Counter>,
 }
 
+/// The kind of an object.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReadyLabel {
-    ready: String,
+pub(crate) struct KindLabel {
+    pub(crate) kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AzureLabels {
     operation: &'static str,
-    status: u16,
+    code: u16,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -58,20 +71,50 @@ struct OperationLabel {
     operation: &'static str,
 }
 
-/// What became of a visit.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct OutcomeLabel {
-    pub(crate) outcome: &'static str,
+struct OutcomeLabels {
+    kind: &'static str,
+    outcome: &'static str,
 }
 
-/// A write that Azure accepted.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct ChangeLabel {
-    pub(crate) change: &'static str,
+struct ChangeLabel {
+    change: &'static str,
+}
+
+/// How a reconcile ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    KubernetesError,
+    Timeout,
+    Panic,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Success, Self::KubernetesError, Self::Timeout, Self::Panic];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::KubernetesError => "kubernetes_error",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 14))
+}
+
+/// Registers a metric under the name and with the text of the table.
+pub(crate) fn register(registry: &mut Registry, entry: &metrics::Metric, metric: impl registry::Metric) {
+    let family = entry.family();
+    match family.strip_suffix("_seconds") {
+        Some(name) => registry.register_with_unit(name, entry.help, Unit::Seconds, metric),
+        None => registry.register(family, entry.help, metric),
+    }
 }
 
 impl Metrics {
@@ -80,117 +123,125 @@ impl Metrics {
         connector_states: Arc<StateStore<SecurityConnector>>,
         per_object: bool,
     ) -> Self {
-        let mut registry = Registry::with_prefix("serverprotection");
         let panics = Panics::default();
         let metrics = Self {
+            registry: Registry::default(),
+            scrape: Mutex::default(),
             states,
             connector_states,
             fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
             panics,
-            objects: Family::default(),
-            connectors: Family::default(),
-            deletions_waiting: Gauge::default(),
+            objects: ObjectGauges::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
             reconciles: Family::default(),
-            reconcile_seconds: seconds(),
+            reconcile_seconds: Family::new_with_constructor(seconds),
             status_patches: Counter::default(),
             changes: Family::default(),
-            watch_errors: Counter::default(),
-            kube_failures: Counter::default(),
-            registry: Registry::default(),
+            watch_errors: Family::default(),
         };
-        registry.register(
-            "objects",
-            "ServerProtection objects by the status of their condition Ready",
-            metrics.objects.clone(),
-        );
-        registry.register(
-            "connectors",
-            "SecurityConnector objects by the status of their condition Ready",
-            metrics.connectors.clone(),
-        );
-        registry.register(
-            "deletions_waiting",
-            "SecurityConnector objects that are being deleted and wait for Azure",
-            metrics.deletions_waiting.clone(),
-        );
-        registry.register(
-            "azure_requests",
-            "Requests to Azure; status 0 means that no answer came",
-            metrics.azure_requests.clone(),
-        );
-        registry.register_with_unit(
-            "azure_request_duration",
-            "Duration of requests to Azure",
-            Unit::Seconds,
-            metrics.azure_seconds.clone(),
-        );
-        registry.register(
-            "visits",
-            "Visits of objects by what became of them",
-            metrics.reconciles.clone(),
-        );
-        registry.register_with_unit(
-            "visit_duration",
-            "Duration of visits",
-            Unit::Seconds,
-            metrics.reconcile_seconds.clone(),
-        );
-        registry.register(
-            "status_patches",
-            "Status patches sent to the API server",
-            metrics.status_patches.clone(),
-        );
-        registry.register("changes", "Writes that Azure accepted", metrics.changes.clone());
-        registry.register(
-            "watch_errors",
-            "Errors of watches on the API server",
-            metrics.watch_errors.clone(),
-        );
-        registry.register(
-            "kubernetes_failures",
-            "Failed requests to the API server during visits",
-            metrics.kube_failures.clone(),
-        );
-        metrics.panics.register(&mut registry);
-        metrics.fleet.register(&mut registry);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
         Self { registry, ..metrics }
     }
 
-    /// The text in the format of `OpenMetrics`.
-    pub(crate) fn text(&self, fleet: &Fleet) -> String {
-        self.fleet.refresh(fleet);
-        set(&self.objects, &self.states.by_ready());
-        set(&self.connectors, &self.connector_states.by_ready());
-        let waiting = self.connector_states.deletions();
-        self.deletions_waiting
-            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        let mut text = String::new();
-        if let Err(error) = encode(&mut text, &self.registry) {
-            text.clear();
-            let _ = write!(text, "# metrics cannot be written: {error}");
+    fn register(&self, registry: &mut Registry) {
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("os", std::env::consts::OS),
+            ("arch", std::env::consts::ARCH),
+        ]);
+        register(registry, &metrics::BUILD_INFO, build);
+        self.objects.register(registry);
+        register(registry, &metrics::AZURE_REQUESTS, self.azure_requests.clone());
+        register(
+            registry,
+            &metrics::AZURE_REQUEST_DURATION,
+            self.azure_seconds.clone(),
+        );
+        for kind in [ServerProtection::NAME, SecurityConnector::NAME] {
+            for outcome in Outcome::ALL {
+                drop(self.reconciles.get_or_create(&outcome_labels(kind, outcome)));
+            }
         }
-        text
+        register(registry, &metrics::RECONCILES, self.reconciles.clone());
+        register(
+            registry,
+            &metrics::RECONCILE_DURATION,
+            self.reconcile_seconds.clone(),
+        );
+        register(registry, &metrics::STATUS_PATCHES, self.status_patches.clone());
+        register(registry, &metrics::CHANGES, self.changes.clone());
+        register(registry, &metrics::WATCH_ERRORS, self.watch_errors.clone());
+        self.panics.register(registry);
+        self.fleet.register(registry);
+    }
+
+    /// The page in a format.
+    pub(crate) fn page(&self, format: Format, fleet: &Fleet) -> String {
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fleet.refresh(fleet);
+        let now = now();
+        self.objects.set(&[
+            (ServerProtection::NAME, self.states.counts(now)),
+            (SecurityConnector::NAME, self.connector_states.counts(now)),
+        ]);
+        self.encoded(format)
+    }
+
+    fn encoded(&self, format: Format) -> String {
+        let mut page = String::new();
+        if let Err(error) = encode(&mut page, &self.registry) {
+            page.clear();
+            let _ = writeln!(page, "# metrics cannot be written: {error}");
+        }
+        match format {
+            Format::Text => text_format::from_open_metrics(&page),
+            Format::OpenMetrics => page,
+        }
+    }
+
+    /// A reconcile of an object of this kind ended.
+    pub(crate) fn reconciled(&self, kind: &'static str, outcome: Outcome, took: Duration) {
+        self.reconciles
+            .get_or_create(&outcome_labels(kind, outcome))
+            .inc();
+        self.reconcile_seconds
+            .get_or_create(&KindLabel { kind })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Azure accepted a write.
+    pub(crate) fn changed(&self, change: &'static str) {
+        self.changes.get_or_create(&ChangeLabel { change }).inc();
+    }
+
+    /// The watch of a kind failed.
+    pub(crate) fn watch_failed(&self, kind: &'static str) {
+        self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }
 }
 
-fn set(gauges: &Family<ReadyLabel, Gauge>, counts: &HashMap<String, i64>) {
-    for ready in ["True", "False", "Unknown"] {
-        let count = counts.get(ready).copied().unwrap_or_default();
-        gauges
-            .get_or_create(&ReadyLabel { ready: ready.into() })
-            .set(count);
+fn outcome_labels(kind: &'static str, outcome: Outcome) -> OutcomeLabels {
+    OutcomeLabels {
+        kind,
+        outcome: outcome.as_str(),
     }
 }
 
 impl RequestObserver for Metrics {
     fn request(&self, operation: &'static str, status: u16, took: Duration) {
-        self.azure_requests
-            .get_or_create(&AzureLabels { operation, status })
-            .inc();
+        let labels = AzureLabels {
+            operation,
+            code: status,
+        };
+        self.azure_requests.get_or_create(&labels).inc();
         self.azure_seconds
             .get_or_create(&OperationLabel { operation })
             .observe(took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

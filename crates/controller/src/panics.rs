@@ -13,15 +13,13 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
-use serverprotection_core::{azure_error::ErrorClass, retry};
+use serverprotection_core::{azure_error::ErrorClass, metrics, retry};
+use tracing::Span;
+
+use crate::metrics::{KindLabel, register};
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("the controller catches panics of single objects: build it with panic = \"unwind\"");
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TaskLabel {
@@ -49,13 +47,16 @@ pub(crate) enum Task {
 impl Task {
     const ALL: [Self; 3] = [Self::MachineScan, Self::ScanSchedule, Self::WatchEvent];
 
-    const fn label(self) -> TaskLabel {
-        let task = match self {
+    const fn as_str(self) -> &'static str {
+        match self {
             Self::MachineScan => "machine_scan",
             Self::ScanSchedule => "scan_schedule",
             Self::WatchEvent => "watch_event",
-        };
-        TaskLabel { task }
+        }
+    }
+
+    const fn label(self) -> TaskLabel {
+        TaskLabel { task: self.as_str() }
     }
 }
 
@@ -68,16 +69,8 @@ impl Panics {
         for task in Task::ALL {
             drop(self.tasks.get_or_create(&task.label()));
         }
-        registry.register(
-            "reconcile_panics",
-            "Reconciles of objects that an internal error ended, by kind",
-            self.reconciles.clone(),
-        );
-        registry.register(
-            "task_panics",
-            "Internal errors of what runs beside the reconciles",
-            self.tasks.clone(),
-        );
+        register(registry, &metrics::RECONCILE_PANICS, self.reconciles.clone());
+        register(registry, &metrics::TASK_PANICS, self.tasks.clone());
     }
 
     /// One reconcile of an object of this kind.
@@ -90,13 +83,14 @@ impl Panics {
         self.tasks.get_or_create(&task.label()).inc();
     }
 
-    /// Takes an event; one that cannot be taken is logged and counted, and the next one comes.
-    pub(crate) fn event(&self, take: impl FnOnce()) {
-        if let Err(panic) = caught_now(take) {
+    /// Handles an event of a watch in this span; a panic is logged and counted, and the next event is handled.
+    pub(crate) fn event(&self, span: &Span, handle: impl FnOnce()) {
+        let _entered = span.enter();
+        if let Err(panic) = caught_now(handle) {
             self.count_task(Task::WatchEvent);
             tracing::error!(
                 panic,
-                "internal error: an event of a watch could not be taken; please report this line"
+                "internal error: watch event handler panicked; please report"
             );
         }
     }
@@ -113,7 +107,12 @@ impl Panics {
                 retry::LONGEST_RETRY_AFTER,
                 fastrand::f64(),
             );
-            tracing::error!(?task, panic, restarted_in = ?wait, "internal error: a task ended; please report this line");
+            tracing::error!(
+                task = task.as_str(),
+                panic,
+                retry_in_seconds = wait.as_secs_f64(),
+                "internal error: task panicked; restarting; please report"
+            );
             tokio::time::sleep(wait).await;
         }
     }
@@ -182,11 +181,12 @@ mod tests {
 
     #[test]
     fn an_event_that_cannot_be_taken_is_counted_and_the_next_one_is_taken() {
-        let mut registry = Registry::with_prefix("serverprotection");
+        let mut registry = Registry::default();
         let (panics, mut taken) = (Panics::default(), 0);
         panics.register(&mut registry);
-        panics.event(|| panic!("cannot be taken"));
-        panics.event(|| taken += 1);
+        let span = Span::none();
+        panics.event(&span, || panic!("cannot be handled"));
+        panics.event(&span, || taken += 1);
         panics.count_reconcile("SecurityConnector");
         assert_eq!(taken, 1);
         let mut text = String::new();

@@ -98,7 +98,7 @@ pub(crate) async fn publish(
             secondary: None,
         };
         if let Err(error) = context.recorder.publish(&event, object).await {
-            tracing::warn!(%error, "event was not recorded");
+            tracing::warn!(%error, "event not recorded");
         }
     }
 }

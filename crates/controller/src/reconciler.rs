@@ -8,11 +8,12 @@ use std::{
 
 use kube::{Resource, runtime::controller::Action};
 use serverprotection_core::{azure_error::ErrorClass, retry};
+use tracing::{Instrument, Span};
 
 use crate::{
     context::Context,
     kind::Kind,
-    metrics::OutcomeLabel,
+    metrics::Outcome,
     panics,
     parsed::Parsed,
     status_writer::{self, Error},
@@ -31,11 +32,26 @@ enum Ended {
     Panicked(String),
 }
 
-/// Visits an object and says when to come back. Never fails: what went wrong paces the next visit.
+/// Reconciles an object and says when to come back. Never fails: what went wrong paces the next reconcile.
 pub(crate) async fn reconcile<K: Kind>(
     object: Arc<Parsed<K>>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
+    let span = object_span(&object, &context);
+    Ok(Box::pin(counted(object, context)).instrument(span).await)
+}
+
+/// Every line of the log about the object has these fields. At the level of errors, so that no filter takes them away.
+fn object_span<K: Kind>(object: &Parsed<K>, context: &Context) -> Span {
+    let (meta, subscription_id) = match object {
+        Parsed::Valid(object) => (object.meta(), object.subscription_id(context)),
+        Parsed::Invalid(object) => (&object.metadata, None),
+    };
+    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    tracing::error_span!("reconcile", kind = K::NAME, namespace, name, subscription_id)
+}
+
+async fn counted<K: Kind>(object: Arc<Parsed<K>>, context: Arc<Context>) -> Action {
     let started = Instant::now();
     let uid = object.meta().uid.clone().unwrap_or_default();
     let ended = match &*object {
@@ -46,29 +62,21 @@ pub(crate) async fn reconcile<K: Kind>(
         K::states(&context).did_not_panic(&uid);
     }
     let (outcome, action) = match ended {
-        Ended::Well(action) => ("ok", action),
+        Ended::Well(action) => (Outcome::Success, action),
         Ended::KubernetesFailed(error) => {
-            context.metrics.kube_failures.inc();
             let wait = status_writer::kube_retry::<K>(&context, &uid);
-            tracing::warn!(%error, retry_in = ?wait, "visit could not be finished");
-            ("kubernetes_failure", Action::requeue(wait))
+            tracing::warn!(%error, retry_in_seconds = wait.as_secs_f64(), "reconcile failed; retrying");
+            (Outcome::KubernetesError, Action::requeue(wait))
         }
         Ended::TookTooLong => {
-            tracing::warn!("visit took longer than {:?} and was ended", K::DEADLINE);
-            ("deadline", Action::requeue(Duration::from_secs(10)))
+            let timeout_seconds = K::DEADLINE.as_secs();
+            tracing::warn!(timeout_seconds, "reconcile timed out; retrying");
+            (Outcome::Timeout, Action::requeue(Duration::from_secs(10)))
         }
-        Ended::Panicked(message) => ("panic", after_panic(&object, &context, &message).await),
+        Ended::Panicked(message) => (Outcome::Panic, after_panic(&object, &context, &message).await),
     };
-    context
-        .metrics
-        .reconciles
-        .get_or_create(&OutcomeLabel { outcome })
-        .inc();
-    context
-        .metrics
-        .reconcile_seconds
-        .observe(started.elapsed().as_secs_f64());
-    Ok(action)
+    context.metrics.reconciled(K::NAME, outcome, started.elapsed());
+    action
 }
 
 /// Runs a reconcile. It is dropped if it takes too long or panics; the next reconcile handles a write that stays open.
@@ -85,24 +93,26 @@ async fn ended(deadline: Duration, reconcile: impl Future<Output = Result<Action
 /// Handles a bug that must not affect other objects: reports it, and makes this object back off.
 async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &str) -> Action {
     let meta = object.meta();
-    let kind = K::NAME;
-    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
     let in_a_row = K::states(context).panicked(meta.uid.as_deref().unwrap_or_default());
     let wait = after_panics(in_a_row, fastrand::f64());
-    context.metrics.panics.count_reconcile(kind);
-    tracing::error!(kind, namespace, name, panic = message, in_a_row, retry_in = ?wait,
-        "internal error: the reconcile of an object panicked; the object backs off, please report this line");
+    context.metrics.panics.count_reconcile(K::NAME);
+    tracing::error!(
+        panic = message,
+        in_a_row,
+        retry_in_seconds = wait.as_secs_f64(),
+        "internal error: reconcile panicked; retrying; please report"
+    );
     if let Parsed::Valid(object) = object {
         let report = status_writer::report_panic(&**object, in_a_row, context);
         let reported = tokio::time::timeout(REPORT_WITHIN, Box::pin(report));
-        match panics::caught(reported).await {
-            Ok(Ok(Ok(()))) => {}
-            failed => tracing::warn!(
-                ?failed,
-                namespace,
-                name,
-                "the object could not be told about the internal error"
-            ),
+        let error = match panics::caught(reported).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => Some(error.to_string()),
+            Ok(Err(elapsed)) => Some(elapsed.to_string()),
+            Err(panic) => Some(panic),
+        };
+        if let Some(error) = error {
+            tracing::warn!(error, "status could not report the internal error");
         }
     }
     Action::requeue(wait)

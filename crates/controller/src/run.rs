@@ -262,7 +262,7 @@ fn control<K: Kind>(
         .for_each(|reconciled| {
             // Also a requeue for an object that is gone, which is normal.
             if let Err(error) = reconciled {
-                tracing::debug!(%error, "visit not made");
+                tracing::debug!(%error, kind = K::NAME, "object not reconciled");
             }
             futures::future::ready(())
         })
@@ -272,7 +272,7 @@ fn control<K: Kind>(
 async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
     while let Some(ended) = controls.join_next().await {
         if let Err(error) = &ended {
-            tracing::error!(%error, "a control loop failed");
+            tracing::error!(%error, "control loop ended with an error");
         }
         if ended.is_err() || !stop.is_cancelled() {
             return;
@@ -294,7 +294,8 @@ async fn on_credential_event(
         if matches!(event, Event::InitDone) {
             listed.set();
         }
-        context.metrics.panics.event(|| {
+        let span = watch::object_span(watch::CREDENTIAL, &event);
+        context.metrics.panics.event(&span, || {
             if let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) {
                 trigger_referring(
                     &namespace,
@@ -342,19 +343,23 @@ async fn until_stopped(
 ) -> Result<(), Error> {
     let ended = tokio::select! {
         () = signal() => {
-            tracing::info!("stopping: running visits finish, no new ones start");
+            tracing::info!("shutting down; waiting for running reconciles");
             stop.cancel();
             tokio::select! {
                 _ = &mut control => {}
                 () = tokio::time::sleep(DRAIN) => {
-                    tracing::warn!("visits were still running after {DRAIN:?}; an open write is closed after the next start");
+                    tracing::warn!(
+                        timeout_seconds = DRAIN.as_secs(),
+                        "reconciles still running; unfinished writes are completed after the next start"
+                    );
                 }
-                () = signal() => tracing::warn!("second signal: not waiting for running visits"),
+                () = signal() => tracing::warn!("second signal; not waiting for running reconciles"),
             }
             Ok(())
         }
         ended = &mut control => {
-            tracing::error!(?ended, "the control loop ended by itself");
+            let error = ended.err().map(|error| error.to_string());
+            tracing::error!(error, "control loop ended unexpectedly");
             Err(Error::Ended)
         }
     };
@@ -371,7 +376,7 @@ fn credentials(
     metrics: &Arc<Metrics>,
 ) -> Result<Credentials, Error> {
     let (cloud, http) = args.endpoints.open()?;
-    tracing::info!(resource_manager = %cloud.resource_manager, authority = %cloud.authority_host, "working with Azure");
+    tracing::info!(resource_manager = %cloud.resource_manager, authority = %cloud.authority_host, "using Azure endpoints");
     Ok(Credentials {
         client: client.clone(),
         store,
@@ -391,7 +396,7 @@ async fn signal() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be listened to; stop the process with SIGKILL");
+        tracing::error!("signal handlers cannot be installed; stop the process with SIGKILL");
         return std::future::pending().await;
     };
     tokio::select! {

@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use serverprotection_core::conditions::{self, ConditionType};
+use serverprotection_core::Timestamp;
 
-use crate::kind::{Kind, StatusExt};
+use crate::{kind::Kind, metrics::ObjectCounts};
 
 /// One object.
 #[derive(Clone, Debug)]
@@ -123,21 +123,13 @@ impl<K: Kind> StateStore<K> {
         self.panics().retain(|uid, _| still_there(uid));
     }
 
-    /// Objects by the status of their condition Ready.
-    pub(crate) fn by_ready(&self) -> HashMap<String, i64> {
-        let mut counts = HashMap::new();
+    /// What the gauges say about the objects.
+    pub(crate) fn counts(&self, now: Timestamp) -> ObjectCounts {
+        let mut counts = ObjectCounts::default();
         for state in self.lock().values() {
-            let ready = conditions::get(state.status.conditions(), ConditionType::Ready);
-            let ready = ready.map_or("Unknown", |condition| condition.status.as_str());
-            *counts.entry(ready.to_owned()).or_default() += 1;
+            counts.add(&*state.status, state.deleting.is_some(), now);
         }
         counts
-    }
-
-    /// Objects that are being deleted and wait for Azure.
-    pub(crate) fn deletions(&self) -> usize {
-        let waits = |state: &&ObjectState<K>| state.deleting.is_some();
-        self.lock().values().filter(waits).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, ObjectState<K>>> {

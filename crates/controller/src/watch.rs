@@ -39,6 +39,9 @@ impl kube::runtime::utils::Backoff for Backoff {
     }
 }
 
+/// The kind of the credentials, as a label.
+pub(crate) const CREDENTIAL: &str = "AzureCredential";
+
 /// Annotations whose change starts a reconcile.
 const EXPECTED: [&str; 4] = [
     annotations::RECONCILE_REQUESTED_AT,
@@ -113,7 +116,7 @@ pub(crate) fn objects<K: Kind>(
         .backoff(Backoff::default())
         .inspect(move |event| {
             if let Ok(event) = event {
-                panics.event(|| on_event(event));
+                panics.event(&object_span(K::NAME, event), || on_event(event));
             }
         })
         .modify(|object: &mut Parsed<K>| {
@@ -125,21 +128,21 @@ pub(crate) fn objects<K: Kind>(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicate, PredicateConfig::default())
-        .filter_map(move |object| ready(logged::<K, _>(object, &metrics)));
+        .filter_map(move |object| ready(logged(object, K::NAME, &metrics)));
     (store, stream)
 }
 
-/// Drops watch errors, which were retried already, so that they do not slow down other triggers (docs/architecture.md
-/// 3.6).
-fn logged<K: Resource<DynamicType = ()>, T>(
+/// Errors were backed off already; they must not slow the other triggers down (docs/architecture.md 3.6).
+fn logged<T>(
     object: Result<T, watcher::Error>,
+    kind: &'static str,
     metrics: &Metrics,
 ) -> Option<Result<T, watcher::Error>> {
     match object {
         Ok(object) => Some(Ok(object)),
         Err(error) => {
-            metrics.watch_errors.inc();
-            tracing::warn!(%error, kind = %K::kind(&()), "watch failed; it goes on by itself");
+            metrics.watch_failed(kind);
+            tracing::warn!(%error, kind, "watch error; retrying");
             None
         }
     }
@@ -158,11 +161,22 @@ pub(crate) fn credentials(
         .backoff(Backoff::default())
         .modify(|object: &mut AzureCredential| object.managed_fields_mut().clear())
         .reflect(writer)
-        .filter_map(move |event| ready(logged::<AzureCredential, _>(event, &metrics)));
+        .filter_map(move |event| ready(logged(event, CREDENTIAL, &metrics)));
     (store, stream)
 }
 
-/// Whose objects must be looked at again: the namespace and name of a credential that changed.
+/// A span that names the object of an event, if the event has one.
+pub(crate) fn object_span<K: Resource>(kind: &str, event: &Event<K>) -> tracing::Span {
+    let meta = match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object.meta()),
+        Event::Init | Event::InitDone => None,
+    };
+    let namespace = meta.and_then(|meta| meta.namespace.as_deref());
+    let name = meta.and_then(|meta| meta.name.as_deref());
+    tracing::error_span!("watch_event", kind, namespace, name)
+}
+
+/// Whose objects must be reconciled: the namespace and name of a credential that changed.
 pub(crate) fn changed_credential(
     event: &Event<AzureCredential>,
     credentials: &Credentials,

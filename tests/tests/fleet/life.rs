@@ -304,7 +304,25 @@ async fn figures(controller: &mut ControllerProcess, namespace: &str) -> Result<
             1.0,
             1.0,
         ),
-        ("serverprotection_resource_graph_quota_left", vec![], 0.0, 15.0),
+        (
+            "serverprotection_resource_graph_quota_remaining",
+            vec![],
+            0.0,
+            15.0,
+        ),
+        (
+            "serverprotection_machines_eligible",
+            vec!["environment=\"Azure\""],
+            2.0,
+            2.0,
+        ),
+        ("serverprotection_machines_protected_ratio", vec![], 0.5, 0.5),
+        (
+            "serverprotection_machines_by_reason",
+            vec!["verdict=\"Failed\""],
+            1.0,
+            1.0,
+        ),
     ] {
         let found = controller.metric(name, &labels).await?.unwrap_or(-2.0);
         assert!((least..=most).contains(&found), "{name} {labels:?} is {found}");

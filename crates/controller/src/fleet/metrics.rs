@@ -1,7 +1,7 @@
 //! Metrics of the fleet: totals by verdict and environment, and what scans cost. Series of single objects only on request.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Instant,
 };
@@ -14,18 +14,32 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 use serverprotection_azure::fleet::Report;
-use serverprotection_core::machines::{Environment, Tally, Verdict};
+use serverprotection_core::{
+    machines::{Environment, Summary, Tally, Verdict},
+    metrics,
+};
 
 use super::Fleet;
-use crate::panics::Panics;
+use crate::{metrics::register, panics::Panics};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MachinesLabel {
     environment: &'static str,
     verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EnvironmentLabel {
+    environment: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -40,6 +54,29 @@ struct ScanLabel {
     outcome: &'static str,
 }
 
+/// The machines of all objects.
+#[derive(Debug, Default)]
+pub(crate) struct Machines {
+    tally: Tally,
+    reasons: BTreeMap<(Verdict, &'static str), u64>,
+}
+
+impl Machines {
+    /// Adds the machines of one object.
+    pub(crate) fn add(&mut self, summary: &Summary) {
+        self.tally.merge(&summary.tally);
+        for (reason, count) in &summary.reasons {
+            *self.reasons.entry(*reason).or_default() += count;
+        }
+    }
+
+    /// From 0 to 1; `NaN` while no machine should be protected.
+    fn protected_ratio(&self) -> f64 {
+        let eligible = self.tally.eligible(&Environment::ALL);
+        float(self.tally.verdict(Verdict::Protected)) / float(eligible)
+    }
+}
+
 /// What scans are counted by.
 #[derive(Debug)]
 pub(crate) struct FleetMetrics {
@@ -47,6 +84,9 @@ pub(crate) struct FleetMetrics {
     per_object: bool,
     pub(super) panics: Panics,
     machines: Family<MachinesLabel, Gauge>,
+    reasons: Family<ReasonLabels, Gauge>,
+    eligible: Family<EnvironmentLabel, Gauge>,
+    ratio: Gauge<f64, std::sync::atomic::AtomicU64>,
     object_machines: Family<ObjectLabel, Gauge>,
     scans: Family<ScanLabel, Counter>,
     seconds: Histogram,
@@ -56,7 +96,7 @@ pub(crate) struct FleetMetrics {
     confirmations: Counter,
     waited: Counter<f64, std::sync::atomic::AtomicU64>,
     age: Gauge<f64, std::sync::atomic::AtomicU64>,
-    quota_left: Gauge,
+    quota_remaining: Gauge,
     /// When each identity's fleet was last scanned as a whole and without a failure.
     whole: Mutex<HashMap<String, Instant>>,
 }
@@ -67,6 +107,9 @@ impl FleetMetrics {
             per_object,
             panics,
             machines: Family::default(),
+            reasons: Family::default(),
+            eligible: Family::default(),
+            ratio: Gauge::default(),
             object_machines: Family::default(),
             scans: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.1, 2.0, 14)),
@@ -76,67 +119,39 @@ impl FleetMetrics {
             confirmations: Counter::default(),
             waited: Counter::default(),
             age: Gauge::default(),
-            quota_left: Gauge::default(),
+            quota_remaining: Gauge::default(),
             whole: Mutex::default(),
         }
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "machines",
-            "Machines by environment and verdict, as the newest scans found them",
-            self.machines.clone(),
-        );
+        register(registry, &metrics::MACHINES, self.machines.clone());
+        register(registry, &metrics::MACHINES_BY_REASON, self.reasons.clone());
+        register(registry, &metrics::MACHINES_ELIGIBLE, self.eligible.clone());
+        register(registry, &metrics::MACHINES_PROTECTED_RATIO, self.ratio.clone());
         if self.per_object {
-            registry.register(
-                "object_machines",
-                "Machines of each object by verdict (--per-object-metrics)",
-                self.object_machines.clone(),
-            );
+            register(registry, &metrics::OBJECT_MACHINES, self.object_machines.clone());
         }
-        registry.register(
-            "fleet_scans",
-            "Scans of the fleet; failed: of at least one subscription",
-            self.scans.clone(),
-        );
-        registry.register_with_unit(
-            "fleet_scan_duration",
-            "Duration of scans",
-            Unit::Seconds,
-            self.seconds.clone(),
-        );
-        registry.register(
-            "fleet_scan_queries",
-            "Queries of Resource Graph",
-            self.queries.clone(),
-        );
-        registry.register("fleet_scan_pages", "Pages of machines read", self.pages.clone());
-        registry.register("fleet_scan_rows", "Rows of machines read", self.rows.clone());
-        registry.register(
-            "fleet_scan_confirmations",
-            "Direct requests that confirmed findings",
+        register(registry, &metrics::FLEET_SCANS, self.scans.clone());
+        register(registry, &metrics::FLEET_SCAN_DURATION, self.seconds.clone());
+        register(registry, &metrics::FLEET_SCAN_QUERIES, self.queries.clone());
+        register(registry, &metrics::FLEET_SCAN_PAGES, self.pages.clone());
+        register(registry, &metrics::FLEET_SCAN_ROWS, self.rows.clone());
+        register(
+            registry,
+            &metrics::FLEET_SCAN_CONFIRMATIONS,
             self.confirmations.clone(),
         );
-        registry.register_with_unit(
-            "fleet_scan_waited",
-            "Time that queries waited for quota or after failures",
-            Unit::Seconds,
-            self.waited.clone(),
-        );
-        registry.register_with_unit(
-            "fleet_scan_age",
-            "Time since the last scan of a whole fleet that succeeded, the oldest of all identities; -1 before the first",
-            Unit::Seconds,
-            self.age.clone(),
-        );
-        registry.register(
-            "resource_graph_quota_left",
-            "Queries that the quota of Resource Graph allowed at its last answer, the smallest of all identities; -1 before the first",
-            self.quota_left.clone(),
+        register(registry, &metrics::FLEET_SCAN_WAIT, self.waited.clone());
+        register(registry, &metrics::FLEET_SCAN_AGE, self.age.clone());
+        register(
+            registry,
+            &metrics::RESOURCE_GRAPH_QUOTA_REMAINING,
+            self.quota_remaining.clone(),
         );
     }
 
-    pub(super) fn scanned(&self, principal: &str, whole: bool, complete: bool, report: &Report) {
+    pub(crate) fn count_scan(&self, principal: &str, whole: bool, complete: bool, report: &Report) {
         let outcome = if complete { "complete" } else { "failed" };
         self.scans.get_or_create(&ScanLabel { outcome }).inc();
         self.seconds.observe(report.took.as_secs_f64());
@@ -153,27 +168,49 @@ impl FleetMetrics {
 
     /// Brings the gauges up to date, before they are read.
     pub(crate) fn refresh(&self, fleet: &Fleet) {
-        let mut tally = Tally::default();
+        let mut machines = Machines::default();
         if self.per_object {
             // Objects that are gone must not stay behind.
             self.object_machines.clear();
         }
         fleet.each(|namespace, name, scans| {
             let Some(reading) = &scans.reading else { return };
-            tally.merge(&reading.summary.tally);
+            machines.add(&reading.summary);
             if self.per_object {
-                for verdict in Verdict::ALL {
-                    let label = ObjectLabel {
-                        namespace: namespace.to_owned(),
-                        name: name.to_owned(),
-                        verdict: verdict.as_str(),
-                    };
-                    self.object_machines
-                        .get_or_create(&label)
-                        .set(number(reading.summary.tally.verdict(verdict)));
-                }
+                self.set_object(namespace, name, &reading.summary);
             }
         });
+        self.set(&machines);
+        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = whole.values().map(Instant::elapsed).max();
+        self.age.set(oldest.map_or(-1.0, |age| age.as_secs_f64()));
+        self.quota_remaining.set(fleet.quota_left().map_or(-1, i64::from));
+    }
+
+    /// Sets the series of one object.
+    pub(crate) fn set_object(&self, namespace: &str, name: &str, summary: &Summary) {
+        for verdict in Verdict::ALL {
+            let label = ObjectLabel {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                verdict: verdict.as_str(),
+            };
+            self.object_machines
+                .get_or_create(&label)
+                .set(number(summary.tally.verdict(verdict)));
+        }
+    }
+
+    /// Sets the gauges of all machines together.
+    pub(crate) fn set(&self, machines: &Machines) {
+        // A reason that no machine has any more is not left behind.
+        self.reasons.clear();
+        for ((verdict, reason), count) in &machines.reasons {
+            let verdict = verdict.as_str();
+            self.reasons
+                .get_or_create(&ReasonLabels { verdict, reason })
+                .set(number(*count));
+        }
         for environment in Environment::ALL {
             for verdict in Verdict::ALL {
                 let label = MachinesLabel {
@@ -182,20 +219,28 @@ impl FleetMetrics {
                 };
                 self.machines
                     .get_or_create(&label)
-                    .set(number(tally.count(environment, verdict)));
+                    .set(number(machines.tally.count(environment, verdict)));
             }
+            let label = EnvironmentLabel {
+                environment: environment.as_str(),
+            };
+            self.eligible
+                .get_or_create(&label)
+                .set(number(machines.tally.eligible(&[environment])));
         }
-        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = whole.values().map(Instant::elapsed).max();
-        self.age.set(oldest.map_or(-1.0, |age| age.as_secs_f64()));
-        self.quota_left.set(fleet.quota_left().map_or(-1, i64::from));
+        self.ratio.set(machines.protected_ratio());
     }
 
-    /// The last member of an identity is gone: nobody waits for its scans.
+    /// The last member of an identity is gone: the age of its scans does not count any more.
     pub(super) fn forget(&self, principal: &str) {
         let mut all = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(principal);
     }
+}
+
+/// Exact for every number of machines that there can be.
+fn float(machines: u64) -> f64 {
+    u32::try_from(machines).map_or(f64::INFINITY, f64::from)
 }
 
 fn number(machines: u64) -> i64 {

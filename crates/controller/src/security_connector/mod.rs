@@ -34,6 +34,14 @@ impl Kind for SecurityConnector {
     fn states(context: &Context) -> &StateStore<Self> {
         &context.connector_states
     }
+    /// The `ServerProtection` names it; once that is gone, the status still does.
+    fn subscription_id(&self, context: &Context) -> Option<String> {
+        let known = reconcile::protection(self, context);
+        known.map(|known| known.protection.subscription).or_else(|| {
+            let state = context.connector_states.get(self.metadata.uid.as_deref()?)?;
+            Some(state.status.target.as_ref()?.subscription_id.clone())
+        })
+    }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         Box::pin(reconcile::reconcile(self, context)).await
     }

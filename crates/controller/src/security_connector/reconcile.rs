@@ -18,7 +18,6 @@ use super::{deletion, finalizer, observe::observe, status_refresh};
 use crate::{
     connector_index::ProtectionEntry,
     context::Context,
-    metrics::ChangeLabel,
     status_writer::{Error, Loaded, approval, complete, load, now, record_intent, requested},
 };
 
@@ -124,10 +123,6 @@ fn count(outcome: &Outcome, context: &Context) {
             changes::Action::CreateResourceGroup { .. } => "resource_group",
             changes::Action::PutConnector(_) => "connector",
         };
-        context
-            .metrics
-            .changes
-            .get_or_create(&ChangeLabel { change })
-            .inc();
+        context.metrics.changed(change);
     }
 }

@@ -15,6 +15,7 @@ use serverprotection_core::{
 use crate::{
     connector_index::{ConnectorEntry, ConnectorIndex},
     context::Claims,
+    kind::Kind,
     parsed::{InvalidObject, Parsed},
     server_protection::claimant_of,
     state::StateStore,
@@ -82,8 +83,9 @@ impl EventHandler {
     fn listed(&mut self) {
         if self.listed.set() {
             tracing::info!(
+                kind = SecurityConnector::NAME,
                 objects = self.seen.len(),
-                "all SecurityConnector objects are listed"
+                "all objects are listed"
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);

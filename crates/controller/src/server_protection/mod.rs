@@ -29,6 +29,9 @@ impl Kind for ServerProtection {
     fn states(context: &Context) -> &StateStore<Self> {
         &context.states
     }
+    fn subscription_id(&self, _: &Context) -> Option<String> {
+        Some(self.spec.subscription_id.clone())
+    }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         reconcile::reconcile(self, context).await
     }

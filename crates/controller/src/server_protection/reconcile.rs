@@ -20,7 +20,6 @@ use serverprotection_core::{
 use super::{status_refresh, watch_events::claimant_of};
 use crate::{
     context::Context,
-    metrics::ChangeLabel,
     parsed::InvalidObject,
     state::ObjectState,
     status_writer::{
@@ -220,11 +219,7 @@ fn count(outcome: &Outcome, context: &Context) {
             changes::Action::PutSetting { .. } => "setting",
             changes::Action::PutAssessment | changes::Action::DeleteAssessment => "assessment",
         };
-        context
-            .metrics
-            .changes
-            .get_or_create(&ChangeLabel { change })
-            .inc();
+        context.metrics.changed(change);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     connector_index::{ConnectorIndex, ProtectionEntry},
     context::Claims,
     fleet::Fleet,
+    kind::Kind,
     parsed::Parsed,
     state::StateStore,
     trigger::Trigger,
@@ -83,8 +84,9 @@ impl EventHandler {
     fn listed(&mut self) {
         if self.listed.set() {
             tracing::info!(
+                kind = ServerProtection::NAME,
                 objects = self.seen.len(),
-                "all ServerProtection objects are listed"
+                "all objects are listed"
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);

@@ -59,14 +59,14 @@ const ARC_MACHINE: &str = "GET machines/…";
 /// The scans that have ended so far.
 pub(crate) fn of_log(log: &str) -> Vec<Ended> {
     log.lines()
-        .filter(|line| line.contains("fleet scanned"))
+        .filter(|line| line.contains("fleet scan "))
         .filter_map(|line| {
             let entry: Value = serde_json::from_str(line).ok()?;
             let number = |name: &str| entry.get(name).and_then(Value::as_u64);
             Some(Ended {
                 at: entry.get("timestamp")?.as_str()?.parse().ok()?,
                 subscriptions: usize::try_from(number("subscriptions")?).ok()?,
-                complete: entry.get("message")?.as_str()? == "fleet scanned",
+                complete: entry.get("message")?.as_str()? == "fleet scan complete",
                 queries: number("queries").unwrap_or_default(),
             })
         })
@@ -167,10 +167,10 @@ mod tests {
 
     #[test]
     fn ends_are_read_from_the_log() {
-        let log = r#"{"timestamp":"1970-01-01T00:00:09Z","level":"INFO","message":"fleet scanned","subscriptions":2,"queries":2}
+        let log = r#"{"timestamp":"1970-01-01T00:00:09Z","level":"INFO","message":"fleet scan complete","subscriptions":2,"queries":2}
 {"message":"something else"}
-{"timestamp":"1970-01-01T00:00:19Z","message":"fleet scanned, not all of it","subscriptions":2}
-{"timestamp":"1970-01-01T00:00:29Z","message":"fleet scan"#;
+{"timestamp":"1970-01-01T00:00:19Z","message":"fleet scan incomplete","subscriptions":2}
+{"timestamp":"1970-01-01T00:00:29Z","message":"fleet scan co"#;
         let scans = of_log(log);
         assert_eq!(scans.len(), 2);
         assert_eq!(scans[0], ended(9));

@@ -198,7 +198,7 @@ impl Parts {
         let cores = self.programs.times();
         let at = Instant::now();
         let versions = self.watching.seen().versions;
-        let reconciles = self.counter("serverprotection_visits_total").await?;
+        let reconciles = self.counter("serverprotection_reconciles_total").await?;
         let status_patches = self.counter("serverprotection_status_patches_total").await?;
         Ok(Reading {
             at,

@@ -1,0 +1,202 @@
+//! What the gauges say about the objects: counted when they are read, in one pass over the status of each object.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use serverprotection_core::{Timestamp, conditions, metrics};
+
+use super::{KindLabel, register};
+use crate::kind::StatusExt;
+
+/// The values of the label `ready`.
+const READY: [&str; 3] = ["True", "False", "Unknown"];
+
+/// Counts of the objects of a kind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ObjectCounts {
+    /// By the status of Ready.
+    ready: [i64; READY.len()],
+    /// By the reason of Stalled.
+    stalled: BTreeMap<&'static str, i64>,
+    drifted: i64,
+    drifted_fields: i64,
+    contested: i64,
+    contested_fields: i64,
+    deleting: i64,
+}
+
+impl ObjectCounts {
+    /// Counts one object.
+    pub(crate) fn add<S: StatusExt>(&mut self, status: &S, deleting: bool, now: Timestamp) {
+        let all = status.conditions();
+        let ready = conditions::get(all, "Ready").map_or("Unknown", |ready| ready.status.as_str());
+        let at = READY.iter().position(|known| *known == ready);
+        if let Some(count) = self.ready.get_mut(at.unwrap_or(READY.len() - 1)) {
+            *count += 1;
+        }
+        if let Some(stalled) = conditions::get(all, "Stalled").filter(|stalled| stalled.status == "True") {
+            let reason = metrics::bounded_stalled_reason(&stalled.reason);
+            *self.stalled.entry(reason).or_default() += 1;
+        }
+        self.drifted += i64::from(conditions::is_true(all, "Drifted"));
+        self.drifted_fields += i64::from(status.drift_count().unwrap_or_default());
+        self.contested += i64::from(conditions::is_true(all, "Contested"));
+        let paused = status.contested().iter().filter(|field| {
+            let until = field.held_off_until.as_ref();
+            until.is_some_and(|until| until.0 > now)
+        });
+        self.contested_fields += i64::try_from(paused.count()).unwrap_or(i64::MAX);
+        self.deleting += i64::from(deleting);
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReadyLabels {
+    kind: &'static str,
+    ready: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StalledLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+/// The gauges of both kinds.
+#[derive(Debug, Default)]
+pub(super) struct ObjectGauges {
+    ready: Family<ReadyLabels, Gauge>,
+    stalled: Family<StalledLabels, Gauge>,
+    drifted: Family<KindLabel, Gauge>,
+    drifted_fields: Family<KindLabel, Gauge>,
+    contested: Family<KindLabel, Gauge>,
+    contested_fields: Family<KindLabel, Gauge>,
+    deleting: Gauge,
+}
+
+impl ObjectGauges {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        register(registry, &metrics::OBJECTS, self.ready.clone());
+        register(registry, &metrics::STALLED_OBJECTS, self.stalled.clone());
+        register(registry, &metrics::DRIFTED_OBJECTS, self.drifted.clone());
+        register(registry, &metrics::DRIFTED_FIELDS, self.drifted_fields.clone());
+        register(registry, &metrics::CONTESTED_OBJECTS, self.contested.clone());
+        register(
+            registry,
+            &metrics::CONTESTED_FIELDS,
+            self.contested_fields.clone(),
+        );
+        register(registry, &metrics::DELETIONS_WAITING, self.deleting.clone());
+    }
+
+    /// Sets all of them.
+    pub(super) fn set(&self, kinds: &[(&'static str, ObjectCounts)]) {
+        // A reason that no object has any more is not left behind.
+        self.stalled.clear();
+        for (kind, counts) in kinds {
+            let label = KindLabel { kind };
+            for (ready, count) in READY.into_iter().zip(counts.ready) {
+                self.ready.get_or_create(&ReadyLabels { kind, ready }).set(count);
+            }
+            for (reason, count) in &counts.stalled {
+                self.stalled
+                    .get_or_create(&StalledLabels { kind, reason })
+                    .set(*count);
+            }
+            self.drifted.get_or_create(&label).set(counts.drifted);
+            self.drifted_fields
+                .get_or_create(&label)
+                .set(counts.drifted_fields);
+            self.contested.get_or_create(&label).set(counts.contested);
+            self.contested_fields
+                .get_or_create(&label)
+                .set(counts.contested_fields);
+        }
+        self.deleting
+            .set(kinds.iter().map(|(_, counts)| counts.deleting).sum());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use serverprotection_api::ServerProtectionStatus;
+
+    use super::*;
+
+    fn status(of: Value) -> ServerProtectionStatus {
+        serde_json::from_value(of).unwrap()
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Value {
+        json!({"type": type_, "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    }
+
+    fn contested(until: Option<&str>) -> Value {
+        json!({"field": "plan.tier", "desired": "P2", "observed": "P1", "repairs": 3, "heldOffUntil": until,
+            "firstRepair": "2026-01-01T00:00:00Z", "lastRepair": "2026-01-01T00:00:00Z"})
+    }
+
+    #[test]
+    fn one_pass_counts_everything_and_bounds_the_reasons() {
+        let stalled = |reason| {
+            status(json!({"conditions": [
+                condition("Ready", "False", reason), condition("Stalled", "True", reason)]}))
+        };
+        let now = "2026-01-01T01:00:00Z".parse().unwrap();
+        let mut counts = ObjectCounts::default();
+        for object in [
+            ServerProtectionStatus::default(),
+            stalled("ScopeLocked"),
+            stalled("SomeCodeOfAzure"),
+            stalled("AnotherCodeOfAzure"),
+            status(json!({"driftCount": 3, "conditions": [
+                condition("Ready", "True", "Observed"), condition("Drifted", "True", "Differs")]})),
+            status(json!({"driftCount": 0,
+                "contested": [contested(Some("2026-01-01T02:00:00Z")), contested(Some("2026-01-01T00:30:00Z")),
+                    contested(None)],
+                "conditions": [condition("Ready", "odd", "X"), condition("Contested", "True", "LeftAlone")]})),
+        ] {
+            counts.add(&object, false, now);
+        }
+        counts.add(&ServerProtectionStatus::default(), true, now);
+        let expected = ObjectCounts {
+            ready: [1, 3, 3],
+            stalled: [("ScopeLocked", 1), ("Other", 2)].into(),
+            drifted: 1,
+            drifted_fields: 3,
+            contested: 1,
+            contested_fields: 1,
+            deleting: 1,
+        };
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn a_reason_that_no_object_has_any_more_has_no_series() {
+        let mut registry = Registry::default();
+        let gauges = ObjectGauges::default();
+        gauges.register(&mut registry);
+        let now = "2026-01-01T01:00:00Z".parse().unwrap();
+        let mut counts = ObjectCounts::default();
+        let stalled = json!({"conditions": [condition("Stalled", "True", "ScopeLocked")]});
+        counts.add(&status(stalled), false, now);
+        gauges.set(&[("ServerProtection", counts)]);
+        let page = || {
+            let mut page = String::new();
+            prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+            page
+        };
+        let series = r#"serverprotection_stalled_objects{kind="ServerProtection",reason="ScopeLocked"} 1"#;
+        assert!(page().contains(series), "{}", page());
+        gauges.set(&[("ServerProtection", ObjectCounts::default())]);
+        assert!(!page().contains("ScopeLocked"), "{}", page());
+        let objects = r#"serverprotection_objects{kind="ServerProtection",ready="Unknown"} 0"#;
+        assert!(page().contains(objects), "{}", page());
+    }
+}

@@ -1,0 +1,142 @@
+//! The page against the table: every registered metric is in it, and the other way round.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serverprotection_azure::fleet::Report;
+use serverprotection_core::machines::{Environment, Summary, Verdict};
+
+use super::*;
+use crate::{connector_index::ConnectorIndex, fleet::Machines, state::ObjectState, trigger::Trigger};
+
+/// A page with a sample of every metric.
+fn page(format: Format) -> String {
+    let states = Arc::new(StateStore::default());
+    let connector_states = Arc::new(StateStore::default());
+    let metrics = Metrics::new(Arc::clone(&states), Arc::clone(&connector_states), true);
+    let fleet = Fleet::new(
+        Duration::from_secs(900),
+        Trigger::new(Arc::clone(&states)).0,
+        Trigger::new(connector_states).0,
+        Arc::new(ConnectorIndex::default()),
+        Arc::clone(&metrics.fleet),
+    );
+    let drifted = serde_json::json!({"driftCount": 2, "conditions": [{"type": "Stalled", "status": "True",
+        "reason": "ScopeLocked", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let object = ObjectState {
+        status: Arc::new(serde_json::from_value(drifted).unwrap()),
+        ..ObjectState::default()
+    };
+    states.put("u", object);
+    metrics.request("GET subscription", 200, Duration::from_millis(30));
+    metrics.request("GET subscription", 0, Duration::from_secs(90));
+    metrics.reconciled("SecurityConnector", Outcome::Timeout, Duration::from_secs(300));
+    metrics.status_patches.inc();
+    metrics.changed("plan");
+    metrics.watch_failed("AzureCredential");
+    metrics.panics.count_reconcile("ServerProtection");
+    metrics
+        .fleet
+        .count_scan("tenant/client", true, true, &Report::default());
+    metrics.page(format, &fleet);
+    let mut summary = Summary::default();
+    for (verdict, reason, machines) in [
+        (Verdict::Protected, "Succeeded", 3),
+        (Verdict::Failed, "ERR_INTERNAL", 1),
+        (Verdict::Excluded, "Excluded", 9),
+    ] {
+        summary.tally.add(Environment::Azure, verdict, machines);
+        summary.reasons.insert((verdict, reason), machines);
+    }
+    let mut machines = Machines::default();
+    machines.add(&summary);
+    metrics.fleet.set(&machines);
+    metrics.fleet.set_object("team-a", "prod", &summary);
+    metrics.encoded(format)
+}
+
+/// The labels of a series, without its values.
+fn labels(series: &str) -> BTreeSet<&str> {
+    let labels = series.split_once('{').map_or("", |(_, labels)| labels);
+    let names = labels
+        .split('"')
+        .step_by(2)
+        .map(|name| name.trim_matches([',', '=', '}']));
+    names.filter(|name| !name.is_empty() && *name != "le").collect()
+}
+
+#[test]
+fn the_page_and_the_table_have_the_same_metrics() {
+    let page = page(Format::Text);
+    let mut found = BTreeMap::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, type_) = rest.split_once(' ').unwrap();
+            assert!(found.insert(name, type_).is_none(), "{name} is there twice");
+        }
+    }
+    let table: BTreeMap<_, _> = metrics::all()
+        .map(|metric| (metric.name, metric.type_.as_str()))
+        .collect();
+    assert_eq!(found, table);
+    for metric in metrics::all() {
+        let help = format!("# HELP {} {}.\n", metric.name, metric.help);
+        assert!(page.contains(&help), "{help} is not in\n{page}");
+        let expected: BTreeSet<_> = metric.labels.iter().map(|label| label.name).collect();
+        let mut samples = 0;
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
+            let name = series.split('{').next().unwrap();
+            let parts = ["_bucket", "_sum", "_count"];
+            let own = name == metric.name
+                || metric.type_ == metrics::Type::Histogram
+                    && parts
+                        .iter()
+                        .any(|part| name.strip_suffix(part) == Some(metric.name));
+            if own {
+                assert_eq!(labels(series), expected, "{line}");
+                samples += 1;
+            }
+        }
+        assert!(samples > 0, "{} has no sample in this test", metric.name);
+    }
+}
+
+#[test]
+fn values_are_in_both_formats() {
+    let (text, open_metrics) = (page(Format::Text), page(Format::OpenMetrics));
+    assert!(open_metrics.ends_with("# EOF\n") && !text.contains("# EOF"));
+    assert!(open_metrics.contains("# UNIT serverprotection_reconcile_duration_seconds seconds\n"));
+    assert!(open_metrics.contains("# TYPE serverprotection_reconciles counter\n"));
+    assert!(open_metrics.contains("# TYPE serverprotection_build info\n"));
+    let version = env!("CARGO_PKG_VERSION");
+    for series in [
+        &format!("serverprotection_build_info{{version=\"{version}\","),
+        r#"serverprotection_objects{kind="ServerProtection",ready="Unknown"} 1"#,
+        r#"serverprotection_stalled_objects{kind="ServerProtection",reason="ScopeLocked"} 1"#,
+        r#"serverprotection_drifted_fields{kind="ServerProtection"} 2"#,
+        r#"serverprotection_drifted_fields{kind="SecurityConnector"} 0"#,
+        r#"serverprotection_reconciles_total{kind="SecurityConnector",outcome="timeout"} 1"#,
+        r#"serverprotection_reconciles_total{kind="ServerProtection",outcome="success"} 0"#,
+        r#"serverprotection_azure_requests_total{operation="GET subscription",code="0"} 1"#,
+        r#"serverprotection_machines_by_reason{verdict="Failed",reason="ERR_INTERNAL"} 1"#,
+        r#"serverprotection_machines_eligible{environment="Azure"} 4"#,
+        "serverprotection_machines_protected_ratio 0.75\n",
+        "serverprotection_fleet_scan_wait_seconds_total 0.0\n",
+    ] {
+        assert!(text.contains(series), "{series} is not in\n{text}");
+        assert!(
+            open_metrics.contains(series),
+            "{series} is not in\n{open_metrics}"
+        );
+    }
+}
+
+/// For `make test-metrics`, which gives the page to promtool.
+#[test]
+fn the_text_page_is_written_for_promtool() {
+    let page = page(Format::Text);
+    assert!(page.ends_with('\n'));
+    if let Some(path) = std::env::var_os("SERVERPROTECTION_METRICS_PAGE") {
+        std::fs::write(path, page).unwrap();
+    }
+}
