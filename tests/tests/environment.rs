@@ -3,7 +3,7 @@
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use serde_json::json;
+use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
     controller_process::{ControllerOptions, ControllerProcess},
@@ -114,6 +114,7 @@ async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
             "{usage:?}"
         );
         metrics_in_both_formats(controller).await?;
+        object_in_log(&controller.log(), &team.namespace, &team.subscription);
     }
 
     environment.crash_controller(&options).await?;
@@ -153,6 +154,19 @@ async fn metrics_in_both_formats(controller: &mut ControllerProcess) -> Result<(
     );
     assert!(text.ends_with("# EOF\n"), "{text}");
     Ok(())
+}
+
+/// The object of a line of the log is at the same place in every line.
+fn object_in_log(log: &str, namespace: &str, subscription: &str) {
+    let expected = json!({"kind": "ServerProtection", "namespace": namespace, "name": "prod",
+        "subscription_id": subscription});
+    let found = log.lines().any(|line| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        let members = expected.as_object().unwrap().iter();
+        let mut members = members.map(|(name, value)| line.get(name) == Some(value));
+        line["reason"].is_string() && members.all(|is| is)
+    });
+    assert!(found, "no event of {expected} in\n{log}");
 }
 
 async fn faults(environment: Arc<Environment>) -> Result<(), Error> {

@@ -272,7 +272,13 @@ impl Arm {
         bytes: Vec<u8>,
     ) -> Result<Vec<u8>, AzureError> {
         let request_id = request_id(headers);
-        tracing::debug!(operation = call.operation, subscription = call.subscription, %status, request_id, "azure answered");
+        tracing::debug!(
+            operation = call.operation,
+            subscription_id = call.subscription,
+            status = status.as_u16(),
+            request_id,
+            "response from Azure"
+        );
         if status.is_success() {
             return Ok(bytes);
         }

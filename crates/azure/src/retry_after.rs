@@ -37,7 +37,7 @@ pub(crate) fn capped(
     operation: &str,
 ) -> Duration {
     if asked > longest {
-        tracing::warn!(operation, header, value = %Short(value), waiting = ?longest, "Azure asked for a longer wait than is taken: it is shortened");
+        tracing::warn!(operation, header, value = %Short(value), wait_seconds = longest.as_secs(), "Retry-After is longer than the limit; waiting for the limit");
     }
     asked.min(longest)
 }

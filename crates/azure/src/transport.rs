@@ -124,7 +124,7 @@ fn bounded(bytes: Bytes) -> Bytes {
     if lifetime.as_i64() == Some(seconds) {
         return bytes;
     }
-    tracing::warn!(expires_in = %lifetime, taken = seconds, "the token's lifetime makes no sense");
+    tracing::warn!(expires_in = %lifetime, used_seconds = seconds, "lifetime of a token is invalid; using the nearest valid one");
     *lifetime = seconds.into();
     body.to_string().into()
 }

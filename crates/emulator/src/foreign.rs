@@ -51,7 +51,7 @@ impl ForeignWriter {
         if let Some(subscription) = world.subscriptions.get_mut(&self.subscription) {
             self.applied += 1;
             if let Err(problem) = apply(subscription, &self.set, Timestamp::now()) {
-                tracing::warn!(%problem, writer = self.id, "foreign writer");
+                tracing::warn!(error = %problem, writer = self.id, "foreign writer failed");
             }
         }
     }

@@ -212,7 +212,7 @@ async fn save_regularly(emulator: Arc<Emulator>, path: Option<PathBuf>) {
         if emulator.take_changed()
             && let Err(error) = save(&emulator, &path)
         {
-            tracing::error!(%error, path = %path.display(), "state not saved");
+            tracing::error!(%error, path = %path.display(), "state could not be saved");
         }
     }
 }

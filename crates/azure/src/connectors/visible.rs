@@ -92,7 +92,7 @@ impl Arm {
         let rows = tokio::time::timeout(TIMEOUT, scanner.known_connectors(None)).await;
         let rows = rows.unwrap_or_else(|_| Err(too_late()));
         if let Err(failure) = &rows {
-            tracing::warn!(%failure, "connectors of other subscriptions are not known");
+            tracing::warn!(error = %failure, "connectors of other subscriptions could not be listed");
         }
         rows
     }

@@ -35,7 +35,7 @@ impl Scanner {
         let permissions = match arm.permissions(subscription).await {
             Ok(permissions) => permissions,
             Err(failure) => {
-                tracing::debug!(subscription, %failure, "permissions could not be read");
+                tracing::debug!(subscription_id = subscription, error = %failure, "permissions could not be read");
                 // One lost request is no reason to doubt what was sufficient.
                 return match known {
                     Some(_) if failure.class.is_transient() => Access::Sufficient,

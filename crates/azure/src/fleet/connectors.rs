@@ -87,7 +87,10 @@ async fn read(
                         nameless = nameless.saturating_add(1);
                     } else if seen.insert(hash(&row.id.0, "")) {
                         if odd.is_some() {
-                            tracing::warn!(id = row.id.0, "a connector's row cannot be read as a whole");
+                            tracing::warn!(
+                                resource_id = row.id.0,
+                                "row of a connector could not be parsed completely"
+                            );
                         }
                         known.push(ListedConnector::from(row));
                     }

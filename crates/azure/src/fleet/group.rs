@@ -319,7 +319,7 @@ impl<'t> Group<'_, 't> {
                     }
                 }
                 Err(failure) => {
-                    tracing::debug!(%failure, machine = machine.id, "not confirmed: Resource Graph's word stands");
+                    tracing::debug!(error = %failure, resource_id = machine.id, "finding not confirmed; using the result of Resource Graph");
                     self.count(&mut open, &machine, &finding);
                 }
             }
@@ -375,9 +375,9 @@ impl<'t> Group<'_, 't> {
         for (finding, machine, exists) in asked {
             match exists {
                 Ok(false) => continue,
-                Ok(true) => tracing::debug!(machine = machine.id, "it exists, and is not listed"),
+                Ok(true) => tracing::debug!(resource_id = machine.id, "machine exists but is not listed"),
                 Err(failure) => {
-                    tracing::debug!(%failure, machine = machine.id, "not listed, and not confirmed to be deleted");
+                    tracing::debug!(error = %failure, resource_id = machine.id, "machine is not listed; deletion not confirmed");
                     if matches!(failure.class, ErrorClass::Permission(_)) {
                         self.scan.scanner.access.forget(&target.subscription);
                     }

@@ -98,7 +98,7 @@ impl Scanner {
         let issues = match self.read_health(arm, subscription).await {
             Ok(issues) => Arc::new(issues),
             Err(failure) => {
-                tracing::debug!(subscription, %failure, "health reports could not be read");
+                tracing::debug!(subscription_id = subscription, error = %failure, "health reports could not be read");
                 if failure.class.is_transient() {
                     // An older report is better than a verdict that changes because a request failed.
                     return known.map(|(_, issues)| issues).unwrap_or_default();

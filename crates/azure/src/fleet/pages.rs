@@ -122,7 +122,7 @@ impl<'a> Pages<'a> {
                 Err(PageError::Failed(failure))
             }
             ErrorClass::Refused if !first && !self.restarted => {
-                tracing::debug!(%failure, "a skip token was refused: the pages are read from the first one");
+                tracing::debug!(error = %failure, "skip token refused; reading again from the first page");
                 self.restarted = true;
                 self.token = None;
                 Ok(PageEvent::Restart)
@@ -168,7 +168,7 @@ impl Scan<'_> {
             match self.arm.query(reservation, query).await {
                 // A longer wait is the next scan's.
                 Err(failure) if tries < most && may_be_soon(&failure.class) => {
-                    tracing::debug!(%failure, tries, "a page is asked for again");
+                    tracing::debug!(error = %failure, tries, "query of a page failed; retrying");
                     self.count(|report| report.retries += 1);
                     // After a refusal for quota, the quota knows how long to wait; it also keeps an outage's wait.
                     if !matches!(failure.class, ErrorClass::Throttled(_)) {

@@ -27,7 +27,7 @@ impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Parsed<T> {
         Ok(match whole(raw.get()) {
             Ok(row) => Self { row, odd: None },
             Err(cause) => {
-                tracing::debug!(%cause, "a row cannot be read");
+                tracing::debug!(error = %cause, "row could not be parsed");
                 Self {
                     row: salvage(raw.get()),
                     odd: Some(Odd {

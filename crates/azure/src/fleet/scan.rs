@@ -101,7 +101,7 @@ impl Scan<'_> {
                 return Vec::new();
             }
             Err(failure) => {
-                tracing::debug!(%failure, "the subscriptions could not be listed: all of them are asked for");
+                tracing::debug!(error = %failure, "subscriptions could not be listed; querying all of them");
                 return targets;
             }
         };

@@ -1,6 +1,13 @@
 //! `azure-emulator serve`.
 
-use std::{fs, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,10 +49,16 @@ pub(super) struct Serve {
     each: Vec<String>,
 }
 
+/// Escape codes are for terminals, unless `NO_COLOR` is set (no-color.org).
+fn colored() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 impl Serve {
     pub(super) async fn run(self) -> Result<ExitCode, String> {
         tracing_subscriber::fmt()
             .with_writer(std::io::stderr)
+            .with_ansi(colored())
             .with_env_filter(
                 tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
             )

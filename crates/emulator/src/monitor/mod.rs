@@ -131,7 +131,7 @@ impl Monitor {
                     invariant = invariant.name,
                     detail,
                     sequence = seen.sequence,
-                    "breach"
+                    "invariant broken"
                 );
                 if self.breaches.len() < MOST {
                     self.breaches.push(Breach {
