@@ -21,10 +21,11 @@ help:
 	  '  make test           run all checks and tests, as CI does' \
 	  '  make lint           run the checks only: formatting, dependencies, generated files, clippy, rustdoc' \
 	  '  make build          build the programs in target/debug' \
-	  '  make generate       write crds/, deploy/base/crds, docs/reference.md and docs/verdicts.md' \
+	  '  make generate       write crds/, deploy/base/crds and the generated pages of docs/' \
 	  '  make test-clients   test the emulator with the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
-	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
+	  '  make test-metrics   check the metrics page with promtool' \
+  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \
@@ -79,6 +80,15 @@ test-prerequisites:
 	@$(REQUIREMENTS) rust
 	cargo build --package serverprotection-cli
 	tests/clients/prerequisites.sh
+
+# The test writes the page with a sample of every metric; lint errors of promtool fail the target.
+.PHONY: test-metrics
+test-metrics:
+	@$(REQUIREMENTS) rust promtool
+	mkdir -p "$(TARGET)"
+	page="$$(cd "$(TARGET)" && pwd)/metrics.prom"; rm -f "$$page"; \
+	  SERVERPROTECTION_METRICS_PAGE="$$page" cargo test --workspace --lib --quiet -- the_text_page_is_written_for_promtool; \
+	  promtool check metrics --extended <"$$page"
 
 .PHONY: quickstart
 quickstart:

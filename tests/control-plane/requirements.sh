@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
-# Usage: requirements.sh [rust] [control-plane] [lint]      (default: all)
+# Usage: requirements.sh [rust] [control-plane] [lint] [promtool]      (default: the first three)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -49,12 +49,17 @@ lint() {
     "$(package "$(have apk && echo py3-pip || echo python3-pip)")"
 }
 
+prometheus() {
+  have promtool || need "promtool, which is part of Prometheus" "$(package prometheus)"
+}
+
 [ $# -gt 0 ] || set -- rust control-plane lint
 for part in "$@"; do
   case $part in
   rust) rust ;;
   control-plane) control_plane ;;
   lint) lint ;;
+  promtool) prometheus ;;
   *) sed -n '3p' "$0" >&2; exit 2 ;;
   esac
 done
