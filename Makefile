@@ -25,7 +25,7 @@ help:
 	  '  make test-clients   test the emulator with the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
 	  '  make test-metrics   check the metrics page with promtool' \
-  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
+	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \

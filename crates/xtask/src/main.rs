@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 
 mod check;
 mod generated;
+mod metrics;
 mod reference;
 mod verdicts;
 
