@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serverprotection_api::{crds, file_name};
 
-use crate::{metrics, reference, verdicts};
+use crate::{metrics, reference, status, verdicts};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -21,6 +21,7 @@ fn files() -> Result<Vec<(String, String)>> {
     }
     files.push(("docs/reference.md".into(), reference::markdown(&crds())));
     files.push(("docs/metrics.md".into(), metrics::markdown()));
+    files.push(("docs/status.md".into(), status::markdown()));
     files.push(("docs/verdicts.md".into(), verdicts::markdown()));
     Ok(files)
 }

@@ -7,6 +7,7 @@ mod check;
 mod generated;
 mod metrics;
 mod reference;
+mod status;
 mod verdicts;
 
 fn main() -> ExitCode {

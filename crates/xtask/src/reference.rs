@@ -95,7 +95,7 @@ fn rules(page: &mut String, schema: &JSONSchemaProps) {
 
 /// A Markdown list item, wrapped at [`WIDTH`] and indented by the length of the marker. A word that is longer than a line
 /// stays whole.
-fn list_item(marker: &str, text: &str) -> String {
+pub(crate) fn list_item(marker: &str, text: &str) -> String {
     let indentation = marker.chars().count();
     let mut item = String::from(marker);
     let mut length = indentation;

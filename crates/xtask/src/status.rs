@@ -64,7 +64,12 @@ fn conditions(page: &mut String, kind: Kind) {
 fn events(page: &mut String) {
     for event in EVENTS {
         let kinds: Vec<_> = event.kinds.iter().map(|kind| kind.as_str()).collect();
-        let text = format!("`{}` ({}): {}", event.reason.as_str(), kinds.join(", "), event.meaning);
+        let text = format!(
+            "`{}` ({}): {}",
+            event.reason.as_str(),
+            kinds.join(", "),
+            event.meaning
+        );
         page.push_str(&list_item("* ", &text));
     }
     page.push('\n');

@@ -282,6 +282,27 @@ pub const CODES: &[CodeEntry] = &[
         "Exempt the subscription from the policy that the message names.",
     ),
     code(
+        "ResourceNotFound",
+        "Check that the resource exists and that the identity may read it.",
+    ),
+    code(
+        "ResourceGroupNotFound",
+        "Create the resource group, or set `createResourceGroup`.",
+    ),
+    code("InvalidResourceId", "Fix the name that the message contains."),
+    code(
+        "UnknownPlan",
+        "Azure has a plan that this version does not know. Upgrade the controller.",
+    ),
+    code(
+        "UnreadableAnswer",
+        "Azure returned a response without a required part. Report it if it persists.",
+    ),
+    code(
+        "UnexpectedAnswer",
+        "Azure returned an unexpected response. Report it if it persists.",
+    ),
+    code(
         "ConnectorRefused",
         "Azure refused the connector; its words are in the message. Change the spec.",
     ),
