@@ -239,7 +239,7 @@ mod tests {
         let text = text(counting.total(), &[]);
         for words in [
             "OnPremises: 3 machines, 0 onboarded",
-            "  DirectOnboardingOnly                      3  the Arc agent does not support these systems",
+            "  DirectOnboardingOnly                      3  Onboard these machines directly",
             "    Ubuntu 16.04                            3\n",
             "AWS: 1 machines, 1 onboarded",
             "Azure: 1 machines, 0 onboarded",

@@ -1,5 +1,5 @@
-//! From which AWS account or GCP project a machine came. The tags of a connector say that one made the machine, not
-//! which one: a machine belongs to its connector by cloud and account (docs/azure-api.md 6.5).
+//! The AWS account or GCP project of a machine. The tags of a machine say that a connector created it, but not which
+//! one: a machine belongs to a connector by cloud and account (docs/azure-api.md 6.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use super::{Environment, Finding, Machine, Summary, Verdict};
 pub struct Account {
     /// AWS or GCP.
     pub environment: Environment,
-    /// As a connector's `hierarchyIdentifier`: the account's id, or the project's number. Never empty.
+    /// As in a connector's `hierarchyIdentifier`: the id of the account or the number of the project. Never empty.
     pub id: String,
 }
 
-/// Machines of some kind, how many of them should be protected, and how many are.
+/// A number of machines, how many of them should be protected, and how many are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct MachineCounts {
@@ -38,7 +38,7 @@ impl From<Cloud> for Environment {
 }
 
 impl MachineCounts {
-    /// Counts machines that were found to be this.
+    /// Adds machines with a verdict.
     pub fn add(&mut self, verdict: Verdict, machines: u64) {
         self.total += machines;
         self.eligible += if verdict.is_eligible() { machines } else { 0 };
@@ -58,9 +58,9 @@ impl MachineCounts {
 }
 
 impl Machine {
-    /// The account that a connector of Defender for Cloud found it in; `None` for every other machine, also for the
-    /// second resource that the other multicloud connector makes, and where the tags were taken away. A project whose
-    /// number is not told goes by its id.
+    /// The account in which a connector of Defender for Cloud found the machine. `None` for every other machine, for
+    /// the second resource that the multicloud connector of Azure Arc creates, and if the tags were removed. A project
+    /// without a number in the tags is identified by its id.
     pub fn account(&self) -> Option<Account> {
         if !self.by_connector || self.is_foreign_shell() {
             return None;
@@ -80,7 +80,7 @@ impl Machine {
 }
 
 impl Summary {
-    /// Counts a machine for its account, if it has one.
+    /// Adds a machine to the counts of its account, if it has one.
     pub(super) fn add_to_account(&mut self, machine: &Machine, finding: &Finding) {
         if let Some(account) = machine.account() {
             let counts = self.accounts.entry(account).or_default();
@@ -88,7 +88,7 @@ impl Summary {
         }
     }
 
-    /// The machines of some accounts of one cloud: a connector's own, and those of its organization's members.
+    /// The sum over some accounts of one cloud, such as a connector's own and those of the members of its organization.
     pub fn of_accounts<'a>(
         &self,
         environment: Environment,

@@ -1,4 +1,4 @@
-//! Whose machine it is, and counts that add up.
+//! Accounts of machines, and sums over accounts.
 
 use super::*;
 use crate::machines::{ArcAgent, Kind};
@@ -21,7 +21,7 @@ fn machine(cloud: &str, tags: &[(&str, &str)]) -> Machine {
     }
 }
 
-/// Cloud that the agent told, tags, and the account.
+/// The cloud that the agent reports, the tags, and the expected account.
 type Case = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -47,10 +47,10 @@ fn the_account_is_in_the_tags_of_the_connector() {
             &[("projectId", "prod"), ("projectNumber", "")],
             gcp("prod"),
         ),
-        // The agent has not told its cloud yet, or there is no agent yet.
+        // The agent has not reported its cloud yet, or there is no agent yet.
         ("", &[("cloud", "aws"), ("AccountId", "1")], aws("1")),
         ("", &[("Cloud", "GCP"), ("ProjectNumber", "843")], gcp("843")),
-        // What an agent told is stronger than a tag.
+        // The agent wins over a tag.
         ("Azure", &[("Cloud", "AWS"), ("AccountId", "1")], None),
         ("AWS", &[("AccountId", "")], None),
         ("AWS", &BOTH, None),
@@ -64,28 +64,28 @@ fn the_account_is_in_the_tags_of_the_connector() {
 }
 
 #[test]
-fn machines_of_no_connector_and_of_the_other_one_have_no_account() {
+fn machines_without_a_connector_and_of_the_arc_connector_have_no_account() {
     let ours = machine("AWS", &[("AccountId", "1"), ("Cloud", "AWS")]);
-    let of_no_one = Machine {
+    let without_connector = Machine {
         by_connector: false,
         ..ours.clone()
     };
-    assert_eq!(reported(&of_no_one), None);
+    assert_eq!(reported(&without_connector), None);
     let unreported = Machine {
         cloud: String::new(),
-        ..of_no_one
+        ..without_connector
     };
     assert_eq!(
         unreported.environment(),
         Environment::OnPremises,
-        "anybody can tag"
+        "without a connector, a tag proves nothing"
     );
     let azure = Machine {
         kind: Kind::VirtualMachine,
         ..ours.clone()
     };
     assert_eq!(reported(&azure), None);
-    // Both connectors know the machine: with an agent it is the one that counts, without one the other's shell.
+    // Found by both connectors: the resource with an agent counts, the one without is a shell.
     let both = Machine {
         other_connector: true,
         ..ours

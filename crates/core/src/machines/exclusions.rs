@@ -1,4 +1,4 @@
-//! `spec.machines.exclude`: machines that are left out of the verification.
+//! `spec.machines.exclude`: machines that are excluded from the verification.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serverprotection_api::Machines;
 
 use super::Machine;
 
-/// The rules of one object, ready to be asked.
+/// The exclusion rules of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exclusions {
     rules: Vec<Rule>,
@@ -15,16 +15,16 @@ pub struct Exclusions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     name: String,
-    /// All of them; `None`: any value.
+    /// A machine must have all of them; `None` stands for any value.
     tags: BTreeMap<String, Option<String>>,
-    /// One of them, lower case.
+    /// A machine must be in one of them. Lower case.
     resource_groups: Vec<String>,
-    /// One of them, lower case.
+    /// A machine must have one of them. Lower case.
     ids: Vec<String>,
 }
 
 impl Exclusions {
-    /// The rules of a spec.
+    /// Reads the rules of a spec.
     pub fn of(spec: &Machines) -> Self {
         let mut exclusions = Self::default();
         for rule in &spec.exclude {
@@ -34,7 +34,7 @@ impl Exclusions {
         exclusions
     }
 
-    /// Adds a rule. One without any selector would select everything and is left out; admission refuses it.
+    /// Adds a rule. A rule without selectors is ignored, because it would select every machine; admission rejects it.
     pub fn rule(
         &mut self,
         name: &str,
@@ -59,7 +59,7 @@ impl Exclusions {
         self.rules.iter().map(|rule| rule.name.as_str())
     }
 
-    /// The first rule that selects the machine: its place among [`Self::names`] and its name.
+    /// The first rule that selects the machine: its index in [`Self::names`] and its name.
     pub fn excluding(&self, machine: &Machine) -> Option<(usize, &str)> {
         let found = self
             .rules
@@ -71,8 +71,8 @@ impl Exclusions {
 }
 
 impl Rule {
-    /// A machine must match every kind of selector that the rule has. Azure compares names of tags without case, and
-    /// their values with it.
+    /// Whether the machine matches every kind of selector that the rule has. As in Azure, the names of tags are not
+    /// case-sensitive, their values are.
     fn selects(&self, machine: &Machine) -> bool {
         let tagged = |(key, value): (&String, &Option<String>)| {
             let found = machine
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_matches_with_all_its_kinds_of_selectors() {
+    fn a_rule_selects_machines_that_match_all_its_selectors() {
         let id = machine().id.to_lowercase();
         let tag = |key: &str, value: Option<&str>| vec![(key.to_owned(), value.map(str::to_owned))];
         let groups = |group: &str| vec![group.to_owned()];

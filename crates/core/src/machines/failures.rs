@@ -1,8 +1,8 @@
-//! Why the extensions MDE.Linux and MDE.Windows fail: their exit codes and texts, decoded (docs/azure-api.md 6.7).
+//! The exit codes and messages with which MDE.Linux and MDE.Windows fail (docs/azure-api.md 6.7).
 
 use super::MdeExtension;
 
-/// Where a code means what its line says: the two extensions are different programs.
+/// One of the two MDE extensions. They are different programs, so a code may mean something else in the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {
     /// `MDE.Linux`.
@@ -12,7 +12,7 @@ pub enum Extension {
 }
 
 impl Extension {
-    /// As the documentation spells it.
+    /// The operating system that the extension is for.
     pub const fn system(self) -> &'static str {
         match self {
             Self::Linux => "Linux",
@@ -29,31 +29,31 @@ impl Extension {
     }
 }
 
-/// A line of the table.
+/// A failure of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureCode {
-    /// Exit code; `None` where only the text tells.
+    /// Exit code; `None` for a failure that only its message identifies.
     pub code: Option<u32>,
-    /// The extension that ends with it; `None`: both.
+    /// The extension that fails with the code; `None` for both.
     pub extension: Option<Extension>,
     /// Name of the error.
     pub name: &'static str,
-    /// Lower-case words of the message by which it is known without a code.
-    pub words: &'static str,
-    /// What it means.
+    /// Lower-case parts of messages, one of which identifies the failure without a code.
+    pub phrases: &'static [&'static str],
+    /// What the failure means: a sentence without its period.
     pub meaning: &'static str,
-    /// What to do.
+    /// What the user should do.
     pub remedy: &'static str,
-    /// The system as such is not supported: no retry helps.
+    /// The operating system is not supported, so no retry helps.
     pub unsupported: bool,
 }
 
-const fn line(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
+const fn both(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
     FailureCode {
         code: Some(code),
         extension: None,
         name,
-        words: "",
+        phrases: &[],
         meaning,
         remedy,
         unsupported: false,
@@ -63,63 +63,57 @@ const fn line(code: u32, name: &'static str, meaning: &'static str, remedy: &'st
 const fn linux(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
     FailureCode {
         extension: Some(Extension::Linux),
-        ..line(code, name, meaning, remedy)
+        ..both(code, name, meaning, remedy)
     }
 }
 
 const fn windows(code: u32, name: &'static str, meaning: &'static str, remedy: &'static str) -> FailureCode {
     FailureCode {
         extension: Some(Extension::Windows),
-        ..line(code, name, meaning, remedy)
+        ..both(code, name, meaning, remedy)
     }
 }
 
-const fn unsupported(line: FailureCode) -> FailureCode {
+const fn unsupported(failure: FailureCode) -> FailureCode {
     FailureCode {
         unsupported: true,
-        ..line
+        ..failure
     }
 }
 
-/// What to do about a script that Azure did not hand to the extension.
-const NO_SCRIPT: &str = "remove the extension: Defender for Cloud deploys it again with the onboarding script; whoever deployed it by hand must pass the script from the mdeOnboardings API";
-/// What to do about a system that is not supported.
-const MOVE: &str = "move the machine to a supported system, or leave it out with spec.machines.exclude";
-/// The system as such, by code or by the message.
+const REMOVE: &str = "Remove the extension. Defender for Cloud deploys it again.";
+const NO_SCRIPT: &str = "Remove the extension. Defender for Cloud deploys it again with the onboarding script. If you deploy it yourself, pass the script from the mdeOnboardings API.";
+const MOVE: &str =
+    "Move the machine to a supported operating system, or exclude it with spec.machines.exclude.";
+const FIX_PACKAGES: &str = "Repair the package manager and its repositories on the machine.";
 const OS_NOT_SUPPORTED: &str = "OsNotSupported";
 
-/// The table. Codes without a system mean the same in both extensions; further codes of the one say nothing about the
-/// other.
-pub const FAILURES: [FailureCode; 33] = [
-    line(
-        1,
-        "ERR_INTERNAL",
-        "internal error of the extension",
-        "remove the extension: Defender for Cloud deploys it again",
-    ),
+/// All known failures. A code of one extension says nothing about the other.
+pub const FAILURES: [FailureCode; 32] = [
+    both(1, "ERR_INTERNAL", "The extension had an internal error", REMOVE),
     linux(
         2,
         "ERR_INVALID_ARGUMENTS",
-        "the extension was given settings that it cannot use",
-        "remove the extension: Defender for Cloud deploys it again with its own settings",
+        "The extension received settings that it cannot use",
+        "Remove the extension. Defender for Cloud deploys it again with its own settings.",
     ),
-    line(
+    both(
         3,
         "ERR_INSUFFICIENT_PRIVILAGES",
-        "the extension does not run as root or administrator",
-        "check the agent's service account on the machine",
+        "The extension does not run as root or administrator",
+        "Check the service account of the agent on the machine.",
     ),
-    line(
+    both(
         4,
         "ERR_NO_INTERNET_CONNECTIVITY",
-        "the machine does not reach the endpoints of Defender for Endpoint (older handlers)",
-        "open the firewall or configure the proxy for the Defender for Endpoint URLs",
+        "The machine cannot reach the endpoints of Defender for Endpoint",
+        "Open the firewall, or configure the proxy, for the Defender for Endpoint URLs.",
     ),
-    line(
+    both(
         5,
         "ERR_CONFLICTING_APPS",
-        "another security product is in the way (fanotify or antivirus)",
-        "remove the other product, or make it passive",
+        "Another security product conflicts with Defender for Endpoint (fanotify or antivirus)",
+        "Remove the other product, or set it to passive mode.",
     ),
     unsupported(linux(
         10,
@@ -136,128 +130,128 @@ pub const FAILURES: [FailureCode; 33] = [
     linux(
         12,
         "ERR_INSUFFICIENT_REQUIREMENTS",
-        "cores, memory or disk space do not suffice",
-        "give the machine at least 1 core, 1 GB of memory and 2 GB of free disk space, then remove the extension",
+        "The machine does not have enough cores, memory or disk space",
+        "Give the machine at least 1 core, 1 GB of memory and 2 GB of free disk space, then remove the extension.",
     ),
     linux(
         15,
         "ERR_CORRUPT_MDE_INSTALLED",
-        "a damaged installation of Defender for Endpoint is on the machine",
-        "remove the package mdatp from the machine, then remove the extension: Defender for Cloud deploys both again",
+        "The installation of Defender for Endpoint on the machine is damaged",
+        "Remove the package mdatp from the machine, then remove the extension. Defender for Cloud deploys both again.",
     ),
     windows(
         10,
         "ERR_UNSUPPORTED_DISTRO",
-        "the installer of the unified solution does not fit this Windows: it is for Windows Server 2012 R2 and 2016",
-        "check the version of Windows and read the extension's log on the machine (C:\\WindowsAzure\\Logs\\Plugins), then remove the extension: Defender for Cloud deploys it again",
+        "The installer of the unified solution does not support this version of Windows: it is for Windows Server 2012 R2 and 2016",
+        "Check the version of Windows and the log of the extension on the machine (C:\\WindowsAzure\\Logs\\Plugins), then remove the extension. Defender for Cloud deploys it again.",
     ),
     windows(
         11,
         "ERR_UNSUPPORTED_VERSION",
-        "the installer of the unified solution refuses the state of this Windows",
-        "install the pending updates of Windows, then remove the extension: Defender for Cloud deploys it again",
+        "The installer of the unified solution requires updates of Windows that are not installed",
+        "Install the pending updates of Windows, then remove the extension. Defender for Cloud deploys it again.",
     ),
     windows(
         12,
         "ERR_PENDING_REBOOT",
-        "the installation waits for a restart of the machine",
-        "restart the machine, then remove the extension if it is still Failed",
+        "The installation requires a restart of the machine",
+        "Restart the machine. If the extension is still Failed afterwards, remove it.",
     ),
     windows(
         15,
         "ERR_CORRUPTED_FILE",
-        "a file of the installer is damaged or not signed",
-        "check what alters downloads on the way to the machine, then remove the extension: Defender for Cloud deploys it again",
+        "A file of the installer is damaged or not signed",
+        "Find out what alters downloads to the machine, such as a proxy, then remove the extension. Defender for Cloud deploys it again.",
     ),
-    line(
+    both(
         20,
         "ERR_MDE_NOT_INSTALLED",
         "Defender for Endpoint is not installed",
-        "read install.log on the machine, then remove the extension",
+        "Read install.log on the machine, then remove the extension.",
     ),
-    line(
+    both(
         21,
         "ERR_INSTALLATION_FAILED",
-        "the installation failed",
-        "read install.log on the machine, mend the cause, then remove the extension",
+        "The installation failed",
+        "Read install.log on the machine, fix the cause, then remove the extension.",
     ),
-    line(
+    both(
         22,
         "ERR_UNINSTALLATION_FAILED",
-        "the removal failed",
-        "read install.log on the machine",
+        "The removal failed",
+        "Read install.log on the machine and fix the cause.",
     ),
-    line(
+    both(
         23,
         "ERR_FAILED_DEPENDENCY",
-        "the package manager could not install a dependency",
-        "mend the package manager or its repositories",
+        "The package manager could not install a dependency",
+        FIX_PACKAGES,
     ),
     linux(
         24,
         "ERR_FAILED_REPO_SETUP",
-        "the package repository could not be set up",
-        "let the machine reach packages.microsoft.com, or mend the package manager",
+        "The package repository could not be set up",
+        "Allow the machine to reach packages.microsoft.com. If it can, repair its package manager.",
     ),
     linux(
         25,
         "ERR_INVALID_CHANNEL",
-        "the package channel is not known",
-        "correct the channel in the extension's settings",
+        "The package channel is unknown",
+        "Correct the channel in the settings of the extension.",
     ),
     linux(
         26,
         "ERR_FAILED_REPO_CLEANUP",
-        "the package repository could not be cleaned up",
-        "mend the package manager",
+        "The package repository could not be cleaned up",
+        FIX_PACKAGES,
     ),
-    line(
+    both(
         30,
         "ERR_ONBOARDING_NOT_FOUND",
-        "the onboarding package was not found",
+        "The onboarding package was not found",
         NO_SCRIPT,
     ),
-    line(
+    both(
         31,
         "ERR_ONBOARDING_FAILED",
-        "onboarding failed",
-        "offboard the machine first if it belongs to another tenant; then remove the extension",
+        "Onboarding failed",
+        "Offboard the machine if it is onboarded to another tenant, then remove the extension.",
     ),
-    line(
+    both(
         32,
         "ERR_OFFBOARDING_NOT_FOUND",
-        "the offboarding package was not found",
-        "offboard the machine with a package of its tenant from the Defender portal, then remove the extension",
+        "The offboarding package was not found",
+        "Offboard the machine with a package of its tenant from the Defender portal, then remove the extension.",
     ),
-    line(
+    both(
         33,
         "ERR_OFFBOARDING_FAILED",
-        "offboarding failed",
-        "offboard the machine by hand with a package of its tenant that has not expired, then remove the extension",
+        "Offboarding failed",
+        "Offboard the machine manually with a package of its tenant that has not expired, then remove the extension.",
     ),
     linux(
         40,
         "ERR_TAG_NOT_SUPPORTED",
-        "the device tag is not supported",
-        "remove the tag from the extension's settings",
+        "The device tag is not supported",
+        "Remove the tag from the settings of the extension.",
     ),
     linux(
         41,
         "ERR_PARAMETER_SET_FAILED",
-        "a parameter could not be set",
-        "remove the extension: Defender for Cloud deploys it again",
+        "A parameter could not be set",
+        REMOVE,
     ),
     linux(
         51,
         "ERR_INSTALL_PATH_SETUP",
-        "the path to install to cannot be set up",
-        "check that the disk of the install path (default /opt/microsoft) exists, is mounted and has space, then remove the extension: Defender for Cloud deploys it again",
+        "The installation path cannot be set up",
+        "Check that the disk of the installation path (default /opt/microsoft) exists, is mounted and has space, then remove the extension. Defender for Cloud deploys it again.",
     ),
     linux(
         52,
         "ERR_INSTALL_PATH_PERMISSIONS",
-        "the permissions of the install path are not right",
-        "let root alone write to the install path and the folders above it, then remove the extension: Defender for Cloud deploys it again",
+        "The permissions of the installation path are wrong",
+        "Allow only root to write to the installation path and its parent directories, then remove the extension. Defender for Cloud deploys it again.",
     ),
     unsupported(windows(
         51,
@@ -267,8 +261,8 @@ pub const FAILURES: [FailureCode; 33] = [
     )),
     FailureCode {
         code: None,
-        words: "this operating system is not supported",
-        ..unsupported(line(
+        phrases: &["this operating system is not supported"],
+        ..unsupported(both(
             0,
             OS_NOT_SUPPORTED,
             "Defender for Cloud does not onboard this operating system",
@@ -278,56 +272,49 @@ pub const FAILURES: [FailureCode; 33] = [
     linux(
         64,
         "PathMountedNoexec",
-        "a path of the extension is mounted noexec",
-        "mount /opt/microsoft/mdatp and the extension's path without noexec",
+        "A path of the extension is mounted with noexec",
+        "Mount /opt/microsoft/mdatp and the path of the extension without noexec.",
     ),
     FailureCode {
         code: None,
-        words: "defenderforendpointonboardingscript does not exist",
-        ..line(
+        phrases: &[
+            "defenderforendpointonboardingscript does not exist",
+            "'nonetype' is not iterable",
+        ],
+        ..both(
             0,
             "OnboardingScriptMissing",
-            "the extension was deployed without the onboarding script",
-            NO_SCRIPT,
-        )
-    },
-    FailureCode {
-        code: None,
-        words: "'nonetype' is not iterable",
-        ..line(
-            0,
-            "OnboardingScriptMissing",
-            "the extension was deployed without the onboarding script",
+            "The extension was deployed without the onboarding script",
             NO_SCRIPT,
         )
     },
 ];
 
-/// What to do where nothing is known of the cause.
-pub const UNDECODED_REMEDY: &str = "read the extension's log on the machine (Windows: C:\\WindowsAzure\\Logs\\Plugins, Linux: /var/log/azure and /var/log/microsoft/mdatp/install.log), mend the cause, then remove the extension: Defender for Cloud deploys it again";
+/// The remedy of a failure that the table does not contain.
+pub const UNDECODED_REMEDY: &str = "Read the log of the extension on the machine (Windows: C:\\WindowsAzure\\Logs\\Plugins; Linux: /var/log/azure and /var/log/microsoft/mdatp/install.log), fix the cause, then remove the extension. Defender for Cloud deploys it again.";
 
-/// Finds the line of a failed extension: a message that the system is not supported, then the code of its extension,
-/// then other words.
+/// The exit code and the failure of an extension, as far as they are known. A message that the operating system is not
+/// supported wins over the code, and the code wins over other messages.
 pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static FailureCode>) {
     let code = code(extension);
     let message = extension.message.to_ascii_lowercase();
-    let said = |line: &&FailureCode| !line.words.is_empty() && message.contains(line.words);
+    let by_message = |failure: &&FailureCode| failure.phrases.iter().any(|phrase| message.contains(phrase));
     let own = Extension::of(extension);
-    let line = FAILURES
+    let failure = FAILURES
         .iter()
-        .find(|line| line.unsupported && said(line))
+        .find(|failure| failure.unsupported && by_message(failure))
         .or_else(|| {
-            let by_code = |line: &&FailureCode| {
-                code.is_some() && line.code == code && line.extension.is_none_or(|it| it == own)
+            let by_code = |failure: &&FailureCode| {
+                code.is_some() && failure.code == code && failure.extension.is_none_or(|it| it == own)
             };
             FAILURES.iter().find(by_code)
         })
-        .or_else(|| FAILURES.iter().find(said));
-    (code, line)
+        .or_else(|| FAILURES.iter().find(by_message));
+    (code, failure)
 }
 
-/// The handler's exit code: from the status code (`24`, `ProvisioningState/failed/24`), else from the message. Zero is
-/// no failure and tells nothing.
+/// The exit code of the handler, from the status code (`24`, `ProvisioningState/failed/24`) or else from the message.
+/// Zero is success and says nothing about a failure.
 fn code(extension: &MdeExtension) -> Option<u32> {
     let number = |text: &str| text.parse().ok().filter(|code: &u32| *code != 0);
     let last = extension.code.rsplit('/').next().unwrap_or_default();
@@ -346,7 +333,7 @@ fn code(extension: &MdeExtension) -> Option<u32> {
             after.next()
         })
         .or_else(|| {
-            // Where Microsoft's own report script looks for it.
+            // The 17th word is where Microsoft's own report script expects it.
             let word = extension.message.split_whitespace().nth(16)?;
             number(word.trim_matches(|end: char| !end.is_ascii_digit()))
         })
@@ -365,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_found_wherever_azure_puts_them() {
+    fn codes_are_found_in_status_and_message() {
         let seventeenth = "a b c d e f g h i j k l m n o p 25, r";
         for (code, message, name) in [
             ("ProvisioningState/failed/23", "", "ERR_FAILED_DEPENDENCY"),
@@ -398,8 +385,12 @@ mod tests {
                 "OsNotSupported",
             ),
         ] {
-            let (_, line) = decode(&failed(code, message));
-            assert_eq!(line.map(|line| line.name), Some(name), "{code:?} {message:?}");
+            let (_, failure) = decode(&failed(code, message));
+            assert_eq!(
+                failure.map(|failure| failure.name),
+                Some(name),
+                "{code:?} {message:?}"
+            );
         }
         assert_eq!(
             decode(&failed("ProvisioningState/failed/97", "")),
@@ -416,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_means_what_its_extension_says() {
+    fn the_meaning_of_a_code_depends_on_the_extension() {
         let unsupported =
             "Onboarding to MDE via Microsoft Defender for Cloud for this operating system is not supported.";
         for (type_, code, message, name, is_unsupported) in [
@@ -444,16 +435,32 @@ mod tests {
             ("MDE.Linux", "32", "", "ERR_OFFBOARDING_NOT_FOUND", false),
             ("MDE.Windows", "33", "", "ERR_OFFBOARDING_FAILED", false),
             ("MDE.Linux", "4", "", "ERR_NO_INTERNET_CONNECTIVITY", false),
-            // An extension without a type is never taken for one of Windows.
+            // Without a type it counts as MDE.Linux.
             ("", "51", "", "ERR_INSTALL_PATH_SETUP", false),
         ] {
-            let (_, line) = decode(&ended(type_, code, message));
-            let found = line.map(|line| (line.name, line.unsupported));
+            let (_, failure) = decode(&ended(type_, code, message));
+            let found = failure.map(|failure| (failure.name, failure.unsupported));
             assert_eq!(found, Some((name, is_unsupported)), "{type_} {code} {message}");
         }
         for code in ["24", "52", "64"] {
-            let (_, line) = decode(&ended("MDE.Windows", code, ""));
-            assert_eq!(line, None, "a code of Linux says nothing about Windows: {code}");
+            let (_, failure) = decode(&ended("MDE.Windows", code, ""));
+            assert_eq!(failure, None, "code {code} is defined for Linux only");
+        }
+    }
+
+    #[test]
+    fn failures_differ_in_code_or_name() {
+        let printed = |failure: &FailureCode| (failure.code, failure.extension, failure.name);
+        for (index, failure) in FAILURES.iter().enumerate() {
+            let rest = FAILURES.iter().skip(index + 1);
+            assert!(
+                !rest.into_iter().any(|other| printed(other) == printed(failure)),
+                "{failure:?}"
+            );
+            assert!(
+                !failure.meaning.ends_with('.') && failure.remedy.ends_with('.'),
+                "{failure:?}"
+            );
         }
     }
 
@@ -463,11 +470,11 @@ mod tests {
             let of_own = || {
                 FAILURES
                     .iter()
-                    .filter(|line| line.extension.is_none_or(|it| it == own))
+                    .filter(|failure| failure.extension.is_none_or(|it| it == own))
             };
-            for line in of_own() {
-                let same = of_own().filter(|other| line.code.is_some() && other.code == line.code);
-                assert!(same.count() <= 1, "{own:?} {line:?}");
+            for failure in of_own() {
+                let same = of_own().filter(|other| failure.code.is_some() && other.code == failure.code);
+                assert!(same.count() <= 1, "{own:?} {failure:?}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! From a machine and its circumstances to a finding: the first rule that applies decides.
+//! From a machine and its context to a finding: the first rule that applies decides.
 
 use std::borrow::Cow;
 
@@ -10,24 +10,24 @@ use super::{
 };
 use crate::Timestamp;
 
-/// What else a verdict depends on.
+/// What a verdict depends on besides the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleContext<'a> {
-    /// Now.
+    /// The time of the scan.
     pub now: Timestamp,
-    /// `spec.machines.gracePeriod`: how long a machine may wait for its extension.
+    /// `spec.machines.gracePeriod`: how long a machine may be without its extension.
     pub grace: SignedDuration,
-    /// When the plan of the subscription was switched on.
+    /// When the plan of the subscription was enabled.
     pub plan_enabled_since: Option<Timestamp>,
     /// `spec.machines.exclude`.
     pub exclusions: &'a Exclusions,
-    /// The machine has a plan of its own, and it is Free.
+    /// The machine has its own plan, and it is Free.
     pub plan_off: bool,
-    /// The machine has a plan of its own that cannot be read.
+    /// The machine has its own plan, which cannot be read.
     pub plan_unreadable: bool,
-    /// What Defender's health report says against the sensor.
+    /// The problem that a health report of Defender for Cloud names, if there is one.
     pub health: Option<&'a HealthIssue>,
-    /// When a scan first saw the extension in its present transition: Azure does not date every one.
+    /// When a scan first saw the extension in its current transition: Azure does not date every transition.
     pub transition_seen: Option<Timestamp>,
     /// The machine has a health report that cannot be read.
     pub health_unreadable: bool,
@@ -38,34 +38,35 @@ pub struct RuleContext<'a> {
 pub struct HealthIssue {
     /// `status.code`.
     pub status: String,
-    /// Name of the first issue, or the reason.
+    /// Name of the first issue, or else the reason of the status.
     pub issue: String,
-    /// Its remediation steps.
+    /// Remediation steps of the issue.
     pub remedy: String,
 }
 
-/// The verdict on one machine, and what there is to say about it.
+/// The verdict on one machine, with its reason, message, remedy and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it was found to be.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why, as one CamelCase word or an error name: for machines to compare.
+    /// A CamelCase word or the name of an error, for programs.
     pub reason: Cow<'static, str>,
-    /// Why, for people.
+    /// The cause, for users.
     pub message: Cow<'static, str>,
-    /// What to do; empty where nothing is to be done.
+    /// What the user should do; empty if no action is needed.
     pub remedy: Cow<'static, str>,
-    /// Since when, where Azure tells it.
+    /// When the state of the machine began, if Azure says so.
     pub since: Option<Timestamp>,
-    /// Until when it may stay so: the end of the grace period.
+    /// The end of the grace period of a machine that is Provisioning.
     pub until: Option<Timestamp>,
-    /// The rule of `spec.machines.exclude` that left it out.
+    /// Index of the rule of `spec.machines.exclude` that excludes the machine.
     pub exclusion: Option<usize>,
 }
 
 impl Finding {
-    /// Whether to ask the machine itself before this counts: when it is bad, and when an extension is on its way beyond
-    /// the grace period and nothing dates that. Resource Graph has no instance view of a virtual machine's extension.
+    /// Whether to confirm the finding with a direct GET of the machine: if it is bad, or if an extension is in
+    /// transition after the grace period without a date. Resource Graph has no instance view of a virtual machine's
+    /// extension.
     pub fn needs_confirmation(&self, now: Timestamp) -> bool {
         let in_grace = self.until.is_some_and(|until| now < until);
         let undated = self.verdict == Verdict::Provisioning && self.since.is_none();
@@ -73,20 +74,20 @@ impl Finding {
     }
 }
 
-/// The finding on a machine. Pure: the same machine and circumstances give the same finding.
+/// The finding on a machine. A pure function of the machine and its context.
 pub fn finding(machine: &Machine, rule_context: &RuleContext<'_>) -> Finding {
-    let case = Subject::new(machine, rule_context);
+    let subject = Subject::new(machine, rule_context);
     let [.., last] = &RULES;
-    let rule = RULES.iter().find(|rule| (rule.applies)(&case)).unwrap_or(last);
+    let rule = RULES.iter().find(|rule| (rule.applies)(&subject)).unwrap_or(last);
     let (reason, message, remedy) = match &rule.message_source {
         MessageSource::When => (
             Cow::from(rule.reason),
             Cow::from(rule.when),
             Cow::from(rule.remedy),
         ),
-        MessageSource::Found(words) => (rule.reason.into(), words(&case).into(), rule.remedy.into()),
+        MessageSource::Found(message) => (rule.reason.into(), message(&subject).into(), rule.remedy.into()),
         MessageSource::Failure => {
-            let (reason, message, remedy) = failure_texts(&case);
+            let (reason, message, remedy) = failure_texts(&subject);
             (reason, message.into(), remedy)
         }
         MessageSource::Health => health_texts(rule.reason, rule.remedy, rule_context),
@@ -96,12 +97,12 @@ pub fn finding(machine: &Machine, rule_context: &RuleContext<'_>) -> Finding {
         reason,
         message,
         remedy,
-        since: since(rule.verdict, &case),
+        since: since(rule.verdict, &subject),
         until: (rule.verdict == Verdict::Provisioning)
-            .then_some(case.grace_until)
+            .then_some(subject.grace_until)
             .flatten(),
         exclusion: (rule.verdict == Verdict::Excluded)
-            .then_some(case.excluded_by)
+            .then_some(subject.excluded_by)
             .flatten()
             .map(|(at, _)| at),
     }
@@ -115,7 +116,10 @@ fn health_texts(
     let Some(health) = rule_context.health else {
         return (reason.into(), "".into(), remedy.into());
     };
-    let message = format!("health report {}: {}", health.status, health.issue);
+    let message = format!(
+        "The health report has the status {}: {}",
+        health.status, health.issue
+    );
     let remedy = if health.remedy.is_empty() {
         Cow::from(remedy)
     } else {
@@ -124,21 +128,23 @@ fn health_texts(
     (reason.into(), message.into(), remedy)
 }
 
-/// Since when, as far as Azure tells it: in whole seconds, as Kubernetes writes times.
-fn since(verdict: Verdict, case: &Subject<'_>) -> Option<Timestamp> {
+/// When the state began, if Azure says so; truncated to whole seconds, the precision of Kubernetes.
+fn since(verdict: Verdict, subject: &Subject<'_>) -> Option<Timestamp> {
     let since = match verdict {
-        Verdict::ArcDisconnected => case.machine.arc.as_ref()?.last_status_change,
-        Verdict::Failed | Verdict::Provisioning => case.extension.and_then(|extension| {
+        Verdict::ArcDisconnected => subject.machine.arc.as_ref()?.last_status_change,
+        Verdict::Failed | Verdict::Provisioning => subject.extension.and_then(|extension| {
             if extension.in_transition() {
                 extension.transition_began()
             } else {
-                // What Succeeded was last written long before its sensor fell ill.
+                // A sensor may fail long after the extension was last written and succeeded.
                 extension
                     .at
                     .or(extension.modified.filter(|_| !extension.is("Succeeded")))
             }
         }),
-        Verdict::Missing => case.grace_until.filter(|until| *until <= case.rule_context.now),
+        Verdict::Missing => subject
+            .grace_until
+            .filter(|until| *until <= subject.rule_context.now),
         _ => None,
     };
     since.and_then(|since| Timestamp::from_second(since.as_second()).ok())

@@ -1,4 +1,4 @@
-//! The table of cases, each taken from docs/azure-api.md 6 and 7.
+//! Verdicts and reasons of machines as docs/azure-api.md 6 and 7 describe them.
 
 use std::collections::BTreeMap;
 
@@ -153,18 +153,18 @@ fn each_case_has_its_verdict_and_reason() {
         ("healthy virtual machine", linux(), Protected, "Succeeded"),
         ("healthy Arc machine", arc(), Protected, "Succeeded"),
         (
-            "healthy on a custom image: the extension proves more than a name",
+            "healthy on a custom image: an extension that works proves that the system is supported",
             custom(linux()),
             Protected,
             "Succeeded",
         ),
         (
-            "healthy on a system that the table does not list",
+            "healthy on an unlisted system",
             with(linux(), |m| m.image = image("OpenLogic", "CentOS", "7_9")),
             Protected,
             "Succeeded",
         ),
-        ("nobody told the power state", power(""), Protected, "Succeeded"),
+        ("unknown power state", power(""), Protected, "Succeeded"),
         ("starting", power("PowerState/starting"), Protected, "Succeeded"),
         (
             "deallocated",
@@ -188,7 +188,7 @@ fn each_case_has_its_verdict_and_reason() {
         ("deleting", state("Deleting"), Missing, "BeingRemoved"),
         ("canceled", state("Canceled"), Failed, "ExtensionFailed"),
         (
-            "failed without a word",
+            "failed without code or message",
             state("Failed"),
             Failed,
             "ExtensionFailed",
@@ -205,12 +205,7 @@ fn each_case_has_its_verdict_and_reason() {
             Failed,
             "ERR_NO_INTERNET_CONNECTIVITY",
         ),
-        (
-            "failed, code that is not known",
-            failed("97", ""),
-            Failed,
-            "Code97",
-        ),
+        ("failed, unlisted code", failed("97", ""), Failed, "Code97"),
         (
             "failed without the script",
             failed(
@@ -221,13 +216,13 @@ fn each_case_has_its_verdict_and_reason() {
             "OnboardingScriptMissing",
         ),
         (
-            "the extension knows better",
+            "the extension refuses a listed system",
             failed("11", ""),
             UnsupportedOs,
             "ERR_UNSUPPORTED_VERSION",
         ),
         (
-            "half-way",
+            "configuration in progress",
             with(
                 failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
                 |machine| machine.extensions[0].at = hours_ago(1),
@@ -236,7 +231,7 @@ fn each_case_has_its_verdict_and_reason() {
             "InTransition",
         ),
         (
-            "half-way for five hours",
+            "configuration in progress for five hours",
             failed("ProvisioningState/transitioning/1", "Configuration In Progress"),
             Failed,
             "Stuck",
@@ -249,13 +244,13 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         ("creating for two hours", working(Some(2), 720), Failed, "Stuck"),
         (
-            "creating, nobody told since when, new machine",
+            "creating for an unknown time, new machine",
             working(None, 2),
             Provisioning,
             "Installing",
         ),
         (
-            "creating, nobody told since when, old machine: its age proves nothing",
+            "creating for an unknown time, old machine: its age proves nothing",
             working(None, 720),
             Provisioning,
             "Installing",
@@ -268,7 +263,7 @@ fn each_case_has_its_verdict_and_reason() {
             "AwaitingExtension",
         ),
         (
-            "no extension, nobody told its age",
+            "no extension, unknown age",
             with(bare(linux()), |m| m.created = None),
             Missing,
             "NotDeployed",
@@ -280,7 +275,7 @@ fn each_case_has_its_verdict_and_reason() {
             "OsNotTold",
         ),
         (
-            "no extension, custom image, agent tells",
+            "no extension, custom image, the agent reports the system",
             custom(with(bare(linux()), |m| {
                 m.os_name = "ubuntu".into();
                 m.os_version = "22.04".into();
@@ -422,7 +417,7 @@ fn each_case_has_its_verdict_and_reason() {
             "NotConnected",
         ),
         (
-            "Arc disconnected lately",
+            "Arc disconnected recently",
             agent(|a| {
                 a.status = "Disconnected".into();
                 a.last_status_change = hours_ago(1);
@@ -431,7 +426,7 @@ fn each_case_has_its_verdict_and_reason() {
             "Succeeded",
         ),
         (
-            "Arc disconnected lately, nothing on it",
+            "Arc disconnected recently, no extension",
             bare(agent(|a| {
                 a.status = "Disconnected".into();
                 a.last_status_change = hours_ago(1);
@@ -470,7 +465,7 @@ fn each_case_has_its_verdict_and_reason() {
             "InstanceLevel",
         ),
         (
-            "Arc takes no extensions",
+            "Arc accepts no extensions",
             bare(agent(|a| a.extensions_enabled = "false".into())),
             Missing,
             "ExtensionsDisabled",
@@ -519,10 +514,10 @@ fn each_case_has_its_verdict_and_reason() {
             (verdict, reason),
             "{name}: {found:?}"
         );
-        assert!(!found.message.is_empty(), "{name} says why");
+        assert!(!found.message.is_empty(), "{name}: no message");
         assert!(
             !(verdict.is_bad() && found.remedy.is_empty()),
-            "{name} says what to do"
+            "{name}: no remedy"
         );
     }
 }
@@ -543,7 +538,7 @@ fn the_rule_context_decides_too() {
         (Verdict::Failed, "SensorUnhealthy")
     );
     assert!(silent.message.contains("Sensor is silent"));
-    // A health report refines Protected, and nothing else.
+    // A health report changes a Protected machine only.
     let missing = find_with(&bare(linux()), &none, |it| it.health = Some(&issue));
     assert_eq!(missing.verdict, Verdict::Missing);
     let fresh_plan = find_with(&bare(linux()), &Exclusions::default(), |it| {
@@ -575,16 +570,28 @@ fn the_start_time_is_reported_where_azure_reports_it() {
 }
 
 #[test]
-fn every_rule_can_be_the_first() {
-    // The order hides no rule: each verdict and reason of the table was seen above, or by its circumstances.
-    let words: Vec<_> = RULES.iter().map(|rule| (rule.verdict, rule.reason)).collect();
-    for (at, word) in words.iter().enumerate() {
-        assert!(!words[..at].contains(word), "{word:?} stands twice");
+fn texts_of_rules_are_sentences_and_no_rule_is_listed_twice() {
+    let all: Vec<_> = RULES.iter().map(|rule| (rule.verdict, rule.reason)).collect();
+    for (index, rule) in RULES.iter().enumerate() {
+        assert!(
+            !all[..index].contains(&all[index]),
+            "{:?} is listed twice",
+            all[index]
+        );
+        for text in [rule.when, rule.remedy]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+        {
+            assert!(
+                text.starts_with(char::is_uppercase) && text.ends_with('.'),
+                "not a sentence: {text}"
+            );
+        }
     }
 }
 
 #[test]
-fn a_row_that_is_not_whole_proves_nothing() {
+fn a_row_that_cannot_be_read_or_is_missing_proves_nothing() {
     let unknown = |machine: &Machine, reason: &str| {
         let found = find(machine);
         assert_eq!(
@@ -605,7 +612,7 @@ fn a_row_that_is_not_whole_proves_nothing() {
             &with(Machine::default(), |machine| machine.listing = listing),
             reason,
         );
-        // What the spec leaves out is left out by what is known of it.
+        // A machine can be excluded by its id alone.
         let machine = with(linux(), |machine| machine.listing = listing);
         let mut exclusions = Exclusions::default();
         exclusions.rule("lab", [], &[], std::slice::from_ref(&machine.id));
@@ -613,7 +620,7 @@ fn a_row_that_is_not_whole_proves_nothing() {
             find_with(&machine, &exclusions, |_| {}).verdict,
             Verdict::Excluded
         );
-        // One odd row of two is enough.
+        // One such row of two is enough.
         let mut merged = linux();
         merged.merge(machine);
         assert_eq!(merged.listing, listing);
@@ -637,7 +644,7 @@ fn a_machine_with_unreadable_related_data_is_not_protected() {
         reason(&linux(), false, true),
         (Verdict::Unknown, "HealthReportUnreadable".into())
     );
-    // What is worse is told instead.
+    // A worse verdict wins.
     assert_eq!(reason(&bare(linux()), true, true).0, Verdict::Missing);
     assert_eq!(reason(&failed("24", ""), true, true).0, Verdict::Failed);
 }

@@ -1,13 +1,13 @@
-//! A machine as Azure tells it, by Resource Graph or by a direct GET: strings as found, empty where nothing was told.
+//! A machine as Resource Graph or a direct GET reports it: strings as found, empty if nothing was reported.
 
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
 
-/// Publisher of the MDE extensions; together with the type it finds them, whatever they are called (docs/azure-api.md 6.1).
+/// Publisher of the MDE extensions. Publisher and type identify them; their names vary (docs/azure-api.md 6.1).
 pub const MDE_PUBLISHER: &str = "Microsoft.Azure.AzureDefenderForServers";
 
-/// What kind of resource it is.
+/// The type of resource that represents a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `Microsoft.Compute/virtualMachines`.
@@ -15,14 +15,14 @@ pub enum Kind {
     VirtualMachine,
     /// `Microsoft.HybridCompute/machines`.
     ArcMachine,
-    /// `Microsoft.Compute/virtualMachineScaleSets` in mode Uniform: its instances are no resources of their own.
+    /// `Microsoft.Compute/virtualMachineScaleSets` in mode Uniform. Its instances have no resources of their own.
     UniformScaleSet,
 }
 
 /// Where a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Environment {
-    /// A virtual machine or scale set of Azure, also one that is connected through Azure Arc besides.
+    /// A virtual machine or scale set of Azure, even if it is also connected through Azure Arc.
     Azure,
     /// Connected through Azure Arc, outside the three clouds.
     OnPremises,
@@ -33,10 +33,10 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// All of them, in the order of every table.
+    /// All environments, in the order of every table.
     pub const ALL: [Self; 4] = [Self::Azure, Self::OnPremises, Self::Aws, Self::Gcp];
 
-    /// As status, metrics and tables spell it.
+    /// The name in status, metrics and tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Azure => "Azure",
@@ -47,64 +47,64 @@ impl Environment {
     }
 }
 
-/// What Resource Graph's row of the machine is worth.
+/// Whether Resource Graph lists the machine, and whether its row could be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Listing {
-    /// Everything in it could be read.
+    /// The whole row could be read.
     #[default]
     Read,
-    /// Something in it, perhaps its id, could not be read.
+    /// A part of the row, perhaps its id, could not be read.
     Unreadable,
-    /// There is no row any more, and nothing proves that the machine is deleted.
+    /// The row has disappeared, and nothing proves that the machine is deleted.
     NotListed,
 }
 
 /// One machine, with its MDE extensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Machine {
-    /// Resource id in the provider's casing; compare without case.
+    /// Resource id in the provider's casing. Compare case-insensitively.
     pub id: String,
     /// Name of the resource.
     pub name: String,
     /// Subscription, lower case.
     pub subscription_id: String,
-    /// Resource group; compare without case.
+    /// Resource group. Compare case-insensitively.
     pub resource_group: String,
     /// Region.
     pub location: String,
-    /// What it is.
+    /// Type of the resource.
     pub kind: Kind,
-    /// Machines that the resource stands for: 1, or the capacity of a scale set.
+    /// Number of machines behind the resource: 1, or the capacity of a scale set.
     pub instances: u32,
     /// Tags as found.
     pub tags: BTreeMap<String, String>,
     /// `Windows` or `Linux` in any casing, or empty.
     pub os_type: String,
-    /// Name of the system as an agent told it (`Windows Server 2022 Datacenter`, `ubuntu`), or empty.
+    /// Name of the system as an agent reports it (`Windows Server 2022 Datacenter`, `ubuntu`), or empty.
     pub os_name: String,
     /// `osSku` of an Arc machine (`Ubuntu 22.04.4 LTS`), or empty.
     pub os_sku: String,
-    /// Version as an agent told it (`22.04`, `10.0.20348.2227`, of a Linux Arc machine the kernel's), or empty.
+    /// Version as an agent reports it (`22.04`, `10.0.20348.2227`; the kernel's for a Linux Arc machine), or empty.
     pub os_version: String,
     /// The marketplace image of a virtual machine; `None` for a custom image and for Arc.
     pub image: Option<Image>,
-    /// `PowerState/running` and so on; empty for Arc and where nobody told.
+    /// `PowerState/running` and so on; empty for Arc machines and if it was not reported.
     pub power: String,
     /// The Arc agent; `None` for a virtual machine.
     pub arc: Option<ArcAgent>,
-    /// Cloud of an Arc machine as its agent detected it: `AWS`, `GCP`, `Azure`, `N/A`, anything else.
+    /// Cloud of an Arc machine as its agent detected it: `AWS`, `GCP`, `Azure`, `N/A` or any other text.
     pub cloud: String,
     /// Created by a connector of Defender for Cloud (tag `MDFCSecurityConnector`).
     pub by_connector: bool,
-    /// Created by the other multicloud connector (tag `PublicCloudConnectorsResourceId`).
+    /// Created by the multicloud connector of Azure Arc (tag `PublicCloudConnectorsResourceId`).
     pub other_connector: bool,
-    /// `identity.type` of the resource: `None` on a shell that no agent has ever used.
+    /// `identity.type` of the resource; `None` if no agent has ever connected.
     pub identity: String,
     /// When the virtual machine was created.
     pub created: Option<Timestamp>,
-    /// The MDE extensions on it: usually one or none.
+    /// The MDE extensions on the machine: usually one or none.
     pub extensions: Vec<MdeExtension>,
-    /// What its row is worth. Only of one that could be read the other fields are all that Azure says.
+    /// Whether the row could be read. If not, the other fields may lack something that Azure reports.
     pub listing: Listing,
 }
 
@@ -117,22 +117,22 @@ pub struct Image {
     pub sku: String,
 }
 
-/// What an Arc machine tells about its agent (docs/azure-api.md 6.3).
+/// What an Arc machine reports about its agent (docs/azure-api.md 6.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ArcAgent {
-    /// `Connected`, `Disconnected`, `Expired`, `Error`, …: an open list.
+    /// `Connected`, `Disconnected`, `Expired`, `Error` or another text: the list is open.
     pub status: String,
     /// `Cloned`, or empty.
     pub status_reason: String,
-    /// When the status changed last.
+    /// When the status last changed.
     pub last_status_change: Option<Timestamp>,
-    /// Version of the agent; empty for a shell without one.
+    /// Version of the agent; empty if there is none.
     pub agent_version: String,
-    /// `extensionsEnabled` of the agent's configuration: `true`, `false` or empty.
+    /// `extensionsEnabled` in the agent's configuration: `true`, `false` or empty.
     pub extensions_enabled: String,
-    /// `publisher/type` entries; empty: everything is allowed.
+    /// Entries `publisher/type`. If the list is empty, every extension is allowed.
     pub allow_list: Vec<String>,
-    /// `publisher/type` entries.
+    /// Entries `publisher/type`.
     pub block_list: Vec<String>,
     /// Whether the agent's extension service runs.
     pub extension_service: Service,
@@ -141,17 +141,17 @@ pub struct ArcAgent {
 /// Whether a service of the Arc agent runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Service {
-    /// It runs.
+    /// It is running.
     Running,
-    /// It does not run.
+    /// It is not running.
     Stopped,
-    /// Azure gives no status, or one that has no meaning here: it is not held against the machine.
+    /// Azure reports no status, or an unknown one. It does not affect the verdict.
     #[default]
     Unknown,
 }
 
 impl Service {
-    /// Reads a status: Windows agents report the states of the service manager, Linux agents those of systemd.
+    /// Parses a status. Windows agents report states of the service manager, Linux agents those of systemd.
     pub fn of(status: &str) -> Self {
         let status = status.trim().to_ascii_lowercase();
         match status.as_str() {
@@ -162,47 +162,47 @@ impl Service {
     }
 }
 
-/// An MDE extension resource.
+/// An MDE extension of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MdeExtension {
-    /// Name of the resource: anything.
+    /// Name of the resource, which may be anything.
     pub name: String,
     /// `MDE.Windows` or `MDE.Linux`.
     pub type_: String,
-    /// `provisioningState`: `Succeeded`, `Failed`, `Creating`, …: an open list.
+    /// `provisioningState`: `Succeeded`, `Failed`, `Creating` or another text: the list is open.
     pub state: String,
     /// Version of the handler.
     pub version: String,
-    /// The setting `vNextEnabled`: the unified solution on Windows Server 2012 R2 and 2016.
+    /// The setting `vNextEnabled`, which selects the unified solution on Windows Server 2012 R2 and 2016.
     pub unified: bool,
     /// Code of the instance view (`0`, `ProvisioningState/failed/24`), or empty.
     pub code: String,
     /// Level of the instance view (`Info`, `Information`, `Warning`, `Error`), or empty.
     pub level: String,
-    /// Message of the instance view, shortened by the reader, or empty.
+    /// Message of the instance view, truncated, or empty.
     pub message: String,
-    /// Time of the instance view; Arc has none.
+    /// Time of the instance view; `None` for Arc machines.
     pub at: Option<Timestamp>,
     /// `systemData.lastModifiedAt` of the resource: when it was last created or updated.
     pub modified: Option<Timestamp>,
 }
 
 impl MdeExtension {
-    /// Whether it is on its way to another state: by its provisioning state, or half-way by its instance view.
+    /// Whether the extension is changing to another state, by its provisioning state or its instance view.
     pub fn in_transition(&self) -> bool {
         let has_ended = ["Succeeded", "Failed", "Canceled"]
             .iter()
             .any(|state| self.is(state));
-        self.is_working() || self.is("Deleting") || (has_ended && self.is_half_way())
+        self.is_working() || self.is("Deleting") || (has_ended && self.is_in_progress())
     }
 
-    /// It is being installed or updated.
+    /// Whether it is being installed or updated.
     pub(super) fn is_working(&self) -> bool {
         self.is("Creating") || self.is("Updating")
     }
 
-    /// An instance view that is half-way is no result, whatever the provisioning state says.
-    pub(super) fn is_half_way(&self) -> bool {
+    /// Whether the instance view reports progress. Then the provisioning state is not a result, even if it looks final.
+    pub(super) fn is_in_progress(&self) -> bool {
         self.code.to_ascii_lowercase().contains("transitioning")
             || self
                 .message
@@ -214,9 +214,9 @@ impl MdeExtension {
         self.state.eq_ignore_ascii_case(state)
     }
 
-    /// When its transition began, where Azure dates it. The time of an instance view dates its own status only: during
-    /// an update that may be the result of the last run. The resource's date is that of the last PUT: it dates neither
-    /// a deletion nor what an agent does by itself.
+    /// When the transition began, if Azure dates it. The time of an instance view belongs to the status in it, which
+    /// during an update may still be the result of the previous run. The date of the resource is that of its last PUT:
+    /// it dates neither a deletion nor an action of the agent.
     pub fn transition_began(&self) -> Option<Timestamp> {
         let code = self.code.to_ascii_lowercase();
         let of_transition = code.is_empty()
@@ -229,8 +229,8 @@ impl MdeExtension {
 }
 
 impl Machine {
-    /// Where it runs. `kind` of the Arc resource is not asked: it is empty for most EC2 and GCE instances. A connector
-    /// makes the resource before an agent is there to tell the cloud; then the connector's own tag tells it.
+    /// Where the machine runs. The field `kind` of the Arc resource does not help: it is empty for most EC2 and GCE
+    /// instances. A connector creates the resource before an agent can report the cloud; until then its tag is used.
     pub fn environment(&self) -> Environment {
         if self.kind != Kind::ArcMachine {
             return Environment::Azure;
@@ -248,7 +248,7 @@ impl Machine {
         }
     }
 
-    /// The value of a tag, whose name compares without case; `None` also for an empty one.
+    /// The value of a tag; `None` if it is missing or empty. The name is not case-sensitive.
     pub fn tag(&self, name: &str) -> Option<&str> {
         let found = self.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found
@@ -256,24 +256,25 @@ impl Machine {
             .filter(|value| !value.is_empty())
     }
 
-    /// A second resource for a machine that has another one, made by the other multicloud connector without an agent.
+    /// Whether this is a second resource of a machine, created by the multicloud connector of Azure Arc without an
+    /// agent.
     pub fn is_foreign_shell(&self) -> bool {
         let without_agent =
             |arc: &ArcAgent| arc.agent_version.is_empty() || self.identity.eq_ignore_ascii_case("None");
         self.other_connector && self.arc.as_ref().is_some_and(without_agent)
     }
 
-    /// Windows, when Azure says so.
+    /// Whether Azure reports the type Windows.
     pub fn is_windows(&self) -> bool {
         self.os_type.eq_ignore_ascii_case("Windows")
     }
 
-    /// Linux, when Azure says so.
+    /// Whether Azure reports the type Linux.
     pub fn is_linux(&self) -> bool {
         self.os_type.eq_ignore_ascii_case("Linux")
     }
 
-    /// The type of extension that belongs on it; `None` while the system is unknown.
+    /// The type of extension that belongs on the machine; `None` if its operating system is unknown.
     pub fn expected_extension(&self) -> Option<&'static str> {
         match () {
             () if self.is_windows() => Some("MDE.Windows"),
@@ -282,8 +283,8 @@ impl Machine {
         }
     }
 
-    /// Takes the extensions of another row of the same machine: a machine with two comes as two rows. It
-    /// counts as read only when all of them are.
+    /// Adds the extensions of another row of the same machine: a machine with two extensions has two rows. The machine
+    /// counts as read only if all its rows do.
     pub fn merge(&mut self, other: Self) {
         if other.listing != Listing::Read {
             self.listing = other.listing;
@@ -296,7 +297,7 @@ impl Machine {
     }
 }
 
-/// Whether an agent reports no cloud: `N/A` comes from machines on premises.
+/// Whether an agent reports no cloud; machines on premises report `N/A`.
 pub fn is_no_cloud(cloud: &str) -> bool {
     cloud.is_empty() || cloud.eq_ignore_ascii_case("N/A")
 }

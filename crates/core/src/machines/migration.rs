@@ -1,4 +1,4 @@
-//! How far the move from Defender for Endpoint to Defender for Servers is: a stage for each machine, and their counts.
+//! Progress of the migration from Defender for Endpoint to Defender for Servers: a stage for each machine, and counts.
 
 use std::collections::BTreeMap;
 
@@ -7,47 +7,47 @@ use super::{
     operating_systems::{Identified, Support, identify, system_name},
 };
 
-/// Different systems that a report names at most; further ones are counted under [`OTHER_SYSTEMS`].
+/// The maximum number of systems in a report; further ones are counted as [`OTHER_SYSTEMS`].
 pub const MOST_SYSTEMS: usize = 200;
 
-/// Name of the systems beyond [`MOST_SYSTEMS`].
+/// The name of all systems beyond [`MOST_SYSTEMS`].
 pub const OTHER_SYSTEMS: &str = "other systems";
 
-/// How far a machine is, and thereby what to do next.
+/// The stage of a machine, which decides about the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has arrived: Defender for Servers protects it.
+    /// Defender for Servers protects it.
     Onboarded,
-    /// On its way: the extension is being installed, or the grace period still runs.
+    /// The extension is being installed, or the grace period has not ended.
     Waiting,
     /// Windows Server 2012 R2 or 2016 that still runs the retired agent.
     LegacyAgent,
     /// The extension or its sensor failed.
     Failing,
-    /// No extension, and the grace period is over.
+    /// The extension is missing, and the grace period has ended.
     Missing,
-    /// The plan is switched off on this machine.
+    /// The machine has its own plan, and it is Free.
     PlanOff,
     /// The Arc agent is not connected.
     NotConnected,
-    /// Defender for Endpoint supports the system and the Arc agent does not.
+    /// Defender for Endpoint supports the system, but the Arc agent does not.
     DirectOnboardingOnly,
-    /// Azure told something that has no meaning here.
+    /// Azure reports something that this version does not recognize.
     Unclear,
     /// Defender for Endpoint does not support the system through Defender for Cloud.
     Unsupported,
-    /// Powered off: nothing can be said.
+    /// Powered off, so its protection cannot be verified.
     NotAssessable,
     /// A Uniform scale set, which is scanned without an agent.
     AgentlessOnly,
-    /// Left out by `spec.machines.exclude`.
+    /// Excluded by `spec.machines.exclude`.
     Excluded,
     /// A second resource of a machine that is counted elsewhere.
     DuplicateShell,
 }
 
 impl Stage {
-    /// All of them, in the order of every report: the way first, then what is in the way, then what never goes it.
+    /// All stages, in the order of every report: progress, then obstacles, then machines that are not migrated.
     pub const ALL: [Self; 14] = [
         Self::Onboarded,
         Self::Waiting,
@@ -82,7 +82,7 @@ impl Stage {
             Verdict::AgentlessOnly => Self::AgentlessOnly,
             Verdict::DuplicateShell => Self::DuplicateShell,
         };
-        // Whatever keeps it from arriving through Arc, mending Arc is not the way.
+        // An agent that does not support the system is not worth repairing.
         let would_fix_arc = matches!(stage, Self::Failing | Self::Missing | Self::NotConnected);
         if would_fix_arc && needs_direct_onboarding(machine) {
             return Self::DirectOnboardingOnly;
@@ -90,7 +90,7 @@ impl Stage {
         stage
     }
 
-    /// As reports spell it.
+    /// The name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Onboarded => "Onboarded",
@@ -110,47 +110,47 @@ impl Stage {
         }
     }
 
-    /// What to do about the machines of this stage.
+    /// What the user should do about the machines of this stage.
     pub const fn next_step(self) -> &'static str {
         match self {
-            Self::Onboarded => "none: Defender for Servers protects them",
+            Self::Onboarded => "None. Defender for Servers protects them.",
             Self::Waiting => {
-                "wait: the first machines of a tenant take up to 12 hours, later ones about one, those of AWS and GCP up to 24"
+                "Wait. The first machines of a tenant take up to 12 hours, later ones about one hour, those of AWS and GCP up to 24 hours."
             }
             Self::LegacyAgent => {
-                "set endpointIntegration.unifiedSolution to Enabled, then remove the extension: it comes again with the unified solution, which replaces the old agent"
+                "Set endpointIntegration.unifiedSolution to Enabled, then remove the extension. Defender for Cloud deploys it again with the unified solution, which replaces the retired agent."
             }
-            Self::Failing => "mend what each machine's remedy says (--verdict Failed -o wide)",
+            Self::Failing => "Follow the remedy of each machine (--verdict Failed -o wide).",
             Self::Missing => {
-                "check plan, endpoint integration and the machines' agents, then what each machine's remedy says (--verdict Missing -o wide)"
+                "Check the plan and the endpoint integration, then follow the remedy of each machine (--verdict Missing -o wide)."
             }
             Self::PlanOff => {
-                "delete the machines' own pricings, or set plan.inheritance to Enforced; leave them out with spec.machines.exclude if it is meant"
+                "Delete the machines' own plans, or set plan.inheritance to Enforced. If Free is intended, add the machines to spec.machines.exclude."
             }
             Self::NotConnected => {
-                "mend the Arc agent (azcmagent show, azcmagent check); connect an expired machine again"
+                "Repair the Azure Arc agent (azcmagent show, azcmagent check). If its credential has expired, connect the machine again."
             }
             Self::DirectOnboardingOnly => {
-                "the Arc agent does not support these systems: onboard them directly (plan.directOnboarding in one subscription of the tenant), or move them to a newer system"
+                "Onboard these machines directly (plan.directOnboarding in one subscription of the tenant): the Azure Arc agent does not support their systems. Or move them to a newer system."
             }
             Self::Unclear => {
-                "look at the machines in Azure: it told something that is not known here (--verdict Unknown -o wide)"
+                "Check the machines in Azure, which reports something that this version does not recognize (--verdict Unknown -o wide)."
             }
             Self::Unsupported => {
-                "move them to a system that Defender for Endpoint supports, or leave them as they are: they do not count"
+                "Move them to a system that Defender for Endpoint supports. Until then they do not count."
             }
-            Self::NotAssessable => "start them to see: extensions arrive on running machines only",
+            Self::NotAssessable => "Start them. Azure deploys extensions to running machines only.",
             Self::AgentlessOnly => {
-                "none: P2 scans them without an agent; instances of Flexible scale sets can have the extension"
+                "None. P2 scans them without an agent. Instances of Flexible scale sets can have the extension."
             }
-            Self::Excluded => "none: spec.machines.exclude leaves them out",
+            Self::Excluded => "None. spec.machines.exclude excludes them.",
             Self::DuplicateShell => {
-                "none: each stands for a machine that is counted already; switch one of the two connectors off"
+                "Disable one of the two connectors. These machines already count as another resource."
             }
         }
     }
 
-    /// Whether a report names the systems of its machines: they are the reason.
+    /// Whether a report lists the operating systems of the machines, because they are the cause.
     pub const fn names_systems(self) -> bool {
         matches!(
             self,
@@ -165,8 +165,8 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// An Arc machine whose system Defender for Endpoint supports and the Arc agent does not: connected by an agent of old,
-/// or by force.
+/// Whether Defender for Endpoint supports the system of an Arc machine that the Arc agent does not support, such as one
+/// that an old agent connected.
 fn needs_direct_onboarding(machine: &Machine) -> bool {
     machine.kind == Kind::ArcMachine
         && matches!(
@@ -176,15 +176,15 @@ fn needs_direct_onboarding(machine: &Machine) -> bool {
         )
 }
 
-/// What Azure Resource Manager cannot tell about the move (docs/azure-api.md 5.1 and 6.8).
+/// What Azure Resource Manager does not show about the migration (docs/azure-api.md 5.1 and 6.8).
 pub const NOT_VISIBLE: [&str; 4] = [
-    "machines that are onboarded directly (without Azure Arc) have no resource in Azure: they are in none of these numbers; look for them in the device inventory of the Defender portal",
-    "machines outside Azure that neither Azure Arc nor a connector knows are not seen at all: compare the totals with your own inventory",
-    "antivirus policies and exclusions are not carried over and not visible here: plan them before a server's Defender Antivirus becomes active",
-    "that the retired agent of Windows Server 2012 R2 and 2016 (MMA, MsSense.exe) has stopped is seen on the machine only",
+    "Machines that are onboarded directly, without Azure Arc, have no resource in Azure and are not counted here. Find them in the device inventory of the Defender portal.",
+    "Machines outside Azure that neither Azure Arc nor a connector knows are not counted here. Compare the totals with your own inventory.",
+    "The antivirus policies and exclusions of the machines are neither migrated nor visible here. Plan them before Defender Antivirus becomes active on a server.",
+    "Whether the retired agent of Windows Server 2012 R2 and 2016 (MMA, MsSense.exe) has stopped is visible on the machine only.",
 ];
 
-/// The counts: every machine stands in exactly one stage.
+/// Counts of machines by environment and stage. Every machine has exactly one stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migration {
     counts: [[u64; Stage::ALL.len()]; Environment::ALL.len()],
@@ -192,7 +192,7 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// Counts a machine.
+    /// Adds a machine.
     pub fn add(&mut self, machine: &Machine, finding: &Finding) {
         let environment = machine.environment();
         let stage = Stage::of(machine, finding);
@@ -203,7 +203,7 @@ impl Migration {
         }
     }
 
-    /// Adds the counts of another one.
+    /// Adds other counts.
     pub fn merge(&mut self, other: Self) {
         for environment in Environment::ALL {
             for stage in Stage::ALL {
@@ -215,7 +215,7 @@ impl Migration {
         }
     }
 
-    /// Machines of one environment in one stage.
+    /// The number of machines of one environment in one stage.
     pub fn count(&self, environment: Environment, stage: Stage) -> u64 {
         let row = self.counts.get(environment as usize);
         row.and_then(|row| row.get(stage as usize))
@@ -223,7 +223,7 @@ impl Migration {
             .unwrap_or_default()
     }
 
-    /// All machines of an environment.
+    /// The number of machines of an environment.
     pub fn total(&self, environment: Environment) -> u64 {
         Stage::ALL
             .iter()
@@ -231,7 +231,7 @@ impl Migration {
             .sum()
     }
 
-    /// Systems of one environment and stage, with their machines: the most frequent first.
+    /// The operating systems of one environment and stage with their numbers of machines, the most frequent first.
     pub fn systems(&self, environment: Environment, stage: Stage) -> Vec<(&str, u64)> {
         let here = |key: &(Environment, Stage, String)| (key.0, key.1) == (environment, stage);
         let mut systems: Vec<_> = self
@@ -251,7 +251,7 @@ impl Migration {
         }
     }
 
-    /// Names come from agents: their number is bounded here.
+    /// Agents can report any name, so the number of names is bounded.
     fn count_system(&mut self, mut key: (Environment, Stage, String), machines: u64) {
         if self.systems.len() >= MOST_SYSTEMS && !self.systems.contains_key(&key) {
             key.2 = OTHER_SYSTEMS.into();

@@ -1,4 +1,4 @@
-//! Every machine has one stage, and the stages add up.
+//! Stages of machines, and counts that add up.
 
 use k8s_openapi::jiff::SignedDuration;
 
@@ -104,7 +104,7 @@ fn cases() -> Vec<(Machine, Stage)> {
         // Neither does.
         (arc("Red Hat Enterprise Linux 6.10"), Stage::Unsupported),
         (arc("Windows 11 Enterprise"), Stage::Unsupported),
-        // In Azure there is no Arc agent that could refuse.
+        // A virtual machine of Azure needs no Arc agent.
         (
             with(arc("Ubuntu 16.04"), |machine| {
                 machine.kind = Kind::VirtualMachine;

@@ -1,10 +1,10 @@
-//! Fleet verification: whether the extension `MDE.Windows` / `MDE.Linux` is healthy on every machine, and if not, why
+//! Fleet verification: whether the extension `MDE.Windows` or `MDE.Linux` works on every machine, and if not, why not
 //! (docs/architecture.md 8).
 //!
 //! ```text
 //! Machine (a row of Resource Graph, or a direct GET) ─┐
-//! Circumstances (grace, exclusions, stray plans,      ├─ RULES ─▶ Finding ─▶ Summary ─▶ status
-//!   health reports)                                 ──┘
+//! RuleContext (grace period, exclusions, plans of     ├─ RULES ─▶ Finding ─▶ Summary ─▶ status
+//!   machines, health reports)                       ──┘
 //! ```
 
 pub mod account;

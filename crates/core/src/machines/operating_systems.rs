@@ -1,19 +1,20 @@
-//! Operating systems as data: what Defender for Endpoint and the Arc agent support (docs/azure-api.md 6.6, as of autumn 2026).
+//! Operating systems as data: what Defender for Endpoint and the Arc agent support (docs/azure-api.md 6.6, as of autumn
+//! 2026).
 
 use super::Machine;
 
-/// Major and minor version; Windows Server 2012 R2 is (2012, 2), SLES 15 SP4 is (15, 4).
+/// Major and minor version: Windows Server 2012 R2 is (2012, 2), SLES 15 SP4 is (15, 4), Ubuntu 22.04 is (22, 4).
 pub type Version = (u16, u16);
 
-/// Versions from the first through the last.
+/// A range of versions, both ends included.
 pub type Span = (Version, Version);
 
-/// A line of the table.
+/// An operating system and its supported versions.
 #[derive(Debug)]
 pub struct System {
-    /// For people.
+    /// The name of the product, as tables print it.
     pub name: &'static str,
-    /// Lower-case words by which it is known in names, SKUs and images; one of them must occur.
+    /// Lower-case words that identify the system in names, SKUs and images; one of them must occur.
     pub words: &'static [&'static str],
     /// Versions that Defender for Endpoint protects through Defender for Cloud.
     pub endpoint: &'static [Span],
@@ -21,15 +22,15 @@ pub struct System {
     pub arc: &'static [Span],
 }
 
-/// A version as found in a text: many images and some agents name the major version alone.
+/// A version as found in a text: many images and some agents give the major version only.
 type Found = (u16, Option<u16>);
 
 const LAST: u16 = u16::MAX;
-/// Place of the hosts of Azure Virtual Desktop in the table.
+/// Index of the hosts of Azure Virtual Desktop in [`SYSTEMS`].
 const MULTI_SESSION: usize = 1;
 const EVERY: Span = ((0, 0), (LAST, LAST));
 
-/// The table. The first line whose words occur decides.
+/// All known systems. The first one whose words occur in a text decides.
 pub const SYSTEMS: [System; 13] = [
     System {
         name: "Windows Server",
@@ -38,7 +39,7 @@ pub const SYSTEMS: [System; 13] = [
         arc: &[((2012, 0), (2025, LAST))],
     },
     System {
-        name: "Windows 10, 11 Enterprise multi-session",
+        name: "Windows 10 and 11 Enterprise multi-session",
         words: &["multi-session", "virtual desktops", "-avd", "-evd"],
         endpoint: &[EVERY],
         arc: &[],
@@ -111,14 +112,14 @@ pub const SYSTEMS: [System; 13] = [
         arc: &[((8, 0), (9, LAST))],
     },
     System {
-        name: "Azure Linux (Mariner)",
+        name: "Azure Linux (CBL-Mariner)",
         words: &["mariner", "azure linux", "azurelinux", "azure-linux"],
         endpoint: &[((2, 0), (2, LAST))],
         arc: &[((3, 0), (3, LAST))],
     },
 ];
 
-/// Publishers of images that are appliances or managed by another service: the built-in policies leave them out
+/// Publishers of images that are appliances or managed by another service. The built-in policies exclude them
 /// (docs/azure-api.md 6.1).
 pub const APPLIANCE_PUBLISHERS: [&str; 10] = [
     "azuredatabricks",
@@ -136,56 +137,107 @@ pub const APPLIANCE_PUBLISHERS: [&str; 10] = [
 /// Whether a version is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// The table says yes.
+    /// It is.
     Supported,
-    /// The table says no.
+    /// It is not.
     Unsupported,
-    /// Newer than the table, or a system that it does not list.
+    /// Unknown: the version is newer than [`SYSTEMS`], or was not reported.
     NotListed,
 }
 
-/// What is known of a machine's system.
+/// The operating system of a machine, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identified {
-    /// A line of the table and a version.
+    /// One of [`SYSTEMS`], perhaps with a version.
     Known(Known),
-    /// An image of the appliances; its publisher.
+    /// The image of an appliance, with its publisher.
     Appliance(String),
-    /// A system with this name, which the table does not list.
+    /// A system with this name that is not one of [`SYSTEMS`].
     NotListed(String),
-    /// Nobody told: a custom image whose agent is silent.
+    /// Neither an agent nor an image names the system: a custom image whose agent reports nothing.
     NotReported,
 }
 
-/// A line of the table and a version.
+/// One of [`SYSTEMS`], and a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    line: usize,
+    index: usize,
     version: Option<Found>,
 }
 
-impl Known {
-    /// The line of the table.
-    pub fn system(&self) -> &'static System {
-        SYSTEMS.get(self.line).unwrap_or(&SYSTEMS[0])
+impl System {
+    /// Ranges of versions as the maker of the system writes them, e.g. `16.04 and later` or `8.7 to 8.x, 9.2 to 9.x`.
+    pub fn versions(&self, spans: &[Span]) -> String {
+        if spans.is_empty() {
+            return "none".into();
+        }
+        let all: Vec<_> = spans.iter().map(|span| self.span(*span)).collect();
+        all.join(", ")
     }
 
-    /// For people: `Ubuntu 22.04`.
+    fn span(&self, (from, through): Span) -> String {
+        if (from, through) == EVERY {
+            return "all".into();
+        }
+        // A range that begins with the minor version 0 and ends with the last one covers whole major versions.
+        let first = match from {
+            (major, 0) => self.version((major, None)),
+            (major, minor) => self.version((major, Some(minor))),
+        };
+        let last = match through {
+            (LAST, _) => return format!("{first} and later"),
+            (major, LAST) if from.1 != 0 && self.has_minor_versions() => format!("{major}.x"),
+            (major, LAST) => self.version((major, None)),
+            (major, minor) => self.version((major, Some(minor))),
+        };
+        if first == last {
+            first
+        } else {
+            format!("{first} to {last}")
+        }
+    }
+
+    /// Whether versions have the form `major.minor`.
+    fn has_minor_versions(&self) -> bool {
+        !matches!(
+            self.name,
+            "Windows Server" | "Windows client" | "SUSE Linux Enterprise Server" | "Amazon Linux" | "Fedora"
+        )
+    }
+
+    /// A version as the maker of the system writes it: `2012 R2`, `16.04`, `12 SP5`, `8.7`.
+    fn version(&self, version: Found) -> String {
+        match (self.name, version) {
+            ("Windows Server", (year, Some(2))) => format!("{year} R2"),
+            ("Ubuntu", (year, Some(month))) => format!("{year}.{month:02}"),
+            ("SUSE Linux Enterprise Server", (major, Some(pack @ 1..))) => format!("{major} SP{pack}"),
+            ("Windows Server" | "Fedora" | "Amazon Linux", (major, _))
+            | ("SUSE Linux Enterprise Server" | "Windows client" | "Debian", (major, Some(0)))
+            | (_, (major, None)) => major.to_string(),
+            (_, (major, Some(minor))) => format!("{major}.{minor}"),
+        }
+    }
+}
+
+impl Known {
+    /// The system without its version.
+    pub fn system(&self) -> &'static System {
+        SYSTEMS.get(self.index).unwrap_or(&SYSTEMS[0])
+    }
+
+    /// Name and version as the maker writes them, e.g. `Ubuntu 22.04`.
     pub fn name(&self) -> String {
-        let name = self.system().name;
-        match self.version {
-            Some((2012 | 2008, Some(2))) if name == "Windows Server" => {
-                format!("{name} {} R2", self.version.map_or(0, |version| version.0))
-            }
-            Some((major, _)) if name == "Windows Server" => format!("{name} {major}"),
-            Some((major, _)) if self.line == MULTI_SESSION => {
-                format!("Windows {major} Enterprise multi-session")
-            }
-            Some((major, None | Some(0))) => format!("{name} {major}"),
-            Some((major, Some(minor))) if name == "Ubuntu" => format!("{name} {major}.{minor:02}"),
-            Some((major, Some(minor))) if name.starts_with("SUSE") => format!("{name} {major} SP{minor}"),
-            Some((major, Some(minor))) => format!("{name} {major}.{minor}"),
-            None => name.to_owned(),
+        let system = self.system();
+        let Some(found) = self.version else {
+            return system.name.to_owned();
+        };
+        let version = system.version(found);
+        match system.name {
+            _ if self.index == MULTI_SESSION => format!("Windows {} Enterprise multi-session", found.0),
+            "Windows client" => format!("Windows {version}"),
+            "Azure Linux (CBL-Mariner)" if found.0 < 3 => format!("CBL-Mariner {version}"),
+            "Azure Linux (CBL-Mariner)" => format!("Azure Linux {version}"),
+            name => format!("{name} {version}"),
         }
     }
 
@@ -205,8 +257,7 @@ impl Known {
     }
 }
 
-/// A major version alone stands for any of its minor ones, an image without one for the newest: it is out of the table
-/// only when all of them are.
+/// A major version without a minor one may be any of them: it is unsupported only if all of them are.
 fn support(spans: &[Span], version: Option<Found>) -> Support {
     let Some(last) = spans.last() else {
         return Support::Unsupported;
@@ -236,7 +287,7 @@ fn support(spans: &[Span], version: Option<Found>) -> Support {
     Support::Unsupported
 }
 
-/// Finds the machine's system in the table: by what an agent told, else by its image.
+/// The operating system of a machine, by what an agent reported or else by the image.
 pub fn identify(machine: &Machine) -> Identified {
     let image = machine.image.as_ref();
     if let Some(image) = image {
@@ -247,8 +298,8 @@ pub fn identify(machine: &Machine) -> Identified {
             return Identified::Appliance(image.publisher.clone());
         }
     }
-    // The SKU is the most telling: an agent's name may be as short as `windows`. The version is no part of a name:
-    // `windows` 10.0.20348 is no Windows 10.
+    // The SKU says most: an agent's name may be just `windows`. The version is kept apart from the name, because
+    // `windows` with the version 10.0.20348 is not Windows 10.
     let version_of_name = distribution_version(machine);
     let mut reported = vec![
         (machine.os_sku.clone(), version_of_name),
@@ -263,22 +314,22 @@ pub fn identify(machine: &Machine) -> Identified {
         let occurs = |system: &System| system.words.iter().any(|word| name.contains(word));
         SYSTEMS.iter().position(occurs)
     };
-    if let Some(line) = reported.iter().find_map(known) {
-        // A host of Azure Virtual Desktop may call itself a client in one place and by its right name in another.
+    if let Some(index) = reported.iter().find_map(known) {
+        // A host of Azure Virtual Desktop may be called a client in one field and multi-session in another.
         let multi_session = || reported.iter().any(|text| known(text) == Some(MULTI_SESSION));
         let is_client = SYSTEMS
-            .get(line)
+            .get(index)
             .is_some_and(|system| system.name == "Windows client");
-        let line = if is_client && multi_session() {
+        let index = if is_client && multi_session() {
             MULTI_SESSION
         } else {
-            line
+            index
         };
         let version = reported
             .iter()
             .filter(|text| known(text).is_some())
-            .find_map(|(name, number)| version(line, &format!("{name} {number}")));
-        return Identified::Known(Known { line, version });
+            .find_map(|(name, number)| version(index, &format!("{name} {number}")));
+        return Identified::Known(Known { index, version });
     }
     let named = [&machine.os_sku, &machine.os_name].into_iter().find(|text| {
         let text = text.trim().to_ascii_lowercase();
@@ -291,18 +342,18 @@ pub fn identify(machine: &Machine) -> Identified {
     }
 }
 
-/// A machine's system for people, by the table of systems, else as its agent or image told it.
+/// The operating system of a machine as messages and tables print it.
 pub fn system_name(machine: &Machine) -> String {
     match identify(machine) {
         Identified::Known(known) => known.name(),
         Identified::Appliance(publisher) => format!("image of {publisher}"),
         Identified::NotListed(name) => name,
-        Identified::NotReported if machine.os_type.is_empty() => "not told".into(),
-        Identified::NotReported => format!("{} (version not told)", machine.os_type),
+        Identified::NotReported if machine.os_type.is_empty() => "unknown".into(),
+        Identified::NotReported => format!("{} (unknown version)", machine.os_type),
     }
 }
 
-/// Some distributions call themselves by a word that is too short to be searched for (`ID` of `/etc/os-release`).
+/// Replaces ids of distributions (`ID` in `/etc/os-release`) that are too short to be searched for in a text.
 fn spelled_out(name: &str) -> &str {
     match name.trim().to_ascii_lowercase().as_str() {
         "ol" => "Oracle Linux",
@@ -311,7 +362,7 @@ fn spelled_out(name: &str) -> &str {
     }
 }
 
-/// The version that belongs to the name: a Linux Arc agent calls the system `linux` and reports the kernel's version.
+/// The version of the distribution, or nothing: a Linux Arc agent reports the name `linux` and the kernel's version.
 fn distribution_version(machine: &Machine) -> &str {
     let version = machine.os_version.trim();
     let is_kernel = machine.os_name.trim().eq_ignore_ascii_case("linux") || version.contains('-');
@@ -322,15 +373,15 @@ fn distribution_version(machine: &Machine) -> &str {
     }
 }
 
-fn version(line: usize, text: &str) -> Option<Found> {
-    let system = SYSTEMS.get(line)?;
-    if line == MULTI_SESSION {
-        // Of the words that make it one, SKUs have the release before and tails behind (`win11-23h2-avd-m365`).
+fn version(index: usize, text: &str) -> Option<Found> {
+    let system = SYSTEMS.get(index)?;
+    if index == MULTI_SESSION {
+        // SKUs have other numbers too (`win11-23h2-avd-m365`).
         return numbers(text)
             .find(|(major, _)| matches!(major, 10 | 11))
             .map(|(major, _)| (major, None));
     }
-    // Digits before the system's own word belong to something else (`0001-com-ubuntu-server-jammy 22_04-lts`).
+    // Digits before the name of the system are not its version (`0001-com-ubuntu-server-jammy 22_04-lts`).
     let at = system
         .words
         .iter()
@@ -346,19 +397,19 @@ fn version(line: usize, text: &str) -> Option<Found> {
             let second = text.contains("r2");
             Some((year, Some(if second && year < 2016 { 2 } else { 0 })))
         }
-        // Without a service pack it is the first release of its version.
+        // Without a service pack it is the first release of the major version.
         "SUSE Linux Enterprise Server" => {
             let (major, minor) = numbers(text).next()?;
             let pack = text.split("sp").skip(1).find_map(|rest| numbers(rest).next());
             Some((major, pack.map(|(pack, _)| pack).or(minor).or(Some(0))))
         }
         "Ubuntu" => numbers(text).find(|(major, minor)| *major >= 10 && matches!(minor, Some(4 | 10))),
-        _ => numbers(text).next().map(split_majors),
+        _ => numbers(text).next().map(split_digits),
     }
 }
 
-/// Image SKUs leave the point out: `86-gen2` is 8.6.
-fn split_majors((major, minor): Found) -> Found {
+/// Image SKUs omit the dot: `86-gen2` is 8.6.
+fn split_digits((major, minor): Found) -> Found {
     if minor.is_some() || !(60..1000).contains(&major) {
         return (major, minor);
     }
@@ -368,7 +419,7 @@ fn split_majors((major, minor): Found) -> Found {
     parsed.map_or((major, minor), |(major, minor)| (major, Some(minor)))
 }
 
-/// Parts of offers and SKUs whose digits are no version: architectures, generations, editions.
+/// Parts of offers and SKUs whose digits are not a version: architectures, generations, editions.
 const NO_VERSIONS: [&str; 9] = [
     "x86", "x64", "amd64", "arm64", "aarch64", "gen", "g2", "m365", "o365",
 ];

@@ -1,4 +1,4 @@
-//! What agents and images say, and what is made of it.
+//! Operating systems from the texts of agents and images.
 
 use super::*;
 use crate::machines::Image;
@@ -24,7 +24,7 @@ fn image(publisher: &str, offer: &str, sku: &str) -> Machine {
 
 #[test]
 #[allow(clippy::too_many_lines, clippy::large_stack_arrays, reason = "a table")]
-fn systems_are_found_by_what_agents_and_images_say() {
+fn systems_are_identified_by_agents_and_images() {
     use Support::{NotListed, Supported, Unsupported};
     for (machine, name, endpoint, on_arc) in [
         (
@@ -53,7 +53,7 @@ fn systems_are_found_by_what_agents_and_images_say() {
         ),
         (
             arc("Windows 11 Pro", "10.0.22631"),
-            "Windows client 11",
+            "Windows 11",
             Unsupported,
             Supported,
         ),
@@ -120,7 +120,7 @@ fn systems_are_found_by_what_agents_and_images_say() {
         ),
         (
             arc("Oracle Linux Server 10.0", ""),
-            "Oracle Linux 10",
+            "Oracle Linux 10.0",
             NotListed,
             Supported,
         ),
@@ -142,7 +142,7 @@ fn systems_are_found_by_what_agents_and_images_say() {
         ),
         (
             image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-pro"),
-            "Windows client 11",
+            "Windows 11",
             Unsupported,
             Supported,
         ),
@@ -206,7 +206,15 @@ fn short_names_of_agents_are_spelled_out() {
         ("sles", "15.5", "SUSE Linux Enterprise Server 15 SP5"),
         ("rhel", "9.4", "Red Hat Enterprise Linux 9.4"),
         ("almalinux", "9.3", "AlmaLinux 9.3"),
-        ("azurelinux", "3.0", "Azure Linux (Mariner) 3"),
+        ("azurelinux", "3.0", "Azure Linux 3.0"),
+        ("mariner", "2.0", "CBL-Mariner 2.0"),
+        ("sles", "12.5", "SUSE Linux Enterprise Server 12 SP5"),
+        ("sles", "15.0", "SUSE Linux Enterprise Server 15"),
+        ("ubuntu", "16.04", "Ubuntu 16.04"),
+        ("debian", "12.0", "Debian 12"),
+        ("rocky", "9.0", "Rocky Linux 9.0"),
+        ("amzn", "2", "Amazon Linux 2"),
+        ("fedora", "33", "Fedora 33"),
     ] {
         let machine = Machine {
             os_name: name.into(),
@@ -221,7 +229,34 @@ fn short_names_of_agents_are_spelled_out() {
 }
 
 #[test]
-fn what_is_not_in_the_table_is_not_guessed() {
+fn versions_are_printed_as_their_makers_write_them() {
+    for (name, endpoint, arc) in [
+        ("Windows Server", "2008 R2, 2012 R2 to 2025", "2012 to 2025"),
+        ("Windows 10 and 11 Enterprise multi-session", "all", "none"),
+        ("Windows client", "none", "10 to 11"),
+        ("Ubuntu", "16.04 and later", "18.04 to 26.04"),
+        ("Red Hat Enterprise Linux", "7.2 to 10.x", "7 to 10"),
+        ("Debian", "9 and later", "11 to 13"),
+        (
+            "SUSE Linux Enterprise Server",
+            "12, 15",
+            "12 SP5, 15 SP4 to 15 SP7",
+        ),
+        ("Oracle Linux", "7.2 to 9.x", "7 to 10"),
+        ("Amazon Linux", "2, 2023", "2, 2023"),
+        ("Fedora", "33 and later", "none"),
+        ("Rocky Linux", "8.7 to 8.x, 9.2 to 9.x", "8 to 9"),
+        ("AlmaLinux", "8.7 to 8.x, 9.2 to 9.x", "8 to 9"),
+        ("Azure Linux (CBL-Mariner)", "2", "3"),
+    ] {
+        let system = SYSTEMS.iter().find(|system| system.name == name).unwrap();
+        let printed = (system.versions(system.endpoint), system.versions(system.arc));
+        assert_eq!(printed, (endpoint.to_owned(), arc.to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn unlisted_systems_are_not_guessed() {
     assert_eq!(identify(&Machine::default()), Identified::NotReported);
     assert_eq!(
         identify(&Machine {
@@ -253,7 +288,7 @@ fn named(os_type: &str, name: &str, version: &str) -> Machine {
 }
 
 #[test]
-fn hosts_of_azure_virtual_desktop_are_supported_and_their_tails_are_no_versions() {
+fn hosts_of_azure_virtual_desktop_are_supported() {
     let desktop = |offer: &str, sku: &str| image("MicrosoftWindowsDesktop", offer, sku);
     for (machine, name) in [
         (
@@ -282,7 +317,7 @@ fn hosts_of_azure_virtual_desktop_are_supported_and_their_tails_are_no_versions(
         ),
         (
             desktop("office-365", "20h2-evd-o365pp-g2"),
-            "Windows 10, 11 Enterprise multi-session",
+            "Windows 10 and 11 Enterprise multi-session",
         ),
     ] {
         let Identified::Known(known) = identify(&machine) else {
@@ -297,12 +332,12 @@ fn hosts_of_azure_virtual_desktop_are_supported_and_their_tails_are_no_versions(
     let Identified::Known(pro) = pro else { panic!() };
     assert_eq!(
         (pro.name().as_str(), pro.endpoint()),
-        ("Windows client 10", Support::Unsupported)
+        ("Windows 10", Support::Unsupported)
     );
 }
 
 #[test]
-fn a_major_version_alone_counts_as_its_newest_minor() {
+fn a_major_version_without_a_minor_one_is_supported_if_one_of_them_is() {
     for (machine, name) in [
         (image("RedHat", "RHEL", "7-LVM"), "Red Hat Enterprise Linux 7"),
         (image("RedHat", "RHEL", "7-RAW"), "Red Hat Enterprise Linux 7"),
@@ -343,8 +378,8 @@ fn a_major_version_alone_counts_as_its_newest_minor() {
 }
 
 #[test]
-fn a_version_is_no_part_of_a_name() {
-    // 10.0.20348 is the build of a server; with the name it would read "windows 10".
+fn the_version_is_not_matched_as_part_of_the_name() {
+    // 10.0.20348 is the build of a server; appended to the name it would match "windows 1".
     assert_eq!(
         identify(&named("Windows", "windows", "10.0.20348.2227")),
         Identified::NotReported

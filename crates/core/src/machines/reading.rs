@@ -1,54 +1,54 @@
-//! What scans say about the machines of one subscription.
+//! Results of the scans of one subscription.
 
 use super::Summary;
 use crate::{Timestamp, azure_error::AzureError};
 
-/// Whether the identity may read machines: Resource Graph leaves out what it may not, without a word.
+/// Whether the identity may read machines. Resource Graph silently omits what an identity may not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// It may.
     Sufficient,
-    /// These actions are missing at the subscription: the summary may lack machines.
+    /// The identity lacks these actions on the subscription, so the summary may lack machines.
     Missing(Vec<&'static str>),
-    /// The permissions could not be read: nothing is known.
+    /// Unknown: the permissions could not be read.
     NotReadable,
 }
 
-/// The machines of one subscription, completely read.
+/// The result of one complete scan of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionReading {
-    /// The fold.
+    /// The counts and the worst machines.
     pub summary: Summary,
-    /// Whether all machines could be seen.
+    /// Whether the identity may read all machines.
     pub access: Access,
-    /// `Free`, `P1` or `P2` as Resource Graph tells; `None` where the plan is not visible.
+    /// `Free`, `P1` or `P2` according to Resource Graph; `None` if the plan is not visible.
     pub tier: Option<String>,
-    /// When the reading of its group began.
+    /// When the scan of the subscription's group began.
     pub at: Timestamp,
 }
 
-/// What the scans of one subscription come to so far.
+/// The last successful scan of one subscription, and the failures since then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scans {
-    /// The newest one that succeeded.
+    /// The newest scan that succeeded.
     pub reading: Option<SubscriptionReading>,
-    /// The failures since then.
+    /// The failures after it.
     pub failing: Option<Failing>,
 }
 
-/// Failures in a row.
+/// Consecutive failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// The newest one.
     pub failure: AzureError,
     /// When the first one happened.
     pub since: Timestamp,
-    /// How many.
+    /// The number of failures.
     pub times: u32,
 }
 
 impl Scans {
-    /// Adds the result of a scan. A failed one keeps the last good numbers.
+    /// Adds the result of a scan. A failed scan keeps the result of the last successful one.
     pub fn add(&mut self, result: Result<SubscriptionReading, AzureError>, now: Timestamp) {
         match result {
             Ok(reading) => {
@@ -68,7 +68,7 @@ impl Scans {
         }
     }
 
-    /// Whether the other one would be told differently: times alone are no news.
+    /// Whether the other one would be reported differently. Times alone do not count.
     pub fn differs_from(&self, other: &Self) -> bool {
         self.reported() != other.reported()
     }
@@ -83,7 +83,7 @@ impl Scans {
     }
 }
 
-/// From this failure in a row on, the numbers count as stale.
+/// The number of consecutive failures after which the result counts as stale.
 pub const STALE_AFTER: u32 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The rules: the first one that applies decides. The page "What the verdicts mean" is made from this table.
+//! The rules: the first one that applies decides. `docs/verdicts.md` is generated from this table.
 
 use std::borrow::Cow;
 
@@ -12,46 +12,46 @@ use super::{
 };
 use crate::Timestamp;
 
-/// An extension's run ends after this long (docs/azure-api.md 6.2); later it is stuck.
+/// The longest run of an extension (docs/azure-api.md 6.2); an extension in transition for longer is stuck.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_mins(90);
 
 /// One rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// What it finds.
+    /// The verdict on a machine to which the rule applies.
     pub verdict: Verdict,
-    /// Why, as one word; `None`: the failure's own name.
+    /// One word in CamelCase. A failed extension has the name of its failure instead.
     pub reason: &'static str,
-    /// When it applies, for people.
+    /// When the rule applies, in complete sentences. Also the message, unless the rule has one with details.
     pub when: &'static str,
-    /// What to do; empty: nothing, or as the failure's code says.
+    /// What the user should do. Empty when no action is needed or the failure code has the remedy.
     pub remedy: &'static str,
     pub(super) applies: fn(&Subject<'_>) -> bool,
     pub(super) message_source: MessageSource,
 }
 
-/// How a rule words its message.
+/// Where the message of a rule comes from.
 #[derive(Debug)]
 pub(super) enum MessageSource {
-    /// As `when`.
+    /// `when`.
     When,
-    /// With what was found.
+    /// A message with details of the machine.
     Found(fn(&Subject<'_>) -> String),
-    /// As the table of failure codes.
+    /// The table of failure codes.
     Failure,
-    /// As the health report.
+    /// The health report.
     Health,
 }
 
-/// A machine and what was worked out of it, once.
+/// A machine and the facts that several rules derive from it.
 pub(super) struct Subject<'a> {
     pub(super) machine: &'a Machine,
     pub(super) rule_context: &'a RuleContext<'a>,
     pub(super) excluded_by: Option<(usize, &'a str)>,
-    /// The extension of the type that belongs on the machine, the best one of several.
+    /// The extension of the type that belongs on the machine; of several, one that succeeded.
     pub(super) extension: Option<&'a MdeExtension>,
     pub(super) system: Identified,
-    /// When the grace period ends; `None`: nobody tells when it began.
+    /// The end of the grace period; `None` if its start is unknown.
     pub(super) grace_until: Option<Timestamp>,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Subject<'a> {
             .iter()
             .filter(fitting)
             .min_by_key(|extension| !extension.is("Succeeded"));
-        // A virtual machine can take the extension from its creation on, an Arc machine since its agent connected.
+        // A virtual machine can have the extension once it is created, an Arc machine once its agent is connected.
         let began = match &machine.arc {
             Some(arc) => arc.last_status_change,
             None => machine.created,
@@ -108,12 +108,12 @@ impl<'a> Subject<'a> {
             .is_some_and(|extension| is(&extension.level, level))
     }
 
-    fn half_way(&self) -> bool {
-        self.extension.is_some_and(MdeExtension::is_half_way)
+    fn in_progress(&self) -> bool {
+        self.extension.is_some_and(MdeExtension::is_in_progress)
     }
 
-    /// A transition that has lasted longer than any run: since Azure's date, else since the first scan that saw it.
-    /// Without either nothing speaks against it yet; the age of the machine does not.
+    /// Whether a transition takes longer than any run, counted from Azure's date or else from the first scan that saw
+    /// it. The age of the machine is no evidence: extensions of old machines are updated, too.
     fn stuck(&self) -> bool {
         let in_transition = self.extension.filter(|extension| extension.in_transition());
         let began = in_transition.and_then(|extension| {
@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Why the Arc agent would refuse the extension.
+    /// Whether the lists of the Arc agent exclude the extension.
     fn blocked(&self) -> bool {
         let Some(arc) = &self.machine.arc else {
             return false;
@@ -173,62 +173,70 @@ fn is(text: &str, word: &str) -> bool {
     text.eq_ignore_ascii_case(word)
 }
 
-const REDEPLOY: &str = "check the machine's agent (Azure: the VM agent, Arc: azcmagent check), then remove the extension, once more if it is Deleting: Defender for Cloud deploys it again";
-const RECONNECT: &str = "check the machine and its agent (azcmagent show, azcmagent check); an expired one must be connected again";
+/// A sentence about a value of Azure that has no meaning here, or that is empty.
+fn unrecognized(subject: &str, what: &str, value: &str) -> String {
+    if value.is_empty() {
+        format!("{subject} has no {what}.")
+    } else {
+        format!("{subject} has the {what} \"{value}\", which this version does not recognize.")
+    }
+}
+
+const REDEPLOY: &str = "Check the machine's agent (the Azure VM agent, or azcmagent check for Azure Arc), then remove the extension, even if it is already Deleting. Defender for Cloud deploys it again.";
 
 /// The rules, in their order.
 pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::DuplicateShell,
         reason: "OtherConnector",
-        when: "an Arc resource without an agent, made by the multicloud connector of Azure Arc (tag PublicCloudConnectorsResourceId): the machine has another resource",
+        when: "This Azure Arc resource has no agent. The multicloud connector of Azure Arc created it (tag PublicCloudConnectorsResourceId) for a machine that has another resource.",
         remedy: "",
-        applies: |case| case.machine.is_foreign_shell(),
+        applies: |subject| subject.machine.is_foreign_shell(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Excluded,
         reason: "Excluded",
-        when: "a rule of spec.machines.exclude selects the machine",
+        when: "A rule of spec.machines.exclude selects the machine.",
         remedy: "",
-        applies: |case| case.excluded_by.is_some(),
-        message_source: MessageSource::Found(|case| {
+        applies: |subject| subject.excluded_by.is_some(),
+        message_source: MessageSource::Found(|subject| {
             format!(
-                "spec.machines.exclude: {}",
-                case.excluded_by.map_or("", |(_, name)| name)
+                "The rule \"{}\" of spec.machines.exclude selects the machine.",
+                subject.excluded_by.map_or("", |(_, name)| name)
             )
         }),
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "RowUnreadable",
-        when: "Resource Graph lists the machine in a row that cannot be read, or that has no id",
-        remedy: "compare the machine's row in Azure Resource Graph Explorer with the rows of other machines, and report the difference",
-        applies: |case| case.machine.listing == Listing::Unreadable,
+        when: "Resource Graph returned a row for the machine that cannot be read or has no resource id.",
+        remedy: "Compare the machine's row with other rows in Azure Resource Graph Explorer, and report the difference.",
+        applies: |subject| subject.machine.listing == Listing::Unreadable,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "NotListed",
-        when: "Resource Graph no longer lists the machine, which was not protected, and no direct request has confirmed that it is deleted",
-        remedy: "none if it was deleted: the next scans confirm that; otherwise wait until Resource Graph lists it again",
-        applies: |case| case.machine.listing == Listing::NotListed,
+        when: "The machine was not protected and Resource Graph no longer lists it, but no direct request has confirmed that it is deleted.",
+        remedy: "Wait for the next scans. They confirm the deletion or find the machine again.",
+        applies: |subject| subject.machine.listing == Listing::NotListed,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::AgentlessOnly,
         reason: "UniformScaleSet",
-        when: "instances of a Uniform scale set: Defender for Cloud puts no extension on them; with P2 they are scanned without an agent",
+        when: "Defender for Cloud does not deploy the extension to instances of a Uniform scale set. With P2 it scans them without an agent.",
         remedy: "",
-        applies: |case| case.machine.kind == Kind::UniformScaleSet,
+        applies: |subject| subject.machine.kind == Kind::UniformScaleSet,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::PoweredOff,
         reason: "NotRunning",
-        when: "the virtual machine does not run: extensions arrive on running machines only, and nothing can be said",
+        when: "The virtual machine is not running, so its protection cannot be verified. Azure deploys extensions to running machines only.",
         remedy: "",
-        applies: |case| {
+        applies: |subject| {
             [
                 "deallocated",
                 "deallocating",
@@ -238,82 +246,93 @@ pub const RULES: [Rule; 35] = [
                 "hibernating",
             ]
             .iter()
-            .any(|power| is(case.power(), power))
+            .any(|power| is(subject.power(), power))
         },
-        message_source: MessageSource::Found(|case| format!("power state: {}", case.power())),
+        message_source: MessageSource::Found(|subject| {
+            format!(
+                "The virtual machine is not running: its power state is {}.",
+                subject.power()
+            )
+        }),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
         reason: "Appliance",
-        when: "the image is an appliance, or belongs to a service that manages it (AKS, Databricks, OpenShift, firewalls)",
+        when: "The image is an appliance, or belongs to a service that manages it (AKS, Databricks, OpenShift, firewalls).",
         remedy: "",
-        applies: |case| !case.succeeded() && matches!(case.system, Identified::Appliance(_)),
-        message_source: MessageSource::Found(|case| format!("image of {}", case.system_name())),
+        applies: |subject| !subject.succeeded() && matches!(subject.system, Identified::Appliance(_)),
+        message_source: MessageSource::Found(|subject| {
+            format!(
+                "The image of {} is an appliance or belongs to a service that manages it.",
+                subject.system_name()
+            )
+        }),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
         reason: "NotSupportedByEndpoint",
-        when: "Defender for Endpoint does not support the system through Defender for Cloud (table below)",
-        remedy: "move the machine to a supported system; Windows clients are protected through a user's licence",
-        applies: |case| !case.succeeded() && case.endpoint() == Some(Support::Unsupported),
-        message_source: MessageSource::Found(|case| {
+        when: "Defender for Endpoint does not support the operating system through Defender for Cloud (see Operating systems).",
+        remedy: "Move the machine to a supported operating system. Windows clients need a user license of Defender for Endpoint instead.",
+        applies: |subject| !subject.succeeded() && subject.endpoint() == Some(Support::Unsupported),
+        message_source: MessageSource::Found(|subject| {
             format!(
-                "{} is not supported by Defender for Endpoint through Defender for Cloud",
-                case.system_name()
+                "Defender for Endpoint does not support {} through Defender for Cloud.",
+                subject.system_name()
             )
         }),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
         reason: "RefusedByExtension",
-        when: "the extension itself says that the system is not supported (Linux: codes 10 and 11; Windows: code 51; or its message)",
+        when: "The extension reported that it does not support the operating system (Linux: codes 10 and 11; Windows: code 51; both: its message).",
         remedy: "",
-        applies: |case| case.failed() && case.failure().is_some_and(|failure| failure.unsupported),
+        applies: |subject| subject.failed() && subject.failure().is_some_and(|failure| failure.unsupported),
         message_source: MessageSource::Failure,
     },
     Rule {
         verdict: Verdict::PlanOff,
         reason: "MachinePlanFree",
-        when: "the machine has a plan of its own, and it is Free: the subscription's plan does not reach it",
-        remedy: "delete the machine's own pricing, or set plan.inheritance to Enforced; leave it out with spec.machines.exclude if it is meant",
-        applies: |case| case.rule_context.plan_off,
+        when: "The machine has its own plan, and it is Free. The plan of the subscription does not apply to the machine.",
+        remedy: "Delete the machine's own plan, or set plan.inheritance to Enforced. If Free is intended, add the machine to spec.machines.exclude.",
+        applies: |subject| subject.rule_context.plan_off,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::ArcDisconnected,
         reason: "Expired",
-        when: "the Arc agent has not been heard of for 45 days: the machine's credential has expired",
-        remedy: RECONNECT,
-        applies: |case| case.arc_is(&["Expired"]),
+        when: "The Azure Arc agent has not connected for 45 days, so the machine's credential has expired.",
+        remedy: "Connect the machine to Azure Arc again (azcmagent connect).",
+        applies: |subject| subject.arc_is(&["Expired"]),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::ArcDisconnected,
         reason: "NotConnected",
-        when: "the Arc agent is Disconnected, in Error, or still connecting, for longer than the grace period",
-        remedy: RECONNECT,
-        applies: |case| {
-            case.arc_is(&["Disconnected", "Error", "Connecting", "AwaitingConnection"]) && !case.in_grace()
+        when: "The Azure Arc agent has been Disconnected, in Error or still connecting for longer than the grace period.",
+        remedy: "Check the machine and its agent (azcmagent show, azcmagent check).",
+        applies: |subject| {
+            subject.arc_is(&["Disconnected", "Error", "Connecting", "AwaitingConnection"])
+                && !subject.in_grace()
         },
-        message_source: MessageSource::Found(|case| {
-            let arc = case.machine.arc.as_ref();
+        message_source: MessageSource::Found(|subject| {
+            let arc = subject.machine.arc.as_ref();
             let reason = arc.map_or("", |arc| arc.status_reason.as_str());
             let status = arc.map_or("", |arc| arc.status.as_str());
             if reason.is_empty() {
-                format!("Arc status {status}")
+                format!("The status of the Azure Arc agent is {status}.")
             } else {
-                format!("Arc status {status} ({reason})")
+                format!("The status of the Azure Arc agent is {status} ({reason}).")
             }
         }),
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "ArcStatus",
-        when: "the Arc machine has a status that is not known here, or none",
-        remedy: "look at the machine in Azure",
-        applies: |case| {
-            case.machine.arc.is_some()
-                && !case.arc_is(&[
+        when: "The Azure Arc machine has no status, or one that this version does not recognize.",
+        remedy: "Check the status of the machine in the Azure portal.",
+        applies: |subject| {
+            subject.machine.arc.is_some()
+                && !subject.arc_is(&[
                     "Connected",
                     "Disconnected",
                     "Error",
@@ -321,41 +340,41 @@ pub const RULES: [Rule; 35] = [
                     "AwaitingConnection",
                 ])
         },
-        message_source: MessageSource::Found(|case| {
-            format!(
-                "Arc status {:?}",
-                case.machine.arc.as_ref().map_or("", |arc| arc.status.as_str())
-            )
+        message_source: MessageSource::Found(|subject| {
+            let status = subject.machine.arc.as_ref().map_or("", |arc| arc.status.as_str());
+            unrecognized("The Azure Arc machine", "status", status)
         }),
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "PowerState",
-        when: "the virtual machine has a power state that is not known here",
-        remedy: "look at the machine in Azure",
-        applies: |case| {
+        when: "The virtual machine has a power state that this version does not recognize.",
+        remedy: "Check the power state of the machine in the Azure portal.",
+        applies: |subject| {
             !matches!(
-                case.power().to_ascii_lowercase().as_str(),
+                subject.power().to_ascii_lowercase().as_str(),
                 "" | "running" | "starting"
             )
         },
-        message_source: MessageSource::Found(|case| format!("power state {:?}", case.machine.power)),
+        message_source: MessageSource::Found(|subject| {
+            unrecognized("The virtual machine", "power state", &subject.machine.power)
+        }),
     },
     Rule {
         verdict: Verdict::Failed,
         reason: "Stuck",
-        when: "the extension has been Creating, Updating, Deleting or half-way for longer than a run can take (90 minutes): since the date of its instance view, else of its last PUT (systemData.lastModifiedAt), else since the first scan that saw it so",
+        when: "The extension has been Creating, Updating, Deleting or in progress for more than 90 minutes, which is longer than any run takes. The time counts from the date of its instance view, else from its last PUT (systemData.lastModifiedAt), else from the first scan that saw the transition.",
         remedy: REDEPLOY,
-        applies: |case| case.stuck(),
-        message_source: MessageSource::Found(|case| match case.extension {
-            Some(extension) if !case.working() && !case.state("Deleting") => {
+        applies: |subject| subject.stuck(),
+        message_source: MessageSource::Found(|subject| match subject.extension {
+            Some(extension) if !subject.working() && !subject.state("Deleting") => {
                 format!(
-                    "the extension is {}, and its configuration is still in progress",
+                    "The extension is {}, but its configuration has been in progress for more than 90 minutes.",
                     extension.state
                 )
             }
             extension => format!(
-                "the extension is still {}",
+                "The extension has been {} for more than 90 minutes.",
                 extension.map_or("", |extension| extension.state.as_str())
             ),
         }),
@@ -363,133 +382,132 @@ pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::Provisioning,
         reason: "InTransition",
-        when: "the extension reports that its configuration is in progress",
+        when: "The extension reports that its configuration is in progress.",
         remedy: "",
-        applies: |case| (case.failed() || case.succeeded()) && case.half_way(),
+        applies: |subject| (subject.failed() || subject.succeeded()) && subject.in_progress(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Failed,
         reason: "ExtensionFailed",
-        when: "the extension's provisioning state is Failed or Canceled, or its instance view says Error; the reason is the failure's name (table below)",
+        when: "The provisioning state of the extension is Failed or Canceled, or its instance view reports an error. The reason is the name of the failure (see Failures of the extension).",
         remedy: "",
-        applies: |case| case.failed(),
+        applies: |subject| subject.failed(),
         message_source: MessageSource::Failure,
     },
     Rule {
         verdict: Verdict::Provisioning,
         reason: "Installing",
-        when: "the extension is Creating or Updating, for 90 minutes at most, or since a time that is not known",
+        when: "The extension has been Creating or Updating for 90 minutes at most, or since an unknown time.",
         remedy: "",
-        applies: |case| case.working(),
-        message_source: MessageSource::Found(|case| {
-            let state = case.extension.map_or("", |extension| extension.state.as_str());
-            let dated = case.extension.and_then(MdeExtension::transition_began);
+        applies: |subject| subject.working(),
+        message_source: MessageSource::Found(|subject| {
+            let state = subject.extension.map_or("", |extension| extension.state.as_str());
+            let dated = subject.extension.and_then(MdeExtension::transition_began);
             let unknown = if dated.is_none() {
                 "; Azure does not say since when"
             } else {
                 ""
             };
-            format!("the extension is {state}{unknown}")
+            format!("The extension is {state}{unknown}.")
         }),
     },
     Rule {
         verdict: Verdict::Missing,
         reason: "BeingRemoved",
-        when: "the extension is being deleted",
-        remedy: "wait: with the integration on, Defender for Cloud deploys it again; check the machine's agent and remove the extension once more if it is still there after two hours",
-        applies: |case| case.state("Deleting"),
+        when: "The extension is being deleted.",
+        remedy: "Wait until Defender for Cloud deploys the extension again, which requires the endpoint integration. If it is still there after two hours, check the machine's agent and remove the extension once more.",
+        applies: |subject| subject.state("Deleting"),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "InstanceLevel",
-        when: "the extension Succeeded, but its instance view has a level other than Info or Information",
-        remedy: "look at the extension in Azure",
-        applies: |case| {
-            case.succeeded() && !(case.level("Info") || case.level("Information") || case.level(""))
+        when: "The extension succeeded, but the level of its instance view is neither Info nor Information.",
+        remedy: "Check the status of the extension in the Azure portal.",
+        applies: |subject| {
+            subject.succeeded()
+                && !(subject.level("Info") || subject.level("Information") || subject.level(""))
         },
-        message_source: MessageSource::Found(|case| {
-            let extension = case.extension;
-            format!(
-                "level {:?}: {}",
-                extension.map_or("", |it| it.level.as_str()),
-                extension.map_or("", |it| it.message.as_str())
-            )
+        message_source: MessageSource::Found(|subject| {
+            let level = subject.extension.map_or("", |it| it.level.as_str());
+            match subject.extension.map_or("", |it| it.message.as_str()) {
+                "" => format!("The instance view of the extension has the level {level}."),
+                message => format!("The instance view of the extension has the level {level}: {message}"),
+            }
         }),
     },
     Rule {
         verdict: Verdict::Failed,
         reason: "SensorUnhealthy",
-        when: "the extension Succeeded, but Defender's health report says that the sensor does not work (P2, or P1 with Defender CSPM)",
-        remedy: "run the Client Analyzer, or mdatp health, on the machine; do not reinstall first",
-        applies: |case| case.succeeded() && case.rule_context.health.is_some(),
+        when: "The extension succeeded, but Defender for Cloud's health report says that the sensor does not work. Health reports require P2, or P1 with Defender CSPM.",
+        remedy: "Run the Client Analyzer, or mdatp health, on the machine. Do not reinstall the sensor first.",
+        applies: |subject| subject.succeeded() && subject.rule_context.health.is_some(),
         message_source: MessageSource::Health,
     },
     Rule {
         verdict: Verdict::LegacyAgent,
         reason: "UnifiedSolutionMissing",
-        when: "Windows Server 2012 R2 or 2016 with the extension, but without vNextEnabled: the retired agent runs instead of the unified solution",
-        remedy: "set endpointIntegration.unifiedSolution to Enabled, then remove the extension: Defender for Cloud deploys it again",
-        applies: |case| {
-            case.succeeded()
-                && matches!(&case.system, Identified::Known(known) if known.needs_unified_solution())
-                && case.extension.is_some_and(|extension| !extension.unified)
+        when: "Windows Server 2012 R2 or 2016 has the extension without vNextEnabled, so the retired agent runs instead of the unified solution.",
+        remedy: "Set endpointIntegration.unifiedSolution to Enabled, then remove the extension. Defender for Cloud deploys it again with the unified solution.",
+        applies: |subject| {
+            subject.succeeded()
+                && matches!(&subject.system, Identified::Known(known) if known.needs_unified_solution())
+                && subject.extension.is_some_and(|extension| !extension.unified)
         },
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "PlanUnreadable",
-        when: "the extension Succeeded, but the machine has a plan of its own that cannot be read: it may be Free",
-        remedy: "look at the machine's own pricing (Microsoft.Security/pricings) in Azure",
-        applies: |case| case.succeeded() && case.rule_context.plan_unreadable,
+        when: "The extension succeeded, but the machine has its own plan, which cannot be read and may be Free.",
+        remedy: "Check the machine's own plan (Microsoft.Security/pricings) in Azure.",
+        applies: |subject| subject.succeeded() && subject.rule_context.plan_unreadable,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "HealthReportUnreadable",
-        when: "the extension Succeeded, but the machine has a health report that cannot be read: it may speak against the sensor",
-        remedy: "look at the machine's health report (Microsoft.Security/healthReports) in Azure",
-        applies: |case| case.succeeded() && case.rule_context.health_unreadable,
+        when: "The extension succeeded, but the machine has a health report that cannot be read and may report a problem of the sensor.",
+        remedy: "Check the machine's health report (Microsoft.Security/healthReports) in Azure.",
+        applies: |subject| subject.succeeded() && subject.rule_context.health_unreadable,
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Protected,
         reason: "Succeeded",
-        when: "the extension of the machine's system Succeeded, and no instance view or health report speaks against it",
+        when: "The extension for the machine's operating system succeeded, and neither its instance view nor a health report contradicts that.",
         remedy: "",
-        applies: |case| case.succeeded(),
+        applies: |subject| subject.succeeded(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "ExtensionState",
-        when: "the extension has a provisioning state that is not known here",
-        remedy: "look at the extension in Azure",
-        applies: |case| case.extension.is_some(),
-        message_source: MessageSource::Found(|case| {
-            format!(
-                "provisioning state {:?}",
-                case.extension.map_or("", |it| it.state.as_str())
-            )
+        when: "The extension has a provisioning state that this version does not recognize.",
+        remedy: "Check the status of the extension in the Azure portal.",
+        applies: |subject| subject.extension.is_some(),
+        message_source: MessageSource::Found(|subject| {
+            let state = subject.extension.map_or("", |it| it.state.as_str());
+            unrecognized("The extension", "provisioning state", state)
         }),
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "ExtensionOfAnotherSystem",
-        when: "the only extension is the one of the other system (MDE.Linux on Windows, or the reverse)",
-        remedy: "remove that extension",
-        applies: |case| !case.machine.extensions.is_empty(),
+        when: "The only extension is the one for the other operating system (MDE.Linux on Windows, or MDE.Windows on Linux).",
+        remedy: "Remove that extension.",
+        applies: |subject| !subject.machine.extensions.is_empty(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
         reason: "ExtensionsDisabled",
-        when: "there is no extension, and the Arc agent is configured to take none (extensions.enabled is false)",
-        remedy: "on the machine: azcmagent config set extensions.enabled true",
-        applies: |case| {
-            case.machine
+        when: "The extension is missing because the Azure Arc agent is configured to accept no extensions (extensions.enabled is false).",
+        remedy: "Run azcmagent config set extensions.enabled true on the machine.",
+        applies: |subject| {
+            subject
+                .machine
                 .arc
                 .as_ref()
                 .is_some_and(|arc| is(&arc.extensions_enabled, "false"))
@@ -499,18 +517,19 @@ pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::Missing,
         reason: "BlockedByList",
-        when: "there is no extension, and the Arc agent's allow or block list keeps it out",
-        remedy: "on the machine: allow Microsoft.Azure.AzureDefenderForServers/MDE.Windows or MDE.Linux (azcmagent config)",
-        applies: |case| case.blocked(),
+        when: "The extension is missing because the allow list or block list of the Azure Arc agent excludes it.",
+        remedy: "Allow Microsoft.Azure.AzureDefenderForServers/MDE.Windows or MDE.Linux on the machine (azcmagent config).",
+        applies: |subject| subject.blocked(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
         reason: "ExtensionServiceStopped",
-        when: "there is no extension, and the Arc agent says that its extension service does not run (Windows: stopped, paused; Linux: inactive, failed, dead; or disabled)",
-        remedy: "on the machine: start the extension service (Windows: ExtensionService, Linux: extd)",
-        applies: |case| {
-            case.machine
+        when: "The extension is missing, and the Azure Arc agent reports that its extension service is not running (Windows: stopped, paused; Linux: inactive, failed, dead; both: disabled).",
+        remedy: "Start the extension service on the machine (Windows: ExtensionService, Linux: extd).",
+        applies: |subject| {
+            subject
+                .machine
                 .arc
                 .as_ref()
                 .is_some_and(|arc| arc.extension_service == Service::Stopped)
@@ -520,81 +539,83 @@ pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::Unknown,
         reason: "OsNotTold",
-        when: "there is no extension, and nobody tells the system: a custom image whose agent reports no name",
-        remedy: "start the VM agent, or leave the machine out with spec.machines.exclude",
-        applies: |case| matches!(case.system, Identified::NotReported),
+        when: "The extension is missing and the operating system is unknown: the machine uses a custom image and its agent reports no name.",
+        remedy: "Start the VM agent, or exclude the machine with spec.machines.exclude.",
+        applies: |subject| matches!(subject.system, Identified::NotReported),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Unknown,
         reason: "OsNotListed",
-        when: "there is no extension, and the system or its version is not in the table below",
-        remedy: "check whether Defender for Endpoint supports it; leave the machine out with spec.machines.exclude if not",
-        applies: |case| {
-            matches!(case.system, Identified::NotListed(_)) || case.endpoint() == Some(Support::NotListed)
+        when: "The extension is missing, and this version does not know the operating system or its version (see Operating systems).",
+        remedy: "Check whether Defender for Endpoint supports the operating system. If it does not, exclude the machine with spec.machines.exclude.",
+        applies: |subject| {
+            matches!(subject.system, Identified::NotListed(_))
+                || subject.endpoint() == Some(Support::NotListed)
         },
-        message_source: MessageSource::Found(|case| {
-            format!("{} is not in the table of systems", case.system_name())
+        message_source: MessageSource::Found(|subject| {
+            format!(
+                "This version does not know whether Defender for Endpoint supports {}.",
+                subject.system_name()
+            )
         }),
     },
     Rule {
         verdict: Verdict::Provisioning,
         reason: "AwaitingAgent",
-        when: "there is no extension, the Arc agent is not connected, and the grace period still runs",
+        when: "The extension is missing and the Azure Arc agent is not connected, but the grace period has not ended.",
         remedy: "",
-        applies: |case| case.machine.arc.is_some() && !case.arc_is(&["Connected"]),
+        applies: |subject| subject.machine.arc.is_some() && !subject.arc_is(&["Connected"]),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Provisioning,
         reason: "AwaitingExtension",
-        when: "there is no extension yet, and the grace period still runs (from the creation of the virtual machine, the connection of the Arc agent, or the plan, whichever is latest)",
+        when: "The extension is missing, but the grace period has not ended. It starts with the creation of the virtual machine, the connection of the Azure Arc agent or the plan, whichever is latest.",
         remedy: "",
-        applies: |case| case.in_grace(),
+        applies: |subject| subject.in_grace(),
         message_source: MessageSource::When,
     },
     Rule {
         verdict: Verdict::Missing,
         reason: "NotDeployed",
-        when: "there is no extension, and the grace period is over",
-        remedy: "check plan, endpoint integration and the machine's agent; Defender for Cloud needs up to 12 hours the first time, then about one",
+        when: "The extension is missing, and the grace period has ended.",
+        remedy: "Check the plan, the endpoint integration and the machine's agent. The first deployment takes up to 12 hours, later ones about one hour.",
         applies: |_| true,
         message_source: MessageSource::When,
     },
 ];
 
-/// Message and remedy of a failure, by the table of codes.
-pub(super) fn failure_texts(case: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
-    let Some(extension) = case.extension else {
+/// Reason, message and remedy of a failed extension, from the table of failure codes.
+pub(super) fn failure_texts(subject: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
+    let Some(extension) = subject.extension else {
         return (
             "ExtensionFailed".into(),
             String::new(),
             failures::UNDECODED_REMEDY.into(),
         );
     };
-    let words = extension.message.trim();
-    let azure = if words.is_empty() {
-        String::new()
-    } else {
-        format!(": {words}")
+    let azure = match extension.message.trim() {
+        "" => ".".to_owned(),
+        message => format!(": {message}"),
     };
     match failures::decode(extension) {
-        (code, Some(line)) => {
+        (code, Some(failure)) => {
             let code = code.map_or(String::new(), |code| format!(" (code {code})"));
             (
-                line.name.into(),
-                format!("{}{code}{azure}", line.meaning),
-                line.remedy.into(),
+                failure.name.into(),
+                format!("{}{code}{azure}", failure.meaning),
+                failure.remedy.into(),
             )
         }
         (Some(code), None) => (
             format!("Code{code}").into(),
-            format!("the extension ended with code {code}, which is not known here{azure}"),
+            format!("The extension failed with code {code}, which this version does not recognize{azure}"),
             failures::UNDECODED_REMEDY.into(),
         ),
         (None, None) => (
             "ExtensionFailed".into(),
-            format!("the extension is {}{azure}", extension.state),
+            format!("The extension is {}{azure}", extension.state),
             failures::UNDECODED_REMEDY.into(),
         ),
     }

@@ -1,11 +1,11 @@
-//! The fold: counts that always add up, and the few machines that are worth a name.
+//! Counts of machines that always add up, and the worst machines by name.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Accounts, Environment, Exclusions, Finding, Listing, Machine, Verdict};
 use crate::{Timestamp, metrics::OTHER};
 
-/// Machines that a summary names at most.
+/// The maximum number of machines that a summary names.
 pub const MOST_WORST: usize = 10;
 
 /// Counts by environment and verdict.
@@ -15,7 +15,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts machines.
+    /// Adds machines.
     pub fn add(&mut self, environment: Environment, verdict: Verdict, machines: u64) {
         let row = self.counts.get_mut(environment as usize);
         if let Some(count) = row.and_then(|row| row.get_mut(verdict as usize)) {
@@ -32,7 +32,7 @@ impl Tally {
         }
     }
 
-    /// Machines of one environment with one verdict.
+    /// The number of machines of one environment with one verdict.
     pub fn count(&self, environment: Environment, verdict: Verdict) -> u64 {
         let row = self.counts.get(environment as usize);
         row.and_then(|row| row.get(verdict as usize))
@@ -40,7 +40,7 @@ impl Tally {
             .unwrap_or_default()
     }
 
-    /// Machines with one verdict.
+    /// The number of machines with one verdict.
     pub fn verdict(&self, verdict: Verdict) -> u64 {
         Environment::ALL
             .iter()
@@ -48,12 +48,12 @@ impl Tally {
             .sum()
     }
 
-    /// All machines of these environments.
+    /// The number of machines of these environments.
     pub fn total(&self, environments: &[Environment]) -> u64 {
         self.sum(environments, |_| true)
     }
 
-    /// The denominator: machines that should be protected.
+    /// The number of machines of these environments that should be protected.
     pub fn eligible(&self, environments: &[Environment]) -> u64 {
         self.sum(environments, Verdict::is_eligible)
     }
@@ -67,7 +67,7 @@ impl Tally {
     }
 }
 
-/// A machine that is worth a name.
+/// One of the worst machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Worst {
@@ -77,7 +77,7 @@ pub struct Worst {
     pub finding: Finding,
 }
 
-/// What one subscription's machines come to.
+/// The result of a scan of one subscription's machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The counts.
@@ -86,18 +86,18 @@ pub struct Summary {
     pub reasons: BTreeMap<(Verdict, &'static str), u64>,
     /// The worst machines, worst first, at most [`MOST_WORST`].
     pub worst: Vec<Worst>,
-    /// Machines that each rule of `spec.machines.exclude` leaves out, in the order of the rules.
+    /// The number of machines that each rule of `spec.machines.exclude` excludes, in the order of the rules.
     pub excluded: Vec<u64>,
-    /// The machines that connectors made, by account; together with those of no account they are the tally's.
+    /// The machines that connectors created, by account. They are part of the tally.
     pub accounts: Accounts,
-    /// Machines that should be protected and whose rows cannot be read.
+    /// Machines that should be protected but whose rows cannot be read.
     pub unreadable: u64,
-    /// Machines that should be protected, and that Resource Graph lists no longer although nothing proves them deleted.
+    /// Machines that should be protected but that Resource Graph no longer lists, although they may not be deleted.
     pub not_listed: u64,
 }
 
 impl Summary {
-    /// Nothing counted yet.
+    /// A summary without machines.
     pub fn new(exclusions: &Exclusions) -> Self {
         Self {
             excluded: exclusions.names().map(|_| 0).collect(),
@@ -105,7 +105,7 @@ impl Summary {
         }
     }
 
-    /// Counts a machine, and keeps its name while it is among the worst.
+    /// Adds a machine, and keeps its name while it is one of the worst.
     pub fn add(&mut self, machine: &Machine, finding: &Finding) {
         let environment = machine.environment();
         let instances = u64::from(machine.instances);
@@ -149,7 +149,7 @@ const fn bounded_reason(finding: &Finding) -> &'static str {
     }
 }
 
-/// Worst first: by verdict, then the longest standing. What has no date may be as old as anything.
+/// Sorts the worst finding first: by verdict, then the oldest. A finding without a date may be the oldest.
 pub fn order(finding: &Finding) -> (u8, Option<Timestamp>) {
     (finding.verdict.rank(), finding.since)
 }

@@ -1,4 +1,4 @@
-//! The numbers always add up: equal to a naive recount over generated machines.
+//! Counts equal a simple recount over generated machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +156,6 @@ proptest! {
         for (machine, found) in machines.iter().zip(&found) {
             summary.add(machine, found);
         }
-        // The naive recount.
         let recount = |expected: &dyn Fn(&Machine, &Finding) -> bool| -> u64 {
             machines.iter().zip(&found).filter(|(machine, found)| expected(machine, found)).map(|(machine, _)| u64::from(machine.instances)).sum()
         };
@@ -171,7 +170,7 @@ proptest! {
             }
         }
         prop_assert_eq!(summary.excluded.iter().sum::<u64>(), summary.tally.verdict(Verdict::Excluded));
-        // Every machine belongs to its account or to none, and with the same finding as in the tally.
+        // Every machine has at most one account, and counts there with the same finding as in the tally.
         let of_account = |account: Option<&Account>| {
             let of = |machine: &Machine| machine.account().as_ref() == account;
             MachineCounts {
@@ -201,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn what_azure_did_not_say_is_never_protected(machine in machine()) {
+    fn only_an_extension_that_succeeded_makes_a_machine_protected(machine in machine()) {
         let rule_context = RuleContext {
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             grace: SignedDuration::from_hours(24),

@@ -1,4 +1,4 @@
-//! Extensions on their way, services of agents, and codes whose meaning depends on the system.
+//! Extensions in transition, services of agents, and codes whose meaning depends on the operating system.
 
 use super::*;
 use crate::machines::Environment;
@@ -20,7 +20,7 @@ fn served(status: &str) -> Machine {
     })
 }
 
-/// An old Arc machine whose extension is in a state that Azure dates by the resource's last PUT.
+/// An old Arc machine whose extension has a state that Azure dates by the last PUT of the resource.
 fn modified(state: &str, hours: Option<i64>) -> Machine {
     with(arc(), |machine| {
         machine.extensions = vec![MdeExtension {
@@ -36,12 +36,12 @@ fn seen(machine: &Machine, hours: i64) -> Finding {
     })
 }
 
-fn words_of(finding: &Finding) -> (Verdict, &str) {
+fn outcome(finding: &Finding) -> (Verdict, &str) {
     (finding.verdict, &*finding.reason)
 }
 
 #[test]
-fn only_a_service_that_is_known_to_stand_is_held_against_a_machine() {
+fn only_a_stopped_service_changes_the_verdict() {
     let waiting = (Verdict::Provisioning, "AwaitingExtension");
     let stopped = (Verdict::Missing, "ExtensionServiceStopped");
     for (status, expected) in [
@@ -53,7 +53,7 @@ fn only_a_service_that_is_known_to_stand_is_held_against_a_machine() {
         ("reloading", waiting),
         ("StartPending", waiting),
         ("unknown", waiting),
-        ("ganz neu", waiting),
+        ("a new status", waiting),
         ("stopped", stopped),
         ("Stopped", stopped),
         ("inactive", stopped),
@@ -61,7 +61,7 @@ fn only_a_service_that_is_known_to_stand_is_held_against_a_machine() {
         ("dead", stopped),
         ("disabled", stopped),
     ] {
-        assert_eq!(words_of(&find(&served(status))), expected, "{status:?}");
+        assert_eq!(outcome(&find(&served(status))), expected, "{status:?}");
     }
 }
 
@@ -78,8 +78,8 @@ fn a_transition_is_stuck_by_its_own_age_and_never_by_that_of_the_machine() {
             installing,
         ),
         ("a first run", modified("Creating", Some(1)), 0, installing),
-        ("an upgrade without end", modified("Updating", Some(2)), 0, stuck),
-        ("a first run without end", modified("Creating", Some(2)), 0, stuck),
+        ("an endless upgrade", modified("Updating", Some(2)), 0, stuck),
+        ("an endless first run", modified("Creating", Some(2)), 0, stuck),
         (
             "undated, seen for an hour",
             modified("Updating", None),
@@ -87,7 +87,7 @@ fn a_transition_is_stuck_by_its_own_age_and_never_by_that_of_the_machine() {
             installing,
         ),
         ("undated, seen for two", modified("Updating", None), 2, stuck),
-        // The last PUT of an extension that works says nothing about its deletion.
+        // The last PUT does not date the deletion.
         (
             "a deletion, installed long ago",
             modified("Deleting", Some(700)),
@@ -100,21 +100,16 @@ fn a_transition_is_stuck_by_its_own_age_and_never_by_that_of_the_machine() {
             1,
             removed,
         ),
+        ("an endless deletion", modified("Deleting", Some(700)), 2, stuck),
         (
-            "a deletion without end",
-            modified("Deleting", Some(700)),
-            2,
-            stuck,
-        ),
-        (
-            "well",
+            "a healthy extension",
             modified("Succeeded", Some(700)),
             9,
             (Verdict::Protected, "Succeeded"),
         ),
     ] {
         let found = seen(&machine, first_seen);
-        assert_eq!(words_of(&found), expected, "{name}: {found:?}");
+        assert_eq!(outcome(&found), expected, "{name}: {found:?}");
     }
 }
 
@@ -129,7 +124,7 @@ fn an_instance_view_dates_its_own_status_only() {
     };
     let stuck = (Verdict::Failed, "Stuck");
     for (state, code, hours, expected) in [
-        // The result of the run before this update.
+        // The result of the previous run.
         (
             "Updating",
             "ProvisioningState/succeeded",
@@ -158,7 +153,7 @@ fn an_instance_view_dates_its_own_status_only() {
         ("Deleting", "ProvisioningState/deleting", 60 * 24, stuck),
     ] {
         let found = find(&viewed(state, code, hours));
-        assert_eq!(words_of(&found), expected, "{state} {code}: {found:?}");
+        assert_eq!(outcome(&found), expected, "{state} {code}: {found:?}");
     }
     let found = find(&viewed("Deleting", "ProvisioningState/deleting", 1440));
     assert!(found.remedy.contains("remove the extension"), "{}", found.remedy);
@@ -166,13 +161,13 @@ fn an_instance_view_dates_its_own_status_only() {
 }
 
 #[test]
-fn what_is_undated_beyond_the_grace_period_is_confirmed() {
+fn undated_transitions_after_the_grace_period_are_confirmed() {
     let now = at(NOW);
     let needs = |machine: &Machine| find(machine).needs_confirmation(now);
     assert!(needs(&modified("Updating", None)));
     assert!(
         !needs(&modified("Updating", Some(1))),
-        "dated: an upgrade costs no GET"
+        "a dated upgrade needs no GET"
     );
     assert!(needs(&modified("Updating", Some(2))));
     assert!(!needs(&linux_arc()), "in the grace period");
@@ -189,7 +184,7 @@ fn what_is_undated_beyond_the_grace_period_is_confirmed() {
 }
 
 #[test]
-fn an_arc_failure_is_dated_by_its_last_run() {
+fn an_arc_failure_is_dated_by_the_last_put() {
     let failed = with(modified("Failed", Some(5)), |machine| {
         machine.extensions[0].code = "1".into();
     });
@@ -197,22 +192,22 @@ fn an_arc_failure_is_dated_by_its_last_run() {
 }
 
 #[test]
-fn a_linux_machine_that_ended_with_51_stays_in_the_count() {
+fn code_51_means_an_unsupported_system_on_windows_only() {
     let linux = find(&failed("51", ""));
-    assert_eq!(words_of(&linux), (Verdict::Failed, "ERR_INSTALL_PATH_SETUP"));
+    assert_eq!(outcome(&linux), (Verdict::Failed, "ERR_INSTALL_PATH_SETUP"));
     assert!(linux.verdict.is_eligible());
     let client = with(arc(), |machine| {
         machine.extensions[0].state = "Failed".into();
         machine.extensions[0].code = "51".into();
     });
     assert_eq!(
-        words_of(&find(&client)),
+        outcome(&find(&client)),
         (Verdict::UnsupportedOs, "OsNotSupported")
     );
-    // Codes of Linux say nothing about Windows, and keep it in the count.
+    // Code 10 means an unsupported system on Linux only.
     let server = with(client, |machine| machine.extensions[0].code = "10".into());
     assert_eq!(
-        words_of(&find(&server)),
+        outcome(&find(&server)),
         (Verdict::Failed, "ERR_UNSUPPORTED_DISTRO")
     );
     let message = "this operating system is not supported";
@@ -220,7 +215,7 @@ fn a_linux_machine_that_ended_with_51_stays_in_the_count() {
 }
 
 #[test]
-fn a_linux_arc_machine_is_known_by_its_distribution() {
+fn a_linux_arc_machine_is_identified_by_its_distribution() {
     let old = |sku: &str, kernel: &str| {
         with(linux_arc(), |machine| {
             machine.os_sku = sku.into();
@@ -234,7 +229,7 @@ fn a_linux_arc_machine_is_known_by_its_distribution() {
             "6.8.0-87-generic",
             (Verdict::Missing, "NotDeployed"),
         ),
-        // A name without a version: 5.14 is the kernel's, not one of a system that is too old.
+        // A name without a version: 5.14 is the version of the kernel.
         (
             "Red Hat Enterprise Linux",
             "5.14.0-427.el9.x86_64",
@@ -248,7 +243,7 @@ fn a_linux_arc_machine_is_known_by_its_distribution() {
         ("", "5.14.0", (Verdict::Unknown, "OsNotTold")),
     ] {
         let found = find(&old(sku, kernel));
-        assert_eq!(words_of(&found), expected, "{sku}: {found:?}");
+        assert_eq!(outcome(&found), expected, "{sku}: {found:?}");
         assert!(found.verdict.is_eligible());
     }
 }
@@ -275,10 +270,6 @@ fn the_cloud_of_an_arc_machine() {
         assert_eq!(in_cloud(cloud, false), environment, "{cloud}");
     }
     assert_eq!(in_cloud("", true), Environment::Aws);
-    assert_eq!(
-        in_cloud("N/A", true),
-        Environment::Aws,
-        "it names no cloud either"
-    );
+    assert_eq!(in_cloud("N/A", true), Environment::Aws, "N/A is no cloud");
     assert_eq!(in_cloud("Azure", true), Environment::Azure);
 }

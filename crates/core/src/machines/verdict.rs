@@ -1,38 +1,38 @@
-//! What a machine can be found to be.
+//! Verdicts on machines.
 
-/// The verdict on one machine; one list everywhere (docs/architecture.md 8).
+/// The verdict on one machine, the same everywhere (docs/architecture.md 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The extension arrived, and nothing says that the sensor does not work.
+    /// The extension succeeded, and no report says that the sensor does not work.
     Protected,
-    /// On its way, or still within the grace period.
+    /// The extension is being installed, or the grace period has not ended.
     Provisioning,
     /// The extension or its sensor failed.
     Failed,
-    /// There is no extension where one belongs.
+    /// The extension is missing.
     Missing,
     /// The Arc agent is not connected.
     ArcDisconnected,
-    /// Defender for Servers is switched off on this machine.
+    /// The machine has its own plan, and it is Free.
     PlanOff,
-    /// The retired agent instead of the unified solution.
+    /// The retired agent runs instead of the unified solution.
     LegacyAgent,
-    /// Azure told something that has no meaning here.
+    /// Azure reports something that this version does not recognize.
     Unknown,
-    /// Not running: nothing can be said.
+    /// The machine is not running, so its protection cannot be verified.
     PoweredOff,
-    /// Defender for Endpoint does not exist for its system, or not through Azure.
+    /// Defender for Endpoint does not support the operating system through Defender for Cloud.
     UnsupportedOs,
-    /// Left out by `spec.machines.exclude`.
+    /// Excluded by `spec.machines.exclude`.
     Excluded,
     /// A Uniform scale set: agentless scanning only.
     AgentlessOnly,
-    /// A second resource for a machine that has another one.
+    /// A second resource of a machine that another resource represents.
     DuplicateShell,
 }
 
 impl Verdict {
-    /// All of them, in the order of every table: those that count first.
+    /// All verdicts, in the order of every table: eligible ones first.
     pub const ALL: [Self; 13] = [
         Self::Protected,
         Self::Provisioning,
@@ -49,7 +49,7 @@ impl Verdict {
         Self::DuplicateShell,
     ];
 
-    /// As status, metrics and tables spell it.
+    /// The name in status, metrics and tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Protected => "Protected",
@@ -68,7 +68,7 @@ impl Verdict {
         }
     }
 
-    /// Whether the machine belongs to the denominator: it should be protected.
+    /// Whether the machine should be protected, and so counts in the denominator.
     pub const fn is_eligible(self) -> bool {
         !matches!(
             self,
@@ -80,12 +80,12 @@ impl Verdict {
         )
     }
 
-    /// Somebody has to look at it: it counts, and is neither protected nor on its way.
+    /// Whether the machine needs attention: it is eligible, and neither protected nor provisioning.
     pub const fn is_bad(self) -> bool {
         self.is_eligible() && !matches!(self, Self::Protected | Self::Provisioning)
     }
 
-    /// How urgent it is: the lower, the worse. A machine that nobody protects comes before one whose sensor is old.
+    /// The urgency; lower is worse. A machine without a working sensor comes before one with a retired sensor.
     pub const fn rank(self) -> u8 {
         match self {
             Self::Failed => 0,
