@@ -1,4 +1,4 @@
-//! Changes to requests. Nothing here writes without a permit, and each write asks again whether it still holds.
+//! The writes of a `ServerProtection`. Each write checks first that its permit still holds.
 
 use serverprotection_core::{
     azure_error::AzureError,
@@ -12,7 +12,8 @@ use serverprotection_core::{
 use crate::arm::Arm;
 
 impl Arm {
-    /// Makes the changes in their order; the first failure ends it.
+    /// Makes the changes in order, and stops at the first error or when the permit ends. The outcome contains the
+    /// changes that were made, and the one that failed with its error.
     pub async fn apply(&self, subscription: &str, changes: &[Change], permit: &WritePermit) -> Outcome {
         let mut outcome = Outcome::default();
         for change in changes {
@@ -44,7 +45,7 @@ impl Arm {
             Action::Register => self.register(subscription).await?,
             Action::PutPlan(write) => {
                 let _lock = self.locks.plans(subscription).await;
-                // Waiting for the lock may have taken a while.
+                // The permit may have ended while this waited for the lock.
                 if !permit.holds() {
                     return Err(Stopped::PermitEnded);
                 }

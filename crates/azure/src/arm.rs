@@ -1,5 +1,5 @@
-//! The thin ARM client: one call is one request. Retrying is the work queue's business; here are the token, the origin
-//! check, request ids, the memory of throttling, and the classification of what came back.
+//! A thin client of Azure Resource Manager: one call is one request. It handles tokens, the origin check, request ids,
+//! waits that Azure asked for, and the classification of errors. The work queue retries.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use crate::{
     RequestObserver, body,
     cloud::Cloud,
     connectors::cache::ConnectorCache,
-    error_response::{self, Answer, is_write},
+    error_response::{self, ErrorResponse, is_write},
     identity::Identity,
     locks::Locks,
     resources::security_connectors,
@@ -25,7 +25,7 @@ use crate::{
     tokens::Tokens,
 };
 
-/// ARM as one identity.
+/// A client of Azure Resource Manager for one identity.
 #[derive(Debug)]
 pub struct Arm {
     principal: String,
@@ -41,18 +41,18 @@ pub struct Arm {
 /// One request.
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
-    /// Short and from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
+    /// Method and resource, from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
     pub(crate) operation: &'static str,
-    /// Lower case. What has a budget of its own in a subscription is named after a slash: `{subscription}/…`.
+    /// Subscription in lower case, or `{subscription}/…` for a resource that Azure throttles separately.
     pub(crate) subscription: &'a str,
-    /// Path segments; each is percent-encoded by itself.
+    /// Path segments, which are percent-encoded separately.
     pub(crate) path: &'a [&'a str],
     pub(crate) api_version: &'static str,
     pub(crate) body: Option<&'a Value>,
 }
 
 impl Arm {
-    /// A client for one identity. `locks` are shared by all identities of the process.
+    /// Creates a client for one identity. All identities of the process share `locks`.
     pub fn new(
         identity: Identity,
         http: reqwest::Client,
@@ -74,12 +74,12 @@ impl Arm {
         }
     }
 
-    /// Who this is: tenant and application. Quotas of Azure are counted by it.
+    /// Tenant and application, by which Azure counts quotas.
     pub fn principal(&self) -> &str {
         &self.principal
     }
 
-    /// A client of a stub, which has a token and cannot get another one.
+    /// A client of a stub. It has a token and cannot get another one.
     #[cfg(test)]
     pub(crate) fn of_stub(resource_manager: Url) -> Self {
         Self::of_stub_over(resource_manager, reqwest::Client::new())
@@ -109,7 +109,7 @@ impl Arm {
         }
     }
 
-    /// A client of the same identity for one who keeps it and is kept by this one.
+    /// A second client of the same identity, for an object that this client owns: a shared one would be a cycle.
     pub(crate) fn same_identity(&self) -> Self {
         Self {
             principal: self.principal.clone(),
@@ -123,17 +123,17 @@ impl Arm {
         }
     }
 
-    /// Whether a token can be had.
+    /// Requests a token, unless a valid one is cached.
     pub(crate) async fn check_credential(&self) -> Result<(), AzureError> {
         self.tokens.get(false).await.map(drop)
     }
 
-    /// One request and its answer's body.
+    /// Sends one request and returns the body of the response.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Value, AzureError> {
         self.read(call, &[]).await
     }
 
-    /// One request and its answer's body as `T`; `query` is added to the URL (`$expand`).
+    /// Sends one request and returns the body of the response as `T`. `query` is added to the URL (`$expand`).
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
@@ -143,22 +143,22 @@ impl Arm {
         self.ask(call, &url).await.json(call)
     }
 
-    /// One request and all of its answer, for a caller that also reads the headers.
-    pub(crate) async fn answer(&self, call: &Call<'_>) -> Answered {
+    /// Sends one request and returns the whole response, for a caller that needs the headers.
+    pub(crate) async fn answer(&self, call: &Call<'_>) -> Response {
         match self.url(call, &[]) {
             Ok(url) => self.ask(call, &url).await,
-            Err(failure) => Answered::none(failure),
+            Err(failure) => Response::none(failure),
         }
     }
 
-    /// A list over all its pages.
+    /// Reads all pages of a list.
     pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, AzureError> {
         let mut items = Vec::new();
         self.pages(call, |page| items.extend(page)).await?;
         Ok(items)
     }
 
-    /// A list page by page, for one that is too long to keep.
+    /// Reads a list page by page, for one that is too long to be held in memory.
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
@@ -174,19 +174,22 @@ impl Arm {
             let next = Url::parse(&next).map_err(|error| malformed(call, &error.to_string()))?;
             self.same_origin(call, &next)?;
             if next == url {
-                return Err(malformed(call, "a page names itself as the next one"));
+                return Err(malformed(
+                    call,
+                    "a page of the list refers to itself as the next page",
+                ));
             }
             url = next;
         }
     }
 
-    async fn ask(&self, call: &Call<'_>, url: &Url) -> Answered {
+    async fn ask(&self, call: &Call<'_>, url: &Url) -> Response {
         if let Some((left, why)) = self.throttled.remaining(call.subscription, call.writes()) {
-            return Answered::none(too_early(call, left, why));
+            return Response::none(too_early(call, left, why));
         }
         let answered = self.send(call, url, false).await;
         match &answered.body {
-            // The token may have been revoked or the key rolled: once with a new one.
+            // The token may be revoked: try once with a new one.
             Err(failure)
                 if failure.class == ErrorClass::Credential
                     && failure.code != "InvalidAuthenticationTokenTenant" =>
@@ -200,7 +203,7 @@ impl Arm {
     fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, AzureError> {
         let mut url = self.cloud.resource_manager.clone();
         url.path_segments_mut()
-            .map_err(|()| malformed(call, "the resource manager endpoint takes no path"))?
+            .map_err(|()| malformed(call, "the endpoint of Azure Resource Manager cannot have a path"))?
             .pop_if_empty()
             .extend(call.path);
         url.query_pairs_mut()
@@ -216,14 +219,14 @@ impl Arm {
         }
         Err(malformed(
             call,
-            "the next page lies on another host; it was not asked for",
+            "the next page of the list is on another host and was not requested",
         ))
     }
 
-    async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Answered {
+    async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Response {
         let token = match self.tokens.get(renew).await {
             Ok(token) => token,
-            Err(failure) => return Answered::none(failure),
+            Err(failure) => return Response::none(failure),
         };
         let mut request = self
             .http
@@ -254,13 +257,13 @@ impl Arm {
         match answer {
             Ok((status, headers, bytes)) => {
                 let body = self.accept(call, status, &headers, bytes.into());
-                Answered {
+                Response {
                     status,
                     headers,
                     body,
                 }
             }
-            Err(error) => Answered::none(error_response::transport(call.writes(), call.operation, &error)),
+            Err(error) => Response::none(error_response::transport(call.writes(), call.operation, &error)),
         }
     }
 
@@ -283,10 +286,10 @@ impl Arm {
             return Ok(bytes);
         }
         let retry_after = retry_after::of(headers, call.operation);
-        // Gateways answer in plain text (docs/azure-api.md 4.7).
+        // Gateways send plain text (docs/azure-api.md 4.7).
         let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
-        let failure = error_response::classify(&Answer {
+        let failure = error_response::classify(&ErrorResponse {
             writes: call.writes(),
             operation: call.operation,
             status,
@@ -303,33 +306,33 @@ impl Arm {
 }
 
 impl Call<'_> {
-    /// Whether Azure counts it as a write, and it may have an effect. A query of Resource Graph is a POST that reads.
+    /// Whether the request may have an effect and counts as a write. A query of Resource Graph is a POST that reads.
     fn writes(&self) -> bool {
         is_write(&self.method) && !self.is_query()
     }
 
-    /// A query of Resource Graph, whose quota has its own headers and its own memory (see `quota`).
+    /// Whether this is a query of Resource Graph. Its quota has other headers (see `quota`).
     fn is_query(&self) -> bool {
         self.path.starts_with(&["providers", "Microsoft.ResourceGraph"])
     }
 
-    /// How long an answer may take, where the client's own patience is too short.
+    /// The time-out, if that of the HTTP client is too short.
     fn timeout(&self) -> Option<Duration> {
         (self.operation == security_connectors::PUT).then_some(security_connectors::PUT_TIMEOUT)
     }
 }
 
-/// What came back from one request.
-pub(crate) struct Answered {
-    /// Of no meaning when no answer came.
+/// The response to one request, or why there is none.
+pub(crate) struct Response {
+    /// Meaningless without a response.
     status: StatusCode,
-    /// Empty when no answer came.
+    /// Empty without a response.
     pub(crate) headers: HeaderMap,
-    /// The body of a success.
+    /// The body of a successful response.
     pub(crate) body: Result<Vec<u8>, AzureError>,
 }
 
-impl Answered {
+impl Response {
     fn none(failure: AzureError) -> Self {
         Self {
             status: StatusCode::OK,
@@ -338,7 +341,7 @@ impl Answered {
         }
     }
 
-    /// The body as `T`; an empty one is `null`. An error in the body of a success is a failure.
+    /// The body as `T`; an empty body counts as `null`. An error in the body of a successful response is an error.
     pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, AzureError> {
         let bytes = self.body?;
         let bytes = match body::without_byte_order_mark(&bytes) {
@@ -362,7 +365,7 @@ impl Answered {
     }
 }
 
-/// One page of a list. Without its `value` it is unreadable, not empty.
+/// One page of a list. A page without `value` is unreadable, not empty.
 #[derive(serde::Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 struct Page<T> {
@@ -380,7 +383,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     text(headers, "x-ms-correlation-request-id").or_else(|| text(headers, "x-ms-request-id"))
 }
 
-/// Azure answered something that cannot be used.
+/// A response that cannot be used.
 pub(crate) fn malformed(call: &Call<'_>, message: &str) -> AzureError {
     AzureError {
         class: ErrorClass::Refused,
@@ -392,7 +395,7 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> AzureError {
     }
 }
 
-/// Azure's Retry-After holds for every caller, also one that was asked to run at once.
+/// The wait that an earlier response asked for has not ended. It applies to every caller of the identity.
 fn too_early(call: &Call<'_>, left: Duration, why: Why) -> AzureError {
     let (class, code) = match why {
         Why::Throttled => (ErrorClass::Throttled(Some(left)), "TooManyRequests"),
@@ -402,7 +405,7 @@ fn too_early(call: &Call<'_>, left: Duration, why: Why) -> AzureError {
     AzureError {
         class,
         code: code.into(),
-        message: "Azure asked to wait".into(),
+        message: "an earlier response of Azure asked to wait".into(),
         operation: call.operation.into(),
         request_id: None,
         effect_unknown: false,

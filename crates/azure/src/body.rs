@@ -1,16 +1,16 @@
-//! Members of an answer's body. Tolerant of form: a boolean may be a string, an absent list or map may be null or "".
-//! Strict about meaning: an answer without a mandatory member is unreadable, never "empty" or "off".
+//! Members of the body of a response. The form may vary: a boolean may be a string, an absent list or map may be null
+//! or "". The meaning may not: a body without a mandatory member is unreadable, never "empty" or "off".
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-/// A body with an error in it is small; a large one is not parsed twice.
+/// Larger bodies are not searched for an error, to avoid parsing them twice.
 const LARGEST_ERROR: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Azure answered with success, and the answer cannot be used. Time may help: a later answer can be whole.
+/// A successful response that cannot be used. A later one may be complete.
 pub(crate) fn unreadable(operation: &str, message: String) -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
@@ -22,12 +22,12 @@ pub(crate) fn unreadable(operation: &str, message: String) -> AzureError {
     }
 }
 
-/// The JSON without the byte order mark that some gateways put before it.
+/// The JSON without the byte order mark that some gateways add.
 pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// The body of a success that is an error all the same: `{"error": {...}}`.
+/// The error in the body of a successful response: `{"error": {...}}`.
 pub(crate) fn error_in(bytes: &[u8]) -> Option<Value> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -41,7 +41,7 @@ pub(crate) fn error_in(bytes: &[u8]) -> Option<Value> {
     envelope.error.map(Value::Object)
 }
 
-/// A text that must be there, at this JSON pointer.
+/// A mandatory text, at a JSON pointer.
 pub(crate) fn text<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a str, AzureError> {
     optional_text(body, pointer).ok_or_else(|| missing(operation, pointer))
 }
@@ -52,12 +52,12 @@ pub(crate) fn optional_text<'a>(body: &'a Value, pointer: &str) -> Option<&'a st
     (!text.is_empty()).then_some(text)
 }
 
-/// A boolean that must be there: `true`, `"True"` or `"true"`.
+/// A mandatory boolean: `true`, `"True"` or `"true"`.
 pub(crate) fn boolean(operation: &str, body: &Value, pointer: &str) -> Result<bool, AzureError> {
     optional_boolean(operation, body, pointer)?.ok_or_else(|| missing(operation, pointer))
 }
 
-/// A boolean that may be absent or null. Anything else that is no boolean is unreadable.
+/// A boolean that may be absent or null. Any other value that is not a boolean is unreadable.
 pub(crate) fn optional_boolean(
     operation: &str,
     body: &Value,
@@ -72,7 +72,7 @@ pub(crate) fn optional_boolean(
     }
 }
 
-/// A list that must be there, even if it is empty.
+/// A mandatory list, which may be empty.
 pub(crate) fn mandatory_list<'a>(
     operation: &str,
     body: &'a Value,
@@ -112,13 +112,13 @@ fn is_absent(found: Option<&Value>) -> bool {
 }
 
 fn missing(operation: &str, pointer: &str) -> AzureError {
-    unreadable(operation, format!("the answer has no {}", path(pointer)))
+    unreadable(operation, format!("Azure's response has no {}", path(pointer)))
 }
 
 fn of_another_form(operation: &str, pointer: &str, form: &str) -> AzureError {
     unreadable(
         operation,
-        format!("{} of the answer is not {form}", path(pointer)),
+        format!("{} in Azure's response is not {form}", path(pointer)),
     )
 }
 
@@ -134,23 +134,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mandatory_members_are_read_in_any_form_and_missing_ones_are_unreadable() {
+    fn mandatory_members_are_read_in_every_form_and_missing_ones_are_unreadable() {
         let body = json!({"properties": {"on": true, "text": "True", "off": "FALSE", "odd": "maybe", "null": null, "empty": ""}});
         let read = |name: &str| boolean("GET x", &body, &format!("/properties/{name}"));
         assert_eq!(
             (read("on"), read("text"), read("off")),
             (Ok(true), Ok(true), Ok(false))
         );
-        for (name, message) in [
-            ("odd", "properties.odd of the answer is not true or false"),
-            ("empty", "properties.empty of the answer is not true or false"),
-            ("null", "the answer has no properties.null"),
-            ("absent", "the answer has no properties.absent"),
-        ] {
+        for name in ["odd", "empty", "null", "absent"] {
             let failure = read(name).unwrap_err();
             assert_eq!(
-                (failure.class, failure.message.as_str()),
-                (ErrorClass::Transient, message)
+                (failure.class, failure.code.as_str()),
+                (ErrorClass::Transient, "UnreadableAnswer")
+            );
+            assert!(
+                failure.message.contains(&format!("properties.{name}")),
+                "{}",
+                failure.message
             );
         }
         assert_eq!(text("GET x", &body, "/properties/text"), Ok("True"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_lists_and_maps_have_many_forms_and_others_are_unreadable() {
+    fn absent_lists_and_maps_have_several_forms_and_others_are_unreadable() {
         for absent in [json!({}), json!({"m": null}), json!({"m": ""})] {
             assert_eq!(list("GET x", &absent, "/m").unwrap().len(), 0, "{absent}");
             assert_eq!(map("GET x", &absent, "/m").unwrap().len(), 0, "{absent}");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_found_in_a_body_and_only_there() {
+    fn an_error_is_found_at_the_top_of_a_body_only() {
         let found = |text: &str| error_in(text.as_bytes());
         assert_eq!(found(r#"{"error": {"code": "X"}}"#), Some(json!({"code": "X"})));
         assert_eq!(

@@ -1,12 +1,12 @@
-//! Which Azure this is: always the installation's choice, never an object's, else a tenant could point the authority at
-//! himself and receive our assertion (docs/architecture.md 2.3).
+//! The Azure cloud. Set by the installation, never by an object: otherwise a tenant could redirect token requests to a
+//! server that the tenant controls (docs/architecture.md 2.3).
 
 use url::Url;
 
 /// Endpoints of one cloud (docs/azure-api.md 8.1).
 #[derive(Clone, Debug)]
 pub struct Cloud {
-    /// ARM, e.g. `https://management.azure.com/`. Tokens go to this origin only.
+    /// Azure Resource Manager, e.g. `https://management.azure.com/`. Tokens are sent to this origin only (I-10).
     pub resource_manager: Url,
     /// Entra, e.g. `https://login.microsoftonline.com/`.
     pub authority_host: Url,
@@ -15,12 +15,12 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// The scope that tokens are asked for.
+    /// The scope of token requests.
     pub(crate) fn scope(&self) -> String {
         format!("{}/.default", self.audience)
     }
 
-    /// The name of this cloud, where it has no connectors for AWS and GCP (docs/azure-api.md 8.1).
+    /// The name of this cloud if it has no connectors for AWS and GCP, otherwise `None` (docs/azure-api.md 8.1).
     pub fn connectors_missing_in(&self) -> Option<&'static str> {
         let host = self.resource_manager.host_str()?;
         let within = |domain: &str| {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connectors_are_missing_in_the_clouds_of_governments_only() {
+    fn connectors_are_missing_in_sovereign_clouds_only() {
         for (resource_manager, name) in [
             ("https://management.azure.com/", None),
             ("https://management.usgovcloudapi.net/", Some("Azure Government")),

@@ -1,5 +1,5 @@
-//! A visit's readings about one security connector, and its writes (docs/azure-api.md 4). Nothing here writes without a
-//! permit, and each write asks again whether it still holds.
+//! Reads and writes of one security connector (docs/azure-api.md 4). Each write checks first that its permit still
+//! holds.
 
 pub(crate) mod cache;
 pub(crate) mod id;
@@ -26,8 +26,8 @@ use self::{id::ConnectorId, single_flight::MaxAge};
 use crate::arm::Arm;
 
 impl Arm {
-    /// Reads the connector, and what `reads` asks for besides. Where there is no connector, also resource group and
-    /// others, whatever `reads` says.
+    /// Reads the connector and what `reads` selects. If the connector does not exist, also reads the resource group and
+    /// the other connectors, which its creation depends on.
     pub async fn observe_connector(&self, target: &Target, reads: &Reads) -> Observed {
         if let Err(failure) = self.check_credential().await {
             return Observed::without_credential(failure);
@@ -59,7 +59,7 @@ impl Arm {
             connector: Some(connector),
             resource_group,
             others,
-            // Nobody reports about what is not there.
+            // A connector that does not exist has no health.
             health: health.filter(|_| !absent),
             permissions,
         };
@@ -70,7 +70,7 @@ impl Arm {
         }
     }
 
-    /// Reads what creating the connector depends on, as far as it was not read.
+    /// Reads what creating the connector depends on, unless it was read already.
     async fn complete(&self, id: &ConnectorId, observed: Observed, age: MaxAge) -> Observed {
         let missing = (observed.resource_group.is_none(), observed.others.is_none());
         let (resource_group, others) = tokio::join!(
@@ -84,12 +84,17 @@ impl Arm {
         }
     }
 
-    /// The connector with this resource id; `Ok(None)`: there is none. For deletions, which know nothing but the id.
+    /// Reads the connector with a resource id; `Ok(None)` if it does not exist. For deletions, which have only the id.
+    ///
+    /// # Errors
+    ///
+    /// If the id is not that of a security connector, or the request fails.
     pub async fn read_connector(&self, id: &str) -> ReadResult<Option<Connector>> {
         self.connector(&ConnectorId::read(id)?).await
     }
 
-    /// Makes the changes in their order, one connector's writes one after the other; the first failure ends it.
+    /// Makes the changes in order, and stops at the first error or when the permit ends. Writes of one connector are
+    /// serialized. The outcome contains the changes that were made, and the one that failed with its error.
     pub async fn apply_connector(
         &self,
         target: &Target,
@@ -102,7 +107,7 @@ impl Arm {
         }
         let _lock = self.locks.connector(&target.id()).await;
         for change in changes {
-            // Waiting for the lock, or for the write before, may have taken a while.
+            // The permit may have ended while this waited for the lock or for the previous write.
             if !permit.holds() {
                 break;
             }
@@ -143,7 +148,8 @@ impl Arm {
         }
     }
 
-    /// Many connectors may lie in one group: the first creates it, and a PUT of one that exists would take its tags.
+    /// Creates a resource group unless it exists: a PUT of an existing group would remove its tags. The lock lets one
+    /// of several connectors create their common group.
     async fn create_resource_group(
         &self,
         subscription: &str,
@@ -162,7 +168,11 @@ impl Arm {
         Ok(Written::Done(None))
     }
 
-    /// Deletes the connector with this resource id; one that is gone is deleted.
+    /// Deletes the connector with a resource id. Succeeds if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the id is not that of a security connector, the permit has ended, or Azure refuses the deletion.
     pub async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), AzureError> {
         let id = ConnectorId::read(id)?;
         let _lock = self.locks.connector(&id.text()).await;
@@ -170,25 +180,25 @@ impl Arm {
             return Err(permit_ended());
         }
         self.remove_connector(&id).await?;
-        // Its successor must not find it in the way.
+        // Otherwise a new connector of the account would still find this one.
         self.amend_list(&id, None).await;
         Ok(())
     }
 }
 
-/// What became of a write.
+/// The result of a write.
 enum Written {
-    /// What Azure answered, where that tells anything.
+    /// It was made. The connector in Azure's response, if there is one.
     Done(Option<Connector>),
     PermitEnded,
 }
 
-/// The process is about to end; the next one goes on.
+/// The process is about to end. The next process continues.
 fn permit_ended() -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
         code: "PermitEnded".into(),
-        message: "writes have ended in this process".into(),
+        message: "this process is stopping and makes no further writes".into(),
         operation: "DELETE securityConnectors".into(),
         request_id: None,
         effect_unknown: false,

@@ -1,4 +1,4 @@
-//! From what Azure answered to what the caller should do (docs/azure-api.md 8.3, 8.6; I-5).
+//! Classifies error responses by what the caller should do (docs/azure-api.md 8.3, 8.6; I-5).
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use serverprotection_core::{
     security_connector::cloud,
 };
 
-/// An answer that is no success.
-pub(crate) struct Answer<'a> {
+/// A response without success.
+pub(crate) struct ErrorResponse<'a> {
     /// Whether the request may have had an effect.
     pub(crate) writes: bool,
     pub(crate) operation: &'a str,
@@ -20,27 +20,27 @@ pub(crate) struct Answer<'a> {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Classifies an answer.
-pub(crate) fn classify(answer: &Answer<'_>) -> AzureError {
-    if let Some(failure) = of_connectors(answer) {
+/// Classifies a response without success.
+pub(crate) fn classify(response: &ErrorResponse<'_>) -> AzureError {
+    if let Some(failure) = of_connectors(response) {
         return failure;
     }
-    let (code, message) = code_and_message(answer.status, answer.body);
+    let (code, message) = code_and_message(response.status, response.body);
     AzureError {
-        class: class(answer.status, &code, &message, answer.retry_after),
-        effect_unknown: effect_unknown(answer),
+        class: class(response.status, &code, &message, response.retry_after),
+        effect_unknown: effect_unknown(response),
         code,
         message,
-        operation: answer.operation.to_owned(),
-        request_id: answer.request_id.clone(),
+        operation: response.operation.to_owned(),
+        request_id: response.request_id.clone(),
     }
 }
 
-fn effect_unknown(answer: &Answer<'_>) -> bool {
-    answer.writes && (answer.status.is_server_error() || answer.status == StatusCode::REQUEST_TIMEOUT)
+fn effect_unknown(response: &ErrorResponse<'_>) -> bool {
+    response.writes && (response.status.is_server_error() || response.status == StatusCode::REQUEST_TIMEOUT)
 }
 
-/// A success whose body is an error all the same. Nothing was read, and time may help.
+/// A successful response with an error in its body. Nothing was read, and a retry may help.
 pub(crate) fn in_success(
     writes: bool,
     operation: &str,
@@ -58,7 +58,7 @@ pub(crate) fn in_success(
         class,
         code,
         message: format!(
-            "the answer has status {} and holds an error: {message}",
+            "Azure's response has status {} but contains an error: {message}",
             status.as_u16()
         ),
         operation: operation.to_owned(),
@@ -67,35 +67,35 @@ pub(crate) fn in_success(
     }
 }
 
-/// The connectors' own shape: `{"statusCode", "errorMessage", "errorCorrelation"}` (docs/azure-api.md 4.7).
-fn of_connectors(answer: &Answer<'_>) -> Option<AzureError> {
-    let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
-    let (status, correlation) = (answer.status.as_u16(), text("errorCorrelation"));
-    let reported = cloud::failure(status, text("errorMessage")?, correlation, answer.operation);
+/// The error shape of connectors: `{"statusCode", "errorMessage", "errorCorrelation"}` (docs/azure-api.md 4.7).
+fn of_connectors(response: &ErrorResponse<'_>) -> Option<AzureError> {
+    let text = |name: &str| response.body.get(name).and_then(Value::as_str);
+    let (status, correlation) = (response.status.as_u16(), text("errorCorrelation"));
+    let reported = cloud::failure(status, text("errorMessage")?, correlation, response.operation);
     let by_status = |code: &str| {
-        let class = class(answer.status, code, &reported.message, answer.retry_after);
+        let class = class(response.status, code, &reported.message, response.retry_after);
         (class, code.to_owned())
     };
-    // These mean the same in every shape.
+    // These statuses mean the same in every shape.
     let (class, code) = match status {
         401 => by_status("AuthenticationFailed"),
         404 => by_status("ResourceNotFound"),
         408 => by_status("RequestTimeout"),
         429 => by_status("TooManyRequests"),
-        500..=599 => (transient(answer.retry_after), reported.code),
+        500..=599 => (transient(response.retry_after), reported.code),
         _ => (reported.class, reported.code),
     };
     Some(AzureError {
         class,
         code,
         message: one_line(&reported.message),
-        request_id: reported.request_id.or_else(|| answer.request_id.clone()),
-        effect_unknown: effect_unknown(answer),
+        request_id: reported.request_id.or_else(|| response.request_id.clone()),
+        effect_unknown: effect_unknown(response),
         operation: reported.operation,
     })
 }
 
-/// No complete answer came.
+/// No complete response arrived.
 pub(crate) fn transport(writes: bool, operation: &str, error: &reqwest::Error) -> AzureError {
     let code = if error.is_timeout() {
         "Timeout"
@@ -108,12 +108,12 @@ pub(crate) fn transport(writes: bool, operation: &str, error: &reqwest::Error) -
         message: innermost(error),
         operation: operation.to_owned(),
         request_id: None,
-        // A connection that never stood carried nothing.
+        // Without a connection, nothing was sent.
         effect_unknown: writes && !error.is_connect(),
     }
 }
 
-/// reqwest's own text names the URL and little else; the innermost cause is what helps.
+/// The innermost cause: the text of reqwest itself contains little more than the URL.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
@@ -126,7 +126,7 @@ pub(crate) fn is_write(method: &Method) -> bool {
     method != Method::GET && method != Method::HEAD
 }
 
-/// Azure's messages hold line breaks and can be very long; the next step that is told after them must still fit.
+/// Removes line breaks and truncates the text, so that the hint after Azure's message still fits.
 pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 500;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -136,10 +136,10 @@ pub(crate) fn one_line(text: &str) -> String {
     line.chars().take(MOST).chain(['…']).collect()
 }
 
-/// Resource Graph's message is this, a time and an id; what happened stands in the details (docs/azure-api.md 7.2).
+/// The message of Resource Graph starts like this; the cause is in the details (docs/azure-api.md 7.2).
 const BOILERPLATE: &str = "Please provide below info when asking for support";
 
-/// The shapes of docs/azure-api.md 4.7 and 8.3, with the names of the policies that refused.
+/// Code and message in the shapes of docs/azure-api.md 4.7 and 8.3, with the policies that refused the request.
 fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
     let unnamed = || format!("Http{}", status.as_u16());
     if let Some(words) = body
@@ -172,7 +172,7 @@ fn code_and_message(status: StatusCode, body: &Value) -> (String, String) {
     (code, message)
 }
 
-/// A gateway's page, without its markup.
+/// The text of a gateway's HTML page.
 fn without_markup(page: &str) -> String {
     if !page.trim_start().starts_with('<') {
         return one_line(page);
@@ -181,7 +181,7 @@ fn without_markup(page: &str) -> String {
     one_line(&texts.map(|(_, text)| text).collect::<Vec<_>>().join(" "))
 }
 
-/// Code of the first detail, messages of all.
+/// The code of the first detail, and the messages of all.
 fn from_details(error: &Value) -> Option<(String, String)> {
     let details = error.get("details")?.as_array()?;
     let text = |detail: &Value, name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -234,7 +234,7 @@ fn policies(error: &Value) -> impl Iterator<Item = String> + '_ {
 fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Duration>) -> ErrorClass {
     match (status.as_u16(), code) {
         (429, _) => ErrorClass::Throttled(retry_after),
-        // Before the statuses: Defender answers it as 404 or 401, ARM as 409.
+        // Before the statuses: Defender for Cloud reports it as 404 or 401, Azure Resource Manager as 409.
         _ if is_not_registered(code) => ErrorClass::NotRegistered,
         (401, _) => ErrorClass::Credential,
         (
@@ -252,16 +252,16 @@ fn class(status: StatusCode, code: &str, message: &str, retry_after: Option<Dura
     }
 }
 
-/// Whether Azure says that the resource itself does not exist (`ResourceNotFound`, `ResourceGroupNotFound`, `NotFound`). A
-/// 404 about the subscription or the type, or one of a gateway, says nothing about the resource.
+/// Whether the resource itself does not exist (`ResourceNotFound`, `ResourceGroupNotFound`, `NotFound`). A 404 about
+/// the subscription or the type, or from a gateway, says nothing about the resource.
 pub(crate) fn is_absent(failure: &AzureError) -> bool {
     failure.class == ErrorClass::NotFound
         && failure.code.ends_with("NotFound")
         && failure.code != "SubscriptionNotFound"
 }
 
-/// Whether the code says that the resource provider is not registered in the subscription. Defender for Cloud spells it
-/// with spaces (docs/emulator.md, switch `unregisteredProvider`).
+/// Whether the code means that the resource provider is not registered in the subscription. Defender for Cloud writes
+/// it with spaces (docs/emulator.md, switch `unregisteredProvider`).
 fn is_not_registered(code: &str) -> bool {
     let letters = code.chars().filter(|letter| !letter.is_whitespace());
     let code: String = letters.collect::<String>().to_ascii_lowercase();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     fn after(status: u16, body: &Value, retry_after: Option<Duration>) -> AzureError {
-        classify(&Answer {
+        classify(&ErrorResponse {
             writes: true,
             operation: "PUT pricings/VirtualMachines",
             status: StatusCode::from_u16(status).unwrap(),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_classified_by_status_and_code() {
+    fn responses_are_classified_by_status_and_code() {
         let cases = [
             (
                 429,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_recorded_answer_of_an_unregistered_provider_is_understood() {
+    fn the_recorded_response_about_an_unregistered_provider_is_recognized() {
         let body = json!({"error": {"code": "Subscription Not Registered",
             "message": "Please register to Microsoft.Security in order to view your security status"}});
         for status in [401, 404] {
@@ -395,7 +395,11 @@ mod tests {
             (odd.class, odd.code.as_str()),
             (ErrorClass::Transient, "InternalServerError")
         );
-        assert_eq!(odd.message, "the answer has status 200 and holds an error: m");
+        assert!(
+            odd.message.contains("status 200") && odd.message.ends_with(": m"),
+            "{}",
+            odd.message
+        );
         assert_eq!(
             failure("Subscription Not Registered").class,
             ErrorClass::NotRegistered
@@ -467,7 +471,7 @@ mod tests {
             (other.code.as_str(), other.request_id.as_deref()),
             (cloud::REFUSED, Some("r"))
         );
-        // ARM's own words stay ARM's, also about connectors.
+        // An error in the shape of Azure Resource Manager keeps its code, also about connectors.
         let arm = classified(
             409,
             &json!({"error": {"code": "ScopeLocked", "message": "permission"}}),
@@ -479,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_status_means_in_every_shape_it_means_in_the_connectors_too() {
+    fn statuses_mean_the_same_in_the_shape_of_connectors() {
         let seven = ErrorClass::Throttled(Some(Duration::from_secs(7)));
         for (status, class, unknown) in [
             (401, ErrorClass::Credential, false),
@@ -501,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gateways_say_is_understood() {
+    fn responses_of_gateways_are_read() {
         let reported = |body: Value| {
             let failure = after(502, &body, None);
             assert_eq!(failure.class, ErrorClass::Transient);

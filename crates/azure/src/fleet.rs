@@ -1,9 +1,9 @@
-//! Fleet verification: every machine of many subscriptions in a few queries, folded into one summary each
-//! (docs/architecture.md 8, docs/azure-api.md 6 and 7).
+//! Fleet verification: reads all machines of many subscriptions with a few queries, and folds them into one summary for
+//! each subscription (docs/architecture.md 8, docs/azure-api.md 6 and 7).
 //!
 //! ```text
-//! groups of ≤ 300 subscriptions, each: plans ─▶ pages of machines ─▶ fold ─▶ confirm what looks bad or is missing ─▶ Sink
-//!                                        └─ beside it, by subscription: health reports, permissions
+//! for each group of ≤ 300 subscriptions: plans ─▶ pages of machines ─▶ fold ─▶ confirm bad and missing ─▶ ScanObserver
+//!                                          └─ concurrently, for each subscription: health reports, permissions
 //! ```
 
 mod access;
@@ -42,23 +42,23 @@ use tokio::sync::Semaphore;
 
 use crate::{Arm, quota::Quota};
 
-/// A subscription whose machines are to be verified, and what its verdicts depend on.
+/// A subscription to scan, and what its verdicts depend on.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// GUID, lower case. Of two targets with the same one the first counts.
+    /// GUID in lower case. Of several targets with the same GUID, the first one counts.
     pub subscription: String,
     /// `spec.machines.exclude`.
     pub exclusions: Arc<Exclusions>,
     /// `spec.machines.gracePeriod`.
     pub grace: SignedDuration,
-    /// Somebody asked for this scan: health reports and permissions are read anew.
+    /// A user requested this scan: cached health reports and permissions are not used.
     pub fresh: bool,
-    /// Machines that were not protected when an earlier process scanned: asked only at the first scan of the
-    /// subscription, later ones know better.
+    /// Machines that were not protected at the last scan of an earlier process. Used by the first scan of the
+    /// subscription only.
     pub unprotected: Arc<[KnownMachine]>,
 }
 
-/// A machine that is known from a status.
+/// A machine named in a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownMachine {
     /// Resource id.
@@ -67,26 +67,27 @@ pub struct KnownMachine {
     pub environment: Environment,
 }
 
-/// How a scanner works.
+/// Settings of a scanner.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Direct GETs to confirm bad findings and disappeared machines, per scan and subscription.
+    /// The maximum number of direct GETs for each scan and subscription, which confirm bad findings and missing
+    /// machines.
     pub confirmations_per_subscription: usize,
-    /// Further scans will follow: unprotected machines are kept, to confirm those that disappear until then.
+    /// Whether to keep the unprotected machines, so that the next scan can confirm those that are missing.
     pub keep_unprotected: bool,
-    /// Direct GETs at the same time, over all subscriptions.
+    /// The maximum number of concurrent direct GETs, over all subscriptions.
     pub concurrent_gets: usize,
-    /// Groups read at the same time.
+    /// The maximum number of groups that are read concurrently.
     pub concurrent_groups: usize,
-    /// Subscriptions in one query; Microsoft advises at most 300 (docs/azure-api.md 7.2).
+    /// Subscriptions in one query; Microsoft recommends at most 300 (docs/azure-api.md 7.2).
     pub group_size: usize,
     /// Rows in one page, at most 1000.
     pub page_size: u32,
-    /// How long health reports (refreshed by Azure every 4 h) and sufficient permissions are remembered.
+    /// How long health reports (which Azure refreshes every 4 h) and sufficient permissions are cached.
     pub record: Duration,
-    /// Wait before the first repetition of a page that failed; doubled for each further one.
+    /// Wait before the first retry of a page; doubled for each further one.
     pub back_off: Duration,
-    /// The clock of verdicts.
+    /// The clock for verdicts.
     pub now: fn() -> Timestamp,
 }
 
@@ -108,62 +109,62 @@ impl Default for Settings {
 
 pub use serverprotection_core::machines::reading::{Access, SubscriptionReading};
 
-/// How far a scan is.
+/// The progress of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Subscriptions told to the sink, and all of them.
+    /// The number of subscriptions that are done, and of all.
     pub subscriptions: (usize, usize),
-    /// Pages of machines read.
+    /// Pages of machines that were read.
     pub pages: u64,
-    /// Machines judged.
+    /// Machines with a final finding.
     pub machines: u64,
 }
 
-/// Takes what a scan finds, while it runs. Called from one task at a time; must not block.
+/// Observes the results of a scan while it runs. Called by one task at a time; must not block.
 pub trait ScanObserver: Send + Sync {
-    /// A machine and its final finding, in no particular order, each machine once. Its subscription's reading may
-    /// still become an Err.
+    /// A machine and its final finding. Called once for each machine, in no particular order. The result of its
+    /// subscription may still be an error.
     fn machine(&self, machine: &Machine, finding: &Finding) {
         let _ = (machine, finding);
     }
 
-    /// The reading of a target, exactly once for each, when its group has been read: only the last page shows that
-    /// nothing is missing. Err: nothing is known about its machines, the last reading stands.
+    /// The result of a target. Called exactly once for each target when its group was read, because only the last page
+    /// proves that no row is missing. An error says nothing about the machines; the last result remains valid.
     fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>);
 
-    /// After every page and every subscription.
+    /// The scan advanced. Called after every page and every subscription.
     fn progress(&self, progress: &Progress) {
         let _ = progress;
     }
 }
 
-/// What a scan cost.
+/// The cost of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Queries of Resource Graph, refused ones and repetitions too.
+    /// Queries of Resource Graph, including refused ones and retries.
     pub queries: u64,
-    /// Pages of machines read.
+    /// Pages of machines that were read.
     pub pages: u64,
-    /// Rows in them.
+    /// Rows of these pages.
     pub rows: u64,
-    /// Rows that came a second time.
+    /// Rows that appeared before.
     pub duplicates: u64,
-    /// Rows of which something could not be read.
+    /// Rows that could not be read completely.
     pub unreadable: u64,
-    /// Direct GETs that confirmed findings, failed ones too.
+    /// Direct GETs that confirmed findings, including failed ones.
     pub confirmations: u64,
-    /// Queries repeated after a failure.
+    /// Queries that were repeated after an error.
     pub retries: u64,
     /// Wall time.
     pub took: Duration,
-    /// Time that queries waited for quota or after failures, summed over groups.
+    /// The time that queries waited for quota or after errors, summed over groups.
     pub waited: Duration,
-    /// Queries that the quota still allows; `None` before the first answer.
+    /// Queries that the quota still allows; `None` before the first response.
     pub quota_left: Option<u32>,
 }
 
-/// Scans the machines of one identity's subscriptions. Lives across scans: the quota, remembered confirmations, first
-/// sightings of transitions, health reports and permissions are the identity's. A dropped scan leaves it usable; two scans may run at once.
+/// Scans the machines of the subscriptions of one identity. Between scans it keeps the quota, confirmations, first
+/// sightings of transitions, health reports and permissions. A scan can be dropped, and two scans may run concurrently.
 #[derive(Debug)]
 pub struct Scanner {
     arm: RwLock<Arc<Arm>>,
@@ -171,46 +172,50 @@ pub struct Scanner {
     quota: Quota,
     gets: Semaphore,
     confirmations: confirmation::Confirmations,
-    health: health::Memory,
-    access: access::Memory,
+    health: health::HealthCache,
+    access: access::AccessCache,
     transitions: transitions::Transitions,
-    unprotected: unprotected::Memory,
+    unprotected: unprotected::UnprotectedMachines,
 }
 
 impl Scanner {
-    /// A scanner that remembers nothing yet.
+    /// Creates a scanner without cached facts.
     pub fn new(arm: Arc<Arm>, settings: Settings) -> Self {
         Self {
             arm: RwLock::new(arm),
             gets: Semaphore::new(settings.concurrent_gets.max(1)),
             quota: Quota::default(),
             confirmations: confirmation::Confirmations::default(),
-            health: health::Memory::default(),
-            access: access::Memory::default(),
+            health: health::HealthCache::default(),
+            access: access::AccessCache::default(),
             transitions: transitions::Transitions::default(),
-            unprotected: unprotected::Memory::default(),
+            unprotected: unprotected::UnprotectedMachines::default(),
             settings,
         }
     }
 
-    /// Replaces the client, after a rotated secret. Scans that run go on with the old one.
+    /// Replaces the client, for example after a secret was rotated. Running scans keep the old client.
     pub fn set_arm(&self, arm: Arc<Arm>) {
         *self.arm.write().unwrap_or_else(PoisonError::into_inner) = arm;
     }
 
-    /// Forgets the machines of subscriptions that are scanned no more.
+    /// Drops the unprotected machines of subscriptions that are no longer scanned.
     pub fn retain(&self, still_scanned: impl Fn(&str) -> bool) {
         self.unprotected.retain(still_scanned);
     }
 
-    /// Reads and judges the machines of the targets. Every target is told to the sink once; failures are told there.
+    /// Scans the targets, and reports the result of each one to the observer, including errors.
     pub async fn scan(&self, targets: &[Target], observer: &dyn ScanObserver) -> Report {
         scan::scan(self, targets, observer).await
     }
 
-    /// The connectors of these subscriptions, of every kind and in no particular order; `None`: of all that the identity
-    /// sees. Those that it may not read are left out in silence, as in all of Resource Graph. Waits while the quota is
-    /// used up, and can be dropped at any time; what time mends is asked for twice again at most.
+    /// The connectors of some subscriptions, or of all that the identity can see (`None`), in no particular order.
+    /// Resource Graph silently omits connectors that the identity may not read. Waits while the quota is used up, and
+    /// can be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// If a query fails, after two retries if the error is transient, or the result is incomplete.
     pub async fn known_connectors(
         &self,
         subscriptions: Option<&[String]>,
@@ -218,7 +223,7 @@ impl Scanner {
         connectors::known(self, subscriptions).await
     }
 
-    /// Queries that the quota of Resource Graph still allows now; `None` before the first answer.
+    /// The number of queries that the quota of Resource Graph allows now; `None` before the first response.
     pub fn quota_left(&self) -> Option<u32> {
         self.quota.left()
     }

@@ -1,4 +1,4 @@
-//! Azure identities, as `azure_identity` credentials.
+//! Azure identities as credentials of the crate `azure_identity`.
 
 use std::{fmt, sync::Arc};
 
@@ -17,14 +17,18 @@ use azure_identity::{
 
 use crate::{cloud::Cloud, transport::EntraTransport};
 
-/// Where a federated assertion comes from: for us, a token of a Kubernetes service account.
+/// The source of a federated assertion, such as the token of a Kubernetes service account.
 #[async_trait::async_trait]
 pub trait AssertionSource: Send + Sync + fmt::Debug {
-    /// A fresh assertion, or why there is none.
+    /// Returns a fresh assertion.
+    ///
+    /// # Errors
+    ///
+    /// The cause, as text, if there is no assertion.
     async fn assertion(&self) -> Result<String, String>;
 }
 
-/// An identity that tokens are asked for. Its secrets cannot be printed.
+/// An identity that gets tokens. Its secrets are not part of its `Debug` output.
 #[derive(Clone)]
 pub enum Identity {
     /// An application with a client secret.
@@ -36,7 +40,7 @@ pub enum Identity {
         /// The secret.
         secret: Secret,
     },
-    /// An application that trusts assertions of another issuer.
+    /// An application that trusts assertions of another issuer, by a federated credential.
     Federated {
         /// Tenant.
         tenant_id: String,
@@ -49,9 +53,9 @@ pub enum Identity {
     PodWorkloadIdentity,
     /// The managed identity of the node.
     ManagedIdentity,
-    /// Whoever is logged in to the Azure CLI of this machine; each new token runs `az`.
+    /// The user who is logged in to the Azure CLI on this machine. Each new token runs `az`.
     AzureCli {
-        /// Tenant to ask for; `None` for the CLI's current one.
+        /// Tenant of the token; `None` for the current tenant of the Azure CLI.
         tenant_id: Option<String>,
     },
     /// An application with a client secret, from `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`.
@@ -89,7 +93,7 @@ impl ClientAssertion for Assertion {
 }
 
 impl Identity {
-    /// Tenant and application, as far as they are known here: whoever has the same ones shares quotas.
+    /// Tenant and application, as far as they are known. Identities with the same ones share quotas.
     pub(crate) fn principal(&self) -> String {
         match self {
             Self::ClientSecret {
@@ -102,7 +106,19 @@ impl Identity {
         }
     }
 
-    /// The credential behind the identity.
+    /// How messages name a token request of this identity.
+    pub(crate) const fn token_operation(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. }
+            | Self::Federated { .. }
+            | Self::PodWorkloadIdentity
+            | Self::Environment => "POST token",
+            Self::ManagedIdentity => "GET token",
+            Self::AzureCli { .. } => "az account get-access-token",
+        }
+    }
+
+    /// Builds the credential of the identity.
     pub(crate) fn credential(
         &self,
         cloud: &Cloud,
@@ -111,7 +127,7 @@ impl Identity {
         let client_options = || ClientOptions {
             cloud: Some(Arc::new(configuration(cloud))),
             transport: Some(Transport::new(transport.clone())),
-            // The work queue retries; a credential that retries holds the token lock (docs/azure-api.md 9.2).
+            // The work queue retries. A credential that retries would hold the token lock (docs/azure-api.md 9.2).
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };
@@ -176,8 +192,13 @@ fn configuration(cloud: &Cloud) -> CloudConfiguration {
     CloudConfiguration::from(custom)
 }
 
-/// An environment variable that must be there.
+/// A mandatory environment variable.
 fn variable(name: &str) -> azure_core::Result<String> {
     let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-    value.ok_or_else(|| azure_core::Error::with_message(ErrorKind::Credential, format!("{name} is not set")))
+    value.ok_or_else(|| {
+        azure_core::Error::with_message(
+            ErrorKind::Credential,
+            format!("the environment variable {name} is not set"),
+        )
+    })
 }

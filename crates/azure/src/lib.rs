@@ -1,11 +1,11 @@
-//! The only place that knows REST: tokens, the ARM client, one file per resource.
+//! Clients of Azure: Entra, Azure Resource Manager and Resource Graph. No other crate knows their REST APIs.
 //!
 //! ```text
-//! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, throttle memory, classification)
-//!                        ├─ observe: subscription, registration, plan, settings, assessment, permissions, solutions
-//!                        ├─ connectors: the same for one security connector, and who else connects its account
-//!                        ├─ fleet:   every machine of many subscriptions, and all connectors, by Resource Graph
-//!                        └─ apply:   one core `Change` after the other, each under its lock and with a WritePermit
+//! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, Retry-After, classification)
+//!                        ├─ observe:    subscription, registration, plan, settings, assessment, permissions, solutions
+//!                        ├─ apply:      the changes of a ServerProtection in order, each with its lock and a WritePermit
+//!                        ├─ connectors: reads and writes of one security connector, and other connectors
+//!                        └─ fleet:      all machines of many subscriptions, and all connectors, by Resource Graph
 //! ```
 
 pub mod apply;
@@ -34,8 +34,9 @@ pub use transport::{HttpError, http_client};
 
 use std::time::Duration;
 
-/// Hears of every request to Azure, for metrics.
+/// Observes every request to Azure, for metrics.
 pub trait RequestObserver: Send + Sync + std::fmt::Debug {
-    /// `operation` is one of a fixed set of names; `status` is the HTTP status, or 0 when no answer came.
+    /// A request ended. `operation` is one of a fixed set of names. `status` is the HTTP status, or 0 without a
+    /// response.
     fn request(&self, operation: &'static str, status: u16, took: Duration);
 }

@@ -1,4 +1,4 @@
-//! One writer per resource lock (I-3): Azure refuses a second write of a subscription's plans with 409.
+//! Locks that serialize writes (I-3): Azure refuses a concurrent write of a subscription's plans with 409.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// Locks by key, across all identities of the process. Unused ones go away.
+/// Locks by key, shared by all identities of the process. Unused locks are removed.
 #[derive(Debug, Default)]
 pub struct Locks {
     by_key: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
@@ -24,7 +24,7 @@ impl Locks {
         self.lock(id.to_lowercase()).await
     }
 
-    /// Waits for the lock of a resource group, which many connectors may want to create.
+    /// Waits for the lock of a resource group, which several connectors may need to create.
     pub async fn resource_group(&self, subscription: &str, name: &str) -> OwnedMutexGuard<()> {
         self.lock(format!("{subscription}/resourcegroups/{name}").to_lowercase())
             .await
@@ -58,18 +58,18 @@ mod tests {
         let first = locks.plans("s").await;
         let other = locks.plans("other").await;
         let second = tokio::time::timeout(std::time::Duration::from_millis(20), locks.plans("s")).await;
-        assert!(second.is_err(), "the lock was given out twice");
+        assert!(second.is_err(), "the lock was acquired twice");
         drop((first, other));
         locks.plans("s").await;
     }
 
     #[tokio::test]
-    async fn each_connector_has_a_lock_however_its_id_is_spelled() {
+    async fn each_connector_has_one_lock_in_any_case_of_its_id() {
         let locks = Locks::default();
         let _first = locks.connector("/subscriptions/S/x/One").await;
         let _other = locks.connector("/subscriptions/s/x/two").await;
         let same = locks.connector("/SUBSCRIPTIONS/s/x/one");
         let second = tokio::time::timeout(std::time::Duration::from_millis(20), same).await;
-        assert!(second.is_err(), "the lock was given out twice");
+        assert!(second.is_err(), "the lock was acquired twice");
     }
 }

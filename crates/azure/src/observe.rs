@@ -1,4 +1,4 @@
-//! Target to `Observed`: every reading of a visit at once. A failure is an observation too.
+//! The reads of a `ServerProtection`, sent concurrently. An error is part of the result.
 
 use futures::future::{OptionFuture, join_all};
 use serverprotection_core::{
@@ -12,7 +12,7 @@ use serverprotection_core::{
 use crate::arm::Arm;
 
 impl Arm {
-    /// Reads plan, settings and assessment, and what `reads` asks for besides.
+    /// Reads plan, settings and assessment, and what `reads` selects.
     pub async fn observe(&self, subscription: &str, reads: &Reads) -> Observed {
         if let Err(failure) = self.check_credential().await {
             return Observed::without_credential(failure);
@@ -41,7 +41,7 @@ impl Arm {
                 Some(read) => read,
                 None => self.registration(subscription).await,
             };
-            // An identity that may not read the registration knows it from the provider's own answer.
+            // An identity that may not read the registration still gets it from the provider's error.
             registration = Some(match read {
                 Err(failure) if matches!(failure.class, ErrorClass::Permission(_)) => {
                     Ok(RegistrationState::NotRegistered)
@@ -62,8 +62,8 @@ impl Arm {
     }
 }
 
-fn failure_of<T>(reading: &ReadResult<T>) -> Option<&AzureError> {
-    reading.as_ref().err()
+fn failure_of<T>(result: &ReadResult<T>) -> Option<&AzureError> {
+    result.as_ref().err()
 }
 
 #[cfg(test)]
@@ -79,11 +79,11 @@ mod tests {
     use super::*;
 
     const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
-    /// As public reports quote it (Azure/azure-sdk-for-go issue 19900).
+    /// As quoted in public reports (Azure/azure-sdk-for-go issue 19900).
     const NOT_REGISTERED: &str = r#"{"error":{"code":"Subscription Not Registered","message":"Please register to Microsoft.Security in order to view your security status"}}"#;
 
-    /// Observes a subscription that Defender for Cloud does not know; the registration is answered so. Gives the paths
-    /// of all requests too.
+    /// Observes a subscription without the provider, with this response about the registration. Also returns the paths
+    /// of all requests.
     async fn observe(status: u16, registration: &'static str) -> (Observed, Vec<String>) {
         let paths = Arc::new(Mutex::new(Vec::new()));
         let asked = Arc::clone(&paths);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn recorded_answers_of_an_unregistered_provider_lead_to_the_registration() {
+    async fn errors_about_an_unregistered_provider_lead_to_a_read_of_the_registration() {
         for (status, registration, state) in [
             (
                 200,
@@ -119,13 +119,13 @@ mod tests {
                 r#"{"registrationState":"Registering"}"#,
                 RegistrationState::Registering,
             ),
-            // Azure Resource Manager is ahead of Defender for Cloud.
+            // Defender for Cloud lags behind Azure Resource Manager.
             (
                 200,
                 r#"{"registrationState":"Registered"}"#,
                 RegistrationState::Registering,
             ),
-            // Security Admin alone may not read it.
+            // The role Security Admin alone may not read it.
             (
                 403,
                 r#"{"error":{"code":"AuthorizationFailed","message":"m"}}"#,
@@ -142,7 +142,7 @@ mod tests {
             for failure in failures {
                 assert_eq!(failure.class, ErrorClass::NotRegistered, "{failure}");
             }
-            // The 401 does not concern the token: the client does not try again with another one.
+            // This 401 is not about the token, so the client does not retry with another one.
             assert_eq!(paths.len(), 4, "{paths:?}");
         }
     }

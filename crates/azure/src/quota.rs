@@ -1,4 +1,5 @@
-//! The quota of Resource Graph: 15 queries in 5 s for one identity, told by every answer (docs/azure-api.md 7.2).
+//! The quota of Resource Graph: 15 queries in 5 s for one identity. Every response reports what is left
+//! (docs/azure-api.md 7.2).
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,22 +11,22 @@ use serverprotection_core::retry::LONGEST_RETRY_AFTER;
 
 use crate::retry_after;
 
-/// Wait after a refusal that told no time.
+/// Wait after a refusal without a time.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-/// Azure tells whole seconds: a refusal with "0" is not asked again at once.
-const AT_LEAST: Duration = Duration::from_secs(1);
-/// The time to the reset is told in these steps.
-const ROUNDED: Duration = Duration::from_secs(1);
-/// What a new window is taken to hold until its first answer, unless more was seen.
-const USUAL: u32 = 15;
-/// A window is seconds long: a header that makes no sense must not stop the scans of an identity.
+/// The shortest wait after a refusal: Azure reports whole seconds, so "0" may be almost one.
+const MIN_WAIT: Duration = Duration::from_secs(1);
+/// The precision of the time to the reset.
+const ROUNDING: Duration = Duration::from_secs(1);
+/// The assumed size of a new window until its first response, unless a larger one was seen.
+const USUAL_SIZE: u32 = 15;
+/// Windows are seconds long. A nonsensical header must not stop the scans of an identity.
 const LONGEST_RESET: Duration = Duration::from_secs(600);
-/// The same for what is left in it.
+/// The largest number of queries that is believed to be left in a window.
 const MOST_LEFT: u32 = 10_000;
-/// For the log.
+/// For log lines.
 const OPERATION: &str = "POST resources";
 
-/// What is left, shared by all queries of one identity.
+/// The quota that all queries of one identity share.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
     state: Mutex<State>,
@@ -34,34 +35,36 @@ pub(crate) struct Quota {
 #[derive(Debug, Default)]
 struct State {
     window: Option<Window>,
-    /// Queries on their way: an answer may or may not have counted them.
-    flying: u32,
+    /// Queries without a response yet: the response to another query may or may not count them.
+    in_flight: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
+    /// Queries that may still be sent.
     left: u32,
-    /// Our own queries in it, those on their way too.
+    /// Our own queries in the window, including those in flight.
     sent: u32,
-    /// Not later than this, by all of its answers.
+    /// The earliest end according to all its responses.
     until: Instant,
-    /// When the first query was sent that may belong to it.
+    /// When the first query that may belong to the window was sent.
     began: Instant,
-    /// No answer has told anything about it yet.
+    /// No response has described the window yet.
     assumed: bool,
-    /// The most that a window was seen to hold, at least [`USUAL`].
+    /// The size of the largest window so far, at least [`USUAL_SIZE`].
     most: u32,
 }
 
-/// What an answer tells.
+/// What a response says about the quota.
 #[derive(Clone, Copy, Debug)]
 struct QuotaHeaders {
     left: u32,
+    /// The time to the reset.
     after: Duration,
     refused: bool,
 }
 
-/// One query's share of the quota; given back when its answer was read, or the query was given up.
+/// The share of one query in the quota. It ends when the response is read or the query is cancelled.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     quota: &'a Quota,
@@ -69,7 +72,7 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl Quota {
-    /// Waits until a query may go. The time waited is the caller's to measure.
+    /// Waits until the quota allows a query.
     pub(crate) async fn reserve(&self) -> Reservation<'_> {
         loop {
             let now = Instant::now();
@@ -86,7 +89,7 @@ impl Quota {
         }
     }
 
-    /// Queries that may go now; `None` before the first answer.
+    /// The number of queries that the quota allows now; `None` before the first response.
     pub(crate) fn left(&self) -> Option<u32> {
         self.lock().left(Instant::now())
     }
@@ -97,10 +100,10 @@ impl Quota {
 }
 
 impl Reservation<'_> {
-    /// Takes what the answer tells. `refused`: it was a 429.
+    /// Updates the quota with the headers of a response. `refused`: Azure refused the query and asked to wait.
     pub(crate) fn answered(self, headers: &HeaderMap, refused: bool) {
-        if let Some(headers_of) = read(headers, refused) {
-            self.quota.lock().answered(headers_of, self.sent, Instant::now());
+        if let Some(reported) = read(headers, refused) {
+            self.quota.lock().answered(reported, self.sent, Instant::now());
         }
     }
 }
@@ -120,9 +123,9 @@ fn read(headers: &HeaderMap, refused: bool) -> Option<QuotaHeaders> {
         ))
     };
     let (left, after) = if refused {
-        // Not before either of them.
+        // The later of the two.
         let after = resets().max(retry_after::of(headers, OPERATION));
-        (0, after.unwrap_or(DEFAULT_WAIT).max(AT_LEAST))
+        (0, after.unwrap_or(DEFAULT_WAIT).max(MIN_WAIT))
     } else {
         let left: u32 = text("x-ms-user-quota-remaining")?.trim().parse().ok()?;
         (left.min(MOST_LEFT), resets().unwrap_or(DEFAULT_WAIT))
@@ -133,16 +136,16 @@ fn read(headers: &HeaderMap, refused: bool) -> Option<QuotaHeaders> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut state = self.quota.lock();
-        state.flying = state.flying.saturating_sub(1);
+        state.in_flight = state.in_flight.saturating_sub(1);
     }
 }
 
 impl State {
-    /// Takes one from the quota, or tells how long to wait. Before the first answer everything may go.
+    /// Counts one query, or returns how long to wait. There is no limit before the first response.
     fn reserve(&mut self, now: Instant) -> Option<Duration> {
         if let Some(window) = &mut self.window {
             if now >= window.until {
-                // The next answer tells the new window; until then it is as large as the last one.
+                // The next response describes the new window. Until then it is assumed to be as large as the last one.
                 window.left = window.most;
                 window.sent = 0;
                 window.until = now + DEFAULT_WAIT;
@@ -155,39 +158,40 @@ impl State {
             window.left -= 1;
             window.sent = window.sent.saturating_add(1);
         }
-        self.flying = self.flying.saturating_add(1);
+        self.in_flight = self.in_flight.saturating_add(1);
         None
     }
 
-    fn answered(&mut self, headers_of: QuotaHeaders, sent: Instant, now: Instant) {
-        let others = self.flying.saturating_sub(1);
-        let most = self.window.map_or(USUAL, |window| window.most);
-        let most = most.max(headers_of.left.saturating_add(1));
-        // Capped where it was read, and here once more: `+` of a longer one would panic.
-        let Some(reset) = now.checked_add(headers_of.after.min(LONGEST_RETRY_AFTER)) else {
+    fn answered(&mut self, reported: QuotaHeaders, sent: Instant, now: Instant) {
+        let others = self.in_flight.saturating_sub(1);
+        let most = self.window.map_or(USUAL_SIZE, |window| window.most);
+        let most = most.max(reported.left.saturating_add(1));
+        // Already capped when it was read; repeated here because `+` with a longer one would panic.
+        let Some(reset) = now.checked_add(reported.after.min(LONGEST_RETRY_AFTER)) else {
             return;
         };
         let (began, until, ours) = match self.window {
-            // About the window before: this one may be full again already.
-            Some(window) if sent < window.began && !headers_of.refused => return,
-            // The first word about this window, or a refusal, which shows that what was known of it is wrong.
-            Some(window) if window.assumed || headers_of.refused => (window.began, reset, window.sent),
-            // Whole seconds, rounded up: the earliest of a window's answers is the closest.
-            Some(window) if reset <= window.until + ROUNDED + now.saturating_duration_since(sent) => {
+            // A late response about the previous window.
+            Some(window) if sent < window.began && !reported.refused => return,
+            // The first response about this window, or a refusal, which proves that the assumptions were wrong.
+            Some(window) if window.assumed || reported.refused => (window.began, reset, window.sent),
+            // Azure rounds up to whole seconds: of all responses about a window, the earliest end is the most precise.
+            Some(window) if reset <= window.until + ROUNDING + now.saturating_duration_since(sent) => {
                 (window.began, window.until.min(reset), window.sent)
             }
-            // Further off than rounding and the way explain: a new window.
+            // Rounding and latency cannot explain the difference: a new window.
             _ => (sent, reset, others.saturating_add(1)),
         };
-        // While no more was counted than we have sent, nobody else takes part, and our own count is exact. Else those on
-        // their way may not be counted yet. Answers come in any order: none gives back what was taken since.
-        let left = if most.saturating_sub(headers_of.left) <= ours && !headers_of.refused {
+        // If Azure has counted no more queries than we sent, no other client uses the quota, and our own count is
+        // exact. Otherwise queries in flight may not be counted yet. Responses arrive in any order, so `left` never
+        // grows within a window.
+        let left = if most.saturating_sub(reported.left) <= ours && !reported.refused {
             most.saturating_sub(ours)
         } else {
-            headers_of.left.saturating_sub(others)
+            reported.left.saturating_sub(others)
         };
         let left = match self.window {
-            Some(window) if window.began == began && !window.assumed && !headers_of.refused => {
+            Some(window) if window.began == began && !window.assumed && !reported.refused => {
                 left.min(window.left)
             }
             _ => left,
@@ -212,14 +216,14 @@ impl State {
     }
 }
 
-/// `hh:mm:ss`, seconds perhaps with a fraction.
+/// Parses `hh:mm:ss`, where the seconds may have a fraction.
 fn duration(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     for part in text.trim().split(':') {
         let part: f64 = part.parse().ok().filter(|part: &f64| part.is_finite())?;
         seconds = seconds * 60.0 + part;
     }
-    // More than a duration holds is a long time, and not none.
+    // A value that is too large for a duration is a long wait, not an error.
     let duration = Duration::try_from_secs_f64(seconds);
     duration.ok().or((seconds > 0.0).then_some(Duration::MAX))
 }
@@ -231,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// As a broken gateway may write it.
+    /// Header values, including those of a broken gateway.
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             ".{0,40}",
@@ -274,23 +278,23 @@ mod tests {
                 let reserved = state.reserve(now);
                 prop_assert!(reserved.is_none_or(|wait| wait <= LONGEST_RETRY_AFTER), "{reserved:?}");
                 now += Duration::from_secs(seconds);
-                if let Some(headers_of) = read(&headers, refused) {
-                    // Also one that was sent after it was answered, as far as the clock tells.
-                    state.answered(headers_of, if early { now } else { sent }, if early { sent } else { now });
+                if let Some(reported) = read(&headers, refused) {
+                    // The clock may also say that the response came before the query.
+                    state.answered(reported, if early { now } else { sent }, if early { sent } else { now });
                 }
                 if reserved.is_none() {
-                    state.flying -= 1;
+                    state.in_flight -= 1;
                 }
             }
-            // After the longest wait a query may go, whatever came before.
-            prop_assert_eq!(state.reserve(now + LONGEST_RETRY_AFTER + ROUNDED), None);
+            // After the longest wait a query is always allowed.
+            prop_assert_eq!(state.reserve(now + LONGEST_RETRY_AFTER + ROUNDING), None);
         }
     }
 
     #[test]
     fn nonsensical_headers_are_bounded_or_ignored() {
-        let headers_of = |pairs: &[(&'static str, &'static str)], refused| {
-            read(&headers(pairs), refused).map(|headers_of| (headers_of.left, headers_of.after.as_secs()))
+        let reported = |pairs: &[(&'static str, &'static str)], refused| {
+            read(&headers(pairs), refused).map(|reported| (reported.left, reported.after.as_secs()))
         };
         for (remaining, left) in [
             ("14", Some(14)),
@@ -300,7 +304,7 @@ mod tests {
             ("1.5", None),
             ("", None),
         ] {
-            let found = headers_of(&[("x-ms-user-quota-remaining", remaining)], false);
+            let found = reported(&[("x-ms-user-quota-remaining", remaining)], false);
             assert_eq!(found.map(|found| found.0), left, "{remaining}");
         }
         for (after, seconds) in [
@@ -314,7 +318,7 @@ mod tests {
                 ("x-ms-user-quota-remaining", "3"),
                 ("x-ms-user-quota-resets-after", after),
             ];
-            assert_eq!(headers_of(&pairs, false), Some((3, seconds)), "{after}");
+            assert_eq!(reported(&pairs, false), Some((3, seconds)), "{after}");
         }
         for (after, seconds) in [
             ("9223372036854775807", 3600),
@@ -326,7 +330,7 @@ mod tests {
             ("-5", 5),
         ] {
             assert_eq!(
-                headers_of(&[("retry-after", after)], true),
+                reported(&[("retry-after", after)], true),
                 Some((0, seconds)),
                 "{after}"
             );
@@ -338,12 +342,12 @@ mod tests {
         let now = Instant::now();
         let mut state = State::default();
         state.reserve(now);
-        state.answered(headers_of(u32::MAX, 5), now, now);
+        state.answered(reported(u32::MAX, 5), now, now);
         assert!(state.left(now) >= Some(u32::MAX - 1));
         assert_eq!(state.reserve(now), None);
     }
 
-    fn headers_of(left: u32, seconds: u64) -> QuotaHeaders {
+    fn reported(left: u32, seconds: u64) -> QuotaHeaders {
         QuotaHeaders {
             left,
             after: Duration::from_secs(seconds),
@@ -378,36 +382,36 @@ mod tests {
         let quota = Quota::default();
         let (first, second) = (quota.reserve().await, quota.reserve().await);
         assert_eq!(quota.left(), None);
-        let headers_of = headers(&[
+        let reported = headers(&[
             ("x-ms-user-quota-remaining", "2"),
             ("x-ms-user-quota-resets-after", "00:00:05"),
         ]);
-        first.answered(&headers_of, false);
+        first.answered(&reported, false);
         assert_eq!(quota.left(), Some(1), "the second may not have been counted");
         let third = quota.reserve().await;
         assert_eq!(quota.left(), Some(0));
         assert!(quota.lock().reserve(Instant::now()).is_some());
         drop((second, third));
-        assert_eq!(quota.lock().flying, 0);
+        assert_eq!(quota.lock().in_flight, 0);
     }
 
     #[test]
-    fn two_at_a_time_use_up_a_window() {
+    fn two_concurrent_queries_can_use_a_whole_window() {
         let now = Instant::now();
         let mut state = State::default();
         let mut counted = 0;
         assert_eq!((state.reserve(now), state.reserve(now)), (None, None));
-        // The service counts both before the first answer is read, and so on.
+        // The service counts both before the first response is read.
         counted += 2;
         let mut sent = 2;
         for _ in 0..100 {
-            state.answered(headers_of(15 - counted, 5), now, now);
-            state.flying -= 1;
+            state.answered(reported(15 - counted, 5), now, now);
+            state.in_flight -= 1;
             if state.reserve(now).is_none() {
                 counted += 1;
                 sent += 1;
             }
-            if state.flying == 0 {
+            if state.in_flight == 0 {
                 break;
             }
         }
@@ -415,12 +419,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_waits_for_the_reset_and_then_goes_on_as_before() {
+    fn an_exhausted_quota_waits_for_the_reset() {
         let now = Instant::now();
         let mut state = State::default();
         assert_eq!(state.reserve(now), None);
-        state.answered(headers_of(14, 5), now, now);
-        state.answered(headers_of(0, 3), now, now);
+        state.answered(reported(14, 5), now, now);
+        state.answered(reported(0, 3), now, now);
         assert_eq!(state.reserve(now), Some(Duration::from_secs(3)));
         let later = now + Duration::from_secs(3);
         assert_eq!(state.left(later), Some(15));
@@ -428,51 +432,51 @@ mod tests {
     }
 
     #[test]
-    fn of_a_windows_answers_the_earliest_reset_is_the_closest() {
+    fn the_earliest_reset_of_a_window_counts() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut state = State::default();
         assert_eq!(state.reserve(start), None);
-        state.answered(headers_of(14, 5), start, at(50));
-        // 3.6 s are left, told as 4.
-        state.answered(headers_of(3, 4), at(1350), at(1400));
+        state.answered(reported(14, 5), start, at(50));
+        // 3.6 s are left, reported as 4.
+        state.answered(reported(3, 4), at(1350), at(1400));
         assert_eq!(state.window.map(|window| window.until), Some(at(5050)));
-        // The next window: assumed, then told.
+        // The next window: first assumed, then reported.
         assert_eq!(state.reserve(at(5100)), None);
-        state.answered(headers_of(14, 5), at(5100), at(5200));
+        state.answered(reported(14, 5), at(5100), at(5200));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
-        // A late answer of the window before says nothing about it.
-        state.answered(headers_of(2, 1), at(5000), at(5300));
+        // A late response about the previous window changes nothing.
+        state.answered(reported(2, 1), at(5000), at(5300));
         assert_eq!(state.window.map(|window| window.until), Some(at(10_200)));
-        // Somebody else used up a window that began unseen.
-        state.answered(headers_of(9, 5), at(8000), at(8100));
+        // Another client used up a window that we did not see begin.
+        state.answered(reported(9, 5), at(8000), at(8100));
         assert_eq!(state.window.map(|window| window.until), Some(at(13_100)));
     }
 
     #[test]
-    fn answers_out_of_order_give_nothing_back_and_a_refusal_counts_most() {
+    fn late_responses_do_not_raise_the_quota_and_a_refusal_ends_it() {
         let now = Instant::now();
         let mut state = State::default();
         for _ in 0..3 {
             assert_eq!(state.reserve(now), None);
         }
-        state.answered(headers_of(2, 5), now, now);
-        state.flying = 2;
+        state.answered(reported(2, 5), now, now);
+        state.in_flight = 2;
         assert_eq!(state.left(now), Some(0), "both others may not have been counted");
-        state.answered(headers_of(9, 5), now, now);
+        state.answered(reported(9, 5), now, now);
         assert_eq!(state.left(now), Some(0));
-        let error_response = QuotaHeaders {
+        let refusal = QuotaHeaders {
             refused: true,
-            ..headers_of(0, 7)
+            ..reported(0, 7)
         };
-        state.answered(error_response, now, now);
-        state.answered(headers_of(9, 5), now, now);
+        state.answered(refusal, now, now);
+        state.answered(reported(9, 5), now, now);
         assert_eq!(state.left(now), Some(0));
     }
 
     #[tokio::test]
     async fn a_refusal_without_headers_waits_five_seconds() {
-        for (headers_of, seconds) in [
+        for (reported, seconds) in [
             (headers(&[]), 5),
             (headers(&[("retry-after", "17")]), 17),
             (
@@ -485,7 +489,7 @@ mod tests {
             (headers(&[("x-ms-user-quota-resets-after", "00:00:00")]), 1),
         ] {
             let quota = Quota::default();
-            quota.reserve().await.answered(&headers_of, true);
+            quota.reserve().await.answered(&reported, true);
             let wait = quota.lock().reserve(Instant::now()).unwrap();
             assert!(
                 wait.as_secs_f64() > f64::from(seconds) - 0.5 && wait.as_secs_f64() <= f64::from(seconds)

@@ -1,4 +1,4 @@
-//! Azure Resource Graph: one query is one request and one page (docs/azure-api.md 7.1).
+//! Queries of Azure Resource Graph: one request returns one page (docs/azure-api.md 7.1).
 
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -12,26 +12,26 @@ use crate::{
 
 /// One page of a query.
 pub(crate) struct Query<'a> {
-    /// From a fixed set, for metrics: `POST resources (machines)`.
+    /// From a fixed set, for metrics and messages: `POST resources (machines)`.
     pub(crate) operation: &'static str,
     pub(crate) text: &'a str,
-    /// At most 1000 GUIDs; Microsoft advises 300. `None`: all that the identity sees.
+    /// At most 1000 GUIDs; Microsoft recommends 300. `None`: all that the identity can see.
     pub(crate) subscriptions: Option<&'a [&'a str]>,
-    /// Rows wanted, at most 1000.
+    /// The maximum number of rows, at most 1000.
     pub(crate) top: u32,
-    /// The page after this one; `None` for the first.
+    /// The token of the previous page; `None` for the first page.
     pub(crate) skip_token: Option<&'a str>,
 }
 
-/// What one page holds.
+/// One page of rows.
 #[derive(Debug)]
 pub(crate) struct Page<R> {
-    /// Rows of all pages, where told.
+    /// The number of rows of all pages, if Azure reports it.
     pub(crate) total: Option<u64>,
-    /// Asks for the next page; a page may be short although there is one.
+    /// The token of the next page. A page that is not full may have a next one.
     pub(crate) skip_token: Option<String>,
     pub(crate) rows: Vec<R>,
-    /// The identity sees more subscriptions than were looked at; only without `subscriptions` (docs/azure-api.md 7.2).
+    /// Azure did not read all subscriptions of the identity; only without `subscriptions` (docs/azure-api.md 7.2).
     pub(crate) some_left_out: bool,
 }
 
@@ -43,13 +43,13 @@ struct Body<R> {
     result_truncated: Option<Value>,
     #[serde(rename = "$skipToken")]
     skip_token: Option<String>,
-    /// An answer without it is unreadable, not empty.
+    /// Mandatory: a response without it is unreadable, not empty.
     data: Vec<R>,
 }
 
 impl Arm {
-    /// Asks for one page. The quota learns from the answer, whatever it is. An answer that was cut because it cannot be
-    /// paged is a failure with code `ResultTruncated`.
+    /// Reads one page, and updates the quota with the response, even if it is an error. A result that Azure truncated
+    /// because it cannot be paged is an error with the code `ResultTruncated`.
     pub(crate) async fn query<R: DeserializeOwned>(
         &self,
         reservation: Reservation<'_>,
@@ -72,7 +72,7 @@ impl Arm {
             body: Some(&body),
         };
         let answered = self.answer(&call).await;
-        // Also an outage with a Retry-After holds for every query of the identity.
+        // An outage with a Retry-After applies to every query of the identity, too.
         let refused = matches!(
             &answered.body,
             Err(failure) if matches!(failure.class, ErrorClass::Throttled(_) | ErrorClass::Unavailable(_))
@@ -99,7 +99,7 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, AzureError> {
     if truncated {
         return Err(failure(
             "ResultTruncated",
-            "Resource Graph cut the result and cannot page it",
+            "Resource Graph truncated the result because it cannot be paged",
             operation,
         ));
     }
@@ -111,7 +111,7 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, AzureError> {
     })
 }
 
-/// An answer of Resource Graph that cannot be relied on.
+/// A response of Resource Graph that must not be used.
 pub(crate) fn failure(code: &str, message: &str, operation: &str) -> AzureError {
     AzureError {
         class: ErrorClass::Refused,
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_read_and_a_cut_one_refused() {
+    fn a_page_is_read_and_a_truncated_one_is_an_error() {
         let read = |text: &str| page::<Value>(serde_json::from_str(text).unwrap(), "q");
         let whole = read(
             r#"{"totalRecords": 3, "count": 1, "resultTruncated": "false", "$skipToken": "t", "data": [{}]}"#,

@@ -1,4 +1,4 @@
-//! One file per resource: its path, its api-version, its wire shape and what it means.
+//! One file for each resource: path, api-version, wire shape and meaning.
 
 pub(crate) mod assessment;
 pub(crate) mod connector_health;

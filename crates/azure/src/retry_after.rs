@@ -1,5 +1,5 @@
-//! `Retry-After`: the one place that reads when to come back (RFC 9110, 10.2.3). What it gives is never longer than an
-//! hour: a broken gateway may write anything into a header.
+//! Reads the header `Retry-After` (RFC 9110, 10.2.3). A wait is never longer than an hour, because a broken gateway may
+//! send anything.
 
 use std::{
     fmt,
@@ -9,13 +9,13 @@ use std::{
 use reqwest::header::HeaderMap;
 use serverprotection_core::retry::LONGEST_RETRY_AFTER;
 
-/// How long the sender of these headers asked to be left alone; `None`: it did not say, or nothing that has a meaning.
+/// The wait that these headers ask for; `None` without a valid header.
 pub(crate) fn of(headers: &HeaderMap, operation: &str) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     of_texts(text("retry-after"), text("date"), operation)
 }
 
-/// The same from the texts of the headers `Retry-After` and `Date`.
+/// The same, from the values of the headers `Retry-After` and `Date`.
 pub(crate) fn of_texts(value: Option<&str>, sent: Option<&str>, operation: &str) -> Option<Duration> {
     let value = value?;
     let asked = asked(value, sent, SystemTime::now())?;
@@ -28,7 +28,7 @@ pub(crate) fn of_texts(value: Option<&str>, sent: Option<&str>, operation: &str)
     ))
 }
 
-/// The wait, or the longest one that is taken; a longer one is logged as it was sent.
+/// The wait, or the longest one allowed. A longer one is logged.
 pub(crate) fn capped(
     asked: Duration,
     longest: Duration,
@@ -42,7 +42,7 @@ pub(crate) fn capped(
     asked.min(longest)
 }
 
-/// A header's value for the log: it may be as long as the sender likes.
+/// The value of a header, truncated for the log.
 struct Short<'a>(&'a str);
 
 impl fmt::Display for Short<'_> {
@@ -54,8 +54,8 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// Seconds or an HTTP date, without a cap. A date counts from the sender's own clock where it told the time; else from
-/// `now`. One that is past asks for no time.
+/// Parses seconds or an HTTP date, without a cap. A date is relative to the sender's clock (`sent`), or else to `now`.
+/// A date in the past is a wait of zero.
 fn asked(value: &str, sent: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Some(seconds) = seconds(value) {
@@ -66,14 +66,14 @@ fn asked(value: &str, sent: Option<&str>, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(from.unwrap_or(now)).unwrap_or_default())
 }
 
-/// Digits, and perhaps a fraction, which is rounded up: no HTTP, but there are senders of it.
+/// Parses digits with an optional fraction, which is rounded up: some senders use one although HTTP does not allow it.
 fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
         return None;
     }
-    // More digits than a number holds are a long time, and not none.
+    // A number that is too large is a long wait, not an error.
     let whole: u64 = whole.parse().unwrap_or(u64::MAX);
     let more = fraction.bytes().any(|digit| digit != b'0');
     Some(Duration::from_secs(whole.saturating_add(u64::from(more))))
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_and_dates_are_read_and_everything_else_is_no_header() {
+    fn seconds_and_dates_are_read_and_everything_else_is_ignored() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let now = SystemTime::UNIX_EPOCH + NOW;
         for (value, expected) in [
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_date_counts_from_the_senders_clock() {
         let now = SystemTime::UNIX_EPOCH + NOW;
-        // Ours is five minutes ahead: for us, the time is over.
+        // By our clock, which is five minutes ahead, the date is in the past.
         let found = asked(&at(-240), Some(&at(-300)), now);
         assert_eq!(found, Some(Duration::from_secs(60)));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Until when Azure asked not to be called (I-5), by place and kind of request.
+//! Waits that Azure asked for (I-5), by scope and kind of request.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 
 use serverprotection_core::{azure_error::ErrorClass, retry::LONGEST_RETRY_AFTER};
 
-/// Why nothing may be sent.
+/// Why requests must wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Why {
     /// Another write was in progress.
     Conflict,
-    /// The service was not there.
+    /// The service was unavailable.
     Unavailable,
     /// Too many requests.
     Throttled,
 }
 
 impl Why {
-    /// The failures whose Retry-After holds for whoever asks next.
+    /// The reason, for errors whose Retry-After applies to other callers too.
     pub(crate) const fn of(class: &ErrorClass) -> Option<Self> {
         match class {
             ErrorClass::Throttled(_) => Some(Self::Throttled),
@@ -31,15 +31,15 @@ impl Why {
     }
 }
 
-/// The waits of one identity. A place is a subscription in lower case, or `{subscription}/…` for what has a budget of its
-/// own in it.
+/// The waits of one identity. A scope is a subscription in lower case, or `{subscription}/…` for a resource that Azure
+/// throttles separately.
 #[derive(Debug, Default)]
 pub(crate) struct Throttled {
     until: Mutex<HashMap<(String, bool), (Instant, Why)>>,
 }
 
 impl Throttled {
-    /// How long nothing may be sent. Where the whole subscription waits, its parts do too.
+    /// The remaining wait of a scope, or of its whole subscription.
     pub(crate) fn remaining(&self, scope: &str, writes: bool) -> Option<(Duration, Why)> {
         let all = self.lock();
         let until = |scope: &str| all.get(&(scope.to_owned(), writes)).copied();
@@ -48,21 +48,21 @@ impl Throttled {
         (!left.is_zero()).then_some((left, why))
     }
 
-    /// Takes the Retry-After of a refusal with this code.
+    /// Records the Retry-After of an error with this code.
     pub(crate) fn record(&self, scope: &str, writes: bool, code: &str, (wait, why): (Duration, Why)) {
         let scope = match code {
-            // ARM's own bucket, which everything in the subscription shares (docs/azure-api.md 8.5).
+            // The bucket of Azure Resource Manager, which the whole subscription shares (docs/azure-api.md 8.5).
             "SubscriptionRequestsThrottled" => subscription(scope),
             _ => scope,
         };
         let now = Instant::now();
-        // Capped where it was read, and here once more: `+` of a longer one would panic.
+        // Already capped when it was read; repeated here because `+` with a longer one would panic.
         let Some(end) = now.checked_add(wait.min(LONGEST_RETRY_AFTER)) else {
             return;
         };
         let mut all = self.lock();
         all.retain(|_, (until, _)| *until > now);
-        // Several may be on their way, and their answers come in any order: the longest wait holds.
+        // Responses of concurrent requests arrive in any order: the longest wait counts.
         let known = all.entry((scope.to_owned(), writes)).or_insert((now, why));
         *known = (*known).max((end, why));
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn why_nothing_is_sent_is_that_of_the_longest_wait() {
+    fn the_reason_is_that_of_the_longest_wait() {
         let throttled = Throttled::default();
         throttled.record("s", false, "ServiceUnavailable", (WAIT, Why::Unavailable));
         throttled.record("s", false, "TooManyRequests", (WAIT / 2, Why::Throttled));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_waits_the_longest_holds_whatever_comes_last() {
+    fn the_longest_of_several_waits_counts() {
         let throttled = Throttled::default();
         throttled.record("s", false, "TooManyRequests", (WAIT, Why::Throttled));
         let second = Duration::from_secs(1);
@@ -122,12 +122,12 @@ mod tests {
         assert_eq!(
             throttled.remaining("s", true),
             None,
-            "writes have a budget of their own"
+            "writes are throttled separately"
         );
     }
 
     #[test]
-    fn a_budget_within_a_subscription_holds_up_nothing_else_and_the_subscriptions_own_everything() {
+    fn a_scope_waits_alone_and_a_subscription_with_all_its_scopes() {
         for (code, everything) in [
             ("ResourceRequestsThrottled", false),
             ("TooManyRequests", false),

@@ -1,4 +1,4 @@
-//! Tokens of one identity: one request at a time, failures included (docs/azure-api.md 9.2).
+//! Tokens of one identity: one request at a time, even after errors (docs/azure-api.md 9.2).
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     transport::{EntraTransport, node_client},
 };
 
-/// A refused identity is asked again after this long, or after Entra's Retry-After where that is longer: a thousand
-/// objects with one bad secret make one request.
+/// After an error no token is requested for this long, or for Entra's Retry-After if that is longer: a thousand objects
+/// with one invalid secret send one request.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
-/// A token is renewed this long before it ends.
+/// A token is renewed this long before it expires.
 const RENEW_BEFORE: TokenDuration = TokenDuration::minutes(5);
 
-/// Hands out tokens of one identity.
+/// The tokens of one identity.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     identity: Identity,
@@ -38,18 +38,18 @@ pub(crate) struct Tokens {
 struct State {
     credential: Option<Arc<dyn TokenCredential>>,
     token: Option<AccessToken>,
-    /// Until when, and why.
+    /// The last error, and until when it is returned.
     refused: Option<(Instant, AzureError)>,
 }
 
 impl Tokens {
     pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
         let client = match identity {
-            // A client that cannot be built fails with the first token, and says why.
+            // Without this client, the first token request fails and reports the cause.
             Identity::ManagedIdentity => node_client().unwrap_or(http),
             _ => http,
         };
-        let transport = Arc::new(EntraTransport::new(client));
+        let transport = Arc::new(EntraTransport::new(client, identity.token_operation()));
         Self {
             identity,
             cloud,
@@ -58,7 +58,7 @@ impl Tokens {
         }
     }
 
-    /// A token without Entra, and no way to another one: `azure_identity` refuses an authority without TLS.
+    /// Has a token and cannot get another one: `azure_identity` refuses an authority without TLS.
     #[cfg(test)]
     pub(crate) fn with_token(cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
         let identity = Identity::ClientSecret {
@@ -76,8 +76,8 @@ impl Tokens {
         }
     }
 
-    /// A token that is good for a while. `renew`: Azure refused the one we had; a credential of `azure_identity` would
-    /// hand it out again, so the credential is built anew.
+    /// A valid token. `renew`: Azure refused the cached one. Then the credential is rebuilt too, because a credential
+    /// of `azure_identity` would return its cached token again.
     pub(crate) async fn get(&self, renew: bool) -> Result<String, AzureError> {
         let mut state = self.state.lock().await;
         let now = OffsetDateTime::now_utc();
@@ -128,22 +128,18 @@ impl Tokens {
 
     fn failure(&self, error: &azure_core::Error) -> AzureError {
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(error_response) if error_response.status == 429 => (
-                ErrorClass::Throttled(error_response.retry_after),
-                error_response.code,
-                error_response.description,
+            Some(refusal) if refusal.status == 429 => (
+                ErrorClass::Throttled(refusal.retry_after),
+                refusal.code,
+                refusal.description,
             ),
-            Some(error_response) if error_response.status >= 500 => {
-                let class = error_response
+            Some(refusal) if refusal.status >= 500 => {
+                let class = refusal
                     .retry_after
                     .map_or(ErrorClass::Transient, ErrorClass::Unavailable);
-                (class, error_response.code, error_response.description)
+                (class, refusal.code, refusal.description)
             }
-            Some(error_response) => (
-                ErrorClass::Credential,
-                error_response.code,
-                error_response.description,
-            ),
+            Some(refusal) => (ErrorClass::Credential, refusal.code, refusal.description),
             None if is_connection(error) => {
                 (ErrorClass::Transient, "EntraUnreachable".into(), innermost(error))
             }
@@ -157,20 +153,20 @@ impl Tokens {
             class,
             code,
             message,
-            operation: "request a token from Entra".into(),
+            operation: self.identity.token_operation().into(),
             request_id: None,
             effect_unknown: false,
         }
     }
 }
 
-/// Until when an identity that was refused like this is not asked again.
+/// Until when no token is requested after an error.
 fn refused_until(now: Instant, failure: &AzureError) -> Option<Instant> {
     let asked = failure.class.retry_after().unwrap_or_default();
     now.checked_add(asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER))
 }
 
-/// The refusal that still holds, with what is left of the wait that Entra asked for.
+/// The last error while it applies, with the rest of the wait that Entra asked for.
 fn still_refused(state: &State, now: Instant) -> Option<AzureError> {
     let (until, failure) = state.refused.as_ref().filter(|(until, _)| *until > now)?;
     let left = until.saturating_duration_since(now);
@@ -216,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn error_response(class: ErrorClass) -> AzureError {
+    fn refusal(class: ErrorClass) -> AzureError {
         AzureError {
             class,
             code: "AADSTS90055".into(),
@@ -229,12 +225,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entras_wait_holds_at_least_as_long_as_any_refusal_and_never_beyond_the_cap(
+        fn the_wait_that_entra_asks_for_has_a_minimum_and_a_cap(
             asked in prop_oneof![any::<Duration>(), Just(Duration::MAX), (0_u64..5000).prop_map(Duration::from_secs)],
         ) {
             let now = Instant::now();
             for class in [ErrorClass::Throttled(Some(asked)), ErrorClass::Unavailable(asked), ErrorClass::Throttled(None)] {
-                let failure = error_response(class.clone());
+                let failure = refusal(class.clone());
                 let until = refused_until(now, &failure).unwrap();
                 let state = State { refused: Some((until, failure)), ..State::default() };
                 let longest = class.retry_after().map_or(REFUSED_FOR, |asked| asked.clamp(REFUSED_FOR, LONGEST_RETRY_AFTER));
@@ -247,9 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_secret_is_held_for_a_moment() {
+    fn an_invalid_secret_is_not_tried_again_at_once() {
         let now = Instant::now();
-        let until = refused_until(now, &error_response(ErrorClass::Credential)).unwrap();
+        let until = refused_until(now, &refusal(ErrorClass::Credential)).unwrap();
         assert_eq!(until - now, REFUSED_FOR);
     }
 }

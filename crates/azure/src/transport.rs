@@ -1,4 +1,4 @@
-//! One `reqwest` client for tokens and ARM: one CA setting, one proxy setting, one pool.
+//! The HTTP client for Entra and Azure Resource Manager: one CA setting, one proxy setting, one connection pool.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,24 +13,28 @@ use serde_json::Value;
 
 use crate::retry_after;
 
-/// Seconds that a token may be good for; real ones live for hours. `azure_identity` adds what Entra says to the time of
-/// day, and panics when that has no sum.
+/// The longest lifetime of a token, in seconds; real tokens live for hours. `azure_identity` adds the lifetime to the
+/// current time, and panics if the sum overflows.
 const LONGEST_TOKEN: i64 = 7 * 24 * 3600;
-/// `azure_identity` itself sleeps before it asks a managed identity again, with the lock of the token held.
+/// `azure_identity` sleeps before it retries a managed identity, while the token lock is held.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// The client could not be built.
+/// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The extra CA is no PEM bundle.
+    /// The extra CA is not a PEM bundle.
     #[error("the extra CA is not a PEM certificate bundle: {0}")]
     Certificate(#[source] reqwest::Error),
-    /// TLS could not be set up.
+    /// TLS cannot be set up.
     #[error("the HTTPS client cannot be built: {0}")]
     Build(#[source] reqwest::Error),
 }
 
-/// Builds the shared client; `extra_ca` is a PEM bundle that is trusted besides the system's roots.
+/// Builds the shared client. `extra_ca` is a PEM bundle that is trusted in addition to the roots of the system.
+///
+/// # Errors
+///
+/// If `extra_ca` is not a PEM bundle, or TLS cannot be set up.
 pub fn http_client(extra_ca: Option<&[u8]>) -> Result<reqwest::Client, HttpError> {
     let mut builder = reqwest::Client::builder()
         .https_only(true)
@@ -45,9 +49,8 @@ pub fn http_client(extra_ca: Option<&[u8]>) -> Result<reqwest::Client, HttpError
     builder.build().map_err(HttpError::Build)
 }
 
-/// The client for the node's own identity endpoint, which speaks plain HTTP within the machine (169.254.169.254, or a
-/// port of localhost) and must not be asked through a proxy. It carries no secret of ours, and tokens it brings go to
-/// ARM by the other client.
+/// Builds the client for the identity endpoint of the node, which uses plain HTTP within the machine (169.254.169.254
+/// or a port of localhost) and must not be reached through a proxy. No secret is sent to it.
 pub(crate) fn node_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -57,7 +60,7 @@ pub(crate) fn node_client() -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
-/// What Entra said when it refused a token.
+/// Entra's error response to a token request.
 #[derive(Clone, Debug)]
 pub(crate) struct EntraError {
     pub(crate) status: u16,
@@ -67,29 +70,32 @@ pub(crate) struct EntraError {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// The transport under `azure_identity`. It keeps Entra's refusals, because `azure_identity` 1.0 loses the code of an
-/// answer whose description holds an escaped character (docs/azure-api.md 9.2).
+/// The transport of `azure_identity`. It stores Entra's error responses, because `azure_identity` 1.0 loses the code of
+/// one whose description contains an escaped character (docs/azure-api.md 9.2).
 #[derive(Debug)]
 pub(crate) struct EntraTransport {
     inner: reqwest::Client,
-    error_response: Mutex<Option<EntraError>>,
+    /// For log lines.
+    operation: &'static str,
+    refusal: Mutex<Option<EntraError>>,
 }
 
 impl EntraTransport {
-    pub(crate) fn new(inner: reqwest::Client) -> Self {
+    pub(crate) fn new(inner: reqwest::Client, operation: &'static str) -> Self {
         Self {
             inner,
-            error_response: Mutex::new(None),
+            operation,
+            refusal: Mutex::new(None),
         }
     }
 
-    /// The refusal since the last call, if there was one.
+    /// The error response since the last call, if there was one.
     pub(crate) fn take_refusal(&self) -> Option<EntraError> {
         self.lock().take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<EntraError>> {
-        self.error_response.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,13 +108,13 @@ impl HttpClient for EntraTransport {
         if status.is_success() {
             return Ok(AsyncRawResponse::from_bytes(status, headers, bounded(bytes)));
         }
-        let retry_after = take_retry_after(&mut headers);
+        let retry_after = take_retry_after(&mut headers, self.operation);
         *self.lock() = Some(read_refusal(u16::from(status), &bytes, retry_after));
         Ok(AsyncRawResponse::from_bytes(status, headers, bytes))
     }
 }
 
-/// A token's answer with a lifetime that can be added to the time of day.
+/// A token response with a lifetime that can be added to the current time.
 fn bounded(bytes: Bytes) -> Bytes {
     let Ok(mut body) = serde_json::from_slice::<Value>(&bytes) else {
         return bytes;
@@ -129,15 +135,15 @@ fn bounded(bytes: Bytes) -> Bytes {
     body.to_string().into()
 }
 
-/// Reads when to come back, and leaves in the headers what `azure_identity` may sleep.
-fn take_retry_after(headers: &mut Headers) -> Option<Duration> {
+/// Reads the Retry-After, and replaces it by the time that `azure_identity` may sleep.
+fn take_retry_after(headers: &mut Headers, operation: &str) -> Option<Duration> {
     let text = |name: &str| {
         let mut all = headers.iter();
         let found = all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str().to_owned())
     };
     let (value, sent) = (text("retry-after"), text("date"));
-    let wait = retry_after::of_texts(value.as_deref(), sent.as_deref(), "request a token from Entra");
+    let wait = retry_after::of_texts(value.as_deref(), sent.as_deref(), operation);
     for name in ["retry-after", "retry-after-ms", "x-ms-retry-after-ms"] {
         headers.remove(name);
     }
@@ -179,11 +185,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_escaped_description_keeps_its_code_and_loses_what_differs_each_time() {
+    fn an_escaped_description_keeps_its_code_and_loses_its_ids() {
         let body = br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid \"client\" secret provided.\r\nTrace ID: 1 Timestamp: 2"}"#;
-        let error_response = read_refusal(401, body, None);
-        assert_eq!(error_response.code, "AADSTS7000215");
-        assert_eq!(error_response.description, "Invalid \"client\" secret provided.");
+        let refusal = read_refusal(401, body, None);
+        assert_eq!(refusal.code, "AADSTS7000215");
+        assert_eq!(refusal.description, "Invalid \"client\" secret provided.");
     }
 
     #[test]
@@ -205,7 +211,7 @@ mod tests {
         ] {
             assert_eq!(lifetime(text), seconds, "{text}");
         }
-        // Version 1 and managed identities spell it as a string, which is read elsewhere.
+        // Entra version 1 and managed identities send a string, which is read elsewhere.
         assert_eq!(lifetime(r#""3599""#), "3599");
         for body in ["", "<html>", "[]", "null"] {
             assert_eq!(bounded(body.into()), body);
@@ -227,7 +233,7 @@ mod tests {
             if let Some(value) = value {
                 headers.insert("retry-after", value);
             }
-            let found = take_retry_after(&mut headers);
+            let found = take_retry_after(&mut headers, "GET x");
             assert_eq!(found, read.map(Duration::from_secs), "{value:?}");
             let all: Vec<_> = headers.iter().map(|(_, value)| value.as_str()).collect();
             assert_eq!(all, Vec::from_iter(left), "{value:?}");

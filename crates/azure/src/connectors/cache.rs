@@ -1,4 +1,4 @@
-//! What hundreds of connectors of one subscription ask for at once, and one reading can tell all of them.
+//! Responses that the connectors of one subscription share.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{arm::Arm, fleet::Scanner};
 
-/// For those who ask while somebody asks: a group may have been created just now, and somebody waits for it.
-const AT_ONCE: Ttl = Ttl {
+/// Shared by concurrent callers only: a group may have been created since.
+const CONCURRENT_ONLY: Ttl = Ttl {
     success: Duration::ZERO,
     failure: Duration::ZERO,
     fresh_for: Duration::ZERO,
@@ -26,36 +26,38 @@ const KEEP_PERMISSIONS: Ttl = Ttl {
     fresh_for: Duration::from_secs(3),
 };
 
-/// What was read a moment ago.
+/// Recent responses of one identity.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectorCache {
-    /// ARM's lists of connectors, by subscription.
+    /// Connectors that Azure Resource Manager lists, by subscription.
     pub(super) lists: SingleFlight<Vec<ListedConnector>>,
-    /// Resource Graph's rows.
+    /// Connectors that Resource Graph lists.
     pub(super) rows: SingleFlight<Vec<ListedConnector>>,
-    /// Asks Resource Graph.
+    /// Sends the queries of Resource Graph.
     pub(super) scanner: OnceLock<Scanner>,
-    /// Whether resource groups exist.
+    /// Whether resource groups exist, by subscription and name.
     groups: SingleFlight<bool>,
-    /// By subscription.
+    /// Permissions, by subscription.
     permissions: SingleFlight<Permissions>,
 }
 
 impl Arm {
     pub(super) async fn group_of(&self, id: &ConnectorId) -> ReadResult<bool> {
         let key = format!("{}/{}", id.subscription, id.resource_group).to_lowercase();
-        let ask = self.resource_group(&id.subscription, &id.resource_group);
+        let request = self.resource_group(&id.subscription, &id.resource_group);
         self.shared
             .groups
-            .get(&key, AT_ONCE, MaxAge::Any, ask)
+            .get(&key, CONCURRENT_ONLY, MaxAge::Any, request)
             .await
             .map(|exists| *exists)
     }
 
     pub(super) async fn permissions_on(&self, subscription: &str, age: MaxAge) -> ReadResult<Permissions> {
-        let ask = self.permissions(subscription);
+        let request = self.permissions(subscription);
         let permissions = &self.shared.permissions;
-        let found = permissions.get(subscription, KEEP_PERMISSIONS, age, ask).await?;
+        let found = permissions
+            .get(subscription, KEEP_PERMISSIONS, age, request)
+            .await?;
         Ok(Permissions::clone(&found))
     }
 }

@@ -1,4 +1,4 @@
-//! The resource id of a connector, by its parts. Ids come from status too: nothing is taken for one that is none.
+//! Resource ids of connectors. Ids may come from a status, so they are validated.
 
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
@@ -15,18 +15,18 @@ pub(crate) struct ConnectorId {
 }
 
 impl ConnectorId {
-    /// The id of what an object works on.
+    /// The id of an object's target.
     pub(crate) fn of(target: &Target) -> Result<Self, AzureError> {
         Self::read(&target.id())
     }
 
-    /// Takes an id apart. Azure compares its words without case, and the first slash may be missing.
+    /// Parses an id. As in Azure, its parts are not case-sensitive. The first slash may be missing.
     pub(crate) fn read(id: &str) -> Result<Self, AzureError> {
         Self::parts(id).ok_or_else(|| AzureError {
             class: ErrorClass::Refused,
             code: "InvalidResourceId".into(),
-            message: format!("\"{id}\" is no id of a security connector"),
-            operation: "securityConnectors".into(),
+            message: format!("\"{id}\" is not the resource id of a security connector"),
+            operation: "GET securityConnectors".into(),
             request_id: None,
             effect_unknown: false,
         })
@@ -63,7 +63,7 @@ impl ConnectorId {
         })
     }
 
-    /// The id again.
+    /// The id as text.
     pub(crate) fn text(&self) -> String {
         format!("/{}", self.path().join("/"))
     }
@@ -83,7 +83,7 @@ impl ConnectorId {
     }
 }
 
-/// Whether this may stand between two slashes: dots would climb, and control characters vanish from a URL.
+/// Whether the text is safe as a path segment: dots would leave the path, and URLs drop control characters.
 fn is_name(part: &str) -> bool {
     !part.is_empty() && part != "." && part != ".." && !part.contains(char::is_control)
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_taken_apart_however_it_is_spelled() {
+    fn an_id_is_parsed_in_any_case_and_without_its_first_slash() {
         for id in [
             "/subscriptions/ABC/resourceGroups/Rg (1)/providers/Microsoft.Security/securityConnectors/Aws.Prod",
             "SUBSCRIPTIONS/abc/resourcegroups/Rg (1)/PROVIDERS/microsoft.security/SecurityConnectors/Aws.Prod",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_connectors_id_is_refused() {
+    fn other_ids_are_refused() {
         let id = |group: &str, name: &str| {
             format!(
                 "/subscriptions/s/resourceGroups/{group}/providers/Microsoft.Security/securityConnectors/{name}"

@@ -1,4 +1,5 @@
-//! Answers that many ask for at once: one asks Azure, the others wait for its answer or take the one of a moment ago.
+//! A cache of responses that concurrent callers share: one caller sends the request, the others wait for its response
+//! or use a recent one.
 
 use std::{
     collections::HashMap,
@@ -9,21 +10,21 @@ use std::{
 use serverprotection_core::server_protection::observed::ReadResult;
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
-/// Answers by key, each kept for a while.
+/// Cached results by key.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T> {
     by_key: Mutex<HashMap<String, Arc<Slot<T>>>>,
 }
 
-/// The one who asks holds the lock meanwhile.
-type Slot<T> = AsyncMutex<Option<Answer<T>>>;
+/// The caller that sends the request holds the lock until the response arrives.
+type Slot<T> = AsyncMutex<Option<Cached<T>>>;
 
 #[derive(Debug)]
-struct Answer<T> {
-    came: Instant,
-    /// Not before it came: who arrived while somebody asked, takes it.
+struct Cached<T> {
+    arrived: Instant,
+    /// Never before `arrived`, so that callers that waited for the response use it.
     until: Instant,
-    reading: ReadResult<Arc<T>>,
+    result: ReadResult<Arc<T>>,
 }
 
 impl<T> Default for SingleFlight<T> {
@@ -34,67 +35,68 @@ impl<T> Default for SingleFlight<T> {
     }
 }
 
-/// How old an answer may be.
+/// How old a cached result may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MaxAge {
-    /// As old as answers are kept.
+    /// As old as its TTL allows.
     Any,
-    /// Of a moment ago at most: somebody has mended something and asks for a look.
+    /// At most [`Ttl::fresh_for`]: a user requested a reconcile.
     Fresh,
 }
 
-/// How long answers are kept.
+/// How long results are cached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ttl {
     pub(crate) success: Duration,
     pub(crate) failure: Duration,
-    /// How old an answer may be for those who want a new one. Hundreds may be asked to look at once.
+    /// The age up to which a result counts as fresh, so that many requested reconciles share one response.
     pub(crate) fresh_for: Duration,
 }
 
 impl<T> SingleFlight<T> {
-    /// The kept answer, or that of `ask`. Who waited while somebody asked takes what came, whatever it is: a failure
-    /// must not be asked for again by each of those who waited.
+    /// The cached result, or that of `request`. Callers that waited for another caller's request use its result, even
+    /// an error: otherwise each of them would repeat the failed request.
     pub(crate) async fn get(
         &self,
         key: &str,
-        keep: Ttl,
+        ttl: Ttl,
         age: MaxAge,
-        ask: impl Future<Output = ReadResult<T>>,
+        request: impl Future<Output = ReadResult<T>>,
     ) -> ReadResult<Arc<T>> {
-        let arrived = Instant::now();
+        let called = Instant::now();
         let slot = self.slot(key);
-        let mut kept = slot.lock().await;
-        let new_enough = |answer: &&Answer<T>| match age {
-            MaxAge::Any => answer.until >= arrived,
-            MaxAge::Fresh => answer.came + keep.fresh_for >= arrived,
+        let mut cached = slot.lock().await;
+        let new_enough = |cached: &&Cached<T>| match age {
+            MaxAge::Any => cached.until >= called,
+            MaxAge::Fresh => cached.arrived + ttl.fresh_for >= called,
         };
-        if let Some(answer) = kept.as_ref().filter(new_enough) {
-            return answer.reading.clone();
+        if let Some(cached) = cached.as_ref().filter(new_enough) {
+            return cached.result.clone();
         }
-        let reading = ask.await.map(Arc::new);
-        let keep = match reading {
-            Ok(_) => keep.success,
-            Err(_) => keep.failure,
+        let result = request.await.map(Arc::new);
+        let ttl = match result {
+            Ok(_) => ttl.success,
+            Err(_) => ttl.failure,
         };
-        let came = Instant::now();
-        *kept = Some(Answer {
-            came,
-            until: came + keep,
-            reading: reading.clone(),
+        let arrived = Instant::now();
+        *cached = Some(Cached {
+            arrived,
+            until: arrived + ttl,
+            result: result.clone(),
         });
-        reading
+        result
     }
 
-    /// Brings the kept answer up to date with what was just done. Waits while somebody asks: that answer may be older.
+    /// Updates the cached result after a write. Waits for a request that is in progress, whose response may be older
+    /// than the write.
     pub(crate) async fn amend(&self, key: &str, amend: impl FnOnce(&mut T))
     where
         T: Clone,
     {
         let slot = self.lock().get(key).map(Arc::clone);
         if let Some(slot) = slot
-            && let Some(answer) = slot.lock().await.as_mut()
-            && let Ok(value) = &mut answer.reading
+            && let Some(cached) = slot.lock().await.as_mut()
+            && let Ok(value) = &mut cached.result
         {
             amend(Arc::make_mut(value));
         }
@@ -103,9 +105,9 @@ impl<T> SingleFlight<T> {
     fn slot(&self, key: &str) -> Arc<Slot<T>> {
         let mut by_key = self.lock();
         let now = Instant::now();
-        let is_fresh = |kept: &Option<Answer<T>>| kept.as_ref().is_some_and(|answer| answer.until > now);
+        let is_valid = |cached: &Option<Cached<T>>| cached.as_ref().is_some_and(|cached| cached.until > now);
         by_key.retain(|_, slot| {
-            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|kept| is_fresh(&kept))
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|cached| is_valid(&cached))
         });
         Arc::clone(by_key.entry(key.to_owned()).or_default())
     }
@@ -129,6 +131,7 @@ mod tests {
         fresh_for: Duration::ZERO,
     };
 
+    /// The number of requests before the one whose result this is.
     async fn asked(kept: &SingleFlight<u32>, key: &str, asks: &AtomicU32) -> u32 {
         let ask = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_kept_for_a_while_by_key() {
+    async fn a_result_is_cached_by_key_until_it_expires() {
         let (kept, asks) = (SingleFlight::default(), AtomicU32::new(0));
         let first = tokio::join!(asked(&kept, "a", &asks), asked(&kept, "a", &asks));
         assert_eq!(first, (0, 0));
@@ -146,11 +149,11 @@ mod tests {
         assert_eq!(asked(&kept, "b", &asks).await, 1);
         tokio::time::sleep(KEEP.success).await;
         assert_eq!(asked(&kept, "a", &asks).await, 2);
-        assert_eq!(kept.lock().len(), 1, "what is old is not held");
+        assert_eq!(kept.lock().len(), 1, "expired results are removed");
     }
 
     #[tokio::test]
-    async fn who_wants_a_new_answer_gets_one_and_those_who_want_it_at_once_share_it() {
+    async fn callers_that_need_a_fresh_result_share_one_request() {
         let (kept, asks) = (SingleFlight::default(), AtomicU32::new(0));
         assert_eq!(asked(&kept, "a", &asks).await, 0);
         let new = || async {
@@ -161,14 +164,14 @@ mod tests {
             *kept.get("a", KEEP, MaxAge::Fresh, ask).await.unwrap()
         };
         assert_eq!(tokio::join!(new(), new()), (1, 1));
-        assert_eq!(asked(&kept, "a", &asks).await, 1, "and it is kept");
+        assert_eq!(asked(&kept, "a", &asks).await, 1, "the fresh result is cached");
     }
 
     #[tokio::test]
-    async fn who_gives_up_leaves_the_question_to_the_next() {
+    async fn after_a_caller_was_cancelled_the_next_one_sends_the_request() {
         let (kept, asks) = (SingleFlight::default(), AtomicU32::new(0));
-        let impatient = tokio::time::timeout(Duration::from_millis(2), asked(&kept, "a", &asks)).await;
-        assert!(impatient.is_err());
+        let cancelled = tokio::time::timeout(Duration::from_millis(2), asked(&kept, "a", &asks)).await;
+        assert!(cancelled.is_err());
         assert_eq!(asked(&kept, "a", &asks).await, 0);
     }
 
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_just_done_is_amended_also_while_somebody_asks() {
+    async fn a_write_amends_the_result_of_a_request_in_progress() {
         let (kept, asks) = (SingleFlight::default(), AtomicU32::new(0));
         kept.amend("a", |value| *value = 7).await;
         let amend = async {

@@ -1,4 +1,4 @@
-//! Readings and writes against a stub of Azure in this process.
+//! Reads and writes of connectors against a stub of Azure in this process.
 
 mod stub;
 mod visible;
@@ -85,7 +85,7 @@ async fn an_unchanged_reconcile_reads_only_the_connector() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_read_with_its_api_version() {
+async fn selected_reads_use_their_api_versions() {
     let stub = with_connector("aws").await;
     let report = json!({ "properties": { "healthDataClassification": { "component": "Connectivity", "scope": "Connectors" },
         "status": { "code": "Healthy" } } });
@@ -131,7 +131,7 @@ async fn what_is_asked_for_is_read_with_its_api_version() {
 }
 
 #[tokio::test]
-async fn without_a_connector_group_and_others_are_read_whatever_was_asked_for() {
+async fn without_a_connector_group_and_other_connectors_are_always_read() {
     let stub = Stub::start().await;
     let reads = Reads {
         health: true,
@@ -147,7 +147,7 @@ async fn without_a_connector_group_and_others_are_read_whatever_was_asked_for() 
 }
 
 #[tokio::test]
-async fn only_azures_word_makes_a_connector_absent() {
+async fn only_a_404_about_the_connector_makes_it_absent() {
     let stub = with_connector("aws").await;
     let own_shape =
         json!({ "statusCode": 404, "errorMessage": "no such connector", "errorCorrelation": "c" });
@@ -193,7 +193,7 @@ async fn a_connector_without_reports_has_none_and_a_refusal_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_target_that_cannot_be_in_a_path_is_refused_unasked() {
+async fn a_target_that_is_unsafe_in_a_path_is_refused_without_a_request() {
     let stub = Stub::start().await;
     let arm = stub.arm();
     let target = target("s", "../../x");

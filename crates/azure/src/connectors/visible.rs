@@ -1,5 +1,5 @@
-//! All connectors that the identity can see: those of the subscription from ARM, whose word decides, and those of other
-//! subscriptions from Resource Graph, as far as it answers.
+//! All connectors that the identity can see: those of the subscription from Azure Resource Manager, which is
+//! authoritative, and those of other subscriptions from Resource Graph, if it responds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,33 +18,32 @@ use crate::{
     fleet::{Scanner, Settings},
 };
 
-/// Hundreds of connectors of a subscription converge at once: their first visits share one list, which our own writes
-/// amend. To drop it with each of them would make a list for each.
+/// The first reconciles of hundreds of connectors share one list. Our own writes amend it, because invalidating it
+/// would cost one list for each write.
 const KEEP_LIST: Ttl = Ttl {
     success: Duration::from_secs(30),
     failure: Duration::ZERO,
     fresh_for: Duration::from_secs(3),
 };
-/// A visit that waited for Resource Graph in vain need not be followed by others that do.
+/// A failure is cached too, so that not every reconcile waits for an unavailable Resource Graph.
 const KEEP_ROWS: Ttl = Ttl {
     success: Duration::from_secs(30),
     failure: Duration::from_secs(30),
     fresh_for: Duration::from_secs(3),
 };
-/// A visit does not wait longer for Resource Graph, whose quota may be used up by a scan.
+/// How long a reconcile waits for Resource Graph, whose quota a scan may have used up.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Arm {
-    /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph these are the
-    /// subscription's: that another subscription connects the account already, Azure is then left to say (docs/azure-api.md
-    /// 4.2).
+    /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph only those of
+    /// the subscription; then Azure refuses a second connector of an account (docs/azure-api.md 4.2).
     pub(crate) async fn other_connectors(
         &self,
         subscription: &str,
         age: MaxAge,
     ) -> ReadResult<Vec<ListedConnector>> {
         let (lists, rows) = (&self.shared.lists, &self.shared.rows);
-        // Boxed: a visit seldom asks, and its future would hold room for all of this.
+        // Boxed, because the future of every reconcile would otherwise reserve memory for this rare case.
         let list = Box::pin(lists.get(
             subscription,
             KEEP_LIST,
@@ -68,7 +67,7 @@ impl Arm {
         Ok(known)
     }
 
-    /// The list without the connector of this id, and with it as it was written.
+    /// Replaces the connector in the cached list, or removes it.
     pub(super) async fn amend_list(&self, id: &ConnectorId, written: Option<&Connector>) {
         let text = id.text();
         let amend = |list: &mut Vec<ListedConnector>| {
@@ -90,7 +89,7 @@ impl Arm {
         let new = || Scanner::new(Arc::new(self.same_identity()), Settings::default());
         let scanner = self.shared.scanner.get_or_init(new);
         let rows = tokio::time::timeout(TIMEOUT, scanner.known_connectors(None)).await;
-        let rows = rows.unwrap_or_else(|_| Err(too_late()));
+        let rows = rows.unwrap_or_else(|_| Err(timed_out()));
         if let Err(failure) = &rows {
             tracing::warn!(error = %failure, "connectors of other subscriptions could not be listed");
         }
@@ -98,11 +97,11 @@ impl Arm {
     }
 }
 
-fn too_late() -> AzureError {
+fn timed_out() -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
         code: "Timeout".into(),
-        message: "Resource Graph did not answer in time".into(),
+        message: "Resource Graph did not respond in time".into(),
         operation: "POST resources (connectors)".into(),
         request_id: None,
         effect_unknown: false,

@@ -1,4 +1,4 @@
-//! Whether the identity may read machines. Resource Graph silently leaves out what it may not (docs/azure-api.md 8.7).
+//! Whether the identity may read machines. Resource Graph silently omits what it may not read (docs/azure-api.md 8.7).
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use super::{Access, Scanner, Target};
 use crate::Arm;
 
-/// What reading machines takes.
+/// The actions that are needed to read machines.
 pub(super) const ACTIONS: [&str; 4] = [
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.Compute/virtualMachines/extensions/read",
@@ -19,12 +19,12 @@ pub(super) const ACTIONS: [&str; 4] = [
 
 /// When each subscription's permissions were found sufficient.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct AccessCache {
     sufficient: Mutex<HashMap<String, Instant>>,
 }
 
 impl Scanner {
-    /// One GET, none while a sufficient answer is remembered.
+    /// Sends one GET, unless sufficient permissions are cached.
     pub(super) async fn access(&self, arm: &Arm, target: &Target) -> Access {
         let subscription = &target.subscription;
         let known = self.access.lock().get(subscription).copied();
@@ -46,7 +46,7 @@ impl Scanner {
         let missing = ACTIONS.into_iter().filter(|action| !permissions.allow(action));
         let missing: Vec<_> = missing.collect();
         let mut sufficient = self.access.lock();
-        // Subscriptions that nobody scans any more.
+        // Subscriptions that are no longer scanned.
         sufficient.retain(|_, at| at.elapsed() < self.settings.record * 4);
         if missing.is_empty() {
             sufficient.insert(subscription.clone(), Instant::now());
@@ -57,8 +57,8 @@ impl Scanner {
     }
 }
 
-impl Memory {
-    /// A request was refused: the next scan reads the permissions of the subscription.
+impl AccessCache {
+    /// After a refused request, lets the next scan read the permissions of the subscription again.
     pub(super) fn forget(&self, subscription: &str) {
         self.lock().remove(subscription);
     }

@@ -1,5 +1,5 @@
-//! Detect, confirm (I-4): Resource Graph is an index that lags, so a machine that looks bad is asked itself, once, and
-//! its answer is remembered for as long as its row stays the same.
+//! Confirms findings (I-4): Resource Graph lags, so a bad finding is checked with one GET of the machine. The result is
+//! cached while the row of the machine stays the same.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::Arm;
 
-/// Machines that a scanner remembers at most.
+/// The maximum number of cached confirmations.
 const MAX_ENTRIES: usize = 20_000;
-/// What only a GET tells (the instance view of a virtual machine's extension) may change without the row.
+/// The instance view of a virtual machine's extension, which only a GET returns, may change while the row does not.
 const GOOD_FOR: Duration = Duration::from_secs(6 * 3600);
 
-/// What machines told about themselves, by [`hash`] of their id.
+/// Cached confirmations, by [`hash`] of the machine's id.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
     entries: Mutex<HashMap<u64, Entry>>,
@@ -30,29 +30,29 @@ pub(super) struct Confirmations {
 
 #[derive(Debug)]
 struct Entry {
-    /// Of the row that was asked about.
+    /// The fingerprint of the row that was confirmed.
     row: u64,
     at: Instant,
     confirmation: Confirmation,
 }
 
-/// What a machine told about itself.
+/// The result of a GET of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// As its row.
+    /// The machine is as in its row.
     Same,
-    /// Something else.
-    Else(Box<Facts>),
-    /// It is gone.
+    /// The machine differs from its row.
+    Different(Box<Facts>),
+    /// The machine does not exist.
     Gone,
 }
 
 impl Confirmation {
-    /// The machine as it told; `None`: it is gone.
+    /// The machine as it is; `None` if it does not exist.
     pub(super) fn apply_to(&self, mut machine: Machine) -> Option<Machine> {
         match self {
             Self::Same => Some(machine),
-            Self::Else(facts) => {
+            Self::Different(facts) => {
                 facts.apply_to(&mut machine);
                 Some(machine)
             }
@@ -62,7 +62,7 @@ impl Confirmation {
 }
 
 impl Confirmations {
-    /// What the machine told when its row was the same.
+    /// The cached confirmation of a row.
     pub(super) fn get(&self, row: &Machine) -> Option<Confirmation> {
         let entries = self.lock();
         let entry = entries.get(&hash(&row.id, ""))?;
@@ -76,7 +76,7 @@ impl Confirmations {
         if entries.len() >= most && !entries.contains_key(&id) {
             entries.retain(|_, entry| entry.at.elapsed() < GOOD_FOR);
             if entries.len() >= most {
-                // Any other one: it is asked again when it still looks bad.
+                // Evict any entry: its machine is confirmed again if its finding is still bad.
                 let victim = entries.keys().next().copied();
                 victim.and_then(|victim| entries.remove(&victim));
             }
@@ -95,13 +95,13 @@ impl Confirmations {
 }
 
 impl Scanner {
-    /// Whether a machine that is not listed still exists: one GET.
+    /// Whether a machine that is not listed exists. Sends one GET.
     pub(super) async fn exists(&self, arm: &Arm, machine: &Machine) -> Result<bool, AzureError> {
         let _permit = self.gets.acquire().await;
         Ok(direct::read(arm, machine).await?.is_some())
     }
 
-    /// Asks the machine itself: one GET.
+    /// Confirms a row with one GET of the machine.
     pub(super) async fn confirm(&self, arm: &Arm, row: &Machine) -> Result<Confirmation, AzureError> {
         let _permit = self.gets.acquire().await;
         let confirmation = match direct::read(arm, row).await? {
@@ -112,7 +112,7 @@ impl Scanner {
                 if machine == *row {
                     Confirmation::Same
                 } else {
-                    Confirmation::Else(Box::new(facts))
+                    Confirmation::Different(Box::new(facts))
                 }
             }
         };
@@ -121,7 +121,7 @@ impl Scanner {
     }
 }
 
-/// Tells machines apart by all that is known of them.
+/// A hash of all that is known of a machine.
 pub(super) fn fingerprint(machine: &Machine) -> u64 {
     let mut hasher = DefaultHasher::new();
     machine.hash(&mut hasher);
@@ -142,22 +142,22 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_cached_until_the_row_changes() {
-        let memory = Confirmations::default();
-        memory.record(&machine("/VM", "on"), Confirmation::Gone, 9);
-        assert_eq!(memory.get(&machine("/VM", "on")), Some(Confirmation::Gone));
-        assert_eq!(memory.get(&machine("/VM", "off")), None);
-        assert_eq!(memory.get(&machine("/other", "on")), None);
-        memory.record(&machine("/VM", "off"), Confirmation::Same, 9);
-        assert_eq!(memory.get(&machine("/VM", "off")), Some(Confirmation::Same));
+        let cache = Confirmations::default();
+        cache.record(&machine("/VM", "on"), Confirmation::Gone, 9);
+        assert_eq!(cache.get(&machine("/VM", "on")), Some(Confirmation::Gone));
+        assert_eq!(cache.get(&machine("/VM", "off")), None);
+        assert_eq!(cache.get(&machine("/other", "on")), None);
+        cache.record(&machine("/VM", "off"), Confirmation::Same, 9);
+        assert_eq!(cache.get(&machine("/VM", "off")), Some(Confirmation::Same));
     }
 
     #[test]
-    fn memory_is_bounded() {
-        let memory = Confirmations::default();
+    fn the_cache_is_bounded() {
+        let cache = Confirmations::default();
         for at in 0..10 {
-            memory.record(&machine(&at.to_string(), ""), Confirmation::Same, 3);
+            cache.record(&machine(&at.to_string(), ""), Confirmation::Same, 3);
         }
-        assert_eq!(memory.lock().len(), 3);
-        assert_eq!(memory.get(&machine("9", "")), Some(Confirmation::Same));
+        assert_eq!(cache.lock().len(), 3);
+        assert_eq!(cache.get(&machine("9", "")), Some(Confirmation::Same));
     }
 }

@@ -1,4 +1,4 @@
-//! All connectors that an identity can see (docs/azure-api.md 7.5): who connects an account, and as what.
+//! All connectors that an identity can see, with their accounts and organizations (docs/azure-api.md 7.5).
 
 use std::collections::HashSet;
 
@@ -18,10 +18,10 @@ use super::{
     scan::Scan,
 };
 
-/// Somebody waits for the answer and can come again: less patience than a scan has.
+/// A reconcile waits for the result and runs again later, so there are fewer retries than in a scan.
 const TRIES: u32 = 3;
 
-/// A row of the query.
+/// A row of the connectors query.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ConnectorRow {
@@ -33,7 +33,7 @@ struct ConnectorRow {
     management: Text,
 }
 
-/// The connectors of these subscriptions, or of all of them.
+/// The connectors of some subscriptions, or of all that the identity can see.
 pub(super) async fn known(
     scanner: &Scanner,
     subscriptions: Option<&[String]>,
@@ -46,7 +46,7 @@ pub(super) async fn known(
     of_groups(&scan, &all).await
 }
 
-/// Beyond a number of subscriptions Azure leaves the others out, and says so: then they are asked for by name.
+/// Azure reads a limited number of subscriptions and reports if there are more. Then the query names them in groups.
 async fn of_tenant(scan: &Scan<'_>) -> Result<Vec<ListedConnector>, AzureError> {
     let (known, some_left_out) = read(scan, None).await?;
     if !some_left_out {
@@ -65,13 +65,13 @@ async fn of_groups(scan: &Scan<'_>, subscriptions: &[&str]) -> Result<Vec<Listed
     Ok(known)
 }
 
-/// All pages of one query, and whether Azure looked at a part of the subscriptions only.
+/// All pages of one query, and whether Azure omitted subscriptions.
 async fn read(
     scan: &Scan<'_>,
     subscriptions: Option<Vec<&str>>,
 ) -> Result<(Vec<ListedConnector>, bool), AzureError> {
     let operation = queries::CONNECTORS_OPERATION;
-    let mut pages = Pages::asked(operation, queries::CONNECTORS, subscriptions, TRIES);
+    let mut pages = Pages::with_tries(operation, queries::CONNECTORS, subscriptions, TRIES);
     let (mut known, mut seen, mut nameless) = (Vec::new(), HashSet::new(), 0_u64);
     loop {
         match pages
@@ -82,7 +82,7 @@ async fn read(
             PageEvent::Restart => nameless = 0,
             PageEvent::Page(rows, last) => {
                 for Parsed { row, odd } in rows {
-                    // A connector without an id cannot be named: Azure refuses a second one for its account.
+                    // A connector without an id is unusable. Azure refuses a second connector of its account.
                     if row.id.0.is_empty() {
                         nameless = nameless.saturating_add(1);
                     } else if seen.insert(hash(&row.id.0, "")) {

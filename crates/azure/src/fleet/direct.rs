@@ -1,4 +1,4 @@
-//! One machine by a direct GET, with its extensions and their instance view (docs/azure-api.md 6.2 to 6.4).
+//! A direct GET of one machine, with its extensions and their instance view (docs/azure-api.md 6.2 to 6.4).
 
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,7 +17,7 @@ use crate::{
     error_response::{self, one_line},
 };
 
-/// What the resource itself tells, where it may differ from Resource Graph. `None`: it told nothing about it.
+/// The facts in a direct GET that may differ from Resource Graph. `None` if the response does not contain a fact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     power: Option<String>,
@@ -29,7 +29,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Lays the facts over a machine of Resource Graph.
+    /// Replaces what Resource Graph says about the machine.
     pub(super) fn apply_to(&self, machine: &mut Machine) {
         let texts = [
             (&self.power, &mut machine.power),
@@ -37,9 +37,9 @@ impl Facts {
             (&self.os_sku, &mut machine.os_sku),
             (&self.os_version, &mut machine.os_version),
         ];
-        for (non_empty, text) in texts {
-            if let Some(non_empty) = non_empty {
-                text.clone_from(non_empty);
+        for (fact, text) in texts {
+            if let Some(fact) = fact {
+                text.clone_from(fact);
             }
         }
         if let Some(arc) = &self.arc {
@@ -48,7 +48,7 @@ impl Facts {
         if let Some(extensions) = &self.extensions {
             let of_row = std::mem::replace(&mut machine.extensions, extensions.clone());
             for extension in &mut machine.extensions {
-                // Not every answer carries `systemData`: then Resource Graph's date stands.
+                // Not every response contains `systemData`. Without it, keep the date of the row.
                 let same = |row: &&MdeExtension| row.name.eq_ignore_ascii_case(&extension.name);
                 let dated = of_row.iter().find(same).and_then(|row| row.modified);
                 extension.modified = extension.modified.or(dated);
@@ -57,7 +57,7 @@ impl Facts {
     }
 }
 
-/// Asks for the machine itself, once. `None`: it is gone.
+/// Sends one GET of the machine. `None` if it does not exist.
 pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, AzureError> {
     let path: Vec<_> = machine.id.split('/').filter(|part| !part.is_empty()).collect();
     let is_arc = machine.kind == Kind::ArcMachine;
@@ -227,7 +227,7 @@ fn vm_facts(vm: Resource<VmProperties>) -> Facts {
         .find(|code| code.to_ascii_lowercase().starts_with("powerstate/"));
     let mut extensions = from_resources(vm.resources.unwrap_or_default());
     for view in view.extensions {
-        // The type here is `publisher.type`; an extension that only the agent knows counts as well.
+        // The type here is `publisher.type`. An extension that only the agent reports counts, too.
         let (publisher, type_) = view
             .type_
             .0
@@ -281,7 +281,7 @@ fn arc_facts(machine: Resource<ArcProperties>) -> Facts {
             block_list: names(agent.extensions_block_list),
             extension_service: Service::of(&properties.service_statuses.extension_service.status.0),
         }),
-        // Whether Azure leaves it out where there is none is not known: then Resource Graph's word stands.
+        // It is unknown whether Azure omits `resources` if there is no extension. Without it, keep those of the row.
         extensions: machine.resources.map(from_resources),
     }
 }
@@ -312,20 +312,20 @@ fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
 }
 
 impl ExtensionView {
-    /// Adds what the instance view tells to the extension.
+    /// Adds the instance view to the extension.
     fn apply_to(self, extension: &mut MdeExtension) {
         if let Some(version) = non_empty(self.type_handler_version) {
             extension.version = version;
         }
         let status = self.status.or_else(|| self.statuses.into_iter().next());
         let Some(status) = status else { return };
-        // The exit code stands in the first message, the detail in the others (docs/azure-api.md 6.7).
+        // The first message contains the exit code, the others the details (docs/azure-api.md 6.7).
         let details = self.substatuses.into_iter().map(|status| status.message.0);
-        let words: Vec<_> = std::iter::once(status.message.0).chain(details).collect();
+        let messages: Vec<_> = std::iter::once(status.message.0).chain(details).collect();
         extension.at = status.time.time();
         extension.code = status.code.0;
         extension.level = status.level.0;
-        extension.message = one_line(&words.join(" "));
+        extension.message = one_line(&messages.join(" "));
     }
 }
 

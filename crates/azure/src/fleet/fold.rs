@@ -1,4 +1,4 @@
-//! From sorted rows to whole machines and whole subscriptions. Pure; holds one machine, and hashes of what was seen.
+//! Folds sorted rows into machines and subscriptions. Pure. Holds one machine, and hashes of all rows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,30 +9,30 @@ use super::{
     rows::hash,
 };
 
-/// What the rows up to now come to.
+/// A result of the rows so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A machine with all its extensions, of the subscription that is open.
+    /// A machine of the open subscription with all its extensions.
     Machine(Box<Machine>),
-    /// The subscription has no further machine: its place in the group.
+    /// The subscription with this index in the group has no further machines.
     Closed(usize),
 }
 
-/// Reads the rows of one group.
+/// Folds the rows of one group.
 #[derive(Debug)]
 pub(super) struct Fold {
-    /// Subscriptions of the group: place and state.
+    /// Subscriptions of the group, with index and state.
     subscriptions: HashMap<String, (usize, State)>,
     open: Option<String>,
     current: Option<Machine>,
-    /// Machines of rows that cannot be read, until their subscription closes.
+    /// Machines whose rows cannot be read, until their subscription is closed.
     odd: Vec<Machine>,
-    /// Equal rows without an id, since the first page.
+    /// Numbers of equal rows without an id, since the first page.
     equal: HashMap<u64, u32>,
     /// Hashes of rows and of machines.
     seen: HashSet<u64>,
     restarted: bool,
-    /// Rows without the repeated ones.
+    /// The number of different rows.
     pub(super) distinct: u64,
     pub(super) duplicates: u64,
 }
@@ -42,7 +42,7 @@ enum State {
     Waiting,
     Open,
     Closed,
-    /// A machine came after its subscription was closed.
+    /// A row of the subscription followed after it was closed.
     Broken,
 }
 
@@ -62,14 +62,14 @@ impl Fold {
         }
     }
 
-    /// The pages come again from the first one. What is known stays, and is recognised; what is new among it came after
-    /// its subscription was read.
+    /// The pages start again with the first one. Known rows are recognized. New rows of closed subscriptions are
+    /// ignored, because they appeared after the subscription was read.
     pub(super) fn restart(&mut self) {
         self.restarted = true;
         self.equal.clear();
     }
 
-    /// Takes a row: a machine with at most one extension.
+    /// Adds a row, which is a machine with at most one extension.
     pub(super) fn row(&mut self, mut listed: Listed, steps: &mut Vec<Step>) {
         if let Row::Nameless(print) = listed.row {
             let which = self.equal.entry(print).or_default();
@@ -122,8 +122,8 @@ impl Fold {
         self.current = Some(row);
     }
 
-    /// The order of rows says nothing about one that cannot be read: it waits for its subscription to close. One that
-    /// names none, or one that was read to its end, belongs to the subscription that is being read.
+    /// A row that cannot be read may be out of order, so it waits until its subscription is closed. A row without a
+    /// subscription, or with one that is already closed, counts for the open subscription.
     fn odd(&mut self, mut row: Machine) {
         let state = self.subscriptions.get(&row.subscription_id);
         let waits = state.is_some_and(|(_, state)| matches!(state, State::Waiting | State::Open));
@@ -133,7 +133,7 @@ impl Fold {
         self.odd.push(row);
     }
 
-    /// No further row: what was still open, and subscriptions without machines.
+    /// Ends the group: the open subscription, and those without machines.
     pub(super) fn end(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         steps.extend(self.finished());
@@ -149,7 +149,7 @@ impl Fold {
         steps
     }
 
-    /// Places of the subscriptions whose rows came in no order: some of their machines may not have been counted.
+    /// Indexes of the subscriptions whose rows were out of order, so that some of their machines may not be counted.
     pub(super) fn broken(&self) -> Vec<usize> {
         let broken = self
             .subscriptions
@@ -164,7 +164,7 @@ impl Fold {
             .map(|machine| Step::Machine(Box::new(machine)))
     }
 
-    /// Closes the subscription that is open, with its odd rows and those that name none.
+    /// Closes the open subscription, with its unreadable rows and those without a subscription.
     fn close(&mut self, steps: &mut Vec<Step>) {
         let Some(id) = self.open.take() else { return };
         for mut row in std::mem::take(&mut self.odd) {
@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// `?` before the id: something in the row cannot be read. `!`: it has no id, only its subscription or none.
+    /// `?` before the id: the row cannot be read completely. `!`: it has no id, only a subscription or nothing.
     fn listed(id: &str, extension: &str) -> Listed {
         let odd = |id: &str, row: Row| {
             let mut listed = self::row(id, extension);
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// Machines as `id(extensions)`, closed subscriptions as their place.
+    /// Machines as `id(number of extensions)`, closed subscriptions as their index.
     fn read(fold: &mut Fold, rows: &[(&str, &str)]) -> String {
         let mut steps = Vec::new();
         for (id, extension) in rows {
@@ -277,19 +277,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_order_break_their_subscription_only() {
+    fn rows_out_of_order_break_their_subscription_only() {
         let mut fold = Fold::new(["a", "b"].into_iter());
         read(&mut fold, &[("a/1", ""), ("b/1", ""), ("a/2", ""), ("b/2", "")]);
         assert_eq!(summary_of(&fold.end()), "b/2(0) 1");
         assert_eq!(fold.broken(), [0]);
         let mut fold = Fold::new(["a"].into_iter());
         read(&mut fold, &[("a/1", ""), ("a/2", ""), ("a/1", "late")]);
-        assert_eq!(summary_of(&fold.end()), "a/2(0) 0", "it was broken while open");
+        assert_eq!(summary_of(&fold.end()), "a/2(0) 0", "broken while open");
         assert_eq!(fold.broken(), [0]);
     }
 
     #[test]
-    fn a_restart_goes_on_where_it_was() {
+    fn a_restart_continues_after_the_known_rows() {
         let mut fold = Fold::new(["a", "b"].into_iter());
         assert_eq!(read(&mut fold, &[("a/1", ""), ("b/1", "")]), "a/1(0) 0");
         fold.restart();
@@ -300,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn odd_rows_cost_their_machine_wherever_they_come() {
+    fn unreadable_rows_affect_their_machine_only_in_any_order() {
         for (rows, machines, end) in [
-            // In their place, and as rows of a machine that has others.
+            // In order, and as rows of a machine with other rows.
             (
                 vec![("a/1", ""), ("?a/2", ""), ("a/3", "")],
                 "a/1(0)",
@@ -329,7 +329,7 @@ mod tests {
                 "a/1(0) 0",
                 "b/2(0) ?a/2(0) 1",
             ),
-            // The only ones.
+            // The only rows.
             (vec![("?b/1", "")], "", "0 ?b/1(0) 1"),
             (
                 vec![("?b/1", "x"), ("?b/1", "x"), ("?b/1", "y")],
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_an_id_belong_to_the_subscription_that_is_read() {
+    fn rows_without_an_id_belong_to_the_open_subscription() {
         for (rows, machines, end) in [
             (
                 vec![("a/1", ""), ("!", ""), ("b/1", "")],
@@ -354,9 +354,9 @@ mod tests {
             ),
             (vec![("!", ""), ("b/1", "")], "", "b/1(0) b/nameless 1 0"),
             (vec![("!b", ""), ("a/1", "")], "", "a/1(0) 0 b/nameless 1"),
-            // Without a subscription either: it counts for the first one.
+            // Also without a subscription: it counts for the first one.
             (vec![("!", "")], "", "a/nameless 0 1"),
-            // Equal ones are not one.
+            // Equal rows are different machines.
             (
                 vec![("a/1", ""), ("!", ""), ("!", "")],
                 "",
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_recognises_rows_without_an_id() {
+    fn a_restart_recognizes_rows_without_an_id() {
         let mut fold = Fold::new(["a"].into_iter());
         let rows = [("a/1", ""), ("!", ""), ("!", "")];
         read(&mut fold, &rows);

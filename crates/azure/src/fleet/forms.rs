@@ -1,5 +1,5 @@
-//! Objects and lists in whatever form they come. One that is absent has many: no member, `null`, `""`, `[]` and `{}`.
-//! JSON inside a string is read, too. Anything else has a meaning that would be lost, and is an error.
+//! Objects and lists in all forms in which Azure sends them. An absent one may be no member, `null`, `""`, `[]` or
+//! `{}`. JSON inside a string is parsed. Any other form is an error, because its meaning would be lost.
 
 use std::{fmt, marker::PhantomData};
 
@@ -12,28 +12,28 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// An object; `None` where it is absent.
+/// An object; `None` if it is absent.
 pub(super) fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_any(ObjectForms(PhantomData))
 }
 
-/// An object; the default where it is absent.
+/// An object; the default if it is absent.
 pub(super) fn object<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     optional(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A list, of one item where the item stands in its place; `None` where it is absent, but not for `[]`.
+/// A list; `None` if it is absent, but not for `[]`. A single item instead of a list is a list of one item.
 pub(super) fn optional_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_any(ListForms(PhantomData))
 }
 
-/// A list; empty where it is absent.
+/// A list; empty if it is absent.
 pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -113,7 +113,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ListForms<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        // Items that are null are none.
+        // Items that are null are skipped.
         while let Some(item) = list.next_element::<Option<T>>()? {
             items.extend(item);
         }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_nothing_is_nothing() {
+    fn every_absent_form_is_absent() {
         for nothing in [
             "null",
             r#""""#,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_is_read_or_refused() {
+    fn other_forms_are_read_or_refused() {
         let tags = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         for form in [r#"{"a": "b"}"#, r#""{\"a\": \"b\"}""#] {
             assert_eq!(read("tags", form).unwrap().tags, tags, "{form}");

@@ -1,9 +1,9 @@
-//! One group of subscriptions, from its plans to its readings.
+//! The scan of one group of subscriptions, from its plans to its results.
 //!
 //! ```text
-//! prepare (health reports, permissions) ─▶ judge (pages, fold, verdicts) ─▶ close (confirm, complete the reading)
+//! prepare (health reports, permissions) ─▶ judge (pages, fold, verdicts) ─▶ close (confirm, complete the result)
 //! ```
-//! The three run side by side in one task; dropping it stops all of them.
+//! The three steps run concurrently in one task. Dropping it stops all of them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,25 +33,26 @@ use super::{
     queries,
     rows::{MachineRow, hash},
     scan::Scan,
-    unprotected::SingleFlight,
+    unprotected::MachineList,
 };
 use crate::resource_graph;
 
-/// Subscriptions whose health reports and permissions are read at the same time.
-const PREPARED_AT_ONCE: usize = 8;
-/// Closed subscriptions that may wait for their confirmations; then paging waits.
-const CLOSING_AT_ONCE: usize = 8;
-/// Machines of one subscription that are confirmed at the same time: one group alone can use all GETs of a scanner.
-const CONFIRMED_AT_ONCE: usize = 8;
+/// Subscriptions whose health reports and permissions are read concurrently.
+const CONCURRENT_PREPARATIONS: usize = 8;
+/// Closed subscriptions that may wait for their confirmations before paging pauses.
+const CONCURRENT_CLOSES: usize = 8;
+/// Machines of one subscription that are confirmed concurrently. With all closes, one group can use all GETs of a
+/// scanner.
+const CONCURRENT_CONFIRMATIONS: usize = 8;
 
-/// What came of a group.
+/// The result of a group.
 pub(super) struct Outcome<'t> {
     pub(super) readings: Vec<(&'t Target, Result<SubscriptionReading, AzureError>)>,
-    /// Subscriptions that were not read to their end, and why not.
+    /// Subscriptions that were not read completely, and the cause.
     pub(super) left: Option<(Vec<&'t Target>, PageError)>,
 }
 
-/// What a group's verdicts depend on besides the machines.
+/// What the verdicts of a group depend on besides the machines.
 struct Group<'g, 't> {
     scan: &'g Scan<'g>,
     /// Sorted by subscription.
@@ -59,32 +60,32 @@ struct Group<'g, 't> {
     plans: HashMap<String, Plan>,
     prepared: Vec<SetOnce<Prepared>>,
     at: Timestamp,
-    readings: Mutex<HashMap<usize, (SubscriptionReading, SingleFlight)>>,
+    readings: Mutex<HashMap<usize, (SubscriptionReading, MachineList)>>,
 }
 
-/// What is read beside the machines of a subscription.
+/// What is read for a subscription besides its machines.
 #[derive(Debug)]
 struct Prepared {
     access: Access,
     issues: Arc<Issues>,
 }
 
-/// A subscription that is being read, or waits for its confirmations.
+/// A subscription that is being read or waits for its confirmations.
 struct Open<'t> {
-    place: usize,
+    index: usize,
     target: &'t Target,
     summary: Summary,
-    /// Findings to confirm, bad and undated ones: the worst ones, worst first.
+    /// Findings to confirm, the worst first.
     suspects: Vec<(Finding, Machine)>,
     /// Machines that were not protected at the last scan.
-    known: Arc<SingleFlight>,
-    /// Those of them that have not been listed yet, by [`hash`] of their id.
+    known: Arc<MachineList>,
+    /// Those of `known` that were not listed so far, by [`hash`] of their id.
     missing: HashSet<u64>,
-    /// Machines that are not protected at this one.
-    kept: SingleFlight,
+    /// Machines that are not protected at this scan.
+    kept: MachineList,
 }
 
-/// Reads a group. `targets` are sorted by subscription, each once.
+/// Scans a group. `targets` are sorted by subscription, without duplicates.
 pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome<'t> {
     let at = (scan.scanner.settings.now)();
     let plans = match scan.plans(subscriptions(targets)).await {
@@ -104,29 +105,30 @@ pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome
         at,
         readings: Mutex::default(),
     };
-    let (closed, closing) = mpsc::channel(CLOSING_AT_ONCE);
+    let (closed, closing) = mpsc::channel(CONCURRENT_CLOSES);
     let ((broken, end), ()) = tokio::select! {
         done = future::join(group.judge_all(closed), group.close_all(closing)) => done,
-        never = group.prepare() => match never {},
+        never = group.prepare_all() => match never {},
     };
     group.outcome(&broken, end)
 }
 
 impl<'t> Group<'_, 't> {
-    /// Reads what is needed beside the machines, in the order of the pages. Never ends: it is dropped with the group.
-    async fn prepare(&self) -> Infallible {
+    /// Reads what is needed besides the machines, in the order of the pages. Never returns; it is dropped with the
+    /// group.
+    async fn prepare_all(&self) -> Infallible {
         let all = self.targets.iter().zip(&self.prepared);
         let all: Vec<_> = all
-            .map(|(target, prepared)| self.prepare_one(target, prepared))
+            .map(|(target, prepared)| self.prepare(target, prepared))
             .collect();
         stream::iter(all)
-            .buffer_unordered(PREPARED_AT_ONCE)
+            .buffer_unordered(CONCURRENT_PREPARATIONS)
             .collect::<()>()
             .await;
         future::pending().await
     }
 
-    async fn prepare_one(&self, target: &Target, prepared: &SetOnce<Prepared>) {
+    async fn prepare(&self, target: &Target, prepared: &SetOnce<Prepared>) {
         let (scanner, arm) = (self.scan.scanner, &self.scan.arm);
         let issues = async {
             if self.plan(target).is_some_and(Plan::has_health_reports) {
@@ -136,12 +138,12 @@ impl<'t> Group<'_, 't> {
             }
         };
         let (issues, access) = future::join(issues, scanner.access(arm, target)).await;
-        // Nobody else sets it.
+        // Not set before: each subscription is prepared once.
         let _ = prepared.set(Prepared { access, issues });
     }
 
-    /// Reads all pages and judges the machines as they come. Gives the places of subscriptions that came in no order,
-    /// and how it ended.
+    /// Reads all pages and judges the machines in their order. Returns the indexes of subscriptions whose rows were out
+    /// of order, and how the pages ended.
     async fn judge_all(&self, closed: mpsc::Sender<Open<'t>>) -> (Vec<usize>, Result<(), PageError>) {
         let ids = subscriptions(self.targets);
         let mut fold = Fold::new(ids.iter().copied());
@@ -182,47 +184,47 @@ impl<'t> Group<'_, 't> {
                 let found = self
                     .targets
                     .binary_search_by(|target| target.subscription.cmp(&machine.subscription_id));
-                let Ok(place) = found else { return };
-                let Some(now_open) = open.take().or_else(|| self.open(place)) else {
+                let Ok(index) = found else { return };
+                let Some(now_open) = open.take().or_else(|| self.open(index)) else {
                     return;
                 };
                 self.judge(open.insert(now_open), *machine).await;
             }
-            Step::Closed(place) => {
-                if let Some(complete) = open.take().or_else(|| self.open(place)) {
-                    // The other end lives as long as this one.
+            Step::Closed(index) => {
+                if let Some(complete) = open.take().or_else(|| self.open(index)) {
+                    // The receiver lives as long as this sender.
                     let _ = closed.send(complete).await;
                 }
             }
         }
     }
 
-    fn open(&self, place: usize) -> Option<Open<'t>> {
-        let target = *self.targets.get(place)?;
+    fn open(&self, index: usize) -> Option<Open<'t>> {
+        let target = *self.targets.get(index)?;
         let known = self.known(target);
         Some(Open {
-            place,
+            index,
             target,
             summary: Summary::new(&target.exclusions),
             suspects: Vec::new(),
             missing: known.hashes(&target.subscription),
             known,
-            kept: SingleFlight::default(),
+            kept: MachineList::default(),
         })
     }
 
-    fn known(&self, target: &Target) -> Arc<SingleFlight> {
+    fn known(&self, target: &Target) -> Arc<MachineList> {
         let scanner = self.scan.scanner;
         if !scanner.settings.keep_unprotected {
             return Arc::default();
         }
         let known = scanner.unprotected.of(&target.subscription);
-        known.unwrap_or_else(|| Arc::new(SingleFlight::of(target)))
+        known.unwrap_or_else(|| Arc::new(MachineList::of(target)))
     }
 
-    /// Counts a machine, unless its finding is to be confirmed and it has not been asked itself.
+    /// Counts a machine, unless its finding must be confirmed first.
     async fn judge(&self, open: &mut Open<'t>, machine: Machine) {
-        let Some(prepared) = self.prepared.get(open.place) else {
+        let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
         let issues = &prepared.wait().await.issues;
@@ -272,7 +274,7 @@ impl<'t> Group<'_, 't> {
     fn count(&self, open: &mut Open<'t>, machine: &Machine, finding: &Finding) {
         open.summary.add(machine, finding);
         let unprotected = finding.verdict.is_eligible() && finding.verdict != Verdict::Protected;
-        // What is not listed is kept where it is confirmed.
+        // Machines that are not listed are kept by `confirm_missing`.
         if unprotected && machine.listing != Listing::NotListed && self.scan.scanner.settings.keep_unprotected
         {
             open.kept.add(machine);
@@ -284,12 +286,12 @@ impl<'t> Group<'_, 't> {
         self.plans.get(&target.subscription)
     }
 
-    /// Confirms and completes the subscriptions that are closed.
+    /// Confirms and completes the closed subscriptions.
     async fn close_all(&self, mut closing: mpsc::Receiver<Open<'t>>) {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(open) = closing.recv(), if running.len() < CLOSING_AT_ONCE => running.push(self.close(open)),
+                Some(open) = closing.recv(), if running.len() < CONCURRENT_CLOSES => running.push(self.close(open)),
                 Some(()) = running.next() => {}
                 else => return,
             }
@@ -297,7 +299,7 @@ impl<'t> Group<'_, 't> {
     }
 
     async fn close(&self, mut open: Open<'t>) {
-        let Some(prepared) = self.prepared.get(open.place) else {
+        let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
         let prepared = prepared.wait().await;
@@ -309,7 +311,7 @@ impl<'t> Group<'_, 't> {
                 let confirmation = self.scan.scanner.confirm(&self.scan.arm, &machine).await;
                 (finding, machine, confirmation)
             })
-            .buffer_unordered(CONFIRMED_AT_ONCE);
+            .buffer_unordered(CONCURRENT_CONFIRMATIONS);
         while let Some((finding, machine, confirmation)) = confirmed.next().await {
             match confirmation {
                 Ok(confirmation) => {
@@ -333,19 +335,19 @@ impl<'t> Group<'_, 't> {
         let readings = self.readings.lock();
         readings
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(open.place, (reading, open.kept));
+            .insert(open.index, (reading, open.kept));
     }
 
-    /// Asks machines that were not protected whether they are deleted, now that they are not listed: a verdict must not
-    /// improve because Resource Graph lost a row. Those that exist, and those that cannot be asked, go on counting, and
-    /// are asked again at a later scan, after those that have not been asked yet.
+    /// Checks whether machines that were not protected and are no longer listed are deleted: a verdict must not improve
+    /// because Resource Graph lost a row. Machines that exist or cannot be checked still count. Later scans check them
+    /// again, after those that were not checked yet.
     async fn confirm_missing(&self, open: &mut Open<'t>, prepared: &Prepared) {
         let target = open.target;
         let known = Arc::clone(&open.known);
         let missing = known.machines(&target.subscription);
         let missing = missing.filter(|machine| open.missing.contains(&hash(&machine.id, "")));
         let missing = missing.map(|machine| (self.find(target, &prepared.issues, &machine), machine));
-        // The spec may leave it out by now.
+        // The spec may exclude the machine by now.
         let mut missing: Vec<_> = missing
             .filter(|(finding, _)| finding.verdict.is_eligible())
             .collect();
@@ -353,7 +355,7 @@ impl<'t> Group<'_, 't> {
             return;
         }
         let limit = self.scan.scanner.settings.confirmations_per_subscription;
-        // Who may not read machines is refused each of them, and is Unknown anyway.
+        // Without the permission to read machines, every GET would be refused.
         let may = !matches!(prepared.access, Access::Missing(_));
         let room = limit.saturating_sub(open.suspects.len()).max(limit.div_ceil(2));
         let now = if may { room.min(missing.len()) } else { 0 };
@@ -366,8 +368,8 @@ impl<'t> Group<'_, 't> {
             let exists = self.scan.scanner.exists(&self.scan.arm, &machine).await;
             (finding, machine, exists)
         });
-        let asked: Vec<_> = asked.buffered(CONFIRMED_AT_ONCE).collect().await;
-        let mut kept = SingleFlight::default();
+        let asked: Vec<_> = asked.buffered(CONCURRENT_CONFIRMATIONS).collect().await;
+        let mut kept = MachineList::default();
         for (finding, machine) in later {
             kept.add(&machine);
             self.count(open, &machine, &finding);
@@ -390,18 +392,19 @@ impl<'t> Group<'_, 't> {
         open.kept = kept;
     }
 
-    /// Readings that are complete: all of them when nothing is missing, else those that were closed before the end.
+    /// The complete results: all of them if no row is missing, otherwise those of subscriptions that were closed before
+    /// the error.
     fn outcome(self, broken: &[usize], end: Result<(), PageError>) -> Outcome<'t> {
         let mut known = self.readings.into_inner().unwrap_or_else(PoisonError::into_inner);
         if end.is_err() && known.len() == self.targets.len() {
-            // All were closed, and yet rows are missing: nobody knows of which subscription.
+            // All were closed although rows are missing, and it is unknown which subscriptions lack them.
             known.clear();
         }
         let mut readings = Vec::new();
         let mut left = Vec::new();
-        for (place, target) in self.targets.iter().enumerate() {
-            match known.remove(&place) {
-                _ if broken.contains(&place) => readings.push((*target, Err(out_of_order()))),
+        for (index, target) in self.targets.iter().enumerate() {
+            match known.remove(&index) {
+                _ if broken.contains(&index) => readings.push((*target, Err(out_of_order()))),
                 Some((reading, kept)) => {
                     let scanner = self.scan.scanner;
                     if scanner.settings.keep_unprotected {
@@ -429,6 +432,6 @@ fn subscriptions<'t>(targets: &[&'t Target]) -> Vec<&'t str> {
 }
 
 fn out_of_order() -> AzureError {
-    let message = "machines came after their subscription had been read: some may not have been counted";
+    let message = "the rows are out of order, so some machines may not be counted";
     resource_graph::failure("RowsOutOfOrder", message, queries::MACHINES_OPERATION)
 }

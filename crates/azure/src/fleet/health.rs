@@ -1,4 +1,5 @@
-//! Defender's health reports: the best proof that a sensor works (docs/azure-api.md 5.2). Kept are those that speak against it.
+//! Health reports of Defender for Cloud, the best evidence about a sensor (docs/azure-api.md 5.2). Only those of
+//! sensors that do not work are kept.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,17 +19,17 @@ use super::{
 };
 use crate::{Arm, arm::Call, error_response::one_line};
 
-/// What reports say against sensors, by [`hash`] of the machine's id.
+/// Problems of sensors, by [`hash`] of the machine's id.
 #[derive(Debug, Default)]
 pub(super) struct Issues {
     pub(super) known: HashMap<u64, HealthIssue>,
-    /// Machines with a report that cannot be read, and that may be one of the sensor.
+    /// Machines with a report that cannot be read and may be about the sensor.
     pub(super) unreadable: HashSet<u64>,
 }
 
-/// The last reading of each subscription.
+/// The last reports of each subscription.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct HealthCache {
     readings: Mutex<HashMap<String, (Instant, Arc<Issues>)>>,
 }
 
@@ -80,8 +81,8 @@ struct Issue {
 }
 
 impl Scanner {
-    /// The reports of a subscription: a list over its pages, or what is remembered. Who may not read them gets none:
-    /// they refine verdicts, and nothing depends on them.
+    /// The reports of a subscription, cached or read. Empty if the identity may not read them: they only refine
+    /// verdicts.
     pub(super) async fn health(&self, arm: &Arm, target: &Target) -> Arc<Issues> {
         let subscription = &target.subscription;
         let known = {
@@ -100,7 +101,7 @@ impl Scanner {
             Err(failure) => {
                 tracing::debug!(subscription_id = subscription, error = %failure, "health reports could not be read");
                 if failure.class.is_transient() {
-                    // An older report is better than a verdict that changes because a request failed.
+                    // Old reports are better than verdicts that change because a request failed.
                     return known.map(|(_, issues)| issues).unwrap_or_default();
                 }
                 Arc::default()
@@ -108,7 +109,7 @@ impl Scanner {
         };
         let readings = self.health.readings.lock();
         let mut readings = readings.unwrap_or_else(PoisonError::into_inner);
-        // Subscriptions that nobody scans any more.
+        // Subscriptions that are no longer scanned.
         readings.retain(|_, (at, _)| at.elapsed() < self.settings.record * 4);
         readings.insert(subscription.clone(), (Instant::now(), Arc::clone(&issues)));
         issues
@@ -147,7 +148,7 @@ impl Issues {
         let report = parsed.odd.as_ref().map(|odd| odd.part("properties"));
         let readable = report.is_none();
         let report: Report = report.unwrap_or(parsed.row.properties);
-        if !report.may_speak_against_the_sensor(readable) {
+        if !report.may_be_of_a_failed_sensor(readable) {
             return;
         }
         let Some(machine) = report.machine(&id) else {
@@ -163,8 +164,8 @@ impl Issues {
 }
 
 impl Report {
-    /// Whether it is one of the sensor and not a good one. What cannot be read may be anything.
-    fn may_speak_against_the_sensor(&self, readable: bool) -> bool {
+    /// Whether the report is about the sensor and not good. A report that cannot be read may be.
+    fn may_be_of_a_failed_sensor(&self, readable: bool) -> bool {
         let (component, code) = (&self.health_data_classification.component.0, &self.status.code.0);
         let is = |text: &str, word: &str| text.eq_ignore_ascii_case(word);
         let unknown = |text: &str| !readable && text.is_empty();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_cannot_be_read_costs_its_machine_only() {
+    fn a_report_that_cannot_be_read_affects_its_machine_only() {
         let id = |vm: u8| format!("/vm/{vm}/providers/Microsoft.Security/healthReports/g");
         let report =
             |vm: u8, properties: &str| format!(r#"{{"id": "{}", "properties": {properties}}}"#, id(vm));
@@ -257,7 +258,7 @@ mod tests {
                 4,
                 r#"{"healthDataClassification": {"component": "MDE"}, "status": "\ud800"}"#,
             ),
-            // Another component, and a good one.
+            // Another component, and a good report.
             report(
                 5,
                 r#"{"healthDataClassification": {"component": "Arc"}, "status": 5}"#,
@@ -266,7 +267,7 @@ mod tests {
                 6,
                 r#"{"healthDataClassification": {"component": "MDE"}, "status": {"code": "Healthy"}, "issues": 5}"#,
             ),
-            // Absent in another form.
+            // Other forms of absent members.
             report(
                 7,
                 r#"{"healthDataClassification": {"component": "MDE"}, "status": {"code": "Healthy"}, "issues": ""}"#,

@@ -1,4 +1,4 @@
-//! From a row of the machines query to a machine, also where something in the row cannot be read.
+//! Machines from rows of the machines query, including rows that cannot be read completely.
 
 use serverprotection_core::machines::{Kind, Listing, Machine};
 
@@ -8,21 +8,21 @@ use super::{
     rows::{MachineRow, hash},
 };
 
-/// A row's machine.
+/// The machine of a row, and the state of the row.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) machine: Machine,
     pub(super) row: Row,
 }
 
-/// What the row is, beside its machine.
+/// The state of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
-    /// One that can be read, with a resource id.
+    /// The row can be read and has a resource id.
     Good,
-    /// One with a resource id and something that cannot be read. The number tells rows of the same machine apart.
+    /// The row has a resource id but cannot be read completely. The number distinguishes rows of one machine.
     Odd(u64),
-    /// One without a usable id. The number tells rows apart, but equal ones may stand for different machines.
+    /// The row has no usable id. The number distinguishes rows, but equal rows may be different machines.
     Nameless(u64),
 }
 
@@ -56,7 +56,7 @@ impl From<Parsed<MachineRow>> for Listed {
 }
 
 impl Listed {
-    /// Tells rows apart: a machine with two extensions comes as two.
+    /// Distinguishes rows: a machine with two extensions has two.
     pub(super) fn key(&self) -> u64 {
         let part = match self.row {
             Row::Good => {
@@ -69,8 +69,8 @@ impl Listed {
         hash(&self.machine.id, &part)
     }
 
-    /// Gives a row without a usable id one that stays the same from scan to scan, and a name to display. `which`: of
-    /// several equal rows.
+    /// Gives a row without a usable id an id that is the same in every scan, and a name. `which`: the number among
+    /// equal rows.
     pub(super) fn name_it(&mut self, which: u32) {
         let Row::Nameless(print) = self.row else { return };
         let machine = &mut self.machine;
@@ -82,7 +82,7 @@ impl Listed {
     }
 }
 
-/// `/subscriptions/{id}/…/providers/{namespace}/{type}/{name}`: what a GET can ask for.
+/// Whether this is an id that a GET accepts: `/subscriptions/{id}/…/providers/{namespace}/{type}/{name}`.
 pub(super) fn is_resource_id(id: &str) -> bool {
     let mut parts = id.split('/');
     let mut next_is = |expected: fn(&str) -> bool| parts.next().is_some_and(expected);
@@ -93,7 +93,7 @@ pub(super) fn is_resource_id(id: &str) -> bool {
         && (0..3).all(|_| parts.next().is_some_and(|part| !part.is_empty()))
 }
 
-/// The id says what columns may not.
+/// Fills empty columns from the id.
 fn complete(machine: &mut Machine) {
     let Machine {
         id,
@@ -119,7 +119,7 @@ fn complete(machine: &mut Machine) {
     if name.is_empty() {
         *name = parts.last().copied().unwrap_or_default().into();
     }
-    // Without a type the row became a virtual machine.
+    // A row without a type counts as a virtual machine.
     if *kind == Kind::VirtualMachine && after("Microsoft.HybridCompute").is_some() {
         *kind = Kind::ArcMachine;
     }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_lists_of_every_form_are_read() {
+    fn tags_and_lists_are_read_in_every_form() {
         for nothing in ["null", r#""""#, "[]", "{}"] {
             let row = format!(
                 r#"{{"id": "{ID}", "subscriptionId": "s", "tags": {nothing}, "allowList": {nothing}, "blockList": {nothing}}}"#
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_row_keeps_its_machine_and_what_can_be_read() {
+    fn a_row_that_cannot_be_read_completely_keeps_the_readable_columns() {
         let row = format!(r#"{{"id": "{ID}", "tags": "owner", "power": "x", "extName": "e"}}"#);
         let odd = listed(&row);
         assert!(matches!(odd.row, Row::Odd(_)));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_usable_id_gets_a_name_that_stays() {
+    fn a_row_without_a_usable_id_gets_a_stable_name() {
         for row in [
             "null",
             r#""garbage""#,

@@ -1,4 +1,4 @@
-//! Pages of a query in their order: repeated where that helps, begun anew once where a token is refused.
+//! Reads the pages of a query in order. Retries transient errors, and restarts once if Azure refuses a skip token.
 
 use std::time::{Duration, Instant};
 
@@ -11,47 +11,47 @@ use serverprotection_core::{
 use super::scan::Scan;
 use crate::resource_graph::{self, Page, Query};
 
-/// A page of a scan is asked for this often at most.
+/// How often a page of a scan is requested at most.
 const TRIES: u32 = 6;
 
-/// Refusals that no smaller group escapes.
-const WHATEVER_THE_GROUP: [&str; 3] = [
+/// Codes of errors that a smaller group does not avoid.
+const NOT_FIXED_BY_SPLITTING: [&str; 3] = [
     "ResultTruncated",
     "InvalidQuery",
     "NoValidSubscriptionsInQueryRequest",
 ];
 
-/// Where a query is.
+/// The state of a query.
 #[derive(Debug)]
 pub(super) struct Pages<'a> {
     operation: &'static str,
     text: &'a str,
-    /// `None`: all that the identity sees.
+    /// `None`: all that the identity can see.
     subscriptions: Option<Vec<&'a str>>,
     tries: u32,
     token: Option<String>,
-    /// The least total that a page told: machines come and go while pages are read.
+    /// The smallest total that a page reported: machines may be created and deleted while pages are read.
     least: Option<u64>,
     restarted: bool,
-    /// Without `subscriptions`: the identity sees more of them than Azure looked at.
+    /// Azure did not read all subscriptions of the identity; only without `subscriptions`.
     pub(super) some_left_out: bool,
 }
 
-/// What one step of it gave.
+/// The result of requesting one page.
 #[derive(Debug)]
 pub(super) enum PageEvent<R> {
     /// A page, and whether it is the last one.
     Page(Vec<R>, bool),
-    /// The token was refused: the next page is the first one again.
+    /// Azure refused the skip token: the next page is the first one again.
     Restart,
 }
 
 /// Why pages could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PageError {
-    /// Whatever the subscriptions.
+    /// An error that does not depend on the subscriptions.
     Failed(AzureError),
-    /// Azure refuses the query, perhaps because of one of its subscriptions.
+    /// Azure refused the query, perhaps because of one of its subscriptions.
     Refused(AzureError),
 }
 
@@ -65,11 +65,11 @@ impl PageError {
 
 impl<'a> Pages<'a> {
     pub(super) fn new(operation: &'static str, text: &'a str, subscriptions: Vec<&'a str>) -> Self {
-        Self::asked(operation, text, Some(subscriptions), TRIES)
+        Self::with_tries(operation, text, Some(subscriptions), TRIES)
     }
 
-    /// Pages that are asked for `tries` times at most.
-    pub(super) fn asked(
+    /// A query whose pages are requested `tries` times at most.
+    pub(super) fn with_tries(
         operation: &'static str,
         text: &'a str,
         subscriptions: Option<Vec<&'a str>>,
@@ -104,9 +104,10 @@ impl<'a> Pages<'a> {
                 self.some_left_out |= page.some_left_out;
                 self.least = [self.least, page.total].into_iter().flatten().min();
                 if page.skip_token.is_some() && page.skip_token == self.token {
-                    return Err(PageError::Failed(
-                        self.fail("PageRepeated", "a page names itself as the next one"),
-                    ));
+                    return Err(PageError::Failed(self.fail(
+                        "PageRepeated",
+                        "a page of the result refers to itself as the next page",
+                    )));
                 }
                 self.token = page.skip_token;
                 Ok(PageEvent::Page(page.rows, self.token.is_none()))
@@ -118,7 +119,7 @@ impl<'a> Pages<'a> {
     fn refused<R>(&mut self, failure: AzureError) -> Result<PageEvent<R>, PageError> {
         let first = self.token.is_none();
         match failure.class {
-            ErrorClass::Refused if WHATEVER_THE_GROUP.contains(&failure.code.as_str()) => {
+            ErrorClass::Refused if NOT_FIXED_BY_SPLITTING.contains(&failure.code.as_str()) => {
                 Err(PageError::Failed(failure))
             }
             ErrorClass::Refused if !first && !self.restarted => {
@@ -136,12 +137,12 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Nothing is missing: `distinct` rows came, without those that came twice.
+    /// Checks that no row is missing. `distinct` is the number of different rows.
     pub(super) fn complete(&self, distinct: u64) -> Result<(), AzureError> {
         match self.least {
             Some(least) if least > distinct => Err(self.fail(
                 "IncompleteResult",
-                &format!("Resource Graph has {least} rows and gave {distinct}"),
+                &format!("Resource Graph reported {least} rows but returned {distinct}"),
             )),
             _ => Ok(()),
         }
@@ -153,7 +154,7 @@ impl<'a> Pages<'a> {
 }
 
 impl Scan<'_> {
-    /// One page, within the quota; the same page again after failures that time mends.
+    /// Reads one page within the quota, and retries transient errors.
     async fn page<R: DeserializeOwned>(&self, query: &Query<'_>, most: u32) -> Result<Page<R>, AzureError> {
         let mut tries = 0;
         loop {
@@ -170,7 +171,7 @@ impl Scan<'_> {
                 Err(failure) if tries < most && may_be_soon(&failure.class) => {
                     tracing::debug!(error = %failure, tries, "query of a page failed; retrying");
                     self.count(|report| report.retries += 1);
-                    // After a refusal for quota, the quota knows how long to wait; it also keeps an outage's wait.
+                    // After a 429, `reserve` waits for the quota.
                     if !matches!(failure.class, ErrorClass::Throttled(_)) {
                         self.back_off(tries).await;
                     }
@@ -189,17 +190,17 @@ impl Scan<'_> {
     }
 }
 
-/// A wait that Azure asked for is made in the scan up to this.
-const LONGEST_HERE: Duration = Duration::from_secs(30);
+/// The longest Retry-After for which a scan waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Time mends it, and Azure did not ask for a wait that is too long for a scan.
-fn may_be_soon(class: &ErrorClass) -> bool {
-    class.is_transient() && class.retry_after().is_none_or(|wait| wait <= LONGEST_HERE)
+/// Whether the error is transient, and Azure did not ask for a wait that is too long for a scan.
+fn is_retried(class: &ErrorClass) -> bool {
+    class.is_transient() && class.retry_after().is_none_or(|wait| wait <= LONGEST_WAIT)
 }
 
-/// The same for a call that no quota holds up: a throttled one that told no time is not worth it.
-pub(super) fn worth_waiting(class: &ErrorClass) -> bool {
-    *class != ErrorClass::Throttled(None) && may_be_soon(class)
+/// The same for a request without a quota, for which a 429 without a time is not retried.
+pub(super) fn is_retried_without_quota(class: &ErrorClass) -> bool {
+    *class != ErrorClass::Throttled(None) && is_retried(class)
 }
 
 #[cfg(test)]
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_begins_anew_once_and_a_refused_query_may_be_split() {
+    fn a_refused_token_restarts_once_and_a_refused_query_may_be_split() {
         let mut pages = Pages::new("q", "", vec![]);
         let refused = |pages: &mut Pages<'_>, class, code| pages.refused::<()>(failed(class, code));
         assert!(matches!(
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_rows_than_each_page_announced_are_incomplete() {
+    fn fewer_rows_than_every_page_reported_are_an_error() {
         let mut pages = Pages::new("q", "", vec![]);
         assert!(pages.complete(0).is_ok());
         pages.least = Some(3);

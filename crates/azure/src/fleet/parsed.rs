@@ -1,4 +1,4 @@
-//! A page is taken apart row by row: one that cannot be read must not take the others with it.
+//! Parses a page row by row, so that a row that cannot be read does not affect the others.
 
 use std::{collections::HashMap, error::Error, fmt};
 
@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 
 use super::rows::hash;
 
-/// A row as far as it could be read.
+/// A row, as far as it could be read.
 #[derive(Debug)]
 pub(super) struct Parsed<T> {
-    /// Members that could not be read are the default.
+    /// Members that could not be read have their default.
     pub(super) row: T,
-    /// `None`: all of it was read.
+    /// `None` if the whole row was read.
     pub(super) odd: Option<Odd>,
 }
 
-/// A row of which something could not be read.
+/// A row that could not be read completely.
 pub(super) struct Odd {
     text: Box<str>,
 }
@@ -48,28 +48,28 @@ impl Odd {
             .map_or_else(T::default, |part| salvage(part.get()))
     }
 
-    /// Tells rows from each other.
+    /// A hash that distinguishes rows.
     pub(super) fn fingerprint(&self) -> u64 {
         hash("", &self.text)
     }
 }
 
 impl fmt::Debug for Odd {
-    /// Without the row, which may hold anything.
+    /// Without the row, which may contain anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Odd").finish_non_exhaustive()
     }
 }
 
-/// A derived struct would take a list for its fields in their order.
+/// Parses an object. A derived struct would also accept a list of its fields.
 fn whole<T: DeserializeOwned>(json: &str) -> Result<T, Box<dyn Error>> {
     if !json.trim_start().starts_with('{') {
-        return Err("the row is no object".into());
+        return Err("the row is not an object".into());
     }
     Ok(serde_json::from_str(json)?)
 }
 
-/// The members that can be read, each by itself.
+/// Parses each member separately, and keeps those that can be read.
 fn salvage<T: Default + DeserializeOwned>(json: &str) -> T {
     let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else {
         return T::default();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_rows_leave_the_others_alone() {
+    fn unreadable_rows_do_not_affect_the_others() {
         let odd = [
             r#""garbage""#,
             "null",
@@ -110,7 +110,7 @@ mod tests {
             r#"["a", 1]"#,
             r#"{"id": "a", "number": 1000}"#,
             r#"{"id": "a", "number": "x"}"#,
-            // Half of a surrogate pair is well-formed JSON and no text.
+            // Half of a surrogate pair is valid JSON but not a valid string.
             r#"{"id": "\ud800", "number": 7}"#,
             r#"{"id": "a", "id": "b"}"#,
         ];
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readable_members_of_an_odd_row_are_kept() {
+    fn the_readable_members_of_a_row_are_kept() {
         let rows = page(r#"[{"id": "a", "number": 1000}, {"id": "\ud800", "number": 7}, "a"]"#);
         let row = |at: usize| (rows[at].row.id.as_str(), rows[at].row.number);
         assert_eq!((row(0), row(1), row(2)), (("a", 0), ("", 7), ("", 0)));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_an_odd_row_is_read_by_itself() {
+    fn a_part_of_a_row_is_read_separately() {
         let rows = page(r#"[{"id": 5, "inner": {"id": "a", "number": -1}}]"#);
         let odd = rows[0].odd.as_ref().unwrap();
         assert_eq!(odd.part::<Row>("inner").id, "a");

@@ -1,4 +1,4 @@
-//! Plans of the subscriptions of a group, and the machines that have one of their own (docs/azure-api.md 1.5, 7.5).
+//! Plans of the subscriptions of a group, and of machines that have their own plan (docs/azure-api.md 1.5, 7.5).
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,24 +12,24 @@ use super::{
     scan::Scan,
 };
 
-/// What Resource Graph tells about the plan of one subscription.
+/// The plan of one subscription according to Resource Graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// `Free`, `P1`, `P2`; `None`: not visible.
+    /// `Free`, `P1` or `P2`; `None` if it is not visible.
     pub(super) tier: Option<String>,
     pub(super) enabled_since: Option<Timestamp>,
     /// Machines whose own plan is Free, by [`hash`] of their id.
     pub(super) off: HashSet<u64>,
     /// Machines whose own plan cannot be read, by [`hash`] of their id.
     pub(super) unreadable: HashSet<u64>,
-    /// Defender CSPM is on.
+    /// Whether Defender CSPM is enabled.
     posture: bool,
-    /// A plan of the subscription cannot be read: it may be any.
+    /// A plan of the subscription cannot be read and may be any.
     odd: bool,
 }
 
 impl Plan {
-    /// Health reports come with P2, or with P1 and Defender CSPM (docs/azure-api.md 5.2).
+    /// Whether there are health reports, which require P2, or P1 with Defender CSPM (docs/azure-api.md 5.2).
     pub(super) fn has_health_reports(&self) -> bool {
         match self.tier.as_deref() {
             _ if self.odd => true,
@@ -39,7 +39,7 @@ impl Plan {
         }
     }
 
-    /// A row that cannot be read costs the plan of its machine, or of its subscription.
+    /// Adds a row. If it cannot be read, the plan of its machine or subscription is unknown.
     fn take(&mut self, parsed: Parsed<PlanRow>) {
         let row = parsed.row;
         let id = row.id.0.to_ascii_lowercase();
@@ -65,7 +65,7 @@ impl Plan {
                 self.enabled_since = row.enabled_since.time().filter(|_| is_standard);
                 self.tier = Some(match (is_standard, row.sub_plan.0) {
                     (false, _) => "Free".into(),
-                    // Standard without a sub-plan is the full plan (docs/azure-api.md 1.3).
+                    // Standard without a subplan is P2 (docs/azure-api.md 1.3).
                     (true, sub_plan) if sub_plan.is_empty() => "P2".into(),
                     (true, sub_plan) => sub_plan.to_ascii_uppercase(),
                 });
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_costs_the_plan_of_its_scope() {
+    fn a_row_that_cannot_be_read_affects_the_plan_of_its_scope() {
         let machine = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/vm";
         let pricing = "/providers/Microsoft.Security/pricings/VirtualMachines";
         let good = serde_json::json!({"id": format!("/subscriptions/s{pricing}"), "name": "VirtualMachines", "tier": "Standard", "subPlan": "P1"});

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serverprotection_core::machines::machine::MDE_PUBLISHER;
 
-/// Every machine, one row for each MDE extension on it. Sorted by subscription, so that one is complete when the next
-/// begins. The join goes by machine; extensions are found by publisher and type, whatever they are called.
+/// Every machine, with one row for each of its MDE extensions. Sorted by subscription, so that a subscription is
+/// complete when the next one begins. Publisher and type identify the extensions; their names vary.
 pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "resources
@@ -66,7 +66,7 @@ pub(super) const PLANS: &str = "securityresources
 | where tier =~ 'Free' or not(id contains '/resourcegroups/')
 | order by subscriptionId asc, id asc, name asc";
 
-/// Every connector, also those of the service for an organization's members.
+/// Every connector, including those that Azure creates for the members of an organization.
 pub(super) const CONNECTORS: &str = "resources
 | where type =~ 'microsoft.security/securityconnectors'
 | project id,

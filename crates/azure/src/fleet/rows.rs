@@ -1,4 +1,4 @@
-//! Rows of Resource Graph as they come: anything may be null, missing, or a string where a boolean belongs.
+//! Rows of Resource Graph as received: any column may be null, missing, or a string instead of a boolean.
 
 use std::{collections::BTreeMap, fmt, hash::Hasher};
 
@@ -76,7 +76,7 @@ pub(super) struct PlanRow {
 }
 
 impl PlanRow {
-    /// The subscription that it belongs to, lower case; empty where nothing says which.
+    /// The subscription in lower case; empty if neither a column nor the id contains it.
     pub(super) fn subscription(&self) -> String {
         let of_id = || {
             let mut parts = self.id.0.split('/');
@@ -88,12 +88,12 @@ impl PlanRow {
     }
 }
 
-/// A string; null and objects are the empty one, numbers and booleans their text.
+/// A string. Numbers and booleans become their text; null, lists and objects become the empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
-/// `{publisher, type}` of an agent's allow or block list, or both in one text. A list with an entry that says nothing is
-/// still no empty one.
+/// `{publisher, type}` in an allow list or block list of an agent, or both in one text. An entry without content still
+/// counts, because an empty list has another meaning.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum ExtensionName {
@@ -168,8 +168,7 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 impl MachineRow {
-    /// The machine that the row tells of. Never fails: a row without meaning gives a machine without facts, whose
-    /// verdict says so.
+    /// The machine of the row. Never fails: a row without content is a machine without facts, which the verdict shows.
     pub(super) fn into_machine(self) -> Machine {
         let kind = match self.type_.0.to_ascii_lowercase().as_str() {
             "microsoft.hybridcompute/machines" => Kind::ArcMachine,
@@ -179,7 +178,7 @@ impl MachineRow {
         let is_arc = kind == Kind::ArcMachine;
         let tags = self.tags.into_iter();
         let tags: BTreeMap<String, String> = tags.map(|(key, value)| (key, value.0)).collect();
-        // Names of tags compare without case.
+        // Names of tags are not case-sensitive.
         let tag = |key: &str| {
             let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
             found.map(|(_, value)| value.as_str())
@@ -253,7 +252,7 @@ pub(super) fn names(list: Vec<ExtensionName>) -> Vec<String> {
     list.into_iter().map(String::from).collect()
 }
 
-/// Of a text without case, and of another one: for sets that must stay small.
+/// A hash of an id, ignoring case, and of another text. Sets of hashes are smaller than sets of ids.
 pub(super) fn hash(id: &str, part: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     for byte in id.bytes() {

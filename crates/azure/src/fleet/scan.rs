@@ -1,4 +1,4 @@
-//! One scan: which subscriptions can be seen, their groups, and the search for one that spoils its group.
+//! One scan: finds the visible subscriptions, reads them in groups, and splits a group that Azure refuses.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,37 +15,37 @@ use serverprotection_core::{
 use super::{
     Progress, Report, ScanObserver, Scanner, SubscriptionReading, Target,
     group::{self, Outcome},
-    pages::{PageError, worth_waiting},
+    pages::{PageError, is_retried_without_quota},
 };
 use crate::Arm;
 
-/// A group is split this often at most: enough for five bad subscriptions among 300, and an end when all are bad.
+/// How often a group is split at most: enough for five refused subscriptions among 300.
 const MOST_SPLITS: u32 = 48;
-/// The list of subscriptions is asked for this often at most.
+/// How often the list of subscriptions is requested at most.
 const LIST_TRIES: u32 = 3;
 
-/// What all groups of one scan share.
+/// The state that all groups of one scan share.
 pub(super) struct Scan<'s> {
     pub(super) scanner: &'s Scanner,
     pub(super) arm: Arc<Arm>,
     observer: &'s dyn ScanObserver,
     report: Mutex<Report>,
     progress: Mutex<Progress>,
-    /// No token: nothing else can succeed.
+    /// The error of the credential, after which no other request can succeed.
     stopped: OnceLock<AzureError>,
 }
 
-/// Hears nothing: for queries outside of a scan.
+/// Ignores all results, for queries outside of a scan.
 struct NullObserver;
 
 impl ScanObserver for NullObserver {
     fn subscription(&self, _: &str, _: Result<SubscriptionReading, AzureError>) {}
 }
 
-/// Scans the targets and tells the sink of each.
+/// Scans the targets, and reports the result of each one to the observer.
 pub(super) async fn scan(scanner: &Scanner, targets: &[Target], observer: &dyn ScanObserver) -> Report {
     let started = Instant::now();
-    // Sorted as Resource Graph sorts them; of two with the same id the first counts.
+    // Sorted like in Resource Graph. Of several targets with the same id, the first one counts.
     let mut sorted = BTreeMap::new();
     for target in targets {
         sorted.entry(target.subscription.as_str()).or_insert(target);
@@ -81,15 +81,15 @@ impl<'s> Scan<'s> {
         }
     }
 
-    /// For queries that tell no sink.
+    /// A scan without an observer.
     pub(super) fn unobserved(scanner: &'s Scanner) -> Self {
         Self::new(scanner, &NullObserver, 0)
     }
 }
 
 impl Scan<'_> {
-    /// The targets that the identity sees at all; the others are told. Resource Graph would leave them out in silence,
-    /// or refuse the whole group.
+    /// The targets that the identity can see. The others fail here, because Resource Graph would silently omit them, or
+    /// refuse the whole group.
     async fn visible<'t>(&self, targets: Vec<&'t Target>) -> Vec<&'t Target> {
         if targets.is_empty() {
             return targets;
@@ -117,7 +117,7 @@ impl Scan<'_> {
         loop {
             tries += 1;
             match self.arm.subscriptions().await {
-                Err(failure) if tries < LIST_TRIES && worth_waiting(&failure.class) => {
+                Err(failure) if tries < LIST_TRIES && is_retried_without_quota(&failure.class) => {
                     if let Some(wait) = failure.class.retry_after() {
                         tokio::time::sleep(wait).await;
                     }
@@ -130,14 +130,14 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads a group, and smaller and smaller ones where Azure refuses one of its subscriptions.
+    /// Reads a group, and splits it while Azure refuses one of its subscriptions.
     async fn group(&self, targets: Vec<&Target>) {
         let mut splits = 0;
         let mut waiting = vec![targets];
         while let Some(targets) = waiting.pop() {
             let Outcome { readings, left } = group::read(self, &targets).await;
             for (target, reading) in readings {
-                self.apply_to(target, reading);
+                self.finish(target, reading);
             }
             let Some((mut left, stop)) = left else { continue };
             if matches!(stop, PageError::Refused(_)) && left.len() > 1 && splits < MOST_SPLITS {
@@ -149,19 +149,19 @@ impl Scan<'_> {
             }
             let failure = stop.failure();
             if failure.class == ErrorClass::Credential {
-                // The first one stands.
+                // The first error is kept.
                 let _ = self.stopped.set(failure.clone());
             }
             self.fail(&left, &failure);
         }
     }
 
-    /// Why nothing else is asked, if so.
+    /// The error that stopped the scan, if there was one.
     pub(super) fn stopped(&self) -> Option<AzureError> {
         self.stopped.get().cloned()
     }
 
-    /// Counts into the report.
+    /// Updates the report.
     pub(super) fn count(&self, add: impl FnOnce(&mut Report)) {
         add(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -187,11 +187,11 @@ impl Scan<'_> {
 
     fn fail(&self, targets: &[&Target], failure: &AzureError) {
         for target in targets {
-            self.apply_to(target, Err(failure.clone()));
+            self.finish(target, Err(failure.clone()));
         }
     }
 
-    fn apply_to(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+    fn finish(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
         self.observer.subscription(&target.subscription, reading);
         self.advance(|progress| progress.subscriptions.0 += 1);
     }
@@ -206,12 +206,12 @@ impl Scan<'_> {
     }
 }
 
-/// As Azure words it for a subscription that is not there, or not for this identity.
+/// The error with the code that Azure uses for a subscription that does not exist or is not visible.
 fn not_seen() -> AzureError {
     AzureError {
         class: ErrorClass::NotFound,
         code: "SubscriptionNotFound".into(),
-        message: "the subscription is not among those that the identity sees".into(),
+        message: "the subscription does not exist, or the identity has no access to it".into(),
         operation: "GET subscriptions".into(),
         request_id: None,
         effect_unknown: false,

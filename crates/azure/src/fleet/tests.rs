@@ -23,7 +23,7 @@ use serverprotection_core::{
 use self::stub::{Shared, Stub, error, handle, id, well};
 use super::*;
 
-/// What a sink was told.
+/// Records the results of a scan.
 #[derive(Default)]
 struct Recording {
     findings: Mutex<Vec<(Machine, Finding)>>,
@@ -42,7 +42,7 @@ impl ScanObserver for Recording {
             .lock()
             .unwrap()
             .insert(subscription.to_owned(), reading);
-        assert!(before.is_none(), "{subscription} was told twice");
+        assert!(before.is_none(), "{subscription} was reported twice");
     }
 }
 
@@ -145,7 +145,7 @@ fn three() -> Stub {
 }
 
 #[tokio::test]
-async fn machines_of_many_subscriptions_come_in_pages() {
+async fn machines_of_several_subscriptions_are_read_in_pages() {
     let azure = Azure::of(three()).await;
     let (recording, report) = azure.scan(&["c", "hidden", "a", "b"]).await;
     assert_eq!(
@@ -159,11 +159,15 @@ async fn machines_of_many_subscriptions_come_in_pages() {
     assert_eq!((report.queries, report.pages, report.rows), (4, 3, 5));
     assert_eq!((report.duplicates, report.retries), (0, 0));
     azure.scan(&["a"]).await;
-    assert_eq!(azure.asked("/permissions"), 3, "what is sufficient is remembered");
+    assert_eq!(
+        azure.asked("/permissions"),
+        3,
+        "sufficient permissions are cached"
+    );
 }
 
 #[tokio::test]
-async fn bad_findings_are_confirmed_once_by_the_machine_itself() {
+async fn bad_findings_are_confirmed_once_with_a_get() {
     let stub = Stub::new(&["a"])
         .vm("a", "gone", "Failed")
         .vm("a", "late", "Failed")
@@ -192,7 +196,7 @@ async fn bad_findings_are_confirmed_once_by_the_machine_itself() {
 }
 
 #[tokio::test]
-async fn only_the_worst_are_confirmed_and_the_others_next_time() {
+async fn only_the_worst_findings_are_confirmed_and_the_others_by_the_next_scan() {
     let stub = ["1", "2", "3", "4", "5"]
         .iter()
         .fold(Stub::new(&["a"]), |stub, name| stub.vm("a", name, "Failed"));
@@ -205,7 +209,7 @@ async fn only_the_worst_are_confirmed_and_the_others_next_time() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_is_asked_for_again_with_its_token() {
+async fn a_page_that_fails_is_requested_again_with_its_token() {
     let mut failing = vec![(429, "x-ms-user-quota-resets-after"), (503, "x"), (200, "x")];
     let stub = three().fault(move |request| {
         let (status, header) = failing.last().copied().filter(|_| request.token() == Some("2"))?;
@@ -226,7 +230,7 @@ async fn a_page_that_fails_is_asked_for_again_with_its_token() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_for_good_leaves_what_was_complete() {
+async fn a_page_that_keeps_failing_does_not_affect_complete_subscriptions() {
     let stub = three()
         .fault(|request| (request.token() == Some("4")).then(|| (500, vec![], error("InternalServerError"))));
     let azure = Azure::of(stub).await;
@@ -240,7 +244,7 @@ async fn a_page_that_fails_for_good_leaves_what_was_complete() {
 }
 
 #[tokio::test]
-async fn a_refused_token_begins_the_group_anew_once() {
+async fn a_refused_token_restarts_the_group_once() {
     let mut once = Some(());
     let stub = three().fault(move |request| {
         (request.token() == Some("4") && once.take().is_some()).then(|| (400, vec![], error("BadRequest")))
@@ -248,7 +252,7 @@ async fn a_refused_token_begins_the_group_anew_once() {
     let azure = Azure::of(stub).await;
     let (recording, report) = azure.scan(&["a", "b", "c"]).await;
     assert_eq!((recording.total("a"), recording.total("c")), (3, 2));
-    assert_eq!(recording.machines().len(), 5, "each machine is told once");
+    assert_eq!(recording.machines().len(), 5, "each machine is reported once");
     assert_eq!(report.duplicates, 4);
 
     let stub = three().fault(|request| request.token().map(|_| (400, vec![], error("BadRequest"))));
@@ -262,7 +266,7 @@ async fn a_refused_token_begins_the_group_anew_once() {
 }
 
 #[tokio::test]
-async fn one_bad_subscription_does_not_spoil_its_group() {
+async fn one_refused_subscription_does_not_affect_its_group() {
     let ids = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
     let stub = ids
         .iter()
@@ -283,7 +287,7 @@ async fn one_bad_subscription_does_not_spoil_its_group() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_refused_as_a_whole_comes_to_an_end() {
+async fn splitting_a_group_that_is_refused_as_a_whole_ends() {
     let ids: Vec<String> = (0..200).map(|at| format!("s{at:03}")).collect();
     let ids: Vec<&'static str> = ids.into_iter().map(|id| &*id.leak()).collect();
     let stub =
@@ -295,7 +299,7 @@ async fn a_group_that_is_refused_as_a_whole_comes_to_an_end() {
 }
 
 #[tokio::test]
-async fn missing_rows_are_a_failure_and_never_smaller_numbers() {
+async fn missing_rows_are_an_error_and_never_smaller_numbers() {
     let stub = three().fault(|request| {
         let short = json!({ "totalRecords": 5, "data": [], "resultTruncated": "false" });
         (request.token() == Some("4")).then(|| (200, vec![], short))
@@ -308,7 +312,7 @@ async fn missing_rows_are_a_failure_and_never_smaller_numbers() {
 }
 
 #[tokio::test]
-async fn rows_out_of_order_spoil_their_subscription_only() {
+async fn rows_out_of_order_affect_their_subscription_only() {
     let azure = Azure::of(three().vm("a", "late", "Succeeded")).await;
     let (recording, _) = azure.scan(&["a", "b", "c"]).await;
     assert_eq!(recording.failure("a"), "RowsOutOfOrder");
@@ -332,7 +336,7 @@ async fn without_a_token_everything_fails_at_once() {
 }
 
 #[tokio::test]
-async fn health_reports_refine_and_missing_permissions_are_named() {
+async fn health_reports_refine_verdicts_and_missing_permissions_are_named() {
     let report = json!({ "value": [{ "properties": { "resourceDetails": { "id": id("a", "a1") },
         "healthDataClassification": { "component": "MDE" }, "status": { "code": "Unhealthy" }, "issues": [] } }] });
     let reports = "/subscriptions/a/providers/Microsoft.Security/healthReports";

@@ -1,4 +1,4 @@
-//! Since when extensions are on their way, as far as scans have seen it: Azure does not date every transition.
+//! When scans first saw extensions in transition: Azure does not date every transition.
 
 use std::{
     collections::HashMap,
@@ -9,9 +9,9 @@ use serverprotection_core::{Timestamp, jiff::SignedDuration, machines::Machine};
 
 use super::rows::hash;
 
-/// Machines that are kept at most. Further ones stay undated until there is room.
-const MOST: usize = 20_000;
-/// A machine that no scan has seen for longer begins anew: what happened meanwhile is not known.
+/// The maximum number of machines. Transitions of further ones stay undated.
+const MAX_ENTRIES: usize = 20_000;
+/// A transition that no scan saw for longer counts as a new one, because it may have ended meanwhile.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// First sightings, by [`hash`] of the machine's id.
@@ -22,20 +22,19 @@ pub(super) struct Transitions {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Of the extensions that are on their way, and their states.
+    /// A hash of the extensions in transition and their states.
     transition: u64,
     first: Timestamp,
     last: Timestamp,
 }
 
 impl Transitions {
-    /// When the extensions of the machine were first seen in the transition in which they are `now`; `None`: they are in
-    /// none.
+    /// When the current transition of the machine's extensions was first seen; `None` if they are in none.
     pub(super) fn seen(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
-        self.seen_of_most(machine, now, MOST)
+        self.seen_with_limit(machine, now, MAX_ENTRIES)
     }
 
-    fn seen_of_most(&self, machine: &Machine, now: Timestamp, most: usize) -> Option<Timestamp> {
+    fn seen_with_limit(&self, machine: &Machine, now: Timestamp, most: usize) -> Option<Timestamp> {
         let transition = transition(machine);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if transition.is_none() && entries.is_empty() {
@@ -70,14 +69,14 @@ impl Transitions {
     }
 }
 
-/// The extensions that are on their way, with their states; `None`: none is.
+/// A hash of the extensions in transition and their states; `None` if there are none.
 fn transition(machine: &Machine) -> Option<u64> {
-    let on_their_way = machine
+    let in_transition = machine
         .extensions
         .iter()
         .filter(|extension| extension.in_transition());
-    // Rows and answers may name them in different orders.
-    on_their_way
+    // A sum, because rows and responses list extensions in different orders.
+    in_transition
         .map(|extension| hash(&extension.name, &extension.state.to_ascii_lowercase()))
         .reduce(u64::wrapping_add)
 }
@@ -112,22 +111,22 @@ mod tests {
         assert_eq!(seen("Succeeded", 0), None);
         assert_eq!(seen("Updating", 1), Some(at(1)));
         assert_eq!(seen("updating", 9), Some(at(1)));
-        assert_eq!(seen("Deleting", 10), Some(at(10)), "another one");
+        assert_eq!(seen("Deleting", 10), Some(at(10)), "another transition");
         assert_eq!(seen("Succeeded", 11), None);
-        assert_eq!(seen("Deleting", 12), Some(at(12)), "a new one");
-        assert_eq!(seen("Deleting", 40), Some(at(40)), "unseen for more than a day");
+        assert_eq!(seen("Deleting", 12), Some(at(12)), "a new transition");
+        assert_eq!(seen("Deleting", 40), Some(at(40)), "not seen for more than a day");
         let other = transitions.seen(&machine("/other", "Deleting"), at(41));
         assert_eq!(other, Some(at(41)));
     }
 
     #[test]
-    fn memory_is_bounded_and_makes_room() {
+    fn the_number_of_entries_is_bounded() {
         let transitions = Transitions::default();
-        let seen = |id: &str, hour| transitions.seen_of_most(&machine(id, "Creating"), at(hour), 2);
+        let seen = |id: &str, hour| transitions.seen_with_limit(&machine(id, "Creating"), at(hour), 2);
         assert_eq!(seen("1", 0), Some(at(0)));
         assert_eq!(seen("2", 1), Some(at(1)));
         assert_eq!(seen("3", 2), None);
-        assert_eq!(seen("1", 20), Some(at(0)), "who is in stays in");
+        assert_eq!(seen("1", 20), Some(at(0)), "existing entries are kept");
         assert_eq!(seen("3", 30), Some(at(30)), "2 was not seen for a day");
     }
 }

@@ -1,8 +1,8 @@
-//! The machines that should be protected and were not, until the next scan. When one of them is no longer listed, the
-//! verdict improves: Resource Graph may have lost its row, so the machine itself is asked whether it is still there.
+//! The machines that should be protected but were not at the last scan. If one of them is no longer listed, Resource
+//! Graph may have lost its row, so the next scan checks whether the machine exists.
 //!
-//! Nothing is kept of a protected machine. One that is kept takes the length of its group and name (and account), and 3
-//! bytes: about 40. That is 4 MB for 100,000 unprotected machines; [`MOST_KEPT`] bounds a subscription to about 1 MB.
+//! A machine takes about 40 bytes: its resource group, name and account, and 3 bytes. That is 4 MB for 100,000
+//! unprotected machines; [`MOST_KEPT`] limits a subscription to about 1 MB. Protected machines are not kept.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,24 +16,24 @@ use serverprotection_core::{
 
 use super::{Target, listed::is_resource_id, rows::hash};
 
-/// Machines that are kept of one subscription; of further ones it is not known when they disappear.
+/// The maximum number of machines for each subscription. Further ones are not checked when they disappear.
 pub(super) const MOST_KEPT: usize = 20_000;
 
-/// The unprotected machines of each subscription, by its id.
+/// The unprotected machines of each subscription, by its id, with the time of their scan.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    subscriptions: Mutex<HashMap<String, (Timestamp, Arc<SingleFlight>)>>,
+pub(super) struct UnprotectedMachines {
+    subscriptions: Mutex<HashMap<String, (Timestamp, Arc<MachineList>)>>,
 }
 
-impl Memory {
-    /// Those of a subscription; `None` before its first scan.
-    pub(super) fn of(&self, subscription: &str) -> Option<Arc<SingleFlight>> {
+impl UnprotectedMachines {
+    /// The machines of a subscription; `None` before its first scan.
+    pub(super) fn of(&self, subscription: &str) -> Option<Arc<MachineList>> {
         let subscriptions = self.lock();
         subscriptions.get(subscription).map(|(_, kept)| Arc::clone(kept))
     }
 
-    /// Replaces those of a subscription, unless a scan that began later has done so.
-    pub(super) fn replace(&self, subscription: &str, at: Timestamp, mut kept: SingleFlight) {
+    /// Replaces the machines of a subscription, unless a scan that began later has done so.
+    pub(super) fn replace(&self, subscription: &str, at: Timestamp, mut kept: MachineList) {
         kept.lines.shrink_to_fit();
         let mut subscriptions = self.lock();
         if subscriptions
@@ -44,28 +44,28 @@ impl Memory {
         }
     }
 
-    /// Forgets the other subscriptions.
+    /// Removes all other subscriptions.
     pub(super) fn retain(&self, expected: impl Fn(&str) -> bool) {
         let mut subscriptions = self.lock();
         subscriptions.retain(|subscription, _| expected(subscription));
         subscriptions.shrink_to_fit();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Arc<SingleFlight>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Arc<MachineList>)>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Machines of one subscription, in the order in which they are to be asked.
+/// Machines of one subscription, in the order in which they are checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SingleFlight {
+pub(super) struct MachineList {
     /// One line each, see [`line`].
     lines: String,
     count: usize,
 }
 
-impl SingleFlight {
-    /// Keeps a machine while there is room. Without a resource id there would be nothing to ask.
+impl MachineList {
+    /// Adds a machine, unless the list is full or the machine has no resource id to check.
     pub(super) fn add(&mut self, machine: &Machine) {
         if self.count >= MOST_KEPT || !is_resource_id(&machine.id) {
             return;
@@ -78,7 +78,7 @@ impl SingleFlight {
         }
     }
 
-    /// Those that an earlier process named.
+    /// The machines that a status of an earlier process names.
     pub(super) fn of(target: &Target) -> Self {
         let mut kept = Self::default();
         for known in target.unprotected.iter() {
@@ -89,19 +89,19 @@ impl SingleFlight {
         kept
     }
 
-    /// Adds others behind these.
+    /// Appends other machines.
     pub(super) fn append(&mut self, others: &Self, subscription: &str) {
         for machine in others.machines(subscription) {
             self.add(&machine);
         }
     }
 
-    /// The machines, as far as they are known.
+    /// The machines, with the fields that are kept.
     pub(super) fn machines<'a>(&'a self, subscription: &'a str) -> impl Iterator<Item = Machine> + 'a {
         self.lines.lines().filter_map(|line| machine(line, subscription))
     }
 
-    /// Their ids, by [`hash`].
+    /// Hashes of their ids.
     pub(super) fn hashes(&self, subscription: &str) -> HashSet<u64> {
         self.machines(subscription)
             .map(|machine| hash(&machine.id, ""))
@@ -112,7 +112,7 @@ impl SingleFlight {
 const COMPUTE: &str = "Microsoft.Compute/virtualMachines";
 const ARC: &str = "Microsoft.HybridCompute/machines";
 
-/// `{environment}{account}|{group}/{name}`, or the whole id in place of the last two.
+/// `{environment}{account}|{group}/{name}`, or `{environment}{account}|{id}` if group and name do not yield the id.
 fn line(machine: &Machine) -> String {
     let (letter, type_) = match (machine.kind, machine.environment()) {
         (Kind::ArcMachine, Environment::Aws) => ('w', ARC),
@@ -121,7 +121,7 @@ fn line(machine: &Machine) -> String {
         _ => ('v', COMPUTE),
     };
     let account = machine.account().map(|account| account.id);
-    // Anybody may write the tag that tells it.
+    // The account comes from a tag, which may contain anything.
     let account = account
         .filter(|account| !account.contains('|'))
         .unwrap_or_default();
@@ -134,7 +134,7 @@ fn line(machine: &Machine) -> String {
     }
 }
 
-/// The machine of a line, without what only its row says.
+/// The machine of a line.
 fn machine(line: &str, subscription: &str) -> Option<Machine> {
     let (head, place) = line.split_once('|')?;
     let account = head.get(1..)?;
@@ -178,7 +178,7 @@ fn resource_id(subscription: &str, group: &str, type_: &str, name: &str) -> Stri
     format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/{type_}/{name}")
 }
 
-/// A machine of a status that an earlier process wrote; `None` when the id is not one of a machine of the subscription.
+/// A machine that a status names; `None` if the id is not that of a machine in the subscription.
 fn named(id: &str, environment: Environment, subscription: &str) -> Option<Machine> {
     let parts: Vec<&str> = id.split('/').collect();
     let [
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_keeps_what_it_counts_by() {
+    fn a_kept_machine_counts_as_before() {
         let scaled = Machine {
             id: "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachineScaleSets/set/virtualMachines/0".into(),
             ..vm("0")
@@ -259,7 +259,7 @@ mod tests {
             (arc("GCP", "7"), 14),
             (scaled, 120),
         ] {
-            let mut kept = SingleFlight::default();
+            let mut kept = MachineList::default();
             kept.add(&machine);
             assert!(kept.lines.len() <= most, "{}", kept.lines);
             let [known] = kept.machines("s").collect::<Vec<_>>().try_into().unwrap();
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_an_id_are_not_kept_and_there_is_a_bound() {
-        let mut kept = SingleFlight::default();
+    fn rows_without_an_id_are_not_kept_and_the_list_is_bounded() {
+        let mut kept = MachineList::default();
         kept.add(&Machine {
             id: "row-without-id-1-1".into(),
             ..vm("x")
         });
-        assert_eq!(kept, SingleFlight::default());
+        assert_eq!(kept, MachineList::default());
         for at in 0..=MOST_KEPT {
             kept.add(&vm(&at.to_string()));
         }
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn an_older_scan_replaces_nothing_and_subscriptions_are_released() {
-        let memory = Memory::default();
+    fn an_older_scan_replaces_nothing_and_subscriptions_are_removed() {
+        let memory = UnprotectedMachines::default();
         let of = |name: &str| {
-            let mut kept = SingleFlight::default();
+            let mut kept = MachineList::default();
             kept.add(&vm(name));
             kept
         };

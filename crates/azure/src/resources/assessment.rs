@@ -1,4 +1,4 @@
-//! The vulnerability-assessment setting (docs/azure-api.md 3.1).
+//! The vulnerability assessment setting (docs/azure-api.md 3.1).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ const GET: &str = "GET serverVulnerabilityAssessmentsSettings";
 const PROVIDER: &str = "MdeTvm";
 
 impl Arm {
-    /// Whether Defender Vulnerability Management is selected; a setting that was never made is a 404.
+    /// Whether Defender Vulnerability Management is selected.
     pub(crate) async fn assessment(&self, subscription: &str) -> ReadResult<bool> {
         match self.assessment_call(Method::GET, GET, subscription, None).await {
             Ok(body) => read(&body),
-            // A setting that was never made.
+            // A setting that was never written is a 404.
             Err(failure) if error_response::is_absent(&failure) => Ok(false),
             Err(failure) => Err(failure),
         }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_selected_provider_decides_and_an_answer_without_one_is_unreadable() {
+    fn a_response_without_a_selected_provider_is_unreadable() {
         let selected = |provider: &str| format!(r#"{{"properties": {{"selectedProvider": "{provider}"}}}}"#);
         assert_eq!(read_text(&selected("mdetvm")), Ok(true));
         assert_eq!(read_text(&selected("Another")), Ok(false));

@@ -1,4 +1,4 @@
-//! Defender's health reports about a connector (docs/azure-api.md 4.8, 5.2).
+//! Health reports of connectors (docs/azure-api.md 4.8, 5.2).
 
 use reqwest::Method;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Arm {
-    /// The reports of a connector; none where there is no connector, or Defender has not looked at it yet.
+    /// The health reports of a connector. Empty if there is no connector, or Defender for Cloud has not scanned it yet.
     pub(crate) async fn connector_health(&self, id: &ConnectorId) -> ReadResult<Vec<HealthReport>> {
         let mut path = id.path().to_vec();
         path.extend(["providers", "Microsoft.Security", "healthReports"]);
@@ -66,7 +66,7 @@ fn issue(item: &Value) -> ConnectorIssue {
     }
 }
 
-/// The text at this place, on one line; `None`: nothing stands there.
+/// The text at a JSON pointer, in one line; `None` if it is absent or empty.
 fn text(item: &Value, place: &str) -> Option<String> {
     let text = one_line(item.pointer(place)?.as_str()?);
     (!text.is_empty()).then_some(text)
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_report_without_issues_has_its_reason_and_null_is_nothing() {
+    fn a_bad_report_without_issues_has_its_reason() {
         let report = |code: &str| {
             read(
                 &json!({"properties": {"healthDataClassification": {"component": "Connectivity"},

@@ -1,4 +1,4 @@
-//! What the identity may do on the subscription.
+//! The permissions of the identity on a subscription.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -33,12 +33,14 @@ impl Arm {
     }
 }
 
-/// Grants without a list of actions allow nothing; a list that cannot be read must not pass for none.
+/// Grants without a list of actions allow nothing. A list that cannot be read is an error, because it may contain
+/// exceptions.
 fn read(grants: &[Value]) -> ReadResult<Permissions> {
     let texts = |grant: &Value, pointer: &str| {
         let list = body::list(GET, grant, pointer)?.iter();
         let texts: Option<Vec<_>> = list.map(|action| action.as_str().map(str::to_owned)).collect();
-        texts.ok_or_else(|| body::unreadable(GET, format!("{pointer} holds something else than actions")))
+        texts
+            .ok_or_else(|| body::unreadable(GET, format!("{pointer} contains an item that is not an action")))
     };
     let pair = |grant: &Value| Ok((texts(grant, "/actions")?, texts(grant, "/notActions")?));
     let grants = grants.iter().map(pair).collect::<Result<_, _>>()?;
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_that_cannot_be_read_do_not_pass_for_none() {
+    fn exceptions_that_cannot_be_read_are_an_error() {
         for odd in [json!("a/write"), json!([1]), json!({"0": "a/write"})] {
             let grant = json!({"actions": ["*"], "notActions": odd});
             assert_eq!(read(&[grant]).unwrap_err().code, "UnreadableAnswer");

@@ -76,7 +76,7 @@ impl Arm {
     }
 }
 
-/// The body of a plan write. Booleans are strings; nothing is sent that is not meant (docs/azure-api.md 1.2, 1.4).
+/// The body of a plan write. Booleans are strings, and only intended fields are sent (docs/azure-api.md 1.2, 1.4).
 fn request(write: &PlanWrite) -> Value {
     let sub_plan = match write.tier {
         Tier::Free => return json!({ "properties": { "pricingTier": "Free" } }),
@@ -125,7 +125,7 @@ fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
             None => Tier::P2,
             Some(sub_plan) if sub_plan.eq_ignore_ascii_case("P1") => Tier::P1,
             Some(sub_plan) if sub_plan.eq_ignore_ascii_case("P2") => Tier::P2,
-            Some(other) => return Err(unknown(operation, "sub-plan", other)),
+            Some(other) => return Err(unknown(operation, "subplan", other)),
         },
         (other, _) => return Err(unknown(operation, "tier", other)),
     };
@@ -148,7 +148,7 @@ fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
         class: ErrorClass::Refused,
         code: "UnknownPlan".into(),
         message: format!(
-            "Azure answered the {what} \"{value}\", which this version does not know; upgrade the controller"
+            "Azure returned the {what} \"{value}\", which this version does not recognize; upgrade the controller"
         ),
         operation: operation.to_owned(),
         request_id: None,
@@ -156,7 +156,7 @@ fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
     }
 }
 
-/// A Free plan has none.
+/// The extensions of a plan. A Free plan has none.
 fn extensions<'a>(operation: &str, body: &'a Value) -> ReadResult<&'a [Value]> {
     body::list(operation, body, "/properties/extensions")
 }
@@ -184,8 +184,8 @@ fn read_results(body: &Value) -> Vec<OperationStatus> {
     extensions.iter().filter_map(read).collect()
 }
 
-/// ISO 8601, e.g. `PT0S`, `P30D`, `P29DT5H`. One with months or years, which have no length of their own, and a negative
-/// one say nothing.
+/// An ISO 8601 duration such as `PT0S`, `P30D` or `P29DT5H`. `None` if it is negative or contains months or years,
+/// whose length varies.
 fn read_duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn free_is_nothing_but_free() {
+    fn a_free_plan_is_written_without_other_fields() {
         let write = PlanWrite {
             tier: Tier::Free,
             enforce: Some(true),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_its_mandatory_members_is_unreadable_and_not_free_or_off() {
+    fn a_response_without_its_mandatory_members_is_unreadable_and_not_free_or_off() {
         let with =
             |extension: Value| json!({"properties": {"pricingTier": "Standard", "extensions": [extension]}});
         for body in [
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_trial_is_read_or_not_known() {
+    fn the_remaining_time_of_a_trial_is_read_or_unknown() {
         for (text, seconds) in [
             ("PT0S", Some(0)),
             ("P30D", Some(30 * 86_400)),
@@ -287,7 +287,7 @@ mod tests {
             ("P29DT23H59M59.5S", Some(30 * 86_400 - 1)),
             ("P7304484D", Some(7_304_484 * 86_400)),
             ("PT631107417600S", Some(631_107_417_600)),
-            // No length, below zero, more than the type holds, and no duration.
+            // Without a fixed length, negative, too long for the type, and not a duration.
             ("P1M", None),
             ("P1Y", None),
             ("-P1D", None),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_members_have_many_forms() {
+    fn absent_members_have_several_forms() {
         for absent in [json!(null), json!("")] {
             let plan = json!({"properties": {"pricingTier": "Standard", "subPlan": absent, "enforce": null,
                 "extensions": [{"name": "x", "isEnabled": true, "additionalExtensionProperties": absent}]}});
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_read_from_the_answer() {
+    fn results_are_read_from_the_response() {
         let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2", "enforce": "False",
             "freeTrialRemainingTime": "P29DT1H", "enablementTime": "2023-03-01T12:42:42.1921106Z",
             "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "True",

@@ -1,4 +1,4 @@
-//! From a plan as Azure answers it to the request that would be sent: what becomes of the extensions' properties.
+//! Properties of plan extensions, from a plan in Azure to the body of the next write.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,10 @@ use serverprotection_core::server_protection::{changes, desired::Desired};
 use super::*;
 
 const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/law";
-/// Rules as the portal stores them, with blanks and a member that we do not know.
+/// Rules as the portal stores them, with white space and an unknown member.
 const PORTAL_RULES: &str = r#"[ {"RuleId":"9a0c6a3e-61b5-4b0e-9f3c-1d2b3c4d5e6f", "Source":"portal","MonitoredEntities":{"WindowsFiles":[{"Path":"\\Windows\\win.ini"}],"LinuxFiles":[{"Path":"/etc/*.conf"}],"Registries":[{"Path":"hklm\\SECURITY\\POLICY\\SECRETS\\"}]}} ]"#;
 
-/// The body of the plan write for this `spec.plan`, when Azure answers with these properties of the plan; and the fields
-/// in which they differ.
+/// The body of the plan write for a `spec.plan` if the plan in Azure has these properties, and the fields that differ.
 fn sent(plan: &Value, answered: &Value) -> (Value, Vec<String>) {
     let spec: ServerProtectionSpec = serde_json::from_value(json!({
         "subscriptionId": "6f1c0d7e-0000-4000-8000-000000000001",
@@ -165,7 +164,7 @@ fn enabled_extensions_are_sent_with_the_properties_that_were_read() {
     expected[4] = json!({"name": "UnknownOff", "isEnabled": "False"});
     expected.sort_by_key(|extension| extension["name"].as_str().map(str::to_owned));
     for plan in [
-        // Nothing is managed; managed without properties; a property of another extension is managed.
+        // No managed extension; managed ones without properties; a managed property of another extension.
         json!({"tier": "P2"}),
         json!({"tier": "P2", "agentlessScanning": {"state": "Enabled"}, "directOnboarding": {"state": "Enabled"},
             "otherExtensions": [{"name": "Unknown", "state": "Enabled"}]}),

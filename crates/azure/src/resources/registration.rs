@@ -1,4 +1,4 @@
-//! Registration of Microsoft.Security (docs/azure-api.md 8.2).
+//! Registration of the resource provider Microsoft.Security (docs/azure-api.md 8.2).
 
 use reqwest::Method;
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn read(body: &Value) -> ReadResult<RegistrationState> {
     Ok(match state.to_ascii_lowercase().as_str() {
         "registered" => RegistrationState::Registered,
         "registering" => RegistrationState::Registering,
-        // NotRegistered, Unregistering, Unregistered, and what Azure may invent.
+        // NotRegistered, Unregistering, Unregistered and unknown states.
         _ => RegistrationState::NotRegistered,
     })
 }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_without_a_state_is_unreadable_and_starts_no_registration() {
+    fn a_response_without_a_state_is_unreadable_and_starts_no_registration() {
         let state =
             |state: &str| read(&json!({"namespace": "Microsoft.Security", "registrationState": state}));
         assert_eq!(state("registered"), Ok(RegistrationState::Registered));

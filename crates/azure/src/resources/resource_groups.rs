@@ -1,4 +1,4 @@
-//! Resource groups, which hold connectors and the Arc machines of their accounts.
+//! Resource groups, which contain connectors and the Arc machines of their accounts.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ impl Arm {
         }
     }
 
-    /// Creates the resource group. A PUT of one that exists would take its tags away: the caller makes sure.
+    /// Creates the resource group. The caller checks that it does not exist, because the PUT would remove its tags.
     pub(crate) async fn put_resource_group(
         &self,
         subscription: &str,

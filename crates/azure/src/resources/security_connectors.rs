@@ -1,5 +1,5 @@
-//! Security connectors (docs/azure-api.md 4). Only previews of this API exist. It is synchronous, also where a PUT signs in to
-//! the other cloud before it answers, and it has a budget of its own.
+//! Security connectors (docs/azure-api.md 4). Only preview versions of this API exist. It is synchronous, although a
+//! PUT signs in to the other cloud before it responds, and it is throttled separately.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::{
 
 const API_VERSION: &str = "2024-08-01-preview";
 const GET: &str = "GET securityConnectors";
-const LIST: &str = "LIST securityConnectors";
+const LIST: &str = "GET securityConnectors (list)";
 pub(crate) const PUT: &str = "PUT securityConnectors";
-/// 35 s were recorded, and ARM gives up after 60 s (docs/azure-api.md 4.1).
+/// A PUT was recorded with 35 s, and Azure Resource Manager gives up after 60 s (docs/azure-api.md 4.1).
 pub(crate) const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Arm {
-    /// The connector; `None`: there is none.
+    /// The connector; `None` if it does not exist.
     pub(crate) async fn connector(&self, id: &ConnectorId) -> ReadResult<Option<Connector>> {
         match self.connector_call(Method::GET, GET, id, None).await {
             Err(failure) if is_absent(&failure) => Ok(None),
@@ -33,7 +33,7 @@ impl Arm {
         }
     }
 
-    /// Writes the connector, whose full body this is. Gives what Azure answered, if that is a connector.
+    /// Writes the connector with its full body. Returns the connector in Azure's response, if there is one.
     pub(crate) async fn put_connector(
         &self,
         id: &ConnectorId,
@@ -43,7 +43,7 @@ impl Arm {
         Ok(Connector::read(answer))
     }
 
-    /// Deletes the connector. One that is gone is deleted.
+    /// Deletes the connector. Succeeds if it does not exist.
     pub(crate) async fn remove_connector(&self, id: &ConnectorId) -> Result<(), AzureError> {
         let operation = "DELETE securityConnectors";
         match self.connector_call(Method::DELETE, operation, id, None).await {
@@ -93,20 +93,20 @@ impl Arm {
     }
 }
 
-/// Connectors are throttled by themselves (docs/azure-api.md 4.7): the plan of the subscription does not wait for them.
+/// Connectors are throttled separately (docs/azure-api.md 4.7), so that the plan of the subscription need not wait.
 fn budget(subscription: &str) -> String {
     format!("{subscription}/securityConnectors")
 }
 
-/// Whether Azure says that there is no such connector. Other 404s (an unknown subscription, a type that this cloud does
-/// not have, a gateway that lost its way) do not.
+/// Whether the connector does not exist. Other 404s mean an unknown subscription, a type that the cloud does not have,
+/// or a gateway.
 fn is_absent(failure: &AzureError) -> bool {
     failure.class == ErrorClass::NotFound
         && ["ResourceNotFound", "ResourceGroupNotFound", "NotFound"].contains(&failure.code.as_str())
 }
 
-/// A reading must not take for absent, or for off, what it cannot read: absent connectors are created, and what is off
-/// is switched on.
+/// What cannot be read must not count as absent or disabled: the operator creates absent connectors and enables
+/// disabled offerings.
 fn read(answer: Value) -> ReadResult<Connector> {
     body::text(GET, &answer, "/properties/environmentName")?;
     body::mandatory_list(GET, &answer, "/properties/offerings")?;
@@ -114,7 +114,7 @@ fn read(answer: Value) -> ReadResult<Connector> {
 }
 
 fn no_connector(operation: &str) -> AzureError {
-    body::unreadable(operation, "the answer is no connector".into())
+    body::unreadable(operation, "Azure's response is not a security connector".into())
 }
 
 #[cfg(test)]

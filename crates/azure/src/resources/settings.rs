@@ -1,4 +1,4 @@
-//! The MDE settings (docs/azure-api.md 2): one list instead of three reads.
+//! The settings of the Defender for Endpoint integration (docs/azure-api.md 2), read as one list.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -70,8 +70,8 @@ impl Arm {
     }
 }
 
-/// Azure lists every setting, made or not: a list without the integration is not whole. An opt-in that is not listed does
-/// not exist there. A setting that is listed must say whether it is on.
+/// Azure always lists the integration, so a list without it is incomplete. An opt-in that is not listed does not exist
+/// in the subscription. A listed setting must say whether it is enabled.
 fn read(list: &[Value]) -> ReadResult<Settings> {
     let enabled = |setting: Setting| {
         let is_named = |item: &&Value| {
@@ -86,7 +86,10 @@ fn read(list: &[Value]) -> ReadResult<Settings> {
     let integration = enabled(Setting::Integration)?;
     if integration.is_none() {
         let name = Setting::Integration.azure_name();
-        return Err(body::unreadable(GET, format!("the list has no setting {name}")));
+        return Err(body::unreadable(
+            GET,
+            format!("Azure's list of settings does not contain {name}"),
+        ));
     }
     Ok(Settings {
         integration,
@@ -130,7 +133,7 @@ mod tests {
             let failure = read(&[listed("WDATP", &properties)]).unwrap_err();
             assert_eq!(failure.code, "UnreadableAnswer", "{properties}");
         }
-        // Others of the list are not read.
+        // Other settings are not read.
         let list = [
             listed("Sentinel", &json!({})),
             listed("WDATP", &json!({"enabled": false})),
@@ -141,7 +144,9 @@ mod tests {
     #[test]
     fn a_list_without_the_integration_is_unreadable_and_not_off() {
         for list in [vec![], vec![listed("MCAS", &json!({"enabled": true}))]] {
-            assert_eq!(read(&list).unwrap_err().message, "the list has no setting WDATP");
+            let failure = read(&list).unwrap_err();
+            assert_eq!(failure.code, "UnreadableAnswer");
+            assert!(failure.message.contains("WDATP"), "{failure}");
         }
     }
 }

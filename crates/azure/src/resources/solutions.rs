@@ -14,14 +14,14 @@ use crate::{
 const GET: &str = "GET solutions/Security";
 
 impl Arm {
-    /// The solution's provisioning state; `None` when the workspace has none.
+    /// The provisioning state of the solution; `None` if the workspace does not have it.
     pub(crate) async fn security_solution(&self, workspace_id: &str) -> ReadResult<Option<String>> {
         let parts: Vec<_> = workspace_id.trim_matches('/').split('/').collect();
         let [_, subscription, _, group, _, _, _, workspace] = parts.as_slice() else {
             return Err(AzureError {
                 class: ErrorClass::Refused,
                 code: "InvalidResourceId".into(),
-                message: format!("{workspace_id} is no workspace id"),
+                message: format!("\"{workspace_id}\" is not the resource id of a workspace"),
                 operation: GET.into(),
                 request_id: None,
                 effect_unknown: false,
@@ -49,7 +49,7 @@ impl Arm {
             .await;
         match answer {
             Ok(body) => {
-                // Only the state may be left out: an answer that names no solution is none.
+                // Only the state may be absent.
                 body::text(GET, &body, "/name")?;
                 let state = body::optional_text(&body, "/properties/provisioningState");
                 Ok(Some(state.unwrap_or("Succeeded").to_owned()))

@@ -1,4 +1,4 @@
-//! Which subscriptions there are: all that the identity sees, or those below a management group.
+//! Lists of subscriptions: all that the identity can see, or those below a management group.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serverprotection_core::azure_error::AzureError;
 
 use crate::arm::{Arm, Call};
 
-/// A subscription that the identity may see.
+/// A subscription that the identity can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// Its GUID, lower case.
@@ -33,7 +33,11 @@ struct Descendant {
 }
 
 impl Arm {
-    /// Every subscription that the identity sees (docs/azure-api.md 9.5). One request a page.
+    /// Every subscription that the identity can see (docs/azure-api.md 9.5), with one request for each page.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or a request fails.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, AzureError> {
         let call = Call {
             method: Method::GET,
@@ -57,12 +61,16 @@ impl Arm {
         Ok(found)
     }
 
-    /// GUIDs, lower case, of the subscriptions below a management group, at any depth. `name` is the group's id, not
-    /// its display name.
+    /// The GUIDs, in lower case, of the subscriptions below a management group, at any depth. `name` is the id of the
+    /// group, not its display name.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or a request fails.
     pub async fn management_group(&self, name: &str) -> Result<Vec<String>, AzureError> {
         let call = Call {
             method: Method::GET,
-            operation: "GET managementGroups descendants",
+            operation: "GET managementGroups/descendants",
             subscription: "",
             path: &[
                 "providers",

@@ -1,4 +1,4 @@
-//! A small Azure with connectors and resource groups that stay, and faults at will.
+//! A stub of Azure that stores connectors and resource groups, with injected faults.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::arm::Arm;
 
-/// A request that the stub got.
+/// A request that the stub received.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     /// `GET /subscriptions/…`
@@ -41,18 +41,18 @@ pub(super) struct Azure {
     pub(super) groups: Vec<String>,
     /// Health reports of every connector.
     pub(super) reports: Vec<Value>,
-    /// Resource Graph's.
+    /// Rows of Resource Graph.
     pub(super) rows: Vec<Value>,
     pub(super) requests: Vec<Request>,
-    /// How long an answer takes.
+    /// How long a response takes.
     pub(super) takes: Duration,
     fault: Option<Fault>,
     running: HashMap<String, usize>,
-    /// The most writes that ran at the same time, of one path and of all.
+    /// The largest numbers of concurrent writes, of one path and of all.
     pub(super) most: (usize, usize),
 }
 
-/// The stub, and clients of it.
+/// The stub, which creates clients of itself.
 #[derive(Clone)]
 pub(super) struct Stub {
     state: Arc<Mutex<Azure>>,
@@ -91,7 +91,7 @@ impl Stub {
         Arm::of_stub(self.url.parse().unwrap())
     }
 
-    /// A client that waits no longer than this by itself.
+    /// A client with a default time-out.
     pub(super) fn arm_with_timeout(&self, timeout: Duration) -> Arm {
         let http = reqwest::Client::builder().timeout(timeout).build().unwrap();
         Arm::of_stub_over(self.url.parse().unwrap(), http)
@@ -105,7 +105,7 @@ impl Stub {
         self.state().fault = Some(Box::new(fault));
     }
 
-    /// What was asked since the last call, as `GET …` without what the paths have in common.
+    /// The requests since the last call, as `GET …` without the common parts of the paths.
     pub(super) fn asked(&self) -> Vec<String> {
         let mut asked: Vec<_> = self
             .state()

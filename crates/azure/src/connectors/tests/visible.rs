@@ -1,10 +1,10 @@
-//! Who else connects the account.
+//! Lists of all visible connectors.
 
 use futures::future::join_all;
 
 use super::{super::single_flight::MaxAge, *};
 
-/// A controller spawns its visits.
+/// A controller spawns its reconciles, so their futures must be `Send`.
 fn sendable<T: Send>(future: T) -> T {
     future
 }
@@ -30,7 +30,7 @@ fn count(asked: &[String], what: &str) -> usize {
 const GRAPH: &str = "POST /providers/Microsoft.ResourceGraph/resources";
 
 #[tokio::test]
-async fn hundreds_of_first_reconciles_cost_one_list_of_each_subscription() {
+async fn hundreds_of_first_reconciles_send_one_list_for_each_subscription() {
     let stub = with_connector("aws").await;
     let asked = reconciles(&stub, &["s", "t"]).await;
     assert_eq!(count(&asked, "GET /s/securityConnectors"), 1);
@@ -65,7 +65,7 @@ async fn resource_graph_lists_other_subscriptions_and_arm_lists_this_one() {
 }
 
 #[tokio::test]
-async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_does() {
+async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
     let stub = with_connector("here").await;
     let arm = stub.arm();
     stub.fault(|request| {
@@ -75,7 +75,7 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
             .then(|| error(403, "AuthorizationFailed"))
     });
     for graph in [1, 0] {
-        // Its refusal is remembered for a while.
+        // The error is cached.
         assert_eq!(arm.other_connectors("s", MaxAge::Any).await.unwrap().len(), 1);
         assert_eq!(count(&stub.asked(), GRAPH), graph);
     }
@@ -93,18 +93,18 @@ async fn without_resource_graph_the_list_decides_and_without_the_list_nothing_do
     assert_eq!(
         count(&asked, "GET /s/securityConnectors"),
         1,
-        "those who waited share the failure"
+        "callers that waited share the error"
     );
     stub.fault(|_| None);
     assert_eq!(
         arm.other_connectors("s", MaxAge::Any).await.unwrap().len(),
         1,
-        "and who comes later asks again"
+        "later callers send a new request"
     );
 }
 
 #[tokio::test]
-async fn own_writes_amend_the_list_and_do_not_ask_for_another() {
+async fn own_writes_amend_the_list_without_a_request() {
     let stub = with_connector("aws").await;
     let arm = stub.arm();
     let ids = async || {

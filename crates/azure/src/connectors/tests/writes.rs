@@ -42,7 +42,7 @@ async fn a_connector_is_created_changed_and_deleted() {
         connector.body()["properties"]["environmentData"]["scanInterval"].clone()
     };
     assert_eq!(interval(&outcome.connector.unwrap()), json!(12));
-    // Azure tells ids in a case of its own, and somebody may have trimmed them.
+    // Azure may return an id in another case, and without its first slash.
     let id = target
         .id()
         .to_uppercase()
@@ -50,7 +50,7 @@ async fn a_connector_is_created_changed_and_deleted() {
     let read = arm.read_connector(id.trim_start_matches('/')).await.unwrap();
     assert_eq!(interval(&read.unwrap()), json!(12));
     for _ in 0..2 {
-        // The second time it is gone, which is as good.
+        // The second time it does not exist, which is a success.
         arm.delete_connector(&id, &permit()).await.unwrap();
         assert_eq!(arm.read_connector(&target.id()).await, Ok(None));
     }
@@ -63,7 +63,7 @@ async fn a_connector_is_created_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn writes_of_one_connector_follow_each_other_and_others_do_not_wait() {
+async fn writes_of_one_connector_are_serialized_and_others_do_not_wait() {
     let stub = Stub::start().await;
     stub.state().takes = Duration::from_millis(50);
     // Two identities of one process.
@@ -204,11 +204,11 @@ async fn a_sign_in_failure_carries_its_correlation_id() {
     assert_eq!(failure.request_id.as_deref(), Some("30fb370a"));
     assert_eq!(failure.operation, "PUT securityConnectors");
     assert!(!failure.effect_unknown);
-    assert_eq!(stub.asked().len(), 1, "what comes after a failure is not tried");
+    assert_eq!(stub.asked().len(), 1, "changes after the error are not tried");
 }
 
 #[tokio::test]
-async fn nothing_is_written_without_a_permit_also_after_waiting_for_the_lock() {
+async fn nothing_is_written_if_the_permit_ends_while_waiting_for_the_lock() {
     let stub = Stub::start().await;
     let (arm, target, gate) = (Arc::new(stub.arm()), target("s", "aws"), Gate::open());
     let permit = gate.permit(Mode::Enforce, false).unwrap();
@@ -249,7 +249,7 @@ async fn throttled_connectors_do_not_hold_up_the_plan_of_their_subscription() {
     };
     stub.fault(move |request| request.what.contains("securityConnectors").then(throttled));
     for asked in [1, 0] {
-        // The second one knows, and does not ask.
+        // The second call waits without a request.
         let failure = arm.read_connector(&target("S", "aws").id()).await.unwrap_err();
         let ErrorClass::Throttled(Some(wait)) = failure.class else {
             panic!("{failure:?}")

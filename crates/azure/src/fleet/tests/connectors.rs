@@ -1,10 +1,10 @@
-//! All connectors, by query, and the machines of their accounts, by scan.
+//! Queries of connectors, and scans of the machines of their accounts.
 
 use serverprotection_core::machines::{Environment, MachineCounts};
 
 use super::*;
 
-/// Pages hold two rows.
+/// Five connectors; pages have two rows.
 fn stub() -> Stub {
     Stub::new(&["a", "b", "c"])
         .connector("a", "one", "1")
@@ -24,7 +24,7 @@ async fn accounts(azure: &Azure, subscriptions: Option<&[&str]>) -> Result<Vec<S
 }
 
 #[tokio::test]
-async fn without_subscriptions_all_that_the_identity_sees_come_in_pages() {
+async fn without_subscriptions_all_visible_connectors_are_read_in_pages() {
     let azure = Azure::of(stub()).await;
     assert_eq!(accounts(&azure, None).await.unwrap(), ["1", "2", "3", "4", "5"]);
     assert_eq!(azure.asked("connectors"), 3);
@@ -32,7 +32,7 @@ async fn without_subscriptions_all_that_the_identity_sees_come_in_pages() {
 }
 
 #[tokio::test]
-async fn named_subscriptions_are_asked_for_in_groups_and_none_not_at_all() {
+async fn named_subscriptions_are_read_in_groups() {
     let mut azure = Azure::of(stub()).await;
     assert_eq!(accounts(&azure, Some(&[])).await.unwrap(), [""; 0]);
     assert_eq!(
@@ -47,7 +47,7 @@ async fn named_subscriptions_are_asked_for_in_groups_and_none_not_at_all() {
 }
 
 #[tokio::test]
-async fn subscriptions_that_azure_left_out_are_asked_for_by_name() {
+async fn subscriptions_that_azure_omitted_are_read_by_name() {
     let stub = stub().fault(|request| {
         let part = json!({ "totalRecords": 0, "data": [], "resultTruncated": "false" });
         let header = vec![("x-ms-tenant-subscription-limit-hit", "true")];
@@ -58,7 +58,7 @@ async fn subscriptions_that_azure_left_out_are_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn a_part_is_a_failure_and_never_a_shorter_list() {
+async fn a_partial_result_is_an_error_and_never_a_shorter_list() {
     for (token, answer, code) in [
         (
             None,
@@ -94,17 +94,20 @@ async fn the_quota_is_obeyed_until_the_timeout() {
         began.elapsed()
     );
 
-    for (status, class, tries) in [(503, "Transient", 3), (403, "Permission", 1)] {
+    for (status, class, tries) in [
+        (503, ErrorClass::Transient, 3),
+        (403, ErrorClass::Permission(None), 1),
+    ] {
         let stub = self::stub().fault(move |_| Some((status, vec![], error("AuthorizationFailed"))));
         let azure = Azure::of(stub).await;
         let failure = accounts(&azure, None).await.unwrap_err();
-        assert!(format!("{:?}", failure.class).starts_with(class), "{failure:?}");
+        assert_eq!(failure.class, class);
         assert_eq!(azure.asked("connectors"), tries);
     }
 }
 
 #[tokio::test]
-async fn machines_are_counted_for_their_account_also_after_they_were_confirmed() {
+async fn confirmed_machines_count_for_their_account() {
     let machine = |name: &str, state: &str, tags: serde_json::Value| {
         json!({
             "id": format!("/subscriptions/a/resourceGroups/rg/providers/Microsoft.HybridCompute/machines/{name}"),
@@ -120,7 +123,7 @@ async fn machines_are_counted_for_their_account_also_after_they_were_confirmed()
         machine("by-hand", "Succeeded", json!({ "AccountId": "1" })),
         machine("good", "Succeeded", ours),
     ];
-    // What a direct GET tells has no tags, and need not.
+    // The tags come from the row; the direct GET has none.
     let body = json!({ "properties": { "status": "Connected", "agentVersion": "1.64" } });
     let id = stub.rows[0]["id"].as_str().unwrap().to_owned();
     let azure = Azure::of(stub.resource(&id, 200, body)).await;

@@ -13,7 +13,7 @@ fn stub(unprotected: &[&str]) -> Stub {
     })
 }
 
-/// What a virtual machine answers whose extension failed.
+/// The GET of a virtual machine whose extension failed.
 fn failed() -> serde_json::Value {
     let mut body = well();
     body["resources"][0]["properties"]["provisioningState"] = "Failed".into();
@@ -21,14 +21,14 @@ fn failed() -> serde_json::Value {
 }
 
 impl Azure {
-    /// Resource Graph lists these no more.
+    /// Removes the rows of these machines.
     fn lose(&self, names: &[&str]) {
         let mut stub = self.stub.lock().unwrap();
         stub.rows
             .retain(|row| !names.iter().any(|name| row["name"] == *name));
     }
 
-    /// They are deleted.
+    /// Deletes these machines.
     fn delete(&self, names: &[&str]) {
         self.lose(names);
         let mut stub = self.stub.lock().unwrap();
@@ -57,7 +57,7 @@ async fn a_lost_row_does_not_improve_the_verdict_and_a_deleted_machine_does() {
     let (recording, report) = azure.scan(&["a"]).await;
     assert_eq!((recording.total("a"), report.confirmations), (4, 3));
     let (_, report) = azure.scan(&["a"]).await;
-    assert_eq!(report.confirmations, 0, "nothing is missing: nothing is asked");
+    assert_eq!(report.confirmations, 0, "no machine is missing");
 
     azure.lose(&["v1", "v2"]);
     let (recording, report) = azure.scan(&["a"]).await;
@@ -82,7 +82,7 @@ async fn a_lost_row_does_not_improve_the_verdict_and_a_deleted_machine_does() {
         (vec!["v2".into()], 2)
     );
     let (_, report) = azure.scan(&["a"]).await;
-    assert_eq!(report.confirmations, 1, "what is deleted is forgotten");
+    assert_eq!(report.confirmations, 1, "a deleted machine is not checked again");
 
     // It is listed again.
     let stub = std::mem::replace(&mut *azure.stub.lock().unwrap(), Stub::new(&[]));
@@ -115,11 +115,11 @@ async fn all_rows_lost_is_not_an_empty_subscription() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_confirmed_goes_on_counting() {
+async fn machines_that_cannot_be_checked_still_count() {
     for (status, body) in [
         (500, error("InternalServerError")),
         (403, error("AuthorizationFailed")),
-        // Not ARM's words about the machine.
+        // 404s that are not about the machine.
         (404, json!("<html>not found</html>")),
         (404, error("SubscriptionNotFound")),
         (404, error("InvalidResourceType")),
@@ -140,7 +140,7 @@ async fn what_cannot_be_confirmed_goes_on_counting() {
         assert_eq!(
             azure.asked("/permissions"),
             asked_again,
-            "a refusal casts doubt on the permissions"
+            "after a refusal the permissions are read again"
         );
         azure.answer("v1", 404, error("ResourceNotFound"));
         let (recording, _) = azure.scan(&["a"]).await;
@@ -149,7 +149,7 @@ async fn what_cannot_be_confirmed_goes_on_counting() {
 }
 
 #[tokio::test]
-async fn beyond_the_bound_they_count_and_later_scans_confirm_all() {
+async fn machines_beyond_the_limit_count_until_later_scans_check_them() {
     let names = ["v1", "v2", "v3", "v4", "v5", "v6", "v7"];
     let mut azure = Azure::of(stub(&names)).await;
     azure.scan(&["a"]).await;
@@ -166,12 +166,12 @@ async fn beyond_the_bound_they_count_and_later_scans_confirm_all() {
 }
 
 #[tokio::test]
-async fn machines_that_exist_do_not_keep_others_from_being_confirmed() {
+async fn machines_that_exist_do_not_prevent_checks_of_others() {
     let names = ["v1", "v2", "v3", "v4", "v5"];
     let mut azure = Azure::of(stub(&names)).await;
     azure.scan(&["a"]).await;
     azure.scanner.settings.confirmations_per_subscription = 2;
-    // The first ones are there, the last one is deleted.
+    // Only the last one is deleted.
     azure.lose(&names);
     azure.delete(&["v5"]);
     let mut left = 5;
@@ -180,7 +180,7 @@ async fn machines_that_exist_do_not_keep_others_from_being_confirmed() {
         left = not_listed(&recording).len();
         assert_eq!(report.confirmations, 2);
     }
-    assert_eq!(left, 4, "five machines are asked in three scans");
+    assert_eq!(left, 4, "three scans check five machines");
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn suspects_leave_half_of_the_confirmations_to_missing_machines() {
     azure.scanner.settings.confirmations_per_subscription = 4;
     azure.delete(&["v1", "v2", "v3", "v4"]);
     {
-        // As many new suspects, none of which can be confirmed.
+        // The same number of new suspects, which cannot be confirmed.
         let mut stub = azure.stub.lock().unwrap();
         let before = std::mem::replace(&mut *stub, Stub::new(&[]));
         *stub = ["w1", "w2", "w3", "w4"].iter().fold(before, |stub, name| {
@@ -206,7 +206,7 @@ async fn suspects_leave_half_of_the_confirmations_to_missing_machines() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_read_nothing_is_asked_and_nothing_is_forgotten() {
+async fn without_permissions_missing_machines_are_kept_and_not_checked() {
     let permissions = "/subscriptions/a/providers/Microsoft.Authorization/permissions";
     let azure = Azure::of(stub(&["v1", "v2"])).await;
     azure.scan(&["a"]).await;
@@ -238,7 +238,7 @@ async fn without_the_right_to_read_nothing_is_asked_and_nothing_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_scan_that_fails_forgets_nothing() {
+async fn a_failed_scan_keeps_the_unprotected_machines() {
     let azure = Azure::of(stub(&["v1"])).await;
     azure.scan(&["a"]).await;
     azure.lose(&["v1"]);
@@ -252,7 +252,7 @@ async fn a_scan_that_fails_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_spec_leaves_out_by_now_and_released_subscriptions_are_forgotten() {
+async fn excluded_machines_and_released_subscriptions_are_dropped() {
     let azure = Azure::of(stub(&["v1"])).await;
     azure.scan(&["a"]).await;
     azure.lose(&["v1"]);
@@ -293,14 +293,14 @@ async fn after_a_restart_the_machines_of_the_status_are_known() {
         let findings = recording.findings.lock().unwrap();
         let missing = findings.iter().find(|(machine, _)| machine.name == "v1").unwrap();
         assert_eq!((missing.0.listing, missing.0.instances), (Listing::NotListed, 1));
-        // From now on the scanner knows better.
+        // Later scans ignore the machines of the status.
         targets[0].unprotected = named(&["v1", "v2", "other"]);
     }
     assert_eq!((azure.asked("/gone"), azure.asked("/other")), (1, 0));
 }
 
 #[tokio::test]
-async fn one_scan_alone_keeps_nothing() {
+async fn a_single_scan_keeps_nothing() {
     let mut azure = Azure::of(stub(&["v1"])).await;
     azure.scanner.settings.keep_unprotected = false;
     azure.scan(&["a"]).await;

@@ -1,9 +1,9 @@
-//! Rows in forms that nobody documents: each costs its machine at most.
+//! Rows in undocumented forms: each affects its machine only.
 
 use super::*;
 
 #[tokio::test]
-async fn empty_maps_and_lists_come_in_many_forms() {
+async fn empty_maps_and_lists_are_read_in_every_form() {
     for nothing in [
         json!(""),
         json!(null),
@@ -28,8 +28,8 @@ async fn empty_maps_and_lists_come_in_many_forms() {
 }
 
 #[tokio::test]
-async fn one_odd_row_costs_one_machine() {
-    // Pages hold two rows: the odd ones come alone, between good ones, and twice in one page.
+async fn one_unreadable_row_affects_one_machine() {
+    // Pages have two rows: the unreadable ones are alone, between good ones, or twice in one page.
     for odd in [
         json!("garbage"),
         json!(null),
@@ -82,14 +82,14 @@ async fn one_odd_row_costs_one_machine() {
             assert_eq!(
                 report.confirmations,
                 u64::from(of_a2),
-                "only what has an id can be asked"
+                "only a machine with an id can be confirmed"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn half_a_character_costs_one_machine() {
+async fn half_a_character_affects_one_machine() {
     let mut stub = Stub::new(&["a"])
         .vm("a", "good", "Succeeded")
         .vm("a", "odd", "Succeeded")
@@ -109,7 +109,7 @@ async fn half_a_character_costs_one_machine() {
 }
 
 #[tokio::test]
-async fn an_odd_machine_that_is_deleted_does_not_count() {
+async fn a_deleted_machine_with_an_unreadable_row_does_not_count() {
     let mut stub = Stub::new(&["a"])
         .vm("a", "gone", "Succeeded")
         .vm("a", "vm", "Succeeded");
@@ -123,7 +123,7 @@ async fn an_odd_machine_that_is_deleted_does_not_count() {
 }
 
 #[tokio::test]
-async fn an_odd_plan_costs_its_machine_or_its_subscription() {
+async fn an_unreadable_plan_affects_its_machine_or_its_subscription() {
     let pricing = "/providers/Microsoft.Security/pricings/VirtualMachines";
     let mut stub = three().resource(&id("a", "a2"), 200, well());
     let of_machine = format!("{}{pricing}", id("a", "a2"));
@@ -146,7 +146,7 @@ async fn an_odd_plan_costs_its_machine_or_its_subscription() {
 }
 
 #[tokio::test]
-async fn an_odd_health_report_costs_its_machine() {
+async fn an_unreadable_health_report_affects_its_machine() {
     let reports = "/subscriptions/a/providers/Microsoft.Security/healthReports";
     let report = |name: &str, properties: serde_json::Value| json!({ "id": format!("{}/providers/Microsoft.Security/healthReports/g", id("a", name)), "properties": properties });
     let list = json!({ "value": [report("a1", json!("garbage")), "garbage", report("a2", json!({ "resourceDetails": "",
@@ -170,7 +170,7 @@ async fn an_odd_health_report_costs_its_machine() {
 }
 
 #[tokio::test]
-async fn an_odd_connector_does_not_hide_the_others() {
+async fn an_unreadable_connector_does_not_hide_the_others() {
     let mut stub = Stub::new(&["a"])
         .connector("a", "one", "1")
         .connector("a", "two", "2");
@@ -183,7 +183,7 @@ async fn an_odd_connector_does_not_hide_the_others() {
 }
 
 #[tokio::test]
-async fn a_direct_answer_may_have_empty_members_of_every_form() {
+async fn a_direct_get_may_have_empty_members_in_every_form() {
     for nothing in [json!(""), json!(null), json!([])] {
         let body = json!({ "tags": nothing, "zones": nothing, "identity": nothing, "resources": [{ "name": "MDE.Linux", "tags": nothing, "properties": {
             "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded",

@@ -1,4 +1,4 @@
-//! Answers as the real services were recorded to give them, fed to whole scans.
+//! Scans of recorded responses of the real services.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,7 +11,7 @@ const ARC: &str = "/subscriptions/a/resourceGroups/rg/providers/Microsoft.Hybrid
 /// 2026-11-29T12:00:00Z
 const NOON: i64 = 1_795_953_600;
 
-/// Machines with their findings.
+/// Records machines with their findings.
 #[derive(Default)]
 struct Findings(Mutex<Vec<(Machine, Finding)>>);
 
@@ -27,7 +27,7 @@ impl ScanObserver for Findings {
 }
 
 impl Azure {
-    /// The only machine of subscription a, its finding, and how many GETs that took.
+    /// The only machine of subscription a, its finding, and the number of GETs.
     async fn only(&self) -> (Machine, Finding, u64) {
         let found = Findings::default();
         let report = self.scanner.scan(&targets(&["a"]), &found).await;
@@ -65,7 +65,7 @@ fn with(mut value: Value, more: &Value) -> Value {
     value
 }
 
-/// A row of a Linux machine on premises that connected at some time: the columns of the query.
+/// The row of a Linux machine on premises, with the time of its connection: the columns of the query.
 fn linux_row(connected: &str) -> Value {
     json!({
         "id": ARC, "name": "edge-1", "type": "microsoft.hybridcompute/machines", "subscriptionId": "a", "resourceGroup": "rg",
@@ -80,7 +80,7 @@ fn linux_row(connected: &str) -> Value {
     })
 }
 
-/// The machine itself, without `$expand` of anything.
+/// The GET of the machine, without `$expand`.
 fn linux_machine(connected: &str, resources: &Value) -> Value {
     json!({
         "id": ARC, "name": "edge-1", "type": "Microsoft.HybridCompute/machines", "location": "westeurope",
@@ -109,12 +109,12 @@ fn linux_machine(connected: &str, resources: &Value) -> Value {
 
 const LONG_AGO: &str = "2026-03-01T23:34:02.9794112Z";
 
-/// The extension as columns of the row, in a state, last written at some time.
+/// The columns of an extension in the row, with its state and the time of its last PUT.
 fn extension_row(state: &str, modified: &str) -> Value {
     json!({ "extName": "MDE.Linux", "extType": "MDE.Linux", "extState": state, "extVersion": "1.0.9.4", "extModified": modified })
 }
 
-/// The same as a resource of the machine.
+/// The same extension as a resource of the machine.
 fn extension_resource(state: &str, view: &Value, modified: Option<&str>) -> Value {
     let mut resource = json!({
         "id": format!("{ARC}/extensions/MDE.Linux"), "name": "MDE.Linux", "type": "Microsoft.HybridCompute/machines/extensions",
@@ -177,7 +177,7 @@ async fn an_arc_extension_is_dated_by_its_last_put() {
         for (in_row, itself, result) in [
             (lately, lately, expected(Verdict::Provisioning, "Installing", 0)),
             (too_long, too_long, expected(Verdict::Failed, "Stuck", 1)),
-            // The index is late: the next run has begun.
+            // Resource Graph lags: the next run has begun.
             (too_long, lately, expected(Verdict::Provisioning, "Installing", 1)),
         ] {
             let resource = extension_resource(state, &view, Some(itself));
@@ -186,7 +186,7 @@ async fn an_arc_extension_is_dated_by_its_last_put() {
             assert_eq!(azure.verdict().await, result, "{state} {in_row} {itself}");
         }
     }
-    // An answer without `systemData` leaves the date of the row.
+    // Without `systemData` the date of the row is used.
     let resource = extension_resource("Updating", &view, None);
     let row = with(linux_row(LONG_AGO), &extension_row("Updating", too_long));
     let azure = azure(row, linux_machine(LONG_AGO, &json!([resource]))).await;
@@ -194,7 +194,7 @@ async fn an_arc_extension_is_dated_by_its_last_put() {
 }
 
 #[tokio::test]
-async fn a_transition_that_azure_does_not_date_ends_as_stuck() {
+async fn a_transition_without_a_date_becomes_stuck() {
     static HOURS: AtomicI64 = AtomicI64::new(0);
     fn later() -> Timestamp {
         Timestamp::from_second(NOON + HOURS.load(Ordering::SeqCst) * 3600).unwrap()
@@ -203,7 +203,7 @@ async fn a_transition_that_azure_does_not_date_ends_as_stuck() {
     for (state, modified, first, at_last) in [
         ("Creating", None, (Verdict::Provisioning, "Installing"), "Stuck"),
         ("Updating", None, (Verdict::Provisioning, "Installing"), "Stuck"),
-        // The last PUT says nothing about when the deletion began.
+        // The last PUT does not date the deletion.
         (
             "Deleting",
             put_long_ago,
@@ -223,13 +223,13 @@ async fn a_transition_that_azure_does_not_date_ends_as_stuck() {
         assert_eq!(
             azure.verdict().await,
             expected(verdict, reason, 1),
-            "{state}: the machine is asked whether it dates it"
+            "{state}: a GET may have a date"
         );
         HOURS.store(1, Ordering::SeqCst);
         assert_eq!(
             azure.verdict().await,
             expected(verdict, reason, 0),
-            "{state}: once"
+            "{state}: the GET is sent once"
         );
         HOURS.store(2, Ordering::SeqCst);
         assert_eq!(
@@ -237,7 +237,7 @@ async fn a_transition_that_azure_does_not_date_ends_as_stuck() {
             expected(Verdict::Failed, at_last, 0),
             "{state}"
         );
-        // A run that ends and begins again is a new one.
+        // A run that begins after another one ended is a new one.
         azure.stub.lock().unwrap().rows[0]["extState"] = "Succeeded".into();
         assert_eq!(azure.verdict().await.0, Verdict::Protected);
         azure.stub.lock().unwrap().rows[0]["extState"] = state.into();
@@ -259,7 +259,7 @@ async fn a_virtual_machine_s_extension_is_dated_by_its_instance_view() {
             "2026-11-29T08:00:00+00:00",
             Verdict::Failed,
         ),
-        // What the last run came to does not date this one.
+        // The result of the previous run does not date this one.
         (
             "ProvisioningState/succeeded",
             "2026-03-01T08:00:00+00:00",

@@ -1,4 +1,4 @@
-//! Azure, as far as a scan asks for it: subscriptions, rows with pages, permissions, and faults at will.
+//! A stub of Azure for scans: subscriptions, pages of rows, permissions, and injected faults.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(super) type Answer = (u16, Vec<(&'static str, &'static str)>, Value);
 type Fault = dyn FnMut(&Request) -> Option<Answer> + Send;
 
-/// A request that the stub got.
+/// A request that the stub received.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) path: String,
@@ -37,7 +37,7 @@ impl Request {
         self.body["query"].as_str().unwrap_or_default()
     }
 
-    /// Whether it names subscriptions at all: without, everything that the identity sees is meant.
+    /// Whether it names subscriptions. A query without any is about all that the identity can see.
     pub(super) fn names_subscriptions(&self) -> bool {
         self.body.get("subscriptions").is_some()
     }
@@ -52,16 +52,16 @@ impl Request {
     }
 }
 
-/// Azure, as far as a scan asks for it.
+/// A stub of Azure for scans.
 pub(super) struct Stub {
     pub(super) subscriptions: Vec<&'static str>,
     pub(super) rows: Vec<Value>,
     pub(super) plans: Vec<Value>,
     pub(super) connectors: Vec<Value>,
-    /// Other answers by path.
+    /// Other responses, by path.
     pub(super) resources: BTreeMap<String, Answer>,
     pub(super) fault: Box<Fault>,
-    /// A text in bodies and what is sent for it: for what no JSON value can be.
+    /// A text in bodies and its replacement, for bodies that no JSON value represents.
     pub(super) text: Option<(&'static str, &'static str)>,
     pub(super) requests: Vec<Request>,
 }
@@ -82,7 +82,7 @@ impl Stub {
         }
     }
 
-    /// A virtual machine whose extension is in a state; none when it is empty.
+    /// Adds a virtual machine with an extension in this state, or without one if the state is empty.
     pub(super) fn vm(mut self, subscription: &str, name: &str, state: &str) -> Self {
         let name_of_extension = if state.is_empty() {
             Value::Null
@@ -169,7 +169,7 @@ impl Stub {
     }
 }
 
-/// What a virtual machine answers whose extension succeeded.
+/// The GET of a virtual machine whose extension succeeded.
 pub(super) fn well() -> Value {
     json!({ "properties": {}, "resources": [{ "name": "MDE.Linux", "properties": {
         "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded" } }] })
