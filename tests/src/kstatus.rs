@@ -150,7 +150,7 @@ fn alone(version: &Version, reconciled: bool, report: &mut dyn FnMut(String)) {
     for kind in ["Reconciling", "Stalled"] {
         match is(kind) {
             Some("True") if is("Ready") == Some("True") => {
-                report(format!("Ready is True together with {kind}"))
+                report(format!("Ready is True together with {kind}"));
             }
             None | Some("True") => {}
             Some(other) => report(format!("{kind} is {other}: it must be absent unless it is True")),

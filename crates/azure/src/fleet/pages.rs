@@ -168,7 +168,7 @@ impl Scan<'_> {
             self.count(|report| report.queries += 1);
             match self.arm.query(reservation, query).await {
                 // A longer wait is the next scan's.
-                Err(failure) if tries < most && may_be_soon(&failure.class) => {
+                Err(failure) if tries < most && is_retried(&failure.class) => {
                     tracing::debug!(error = %failure, tries, "query of a page failed; retrying");
                     self.count(|report| report.retries += 1);
                     // After a 429, `reserve` waits for the quota.

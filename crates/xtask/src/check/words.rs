@@ -78,6 +78,7 @@ const RETIRED: &[&str] = &[
 
 /// Methods of serde's `Visitor`, whose names are given.
 const EXEMPT: &[&str] = &[
+    "Visit",
     "visit_bool",
     "visit_borrowed_str",
     "visit_f64",
