@@ -75,7 +75,7 @@ pub struct CodeEntry {
 pub fn describes(kind: Kind, type_: &str, status: &str, reason: &str) -> bool {
     let ours = Reason::ALL.iter().any(|known| known.as_str() == reason);
     // Ready has the reason of Stalled while that is present.
-    let types = match type_ {
+    let described_under = match type_ {
         "Ready" => &["Ready", "Stalled"][..],
         type_ => &[type_][..],
     };
@@ -84,7 +84,7 @@ pub fn describes(kind: Kind, type_: &str, status: &str, reason: &str) -> bool {
             let same = entry.status.as_str() == status || entry.condition == ConditionType::Stalled;
             entry.kinds.contains(&kind)
                 && entry.reason.as_str() == reason
-                && types.contains(&entry.condition.as_str())
+                && described_under.contains(&entry.condition.as_str())
                 && same
         })
 }

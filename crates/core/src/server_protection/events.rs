@@ -49,19 +49,14 @@ fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtection
     )?;
     let note = Message::stored(&condition.message);
     let is = |reason: Reason| condition.reason == reason.as_str();
-    match () {
-        () if is(Reason::AllReady) => Some(Event::normal(EventReason::ConnectorsReady, "Verify", &note)),
-        // New connectors are not Ready at first, which is no event.
-        () if is(Reason::NotReady)
-            && conditions::is_true(&previous.conditions, ConditionType::ConnectorsReady) =>
-        {
-            let grew =
-                |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
-            (grew(previous) >= grew(status))
-                .then(|| Event::warning(EventReason::ConnectorsNotReady, "Verify", &note))
-        }
-        _ => None,
+    if is(Reason::AllReady) {
+        return Some(Event::normal(EventReason::ConnectorsReady, "Verify", &note));
     }
+    // New connectors are not Ready at first, which is no event.
+    let was_ready = conditions::is_true(&previous.conditions, ConditionType::ConnectorsReady);
+    let total = |status: &ServerProtectionStatus| status.connectors.as_ref().map_or(0, |all| all.total);
+    (is(Reason::NotReady) && was_ready && total(previous) >= total(status))
+        .then(|| Event::warning(EventReason::ConnectorsNotReady, "Verify", &note))
 }
 
 /// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.

@@ -37,12 +37,12 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Watches the ServerProtections of all namespaces, identified by subscription.
+    /// Watches the `ServerProtection`s of all namespaces, identified by subscription.
     pub(crate) fn start(client: Client) -> Self {
         Self::of(client, resource(), "/spec/subscriptionId")
     }
 
-    /// Watches the SecurityConnectors of all namespaces, identified by account.
+    /// Watches the `SecurityConnector`s of all namespaces, identified by account.
     pub(crate) fn connectors(client: Client) -> Self {
         Self::of(client, connector_resource(), "/spec/aws/accountId")
     }
