@@ -2,6 +2,10 @@
 //! processes, and checks of what they did.
 //!
 //! [`harness::run`] is the entry point of a test binary. Most of them start an [`env::Environment`].
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "every error of the harness fails the test that meets it"
+)]
 
 pub mod apply;
 pub mod binaries;
