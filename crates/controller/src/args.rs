@@ -20,8 +20,8 @@ pub struct Args {
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// Watch only this namespace [default: all namespaces]. Claims on subscriptions are then decided only between objects
-    /// of this namespace
+    /// Watch only this namespace [default: all namespaces]. Claims on subscriptions are then decided only between
+    /// objects of this namespace
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
 

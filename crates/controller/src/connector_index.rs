@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_say_nothing_before_the_connectors_are_listed() {
+    fn there_are_no_counts_before_the_connectors_are_listed() {
         let connector_index = ConnectorIndex::default();
         assert_eq!(connector_index.connectors("n", "prod"), None);
         connector_index.set_protection("n", "prod", Some(&known(Tier::P2)));
@@ -307,14 +307,13 @@ mod tests {
     fn changes_of_many_connectors_are_coalesced() {
         let connector_index = ConnectorIndex::default();
         let began = Instant::now();
-        let refresh_locks =
-            |name: &str| assert!(connector_index.set_connector("n", "prod", name, &listed(name, None)));
+        let add = |name: &str| assert!(connector_index.set_connector("n", "prod", name, &listed(name, None)));
         let status_refresh =
             |second| connector_index.take_connector_refresh("n", "prod", began + Duration::from_secs(second));
-        refresh_locks("1");
+        add("1");
         assert_eq!(status_refresh(0), ConnectorRefresh::Now, "the first at once");
-        refresh_locks("2");
-        refresh_locks("3");
+        add("2");
+        add("3");
         assert_eq!(status_refresh(1), ConnectorRefresh::After(Duration::from_secs(4)));
         assert_eq!(
             status_refresh(2),
@@ -325,7 +324,7 @@ mod tests {
             [status_refresh(5), status_refresh(5)],
             [ConnectorRefresh::Now, ConnectorRefresh::None]
         );
-        refresh_locks("4");
+        add("4");
         assert_eq!(status_refresh(60), ConnectorRefresh::Now);
         assert_eq!(
             connector_index.take_connector_refresh("n", "other", began),

@@ -15,7 +15,8 @@ pub struct Endpoints {
     #[arg(long, value_enum, default_value_t = CloudName::Public, env = "SERVERPROTECTION_CLOUD")]
     pub cloud: CloudName,
 
-    /// Azure Resource Manager endpoint [default: the endpoint of --cloud]. The emulator listens on https://127.0.0.1:8443
+    /// Azure Resource Manager endpoint [default: the endpoint of --cloud]. The emulator listens on
+    /// https://127.0.0.1:8443
     #[arg(long, value_name = "URL")]
     pub resource_manager_endpoint: Option<Url>,
 
@@ -60,8 +61,8 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL, or if the TLS
-    /// configuration is rejected.
+    /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL, or if the
+    /// TLS configuration is rejected.
     pub fn open(&self) -> Result<(Cloud, reqwest::Client), EndpointsError> {
         let extra_ca = match &self.extra_ca {
             None => None,

@@ -1,13 +1,14 @@
-//! Fleet verification for the objects of this controller: one scanner for each identity, shared by all its objects.
+//! Verifies the machines of all objects (docs/architecture.md 8): one scanner for each principal, shared by the
+//! objects that use it.
 //!
 //! ```text
-//! visit ──join──▶ Member ─┐                      ┌─▶ Scans of the object ──news──▶ its next visit (status only)
-//!                         ├─ schedule ─▶ Scanner ┤
-//! requestedAt ────────────┘   (one per identity) └─▶ metrics
+//! reconcile ──register──▶ ScanTargets ─┐                       ┌─▶ Scans of the object ──▶ status refresh
+//!                                      ├─ schedule ─▶ Scanner ─┤
+//! "reconcile now" ─────────────────────┘  (one per principal)  └─▶ metrics
 //! ```
 //!
-//! An object joins with its own credential after that has got a token: to name another namespace's tenant and
-//! application is not enough to see what they see.
+//! An object is registered only after its own credential got a token: naming another namespace's tenant and
+//! application is not enough to see its machines.
 
 mod metrics;
 mod scan_targets;
@@ -39,7 +40,7 @@ pub(crate) use self::metrics::FleetMetrics;
 #[cfg(test)]
 pub(crate) use self::metrics::Machines;
 use self::{
-    scan_targets::{Member, ScanTargets},
+    scan_targets::{ScanTargets, ScannedObject},
     schedule::Batch,
 };
 use crate::{
@@ -49,11 +50,11 @@ use crate::{
     trigger::Trigger,
 };
 
-/// All members, and what runs for them.
+/// The objects to scan, and their scanners.
 pub(crate) struct Fleet {
     interval: Duration,
     scan_targets: Mutex<ScanTargets>,
-    /// By principal; a scanner lives as long as it has a member.
+    /// By principal. A scanner exists while at least one object uses it.
     scanners: Mutex<HashMap<String, Arc<Scanner>>>,
     changed: Notify,
     trigger: Trigger<ServerProtection>,
@@ -82,10 +83,11 @@ impl Fleet {
         }
     }
 
-    /// The object's machines are scanned with this client from now on. `requested`: at once, and they alone.
+    /// Scans the machines of the object with this client from now on. `requested` scans them at once, without the other
+    /// objects of the principal.
     pub(crate) fn register(&self, object: &ServerProtection, arm: &Arc<Arm>, requested: bool) {
         let Some(uid) = object.uid() else { return };
-        let member = Member {
+        let scanned = ScannedObject {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             subscription: object.spec.subscription_id.clone(),
@@ -97,21 +99,21 @@ impl Fleet {
         };
         if self
             .scan_targets()
-            .register(uid, member, requested, Instant::now())
+            .register(uid, scanned, requested, Instant::now())
         {
             self.changed.notify_one();
         }
     }
 
-    /// The object's own credential does not work: its scans fail with it, also while another object of the same
-    /// identity goes on.
+    /// Records that the object's own credential does not work. Its scans fail with this error, even if another object
+    /// of the same principal can still scan.
     pub(crate) fn without_credential(&self, object: &ServerProtection, failure: &AzureError) {
         if let Some(uid) = object.uid() {
             self.scan_targets().without_credential(&uid, failure.clone());
         }
     }
 
-    /// The object is gone, asleep, or owns its subscription no more.
+    /// Stops scanning for an object that is deleted, suspended, or no longer owns its subscription.
     pub(crate) fn deregister(&self, uid: &str) {
         let Some(principal) = self.scan_targets().deregister(uid) else {
             return;
@@ -120,7 +122,7 @@ impl Fleet {
         self.metrics.forget(&principal);
     }
 
-    /// Members that are gone while nobody watched leave.
+    /// Deregisters objects that were deleted while the watch was down.
     pub(crate) fn retain(&self, still_there: impl Fn(&str) -> bool) {
         let gone = self.scan_targets().uids(|uid| !still_there(uid));
         for uid in gone {
@@ -128,12 +130,12 @@ impl Fleet {
         }
     }
 
-    /// What the scans say so far; `None` before the first one.
+    /// The results of the scans so far; `None` before the first one.
     pub(crate) fn scans(&self, uid: &str) -> Option<Scans> {
         self.scan_targets().scans(uid)
     }
 
-    /// The machines of these accounts, as the scans of a `ServerProtection` say; `None` before the first one.
+    /// The machines of these accounts according to the scans of a `ServerProtection`; `None` before the first scan.
     pub(crate) fn machines_of(
         &self,
         protection: &str,
@@ -143,23 +145,23 @@ impl Fleet {
         self.scan_targets().machines_of(protection, environment, accounts)
     }
 
-    /// Whether there is news that no visit has told yet; asked once.
+    /// Returns whether there is a result that is not in status yet, and clears the mark.
     pub(crate) fn take_refresh(&self, uid: &str) -> bool {
         self.scan_targets().take_refresh(uid)
     }
 
-    /// Scans what is due until the process ends.
+    /// Runs the scans that are due until the process ends.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let start = || Arc::clone(&self).scan_what_is_due(stop.clone());
+        let start = || Arc::clone(&self).run_due_scans(stop.clone());
         self.metrics.panics.restarted(Task::ScanSchedule, start).await;
     }
 
-    async fn scan_what_is_due(self: Arc<Self>, stop: CancellationToken) {
+    async fn run_due_scans(self: Arc<Self>, stop: CancellationToken) {
         let mut running = JoinSet::new();
         loop {
             let (due, wait) = self.scan_targets().due(Instant::now(), self.interval);
             for batch in due {
-                running.spawn(Arc::clone(&self).scan_or_say_why_not(batch));
+                running.spawn(Arc::clone(&self).scan_or_report_panic(batch));
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -174,8 +176,8 @@ impl Fleet {
         }
     }
 
-    /// A scan that panics is one that failed, for all objects of the batch that it had not told yet.
-    async fn scan_or_say_why_not(self: Arc<Self>, batch: Batch) {
+    /// Runs a scan. If it panics, it counts as failed for the objects of the batch that have no result yet.
+    async fn scan_or_report_panic(self: Arc<Self>, batch: Batch) {
         let (principal, began) = (batch.principal.clone(), Timestamp::now());
         let subscriptions: Vec<_> = batch.targets.iter().map(|one| one.subscription.clone()).collect();
         let scan = Box::pin(Arc::clone(&self).scan(batch));
@@ -195,7 +197,7 @@ impl Fleet {
     }
 
     async fn scan(self: Arc<Self>, batch: Batch) {
-        // A scan that is dropped or panics must not keep its identity from being scanned again.
+        // A scan that is dropped or panics must not block later scans of its principal.
         let _running = Running {
             fleet: &self,
             batch: &batch,
@@ -264,7 +266,7 @@ impl Fleet {
         Arc::clone(scanner)
     }
 
-    /// Takes the result of a scan, and wakes the object when there is something new to tell.
+    /// Records the result of a scan, and triggers a status refresh of the objects whose status it changes.
     fn record_result(
         &self,
         principal: &str,
@@ -283,12 +285,12 @@ impl Fleet {
         }
     }
 
-    /// For every member: namespace, name and what is known of its machines.
+    /// Calls the function with the namespace, the name and the results of each object.
     pub(crate) fn each(&self, on_target: impl FnMut(&str, &str, &Scans)) {
         self.scan_targets().each(on_target);
     }
 
-    /// Quota of Resource Graph that is left, the smallest of all identities.
+    /// The remaining quota of Resource Graph, the smallest of all principals.
     pub(crate) fn quota_left(&self) -> Option<u32> {
         self.scanners()
             .values()
@@ -327,7 +329,11 @@ struct ResultObserver<'a> {
 impl ScanObserver for ResultObserver<'_> {
     fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
         if let Err(failure) = &reading {
-            tracing::warn!(subscription_id = subscription, error = %failure, "machines of a subscription could not be read");
+            tracing::warn!(
+                subscription_id = subscription,
+                error = %failure,
+                "machines of the subscription could not be read"
+            );
             self.failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.fleet
@@ -335,7 +341,7 @@ impl ScanObserver for ResultObserver<'_> {
     }
 }
 
-/// Our mistake; what it was stands in the log.
+/// The result of a scan that panicked; the log has the details.
 fn internal_error() -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
@@ -347,7 +353,7 @@ fn internal_error() -> AzureError {
     }
 }
 
-/// The machines that the status names. An earlier process may have written it: they are all that is left of what it knew.
+/// The unprotected machines in the status. After a restart, the status is the only record of earlier results.
 fn unprotected(object: &ServerProtection) -> Arc<[KnownMachine]> {
     let status = object.status.as_ref();
     let machines = status.and_then(|status| status.machines.as_ref());
@@ -362,7 +368,8 @@ fn unprotected(object: &ServerProtection) -> Arc<[KnownMachine]> {
     known.collect()
 }
 
-/// Admission has checked it; an object from before the rule gets the default, or the nearest that the rule allows.
+/// The grace period. Admission checks it; an older object with an invalid value gets the default, or the nearest
+/// allowed value.
 fn grace(text: &str) -> SignedDuration {
     let day = SignedDuration::from_hours(24);
     let grace =

@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz`, `/readyz`.
+//! Serves `/metrics`, `/healthz` and `/readyz`.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,7 +25,11 @@ struct Shared {
     ready: [Listed; 2],
 }
 
-/// Binds, and serves until `stop`. The process is alive while this answers: it ends with the controller.
+/// Serves until `stop`. `/healthz` answers while the process runs, because the process ends with the controller.
+///
+/// # Errors
+///
+/// Fails if the address cannot be bound.
 pub(crate) async fn serve(
     listen: SocketAddr,
     metrics: Arc<Metrics>,
@@ -49,7 +53,7 @@ pub(crate) async fn serve(
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
         if let Err(error) = served {
-            tracing::error!(%error, "HTTP server for health and metrics ended");
+            tracing::error!(%error, "HTTP server for health and metrics ended unexpectedly");
         }
     }))
 }
@@ -58,7 +62,10 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     if shared.ready.iter().all(Listed::is_set) {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the objects are not listed yet")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the first list of all objects",
+        )
     }
 }
 

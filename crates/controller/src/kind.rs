@@ -35,7 +35,7 @@ pub(crate) trait Kind:
     /// status that it wrote.
     fn forget_status(&mut self);
     fn states(context: &Context) -> &StateStore<Self>;
-    /// The Azure subscription that it is about, as far as it is known.
+    /// The Azure subscription of the object, if it is known.
     fn subscription_id(&self, context: &Context) -> Option<String>;
 
     /// Reconciles an object, including one that is being deleted.

@@ -1,4 +1,4 @@
-//! Metrics with bounded labels: no object names, no error texts. Their names and texts are a table of `core`.
+//! Metrics with bounded labels: no object names, no error texts. Names and HELP texts come from the table in `core`.
 
 mod negotiation;
 mod objects;
@@ -34,11 +34,11 @@ use crate::{
     status_writer::now,
 };
 
-/// Everything that is counted.
+/// All metrics of the controller.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Gauges are set and read by one scrape at a time.
+    /// Held while a scrape sets and reads the gauges.
     scrape: Mutex<()>,
     states: Arc<StateStore<ServerProtection>>,
     connector_states: Arc<StateStore<SecurityConnector>>,
@@ -108,7 +108,7 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 14))
 }
 
-/// Registers a metric under the name and with the text of the table.
+/// Registers a metric with the name and the HELP text of the table.
 pub(crate) fn register(registry: &mut Registry, entry: &metrics::Metric, metric: impl registry::Metric) {
     let family = entry.family();
     match family.strip_suffix("_seconds") {
@@ -177,7 +177,7 @@ impl Metrics {
         self.fleet.register(registry);
     }
 
-    /// The page in a format.
+    /// Updates the gauges and returns the metrics page.
     pub(crate) fn page(&self, format: Format, fleet: &Fleet) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.fleet.refresh(fleet);
@@ -193,7 +193,7 @@ impl Metrics {
         let mut page = String::new();
         if let Err(error) = encode(&mut page, &self.registry) {
             page.clear();
-            let _ = writeln!(page, "# metrics cannot be written: {error}");
+            let _ = writeln!(page, "# internal error: cannot encode metrics: {error}");
         }
         match format {
             Format::Text => text_format::from_open_metrics(&page),
@@ -201,7 +201,7 @@ impl Metrics {
         }
     }
 
-    /// A reconcile of an object of this kind ended.
+    /// Counts a reconcile of this kind, with its duration.
     pub(crate) fn reconciled(&self, kind: &'static str, outcome: Outcome, took: Duration) {
         self.reconciles
             .get_or_create(&outcome_labels(kind, outcome))
@@ -211,12 +211,12 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Azure accepted a write.
+    /// Counts a write that Azure accepted.
     pub(crate) fn changed(&self, change: &'static str) {
         self.changes.get_or_create(&ChangeLabel { change }).inc();
     }
 
-    /// The watch of a kind failed.
+    /// Counts an error of the watch of a kind.
     pub(crate) fn watch_failed(&self, kind: &'static str) {
         self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }

@@ -1,4 +1,4 @@
-//! The page against the table: every registered metric is in it, and the other way round.
+//! The metrics page and the table in `core` contain the same metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +131,7 @@ fn values_are_in_both_formats() {
     }
 }
 
-/// For `make test-metrics`, which gives the page to promtool.
+/// `make test-metrics` checks the page with promtool.
 #[test]
 fn the_text_page_is_written_for_promtool() {
     let page = page(Format::Text);

@@ -1,5 +1,5 @@
-//! Panics: one that is caught ends what was being done, and nothing else. What others share lies behind locks that do
-//! not stay poisoned, and permits and reservations are given back when they are dropped.
+//! Catches panics, so that a bug ends one reconcile or one task and nothing else. Shared state stays usable: its locks
+//! ignore poisoning, and permits and reservations are released when they are dropped.
 
 use std::{
     any::Any,
@@ -26,21 +26,21 @@ struct TaskLabel {
     task: &'static str,
 }
 
-/// How many were caught; clones count together.
+/// Counts the panics that were caught. Clones share their counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panics {
     reconciles: Family<KindLabel, Counter>,
     tasks: Family<TaskLabel, Counter>,
 }
 
-/// What runs beside the reconciles.
+/// A background task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Task {
     /// One scan of the machines.
     MachineScan,
-    /// What decides when scans are made.
+    /// The schedule of the scans.
     ScanSchedule,
-    /// What takes an event of a watch.
+    /// The handler of watch events.
     WatchEvent,
 }
 
@@ -61,7 +61,7 @@ impl Task {
 }
 
 impl Panics {
-    /// Every series is there from the start: an alert on its rise must not miss the first one.
+    /// Creates every series at the start, so that an alert on an increase does not miss the first panic.
     pub(crate) fn register(&self, registry: &mut Registry) {
         for kind in ["ServerProtection", "SecurityConnector"] {
             drop(self.reconciles.get_or_create(&KindLabel { kind }));
@@ -73,17 +73,17 @@ impl Panics {
         register(registry, &metrics::TASK_PANICS, self.tasks.clone());
     }
 
-    /// One reconcile of an object of this kind.
+    /// Counts a panic of a reconcile of this kind.
     pub(crate) fn count_reconcile(&self, kind: &'static str) {
         self.reconciles.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// One of a task.
+    /// Counts a panic of a task.
     pub(crate) fn count_task(&self, task: Task) {
         self.tasks.get_or_create(&task.label()).inc();
     }
 
-    /// Handles an event of a watch in this span; a panic is logged and counted, and the next event is handled.
+    /// Handles a watch event in this span. A panic is logged and counted, and does not affect the next event.
     pub(crate) fn event(&self, span: &Span, handle: impl FnOnce()) {
         let _entered = span.enter();
         if let Err(panic) = caught_now(handle) {
@@ -95,7 +95,7 @@ impl Panics {
         }
     }
 
-    /// Runs a task until it ends. When it panics it is started anew, later each time.
+    /// Runs a task until it ends, and restarts it with backoff if it panics.
     pub(crate) async fn restarted<F: Future<Output = ()>>(&self, task: Task, start: impl Fn() -> F) {
         let mut attempts = 0_u32;
         while let Err(panic) = caught(start()).await {
@@ -118,7 +118,11 @@ impl Panics {
     }
 }
 
-/// What the work gives, or the message of the panic that ended it.
+/// Returns the result of a future.
+///
+/// # Errors
+///
+/// Returns the panic message if the future panics.
 pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let ended = AssertUnwindSafe(work).catch_unwind().await;
     ended.map_err(|payload| message(payload.as_ref()))
@@ -128,7 +132,7 @@ fn caught_now<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(payload.as_ref()))
 }
 
-/// The text of a panic.
+/// Returns the message of a panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_caught_with_its_message_wherever_it_comes() {
+    async fn a_panic_before_or_after_an_await_is_caught_with_its_message() {
         assert_eq!(caught(async { 7 }).await, Ok(7));
         let before: Result<(), _> = caught(async { panic!("at once") }).await;
         assert_eq!(before, Err("at once".into()));
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_started_anew_after_a_pause() {
+    async fn a_task_that_panics_is_restarted_after_a_delay() {
         let (panics, starts) = (Panics::default(), AtomicU32::new(0));
         let began = tokio::time::Instant::now();
         let start = || async {
@@ -180,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_cannot_be_taken_is_counted_and_the_next_one_is_taken() {
+    fn an_event_handler_that_panics_is_counted_and_the_next_event_is_handled() {
         let mut registry = Registry::default();
-        let (panics, mut taken) = (Panics::default(), 0);
+        let (panics, mut handled) = (Panics::default(), 0);
         panics.register(&mut registry);
         let span = Span::none();
         panics.event(&span, || panic!("cannot be handled"));
-        panics.event(&span, || taken += 1);
+        panics.event(&span, || handled += 1);
         panics.count_reconcile("SecurityConnector");
-        assert_eq!(taken, 1);
+        assert_eq!(handled, 1);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [

@@ -32,7 +32,7 @@ enum Ended {
     Panicked(String),
 }
 
-/// Reconciles an object and says when to come back. Never fails: what went wrong paces the next reconcile.
+/// Reconciles an object, and returns when to reconcile it again. Never fails: an error only delays the next reconcile.
 pub(crate) async fn reconcile<K: Kind>(
     object: Arc<Parsed<K>>,
     context: Arc<Context>,
@@ -41,7 +41,7 @@ pub(crate) async fn reconcile<K: Kind>(
     Ok(Box::pin(counted(object, context)).instrument(span).await)
 }
 
-/// Every line of the log about the object has these fields. At the level of errors, so that no filter takes them away.
+/// The span whose fields are in every log line about the object. It has the level error, so that no filter drops it.
 fn object_span<K: Kind>(object: &Parsed<K>, context: &Context) -> Span {
     let (meta, subscription_id) = match object {
         Parsed::Valid(object) => (object.meta(), object.subscription_id(context)),
@@ -112,7 +112,7 @@ async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &s
             Err(panic) => Some(panic),
         };
         if let Some(error) = error {
-            tracing::warn!(error, "status could not report the internal error");
+            tracing::warn!(error, "cannot report the internal error in status");
         }
     }
     Action::requeue(wait)

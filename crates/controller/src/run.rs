@@ -1,4 +1,4 @@
-//! Start and stop.
+//! Starts and stops the controller.
 
 use std::{
     collections::HashSet,
@@ -43,29 +43,34 @@ use crate::{
     watch::{self, Listed},
 };
 
-/// Running visits get this long to finish after a signal; below the pod's 30 s of grace.
+/// Time that running reconciles get to finish after a signal. Shorter than the pod's grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// The controller could not start, or ended by itself.
+/// The controller could not start, or ended unexpectedly.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("no cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
+    #[error("cannot find a cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Kubeconfig(#[from] kube::config::InferConfigError),
-    #[error("the cluster cannot be reached: {0}")]
+    #[error("cannot reach the cluster: {0}; check KUBECONFIG and the network")]
     Cluster(#[from] kube::Error),
     #[error(transparent)]
     Endpoints(#[from] EndpointsError),
-    #[error("--listen {address}: {source}")]
+    #[error("--listen: cannot listen on {address}: {source}")]
     Listen {
         address: std::net::SocketAddr,
         source: std::io::Error,
     },
-    #[error("the control loop ended by itself; see the log above")]
+    #[error("the control loop ended unexpectedly; see the log above")]
     Ended,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs the controller until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// Fails if no cluster is configured, a flag for the Azure endpoints is not usable, the address of `--listen` cannot be
+/// bound, or a control loop ends unexpectedly.
 pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
@@ -79,7 +84,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
     let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
-    // The flag tells it, or the endpoint that stands in for the cloud's.
+    // A custom endpoint can belong to a cloud without connectors although --cloud names another one.
     let without_connectors = args
         .endpoints
         .without_connectors()
@@ -136,11 +141,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
         listed.credentials.clone(),
         (trigger, trigger_connectors),
     );
-    // Every object needs its credential, and a connector its ServerProtection: no visit before their lists are complete.
+    // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
+    // ServerProtection (docs/architecture.md 3.6).
     let objects = after([listed.credentials.clone()], objects);
     let connectors = after([listed.credentials, listed.protections], connectors);
     let mut controls = JoinSet::new();
-    // Without it no object would hear of a rotated secret: it may not end by itself either.
+    // Objects depend on this task when a credential changes: if it ends, the process ends.
     controls.spawn({
         let stop = stop.clone();
         async move {
@@ -186,7 +192,7 @@ fn recorder(client: Client) -> Recorder {
     Recorder::new(client, reporter)
 }
 
-/// Which lists are complete.
+/// Set when all objects of a kind are listed.
 #[derive(Default)]
 struct AllListed {
     credentials: Listed,
@@ -229,7 +235,7 @@ fn connectors(
     }
 }
 
-/// The stream, once these lists are complete.
+/// Returns a stream that starts when these lists are complete.
 fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = T>) -> impl Stream<Item = T> {
     let lists: Vec<_> = lists.into_iter().collect();
     futures::stream::once(async move {
@@ -241,7 +247,7 @@ fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = 
     .flatten()
 }
 
-/// The controller of one kind.
+/// Runs the controller of one kind until `stop`.
 fn control<K: Kind>(
     objects: impl Stream<Item = Result<Parsed<K>, watcher::Error>> + Send + 'static,
     store: Store<Parsed<K>>,
@@ -260,7 +266,7 @@ fn control<K: Kind>(
             context,
         )
         .for_each(|reconciled| {
-            // Also a requeue for an object that is gone, which is normal.
+            // Includes requeues of deleted objects, which are normal.
             if let Err(error) = reconciled {
                 tracing::debug!(%error, kind = K::NAME, "object not reconciled");
             }
@@ -268,7 +274,7 @@ fn control<K: Kind>(
         })
 }
 
-/// Ends when one of them ends by itself, or after the signal when all have finished their visits.
+/// Waits until one control loop ends unexpectedly or, after the signal, until all have finished their reconciles.
 async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
     while let Some(ended) = controls.join_next().await {
         if let Err(error) = &ended {
@@ -280,7 +286,7 @@ async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
     }
 }
 
-/// Wakes the objects that refer to a credential that changed, and their connectors.
+/// Triggers the objects that refer to a changed credential, and their connectors.
 async fn on_credential_event(
     events: impl Stream<Item = Result<Event<AzureCredential>, watcher::Error>>,
     protections: Store<Parsed<ServerProtection>>,
@@ -309,7 +315,7 @@ async fn on_credential_event(
     }
 }
 
-/// Wakes the objects that refer to this credential, and their connectors.
+/// Triggers the objects that refer to this credential, and their connectors.
 fn trigger_referring(
     namespace: &str,
     credential: &str,
@@ -334,8 +340,8 @@ fn trigger_referring(
     }
 }
 
-/// Waits for a signal and lets running visits finish; a second signal ends at once. A control loop that ends by itself
-/// ends the process, so that it is started anew: a mistake in the loop, for a panic of one visit does not reach it.
+/// Waits for a signal, then lets running reconciles finish; a second signal skips the wait. If a control loop ends
+/// unexpectedly, the process ends, so that Kubernetes restarts it. A panic of one reconcile does not end the loop.
 async fn until_stopped(
     mut control: tokio::task::JoinHandle<()>,
     stop: &CancellationToken,
@@ -363,7 +369,7 @@ async fn until_stopped(
             Err(Error::Ended)
         }
     };
-    // What is still under way may not write any more.
+    // Reconciles that are still running may not write any more.
     gate.close();
     stop.cancel();
     ended
@@ -376,7 +382,11 @@ fn credentials(
     metrics: &Arc<Metrics>,
 ) -> Result<Credentials, Error> {
     let (cloud, http) = args.endpoints.open()?;
-    tracing::info!(resource_manager = %cloud.resource_manager, authority = %cloud.authority_host, "using Azure endpoints");
+    tracing::info!(
+        resource_manager = %cloud.resource_manager,
+        authority = %cloud.authority_host,
+        "using Azure endpoints"
+    );
     Ok(Credentials {
         client: client.clone(),
         store,

@@ -41,13 +41,13 @@ impl AssertionSource for ServiceAccountTokens {
             .await;
         let answer = answer.map_err(|error| {
             format!(
-                "no token for service account {}/{}: {error}",
+                "cannot get a token for service account {}/{}: {error}",
                 self.namespace, self.name
             )
         })?;
         answer
             .status
             .map(|status| status.token)
-            .ok_or_else(|| "the API server answered no token".into())
+            .ok_or_else(|| "the API server returned no token".into())
     }
 }

@@ -1,5 +1,5 @@
 //! What the process stores about each object: its newest status, and what decides about the next reconcile. After a
-//! restart, all of it is read from the object.
+//! restart, it starts again from the status of the object.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -123,7 +123,7 @@ impl<K: Kind> StateStore<K> {
         self.panics().retain(|uid, _| still_there(uid));
     }
 
-    /// What the gauges say about the objects.
+    /// Counts the objects for the gauges.
     pub(crate) fn counts(&self, now: Timestamp) -> ObjectCounts {
         let mut counts = ObjectCounts::default();
         for state in self.lock().values() {

@@ -32,7 +32,7 @@ const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(15);
 /// An API server error. All other errors become conditions.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the API server: {0}")]
+    #[error("request to the API server failed: {0}")]
     Kube(#[from] kube::Error),
 }
 
@@ -135,14 +135,17 @@ pub(crate) async fn write_status<K: Kind>(
 ) -> Result<bool, Error> {
     let store = K::states(context);
     let uid = object.uid().unwrap_or_default();
-    if let Some(stood) = state.acknowledged.as_ref().filter(|_| state.unacknowledged) {
-        conditions::after_unsaved(status.conditions_mut(), stood.conditions());
+    if let Some(acknowledged) = state.acknowledged.as_ref().filter(|_| state.unacknowledged) {
+        conditions::after_unsaved(status.conditions_mut(), acknowledged.conditions());
     }
     if !state.unacknowledged
-        && let Some(stood) = state.acknowledged.as_ref().filter(|stood| ***stood == status)
+        && let Some(acknowledged) = state
+            .acknowledged
+            .as_ref()
+            .filter(|acknowledged| ***acknowledged == status)
     {
         // Share one copy of the acknowledged status.
-        state.status = Arc::clone(stood);
+        state.status = Arc::clone(acknowledged);
         store.put(&uid, state.clone());
         return Ok(true);
     }
@@ -192,11 +195,15 @@ pub(crate) async fn record_intent<K: Kind>(
 }
 
 /// Ends a reconcile: writes the status, emits the events, and requeues the object after `next`.
+///
+/// # Errors
+///
+/// Fails if the API server does not acknowledge the patch. The events are not emitted then.
 pub(crate) async fn complete<K: Kind>(
     object: &K,
     mut state: ObjectState<K>,
     after: K::Status,
-    reported: Vec<Event>,
+    events: Vec<Event>,
     next: Duration,
     context: &Context,
 ) -> Result<Action, Error> {
@@ -204,11 +211,15 @@ pub(crate) async fn complete<K: Kind>(
     state.next_reconcile = Instant::now().checked_add(next);
     state.approval = approval(object).map(str::to_owned);
     write_status(object, &mut state, after, context).await?;
-    publish::events(context, object, reported).await;
+    publish::events(context, object, events).await;
     Ok(Action::requeue(next))
 }
 
 /// Reports a panic: Ready becomes Unknown. Other conditions keep their values.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be read, or does not acknowledge the patch.
 pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &Context) -> Result<(), Error> {
     let Some(Loaded { object, mut state }) = load(cached, context).await? else {
         return Ok(());
@@ -239,6 +250,10 @@ pub(crate) fn kube_retry<K: Kind>(context: &Context, uid: &str) -> Duration {
 
 /// Reports an object that cannot be parsed, and changes nothing else. The object is read first: the watch may deliver
 /// it with an older status, and sending that back would revert its conditions.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be read, or does not acknowledge the patch.
 pub(crate) async fn report_unreadable<K: Kind>(
     cached: &InvalidObject,
     context: &Context,

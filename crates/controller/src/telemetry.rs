@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
 
 use crate::{args::LogFormat, panics};
 
-/// Without `RUST_LOG`. The span of kube's controller names the object in other words than ours does.
+/// Used without `RUST_LOG`. Hides the span of kube's controller, whose fields repeat the object under other names.
 const DEFAULT_FILTER: &str = "info,kube_runtime::controller=warn";
 
 /// Starts logging to stderr. A second call does nothing.
@@ -38,8 +38,7 @@ fn colored(terminal: bool, no_color: Option<&str>) -> bool {
     terminal && no_color.is_none_or(str::is_empty)
 }
 
-/// A panic is a line of the log like every other one, also for machines that read it; what became of it, the caller that
-/// caught it logs.
+/// Logs a panic as a log line in the configured format. The caller that catches the panic logs what happens next.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panics::message(panic.payload());

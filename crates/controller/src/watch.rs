@@ -1,4 +1,4 @@
-//! The watches, with a filter and a backoff for each.
+//! Watches of all kinds, each with its own predicate and backoff.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,8 +19,8 @@ use serverprotection_api::{AzureCredential, annotations};
 
 use crate::{credentials::Credentials, kind::Kind, metrics::Metrics, parsed::Parsed};
 
-/// Longest delay between two tries of a watch. It is shorter than kube's, so that the controller does not wait another
-/// minute when the API server comes back.
+/// Longest delay before a watch is retried. Shorter than kube's, so that the controller recovers soon after the API
+/// server does.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl kube::runtime::utils::Backoff for Backoff {
     }
 }
 
-/// The kind of the credentials, as a label.
+/// Value of the label and log field `kind` for credentials.
 pub(crate) const CREDENTIAL: &str = "AzureCredential";
 
 /// Annotations whose change starts a reconcile.
@@ -132,7 +132,8 @@ pub(crate) fn objects<K: Kind>(
     (store, stream)
 }
 
-/// Errors were backed off already; they must not slow the other triggers down (docs/architecture.md 3.6).
+/// Logs and drops errors. The watch already backs off; an error must not delay the other triggers
+/// (docs/architecture.md 3.6).
 fn logged<T>(
     object: Result<T, watcher::Error>,
     kind: &'static str,
@@ -176,7 +177,7 @@ pub(crate) fn object_span<K: Resource>(kind: &str, event: &Event<K>) -> tracing:
     tracing::error_span!("watch_event", kind, namespace, name)
 }
 
-/// Whose objects must be reconciled: the namespace and name of a credential that changed.
+/// Returns the namespace and name of a changed credential, whose objects must be reconciled.
 pub(crate) fn changed_credential(
     event: &Event<AzureCredential>,
     credentials: &Credentials,

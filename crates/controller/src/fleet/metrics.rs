@@ -1,4 +1,4 @@
-//! Metrics of the fleet: totals by verdict and environment, and what scans cost. Series of single objects only on request.
+//! Metrics of machines and scans. Series of single objects are optional (`--per-object-metrics`).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -70,17 +70,17 @@ impl Machines {
         }
     }
 
-    /// From 0 to 1; `NaN` while no machine should be protected.
+    /// Protected divided by eligible machines, from 0 to 1; `NaN` if no machine is eligible.
     fn protected_ratio(&self) -> f64 {
         let eligible = self.tally.eligible(&Environment::ALL);
         float(self.tally.verdict(Verdict::Protected)) / float(eligible)
     }
 }
 
-/// What scans are counted by.
+/// Metrics of machines and scans.
 #[derive(Debug)]
 pub(crate) struct FleetMetrics {
-    /// Series of single objects are wanted.
+    /// Whether series of single objects are exported.
     per_object: bool,
     pub(super) panics: Panics,
     machines: Family<MachinesLabel, Gauge>,
@@ -97,7 +97,7 @@ pub(crate) struct FleetMetrics {
     waited: Counter<f64, std::sync::atomic::AtomicU64>,
     age: Gauge<f64, std::sync::atomic::AtomicU64>,
     quota_remaining: Gauge,
-    /// When each identity's fleet was last scanned as a whole and without a failure.
+    /// Time of the last complete scan of all subscriptions, by principal.
     whole: Mutex<HashMap<String, Instant>>,
 }
 
@@ -166,11 +166,11 @@ impl FleetMetrics {
         }
     }
 
-    /// Brings the gauges up to date, before they are read.
+    /// Updates the gauges before a scrape.
     pub(crate) fn refresh(&self, fleet: &Fleet) {
         let mut machines = Machines::default();
         if self.per_object {
-            // Objects that are gone must not stay behind.
+            // Removes the series of deleted objects.
             self.object_machines.clear();
         }
         fleet.each(|namespace, name, scans| {
@@ -201,9 +201,9 @@ impl FleetMetrics {
         }
     }
 
-    /// Sets the gauges of all machines together.
+    /// Sets the gauges of the machines of all objects.
     pub(crate) fn set(&self, machines: &Machines) {
-        // A reason that no machine has any more is not left behind.
+        // Removes the series of reasons that no machine has any more.
         self.reasons.clear();
         for ((verdict, reason), count) in &machines.reasons {
             let verdict = verdict.as_str();
@@ -231,14 +231,14 @@ impl FleetMetrics {
         self.ratio.set(machines.protected_ratio());
     }
 
-    /// The last member of an identity is gone: the age of its scans does not count any more.
+    /// Removes a principal without objects: the age of its scans no longer counts.
     pub(super) fn forget(&self, principal: &str) {
         let mut all = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(principal);
     }
 }
 
-/// Exact for every number of machines that there can be.
+/// Exact for all realistic numbers of machines.
 fn float(machines: u64) -> f64 {
     u32::try_from(machines).map_or(f64::INFINITY, f64::from)
 }

@@ -20,7 +20,7 @@ use serverprotection_core::{
 use super::schedule::Schedule;
 
 /// An object whose subscription is scanned.
-pub(super) struct Member {
+pub(super) struct ScannedObject {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) subscription: String,
@@ -34,9 +34,9 @@ pub(super) struct Member {
     pub(super) unprotected: Arc<[KnownMachine]>,
 }
 
-impl Member {
-    /// Whether a scan has the same result for both.
-    fn asks_the_same(&self, other: &Self) -> bool {
+impl ScannedObject {
+    /// Returns whether a scan has the same result for both.
+    fn scans_the_same(&self, other: &Self) -> bool {
         self.subscription == other.subscription
             && self.exclusions == other.exclusions
             && self.grace == other.grace
@@ -53,7 +53,7 @@ pub(super) struct ScanTargets {
 
 /// An object, and the results of its scans.
 pub(super) struct ScanTarget {
-    pub(super) member: Member,
+    pub(super) object: ScannedObject,
     scans: Scans,
     /// Whether there is a result that is not in the status yet.
     status_refresh: bool,
@@ -64,24 +64,24 @@ impl ScanTargets {
     pub(super) fn register(
         &mut self,
         uid: String,
-        mut member: Member,
+        mut object: ScannedObject,
         requested: bool,
         now: Instant,
     ) -> bool {
         let before = self.all.remove(&uid);
         let was_scanned = before.as_ref().is_some_and(|before| {
-            before.scans.reading.is_some() && before.member.arm.principal() == member.arm.principal()
+            before.scans.reading.is_some() && before.object.arm.principal() == object.arm.principal()
         });
         if was_scanned {
-            member.unprotected = Arc::default();
+            object.unprotected = Arc::default();
         }
         let same = before
             .as_ref()
-            .is_some_and(|before| before.member.asks_the_same(&member));
+            .is_some_and(|before| before.object.scans_the_same(&object));
         let moved = before
             .as_ref()
-            .is_some_and(|before| before.member.subscription != member.subscription);
-        let principal = member.arm.principal().to_owned();
+            .is_some_and(|before| before.object.subscription != object.subscription);
+        let principal = object.arm.principal().to_owned();
         let scans = before
             .map(|before| before.scans)
             .filter(|_| !moved)
@@ -89,7 +89,7 @@ impl ScanTargets {
         self.all.insert(
             uid.clone(),
             ScanTarget {
-                member,
+                object,
                 scans,
                 status_refresh: false,
             },
@@ -107,14 +107,14 @@ impl ScanTargets {
 
     pub(super) fn without_credential(&mut self, uid: &str, failure: AzureError) {
         if let Some(known) = self.all.get_mut(uid) {
-            known.member.credential = Err(failure);
+            known.object.credential = Err(failure);
         }
     }
 
     /// Removes an object. Returns its principal if it was the last object of that principal.
     pub(super) fn deregister(&mut self, uid: &str) -> Option<String> {
         let known = self.all.remove(uid)?;
-        let principal = known.member.arm.principal().to_owned();
+        let principal = known.object.arm.principal().to_owned();
         if self.has(&principal) {
             return None;
         }
@@ -128,17 +128,17 @@ impl ScanTargets {
 
     /// The subscriptions that a principal scans.
     pub(super) fn subscriptions(&self, principal: &str) -> HashSet<String> {
-        let scan_targets = self.all.values().map(|known| &known.member);
+        let scan_targets = self.all.values().map(|known| &known.object);
         scan_targets
-            .filter(|member| member.arm.principal() == principal)
-            .map(|member| member.subscription.clone())
+            .filter(|object| object.arm.principal() == principal)
+            .map(|object| object.subscription.clone())
             .collect()
     }
 
     pub(super) fn has(&self, principal: &str) -> bool {
         self.all
             .values()
-            .any(|known| known.member.arm.principal() == principal)
+            .any(|known| known.object.arm.principal() == principal)
     }
 
     pub(super) fn scans(&self, uid: &str) -> Option<Scans> {
@@ -176,24 +176,24 @@ impl ScanTargets {
     ) -> Vec<(String, String)> {
         let mut triggered = Vec::new();
         for known in self.all.values_mut() {
-            if known.member.subscription != subscription || known.member.arm.principal() != principal {
+            if known.object.subscription != subscription || known.object.arm.principal() != principal {
                 continue;
             }
             let newest = known.scans.reading.as_ref().map(|reading| reading.at);
             // An object gets results only if its own credential works.
-            let own = known.member.credential.clone();
+            let own = known.object.credential.clone();
             let result = own.and_then(|()| result.clone());
             if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {
                 continue;
             }
             if result.is_ok() {
-                known.member.unprotected = Arc::default();
+                known.object.unprotected = Arc::default();
             }
             let before = known.scans.clone();
             known.scans.add(result, now);
             if known.scans.differs_from(&before) {
                 known.status_refresh = true;
-                triggered.push((known.member.namespace.clone(), known.member.name.clone()));
+                triggered.push((known.object.namespace.clone(), known.object.name.clone()));
             }
         }
         triggered
@@ -201,7 +201,7 @@ impl ScanTargets {
 
     pub(super) fn each(&self, mut on_target: impl FnMut(&str, &str, &Scans)) {
         for known in self.all.values() {
-            on_target(&known.member.namespace, &known.member.name, &known.scans);
+            on_target(&known.object.namespace, &known.object.name, &known.scans);
         }
     }
 }

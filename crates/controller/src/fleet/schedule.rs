@@ -1,5 +1,5 @@
-//! When to scan which subscriptions: periodically all of a principal, soon after a change the new and changed ones,
-//! and at once the requested ones.
+//! Decides when to scan which subscriptions: all of a principal periodically, new and changed ones soon, and requested
+//! ones at once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,10 +12,10 @@ use serverprotection_core::{azure_error::AzureError, retry::spread};
 
 use super::scan_targets::ScanTargets;
 
-/// Many objects may be created together (at start, or by a Git sync): a scan waits until none was added for this time
-/// …
+/// Time without new objects before a scan of new objects starts. At start or after a Git sync, many objects are added
+/// together.
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// … but no longer than this.
+/// Longest time that a scan waits for further new objects.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(10);
 /// Longest time between two checks of the schedules.
 const IDLE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ pub(super) struct Schedule {
     /// New or changed objects that should not wait for the next periodic scan.
     waiting: HashSet<String>,
     waiting_since: Option<Instant>,
-    last_came: Instant,
+    last_added: Instant,
     /// Objects for which a user requested a reconcile.
     requested: HashSet<String>,
     /// Running scans. At most one scan of each kind runs at a time.
@@ -61,7 +61,7 @@ impl Schedule {
             next: None,
             waiting: HashSet::new(),
             waiting_since: None,
-            last_came: now,
+            last_added: now,
             requested: HashSet::new(),
             running: HashSet::new(),
         }
@@ -74,14 +74,14 @@ impl Schedule {
         }
         self.waiting.insert(uid);
         self.waiting_since.get_or_insert(now);
-        self.last_came = now;
+        self.last_added = now;
     }
 
     /// The next scan, and when it is due.
     fn due_at(&self) -> Option<(ScanReason, Instant)> {
         let mut candidates = Vec::new();
         if !self.requested.is_empty() && !self.running.contains(&ScanReason::Requested) {
-            candidates.push((ScanReason::Requested, self.last_came));
+            candidates.push((ScanReason::Requested, self.last_added));
         }
         if let Some(since) = self
             .waiting_since
@@ -89,7 +89,7 @@ impl Schedule {
         {
             candidates.push((
                 ScanReason::Changed,
-                (self.last_came + DEBOUNCE).min(since + MAX_DEBOUNCE),
+                (self.last_added + DEBOUNCE).min(since + MAX_DEBOUNCE),
             ));
         }
         if let Some(next) = self
@@ -150,29 +150,29 @@ impl ScanTargets {
         };
         let mut targets: HashMap<&str, Target> = HashMap::new();
         for (uid, known) in &self.all {
-            let member = &known.member;
-            if member.arm.principal() != principal {
+            let object = &known.object;
+            if object.arm.principal() != principal {
                 continue;
             }
             if expected.is_some_and(|expected| !expected.contains(uid)) {
                 batch.whole = false;
                 continue;
             }
-            if let Err(failure) = &member.credential {
+            if let Err(failure) = &object.credential {
                 batch
                     .without_credential
-                    .push((member.subscription.clone(), failure.clone()));
+                    .push((object.subscription.clone(), failure.clone()));
                 continue;
             }
-            batch.arm.get_or_insert_with(|| Arc::clone(&member.arm));
+            batch.arm.get_or_insert_with(|| Arc::clone(&object.arm));
             targets.insert(
-                &member.subscription,
+                &object.subscription,
                 Target {
-                    subscription: member.subscription.clone(),
-                    exclusions: Arc::clone(&member.exclusions),
-                    grace: member.grace,
+                    subscription: object.subscription.clone(),
+                    exclusions: Arc::clone(&object.exclusions),
+                    grace: object.grace,
                     fresh: kind == ScanReason::Requested,
-                    unprotected: Arc::clone(&member.unprotected),
+                    unprotected: Arc::clone(&object.unprotected),
                 },
             );
         }

@@ -16,7 +16,7 @@ use serverprotection_core::{
 };
 
 use super::*;
-use crate::fleet::scan_targets::Member;
+use crate::fleet::scan_targets::ScannedObject;
 
 const INTERVAL: Duration = Duration::from_secs(900);
 
@@ -48,8 +48,8 @@ fn arm(client: &str) -> Arc<Arm> {
     ))
 }
 
-fn member(subscription: &str, arm: &Arc<Arm>) -> Member {
-    Member {
+fn object(subscription: &str, arm: &Arc<Arm>) -> ScannedObject {
+    ScannedObject {
         namespace: "team".into(),
         name: subscription.into(),
         subscription: subscription.into(),
@@ -104,7 +104,7 @@ fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
     let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
     for at in 0..5_u32 {
         let now = start + Duration::from_millis(600) * at;
-        assert!(scan_targets.register(at.to_string(), member(&at.to_string(), &arm), false, now));
+        assert!(scan_targets.register(at.to_string(), object(&at.to_string(), &arm), false, now));
         assert!(scan_targets.due(now, INTERVAL).0.is_empty());
     }
     let (due, _) = scan_targets.due(start + Duration::from_millis(600 * 4 + 1000), INTERVAL);
@@ -112,7 +112,7 @@ fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
     assert_eq!(subscriptions(&due[0]).len(), 5);
     assert!(due[0].whole);
     // Registering the same object again schedules no scan.
-    assert!(!scan_targets.register("0".into(), member("0", &arm), false, start));
+    assert!(!scan_targets.register("0".into(), object("0", &arm), false, start));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn an_endless_burst_is_scanned_after_the_maximum_debounce() {
     let mut scanned = 0;
     for at in 0..40_u32 {
         let now = start + Duration::from_millis(500) * at;
-        scan_targets.register(at.to_string(), member(&at.to_string(), &arm), false, now);
+        scan_targets.register(at.to_string(), object(&at.to_string(), &arm), false, now);
         for batch in scan_targets.due(now, INTERVAL).0 {
             scanned += batch.targets.len();
             scan_targets.ended(&batch);
@@ -134,8 +134,8 @@ fn an_endless_burst_is_scanned_after_the_maximum_debounce() {
 fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
     let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
     let (one, other) = (arm("a"), arm("b"));
-    scan_targets.register("1".into(), member("s1", &one), false, start);
-    scan_targets.register("2".into(), member("s2", &other), false, start);
+    scan_targets.register("1".into(), object("s1", &one), false, start);
+    scan_targets.register("2".into(), object("s2", &other), false, start);
     let settled = start + Duration::from_secs(2);
     let (due, _) = scan_targets.due(settled, INTERVAL);
     assert_eq!(due.len(), 2);
@@ -159,11 +159,11 @@ fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
 #[test]
 fn a_request_scans_one_subscription_at_once() {
     let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), member("s1", &arm), false, start);
-    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    scan_targets.register("1".into(), object("s1", &arm), false, start);
+    scan_targets.register("2".into(), object("s2", &arm), false, start);
     let settled = start + Duration::from_secs(2);
     let turn = scan_targets.due(settled, INTERVAL).0;
-    scan_targets.register("2".into(), member("s2", &arm), true, settled);
+    scan_targets.register("2".into(), object("s2", &arm), true, settled);
     let (due, _) = scan_targets.due(settled, INTERVAL);
     assert_eq!(due.len(), 1, "also while another scan runs");
     assert_eq!(subscriptions(&due[0]), names(&["s2"]));
@@ -174,17 +174,17 @@ fn a_request_scans_one_subscription_at_once() {
 #[test]
 fn changed_exclusions_are_scanned_soon() {
     let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), member("s1", &arm), false, start);
-    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    scan_targets.register("1".into(), object("s1", &arm), false, start);
+    scan_targets.register("2".into(), object("s2", &arm), false, start);
     let settled = start + Duration::from_secs(2);
     for batch in scan_targets.due(settled, INTERVAL).0 {
         scan_targets.ended(&batch);
     }
     let mut exclusions = Exclusions::default();
     exclusions.rule("lab", [], &["lab".to_owned()], &[]);
-    let changed = Member {
+    let changed = ScannedObject {
         exclusions: Arc::new(exclusions),
-        ..member("s1", &arm)
+        ..object("s1", &arm)
     };
     assert!(scan_targets.register("1".into(), changed, false, settled));
     let (due, _) = scan_targets.due(settled + Duration::from_secs(1), INTERVAL);
@@ -194,8 +194,8 @@ fn changed_exclusions_are_scanned_soon() {
 #[test]
 fn a_broken_credential_sees_no_results_of_others() {
     let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), member("s1", &arm), false, start);
-    scan_targets.register("2".into(), member("s2", &arm), false, start);
+    scan_targets.register("1".into(), object("s1", &arm), false, start);
+    scan_targets.register("2".into(), object("s2", &arm), false, start);
     scan_targets.without_credential("2", failure());
     let (due, _) = scan_targets.due(start + Duration::from_secs(2), INTERVAL);
     assert_eq!(subscriptions(&due[0]), names(&["s1"]));
@@ -209,7 +209,7 @@ fn a_broken_credential_sees_no_results_of_others() {
 #[test]
 fn an_older_scan_does_not_replace_a_newer_one() {
     let (mut scan_targets, arm) = (ScanTargets::default(), arm("a"));
-    scan_targets.register("1".into(), member("s1", &arm), false, Instant::now());
+    scan_targets.register("1".into(), object("s1", &arm), false, Instant::now());
     let at = |second| Timestamp::from_second(second).unwrap();
     let triggered = scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(30));
     assert_eq!(triggered, [("team".to_owned(), "s1".to_owned())]);
@@ -243,13 +243,13 @@ fn an_older_scan_does_not_replace_a_newer_one() {
 fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() {
     let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
     let (one, other) = (arm("a"), arm("b"));
-    let named = |arm: &Arc<Arm>| Member {
+    let named = |arm: &Arc<Arm>| ScannedObject {
         unprotected: [KnownMachine {
             id: "/m".into(),
             environment: serverprotection_core::machines::Environment::Aws,
         }]
         .into(),
-        ..member("s1", arm)
+        ..object("s1", arm)
     };
     let mut now = start;
     let mut known = |scan_targets: &mut ScanTargets| {
@@ -277,12 +277,12 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
 }
 
 #[test]
-fn an_identity_scans_the_subscriptions_of_its_members() {
+fn an_identity_scans_the_subscriptions_of_its_objects() {
     let (mut scan_targets, start, arm_a, arm_b) =
         (ScanTargets::default(), Instant::now(), arm("a"), arm("b"));
-    scan_targets.register("1".into(), member("s1", &arm_a), false, start);
-    scan_targets.register("2".into(), member("s2", &arm_a), false, start);
-    scan_targets.register("3".into(), member("s3", &arm_b), false, start);
+    scan_targets.register("1".into(), object("s1", &arm_a), false, start);
+    scan_targets.register("2".into(), object("s2", &arm_a), false, start);
+    scan_targets.register("3".into(), object("s3", &arm_b), false, start);
     scan_targets.without_credential("2", failure());
     let subscriptions =
         |scan_targets: &ScanTargets| BTreeSet::from_iter(scan_targets.subscriptions("tenant/a"));
@@ -292,9 +292,9 @@ fn an_identity_scans_the_subscriptions_of_its_members() {
 }
 
 #[test]
-fn who_leaves_is_forgotten() {
+fn a_deregistered_object_is_forgotten() {
     let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), member("s1", &arm), false, start);
+    scan_targets.register("1".into(), object("s1", &arm), false, start);
     assert_eq!(scan_targets.deregister("1").as_deref(), Some("tenant/a"));
     assert!(!scan_targets.has("tenant/a"));
     assert!(

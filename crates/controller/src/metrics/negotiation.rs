@@ -1,4 +1,4 @@
-//! Which format a scrape gets: `OpenMetrics` when the header Accept names it, else the Prometheus text format.
+//! Chooses the format of a scrape: `OpenMetrics` if the Accept header names it, otherwise the Prometheus text format.
 
 /// A format of the metrics page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ impl Format {
         }
     }
 
-    /// The format for the values of the header Accept. `OpenMetrics` must be named, and not be liked less than plain
-    /// text. A client that accepts neither gets plain text, as from Prometheus' own libraries.
+    /// Returns the format for the values of the Accept header. `OpenMetrics` must be named, with at least the quality
+    /// of plain text. A client that accepts neither gets plain text, as with Prometheus' own libraries.
     pub(crate) fn negotiate<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let ranges: Vec<Range<'a>> = accept
             .into_iter()
@@ -40,7 +40,7 @@ impl Format {
     }
 }
 
-/// The highest quality of these ranges; `None` when there is none.
+/// The highest quality of the matching ranges; `None` if no range matches.
 fn quality<'a>(ranges: &[Range<'a>], matches: impl Fn(&Range<'a>) -> bool) -> Option<f32> {
     let matching = ranges.iter().filter(|range| matches(range));
     matching.map(|range| range.quality).reduce(f32::max)
@@ -55,7 +55,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// `None` when its quality is not a number from 0 to 1.
+    /// Returns `None` if the quality is not a number from 0 to 1.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let mut range = Self {
@@ -112,7 +112,7 @@ mod tests {
                 &["application/openmetrics-text;q=0.5, text/plain;q=0.4"],
                 OpenMetrics,
             ),
-            // Plain text is liked less than everything else.
+            // Plain text has the lowest quality.
             (
                 &["application/openmetrics-text;q=0.5, text/plain;q=0.4, */*"],
                 OpenMetrics,

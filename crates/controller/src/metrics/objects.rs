@@ -1,4 +1,4 @@
-//! What the gauges say about the objects: counted when they are read, in one pass over the status of each object.
+//! Gauges of objects, computed at each scrape in one pass over the status of all objects.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ const READY: [&str; 3] = ["True", "False", "Unknown"];
 /// Counts of the objects of a kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ObjectCounts {
-    /// By the status of Ready.
+    /// By the status of the condition Ready.
     ready: [i64; READY.len()],
-    /// By the reason of Stalled.
+    /// By the reason of the condition Stalled.
     stalled: BTreeMap<&'static str, i64>,
     drifted: i64,
     drifted_fields: i64,
@@ -93,9 +93,9 @@ impl ObjectGauges {
         register(registry, &metrics::DELETIONS_WAITING, self.deleting.clone());
     }
 
-    /// Sets all of them.
+    /// Sets all gauges.
     pub(super) fn set(&self, kinds: &[(&'static str, ObjectCounts)]) {
-        // A reason that no object has any more is not left behind.
+        // Removes the series of reasons that no object has any more.
         self.stalled.clear();
         for (kind, counts) in kinds {
             let label = KindLabel { kind };
@@ -160,7 +160,7 @@ mod tests {
             status(json!({"driftCount": 0,
                 "contested": [contested(Some("2026-01-01T02:00:00Z")), contested(Some("2026-01-01T00:30:00Z")),
                     contested(None)],
-                "conditions": [condition("Ready", "odd", "X"), condition("Contested", "True", "LeftAlone")]})),
+                "conditions": [condition("Ready", "odd", "X"), condition("Contested", "True", "Suppressed")]})),
         ] {
             counts.add(&object, false, now);
         }

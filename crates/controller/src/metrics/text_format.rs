@@ -1,11 +1,11 @@
-//! `OpenMetrics` text into the Prometheus text format 0.0.4. `prometheus-client` encodes `OpenMetrics` only.
+//! Converts `OpenMetrics` to the Prometheus text format 0.0.4, because `prometheus-client` encodes only `OpenMetrics`.
 //!
-//! What differs: there is no `# EOF` and no `# UNIT`; HELP and TYPE name the series, so a counter is `x_total`; there are
-//! no `_created` series; an info metric is a gauge. Exemplars do not exist in the format: this program has none.
+//! The text format has no `# EOF`, no `# UNIT` and no `_created` series. HELP and TYPE name the series, so a counter is
+//! `x_total`; an info metric is a gauge. It has no exemplars either, and the controller exports none.
 
 use std::{collections::HashMap, fmt::Write as _};
 
-/// The page in the Prometheus text format.
+/// Returns the page in the Prometheus text format.
 pub(super) fn from_open_metrics(page: &str) -> String {
     let types: HashMap<&str, &str> = page
         .lines()
@@ -28,7 +28,7 @@ pub(super) fn from_open_metrics(page: &str) -> String {
     text
 }
 
-/// The name that HELP and TYPE use: that of the samples.
+/// The name in HELP and TYPE, which is the name of the samples.
 fn series(family: &str, types: &HashMap<&str, &str>) -> String {
     let suffix = match types.get(family).copied() {
         Some("counter") => "_total",
@@ -46,7 +46,7 @@ fn type_of(open_metrics: &str) -> &str {
     }
 }
 
-/// Whether the line is the time at which a series was created.
+/// Whether the line is a sample of a `_created` series.
 fn is_created(line: &str, types: &HashMap<&str, &str>) -> bool {
     let name = line.split(['{', ' ']).next().unwrap_or_default();
     let family = name.strip_suffix("_created").and_then(|family| types.get(family));

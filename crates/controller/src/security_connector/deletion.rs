@@ -28,7 +28,7 @@ use crate::{
     status_writer::{Error, Loaded, load, now, report_unreadable, write_status},
 };
 
-/// One reconcile.
+/// Runs one reconcile of the deletion.
 pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
     if !finalizer::is_on(cached.meta()) {
         return Ok(Action::await_change());
@@ -95,8 +95,8 @@ async fn wait(
     let failures = state.deleting.unwrap_or_default().saturating_add(1);
     state.deleting = Some(failures);
     refresh_status(object, &mut state, decision, Some(failure), context).await?;
-    let reported = events::deletion_waits(&events::deletion_failed(failure), failures);
-    publish::events(context, object, reported).await;
+    let events = events::deletion_waits(&events::deletion_failed(failure), failures);
+    publish::events(context, object, events).await;
     let slow = context.timeouts.blocked_retry_interval;
     let next = retry::after(&failure.class, failures, slow, fastrand::f64());
     Ok(Action::requeue(next.min(until_deadline(object.meta(), context))))

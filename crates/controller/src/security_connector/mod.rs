@@ -34,7 +34,7 @@ impl Kind for SecurityConnector {
     fn states(context: &Context) -> &StateStore<Self> {
         &context.connector_states
     }
-    /// The `ServerProtection` names it; once that is gone, the status still does.
+    /// Taken from the `ServerProtection`, or from the status if the `ServerProtection` is gone.
     fn subscription_id(&self, context: &Context) -> Option<String> {
         let known = reconcile::protection(self, context);
         known.map(|known| known.protection.subscription).or_else(|| {

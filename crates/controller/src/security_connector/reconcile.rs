@@ -28,8 +28,8 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     if cached.metadata.deletion_timestamp.is_some() {
         return deletion::reconcile(cached, context).await;
     }
-    if let Some(reported) = status_refresh::refresh_status(cached, context).await {
-        return reported;
+    if let Some(action) = status_refresh::refresh_status(cached, context).await {
+        return action;
     }
     let Some(Loaded { object, mut state }) = load(cached, context).await? else {
         return Ok(Action::requeue(Duration::from_secs(2)));
@@ -68,13 +68,13 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
         .as_ref()
         .map_or(Mode::Observe, |known| known.protection.mode);
     let target = decide::target(&input);
-    let mut recorded = None;
+    let mut recorded_intent = None;
     let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {
         (Some(permit), Some(target)) if !decision.changes.is_empty() => {
             // The write may take minutes, and an adoption must show which fields differed.
             let failures = before.history.failures;
             let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
-            recorded = Some(intent.clone());
+            recorded_intent = Some(intent.clone());
             if !record_intent(&object, &mut state, intent, context).await? {
                 return Ok(Action::await_change());
             }
@@ -86,12 +86,12 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
     state.history = requeue::update_history(&input, &decision, &outcome);
     let failures = state.history.failures;
     let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
-    if let Some(intent) = &recorded {
+    if let Some(intent) = &recorded_intent {
         // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
         // began.
         conditions::after_intent(&mut after.conditions, &intent.conditions, now());
     }
-    let reported = events::events(&before.status, &after, &decision, &outcome, failures);
+    let events = events::events(&before.status, &after, &decision, &outcome, failures);
     let next = requeue::requeue_after(
         &input,
         &decision,
@@ -101,7 +101,7 @@ pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
         fastrand::f64(),
     );
     count(&outcome, context);
-    complete(&object, state, after, reported, next, context).await
+    complete(&object, state, after, events, next, context).await
 }
 
 /// The `ServerProtection` that the object refers to.

@@ -31,15 +31,15 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    if let Some(reported) = status_refresh::refresh_status(object, context).await {
-        return reported;
+    if let Some(action) = status_refresh::refresh_status(object, context).await {
+        return action;
     }
     let Some(Loaded { object, mut state }) = load(object, context).await? else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
     let requested = requested(&object, &state);
     let live = observe(&object, &state, requested.is_some(), context).await;
-    status_refresh::register(&object, &live, requested.is_some(), context);
+    status_refresh::update_scan_registration(&object, &live, requested.is_some(), context);
     let scans = context.fleet.scans(&object.uid().unwrap_or_default());
     let connectors = status_refresh::connectors(&object, context);
     let before = state.clone();
@@ -51,7 +51,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
 
     let interval = interval(&object, context);
     let decision = decide::decide(&input);
-    let mut recorded = None;
+    let mut recorded_intent = None;
     let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
         Some(permit) if !decision.changes.is_empty() => {
             if decision.writes_plan() {
@@ -62,7 +62,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
                     before.history.failures,
                     interval,
                 );
-                recorded = Some(intent.clone());
+                recorded_intent = Some(intent.clone());
                 if !record_intent(&object, &mut state, intent, context).await? {
                     return Ok(Action::await_change());
                 }
@@ -75,12 +75,12 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     state.history = requeue::update_history(&input, &decision, &outcome);
     let failures = state.history.failures;
     let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
-    if let Some(intent) = &recorded {
+    if let Some(intent) = &recorded_intent {
         // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
         // began.
         conditions::after_intent(&mut after.conditions, &intent.conditions, now());
     }
-    let reported = events::events(&before.status, &after, &decision, &outcome, failures);
+    let events = events::events(&before.status, &after, &decision, &outcome, failures);
     let next = requeue::requeue_after(
         &input,
         &decision,
@@ -90,7 +90,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
         fastrand::f64(),
     );
     count(&outcome, context);
-    complete(&object, state, after, reported, next, context).await
+    complete(&object, state, after, events, next, context).await
 }
 
 /// The observation of a reconcile, with the client for its writes.

@@ -18,14 +18,14 @@ use crate::{
     status_writer::{Error, not_due, now, write_status},
 };
 
-/// Registers the object for scans with the client of this reconcile, or removes it.
-pub(crate) fn register(
+/// Registers the object for scans with the client of this reconcile, or deregisters it.
+pub(crate) fn update_scan_registration(
     object: &ServerProtection,
-    observe: &LiveObservation,
+    observation: &LiveObservation,
     requested: bool,
     context: &Context,
 ) {
-    match observe {
+    match observation {
         LiveObservation::Azure { observed, arm } => match (&observed.credential, arm) {
             (Ok(()), Some(arm)) => context.fleet.register(object, arm, requested),
             (Err(failure), _) => context.fleet.without_credential(object, failure),
@@ -51,14 +51,14 @@ pub(crate) async fn refresh_status(
 ) -> Option<Result<Action, Error>> {
     let uid = object.uid()?;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let (machines, of_connectors) = (
+    let (machines, connector_refresh) = (
         context.fleet.take_refresh(&uid),
         context
             .connector_index
             .take_connector_refresh(&namespace, &name, Instant::now()),
     );
     let (mut state, left) = not_due(object, context)?;
-    match of_connectors {
+    match connector_refresh {
         _ if object.spec.suspend => return None,
         ConnectorRefresh::None if !machines => return None,
         ConnectorRefresh::After(wait) if !machines => return Some(Ok(Action::requeue(wait.min(left)))),
@@ -72,10 +72,10 @@ pub(crate) async fn refresh_status(
     };
     let before = state.status.clone();
     let after = status::refreshed(&before, &object.spec, status_refresh, now());
-    let reported = events::of_refresh(&before, &after);
+    let events = events::of_refresh(&before, &after);
     match write_status(object, &mut state, after, context).await {
         Ok(true) => {
-            publish::events(context, object, reported).await;
+            publish::events(context, object, events).await;
             Some(Ok(Action::requeue(left)))
         }
         Ok(false) => Some(Ok(Action::await_change())),

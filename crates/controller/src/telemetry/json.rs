@@ -1,5 +1,5 @@
-//! One JSON object for each line of the log. Fields of spans and of the event are members of the object itself, so that
-//! `namespace`, `name`, `kind` and `subscription_id` are always at the same place.
+//! Formats each log line as one JSON object. Fields of spans and of the event are at the top level, so that
+//! `namespace`, `name`, `kind` and `subscription_id` are always in the same place.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Map::new();
-        // From the outermost span to the event: the inner one decides.
+        // From the outermost span to the event: an inner field replaces an outer one.
         for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             let formatted = extensions.get::<FormattedFields<N>>();
@@ -57,7 +57,7 @@ where
             Some(Value::String(message)) => message,
             other => other.unwrap_or_default().to_string(),
         };
-        // Events of the crate `log` say in fields where they are from.
+        // Events of the crate `log` have their origin in fields.
         let from_log = fields.remove("log.target");
         fields.retain(|name, _| !name.starts_with("log.") && !RESERVED.contains(&name.as_str()));
         let line = Line {
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The lines that this logs, parsed.
+    /// Returns the logged lines, parsed.
     fn lines(log: impl FnOnce()) -> Vec<Value> {
         let buffer = Buffer::default();
         let subscriber = tracing_subscriber::fmt()
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_object_is_at_the_same_place_inside_and_outside_of_a_reconcile() {
+    fn the_object_is_in_the_same_place_inside_and_outside_of_a_reconcile() {
         let (namespace, name) = (Some("team-a"), Some("prod"));
         let unknown: Option<&str> = None;
         let logged = lines(|| {
