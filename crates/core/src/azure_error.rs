@@ -13,7 +13,7 @@ pub enum ErrorClass {
     Conflict,
     /// Network errors and 5xx: back off and retry.
     Transient,
-    /// The same with a `Retry-After` of Azure (503): back off, and wait at least so long.
+    /// A transient error with a `Retry-After` header (503): back off, and wait at least that long.
     Unavailable(Duration),
     /// No token, or Azure refuses the token: the user fixes or rotates the credential.
     Credential,
@@ -55,7 +55,7 @@ pub struct AzureError {
     pub code: String,
     /// Azure's message, without ids that differ each time.
     pub message: String,
-    /// The request, such as `PUT pricings/VirtualMachines`; empty when there was none.
+    /// The request, such as `PUT pricings/VirtualMachines`; empty if the error was found without a request.
     pub operation: String,
     /// Azure's id of the request, for support cases.
     pub request_id: Option<String>,
@@ -64,7 +64,7 @@ pub struct AzureError {
 }
 
 impl fmt::Display for AzureError {
-    /// For logs. The request id is last, so that messages can be compared without it (see `conditions`).
+    /// The form for logs. The request id is last, so that messages can be compared without it (see `conditions`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.operation.is_empty() {
             write!(f, "{}: ", self.operation)?;
@@ -80,12 +80,12 @@ impl AzureError {
     pub fn to_message(&self) -> Message {
         let operation = &self.operation;
         let message = match &self.class {
-            // Found out without a request: our own sentence says it all.
+            // An error that was found without a request has a complete sentence of ours as its message.
             _ if operation.is_empty() => Message::new(&self.message),
             ErrorClass::Credential if self.code.starts_with("AADSTS") => {
                 Message::new("Entra refused the credential").cause(self.cause())
             }
-            // These messages count down, and would change the object each time.
+            // These messages contain a countdown, which would change the object on every reconcile.
             ErrorClass::Throttled(_) => Message::new(format!("Azure throttles {operation}")),
             ErrorClass::Conflict => Message::new("Another update is in progress in Azure"),
             ErrorClass::Transient | ErrorClass::Unavailable(_) => {
@@ -102,7 +102,7 @@ impl AzureError {
         }
     }
 
-    /// Azure's code and words.
+    /// Azure's error code and message.
     fn cause(&self) -> String {
         match &self.request_id {
             Some(id) => format!("{}: {} (request id {id})", self.code, self.message),

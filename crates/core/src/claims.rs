@@ -1,6 +1,6 @@
-//! Who owns a subscription (I-3): the object that holds the claim keeps it; a free one goes to the older object, then
-//! to the smaller uid. An index over all objects, fed by the watch. A connector and the account that it connects are
-//! claimed by the same rules, under the keys of `security_connector::account::claims`.
+//! Which object owns a subscription (I-3). An object keeps the claim that it holds; a free claim goes to the older
+//! object, then to the smaller uid. The index over all objects is fed by watch events. A connector and the account
+//! that it connects are claimed by the same rules, under the keys of `security_connector::account::claims`.
 
 use std::collections::HashMap;
 
@@ -13,38 +13,38 @@ pub struct Claimant {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// Uid of the object: an object of the same name created anew is another one.
+    /// Uid of the object: a recreated object of the same name is a different claimant.
     pub uid: String,
-    /// The subscription it names, or the key of something else that has one owner.
+    /// The subscription that it names, or the key of another subject that has one owner.
     pub subscription: String,
-    /// When it was created.
+    /// When the object was created.
     pub created: Option<Timestamp>,
-    /// Its status says that it holds the claim.
+    /// Whether its status says that it holds the claim.
     pub held: bool,
 }
 
-/// The answer for one object.
+/// The result for one claimant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It owns its subscription.
+    /// The claimant owns its subscription.
     Held,
-    /// Another object does: `namespace/name`.
+    /// Another object owns the subscription.
     Conflicted {
         /// The owner, as `namespace/name`.
         holder: String,
     },
 }
 
-/// All claimants by subscription, and who holds what.
+/// All claimants by subscription, and the holder of each claim.
 #[derive(Debug, Default)]
 pub struct ClaimIndex {
     by_subscription: HashMap<String, Vec<Claimant>>,
-    /// Decided by this process: newer than what the cached status says.
+    /// Claims decided by this process, which are newer than the cached status.
     holders: HashMap<String, String>,
 }
 
 impl ClaimIndex {
-    /// An object was seen.
+    /// Adds an object or replaces its entry.
     pub fn upsert(&mut self, claimant: Claimant) {
         let claimants = self
             .by_subscription
@@ -56,7 +56,7 @@ impl ClaimIndex {
         }
     }
 
-    /// An object is gone; the others that name its subscription are returned, because one of them may take over.
+    /// Removes a deleted object. Returns the other claimants of its subscription, because one of them may take over.
     pub fn remove(&mut self, subscription: &str, uid: &str) -> Vec<Claimant> {
         let Some(claimants) = self.by_subscription.get_mut(subscription) else {
             return Vec::new();
@@ -68,7 +68,8 @@ impl ClaimIndex {
         claimants.clone()
     }
 
-    /// After a complete list: forgets every object that the list did not hold, and returns those that may take over.
+    /// After a complete list: removes every object that is not in the list, and returns the claimants that may take
+    /// over.
     pub fn retain(&mut self, seen: impl Fn(&str) -> bool) -> Vec<Claimant> {
         for claimants in self.by_subscription.values_mut() {
             claimants.retain(|claimant| seen(&claimant.uid));
@@ -85,7 +86,7 @@ impl ClaimIndex {
         waiting
     }
 
-    /// An object with several claims is gone: the others that name what it named.
+    /// Removes a deleted object with several claims. Returns the other claimants of the same subjects.
     pub fn forget(&mut self, uid: &str) -> Vec<Claimant> {
         let keys: Vec<_> = self
             .by_subscription
@@ -96,19 +97,20 @@ impl ClaimIndex {
         keys.iter().flat_map(|key| self.remove(key, uid)).collect()
     }
 
-    /// Another object that names the same, as `namespace/name`.
+    /// Another claimant of the same subject, as `namespace/name`.
     pub fn other(&self, subscription: &str, uid: &str) -> Option<String> {
         let claimants = self.by_subscription.get(subscription)?;
         let other = claimants.iter().find(|claimant| claimant.uid != uid)?;
         Some(other.owner())
     }
 
-    /// Whether `claimant` owns its subscription. The first question after a claim became free decides it.
+    /// Whether `claimant` owns its subscription. The first call after a claim became free decides the holder.
     pub fn claim(&mut self, claimant: &Claimant) -> Claim {
         self.claim_all(std::slice::from_ref(claimant))
     }
 
-    /// Whether one object owns everything that it names. It gets all or nothing: what it cannot use stays free.
+    /// Whether one object owns every subject that it names. It gets all claims or none, so that a claim that it cannot
+    /// use stays free.
     pub fn claim_all(&mut self, claimants: &[Claimant]) -> Claim {
         for claimant in claimants {
             self.upsert(claimant.clone());
@@ -127,7 +129,7 @@ impl ClaimIndex {
         Claim::Held
     }
 
-    /// Who holds what `claimant` names, or is the next to.
+    /// The holder of the subject that `claimant` names, or else the next holder.
     fn holder<'a>(&'a self, claimant: &'a Claimant) -> &'a Claimant {
         let claimants = self
             .by_subscription
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_have_everything_takes_nothing() {
+    fn a_claimant_that_cannot_have_all_claims_takes_none() {
         let of = |name: &str, created, keys: &[&str]| -> Vec<_> {
             let named = |key: &&str| Claimant {
                 subscription: (*key).into(),
@@ -227,7 +229,7 @@ mod tests {
             index.other("account", "uid-holder").as_deref(),
             Some("ns-torn/torn")
         );
-        // The older one asks first, but what it cannot use is not kept from the younger one for good.
+        // The older object asks first, but does not block the younger one with a claim that it cannot use.
         let waiting = index.forget("uid-holder");
         assert!(waiting.iter().any(|waiting| waiting.uid == "uid-torn"));
         assert_eq!(index.claim_all(&torn), Claim::Held);
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn deletion_frees_the_claim_and_names_who_may_take_over() {
+    fn deletion_frees_the_claim_and_returns_the_other_claimants() {
         let (a, b) = (claimant("a", 1, true), claimant("b", 2, false));
         let mut index = ClaimIndex::default();
         index.upsert(a.clone());
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_forgets_what_it_does_not_hold() {
+    fn a_list_removes_objects_that_it_does_not_contain() {
         let (gone, stays) = (claimant("gone", 1, true), claimant("stays", 2, false));
         let mut index = ClaimIndex::default();
         assert_eq!(index.claim(&gone), Claim::Held);

@@ -56,7 +56,7 @@ impl Conditions {
     }
 
     /// Sets a condition. The transition time changes only when the status does. A message that differs only in Azure's
-    /// request id stays, so that a repeated error does not change the object.
+    /// request id is kept, so that a repeated error does not change the object.
     pub fn set(
         &mut self,
         type_: ConditionType,
@@ -165,8 +165,8 @@ pub fn internal_error() -> Message {
         .action("Report the bug with the lines \"internal error\" of the controller's log")
 }
 
-/// The conditions after a panic: Ready is unknown, whatever it was. The same each time, so that a repeated panic does
-/// not change the object.
+/// The conditions after a panic: Ready is Unknown. The result is the same for repeated panics, so that they do not
+/// change the object.
 pub fn after_internal_error(previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut conditions = Conditions::new(previous, generation, now);
     conditions.remove(ConditionType::Stalled);
@@ -181,13 +181,13 @@ pub fn after_internal_error(previous: &[Condition], generation: i64, now: Timest
     conditions.finish()
 }
 
-/// Corrects transition times after an intent was recorded: the intent was in status in between, so it counts.
-pub fn after_intent(conditions: &mut [Condition], note: &[Condition], now: Timestamp) {
+/// Computes transition times against the recorded intent, which was the status in the meantime.
+pub fn after_intent(conditions: &mut [Condition], intent: &[Condition], now: Timestamp) {
     for condition in conditions {
-        if let Some(stood) = get(note, &condition.type_) {
-            let same = stood.status == condition.status;
+        if let Some(before) = get(intent, &condition.type_) {
+            let same = before.status == condition.status;
             condition.last_transition_time = if same {
-                stood.last_transition_time.clone()
+                before.last_transition_time.clone()
             } else {
                 Time(now)
             };
@@ -196,11 +196,11 @@ pub fn after_intent(conditions: &mut [Condition], note: &[Condition], now: Times
 }
 
 /// If earlier patches failed, computes transition times against the last status that the API server acknowledged.
-pub fn after_unsaved(conditions: &mut [Condition], stood: &[Condition]) {
+pub fn after_unsaved(conditions: &mut [Condition], acknowledged: &[Condition]) {
     for condition in conditions {
-        let same = get(stood, &condition.type_).filter(|stood| stood.status == condition.status);
-        if let Some(stood) = same {
-            condition.last_transition_time = stood.last_transition_time.clone();
+        let same = get(acknowledged, &condition.type_).filter(|before| before.status == condition.status);
+        if let Some(before) = same {
+            condition.last_transition_time = before.last_transition_time.clone();
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_internal_error_nothing_is_taken_for_ready() {
+    fn after_an_internal_error_ready_is_unknown() {
         let mut before = Conditions::new(&[], 1, at(1));
         let text = Message::new("x");
         before.set(Ready, ConditionStatus::True, Reason::InSync, &text);

@@ -1,4 +1,5 @@
-//! Events: what both kinds report, namely a condition that turned and the first of consecutive transient errors.
+//! Events that both kinds emit: a condition whose status or reason changed, and the first of consecutive transient
+//! errors.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -9,24 +10,24 @@ use crate::{
     reason::EventReason,
 };
 
-/// Characters of an event's note; the API server allows 1 kB.
+/// Maximum length of an event's note, in characters; the API server allows 1 kB.
 const MAX_NOTE: usize = 1000;
 
 /// An event as Kubernetes expects it: a specific reason, and a note for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Warning instead of Normal.
+    /// Whether the type is Warning instead of Normal.
     pub warning: bool,
-    /// `CamelCase`; an `EventReason`, or the reason of a condition that turned.
+    /// `CamelCase`: an `EventReason`, or the reason of the condition that changed.
     pub reason: String,
-    /// What the controller did.
+    /// The action of the controller, such as `Write`.
     pub action: String,
-    /// For users.
+    /// The text for users.
     pub note: String,
 }
 
 impl Event {
-    /// Something went as it should.
+    /// An event of the type Normal.
     pub fn normal(reason: impl AsRef<str>, action: &str, note: &Message) -> Self {
         Self {
             warning: false,
@@ -36,7 +37,7 @@ impl Event {
         }
     }
 
-    /// Something that a user should know about.
+    /// An event of the type Warning.
     pub fn warning(reason: impl AsRef<str>, action: &str, note: &Message) -> Self {
         Self {
             warning: true,
@@ -57,7 +58,7 @@ pub(crate) fn turned<'a>(
     (!same).then_some(now)
 }
 
-/// What was written, and what that changed for the object.
+/// The events of the writes, then those of the changed conditions.
 pub(crate) fn of_reconcile(
     written: impl Iterator<Item = Event>,
     before: &[Condition],
@@ -87,13 +88,9 @@ fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     all
 }
 
-/// The first of consecutive transient errors. Either the read (`reading`) failed, or else the write.
-pub(crate) fn failed(
-    reading: Option<&AzureError>,
-    write: Option<&AzureError>,
-    failures: u32,
-) -> Option<Event> {
-    let (reason, failure) = match (reading, write) {
+/// The first of consecutive transient errors, of either the read or the write.
+pub(crate) fn failed(read: Option<&AzureError>, write: Option<&AzureError>, failures: u32) -> Option<Event> {
+    let (reason, failure) = match (read, write) {
         (Some(failure), _) => (EventReason::ObservationFailed, failure),
         (None, Some(failure)) => (EventReason::WriteFailed, failure),
         (None, None) => return None,

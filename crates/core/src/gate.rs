@@ -1,5 +1,5 @@
-//! The one door to writes. A `WritePermit` is made here and nowhere else; everything that writes to Azure asks for one
-//! and checks it again before each write.
+//! The gate decides whether this process may write at all. Only this module creates a `WritePermit`; every write to
+//! Azure needs one and checks it again right before the request.
 
 use std::sync::{
     Arc,
@@ -8,13 +8,13 @@ use std::sync::{
 
 use serverprotection_api::Mode;
 
-/// Whether this process may write at all. Closed once (shutdown, later a lost lease), it stays closed.
+/// Whether this process may write at all. Once closed (on shutdown or a lost lease), it stays closed.
 #[derive(Clone, Debug)]
 pub struct Gate {
     open: Arc<AtomicBool>,
 }
 
-/// The right to make the changes of one decision. Cannot be built outside this module.
+/// The right to make the changes of one decision. It cannot be constructed outside this module.
 #[derive(Clone, Debug)]
 pub struct WritePermit {
     open: Arc<AtomicBool>,
@@ -28,12 +28,12 @@ impl Gate {
         }
     }
 
-    /// Ends every permit that was given out.
+    /// Closes the gate, which revokes every permit.
     pub fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    /// A permit, when the object's own wish (mode, suspend) and the process allow writes.
+    /// Returns a permit if both the object (mode, suspend) and the process allow writes.
     pub fn permit(&self, mode: Mode, suspended: bool) -> Option<WritePermit> {
         (mode == Mode::Enforce && !suspended && self.open.load(Ordering::SeqCst)).then(|| WritePermit {
             open: Arc::clone(&self.open),
@@ -42,7 +42,7 @@ impl Gate {
 }
 
 impl WritePermit {
-    /// Whether it still holds; asked right before each write.
+    /// Whether the permit is still valid; checked right before each write.
     pub fn holds(&self) -> bool {
         self.open.load(Ordering::SeqCst)
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_enforce_and_awake_may_write() {
+    fn only_enforce_without_suspend_may_write() {
         let gate = Gate::open();
         assert!(gate.permit(Mode::Enforce, false).is_some());
         assert!(gate.permit(Mode::Observe, false).is_none());
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_ends_permits_that_are_out() {
+    fn closing_revokes_permits() {
         let gate = Gate::open();
         let permit = gate.permit(Mode::Enforce, false).unwrap();
         gate.close();

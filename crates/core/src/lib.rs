@@ -1,4 +1,5 @@
-//! Decisions as pure functions over plain types: no I/O, no async, no clock. Time and readings come in from outside.
+//! Decisions as pure functions over plain types: no I/O, no async, no clock. The caller passes in the time and the
+//! results of reads.
 //!
 //! ```text
 //! spec ──desired──┐
@@ -20,5 +21,5 @@ pub mod security_connector;
 pub mod server_protection;
 pub mod status_reference;
 
-/// Points in time, as Kubernetes writes them.
+/// A point in time. Kubernetes stores whole seconds.
 pub use k8s_openapi::jiff::{self, Timestamp};

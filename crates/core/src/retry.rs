@@ -1,22 +1,22 @@
-//! When to come back. Pure: attempts and a jitter between 0 and 1 come in from outside.
+//! Delays before the next attempt. Pure: the caller passes the number of attempts and a jitter between 0 and 1.
 
 use std::time::Duration;
 
 use crate::azure_error::ErrorClass;
 
-/// A 429 without Retry-After waits this long (docs/architecture.md 7).
-const THROTTLED_WITHOUT_WORD: Duration = Duration::from_secs(60);
+/// The delay after a 429 without `Retry-After` (docs/architecture.md 7).
+const THROTTLED_WITHOUT_RETRY_AFTER: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(300);
-/// The longest wait that Azure can ask for: one broken header must not put an object to sleep for years.
+/// The longest delay that Azure can request: an invalid header must not stop the reconciles of an object for years.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// A shorter wait is as good as none, and must not become a hot loop.
+/// The shortest delay, which prevents a hot loop.
 const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long to wait after the `attempts`-th failure in a row (1 for the first).
-/// `slow` is the clock for what a human must mend, at most five minutes.
+/// The delay after the `attempts`-th consecutive failure (1 for the first). `slow` is the retry interval for errors
+/// that need user action, at most five minutes.
 pub fn after(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> Duration {
     match class {
-        ErrorClass::Throttled(None) => not_before(THROTTLED_WITHOUT_WORD, jitter),
+        ErrorClass::Throttled(None) => not_before(THROTTLED_WITHOUT_RETRY_AFTER, jitter),
         ErrorClass::Throttled(Some(wait)) if *wait >= SHORTEST_RETRY_AFTER => not_before(*wait, jitter),
         ErrorClass::Throttled(Some(_)) => not_before(backed_off(attempts), jitter),
         ErrorClass::Unavailable(wait) => not_before(backed_off(attempts).max(*wait), jitter),
@@ -33,8 +33,8 @@ pub fn after(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> 
     }
 }
 
-/// How long to wait after a write that failed. A write that the provider refuses for want of its registration is followed
-/// by a reading, which finds the registration's state.
+/// The delay after a failed write. If the provider refuses a write because it is not registered, the next reconcile
+/// follows soon, to read the state of the registration.
 pub fn after_write(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> Duration {
     match class {
         ErrorClass::NotRegistered => spread(REGISTRATION_POLL, jitter),
@@ -42,25 +42,25 @@ pub fn after_write(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f6
     }
 }
 
-/// Between two readings of a registration that runs.
+/// The longest delay between two reads of a registration in progress.
 pub const REGISTRATION_POLL: Duration = Duration::from_secs(30);
 
-/// While a registration runs: quickly at first, then every half minute.
+/// The delay while a registration is in progress: short at first, then half a minute.
 pub fn registration(attempts: u32) -> Duration {
     doubled(Duration::from_secs(2), attempts, REGISTRATION_POLL)
 }
 
-/// ± 10 %, so that objects do not stay in step after a restart.
+/// Varies a delay by ± 10 %, so that objects do not reconcile at the same time after a restart.
 pub fn spread(duration: Duration, jitter: f64) -> Duration {
     scaled(duration, 0.2f64.mul_add(jitter.clamp(0.0, 1.0), 0.9))
 }
 
-/// Never earlier than Azure asked, so the jitter only adds; and never later than an hour, whatever it asked.
+/// Never earlier than Azure requested, so the jitter only adds; and never later than the longest delay.
 fn not_before(wait: Duration, jitter: f64) -> Duration {
     scaled(wait, 0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0)).min(LONGEST_RETRY_AFTER)
 }
 
-/// Longer by this factor. Unlike `mul_f64` it saturates: the duration may come from a header or a spec.
+/// Multiplies a duration. Unlike `mul_f64` it saturates, because the duration may come from a header or a spec.
 pub(crate) fn scaled(duration: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// As headers and specs spell them: the ends of the range are likelier than chance makes them.
+    /// Delays as headers and specs contain them; the ends of the range are generated more often than at random.
     fn any_wait() -> impl Strategy<Value = Duration> {
         prop_oneof![
             any::<Duration>(),
@@ -106,7 +106,7 @@ mod tests {
                 prop_assert!(next >= wait.min(LONGEST_RETRY_AFTER), "{next:?} is before Azure's {wait:?}");
                 prop_assert!(next >= SHORTEST_RETRY_AFTER, "{next:?} is a hot loop");
             }
-            // What a spec or a flag asks for saturates.
+            // Durations from a spec or a flag saturate.
             let slow_at_least = scaled(slow, 0.89);
             prop_assert!(after(&ErrorClass::Refused, attempts, slow, jitter) >= slow_at_least);
             prop_assert!(spread(slow, jitter) >= slow_at_least);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throttled_answer_that_asks_for_no_time_backs_off_by_itself() {
+    fn a_429_with_a_delay_of_zero_backs_off() {
         let now = ErrorClass::Throttled(Some(Duration::ZERO));
         let waits: Vec<_> = (1..=4)
             .map(|attempt| after(&now, attempt, LONGEST, 0.0).as_secs())
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_lasts_as_long_as_azure_said_and_backs_off_beyond() {
+    fn a_503_waits_at_least_as_long_as_azure_requested_and_backs_off_beyond() {
         let unavailable = ErrorClass::Unavailable(Duration::from_secs(90));
         let wait = |attempt| after(&unavailable, attempt, LONGEST, 0.0).as_secs();
         assert_eq!((wait(1), wait(7), wait(8), wait(20)), (90, 90, 128, 300));
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_never_undercut() {
-        let word = Duration::from_secs(17);
+        let requested = Duration::from_secs(17);
         for jitter in [0.0, 0.5, 1.0] {
-            assert!(after(&ErrorClass::Throttled(Some(word)), 1, LONGEST, jitter) >= word);
+            assert!(after(&ErrorClass::Throttled(Some(requested)), 1, LONGEST, jitter) >= requested);
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_need_a_person_are_retried_slowly() {
+    fn errors_that_need_user_action_are_retried_slowly() {
         let slow = Duration::from_secs(300);
         assert!(after(&ErrorClass::Permission(None), 1, slow, 0.0) >= Duration::from_secs(270));
     }

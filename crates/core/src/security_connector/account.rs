@@ -1,4 +1,4 @@
-//! Whose account it is: one connector for each account, one object for each connector (I-3).
+//! Ownership of an account: one connector for each account, one object for each connector (I-3).
 
 use serverprotection_api::Cloud;
 
@@ -7,12 +7,12 @@ use super::{
     observed::{Connector, Membership},
 };
 
-/// A connector as the list of all of them tells it.
+/// A connector as it appears in the list of all connectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedConnector {
     /// Resource id.
     pub id: String,
-    /// The cloud, where it is one of ours.
+    /// The cloud, if it is AWS or GCP.
     pub cloud: Option<Cloud>,
     /// Azure's `hierarchyIdentifier`.
     pub account: String,
@@ -31,7 +31,7 @@ impl From<&Connector> for ListedConnector {
     }
 }
 
-/// Why the account is not ours to connect.
+/// Why this object may not connect the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// Another connector connects it.
@@ -39,7 +39,7 @@ pub enum Conflict {
         /// Its resource id.
         id: String,
     },
-    /// The service made a connector for it, because its organization is connected.
+    /// The service created a connector for it, because its organization is connected.
     ManagedByOrganization {
         /// The organization's or management account's id.
         parent: String,
@@ -48,7 +48,7 @@ pub enum Conflict {
     },
 }
 
-/// What stands in the way of connecting the account.
+/// The conflict that prevents this object from connecting the account.
 pub fn conflict(target: &Target, all: &[ListedConnector]) -> Option<Conflict> {
     let same =
         |known: &&ListedConnector| known.cloud == Some(target.cloud) && known.account == target.account;
@@ -59,7 +59,7 @@ pub fn conflict(target: &Target, all: &[ListedConnector]) -> Option<Conflict> {
         }),
         _ => None,
     };
-    // That an organization manages the account explains more than that somebody else does.
+    // An organization that manages the account explains more than another connector.
     let by_organization = all.iter().filter(same).find_map(member);
     by_organization.or_else(|| {
         let elsewhere = all.iter().filter(same).find(|known| !target.is(&known.id));
@@ -67,8 +67,8 @@ pub fn conflict(target: &Target, all: &[ListedConnector]) -> Option<Conflict> {
     })
 }
 
-/// The accounts for which the service made connectors as members of this organization. GCP names the management project,
-/// AWS the management account.
+/// The accounts for which the service created connectors as members of this organization. GCP names the management
+/// project, AWS the management account.
 pub fn member_accounts(target: &Target, all: &[ListedConnector]) -> Vec<String> {
     let ours = |known: &&ListedConnector| match &known.membership {
         Membership::Member { parent, management } => {
@@ -93,7 +93,7 @@ pub fn claims(target: &Target) -> [String; 2] {
     ]
 }
 
-/// The account's key among the claims.
+/// The key of the account's claim.
 pub fn account_key(cloud: Cloud, account: &str) -> String {
     format!("{}/{account}", environment_name(cloud))
 }
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Whether an object that came second may work on its connector.
+    /// Whether the second of two objects may manage its connector.
     fn second(first: &Target, second: &Target) -> bool {
         let mut index = ClaimIndex::default();
         let mut holds = |uid: &str, target: &Target| {
@@ -158,7 +158,7 @@ mod tests {
         assert!(matches!(found, Some(Conflict::ManagedByOrganization { .. })));
         let elsewhere = conflict(&target("a", "1"), std::slice::from_ref(&single));
         assert_eq!(elsewhere, Some(Conflict::Elsewhere { id: "/x".into() }));
-        // The same number in another cloud, and our own connector, are none.
+        // The same number in another cloud, or the object's own connector, is no conflict.
         let other = ListedConnector {
             cloud: Some(Cloud::GCP),
             ..single

@@ -1,4 +1,5 @@
-//! From desired and observed to what is to be done: field by field (`differences`), then as Azure's writes (`changes`).
+//! From desired and observed state to changes: the differences by field (`differences`), then Azure's writes
+//! (`changes`).
 
 use std::collections::BTreeSet;
 
@@ -15,16 +16,16 @@ use super::{
     observed::Connector,
 };
 
-/// One write to Azure, with the fields that it mends.
+/// One write to Azure, with the fields that it repairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The write.
     pub action: Action,
-    /// Why.
+    /// The differences that the write repairs.
     pub fields: Vec<Difference>,
 }
 
-/// Azure's writes.
+/// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Create the resource group.
@@ -34,14 +35,14 @@ pub enum Action {
         /// Its region.
         location: String,
     },
-    /// PUT the connector with this body, which is the full intent.
+    /// PUT the connector with this body, which contains every field.
     PutConnector(Value),
 }
 
 /// The field that differs while there is no connector.
 pub const CONNECTOR: &str = "connectorName";
 
-/// Every managed field in which Azure differs, in the order of the spec.
+/// Every managed field in which Azure differs from the spec, in the order of the spec.
 pub fn differences(desired: &Desired, actual: Option<&Connector>) -> Vec<Difference> {
     let Some(connector) = actual else {
         return vec![Difference {
@@ -70,7 +71,7 @@ pub fn differences(desired: &Desired, actual: Option<&Connector>) -> Vec<Differe
     desired.fields.iter().filter_map(differs).collect()
 }
 
-/// The plan: an offering that is left out is Free.
+/// The difference in the plan. An offering that is absent counts as Free.
 fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool, String) {
     let found = connector.tier();
     let free = found == Some(Tier::Free);
@@ -84,7 +85,7 @@ fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool
     (same, reported)
 }
 
-/// The writes that mend every difference, but for the fields that are left alone (contested).
+/// The writes that repair every difference except in suppressed (contested) fields.
 pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Vec<Change> {
     let reached = |difference: &Difference| {
         let mut rows = desired.fields.iter();
@@ -105,7 +106,8 @@ pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTree
     }]
 }
 
-/// The tier that a write carries: what stands, while that is left alone. `None`: an offering with a plan unknown to us.
+/// The tier that a write carries: the observed tier while the tier is suppressed. `None`: the offering has an unknown
+/// plan.
 pub(super) fn tier_written(
     desired: &Desired,
     actual: Option<&Connector>,
@@ -117,8 +119,8 @@ pub(super) fn tier_written(
     }
 }
 
-/// Whether a write can mend the field while others are left alone: a left-out offering has no members, P1 has no
-/// agentless scanning, and what is no organization has no stack set.
+/// Whether a write can repair the field while others are suppressed: an absent offering has no members, P1 has no
+/// agentless scanning, and a single account has no stack set.
 pub(super) fn reachable(
     desired: &Desired,
     actual: Option<&Connector>,
@@ -148,7 +150,7 @@ pub(super) fn reachable(
     member.is_none_or(|parent| !suppressed.contains(parent) || !differs(parent))
 }
 
-/// A change for people: its fields with both values.
+/// Describes a change for users: its fields with both values.
 pub fn describe(change: &Change) -> String {
     if let Action::CreateResourceGroup { name, .. } = &change.action {
         return format!("resource group {name}");

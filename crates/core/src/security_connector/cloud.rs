@@ -1,5 +1,5 @@
-//! Errors on the side of AWS or GCP. Connectors have an error shape of their own (docs/azure-api.md 4.7); a PUT signs in to the
-//! cloud before it responds, so most of these errors are for the owner of the account.
+//! Errors of AWS or GCP. Connectors have an error shape of their own (docs/azure-api.md 4.7). During a PUT, Azure
+//! signs in to the cloud before it responds, so most of these errors need action by the owner of the account.
 
 use serverprotection_api::Cloud;
 
@@ -14,7 +14,7 @@ pub const AUTHENTICATION_FAILED: &str = "CloudAuthenticationFailed";
 /// Our code for everything else in the connectors' own error shape.
 pub const REFUSED: &str = "ConnectorRefused";
 
-/// Words of refusals that the account's owner must fix, in lower case.
+/// Words, in lower case, that mark an error as one that the account's owner must fix.
 const AUTH_ERROR_PATTERNS: [&str; 13] = [
     "identity provider",
     "authenticat",
@@ -31,12 +31,12 @@ const AUTH_ERROR_PATTERNS: [&str; 13] = [
     "workload identity",
 ];
 
-/// A failure from `{"statusCode", "errorMessage", "errorCorrelation"}`.
+/// Classifies an error of the form `{"statusCode", "errorMessage", "errorCorrelation"}`.
 pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation: &str) -> AzureError {
     let words = message.to_lowercase();
     let (class, code) = match status {
         429 => (ErrorClass::Throttled(None), "TooManyRequests"),
-        // Another connector of the account does not go away by waiting.
+        // A retry does not remove another connector of the account.
         409 if words.contains("already") => (ErrorClass::Refused, REFUSED),
         409 => (ErrorClass::Conflict, "Conflict"),
         500.. => (ErrorClass::Transient, "ConnectorUnavailable"),
@@ -55,7 +55,7 @@ pub fn failure(status: u16, message: &str, correlation: Option<&str>, operation:
     }
 }
 
-/// Azure's words without tracing ids, which differ each time.
+/// Azure's message without tracing ids, which differ each time.
 fn without_ids(message: &str) -> String {
     let is_id = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());

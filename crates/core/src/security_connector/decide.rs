@@ -1,4 +1,4 @@
-//! The decision of a visit: what is the case, what is to be written, and what holds it back.
+//! The decision of a reconcile: the situation, the changes, and what blocks them.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::{
     server_protection::{contested, requeue::Timeouts},
 };
 
-/// Everything that a decision looks at.
+/// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Name of the object.
@@ -31,38 +31,38 @@ pub struct Input<'a> {
     pub generation: i64,
     /// The annotation that approves reductions.
     pub approval: Option<&'a str>,
-    /// The "reconcile now" annotation, when this visit is the answer to it.
+    /// The value of the annotation that requests a reconcile, if this reconcile responds to it.
     pub requested: Option<&'a str>,
     /// The `ServerProtection` that the spec refers to.
     pub protection: Option<&'a Protection>,
-    /// The status that stands.
+    /// The status before this reconcile.
     pub previous: &'a SecurityConnectorStatus,
-    /// What was seen.
+    /// What this reconcile observed.
     pub observation: Observation<'a>,
-    /// The Arc machines of the account, where the scans of the fleet told them.
+    /// The Azure Arc machines of the account, if a scan has counted them.
     pub machines: Option<MachineCounts>,
-    /// What this process remembers of the object; empty after a restart.
+    /// What this process keeps in memory about the object; empty after a restart.
     pub history: &'a ReconcileHistory,
-    /// The installation's clocks.
+    /// The installation's intervals and deadlines.
     pub timeouts: &'a Timeouts,
-    /// Now, in whole seconds as Kubernetes writes them.
+    /// The current time in whole seconds, the precision of Kubernetes.
     pub now: Timestamp,
 }
 
-/// What a visit saw.
+/// What a reconcile observed.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
-    /// `spec.suspend`: nothing was looked at.
+    /// `spec.suspend`: nothing was read.
     Suspended,
-    /// Connectors do not exist in this Azure cloud (Government, 21Vianet): its name.
+    /// The name of an Azure cloud that has no connectors (Government, 21Vianet).
     NotAvailable(&'a str),
     /// Another object (`namespace/name`) owns the connector or the account.
     Conflicted(&'a str),
-    /// Readings from Azure.
+    /// What was read from Azure.
     Azure(&'a Observed),
 }
 
-/// What a human must mend before anything is written.
+/// What needs user action before the controller writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// The `ServerProtection` does not exist.
@@ -72,7 +72,7 @@ pub enum Blocker {
         /// Its name.
         azure: String,
     },
-    /// The reference leads elsewhere than before: the `ServerProtection` was created anew for another subscription.
+    /// The reference now leads to another subscription, because the `ServerProtection` was recreated for another one.
     TargetChanged {
         /// The connector's id so far.
         current: String,
@@ -91,58 +91,58 @@ pub enum Blocker {
         /// Its `hierarchyIdentifier`.
         account: String,
     },
-    /// The connector stands in another region.
+    /// The connector is in another region.
     LocationDiffers {
         /// The region.
         location: String,
     },
-    /// Agentless scanning with the protection's P1 or Free.
+    /// The spec enables agentless scanning, but the plan of the `ServerProtection` is P1 or Free.
     AgentlessNeedsP2,
-    /// The resource group does not exist, and it is not ours to create.
+    /// The resource group does not exist, and the spec does not let the controller create it.
     ResourceGroupMissing,
 }
 
-/// What is the case.
+/// The situation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Situation {
     /// `spec.suspend`.
     Suspended,
-    /// A human must mend something first.
+    /// User action is needed first.
     Blocked(Blocker),
     /// Azure could not be read.
     Failing(AzureError),
     /// Microsoft.Security is not registered yet; the `ServerProtection` registers it.
     AwaitingRegistration,
-    /// Mode Observe, and the reading is complete.
+    /// Mode Observe, and everything was read.
     Observing,
-    /// The first thing to do would lower protection.
+    /// The first changes would lower protection.
     NeedsApproval(Vec<Difference>),
     /// There are changes to write.
     Writing,
-    /// Azure could not sign in to the account; the next try waits.
+    /// Azure could not sign in to the account; the next attempt is delayed.
     WaitingForCloud,
-    /// A write was accepted but does not show; it is repeated later.
+    /// A write was accepted but is not visible in a read yet; it is repeated after a pause.
     Settling,
-    /// Only fields that are left alone differ.
+    /// Only suppressed fields differ.
     Contested,
-    /// Azure answers with the whole spec.
+    /// Azure matches the spec.
     InSync,
 }
 
-/// The decision of one visit.
+/// The decision of one reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What is the case.
+    /// The situation.
     pub situation: Situation,
-    /// Whether Azure was compared with the spec: `differences` says something.
+    /// Whether Azure was compared with the spec; otherwise `differences` is empty because it is unknown.
     pub compared: bool,
-    /// Every field in which Azure differs.
+    /// Every managed field in which Azure differs from the spec.
     pub differences: Vec<Difference>,
-    /// What to write now, in order.
+    /// The changes to make now, in order.
     pub changes: Vec<Change>,
-    /// The fields among them that are repairs: they were in sync, or written before.
+    /// The fields of the changes that are repairs: they were in sync before, or were written before.
     pub repairs: Vec<Difference>,
-    /// Fields that are left alone because they are contested.
+    /// The contested fields that are suppressed now.
     pub suppressed: BTreeSet<String>,
 }
 
@@ -163,24 +163,24 @@ impl Decision {
     }
 }
 
-/// What became of the changes.
+/// The result of the changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The writes that Azure accepted.
     pub done: Vec<Change>,
-    /// What the PUT answered.
+    /// The connector in the response to the PUT.
     pub connector: Option<Connector>,
-    /// The write that failed; those after it were not tried.
+    /// The write that failed; later writes were not attempted.
     pub failed: Option<(Change, AzureError)>,
 }
 
-/// What the object works on, once its protection is known.
+/// The connector that the object manages, once its `ServerProtection` is known.
 pub fn target(input: &Input<'_>) -> Option<Target> {
     let protection = input.protection?;
     Some(Target::of(input.name, input.spec, &protection.subscription))
 }
 
-/// Decides. Pure and total.
+/// Decides what to do. Pure, and defined for every input.
 pub fn decide(input: &Input<'_>) -> Decision {
     let observed = match input.observation {
         Observation::Suspended => return Decision::only(Situation::Suspended),
@@ -216,7 +216,8 @@ pub fn decide(input: &Input<'_>) -> Decision {
     }
 }
 
-/// The connector, if there is one. Without one, it must be known that nobody else connects the account.
+/// The connector, if there is one. If there is none, the list of all connectors must have been read, to know that no
+/// other one connects the account.
 fn actual(observed: &Observed) -> Result<Option<&Connector>, AzureError> {
     if let Some(failure) = observed.failure() {
         return Err(failure.clone());
@@ -236,7 +237,7 @@ fn actual(observed: &Observed) -> Result<Option<&Connector>, AzureError> {
     }
 }
 
-/// What stands in the way, the most telling first.
+/// What blocks the object, the most helpful explanation first.
 fn blocker(desired: &Desired, observed: &Observed, actual: Option<&Connector>) -> Option<Blocker> {
     let target = &desired.target;
     if let Some(connector) = actual {
@@ -246,9 +247,9 @@ fn blocker(desired: &Desired, observed: &Observed, actual: Option<&Connector>) -
             return Some(Blocker::NameTaken { environment, account });
         }
     }
-    let others = observed.others.as_ref().and_then(|reading| reading.as_ref().ok());
+    let others = observed.others.as_ref().and_then(|read| read.as_ref().ok());
     let mut known = others.cloned().unwrap_or_default();
-    // The list may be older than what was read directly.
+    // The list may be older than the direct read.
     known.extend(actual.map(|connector| account::ListedConnector {
         id: target.id(),
         ..account::ListedConnector::from(connector)
@@ -287,7 +288,7 @@ fn field_decision(
     }
     let claim = input.previous.claim.as_ref();
     if claim.is_none_or(|claim| claim.established_since.is_none()) {
-        // I-12a: an object that never held its connector in sync may not begin by lowering protection.
+        // I-12a: an object that never had its connector in sync may not begin by lowering protection.
         let unapproved = reductions::unapproved(desired, actual, input.approval, input.generation);
         if !unapproved.is_empty() {
             decision.situation = Situation::NeedsApproval(unapproved);

@@ -1,4 +1,4 @@
-//! Deletion (I-8): it always ends, and it deletes only what this object held.
+//! Deletion (I-8): it always ends, and it deletes only a connector that this object had in sync or was creating.
 
 use std::time::Duration;
 
@@ -13,58 +13,59 @@ use crate::{
     server_protection::observed::ReadResult,
 };
 
-/// Everything that the deletion of an object looks at.
+/// Everything that the deletion of an object depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The object's spec.
     pub spec: &'a SecurityConnectorSpec,
-    /// The status that stands; it names the target, also when the `ServerProtection` is gone.
+    /// The current status; it names the target even if the `ServerProtection` is gone.
     pub previous: &'a SecurityConnectorStatus,
     /// The annotation `serverprotection.dev/force-remove`.
     pub force: Option<&'a str>,
     /// Another object that claims the connector or the account, as `namespace/name`.
     pub other: Option<&'a str>,
-    /// Whether the `ServerProtection` is in mode Observe now; `None`: it is gone.
+    /// Whether the `ServerProtection` is in mode Observe now; `None` if it is gone.
     pub observes: Option<bool>,
-    /// The connector as just read; `None`: it was not read yet.
+    /// The result of reading the connector; `None` if it was not read yet.
     pub connector: Option<&'a ReadResult<Option<Connector>>>,
-    /// A try of this process has failed already: one that comes late, because no controller ran, still gets its try.
+    /// Whether an attempt of this process has already failed. A controller that was down when the deadline passed
+    /// still makes one attempt.
     pub tried: bool,
     /// The deletion's timestamp.
     pub requested: Timestamp,
-    /// After this long a deletion that Azure does not let happen lets go.
+    /// The deadline: the finalizer is removed if Azure has not deleted the connector within this time.
     pub deadline: Duration,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// What to do about a deletion.
+/// The next step of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// Take the finalizer away.
+    /// Remove the finalizer.
     RemoveFinalizer(RemovalReason),
-    /// Read the connector, then ask again.
+    /// Read the connector, then decide again.
     Read {
         /// Its resource id.
         id: String,
     },
-    /// DELETE the connector, then take the finalizer away.
+    /// DELETE the connector, then remove the finalizer.
     Delete {
         /// Its resource id.
         id: String,
     },
 }
 
-/// Why the finalizer goes.
+/// Why the finalizer is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemovalReason {
     /// `deletionPolicy: Retain`.
     Retained,
-    /// The annotation says so.
+    /// The annotation `serverprotection.dev/force-remove` is set.
     Forced,
     /// Suspended objects and those in mode Observe never write.
     Withheld,
-    /// This object never held the connector in sync, or not any more.
+    /// This object never had the connector in sync, or it lost its claim.
     NeverHeld,
     /// Another object claims it: `namespace/name`.
     OtherOwner(String),
@@ -72,17 +73,17 @@ pub enum RemovalReason {
     Gone,
     /// The connector of this name connects another account now.
     NotOurs,
-    /// Azure did not let it happen for this long: the connector stays.
+    /// Azure did not delete the connector within this time: the connector stays.
     DeadlinePassed(Duration),
 }
 
 impl RemovalReason {
-    /// Whether a connector stays that the policy wanted deleted: worth a warning.
+    /// Whether a connector stays although the deletion policy is Delete, which deserves a Warning.
     pub const fn leaves_behind(&self) -> bool {
         !matches!(self, Self::Retained | Self::Gone)
     }
 
-    /// For the event and the status.
+    /// The text for the event and the status.
     pub fn describe(&self) -> Message {
         match self {
             Self::Retained => Message::new("The connector stays in Azure, because deletionPolicy is Retain"),
@@ -111,12 +112,13 @@ impl RemovalReason {
     }
 }
 
-/// Whether the object must carry our finalizer while it lives.
+/// Whether the object needs the finalizer.
 pub fn needs_finalizer(spec: &SecurityConnectorSpec) -> bool {
     spec.deletion_policy == ConnectorDeletionPolicy::Delete
 }
 
-/// Decides about an object that is being deleted. Pure and total; repeated until it lets go.
+/// Decides the next step for an object that is being deleted. Pure, and defined for every input; called again until
+/// the finalizer is removed.
 pub fn deletion(input: &Input<'_>) -> Deletion {
     match ready_to_delete(input) {
         Err(why) => Deletion::RemoveFinalizer(why),
@@ -124,13 +126,13 @@ pub fn deletion(input: &Input<'_>) -> Deletion {
     }
 }
 
-/// Whether a deletion has had its time.
+/// Whether the deadline of a deletion has passed.
 pub fn is_overdue(requested: Timestamp, deadline: Duration, now: Timestamp) -> bool {
     let deadline = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX);
     now.duration_since(requested) >= deadline
 }
 
-/// A deadline for people: `15 minutes`.
+/// A deadline for users: `15 minutes`.
 pub(super) fn words(deadline: Duration) -> String {
     match deadline.as_secs() {
         seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
@@ -175,7 +177,7 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
     }
 }
 
-/// Whether status records that the connector is being created, with an unknown result (I-6): what exists then may be
+/// Whether status records a creation of the connector with an unknown result (I-6): an existing connector may then be
 /// this object's own.
 fn is_creating(status: &SecurityConnectorStatus) -> bool {
     let (type_, reason) = (ConditionType::ConnectorConfigured, Reason::Creating);

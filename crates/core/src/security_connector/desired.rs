@@ -1,4 +1,4 @@
-//! The spec with its defaults resolved, as rows: path in the spec, place in Azure's JSON, and what must stand there.
+//! The spec with its defaults resolved, as rows: path in the spec, place in Azure's JSON, and expected value.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,16 @@ pub struct Protection {
     pub subscription: String,
     /// Whether differences are repaired.
     pub mode: Mode,
-    /// The plan of connectors that name none.
+    /// The plan of connectors whose spec names none.
     pub tier: Tier,
-    /// Whether the object registers Microsoft.Security where it is missing.
+    /// Whether the object registers Microsoft.Security if it is not registered.
     pub registers: bool,
-    /// The identity; `None`: the object was stored before it was required.
+    /// The identity; `None` if the object was stored before the field was required.
     pub credential: Option<TargetCredential>,
 }
 
 impl Protection {
-    /// From the referenced object.
+    /// Extracts these values from the referenced object.
     pub fn of(spec: &ServerProtectionSpec) -> Self {
         let credential = spec.credential_ref.as_ref().map(|reference| TargetCredential {
             kind: match reference.kind {
@@ -61,7 +61,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// `object` is the name of the object, which is the connector's name where the spec gives none.
+    /// Resolves the target. `object` is the name of the object, which is the connector's name if the spec gives none.
     pub fn of(object: &str, spec: &SecurityConnectorSpec, subscription: &str) -> Self {
         Self {
             subscription: subscription.into(),
@@ -80,7 +80,7 @@ impl Target {
         )
     }
 
-    /// Whether this is the connector's id, however it is spelled.
+    /// Whether this is the connector's id, in any case.
     pub fn is(&self, id: &str) -> bool {
         same_id(&self.id(), id)
     }
@@ -116,10 +116,10 @@ pub const fn environment_type(cloud: Cloud) -> &'static str {
     }
 }
 
-/// The offerings that we own.
+/// The managed offerings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offering {
-    /// Foundational posture management: finds what the account holds.
+    /// Foundational posture management, which discovers the account's resources.
     Cspm,
     /// Defender for Servers.
     Servers,
@@ -147,7 +147,7 @@ pub enum Place {
     Tag(String),
     /// A member of `environmentData`.
     Environment(Members),
-    /// A member of an offering of ours.
+    /// A member of a managed offering.
     Offering(Offering, Members),
 }
 
@@ -156,11 +156,12 @@ pub enum Place {
 pub struct Field {
     /// Its path in the spec.
     pub path: String,
-    /// Where it stands in Azure.
+    /// Its place in Azure's JSON.
     pub place: Place,
-    /// What must stand there.
+    /// The expected value.
     pub value: Expected,
-    /// The spec does not name it: it is Microsoft's name of a role, service account or provider.
+    /// Whether the value is Microsoft's default name of a role, service account or provider, because the spec names
+    /// none.
     pub defaulted: bool,
 }
 
@@ -169,24 +170,25 @@ pub struct Field {
 pub struct Desired {
     /// The connector.
     pub target: Target,
-    /// Where its data are kept; used when it is created.
+    /// The region of its data; used when the connector is created.
     pub location: String,
     /// The plan of the servers.
     pub tier: Tier,
     /// Every managed field, in the order of the spec.
     pub fields: Vec<Field>,
-    /// The spec demands agentless scanning, which its plan (the protection's) does not have.
+    /// Whether the spec demands agentless scanning although the plan, inherited from the `ServerProtection`, does not
+    /// have it.
     pub agentless_needs_p2: bool,
 }
 
 pub(super) const TIER: &str = "plan.tier";
 pub(super) const AGENTLESS: &str = "agentlessScanning";
-/// Where the scanner's role stands since 2024-03-01-preview, and where it stood before (docs/azure-api.md 4.4).
+/// The place of the scanner's role since 2024-03-01-preview, and its place before (docs/azure-api.md 4.4).
 pub(super) const SCANNER_ROLE: Members = &["vmScanners", "cloudRoleArn"];
 pub(super) const OLD_SCANNER_ROLE: Members = &["vmScanners", "configuration", "cloudRoleArn"];
 
 impl Desired {
-    /// Resolves the defaults of a spec. Total: every spec that passed admission has a meaning.
+    /// Resolves the defaults of a spec. Defined for every spec that passed admission.
     pub fn of(object: &str, spec: &SecurityConnectorSpec, protection: &Protection) -> Self {
         let tier = spec.plan.as_ref().map_or(protection.tier, |plan| plan.tier);
         let agentless = spec.agentless_scanning.as_ref().map(|scanning| scanning.state);
@@ -224,7 +226,8 @@ fn role_arn(account: &str, role: &str) -> String {
     format!("arn:aws:iam::{account}:role/{role}")
 }
 
-/// The service account of this name in the project. A project of a domain (`example.com:my-project`) turns around.
+/// The service account of this name in the project. The parts of a domain-scoped project id (`example.com:my-project`)
+/// are swapped.
 pub(super) fn service_account(project: &str, name: &str) -> String {
     match project.split_once(':') {
         Some((domain, project)) => format!("{name}@{project}.{domain}.iam.gserviceaccount.com"),
@@ -411,7 +414,7 @@ impl Rows {
         }
     }
 
-    /// Only P2 has agentless scanning: what P1 finds switched on is switched off (docs/azure-api.md 4.4).
+    /// Only P2 has agentless scanning: with P1 it is switched off (docs/azure-api.md 4.4).
     fn agentless(&mut self, spec: &SecurityConnectorSpec, tier: Tier) {
         let scanning = spec.agentless_scanning.as_ref();
         let on = match scanning.and_then(|scanning| switch(scanning.state)) {

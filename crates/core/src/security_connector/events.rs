@@ -26,12 +26,12 @@ pub fn events(
     let written = outcome.done.iter().map(|change| written(change, decision));
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
     all.extend(about_account(previous, status));
-    let reading = match &decision.situation {
+    let read = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
         _ => None,
     };
     let write = outcome.failed.as_ref().map(|(_, failure)| failure);
-    all.extend(events::failed(reading, write, failures));
+    all.extend(events::failed(read, write, failures));
     all
 }
 

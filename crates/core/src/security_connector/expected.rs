@@ -1,4 +1,4 @@
-//! What must stand in a place of the connector, and what counts as the same.
+//! The expected value at a place of the connector, and which values count as equal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use serverprotection_api::Tier;
 
 use crate::server_protection::{azure_rules::tier_name, desired::same_id};
 
-/// What must stand in a place.
+/// The expected value at a place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// The sub-plan; Free: the offering is left out.
+    /// The subplan; for Free, the offering is absent.
     Tier(Tier),
     /// A real boolean; absent counts as false.
     Flag(bool),
     /// The membership `Organization`, or none.
     Organization(bool),
-    /// One of Azure's words: compares without case.
+    /// One of Azure's enumeration values: compares without case.
     Word(String),
     /// A text that compares with case.
     Text(String),
@@ -24,17 +24,17 @@ pub enum Expected {
     ResourceId(String),
     /// Whole hours.
     Hours(i64),
-    /// A list without order; empty: the member is left out.
+    /// A list without order; if empty, the member is absent.
     Set(BTreeSet<String>, Empty),
-    /// A map of tags; empty: the member is left out.
+    /// A map of tags; if empty, the member is absent.
     Tags(BTreeMap<String, String>),
-    /// Nothing: the member is left out.
+    /// No value: the member is absent.
     Cleared,
-    /// Written where nothing stands; whatever stands is right.
+    /// A default: written only if there is no value; every existing value matches.
     Default(Value),
 }
 
-/// What an empty list says to people.
+/// How an empty list is shown to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Empty {
@@ -56,7 +56,7 @@ const fn on_off(on: bool) -> &'static str {
 }
 
 impl Expected {
-    /// Whether Azure's value means the same.
+    /// Whether Azure's value means the same as this one.
     pub fn matches(&self, observed: Option<&Value>) -> bool {
         let text = observed.and_then(Value::as_str);
         let word = |expected: &str| text.is_some_and(|found| found.eq_ignore_ascii_case(expected));
@@ -67,7 +67,7 @@ impl Expected {
             Self::Word(expected) => word(expected),
             Self::Text(expected) => text == Some(expected),
             Self::ResourceId(id) => text.is_some_and(|found| same_id(found, id)),
-            // An answer may leave it out although it was sent (the official example of a PUT does).
+            // A response may omit it although it was sent, as in the official example of a PUT.
             Self::Hours(hours) => observed.is_none() || integer(observed) == Some(*hours),
             Self::Set(expected, _) => set(observed).is_some_and(|found| {
                 let folded: BTreeSet<_> = expected.iter().map(|entry| entry.to_lowercase()).collect();
@@ -79,7 +79,7 @@ impl Expected {
         }
     }
 
-    /// The value as it is sent; `None`: the member is left out.
+    /// The value as it is sent; `None` if the member is absent.
     pub fn wire(&self) -> Option<Value> {
         match self {
             Self::Tier(Tier::Free) | Self::Cleared | Self::Organization(false) => None,
@@ -94,7 +94,7 @@ impl Expected {
         }
     }
 
-    /// For people: status, events, approvals. No commas: approvals are separated by them.
+    /// The text for users in status, events and approvals. It contains no commas, because commas separate approvals.
     pub fn describe(&self) -> String {
         match self {
             Self::Tier(tier) => tier_name(*tier).into(),
@@ -111,7 +111,7 @@ impl Expected {
         }
     }
 
-    /// Azure's value for people.
+    /// Azure's value as text for users.
     pub fn describe_observed(&self, observed: Option<&Value>) -> String {
         let plain = || match observed {
             None | Some(Value::Null) => "none".to_owned(),
@@ -141,7 +141,7 @@ fn listed(entries: impl Iterator<Item = String>, empty: Empty) -> String {
     }
 }
 
-/// A proxy that somebody else set may carry a password; status is no place for it.
+/// A proxy that another client set may contain a password, which must not appear in status.
 fn without_password(text: &str) -> String {
     match text.split_once("://").zip(text.rsplit_once('@')) {
         Some(((scheme, _), (_, host))) => format!("{scheme}://***@{host}"),
@@ -165,7 +165,7 @@ fn integer(value: Option<&Value>) -> Option<i64> {
     }
 }
 
-/// Absent and null mean none; something that is no list of texts means `None`.
+/// Absent and null mean an empty list; `None` if the value is not a list of strings.
 fn set(value: Option<&Value>) -> Option<BTreeSet<String>> {
     match value {
         None | Some(Value::Null) => Some(BTreeSet::new()),
@@ -186,7 +186,7 @@ fn tags(value: Option<&Value>) -> Option<BTreeMap<String, String>> {
     }
 }
 
-/// Tag names compare without case, their values with it.
+/// Names of tags compare without case, values with case.
 fn folded(tags: &BTreeMap<String, String>) -> BTreeMap<String, &String> {
     tags.iter()
         .map(|(key, value)| (key.to_lowercase(), value))

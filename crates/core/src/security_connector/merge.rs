@@ -1,6 +1,6 @@
-//! The body of a PUT: what a GET answered, with our fields edited. There is no PATCH that merges offerings (docs/azure-api.md
-//! 4.2), so everything goes back: other offerings, other members and other tags as they came, without what only the
-//! service writes.
+//! The body of a PUT: the result of a GET with the managed fields edited. No PATCH merges offerings (docs/azure-api.md
+//! 4.2), so the body returns everything else as it was read: other offerings, other members and other tags, without
+//! the members that only the service writes.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use super::{
 /// Members of the resource that only the service writes.
 const READ_ONLY: [&str; 6] = ["id", "name", "type", "apiVersion", "systemData", "etag"];
 
-/// The full body to PUT. Fields that are left alone stay as they stand.
+/// The full body to PUT. Suppressed fields keep their observed values.
 pub fn body(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Value {
     let cloud = desired.target.cloud;
     let mut body = match actual {
@@ -57,7 +57,7 @@ pub fn body(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet
     Value::Object(body)
 }
 
-/// Takes away what only the service writes.
+/// Removes the members that only the service writes.
 fn strip(body: &mut Map<String, Value>) {
     for name in READ_ONLY {
         body.remove(name);
@@ -96,7 +96,7 @@ fn edit(of: &mut Map<String, Value>, name: &str, edit: impl FnOnce(&mut Map<Stri
     of.insert(name.to_owned(), Value::Object(member));
 }
 
-/// Azure refuses P1 with agentless scanning, even where that is left alone (docs/azure-api.md 4.4).
+/// Azure refuses P1 with agentless scanning, even while that field is suppressed (docs/azure-api.md 4.4).
 fn is_forced(
     desired: &Desired,
     actual: Option<&Connector>,
@@ -115,7 +115,7 @@ fn offerings(properties: &mut Map<String, Value>) -> &mut [Value] {
     }
 }
 
-/// Sees to it that our offerings are there, or not. All others stay where they are.
+/// Adds or removes the managed offerings. All others keep their place.
 fn keep_offerings(
     properties: &mut Map<String, Value>,
     desired: &Desired,
@@ -151,7 +151,7 @@ fn of_type<'a>(properties: &'a mut Map<String, Value>, type_: &str) -> Option<&'
         .find(|found| is_of_type(found, type_))
 }
 
-/// The api-version that we speak has the scanner's role beside `enabled`.
+/// The current api-version has the scanner's role beside `enabled`.
 fn move_scanner_role(servers: &mut Map<String, Value>) {
     let Some(role) = find(servers, OLD_SCANNER_ROLE).cloned() else {
         return;
@@ -173,7 +173,7 @@ fn write(body: &mut Map<String, Value>, cloud: Cloud, field: &Field) {
         Place::Environment(members) => edit(body, "properties", |properties| {
             edit(properties, "environmentData", |environment| {
                 if field.value == Expected::Organization(false) {
-                    // Without the membership, nothing of the organization has a meaning.
+                    // Without the membership, the other members of the organization have no meaning.
                     environment.remove("organizationalData");
                 } else {
                     put(environment, members, field.value.wire());
@@ -181,7 +181,7 @@ fn write(body: &mut Map<String, Value>, cloud: Cloud, field: &Field) {
             });
         }),
         Place::Offering(offering, members) => edit(body, "properties", |properties| {
-            // An offering that is left out has no members to write.
+            // An absent offering has no members to write.
             if let Some(found) = of_type(properties, offering.azure_name(cloud)) {
                 put(found, members, field.value.wire());
             }
@@ -220,7 +220,7 @@ fn remove(from: &mut Map<String, Value>, members: &[&str]) {
     }
 }
 
-/// Whether the offering would be left out: its tier is Free.
+/// Whether the offering is absent because its tier is Free.
 pub(super) fn is_free(field: &Field) -> bool {
     field.path == TIER && field.value == Expected::Tier(Tier::Free)
 }

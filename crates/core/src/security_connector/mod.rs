@@ -1,7 +1,7 @@
-//! `SecurityConnector`: from spec and readings to the connector's full body, and to status.
+//! `SecurityConnector`: from spec and observation to the connector's full body, and to status.
 //!
-//! A managed field is a row of [`desired`]: its path in the spec, its place in Azure's JSON, and what must stand there.
-//! Comparing ([`changes`]) and writing ([`merge`]) walk the same rows, and nothing outside them is ever touched.
+//! A managed field is a row of [`desired`]: its path in the spec, its place in Azure's JSON, and the expected value.
+//! Comparison ([`changes`]) and write ([`merge`]) use the same rows, and change nothing else.
 
 pub mod account;
 pub mod changes;

@@ -1,5 +1,5 @@
-//! What Azure said, in our words. A connector is kept as the JSON that was answered: whatever of it is not ours goes
-//! back as it came.
+//! What was read from Azure. A connector is kept as the JSON of the response, so that unmanaged parts are sent back
+//! unchanged.
 
 use serde_json::{Map, Value};
 use serverprotection_api::{Cloud, ConnectorIssue, Tier};
@@ -14,16 +14,17 @@ use crate::{
     server_protection::observed::{Permissions, ReadResult},
 };
 
-/// Everything that one visit read. `None`: not asked for on this visit.
+/// Everything that one reconcile read. `None`: not read by this reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
-    /// Whether a token could be had at all; nothing else was read when not.
+    /// Whether Entra issued a token; if not, nothing else was read.
     pub credential: Result<(), AzureError>,
-    /// The connector; `Ok(None)`: there is none.
+    /// The connector; `Ok(None)` if there is none.
     pub connector: Option<ReadResult<Option<Connector>>>,
-    /// Whether the resource group exists; needed only where there is no connector.
+    /// Whether the resource group exists; needed only if there is no connector.
     pub resource_group: Option<ReadResult<bool>>,
-    /// All connectors that the identity can see; needed where there is no connector, and now and then.
+    /// All connectors that the identity can see; needed if there is no connector, and otherwise read from time to
+    /// time.
     pub others: Option<ReadResult<Vec<ListedConnector>>>,
     /// The connector's health reports.
     pub health: Option<ReadResult<Vec<HealthReport>>>,
@@ -32,7 +33,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing was asked for.
+    /// Nothing was read.
     pub fn nothing() -> Self {
         Self {
             credential: Ok(()),
@@ -44,7 +45,7 @@ impl Observed {
         }
     }
 
-    /// Nothing was read, because no token could be had.
+    /// Nothing was read, because Entra issued no token.
     pub fn without_credential(failure: AzureError) -> Self {
         Self {
             credential: Err(failure),
@@ -52,22 +53,20 @@ impl Observed {
         }
     }
 
-    /// The failure among the readings that decide about Ready, what a human must mend first. Resource group and other
-    /// connectors count only where there is no connector: to create one without them could make a second one.
+    /// The most severe failure among the reads that decide about Ready: errors that need user action come first.
+    /// Resource group and other connectors count only if there is no connector: creating one without knowing them
+    /// could create a second one.
     pub fn failure(&self) -> Option<&AzureError> {
         let absent = matches!(self.connector, Some(Ok(None)));
-        let group = self
-            .resource_group
-            .as_ref()
-            .and_then(|reading| reading.as_ref().err());
-        let others = self.others.as_ref().and_then(|reading| reading.as_ref().err());
-        let readings = [
+        let group = self.resource_group.as_ref().and_then(|read| read.as_ref().err());
+        let others = self.others.as_ref().and_then(|read| read.as_ref().err());
+        let reads = [
             self.credential.as_ref().err(),
-            self.connector.as_ref().and_then(|reading| reading.as_ref().err()),
+            self.connector.as_ref().and_then(|read| read.as_ref().err()),
             group.filter(|_| absent),
             others.filter(|_| absent),
         ];
-        readings
+        reads
             .into_iter()
             .flatten()
             .min_by_key(|failure| failure.class.is_transient())
@@ -95,12 +94,12 @@ pub struct HealthReport {
 /// How the account belongs to an organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Membership {
-    /// It stands alone.
+    /// It is a single account.
     #[default]
     Single,
     /// It is the management account or project.
     Organization,
-    /// The service made the connector for a member.
+    /// The service created the connector for a member.
     Member {
         /// Azure's `parentHierarchyId`.
         parent: Option<String>,
@@ -109,14 +108,14 @@ pub enum Membership {
     },
 }
 
-/// A connector as Azure answered it.
+/// A connector as Azure returned it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connector {
     body: Map<String, Value>,
 }
 
 impl Connector {
-    /// An answer; `None`: it is no JSON object.
+    /// Parses a response; `None` if it is not a JSON object.
     pub fn read(answer: Value) -> Option<Self> {
         match answer {
             Value::Object(body) => Some(Self { body }),
@@ -124,7 +123,7 @@ impl Connector {
         }
     }
 
-    /// The answer as it came.
+    /// The response, unchanged.
     pub fn body(&self) -> &Map<String, Value> {
         &self.body
     }
@@ -142,7 +141,7 @@ impl Connector {
         self.body.get("id").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Where its data are kept, as Azure compares it: `West Europe` is `westeurope`.
+    /// The region of its data, normalized as Azure compares it: `West Europe` is `westeurope`.
     pub fn location(&self) -> Option<String> {
         let location = self.body.get("location")?.as_str()?;
         Some(location.replace(' ', "").to_lowercase())
@@ -153,7 +152,7 @@ impl Connector {
         self.text(&["environmentName"]).unwrap_or_default()
     }
 
-    /// The cloud, where it is one of ours.
+    /// The cloud, if it is AWS or GCP.
     pub fn cloud(&self) -> Option<Cloud> {
         [Cloud::AWS, Cloud::GCP]
             .into_iter()
@@ -193,7 +192,7 @@ impl Connector {
         self.text(&["hierarchyIdentifierTrialEndDate"])?.parse().ok()
     }
 
-    /// The plan of the servers; `None`: an offering without a plan that we know.
+    /// The plan of the servers; `None` if the offering has an unknown plan.
     pub fn tier(&self) -> Option<Tier> {
         let cloud = self.cloud()?;
         if self.offering(Offering::Servers, cloud).is_none() {
@@ -216,7 +215,7 @@ impl Connector {
             .find(|found| is_of_type(found, offering.azure_name(cloud)))
     }
 
-    /// What stands in a place.
+    /// The value at a place.
     pub fn value(&self, place: &Place, cloud: Cloud) -> Option<&Value> {
         match place {
             Place::Tag(key) => {
@@ -233,14 +232,14 @@ impl Connector {
     }
 }
 
-/// The scanner's role may still stand where it stood until 2023-10-01-preview.
+/// The scanner's role may still be in its place of the api-version 2023-10-01-preview and earlier.
 fn old_place(offering: &Map<String, Value>, members: Members) -> Option<&Value> {
     (members == SCANNER_ROLE)
         .then(|| find(offering, OLD_SCANNER_ROLE))
         .flatten()
 }
 
-/// Whether an offering is of this type; Azure echoes what was sent, in whatever case.
+/// Whether an offering is of this type, in any case: Azure returns the case that a client sent.
 pub(super) fn is_of_type(offering: &Map<String, Value>, type_: &str) -> bool {
     let found = offering.get("offeringType").and_then(Value::as_str);
     found.is_some_and(|found| found.eq_ignore_ascii_case(type_))

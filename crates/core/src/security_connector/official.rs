@@ -1,5 +1,5 @@
-//! The official examples, when they are at hand (they are not part of this repository): what they send, we send; what they
-//! answer, we understand and send back.
+//! The official examples, if they are available (they are not part of this repository). The operator sends what they
+//! send, and understands their responses and sends them back.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -48,7 +48,7 @@ fn what_the_official_example_writes_is_what_we_write() {
 }
 
 #[test]
-fn what_the_official_examples_answer_is_in_sync_and_goes_back_without_what_only_the_service_writes() {
+fn responses_of_the_official_examples_are_in_sync_and_are_sent_back_without_read_only_members() {
     for name in [
         "SecurityConnectors_CreateOrUpdate.json",
         "SecurityConnectors_Get.json",
@@ -62,13 +62,13 @@ fn what_the_official_examples_answer_is_in_sync_and_goes_back_without_what_only_
         assert!(differences(&desired, Some(&connector)).is_empty(), "{name}");
         let back = merge::body(&desired, Some(&connector), &BTreeSet::new());
         let mut sent = answer["properties"].clone();
-        // One of them leaves it out.
+        // One of the examples omits it.
         sent["environmentData"]["scanInterval"] = json!(4);
         assert_eq!(back["properties"], sent, "{name}");
         for member in ["id", "name", "type", "systemData", "etag"] {
             assert!(back.get(member).is_none(), "{name}: {member}");
         }
-        // And as the next answer it is in sync again.
+        // If the next read returns this body, the connector is in sync again.
         let next = answered(connector.id(), &back);
         assert!(differences(&desired, Some(&next)).is_empty(), "{name}");
     }

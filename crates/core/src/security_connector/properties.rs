@@ -18,7 +18,7 @@ use super::{
 };
 use specs::{some, specs, words};
 
-/// `PROPTEST_CASES` looks longer; nothing is written to disk.
+/// `PROPTEST_CASES` sets the number of cases; nothing is written to disk.
 fn config() -> Config {
     let config = Config::default();
     Config {
@@ -63,7 +63,7 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What others have put into a connector: offerings, tags, and members everywhere.
+/// What other clients have added to a connector: offerings, tags, and members everywhere.
 fn foreign() -> impl Strategy<Value = (Vec<Value>, Value, Vec<Value>)> {
     let types = select(vec![
         "DefenderCspmAws",
@@ -82,7 +82,7 @@ fn foreign() -> impl Strategy<Value = (Vec<Value>, Value, Vec<Value>)> {
     (vec(offering, 0..3), tags, vec(anything(), 5))
 }
 
-/// A connector that stands for another spec, with what others put into it.
+/// A connector that matches another spec, with additions of other clients.
 fn actual(cloud: Cloud) -> impl Strategy<Value = Connector> {
     (specs(cloud), foreign(), any::<bool>()).prop_map(move |(spec, (offerings, tags, members), old_place)| {
         let connector = created(&desired(&spec));
@@ -139,7 +139,7 @@ fn forget(from: &mut Value, members: &[&str]) {
     }
 }
 
-/// Objects that hold nothing come and go with what they held.
+/// Removes empty objects, which appear and disappear with their members.
 fn pruned(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -150,7 +150,7 @@ fn pruned(value: Value) -> Value {
     }
 }
 
-/// Everything that is neither ours nor read-only.
+/// Everything that is neither managed nor read-only.
 fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
     let mut body = Value::Object(body.clone());
     for name in ["id", "name", "type", "apiVersion", "systemData", "etag"] {
@@ -198,7 +198,7 @@ fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
         forget(&mut offering, OLD_SCANNER_ROLE);
         let offering = pruned(offering);
         let left_out = ours == Offering::Servers && desired.tier == Tier::Free;
-        // An offering of ours that only names itself came with this write.
+        // This write added a managed offering that consists of its type only.
         if !left_out && offering.as_object().unwrap().len() > 1 {
             rest.push(offering);
         }
@@ -243,7 +243,7 @@ fn assert_no_read_only(body: &Value) {
     }
 }
 
-/// The whole intent stands in the body.
+/// Asserts that the body contains every managed field.
 fn assert_complete(desired: &Desired, body: &Value) {
     let connector = Connector::read(body.clone()).unwrap();
     let cloud = desired.target.cloud;
@@ -275,7 +275,7 @@ fn word(value: &mut Value, members: &[&str], spell: &dyn Fn(&str) -> String) {
     }
 }
 
-/// The same connector in another spelling: Azure echoes case and order as they were sent by somebody.
+/// The same connector in another spelling: Azure returns case and order as a client sent them.
 fn respelled(body: &Map<String, Value>, upper: bool) -> Connector {
     let spell = |text: &str| {
         if upper {
@@ -364,7 +364,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_left_alone_stays((spec, actual) in pairs(), picks in vec(any::<bool>(), 40)) {
+    fn suppressed_fields_stay((spec, actual) in pairs(), picks in vec(any::<bool>(), 40)) {
         let desired = desired(&spec);
         let cloud = desired.target.cloud;
         let picked = desired.fields.iter().zip(&picks).filter(|(_, pick)| **pick);
@@ -372,7 +372,7 @@ proptest! {
         let body = merge::body(&desired, Some(&actual), &left);
         let after = Connector::read(body.clone()).unwrap();
         assert_no_read_only(&body);
-        // With the tier, members of the offering may go; with the membership, those of the organization.
+        // A tier can remove members of the offering, and a membership those of the organization.
         let goes = |field: &&Field| {
             let tier = matches!(field.place, Place::Offering(Offering::Servers, _)) && after.tier() != actual.tier();
             tier || field.path.contains(".organization") || field.path == "agentlessScanning.state"
@@ -387,7 +387,7 @@ proptest! {
         }
         let scans = Place::Offering(Offering::Servers, &["vmScanners", "enabled"]);
         prop_assert!(after.tier() != Some(Tier::P1) || after.value(&scans, cloud) != Some(&json!(true)));
-        // What a write cannot mend is not a reason for one.
+        // A difference that a write cannot repair is no reason to write.
         for change in changes(&desired, Some(&actual), &left) {
             let stays = differences(&desired, Some(&after));
             for field in change.fields {
@@ -397,7 +397,7 @@ proptest! {
     }
 
     #[test]
-    fn no_answer_of_azure_panics(answer in anything(), spec in specs(Cloud::AWS)) {
+    fn no_response_of_azure_panics(answer in anything(), spec in specs(Cloud::AWS)) {
         let desired = desired(&spec);
         let answer = json!({"properties": {"environmentData": answer, "offerings": [answer, {"offeringType": "cspmmonitoraws", "nativeCloudConnection": answer}]}, "tags": answer});
         let actual = Connector::read(answer).unwrap();

@@ -1,4 +1,5 @@
-//! What a visit reads (I-4): the connector always; the rest about hourly, and while it is not known to be good.
+//! What a reconcile reads (I-4): the connector always; the rest about once an hour, and while it is not known to be
+//! good.
 
 use std::time::Duration;
 
@@ -7,27 +8,28 @@ use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 use super::{desired::is_organization, requeue::ReconcileHistory};
 use crate::conditions::{self, ConditionType, Reason};
 
-/// The longest round of quiet visits in which everything is read once: an hour at the default interval.
+/// The largest number of reconciles without changes in which everything is read once: an hour at the default interval.
 const LONGEST_ROUND: u64 = 6;
 
-/// What to read besides the connector, which is read on every visit. Where there turns out to be no connector, resource
-/// group and others are read whatever is said here: `decide` demands both.
+/// What to read besides the connector, which every reconcile reads. If there is no connector, the resource group and
+/// the other connectors are read regardless of this choice, because `decide` needs both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one read, asked for or not")]
 pub struct Reads {
     /// Whether the resource group exists.
     pub resource_group: bool,
-    /// All connectors that the identity can see: who else connects the account, and the members of an organization.
+    /// All connectors that the identity can see: others that connect the account, and the members of an organization.
     pub others: bool,
     /// The connector's health reports.
     pub health: bool,
     /// What the identity may do.
     pub permissions: bool,
-    /// Somebody asked for this visit: what others were told a moment ago is not good enough.
+    /// A user requested this reconcile: results of other objects' recent reads must not be reused.
     pub fresh: bool,
 }
 
-/// Chooses by what the last visit left behind. `requested`: somebody asked for this visit. `interval`: between visits.
+/// Chooses by what the last reconcile stored. `requested`: a user requested this reconcile. `interval`: the time
+/// between two reconciles.
 pub fn reads(
     spec: &SecurityConnectorSpec,
     generation: i64,
@@ -41,14 +43,14 @@ pub fn reads(
         known && conditions::has_reason(&previous.conditions, ConditionType::ConnectorConfigured, reason)
     };
     if configured(Reason::Written) {
-        // The visit that wrote had read everything; this one reads back. Of a connector that was not there before, it
-        // could not ask how it stands.
+        // The reconcile that wrote had read everything; this one reads back. If that write created the connector, its
+        // health could not be read before.
         return Reads {
             health: previous.health.as_deref() == Some("Unknown"),
             ..Reads::default()
         };
     }
-    // Without a connector there is nothing to report about.
+    // Without a connector there are no health reports.
     let absent = configured(Reason::NotCreated);
     let is_true = |type_| conditions::is_true(&previous.conditions, type_);
     let quiet = known && is_true(ConditionType::Ready);
@@ -98,7 +100,7 @@ mod tests {
         )
     }
 
-    /// A visit that sees only what it reads.
+    /// A reconcile that observes only what it reads.
     fn observe_with_reads(object: &mut Object) {
         let reads = next(object);
         let all = object.observed();
@@ -120,7 +122,7 @@ mod tests {
         fresh: false,
     };
 
-    /// In sync and healthy, and at the beginning of a round.
+    /// An object that is in sync and healthy, at the beginning of a round.
     fn quiet(spec: SecurityConnectorSpec) -> Object {
         let mut object = Object::in_sync(spec);
         object.health = vec![report("Healthy")];
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_bad_or_unknown_is_read_on_every_reconcile() {
+    fn unhealthy_or_unknown_state_is_read_on_every_reconcile() {
         let mut object = quiet(aws(json!({})));
         object.status.health = Some("NotHealthy".into());
         let health = Reads {

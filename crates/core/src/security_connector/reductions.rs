@@ -1,4 +1,4 @@
-//! Brakes on the way down (I-12): which changes of a connector lower protection, or might.
+//! Reductions (I-12): the changes of a connector that lower protection, or might lower it.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::server_protection::reductions;
 
-/// The differences whose repair would lower protection: a lower tier, something off, fewer regions, more accounts left
-/// out; or another identity in place of one that works, which the spec does not even name.
+/// The differences whose repair would lower protection: a lower tier, a part switched off, fewer regions, more
+/// excluded accounts; or a working identity replaced by one that the spec does not name.
 pub fn of<'a>(desired: &Desired, all: &'a [Difference]) -> Vec<&'a Difference> {
     let lowers = |difference: &&Difference| {
         let field = difference.field.as_str();
@@ -44,7 +44,7 @@ fn wider(difference: &Difference) -> bool {
     !entries(&difference.desired).is_subset(&entries(&difference.observed))
 }
 
-/// The reductions that stand between spec and connector and that the annotation does not approve.
+/// The reductions between spec and connector that the annotation does not approve.
 pub fn unapproved(
     desired: &Desired,
     actual: Option<&Connector>,

@@ -1,4 +1,5 @@
-//! How an object's visits are paced. Losing the memory costs a few reads and at most one write, never correctness (I-6).
+//! When an object is reconciled again. Losing the memory costs a few reads and at most one write, never correctness
+//! (I-6).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,41 +13,41 @@ use super::{
 };
 use crate::{Timestamp, azure_error::ErrorClass, retry, server_protection::contested::later};
 
-/// What a process remembers of an object.
+/// What a process keeps in memory about an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReconcileHistory {
-    /// Visits so far.
+    /// The number of reconciles so far.
     pub reconciles: u64,
-    /// Failures in a row that time mends.
+    /// Consecutive transient failures.
     pub failures: u32,
-    /// Fields written since Azure was last in sync, with what was demanded.
+    /// Fields written since Azure was last in sync, with the demanded values.
     pub written: BTreeMap<String, String>,
     /// Rounds of writes since Azure was last in sync.
     pub rounds: u32,
     /// The last write.
     pub last_write: Option<Timestamp>,
-    /// Writes in a row that failed because Azure cannot sign in to the account.
+    /// Consecutive writes that failed because Azure cannot sign in to the account.
     pub cloud_failures: u32,
-    /// Until then such a write is not tried again.
+    /// Such a write is not attempted again before this time.
     pub cloud_retry_at: Option<Timestamp>,
     /// Accounts of the organization's members, as the connectors were last listed.
     pub members: Vec<String>,
 }
 
-/// After the n-th failure to sign in to the account: 5, 10, then 15 minutes. Somebody must mend it there, and each try
-/// costs a write and a minute of the service's time.
+/// The pause after the n-th failure to sign in to the account: 5, 10, then 15 minutes. The account's owner must fix
+/// the cause, and each attempt costs a write and a minute of the service's time.
 pub fn cloud_pause(failures: u32) -> Duration {
     Duration::from_secs(300).saturating_mul(failures.clamp(1, 3))
 }
 
-/// Whether the account's owner still gets time.
+/// Whether that pause is not over yet.
 pub(super) fn waits_for_cloud(input: &Input<'_>) -> bool {
     let edited = input.previous.observed_generation != Some(input.generation);
     let waits = input.history.cloud_retry_at.is_some_and(|at| at > input.now);
     waits && !edited && input.requested.is_none()
 }
 
-/// Whether everything that a change would write was just written in vain.
+/// Whether every value that a change would write was just written without a visible effect.
 pub(super) fn is_settling(input: &Input<'_>, change: &Change) -> bool {
     let written = &input.history.written;
     let again = change
@@ -65,7 +66,7 @@ fn settling_pause(history: &ReconcileHistory) -> Duration {
     retry::after(&ErrorClass::Conflict, history.rounds, Duration::ZERO, 0.5)
 }
 
-/// What the process remembers after the visit.
+/// Updates what the process keeps in memory after a reconcile.
 pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> ReconcileHistory {
     let mut history = input.history.clone();
     history.reconciles += 1;
@@ -112,7 +113,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     history
 }
 
-/// When to come back. `history` is what `update_history` gave; `jitter` lies between 0 and 1.
+/// The delay until the next reconcile. `history` is the result of `update_history`; `jitter` is between 0 and 1.
 pub fn requeue_after(
     input: &Input<'_>,
     decision: &Decision,
@@ -126,7 +127,7 @@ pub fn requeue_after(
         let left = history.cloud_retry_at.map_or(slow, |at| {
             Duration::try_from(at.duration_since(input.now)).unwrap_or_default()
         });
-        // Never earlier: the jitter only adds, so that many objects do not come back at once.
+        // The jitter only adds, so that no attempt is early and many objects do not retry at once.
         retry::scaled(left, 0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
     };
     if let Some((_, failure)) = &outcome.failed {

@@ -1,4 +1,4 @@
-//! Specs of the four shapes, and a small Azure that answers them.
+//! Specs of the four shapes, and a small model of Azure.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::{
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
 pub(super) const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
 
-/// Lays `over` on `base`, member by member.
+/// Merges `over` into `base`, member by member.
 pub(super) fn laid_over(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
@@ -87,7 +87,7 @@ pub(super) fn protection(tier: Tier) -> Protection {
     }
 }
 
-/// What Azure answers to this body: everything as sent, with what only it writes.
+/// Azure's response to a PUT of this body: everything as sent, with the members that only the service writes.
 pub(super) fn answered(id: &str, body: &Value) -> Connector {
     let mut answer = body.clone();
     laid_over(
@@ -131,7 +131,7 @@ pub(super) fn report(code: &str) -> HealthReport {
     }
 }
 
-/// One object through its visits.
+/// One object over several reconciles.
 pub(super) struct Object {
     pub(super) spec: SecurityConnectorSpec,
     pub(super) generation: i64,
@@ -142,7 +142,7 @@ pub(super) struct Object {
     pub(super) history: ReconcileHistory,
     pub(super) now: Timestamp,
     pub(super) wait: Duration,
-    /// What stands in Azure.
+    /// The connector in Azure.
     pub(super) connector: Option<Connector>,
     pub(super) group: bool,
     pub(super) others: Vec<ListedConnector>,
@@ -168,7 +168,7 @@ impl Object {
         }
     }
 
-    /// It wrote its connector and found it in sync.
+    /// An object that wrote its connector and found it in sync.
     pub(super) fn in_sync(spec: SecurityConnectorSpec) -> Self {
         let mut object = Self::new(spec);
         object.write();
@@ -191,7 +191,7 @@ impl Object {
         self.now = self.now.checked_add(by).unwrap();
     }
 
-    /// Somebody else edits the connector.
+    /// Another client edits the connector.
     pub(super) fn edit_in_azure(&mut self, over: Value) {
         let mut body = Value::Object(self.connector.as_ref().unwrap().body().clone());
         laid_over(&mut body, over);
@@ -228,7 +228,7 @@ impl Object {
         }
     }
 
-    /// A visit that dies while it writes: the note before the write is all that stands.
+    /// A reconcile that crashes while it writes: only the recorded intent remains.
     pub(super) fn die(&mut self) {
         let (observed, timeouts) = (self.observed(), Timeouts::default());
         let input = self.input(Observation::Azure(&observed), &timeouts);
@@ -264,13 +264,13 @@ impl Object {
         decision
     }
 
-    /// A visit that finds nothing to write (or may not).
+    /// A reconcile that has nothing to write or may not write.
     pub(super) fn observe(&mut self) -> Decision {
         let observed = self.observed();
         self.reconcile(Observation::Azure(&observed), |_| Outcome::default())
     }
 
-    /// A visit whose writes are all accepted, and take effect.
+    /// A reconcile whose writes are all accepted and take effect.
     pub(super) fn write(&mut self) -> Decision {
         let observed = self.observed();
         let id = self.desired().target.id();
@@ -288,7 +288,7 @@ impl Object {
         decision
     }
 
-    /// A visit whose first write fails.
+    /// A reconcile whose first write fails.
     pub(super) fn fail(&mut self, failure: AzureError) -> Decision {
         let observed = self.observed();
         self.reconcile(Observation::Azure(&observed), |decision| Outcome {
@@ -303,7 +303,7 @@ impl Object {
         })
     }
 
-    /// Ready, with a message that tells this.
+    /// Expects this status and reason of Ready, and this text in its message.
     pub(super) fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");
@@ -326,7 +326,7 @@ impl Object {
     }
 }
 
-/// The body that a decision puts.
+/// The body that a decision sends with PUT.
 pub(super) fn put(decision: &Decision) -> Option<&Value> {
     let mut changes = decision.changes.iter();
     changes.find_map(|change| match &change.action {
@@ -335,7 +335,7 @@ pub(super) fn put(decision: &Decision) -> Option<&Value> {
     })
 }
 
-/// What kstatus and Flux demand of every status.
+/// What kstatus and Flux require of every status.
 fn kstatus(status: &SecurityConnectorStatus, generation: i64) {
     assert!(
         status

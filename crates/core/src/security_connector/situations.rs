@@ -1,4 +1,4 @@
-//! The situations, row by row, for the four shapes: Ready, what is beside it, and the next step that the message tells.
+//! The situations, row by row, for the four shapes: Ready, the conditions beside it, and the next step in the message.
 
 mod blocked;
 mod deleting;
@@ -46,7 +46,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         assert_eq!(status.health.as_deref(), Some("Unknown"));
         assert!(status.claim.as_ref().unwrap().established_since.is_some());
         assert!(status.free_trial_ends.is_some());
-        // The next quiet visit changes nothing.
+        // The next reconcile without changes leaves status as it is.
         let before = object.status.clone();
         object.sleep(object.wait);
         object.observe();
@@ -110,7 +110,7 @@ fn the_bodies_are_those_of_the_contract() {
 }
 
 #[test]
-fn what_is_not_there_is_created_only_as_the_spec_says() {
+fn a_resource_group_is_created_only_if_the_spec_allows_it() {
     for (_, spec) in shapes() {
         let mut object = Object::new(spec);
         object.group = false;
@@ -158,7 +158,7 @@ fn a_connector_is_adopted_and_the_first_status_shows_what_differed() {
 }
 
 #[test]
-fn the_owner_of_the_account_gets_time_and_no_storm() {
+fn sign_in_failures_are_retried_with_pauses() {
     let message = "error occured for security connector: Identity provider is missing from AWS account/s.";
     let refused = cloud::failure(400, message, Some("id"), "PUT securityConnectors/aws-prod");
     let mut object = Object::new(aws(json!({})));
@@ -170,7 +170,7 @@ fn the_owner_of_the_account_gets_time_and_no_storm() {
             .secondary("Reconciling")
             .reason("CloudAuthenticated", "False", "CloudAuthenticationFailed")
             .reason("ConnectorConfigured", "False", "CloudAuthenticationFailed");
-        // Whatever else starts a visit meanwhile writes nothing.
+        // A reconcile for another reason during the pause writes nothing.
         object.sleep(Duration::from_secs(60));
         assert_eq!(object.observe().situation, Situation::WaitingForCloud);
         object.expect("False", "CloudAuthenticationFailed", "OIDC identity provider");
@@ -183,7 +183,7 @@ fn the_owner_of_the_account_gets_time_and_no_storm() {
     object.observe();
     object.expect("True", "InSync", "");
 
-    // An edit is tried at once.
+    // An edit is written at once.
     let mut object = Object::new(aws(json!({})));
     object.fail(refused);
     object.edit(|spec| spec.scan_interval = "6h".into());
@@ -317,7 +317,7 @@ fn observe_and_suspend_write_nothing() {
 }
 
 #[test]
-fn a_fight_is_left_alone() {
+fn a_foreign_change_that_recurs_is_contested() {
     let mut object = Object::in_sync(aws(json!({})));
     for _ in 0..3 {
         object.edit_in_azure(json!({"properties": {"environmentData": {"scanInterval": 24}}}));
@@ -332,7 +332,7 @@ fn a_fight_is_left_alone() {
     object
         .expect("False", "Contested", "scanInterval")
         .reason("Contested", "True", "Suppressed");
-    // What is not contested is still mended, and the contested field stays as it is.
+    // Other fields are still repaired, and the contested field keeps its observed value.
     object.edit(|spec| {
         spec.tags.insert("ours".into(), "1".into());
     });
@@ -342,7 +342,7 @@ fn a_fight_is_left_alone() {
 }
 
 #[test]
-fn a_write_that_does_not_show_settles_first() {
+fn a_write_that_is_not_visible_settles_first() {
     let mut object = Object::in_sync(aws(json!({})));
     object.edit(|spec| spec.scan_interval = "6h".into());
     let stale = object.connector.clone();

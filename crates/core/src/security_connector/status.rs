@@ -1,4 +1,5 @@
-//! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
+//! The status after a reconcile, from the previous status, the observation and the outcome. Pure, and without values
+//! that change by themselves over time.
 
 mod condition_set;
 mod summary;
@@ -33,15 +34,16 @@ use crate::{
     },
 };
 
-/// Health issues that status holds at most.
+/// Maximum number of health issues in status.
 const MOST_ISSUES: usize = 8;
 
-/// How far the changes of a decision have come.
+/// The phase of a reconcile for which a status is computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Phase<'a> {
-    /// The changes are about to be written. An adoption shows what differed before it is mended.
+    /// The changes are about to be written: this status is the recorded intent (I-6). For an adoption, it shows the
+    /// differences before they are repaired.
     BeforeWrite,
-    /// The visit is over.
+    /// The reconcile is complete.
     AfterWrite(&'a Outcome),
 }
 
@@ -61,7 +63,7 @@ impl<'a> Phase<'a> {
     }
 }
 
-/// The status that a visit leaves behind.
+/// The status after a reconcile.
 pub fn status(
     input: &Input<'_>,
     decision: &Decision,
@@ -75,7 +77,7 @@ pub fn status(
     {
         status.last_handled_reconcile_at = Some(requested.to_owned());
     }
-    // The first failures of a drift check that time mends change nothing; an event and a metric tell them.
+    // The first transient errors of a drift check do not change status; an event and a metric report them.
     if summary::is_passing_failure(input, decision, failures) {
         return status;
     }
@@ -104,7 +106,7 @@ pub fn status(
     status
 }
 
-/// The status while the object is deleted; a failure is that of the DELETE or of the reading before it.
+/// The status while the object is deleted. `failure` is the error of the DELETE or of the read before it.
 pub fn deleting(
     previous: &SecurityConnectorStatus,
     generation: i64,
@@ -131,7 +133,7 @@ pub fn deleting(
     status
 }
 
-/// The target stays what it was when the reference leads elsewhere: that is where the connector stands.
+/// The target is kept if the reference leads elsewhere, because it names where the connector exists.
 fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
     let elsewhere = matches!(
         &decision.situation,
@@ -196,8 +198,8 @@ fn machines_status(machines: MachineCounts) -> ConnectorMachines {
     }
 }
 
-/// The status with what a scan of the fleet has found, and otherwise as it stands: a scan needs no visit. Machines that
-/// appear are also a sign of health where Azure has not reported.
+/// The status with the results of a scan and otherwise unchanged, without a reconcile. Machines that appear also count
+/// as a sign of health if Azure has not reported any.
 pub fn with_machines(
     previous: &SecurityConnectorStatus,
     machines: MachineCounts,
@@ -215,7 +217,7 @@ pub fn with_machines(
     status
 }
 
-/// The newest answer about the connector: a write's, when there was one.
+/// The newest response about the connector: that of the write, if there was one.
 fn latest<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Connector> {
     let answered = match phase {
         Phase::AfterWrite(outcome) => outcome.connector.as_ref(),
@@ -250,7 +252,7 @@ fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: 
     let previous = input.previous.claim.as_ref();
     let holder = match &decision.situation {
         Situation::Blocked(Blocker::ClaimConflicted { holder }) => Some(holder.as_str()),
-        // Nothing was asked: what stood stays.
+        // Suspended: keep the previous claim.
         Situation::Suspended
         | Situation::Blocked(Blocker::ProtectionNotFound | Blocker::NotAvailable { .. }) => {
             return;

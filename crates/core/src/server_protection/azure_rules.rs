@@ -1,18 +1,18 @@
-//! The laws of Azure's pricings and settings, as one table (docs/azure-api.md 1.2 to 1.7, 2). Everything that decides
-//! about a plan write asks here.
+//! The rules of Azure's pricings and settings, in one table (docs/azure-api.md 1.2 to 1.7, 2). All decisions about plan
+//! writes use them.
 //!
-//! | law | where it is kept |
+//! | rule | implemented in |
 //! | --- | --- |
-//! | a Standard plan always carries its sub-plan | `Tier` has no "Standard" |
-//! | an extension that the sub-plan does not offer is never sent, not even disabled | [`offered`] |
+//! | a Standard plan always carries its subplan | `Tier` has no "Standard" |
+//! | an extension that the subplan does not offer is never sent, not even disabled | [`offered`] |
 //! | a Free plan carries no extensions | [`offered`] |
 //! | a disabled extension carries no properties | [`ExtensionWrite`](super::changes::ExtensionWrite) |
-//! | an enabled extension carries the properties that Azure has, and those of the spec | [`plan_write`](super::changes::plan_write) |
-//! | file integrity monitoring is on only with a workspace and rules, and while it stays off it is not sent | [`required_properties`] |
-//! | a subscription plan is never deleted: off is a write of Free | there is no such change |
-//! | P1 and P2 become each other in one write | there is no other change |
-//! | a plan write carries the full intent | [`plan_write`](super::changes::plan_write) |
-//! | Linux is on when `WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW` is false | [`Setting::wire`] |
+//! | an enabled extension carries the properties in Azure and those of the spec | [`plan_write`](super::changes::plan_write) |
+//! | enabling file integrity monitoring needs a workspace and rules; it is not sent while it stays off | [`required_properties`] |
+//! | a subscription plan is never deleted; Free switches it off | no such change exists |
+//! | one write changes P1 to P2 or back | no other change exists |
+//! | a plan write contains every field | [`plan_write`](super::changes::plan_write) |
+//! | Linux is on if `WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW` is false | [`Setting::wire`] |
 
 use serverprotection_api::Tier;
 
@@ -22,7 +22,7 @@ pub const AGENTLESS_SCANNING: &str = "AgentlessVmScanning";
 pub const FILE_INTEGRITY_MONITORING: &str = "FileIntegrityMonitoring";
 /// Azure's name of direct onboarding.
 pub const DIRECT_ONBOARDING: &str = "MdeDesignatedSubscription";
-/// Property of agentless scanning: a JSON string with the tags to leave out.
+/// Property of agentless scanning: a JSON string with the tags of excluded machines.
 pub const EXCLUSION_TAGS: &str = "ExclusionTags";
 /// Property of file integrity monitoring: the workspace's resource id.
 pub const WORKSPACE: &str = "DefinedWorkspaceId";
@@ -30,11 +30,11 @@ pub const WORKSPACE: &str = "DefinedWorkspaceId";
 pub const RULES: &str = "Rules";
 /// The resource provider that everything here belongs to.
 pub const PROVIDER: &str = "Microsoft.Security";
-/// What switching on a role-assigning extension needs besides (docs/azure-api.md 8.7).
+/// The additional action that is needed to switch on an extension that assigns roles (docs/azure-api.md 8.7).
 pub const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
 
-/// Whether a sub-plan offers an extension. Names that we do not know are offered where Azure already shows them, and
-/// where the spec names them: the caller says so with `known_there`.
+/// Whether a subplan offers an extension. Unknown extensions count as offered if Azure already shows them or the spec
+/// names them; `known_there` is true in these cases.
 pub fn offered(extension: &str, tier: Tier, known_there: bool) -> bool {
     match tier {
         Tier::Free => false,
@@ -52,9 +52,9 @@ pub fn p2_only(extension: &str) -> bool {
         .any(|name| extension.eq_ignore_ascii_case(name))
 }
 
-/// The properties without which the service refuses an extension, and the whole plan write with it. By one report it
-/// demands them of a disabled extension too, which must not carry any: such an extension is left out while it stays off
-/// (off is also its default).
+/// The properties without which the service refuses an extension, and with it the whole plan write. According to one
+/// report, it requires them for a disabled extension too, which must not carry any. Such an extension is therefore
+/// omitted while it stays off, which is also its default.
 pub fn required_properties(extension: &str) -> &'static [&'static str] {
     if extension.eq_ignore_ascii_case(FILE_INTEGRITY_MONITORING) {
         &[WORKSPACE, RULES]
@@ -68,7 +68,7 @@ pub fn assigns_roles(extension: &str) -> bool {
     p2_only(extension)
 }
 
-/// How much a tier protects: less is a reduction.
+/// How much a tier protects; a move to a lower number is a reduction.
 pub const fn protection(tier: Tier) -> u8 {
     match tier {
         Tier::Free => 0,
@@ -77,7 +77,7 @@ pub const fn protection(tier: Tier) -> u8 {
     }
 }
 
-/// A tier as spec and status spell it.
+/// A tier as it is written in spec and status.
 pub const fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Free => "Free",
@@ -96,7 +96,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// All three, in the order in which they are written: the opt-ins need the integration.
+    /// All three in write order: the opt-ins need the integration.
     pub const ALL: [Self; 3] = [Self::Integration, Self::UnifiedSolution, Self::Linux];
 
     /// Azure's name.
@@ -117,7 +117,8 @@ impl Setting {
         }
     }
 
-    /// `enabled` as it goes over the wire: Linux is inverted. Its own inverse.
+    /// Converts between the spec's value and `enabled` on the wire, in both directions: the setting for Linux is
+    /// inverted.
     pub const fn wire(self, on: bool) -> bool {
         match self {
             Self::Linux => !on,

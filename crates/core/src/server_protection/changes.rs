@@ -1,4 +1,5 @@
-//! From desired and observed to what is to be done: field by field (`differences`), then as Azure's writes (`changes`).
+//! From desired and observed state to changes: the differences by field (`differences`), then Azure's writes
+//! (`changes`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use super::{
     observed::{Extension, Plan, Settings},
 };
 
-/// What a complete visit read of a registered subscription.
+/// What a complete reconcile read from a registered subscription.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actual {
     /// The plan.
@@ -32,7 +33,7 @@ pub struct Difference {
     pub field: String,
     /// What the spec demands.
     pub desired: String,
-    /// What Azure answered.
+    /// The value in Azure.
     pub observed: String,
 }
 
@@ -42,33 +43,33 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Differences for people, with both values.
+/// Describes differences for users, with both values.
 pub fn listed<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> String {
     let all: Vec<_> = differences.into_iter().map(ToString::to_string).collect();
     all.join(", ")
 }
 
-/// One write to Azure, with the fields that it mends.
+/// One write to Azure, with the fields that it repairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The write.
     pub action: Action,
-    /// Why.
+    /// The differences that the write repairs.
     pub fields: Vec<Difference>,
 }
 
-/// Azure's writes.
+/// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Register Microsoft.Security.
     Register,
     /// Write the plan `VirtualMachines`.
     PutPlan(PlanWrite),
-    /// Write one MDE setting; `enabled` as it goes over the wire.
+    /// Write one MDE setting.
     PutSetting {
-        /// Which one.
+        /// The setting.
         setting: Setting,
-        /// The wire value.
+        /// The value of `enabled` on the wire.
         enabled: bool,
     },
     /// Select Defender Vulnerability Management.
@@ -77,14 +78,14 @@ pub enum Action {
     DeleteAssessment,
 }
 
-/// A plan write with the full intent.
+/// A plan write, which contains every field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanWrite {
-    /// Tier and sub-plan.
+    /// Tier and subplan.
     pub tier: Tier,
     /// `enforce`, when known.
     pub enforce: Option<bool>,
-    /// Every extension that the sub-plan offers, as far as it is known.
+    /// Every known extension that the subplan offers.
     pub extensions: Vec<ExtensionWrite>,
 }
 
@@ -95,7 +96,7 @@ pub struct ExtensionWrite {
     pub name: String,
     /// `isEnabled`.
     pub enabled: bool,
-    /// `additionalExtensionProperties`; empty is not sent. Always empty on a disabled extension.
+    /// `additionalExtensionProperties`; not sent if empty. Always empty for a disabled extension.
     pub properties: BTreeMap<String, Value>,
 }
 
@@ -103,7 +104,7 @@ const fn on_off(on: bool) -> &'static str {
     if on { "Enabled" } else { "Disabled" }
 }
 
-/// Every managed field in which Azure differs, in the order of the spec.
+/// Every managed field in which Azure differs from the spec, in the order of the spec.
 pub fn differences(desired: &Desired, actual: &Actual) -> Vec<Difference> {
     let mut all = plan_differences(desired, &actual.plan);
     all.extend(
@@ -188,7 +189,7 @@ fn setting_differences(desired: &Desired, settings: &Settings) -> Vec<(Setting, 
     let differs = |setting: Setting| {
         let (desired, wire) = of(setting);
         let desired = desired?;
-        // A setting that Azure does not list is off by its own meaning: for Linux, nothing is excluded.
+        // A setting that Azure does not list is off. For Linux this means that nothing is excluded.
         let observed = setting.wire(wire.unwrap_or(false));
         (observed != desired).then(|| {
             let difference = Difference {
@@ -211,7 +212,7 @@ fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference
     })
 }
 
-/// The writes that mend every difference, in order, but for the fields that are left alone (contested).
+/// The writes, in order, that repair every difference except in suppressed (contested) fields.
 pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>) -> Vec<Change> {
     let mut all = Vec::new();
     let out_of_reach = out_of_reach(desired, &actual.plan, suppressed);
@@ -251,8 +252,9 @@ pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>
     all
 }
 
-/// The fields that no plan write can mend, because what they hang on is left alone: the tier (a Free plan carries
-/// nothing, P1 has not every extension), or the state of their extension (what is off carries no properties).
+/// The fields that no plan write can repair, because they depend on a suppressed field: the tier (a Free plan has no
+/// extensions, P1 does not have all of them), or the state of their extension (a disabled extension has no
+/// properties).
 fn out_of_reach(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> BTreeSet<String> {
     let tier = tier_written(desired, plan, suppressed);
     let mut all = BTreeSet::new();
@@ -273,7 +275,7 @@ fn out_of_reach(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -
     all
 }
 
-/// The tier that a plan write carries: what stands, while that is left alone.
+/// The tier that a plan write carries: the observed tier while the tier is suppressed.
 fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> Tier {
     if suppressed.contains("plan.tier") {
         plan.tier
@@ -282,8 +284,8 @@ fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -
     }
 }
 
-/// The first changes that do not wait for the effect of others. A plan write switches the integration on by itself, and
-/// the integration its opt-ins (docs/azure-api.md 2): what may come by itself is looked at again before it is written.
+/// The first changes that do not depend on the effect of others. A plan write switches the integration on, and the
+/// integration its opt-ins (docs/azure-api.md 2), so these settings are read again before they are written.
 pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
     let alone = changes
         .iter()
@@ -304,8 +306,8 @@ pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
     changes
 }
 
-/// The plan write with the full intent: tier, and every extension that the sub-plan offers, managed ones as desired,
-/// the others as observed. A move to another sub-plan leaves out what was never seen there: Azure's defaults apply.
+/// The plan write with every field: the tier, and every extension that the subplan offers, managed ones as desired,
+/// the others as observed. A move to another subplan omits extensions that were not observed: Azure's defaults apply.
 pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> PlanWrite {
     let tier = tier_written(desired, plan, suppressed);
     if tier == Tier::Free {
@@ -357,7 +359,7 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>)
             for (name, property) in &extension.properties {
                 let observed = found.and_then(|found| found.properties.get(name));
                 let left = suppressed.contains(&property_field(extension, name));
-                // Without a required property the service refuses the whole write: leaving it alone is no choice then.
+                // The service refuses a write without a required property, so it is sent even if it is suppressed.
                 let required = azure_rules::required_properties(&extension.name).contains(&name.as_str());
                 if !left || (required && !property.is_stored(observed)) {
                     properties.insert(name.clone(), property.wire(observed));
@@ -378,8 +380,8 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>)
     }
 }
 
-/// The properties that an extension is sent with when the spec says nothing about them: what was read. Whether the
-/// service keeps or clears what is not sent again is not known.
+/// The unmanaged properties that are sent with an extension: those that were read. It is unknown whether the service
+/// keeps or clears properties that are not sent again.
 fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
     found
         .filter(|_| enabled)
@@ -387,15 +389,15 @@ fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
         .unwrap_or_default()
 }
 
-/// Whether an extension that may not be sent as disabled is and stays off: then it is left out.
+/// Whether an extension that must not be sent as disabled is off and stays off; it is then omitted.
 fn stays_off(name: &str, enabled: bool, found: Option<&Extension>) -> bool {
     let is_on = found.is_some_and(|found| found.enabled);
     !enabled && !is_on && !azure_rules::required_properties(name).is_empty()
 }
 
-/// Two subscriptions in which, between them, every managed field differs from the spec: to ask what is demanded.
+/// Two synthetic states that together differ from `desired` in every managed field, to find the demanded values.
 pub(crate) fn opposites(desired: &Desired) -> [Actual; 2] {
-    // Some demands are met by any value, others by none at all.
+    // Some demands match every value, others match no value at all.
     let with = |on: bool, tier: Tier, other: Value| Actual {
         plan: Plan {
             tier,
@@ -453,9 +455,9 @@ mod tests {
         Desired::of(&spec)
     }
 
-    /// Whatever a contested history says about rules, one of the two subscriptions differs in them.
+    /// For every demand about rules, one of the two states differs.
     #[test]
-    fn the_rules_differ_in_a_contrary_subscription() {
+    fn the_rules_differ_in_one_of_the_synthetic_states() {
         for rules in [
             serde_json::json!({"preset": "Recommended"}),
             serde_json::json!({"custom": {"linuxFiles": ["/a"]}}),
@@ -472,7 +474,7 @@ mod tests {
         }
     }
 
-    /// A required property that Azure does not show is sent although it is contested: without it the tier could not be
+    /// A required property that Azure does not show is sent even if it is contested: without it, the tier could not be
     /// changed either.
     #[test]
     fn a_contested_property_does_not_make_the_service_refuse_the_plan() {
@@ -493,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_by_itself_is_not_written_in_the_same_stage() {
+    fn a_setting_that_another_write_switches_on_is_written_in_a_later_stage() {
         let assessment = Change {
             action: Action::PutAssessment,
             fields: Vec::new(),

@@ -1,9 +1,9 @@
-//! The `SecurityConnector`s of a `ServerProtection`, as the cluster shows them.
+//! The `SecurityConnector`s of a `ServerProtection`, as observed in the cluster.
 
-/// All of one object, counted.
+/// The connectors of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connectors {
-    /// How many there are.
+    /// The number of connectors.
     pub total: usize,
     /// Those that are not Ready, by name.
     pub not_ready: Vec<NotReady>,

@@ -1,5 +1,5 @@
-//! No fights (I-13): a field that was repaired three times within six intervals is left alone for an hour, doubling
-//! to a day. The history lives in status, so that a restart does not start the fight again.
+//! Contested fields (I-13): a field that was repaired three times within six intervals is suppressed for an hour, then
+//! for twice as long each time, up to a day. The history is in status, so that a restart does not lose it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ const REPAIRS: i32 = 3;
 const LONGEST_HOLD_HOURS: i32 = 24;
 const MOST_FIELDS: usize = 16;
 
-/// The fields that are left alone now.
+/// The fields that are suppressed now.
 pub fn suppressed(
     history: &[ContestedField],
     differences: &[Difference],
@@ -38,12 +38,12 @@ fn same(entry: &ContestedField, difference: &Difference) -> bool {
     entry.field == difference.field && entry.desired == difference.desired
 }
 
-/// Whether a write of this field belongs to a running series.
+/// Whether a write of this field continues a series of repairs in the history.
 pub fn in_series(history: &[ContestedField], difference: &Difference) -> bool {
     history.iter().any(|entry| same(entry, difference))
 }
 
-/// Which of these writes are repairs: the field was in sync before under the same demand, or was written before.
+/// The writes that are repairs: the field was in sync before under the same demand, or was written before.
 pub(crate) fn repairs<'a>(
     writes: impl Iterator<Item = &'a Difference>,
     was_in_sync: bool,
@@ -58,7 +58,7 @@ pub(crate) fn repairs<'a>(
     writes.filter(is_repair).cloned().collect()
 }
 
-/// The history after these repairs were made.
+/// The history after these repairs.
 pub fn after_repairs(
     mut history: Vec<ContestedField>,
     repaired: &[&Difference],
@@ -85,8 +85,8 @@ fn repaired_once_more(
     window: SignedDuration,
     now: Timestamp,
 ) -> ContestedField {
-    // A field that was held off before is held off again at once; otherwise a repair long after the first one starts
-    // a new series.
+    // A field that was suppressed before is suppressed again at once; otherwise a repair long after the first one
+    // starts a new series.
     let continues = |entry: &ContestedField| {
         entry.hold_hours.is_some() || now.duration_since(entry.first_repair.0) <= window
     };
@@ -113,7 +113,8 @@ fn repaired_once_more(
     entry
 }
 
-/// The history without what is over: no hold, and no repair for six intervals; or the spec demands something else now.
+/// The history without outdated entries: those that are no longer suppressed and had no repair for six intervals, and
+/// those for which the spec now demands another value.
 pub fn still_relevant(
     history: &[ContestedField],
     demanded: impl Fn(&ContestedField) -> bool,
@@ -135,7 +136,7 @@ fn window(interval: Duration) -> SignedDuration {
     SignedDuration::try_from(interval.saturating_mul(6)).unwrap_or(SignedDuration::MAX)
 }
 
-/// A later point in time; the end of time when there is none.
+/// Adds a duration; saturates at the latest representable time.
 pub(crate) fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.checked_add(by).unwrap_or(Timestamp::MAX)
 }
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_repairs_are_no_fight() {
+    fn slow_repairs_are_not_contested() {
         let difference = flipped();
         let mut history = Vec::new();
         for hour in 0..10 {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn another_demand_starts_anew() {
+    fn another_demand_starts_a_new_series() {
         let mut history = after_repairs(Vec::new(), &[&flipped()], INTERVAL, at(0));
         let other = Difference {
             desired: "Disabled".into(),

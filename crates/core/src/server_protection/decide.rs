@@ -1,4 +1,4 @@
-//! The decision of a visit: what is the case, what is to be written, and when to come back.
+//! The decision of a reconcile: the situation, the changes, and the suppressed fields.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     machines::reading::Scans,
 };
 
-/// Everything that a decision looks at.
+/// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The object's spec.
@@ -30,36 +30,36 @@ pub struct Input<'a> {
     pub generation: i64,
     /// The annotation that approves reductions.
     pub approval: Option<&'a str>,
-    /// The "reconcile now" annotation, when this visit is the answer to it.
+    /// The value of the annotation that requests a reconcile, if this reconcile responds to it.
     pub requested: Option<&'a str>,
-    /// The status that stands.
+    /// The status before this reconcile.
     pub previous: &'a ServerProtectionStatus,
-    /// What was seen.
+    /// What this reconcile observed.
     pub observation: Observation<'a>,
-    /// What the scans of the fleet say about the subscription; `None` before the first one of this process.
+    /// The results of the scans for the subscription; `None` before the first scan of this process.
     pub scans: Option<&'a Scans>,
     /// The object's connectors; `None` while they are not listed.
     pub connectors: Option<&'a Connectors>,
-    /// What this process remembers of the object; empty after a restart.
+    /// What this process keeps in memory about the object; empty after a restart.
     pub history: &'a ReconcileHistory,
-    /// The installation's clocks.
+    /// The installation's intervals and deadlines.
     pub timeouts: &'a Timeouts,
-    /// Now, in whole seconds as Kubernetes writes them.
+    /// The current time in whole seconds, the precision of Kubernetes.
     pub now: Timestamp,
 }
 
-/// What a visit saw.
+/// What a reconcile observed.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
-    /// `spec.suspend`: nothing was looked at.
+    /// `spec.suspend`: nothing was read.
     Suspended,
     /// Another object (`namespace/name`) owns the subscription.
     Conflicted(&'a str),
-    /// Readings from Azure.
+    /// What was read from Azure.
     Azure(&'a Observed),
 }
 
-/// What is the case.
+/// The situation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Situation {
     /// `spec.suspend`.
@@ -71,44 +71,44 @@ pub enum Situation {
     },
     /// Azure could not be read.
     Failing(AzureError),
-    /// Microsoft.Security is not registered and it is not ours to mend.
+    /// Microsoft.Security is not registered, and the spec does not let the controller register it.
     RegistrationMissing,
-    /// The registration runs.
+    /// The registration is in progress.
     Registering {
-        /// For longer than it ever should.
+        /// Whether it takes longer than the timeout.
         stuck: bool,
     },
-    /// Mode Observe, and the reading is complete.
+    /// Mode Observe, and everything was read.
     Observing,
-    /// The first thing to do would lower protection.
+    /// The first changes would lower protection.
     NeedsApproval(Vec<Difference>),
     /// There are changes to write.
     Writing,
-    /// A write was accepted but does not show; it is repeated later.
+    /// A write was accepted but is not visible in a read yet; it is repeated after a pause.
     Settling,
-    /// Only fields that are left alone differ.
+    /// Only suppressed fields differ.
     Contested,
-    /// A managed extension failed; its retry waits.
+    /// A managed extension failed; its retry is delayed.
     ExtensionFailed {
-        /// The action that the identity lacks, when that explains it.
+        /// The action that the identity lacks, if that explains the failure.
         missing_action: Option<String>,
     },
-    /// Azure answers with the whole spec.
+    /// Azure matches the spec.
     InSync,
 }
 
-/// The decision of one visit.
+/// The decision of one reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What is the case.
+    /// The situation.
     pub situation: Situation,
-    /// Every field in which Azure differs.
+    /// Every managed field in which Azure differs from the spec.
     pub differences: Vec<Difference>,
-    /// What to write now, in order.
+    /// The changes to make now, in order.
     pub changes: Vec<Change>,
-    /// The fields among them that are repairs: they were in sync, or written before.
+    /// The fields of the changes that are repairs: they were in sync before, or were written before.
     pub repairs: Vec<Difference>,
-    /// Fields that are left alone because they are contested.
+    /// The contested fields that are suppressed now.
     pub suppressed: BTreeSet<String>,
 }
 
@@ -131,23 +131,23 @@ impl Decision {
     }
 }
 
-/// What became of the changes.
+/// The result of the changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The writes that Azure accepted.
     pub done: Vec<Change>,
-    /// What a plan write answered.
+    /// The response to the plan write.
     pub plan: Option<PlanResponse>,
-    /// The write that failed; those after it were not tried.
+    /// The write that failed; later writes were not attempted.
     pub failed: Option<(Change, AzureError)>,
 }
 
-/// The answer to a plan write.
+/// The response to a plan write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanResponse {
-    /// The plan as answered.
+    /// The plan in the response.
     pub plan: Plan,
-    /// What only this answer tells.
+    /// The results of the extensions, which only this response contains.
     pub results: Vec<OperationStatus>,
 }
 
@@ -158,7 +158,7 @@ pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
     })
 }
 
-/// Decides. Pure and total.
+/// Decides what to do. Pure, and defined for every input.
 pub fn decide(input: &Input<'_>) -> Decision {
     let observed = match input.observation {
         Observation::Suspended => return Decision::only(Situation::Suspended),
@@ -200,7 +200,7 @@ fn actual(observed: &Observed) -> Result<Actual, AzureError> {
     }
 }
 
-/// Without the registration nothing else can be read, so it comes first.
+/// Without the registration nothing else can be read, so it is handled first.
 fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decision> {
     match observed.registration_state()? {
         RegistrationState::Registered => None,
@@ -222,7 +222,7 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
                 action: Action::Register,
                 fields: fields.clone(),
             };
-            // Azure may show the state of before for a while after it was asked.
+            // Azure may return the old state for a while after the request.
             if is_settling(input, &change) {
                 return Some(Decision::only(Situation::Registering { stuck: false }));
             }
@@ -236,8 +236,8 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
     }
 }
 
-/// Since when the registration can have been running. `NotRegistered` and Registering are both False, perhaps for days;
-/// what began with the registration is Reconciling.
+/// The earliest time at which the registration can have started. `NotRegistered` and Registering are both False,
+/// perhaps for days; Reconciling became True with the registration.
 fn registering_since(input: &Input<'_>) -> Timestamp {
     let since = |type_: ConditionType, status: &str| {
         conditions::get(&input.previous.conditions, type_)
@@ -271,7 +271,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
 
     decision.suppressed = contested::suppressed(&input.previous.contested, &decision.differences, input.now);
     let failed = failed_extensions(input.previous, desired);
-    let missing_action = failed_for_want_of(input, observed);
+    let missing_action = missing_role_assignment(input, observed);
     let retry_failed = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
     let mut untouched = decision.suppressed.clone();
     if !retry_failed {
@@ -282,10 +282,11 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     let plan_is_written = changes
         .iter()
         .any(|change| matches!(change.action, Action::PutPlan(_)));
-    // An open write, or a failed extension, means one more write of the same plan: only its answer tells the result.
+    // A plan write with an unknown result or a failed extension requires another write of the same plan, because only
+    // the response contains the result.
     if !plan_is_written && (write_is_open(input.previous) || retry_failed) {
         let write = changes::plan_write(desired, &actual.plan, &untouched);
-        // Never Free on our own account: a tier that is left alone may just have been raised by its other writer.
+        // Never write Free unless the spec demands it: another writer may just have raised the suppressed tier.
         if write.tier == desired.tier || write.tier != Tier::Free {
             changes.insert(
                 0,
@@ -296,7 +297,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
             );
         }
     }
-    // What was just written in vain waits a little, without holding up the rest.
+    // A change that was just written without a visible effect waits; the other changes do not.
     let planned = changes.len();
     let retries = |change: &Change| retry_failed && matches!(change.action, Action::PutPlan(_));
     changes.retain(|change| retries(change) || !is_settling(input, change));
@@ -316,7 +317,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     } else {
         decision.situation = Situation::Writing;
         decision.repairs = repairs(input, &changes);
-        // Switching a failed extension on once more is no repair: nobody else switched it off.
+        // Switching on a failed extension again is not a repair, because no other writer switched it off.
         decision.repairs.retain(|repair| {
             !failed
                 .iter()
@@ -327,7 +328,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     decision
 }
 
-/// I-12a: an object that never held its subscription in sync may not begin by lowering protection.
+/// I-12a: an object that never had its subscription in sync may not begin by lowering protection.
 fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<Difference> {
     let adopted = input
         .previous
@@ -355,8 +356,8 @@ fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Ve
         .collect()
 }
 
-/// The action whose absence explains a failed extension: then another write would fail alike.
-fn failed_for_want_of(input: &Input<'_>, observed: &Observed) -> Option<String> {
+/// The missing action that explains a failed extension; another write would fail in the same way.
+fn missing_role_assignment(input: &Input<'_>, observed: &Observed) -> Option<String> {
     let lacks = match &observed.permissions {
         Some(Ok(permissions)) => !permissions.allow(azure_rules::ASSIGN_ROLES),
         _ => lacked_role_assignment(input.previous),

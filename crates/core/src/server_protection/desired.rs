@@ -13,7 +13,7 @@ use super::{
 };
 use crate::message::{MAX_MESSAGE, shortened};
 
-/// What the spec demands. `None`: not ours.
+/// What the spec demands. `None`: not managed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     /// The plan.
@@ -48,7 +48,7 @@ pub struct DesiredExtension {
 /// A managed property of an extension.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Property {
-    /// A set of tags, whatever their order and spelling on the wire.
+    /// A set of tags, which compares without regard to order and spelling on the wire.
     Tags(BTreeSet<(String, String)>),
     /// A resource id: compares without case.
     ResourceId(String),
@@ -59,7 +59,7 @@ pub enum Property {
 }
 
 impl Property {
-    /// Whether Azure's value means the same.
+    /// Whether Azure's value means the same as this one.
     pub fn matches(&self, observed: Option<&Value>) -> bool {
         match self {
             Self::Tags(tags) => parse_tags(observed).is_some_and(|found| found == folded(tags)),
@@ -71,7 +71,7 @@ impl Property {
         }
     }
 
-    /// Whether Azure has any value of it.
+    /// Whether Azure stores a value of it.
     pub fn is_stored(&self, observed: Option<&Value>) -> bool {
         match (self, observed) {
             (Self::Rules(_), _) => file_integrity::is_stored(observed),
@@ -81,7 +81,8 @@ impl Property {
         }
     }
 
-    /// The value as it is sent, knowing what Azure has: `ExclusionTags` and `Rules` are JSON strings (docs/azure-api.md 1.2).
+    /// The value as it is sent, given the value in Azure: `ExclusionTags` and `Rules` are JSON strings
+    /// (docs/azure-api.md 1.2).
     pub fn wire(&self, observed: Option<&Value>) -> Value {
         match self {
             Self::Tags(tags) => {
@@ -96,7 +97,7 @@ impl Property {
         }
     }
 
-    /// For people: status and events.
+    /// The text for users in status and events.
     pub fn describe(&self) -> String {
         match self {
             Self::Tags(tags) => describe_tags(tags),
@@ -105,7 +106,7 @@ impl Property {
         }
     }
 
-    /// Azure's value for people. What others wrote may have any length.
+    /// Azure's value as text for users. It is shortened, because values of other clients may have any length.
     pub fn describe_observed(&self, observed: Option<&Value>) -> String {
         let text = match (self, observed) {
             (Self::Rules(_), found) => file_integrity::describe_observed(found),
@@ -130,15 +131,15 @@ fn describe_tags(tags: &BTreeSet<(String, String)>) -> String {
     }
 }
 
-/// Tag names compare without case in Azure, their values with it.
+/// In Azure, names of tags compare without case, values with case.
 fn folded(tags: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
     tags.iter()
         .map(|(key, value)| (key.to_lowercase(), value.clone()))
         .collect()
 }
 
-/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (docs/azure-api.md 1.4). Absent and empty mean
-/// no tags; something that is no such list means `None`.
+/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (docs/azure-api.md 1.4). Absent and empty
+/// mean no tags; `None` if the value is not a list of tags.
 fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
     let text = match value {
         None | Some(Value::Null) => return Some(BTreeSet::new()),
@@ -162,18 +163,18 @@ fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
         .collect()
 }
 
-/// ARM ids differ in case and may lack the leading slash (docs/azure-api.md 8.3).
+/// Whether two resource ids are equal: they may differ in case or lack the leading slash (docs/azure-api.md 8.3).
 pub fn same_id(a: &str, b: &str) -> bool {
     a.trim_matches('/').eq_ignore_ascii_case(b.trim_matches('/'))
 }
 
-/// Whether the controller registers Microsoft.Security where it is not registered.
+/// Whether the controller registers Microsoft.Security if it is not registered.
 pub(crate) fn registers(spec: &ServerProtectionSpec) -> bool {
     let expected = spec.resource_providers.registration == Registration::Register;
     expected && spec.mode == Mode::Enforce && !spec.suspend
 }
 
-/// A state as on, off or not ours.
+/// A state as on, off or not managed.
 pub(crate) const fn switch(state: State) -> Option<bool> {
     match state {
         State::Enabled => Some(true),
@@ -183,11 +184,11 @@ pub(crate) const fn switch(state: State) -> Option<bool> {
 }
 
 impl Desired {
-    /// Resolves the defaults of a spec. Total: every spec that passed admission has a meaning.
+    /// Resolves the defaults of a spec. Defined for every spec that passed admission.
     pub fn of(spec: &ServerProtectionSpec) -> Self {
         let tier = spec.plan.tier;
         let integration = switch(spec.endpoint_integration.state);
-        // An opt-in that is not written follows the guide (on), and is nobody's business while the integration is off.
+        // An absent opt-in is on, as in Microsoft's guide, and is not managed while the integration is off.
         let opt_in = |state: Option<State>| match state {
             Some(state) => switch(state),
             None if integration == Some(false) => None,
@@ -221,7 +222,7 @@ fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
     let plan = &spec.plan;
     let mut all = Vec::new();
     let mut add = |name: &str, field: String, state: State, properties: BTreeMap<String, Property>| {
-        // Disabled is already true where the sub-plan does not offer the extension.
+        // If the subplan does not offer the extension, Disabled needs no field.
         if let Some(enabled) = switch(state).filter(|_| azure_rules::offered(name, plan.tier, true)) {
             let properties = if enabled { properties } else { BTreeMap::new() };
             all.push(DesiredExtension {

@@ -24,16 +24,16 @@ pub fn events(
     let written = outcome.done.iter().map(|change| written(change, decision));
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
     all.extend(of_refresh(previous, status));
-    let reading = match &decision.situation {
+    let read = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
         _ => None,
     };
     let write = outcome.failed.as_ref().map(|(_, failure)| failure);
-    all.extend(events::failed(reading, write, failures));
+    all.extend(events::failed(read, write, failures));
     all
 }
 
-/// What can change between reconciles: machines and connectors.
+/// The events of a status refresh: machines and connectors.
 pub fn of_refresh(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let mut all = about_machines(previous, status);
     all.extend(about_connectors(previous, status));
@@ -59,7 +59,7 @@ fn about_connectors(previous: &ServerProtectionStatus, status: &ServerProtection
         .then(|| Event::warning(EventReason::ConnectorsNotReady, "Verify", &note))
 }
 
-/// The line of `spec.machines.minimumProtectedPercent` was crossed, or scans begin to fail.
+/// The share of protected machines crossed `spec.machines.minimumProtectedPercent`, or scans begin to fail.
 fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionStatus) -> Vec<Event> {
     let of = |status: &ServerProtectionStatus| {
         let condition = conditions::get(&status.conditions, ConditionType::MachinesProtected)?;
@@ -107,7 +107,7 @@ fn written(change: &Change, decision: &Decision) -> Event {
     Event::normal(reason, "Write", &Message::new(describe(change)))
 }
 
-/// A change for users: its fields with both values.
+/// Describes a change for users: its fields with both values.
 pub fn describe(change: &Change) -> String {
     if change.fields.is_empty() {
         return "the same plan again, because only the response reports the results of its extensions".into();

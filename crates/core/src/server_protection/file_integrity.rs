@@ -1,12 +1,12 @@
-//! The rules of file integrity monitoring. Azure keeps them as a JSON text: a list of objects with a `RuleId` and
-//! `MonitoredEntities`, whose three lists hold objects with a `Path` (docs/azure-api.md 1.10).
+//! The rules of file integrity monitoring. Azure stores them as a JSON text: a list of objects with a `RuleId` and
+//! `MonitoredEntities`, whose three lists contain objects with a `Path` (docs/azure-api.md 1.10).
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use serverprotection_api::{CustomFileIntegrityRules, FileIntegrityRules};
 
-/// The rule id of the recommended set. Written only where Azure has no id of its own.
+/// The rule id of the recommended set. Written only if Azure stores no rule id.
 const RULE_ID: &str = "1c18eca2-7d3b-4367-3397-097a1ef2edb1";
 const MONITORED: &str = "MonitoredEntities";
 const NO_RULES: &str = "none";
@@ -43,7 +43,7 @@ const RECOMMENDED_LINUX_FILES: [&str; 18] = [
     "/etc/cron.monthly/",
 ];
 
-/// Below `hklm\SOFTWARE\Microsoft\`; true: also in the 32-bit view, below `hklm\SOFTWARE\WOW6432Node\Microsoft\`.
+/// Keys below `hklm\SOFTWARE\Microsoft\`. True: also in the 32-bit view, below `hklm\SOFTWARE\WOW6432Node\Microsoft\`.
 const RECOMMENDED_MICROSOFT_KEYS: [(&str, bool); 11] = [
     (r"Windows NT\CurrentVersion\Windows\loadappinit_dlls", true),
     (r"Windows NT\CurrentVersion\Windows\appinit_dlls", true),
@@ -69,16 +69,16 @@ const RECOMMENDED_MICROSOFT_KEYS: [(&str, bool); 11] = [
 
 const RECOMMENDED_SECURITY_KEY: &str = r"hklm\SECURITY\POLICY\SECRETS\";
 
-/// What the spec demands of the rules.
+/// The rules that the spec demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rules {
-    /// The recommended set where Azure stores no rules; any stored rules are right.
+    /// The recommended set if Azure stores no rules; any stored rules match.
     Recommended,
     /// Exactly these paths.
     Custom(Monitored),
 }
 
-/// Monitored paths, as they are written.
+/// Monitored paths, in the spelling in which they are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Monitored {
     windows_files: BTreeSet<String>,
@@ -103,7 +103,7 @@ impl Rules {
             })
     }
 
-    /// Whether Azure's value means the same. The preset never argues with rules that are stored, readable or not.
+    /// Whether Azure's value means the same. The preset matches all stored rules, readable or not.
     pub fn matches(&self, observed: Option<&Value>) -> bool {
         match (self, stored(observed)) {
             (_, Stored::Nothing) | (Self::Custom(_), Stored::Unreadable) => false,
@@ -112,8 +112,8 @@ impl Rules {
         }
     }
 
-    /// The value as it is sent. What matches is sent as it was read; otherwise the first stored rule keeps its id and
-    /// the members that we do not know.
+    /// The value as it is sent. A matching value is sent as it was read; otherwise the first stored rule keeps its id
+    /// and its unknown members.
     pub fn wire(&self, observed: Option<&Value>) -> Value {
         match (observed, self) {
             (Some(found), rules) if rules.matches(observed) => found.clone(),
@@ -122,7 +122,7 @@ impl Rules {
         }
     }
 
-    /// For people: status and events.
+    /// The text for users in status and events.
     pub fn describe(&self) -> String {
         match self {
             Self::Recommended => "Recommended".into(),
@@ -136,7 +136,7 @@ pub fn is_stored(observed: Option<&Value>) -> bool {
     stored(observed) != Stored::Nothing
 }
 
-/// Azure's value for people.
+/// Azure's value as text for users.
 pub fn describe_observed(observed: Option<&Value>) -> String {
     match stored(observed) {
         Stored::Nothing => NO_RULES.into(),
@@ -172,7 +172,7 @@ impl Monitored {
         }
     }
 
-    /// Azure's names of the three lists, each with its paths and whether they compare without case.
+    /// Azure's names of the three lists, each with its paths and whether these compare without case.
     const fn lists(&self) -> [(&'static str, &BTreeSet<String>, bool); 3] {
         [
             ("WindowsFiles", &self.windows_files, true),
@@ -186,8 +186,8 @@ impl Monitored {
             .map(|(_, paths, ignore_case)| paths.iter().map(|path| folded(path, ignore_case)).collect())
     }
 
-    /// Counts, and a fingerprint: two lists of the same lengths must not look alike. No commas: approvals are separated
-    /// by them.
+    /// Counts and a fingerprint, so that two lists of the same length look different. It contains no commas, because
+    /// commas separate approvals.
     fn describe(&self) -> String {
         format!(
             "windowsFiles={} linuxFiles={} registryKeys={} fingerprint={:08x}",
@@ -198,7 +198,7 @@ impl Monitored {
         )
     }
 
-    /// FNV-1a over the folded paths: the same in every version and on every machine.
+    /// FNV-1a over the folded paths: stable across versions and machines.
     fn fingerprint(&self) -> u32 {
         let mut hash = 0x811c_9dc5_u32;
         let mut add = |bytes: &[u8]| {
@@ -225,7 +225,7 @@ fn folded(path: &str, ignore_case: bool) -> String {
     }
 }
 
-/// The JSON behind Azure's value; `None` when it is none.
+/// The JSON in Azure's value; `None` if the value is not valid JSON.
 fn parsed(observed: Option<&Value>) -> Option<Value> {
     match observed {
         None => Some(Value::Null),
@@ -244,7 +244,7 @@ fn stored(observed: Option<&Value>) -> Stored {
     }
 }
 
-/// The paths of all rules together; `None` when a part has another shape.
+/// The paths of all rules together; `None` if a part has an unexpected shape.
 fn monitored(rules: &[Value]) -> Option<Monitored> {
     let mut all = Monitored::default();
     for rule in rules {
@@ -273,7 +273,7 @@ fn path(entry: &Value) -> Option<&str> {
     member(entry.as_object()?, "Path")?.as_str()
 }
 
-/// A member, whatever the case of its name.
+/// The member of this name, compared without case.
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value)
@@ -284,7 +284,7 @@ fn set(object: &mut Map<String, Value>, name: &str, value: Value) {
     object.insert(known.unwrap_or_else(|| name.to_owned()), value);
 }
 
-/// One rule with these paths, laid over the first stored rule.
+/// One rule with these paths, merged into the first stored rule.
 fn text(observed: Option<&Value>, expected: &Monitored) -> Value {
     let mut rule = match parsed(observed) {
         Some(Value::Array(rules)) => rules.first().and_then(Value::as_object).cloned(),
@@ -309,7 +309,7 @@ fn text(observed: Option<&Value>, expected: &Monitored) -> Value {
     Value::String(Value::Array(vec![Value::Object(rule)]).to_string())
 }
 
-/// An entry for each path; the entry of a path that was there stays as it was.
+/// An entry for each path; existing entries are kept unchanged.
 fn entries(found: Option<&Value>, expected: &BTreeSet<String>, ignore_case: bool) -> Value {
     let found = found.and_then(Value::as_array);
     let known = |expected: &str| {

@@ -43,7 +43,7 @@ fn the_recommended_set_is_complete() {
     assert!(keys.contains(&r"hklm\SOFTWARE\WOW6432Node\Microsoft\Cryptography\OID\"));
 }
 
-/// The page that users read lists what is sent.
+/// The page for users lists what is sent.
 #[test]
 fn the_page_lists_the_recommended_set() {
     let page = include_str!("../../../../docs/file-integrity.md");
@@ -103,7 +103,7 @@ fn custom_rules_compare_as_sets() {
         &[r"hklm\SOFTWARE\X\"],
     );
     for same in [
-        // Another id, order, white space and case where case has no meaning.
+        // Another id, order and white space, and another case if case has no meaning.
         r#" [ {"MonitoredEntities":{"Registries":[{"Path":"HKLM\\Software\\x\\"}],
             "LinuxFiles":[{"Path":"/etc/b"},{"Path":"/etc/a"}],"WindowsFiles":[{"Path":"\\WINDOWS\\WIN.INI"}]},"RuleId":"other"} ]"#,
         // Several rules count together.
@@ -117,7 +117,7 @@ fn custom_rules_compare_as_sets() {
     for other in [
         // Linux paths differ by case.
         r#"[{"MonitoredEntities":{"WindowsFiles":[{"Path":"\\Windows\\win.ini"}],"LinuxFiles":[{"Path":"/etc/A"},{"Path":"/etc/b"}],"Registries":[{"Path":"hklm\\SOFTWARE\\X\\"}]}}]"#,
-        // One too few, one in the wrong list.
+        // One path is missing, or is in the wrong list.
         r#"[{"MonitoredEntities":{"WindowsFiles":[{"Path":"\\Windows\\win.ini"}],"LinuxFiles":[{"Path":"/etc/a"}],"Registries":[{"Path":"hklm\\SOFTWARE\\X\\"}]}}]"#,
         r#"[{"MonitoredEntities":{"LinuxFiles":[{"Path":"/etc/a"},{"Path":"/etc/b"},{"Path":"\\Windows\\win.ini"}],"Registries":[{"Path":"hklm\\SOFTWARE\\X\\"}]}}]"#,
         r#"[{"MonitoredEntities":{"LinuxFiles":["/etc/a"]}}]"#,
@@ -136,7 +136,7 @@ fn custom_rules_compare_as_sets() {
 }
 
 #[test]
-fn what_azure_knows_of_a_rule_is_kept() {
+fn unknown_members_of_a_rule_are_kept() {
     let observed = string(
         r#"[{"RuleId":"mine","Name":"x","MonitoredEntities":{"MacFiles":[{"Path":"/m"}],
             "WindowsFiles":[{"Path":"\\A","Recursive":true},{"Path":"\\B"}]}},{"RuleId":"second"}]"#,

@@ -1,4 +1,4 @@
-//! `ServerProtection`: from spec and readings to changes and status.
+//! `ServerProtection`: from spec and observation to changes and status.
 
 pub mod azure_rules;
 pub mod changes;

@@ -1,4 +1,4 @@
-//! What Azure said, in our words. A failed reading is an observation too.
+//! What was read from Azure. A failed read is an observation too.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,13 +10,13 @@ use crate::{
     azure_error::{AzureError, ErrorClass},
 };
 
-/// One reading: an answer or a classified failure.
+/// The result of one read: a value or a classified error.
 pub type ReadResult<T> = Result<T, AzureError>;
 
-/// Everything that one visit read. `None`: not asked for on this visit.
+/// Everything that one reconcile read. `None`: not read by this reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
-    /// Whether a token could be had at all; nothing else was read when not.
+    /// Whether Entra issued a token; if not, nothing else was read.
     pub credential: Result<(), AzureError>,
     /// The subscription itself.
     pub subscription: Option<ReadResult<Subscription>>,
@@ -35,7 +35,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing was read, because no token could be had.
+    /// Nothing was read, because Entra issued no token.
     pub fn without_credential(failure: AzureError) -> Self {
         Self {
             credential: Err(failure),
@@ -43,7 +43,7 @@ impl Observed {
         }
     }
 
-    /// Nothing was asked for.
+    /// Nothing was read.
     pub fn nothing() -> Self {
         Self {
             credential: Ok(()),
@@ -57,22 +57,23 @@ impl Observed {
         }
     }
 
-    /// The failure among the readings that decide about Ready, the most severe first: what a human must mend before what
-    /// time mends. Name, registration and permissions are extras that a narrow role (Security Admin) may not read; a plan
-    /// that can be read needs none of them.
+    /// The most severe failure among the reads that decide about Ready: errors that need user action come before
+    /// transient ones. Name, registration and permissions are optional, because a narrow role (Security Admin) may not
+    /// read them; a plan that can be read needs none of them.
     pub fn failure(&self) -> Option<&AzureError> {
         let failure = self
             .failures()
             .min_by_key(|failure| failure.class.is_transient())?;
         match &self.registration {
-            // What is missing for want of the registration depends on a reading that failed itself.
+            // The next step depends on the state of the registration. If that could not be read, report that error
+            // instead.
             Some(Err(registration)) if failure.class == ErrorClass::NotRegistered => Some(registration),
             _ => Some(failure),
         }
     }
 
-    /// The registration, as far as it is known. While the provider itself answers that it is not registered, a
-    /// registration that Azure Resource Manager calls complete has not arrived there yet.
+    /// The state of the registration, as far as it is known. As long as the provider itself responds that it is not
+    /// registered, a registration that Azure Resource Manager calls complete has not reached it yet.
     pub fn registration_state(&self) -> Option<RegistrationState> {
         let state = self.registration.as_ref()?.as_ref().ok()?;
         let refused = self
@@ -85,15 +86,13 @@ impl Observed {
     }
 
     fn failures(&self) -> impl Iterator<Item = &AzureError> {
-        let readings = [
+        let reads = [
             self.credential.as_ref().err(),
-            self.plan.as_ref().and_then(|reading| reading.as_ref().err()),
-            self.settings.as_ref().and_then(|reading| reading.as_ref().err()),
-            self.assessment
-                .as_ref()
-                .and_then(|reading| reading.as_ref().err()),
+            self.plan.as_ref().and_then(|read| read.as_ref().err()),
+            self.settings.as_ref().and_then(|read| read.as_ref().err()),
+            self.assessment.as_ref().and_then(|read| read.as_ref().err()),
         ];
-        readings.into_iter().flatten()
+        reads.into_iter().flatten()
     }
 }
 
@@ -118,15 +117,15 @@ pub enum RegistrationState {
 /// The plan `VirtualMachines` of a subscription (docs/azure-api.md 1.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// P1, P2 or Free. A Standard plan without a sub-plan is P2.
+    /// P1, P2 or Free. A Standard plan without a subplan is P2.
     pub tier: Tier,
     /// Azure's `enforce`; absent on a Free plan.
     pub enforce: Option<bool>,
-    /// Extensions as answered.
+    /// The extensions as Azure returned them.
     pub extensions: Vec<Extension>,
     /// `resourcesCoverageStatus`.
     pub coverage: Option<String>,
-    /// What is left of the free trial; `None` or zero when none runs.
+    /// The remaining time of the free trial; `None` or zero if there is none.
     pub free_trial_remaining: Option<Duration>,
     /// Last move to Standard.
     pub enabled_since: Option<Timestamp>,
@@ -152,19 +151,19 @@ pub struct Extension {
     pub properties: BTreeMap<String, Value>,
 }
 
-/// What Azure told about an extension in the answer to a write, and nowhere else (docs/azure-api.md 1.6).
+/// The result for an extension, which Azure reports only in the response to a write (docs/azure-api.md 1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationStatus {
     /// Azure's name of the extension.
     pub extension: String,
-    /// `Succeeded` or anything else.
+    /// `Succeeded`, or any other code for a failure.
     pub code: String,
-    /// Azure's words.
+    /// Azure's message.
     pub message: String,
 }
 
 impl OperationStatus {
-    /// Whether the extension is on and works; every other word is a failure.
+    /// Whether the extension is on and works; every other code is a failure.
     pub fn succeeded(&self) -> bool {
         self.code.eq_ignore_ascii_case("Succeeded")
     }
@@ -181,7 +180,7 @@ pub struct Settings {
     pub exclude_linux: Option<bool>,
 }
 
-/// What an identity may do on the subscription: the role definitions' actions, with their exceptions.
+/// What an identity may do on the subscription: the actions of its role definitions, with the excluded actions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// Pairs of (actions, notActions), one for each assignment.

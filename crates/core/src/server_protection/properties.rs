@@ -1,11 +1,11 @@
 //! Properties of the decisions, over generated specs and subscriptions and a small model of Azure.
 //!
-//! * `specs`: what admission lets through, and what a subscription may look like;
-//! * `azure`: what a write does there (docs/azure-api.md 1 to 3.1), with both answers where the contract is unconfirmed;
+//! * `specs`: specs that pass admission, and possible subscriptions;
+//! * `azure`: the effect of a write (docs/azure-api.md 1 to 3.1), with both behaviors of unconfirmed points;
 //! * `writes`: differences, changes and plan writes;
-//! * `steps`: what happens to an object, and in between;
-//! * `world`: an object, its status and its subscription, walked through visits, faults and foreign writers;
-//! * `reconciles`: what must hold on every status and every decision of such a walk.
+//! * `steps`: reconciles, and everything that happens between them;
+//! * `world`: an object with its status and subscription, over reconciles, faults and foreign changes;
+//! * `reconciles`: the invariants of every status and every decision of such a walk.
 
 mod azure;
 mod reconciles;
@@ -18,7 +18,7 @@ use proptest::test_runner::Config;
 
 pub(super) use specs::minimal;
 
-/// The whole suite stays within seconds; `PROPTEST_CASES=25600` looks a hundred times as long. Failures are printed with
+/// The whole suite takes seconds; `PROPTEST_CASES=25600` runs a hundred times as many cases. Failures are printed with
 /// their smallest input; nothing is written to disk.
 fn cases(cases: u32) -> Config {
     let config = Config::default();

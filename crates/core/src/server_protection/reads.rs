@@ -1,16 +1,16 @@
-//! What a visit reads (I-4): three answers always, one more in turn on a quiet visit, everything on the others.
+//! What a reconcile reads (I-4): three responses always; one more, in turn, if nothing changed; otherwise everything.
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
 use super::requeue::ReconcileHistory;
 use crate::conditions::{self, ConditionType};
 
-/// What to read besides plan, settings and assessment, which are read on every visit.
+/// What to read besides plan, settings and assessment, which every reconcile reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// The subscription itself.
     pub subscription: bool,
-    /// Registration of Microsoft.Security; a plan that can be read proves it, so that it is rarely asked for.
+    /// Registration of Microsoft.Security; rarely read, because a plan that can be read proves it.
     pub registration: bool,
     /// What the identity may do.
     pub permissions: bool,
@@ -18,7 +18,7 @@ pub struct Reads {
     pub workspaces: Vec<String>,
 }
 
-/// Chooses by what the last visit left behind.
+/// Chooses by what the last reconcile stored.
 pub fn reads(
     spec: &ServerProtectionSpec,
     generation: i64,
@@ -33,7 +33,8 @@ pub fn reads(
             .iter()
             .map(|workspace| workspace.resource_id.clone())
     };
-    // The reconcile that wrote had read everything, for the spec that it knew. A registration takes minutes.
+    // The reconcile that wrote had already read everything for the same spec. A registration is an exception, because
+    // it takes minutes.
     if history.reconciles > 0 && history.verifying && known {
         return Reads {
             registration: !conditions::is_true(&previous.conditions, ConditionType::ProviderRegistered),
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_between_a_write_and_its_reading_back_is_read_for_completely() {
+    fn an_edit_before_the_read_back_reads_everything() {
         let (spec, status, history) = reading_back("True");
         assert_eq!(reads(&spec, 1, &status, &history, false), Reads::default());
         let edited = reads(&spec, 2, &status, &history, false);

@@ -1,9 +1,10 @@
-//! Brakes on the way down (I-12): which changes lower protection, and which of them somebody approved.
+//! Reductions (I-12): the changes that lower protection, and which of them are approved.
 
 use super::{azure_rules, changes::Difference};
 use serverprotection_api::Tier;
 
-/// The differences whose repair would lower protection: a lower tier, or integration, assessment or an extension off.
+/// The differences whose repair would lower protection: a lower tier, or the integration, the assessment or an
+/// extension switched off.
 pub fn of(differences: &[Difference]) -> Vec<&Difference> {
     differences
         .iter()
@@ -23,8 +24,8 @@ pub(crate) fn lowers(difference: &Difference) -> bool {
     difference.desired == "Disabled" && difference.observed == "Enabled"
 }
 
-/// The reductions that the annotation does not approve. It holds `field=value` pairs, each valid while the spec demands
-/// exactly that, or a generation.
+/// The reductions that the annotation does not approve. The annotation contains `field=value` pairs, each valid while
+/// the spec demands exactly that value, or a generation.
 pub fn unapproved<'a>(
     reductions: &[&'a Difference],
     annotation: Option<&str>,
@@ -48,7 +49,7 @@ pub fn unapproved<'a>(
         .collect()
 }
 
-/// What the annotation must hold to approve one reduction.
+/// The entry of the annotation that approves one reduction.
 pub fn approval_for(reduction: &Difference) -> String {
     format!("{}={}", reduction.field, reduction.desired)
 }
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_way_down_is_a_reduction() {
+    fn only_lower_protection_is_a_reduction() {
         let down = difference("plan.tier", "P1", "P2");
         let up = difference("plan.tier", "P2", "P1");
         let off = difference("endpointIntegration.state", "Disabled", "Enabled");

@@ -1,5 +1,5 @@
-//! How an object's visits are paced: what a process remembers between them, and when to come back. Losing the memory
-//! costs a few reads, never correctness (I-6).
+//! When an object is reconciled again, and what a process keeps in memory for that. Losing the memory costs a few
+//! reads, never correctness (I-6).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{Timestamp, azure_error::ErrorClass, retry};
 
-/// Clocks of the installation.
+/// Intervals and deadlines of the installation.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Between tries where a human must mend something; at most five minutes.
+    /// The retry interval for errors that need user action; at most five minutes.
     pub blocked_retry_interval: Duration,
-    /// After this long in Registering a registration counts as stuck.
+    /// A registration that takes longer than this counts as stuck.
     pub registration_timeout: Duration,
-    /// After this long a deletion that Azure does not let happen lets go (I-8).
+    /// The deadline of a deletion, after which the finalizer is removed (I-8).
     pub deletion_deadline: Duration,
 }
 
@@ -33,30 +33,30 @@ impl Default for Timeouts {
     }
 }
 
-/// What a process remembers of an object.
+/// What a process keeps in memory about an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReconcileHistory {
-    /// Visits so far.
+    /// The number of reconciles so far.
     pub reconciles: u64,
-    /// The last visit wrote, so that this one only reads back.
+    /// Whether the last reconcile wrote, so that this one reads back.
     pub verifying: bool,
-    /// Failures in a row that time mends.
+    /// Consecutive transient failures.
     pub failures: u32,
-    /// Looks at a running registration.
+    /// The number of reads of a registration in progress.
     pub registration_polls: u32,
-    /// Fields written since Azure was last in sync, with what was demanded.
+    /// Fields written since Azure was last in sync, with the demanded values.
     pub written: BTreeMap<String, String>,
     /// Rounds of writes since Azure was last in sync.
     pub rounds: u32,
     /// The last write.
     pub last_write: Option<Timestamp>,
-    /// When a failed extension is switched on once more.
+    /// When a failed extension is switched on again.
     pub extension_retry_at: Option<Timestamp>,
-    /// Such retries so far.
+    /// The number of such retries so far.
     pub extension_retries: u32,
 }
 
-/// Whether everything that a change would write was just written in vain.
+/// Whether every value that a change would write was just written without a visible effect.
 pub(super) fn is_settling(input: &Input<'_>, change: &Change) -> bool {
     let again = !change.fields.is_empty()
         && change
@@ -75,7 +75,7 @@ fn settling_pause(history: &ReconcileHistory) -> Duration {
     retry::after(&ErrorClass::Conflict, history.rounds, Duration::ZERO, 0.5)
 }
 
-/// What the process remembers after the visit.
+/// Updates what the process keeps in memory after a reconcile.
 pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> ReconcileHistory {
     let mut history = input.history.clone();
     history.reconciles += 1;
@@ -137,7 +137,7 @@ fn schedule_extension_retry(
     }
 }
 
-/// When to come back. `history` is what `update_history` gave; `jitter` lies between 0 and 1.
+/// The delay until the next reconcile. `history` is the result of `update_history`; `jitter` is between 0 and 1.
 pub fn requeue_after(
     input: &Input<'_>,
     decision: &Decision,

@@ -1,5 +1,5 @@
-//! The table of situations (docs/architecture.md 2.4), row by row: spec, readings and what stood before, and then Ready, what
-//! is beside it, and the next step that the message tells.
+//! The table of situations (docs/architecture.md 2.4), row by row: given a spec, an observation and a previous status,
+//! check Ready, the conditions beside it, and the next step in the message.
 
 mod failing;
 mod fighting;
@@ -31,7 +31,7 @@ use crate::{
 
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// A subscription on which nothing is on.
+/// A subscription on which everything is off.
 pub(super) fn blank() -> Actual {
     Actual {
         plan: plan(Tier::Free),
@@ -51,7 +51,7 @@ fn plan(tier: Tier) -> Plan {
     }
 }
 
-/// A subscription as the smallest P2 spec wants it.
+/// A subscription that matches the smallest P2 spec.
 fn protected() -> Actual {
     Actual {
         plan: plan(Tier::P2),
@@ -118,7 +118,7 @@ fn failure(class: ErrorClass, code: &str, operation: &str) -> AzureError {
     }
 }
 
-/// One object through its visits.
+/// One object over several reconciles.
 struct Object {
     spec: ServerProtectionSpec,
     generation: i64,
@@ -151,7 +151,7 @@ impl Object {
         Self::new(minimal(tier))
     }
 
-    /// It held the subscription in sync before.
+    /// An object that had the subscription in sync before.
     fn in_sync(tier: Tier) -> Self {
         let mut object = Self::of(tier);
         let mut actual = protected();
@@ -220,12 +220,12 @@ impl Object {
         decision
     }
 
-    /// A visit that finds nothing to write (or may not).
+    /// A reconcile that has nothing to write or may not write.
     fn observe(&mut self, observed: &Observed) -> Decision {
         self.reconcile(Observation::Azure(observed), |_| Outcome::default())
     }
 
-    /// A visit whose writes are all accepted, without a word about extensions.
+    /// A reconcile whose writes are all accepted, without results for extensions.
     fn write(&mut self, observed: &Observed) -> Decision {
         let plan = observed.plan.clone().and_then(Result::ok);
         self.reconcile(Observation::Azure(observed), |decision| Outcome {
@@ -240,7 +240,7 @@ impl Object {
         })
     }
 
-    /// A visit whose first write fails.
+    /// A reconcile whose first write fails.
     fn fail(&mut self, observed: &Observed, failure: AzureError) -> Decision {
         self.reconcile(Observation::Azure(observed), |decision| Outcome {
             failed: Some((decision.changes[0].clone(), failure)),
@@ -254,7 +254,7 @@ impl Object {
         })
     }
 
-    /// Ready, with a message that tells this.
+    /// Expects this status and reason of Ready, and this text in its message.
     fn expect(&self, status: &str, reason: &str, reports: &str) -> &Self {
         let (found_status, found_reason, message) = self.condition("Ready");
         assert_eq!((found_status, found_reason), (status, reason), "{message}");

@@ -1,4 +1,5 @@
-//! The status after a visit: what stood before, what was seen and done. Pure, and without anything that ticks.
+//! The status after a reconcile, from the previous status, the observation and the outcome. Pure, and without values
+//! that change by themselves over time.
 
 pub(crate) mod condition_set;
 mod connectors;
@@ -29,21 +30,21 @@ use crate::{
     machines::reading::Scans,
 };
 
-/// Drift entries that status holds at most.
+/// Maximum number of drift entries in status.
 pub(crate) const MAX_DRIFT_ENTRIES: usize = 16;
-/// The sign of life: `lastObserved` moves this often when nothing else changes.
+/// The heartbeat: how often `lastObserved` is updated if nothing else changes.
 pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 
-/// How far the changes of a decision have come.
+/// The phase of a reconcile for which a status is computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Phase<'a> {
-    /// The changes are about to be written: this status is the note before them (I-6).
+    /// The changes are about to be written: this status is the recorded intent (I-6).
     BeforeWrite,
-    /// The visit is over.
+    /// The reconcile is complete.
     AfterWrite(&'a Outcome),
 }
 
-/// The status that a visit leaves behind.
+/// The status after a reconcile.
 pub fn status(
     input: &Input<'_>,
     decision: &Decision,
@@ -57,7 +58,7 @@ pub fn status(
     {
         status.last_handled_reconcile_at = Some(requested.to_owned());
     }
-    // The first failures of a drift check that time mends change nothing; an event and a metric tell them.
+    // The first transient errors of a drift check do not change status; an event and a metric report them.
     if summary::is_passing_failure(input, decision, failures) {
         return status;
     }
@@ -96,7 +97,7 @@ pub fn status(
         };
         machines::set(&mut conditions, &mut status, &machines);
     }
-    // Between scans it says what the last one found; a changed rule brings the next one within seconds.
+    // Between scans, status shows the results of the last one; a changed rule triggers the next one within seconds.
     conditions.stamp_one(ConditionType::MachinesProtected);
     if let Some(connectors) = input.connectors {
         connectors::set(&mut conditions, &mut status, connectors);
@@ -117,16 +118,16 @@ pub fn status(
     status
 }
 
-/// What is told without a visit.
+/// The facts of a status refresh.
 #[derive(Clone, Copy, Debug)]
 pub struct Refresh<'a> {
-    /// What the scans of the fleet say.
+    /// The results of the scans.
     pub scans: Option<&'a Scans>,
     /// The object's connectors.
     pub connectors: Option<&'a Connectors>,
 }
 
-/// The status with what scans have found and what became of connectors, and otherwise as it stands.
+/// The status with the results of the scans and the state of the connectors, and otherwise unchanged.
 pub fn refreshed(
     previous: &ServerProtectionStatus,
     spec: &ServerProtectionSpec,
@@ -152,13 +153,13 @@ pub fn refreshed(
     status
 }
 
-/// The newest answer about the plan: a write's, when there was one.
+/// The newest response about the plan: that of the write, if there was one.
 fn latest_plan<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Plan> {
     let answered = match phase {
         Phase::AfterWrite(outcome) => outcome.plan.as_ref().map(|answer| &answer.plan),
         Phase::BeforeWrite => None,
     };
-    answered.or_else(|| observed.plan.as_ref().and_then(|reading| reading.as_ref().ok()))
+    answered.or_else(|| observed.plan.as_ref().and_then(|read| read.as_ref().ok()))
 }
 
 fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
@@ -175,7 +176,8 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     }
 }
 
-/// Azure tells what is left, which ticks; the end of it does not. A day of difference is rounding.
+/// Azure reports the remaining time, which changes constantly; the end does not. Ignore a difference of a day, which
+/// is due to rounding.
 fn free_trial_ends(previous: Option<&PlanStatus>, plan: &Plan, now: Timestamp) -> Option<Time> {
     let left = plan.free_trial_remaining.filter(|left| !left.is_zero())?;
     let ends = contested::later(now, SignedDuration::try_from(left).ok()?);
@@ -227,7 +229,7 @@ fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &
     status.drift = drift(&input.previous.drift, &decision.differences, input.now);
 }
 
-/// The differences as status shows them, each with the time when it was first seen.
+/// The differences as status shows them, each with the time when it was first observed.
 pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timestamp) -> Vec<Drift> {
     let since = |difference: &Difference| {
         let known = previous
@@ -269,8 +271,8 @@ fn contested_history(
     contested::after_repairs(history, &repaired, interval, input.now)
 }
 
-/// Whether the spec still demands this value of this field: asked by comparing with a subscription where everything
-/// differs.
+/// Whether the spec still demands this value of this field, found by comparing with a subscription in which every
+/// field differs.
 fn manages(desired: &Desired, field: &str, value: &str) -> bool {
     super::changes::opposites(desired)
         .iter()
@@ -282,7 +284,7 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
     let previous = input.previous.claim.as_ref();
     let holder = match &decision.situation {
         Situation::ClaimConflicted { holder } => Some(holder.as_str()),
-        // Asleep, nothing was asked: what stood stays.
+        // Suspended: keep the previous claim.
         Situation::Suspended => {
             if let Some(previous) = previous {
                 return previous.clone();
@@ -292,7 +294,7 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
         _ => None,
     };
     let established = match phase {
-        // A registration says nothing about what stands.
+        // A registration in progress says nothing about the configuration.
         Phase::AfterWrite(outcome) => {
             let mut written = outcome.done.iter();
             written.any(|change| change.action != Action::Register) || decision.situation == Situation::InSync
@@ -302,7 +304,7 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
     claim_status(previous, holder, established, input.now)
 }
 
-/// The claim after a visit: who holds it, since when, and since when Azure has stood as the spec demands.
+/// The claim after a reconcile: its holder, since when, and since when Azure has matched the spec.
 pub(crate) fn claim_status(
     previous: Option<&ClaimStatus>,
     holder: Option<&str>,
@@ -311,7 +313,7 @@ pub(crate) fn claim_status(
 ) -> ClaimStatus {
     let state = if holder.is_some() { "Conflicted" } else { "Held" };
     let same = previous.filter(|previous| previous.state == state);
-    // A claim that was lost and won again starts anew: somebody else may have changed what stands.
+    // A claim that was lost and regained starts again, because another writer may have changed Azure meanwhile.
     let known = same.and_then(|claim| claim.established_since.clone());
     ClaimStatus {
         state: state.into(),

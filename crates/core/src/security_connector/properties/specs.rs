@@ -1,4 +1,4 @@
-//! What admission lets through.
+//! Generators for specs that pass admission.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn state() -> impl Strategy<Value = Value> {
     select(vec!["Enabled", "Disabled", "Unmanaged"]).prop_map(Value::from)
 }
 
-/// Members that are there or not.
+/// An object in which each member is present or absent.
 pub(super) fn some(members: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let members: Vec<_> = members
         .into_iter()

@@ -1,4 +1,4 @@
-//! What holds an object back: reductions, other owners, and what cannot be.
+//! What blocks an object: reductions, other owners, and specs that Azure cannot fulfill.
 
 use serde_json::json;
 use serverprotection_api::{State, Tier};
@@ -57,13 +57,13 @@ fn lowering_protection_at_adoption_needs_approval() {
         object.observe();
         object.expect("True", "InSync", "");
     }
-    // Later, as the result of an edit, it passes.
+    // After an adoption, the same reduction as an edit needs no approval.
     object.edit(|spec| spec.auto_provisioning.defender_for_endpoint.state = State::Disabled);
     assert!(put(&object.write()).is_some());
 }
 
 #[test]
-fn another_identity_is_not_put_in_place_of_one_that_works_unless_the_spec_names_it() {
+fn a_working_identity_is_replaced_only_by_one_that_the_spec_names() {
     let custom = json!({"aws": {"roleArns": {"cspm": "arn:aws:iam::123456789012:role/custom"}}});
     let current = Object::in_sync(aws(custom)).connector;
     let mut object = Object::new(aws(json!({})));
@@ -103,7 +103,7 @@ fn leaving_an_organization_needs_approval_at_adoption() {
 }
 
 #[test]
-fn what_another_owns_is_reported_and_not_fought() {
+fn what_another_object_owns_is_reported_and_not_changed() {
     for (shape, spec) in shapes() {
         let mut object = Object::new(spec);
         object.others = vec![known(&object, "/subscriptions/other/x", Membership::Single)];
@@ -118,7 +118,7 @@ fn what_another_owns_is_reported_and_not_fought() {
         object.reconcile(Observation::Conflicted("team/other"), |_| Outcome::default());
         object.expect("False", "ClaimConflicted", "team/other");
         assert_eq!(object.status.claim.as_ref().unwrap().state, "Conflicted");
-        // Its own connector in the list is no conflict, however it is spelled.
+        // Its own connector in the list is no conflict, in any spelling of the id.
         let id = object.desired().target.id().to_lowercase();
         object.others = vec![known(&object, &id, Membership::Single)];
         assert_eq!(object.write().situation, Situation::Writing, "{shape}");
@@ -159,7 +159,7 @@ fn members_are_counted() {
 }
 
 #[test]
-fn what_cannot_be_is_held_with_the_next_step() {
+fn specs_that_azure_cannot_fulfill_are_blocked_with_the_next_step() {
     let mut object = Object::in_sync(aws(json!({})));
     object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
     object.observe();

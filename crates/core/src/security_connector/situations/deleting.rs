@@ -1,4 +1,4 @@
-//! Deletion, row by row.
+//! The rows of the situations in which the object is deleted.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
     };
     let late = object.now.checked_add(SignedDuration::from_mins(15)).unwrap();
     let of = |input: DeletionInput<'_>| deletion(&input);
-    // The protection is gone, and it is deleted all the same.
+    // The ServerProtection is gone, and the connector is still deleted.
     assert_eq!(of(base), Deletion::Delete { id: id.clone() });
     assert_eq!(
         of(DeletionInput {
@@ -123,7 +123,7 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
 }
 
 #[test]
-fn a_deletion_that_waits_says_why() {
+fn a_deletion_that_waits_reports_the_reason() {
     let object = Object::in_sync(aws(json!({})));
     let locked = failure(ErrorClass::Refused, "ScopeLocked", "DELETE");
     let id = "x".to_owned();
@@ -152,7 +152,7 @@ fn a_deletion_that_waits_says_why() {
 }
 
 #[test]
-fn a_deletion_that_no_controller_saw_in_time_still_gets_its_try() {
+fn a_deletion_older_than_its_deadline_is_still_attempted_once() {
     let object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
     let there = Ok(object.connector.clone());
     let late = object.now.checked_add(SignedDuration::from_hours(3)).unwrap();
@@ -179,7 +179,7 @@ fn a_deletion_that_no_controller_saw_in_time_still_gets_its_try() {
 }
 
 #[test]
-fn a_name_that_connects_another_account_by_now_is_not_deleted() {
+fn a_connector_that_now_connects_another_account_is_not_deleted() {
     let mut object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
     object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
     let other = Ok(object.connector.clone());
@@ -202,7 +202,8 @@ fn a_name_that_connects_another_account_by_now_is_not_deleted() {
     assert!(RemovalReason::NotOurs.leaves_behind() && !RemovalReason::Gone.leaves_behind());
 }
 
-/// The process died while Azure created the connector, or its answer was lost: what came of it is ours to delete.
+/// The process crashed while Azure created the connector, or the response was lost: an existing connector is this
+/// object's own and is deleted.
 #[test]
 fn a_connector_that_was_being_created_is_deleted_although_it_was_never_observed() {
     let spec = aws(json!({"deletionPolicy": "Delete"}));

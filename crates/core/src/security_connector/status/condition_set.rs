@@ -33,7 +33,7 @@ pub(super) const ALWAYS: [ConditionType; 7] = [
     ConditionType::Drifted,
 ];
 
-/// Sets the conditions from what this reconcile observed; what it did not read stays.
+/// Sets the conditions from what this reconcile observed; conditions about what it did not read stay unchanged.
 pub(super) fn set(
     conditions: &mut Conditions,
     input: &Input<'_>,
@@ -117,14 +117,14 @@ fn connected() -> Message {
     Message::new("Azure reports the connection as healthy")
 }
 
-/// The reports about the connection itself.
+/// The health reports about the connection itself.
 fn connectivity(reports: &[HealthReport]) -> impl Iterator<Item = &HealthReport> {
     reports
         .iter()
         .filter(|report| report.component.eq_ignore_ascii_case("Connectivity"))
 }
 
-/// Whether Azure reports the connection as healthy; `None`: it says nothing.
+/// Whether Azure reports the connection as healthy; `None` if there is no report.
 fn reported(observed: &Observed) -> Option<bool> {
     let Some(Ok(reports)) = &observed.health else {
         return None;
@@ -137,7 +137,7 @@ fn reported(observed: &Observed) -> Option<bool> {
     }
 }
 
-/// Health as status shows it, with what is wrong. `None`: nothing was read about it on this visit.
+/// The health in status, with its issues. `None` if this reconcile did not read it.
 pub(super) fn health(input: &Input<'_>, observed: &Observed) -> Option<(&'static str, Vec<ConnectorIssue>)> {
     let Some(Ok(reports)) = &observed.health else {
         let unknown = input.previous.health.is_none() || matches!(observed.connector, Some(Ok(None)));
@@ -153,7 +153,7 @@ pub(super) fn health(input: &Input<'_>, observed: &Observed) -> Option<(&'static
     })
 }
 
-/// After a restart the scans have not spoken yet; what stands in status was true.
+/// Before the first scan after a restart, the number in status applies.
 fn machines_appear(input: &Input<'_>) -> bool {
     let known = || {
         let machines = input.previous.machines.as_ref();
@@ -240,7 +240,7 @@ fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
     actions
 }
 
-/// Why Azure could not sign in, as the failed write left it in status.
+/// Why Azure could not sign in, as the failed write stored it in status.
 pub(super) fn waiting_message(input: &Input<'_>, decision: &Decision) -> Option<Message> {
     let type_ = ConditionType::CloudAuthenticated;
     let condition = crate::conditions::get(&input.previous.conditions, type_)?;

@@ -1,5 +1,6 @@
-//! A small model of Azure: what the writes of a decision do to a subscription. Where the contract calls a point
-//! unconfirmed, `Answers` holds both answers. What Azure refuses is a panic here: no such write may ever be made.
+//! A small model of Azure: the effect of a decision's writes on a subscription. `Answers` has both behaviors for each
+//! unconfirmed point of the contract. A write that Azure would refuse panics here, because the operator must never
+//! make one.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +15,21 @@ use crate::server_protection::{
     observed::{Extension, Plan},
 };
 
-/// How this Azure behaves where the contract is unconfirmed.
+/// The behavior of this model where the contract is unconfirmed.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct Answers {
-    /// Point 2: an extension that a write of the same sub-plan leaves out falls back to its default.
+    /// Point 2: an extension that a write of the same subplan omits falls back to its default.
     pub(super) omitted_resets: bool,
-    /// An extension that a write of another sub-plan leaves out keeps its state where it is still offered.
+    /// An extension that a write of another subplan omits keeps its state if it is still offered.
     pub(super) tier_change_keeps: bool,
     /// A move away from Free switches WDATP on.
     pub(super) plan_integrates: bool,
-    /// Properties that are sent replace all that stood (otherwise key by key).
+    /// Properties that are sent replace all stored ones (otherwise key by key).
     pub(super) properties_replace: bool,
-    /// A write that does not say `enforce` ends as False (otherwise it stays).
+    /// A write without `enforce` sets it to False (otherwise it keeps its value).
     pub(super) enforce_resets: bool,
-    /// The default of extensions that we have no name for.
+    /// The default of unknown extensions.
     pub(super) others_default: bool,
     /// An enabled extension that is sent without properties loses those that are stored.
     pub(super) resent_clears: bool,
@@ -46,10 +47,10 @@ pub(super) fn answers() -> impl Strategy<Value = Answers> {
     })
 }
 
-/// A name that no spec knows and only one sub-plan has.
+/// An extension that no spec names and only one subplan has.
 pub(super) const ONLY_P1: &str = "LegacyExtension";
 
-/// What a sub-plan offers (docs/azure-api.md 1.4), and names that came later.
+/// The extensions that a subplan offers (docs/azure-api.md 1.4), and newer ones.
 pub(super) fn offers(tier: Tier) -> Vec<&'static str> {
     let mut all = OTHERS.to_vec();
     match tier {
@@ -104,7 +105,8 @@ fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
         let found = before.extension(name).cloned();
         match write.extensions.iter().find(|sent| sent.name == name) {
             Some(sent) => Some(written(sent, found, answers)),
-            // What the service does not even show on a write of the same sub-plan, it goes on not showing.
+            // An extension that the service did not show before a write of the same subplan is not shown after it
+            // either.
             None if !moved && found.is_none() => None,
             None => Some(
                 found
@@ -116,7 +118,7 @@ fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
     actual.plan.extensions = offers(write.tier).into_iter().filter_map(after).collect();
 }
 
-/// What Azure refuses (docs/azure-api.md 1.4).
+/// Panics for a write that Azure refuses (docs/azure-api.md 1.4).
 fn accepts(write: &PlanWrite, before: &Plan) {
     let mut names: Vec<_> = write
         .extensions
@@ -143,8 +145,8 @@ fn accepts(write: &PlanWrite, before: &Plan) {
         );
         let found = before.extension(&sent.name).filter(|found| found.enabled);
         for required in azure_rules::required_properties(&sent.name) {
-            // A disabled one may be validated too; it can only be sent while Azure has what it needs. What is on without
-            // it and not managed can only be sent as it is.
+            // A disabled extension may be validated too; it can be sent only while Azure has the required property. An
+            // enabled extension without the property that is not managed can only be sent as it is.
             let complete_without = found.is_some_and(|found| !found.properties.contains_key(*required));
             let fine = if sent.enabled {
                 sent.properties.contains_key(*required) || complete_without

@@ -1,4 +1,4 @@
-//! What must hold on every decision and every status of a walk.
+//! The invariants of every decision and every status of a walk.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -95,7 +95,7 @@ fn check_status(
     assert_eq!(after.observed_generation, Some(generation));
 }
 
-/// I-9: Ready/InSync is the truth.
+/// I-9: Ready is never True with the reason `InSync` unless Azure matches the spec.
 fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionStatus) {
     let ready = get(&after.conditions, "Ready").unwrap();
     if reconcile.decision.situation == Situation::Suspended || after.conditions == reconcile.before.conditions
@@ -120,19 +120,23 @@ fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionSta
     }
 }
 
-/// (i) I-6: the note before a plan write, the one write more after a crash, and never a success that nobody told.
-fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
+/// (i) I-6: the recorded intent before a plan write, one more write after a crash, and never a success that Azure did
+/// not report.
+fn check_intent(world: &World, reconcile: &Reconcile, lost: bool) {
     let decision = &reconcile.decision;
     if decision.writes_plan() {
-        let note = reconcile.note.as_ref().expect("a note before the write");
-        let plan = get(&note.conditions, "PlanEnabled").unwrap();
+        let intent = reconcile
+            .intent
+            .as_ref()
+            .expect("a recorded intent before the write");
+        let plan = get(&intent.conditions, "PlanEnabled").unwrap();
         assert_eq!(
             (plan.status.as_str(), plan.reason.as_str()),
             ("Unknown", "Applying")
         );
         assert_eq!(plan.observed_generation, Some(world.generation));
-        assert!(write_is_open(note));
-        assert!(!is_true(&note.conditions, "ExtensionsProvisioned"));
+        assert!(write_is_open(intent));
+        assert!(!is_true(&intent.conditions, "ExtensionsProvisioned"));
     }
     if write_is_open(&reconcile.before) && reconcile.history == ReconcileHistory::default() {
         match decision.situation {
@@ -144,7 +148,7 @@ fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
             Situation::Writing | Situation::InSync | Situation::Settling => {
                 assert!(
                     decision.writes_plan(),
-                    "the open write was forgotten: {decision:#?}"
+                    "the write with an unknown result was not repeated: {decision:#?}"
                 );
             }
             _ => {}
@@ -152,7 +156,10 @@ fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
     }
     let Some(after) = &reconcile.after else { return };
     if let Some(answer) = &reconcile.outcome.plan {
-        assert!(!write_is_open(after), "answered: it is not written again");
+        assert!(
+            !write_is_open(after),
+            "after a response, the plan is not written again"
+        );
         let known = |name: &str| {
             let extensions = reconcile.before.plan.iter().flat_map(|plan| &plan.extensions);
             extensions.into_iter().any(|known| {
@@ -181,7 +188,7 @@ fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
         if silent {
             assert_ne!(
                 provisioned.status, "True",
-                "nobody told a success: {provisioned:#?}"
+                "a success that Azure did not report: {provisioned:#?}"
             );
             let failed = provisioned.reason == "ExtensionFailed";
             assert!(!write_is_open(&reconcile.before) || failed || provisioned.reason == "ResultLost");
@@ -192,7 +199,7 @@ fn check_note(world: &World, reconcile: &Reconcile, lost: bool) {
     }
 }
 
-/// (j) I-12a: what an object does to a subscription that it never held in sync lowers nothing without approval.
+/// (j) I-12a: on a subscription that it never had in sync, an object lowers nothing without approval.
 fn check_adoption(world: &World, reconcile: &Reconcile) {
     let established = reconcile
         .before
@@ -200,7 +207,10 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
         .as_ref()
         .is_some_and(|claim| claim.established_since.is_some());
     let approved_by_generation = world.approval.as_deref() == Some(&world.generation.to_string());
-    assert!(!established || reconcile.held_before, "established by nothing");
+    assert!(
+        !established || reconcile.held_before,
+        "established without a write or a read in sync"
+    );
     if established || approved_by_generation {
         return;
     }
@@ -246,9 +256,9 @@ fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
             );
         }
     }
-    if let Some(note) = &reconcile.note {
-        check_status(&reconcile.before, note, reconcile, world.generation);
-        assert!(!is_true(&note.conditions, "Ready"));
+    if let Some(intent) = &reconcile.intent {
+        check_status(&reconcile.before, intent, reconcile, world.generation);
+        assert!(!is_true(&intent.conditions, "Ready"));
     }
     if let Some(after) = &reconcile.after {
         check_status(&reconcile.before, after, reconcile, world.generation);
@@ -256,7 +266,7 @@ fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
     }
     let lost = reconcile.decision.writes_plan()
         && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || matches!(class, ErrorClass::Transient | ErrorClass::Unavailable(_)));
-    check_note(world, reconcile, lost);
+    check_intent(world, reconcile, lost);
     check_adoption(world, reconcile);
     assert!(
         reconcile.wait >= Duration::from_millis(900) || !reconcile.outcome.done.is_empty(),
@@ -265,7 +275,7 @@ fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
     assert!(reconcile.failures == 0 || !matches!(fault, Fault::None));
 }
 
-/// (h) The same again a minute later changes nothing, whatever Azure's request ids.
+/// (h) The same reconcile a minute later changes nothing, even with other request ids.
 fn check_quiet(world: &World, fault: &Fault, reconcile: &Reconcile) {
     let Some(after) = &reconcile.after else { return };
     if !reconcile.decision.changes.is_empty() || reconcile.failures == 1 || reconcile.failures == 2 {
@@ -277,21 +287,21 @@ fn check_quiet(world: &World, fault: &Fault, reconcile: &Reconcile) {
     let second = again.reconcile(fault);
     let failing = |reconcile: &Reconcile| matches!(reconcile.decision.situation, Situation::Failing(_));
     if second.decision != reconcile.decision && !(failing(reconcile) && failing(&second)) {
-        return; // A hold or a pause is over, or what fails was not read this time.
+        return; // A suppression or a pause ended, or the failing read was not made.
     }
     let mut same = second.after.unwrap();
     for (left, right) in same.conditions.iter().zip(&after.conditions) {
-        assert_eq!(left, right, "a second look changed a condition");
+        assert_eq!(left, right, "a second reconcile changed a condition");
     }
     same.contested.clone_from(&after.contested);
-    assert_eq!(&same, after, "a second look changed the status");
+    assert_eq!(&same, after, "a second reconcile changed the status");
 }
 
 proptest! {
     #![proptest_config(cases(768))]
 
-    /// (g) to (k) on every visit; and at the end, when nothing disturbs any more, Azure ends as the spec demands
-    /// (I-6: also with empty memory).
+    /// (g) to (k) hold for every reconcile. At the end, without disturbances, Azure matches the spec (I-6: even with
+    /// empty memory).
     #[test]
     fn every_walk_keeps_the_invariants(
         spec in spec(),

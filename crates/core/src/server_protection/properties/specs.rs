@@ -1,4 +1,4 @@
-//! Generators: specs as they pass admission, and subscriptions as Azure may answer them.
+//! Generators for specs that pass admission, and for subscriptions that Azure may return.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,8 @@ pub(super) fn custom_rules() -> impl Strategy<Value = FileIntegrityRules> {
     })
 }
 
-/// Rules as somebody may have written them: one rule or three, any order and any case where it has no meaning.
+/// Rules as another client may have written them: one rule or three, in any order, and in any case if case has no
+/// meaning.
 pub(super) fn spelled_rules(rules: &CustomFileIntegrityRules, style: u8) -> Value {
     let path = if style & 1 == 0 { "Path" } else { "path" };
     let list = |paths: &[String], ignore_case: bool| -> Value {
@@ -140,7 +141,7 @@ pub(super) fn spelled_rules(rules: &CustomFileIntegrityRules, style: u8) -> Valu
     }
 }
 
-/// Whatever may be stored as rules.
+/// Any value that may be stored as rules.
 pub(super) fn stored_rules() -> impl Strategy<Value = Value> {
     let spelled = (custom_rules(), any::<u8>())
         .prop_map(|(rules, style)| spelled_rules(&rules.custom.unwrap_or_default(), style));
@@ -181,7 +182,7 @@ fn integration() -> impl Strategy<Value = EndpointIntegration> {
     })
 }
 
-/// Any spec that admission lets through.
+/// Any spec that passes admission.
 pub(super) fn spec() -> impl Strategy<Value = ServerProtectionSpec> {
     let plan = (
         tier(),
@@ -211,7 +212,7 @@ pub(super) fn spec() -> impl Strategy<Value = ServerProtectionSpec> {
     })
 }
 
-/// Bends a spec until the rules of admission hold (crates/api tests the rules themselves).
+/// Changes a spec so that it passes admission (crates/api tests the rules themselves).
 fn admitted(mut spec: ServerProtectionSpec) -> ServerProtectionSpec {
     let off = |state: &mut State| {
         if *state == State::Enabled {
@@ -256,7 +257,7 @@ pub(super) fn hands_off(tier: Tier) -> ServerProtectionSpec {
     spec
 }
 
-/// Tags as somebody may have written them: any order of members, either spelling, any white space.
+/// Tags as another client may have written them: any order of members, either spelling, any white space.
 pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
     let (key, value) = if style & 1 == 0 {
         ("key", "value")
@@ -307,7 +308,7 @@ fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
     }
 }
 
-/// Anything that a subscription may answer.
+/// Any state of a subscription.
 pub(super) fn actual() -> impl Strategy<Value = Actual> {
     let extensions = offers(Tier::P2)
         .into_iter()

@@ -1,4 +1,4 @@
-//! The steps of a walk: visits with their faults, and everything that happens between them.
+//! The steps of a walk: reconciles with their faults, and everything that happens between them.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Takes one step; a visit tells what it saw and did.
+/// Takes one step; returns the reconcile, if the step is one.
 pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Reconcile)> {
     match step {
         Step::Reconcile(fault) => {

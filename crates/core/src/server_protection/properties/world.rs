@@ -1,4 +1,4 @@
-//! One object, its status and its subscription, walked through visits, faults, crashes, edits and foreign writers.
+//! One object with its status and subscription, over reconciles, faults, crashes, edits and writes of other clients.
 
 use std::time::Duration;
 
@@ -22,35 +22,35 @@ use crate::{
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
 
-/// What goes wrong on a visit.
+/// What goes wrong in a reconcile.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     None,
-    /// This reading fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions.
+    /// This read fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions.
     Read(u8, ErrorClass),
-    /// The write at this place fails, with or without having had its effect.
+    /// The write at this index fails, and did or did not take effect.
     Write {
         at: usize,
         class: ErrorClass,
         effect: bool,
     },
-    /// The process dies after the note and before the write, or after it.
+    /// The process crashes after it recorded the intent, before or after the write.
     Crash {
         written: bool,
     },
-    /// No permit.
+    /// There is no permit to write.
     Withheld,
 }
 
-/// One visit, complete.
+/// Everything about one reconcile.
 pub(super) struct Reconcile {
     pub(super) before: ServerProtectionStatus,
     pub(super) history: ReconcileHistory,
     pub(super) actual_before: Actual,
     pub(super) actual_after: Actual,
     pub(super) decision: Decision,
-    pub(super) note: Option<ServerProtectionStatus>,
-    /// `None`: the process died before.
+    pub(super) intent: Option<ServerProtectionStatus>,
+    /// `None`: the process crashed before.
     pub(super) after: Option<ServerProtectionStatus>,
     pub(super) held_before: bool,
     pub(super) outcome: Outcome,
@@ -73,13 +73,13 @@ pub(super) struct World {
     pub(super) registration: RegistrationState,
     pub(super) conflicted: bool,
     pub(super) owner: bool,
-    /// What a plan write tells about its extensions: two bits each.
+    /// The results of a plan write for its extensions: two bits each.
     pub(super) reported: u8,
     pub(super) now: Timestamp,
-    /// What the last visit read; with `same_reads` the next one reads the same.
+    /// What the last reconcile read; with `same_reads`, the next one reads the same.
     asked: Reads,
     pub(super) same_reads: bool,
-    /// Since it got its claim, it found Azure in sync or wrote to it.
+    /// Whether the object found Azure in sync or wrote to it since it got its claim.
     pub(super) held: bool,
     requests: u32,
 }
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    /// A visit as the controller makes it: read, decide, note, write, status.
+    /// A reconcile as the controller makes it: read, decide, record the intent, write, update status.
     pub(super) fn reconcile(&mut self, fault: &Fault) -> Reconcile {
         let requested = self
             .requested
@@ -234,9 +234,9 @@ impl World {
         });
         assert_eq!(same, decision, "a message decided");
         let actual_before = self.azure.clone();
-        let note = (!decision.changes.is_empty())
+        let intent = (!decision.changes.is_empty())
             .then(|| status(&input, &decision, Phase::BeforeWrite, history.failures, INTERVAL));
-        let crash = match (fault, &note) {
+        let crash = match (fault, &intent) {
             (Fault::Crash { written }, Some(_)) => Some(*written),
             _ => None,
         };
@@ -258,7 +258,7 @@ impl World {
         self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
         let after = if crash.is_some() {
             self.history = ReconcileHistory::default();
-            self.status = note.clone().unwrap();
+            self.status = intent.clone().unwrap();
             None
         } else {
             self.history = after_memory;
@@ -271,7 +271,7 @@ impl World {
             actual_before,
             actual_after: self.azure.clone(),
             decision,
-            note,
+            intent,
             after,
             held_before,
             outcome,
@@ -330,7 +330,7 @@ impl World {
                 code: code.into(),
                 message: message.into(),
             });
-            // Unconfirmed: a failed extension reads as on, or as off.
+            // Unconfirmed: whether a failed extension reads as on or as off.
             let found = self
                 .azure
                 .plan
@@ -349,7 +349,7 @@ impl World {
     }
 }
 
-/// No decision may depend on the wording of a message.
+/// Removes the messages, because no decision may depend on their wording.
 fn without_messages(status: &ServerProtectionStatus) -> ServerProtectionStatus {
     let mut status = status.clone();
     for condition in &mut status.conditions {

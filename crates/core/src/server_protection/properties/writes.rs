@@ -1,6 +1,7 @@
-//! Differences, changes and plan writes: they converge, they touch only what is managed, and Azure accepts each of them.
+//! Differences, changes and plan writes: they converge, they change only managed fields, and Azure accepts each of
+//! them.
 
-// Fields are no file names.
+// The lint takes field names for file names.
 #![allow(clippy::case_sensitive_file_extension_comparisons)]
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use crate::server_protection::{
     file_integrity::{Rules, is_stored},
 };
 
-fn nothing_left_alone() -> BTreeSet<String> {
+fn nothing_suppressed() -> BTreeSet<String> {
     BTreeSet::new()
 }
 
@@ -33,21 +34,21 @@ fn plan_writes(changes: &[Change]) -> impl Iterator<Item = &PlanWrite> {
     })
 }
 
-/// Whether a field is left alone itself, or needs a tier or an extension that is.
-fn hangs_on(field: &str, alone: &BTreeSet<String>) -> bool {
-    let needs_tier = field.starts_with("plan.") && alone.contains("plan.tier");
+/// Whether a field is suppressed, or depends on a tier or an extension that is.
+fn depends_on_suppressed(field: &str, suppressed: &BTreeSet<String>) -> bool {
+    let needs_tier = field.starts_with("plan.") && suppressed.contains("plan.tier");
     let of_extension = |left: &String| {
         left.strip_suffix("state")
             .is_some_and(|extension| extension.starts_with("plan.") && field.starts_with(extension))
     };
-    alone.contains(field) || needs_tier || alone.iter().any(of_extension)
+    suppressed.contains(field) || needs_tier || suppressed.iter().any(of_extension)
 }
 
 /// Writes stage by stage, reading back after each, until nothing differs.
 fn settle(desired: &Desired, actual: &mut Actual, answers: Answers) -> (usize, Vec<Change>) {
     let mut all = Vec::new();
     for round in 0..4 {
-        let stage = first_stage(changes(desired, actual, &nothing_left_alone()));
+        let stage = first_stage(changes(desired, actual, &nothing_suppressed()));
         if stage.is_empty() {
             return (round, all);
         }
@@ -62,7 +63,7 @@ fn settle(desired: &Desired, actual: &mut Actual, answers: Answers) -> (usize, V
 proptest! {
     #![proptest_config(cases(512))]
 
-    /// (a) Written stage by stage, Azure stands as the spec demands after three rounds at most.
+    /// (a) Written stage by stage, Azure matches the spec after at most three rounds.
     #[test]
     fn stages_converge(spec in spec(), mut actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
@@ -71,12 +72,12 @@ proptest! {
         prop_assert_eq!(differences(&desired, &actual), []);
     }
 
-    /// (a) Written all at once, nothing differs but a switch that the plan write itself turned on.
+    /// (a) Written all at once, nothing differs except a setting that the plan write itself switched on.
     #[test]
     fn all_changes_at_once_repair_everything(spec in spec(), mut actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
         let was_integrated = actual.settings.integration;
-        let all = changes(&desired, &actual, &nothing_left_alone());
+        let all = changes(&desired, &actual, &nothing_suppressed());
         for change in &all {
             apply(change, &mut actual, answers);
         }
@@ -85,7 +86,7 @@ proptest! {
             left.retain(|difference| difference.field != "endpointIntegration.state");
         }
         prop_assert_eq!(left, []);
-        // Compare, then write: no difference, no change, and the other way round.
+        // Every change repairs at least one difference.
         prop_assert!(all.iter().all(|change| !change.fields.is_empty()));
     }
 
@@ -95,23 +96,23 @@ proptest! {
         specs in collection::vec(spec(), 1..5),
         mut actual in actual(),
         answers in answers(),
-        alone in collection::btree_set(0_usize..24, 0..6),
+        suppressed in collection::btree_set(0_usize..24, 0..6),
     ) {
         for spec in &specs {
             let desired = Desired::of(spec);
-            // Some fields may be contested, and so left alone, at any time.
+            // Some fields may be contested, and therefore suppressed, at any time.
             let found = differences(&desired, &actual);
-            let alone: BTreeSet<_> = alone
+            let suppressed: BTreeSet<_> = suppressed
                 .iter()
                 .filter_map(|at| found.get(*at))
                 .map(|difference| difference.field.clone())
                 .collect();
-            let with_alone = changes(&desired, &actual, &alone);
-            for write in plan_writes(&with_alone) {
+            let with_suppressed = changes(&desired, &actual, &suppressed);
+            for write in plan_writes(&with_suppressed) {
                 prop_assert!(write.tier != Tier::Free || spec.plan.tier == Tier::Free, "{:?}", write);
             }
             let was_protected = actual.plan.tier != Tier::Free;
-            for change in first_stage(with_alone) {
+            for change in first_stage(with_suppressed) {
                 apply(&change, &mut actual, answers);
             }
             if was_protected && spec.plan.tier != Tier::Free {
@@ -124,18 +125,17 @@ proptest! {
         }
     }
 
-    /// I-13: fields that are left alone are changed by no write, and a write that leaves some alone still gets the
-    /// rest right.
+    /// I-13: no write changes a suppressed field, and a write with suppressed fields still repairs the others.
     #[test]
-    fn what_is_left_alone_stays(
+    fn suppressed_fields_stay(
         spec in spec(),
         mut actual in actual(),
         answers in answers(),
-        alone in collection::btree_set(0_usize..24, 1..6),
+        suppressed in collection::btree_set(0_usize..24, 1..6),
     ) {
         let desired = Desired::of(&spec);
         let found = differences(&desired, &actual);
-        let alone: BTreeSet<_> = alone
+        let suppressed: BTreeSet<_> = suppressed
             .iter()
             .filter_map(|at| found.get(*at))
             .map(|difference| difference.field.clone())
@@ -143,29 +143,29 @@ proptest! {
         let before = actual.clone();
         let mut rounds = 0;
         loop {
-            let stage = first_stage(changes(&desired, &actual, &alone));
+            let stage = first_stage(changes(&desired, &actual, &suppressed));
             if stage.is_empty() {
                 break;
             }
             for change in &stage {
-                prop_assert!(change.fields.iter().all(|field| !alone.contains(&field.field)));
+                prop_assert!(change.fields.iter().all(|field| !suppressed.contains(&field.field)));
                 apply(change, &mut actual, answers);
             }
             rounds += 1;
             prop_assert!(rounds <= 3, "a write that cannot have its effect is repeated: {:?}", stage);
         }
         for difference in differences(&desired, &actual) {
-            prop_assert!(hangs_on(&difference.field, &alone), "{:?} was forgotten", difference);
+            prop_assert!(depends_on_suppressed(&difference.field, &suppressed), "{:?} was not repaired", difference);
         }
-        prop_assert!(actual.plan.tier == before.plan.tier || !alone.contains("plan.tier"));
+        prop_assert!(actual.plan.tier == before.plan.tier || !suppressed.contains("plan.tier"));
         if actual.plan.tier == before.plan.tier {
-            for difference in found.iter().filter(|found| alone.contains(&found.field)) {
+            for difference in found.iter().filter(|found| suppressed.contains(&found.field)) {
                 let stays = differences(&desired, &actual).contains(difference);
-                // Properties go and come with their extension, which may have been switched.
+                // Properties disappear and appear with their extension, which may have been switched.
                 let property = difference.field.starts_with("plan.") && !difference.field.ends_with(".state");
                 let extension = difference.field.split("].").next().and_then(|head| head.rsplit('.').next());
                 let switched = extension.is_some_and(|extension| found.iter().any(|other| {
-                    other.field.ends_with(".state") && other.field.contains(extension) && !alone.contains(&other.field)
+                    other.field.ends_with(".state") && other.field.contains(extension) && !suppressed.contains(&other.field)
                 }));
                 // A write without a required property would be refused as a whole.
                 let required = difference.field.starts_with("plan.fileIntegrityMonitoring.") && difference.observed == "none";
@@ -174,7 +174,7 @@ proptest! {
         }
     }
 
-    /// (c) What is not managed is neither reported nor changed, except by Azure itself on a tier change.
+    /// (c) An unmanaged field is neither reported nor changed, except by Azure itself on a tier change.
     #[test]
     fn unmanaged_fields_stay(spec in spec(), before in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
@@ -214,28 +214,28 @@ proptest! {
         }
     }
 
-    /// (c) A spec that manages nothing but the tier that stands makes no change at all.
+    /// (c) A spec that manages only the tier, with the observed value, leads to no change.
     #[test]
     fn hands_off_means_hands_off(actual in actual()) {
         let desired = Desired::of(&hands_off(actual.plan.tier));
         prop_assert_eq!(differences(&desired, &actual), []);
-        prop_assert_eq!(changes(&desired, &actual, &nothing_left_alone()), []);
+        prop_assert_eq!(changes(&desired, &actual, &nothing_suppressed()), []);
     }
 
-    /// (d) Keys of an extension that the spec does not name survive a write, even when properties replace each other;
-    /// a disabled extension never carries any. (e) Nothing is sent that the sub-plan does not offer.
+    /// (d) Properties of an extension that the spec does not name survive a write, even if sent properties replace
+    /// stored ones; a disabled extension never carries any. (e) Nothing is sent that the subplan does not offer.
     #[test]
     fn plan_writes_are_complete_and_legal(spec in spec(), actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
-        let write = plan_write(&desired, &actual.plan, &nothing_left_alone());
+        let write = plan_write(&desired, &actual.plan, &nothing_suppressed());
         prop_assert_eq!(write.tier, spec.plan.tier);
         for sent in &write.extensions {
             prop_assert!(sent.enabled || sent.properties.is_empty());
             prop_assert!(!azure_rules::p2_only(&sent.name) || write.tier == Tier::P2);
         }
         prop_assert!(write.tier != Tier::Free || write.extensions.is_empty());
-        // The full intent: every managed extension, and every other one that stands on the same sub-plan. Only what may
-        // not be sent as disabled is left out while it is and stays off.
+        // The write contains every managed extension, and every other one of the same subplan. An extension that must
+        // not be sent as disabled is omitted while it is off and stays off.
         let left_out = |name: &str, enabled: bool| {
             let is_on = actual.plan.extension(name).is_some_and(|found| found.enabled);
             name == azure_rules::FILE_INTEGRITY_MONITORING && !enabled && !is_on
@@ -273,7 +273,7 @@ proptest! {
         }
     }
 
-    /// (f) Exclusion tags are a set, whatever their order, spelling and white space.
+    /// (f) Exclusion tags compare as a set, without regard to order, spelling and white space.
     #[test]
     fn tags_compare_as_a_set(expected in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
         let property = Property::Tags(expected.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
@@ -284,8 +284,8 @@ proptest! {
         prop_assert!(!property.matches(Some(&spelled(&more, style))));
     }
 
-    /// (f) Rules of file integrity monitoring are sets of paths, however they are spelled; what differs is written so that
-    /// it differs no more, and the preset argues with nothing that is stored.
+    /// (f) Rules of file integrity monitoring compare as sets of paths, in any spelling. A write repairs the
+    /// difference, and the preset matches everything that is stored.
     #[test]
     fn rules_compare_as_sets(expected in custom_rules(), other in stored_rules(), style in any::<u8>()) {
         let rules = Rules::of(Some(&expected));
@@ -300,7 +300,7 @@ proptest! {
         prop_assert_eq!(kept == other, is_stored(Some(&other)));
     }
 
-    /// The way to a tier does not depend on where it starts, and P1 and P2 become each other in one write.
+    /// One write changes the tier, from any tier to any other, including P1 to P2 and back.
     #[test]
     fn one_write_changes_the_tier(from in actual(), to in tier(), answers in answers()) {
         let desired = Desired::of(&minimal(to));
@@ -310,7 +310,7 @@ proptest! {
     }
 }
 
-/// WDATP comes on by itself with the plan: then it is not written (docs/azure-api.md 2).
+/// The plan switches WDATP on, so the setting is not written (docs/azure-api.md 2).
 #[test]
 fn a_setting_that_the_plan_switches_on_is_not_written() {
     let spec: ServerProtectionSpec = minimal(Tier::P2);

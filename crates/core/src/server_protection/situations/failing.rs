@@ -1,4 +1,4 @@
-//! Each class of failure, on a read and on a write; and the registration.
+//! Each error class, on a read and on a write; and the registration.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Class, code, and the words of the next step; the reason is the code.
-fn errors_that_need_a_person() -> Vec<(ErrorClass, &'static str, &'static str)> {
+/// Class, code, and words of the next step; the reason is the code.
+fn errors_that_need_user_action() -> Vec<(ErrorClass, &'static str, &'static str)> {
     vec![
         (
             ErrorClass::Credential,
@@ -50,8 +50,8 @@ fn unreadable(class: ErrorClass, code: &str) -> Observed {
 }
 
 #[test]
-fn a_read_error_that_needs_a_person_stalls_at_once() {
-    for (class, code, next_step) in errors_that_need_a_person() {
+fn a_read_error_that_needs_user_action_stalls_at_once() {
+    for (class, code, next_step) in errors_that_need_user_action() {
         let mut object = Object::in_sync(Tier::P2);
         object.observe(&unreadable(class, code));
         object.expect("False", code, next_step).secondary("Stalled");
@@ -60,8 +60,8 @@ fn a_read_error_that_needs_a_person_stalls_at_once() {
 }
 
 #[test]
-fn a_write_error_that_needs_a_person_stalls_at_once() {
-    for (class, code, next_step) in errors_that_need_a_person() {
+fn a_write_error_that_needs_user_action_stalls_at_once() {
+    for (class, code, next_step) in errors_that_need_user_action() {
         let mut object = Object::of(Tier::P2);
         object.fail(
             &observed(&blank()),
@@ -133,7 +133,7 @@ fn transient_read_errors_change_nothing_until_the_third() {
             .expect("Unknown", "ObservationStale", "")
             .secondary("Reconciling");
         assert_eq!(object.status.drift_count, Some(0), "what was known stays");
-        // No countdown and no count in the message.
+        // The message contains neither a countdown nor a count.
         let third = object.status.clone();
         for seconds in [16, 15, 14] {
             let class = match &class {
@@ -191,7 +191,7 @@ fn transient_write_errors_are_progress() {
 }
 
 #[test]
-fn azures_word_is_not_undercut() {
+fn no_retry_is_earlier_than_azure_requested() {
     let wait = Duration::from_secs(97);
     for class in [ErrorClass::Throttled(Some(wait)), ErrorClass::Unavailable(wait)] {
         let mut object = Object::of(Tier::P2);
@@ -203,10 +203,10 @@ fn azures_word_is_not_undercut() {
     }
 }
 
-/// I-7, also where the message is longer than what is kept of it.
+/// I-7, also for a message that is longer than its limit.
 #[test]
 fn a_repeated_failure_changes_nothing() {
-    // In the second, the request id is kept and what follows it is not.
+    // In the second case, the cut is after the request id.
     for length in [10, 920, 5000] {
         let mut object = Object::in_sync(Tier::P2);
         let failing = |id: &str| {
@@ -237,7 +237,7 @@ fn a_missing_registration_is_reported() {
         .expect("False", "ProviderNotRegistered", "az provider register")
         .secondary("Stalled")
         .reason("ProviderRegistered", "False", "NotRegistered");
-    // Nothing was compared, so nothing is called in sync.
+    // Nothing was compared, so nothing is reported as in sync.
     assert_eq!(object.status.drift_count, None);
     assert_eq!(object.condition("Drifted").0, "Unknown");
 }
@@ -264,7 +264,7 @@ fn a_missing_registration_is_started() {
     object.expect("False", "Progressing", "").secondary("Reconciling");
     assert!(
         object.status.claim.as_ref().unwrap().established_since.is_none(),
-        "a registration says nothing about what stands"
+        "a registration says nothing about the configuration"
     );
     object.observe(&unregistered(RegistrationState::Registering));
     object
@@ -326,7 +326,7 @@ fn a_registration_that_could_not_be_read_for_a_moment_is_not_stalled() {
 }
 
 #[test]
-fn a_write_that_is_refused_for_want_of_the_registration_is_followed_by_a_reading() {
+fn after_a_write_that_needs_the_registration_the_registration_is_read() {
     let mut object = Object::of(Tier::P2);
     let missing = failure(
         ErrorClass::NotRegistered,

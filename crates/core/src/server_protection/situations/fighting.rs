@@ -1,4 +1,4 @@
-//! I-13: writes in vain, and other writers.
+//! I-13: writes without effect, and other writers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const FIELD: &str = "plan.agentlessScanning.state";
 
 /// Defender CSPM keeps agentless scanning on: Disabled is accepted and never takes effect.
 #[test]
-fn a_write_in_vain_settles_and_is_then_left_alone() {
+fn a_write_without_effect_settles_and_is_then_contested() {
     let mut object = Object::in_sync(Tier::P2);
     let mut actual = protected();
     actual.plan.extensions = vec![extension(AGENTLESS_SCANNING, true)];
@@ -42,10 +42,10 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
             other => panic!("{other:?}"),
         }
         object.sleep(object.wait);
-        assert!(reconcile < 20, "never left alone");
+        assert!(reconcile < 20, "the field was never suppressed");
     }
     assert_eq!(writes, 4, "the first write and three repairs");
-    assert_eq!(pauses, 3, "not in one breath");
+    assert_eq!(pauses, 3, "a pause before each repair");
     object
         .expect("False", "Contested", "set the field to Unmanaged")
         .secondary("Stalled")
@@ -55,7 +55,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
         (held.field.as_str(), held.repairs, held.hold_hours),
         (FIELD, 3, Some(1))
     );
-    // Alone for an hour, also for a new process; then one try, and alone for two.
+    // Suppressed for an hour, also after a restart; then written once, and suppressed for two hours.
     object.history = crate::server_protection::requeue::ReconcileHistory::default();
     object.sleep(Duration::from_secs(3000));
     assert_eq!(object.write(&observed(&actual)).changes, []);
@@ -64,7 +64,7 @@ fn a_write_in_vain_settles_and_is_then_left_alone() {
     assert_eq!(object.status.contested[0].hold_hours, Some(2));
     object.sleep(Duration::from_secs(120));
     assert_eq!(object.write(&observed(&actual)).changes, []);
-    // Given up by the user: nothing is contested any more.
+    // The spec no longer manages the field: nothing is contested.
     object.edit(|spec| spec.plan.agentless_scanning = None);
     object.observe(&observed(&actual));
     object.expect("True", "InSync", "");
@@ -95,15 +95,14 @@ fn a_foreign_writer_that_flips_back_is_contested() {
             "endpointIntegration.state (spec: Enabled, Azure: Disabled)",
         )
         .secondary("Stalled");
-    // The rest of the spec goes on being kept.
+    // The rest of the spec is still enforced.
     flipped.assessment = false;
     let decision = object.write(&observed(&flipped));
     assert_eq!(decision.changes.len(), 1);
     assert_eq!(decision.changes[0].action, Action::PutAssessment);
 }
 
-/// I-1: a tier that is left alone is not written either, and least of all as Free: its other writer may just have
-/// raised it.
+/// I-1: a suppressed tier is not written, least of all as Free, because the other writer may just have raised it.
 #[test]
 fn a_contested_tier_is_never_written_as_free() {
     let mut object = Object::in_sync(Tier::P2);
@@ -116,16 +115,16 @@ fn a_contested_tier_is_never_written_as_free() {
     }
     assert_eq!(object.write(&observed(&off)).changes, []);
     object.expect("False", "Contested", "plan.tier (spec: P2, Azure: Free)");
-    // Neither because of another field of the plan, nor because a result was lost.
+    // Neither a change of another field of the plan nor a lost result leads to a write.
     object.edit(|spec| spec.plan.inheritance = serverprotection_api::Inheritance::Enforced);
     assert_eq!(object.write(&observed(&off)).changes, []);
-    let note = object
+    let plan = object
         .status
         .conditions
         .iter_mut()
         .find(|condition| condition.type_ == "PlanEnabled")
         .unwrap();
-    (note.status, note.reason) = ("Unknown".into(), "Applying".into());
+    (plan.status, plan.reason) = ("Unknown".into(), "Applying".into());
     assert_eq!(object.write(&observed(&off)).changes, []);
 }
 
@@ -143,9 +142,9 @@ fn a_single_repair_is_forgotten_after_six_quiet_intervals() {
     assert_eq!(object.status.contested, []);
 }
 
-/// An edit is no repair, however often it comes.
+/// An edit is not a repair, no matter how often the spec is edited.
 #[test]
-fn edits_are_no_fight() {
+fn edits_are_not_repairs() {
     let mut object = Object::in_sync(Tier::P2);
     let (mut on, mut off) = (protected(), protected());
     (on.assessment, off.assessment) = (true, false);
@@ -163,9 +162,9 @@ fn edits_are_no_fight() {
     }
 }
 
-/// Contested tags are not slipped in with another write of the plan.
+/// Another write of the plan does not include the contested tags.
 #[test]
-fn what_is_left_alone_is_left_out_of_other_writes() {
+fn other_writes_do_not_change_a_suppressed_field() {
     let mut object = Object::of(Tier::P2);
     let tag = |value: &str| ExclusionTag {
         key: "env".into(),

@@ -1,4 +1,4 @@
-//! Nothing to mend: in sync, observed, suspended, owned by somebody else; and the passing of time.
+//! Situations without writes: in sync, observed, suspended, owned by another object; and the passing of time.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn observe_reports_and_writes_nothing() {
 }
 
 #[test]
-fn suspend_keeps_the_last_word_and_moves_on() {
+fn suspend_keeps_the_conditions_and_observes_the_generation() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.suspend = true);
     object.reconcile(Observation::Suspended, |decision| {
@@ -110,7 +110,7 @@ fn another_object_owns_the_subscription() {
 }
 
 #[test]
-fn a_lost_claim_must_be_adopted_anew() {
+fn a_regained_claim_is_adopted_again() {
     let mut object = Object::in_sync(Tier::P2);
     assert!(object.status.claim.as_ref().unwrap().established_since.is_some());
     object.reconcile(Observation::Conflicted("team-a/prod"), |_| Outcome::default());
@@ -142,7 +142,7 @@ fn lowering_at_adoption_waits_for_approval() {
 }
 
 #[test]
-fn the_sign_of_life_moves_hourly_and_nothing_else_does() {
+fn the_heartbeat_moves_hourly_and_nothing_else_does() {
     let mut object = Object::in_sync(Tier::P2);
     let first = object.status.clone();
     for _ in 0..5 {
@@ -158,9 +158,9 @@ fn the_sign_of_life_moves_hourly_and_nothing_else_does() {
     assert_eq!(same, first);
 }
 
-/// Azure tells what is left of the trial, in whole days; its end stands still.
+/// Azure reports the remaining days of the trial; the end in status does not change.
 #[test]
-fn the_end_of_the_free_trial_does_not_tick() {
+fn the_end_of_the_free_trial_does_not_change() {
     let mut object = Object::of(Tier::P2);
     let mut actual = protected();
     let day = 24 * 3600;
@@ -200,28 +200,34 @@ fn the_table_of_azure_rules_matches_the_api() {
     assert!(azure_rules::offered("New", Tier::P1, true) && !azure_rules::offered("New", Tier::P1, false));
 }
 
-/// While Kubernetes was away, the drift came and went; nobody could read of it.
+/// Drift that appears and disappears while the API server is unavailable changes no transition time.
 #[test]
-fn transition_times_count_from_what_could_be_read() {
+fn transition_times_count_from_the_acknowledged_status() {
     let since = |object: &Object, type_: &str| {
         let condition = conditions::get(&object.status.conditions, type_).unwrap();
         condition.last_transition_time.clone()
     };
     let mut object = Object::in_sync(Tier::P2);
-    let stood = object.status.clone();
+    let acknowledged = object.status.clone();
     object.sleep(Duration::from_secs(60));
     object.write(&observed(&blank()));
     let mut gone = object.status.conditions.clone();
-    conditions::after_unsaved(&mut gone, &stood.conditions);
+    conditions::after_unsaved(&mut gone, &acknowledged.conditions);
     assert_eq!(
         gone, object.status.conditions,
-        "Ready flipped, and its own time says when"
+        "a condition that changed keeps its new transition time"
     );
     object.sleep(Duration::from_secs(60));
     object.observe(&observed(&protected()));
-    assert_ne!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
-    conditions::after_unsaved(&mut object.status.conditions, &stood.conditions);
-    assert_eq!(since(&object, "Ready"), stood.conditions[0].last_transition_time);
+    assert_ne!(
+        since(&object, "Ready"),
+        acknowledged.conditions[0].last_transition_time
+    );
+    conditions::after_unsaved(&mut object.status.conditions, &acknowledged.conditions);
+    assert_eq!(
+        since(&object, "Ready"),
+        acknowledged.conditions[0].last_transition_time
+    );
 }
 
 #[test]
@@ -249,7 +255,7 @@ fn connectors_are_counted_and_do_not_decide_about_ready() {
     }
     let (.., message) = object.condition("ConnectorsReady");
     assert!(message.contains("gcp (CloudAuthenticationFailed)"), "{message}");
-    // Told without a visit, it says the same; and a connector that comes back is an event.
+    // A status refresh gives the same result, and a connector that becomes Ready again is an event.
     let back = Connectors {
         total: 3,
         not_ready: Vec::new(),

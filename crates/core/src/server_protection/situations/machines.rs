@@ -1,5 +1,5 @@
-//! The condition `MachinesProtected` and `status.machines`: what a user reads as machines appear, fail, are repaired, go
-//! dark, cannot be seen, and as scans fail.
+//! The condition `MachinesProtected` and `status.machines` as machines appear, fail, are repaired, disconnect or
+//! become unreadable, and as scans fail.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn finding(verdict: Verdict) -> Finding {
         verdict,
         reason: "Because".into(),
         message: "of a cause".into(),
-        remedy: "mend it".into(),
+        remedy: "fix it".into(),
         since: None,
         until: None,
         exclusion: (verdict == Verdict::Excluded).then_some(0),
@@ -78,7 +78,7 @@ impl Object {
 }
 
 #[test]
-fn the_line_is_the_minimum_of_the_spec() {
+fn the_threshold_is_the_minimum_of_the_spec() {
     use Verdict::{Failed, Missing, PoweredOff, Protected, Provisioning};
     for (minimum, verdicts, answer, reason, summary) in [
         (100, vec![(Protected, 8)], "True", "Protected", "8/8"),
@@ -130,7 +130,7 @@ fn the_line_is_the_minimum_of_the_spec() {
         object.spec.machines.minimum_protected_percent = minimum;
         object.scan(&verdicts).reason("MachinesProtected", answer, reason);
         assert_eq!(object.machines().summary, summary);
-        // It does not decide about Ready (I-9).
+        // It does not affect Ready (I-9).
         object.expect("True", "InSync", "");
     }
 }
@@ -168,7 +168,7 @@ fn nothing_to_count_is_unknown_and_never_true() {
 }
 
 #[test]
-fn what_resource_graph_does_not_say_is_counted_in_the_message() {
+fn rows_that_are_missing_or_unreadable_are_counted_in_the_message() {
     let mut object = Object::in_sync(Tier::P2);
     object.spec.machines.minimum_protected_percent = 50;
     for (unreadable, not_listed, percent, answer) in [
@@ -269,7 +269,7 @@ fn the_worst_ten_are_named_and_their_dates_stay() {
 }
 
 #[test]
-fn a_date_that_lies_ahead_does_not_move_with_every_scan() {
+fn a_timestamp_in_the_future_does_not_change_with_every_scan() {
     let mut object = Object::in_sync(Tier::P2);
     let ahead = object
         .now
@@ -326,7 +326,7 @@ fn status_does_not_change_while_the_fleet_does_not() {
         object.scan(&[(Verdict::Protected, 3), (Verdict::Missing, 1)]);
         assert_eq!(object.status, before);
     }
-    // After an hour it shows that it lives.
+    // The heartbeat after an hour updates `lastScan`.
     object.sleep(Duration::from_secs(900));
     object.scan(&[(Verdict::Protected, 3), (Verdict::Missing, 1)]);
     assert!(object.machines().last_scan > before.machines.unwrap().last_scan);

@@ -1,4 +1,4 @@
-//! Writes, their results, and the results that are lost.
+//! Writes, their results, and lost results.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn security_admin(actual: &Actual) -> Observed {
     }
 }
 
-/// A plan write that was answered, with this word about agentless scanning.
+/// A plan write with a response that has this code for agentless scanning.
 fn answered(decision: &Decision, actual: &Actual, code: Option<&str>) -> Outcome {
     assert!(decision.writes_plan());
     let result = code.map(|code| OperationStatus {
@@ -66,7 +66,7 @@ fn writing_reports_the_changes_and_then_reads_back() {
         .expect("False", "Progressing", "plan.tier: Free -> P2")
         .secondary("Reconciling");
     assert_eq!(object.wait, Duration::ZERO);
-    // WDATP came on by itself: no settings write for it.
+    // The plan write switched WDATP on: no write of the setting is needed.
     let mut actual = blank();
     actual.plan = plan(Tier::P2);
     actual.settings.integration = Some(true);
@@ -131,7 +131,7 @@ fn a_failed_extension_without_the_permission_waits_for_it() {
         answered(decision, &on, Some("Failed"))
     });
     for reading in [&on, &off] {
-        // Whatever the failed extension reads as: no write that would fail alike.
+        // Whether the failed extension reads as on or off: no write, because it would fail for the same reason.
         let decision = object.observe(&security_admin(reading));
         assert_eq!(decision.changes, []);
         object
@@ -141,7 +141,7 @@ fn a_failed_extension_without_the_permission_waits_for_it() {
             .reason("ExtensionsProvisioned", "False", "ExtensionFailed")
             .reason("PermissionsSufficient", "False", "MissingPermission");
     }
-    // Granted: written again on the next slow try, and told.
+    // With the permission granted, the next slow retry writes again, and the result is reported.
     object.sleep(object.wait);
     let decision = object.reconcile(Observation::Azure(&observed(&off)), |decision| {
         answered(decision, &on, Some("Succeeded"))
@@ -154,7 +154,7 @@ fn a_failed_extension_without_the_permission_waits_for_it() {
 }
 
 #[test]
-fn a_failed_extension_is_retried_on_its_own_clock() {
+fn a_failed_extension_is_retried_at_its_own_interval() {
     let mut object = scanning(State::Enabled);
     let on = with_scanning(true);
     object.reconcile(Observation::Azure(&observed(&with_scanning(false))), |decision| {
@@ -178,7 +178,7 @@ fn a_failed_extension_is_retried_on_its_own_clock() {
 }
 
 #[test]
-fn a_failed_extension_that_is_given_up_is_no_failure() {
+fn a_failed_extension_that_the_spec_disables_is_no_failure() {
     let mut object = scanning(State::Enabled);
     let off = with_scanning(false);
     object.reconcile(Observation::Azure(&observed(&off)), |decision| {
@@ -193,7 +193,7 @@ fn a_failed_extension_that_is_given_up_is_no_failure() {
 }
 
 #[test]
-fn a_lost_result_is_asked_for_once_and_never_made_up() {
+fn a_lost_result_leads_to_one_write_and_is_never_reported_as_success() {
     let mut object = scanning(State::Enabled);
     let (off, on) = (with_scanning(false), with_scanning(true));
     let mut lost = failure(
@@ -208,7 +208,7 @@ fn a_lost_result_is_asked_for_once_and_never_made_up() {
         .secondary("Reconciling")
         .reason("PlanEnabled", "Unknown", "Applying")
         .reason("ExtensionsProvisioned", "Unknown", "Applying");
-    // A new process, and the write had its effect: once more, because only an answer tells.
+    // After a restart the write is repeated although it took effect, because only a response contains the result.
     object.history = crate::server_protection::requeue::ReconcileHistory::default();
     object.reconcile(Observation::Azure(&observed(&on)), |decision| {
         answered(decision, &on, None)
@@ -258,14 +258,14 @@ fn a_lost_result_stays_open_until_an_answer() {
 }
 
 #[test]
-fn a_write_that_surely_failed_leaves_no_note() {
+fn a_write_that_failed_without_effect_is_not_left_open() {
     let mut object = scanning(State::Enabled);
     let conflict = failure(ErrorClass::Conflict, "Conflict", "PUT pricings/VirtualMachines");
     object.fail(&observed(&with_scanning(false)), conflict);
     assert!(!write_is_open(&object.status));
 }
 
-/// While the plan is unreadable, the switched-off observer does not claim to be writing for ever.
+/// An object in mode Observe does not stay in the reason Applying.
 #[test]
 fn an_open_write_ends_when_no_one_writes_any_more() {
     let mut object = scanning(State::Enabled);
@@ -284,7 +284,7 @@ fn an_open_write_ends_when_no_one_writes_any_more() {
         .reason("ExtensionsProvisioned", "Unknown", "ResultLost");
 }
 
-/// Nothing was written, or somebody switched it off: nothing is provisioned, whatever was told before.
+/// An extension that is off is reported as not enabled, regardless of earlier results.
 #[test]
 fn an_extension_that_is_off_is_not_provisioned() {
     let mut object = scanning(State::Enabled);

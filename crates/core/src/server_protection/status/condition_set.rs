@@ -33,8 +33,8 @@ pub(super) const ALWAYS: [ConditionType; 11] = [
     ConditionType::Drifted,
 ];
 
-/// Sets the conditions from what this reconcile observed; what it did not read stays. Returns the missing actions, if it
-/// found out about them.
+/// Sets the conditions from what this reconcile observed; conditions about what it did not read stay unchanged.
+/// Returns the missing actions, if this reconcile determined them.
 pub(super) fn set(
     conditions: &mut Conditions,
     input: &Input<'_>,
@@ -75,7 +75,7 @@ pub(super) fn set(
 fn registration(conditions: &mut Conditions, observed: &Observed, decision: &Decision) {
     let stuck = matches!(decision.situation, Situation::Registering { stuck: true });
     let state = match decision.situation {
-        // It was requested a moment ago, whatever the read still says.
+        // The registration was just requested, even if the read still returns the old state.
         Situation::Registering { .. } => Some(RegistrationState::Registering),
         _ => observed.registration_state(),
     };
@@ -156,7 +156,7 @@ fn enabled(plan: &Plan) -> String {
     }
 }
 
-/// Whether, after this phase, there is a plan write with an unknown result.
+/// Whether there is a plan write with an unknown result after this phase.
 fn result_is_open(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> bool {
     match phase {
         Phase::BeforeWrite => decision.writes_plan(),
@@ -165,7 +165,7 @@ fn result_is_open(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> b
                 failure.effect_unknown && matches!(change.action, Action::PutPlan(_))
             });
             let answered = outcome.plan.is_some();
-            // An open one stays open until a response, or until this object no longer writes.
+            // The result of a write stays unknown until a response, or until this object no longer writes.
             let was_open =
                 write_is_open(input.previous) && input.spec.mode == Mode::Enforce && !input.spec.suspend;
             lost || (was_open && !answered)

@@ -8,10 +8,10 @@ use crate::{
     server_protection::connectors::Connectors,
 };
 
-/// Connectors that the message names.
+/// Maximum number of connectors in the message.
 const MOST_NAMES: usize = 5;
 
-/// Sets both. Connectors do not decide about Ready: each has one of its own.
+/// Sets both. Connectors do not affect Ready, because each has a condition Ready of its own.
 pub(super) fn set(conditions: &mut Conditions, object: &mut ServerProtectionStatus, connectors: &Connectors) {
     let total = connectors.total;
     let ready = total.saturating_sub(connectors.not_ready.len());

@@ -1,5 +1,5 @@
-//! What is known about each extension. Azure tells a result only in the answer to the write that switched it on
-//! (docs/azure-api.md 1.6), so it is kept from visit to visit.
+//! What is known about each extension. Azure reports a result only in the response to the write that switched the
+//! extension on (docs/azure-api.md 1.6), so it is kept from reconcile to reconcile.
 
 use serverprotection_api::{ExtensionStatus, Mode};
 
@@ -44,7 +44,8 @@ fn status(
     let failed = known.provisioning.as_deref() == Some("Failed");
     let succeeded_before = was_on && known.provisioning.as_deref() == Some("Succeeded");
     let answered = results.is_some();
-    // Nothing will tell any more: the write that closes an open one kept silent, or nobody writes again.
+    // No result can arrive any more: the response to the repeated write contained none, or the object no longer
+    // writes.
     let over = answered || (matches!(phase, Phase::AfterWrite(_)) && input.spec.mode == Mode::Observe);
     let off_as_demanded = !extension.enabled
         && Desired::of(input.spec)
@@ -57,8 +58,8 @@ fn status(
             set(&mut known, extension.enabled.then_some("Succeeded"), None);
         }
         Some(result) => set(&mut known, Some("Failed"), Some(result.message.clone())),
-        // A failed extension reads as on or off (unconfirmed): the failure stays until a write says otherwise, or until
-        // the spec wants it off and it is.
+        // A failed extension reads as on or off (unconfirmed). The failure is kept until a write reports another
+        // result, or until the extension is off as the spec demands.
         None if failed && !answered && !off_as_demanded => {}
         None if !extension.enabled => set(&mut known, None, None),
         None if failed || lost => set(&mut known, Some("ResultLost"), None),

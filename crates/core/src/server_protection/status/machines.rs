@@ -1,4 +1,4 @@
-//! `status.machines` and the condition `MachinesProtected`: what the scans of the fleet say about the subscription.
+//! `status.machines` and the condition `MachinesProtected`: the results of the scans for the subscription.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +23,19 @@ use crate::{
 };
 
 const TYPE: ConditionType = ConditionType::MachinesProtected;
-/// Texts of Azure in the list of machines are shortened to this.
+/// Maximum length of Azure's texts in the list of machines.
 const LONGEST_MESSAGE: usize = 300;
 
-/// What the numbers are made from.
+/// What the numbers are computed from.
 pub(super) struct Input<'a> {
     pub(super) spec: &'a ServerProtectionSpec,
-    /// The status that stands.
+    /// The current status.
     pub(super) previous: &'a ServerProtectionStatus,
     pub(super) scans: &'a Scans,
     pub(super) now: Timestamp,
 }
 
-/// Sets both. Without a scan that succeeded in this process, the numbers that stood stay: they were true when they were
-/// written.
+/// Sets both. The previous numbers are kept until a scan succeeds in this process.
 pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStatus, input: &Input<'_>) {
     let scans = input.scans;
     let previous = input.previous.machines.as_ref();
@@ -63,7 +62,7 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
     status.machines = Some(numbers);
 }
 
-/// `lastScan` is written with another change, or hourly; it never goes back.
+/// `lastScan` is updated with another change, or hourly; it never moves backwards.
 fn keep_unless_changed(numbers: &mut MachinesStatus, previous: &MachinesStatus, now: Timestamp) {
     let refresh = {
         let same_time = MachinesStatus {
@@ -78,7 +77,7 @@ fn keep_unless_changed(numbers: &mut MachinesStatus, previous: &MachinesStatus, 
     }
 }
 
-/// The error of a failed scan, without its request id: it differs each time, and would change the object with every scan.
+/// The error of a failed scan without its request id, which would change the object with every scan.
 fn error(failing: &Failing) -> Message {
     let failure = AzureError {
         request_id: None,
@@ -131,7 +130,7 @@ fn numbers(
             .iter()
             .map(|worst| machine_status(worst, previous, input.now))
             .collect(),
-        // A rule that was added since the scan has no count yet.
+        // A rule added after the scan has no count yet.
         excluded: rules
             .names()
             .zip(&summary.excluded)
@@ -163,7 +162,7 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
         .into_iter()
         .flat_map(|previous| &previous.worst)
         .find(|known| known.id == worst.id && known.verdict == verdict);
-    // A date that lies ahead (clocks differ) is none: it would move with every scan.
+    // Ignore timestamps in the future (clock skew); they would change on every scan.
     let reported = worst.finding.since.filter(|since| *since <= now);
     MachineStatus {
         id: worst.id.clone(),
@@ -217,7 +216,7 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
     conditions.set(TYPE, status, reason, &message);
 }
 
-/// Honest denominators (I-9): no machine, and machines that may not be read, are Unknown.
+/// Honest denominators (I-9): without machines, or if machines may not be read, the result is Unknown.
 fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, Reason, Message) {
     let tally = &reading.summary.tally;
     if let Access::Missing(actions) = &reading.access {
@@ -264,7 +263,7 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, Reaso
     }
 }
 
-/// What Resource Graph leaves open, in sentences.
+/// Sentences about what Resource Graph leaves open.
 fn uncertain_machines(summary: &Summary) -> Vec<String> {
     let mut sentences = Vec::new();
     if summary.unreadable > 0 {

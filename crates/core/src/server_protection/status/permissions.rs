@@ -42,7 +42,7 @@ pub(crate) fn credential(
     conditions.set(ConditionType::CredentialReady, status, reason, &message);
 }
 
-/// An error as the reason of a condition: Azure's code if it is a word in `CamelCase`, as most are.
+/// The reason of a condition for an error: Azure's code if it is a word in `CamelCase`, as most are.
 pub(crate) fn reason_of(failure: &AzureError) -> ReasonText {
     let word = failure.code.starts_with(|first: char| first.is_ascii_uppercase())
         && failure.code.chars().all(|c| c.is_ascii_alphanumeric())
@@ -91,7 +91,8 @@ fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
     actions
 }
 
-/// Sets `PermissionsSufficient` of a `ServerProtection`. The missing actions, if this reconcile found out about them.
+/// Sets `PermissionsSufficient` of a `ServerProtection`. Returns the missing actions, if this reconcile determined
+/// them.
 pub(super) fn permissions(
     conditions: &mut Conditions,
     input: &Input<'_>,
@@ -108,8 +109,8 @@ pub(super) fn permissions(
     permitted(conditions, failure, observed.permissions.as_ref(), &required)
 }
 
-/// Sets `PermissionsSufficient`: a denied call is the best evidence, then what Azure grants. The missing actions, if
-/// this reconcile found out about them.
+/// Sets `PermissionsSufficient`: a denied call is the best evidence, then the permissions that Azure reports. Returns
+/// the missing actions, if this reconcile determined them.
 pub(crate) fn permitted(
     conditions: &mut Conditions,
     failure: Option<&AzureError>,
@@ -147,7 +148,8 @@ pub(crate) fn permitted(
         }
         Err(failure) if failure.class.is_transient() => None,
         Err(failure) => {
-            // Not an error of the object: the next reads show what the identity may do.
+            // A failed read of the permissions is not an error of the object: the next read shows what the identity
+            // may do.
             let cause = format!("{}: {}", failure.code, failure.message);
             let message = Message::new("The permissions of the identity cannot be read").cause(cause);
             conditions.set(TYPE, ConditionStatus::Unknown, Reason::NotReadable, &message);

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// From this consecutive read error on, what was read last counts as stale.
+/// From this consecutive read error on, the last observation counts as stale.
 const STALE_AFTER: u32 = 3;
 
 /// Whether this is one of the first transient read errors of a spec that was observed before.
@@ -38,7 +38,7 @@ pub(crate) fn is_passing(failure: &AzureError, conditions: &[Condition], failure
     failure.class.is_transient() && failures < STALE_AFTER && known
 }
 
-/// Ready, and what is present with it.
+/// Ready, and the condition beside it.
 pub(crate) struct Summary {
     pub(crate) ready: ConditionStatus,
     pub(crate) reason: ReasonText,
@@ -343,7 +343,8 @@ pub(crate) fn failing_write(failure: &AzureError) -> Summary {
         ErrorClass::Transient | ErrorClass::Unavailable(_) => {
             progressing(Reason::Retrying, message.and("The controller retries."))
         }
-        // The next read shows whether a registration is running, and who has to start one.
+        // The next read shows whether a registration is in progress, and whether the controller or the user has to
+        // start one.
         ErrorClass::NotRegistered => {
             let message = Message::new(
                 "Microsoft.Security is not registered; the controller reads the registration next",
