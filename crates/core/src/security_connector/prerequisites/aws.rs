@@ -23,7 +23,7 @@ pub struct Aws {
     pub audiences: Vec<&'static str>,
     /// The roles, each once.
     pub roles: Vec<Role>,
-    /// The organization whose members get the same through a stack set.
+    /// The organization whose members get the same roles through a stack set.
     pub organization: Option<Organization>,
 }
 
@@ -32,7 +32,7 @@ pub struct Aws {
 pub struct Organization {
     /// Name of its stack set in `CloudFormation`.
     pub stack_set_name: String,
-    /// Ids of the accounts that are left out.
+    /// Ids of the excluded accounts.
     pub excluded_account_ids: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct Role {
     pub path: String,
     /// The last part of the ARN.
     pub name: String,
-    /// What it is for: one entry, or several where the spec gives one role to several purposes.
+    /// Its purposes: several if the spec gives one role to several purposes.
     pub uses: Vec<Use>,
 }
 
@@ -56,13 +56,13 @@ pub struct Use {
     pub key: &'static str,
     /// Path of its ARN in the spec.
     pub field: &'static str,
-    /// In words.
+    /// The purpose in words.
     pub purpose: &'static str,
     /// The audience of the tokens with which it is assumed.
     pub audience: &'static str,
-    /// ARN of the managed policy of AWS that it needs.
+    /// ARN of the AWS managed policy that it needs.
     pub managed_policy: Option<&'static str>,
-    /// The policy that is written for it.
+    /// The inline policy that it needs.
     pub policy: Option<Policy>,
 }
 
@@ -82,13 +82,13 @@ pub struct Statement {
     pub id: &'static str,
     /// IAM actions.
     pub actions: &'static [&'static str],
-    /// ARNs, with [`ACCOUNT`] where the account's id stands.
+    /// ARNs, with [`ACCOUNT`] in place of the account's id.
     pub resources: &'static [&'static str],
-    /// Holds only for resources with this tag: key and value.
+    /// The statement applies only to resources with this tag: key and value.
     pub tagged: Option<(&'static str, &'static str)>,
 }
 
-/// Stands for the account's id in resources: the same policy serves every member of an organization.
+/// Placeholder for the account's id in resources, so that the same policy serves every member of an organization.
 pub const ACCOUNT: &str = "{account}";
 
 impl Aws {
@@ -134,20 +134,20 @@ pub fn provider_arn(account: &str) -> String {
     format!("arn:aws:iam::{account}:oidc-provider/{}", issuer_name())
 }
 
-/// The issuer as the keys of conditions name it: `sts.windows.net/TENANT/`.
+/// The issuer as it appears in condition keys: `sts.windows.net/TENANT/`.
 pub fn issuer_name() -> &'static str {
     ISSUER.trim_start_matches("https://")
 }
 
-/// Key of the condition on the audience.
+/// Condition key for the audience.
 pub fn audience_key() -> String {
     format!("{}:aud", issuer_name())
 }
 
-/// Key of the condition on the session's name.
+/// Condition key for the session's name.
 pub const SESSION_KEY: &str = "sts:RoleSessionName";
 
-/// The session's name carries the tenant: another customer's Defender for Cloud cannot assume the role.
+/// The session's name contains the tenant, so that another customer's Defender for Cloud cannot assume the role.
 pub fn session_name(tenant: &str) -> String {
     format!("MicrosoftDefenderForClouds_{tenant}")
 }
@@ -159,12 +159,13 @@ impl Role {
             .strip_prefix("arn:aws:iam::")
             .and_then(|rest| rest.split_once(":role/"));
         let Some((owner, path_and_name)) = resource else {
-            let message = format!("{arn} is not the ARN of an IAM role: arn:aws:iam::ACCOUNT:role/NAME");
+            let message = format!("{arn} is not the ARN of an IAM role; use arn:aws:iam::ACCOUNT:role/NAME");
             return Err(Invalid::new(field, message));
         };
         if owner != account {
-            let message =
-                format!("{arn} is a role of another account than aws.accountId, which is {account}");
+            let message = format!(
+                "{arn} is a role of another account; use a role of account {account} (aws.accountId)"
+            );
             return Err(Invalid::new(field, message));
         }
         let (path, name) = path_and_name.rsplit_once('/').unwrap_or(("", path_and_name));
@@ -174,7 +175,7 @@ impl Role {
         };
         if name.is_empty() || name.len() > 64 || !is_name(name) || !path.split('/').all(is_name) {
             let message = format!(
-                "{path_and_name:?} is no name of a role: at most 64 letters, digits and _+=,.@-, after a path at will"
+                "{path_and_name:?} is not a valid role name; use at most 64 letters, digits and _+=,.@-, after an optional path"
             );
             return Err(Invalid::new(field, message));
         }
@@ -203,7 +204,7 @@ fn uses(parts: Parts) -> Vec<Use> {
     let mut uses = vec![Use {
         key: "cspm",
         field: "aws.roleArns.cspm",
-        purpose: "finds what the account holds, and reads how it is set up",
+        purpose: "discovers the resources of the account and reads their configuration",
         audience: CSPM_AUDIENCE,
         managed_policy: Some("arn:aws:iam::aws:policy/SecurityAudit"),
         policy: None,
@@ -212,7 +213,7 @@ fn uses(parts: Parts) -> Vec<Use> {
         uses.push(Use {
             key: "servers",
             field: "aws.roleArns.servers",
-            purpose: "the plan's own: opens and closes ports of security groups for just-in-time access",
+            purpose: "opens and closes ports of security groups for just-in-time access",
             audience: SERVERS_AUDIENCE,
             managed_policy: None,
             policy: Some(SERVERS),

@@ -5,30 +5,30 @@ use serverprotection_api::GcpProject;
 use super::{Invalid, Parts, SERVERS_AUDIENCE, named};
 use crate::security_connector::desired::{Desired, service_account};
 
-/// Name of the pool for people.
+/// Display name of the pool.
 pub const POOL_NAME: &str = "Microsoft Defender for Cloud";
 
-/// How the subject of a token becomes the identity in the pool.
+/// Maps the subject of a token to the identity in the pool.
 pub const SUBJECT_MAPPING: (&str, &str) = ("google.subject", "assertion.sub");
 
 /// Microsoft's own service account that takes the snapshots of agentless scanning.
 pub const SCANNER: &str = "mdc-agentless-scanning@guardians-prod-diskscanning.iam.gserviceaccount.com";
 
-/// Microsoft's service agent that reads disks with customer-managed keys: each key has to let it.
+/// Microsoft's service agent that reads disks with customer-managed keys; each key must grant it access.
 pub const KEY_USER: &str = "service-220551266886@compute-system.iam.gserviceaccount.com";
 
-/// The role with which [`KEY_USER`] uses a key.
+/// The role that [`KEY_USER`] needs on a key.
 pub const KEY_ROLE: &str = "roles/cloudkms.cryptoKeyEncrypterDecrypter";
 
-/// Lets the identities of the pool act as a service account.
+/// Lets the identities of the pool impersonate a service account.
 pub const FEDERATED_ROLE: &str = "roles/iam.workloadIdentityUser";
 
-/// Lets one service account act as another.
+/// Lets one service account impersonate another.
 pub const TOKEN_CREATOR_ROLE: &str = "roles/iam.serviceAccountTokenCreator";
 
 const CSPM_AUDIENCE: &str = "api://6e81e733-9e7f-474a-85f0-385c097f7f52";
 const ONBOARDING_AUDIENCE: &str = "api://d17a7d74-7e73-4e7d-bd41-8d9525e86cab";
-/// The name is fixed: the connector cannot choose another.
+/// The name is fixed; the connector cannot choose another one.
 const ARC_ACCOUNT: &str = "azure-arc-for-servers-onboard";
 
 /// What a GCP project must have; for an organization, its management project and the organization.
@@ -40,7 +40,7 @@ pub struct Gcp {
     pub project_number: String,
     /// Whether roles are granted on the organization, so that they reach its projects.
     pub organization: bool,
-    /// Numbers of the projects that are left out.
+    /// Numbers of the excluded projects.
     pub excluded_project_numbers: Vec<String>,
     /// APIs that must be on, as `iam.googleapis.com`.
     pub apis: Vec<&'static str>,
@@ -52,7 +52,7 @@ pub struct Gcp {
     pub custom_roles: Vec<CustomRole>,
     /// The service accounts, each once.
     pub service_accounts: Vec<ServiceAccount>,
-    /// What Microsoft's own service accounts are allowed, beside those above.
+    /// The grants of Microsoft's own service accounts.
     pub foreign_grants: Vec<(&'static str, Grant)>,
 }
 
@@ -76,7 +76,7 @@ pub struct CustomRole {
     pub key: &'static str,
     /// Its id, which is its title too.
     pub id: &'static str,
-    /// In words.
+    /// The purpose in words.
     pub purpose: &'static str,
     /// Its permissions.
     pub permissions: Vec<&'static str>,
@@ -98,19 +98,19 @@ pub struct ServiceAccount {
     pub key: &'static str,
     /// Paths of its email address in the spec; none where the name is fixed.
     pub fields: Vec<&'static str>,
-    /// What stands before the @.
+    /// The part before the @.
     pub id: String,
     /// Its email address.
     pub email: String,
-    /// Its name for people.
+    /// Its display name.
     pub display_name: &'static str,
     /// What it is for.
     pub purposes: Vec<&'static str>,
-    /// What it is allowed.
+    /// Its roles.
     pub grants: Vec<Grant>,
-    /// Whether the identities of the pool act as it.
+    /// Whether the identities of the pool impersonate it.
     pub federated: bool,
-    /// Email address of the service account that acts as it.
+    /// Email address of the service account that impersonates it.
     pub used_by: Option<String>,
 }
 
@@ -152,7 +152,7 @@ impl Gcp {
         Ok(gcp)
     }
 
-    /// A service account and the provider through which it is reached. Where the spec gives one name to two purposes,
+    /// Adds a service account and the provider through which it is used. If the spec gives one name to two purposes,
     /// it serves both.
     fn add(&mut self, connection: &Connection, desired: &Desired) -> Result<(), Invalid> {
         let Connection {
@@ -214,7 +214,7 @@ impl Gcp {
     }
 }
 
-/// How one purpose gets into the project.
+/// How Defender for Cloud reaches the project for one purpose.
 struct Connection {
     key: &'static str,
     account: &'static str,
@@ -235,7 +235,7 @@ fn connections(organization: bool, parts: Parts) -> Vec<Connection> {
             provider: "gcp.organization.workloadIdentityProvider",
             audience: ONBOARDING_AUDIENCE,
             display_name: "Microsoft Defender onboarding",
-            purpose: "finds the projects of the organization and connects them",
+            purpose: "discovers the projects of the organization and connects them",
             grants: vec![Grant::Custom(ONBOARDING_ROLE)],
         });
     }
@@ -245,7 +245,7 @@ fn connections(organization: bool, parts: Parts) -> Vec<Connection> {
         provider: "gcp.workloadIdentityProviders.cspm",
         audience: CSPM_AUDIENCE,
         display_name: "Microsoft Defender CSPM",
-        purpose: "finds what the project holds, and reads how it is set up",
+        purpose: "discovers the resources of the project and reads their configuration",
         grants: vec![Grant::Predefined("roles/viewer"), Grant::Custom(CSPM_ROLE)],
     });
     if parts.servers.is_served() {
@@ -261,9 +261,9 @@ fn connections(organization: bool, parts: Parts) -> Vec<Connection> {
             audience: SERVERS_AUDIENCE,
             display_name: "Microsoft Defender for Servers",
             purpose: if parts.arc.is_served() {
-                "the plan's own: sees the machines and installs the Azure Arc agent with OS policies"
+                "reads the machines and installs the Azure Arc agent with OS policies"
             } else {
-                "the plan's own: sees the machines"
+                "reads the machines"
             },
             grants,
         });
@@ -352,12 +352,12 @@ fn excluded(project: &GcpProject) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// What stands before the @ of a service account of the project.
+/// The part before the @ of a service account of the project.
 fn account_id<'a>(field: &str, email: &'a str, project: &str) -> Result<&'a str, Invalid> {
     let (id, _) = email.split_once('@').unwrap_or((email, ""));
     if service_account(project, id) != email {
         let message = format!(
-            "{email} is not a service account of the project {project}: this command prints what that project needs"
+            "{email} is not a service account of the project {project}; use a service account of this project"
         );
         return Err(Invalid::new(field, message));
     }
@@ -371,7 +371,7 @@ fn account_id<'a>(field: &str, email: &'a str, project: &str) -> Result<&'a str,
         Ok(id)
     } else {
         let message = format!(
-            "{id:?} is no name of a service account: 6 to 30 lower-case letters, digits and dashes, beginning with a letter"
+            "{id:?} is not a valid service account name; use 6 to 30 lower-case letters, digits and dashes, beginning with a letter"
         );
         Err(Invalid::new(field, message))
     }
@@ -386,7 +386,7 @@ fn provider_id<'a>(field: &str, id: &'a str) -> Result<&'a str, Invalid> {
         Ok(id)
     } else {
         let message = format!(
-            "{id:?} is no id of a workload identity provider: 4 to 32 lower-case letters, digits and dashes, not beginning with gcp-"
+            "{id:?} is not a valid id of a workload identity provider; use 4 to 32 lower-case letters, digits and dashes, not beginning with gcp-"
         );
         Err(Invalid::new(field, message))
     }

@@ -1,8 +1,9 @@
-//! What the cloud account must have for exactly one connector, as plain values: nothing is asked and nothing is created.
+//! What the cloud account must have for exactly one connector, as plain values: nothing is read and nothing is
+//! created.
 //!
-//! The names come from the rows of [`Desired`], so that what is printed here is what the connector sends to Azure. The
-//! facts are Microsoft's (docs/azure-api.md 4.5, 4.6); the lists of permissions are the least that the documented purpose
-//! needs.
+//! The names come from the rows of [`Desired`], so that they equal the names that the connector sends to Azure. The
+//! facts are Microsoft's (docs/azure-api.md 4.5, 4.6); the lists of permissions are the least that the documented
+//! purpose needs.
 
 pub mod aws;
 pub mod gcp;
@@ -59,7 +60,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Whether the account is prepared for it.
+    /// Whether the account has to be prepared for this part.
     pub fn is_served(self) -> bool {
         self != Self::No
     }
@@ -86,7 +87,7 @@ impl Parts {
         Self {
             servers,
             arc,
-            // A connector that does not speak of scanning does not ask for it.
+            // A connector whose spec does not mention scanning does not need it.
             agentless: match (tier, scanning) {
                 (Tier::P2, Some(scanning)) => need(scanning.state),
                 _ => Need::No,
@@ -103,13 +104,13 @@ const fn need(state: State) -> Need {
     }
 }
 
-/// What cannot be rendered, and which field says it.
+/// A field for which no prerequisites can be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct Invalid {
     /// Path in the spec.
     pub field: String,
-    /// What is wrong with it, and what to do.
+    /// The problem and what to do, without the field.
     pub message: String,
 }
 
@@ -123,8 +124,13 @@ impl Invalid {
 }
 
 impl Prerequisites {
-    /// `object` is the name of the object, `tenant` the customer's Entra tenant. The spec must have passed admission;
-    /// what admission cannot see (a role of another account, names that the cloud refuses) is an error.
+    /// Computes the prerequisites. `object` is the name of the object, `tenant` the customer's Entra tenant. The spec
+    /// must have passed admission.
+    ///
+    /// # Errors
+    ///
+    /// Fails for what admission does not check: a role or service account of another account, names that the cloud
+    /// refuses, or agentless scanning with a plan other than P2.
     pub fn of(
         object: &str,
         spec: &SecurityConnectorSpec,
@@ -135,7 +141,7 @@ impl Prerequisites {
         if desired.agentless_needs_p2 && asks_for_scanning(spec) {
             return Err(Invalid::new(
                 "agentlessScanning",
-                "needs plan P2, and the plan is another one: set plan.tier to P2, or agentlessScanning.state to Disabled",
+                "needs plan P2, but the connector has another plan; set plan.tier to P2, or agentlessScanning.state to Disabled",
             ));
         }
         let parts = Parts::of(spec, desired.tier);
@@ -159,7 +165,7 @@ fn asks_for_scanning(spec: &SecurityConnectorSpec) -> bool {
     scanning.is_some_and(|scanning| scanning.state == State::Enabled)
 }
 
-/// The spec with everything on that may be on: the rows of what is Unmanaged name its role too.
+/// The spec with every Unmanaged part switched on, so that the rows include the role of that part.
 fn supposed(spec: &SecurityConnectorSpec) -> SecurityConnectorSpec {
     let mut spec = spec.clone();
     let scanning = spec
@@ -176,8 +182,8 @@ fn supposed(spec: &SecurityConnectorSpec) -> SecurityConnectorSpec {
     spec
 }
 
-/// The text that must stand at a path of the spec, as the ARN at `aws.roleArns.servers`; the rows of a spec that passed
-/// admission have it.
+/// The value at a path of the spec, such as the ARN at `aws.roleArns.servers`. The rows of a spec that passed
+/// admission contain it.
 fn named<'a>(desired: &'a Desired, path: &str) -> Result<&'a str, Invalid> {
     let mut rows = desired.fields.iter();
     let text = rows.find_map(|row| match &row.value {

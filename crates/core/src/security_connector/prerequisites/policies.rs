@@ -1,5 +1,4 @@
-//! What the roles in AWS are allowed to do: the least that the documented purpose needs
-//! (docs/azure-api.md 4.5).
+//! The policies of the roles in AWS: the least that the documented purpose needs (docs/azure-api.md 4.5).
 
 use super::aws::{Policy, Statement};
 
@@ -29,7 +28,7 @@ pub(super) const SERVERS: Policy = Policy {
     }],
 };
 
-/// Run Command with the two documents of AWS that run a shell, and a look at what the instances are.
+/// Run Command with the two AWS documents that run a shell, and read access to the instances.
 pub(super) const ARC_PROVISIONING: Policy = Policy {
     name: "ArcProvisioning",
     statements: &[
@@ -53,7 +52,8 @@ pub(super) const ARC_PROVISIONING: Policy = Policy {
             resources: EVERYTHING,
             tagged: None,
         },
-        // Only read: attaching a profile would need iam:PassRole, and the roles of machines are their owners' business.
+        // Read-only: attaching a profile would need iam:PassRole, and the owners of the machines decide about their
+        // roles.
         Statement {
             id: "SeeInstanceProfiles",
             actions: &[
@@ -68,7 +68,8 @@ pub(super) const ARC_PROVISIONING: Policy = Policy {
     ],
 };
 
-/// Snapshots are taken and shared; encrypted ones are copied under a key that Defender for Cloud makes in the account.
+/// Snapshots are taken and shared; encrypted ones are copied with a key that Defender for Cloud creates in the
+/// account.
 pub(super) const AGENTLESS_SCANNER: Policy = Policy {
     name: "AgentlessScanner",
     statements: &[

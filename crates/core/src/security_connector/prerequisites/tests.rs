@@ -1,4 +1,4 @@
-//! Which account needs what: one row for each kind of connector.
+//! What each kind of account needs: one row for each kind of connector.
 
 use serde_json::{Value, json};
 use serverprotection_api::{SecurityConnectorSpec, Tier};
@@ -64,7 +64,7 @@ fn an_account_needs_the_roles_of_what_the_connector_asks_for_and_no_other() {
         ),
         (scanning("Unmanaged"), Tier::P1, vec![cspm, servers, installer]),
         (scanning("Disabled"), Tier::P2, vec![cspm, servers, installer]),
-        // The connector's own plan is stronger than the protection's.
+        // The connector's own plan overrides that of the ServerProtection.
         (json!({"plan": {"tier": "Free"}}), Tier::P2, vec![cspm]),
     ] {
         let account = in_aws(over.clone(), tier);
@@ -120,7 +120,7 @@ fn a_role_keeps_the_name_and_path_of_the_spec() {
 }
 
 #[test]
-fn one_role_for_two_purposes_is_made_once_and_may_do_both() {
+fn one_role_for_two_purposes_is_created_once_with_both_policies() {
     let arn = "arn:aws:iam::123456789012:role/Defender";
     let both = json!({"aws": {"roleArns": {"cspm": arn, "servers": arn, "arcProvisioning": arn}}});
     let account = in_aws(both, Tier::P2);
@@ -255,7 +255,7 @@ fn an_organization_has_a_service_account_that_connects_projects() {
             .permissions
             .contains(&"resourcemanager.organizations.get")
     );
-    // A role of a project cannot have permissions of what stands above it.
+    // A role of a project cannot have permissions on folders and organizations.
     let alone = in_gcp(json!({}), Tier::Free);
     assert_eq!(
         alone.custom_roles[0].permissions,
@@ -277,7 +277,7 @@ fn one_name_for_two_purposes_serves_both() {
 }
 
 #[test]
-fn a_project_of_a_domain_turns_around_in_email_addresses() {
+fn a_domain_scoped_project_is_swapped_in_email_addresses() {
     let project = in_gcp(
         json!({"gcp": {"projectId": "example.com:my-project"}}),
         Tier::Free,
@@ -289,7 +289,7 @@ fn a_project_of_a_domain_turns_around_in_email_addresses() {
 }
 
 #[test]
-fn what_would_render_nonsense_is_refused_with_its_field() {
+fn names_that_the_cloud_refuses_are_reported_with_their_field() {
     let role = |arn: &str| aws(json!({"aws": {"roleArns": {"servers": arn}}}));
     let account = |email: &str| gcp(json!({"gcp": {"serviceAccounts": {"cspm": email}}}));
     let provider = |id: &str| gcp(json!({"gcp": {"workloadIdentityProviders": {"cspm": id}}}));
@@ -305,7 +305,7 @@ fn what_would_render_nonsense_is_refused_with_its_field() {
         (
             role("arn:aws:iam::123456789012:role/a\"b"),
             "aws.roleArns.servers",
-            "no name",
+            "not a valid role name",
         ),
         (
             account("microsoft-defender-cspm@other.iam.gserviceaccount.com"),

@@ -86,7 +86,7 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
     }
 }
 
-/// It ends when the account is fixed, which is not visible here: the controller retries, slowly.
+/// This state ends when the account is fixed, which Azure does not show, so the controller retries slowly.
 fn waiting_for_cloud(message: Message) -> Summary {
     Summary {
         ready: ConditionStatus::False,
@@ -150,7 +150,7 @@ fn blocked(input: &Input<'_>, blocker: &Blocker) -> (Reason, Message) {
         }
         Blocker::LocationDiffers { location } => {
             let problem = format!("The connector is in {location}, and Azure cannot move it");
-            let action = format!("Create this object anew with location {location}");
+            let action = format!("Recreate this object with location {location}");
             (Reason::LocationDiffers, Message::new(problem).action(action))
         }
         Blocker::AgentlessNeedsP2 => {
