@@ -68,7 +68,7 @@ fn invalid_input_prints_only_an_error() {
     );
     refused(CONNECTOR, &["--output", "pulumi"], "possible values");
     let wrong = CONNECTOR.replace("123456789012", "1234-5678-9012");
-    refused(&wrong, &both, "aws.accountId is the id of the AWS account");
+    refused(&wrong, &both, "spec.aws.accountId");
     refused("kind: [", &both, "standard input");
     refused("", &both, "no SecurityConnector");
 }

@@ -32,13 +32,13 @@ fn errors_that_need_user_action() -> Vec<(ErrorClass, &'static str, &'static str
             "ReadOnlyDisabledSubscription",
             "Enable the subscription",
         ),
-        (ErrorClass::Refused, "ScopeLocked", "remove the read-only lock"),
+        (ErrorClass::Refused, "ScopeLocked", "Remove the read-only lock"),
         (
             ErrorClass::Refused,
             "RequestDisallowedByPolicy",
-            "exempt the subscription",
+            "Exempt the subscription",
         ),
-        (ErrorClass::Refused, "InvalidInputJson", "change the spec"),
+        (ErrorClass::Refused, "InvalidInputJson", "Change the spec"),
     ]
 }
 
