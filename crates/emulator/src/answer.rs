@@ -1,4 +1,4 @@
-//! An answer before it becomes HTTP, and ARM's error envelope.
+//! A response before it becomes HTTP, and ARM's error envelope.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 pub struct Answer {
     /// HTTP status.
     pub status: StatusCode,
-    /// Headers besides the usual ones.
+    /// Headers besides those of every response.
     pub headers: Vec<(String, String)>,
-    /// Absent: an empty body.
+    /// JSON body; `None` sends an empty body.
     pub body: Option<Value>,
-    /// A body that is spelled out already and goes out in place of `body`.
+    /// An already serialized body, sent instead of `body`.
     pub spelled: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Answer {
         }
     }
 
-    /// 200 with JSON that is spelled out already: large answers are not taken apart again.
+    /// 200 with already serialized JSON, so that large responses are not parsed again.
     pub fn spelled(text: String) -> Self {
         Self {
             spelled: Some(text),
@@ -65,7 +65,7 @@ impl Answer {
         self
     }
 
-    /// `error.code` of ARM's envelope, or Entra's `error`.
+    /// `error.code` of ARM's envelope, or `error` of Entra's.
     pub fn error_code(&self) -> Option<String> {
         let error = self.body.as_ref()?.get("error")?;
         error
@@ -97,12 +97,12 @@ impl ArmError {
         }
     }
 
-    /// An error of ARM itself, which says so in a header.
+    /// An error of ARM itself, marked as such by a header.
     pub fn gateway(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self::new(status, code, message).header("x-ms-failure-cause", "gateway")
     }
 
-    /// 400.
+    /// 400 of a resource provider.
     pub fn bad_request(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -121,7 +121,7 @@ impl ArmError {
         self
     }
 
-    /// The stable code.
+    /// The error code.
     pub fn code(&self) -> &str {
         &self.code
     }

@@ -1,4 +1,4 @@
-//! The emulator's own certificate authority: kept in a directory, so that clients trust it once.
+//! The emulator's own certificate authority, kept in a directory so that clients trust it once.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
 };
 
-/// What the server needs to speak TLS, and where clients find the CA.
+/// What the server needs for TLS, and where clients find the CA.
 #[derive(Debug)]
 pub struct Certificates {
     /// Leaf certificate, PEM.
@@ -20,23 +20,27 @@ pub struct Certificates {
     pub token_key: String,
 }
 
-/// A problem with keys or files.
+/// An error of keys or their files.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The directory could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which file.
+        /// The file or directory.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A key or certificate could not be made or read.
+    /// A key or certificate could not be generated or parsed.
     #[error("certificates: {0}")]
     Key(#[from] rcgen::Error),
 }
 
-/// Reads or makes CA and token key in `directory`, and signs a fresh leaf for the given names.
+/// Loads or generates the CA and the token key in `directory`, and signs a new leaf certificate for `names`.
+///
+/// # Errors
+///
+/// Fails if the directory cannot be read or written, or if a key or certificate in it is invalid.
 pub fn prepare(directory: &Path, more_names: &[String]) -> Result<Certificates, CertificateError> {
     fs::create_dir_all(directory).map_err(|source| file(directory, source))?;
     let ca_key = key(&directory.join("ca-key.pem"), KeyPair::generate)?;
@@ -56,7 +60,7 @@ pub fn prepare(directory: &Path, more_names: &[String]) -> Result<Certificates, 
     names.extend_from_slice(more_names);
     let mut leaf = CertificateParams::new(names)?;
     leaf.distinguished_name = named("azure-emulator");
-    // Python from 3.13 on refuses a leaf without it.
+    // Python 3.13 and later reject a leaf certificate without it.
     leaf.use_authority_key_identifier_extension = true;
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

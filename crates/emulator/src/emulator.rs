@@ -1,4 +1,4 @@
-//! Everything that the handlers share.
+//! The state that all handlers share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,26 +7,26 @@ use crate::{
     monitor::Monitor, shared::Shared, state::World,
 };
 
-/// The emulator. Locks are taken in the order of the members, and never across an await.
+/// The emulator. Take locks in the order of the members, and never across an await.
 #[expect(missing_debug_implementations, reason = "it holds keys and secrets")]
 pub struct Emulator {
     /// The cloud.
     pub world: Shared<World>,
     /// Resource Graph.
     pub graph: Shared<Graph>,
-    /// Token buckets.
+    /// Token buckets of ARM.
     pub throttle: Shared<Throttle>,
-    /// Other writers.
+    /// Foreign writers.
     pub foreign: Shared<ForeignWriters>,
-    /// Ordered faults.
+    /// Faults that tests added.
     pub faults: Shared<Faults>,
-    /// The laws.
+    /// The safety monitor.
     pub monitor: Shared<Monitor>,
-    /// What was asked.
+    /// The request log.
     pub log: Shared<RequestLog>,
-    /// Signs and checks access tokens.
+    /// Signs and verifies access tokens.
     pub signer: Signer,
-    /// The base of URLs in documents, when it is not simply the Host header.
+    /// The base of URLs in documents, if it is not the Host header of the request.
     pub issuer_url: Option<String>,
     /// `https://127.0.0.1:port`, for requests without a Host header.
     pub own_url: String,
@@ -34,7 +34,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// An emulator around a world.
+    /// Creates an emulator of a cloud.
     pub fn new(world: World, signer: Signer, issuer_url: Option<String>, own_url: String) -> Self {
         Self {
             world: Shared::new(world),
@@ -51,7 +51,7 @@ impl Emulator {
         }
     }
 
-    /// Notes that the world changed and wants saving.
+    /// Marks the world as changed, so that it is saved.
     pub fn changed(&self) {
         self.unsaved.store(true, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
-//! Faults that a test orders: refusals, resets, truncation, delay, hanging.
+//! Faults that tests add: error responses, resets, truncation, delay, hanging.
 //!
-//! To add an action: a member of [`Action`] here, and what it does in `handler.rs`.
+//! To add an action, add a member to [`Action`] and its effect to `handler.rs`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::graph::Distortion;
 
-/// Which requests are meant. Absent members match everything.
+/// The requests that a fault matches. Absent members match everything.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Match {
@@ -23,18 +23,18 @@ struct Match {
     times: Option<u64>,
 }
 
-/// Before or after the effect.
+/// Before or after the effect of the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Instead of the effect.
     #[default]
     Before,
-    /// The effect is committed, then the fault strikes.
+    /// After the effect is committed.
     After,
 }
 
-/// An answer in place of the right one.
+/// A response that replaces the normal one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Respond {
@@ -48,25 +48,25 @@ pub struct Respond {
     pub body: Option<Value>,
 }
 
-/// What a fault does. Delay and hang come first, then one of the others or the normal answer.
+/// What a fault does. Delay and hang come first, then one of the others or the normal response.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one fault, ordered or not")]
 pub struct Action {
-    /// Another answer.
+    /// Another response.
     pub respond: Option<Respond>,
-    /// The connection ends without an answer.
+    /// The connection ends without a response.
     pub reset: bool,
-    /// The connection ends in the middle of the answer.
+    /// The connection ends in the middle of the response.
     pub truncate: bool,
-    /// The right answer comes with a byte order mark before its JSON; with phase `after`.
+    /// The normal response, with a byte order mark before its JSON; needs phase `after`.
     #[serde(rename = "byteOrderMark")]
     pub byte_order_mark: bool,
-    /// A wait.
+    /// A delay.
     delay: Option<String>,
     /// A wait until the fault is deleted.
     pub hang: bool,
-    /// An answer of Resource Graph that is right in form, but not whole.
+    /// A response of Resource Graph that is well-formed but incomplete or wrong.
     pub graph: Option<Distortion>,
     #[serde(skip)]
     pause: Duration,
@@ -114,11 +114,11 @@ struct Fault {
     dice: u64,
     seen: u64,
     hits: u64,
-    /// Dropped with the fault: that releases whoever hangs on it.
-    rope: watch::Sender<()>,
+    /// Dropped with the fault, which releases the requests that hang on it.
+    removal: watch::Sender<()>,
 }
 
-/// A fault that strikes a request.
+/// A fault that applies to a request.
 #[derive(Debug)]
 pub struct Strike {
     /// Its id.
@@ -127,13 +127,13 @@ pub struct Strike {
     pub phase: Phase,
     /// What it does.
     pub action: Action,
-    rope: watch::Receiver<()>,
+    removal: watch::Receiver<()>,
 }
 
 impl Strike {
     /// Waits until the fault is deleted.
     pub async fn released(&mut self) {
-        while self.rope.changed().await.is_ok() {}
+        while self.removal.changed().await.is_ok() {}
     }
 }
 
@@ -145,7 +145,11 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Adds a fault (replacing one of the same id) and gives its id.
+    /// Adds a fault, or replaces the one with the same id, and returns its id.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if a duration, the status or the path's regular expression is invalid.
     pub fn add(&mut self, document: Value) -> Result<String, String> {
         let mut order: Order = serde_json::from_value(document.clone()).map_err(|error| error.to_string())?;
         if let Some(delay) = &order.action.delay {
@@ -155,7 +159,10 @@ impl Faults {
         if let Some(respond) = &order.action.respond
             && axum::http::StatusCode::from_u16(respond.status).is_err()
         {
-            return Err(format!("respond.status: {} is no HTTP status", respond.status));
+            return Err(format!(
+                "respond.status: {} is not an HTTP status",
+                respond.status
+            ));
         }
         let path = order
             .matching
@@ -178,19 +185,19 @@ impl Faults {
             dice: order.seed,
             seen: 0,
             hits: 0,
-            rope: watch::Sender::new(()),
+            removal: watch::Sender::new(()),
         });
         Ok(id)
     }
 
-    /// Removes one fault and releases whoever hangs on it.
+    /// Removes a fault and releases the requests that hang on it.
     pub fn remove(&mut self, id: &str) -> bool {
         let before = self.faults.len();
         self.faults.retain(|fault| fault.id != id);
         self.faults.len() < before
     }
 
-    /// Removes all.
+    /// Removes all faults.
     pub fn clear(&mut self) {
         self.faults.clear();
     }
@@ -206,7 +213,7 @@ impl Faults {
                     shown.insert("id".into(), json!(fault.id));
                     shown.insert("hits".into(), json!(fault.hits));
                     let hanging = if fault.action.hang {
-                        fault.rope.receiver_count()
+                        fault.removal.receiver_count()
                     } else {
                         0
                     };
@@ -218,7 +225,7 @@ impl Faults {
         json!({"faults": all})
     }
 
-    /// The first fault that fits the request and has strikes left.
+    /// The first fault that matches the request and is not used up.
     pub fn strike(
         &mut self,
         kind: &str,
@@ -248,7 +255,7 @@ impl Fault {
             return None;
         }
         self.seen += 1;
-        if self.seen <= self.matching.skip || !self.lucky() {
+        if self.seen <= self.matching.skip || !self.strikes_by_chance() {
             return None;
         }
         self.hits += 1;
@@ -256,12 +263,12 @@ impl Fault {
             id: self.id.clone(),
             phase: self.phase,
             action: self.action.clone(),
-            rope: self.rope.subscribe(),
+            removal: self.removal.subscribe(),
         })
     }
 
-    /// A seeded die, so that a run can be repeated.
-    fn lucky(&mut self) -> bool {
+    /// Decides by the fault's probability. The generator is seeded, so that a run can be repeated.
+    fn strikes_by_chance(&mut self) -> bool {
         if self.probability >= 1.0 {
             return true;
         }
@@ -304,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seeded_die_is_fair_and_repeatable() {
+    fn a_seeded_generator_is_fair_and_repeatable() {
         let roll = || {
             let mut faults = Faults::default();
             faults
@@ -320,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_reported() {
+    fn invalid_faults_are_refused() {
         let mut faults = Faults::default();
         assert!(
             faults

@@ -1,4 +1,4 @@
-//! Foreign writers: somebody else who keeps changing the same fields.
+//! Foreign writers: other clients that keep changing the same fields.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,27 +11,27 @@ use crate::{
     state::{Patch, World, apply},
 };
 
-/// A writer as it is ordered over the control endpoint.
+/// A writer, as added at the control endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ForeignWriter {
-    /// Made up when absent.
+    /// Generated if absent.
     #[serde(default)]
     pub id: String,
-    /// Where.
+    /// The subscription.
     pub subscription: String,
-    /// What, as dotted paths.
+    /// The changes, as dotted paths.
     pub set: Patch,
-    /// Periodically.
+    /// The interval of a periodic writer.
     #[serde(default)]
     pub every: Option<String>,
-    /// Right after each write of anybody that changed something.
+    /// Write right after each write of any client that changed something.
     #[serde(default)]
     pub on_change: bool,
-    /// How often at most.
+    /// Maximum number of writes.
     #[serde(default)]
     pub times: Option<u32>,
-    /// How often so far.
+    /// Writes so far.
     #[serde(default)]
     pub applied: u32,
 }
@@ -58,7 +58,7 @@ impl ForeignWriter {
 }
 
 impl ForeignWriters {
-    /// The writers.
+    /// The writers with their counters.
     pub fn list(&self) -> &[ForeignWriter] {
         &self.writers
     }
@@ -75,7 +75,7 @@ impl ForeignWriters {
         self.writers.clear();
     }
 
-    /// Lets those write that answer to changes of a subscription.
+    /// Runs the writers that react to a change of a subscription.
     pub fn answer_change(&mut self, world: &mut World, subscription: &str) {
         for writer in &mut self.writers {
             if writer.on_change && writer.subscription == subscription {
@@ -85,7 +85,11 @@ impl ForeignWriters {
     }
 }
 
-/// Adds a writer and starts it; gives its id.
+/// Adds a writer, starts it, and returns its id.
+///
+/// # Errors
+///
+/// Returns a message if the interval, the subscription or a path is invalid.
 pub fn start(emulator: &Arc<Emulator>, order: Value) -> Result<String, String> {
     let mut writer: ForeignWriter = serde_json::from_value(order).map_err(|error| error.to_string())?;
     writer.subscription = writer.subscription.to_ascii_lowercase();
@@ -94,7 +98,7 @@ pub fn start(emulator: &Arc<Emulator>, order: Value) -> Result<String, String> {
         .as_ref()
         .map(|every| humantime::parse_duration(every).map_err(|error| format!("every: {error}")))
         .transpose()?;
-    // A trial on a copy, so that a wrong path is told at once.
+    // Try the changes on a copy, so that a wrong path is reported now.
     let trial = emulator
         .world
         .lock()
@@ -102,7 +106,7 @@ pub fn start(emulator: &Arc<Emulator>, order: Value) -> Result<String, String> {
         .get(&writer.subscription)
         .cloned();
     apply(
-        &mut trial.ok_or("no such subscription")?,
+        &mut trial.ok_or("unknown subscription")?,
         &writer.set,
         Timestamp::now(),
     )?;

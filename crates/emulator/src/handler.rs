@@ -1,4 +1,4 @@
-//! The front door: every request that is not for the control endpoint passes here.
+//! The entry point of every request that is not for the control endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,13 +26,13 @@ use crate::{
 
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// Answers a request of a client of Azure.
+/// Handles a request of an Azure client.
 pub async fn serve(State(emulator): State<Arc<Emulator>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, LARGEST)
         .await
         .unwrap_or_else(|_| Bytes::new());
-    // HTTP/2 has its authority in the URI, HTTP/1 has a Host header.
+    // HTTP/2 has the authority in the URI, HTTP/1 has a Host header.
     let authority = parts.uri.authority().map(ToString::to_string);
     let mut headers = parts.headers;
     if let Some(value) = authority.as_deref().and_then(|authority| authority.parse().ok()) {
@@ -125,7 +125,7 @@ fn authenticate(
         .map_err(|error| Box::new(Answer::from(error)))
 }
 
-/// The right answer, with its effect on the world.
+/// The normal response, with its effect on the world.
 fn effect(
     emulator: &Emulator,
     request: &Incoming,
@@ -188,7 +188,7 @@ fn effect(
     }
     drop(graph);
     record.unknown = processed.unknown;
-    // A query is a POST that changes nothing: the state file is not written for it.
+    // A query is a POST that changes nothing, so it does not save the state file.
     if request.method != "GET" && !query {
         emulator.changed();
     }
@@ -198,7 +198,7 @@ fn effect(
     (processed.answer, processed.hold, pending)
 }
 
-/// Runs a query beside everything else, and lays its page under the headers that are there already.
+/// Runs a query concurrently with other requests, and adds the page to the headers of the response.
 async fn evaluated(emulator: &Arc<Emulator>, query: Evaluation, so_far: Answer) -> Answer {
     let emulator = Arc::clone(emulator);
     let page = tokio::task::spawn_blocking(move || query.finish(&emulator)).await;
@@ -220,7 +220,7 @@ async fn wait(strike: &mut Strike) {
     }
 }
 
-/// The answer that a fault gives in place of the right one, if it does.
+/// The response of a fault that replaces the normal one.
 fn instead(
     action: &Action,
     request: &Incoming,

@@ -1,4 +1,4 @@
-//! A request as the emulator looks at it.
+//! A request as the emulator handles it.
 
 use axum::{
     body::Bytes,
@@ -6,27 +6,27 @@ use axum::{
 };
 use jiff::Timestamp;
 
-/// Method, path, query, headers, body.
+/// Method, path, query, headers and body of a request.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// HTTP method.
     pub method: Method,
-    /// As sent, still percent-encoded.
+    /// Path as sent, still percent-encoded.
     pub raw_path: String,
-    /// Decoded segments, without empty ones.
+    /// Decoded path segments, without empty ones.
     pub segments: Vec<String>,
-    /// As sent.
+    /// Query as sent.
     pub raw_query: String,
     /// Headers.
     pub headers: HeaderMap,
     /// Body.
     pub body: Bytes,
-    /// When it arrived.
+    /// Time of arrival.
     pub at: Timestamp,
 }
 
 impl Incoming {
-    /// Takes a request apart.
+    /// Parses a request.
     pub fn new(method: Method, path: &str, query: &str, headers: HeaderMap, body: Bytes) -> Self {
         // Some clients send a whole id percent-encoded as one segment, with its own leading slash.
         let decoded = percent_decode(path);
@@ -46,37 +46,37 @@ impl Incoming {
         }
     }
 
-    /// The decoded, collapsed path.
+    /// The decoded path without empty segments.
     pub fn path(&self) -> String {
         format!("/{}", self.segments.join("/"))
     }
 
-    /// A query parameter; names compare without case.
+    /// A query parameter; names are case-insensitive.
     pub fn query(&self, name: &str) -> Option<String> {
         url::form_urlencoded::parse(self.raw_query.as_bytes())
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.into_owned())
     }
 
-    /// A header's text.
+    /// The text of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A member of a form body.
+    /// A field of a form body.
     pub fn form(&self, name: &str) -> Option<String> {
         url::form_urlencoded::parse(&self.body)
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
     }
 
-    /// The decoded segment at a place.
+    /// The decoded segment at an index.
     pub fn segment(&self, index: usize) -> &str {
         self.segments.get(index).map_or("", String::as_str)
     }
 }
 
-/// Decodes `%2F` and friends; broken escapes stay as they are.
+/// Decodes percent-encoding such as `%2F`; invalid escapes are kept.
 fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! The spellings of time that Azure uses on the wire.
+//! The time formats that Azure uses on the wire.
 
 use jiff::Timestamp;
 
@@ -17,17 +17,17 @@ pub fn compact(at: Timestamp) -> String {
     at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// The form in Entra's errors.
+/// The format of Entra's errors.
 pub fn spaced(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// The American form in ARM's message about expired tokens.
+/// The American format in ARM's message about expired tokens.
 pub fn american(at: Timestamp) -> String {
     at.strftime("%-m/%-d/%Y %-I:%M:%S %p").to_string()
 }
 
-/// The seconds of `hh:mm:ss`, as the query service tells how long to wait.
+/// Seconds as `hh:mm:ss`, the format of the wait time in Resource Graph's headers.
 pub fn clock_seconds(text: &str) -> Option<u64> {
     text.split(':').try_fold(0_u64, |sum, part| {
         Some(sum.checked_mul(60)? + part.parse::<u64>().ok()?)

@@ -1,54 +1,54 @@
-//! Times and toggles of the emulator itself: not facts about Azure, but how fast it shows them.
+//! Options of the emulator itself: not facts about Azure, but how fast the emulator shows them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The knobs, as `PUT /_emulator/options` takes them (any subset).
+/// The options, as `PUT /_emulator/options` takes them (any subset).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Added to every answer of Entra and ARM.
+    /// Added to every response of Entra and ARM.
     #[serde(with = "spelled")]
     pub latency: Duration,
-    /// How long a plan PUT holds its subscription's write lock (and its answer).
+    /// How long a plan PUT holds its subscription's write lock and delays its response.
     #[serde(with = "spelled")]
     pub pricing_lock_time: Duration,
-    /// From `Registering` to `Registered`.
+    /// Time from `Registering` to `Registered`.
     #[serde(with = "spelled")]
     pub registration_time: Duration,
     /// Lifetime of access tokens.
     #[serde(with = "spelled")]
     pub token_lifetime: Duration,
-    /// From the reason to deploy the sensor's extension to its appearance (each machine: half to one and a half).
+    /// Time until Defender deploys the sensor's extension (per machine: 0.5 to 1.5 times as long).
     #[serde(with = "spelled")]
     pub provisioning_delay: Duration,
-    /// How long the run of an extension takes.
+    /// How long an extension runs.
     #[serde(with = "spelled")]
     pub provisioning_time: Duration,
-    /// How long a PUT of a connector takes (and holds the connector's write lock).
+    /// How long a PUT of a connector takes, and holds the connector's write lock.
     #[serde(with = "spelled")]
     pub connector_put_time: Duration,
-    /// What logging in to the other cloud adds to that.
+    /// Additional time for the login to the other cloud.
     #[serde(with = "spelled")]
     pub connector_authentication_delay: Duration,
-    /// From a connector with Arc provisioning to an instance's machine (each: half to one and a half).
+    /// Time from a connector with Arc provisioning to an instance's machine (per instance: 0.5 to 1.5 times as long).
     #[serde(with = "spelled")]
     pub connector_discovery_delay: Duration,
-    /// From an organization's connector to that of a member (each: half to one and a half).
+    /// Time from an organization's connector to a member's connector (per member: 0.5 to 1.5 times as long).
     #[serde(with = "spelled")]
     pub connector_member_delay: Duration,
-    /// Whether the token buckets and the provider's budget refuse anything.
+    /// Whether the token buckets and the provider's budget are enforced.
     pub throttling: bool,
-    /// Queries of one application in a window; 0: as many as it likes.
+    /// Queries of one application per window; 0 disables the quota.
     pub graph_quota: u32,
-    /// The window of that quota.
+    /// The window of the quota.
     #[serde(with = "spelled")]
     pub graph_quota_window: Duration,
-    /// How long the token of a page is good.
+    /// Lifetime of a page token.
     #[serde(with = "spelled")]
     pub graph_token_lifetime: Duration,
-    /// How old the rows of Resource Graph are.
+    /// Age of the rows of Resource Graph.
     #[serde(with = "spelled")]
     pub graph_lag: Duration,
 }
@@ -75,13 +75,17 @@ impl Default for Knobs {
     }
 }
 
-/// Some of the knobs; absent ones stay as they are.
+/// A subset of the options.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct SomeKnobs(serde_json::Map<String, serde_json::Value>);
 
 impl SomeKnobs {
-    /// Lays the given knobs over the present ones.
+    /// The options `present` with this subset applied.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if an option is unknown or has an invalid value.
     pub fn over(&self, present: &Knobs) -> Result<Knobs, String> {
         let mut all = serde_json::to_value(present).map_err(|error| error.to_string())?;
         if let Some(all) = all.as_object_mut() {
@@ -91,7 +95,7 @@ impl SomeKnobs {
     }
 }
 
-/// Durations as people write them: `50ms`, `2s`, `1h`.
+/// Durations in human-readable form: `50ms`, `2s`, `1h`.
 mod spelled {
     use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! An emulator of the Azure APIs that the operator uses: Entra, ARM, Defender for Cloud.
 //!
-//! It shares no type with the operator: it is a second reading of the same contract. What nobody could
-//! confirm about the real service is a switch ([`switches`]) with both answers.
+//! It shares no type with the operator: it is an independent implementation of the documented APIs. Facts that could
+//! not be confirmed about the real service are switches ([`switches`]) with two answers.
 
 pub mod answer;
 pub mod arm;

@@ -1,4 +1,4 @@
-//! What was asked: a bounded log for tests to count and read.
+//! The request log: bounded, for tests to count and read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::incoming::Incoming;
 
-/// What a request was about.
+/// The service that a request addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -34,35 +34,35 @@ impl Kind {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Counts up in the order of the answers.
+    /// Increases in the order of the responses.
     pub sequence: u64,
     /// Arrival.
     pub at: String,
-    /// What it was about.
+    /// The service that it addressed.
     pub kind: Kind,
     /// HTTP method.
     pub method: String,
-    /// As sent.
+    /// Path as sent.
     pub path: String,
-    /// As sent.
+    /// Query as sent.
     pub query: String,
-    /// Of the query.
+    /// The `api-version` of the query.
     pub api_version: Option<String>,
-    /// Of the path, in lower case.
+    /// The subscription of the path, in lower case.
     pub subscription: Option<String>,
     /// A short name: `PUT pricings/VirtualMachines`.
     pub operation: String,
-    /// HTTP status; 0 when nothing was answered.
+    /// HTTP status; 0 if there was no response.
     pub status: u16,
-    /// Code of the error; `Reset`, `Truncated` and `ClientGone` are the emulator's own.
+    /// Error code; `Reset`, `Truncated` and `ClientGone` are the emulator's own.
     pub error_code: Option<String>,
     /// Client id.
     pub principal: Option<String>,
     /// Body without secrets.
     pub body: Value,
-    /// The fault that had a hand in it.
+    /// The fault that applied.
     pub fault: Option<String>,
-    /// From arrival to answer.
+    /// Time from arrival to response.
     pub duration_ms: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct RequestLog {
 }
 
 impl RequestLog {
-    /// Adds an entry and gives it its number.
+    /// Adds an entry and returns its number.
     pub fn push(&mut self, mut entry: Entry) -> u64 {
         self.last += 1;
         entry.sequence = self.last;
@@ -117,7 +117,7 @@ impl RequestLog {
                "lastSequence": self.last})
     }
 
-    /// Forgets the entries; numbers go on.
+    /// Deletes the entries; the numbering continues.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
@@ -128,7 +128,7 @@ impl RequestLog {
     }
 }
 
-/// A body for the log: forms and JSON without anything secret.
+/// A body for the log: forms and JSON with their secrets removed.
 pub fn loggable(kind: Kind, request: &Incoming) -> Value {
     if request.body.is_empty() {
         return Value::Null;
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_never() {
+    fn secrets_are_removed() {
         let form = "grant_type=client_credentials&client_id=a&client_secret=geheim";
         let token = Incoming::new(Method::POST, "/t/oauth2/token", "", HeaderMap::new(), form.into());
         let shown = loggable(Kind::Token, &token).to_string();

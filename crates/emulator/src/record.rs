@@ -1,5 +1,5 @@
-//! The record of one request, written when it ends, however it ends: an abandoned request
-//! drops its future, and with it this record.
+//! The record of one request, written when it ends for any reason: dropping the future of an abandoned
+//! request drops the record.
 
 use std::{sync::Arc, time::Instant};
 
@@ -74,7 +74,7 @@ impl Record {
             retry_after: None,
         };
         record.begin_write();
-        // What a write means to change counts also when the write never happens.
+        // Record what a write would change even if the write never happens.
         if record.is_write() {
             record.before = record.snapshot().into_iter().next();
         }
@@ -91,7 +91,7 @@ impl Record {
         }
     }
 
-    /// What a write has to itself: all plans of a subscription, or one connector.
+    /// The lock that a write needs: all plans of a subscription, or one connector.
     fn lock(&self) -> Option<String> {
         let subscription = self.route.subscription.clone()?;
         let Resource::Typed(typed) = &self.route.resource else {
@@ -124,7 +124,7 @@ impl Record {
         &self.route
     }
 
-    /// Takes the subject's content just before the effect.
+    /// Captures the subject's content before the effect.
     pub(crate) fn capture_before(&mut self, seen: Vec<Stored>) {
         if self.is_write() {
             self.before = seen.into_iter().next();
@@ -133,7 +133,7 @@ impl Record {
         }
     }
 
-    /// And just after it; true when the effect changed something.
+    /// Captures it after the effect; true if the effect changed something.
     pub(crate) fn capture_after(&mut self, seen: Vec<Stored>) -> bool {
         if self.is_write() {
             self.after = seen.into_iter().next();
@@ -141,7 +141,7 @@ impl Record {
         self.is_write() && self.before != self.after
     }
 
-    /// Notes the answer.
+    /// Records the response.
     pub(crate) fn finish(&mut self, status: u16, error_code: Option<String>, retry_after: Option<u64>) {
         self.status = status;
         self.error_code = error_code;
@@ -168,7 +168,7 @@ impl Record {
         }
     }
 
-    /// A token or a known secret in path or query.
+    /// Whether path or query contain a token or a known secret.
     fn secret_in_url(&self, url: &str) -> bool {
         let token = url
             .split(['/', '?', '&', '='])

@@ -1,4 +1,4 @@
-//! Starting and stopping: TLS, the listener, the state file.
+//! Start and stop: TLS, the listener, the state file.
 
 use std::{
     fs, io,
@@ -23,29 +23,29 @@ use crate::{
     switches::Switches,
 };
 
-/// How to start.
+/// How to start the server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 picks a free one.
+    /// Address to listen on; port 0 selects a free port.
     pub listen: SocketAddr,
     /// Keys and certificates.
     pub certificates: PathBuf,
-    /// More names in the certificate.
+    /// Additional names in the certificate.
     pub names: Vec<String>,
-    /// Saved and loaded.
+    /// State file to load and save.
     pub state: Option<PathBuf>,
-    /// Laid over the world at start.
+    /// Seed document to apply at start.
     pub seed: Option<String>,
-    /// Instead of the default answers.
+    /// Answers of the switches.
     pub switches: Switches,
-    /// Latency of each answer.
+    /// Latency added to each response.
     pub latency: Duration,
     /// The base of URLs in documents.
     pub issuer_url: Option<String>,
 }
 
 impl Options {
-    /// The quickest way to a server: a free port on loopback.
+    /// Options for tests: a free port on loopback.
     pub fn new(certificates: PathBuf) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -69,24 +69,24 @@ pub enum StartError {
     /// The listener, or the state file.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
-    /// TLS refuses the keys.
+    /// TLS rejects the keys.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The seed or the state does not fit.
+    /// The seed or the state file is invalid.
     #[error("{0}: {1}")]
     Document(String, String),
 }
 
-/// A server that runs.
+/// A running server.
 #[expect(missing_debug_implementations, reason = "it holds keys and secrets")]
 pub struct Server {
-    /// Where it listens.
+    /// Address on which it listens.
     pub address: SocketAddr,
     /// The CA's certificate, PEM.
     pub ca: String,
-    /// And the file that holds it.
+    /// Path of the file with the CA's certificate.
     pub ca_path: PathBuf,
-    /// What it serves.
+    /// The emulator that it serves.
     pub emulator: Arc<Emulator>,
     handle: Handle<SocketAddr>,
     serving: JoinHandle<io::Result<()>>,
@@ -96,8 +96,12 @@ pub struct Server {
 
 impl Server {
     /// Starts a server; it accepts connections when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the keys, the listener, the state file or the seed cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        // Whoever comes first installs the one provider of the process.
+        // Fails if another server of this process has already installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let certificates = certificates::prepare(&options.certificates, &options.names)?;
         let listener = TcpListener::bind(options.listen)
@@ -113,7 +117,7 @@ impl Server {
         let handle = Handle::new();
         let server = axum_server::from_tcp_rustls(listener, tls(&certificates)?)
             .map_err(|error| StartError::Io("listener".into(), error))?
-            // Without it, answers on a connection with several requests wait 40 ms for an acknowledgement.
+            // Otherwise responses on a connection with several requests wait 40 ms for an acknowledgement.
             .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
             .handle(handle.clone());
         let router: Router = control::routes()
@@ -135,7 +139,11 @@ impl Server {
         })
     }
 
-    /// Stops within a second: open requests may finish in half of that.
+    /// Stops within a second; open requests have half of that to finish.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state file cannot be written.
     pub async fn stop(self) -> Result<(), StartError> {
         self.saving.abort();
         self.handle.graceful_shutdown(Some(Duration::from_millis(500)));
@@ -165,7 +173,7 @@ fn tls(certificates: &certificates::Certificates) -> Result<RustlsConfig, StartE
     Ok(RustlsConfig::from_config(Arc::new(config)))
 }
 
-/// The saved world, or a new one, with the seed and the options on top.
+/// The saved world or a new one, with the seed and the options applied.
 fn world(options: &Options) -> Result<World, StartError> {
     let seed = options
         .seed
@@ -180,7 +188,7 @@ fn world(options: &Options) -> Result<World, StartError> {
             World::with_defaults()
         }
     });
-    // What is not saved with a subscription comes from the world again.
+    // Restore from the world what is not saved with each subscription.
     world.retime(Timestamp::now());
     if options.switches != Switches::default() {
         world.switches = options.switches.clone();
@@ -212,12 +220,12 @@ async fn save_regularly(emulator: Arc<Emulator>, path: Option<PathBuf>) {
         if emulator.take_changed()
             && let Err(error) = save(&emulator, &path)
         {
-            tracing::error!(%error, path = %path.display(), "state could not be saved");
+            tracing::error!(%error, path = %path.display(), "cannot save the state file");
         }
     }
 }
 
-/// Writes beside the file and renames, so that a crash leaves the old state or the new one.
+/// Writes to a temporary file and renames it, so that a crash leaves the old state or the new one.
 fn save(emulator: &Emulator, path: &Path) -> io::Result<()> {
     let document = serde_json::to_vec(&*emulator.world.lock())?;
     let temporary = path.with_extension("new");

@@ -1,4 +1,4 @@
-//! A mutex that survives a panicking holder: an emulator in a test run must go on answering.
+//! A mutex that ignores poisoning, so that the emulator of a test run keeps working after a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ impl<T> Shared<T> {
         Self(Mutex::new(value))
     }
 
-    /// Locks it, also after a panic of another holder.
+    /// Locks it, even after a panic of another holder.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

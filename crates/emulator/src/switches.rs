@@ -1,22 +1,22 @@
-//! The points that nobody outside Microsoft could confirm, each with both answers.
+//! Facts about Azure that could not be confirmed, each with two answers.
 //!
-//! A client that is right under both answers of every switch does not depend on a guess.
-//! `docs/emulator.md` carries the same table for readers.
+//! A client that works with both answers of every switch does not depend on a guess.
+//! `docs/emulator.md` documents the switches for users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One open question about the service.
+/// One unconfirmed fact about the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Switch {
     /// PUT `Standard` without `subPlan` on a P1 subscription.
     StandardWithoutSubPlan,
-    /// Extensions left out of a PUT that keeps tier and sub-plan.
+    /// Extensions omitted from a PUT that keeps tier and sub-plan.
     OmittedExtensions,
-    /// Extensions left out of a PUT that changes tier or sub-plan.
+    /// Extensions omitted from a PUT that changes tier or sub-plan.
     OmittedExtensionsOnChange,
-    /// The code with which a resource PUT is refused under `enforce: "True"`.
+    /// The error code for a PUT on a resource under `enforce: "True"`.
     ResourcePutUnderEnforce,
     /// Extensions sent together with tier `Free`.
     ExtensionsWithFree,
@@ -26,39 +26,39 @@ pub enum Switch {
     BudgetWindow,
     /// Whether Security Admin plus User Access Administrator is enough for extensions that assign roles.
     AccessAdministratorAssignsRoles,
-    /// What later GETs say about an extension whose provisioning failed.
+    /// What later GETs report for an extension whose provisioning failed.
     FailedExtensionIsEnabled,
-    /// The error code for a setting whose `kind` does not fit its name.
+    /// The error code for a setting whose `kind` does not match its name.
     SettingsKindMismatch,
     /// Whether enabling P1 or P2 turns `WDATP` on.
     PlanEnablesIntegration,
-    /// How `additionalExtensionProperties` of a PUT meet the stored ones.
+    /// How `additionalExtensionProperties` of a PUT are combined with the stored ones.
     ExtensionProperties,
-    /// What becomes of stored properties when an enabled extension is sent without any.
+    /// What happens to stored properties when an enabled extension is sent without any.
     UnsentExtensionProperties,
     /// `FileIntegrityMonitoring` sent as enabled without its properties, while both are stored.
     MonitoringWithoutProperties,
-    /// Whether `FileIntegrityMonitoring` needs its properties also when it is sent as disabled.
+    /// Whether `FileIntegrityMonitoring` needs its properties even if it is sent as disabled.
     DisabledMonitoring,
-    /// Subscriptions in a query that its caller cannot see.
+    /// Subscriptions in a query that the caller cannot see.
     GraphInvisibleSubscriptions,
     /// The status of a PUT that changes a connector's account or cloud.
     ConnectorIdentifierChange,
-    /// The status of a second connector for an account of the tenant.
+    /// The status of a PUT that creates a second connector for an account of the tenant.
     DuplicateAccount,
     /// An AWS or GCP connector without its `CspmMonitor` offering.
     ConnectorWithoutCspm,
-    /// How the offerings of a PATCH meet the stored ones.
+    /// How the offerings of a PATCH are combined with the stored ones.
     ConnectorPatchOfferings,
-    /// Agentless scanning beside sub-plan P1.
+    /// Agentless scanning with sub-plan P1.
     ScannersWithP1,
-    /// Whether names of connectors follow the pattern.
+    /// Whether the names of connectors are validated.
     ConnectorName,
-    /// Whether a connector lives only where the provider says so.
+    /// Whether a connector can only be in the provider's locations.
     ConnectorLocation,
-    /// Arc provisioning switched on by somebody who may not assign roles.
+    /// Arc provisioning enabled by a caller who may not assign roles.
     ArcWithoutRoleAssignment,
-    /// What answers while Microsoft.Security is not registered: Defender for Cloud, or Azure Resource Manager before it.
+    /// Which service answers while Microsoft.Security is not registered: Defender for Cloud, or ARM before it.
     UnregisteredProvider,
 }
 
@@ -92,7 +92,7 @@ impl Switch {
         Self::UnregisteredProvider,
     ];
 
-    /// The name used in seeds, options and the control endpoint.
+    /// The name in seeds and at the control endpoint.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StandardWithoutSubPlan => "standardWithoutSubPlan",
@@ -160,35 +160,39 @@ impl Switch {
     }
 }
 
-/// Which switches stand on their alternate answer.
+/// The switches that have their alternate answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches(BTreeSet<Switch>);
 
 impl Switches {
-    /// Every switch flipped.
+    /// All switches with their alternate answer.
     pub fn alternate() -> Self {
         Self(Switch::ALL.into_iter().collect())
     }
 
-    /// True when the switch stands on its alternate (second) answer.
+    /// Whether the switch has its alternate (second) answer.
     pub fn flipped(&self, switch: Switch) -> bool {
         self.0.contains(&switch)
     }
 
-    /// The answer chosen for a switch.
+    /// The current answer of a switch.
     pub fn answer(&self, switch: Switch) -> &'static str {
         let [default, alternate] = switch.answers();
         if self.flipped(switch) { alternate } else { default }
     }
 
-    /// Sets one switch; the special names `all` and values `default`/`alternate` set many at once.
+    /// Sets one switch. The name `all` sets every switch; the values `default` and `alternate` work for each.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if there is no such switch, or if it has no such answer.
     pub fn set(&mut self, name: &str, answer: &str) -> Result<(), String> {
         if name.eq_ignore_ascii_case("all") {
             return self.set_all(answer);
         }
         let switch = Switch::named(name).ok_or_else(|| {
             let known: Vec<_> = Switch::ALL.iter().map(|switch| switch.name()).collect();
-            format!("unknown switch '{name}'; known: {}", known.join(", "))
+            format!("unknown switch '{name}'; known switches: {}", known.join(", "))
         })?;
         let [default, alternate] = switch.answers();
         if answer.eq_ignore_ascii_case(default) || answer.eq_ignore_ascii_case("default") {
@@ -197,18 +201,22 @@ impl Switches {
             self.0.insert(switch);
         } else {
             return Err(format!(
-                "switch '{name}' answers {default} or {alternate}, not '{answer}'"
+                "switch '{name}': expected {default} or {alternate}, not '{answer}'"
             ));
         }
         Ok(())
     }
 
     /// Sets all switches to `default` or `alternate`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message for any other `answer`.
     pub fn set_all(&mut self, answer: &str) -> Result<(), String> {
         match answer {
             "default" => self.0.clear(),
             "alternate" => *self = Self::alternate(),
-            other => return Err(format!("switches are set to default or alternate, not '{other}'")),
+            other => return Err(format!("switches: expected default or alternate, not '{other}'")),
         }
         Ok(())
     }

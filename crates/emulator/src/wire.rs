@@ -1,4 +1,4 @@
-//! From an answer to HTTP: the headers of every answer, and answers that break off.
+//! Converts a response to HTTP: the headers of every response, and responses that break off.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -12,18 +12,18 @@ use uuid::Uuid;
 
 use crate::{answer::Answer, incoming::Incoming, instant};
 
-/// How the body reaches the client.
+/// How much of the body reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Whole.
+    /// All of it.
     Whole,
     /// Half of it, then the connection ends.
     Truncated,
-    /// Not at all: the connection ends before the head.
+    /// Nothing: the connection ends before the head.
     Reset,
 }
 
-/// Makes the HTTP answer.
+/// Builds the HTTP response.
 pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Response<Body> {
     let text = answer
         .spelled
@@ -87,7 +87,7 @@ pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Resp
     response
 }
 
-/// The pause lets the first half leave before the connection breaks.
+/// The pause lets the first half leave before the connection ends.
 fn truncated(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
     let first =

@@ -1,4 +1,4 @@
-//! The binary itself: its one line, `ctl`, and how it stops.
+//! The binary: its ready line, `ctl`, and how it stops.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

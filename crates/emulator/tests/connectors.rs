@@ -1,4 +1,4 @@
-//! Connectors to AWS and GCP over HTTPS: the resource with its oddities, and its refusals.
+//! Connectors to AWS and GCP over HTTPS: the resource with its special behavior, and its errors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use serverprotection_emulator::state::{DEFAULT_CLIENT, DEFAULT_SUBSCRIPTION};
 
 #[tokio::test]
-async fn a_life() {
+async fn connector_lifecycle() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let made = put(&bench, "aws-prod", &full).await;
@@ -225,7 +225,7 @@ async fn shapes_and_places() {
 }
 
 #[tokio::test]
-async fn open_questions_have_both_answers() {
+async fn connector_switches_have_both_answers() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     put(&bench, "c", &full).await;
@@ -258,7 +258,7 @@ async fn open_questions_have_both_answers() {
             kept,
             "{patched:?}"
         );
-        // With the name unchecked, the account is what is wrong with it.
+        // If the name is not checked, the account is the next error.
         let odd = put(&bench, "-odd", &full).await;
         assert_eq!(
             odd.status,
@@ -275,7 +275,7 @@ async fn open_questions_have_both_answers() {
 }
 
 #[tokio::test]
-async fn signing_in_fails_until_it_is_repaired() {
+async fn login_fails_until_the_account_is_repaired() {
     let bench = bench("cloudAccounts: {aws: {'123456789012': {identityProvider: missing}}}").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let got = put(&bench, "c", &full).await;

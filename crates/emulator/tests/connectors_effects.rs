@@ -1,4 +1,4 @@
-//! What connectors bring about: members, machines, rows, locks, and the laws that watch their writers.
+//! Effects of connectors: members, machines, rows, locks, and the checks of their writers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -89,7 +89,7 @@ async fn instances_become_machines() {
         json!({"AccountId": ACCOUNT, "Cloud": "AWS", "InstanceId": "i-1", "MDFCSecurityConnector": "true"})
     );
     assert!(found[0]["id"].as_str().unwrap().contains("/rg-sec/") && found[0]["resources"] == json!([]));
-    // No plan and no integration of the subscription: the connector alone deploys.
+    // The subscription has no plan and no integration: the connector alone deploys.
     full["properties"]["offerings"][1]["mdeAutoProvisioning"]["enabled"] = json!(true);
     put(&bench, "c", &full).await;
     advance(&bench, "3h").await;
@@ -206,7 +206,7 @@ async fn slow_writes_hold_the_lock_of_their_connector() {
 }
 
 #[tokio::test]
-async fn what_others_put_there_stays() {
+async fn the_monitor_reports_changes_of_foreign_offerings() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     put(&bench, "c", &full).await;
@@ -216,7 +216,11 @@ async fn what_others_put_there_stays() {
     let mut edited = full.clone();
     edited["tags"] = json!({"n": "1"});
     put(&bench, "c", &edited).await;
-    assert_eq!(bench.breaches().await, Vec::<String>::new(), "he could not know");
+    assert_eq!(
+        bench.breaches().await,
+        Vec::<String>::new(),
+        "the caller has not read the connector"
+    );
     bench.set(foreign.clone()).await;
     let seen = bench.ask("GET", &path("c"), None).await;
     let mut kept =
@@ -255,7 +259,7 @@ async fn what_others_put_there_stays() {
 }
 
 #[tokio::test]
-async fn seeded_connectors_were_always_there_and_lists_have_pages() {
+async fn seeded_connectors_have_members_and_lists_have_pages() {
     let many: Vec<String> = (0..150)
         .map(|n| format!("{{name: c{n:03}, resourceGroup: rg-sec, hierarchyIdentifier: '9{n:011}'}}"))
         .collect();

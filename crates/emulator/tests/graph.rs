@@ -150,7 +150,7 @@ async fn pages() {
     let skipped = query(&bench, PAGED, json!({"$skip": 24, "$top": 10})).await;
     assert_eq!(rows(&skipped)[0]["id"], ids[24]);
     assert!(skipped.body.get("$skipToken").is_none());
-    // A page can be asked for again, and the next ones do not change with the world.
+    // A page can be requested again, and later pages do not change with the world.
     let first = query(&bench, PAGED, json!({"$top": 20})).await;
     let token = first.body["$skipToken"].clone();
     bench
@@ -237,7 +237,7 @@ async fn fifteen_queries_in_five_seconds() {
         "14"
     );
     assert_eq!(first.header("x-ms-ratelimit-remaining-tenant-writes"), "199");
-    // Also a refused query counts, and is told.
+    // A refused query counts too, and returns the quota headers.
     let wrong = query(&bench, "nothing", json!({})).await;
     assert_eq!(
         (wrong.status, wrong.header("x-ms-user-quota-remaining")),
@@ -354,7 +354,7 @@ async fn wrong_bodies() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_whole() {
+async fn distorted_pages() {
     let bench = bench().await;
     let order = async |action: &str, times: u64| {
         bench.control("DELETE", "faults", Value::Null).await;
@@ -390,7 +390,7 @@ async fn answers_that_are_not_whole() {
 }
 
 #[tokio::test]
-async fn rows_that_are_left_out_altered_or_replaced() {
+async fn distorted_rows() {
     let bench = bench().await;
     let order = async |action: Value| {
         bench.control("DELETE", "faults", Value::Null).await;
@@ -400,7 +400,7 @@ async fn rows_that_are_left_out_altered_or_replaced() {
     };
     let all = rows(&query(&bench, PAGED, json!({})).await).clone();
     let ids = |number: usize| format!("{}$", all[number]["id"].as_str().unwrap().to_uppercase());
-    // All pages come from the first one, which was spoilt; the totals know nothing of it.
+    // All pages come from the first one, which was distorted; the totals do not show it.
     order(json!({"leaveOut": format!("{}|{}", ids(0), ids(25))})).await;
     let first = query(&bench, PAGED, json!({"$top": 20})).await;
     let token = &first.body["$skipToken"];
@@ -425,7 +425,7 @@ async fn rows_that_are_left_out_altered_or_replaced() {
 }
 
 #[tokio::test]
-async fn the_index_is_late() {
+async fn the_index_lags() {
     let bench = bench().await;
     bench
         .control("PUT", "options", json!({"graphLag": "700ms"}))

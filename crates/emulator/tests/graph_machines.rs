@@ -1,4 +1,4 @@
-//! Machines in Resource Graph: a generated fleet through one query, pages, rights and a late index.
+//! Machines in Resource Graph: a generated fleet in one query, pages, rights and a lagging index.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -60,7 +60,7 @@ async fn fleet(machines: u32, subscriptions: u32) -> Bench {
 }
 
 #[tokio::test]
-async fn a_fleet_in_pages() {
+async fn pages_of_a_fleet() {
     let bench = fleet(1000, 10).await;
     let (mut machines, mut total, mut options) = (BTreeMap::new(), 0, json!({"$top": 300}));
     loop {
@@ -109,7 +109,7 @@ async fn a_fleet_in_pages() {
 }
 
 #[tokio::test]
-async fn machines_of_some_types_and_of_a_late_index() {
+async fn filtered_types_and_a_lagging_index() {
     let mut bench = fleet(200, 2).await;
     let count = async |bench: &Bench| {
         let text = "resources | summarize n = count() by type | order by type asc";
@@ -169,7 +169,7 @@ async fn measure_a_large_fleet() {
         .iter()
         .map(|one| one["subscriptionId"].as_str().unwrap())
         .collect();
-    // Others are answered while a query runs.
+    // Other requests are served while a query runs.
     let slowest = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..50 {

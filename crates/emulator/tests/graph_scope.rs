@@ -1,4 +1,4 @@
-//! Where queries of Resource Graph look: rights, subscriptions, management groups.
+//! The scope of Resource Graph queries: rights, subscriptions, management groups.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ use serde_json::json;
 use serverprotection_emulator::state::{DEFAULT_SUBSCRIPTION, DEFAULT_TENANT};
 
 #[tokio::test]
-async fn who_may_not_read_sees_no_rows() {
+async fn rows_require_read_access() {
     let mut bench = bench().await;
     bench.token = bench.sign_in(DEFAULT_TENANT, "other", "s").await;
     let count = async |bench: &Bench, table: &str| {

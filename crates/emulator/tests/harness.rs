@@ -1,4 +1,4 @@
-//! What tests use the emulator for: log, faults, monitor, foreign writers, state file, many subscriptions.
+//! The emulator's tools for tests: log, faults, monitor, foreign writers, state file, many subscriptions.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,7 +29,7 @@ fn plan_path() -> String {
 }
 
 #[tokio::test]
-async fn the_log_has_everything_but_secrets() {
+async fn the_log_omits_secrets() {
     let bench = Bench::new().await;
     bench.put_plan(p2()).await;
     bench.ask("GET", &setting("WDATP"), None).await;
@@ -62,7 +62,7 @@ async fn the_log_has_everything_but_secrets() {
 }
 
 #[tokio::test]
-async fn answers_are_lost_before_and_after_the_effect() {
+async fn lost_responses_before_and_after_the_effect() {
     let bench = Bench::new().await;
     let order = |phase: &str, action: Value| json!({"match": {"method": "PUT", "path": "pricings", "times": 1}, "phase": phase, "action": action});
     bench
@@ -113,7 +113,7 @@ async fn answers_are_lost_before_and_after_the_effect() {
 }
 
 #[tokio::test]
-async fn a_reset_never_shows_a_head() {
+async fn a_reset_sends_no_head() {
     let bench = Bench::new().await;
     bench
         .control(
@@ -133,7 +133,7 @@ async fn a_reset_never_shows_a_head() {
 }
 
 #[tokio::test]
-async fn who_hangs_and_goes_away_has_no_effect() {
+async fn a_client_that_disconnects_while_hanging_has_no_effect() {
     let bench = Bench::new().await;
     let hang = json!({"id": "h", "match": {"method": "PUT"}, "action": {"hang": true}});
     bench.control("POST", "faults", hang).await;
@@ -196,7 +196,7 @@ async fn the_monitor_lists_its_invariants() {
 }
 
 #[tokio::test]
-async fn a_write_that_somebody_forestalled_is_not_useless() {
+async fn a_write_after_a_foreign_change_is_not_useless() {
     let bench = Bench::new().await;
     assert_eq!(
         bench.ask("GET", &setting("MCAS"), None).await.properties()["enabled"],

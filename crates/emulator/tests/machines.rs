@@ -114,7 +114,7 @@ async fn a_vm_and_its_instance_view() {
 }
 
 #[tokio::test]
-async fn from_the_plan_to_the_sensor_and_back() {
+async fn the_sensor_follows_the_plan() {
     let bench = Bench::seeded(&format!(
         "subscriptions: [{{subscriptionId: {DEFAULT_SUBSCRIPTION}, machines: [{{name: m, resourceGroup: rg}}, {{name: f, resourceGroup: rg, provisioningFailureCode: 4}}]}}]"
     ))
@@ -172,7 +172,7 @@ async fn from_the_plan_to_the_sensor_and_back() {
 }
 
 #[tokio::test]
-async fn somebody_deploys_it_by_hand() {
+async fn manual_deployment_of_the_sensor() {
     let bench = bench("{name: m, resourceGroup: rg, mde: none}, {name: f, resourceGroup: rg, provisioningFailureCode: 24, mde: none}, {name: o, resourceGroup: rg, powerState: stopped}").await;
     let path = |machine: &str| format!("{VM}/{machine}/extensions/Sensor?{COMPUTE}");
     let put = bench.ask("PUT", &path("m"), Some(onboarding("MDE.Linux"))).await;
@@ -354,7 +354,7 @@ async fn arc_machines_of_both_systems_as_recorded() {
     assert_eq!([provider(&linux), provider(&azure)], ["N/A", "Azure"]);
     assert_eq!(linux.properties()["detectedProperties"]["cloudprovider"], "N/A");
     assert_eq!(aws.properties()["detectedProperties"]["AWS-accountId"], "42");
-    // A GET of one machine carries its extensions, also without $expand; they have no time, and systemData instead.
+    // A GET of one machine includes its extensions, even without $expand; they have systemData instead of a time.
     let extension = &linux.body["resources"][0];
     let status = extension["properties"]["instanceView"]["status"]
         .as_object()
@@ -505,7 +505,7 @@ async fn pages_of_a_generated_fleet() {
 }
 
 #[tokio::test]
-async fn machines_come_and_go_at_run_time() {
+async fn machines_change_at_run_time() {
     let bench = bench("").await;
     let machines = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines");
     bench
@@ -551,9 +551,9 @@ async fn machines_come_and_go_at_run_time() {
     assert_eq!(clock["ahead"], "0s");
 }
 
-/// A machine is shown in the words that made it, and other words are refused.
+/// A machine is returned with the members that made it, and unknown members are refused.
 #[tokio::test]
-async fn one_vocabulary_for_machines() {
+async fn machines_have_the_members_of_the_seed() {
     let bench = bench("").await;
     let machines = format!("subscriptions/{DEFAULT_SUBSCRIPTION}/machines");
     let set = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachineScaleSets/set";

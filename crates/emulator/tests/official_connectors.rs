@@ -1,4 +1,4 @@
-//! The official examples and recordings of connectors, when they are at hand (they are not part of this repository).
+//! The official examples and recordings of connectors, if available (they are not part of this repository).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +33,7 @@ const CONNECTOR: &str =
     environmentName: AzureDevOps, hierarchyIdentifier: 4a8eb7f1-f533-48c5-b102-9b09e90906b7,
     offerings: [{offeringType: CspmMonitorAzureDevOps}]}]";
 
-/// The four shapes of connectors; their account is no account, so it gets a number.
+/// The four shapes of connectors. Their account id is not valid, so it is replaced by a number.
 #[tokio::test]
 async fn examples_of_connectors() {
     let Some(folder) = examples() else { return };
@@ -80,7 +80,7 @@ async fn examples_of_connectors() {
     );
 }
 
-/// Recorded lives of connectors: every fact but the times.
+/// Recorded histories of connectors: compares everything except times.
 #[tokio::test]
 async fn recordings_of_connectors() {
     let Some(folder) = examples() else { return };
@@ -125,7 +125,7 @@ async fn recordings_of_connectors() {
     }
 }
 
-/// Without the members that tell who and when.
+/// Without the members for author and time.
 fn timeless(mut body: Value) -> Value {
     if let Some(items) = body.get_mut("value").and_then(Value::as_array_mut) {
         for item in items {

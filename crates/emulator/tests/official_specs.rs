@@ -1,5 +1,5 @@
-//! The official examples and recordings, when they are at hand (they are not part of this repository):
-//! their requests are accepted, and the answers carry every member of theirs with the same JSON types.
+//! The official examples and recordings, if available (they are not part of this repository):
+//! their requests are accepted, and the responses have every member of theirs with the same JSON types.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -57,7 +57,7 @@ async fn examples_of_reading() {
         "/{}/providers/Microsoft.Security/pricings?api-version=2024-01-01&$filter={filter}",
         text(&example, "scopeId")
     );
-    // The example mixes two subscriptions in one list; a list has one.
+    // The example mixes two subscriptions in one list; a real list has one.
     let expected = example["responses"]["200"]["body"]
         .to_string()
         .replace("d34fd44c-ebfa-4a9c-bceb-9eeafe72ac15", SUBSCRIPTION);
@@ -133,7 +133,7 @@ async fn examples_of_writing() {
     );
 }
 
-/// The recordings of the real service, replayed from the state in which they began.
+/// Recordings of the real service, replayed from their initial state.
 #[tokio::test]
 async fn recordings() {
     let Some(folder) = examples() else { return };
@@ -171,7 +171,7 @@ async fn recordings() {
     assert_eq!(replayed, 7);
 }
 
-/// Values agree too, except for times.
+/// Values are equal too, except for times.
 fn same_facts(got: &Value, expected: &Value, at: &str) {
     match (got, expected) {
         (Value::Object(got), Value::Object(expected)) => {
@@ -291,7 +291,7 @@ async fn examples_of_resource_graph() {
     }
 }
 
-/// Without what belongs to the example's own machine, and what a GET never shows.
+/// Without the parts of the example's own machine, and those that a GET never returns.
 fn shape(value: &Value) -> Value {
     const OWN: [&str; 6] = [
         "id",
@@ -342,7 +342,7 @@ async fn examples_of_machines() {
         let example = load(&folder, name);
         let mut expected = shape(&example["responses"]["200"]["body"]);
         if let Some(status) = expected.pointer_mut("/properties/instanceView/status") {
-            // The example has both, recorded answers of Arc do not.
+            // The example has both, recorded responses of Arc do not.
             for member in ["displayStatus", "time"] {
                 let removed = status.as_object_mut().unwrap().remove(member);
                 assert!(removed.is_some(), "{name}: {member}");

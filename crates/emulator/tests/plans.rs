@@ -129,7 +129,7 @@ async fn properties_are_stored_and_shared_with_posture() {
 }
 
 #[tokio::test]
-async fn omitted_things_follow_the_switches() {
+async fn omitted_members_follow_the_switches() {
     let bench = Bench::new().await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
     let off = json!({"pricingTier": "Standard", "subPlan": "P2",
@@ -204,7 +204,7 @@ async fn file_integrity_monitoring_needs_a_workspace_and_rules() {
 }
 
 #[tokio::test]
-async fn properties_that_are_not_sent_again_follow_the_switches() {
+async fn unsent_properties_follow_the_switches() {
     let bench = Bench::new().await;
     let rules = r#"[{"RuleId":"1","MonitoredEntities":{}}]"#;
     let both = json!({"DefinedWorkspaceId": "/w", "Rules": rules});
@@ -224,7 +224,7 @@ async fn properties_that_are_not_sent_again_follow_the_switches() {
     assert_eq!(shown["isEnabled"], "True");
     assert_eq!(shown.get("additionalExtensionProperties"), None);
 
-    // Agentless scanning keeps its tags under both answers.
+    // Agentless scanning keeps its tags with both answers.
     let tags = json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": [
         {"name": "AgentlessVmScanning", "isEnabled": "True", "additionalExtensionProperties": {"ExclusionTags": "[1]"}}]});
     bench.put_plan(tags).await;
@@ -236,7 +236,7 @@ async fn properties_that_are_not_sent_again_follow_the_switches() {
 }
 
 #[tokio::test]
-async fn disabled_monitoring_is_validated_or_not() {
+async fn disabled_monitoring_follows_its_switch() {
     let bench = Bench::new().await;
     let off = bare("FileIntegrityMonitoring", "False");
     assert_eq!(bench.put_plan(off.clone()).await.status, 200);
@@ -245,7 +245,7 @@ async fn disabled_monitoring_is_validated_or_not() {
     assert_eq!((refused.status, refused.code()), (400, "InvalidInputError"));
     let left_out = json!({"pricingTier": "Standard", "subPlan": "P2", "extensions": []});
     assert_eq!(bench.put_plan(left_out).await.status, 200);
-    // What is on, and so has both, can be switched off.
+    // An enabled extension has both, so it can be disabled.
     let rules = r#"[{"RuleId":"1","MonitoredEntities":{}}]"#;
     let on = fim(&json!({"DefinedWorkspaceId": "/w", "Rules": rules}));
     assert_eq!(bench.put_plan(on).await.status, 200);
@@ -407,5 +407,5 @@ async fn lists_filter_and_settings_rules() {
         .put_plan(json!({"pricingTier": "Standard", "subPlan": "P1"}))
         .await;
     let still = bench.ask("GET", &setting("WDATP"), None).await;
-    assert_eq!(still.properties()["enabled"], false, "somebody had turned it off");
+    assert_eq!(still.properties()["enabled"], false, "a user turned it off");
 }

@@ -1,4 +1,4 @@
-//! ARM itself: sign-in, order of checks, roles, registration, throttling, guards.
+//! ARM itself: sign-in, order of checks, roles, registration, throttling, locks and policies.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -307,7 +307,7 @@ async fn locks_policies_and_disabled_subscriptions() {
 }
 
 #[tokio::test]
-async fn buckets_run_dry_and_impatience_is_punished() {
+async fn throttling_and_early_retries() {
     let bench = Bench::new().await;
     let mut throttled = None;
     for _ in 0..2000 {
@@ -327,7 +327,7 @@ async fn buckets_run_dry_and_impatience_is_punished() {
 }
 
 #[tokio::test]
-async fn assessment_comes_and_goes() {
+async fn assessment_lifecycle() {
     let bench = Bench::new().await;
     let body = json!({"kind": "AzureServersSetting", "properties": {"selectedProvider": "MdeTvm"}});
     let kindless = json!({"properties": {"selectedProvider": "MdeTvm"}});

@@ -1,4 +1,4 @@
-//! `serverVulnerabilityAssessmentsSettings`: which scanner the machines get. Never set is 404.
+//! `serverVulnerabilityAssessmentsSettings`: the vulnerability scanner of the machines. 404 until it is set.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn put(context: &mut Context<'_>) -> Result<Answer, ArmError> {
         last_modified_at: at,
     };
     let mut body = described(subscription, &setting);
-    // The service's own examples answer a PUT with an id that lacks its leading slash.
+    // The service's own examples answer a PUT with an id without its leading slash.
     if let Some(id) = body.get_mut("id")
         && let Some(text) = id.as_str()
     {

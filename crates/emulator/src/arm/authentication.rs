@@ -1,4 +1,4 @@
-//! Who asks: the bearer token, as ARM checks it.
+//! Checks the bearer token as ARM does.
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub struct Caller {
     pub tenant: String,
 }
 
-/// Audiences of ARM in the clouds.
+/// Audiences of ARM in the public and sovereign clouds.
 const AUDIENCES: [&str; 4] = [
     "https://management.azure.com",
     "https://management.core.windows.net",
@@ -28,7 +28,11 @@ const AUDIENCES: [&str; 4] = [
     "https://management.core.usgovcloudapi.net",
 ];
 
-/// Checks the token of a request; `tenant` is named in the challenge.
+/// Checks the token of a request. The challenge of a refusal names `tenant`.
+///
+/// # Errors
+///
+/// Returns ARM's 401 if the token is missing, invalid, expired, or issued for another audience.
 pub fn authenticate(
     signer: &Signer,
     request: &Incoming,

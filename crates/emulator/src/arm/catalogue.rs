@@ -1,4 +1,4 @@
-//! Which providers, types and api-versions exist. To add a type, add a line here and a handler.
+//! The providers, types and api-versions that exist. To add a type, add a line here and a handler.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub struct Type {
     /// Its name in the service's spelling.
     pub name: &'static str,
-    /// Newest first: clients pick the first.
+    /// Newest first, because clients pick the first.
     pub versions: &'static [&'static str],
 }
 
@@ -16,13 +16,13 @@ pub struct Type {
 pub struct Provider {
     /// Its namespace in the service's spelling.
     pub namespace: &'static str,
-    /// Usable without registration.
+    /// Usable without registration in a subscription.
     pub free: bool,
     /// Its types.
     pub types: &'static [Type],
 }
 
-/// Regions, as far as answers need them.
+/// Regions that responses list.
 pub(crate) const LOCATIONS: [(&str, &str); 3] = [
     ("westeurope", "West Europe"),
     ("northeurope", "North Europe"),
@@ -233,7 +233,7 @@ impl Provider {
             .find(|kind| kind.name.eq_ignore_ascii_case(name))
     }
 
-    /// `resourceTypes` of its description.
+    /// The `resourceTypes` member of the provider's description.
     pub fn resource_types(&self) -> Vec<Value> {
         let locations: Vec<_> = LOCATIONS.iter().map(|(_, name)| *name).collect();
         self.types
@@ -248,7 +248,7 @@ impl Provider {
     }
 }
 
-/// Whether this is an api-version at all: a date with an optional `-word`.
+/// Whether the text has the form of an api-version: a date with an optional `-word`.
 pub(crate) fn well_formed(version: &str) -> bool {
     let (date, rest) = version.split_at_checked(10).unwrap_or((version, "?"));
     date.parse::<jiff::civil::Date>().is_ok()

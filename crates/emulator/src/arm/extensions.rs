@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// How long an extension's run may take before Compute gives up.
+/// How long an extension may run before Compute times out.
 const LONGEST: Moment = 90 * 60_000;
 
 const fn kind_name(kind: Kind) -> &'static str {
@@ -118,7 +118,7 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
     subscription.settle(now);
     let location = machine.location.to_string();
     if hybrid {
-        // As recorded: an empty 202 without Retry-After.
+        // Recorded: an empty 202 without Retry-After.
         return Ok(links(
             context,
             Answer::empty(StatusCode::ACCEPTED),
@@ -196,7 +196,7 @@ fn run(
                 .into(),
         );
     }
-    // Nobody answers there: the run waits for the agent until its time is up.
+    // The agent does not answer, so the run waits until it times out.
     if machine
         .agent
         .as_ref()
@@ -308,7 +308,7 @@ fn links(context: &Context<'_>, answer: Answer, location: &str, id: &str, with_l
     }
 }
 
-/// `…/locations/{location}/operations/{id}` and its relatives.
+/// `…/locations/{location}/operations/{id}` and its variants.
 pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
     let id = typed.name.as_deref().unwrap_or_default();
     let subscription = context.subscription()?;

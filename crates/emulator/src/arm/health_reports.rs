@@ -1,4 +1,4 @@
-//! `Microsoft.Security/healthReports`: what Defender for Cloud hears from the sensors and of the connectors.
+//! `Microsoft.Security/healthReports`: the health of sensors and connectors as Defender for Cloud reports it.
 
 use axum::http::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Machines of Microsoft.Compute and Microsoft.HybridCompute: reading them.
+//! Reads machines of Microsoft.Compute and Microsoft.HybridCompute.
 
 use axum::http::Method;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,7 +10,7 @@ use crate::{
     fleet::{self, Kind, Machine, Moment},
 };
 
-/// How many items a page of a list holds.
+/// Items on one page of a list.
 pub(super) const PAGE: usize = 100;
 
 pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
@@ -55,7 +55,7 @@ pub(super) fn check_group(context: &Context<'_>, typed: &Typed) -> Result<(), Ar
     }
 }
 
-/// The machine of a path.
+/// The machine that a path names.
 pub(super) fn machine<'a>(
     context: &'a Context<'_>,
     typed: &Typed,
@@ -82,7 +82,7 @@ fn expands(context: &Context<'_>) -> bool {
             .is_some_and(|only| only.eq_ignore_ascii_case("true"))
 }
 
-/// `alone`: by a GET of its own, which carries the extensions of an Arc machine.
+/// `alone`: a GET of one machine, which includes the extensions of an Arc machine.
 fn described(context: &Context<'_>, machine: &Machine, at: Moment, alone: bool) -> Result<Value, ArmError> {
     let subscription = context.subscription()?;
     let expand = expands(context);
@@ -123,7 +123,7 @@ fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<
     Ok(page(context, items, None))
 }
 
-/// A list names extensions by their ids only: the Azure CLI refuses whole ones there.
+/// A list names extensions by id only: the Azure CLI rejects full extensions there.
 fn as_listed(mut machine: Value) -> Value {
     let children = machine.get_mut("resources").and_then(Value::as_array_mut);
     for child in children.into_iter().flatten() {
@@ -146,7 +146,7 @@ pub(super) fn skipped(context: &Context<'_>) -> Result<String, ArmError> {
         })
 }
 
-/// A page of a list; `last`: the last key on it, when there is more.
+/// One page of a list; `last` is the last key on it if more pages follow.
 pub(super) fn page(context: &Context<'_>, items: Vec<Value>, last: Option<String>) -> Answer {
     let Some(last) = last else {
         return Answer::list(items);

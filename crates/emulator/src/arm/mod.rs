@@ -42,11 +42,11 @@ use crate::{
     switches::Switch,
 };
 
-/// Everything that a handler looks at.
+/// The context of a request for its handler.
 pub struct Context<'a> {
     /// The cloud.
     pub world: &'a mut World,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Caller,
     /// The request.
     pub request: &'a Incoming,
@@ -56,14 +56,18 @@ pub struct Context<'a> {
     pub version: String,
     /// The time of the request.
     pub now: Timestamp,
-    /// How the caller addresses this server: `https://host:port`.
+    /// The base URL by which the caller addresses this server: `https://host:port`.
     pub host: &'a str,
-    /// A handler that wants its answer to be held back says so here.
+    /// Set by a handler to delay its response.
     pub hold: Duration,
 }
 
 impl Context<'_> {
-    /// The subscription of the path; the checks made sure that it exists.
+    /// The subscription of the path; the checks have made sure that it exists.
+    ///
+    /// # Errors
+    ///
+    /// Returns 404 `SubscriptionNotFound` if the cloud has no such subscription.
     pub fn subscription(&self) -> Result<&Subscription, ArmError> {
         self.world
             .subscriptions
@@ -71,7 +75,11 @@ impl Context<'_> {
             .ok_or_else(|| refusals::subscription_not_found(&self.subscription))
     }
 
-    /// The same, to change it.
+    /// The subscription of the path, mutable.
+    ///
+    /// # Errors
+    ///
+    /// Returns 404 `SubscriptionNotFound` if the cloud has no such subscription.
     pub fn subscription_mut(&mut self) -> Result<&mut Subscription, ArmError> {
         self.world
             .subscriptions
@@ -79,7 +87,7 @@ impl Context<'_> {
             .ok_or_else(|| refusals::subscription_not_found(&self.subscription))
     }
 
-    /// Whether the caller may do something in the subscription.
+    /// Whether the caller may perform an action in the subscription.
     pub fn may(&self, action: &str) -> bool {
         self.world
             .principals
@@ -92,6 +100,10 @@ impl Context<'_> {
     }
 
     /// The body as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Returns 400 if the body is not JSON.
     pub fn body(&self) -> Result<serde_json::Value, ArmError> {
         serde_json::from_slice(&self.request.body)
             .map_err(|error| refusals::invalid_content(&error.to_string()))
@@ -106,17 +118,17 @@ impl Context<'_> {
     }
 }
 
-/// An answer, and for how long it is held back.
+/// A response, and how long to delay it.
 pub struct Processed {
-    /// What to say.
+    /// The response.
     pub answer: Answer,
-    /// When.
+    /// When to send it.
     pub hold: Duration,
-    /// The request named something that ARM does not have.
+    /// The request named a route, type or api-version that does not exist.
     pub unknown: bool,
 }
 
-/// Answers an authenticated request.
+/// Handles an authenticated request.
 pub(crate) fn process(
     world: &mut World,
     throttle: &mut Throttle,
@@ -175,7 +187,7 @@ fn checked(
     }
     let budget = throttle.take(context, route)?;
     let mut answer = handle(context, &route.resource).unwrap_or_else(Answer::from);
-    // Whatever a write changed may be a reason to deploy the sensor, or not to.
+    // Any write may be a reason to deploy or withdraw the sensor's extension.
     if route::verb(&context.request.method) != "read" && route.subscription.is_some() {
         let now = context.now;
         context.subscription_mut()?.settle(now);
@@ -213,7 +225,7 @@ fn authorization(context: &Context<'_>, route: &Route) -> Result<(), ArmError> {
     if route.subscription.is_none() || route.resource == Resource::Unknown {
         return Ok(());
     }
-    // Whoever holds the URL of an operation may follow it.
+    // The URL of an operation is enough to read it: no role is checked.
     if matches!(&route.resource, Resource::Typed(typed) if typed.is_operation()) {
         return Ok(());
     }
@@ -273,7 +285,7 @@ fn known_type(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
     }
 }
 
-/// A disabled subscription, management locks and deny policies, for everything that is no read.
+/// Refuses writes because of a disabled subscription, management locks and deny policies.
 fn guards(context: &Context<'_>, route: &Route) -> Result<(), ArmError> {
     let verb = route::verb(&context.request.method);
     if verb == "read" || route.subscription.is_none() {

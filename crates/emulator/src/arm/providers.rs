@@ -24,7 +24,7 @@ pub(super) fn get(context: &Context<'_>, namespace: &str) -> Result<Answer, ArmE
     Ok(Answer::ok(described(context, known(namespace)?)?))
 }
 
-/// Begins a registration; a registered provider stays as it is.
+/// Begins a registration. A registered provider does not change.
 pub(super) fn register(context: &mut Context<'_>, namespace: &str) -> Result<Answer, ArmError> {
     change(
         context,

@@ -1,4 +1,4 @@
-//! Role-based access: action strings against the patterns of roles.
+//! Role-based access control: matches actions against the patterns of roles.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ struct Role {
     not_actions: &'static [&'static str],
 }
 
-/// The built-in roles that people use here. Security Admin and the access administrator may
-/// read the subscription itself, as any assignment on it allows in effect.
+/// The built-in roles that tests use. Security Admin and User Access Administrator may read the subscription itself,
+/// because any role assignment allows that in effect.
 const ROLES: &[Role] = &[
     Role {
         name: "Owner",
@@ -111,13 +111,17 @@ fn patterns(assignment: &RoleAssignment) -> (Vec<&str>, Vec<&str>) {
     }
 }
 
-/// Refuses a role name that nobody knows.
+/// Checks that a role name is known.
+///
+/// # Errors
+///
+/// Returns a message with the known names if there is no built-in role of this name.
 pub fn check(assignment: &RoleAssignment) -> Result<(), String> {
     match assignment {
         RoleAssignment::Named(name) if !ROLES.iter().any(|role| role.name.eq_ignore_ascii_case(name)) => {
             let known: Vec<_> = ROLES.iter().map(|role| role.name).collect();
             Err(format!(
-                "unknown role '{name}'; known: {}, or {{actions: […]}}",
+                "unknown role '{name}'; known roles: {}, or {{actions: […]}}",
                 known.join(", ")
             ))
         }
@@ -138,7 +142,7 @@ pub fn permission(assignment: &RoleAssignment) -> Value {
     json!({"actions": actions, "notActions": not_actions, "dataActions": [], "notDataActions": []})
 }
 
-/// Case-insensitive match where `*` stands for any text, slashes included.
+/// Case-insensitive match; `*` matches any text, including slashes.
 fn matches(pattern: &str, action: &str) -> bool {
     let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
     let mut pieces = pattern.split('*');

@@ -1,4 +1,4 @@
-//! ARM's own errors, with the texts that the real service sends.
+//! ARM's own errors, with the texts of the real service.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ pub(crate) fn unauthorized(host: &str, tenant: &str, code: &str, message: &str) 
     ArmError::gateway(StatusCode::UNAUTHORIZED, code, message).header("WWW-Authenticate", challenge)
 }
 
-/// 401 for a token that is too old.
+/// 401 for an expired token.
 pub(crate) fn expired(host: &str, tenant: &str, expiry: Timestamp, now: Timestamp) -> ArmError {
     let message = format!(
         "The access token expiry UTC time '{}' is earlier than current UTC time '{}'.",
@@ -37,7 +37,7 @@ pub(crate) fn wrong_tenant(host: &str, token: &str, subscription: &str) -> ArmEr
     unauthorized(host, subscription, "InvalidAuthenticationTokenTenant", &message)
 }
 
-/// 400 without an api-version.
+/// 400 for a missing api-version.
 pub(crate) fn missing_api_version() -> ArmError {
     ArmError::gateway(
         StatusCode::BAD_REQUEST,
@@ -46,7 +46,7 @@ pub(crate) fn missing_api_version() -> ArmError {
     )
 }
 
-/// 400 for something that is no api-version.
+/// 400 for an invalid api-version.
 pub(crate) fn invalid_api_version(version: &str) -> ArmError {
     ArmError::gateway(
         StatusCode::BAD_REQUEST,
@@ -57,7 +57,7 @@ pub(crate) fn invalid_api_version(version: &str) -> ArmError {
     )
 }
 
-/// 404 for a subscription.
+/// 404 for an unknown subscription.
 pub(crate) fn subscription_not_found(id: &str) -> ArmError {
     ArmError::gateway(
         StatusCode::NOT_FOUND,
@@ -66,7 +66,7 @@ pub(crate) fn subscription_not_found(id: &str) -> ArmError {
     )
 }
 
-/// 403 for want of a role.
+/// 403 for a missing role.
 pub(crate) fn authorization_failed(client: &str, object: &str, action: &str, scope: &str) -> ArmError {
     ArmError::gateway(
         StatusCode::FORBIDDEN,
@@ -79,8 +79,8 @@ pub(crate) fn authorization_failed(client: &str, object: &str, action: &str, sco
     )
 }
 
-/// Defender's own answer while Microsoft.Security is not registered: 401 for settings, 404 for everything else. The code
-/// has spaces.
+/// Defender's own error while Microsoft.Security is not registered: 401 for settings, 404 for everything else.
+/// The code contains spaces.
 pub(crate) fn subscription_not_registered(kind: &str) -> ArmError {
     let status = if kind.eq_ignore_ascii_case("settings") {
         StatusCode::UNAUTHORIZED
@@ -126,7 +126,7 @@ pub(crate) fn unknown_type(namespace: &str, version: &str) -> ArmError {
     )
 }
 
-/// 400 for an unknown version of a known type.
+/// 400 for an unsupported api-version of a known type.
 pub(crate) fn unknown_version(kind: &str, version: &str, supported: &[&str]) -> ArmError {
     let locations: Vec<_> = super::catalogue::LOCATIONS
         .iter()
@@ -144,7 +144,7 @@ pub(crate) fn unknown_version(kind: &str, version: &str, supported: &[&str]) -> 
     )
 }
 
-/// 404 for a path or method that ARM has no answer for.
+/// 404 for a path or method that ARM does not have.
 pub(crate) fn no_route(method: &str, path: &str) -> ArmError {
     ArmError::gateway(
         StatusCode::NOT_FOUND,
@@ -153,7 +153,7 @@ pub(crate) fn no_route(method: &str, path: &str) -> ArmError {
     )
 }
 
-/// 405 for a method that a resource does not have.
+/// 405 for a method that a resource does not support.
 pub(crate) fn no_method(method: &str, kind: &str) -> ArmError {
     ArmError::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -162,7 +162,7 @@ pub(crate) fn no_method(method: &str, kind: &str) -> ArmError {
     )
 }
 
-/// 404 for a resource.
+/// 404 for an unknown resource.
 pub(crate) fn resource_not_found(kind: &str, name: &str, group: Option<&str>) -> ArmError {
     let place = group.map_or_else(String::new, |group| format!(" under resource group '{group}'"));
     ArmError::new(
@@ -175,7 +175,7 @@ pub(crate) fn resource_not_found(kind: &str, name: &str, group: Option<&str>) ->
     )
 }
 
-/// 404 for a resource group.
+/// 404 for an unknown resource group.
 pub(crate) fn group_not_found(name: &str) -> ArmError {
     ArmError::gateway(
         StatusCode::NOT_FOUND,
@@ -231,7 +231,7 @@ pub(crate) fn denied_by_policy(subscription: &str, resource: &str, policy: &str)
     .with("additionalInfo", info)
 }
 
-/// 400 for a body that is not what the resource wants.
+/// 400 for an invalid body.
 pub(crate) fn invalid_content(problem: &str) -> ArmError {
     ArmError::bad_request(
         "InvalidRequestContent",

@@ -1,8 +1,8 @@
-//! From a path to a resource: case-insensitive, and for extension resources by the last `/providers/`.
+//! Maps a path to a resource: case-insensitive; extension resources by the last `/providers/`.
 
 use axum::http::Method;
 
-/// What a path names.
+/// The resource or operation that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// `/subscriptions`
@@ -25,24 +25,24 @@ pub enum Resource {
     ResourceGroups,
     /// `/subscriptions/{s}/resourceGroups/{rg}`
     ResourceGroup(String),
-    /// A type of a provider, or one resource of it, on some scope.
+    /// A collection or resource of a provider, at some scope.
     Typed(Typed),
-    /// Nothing that ARM knows.
+    /// No route of ARM.
     Unknown,
 }
 
 /// A provider's resource or collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Typed {
-    /// As the caller wrote it.
+    /// The namespace as the caller wrote it.
     pub namespace: String,
-    /// Type path as the caller wrote it, `type` or `type/child`.
+    /// The type path as the caller wrote it: `type` or `type/child`.
     pub kind: String,
-    /// The name of the innermost resource; absent for a collection.
+    /// The name of the innermost resource; `None` for a collection.
     pub name: Option<String>,
     /// The scope before the last `/providers/`, with a leading slash.
     pub scope: String,
-    /// How many segments the scope has: 2 = a subscription, 4 = a resource group.
+    /// Number of segments of the scope: 2 is a subscription, 4 a resource group.
     pub depth: usize,
 }
 
@@ -80,7 +80,7 @@ impl Typed {
 pub struct Route {
     /// The subscription, in lower case.
     pub subscription: Option<String>,
-    /// What is meant.
+    /// The resource or operation.
     pub resource: Resource,
 }
 
@@ -143,7 +143,7 @@ impl Route {
     }
 }
 
-/// The last word of an action.
+/// The last segment of an action.
 pub(crate) fn verb(method: &Method) -> &'static str {
     match *method {
         Method::GET | Method::HEAD => "read",

@@ -1,4 +1,4 @@
-//! `Microsoft.Security/settings`: the endpoint integration and its opt-ins.
+//! `Microsoft.Security/settings`: the Defender for Endpoint integration and its opt-ins.
 
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Small read-only resources: the caller's permissions, and the retired agent's auto-provisioning.
+//! Small read-only resources: the caller's permissions, and the auto-provisioning of the retired agent.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Context, Typed, rbac, refusals};
 use crate::answer::{Answer, ArmError};
 
-/// What the caller may do in the subscription, one item for each assignment.
+/// The caller's permissions in the subscription, one item for each role assignment.
 pub(super) fn permissions(context: &Context<'_>) -> Result<Answer, ArmError> {
     if context.request.method != Method::GET {
         return Err(refusals::no_method(
@@ -24,7 +24,7 @@ pub(super) fn permissions(context: &Context<'_>) -> Result<Answer, ArmError> {
     ))
 }
 
-/// The Log Analytics agent is retired: its provisioning is off and nobody can turn it on.
+/// The Log Analytics agent is retired: its auto-provisioning is off and cannot be turned on.
 pub(super) fn auto_provisioning(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
     if context.request.method != Method::GET {
         return Err(refusals::no_method(

@@ -1,6 +1,6 @@
 //! Throttling: ARM's token buckets, and the budget of Microsoft.Security.
 //!
-//! A caller who comes back before `Retry-After` ends is refused again, with a new value.
+//! A caller who retries before `Retry-After` ends is refused again, with a new value.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// Capacity and refill per second.
+    /// Capacity, and refill per second.
     const fn limits(self) -> (f64, f64) {
         match self {
             Self::Reads => (250.0, 25.0),
@@ -55,16 +55,16 @@ pub struct Throttle {
     budgets: HashMap<(String, String, bool), Budget>,
 }
 
-/// The global limit of a subscription over all principals, as a multiple of one principal's.
+/// The limit of a subscription over all principals, as a multiple of one principal's limit.
 const GLOBAL: f64 = 15.0;
 
 impl Throttle {
-    /// Forgets everything, as after a long pause.
+    /// Refills all buckets.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes one token; gives the headers that tell what is left.
+    /// Takes one token; returns the headers with the remaining tokens.
     pub(super) fn take(
         &mut self,
         context: &Context<'_>,
@@ -102,7 +102,7 @@ impl Throttle {
         if let Resource::Typed(typed) = &route.resource
             && typed.namespace.eq_ignore_ascii_case("Microsoft.Security")
         {
-            // Connectors have a front end and a budget of their own.
+            // Connectors have a budget of their own.
             let connectors = typed.kind.eq_ignore_ascii_case("securityConnectors");
             let (place, full) = match (connectors, kind == Kind::Reads) {
                 (true, true) => (format!("{place}/connectors"), 100),
@@ -161,7 +161,7 @@ impl Throttle {
             return Err(bucket.closed_until - now);
         }
         if strict && bucket.tokens < 1.0 {
-            // Real waits are several seconds: enough for a useful number of tokens.
+            // Real waits are several seconds: long enough to refill a useful number of tokens.
             bucket.closed_until = now + 2000;
             return Err(2000);
         }

@@ -1,4 +1,4 @@
-//! `azure-emulator ctl`: the control endpoint by hand.
+//! `azure-emulator ctl`: a client of the control endpoint.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use reqwest::{Client, Method};
 use serde_json::{Map, Value, json};
 
-/// Look into a running emulator, and change it behind everybody's back.
+/// Inspect and change a running emulator.
 #[derive(Debug, Args)]
 pub(super) struct Ctl {
-    /// The emulator's address.
+    /// URL of the emulator.
     #[arg(
         long,
         env = "AZURE_EMULATOR_ENDPOINT",
@@ -17,7 +17,8 @@ pub(super) struct Ctl {
         global = true
     )]
     endpoint: String,
-    /// Its CA; without it the certificate is not checked (the control endpoint carries no secrets).
+    /// CA certificate of the emulator (PEM). Without it the server certificate is not verified,
+    /// because the control endpoint carries no secrets.
     #[arg(long, env = "AZURE_EMULATOR_CA", global = true)]
     ca: Option<PathBuf>,
     #[command(subcommand)]
@@ -26,17 +27,17 @@ pub(super) struct Ctl {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show a subscription, or list them all.
+    /// Show one subscription, or list all.
     Get {
-        /// Its id.
+        /// Subscription id.
         subscription: Option<String>,
     },
-    /// Change a subscription. Nobody is told.
+    /// Change a subscription directly, without a request to the emulated Azure.
     ///
     /// azure-emulator ctl set 00000000-0000-0000-0000-000000000001 settings.WDATP=false pricings.VirtualMachines.subPlan=P1
     #[command(verbatim_doc_comment)]
     Set {
-        /// Its id.
+        /// Subscription id.
         subscription: String,
         /// Dotted paths: settings.NAME, pricings.PLAN.pricingTier, pricings.PLAN.subPlan, pricings.PLAN.enforce,
         /// pricings.PLAN.extensions.NAME.isEnabled, pricings.PLAN.extensions.NAME.additionalExtensionProperties.KEY,
@@ -44,11 +45,11 @@ enum What {
         /// registrationStuck=true, state=Disabled, lockLevel=ReadOnly|CanNotDelete|null,
         /// denyPolicyAssignment=NAME|null, resourcePricings.ID=P1|Free|null, securityConnectors.NAME=null,
         /// securityConnectors.NAME.offerings.TYPE[.path], securityConnectors.NAME.tags.NAME.
-        /// PLAN is the name of a plan in Azure. docs/emulator.md has all paths.
+        /// PLAN is the name of a plan in Azure. docs/emulator.md lists all paths.
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
-    /// Show, add, change or delete machines. Nobody is told.
+    /// Show, add, change or delete machines, without a request to the emulated Azure.
     ///
     /// azure-emulator ctl machine add SUB '{name: web-1, os: windows-2022}'
     /// azure-emulator ctl machine set SUB web-1 powerState=deallocated
@@ -58,32 +59,32 @@ enum What {
         #[command(subcommand)]
         what: Machine,
     },
-    /// Move the clock of the machines: everything that was to happen in that time has happened.
+    /// Advance the clock of the machines; everything due by then has happened.
     Advance {
-        /// For example 2h.
+        /// A duration, for example 2h.
         duration: String,
     },
     /// Show the request log.
     Requests {
-        /// Of one subscription.
+        /// Only requests to this subscription.
         #[arg(long)]
         subscription: Option<String>,
-        /// After this number.
+        /// Only requests after this number.
         #[arg(long, default_value_t = 0)]
         since: u64,
-        /// arm, token, metadata or all.
+        /// Kind of requests: arm, token, metadata or all.
         #[arg(long, default_value = "all")]
         kind: String,
-        /// Counts instead of entries.
+        /// Show counts instead of entries.
         #[arg(long)]
         summary: bool,
-        /// Forget them.
+        /// Delete the entries.
         #[arg(long)]
         clear: bool,
     },
-    /// Show the safety monitor's findings; exit code 1 when there are any.
+    /// Show the breaches found by the safety monitor; exit code 1 if there are any.
     Breaches {
-        /// Forget them.
+        /// Delete them.
         #[arg(long)]
         clear: bool,
     },
@@ -92,8 +93,8 @@ enum What {
     /// azure-emulator ctl faults add '{"match":{"method":"PUT","path":"pricings","times":1},"action":{"respond":{"status":503}}}'
     /// azure-emulator ctl faults add '{"match":{"path":"ResourceGraph/resources","skip":1,"times":1},"action":{"graph":"partialPages"}}'
     ///
-    /// Actions: respond, reset, truncate, delay, hang; graph: partialPages, duplicateRows, truncated, leaveOut, alter or
-    /// replace spoils an answer of Resource Graph.
+    /// Actions: respond, reset, truncate, byteOrderMark, delay, hang; and for responses of Resource Graph: graph with
+    /// partialPages, duplicateRows, truncated, leaveOut, alter or replace.
     #[command(verbatim_doc_comment)]
     Faults {
         #[command(subcommand)]
@@ -101,10 +102,10 @@ enum What {
     },
     /// Show the management groups, or set some: NAME=SUBSCRIPTION,SUBSCRIPTION, or NAME=null to remove.
     ManagementGroups {
-        /// What to set.
+        /// Groups to set.
         values: Vec<String>,
     },
-    /// Show the accounts of other clouds, or change them by a JSON or YAML merge patch.
+    /// Show the accounts of other clouds, or change them with a merge patch (JSON or YAML).
     ///
     /// azure-emulator ctl cloud-accounts '{aws: {"123456789012": {identityProvider: missing}}}'
     #[command(verbatim_doc_comment)]
@@ -112,51 +113,51 @@ enum What {
         /// The patch.
         patch: Option<String>,
     },
-    /// Lay a seed document (YAML or JSON) over the cloud.
+    /// Apply a seed document (YAML or JSON) to the cloud.
     Seed {
-        /// The file; `-` is standard input.
+        /// Path of the file; `-` reads standard input.
         file: PathBuf,
     },
-    /// Show the switches, or set some: NAME=ANSWER, all=alternate.
+    /// Show the switches, or set some: NAME=ANSWER, or all=alternate.
     Switches {
-        /// What to set.
+        /// Switches to set.
         values: Vec<String>,
     },
     /// Show the options, or set some: latency=50ms pricingLockTime=1s throttling=false.
     ///
     /// Of Resource Graph: graphQuota=15 (0: no quota) graphQuotaWindow=5s graphTokenLifetime=10m graphLag=30s.
     Options {
-        /// What to set.
+        /// Options to set.
         values: Vec<String>,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum Machine {
-    /// List them.
+    /// List the machines of a subscription.
     List {
-        /// The subscription.
+        /// Subscription id.
         subscription: String,
     },
-    /// Show one.
+    /// Show one machine.
     Get {
-        /// The subscription.
+        /// Subscription id.
         subscription: String,
-        /// Name, or resourceGroup/name.
+        /// NAME or RESOURCEGROUP/NAME.
         name: String,
     },
-    /// Add one or a list, as JSON or YAML in the words of the seed.
+    /// Add one machine or a list, as JSON or YAML with the members of the seed.
     Add {
-        /// The subscription.
+        /// Subscription id.
         subscription: String,
-        /// The document.
+        /// The machine, or a list of machines.
         document: String,
     },
-    /// Change one.
+    /// Change one machine.
     Set {
-        /// The subscription.
+        /// Subscription id.
         subscription: String,
-        /// Name, or resourceGroup/name.
+        /// NAME or RESOURCEGROUP/NAME.
         name: String,
         /// powerState=, os=, provisioningFailureCode=CODE|null, neverProvisioned=, healthReport=NotHealthy, arc.status=,
         /// arc.lastStatusChange=3d, arc.extensionsEnabled=, arc.configMode=monitor, arc.extensionService=, mde=none,
@@ -164,11 +165,11 @@ enum Machine {
         #[arg(required = true, value_name = "PATH=VALUE", verbatim_doc_comment)]
         values: Vec<String>,
     },
-    /// Delete one.
+    /// Delete one machine.
     Delete {
-        /// The subscription.
+        /// Subscription id.
         subscription: String,
-        /// Name, or resourceGroup/name.
+        /// NAME or RESOURCEGROUP/NAME.
         name: String,
     },
 }
@@ -200,19 +201,19 @@ impl Machine {
 
 #[derive(Debug, Subcommand)]
 enum Faults {
-    /// List them with their counters.
+    /// List the faults with their counters.
     List,
-    /// Add one, as JSON or YAML.
+    /// Add a fault, as JSON or YAML.
     Add {
-        /// The document.
+        /// The fault.
         document: String,
     },
-    /// Remove one, and release whoever hangs on it.
+    /// Remove a fault and release the requests that hang on it.
     Remove {
-        /// Its id.
+        /// Id of the fault.
         id: String,
     },
-    /// Remove all.
+    /// Remove all faults.
     Clear,
 }
 
@@ -349,14 +350,14 @@ fn set_or_show(path: &str, values: &[String]) -> Result<(Method, String, Option<
     })
 }
 
-/// `a=b` pairs; a value that is JSON is taken as JSON.
+/// Parses `a=b` pairs; a value that is valid JSON is used as JSON.
 fn assignments(values: &[String]) -> Result<Map<String, Value>, String> {
     values
         .iter()
         .map(|value| {
             let (name, value) = value
                 .split_once('=')
-                .ok_or_else(|| format!("{value}: write NAME=VALUE"))?;
+                .ok_or_else(|| format!("{value}: expected NAME=VALUE"))?;
             let parsed = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
             Ok((name.to_owned(), parsed))
         })

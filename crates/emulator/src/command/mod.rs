@@ -17,9 +17,9 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Serve until SIGTERM or SIGINT.
+    /// Run the emulator until SIGTERM or SIGINT.
     Serve(serve::Serve),
-    /// Look into a running emulator, and change it behind everybody's back.
+    /// Inspect and change a running emulator.
     Ctl(ctl::Ctl),
 }
 

@@ -20,36 +20,36 @@ use crate::{
 /// Serve Entra, ARM and the control endpoint over HTTPS.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where to listen; port 0 picks a free one.
+    /// Address to listen on; port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// Directory for CA, keys and certificates; an existing CA is used again. Clients trust DIR/ca.pem.
+    /// Directory of the CA and the keys; an existing CA is reused. Clients trust DIR/ca.pem.
     #[arg(long, value_name = "DIR")]
     certificates: PathBuf,
-    /// One more DNS name or address in the certificate. Repeatable.
+    /// Additional DNS name or IP address in the certificate. Repeatable.
     #[arg(long = "san", value_name = "NAME")]
     names: Vec<String>,
-    /// Load the cloud from this file, and save it there.
+    /// File to load the cloud from and to save it to.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Seed document (YAML or JSON), see docs/emulator.md.
+    /// Seed document (YAML or JSON); see docs/emulator.md.
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Latency of each answer.
+    /// Latency added to each response.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     latency: Duration,
-    /// Base of the URLs in metadata documents; default: what the client's Host header says.
+    /// Base of the URLs in metadata documents; by default the Host header of the request.
     #[arg(long, value_name = "URL")]
     issuer_url: Option<String>,
-    /// All switches at once.
+    /// Answer of all switches.
     #[arg(long, value_parser = ["default", "alternate"], default_value = "default")]
     switches: String,
-    /// One switch, for example omittedExtensions=defaults. Repeatable.
+    /// Answer of one switch, for example omittedExtensions=defaults. Repeatable.
     #[arg(long = "switch", value_name = "NAME=ANSWER")]
     each: Vec<String>,
 }
 
-/// Escape codes are for terminals, unless `NO_COLOR` is set (no-color.org).
+/// ANSI colors only on a terminal, and not if `NO_COLOR` is set (no-color.org).
 fn colored() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -63,7 +63,7 @@ impl Serve {
                 tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
             )
             .init();
-        // Before the server says that it is ready: whoever waits for that may stop it at once.
+        // Install the handler before the ready line: a script may send SIGTERM right after it.
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let server = Server::start(self.options()?)
             .await
@@ -83,7 +83,7 @@ impl Serve {
         for each in &self.each {
             let (name, answer) = each
                 .split_once('=')
-                .ok_or_else(|| format!("--switch {each}: write NAME=ANSWER"))?;
+                .ok_or_else(|| format!("--switch {each}: expected NAME=ANSWER"))?;
             switches.set(name, answer)?;
         }
         let seed = self
@@ -104,7 +104,7 @@ impl Serve {
     }
 }
 
-/// The one line on standard output: scripts wait for it. Nobody may be listening.
+/// Prints the ready line, for which scripts wait. A closed standard output is not an error.
 fn announce(server: &Server) {
     let mut out = std::io::stdout();
     let line = format!(

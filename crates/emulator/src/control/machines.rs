@@ -1,4 +1,4 @@
-//! Control of the machines, and of the clock that they live by.
+//! Control of the machines and of their clock.
 
 use axum::{
     extract::{Path, State},
@@ -35,7 +35,7 @@ pub(super) async fn one(
         .ok_or_else(missing)
 }
 
-/// One machine or a list of them. They are new: Defender finds them in its own time.
+/// Adds one machine or a list. They are new: Defender deploys the sensor after the usual delay.
 pub(super) async fn add(
     State(emulator): Shared,
     Path(id): Path<String>,
@@ -72,7 +72,7 @@ pub(super) async fn change(
     let set = body
         .get("set")
         .and_then(Value::as_object)
-        .ok_or_else(|| bad("{\"set\": {path: value}} is wanted".into()))?;
+        .ok_or_else(|| bad("expected {\"set\": {path: value}}".into()))?;
     let now = Timestamp::now();
     let mut world = emulator.world.lock();
     let found = world
@@ -112,7 +112,7 @@ pub(super) async fn advance(State(emulator): Shared, body: String) -> Result<Rep
     let by = body
         .get("advance")
         .and_then(Value::as_str)
-        .ok_or_else(|| bad("{\"advance\": \"2h\"} is wanted".into()))?;
+        .ok_or_else(|| bad("expected {\"advance\": \"2h\"}".into()))?;
     let by = humantime::parse_duration(by).map_err(|error| bad(error.to_string()))?;
     let mut world = emulator.world.lock();
     world.advance(by);
@@ -134,5 +134,5 @@ fn bad(message: String) -> Reply {
 }
 
 fn missing() -> Reply {
-    problem(StatusCode::NOT_FOUND, "no such subscription or machine")
+    problem(StatusCode::NOT_FOUND, "unknown subscription or machine")
 }

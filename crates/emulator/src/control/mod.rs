@@ -92,7 +92,7 @@ pub fn routes() -> Router<Arc<Emulator>> {
 async fn unknown() -> Reply {
     problem(
         StatusCode::NOT_FOUND,
-        "no such control route; see docs/emulator.md",
+        "unknown control route; docs/emulator.md lists all routes",
     )
 }
 
@@ -104,7 +104,7 @@ fn problem(status: StatusCode, message: impl Into<String>) -> Reply {
     (status, Json(json!({"error": message.into()})))
 }
 
-/// A body that need not name its content type: JSON, or YAML.
+/// A JSON or YAML body; the content type does not matter.
 fn parsed(body: &str) -> Result<Value, Reply> {
     serde_json::from_str(body)
         .or_else(|_| serde_saphyr::from_str(body))

@@ -20,7 +20,7 @@ pub(super) async fn allowances(State(emulator): Shared) -> Reply {
     good(json!(emulator.monitor.lock().allowances))
 }
 
-/// Members that are given replace the present ones.
+/// Members that are given replace the current ones.
 pub(super) async fn allow(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
     let given: Value = parsed(&body)?;
     let mut monitor = emulator.monitor.lock();

@@ -1,4 +1,4 @@
-//! Control of the cloud itself: seeds, changes behind everybody's back, switches, knobs.
+//! Control of the cloud itself: seeds, direct changes, switches, options.
 
 use axum::{
     extract::{Path, State},
@@ -26,7 +26,7 @@ pub(super) async fn seed(State(emulator): Shared, body: String) -> Result<Reply,
     ))
 }
 
-/// Back to the beginning: default world, empty log, no faults, no breaches. Switches and knobs stay.
+/// Resets to the default cloud, with an empty log, no faults and no breaches. Switches and options are kept.
 pub(super) async fn reset(State(emulator): Shared) -> StatusCode {
     {
         let mut world = emulator.world.lock();
@@ -72,7 +72,7 @@ pub(super) async fn change_subscription(
     let set = body
         .get("set")
         .and_then(Value::as_object)
-        .ok_or_else(|| bad("{\"set\": {path: value}} is wanted".into()))?;
+        .ok_or_else(|| bad("expected {\"set\": {path: value}}".into()))?;
     let mut world = emulator.world.lock();
     let index_lags = !world.knobs.graph_lag.is_zero();
     let found = world
@@ -117,12 +117,12 @@ pub(super) async fn change_cloud_accounts(State(emulator): Shared, body: String)
     Ok(good(json!(world.cloud_accounts)))
 }
 
-/// `{"name": [subscription, …]}`, also as one text with commas; null removes.
+/// `{"name": [subscription, …]}`, also as comma-separated text; null removes.
 pub(super) async fn set_management_groups(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
     let given = parsed(&body)?;
     let given = given
         .as_object()
-        .ok_or_else(|| bad("{name: [subscription]} is wanted".into()))?;
+        .ok_or_else(|| bad("expected {name: [subscription]}".into()))?;
     let mut groups = Vec::new();
     for (name, members) in given {
         let members: Option<Vec<String>> = match members {
@@ -149,7 +149,7 @@ pub(super) async fn set_switches(State(emulator): Shared, body: String) -> Resul
     let given = parsed(&body)?;
     let given = given
         .as_object()
-        .ok_or_else(|| bad("{name: answer} is wanted".into()))?;
+        .ok_or_else(|| bad("expected {name: answer}".into()))?;
     let mut world = emulator.world.lock();
     let mut switches = world.switches.clone();
     for (name, answer) in given {
@@ -205,10 +205,10 @@ fn bad(message: String) -> Reply {
 }
 
 fn missing() -> Reply {
-    problem(StatusCode::NOT_FOUND, "no such subscription")
+    problem(StatusCode::NOT_FOUND, "unknown subscription")
 }
 
-/// A subscription in the words of seeds and patches.
+/// A subscription with the members of seeds and patches.
 fn shown(world: &World, subscription: &Subscription) -> Value {
     let now = instant::epoch_milliseconds(Timestamp::now());
     let takes = i64::try_from(world.knobs.registration_time.as_millis()).unwrap_or(i64::MAX);

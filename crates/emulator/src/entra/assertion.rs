@@ -1,4 +1,4 @@
-//! Client assertions: tokens of another issuer (a Kubernetes cluster) that an application accepts as its own.
+//! Client assertions: tokens of another issuer (a Kubernetes cluster) that an application trusts.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
@@ -49,8 +49,8 @@ impl Audience {
     }
 }
 
-/// Checks an assertion against an application's federated credentials: who issued it, for whom,
-/// when it ends, and that the issuer's key signed it.
+/// Checks an assertion against an application's federated credentials: issuer, subject, audience, expiry
+/// and signature.
 pub(super) fn check(assertion: &str, principal: &Principal, now: i64) -> Result<(), Refusal> {
     let (Ok(header), Ok(claims)) = (
         decode_header(assertion),

@@ -1,11 +1,11 @@
-//! Documents that clients read without a token: the cloud's endpoints and sign-in configuration.
+//! Documents that clients read without a token: the endpoints of the cloud and the sign-in configuration.
 
 use serde_json::{Value, json};
 
 use super::Signer;
 use crate::{answer::Answer, incoming::Incoming};
 
-/// The document under a path, if it is one of these.
+/// The document at a path, if there is one.
 pub fn document(request: &Incoming, signer: &Signer, host: &str) -> Option<Answer> {
     let text: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     let body = match text.as_slice() {
@@ -60,7 +60,7 @@ fn configuration(tenant: &str, host: &str) -> Value {
     })
 }
 
-/// From 2022-09-01 on one cloud, before that a list of clouds.
+/// One cloud from 2022-09-01 on, a list of clouds before.
 fn endpoints(version: &str, host: &str) -> Value {
     let cloud = json!({
         "name": "EmulatedCloud",

@@ -12,7 +12,7 @@ pub use self::{
     token::issue,
 };
 
-/// Whether a path is a token endpoint, and of which tenant.
+/// The tenant of a token endpoint, if the path is one.
 pub fn token_tenant(segments: &[String]) -> Option<&str> {
     let text: Vec<&str> = segments.iter().map(String::as_str).collect();
     match text.as_slice() {

@@ -48,7 +48,7 @@ impl Refusal {
     pub(super) fn answer(&self, host: &str, now: Timestamp) -> Answer {
         let (trace, correlation) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let timestamp = instant::spaced(now);
-        // The line breaks are real, and have broken clients that borrow strings from JSON.
+        // The real service sends these line breaks; they have broken clients that borrow strings from JSON.
         let description = format!(
             "AADSTS{}: {}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\nTimestamp: {timestamp}",
             self.number, self.message

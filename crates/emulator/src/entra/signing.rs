@@ -1,4 +1,4 @@
-//! Access tokens: signing them as Entra does, checking them as ARM does.
+//! Access tokens: signs them as Entra does, verifies them as ARM does.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, errors::ErrorKind, jwk::Jwk,
@@ -21,7 +21,7 @@ pub struct Claims {
     pub exp: i64,
     /// Client id.
     pub appid: String,
-    /// `1` secret, `2` assertion.
+    /// `1` for a secret, `2` for an assertion.
     pub appidacr: String,
     /// Same as `iss` for applications.
     pub idp: String,
@@ -33,7 +33,7 @@ pub struct Claims {
     pub sub: String,
     /// Tenant.
     pub tid: String,
-    /// Makes every token different.
+    /// Makes each token unique.
     pub uti: String,
     /// `1.0`
     pub ver: String,
@@ -42,9 +42,9 @@ pub struct Claims {
 /// Why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
-    /// Not one of ours, or damaged.
+    /// Not issued by this emulator, or damaged.
     Invalid,
-    /// Was good once, until this second.
+    /// Expired at this time (seconds since the epoch).
     Expired(i64),
 }
 
@@ -59,7 +59,11 @@ pub struct Signer {
 const KEY_ID: &str = "azure-emulator";
 
 impl Signer {
-    /// Reads an RSA key.
+    /// Parses an RSA private key.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `pem` is not an RSA private key in PEM.
     pub fn new(pem: &str) -> Result<Self, jsonwebtoken::errors::Error> {
         let encoding = EncodingKey::from_rsa_pem(pem.as_bytes())?;
         let jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256)?;
@@ -82,6 +86,10 @@ impl Signer {
     }
 
     /// Signs claims.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the claims cannot be serialized or signed.
     pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(KEY_ID.into());
@@ -89,6 +97,10 @@ impl Signer {
     }
 
     /// Checks signature and expiry.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TokenProblem`] if the token has an invalid signature or form, or is expired.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenProblem> {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.validate_aud = false;

@@ -14,14 +14,14 @@ use crate::{answer::Answer, incoming::Incoming, state::World};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Answers `POST /{tenant}/oauth2[/v2.0]/token`.
+/// Handles `POST /{tenant}/oauth2[/v2.0]/token`.
 pub fn issue(world: &World, signer: &Signer, tenant: &str, request: &Incoming, host: &str) -> Answer {
     let now = Timestamp::now();
     match claims(world, tenant, request, now) {
         Ok(claims) => match signer.sign(&claims) {
             Ok(token) => {
                 let lifetime = claims.exp - now.as_second();
-                // v1 spells numbers as strings.
+                // v1 writes numbers as strings.
                 let body = if request.segments.len() == 3 {
                     json!({"token_type": "Bearer", "expires_in": lifetime.to_string(),
                            "ext_expires_in": lifetime.to_string(), "expires_on": claims.exp.to_string(),
@@ -127,7 +127,7 @@ fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Re
     })
 }
 
-/// `resource` of v1, or the first scope of v2 without `/.default`; a double slash is meant.
+/// `resource` of v1, or the first scope of v2 without `/.default`. A double slash is intended.
 fn audience(request: &Incoming) -> Option<String> {
     if let Some(resource) = request.form("resource") {
         return Some(resource);

@@ -1,4 +1,4 @@
-//! Machines in the words of people: seeds, `ctl machine`, and changes behind everybody's back.
+//! Machines with the members of a seed: seeds, `ctl machine`, and direct changes.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,14 +14,14 @@ use crate::state::{ResourceGroup, Subscription};
 
 type Members = Map<String, Value>;
 
-/// Adds a machine, or takes the place of one; `seeded`: as if the integration had been on for long.
+/// Adds a machine or replaces one; `seeded`: as if the integration had been on for a long time.
 pub(crate) fn add(
     subscription: &mut Subscription,
     seed: &Value,
     seeded: bool,
     now: Timestamp,
 ) -> Result<String, String> {
-    let members = seed.as_object().ok_or("a machine is an object with a name")?;
+    let members = seed.as_object().ok_or("expected an object with a name")?;
     let at = subscription.fleet_now(now);
     let mut machine = made(subscription, members, at)?;
     let timing = subscription.fleet.timing;
@@ -29,7 +29,7 @@ pub(crate) fn add(
         set_one(&mut machine, &path, &value, at, timing)
             .map_err(|problem| format!("{}: {path}: {problem}", machine.name))?;
     }
-    // What a seed says was always so: an index that lags must not show an earlier moment.
+    // A seeded machine has always existed: a lagging index must not show an earlier moment.
     machine.past.clear();
     if seeded && !members.contains_key("mde") && subscription.wants(&machine, at) {
         machine.long_since(at, timing.taking);
@@ -44,7 +44,7 @@ pub(crate) fn add(
     Ok(key)
 }
 
-/// A machine that a connector finds, new at a moment that may lie in the future.
+/// A machine that a connector finds; it appears at a moment that may be in the future.
 pub(super) fn discovered(
     subscription: &Subscription,
     members: &Members,
@@ -64,7 +64,7 @@ pub(super) fn discovered(
     Ok(machine)
 }
 
-/// A machine's resource group exists with it.
+/// Creates a machine's resource group if it does not exist.
 pub(crate) fn make_group(subscription: &mut Subscription, name: &str, location: &str) {
     let key = name.to_ascii_lowercase();
     let groups = &mut subscription.resource_groups;
@@ -83,13 +83,13 @@ pub(crate) fn set(
     now: Timestamp,
 ) -> Result<(), String> {
     let (at, timing) = (subscription.fleet_now(now), subscription.fleet.timing);
-    let key = find(subscription, name, at).ok_or_else(|| format!("no machine '{name}'"))?;
+    let key = find(subscription, name, at).ok_or_else(|| format!("unknown machine '{name}'"))?;
     let mut machine = subscription
         .fleet
         .machines
         .get(&key)
         .cloned()
-        .ok_or("no such machine")?;
+        .ok_or("unknown machine")?;
     for (path, value) in flat(set) {
         set_one(&mut machine, &path, &value, at, timing).map_err(|problem| format!("{path}: {problem}"))?;
     }
@@ -98,7 +98,7 @@ pub(crate) fn set(
     Ok(())
 }
 
-/// Deletes a machine; an index that lags still sees it.
+/// Deletes a machine; a lagging index still shows it.
 pub(crate) fn remove(subscription: &mut Subscription, name: &str, now: Timestamp) -> bool {
     let at = subscription.fleet_now(now);
     let Some(key) = find(subscription, name, at) else {
@@ -110,7 +110,7 @@ pub(crate) fn remove(subscription: &mut Subscription, name: &str, now: Timestamp
     true
 }
 
-/// By name, or `resourceGroup/name` when the name is not enough.
+/// The key of a machine by name, or by `resourceGroup/name` if the name is ambiguous.
 fn find(subscription: &Subscription, name: &str, at: Moment) -> Option<Box<str>> {
     let tail = format!("/{}", name.to_ascii_lowercase());
     subscription
@@ -121,7 +121,7 @@ fn find(subscription: &Subscription, name: &str, at: Moment) -> Option<Box<str>>
         .map(|(key, _)| key.clone())
 }
 
-/// A machine by name, in the words of the seed.
+/// A machine by name, with the members of the seed.
 pub(crate) fn shown(subscription: &Subscription, name: Option<&str>, now: Timestamp) -> Option<Value> {
     let at = subscription.fleet_now(now);
     if let Some(name) = name {
@@ -201,12 +201,12 @@ fn made(subscription: &Subscription, members: &Members, now: Moment) -> Result<M
     let word = |name: &str| members.get(name).and_then(Value::as_str);
     let name = word("name")
         .filter(|name| !name.is_empty())
-        .ok_or("a machine needs a name")?;
+        .ok_or("a machine without name")?;
     let cloud = word("cloudProvider").map(Cloud::parse);
     let kind = match word("type") {
         Some(full_type) => Kind::of_type(full_type).ok_or_else(|| {
             let known = Kind::ALL.map(Kind::full_type).join(", ");
-            format!("{name}: no such type of machine '{full_type}'; known: {known}")
+            format!("{name}: unknown type of machine '{full_type}'; known types: {known}")
         })?,
         None if members.contains_key("capacity") => Kind::ScaleSet,
         None if members.contains_key("arc") || cloud.as_ref().is_some_and(|cloud| *cloud != Cloud::Azure) => {
@@ -261,7 +261,7 @@ pub(super) fn new_agent(cloud: Cloud, changed: Moment) -> Agent {
     }
 }
 
-/// The tags that connectors put on the machines they find.
+/// The tags that connectors set on the machines that they find.
 pub(super) fn cloud_tags(
     subscription: &Subscription,
     cloud: &Cloud,
@@ -296,7 +296,7 @@ pub(super) fn cloud_tags(
     }
 }
 
-/// Members as dotted paths; what `made` has read is left out.
+/// The members as dotted paths, without those that `made` has read.
 fn flat(members: &Members) -> Vec<(String, Value)> {
     let mut paths = Vec::new();
     for (member, value) in members {
@@ -323,7 +323,7 @@ fn flat(members: &Members) -> Vec<(String, Value)> {
             _ => paths.push((member.clone(), value.clone())),
         }
     }
-    // A state brings its code and a status its time; the finer words come after, and the time last.
+    // A state sets the code and a status sets the time, so the finer members come after them, and the time last.
     paths.sort_by_key(|(path, _)| match path.as_str() {
         "mde" | "mde.provisioningState" | "arc.status" => 0,
         "mde.lastModifiedAt" | "arc.lastStatusChange" => 2,
@@ -351,35 +351,35 @@ fn set_one(
     match path {
         "powerState" => {
             if machine.kind != Kind::Vm {
-                return Err("only a VM has a power state".into());
+                return Err("only a virtual machine has a power state".into());
             }
             machine.record(now);
             machine.power = Power::parse(text(value)?);
         }
         "os" => machine.os = OsId::named(text(value)?)?,
         "provisioningFailureCode" => machine.failure = code(value)?,
-        "neverProvisioned" => machine.never_provisioned = truth(value)?,
-        "customImage" => machine.custom_image = truth(value)?,
+        "neverProvisioned" => machine.never_provisioned = boolean(value)?,
+        "customImage" => machine.custom_image = boolean(value)?,
         "healthReport" => {
-            machine.health_report =
-                serde_json::from_value::<HealthReport>(value.clone()).map_err(|_| "Healthy or NotHealthy")?;
+            machine.health_report = serde_json::from_value::<HealthReport>(value.clone())
+                .map_err(|_| "expected Healthy or NotHealthy")?;
         }
         "capacity" => {
             machine.capacity = value
                 .as_u64()
                 .and_then(|n| u32::try_from(n).ok())
-                .ok_or("a number")?;
+                .ok_or("expected a number")?;
         }
         "orchestrationMode" => machine.flexible = text(value)?.eq_ignore_ascii_case("flexible"),
         "virtualMachineScaleSet" => machine.scale_set = Some(text(value)?.into()),
         "mde" => return replace_mde(machine, value, now),
         "otherExtensions" => {
-            for item in value.as_array().ok_or("a list is wanted")? {
-                let ext = neighbour(item, now, timing)?;
+            for item in value.as_array().ok_or("expected a list")? {
+                let ext = other_extension(item, now, timing)?;
                 machine.extensions.push(ext);
             }
         }
-        _ => return Err("no such member of a machine; see docs/emulator.md".into()),
+        _ => return Err("unknown member of a machine; docs/emulator.md lists all members".into()),
     }
     Ok(())
 }
@@ -405,22 +405,22 @@ fn set_agent(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> R
         "lastStatusChange" => agent.changed = moment(value, now)?,
         "statusReason" => agent.reason = value.as_str().map(Into::into),
         "agentVersion" => agent.version = text(value)?.into(),
-        "extensionsEnabled" => agent.extensions_disabled = !truth(value)?,
+        "extensionsEnabled" => agent.extensions_disabled = !boolean(value)?,
         "configMode" => agent.monitor_mode = text(value)? == "monitor",
         "extensionService" => {
             let status = text(value)?;
-            // What runs is spelled as its system does.
+            // Each system has its own word for a running service.
             let runs = status == "running" || status == "active";
             agent.service = (!runs).then(|| status.into());
         }
         "extensionsAllowList" => agent.allow = items(value)?,
         "extensionsBlockList" => agent.block = items(value)?,
-        _ => return Err("no such member of arc".into()),
+        _ => return Err("unknown member of arc".into()),
     }
     Ok(())
 }
 
-/// `none` takes everything away; a list gives several.
+/// `none` removes every extension of the sensor; a list gives several.
 fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), String> {
     machine
         .extensions
@@ -438,7 +438,7 @@ fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), 
         Value::Object(_) => drop(forked(machine, now)?),
         Value::Array(all) => {
             for one in all {
-                let members = one.as_object().ok_or("a list of objects")?;
+                let members = one.as_object().ok_or("expected a list of objects")?;
                 let mut single = Machine {
                     extensions: Vec::new(),
                     ..machine.clone()
@@ -452,7 +452,7 @@ fn replace_mde(machine: &mut Machine, value: &Value, now: Moment) -> Result<(), 
                 machine.extensions.append(&mut single.extensions);
             }
         }
-        _ => return Err("none, an object or a list".into()),
+        _ => return Err("expected none, an object or a list".into()),
     }
     Ok(())
 }
@@ -486,7 +486,7 @@ fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Res
         "typeHandlerVersion" => ext.version = value.as_str().map(Into::into),
         "lastModifiedAt" => {
             let since = moment(value, now)?;
-            // An update begins after its record.
+            // An update begins after the extension was created.
             let update = Moment::from(ext.run > ext.created);
             ext.created = ext.created.min(since - update);
             ext.run = ext.run.min(since);
@@ -503,15 +503,15 @@ fn set_mde(machine: &mut Machine, path: &str, value: &Value, now: Moment) -> Res
                 Value::Bool(true) => VNext::True,
                 Value::Bool(false) => VNext::False,
                 Value::String(text) if text == "true" => VNext::Text,
-                _ => return Err("true, false, \"true\" or null".into()),
+                _ => return Err("expected true, false, \"true\" or null".into()),
             };
         }
-        _ => return Err("no such member of mde".into()),
+        _ => return Err("unknown member of mde".into()),
     }
     Ok(())
 }
 
-/// The present extension as a record that begins now, so that earlier moments keep the old one.
+/// Replaces the current extension by a record that begins now, so that earlier moments keep the old one.
 fn forked(machine: &mut Machine, now: Moment) -> Result<&mut Ext, String> {
     machine
         .extensions
@@ -527,7 +527,7 @@ fn forked(machine: &mut Machine, now: Moment) -> Result<&mut Ext, String> {
         return machine
             .extensions
             .get_mut(at)
-            .ok_or_else(|| "no extension".into());
+            .ok_or_else(|| "the machine has no sensor extension".into());
     }
     let new = match present.and_then(|at| machine.extensions.get_mut(at)) {
         Some(old) => {
@@ -545,11 +545,14 @@ fn forked(machine: &mut Machine, now: Moment) -> Result<&mut Ext, String> {
         },
     };
     machine.extensions.push(new);
-    machine.extensions.last_mut().ok_or_else(|| "no extension".into())
+    machine
+        .extensions
+        .last_mut()
+        .ok_or_else(|| "the machine has no sensor extension".into())
 }
 
-/// An extension that has nothing to do with the sensor.
-fn neighbour(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
+/// An extension other than the sensor's.
+fn other_extension(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
     let word = |name: &str| item.get(name).and_then(Value::as_str);
     let (begin, end) = (now - 86_400_000, now - 86_400_000 + timing.taking.min(3_600_000));
     if item == "AzureMonitorAgent" {
@@ -557,7 +560,7 @@ fn neighbour(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
     }
     let (publisher, kind) = word("publisher")
         .zip(word("type"))
-        .ok_or("AzureMonitorAgent, or an object with publisher and type")?;
+        .ok_or("expected AzureMonitorAgent, or an object with publisher and type")?;
     let mut ext = Ext::new(What::Own(Box::new((publisher.into(), kind.into()))), begin, end);
     ext.name = word("name").map(Into::into);
     if let Some(state) = word("provisioningState") {
@@ -567,11 +570,11 @@ fn neighbour(item: &Value, now: Moment, timing: Timing) -> Result<Ext, String> {
 }
 
 fn text(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| "a string is wanted".into())
+    value.as_str().ok_or_else(|| "expected a string".into())
 }
 
-fn truth(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "true or false is wanted".into())
+fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "expected true or false".into())
 }
 
 fn code(value: &Value) -> Result<Option<u16>, String> {
@@ -581,7 +584,7 @@ fn code(value: &Value) -> Result<Option<u16>, String> {
             .as_u64()
             .and_then(|code| u16::try_from(code).ok())
             .map(Some)
-            .ok_or_else(|| "a code or null".into()),
+            .ok_or_else(|| "expected an exit code or null".into()),
     }
 }
 
@@ -593,15 +596,15 @@ fn moment(value: &Value, now: Moment) -> Result<Moment, String> {
     }
 }
 
-/// How long: `3d`, `2h`.
+/// A duration: `3d`, `2h`.
 fn duration(value: &Value) -> Result<Moment, String> {
     let duration = humantime::parse_duration(text(value)?).map_err(|error| error.to_string())?;
     Ok(super::milliseconds(duration))
 }
 
-/// `publisher/type`; without a slash it is a type of the sensor's publisher.
+/// `publisher/type`; without a slash, a type of the sensor's publisher.
 fn items(value: &Value) -> Result<Vec<Box<str>>, String> {
-    let list = value.as_array().ok_or("a list is wanted")?;
+    let list = value.as_array().ok_or("expected a list")?;
     list.iter()
         .map(|item| {
             let item = text(item)?;

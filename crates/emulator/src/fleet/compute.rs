@@ -1,4 +1,4 @@
-//! Azure VMs, their extensions and scale sets as Microsoft.Compute describes them.
+//! Azure VMs, their extensions and scale sets in the format of Microsoft.Compute.
 
 use serde_json::{Map, Value, json};
 
@@ -70,7 +70,7 @@ pub(super) fn properties(subscription: &str, machine: &Machine) -> Map<String, V
     properties
 }
 
-/// A VM as ARM answers it.
+/// A VM as ARM returns it.
 pub(crate) fn vm(subscription: &str, machine: &Machine, at: Moment, expand: bool) -> Value {
     let mut properties = properties(subscription, machine);
     if expand {
@@ -90,7 +90,7 @@ pub(crate) fn vm(subscription: &str, machine: &Machine, at: Moment, expand: bool
     body
 }
 
-/// A VM's instance view: what only the running machine can tell.
+/// A VM's instance view: what only the running machine can report.
 pub(crate) fn instance_view(machine: &Machine, at: Moment) -> Value {
     let os = machine.os.get();
     let power = machine.power_state(at).power;
@@ -98,7 +98,7 @@ pub(crate) fn instance_view(machine: &Machine, at: Moment) -> Value {
         json!({"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded",
                "time": spelled(machine.born)}),
     ];
-    // Azure leaves the power state out when it does not know.
+    // Azure omits the power state if it is unknown.
     if power.name() != "unknown" {
         statuses.push(
             json!({"code": format!("PowerState/{}", power.name()), "level": "Info",
@@ -125,7 +125,7 @@ pub(crate) fn instance_view(machine: &Machine, at: Moment) -> Value {
     view
 }
 
-/// The settings that an extension shows; protected ones are never kept.
+/// The settings that an extension shows; protected settings are never stored.
 pub(super) fn settings(subscription: &str, machine: &Machine, ext: &Ext) -> Value {
     if let Some(text) = &ext.settings {
         return serde_json::from_str(text).unwrap_or(Value::Null);
@@ -152,7 +152,7 @@ pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &
     })
 }
 
-/// A VM's extension as ARM answers it.
+/// A VM's extension as ARM returns it.
 pub(crate) fn vm_extension(
     subscription: &str,
     machine: &Machine,
@@ -171,7 +171,7 @@ pub(crate) fn vm_extension(
     })
 }
 
-/// An extension in an instance view: a list of statuses, with the code inside the status code.
+/// An extension in an instance view: a list of statuses, with the exit code inside the status code.
 fn extension_view(machine: &Machine, ext: &Ext, at: Moment) -> Value {
     let state = ext.state(at);
     let (code, level, display) = match &state {
@@ -221,7 +221,7 @@ fn extension_view(machine: &Machine, ext: &Ext, at: Moment) -> Value {
     view
 }
 
-/// A scale set as ARM answers it.
+/// A scale set as ARM returns it.
 pub(crate) fn scale_set(subscription: &str, machine: &Machine) -> Value {
     let os = machine.os.get();
     let [publisher, offer, sku] = os.image;

@@ -1,6 +1,6 @@
-//! What connectors bring about: connectors of an organization's members, and machines for the instances found.
+//! The effects of connectors: connectors for an organization's members, and machines for the instances found.
 //!
-//! As everywhere in the fleet there are no timers: records are made with moments that may lie in the future.
+//! As everywhere in the fleet there are no timers: records are created with moments that may be in the future.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::state::{Cloud, Connector, Instance, Subscription, problems};
 
-/// Half to one and a half of a delay, the same for a name for ever.
+/// 0.5 to 1.5 times a delay, always the same for a name.
 fn spread(delay: Moment, name: &str) -> Moment {
     let hash = name
         .bytes()
@@ -22,7 +22,7 @@ fn spread(delay: Moment, name: &str) -> Moment {
     delay / 1000 * (500 + part) + delay % 1000
 }
 
-/// What the tags of a GCP machine say beyond its project's number.
+/// The additional tags of a GCP machine besides its project number.
 fn google_tags(subscription: &Subscription, connector: &Connector, key: &str) -> Option<Instance> {
     let project = connector
         .properties
@@ -35,7 +35,7 @@ fn google_tags(subscription: &Subscription, connector: &Connector, key: &str) ->
     ]))
 }
 
-/// A machine of the fleet made of an instance: `reachable` is a word of the instance only.
+/// A machine from an instance, without `reachable`, which only instances have.
 pub(crate) fn discovered(
     subscription: &Subscription,
     instance: &Instance,
@@ -49,7 +49,7 @@ pub(crate) fn discovered(
         .remove("reachable")
         .is_some_and(|reachable| !reachable.is_boolean())
     {
-        return Err("reachable: true or false is wanted".into());
+        return Err("reachable: expected true or false".into());
     }
     let word = match cloud {
         Cloud::Aws => "AWS",
@@ -68,7 +68,7 @@ pub(crate) fn discovered(
 }
 
 impl Subscription {
-    /// The connector that a machine came from: the one of its account.
+    /// The connector that a machine comes from: the one of its account.
     pub(crate) fn connector_of(&self, machine: &Machine) -> Option<&Connector> {
         if self.connectors.is_empty() || machine.tag("MDFCSecurityConnector").is_none() {
             return None;
@@ -84,7 +84,7 @@ impl Subscription {
             .find(|connector| connector.account() == account && connector.cloud() == Some(cloud))
     }
 
-    /// Lets the service find members and instances; `seeded`: as if the connectors had been there for long.
+    /// Finds members and instances; `seeded`: as if the connectors had existed for a long time.
     pub(crate) fn discover(&mut self, now: Moment, seeded: bool) {
         if self.connectors.is_empty() && !self.fleet.expecting {
             return;
@@ -174,7 +174,7 @@ impl Subscription {
                         .chain(own.and_then(|own| own.as_object().cloned()).into_iter().flatten());
                     instance.insert("tags".into(), Value::Object(all.collect()));
                 }
-                // What the seed accepted makes a machine.
+                // Instances were validated when they were seeded.
                 if let Ok(machine) = discovered(self, &instance, cloud, connector.account(), place, born) {
                     found.push((key, machine));
                 }
@@ -190,7 +190,7 @@ impl Subscription {
         }
     }
 
-    /// Machines that have not appeared yet and will not any more.
+    /// Removes machines that have not appeared yet and no longer will.
     fn withdraw(&mut self, now: Moment, expected: &BTreeSet<String>) {
         if !self.fleet.expecting {
             return;
@@ -209,8 +209,8 @@ impl Subscription {
         self.fleet.expecting = self.fleet.machines.iter().any(|(_, machine)| unborn(machine));
     }
 
-    /// Forgets what has not appeared yet, to plan it again after the times changed.
-    pub(super) fn forget_unborn(&mut self, now: Moment) {
+    /// Removes what has not appeared yet, so that it is planned again after a change of the delays.
+    pub(super) fn remove_pending(&mut self, now: Moment) {
         self.connectors
             .retain(|_, connector| connector.parent.is_none() || connector.since <= now);
         self.withdraw(now, &BTreeSet::new());

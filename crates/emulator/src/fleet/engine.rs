@@ -1,6 +1,6 @@
-//! Who gets the sensor's extension, and when: decided when something changes, read at any moment.
+//! Which machines get the sensor's extension, and when: decided at each change, read at any moment.
 //!
-//! There are no timers. A change leaves records whose moments lie in the future; until then they do not exist.
+//! There are no timers. A change creates records with moments in the future; until then they are not visible.
 
 use jiff::Timestamp;
 
@@ -13,12 +13,12 @@ use super::{
 use crate::state::{Subscription, Tier};
 
 impl Subscription {
-    /// The fleet's clock.
+    /// The current time of the fleet's clock.
     pub(crate) fn fleet_now(&self, now: Timestamp) -> Moment {
         self.fleet.timing.moment(now)
     }
 
-    /// Lets Defender plan and withdraw extensions, after anything changed.
+    /// Plans and withdraws extensions; call it after any change.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         let now = self.fleet_now(now);
         self.discover(now, false);
@@ -53,7 +53,7 @@ impl Subscription {
         }
     }
 
-    /// Plans again what has not begun, after the times of the engine changed.
+    /// Plans again what has not begun, after a change of the delays.
     pub(crate) fn plan_again(&mut self, now: Timestamp) {
         let at = self.fleet_now(now);
         let planned = |ext: &Ext| ext.automatic && ext.created > at;
@@ -67,16 +67,16 @@ impl Subscription {
                 machine.extensions.retain(|ext| !planned(ext));
             }
         }
-        self.forget_unborn(at);
+        self.remove_pending(at);
         self.settle(now);
     }
 
     /// Whether Defender deploys to this machine now.
     pub(crate) fn wants(&self, machine: &Machine, now: Moment) -> bool {
-        // Of a machine that is still to appear: how it will be then.
+        // A machine that has not appeared yet is judged by its state at that moment.
         let now = now.max(machine.born);
         let os = machine.os.get();
-        // A connector deploys by its own switch; policies and their opt-ins pass its machines by.
+        // A connector deploys by its own switch; the subscription's settings and opt-ins do not affect its machines.
         if let Some(connector) = self.connector_of(machine) {
             return matches!(os.support, Support::Modern | Support::Legacy)
                 && connector.provisions("mdeAutoProvisioning")
@@ -113,7 +113,7 @@ impl Subscription {
 }
 
 impl Machine {
-    /// Reachable, willing, and not left out by the seed.
+    /// Whether the machine is reachable and takes extensions, and the seed does not exclude it.
     fn takes_extensions(&self, now: Moment) -> bool {
         if self.never_provisioned || self.is_shell() || !self.exists(now) {
             return false;
@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// Whether what is planned differs from what is wanted.
+    /// Whether the plan for the extension differs from what is needed.
     fn is_stale(&self, expected: bool, now: Moment) -> bool {
         let mut staying = self
             .extensions
@@ -146,7 +146,7 @@ impl Machine {
         }
     }
 
-    /// Defender's next attempt, after whatever is still going away.
+    /// Plans the next attempt, after the end of any deletion in progress.
     fn plan(&mut self, subscription: &str, now: Moment, timing: Timing) {
         let now = now.max(self.born);
         self.extensions.retain(|ext| ext.gone > now - KEPT);
@@ -166,7 +166,7 @@ impl Machine {
         });
     }
 
-    /// One run of the sensor's installation, ending as this machine is fated.
+    /// One run of the sensor's installation, with the machine's result.
     pub(crate) fn attempt(&self, created: Moment, taking: Moment) -> Ext {
         let mut ext = Ext::new(What::Mde, created, created.saturating_add(taking));
         if self.os.get().windows {
@@ -178,7 +178,7 @@ impl Machine {
         ext
     }
 
-    /// What would be there had the integration been on for long.
+    /// Adds the extension that the machine would have had the integration been on for a long time.
     pub(crate) fn long_since(&mut self, now: Moment, taking: Moment) {
         let ext = self.attempt(now - 24 * 3_600_000, taking);
         self.extensions.push(Ext {
@@ -188,7 +188,7 @@ impl Machine {
         });
     }
 
-    /// Starts the deletion of an extension; when it is over.
+    /// Starts the deletion of an extension and returns when it ends.
     pub(crate) fn delete_extension(&mut self, name: &str, now: Moment, taking: Moment) -> Option<Moment> {
         let at = self.place(name, now)?;
         let ext = self.extensions.get_mut(at)?;
@@ -199,17 +199,17 @@ impl Machine {
         Some(ext.gone)
     }
 
-    /// Puts a run in the place of an extension of the same name; true when there was none.
+    /// Adds a run, or replaces the extension of the same name; true if there was none.
     pub(crate) fn replace_extension(&mut self, mut ext: Ext, now: Moment) -> bool {
         let name = self.ext_name(&ext).to_owned();
-        // Defender does not come on top of what somebody deploys.
+        // Defender does not deploy over an extension that a user deploys.
         self.extensions
             .retain(|old| !(old.automatic && old.created > now));
         let old = self.place(&name, now).and_then(|at| self.extensions.get_mut(at));
         let new = old.is_none();
         if let Some(old) = old {
             old.gone = now;
-            // Seen as an update: its run begins after its record.
+            // An update: the run begins after the extension was created.
             ext.run = now + 1;
         }
         self.extensions.push(ext);
@@ -230,7 +230,7 @@ impl Machine {
 }
 
 impl Agent {
-    /// Whether the extension service does not run, by any status of either system that says so.
+    /// Whether the extension service is stopped, by any status of either operating system.
     pub(super) fn service_stopped(&self) -> bool {
         let still = ["stopped", "paused", "inactive", "failed", "dead", "disabled"];
         let status = self.service.as_deref().unwrap_or_default();
@@ -240,7 +240,7 @@ impl Agent {
     fn takes(&self, ext_type: &str) -> bool {
         let expected = format!("{PUBLISHER}/{ext_type}");
         let listed = |list: &[Box<str>]| list.iter().any(|item| item.eq_ignore_ascii_case(&expected));
-        // Monitor mode takes extensions that monitor and those that protect, the sensor's among them.
+        // Monitor mode takes extensions that monitor or protect, including the sensor's.
         self.status == Status::Connected
             && !self.extensions_disabled
             && !self.service_stopped()

@@ -1,11 +1,11 @@
-//! How the sensor's extension fails: its codes, and what it then says.
+//! How the sensor's extension fails: exit codes and messages.
 
 use super::{
     machine::{Ext, Machine},
     names::State,
 };
 
-/// Codes of `MDE.Linux` with their names and what they mean to a person.
+/// Exit codes of `MDE.Linux` with their names and meanings.
 const CODES: [(u16, &str, &str); 24] = [
     (1, "ERR_INTERNAL", "an internal error of the handler"),
     (2, "ERR_INVALID_ARGUMENTS", "the settings cannot be used"),
@@ -89,7 +89,7 @@ const CODES: [(u16, &str, &str); 24] = [
     (64, "ERR_NOEXEC", "the extension's path has the 'noexec' flag set"),
 ];
 
-/// Where `MDE.Windows` means something else by a code.
+/// Codes that mean something else for `MDE.Windows`.
 const WINDOWS: [(u16, &str, &str); 3] = [
     (12, "ERR_PENDING_REBOOT", "the machine must be restarted first"),
     (15, "ERR_CORRUPTED_FILE", "a file of the installer is damaged"),
@@ -111,7 +111,7 @@ fn row(machine: &Machine, code: u16) -> (&'static str, &'static str) {
         )
 }
 
-/// The message of the extension's status. On Linux its seventeenth word is the code.
+/// The message of the extension's status. On Linux the seventeenth word is the code.
 pub(crate) fn message(machine: &Machine, ext: &Ext, state: &State) -> String {
     if !state.terminal() {
         return match state {

@@ -1,4 +1,4 @@
-//! Fleets made of a number: the same number, the same fleet. The mix is described in docs/emulator.md.
+//! Generated fleets: the same seed generates the same fleet. docs/emulator.md describes the mix.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +19,19 @@ use crate::state::{Pricings, Subscription, World, flatten_pricings};
 pub(crate) struct Generator {
     #[serde(default)]
     pub(crate) random_seed: u64,
-    /// Of all subscriptions together, or of the one subscription.
+    /// Number of machines of all subscriptions together, or of the one subscription.
     pub(crate) machine_count: u32,
-    /// Shared out among so many.
+    /// Number of subscriptions to distribute the machines to.
     #[serde(default = "one")]
     pub(crate) subscription_count: u32,
-    /// The last group counts up.
+    /// The last group of the id is incremented.
     #[serde(default)]
     pub(crate) first_subscription_id: Option<String>,
     #[serde(default)]
     pub(crate) display_name_prefix: Option<String>,
     #[serde(default)]
     pub(crate) tenant_id: Option<String>,
-    /// P2 when it does not name the plan of the machines.
+    /// P2 unless it sets the plan of the machines.
     #[serde(default)]
     pub(crate) pricings: Pricings,
     #[serde(default)]
@@ -42,11 +42,11 @@ const fn one() -> u32 {
     1
 }
 
-/// The path of the tier of the machines' plan.
+/// The path of the tier of the plan for machines.
 const TIER: &str = "pricings.VirtualMachines.pricingTier";
 const DAY: Moment = 86_400_000;
 
-/// Weighted words; the weights are parts of a thousand.
+/// Weighted words; the weights are per mille.
 type Weights<T> = &'static [(u64, T)];
 
 const AZURE_OS: Weights<&str> = &[
@@ -117,17 +117,17 @@ const CODES: Weights<u16> = &[
 const ENVIRONMENTS: Weights<&str> = &[(500, "prod"), (150, "test"), (150, "dev"), (80, "sandbox")];
 const LOCATIONS: Weights<&str> = &[(600, "westeurope"), (300, "northeurope"), (100, "eastus")];
 
-/// What becomes of a machine.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Protected,
     Failed,
     Missing,
-    /// Off, or not connected.
+    /// Off or not connected.
     Away,
     Creating,
     Updating,
-    /// Says something that nobody knows.
+    /// In a state that is not documented.
     Unexpected,
 }
 
@@ -141,7 +141,7 @@ const FATES: Weights<Fate> = &[
     (5, Fate::Unexpected),
 ];
 
-/// A stream of numbers.
+/// A stream of random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -166,7 +166,7 @@ impl Dice {
     }
 }
 
-/// Makes the subscriptions of a fleet and fills them.
+/// Creates the subscriptions of a fleet and their machines.
 pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Timestamp) -> Result<(), String> {
     let first = generator
         .first_subscription_id
@@ -215,7 +215,7 @@ pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Time
     Ok(())
 }
 
-/// Puts so many machines into a subscription, and a few scale sets.
+/// Adds machines and a few scale sets to a subscription.
 pub(crate) fn fill(subscription: &mut Subscription, seed: u64, count: u32, now: Timestamp) {
     let at = subscription.fleet_now(now);
     let salt = subscription
@@ -305,7 +305,7 @@ fn machine(subscription: &Subscription, dice: &mut Dice, index: u32, at: Moment)
         index / 20 % 100,
         environment.unwrap_or("shared")
     );
-    // Compute keeps some groups in capitals.
+    // Compute returns some resource groups in capitals.
     let group = if dice.often(150) {
         group.to_ascii_uppercase()
     } else {
@@ -376,7 +376,7 @@ fn shell(subscription: &Subscription, of: &Machine, at: Moment) -> Machine {
     shell
 }
 
-/// How a machine stands: its fate, and what that leaves on it.
+/// Sets the state of a machine and its extension.
 fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, at: Moment) {
     if dice.often(300) {
         machine
@@ -402,7 +402,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     if support == Support::Client && machine.kind == Kind::Arc {
         machine.failure = Some(51);
     }
-    // Those that went away had it before, half of them.
+    // Half of the machines that are unreachable had the extension before.
     let had = fate == Fate::Away
         && dice.often(500)
         && subscription.protects(machine)
@@ -426,7 +426,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
         ext.vnext = match dice.roll(10) {
             0..5 => VNext::True,
             5..7 => VNext::Text,
-            // The installations from before the unified solution lack it.
+            // Installations from before the unified solution lack it.
             _ if support == Support::Legacy => VNext::Absent,
             _ => VNext::True,
         };
@@ -447,7 +447,7 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
     machine.extensions.push(ext);
 }
 
-/// Off, or out of reach.
+/// Makes the machine off or unreachable.
 fn leave(machine: &mut Machine, dice: &mut Dice, fate: Fate, at: Moment) {
     let unexpected = fate == Fate::Unexpected;
     let ago = i64::try_from(dice.roll(40)).unwrap_or_default();
@@ -467,7 +467,7 @@ fn leave(machine: &mut Machine, dice: &mut Dice, fate: Fate, at: Moment) {
     };
 }
 
-/// The agent takes no extensions.
+/// Makes the agent refuse extensions.
 fn refuse(machine: &mut Machine, dice: &mut Dice) -> bool {
     let Some(agent) = &mut machine.agent else {
         return false;

@@ -1,4 +1,4 @@
-//! Health reports: what the sensors say of themselves, and how connectors reach their accounts, as Defender for Cloud shows it.
+//! Health reports of sensors and connectors, as Defender for Cloud shows them.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::state::{Cloud as OtherCloud, Connector, Subscription, Tier, problems}
 /// How often the reports are renewed.
 const RENEWED: Moment = 4 * 3_600_000;
 
-/// Only P2 has them, or P1 beside Defender CSPM; of the connector, or else of the subscription.
+/// Requires P2, or P1 with Defender CSPM; of the connector, else of the subscription.
 fn offered(subscription: &Subscription, machine: &Machine) -> bool {
     if let Some(connector) = subscription.connector_of(machine) {
         return connector.reports();
@@ -26,7 +26,7 @@ fn offered(subscription: &Subscription, machine: &Machine) -> bool {
         .is_some_and(|plan| plan.sub_plan.as_deref() == Some("P2") || standard("CloudPosture").is_some())
 }
 
-/// The machines and connectors with a report; pass the key after which to begin.
+/// The machines and connectors with a report; `after` is the key after which to begin.
 pub(crate) fn healths(
     subscription: &Subscription,
     after: String,
@@ -39,7 +39,7 @@ pub(crate) fn healths(
         .iter()
         .filter(move |(key, _)| ***key > *after)
         .filter_map(move |(key, machine)| Some((key.clone(), health(subscription, machine, at)?)));
-    // Behind the machines: their letters come before.
+    // Connectors sort after the machines, whose keys begin with earlier letters.
     let connectors = subscription
         .connectors_at(at)
         .filter_map(move |(key, connector)| {
@@ -104,7 +104,7 @@ pub(crate) fn connector_health(subscription: &Subscription, connector: &Connecto
     })
 }
 
-/// The report of one machine, when it has one.
+/// The report of one machine, if it has one.
 pub(crate) fn health(subscription: &Subscription, machine: &Machine, at: Moment) -> Option<Value> {
     if machine.kind == Kind::ScaleSet
         || !machine.exists(at)
@@ -136,7 +136,7 @@ pub(crate) fn health(subscription: &Subscription, machine: &Machine, at: Moment)
     } else {
         json!([])
     };
-    // One spelling in most reports, the other in some.
+    // Most reports use one spelling, some the other.
     let scanned = if machine.hash(&subscription.id, 4).is_multiple_of(8) {
         "lastTimeScannedDate"
     } else {

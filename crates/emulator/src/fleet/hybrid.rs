@@ -1,4 +1,4 @@
-//! Arc machines and their extensions as Microsoft.HybridCompute describes them.
+//! Arc machines and their extensions in the format of Microsoft.HybridCompute.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::{
     spelled,
 };
 
-/// An Arc machine as ARM answers it: a GET of one carries its extensions, also without `$expand`.
+/// An Arc machine as ARM returns it: a GET of one machine includes its extensions even without `$expand`.
 pub(crate) fn arc_machine(
     subscription: &str,
     tenant: &str,
@@ -38,7 +38,7 @@ pub(crate) fn arc_machine(
     body
 }
 
-/// Machines that Defender onboards from AWS and GCP have no kind; the other connector's shells have one.
+/// Machines that Defender onboards from AWS and GCP have no kind; those of the other connector have one.
 pub(super) fn kind(machine: &Machine) -> Value {
     match &machine.agent {
         Some(agent) if machine.is_shell() => json!(agent.cloud.name()),
@@ -62,7 +62,7 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
         json!([])
     };
     let (provider, detected) = clouds(machine, agent);
-    // Agents of Linux know neither edition nor domain, and report the kernel's version; the distribution is the SKU.
+    // Linux agents report no edition or domain, and the kernel's version; the distribution is the SKU.
     let (name, version, edition, domain) = if os.windows {
         ("windows", os.version, "Server", "WORKGROUP")
     } else {
@@ -94,13 +94,13 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
     })
 }
 
-/// A service of the agent, in the terms of its system.
+/// A service of the agent, in the terms of its operating system.
 fn service(windows: bool, status: Option<&str>) -> Value {
     let starts = if windows { "automatic" } else { "enabled" };
     json!({"status": service_status(windows, status), "startupType": starts})
 }
 
-/// The status of a service that runs unless it has another one.
+/// The status of a service, running by default.
 pub(super) fn service_status(windows: bool, status: Option<&str>) -> &str {
     match (status, windows) {
         (Some("stopped"), false) => "inactive",
@@ -151,7 +151,7 @@ fn clouds(machine: &Machine, agent: &Agent) -> (Value, Value) {
     (json!({"provider": provider}), detected)
 }
 
-/// A list of the agent's configuration: empty when nothing was ever listed.
+/// A list of the agent's configuration; empty by default.
 fn listed(list: &[Box<str>]) -> Value {
     list.iter()
         .map(|item| {
@@ -161,7 +161,7 @@ fn listed(list: &[Box<str>]) -> Value {
         .collect()
 }
 
-/// `properties` of an Arc machine's extension. Its status has neither time nor displayStatus, and nothing at all before
+/// `properties` of an Arc machine's extension. Its status has neither time nor displayStatus, and is empty before
 /// the first run ends.
 pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &Ext, at: Moment) -> Value {
     let state = ext.state(at);
@@ -188,7 +188,7 @@ pub(super) fn extension_properties(subscription: &str, machine: &Machine, ext: &
     })
 }
 
-/// Who wrote an Arc machine's extension, and when.
+/// Author and time of the last write of an Arc machine's extension.
 pub(super) fn system_data(ext: &Ext) -> Value {
     let writer = "d2a590e7-6906-4a45-8f41-cecfdca9bca1";
     json!({
@@ -197,7 +197,7 @@ pub(super) fn system_data(ext: &Ext) -> Value {
     })
 }
 
-/// An Arc machine's extension as ARM answers it.
+/// An Arc machine's extension as ARM returns it.
 pub(crate) fn arc_extension(subscription: &str, machine: &Machine, ext: &Ext, at: Moment) -> Value {
     let name = machine.ext_name(ext);
     json!({

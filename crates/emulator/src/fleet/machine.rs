@@ -1,7 +1,7 @@
-//! A machine, kept small: a hundred thousand of them must fit beside everything else.
+//! A machine in compact form: memory must hold a hundred thousand of them.
 //!
-//! Nothing here runs by itself. What an extension is at some moment follows from the four moments of its record,
-//! so an index that lags asks the same record for an earlier moment.
+//! There are no timers. The state of an extension at any moment follows from the four moments of its record,
+//! so a lagging index reads the same record for an earlier moment.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ use super::{
 
 /// Milliseconds since the epoch on the fleet's own clock.
 pub(crate) type Moment = i64;
-/// Later than anything.
+/// After any other moment.
 pub(crate) const NEVER: Moment = i64::MAX;
 
-/// Kinds of machines, with the letter that begins their keys.
+/// Kinds of machines, each with the first letter of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// `Microsoft.Compute/virtualMachines`
@@ -66,19 +66,19 @@ impl Kind {
     }
 }
 
-/// What an extension is, whatever its name.
+/// The type of an extension, independent of its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum What {
     /// `MDE.Windows` or `MDE.Linux`.
     Mde,
-    /// The Azure Monitor agent: the unrelated neighbour.
+    /// The Azure Monitor agent, an unrelated extension.
     Monitor,
     /// Publisher and type.
     Own(Box<(Box<str>, Box<str>)>),
 }
 
-/// `settings.vNextEnabled` as it really occurs.
+/// `settings.vNextEnabled` with the types that occur in Azure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum VNext {
@@ -91,7 +91,7 @@ pub(crate) enum VNext {
 }
 
 impl VNext {
-    /// As it is in the settings.
+    /// The JSON value in the settings.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
             Self::Absent => None,
@@ -102,17 +102,17 @@ impl VNext {
     }
 }
 
-/// A child extension resource. It exists from `created` to `gone`.
+/// An extension resource of a machine. It exists from `created` to `gone`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ext {
     pub(crate) what: What,
-    /// Absent: named like its type.
+    /// Absent if it is the name of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<Box<str>>,
     #[serde(rename = "from")]
     pub(crate) created: Moment,
-    /// The last run began here; before `done` it is in progress.
+    /// Start of the last run, which is in progress until `done`.
     #[serde(default)]
     pub(crate) run: Moment,
     #[serde(default)]
@@ -129,12 +129,12 @@ pub(crate) struct Ext {
     pub(crate) message: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<Box<str>>,
-    /// JSON text of the settings that somebody PUT.
+    /// JSON text of the settings of a caller's PUT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settings: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) vnext: VNext,
-    /// Planned by Defender, so it is withdrawn when the reason goes.
+    /// Planned by Defender, so it is withdrawn when the reason goes away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) automatic: bool,
 }
@@ -161,7 +161,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Ext {
-    /// A record that is over and well since `created`.
+    /// A record of an extension that was installed successfully at `created`.
     pub(crate) fn new(what: What, created: Moment, done: Moment) -> Self {
         Self {
             what,
@@ -185,7 +185,7 @@ impl Ext {
         self.created <= at && at < self.gone
     }
 
-    /// When somebody last wrote the resource, for `systemData`: a deletion is no write.
+    /// Time of the last write of the resource, for `systemData`. A deletion is not a write.
     pub(crate) fn modified(&self) -> Moment {
         self.run.min(self.done)
     }
@@ -215,7 +215,7 @@ impl Ext {
     }
 }
 
-/// The Arc side of a machine.
+/// The Arc agent of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Agent {
@@ -230,7 +230,7 @@ pub(crate) struct Agent {
     pub(crate) extensions_disabled: bool,
     #[serde(default)]
     pub(crate) monitor_mode: bool,
-    /// Status of the extension service; absent: it runs, as its system says that.
+    /// Status of the extension service; absent if it runs, which each operating system spells differently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<Box<str>>,
     /// `publisher/type` items.
@@ -240,7 +240,7 @@ pub(crate) struct Agent {
     pub(crate) block: Vec<Box<str>>,
 }
 
-/// The status of a machine's health report, in the words of the service.
+/// The status of a machine's health report, as the service spells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum HealthReport {
     #[default]
@@ -248,12 +248,12 @@ pub(crate) enum HealthReport {
     NotHealthy,
 }
 
-/// How a machine was until some moment, for an index that lags.
+/// The state of a machine until some moment, for a lagging index.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Past {
     pub(crate) until: Moment,
     pub(crate) power: Power,
-    /// With its `lastStatusChange`.
+    /// The status with its `lastStatusChange`.
     pub(crate) status: Option<(Status, Moment)>,
 }
 
@@ -263,7 +263,7 @@ pub(crate) struct Past {
 pub(crate) struct Machine {
     pub(crate) kind: Kind,
     pub(crate) name: Box<str>,
-    /// In the spelling that its provider keeps.
+    /// In the spelling that the provider stores.
     pub(crate) group: Box<str>,
     pub(crate) location: Box<str>,
     pub(crate) os: OsId,
@@ -272,10 +272,10 @@ pub(crate) struct Machine {
     pub(crate) power: Power,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<Box<Agent>>,
-    /// A VM's Flexible scale set, by id.
+    /// Id of the Flexible scale set of a VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scale_set: Option<Box<str>>,
-    /// Of a scale set.
+    /// Capacity of a scale set.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) capacity: u32,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -285,12 +285,12 @@ pub(crate) struct Machine {
     pub(crate) born: Moment,
     #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(crate) gone: Moment,
-    /// The code with which every attempt ends.
+    /// The exit code of every attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<u16>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) health_report: HealthReport,
-    /// Defender never gets around to it, for no reason that ARM shows.
+    /// Defender never deploys the sensor, for no reason that ARM shows.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) never_provisioned: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -299,7 +299,7 @@ pub(crate) struct Machine {
     pub(crate) past: Vec<Past>,
 }
 
-/// How a machine stands at one moment.
+/// The state of a machine at one moment.
 pub(crate) struct PowerState<'a> {
     pub(crate) power: &'a Power,
     pub(crate) status: Option<(&'a Status, Moment)>,
@@ -354,7 +354,7 @@ impl Machine {
             .map(|(_, value)| &**value)
     }
 
-    /// A second shell of the other multicloud connector: no agent answers there.
+    /// A second resource that the other multicloud connector created; it has no agent.
     pub(crate) fn is_shell(&self) -> bool {
         self.tag("PublicCloudConnectorsResourceId").is_some()
     }
@@ -373,7 +373,7 @@ impl Machine {
             })
     }
 
-    /// Notes how things stand before they change.
+    /// Records the state before a change.
     pub(crate) fn record(&mut self, now: Moment) {
         self.past.retain(|past| past.until > now - KEPT);
         self.past.push(Past {
@@ -386,7 +386,7 @@ impl Machine {
         });
     }
 
-    /// The extensions of a moment.
+    /// The extensions at a moment.
     pub(crate) fn extensions(&self, at: Moment) -> impl Iterator<Item = &Ext> {
         self.extensions.iter().filter(move |ext| ext.exists(at))
     }
@@ -405,7 +405,7 @@ impl Machine {
         ext.name.as_deref().unwrap_or_else(|| self.ext_type(ext))
     }
 
-    /// A number that belongs to this machine for ever.
+    /// A number that never changes for this machine.
     pub(crate) fn hash(&self, subscription: &str, salt: u64) -> u64 {
         let key = [subscription, &self.group, &self.name];
         let start = 0xcbf2_9ce4_8422_2325 ^ salt ^ u64::from(u32::from(self.kind.letter()));
@@ -418,7 +418,7 @@ impl Machine {
         )
     }
 
-    /// A GUID made of such numbers.
+    /// A GUID from such numbers.
     pub(crate) fn guid(&self, subscription: &str, salt: u64) -> String {
         guid(self.hash(subscription, salt), self.hash(subscription, !salt))
     }
@@ -427,7 +427,7 @@ impl Machine {
 /// The publisher of the endpoint sensor's extension.
 pub(crate) const PUBLISHER: &str = "Microsoft.Azure.AzureDefenderForServers";
 
-/// How long the past is kept: longer than any index lags.
+/// How long former states are kept: longer than the lag of any index.
 pub(crate) const KEPT: Moment = 24 * 3_600_000;
 
 /// Spreads a number over all bits (splitmix64).

@@ -1,4 +1,4 @@
-//! Machines, the endpoint sensor's extension on them, and the clock that they live by.
+//! Machines, the endpoint sensor's extension on them, and their clock.
 
 mod change;
 mod compute;
@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 use crate::{instant, state::World};
 
-/// The engine's times, in milliseconds, and how far its clock is ahead.
+/// The delays of the engine in milliseconds, and how far its clock is ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timing {
     pub(crate) offset: Moment,
@@ -66,7 +66,7 @@ impl Machines {
         self.0.get(key)
     }
 
-    /// For changes; copies the map when somebody else still looks at it.
+    /// For changes; copies the map if it is shared.
     pub(crate) fn change(&mut self) -> &mut BTreeMap<Box<str>, Machine> {
         Arc::make_mut(&mut self.0)
     }
@@ -112,7 +112,7 @@ fn milliseconds(duration: Duration) -> Moment {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
-/// A moment as Azure writes it.
+/// A moment in Azure's format.
 pub(crate) fn spelled(moment: Moment) -> String {
     Timestamp::from_millisecond(moment)
         .map(instant::ticks)
@@ -120,7 +120,7 @@ pub(crate) fn spelled(moment: Moment) -> String {
 }
 
 impl World {
-    /// Lays a merge patch over the accounts of other clouds; connectors notice at once.
+    /// Applies a merge patch to the accounts of other clouds; connectors see the change at once.
     pub(crate) fn patch_clouds(&mut self, patch: &serde_json::Value, now: Timestamp) -> Result<(), String> {
         let at = self.timing().moment(now);
         self.cloud_accounts = self.cloud_accounts.merged(patch, at)?;
@@ -138,13 +138,13 @@ impl World {
         }
     }
 
-    /// Moves the fleet's clock; nothing else notices.
+    /// Advances the fleet's clock only.
     pub(crate) fn advance(&mut self, by: Duration) {
         self.clock = self.clock.saturating_add(milliseconds(by));
         self.retime(Timestamp::now());
     }
 
-    /// Hands the engine's times and the accounts of other clouds to every subscription.
+    /// Copies the engine's delays and the accounts of other clouds to every subscription.
     pub(crate) fn retime(&mut self, now: Timestamp) {
         let timing = self.timing();
         for subscription in self.subscriptions.values_mut() {

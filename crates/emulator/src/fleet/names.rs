@@ -1,4 +1,4 @@
-//! Words of the services that are open sets: a value nobody knows yet must be showable too.
+//! Open sets of words of the services: unknown values must be possible too.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,7 +12,7 @@ macro_rules! open {
         }
 
         impl $name {
-            /// In the service's spelling when it is a known word.
+            /// The word, in the service's spelling if it is known.
             pub(crate) fn parse(text: &str) -> Self {
                 $(if text.eq_ignore_ascii_case($text) { return Self::$variant; })+
                 Self::Other(text.into())
@@ -41,7 +41,7 @@ macro_rules! open {
 }
 
 open!(
-    /// Power of an Azure VM, the word after `PowerState/`.
+    /// Power state of an Azure VM, the word after `PowerState/`.
     Power {
         Running = "running",
         Starting = "starting",
@@ -77,7 +77,7 @@ open!(
 );
 
 open!(
-    /// Where a machine really runs.
+    /// The cloud in which a machine runs.
     Cloud {
         Azure = "Azure",
         OnPremises = "OnPremises",
@@ -87,7 +87,7 @@ open!(
 );
 
 impl State {
-    /// Nothing more happens by itself.
+    /// Whether the state is final.
     pub(crate) fn terminal(&self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
     }

@@ -28,12 +28,12 @@ pub(crate) struct Operation {
     pub(crate) extension: String,
     pub(crate) begin: Moment,
     pub(crate) end: Moment,
-    /// Code and message of its failure.
+    /// Code and message of a failure.
     pub(crate) error: Option<(String, String)>,
 }
 
 impl Operation {
-    /// The document behind `Azure-AsyncOperation`.
+    /// The document at the `Azure-AsyncOperation` URL.
     pub(crate) fn status(&self, path: &str, name: &str, at: Moment, resource: Option<Value>) -> Value {
         let over = at >= self.end;
         let status = match (&self.error, over) {
@@ -55,7 +55,7 @@ impl Operation {
 }
 
 impl Subscription {
-    /// Begins an operation; gives its id.
+    /// Begins an operation and returns its id.
     pub(crate) fn begin_operation(&mut self, operation: Operation) -> String {
         let id = uuid::Uuid::new_v4().to_string();
         let kept = operation.begin - KEPT;

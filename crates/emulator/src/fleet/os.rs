@@ -1,28 +1,28 @@
-//! Operating systems: image, names, and what Defender does with them. Data, not code.
+//! Operating systems: image, names, and support by Defender. Data, not code.
 
 use serde::{Deserialize, Serialize};
 
-/// What the endpoint sensor makes of an operating system.
+/// Support of the endpoint sensor on an operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Support {
-    /// Deployed as soon as the integration is on.
+    /// Deployed when the integration is on.
     Modern,
-    /// Windows Server 2012 R2 and 2016: only with the unified solution.
+    /// Windows Server 2012 R2 and 2016: requires the unified solution.
     Legacy,
-    /// Windows 10 and 11: not through Defender for Cloud.
+    /// Windows 10 and 11: not deployed by Defender for Cloud.
     Client,
-    /// Too old, too strange, or somebody's appliance.
+    /// Not supported: too old, uncommon, or an appliance.
     Never,
 }
 
 /// One operating system.
 #[derive(Debug)]
 pub(crate) struct Os {
-    /// The word in seeds.
+    /// The name in seeds.
     pub(crate) word: &'static str,
     pub(crate) windows: bool,
     pub(crate) support: Support,
-    /// Whether the Arc agent runs there.
+    /// Whether the Arc agent runs on it.
     pub(crate) arc: bool,
     /// Publisher, offer and sku of the image.
     pub(crate) image: [&'static str; 3],
@@ -33,7 +33,7 @@ pub(crate) struct Os {
     pub(crate) version: &'static str,
 }
 
-/// A row of the table; the state file holds the word.
+/// A row of the table; the state file stores the name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OsId(&'static Os);
 
@@ -99,7 +99,7 @@ impl Os {
 }
 
 impl OsId {
-    /// By the word of the seed.
+    /// Looks up the name of the seed.
     pub(crate) fn named(word: &str) -> Result<Self, String> {
         TABLE
             .iter()
@@ -107,7 +107,10 @@ impl OsId {
             .map(Self)
             .ok_or_else(|| {
                 let words: Vec<_> = TABLE.iter().map(|os| os.word).collect();
-                format!("no operating system '{word}'; known: {}", words.join(", "))
+                format!(
+                    "unknown operating system '{word}'; known operating systems: {}",
+                    words.join(", ")
+                )
             })
     }
 
@@ -136,7 +139,7 @@ impl Default for OsId {
     }
 }
 
-/// For code that must have some row.
+/// A default for callers that need a row.
 static DEFAULT: Os = Os {
     word: "ubuntu-22.04",
     windows: false,

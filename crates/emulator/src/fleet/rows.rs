@@ -1,4 +1,4 @@
-//! Machines as rows of Resource Graph: what the index knows of them at a moment.
+//! Machines as rows of Resource Graph, as the index has them at a moment.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ fn row(subscription: &Subscription, machine: &Machine, at: Moment) -> Value {
     })
 }
 
-/// What the index copies of the instance view.
+/// The part of the instance view that the index has.
 fn extended(machine: &Machine, at: Moment) -> Value {
     let power = machine.power_state(at).power;
     let mut view = if power.name() == "unknown" {
@@ -118,7 +118,7 @@ fn extended(machine: &Machine, at: Moment) -> Value {
 fn extension_row(subscription: &Subscription, machine: &Machine, ext: &Ext, at: Moment) -> Value {
     let id = &subscription.id;
     let name = machine.ext_name(ext);
-    // Of a VM's extension the index has no instance view.
+    // The index has no instance view of a VM's extension.
     let (kind, properties, system_data) = if machine.kind == Kind::Arc {
         let properties = hybrid::extension_properties(id, machine, ext, at);
         (TYPES[3], properties, hybrid::system_data(ext))

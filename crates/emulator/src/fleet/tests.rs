@@ -1,4 +1,4 @@
-//! The engine as a table of cases over time, and what the generator makes.
+//! The engine as a table of cases over time, and the mix of generated fleets.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -117,12 +117,12 @@ fn who_gets_the_sensor() {
 }
 
 #[test]
-fn from_nothing_to_succeeded_and_back_again() {
+fn lifecycle_of_the_extension() {
     let mut subscription = subject("{name: m}");
     patch(&mut subscription, &protection(), 1);
     assert_eq!(states(&subscription, 1), []);
     assert_eq!(states(&subscription, 3), [State::Succeeded]);
-    // Long enough for every spread of the delay, too short for the run.
+    // Later than every possible delay, before the end of the run.
     subscription.fleet.timing = Timing {
         taking: 10_800_000,
         ..subscription.fleet.timing
@@ -147,7 +147,7 @@ fn from_nothing_to_succeeded_and_back_again() {
 }
 
 #[test]
-fn a_machine_that_is_off_waits() {
+fn a_machine_that_is_off_gets_the_sensor_later() {
     let mut subscription = subject("{name: m, provisioningFailureCode: 25}");
     patch(&mut subscription, &protection(), 1);
     patch(
@@ -189,7 +189,7 @@ fn a_machine_that_is_off_waits() {
 }
 
 #[test]
-fn seeded_machines_are_as_they_should_be_by_now() {
+fn seeded_machines_are_already_provisioned() {
     let plan = "pricings: {VirtualMachines: {pricingTier: Standard, subPlan: P2}}, settings: {WDATP: true}";
     for (machine, expected) in [
         ("{name: m}", vec![State::Succeeded]),
@@ -267,7 +267,7 @@ fn fleet(machines: u32) -> World {
 }
 
 #[test]
-fn the_same_number_makes_the_same_fleet() {
+fn the_same_seed_generates_the_same_fleet() {
     let (one, two) = (json!(fleet(2000)), json!(fleet(2000)));
     assert_eq!(one, two);
     let copy: World = serde_json::from_value(one.clone()).unwrap();

@@ -1,24 +1,24 @@
-//! A query as it was written.
+//! The syntax tree of a query.
 
 use serde_json::Value;
 
 use super::problem::At;
 
-/// A table and what happens to its rows.
+/// A table and the operators on its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Query {
     pub(crate) table: Name,
     pub(crate) steps: Vec<Step>,
 }
 
-/// A name and where it stands.
+/// A name with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) text: String,
     pub(crate) at: At,
 }
 
-/// `name = expression`, or an expression that names itself.
+/// `name = expression`, or an expression with an implicit name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Named {
     pub(crate) name: Option<Name>,
@@ -32,7 +32,7 @@ pub(crate) enum Step {
     Extend(Vec<Named>),
     Project(Vec<Named>),
     ProjectAway(Vec<Name>),
-    /// With `true` for ascending.
+    /// The flag is true for ascending.
     Order(Vec<(Expression, bool)>),
     Join {
         at: At,
@@ -41,7 +41,7 @@ pub(crate) enum Step {
         on: Vec<Name>,
     },
     Limit(usize),
-    /// `count()`, perhaps under another name.
+    /// `count()`, with an optional name.
     Summarize {
         counted: Option<String>,
         by: Vec<Named>,
@@ -50,14 +50,14 @@ pub(crate) enum Step {
     Distinct(Vec<Named>),
 }
 
-/// An expression and where it stands.
+/// An expression with its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expression {
     pub(crate) at: At,
     pub(crate) kind: Kind,
 }
 
-/// What an expression is.
+/// The kind of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     Literal(Value),
@@ -69,32 +69,32 @@ pub(crate) enum Kind {
     In {
         needle: Box<Expression>,
         list: Vec<Expression>,
-        /// Without case.
+        /// Case-insensitive.
         fold: bool,
         negated: bool,
     },
 }
 
-/// Between two expressions.
+/// Binary operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operator {
     And,
     Or,
     Plus,
     Minus,
-    /// `==`, or with `true`: `!=`.
+    /// `==`; negated (`!=`) if true.
     Equal(bool),
-    /// `=~`, or with `true`: `!~`.
+    /// `=~`; negated (`!~`) if true.
     EqualFold(bool),
     Less,
     LessEqual,
     Greater,
     GreaterEqual,
-    /// With `true` for the negated form.
+    /// Negated if true.
     Text(Search, bool),
 }
 
-/// The searches in texts, all without case.
+/// The text searches; all are case-insensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
     Contains,

@@ -1,4 +1,4 @@
-//! From a parsed query to a plan: names become places, types are checked, tables are known.
+//! Turns a parsed query into a plan: resolves names and tables, and checks types.
 
 use serde_json::Value;
 
@@ -110,7 +110,7 @@ impl Plan {
             })
             .collect();
         let outputs = bound.into_iter().enumerate().map(|(index, bound)| match bound {
-            // The last one who wants a column as it is may have it.
+            // The last use of a column may move its value.
             Bound::Column(place) if !places.iter().skip(index + 1).any(|other| *other == Some(place)) => {
                 Output::Move(place)
             }
@@ -174,7 +174,7 @@ impl Plan {
         }
         let mut blanks = Vec::new();
         for column in &right.columns {
-            // A missing text is empty, everything else is null.
+            // A missing string is empty; everything else is null.
             blanks.push(blank(column.kind));
             let mut name = column.name.clone();
             let mut number = 0;
@@ -393,7 +393,7 @@ fn type_of(value: &Value) -> Type {
     }
 }
 
-/// The name that an expression gives its column: `properties.a` is `properties_a`, also within a cast.
+/// The implicit column name of an expression: `properties.a` is `properties_a`, also within a cast.
 fn name_of(expression: &Expression) -> Option<String> {
     match &expression.kind {
         Kind::Column(name) => Some(name.clone()),
@@ -408,7 +408,7 @@ fn name_of(expression: &Expression) -> Option<String> {
     }
 }
 
-/// The types that the first conditions let through: only those rows are made at all.
+/// The types that the first conditions let through: only rows of these types are built.
 fn expected_types(steps: &[Step]) -> Option<Vec<String>> {
     let conditions = steps.iter().map_while(|step| match step {
         Step::Where(condition) => Some(condition),
@@ -417,7 +417,7 @@ fn expected_types(steps: &[Step]) -> Option<Vec<String>> {
     conditions.map(types_through).fold(None, both)
 }
 
-/// The types of the rows that can pass a condition; absent: any.
+/// The types of the rows that can pass a condition; `None` means any.
 fn types_through(condition: &Expression) -> Option<Vec<String>> {
     let is_type = |expression: &Expression| matches!(&expression.kind, Kind::Column(name) if name == "type");
     let literal = |expression: &Expression| match &expression.kind {

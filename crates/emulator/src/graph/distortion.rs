@@ -1,4 +1,4 @@
-//! The ways in which a fault spoils an answer of this service.
+//! The ways in which a fault distorts a response of Resource Graph.
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -6,29 +6,29 @@ use serde_json::{Map, Value};
 
 use super::plan::{Column, Row};
 
-/// What a fault does to an answer, or to the rows of a query when it is evaluated: then all its pages are spoilt.
+/// How a fault changes a page, or the rows of a query when it is evaluated: then it affects all pages.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Distortion {
     /// Half a page, with a token for the rest.
     PartialPages,
-    /// The last row of the page comes again as the first of the next one.
+    /// The last row of the page appears again as the first of the next one.
     DuplicateRows,
-    /// `resultTruncated` is true, half of the rows are cut, there is no token.
+    /// `resultTruncated` is true, half of the rows are cut, and there is no token.
     Truncated,
-    /// Rows are missing, and no total counts them.
+    /// Rows are missing, and the totals do not count them.
     LeaveOut(Ids),
     /// Rows have other values in some columns.
     Alter(Altered),
-    /// Other text stands in the place of rows.
+    /// Rows are replaced by other text.
     Replace(Replaced),
 }
 
-/// The rows whose `id` fits a regular expression, without case.
+/// The rows whose `id` matches a regular expression, case-insensitive.
 #[derive(Clone, Debug)]
 pub struct Ids(Regex);
 
-/// Other values.
+/// New values.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Altered {
@@ -37,12 +37,12 @@ pub struct Altered {
     set: Map<String, Value>,
 }
 
-/// Other text.
+/// The replacement text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replaced {
     ids: Ids,
-    /// Spelled out as it is sent, so that it can also be what no JSON value is.
+    /// Sent as is, so that it can also be invalid JSON.
     text: String,
 }
 
@@ -65,7 +65,7 @@ impl Ids {
 }
 
 impl Distortion {
-    /// Leaves rows out, or gives them other values.
+    /// Removes rows or changes their values.
     pub(super) fn spoil(&self, columns: &[Column], rows: &mut Vec<Row>) {
         match self {
             Self::LeaveOut(ids) => rows.retain(|row| !ids.fit(columns, row)),
@@ -82,7 +82,7 @@ impl Distortion {
         }
     }
 
-    /// What stands in the place of a row.
+    /// The text that replaces a row.
     pub(super) fn instead_of(&self, columns: &[Column], row: &[Value]) -> Option<&str> {
         match self {
             Self::Replace(replaced) if replaced.ids.fit(columns, row) => Some(&replaced.text),

@@ -1,5 +1,5 @@
-//! The run of a query beside all other requests: the world is locked for one subscription at a
-//! time, so that a large fleet does not stop everybody else.
+//! Evaluates a query concurrently with other requests: the world is locked for one subscription at a
+//! time, so that a large fleet does not block other requests.
 
 use std::{slice, sync::Arc, thread, time::Duration};
 
@@ -14,17 +14,17 @@ use super::{
 };
 use crate::{answer::Answer, emulator::Emulator, instant, state::Principal};
 
-/// Which page is wanted.
+/// The requested page.
 #[derive(Debug)]
 pub(super) struct Paging {
     pub(super) from: usize,
     pub(super) top: usize,
-    /// Of the token of the next page.
+    /// The position in the token of the page.
     pub(super) lifetime: Duration,
     pub(super) distortion: Option<Distortion>,
 }
 
-/// A checked query with everything that it needs besides the rows.
+/// A checked query with everything that it needs except the rows.
 #[derive(Debug)]
 pub(crate) struct Evaluation {
     pub(super) plan: Plan,
@@ -36,7 +36,7 @@ pub(crate) struct Evaluation {
 }
 
 impl Evaluation {
-    /// Evaluates the query and answers with its first page. Takes seconds for a large fleet.
+    /// Evaluates the query and returns its first page. Takes seconds for a large fleet.
     pub(crate) fn finish(self, emulator: &Emulator) -> Answer {
         let source = Locking {
             emulator,
@@ -84,7 +84,7 @@ impl RowSource for Locking<'_> {
 }
 
 impl Graph {
-    /// One page, spelled out without taking the rows apart again.
+    /// One page, assembled from serialized rows.
     pub(super) fn page(&mut self, result: &Arc<Finished>, paging: &Paging, now: i64) -> Answer {
         let total = result.total();
         let from = paging.from.min(total);
@@ -92,7 +92,7 @@ impl Graph {
         let half = from + (full - from).div_ceil(2);
         let (to, next) = match &paging.distortion {
             Some(Distortion::PartialPages | Distortion::Truncated) => (half, half),
-            // A page of one row has to go on, or the caller would never end.
+            // A page must have at least one row, or the caller would never reach the end.
             Some(Distortion::DuplicateRows) if full - from > 1 => (full, full - 1),
             _ => (full, full),
         };

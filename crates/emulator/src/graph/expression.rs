@@ -1,5 +1,5 @@
-//! Expressions whose columns are places in a row, and their values. A value is borrowed from its
-//! row as far as possible: a property bag is never copied to look at one of its members.
+//! Expressions over the columns of a row, and their values. A value is borrowed from its
+//! row where possible: a property bag is never copied to read one of its members.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -19,7 +19,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    /// The name in answers of format `table`.
+    /// The type name in responses of format `table`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Text => "string",
@@ -34,13 +34,13 @@ impl Type {
         matches!(self, Self::Whole | Self::Real)
     }
 
-    /// Whether a function that wants a text takes this: dynamic values are spelled out for it.
+    /// Whether a function of strings accepts this type: dynamic values are converted.
     pub(crate) const fn reads_as_text(self) -> bool {
         matches!(self, Self::Text | Self::Dynamic)
     }
 }
 
-/// How two numbers compare.
+/// Comparison operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
     Less,
@@ -58,7 +58,7 @@ pub(crate) enum Bound {
     Index(Box<Self>, usize),
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),
-    /// With `true`: a difference.
+    /// A subtraction if true.
     Sum(bool, Box<Self>, Box<Self>),
     Relation(Relation, Box<Self>, Box<Self>),
     Equal {
@@ -146,18 +146,18 @@ impl Bound {
         }
     }
 
-    /// The value of a condition; absent: null.
+    /// The value of a condition; `None` is null.
     pub(crate) fn truth(&self, row: &[Value]) -> Option<bool> {
         self.value(row).as_bool()
     }
 }
 
-/// A truth as a value.
+/// A boolean as a value.
 pub(crate) fn truth<'a>(truth: Option<bool>) -> Cow<'a, Value> {
     Cow::Owned(truth.map_or(Value::Null, Value::Bool))
 }
 
-/// A value spelled out, as `tostring` does: nothing for null.
+/// A value as text, as `tostring` returns it: empty for null.
 pub(crate) fn text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Null => Cow::Borrowed(""),
@@ -183,7 +183,7 @@ fn same_folded(left: &str, right: &str) -> bool {
         || (!(left.is_ascii() && right.is_ascii()) && left.to_lowercase() == right.to_lowercase())
 }
 
-/// Absent when one of them is no number.
+/// `None` if one of them is not a number.
 fn compared(left: &Value, right: &Value) -> Option<Ordering> {
     match (left.as_i64(), right.as_i64()) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),
@@ -222,7 +222,7 @@ fn found(search: Search, text: &str, expected: &str) -> bool {
         Search::Contains => text.contains(&expected),
         Search::StartsWith => text.starts_with(&expected),
         Search::EndsWith => text.ends_with(&expected),
-        // A term: letters and digits with none of them on either side.
+        // A term: letters and digits, without a letter or digit on either side.
         Search::Has => text.match_indices(&expected).any(|(at, found)| {
             let before = text.get(..at).and_then(|before| before.chars().next_back());
             let after = text
@@ -233,7 +233,7 @@ fn found(search: Search, text: &str, expected: &str) -> bool {
     }
 }
 
-/// The order of sorting: null, truths, numbers, texts, the rest.
+/// The sort order: null, booleans, numbers, strings, the rest.
 pub(crate) fn sorted(left: &Value, right: &Value) -> Ordering {
     let rank = |value: &Value| match value {
         Value::Null => 0,

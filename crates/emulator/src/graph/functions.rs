@@ -1,4 +1,4 @@
-//! The functions: what they take, what they give.
+//! The functions: their arguments and results.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::{
     problem::{At, Problem},
 };
 
-/// A function. `extract` carries its expression.
+/// A function. `extract` carries its regular expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Function {
     ToLower,
@@ -20,9 +20,9 @@ pub(crate) enum Function {
     ToTruth,
     If,
     Coalesce,
-    /// With `true`: the opposite.
+    /// Negated if true.
     IsEmpty(bool),
-    /// With `true`: the opposite.
+    /// Negated if true.
     IsNull(bool),
     Substring,
     IndexOf,
@@ -34,7 +34,7 @@ pub(crate) enum Function {
     Not,
 }
 
-/// Finds a function and checks its arguments.
+/// Looks up a function and checks its arguments.
 pub(crate) fn bind(at: At, name: &str, arguments: Vec<(Bound, Type)>) -> Result<(Bound, Type), Problem> {
     let wrong = |text: String| Problem::meaning(at, name, text);
     let (least, most) = match name {
@@ -107,7 +107,7 @@ fn mixed(at: At, name: &str) -> Problem {
     )
 }
 
-/// The type that all have.
+/// The common type of the arguments.
 fn common(types: &[Type]) -> Option<Type> {
     let first = types.first().copied()?;
     if types.iter().all(|kind| *kind == first) {
@@ -213,7 +213,7 @@ fn whole(value: &Value) -> Option<i64> {
     }
 }
 
-/// A negative start counts from the end; a negative length gives nothing.
+/// A negative start counts from the end; a negative length gives an empty string.
 fn substring(text: &str, start: Option<i64>, length: i64) -> String {
     let count = |number: i64| usize::try_from(number).unwrap_or_default();
     let start = match start {
@@ -224,7 +224,7 @@ fn substring(text: &str, start: Option<i64>, length: i64) -> String {
     text.chars().skip(start).take(count(length)).collect()
 }
 
-/// In characters; -1: not there.
+/// The index in characters; -1 if not found.
 fn index_of(text: &str, expected: &str, from: usize) -> i64 {
     let start = text.char_indices().nth(from).map_or(text.len(), |(at, _)| at);
     text.get(start..)

@@ -13,8 +13,8 @@ const READ: &str = "Microsoft.Management/managementGroups/read";
 
 /// `GET /providers/Microsoft.Management/managementGroups/{name}/descendants`.
 ///
-/// Who may read groups in the whole tenant is told that one does not exist; everybody else
-/// cannot tell a missing group from one that he may not see.
+/// A caller with read access to groups in the whole tenant gets 404 for a missing group; every other caller
+/// gets the same 403 for a missing group and for one without access.
 pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
     if context.request.method != Method::GET {
         return Err(refusals::no_method(

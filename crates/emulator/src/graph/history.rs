@@ -1,4 +1,4 @@
-//! What subscriptions were before their last changes: the index shows them late (`graphLag`).
+//! Former states of subscriptions: the index shows changes late (`graphLag`).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,19 +6,19 @@ use jiff::Timestamp;
 
 use crate::state::Subscription;
 
-/// Former states, each with the time until which it held, oldest first.
+/// Former states, each with the time until which it was current, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History(HashMap<String, Vec<(Timestamp, Subscription)>>);
 
 impl History {
-    /// Keeps what a subscription was until now; what no index can still show is forgotten.
+    /// Stores the state before a change; drops states that the index can no longer show.
     pub(crate) fn keep(&mut self, former: Subscription, now: Timestamp, lag: Duration) {
         let past = self.0.entry(former.id.clone()).or_default();
         past.retain(|(until, _)| *until > before(now, lag));
         past.push((now, former));
     }
 
-    /// The state at a time, when it is no longer the present one.
+    /// The state at a time, unless it is the current one.
     pub(super) fn at(&self, subscription: &str, at: Timestamp) -> Option<&Subscription> {
         let past = self.0.get(subscription)?;
         past.iter()

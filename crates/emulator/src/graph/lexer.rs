@@ -1,10 +1,10 @@
-//! From the text of a query to its tokens.
+//! Splits the text of a query into tokens.
 
 use serde_json::{Number, Value};
 
 use super::problem::{At, Problem};
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     /// A name or an operator of letters: `project`, `in~`, `!contains`.
@@ -13,21 +13,21 @@ pub(crate) enum Kind {
     Literal(Value),
     /// Punctuation.
     Symbol,
-    /// Behind the last one.
+    /// End of the query.
     End,
 }
 
-/// A token with its place; `text` as it was written.
+/// A token with its position; `text` as written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) text: String,
     pub(crate) at: At,
-    /// Nothing stands between the token before and this one.
+    /// There is no white space before this token.
     pub(crate) joined: bool,
 }
 
-/// Longer ones first.
+/// Longer symbols first.
 const SYMBOLS: [&str; 22] = [
     "==", "!=", "=~", "!~", "<=", ">=", "<", ">", "=", "|", "(", ")", "[", "]", ",", ".", "+", "-", "*", "/",
     "%", ";",
@@ -40,7 +40,7 @@ struct Lexer<'a> {
     tokens: Vec<Token>,
 }
 
-/// The tokens of a query, with an `End` behind them.
+/// The tokens of a query, followed by an `End`.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Problem> {
     let mut lexer = Lexer {
         rest: text,
@@ -63,7 +63,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Problem> {
 }
 
 impl<'a> Lexer<'a> {
-    /// Takes so many bytes off the front, and counts lines and characters.
+    /// Consumes a number of bytes, and counts lines and characters.
     fn take(&mut self, bytes: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         for letter in taken.chars() {
@@ -90,7 +90,7 @@ impl<'a> Lexer<'a> {
         self.joined = true;
     }
 
-    /// One token, or one stretch of white space; false at the end.
+    /// Consumes one token or a run of white space; false at the end.
     fn next(&mut self) -> Result<bool, Problem> {
         let Some(first) = self.rest.chars().next() else {
             return Ok(false);
@@ -187,7 +187,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The length of the name at the front.
+/// The length of the name at the start of the rest.
 fn word(text: &str) -> usize {
     let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if !starts {
@@ -198,7 +198,7 @@ fn word(text: &str) -> usize {
         .count()
 }
 
-/// The letter of `\uXXXX`, whose backslash is at `at`.
+/// The character of a `\uXXXX` escape whose backslash is at `at`.
 fn unicode(text: &str, at: usize, letters: &mut impl Iterator) -> Option<char> {
     let code = text.get(at + 2..at + 6)?;
     for _ in 0..4 {

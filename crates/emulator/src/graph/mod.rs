@@ -1,7 +1,7 @@
-//! Azure Resource Graph: a query language over everything that a caller may see.
+//! Azure Resource Graph: queries over all resources that a caller may see.
 //!
-//! A subset of the language, evaluated over rows of the world; whatever is outside it is refused
-//! with its place in the query, never guessed. `docs/emulator.md` lists the subset.
+//! Supports a subset of the language, evaluated over rows of the world. Anything else is refused
+//! with its position in the query, never guessed. `docs/emulator.md` lists the subset.
 
 mod ast;
 mod bind;
@@ -41,7 +41,7 @@ use crate::{
     state::{Subscription, World},
 };
 
-/// What the service remembers: quotas, results under their tokens, former states.
+/// The state of the service: quotas, results by token, former states.
 #[derive(Debug, Default)]
 pub struct Graph {
     quota: Quota,
@@ -52,24 +52,24 @@ pub struct Graph {
 /// The service for one request.
 pub(crate) struct QueryContext<'a> {
     pub(crate) graph: &'a mut Graph,
-    /// What an ordered fault does to the answer.
+    /// The distortion by a fault that applies to this request.
     pub(crate) distortion: Option<Distortion>,
-    /// A query that is still to be evaluated, without the lock on the world; the answer so far has only headers.
+    /// A query to evaluate without the lock on the world; the response so far has only headers.
     pub(crate) pending: Option<Evaluation>,
 }
 
 impl Graph {
-    /// Forgets what everybody used of the quota.
+    /// Resets the quota of all callers.
     pub fn refill(&mut self) {
         self.quota = Quota::default();
     }
 
-    /// Forgets everything.
+    /// Resets everything.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Notes that a subscription changed, for an index that lags.
+    /// Stores the state of a subscription before a change, for a lagging index.
     pub(crate) fn changed(&mut self, world: &World, former: Subscription) {
         let lag = world.knobs.graph_lag;
         if !lag.is_zero() {
@@ -78,7 +78,7 @@ impl Graph {
     }
 }
 
-/// Answers `POST /providers/Microsoft.ResourceGraph/resources`. `admit` asks the buckets of ARM.
+/// Handles `POST /providers/Microsoft.ResourceGraph/resources`. `admit` takes a token from ARM's buckets.
 pub(crate) fn answer(
     context: &mut Context<'_>,
     query_context: &mut QueryContext<'_>,

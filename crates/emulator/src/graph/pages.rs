@@ -1,5 +1,5 @@
-//! Finished results and the tokens of their pages. A query is evaluated once; its rows stay,
-//! spelled out, until the last token runs out.
+//! Finished results and the tokens of their pages. A query is evaluated once; its serialized rows are kept
+//! until the last token expires.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::answer::ArmError;
 
-/// Older results go when all of them together are larger.
+/// The oldest results are dropped when all of them together exceed this size.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
-/// Tokens that ran out are remembered, to say so; not for ever.
+/// Maximum number of tokens, including expired ones that are kept to report them as expired.
 const MOST_TOKENS: usize = 50_000;
 
 /// What a token is bound to.
@@ -29,7 +29,7 @@ pub(crate) struct Binding {
     pub(super) table: bool,
 }
 
-/// The rows of a query in the order of the answer.
+/// The rows of a query in the order of the response.
 #[derive(Debug)]
 pub(super) struct Finished {
     binding: Binding,
@@ -39,12 +39,12 @@ pub(super) struct Finished {
     ends: Vec<usize>,
     /// `columns` of a table.
     columns: Value,
-    /// The rows carry ids and have an order.
+    /// The rows have ids and an order.
     pub(super) pageable: bool,
 }
 
 impl Finished {
-    /// `instead` gives what a fault puts in the place of a row.
+    /// `instead` returns the text with which a fault replaces a row.
     pub(super) fn new<'t>(
         binding: Binding,
         columns: &[Column],
@@ -97,7 +97,7 @@ impl Finished {
         self.ends.len()
     }
 
-    /// The rows from one to before another, as the member `data`.
+    /// A range of rows as the member `data`.
     pub(super) fn data(&self, from: usize, to: usize) -> String {
         let start = match from.checked_sub(1).and_then(|last| self.ends.get(last)) {
             Some(end) => end + 1,
@@ -115,14 +115,14 @@ impl Finished {
 
 #[derive(Debug)]
 struct Token {
-    /// Gone when it ran out or had to make room.
+    /// `None` if it expired or was dropped for space.
     result: Option<Arc<Finished>>,
     from: usize,
     expires: i64,
     number: u64,
 }
 
-/// The tokens that were given.
+/// The issued tokens.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     tokens: HashMap<String, Token>,
@@ -130,7 +130,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// A token for the rest of a result.
+    /// Issues a token for the rest of a result.
     pub(super) fn give(
         &mut self,
         result: &Arc<Finished>,
@@ -154,7 +154,7 @@ impl Pages {
         token
     }
 
-    /// The result behind a token, and where to go on. A token can be used again.
+    /// The result of a token, and the row to continue with. A token can be used again.
     pub(super) fn find(
         &self,
         token: &str,

@@ -1,4 +1,4 @@
-//! From tokens to a query. Whatever is outside the subset is refused with its place.
+//! Parses tokens into a query. Anything outside the subset is refused with its position.
 
 use serde_json::{Number, Value};
 
@@ -8,9 +8,9 @@ use super::{
     problem::{At, Problem},
 };
 
-/// Joins in one query.
+/// Maximum number of joins in one query.
 const JOINS: usize = 3;
-/// Brackets in brackets; more could exhaust the stack.
+/// Maximum depth of brackets, which protects the stack.
 const DEPTH: usize = 64;
 
 type Parsed<T> = Result<T, Problem>;
@@ -178,7 +178,7 @@ impl Parser {
         let key = self.expression()?;
         let ascending = self.accept("asc");
         if !ascending {
-            // Without a word the order is descending.
+            // The default order is descending.
             self.accept("desc");
         }
         Ok((key, ascending))
@@ -204,7 +204,7 @@ impl Parser {
             ));
         }
         if !self.accept("kind") {
-            // The language's own default keeps one row of each left key: nobody means that.
+            // The language's default (`innerunique`) keeps one row of each left key, which is never intended.
             return Err(self.expected("kind=leftouter or kind=inner"));
         }
         self.expect("=")?;
@@ -349,7 +349,7 @@ impl Parser {
         };
         loop {
             let kind = if self.accept(".") {
-                // Behind a point also the words of the language are names: `properties.kind`.
+                // After a dot keywords are names too: `properties.kind`.
                 let member = self.peek().clone();
                 if member.kind != lexer::Kind::Word || member.text.contains(['!', '~']) {
                     return Err(self.expected("a member"));
@@ -409,7 +409,7 @@ impl Parser {
     }
 }
 
-/// Words that cannot stand where a column or table does.
+/// Keywords that cannot be the name of a column or table.
 const RESERVED: [&str; 11] = [
     "and",
     "or",

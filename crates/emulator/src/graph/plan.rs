@@ -1,4 +1,4 @@
-//! A bound query, and its run over the rows of a source.
+//! A bound query and its evaluation over the rows of a source.
 
 use std::collections::HashMap;
 
@@ -24,19 +24,19 @@ pub(crate) struct Column {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) table: Table,
-    /// Rows of other types are not wanted (in lower case).
+    /// Only rows of these types are needed (in lower case).
     pub(crate) types: Option<Vec<String>>,
     pub(crate) steps: Vec<Step>,
-    /// Of the result.
+    /// Columns of the result.
     pub(crate) columns: Vec<Column>,
-    /// The rows have an order that a caller may rely on.
+    /// The rows have a defined order.
     pub(crate) ordered: bool,
 }
 
-/// What `project` puts into a column.
+/// The source of a column of `project`.
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
-    /// A column as it is, which nobody else wants.
+    /// An unchanged column that is not used again.
     Move(usize),
     Compute(Bound),
 }
@@ -45,7 +45,7 @@ pub(crate) enum Output {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Where(Bound),
-    /// With the places, which may lie behind the last column.
+    /// With the column indexes, which may be new columns at the end.
     Extend(Vec<(usize, Bound)>),
     Project(Vec<Output>),
     Order(Vec<(Bound, bool)>),
@@ -64,13 +64,13 @@ pub(crate) struct Join {
     pub(crate) right: Plan,
     pub(crate) left_keys: Vec<usize>,
     pub(crate) right_keys: Vec<usize>,
-    /// The right side of a row without a match.
+    /// The right side for a row without a match.
     pub(crate) blanks: Row,
 }
 
 impl Plan {
-    /// The finished rows. Rows pass the first operators one by one, so that only what is left of
-    /// them is ever held.
+    /// Evaluates the query. Rows pass the first operators one by one, so that only the remaining rows
+    /// are held in memory.
     pub(crate) fn run(&self, source: &dyn RowSource) -> Vec<Row> {
         let streaming = |step: &&Step| matches!(step, Step::Where(_) | Step::Extend(_) | Step::Project(_));
         let count = self.steps.iter().take_while(streaming).count();
@@ -87,7 +87,7 @@ impl Plan {
     }
 }
 
-/// The columns of a resource; a column that it lacks is blank.
+/// The columns of a resource; missing ones are blank.
 fn row_of(columns: &[Column], mut resource: Value) -> Row {
     columns
         .iter()
@@ -102,7 +102,7 @@ fn row_of(columns: &[Column], mut resource: Value) -> Row {
 }
 
 impl Step {
-    /// One row through an operator that looks at nothing else.
+    /// Passes one row through an operator that does not depend on other rows.
     fn one(&self, mut row: Row) -> Option<Row> {
         match self {
             Self::Where(condition) => (condition.truth(&row) == Some(true)).then_some(row),
@@ -211,7 +211,7 @@ fn key<'a>(row: &'a Row, places: &[usize]) -> Option<Vec<&'a Value>> {
         .collect()
 }
 
-/// One row for each different key, in the order of their first appearance.
+/// One row for each distinct key, in the order of their first appearance.
 fn grouped(rows: &[Row], keys: &[Bound], counted: bool) -> Vec<Row> {
     let mut places: HashMap<Row, usize> = HashMap::new();
     let mut groups: Vec<(Row, u64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! What is wrong with a query, and where.
+//! Errors of a query, with their position.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{answer::ArmError, instant};
 
-/// A place in the text of a query: the line from 1, the character in it from 0, as the service counts.
+/// A position in the text of a query: line from 1, character from 0, as in the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct At {
     pub(crate) line: u32,
@@ -16,16 +16,16 @@ pub(crate) struct At {
 /// Why a query is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// `ParserFailure` for its grammar, `InvalidQueryLanguage` for its meaning.
+    /// `ParserFailure` for the grammar, `InvalidQueryLanguage` for names, types and limits.
     code: &'static str,
     pub(crate) at: At,
     pub(crate) token: String,
-    /// What should have been there, or what is wrong with it.
+    /// What was expected, or what is wrong.
     pub(crate) text: String,
 }
 
 impl Problem {
-    /// The text is no query.
+    /// A syntax error.
     pub(crate) fn grammar(at: At, token: &str, expected: impl Into<String>) -> Self {
         Self {
             code: "ParserFailure",
@@ -35,7 +35,7 @@ impl Problem {
         }
     }
 
-    /// The query asks for something that does not exist, or that this emulator does not know.
+    /// A name, type or function that does not exist or is not supported by this emulator.
     pub(crate) fn meaning(at: At, token: &str, text: impl Into<String>) -> Self {
         Self {
             code: "InvalidQueryLanguage",
@@ -72,7 +72,7 @@ fn bad_request(details: Value) -> ArmError {
     ArmError::bad_request("BadRequest", support()).with("details", details)
 }
 
-/// The text of every error of the service: only the details tell more.
+/// The message of every error of the service; only the details differ.
 pub(crate) fn support() -> String {
     format!(
         "Please provide below info when asking for support: timestamp = {}, correlationId = {}.",

@@ -1,5 +1,5 @@
-//! The quota of the query service: so many requests of an application in a fixed window,
-//! which begins with the first of them. Refused requests do not count.
+//! The quota of Resource Graph: a number of requests per application in a fixed window,
+//! which begins with the first request. Refused requests do not count.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,11 +9,11 @@ use serde_json::json;
 use super::problem::support;
 use crate::answer::ArmError;
 
-/// The windows of the callers: when they began (milliseconds) and what they used.
+/// The windows of the callers: start in milliseconds, and requests used.
 #[derive(Debug, Default)]
 pub(super) struct Quota(HashMap<String, (i64, u32)>);
 
-/// What a request is told about the quota.
+/// The quota headers of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
     pub(super) granted: bool,
@@ -23,7 +23,7 @@ pub(super) struct Allowance {
 }
 
 impl Quota {
-    /// Takes one request out of a caller's window; absent: there is no quota.
+    /// Takes one request from a caller's window; `None` if there is no quota.
     pub(super) fn take(&mut self, caller: &str, most: u32, window: Duration, now: i64) -> Option<Allowance> {
         if most == 0 || window.is_zero() {
             return None;
@@ -64,7 +64,7 @@ impl Allowance {
     }
 }
 
-/// 429: the headers say for how long, there is no `Retry-After`.
+/// 429: the quota headers contain the wait; there is no `Retry-After`.
 pub(super) fn exceeded() -> ArmError {
     let text = "Client application has been throttled and should not attempt to repeat the request until an amount \
                 of time has elapsed. Please see https://aka.ms/resourcegraph-throttling for help.";

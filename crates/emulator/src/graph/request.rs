@@ -1,4 +1,4 @@
-//! The body of a query, and the subscriptions that it means.
+//! The body of a query, and the subscriptions in its scope.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{
 
 const MOST_SUBSCRIPTIONS: usize = 1000;
 const MOST_ROWS: usize = 1000;
-/// What a query without a list of subscriptions looks at.
+/// The scope of a query.
 const MOST_IN_SCOPE: usize = 10_000;
 const FILTERS: [&str; 4] = [
     "AtScopeAndBelow",
@@ -22,11 +22,11 @@ const FILTERS: [&str; 4] = [
     "AtScopeAboveAndBelow",
 ];
 
-/// A query as it was sent.
+/// The body of a query.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) query: String,
-    /// In lower case and in order; empty: not given.
+    /// In lower case and sorted; empty if not given.
     subscriptions: Vec<String>,
     management_groups: Vec<String>,
     filter: String,
@@ -101,7 +101,7 @@ impl Request {
         })
     }
 
-    /// Everything that says where the query looks.
+    /// The scope as a comparable value.
     pub(super) fn scope_text(&self) -> String {
         format!(
             "{} {} {}",
@@ -111,7 +111,7 @@ impl Request {
         )
     }
 
-    /// The subscriptions to look into, and whether there are more than that.
+    /// The subscriptions in scope, and whether there are more.
     pub(super) fn scope(
         &self,
         context: &Context<'_>,
@@ -174,7 +174,7 @@ impl Request {
     }
 }
 
-/// A subscription of the caller's tenant on which he has any role.
+/// The subscriptions of the caller's tenant on which the caller has any role.
 pub(super) fn visible(context: &Context<'_>, principal: &Principal, id: &str) -> bool {
     let found = context.world.subscriptions.get(id);
     found.is_some_and(|found| found.tenant == context.caller.tenant)

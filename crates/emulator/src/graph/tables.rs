@@ -1,4 +1,4 @@
-//! Where the rows come from: the tables, and what a caller may see of the world in them.
+//! The tables and the rows in them that a caller may see.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ impl Table {
         }
     }
 
-    /// The columns, the same for all three.
+    /// The columns, the same for all three tables.
     #[expect(clippy::unused_self, reason = "other tables have other columns")]
     pub(crate) fn columns(self) -> Vec<Column> {
         let column = |name: &str, kind| Column {
@@ -66,13 +66,13 @@ impl Table {
     }
 }
 
-/// Gives the rows of a table, one by one; those of other types than the wanted ones may be missing.
+/// Source of the rows of a table, one by one. It may skip rows whose types are not needed.
 pub(crate) trait RowSource {
-    /// Calls back with each row, an object of the table's columns.
+    /// Calls back with each row, an object with the table's columns.
     fn rows(&self, table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value));
 }
 
-/// The types of `resources` with the right that shows them.
+/// The types of `resources` with the action that makes them visible.
 const RESOURCES: [(&str, &str); 6] = [
     (
         "microsoft.compute/virtualmachines",
@@ -107,7 +107,7 @@ const GROUP: &str = "microsoft.resources/subscriptions/resourcegroups";
 /// The same for `securityresources`.
 const SECURITY: [(&str, &str); 1] = [("microsoft.security/pricings", "Microsoft.Security/pricings/read")];
 
-/// What a caller sees of some subscriptions at some time.
+/// The view of a caller on some subscriptions at some time.
 pub(crate) struct Visible<'a> {
     pub(crate) world: &'a World,
     pub(crate) history: &'a History,
@@ -124,7 +124,7 @@ impl RowSource for Visible<'_> {
             Table::Security => &SECURITY,
         };
         for id in self.subscriptions {
-            // Rights are looked up once for each subscription and type, not for each row.
+            // Check rights once for each subscription and type, not for each row.
             let shown: Vec<String> = known
                 .iter()
                 .filter(|(kind, _)| types.is_none_or(|types| types.iter().any(|expected| expected == kind)))
@@ -162,13 +162,13 @@ impl Visible<'_> {
             .any(|assignment| rbac::grants(assignment, action))
     }
 
-    /// A subscription as it was when the index last looked.
+    /// A subscription at the time that the index shows.
     fn subscription(&self, id: &str) -> Option<&Subscription> {
         let now = self.world.subscriptions.get(id)?;
         Some(self.history.at(id, self.at).unwrap_or(now))
     }
 
-    /// The machines. Their own past answers a late index, so the present world is asked for that moment.
+    /// The machines. They store their own history, so the current world is read for that moment.
     fn resources(&self, subscription: &str, types: &[String], each: &mut dyn FnMut(Value)) {
         self.world.machine_rows(subscription, Some(types), self.at, each);
     }

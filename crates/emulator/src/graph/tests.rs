@@ -1,4 +1,4 @@
-//! The language as a whole: tables of queries with their results or their refusals.
+//! The language as a whole: tables of queries with their results or errors.
 
 mod measure;
 mod refusals;
@@ -11,7 +11,7 @@ use super::{
     tables::{RowSource, Table},
 };
 
-/// Rows of any table, as they are.
+/// A source of fixed rows for any table.
 struct Fixed(Vec<Value>);
 
 impl RowSource for Fixed {
@@ -69,7 +69,7 @@ fn conditions() {
         ("properties.size > 4", "beta"),
         ("properties.size >= 4 and not(properties.size >= 5)", "Alpha"),
         ("4 < properties.size or properties.on == true", "Alpha beta"),
-        // A comparison with null is null: neither it nor its opposite lets a row pass.
+        // A comparison with null is null: neither it nor its negation lets a row pass.
         ("properties.size != 4", "beta"),
         ("not(properties.size == 4)", "beta"),
         ("properties.size + 0 == 4 or true", "!"),
@@ -244,7 +244,7 @@ fn joins() {
 }
 
 #[test]
-fn types_are_asked_for_before_rows_are_made() {
+fn conditions_limit_the_types_of_rows() {
     for (query, types) in [
         ("resources | where type =~ 'A/B' | count", Some(vec!["a/b"])),
         (

@@ -1,4 +1,4 @@
-//! What the laws look at in a connector: the parts that are not its writer's.
+//! Compares the parts of a connector that do not belong to the writer.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     state::{Connector, Subscription, offering_kind},
 };
 
-/// Members of the two servers offerings that anybody who manages them knows; `/` goes deeper, `/*` takes all below.
+/// Members of the two servers offerings that their manager may change; `/` goes deeper, `/*` covers everything below.
 const KNOWN: [&str; 20] = [
     "offeringType",
     "description",
@@ -49,7 +49,7 @@ const KNOWN_DATA: [&str; 11] = [
     "organizationalData/workloadIdentityProviderId",
 ];
 
-/// The connectors that a route writes or shows. One that does not exist has an empty content.
+/// The connectors that a route writes or reads. A missing connector has an empty content.
 pub(super) fn stored(subscription: &Subscription, typed: &Typed, at: i64) -> Vec<Stored> {
     let group = typed.resource_group().map(str::to_ascii_lowercase);
     let make = |key: &str, connector: Option<&Connector>| Stored {
@@ -62,7 +62,7 @@ pub(super) fn stored(subscription: &Subscription, typed: &Typed, at: i64) -> Vec
             |connector| json!([connector.tags, connector.properties]).to_string(),
         ),
         tier: None,
-        // Somebody with more rights may have to write the same again.
+        // Another caller with more rights may have to repeat the write.
         failed: connector.is_some_and(|connector| connector.unassigned),
         foreign: connector.map(foreign),
         member: connector.is_some_and(Connector::is_member),
@@ -89,7 +89,7 @@ fn ours(kind: &str) -> bool {
     kind.starts_with("cspmmonitor") || kind.starts_with("defenderforservers")
 }
 
-/// What belongs to others, by path: their offerings, and members that nobody knows.
+/// The parts of others, by path: their offerings, and unknown members.
 fn foreign(connector: &Connector) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for offering in connector.offerings() {
@@ -130,7 +130,7 @@ fn unexpected(
                     .is_some_and(|all| all == here || here.starts_with(&format!("{all}/")))
         });
         let deeper = known.iter().any(|known| known.starts_with(&format!("{here}/")));
-        // An empty or absent object says the same.
+        // An empty object equals an absent one.
         let nothing = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
         if !covered && deeper {
             unexpected(value, known, path, head, found);
@@ -141,7 +141,7 @@ fn unexpected(
     }
 }
 
-/// The first foreign thing that a write changed or removed. With an offering of one's own its members may go.
+/// The first foreign part that a write changed or removed. Members of a removed own offering may go.
 pub(super) fn lost(before: &BTreeMap<String, Value>, after: &Stored, offerings: &[String]) -> Option<String> {
     let now = after.foreign.as_ref()?;
     before.iter().find_map(|(path, value)| {
@@ -166,7 +166,7 @@ pub(super) fn sent_offerings(body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A member in a body that only the service writes.
+/// A read-only member in a body.
 pub(super) fn read_only_sent(body: &Value) -> Option<String> {
     const PLACES: [&str; 6] = [
         "/systemData",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foreign() {
+    fn foreign_parts() {
         let found = foreign(&connector(&json!([
             {"offeringType": "CspmMonitorAws", "nativeCloudConnection": {"cloudRoleArn": "x"}},
             {"offeringType": "DefenderForServersAws", "subPlan": {"type": "P2", "grade": 3}, "extra": true,

@@ -1,4 +1,4 @@
-//! The laws, in one table. A law looks at a request and at what came before it, and says what is wrong.
+//! The checks of the safety monitor, in one table. A check compares a request with the requests before it.
 
 use serde_json::Value;
 
@@ -8,17 +8,17 @@ use crate::{
     state::{Tier, known_extensions},
 };
 
-/// A law.
+/// A check.
 pub struct Invariant {
-    /// Its name in the list of breaches.
+    /// Its name in breaches.
     pub name: &'static str,
-    /// What it demands.
+    /// The requirement, as a sentence.
     pub demands: &'static str,
-    /// The breach, if there is one.
+    /// Returns a description of the breach, if there is one.
     pub broken: fn(&Seen<'_>, &Memory, &Allowances) -> Option<String>,
 }
 
-/// All of them.
+/// All checks.
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "PlanToFree",
@@ -31,19 +31,19 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "LoweredThroughFree",
-        demands: "A plan does not go from Standard to Standard by way of Free.",
+        demands: "A plan is not set to Free between two Standard configurations.",
         broken: |seen, memory, allowed| {
             plan_put(seen)?;
             let back = seen.before.as_ref()?.tier == Some(Tier::Free)
                 && seen.after.as_ref()?.tier == Some(Tier::Standard)
                 && memory.lowered(seen);
             let fine = Allowances::holds(&allowed.allow_free, seen.route.subscription.as_deref());
-            (back && !fine).then(|| "Standard again after an own PUT to Free: there was a gap".into())
+            (back && !fine).then(|| "Standard again after a PUT of the same caller to Free".into())
         },
     },
     Invariant {
         name: "UselessWrite",
-        demands: "A PUT changes something, unless the result of an earlier one was lost or an extension failed.",
+        demands: "A PUT changes something, unless an earlier result was lost or an extension failed.",
         broken: |seen, memory, allowed| {
             let (before, after) = (seen.before.as_ref()?, seen.after.as_ref()?);
             let useless =
@@ -58,11 +58,11 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "OneWriter",
-        demands: "One caller has at most one plan write under way in a subscription, and one write of a connector.",
+        demands: "A caller has at most one plan write in progress per subscription, and one write per connector.",
         broken: |seen, _, _| {
             seen.overlapped.then(|| {
                 format!(
-                    "a write of {} began while another one was under way",
+                    "a write of {} began while another one was in progress",
                     subject(seen)
                 )
             })
@@ -70,7 +70,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "ForeignOfferingChanged",
-        demands: "A write of a connector keeps what others put there: their offerings, and members that nobody knows.",
+        demands: "A write of a connector keeps the offerings and members that other writers added.",
         broken: |seen, memory, allowed| {
             let before = seen.before.as_ref()?.foreign.as_ref()?;
             if !matches!(seen.method, "PUT" | "PATCH") || seen.status >= 400 && seen.status != 504 {
@@ -85,16 +85,16 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "ReadOnlySent",
-        demands: "A connector is sent without the members that only the service writes.",
+        demands: "A connector is sent without read-only members.",
         broken: |seen, _, _| {
             let writes = matches!(seen.method, "PUT" | "PATCH") && connector(seen);
             let member = writes.then(|| connectors::read_only_sent(seen.body)).flatten()?;
-            Some(format!("{member} sent"))
+            Some(format!("read-only member sent: {member}"))
         },
     },
     Invariant {
         name: "MemberConnectorWritten",
-        demands: "Connectors that the service made for members of an organization are left alone.",
+        demands: "Connectors that the service created for members of an organization are not written.",
         broken: |seen, _, allowed| {
             let member = seen.before.as_ref()?.member && seen.method != "GET";
             let fine = Allowances::holds(&allowed.allow_foreign, seen.route.subscription.as_deref());
@@ -103,7 +103,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "RetryAfterIgnored",
-        demands: "After a 429, a 408 or a server error nothing is sent before its Retry-After ends.",
+        demands: "After a 429, a 408 or a server error, nothing is sent before its Retry-After ends.",
         broken: |seen, memory, _| {
             let early = memory.early(seen)?;
             Some(format!("sent {early} ms before Retry-After ended"))
@@ -120,7 +120,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "ExtensionNotOffered",
-        demands: "P1 is sent without the extensions that only P2 has, enabled or not.",
+        demands: "P1 is sent without extensions that only P2 has, enabled or not.",
         broken: |seen, _, _| {
             let put = plan_put(seen)?;
             let sub_plan = put.sub_plan().filter(|_| put.of_machines)?;
@@ -160,7 +160,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "PlanDelete",
-        demands: "A subscription's plan is never deleted: there is no such operation.",
+        demands: "A subscription's plan is never deleted: Azure has no such operation.",
         broken: |seen, _, _| {
             (seen.method == "DELETE" && subscription_plan(seen))
                 .then(|| "DELETE of a subscription's plan".into())
@@ -168,12 +168,12 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "SecretInUrl",
-        demands: "No token or secret stands in a URL.",
+        demands: "URLs contain no token or secret.",
         broken: |seen, _, _| seen.secret_in_url.then(|| "a token or secret in the URL".into()),
     },
     Invariant {
         name: "UnknownRoute",
-        demands: "Tokens are sent to routes that exist.",
+        demands: "Tokens are sent only to routes that exist.",
         broken: |seen, _, _| seen.unknown.then(|| format!("{} {}", seen.method, seen.url)),
     },
 ];

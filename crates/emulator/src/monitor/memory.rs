@@ -1,4 +1,4 @@
-//! What the laws remember of earlier requests.
+//! State that the checks keep about earlier requests.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::{
     state::{Subscription, Tier, canonical_plan},
 };
 
-/// Something that is written as a whole: a plan, a setting, the assessment.
+/// Something that is written as a whole: a plan, a setting, the assessment, a connector.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// Subscription, in lower case.
@@ -20,24 +20,24 @@ pub struct Subject {
     pub name: String,
 }
 
-/// A subject's content at a moment.
+/// The content of a subject at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// What it is.
     pub subject: Subject,
-    /// Its content, comparable.
+    /// Its content, as comparable text.
     pub text: String,
-    /// Of a plan.
+    /// The tier of a plan.
     pub tier: Option<Tier>,
-    /// An extension of the plan failed.
+    /// Whether an extension of the plan failed.
     pub failed: bool,
-    /// Of a connector that exists: what others put there, by path.
+    /// The parts of others in a connector that exists, by path.
     pub foreign: Option<BTreeMap<String, Value>>,
-    /// A connector that the service made for a member of an organization.
+    /// A connector that the service created for a member of an organization.
     pub member: bool,
 }
 
-/// The subjects that a route writes or shows, with their content.
+/// The subjects that a route writes or reads, with their content.
 pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
     let Resource::Typed(typed) = &route.resource else {
         return Vec::new();
@@ -116,14 +116,14 @@ pub fn stored(subscription: &Subscription, route: &Route) -> Vec<Stored> {
 
 type Caller = String;
 
-/// What a caller saw last of a subject.
+/// What a caller last read of a subject.
 #[derive(Debug)]
 struct Read {
     text: String,
     foreign: Option<BTreeMap<String, Value>>,
 }
 
-/// What happened before.
+/// State about earlier requests.
 #[derive(Debug, Default)]
 pub struct Memory {
     writing: HashMap<(Caller, String), u32>,
@@ -133,7 +133,7 @@ pub struct Memory {
     lowered: HashSet<(Caller, Subject)>,
 }
 
-/// Requests that were on the wire when the 429 was answered are nobody's fault.
+/// Requests that were already on the wire when the 429 was sent are excused.
 const CROSSING: i64 = 150;
 
 impl Memory {
@@ -156,26 +156,26 @@ impl Memory {
         }
     }
 
-    /// By how many milliseconds a request came too early.
+    /// How many milliseconds too early a request was sent.
     pub(super) fn early(&self, seen: &Seen<'_>) -> Option<i64> {
         let (from, until) = self.closed.get(&closed_key(seen))?;
         let inside = seen.arrived > from + CROSSING && seen.arrived < *until;
         inside.then(|| until - seen.arrived)
     }
 
-    /// The caller does not know the result of his last write of this subject.
+    /// The caller does not know the result of its last write of this subject.
     pub(super) fn lost(&self, seen: &Seen<'_>) -> bool {
         self.key(seen).is_some_and(|key| self.lost.contains(&key))
     }
 
-    /// The caller last saw another content: somebody changed it between his look and his write.
+    /// The caller last read another content: another client changed it before the write.
     pub(super) fn read_something_else(&self, seen: &Seen<'_>, now: &str) -> bool {
         self.key(seen)
             .and_then(|key| self.read.get(&key))
             .is_some_and(|read| read.text != now)
     }
 
-    /// The caller last saw another foreign part, or no connector at all: he could not know better.
+    /// The caller last read other foreign parts, or no connector at all.
     pub(super) fn read_other_foreign(&self, seen: &Seen<'_>) -> bool {
         let before = seen.before.as_ref().and_then(|before| before.foreign.as_ref());
         self.key(seen)
@@ -183,7 +183,7 @@ impl Memory {
             .is_some_and(|read| read.foreign.as_ref() != before)
     }
 
-    /// The caller took this plan from Standard to Free before.
+    /// The caller changed this plan from Standard to Free before.
     pub(super) fn lowered(&self, seen: &Seen<'_>) -> bool {
         self.key(seen).is_some_and(|key| self.lowered.contains(&key))
     }
@@ -212,7 +212,7 @@ impl Memory {
             }
         }
         let (Some(before), Some(after)) = (&seen.before, &seen.after) else {
-            // A write that never reached its effect: the caller may try again.
+            // A write that had no effect: the caller may try again.
             if let Some(key) = self.key(seen) {
                 self.lost.insert(key);
             }
@@ -240,7 +240,7 @@ impl Memory {
     }
 }
 
-/// Connectors have a budget of their own (docs/azure-api.md 4.7): whoever has used it up may go on with the rest.
+/// Connectors have a budget of their own (docs/azure-api.md 4.7), so its exhaustion does not affect other requests.
 fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
     let reads = matches!(seen.method, "GET" | "HEAD");
     let mut place = seen.route.subscription.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The safety monitor: watches every authenticated ARM request and notes breaches of the laws.
+//! The safety monitor: checks every authenticated ARM request and records breaches.
 
 mod connectors;
 mod invariants;
@@ -16,77 +16,77 @@ pub use self::{
 };
 use crate::{arm::Route, instant};
 
-/// A request with everything that a law may look at.
+/// A request with everything that a check may need.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent observations, each read by its own law"
+    reason = "independent observations, each read by its own check"
 )]
 pub struct Seen<'a> {
     /// Its number in the log.
     pub sequence: u64,
-    /// Arrival, in milliseconds since the epoch.
+    /// Time of arrival, in milliseconds since the epoch.
     pub arrived: i64,
-    /// Answer, in milliseconds since the epoch.
+    /// Time of the response, in milliseconds since the epoch.
     pub answered_at: i64,
     /// HTTP method.
     pub method: &'a str,
     /// Path and query as sent.
     pub url: &'a str,
-    /// What it names.
+    /// The parsed path.
     pub route: &'a Route,
     /// Client id.
     pub principal: &'a str,
     /// JSON body.
     pub body: &'a Value,
-    /// HTTP status; 0 when nothing was answered.
+    /// HTTP status; 0 if there was no response.
     pub status: u16,
-    /// The caller got the true answer, whole.
+    /// The caller received the normal response in full.
     pub undisturbed: bool,
     /// ARM has no such route.
     pub unknown: bool,
-    /// A secret or token stands in the URL.
+    /// The URL contains a secret or token.
     pub secret_in_url: bool,
-    /// Another write of this caller under the same lock was under way.
+    /// Another write of this caller under the same lock was in progress.
     pub overlapped: bool,
-    /// Seconds, when the answer had a Retry-After with a 429, a 408 or a server error.
+    /// Seconds, if a 429, a 408 or a server error had a Retry-After.
     pub retry_after: Option<u64>,
-    /// The subject of a write before it.
+    /// The subject of a write before the effect.
     pub before: Option<Stored>,
-    /// And after it.
+    /// The subject after the effect.
     pub after: Option<Stored>,
-    /// What a read showed.
+    /// The subjects that a read returned.
     pub read: Vec<Stored>,
 }
 
-/// A breach of a law.
+/// A breach of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Breach {
     /// When the request arrived.
     pub at: String,
-    /// The law's name.
+    /// Name of the check.
     pub invariant: &'static str,
-    /// Where.
+    /// The subscription.
     pub subscription: Option<String>,
     /// What happened.
     pub detail: String,
     /// The request's number in the log.
     pub sequence: u64,
-    /// Who.
+    /// Client id of the caller.
     pub principal: String,
 }
 
-/// What a test allows: `PUT /_emulator/monitor` (any subset).
+/// Exceptions that a test allows: `PUT /_emulator/monitor` (any subset).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Allowances {
-    /// Subscriptions (`*`: all) whose plan may go to Free.
+    /// Subscriptions (`*`: all) whose plan may be set to Free.
     pub allow_free: BTreeSet<String>,
     /// Subscriptions (`*`: all) where a write may change nothing.
     pub allow_useless: BTreeSet<String>,
-    /// Subscriptions (`*`: all) where what others put into connectors may change.
+    /// Subscriptions (`*`: all) where parts of others in connectors may change.
     pub allow_foreign: BTreeSet<String>,
-    /// Applications that are not watched, such as a person's.
+    /// Applications that are not checked, such as a person's.
     pub ignore_principals: BTreeSet<String>,
 }
 
@@ -97,30 +97,30 @@ impl Allowances {
     }
 }
 
-/// Breaches so far, and what the laws need to remember.
+/// The breaches so far, and the state of the checks.
 #[derive(Debug, Default)]
 pub struct Monitor {
     breaches: Vec<Breach>,
-    /// What is allowed.
+    /// The allowed exceptions.
     pub allowances: Allowances,
     memory: Memory,
 }
 
-/// Enough to see what goes wrong; more would only fill memory.
+/// Limits memory; the first breaches are enough to find the error.
 const MOST: usize = 10_000;
 
 impl Monitor {
-    /// Notes the beginning of a write under a lock; true when another one is under way.
+    /// Records the start of a write under a lock; true if another one is in progress.
     pub fn begin_write(&mut self, principal: &str, lock: &str) -> bool {
         self.memory.begin_write(principal, lock)
     }
 
-    /// Notes its end.
+    /// Records its end.
     pub fn end_write(&mut self, principal: &str, lock: &str) {
         self.memory.end_write(principal, lock);
     }
 
-    /// Judges a finished request.
+    /// Checks a finished request.
     pub fn judge(&mut self, seen: &Seen<'_>) {
         if !self.allowances.ignore_principals.contains(seen.principal) {
             for invariant in INVARIANTS {
@@ -155,12 +155,12 @@ impl Monitor {
         &self.breaches
     }
 
-    /// Forgets breaches and memory, keeps the allowances.
+    /// Deletes breaches and state, keeps the exceptions.
     pub fn clear(&mut self) {
         self.breaches.clear();
     }
 
-    /// Forgets everything, as for a new cloud.
+    /// Deletes everything, as for a new cloud.
     pub fn reset(&mut self) {
         *self = Self {
             allowances: self.allowances.clone(),

@@ -1,4 +1,4 @@
-//! The accounts of other clouds that connectors log in to. In an account that nobody seeded everything is in order.
+//! The accounts of other clouds that connectors log in to. An account that is not seeded has no problems.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Connector, Subscription};
 use crate::fleet;
 
-/// An instance in the words of a machine's seed.
+/// An instance, with the members of a machine's seed.
 pub type Instance = Map<String, Value>;
 
 /// All accounts, by AWS account id and by GCP project number.
@@ -21,31 +21,31 @@ pub struct CloudAccounts {
     pub gcp: BTreeMap<String, GcpProject>,
 }
 
-/// How the OIDC provider of an AWS account stands.
+/// The state of the OIDC provider of an AWS account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum IdentityProvider {
-    /// There, with every audience.
+    /// Exists with every audience.
     #[default]
     Ok,
-    /// Not there.
+    /// Does not exist.
     Missing,
-    /// There for somebody else (`Sentinel`), without the audiences of Defender.
+    /// Exists for another service (`Sentinel`), without the audiences of Defender.
     OwnedBy(String),
 }
 
-/// How a role, a pool, a provider or a service account stands.
+/// The state of a role, a pool, a provider or a service account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TrustState {
-    /// As it should be.
+    /// Correct.
     #[default]
     Ok,
-    /// Not there.
+    /// Does not exist.
     Missing,
-    /// It trusts somebody else, or another tenant.
+    /// Trusts another principal or tenant.
     WrongTrust,
-    /// It expects another audience.
+    /// Expects another audience.
     WrongAudience,
 }
 
@@ -53,25 +53,25 @@ pub enum TrustState {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AwsAccount {
-    /// Shown in connectors.
+    /// Name of the account, shown in connectors.
     pub account_name: Option<String>,
     /// The OIDC provider.
     pub identity_provider: IdentityProvider,
-    /// By ARN, or by the role's name.
+    /// The roles by ARN or name.
     pub roles: BTreeMap<String, TrustState>,
-    /// EC2.
+    /// EC2 instances.
     pub instances: Vec<Instance>,
-    /// When this is a management account.
+    /// The organization, if this is a management account.
     pub organization: Option<AwsOrganization>,
-    /// The fleet's clock at the last change.
+    /// Time of the last change, on the fleet's clock.
     pub changed: i64,
 }
 
-/// What a management account manages.
+/// The organization of a management account.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AwsOrganization {
-    /// The stack set that makes the roles of the members.
+    /// The stack set that creates the roles of the members.
     pub stack_set: TrustState,
     /// Member accounts.
     pub account_ids: Vec<String>,
@@ -81,35 +81,35 @@ pub struct AwsOrganization {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct GcpProject {
-    /// Its id; absent: any.
+    /// Project id; any if absent.
     pub project_id: Option<String>,
-    /// Shown in connectors.
+    /// Name of the project, shown in connectors.
     pub project_name: Option<String>,
     /// The workload identity pool.
     pub workload_identity_pool: TrustState,
-    /// Of the pool, by id.
+    /// Providers of the pool, by id.
     pub workload_identity_providers: BTreeMap<String, TrustState>,
-    /// By address.
+    /// Service accounts by address.
     pub service_accounts: BTreeMap<String, TrustState>,
-    /// By short name (`iam`, `sts`, …); absent: on.
+    /// APIs by short name (`iam`, `sts`, …); on if absent.
     pub apis: BTreeMap<String, bool>,
     /// An organization policy forbids the federation.
     pub federation_blocked: bool,
-    /// GCE.
+    /// Compute Engine instances.
     pub instances: Vec<Instance>,
-    /// When this is the management project of an organization.
+    /// The organization, if this is a management project.
     pub organization: Option<GcpOrganization>,
-    /// The fleet's clock at the last change.
+    /// Time of the last change, on the fleet's clock.
     pub changed: i64,
 }
 
-/// What a management project manages.
+/// The organization of a management project.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct GcpOrganization {
     /// The organization's number.
     pub organization_id: String,
-    /// Shown in connectors.
+    /// Name of the organization, shown in connectors.
     pub organization_name: Option<String>,
     /// Numbers of the member projects.
     pub project_numbers: Vec<String>,
@@ -140,12 +140,16 @@ impl<'de> Deserialize<'de> for Clouds {
 }
 
 impl Clouds {
-    /// Whether this is the very same copy.
+    /// Whether both share the same data.
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// With a JSON merge patch laid over: objects member by member, `null` removes, everything else replaces.
+    /// Applies a JSON merge patch: objects member by member, `null` removes, everything else replaces.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the result is not valid.
     pub(crate) fn merged(&self, patch: &Value, now: i64) -> Result<Self, String> {
         let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
         merge(&mut all, patch);
@@ -177,7 +181,7 @@ impl Clouds {
         .map_or(&[], Vec::as_slice)
     }
 
-    /// When the account of a connector changed last.
+    /// When the account of a connector last changed.
     pub(crate) fn changed(&self, connector: &Connector) -> i64 {
         match connector.cloud() {
             Some(Cloud::Aws) => self.aws.get(connector.account()).map(|found| found.changed),
@@ -187,7 +191,7 @@ impl Clouds {
         .unwrap_or_default()
     }
 
-    /// The accounts or projects under the management account of a connector, and what they name as their parent.
+    /// The accounts or projects under the management account of a connector, with their parent.
     pub(crate) fn members(&self, connector: &Connector) -> (Vec<String>, String) {
         let own = connector.account().to_owned();
         match connector.cloud() {
@@ -211,7 +215,7 @@ impl Clouds {
     }
 }
 
-/// The two clouds that have accounts here.
+/// The clouds that have accounts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cloud {
     /// Amazon.
@@ -220,7 +224,7 @@ pub enum Cloud {
     Gcp,
 }
 
-/// An instance must make a machine: told when it is seeded, not when it is found.
+/// Validates an instance when it is seeded, not when it is found.
 fn check(account: &str, instances: &[Instance]) -> Result<(), String> {
     let trial = Subscription::new("", "", "");
     for instance in instances {
@@ -230,7 +234,7 @@ fn check(account: &str, instances: &[Instance]) -> Result<(), String> {
     Ok(())
 }
 
-/// JSON merge patch.
+/// JSON merge patch (RFC 7386).
 pub(crate) fn merge(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
@@ -253,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_lie_over_what_is_there() {
+    fn patches_are_merged() {
         let clouds = Clouds::default();
         let broken = clouds
             .merged(

@@ -1,11 +1,11 @@
-//! A connector to an account of another cloud: the stored bag, and what the rest of the emulator asks it.
+//! A connector to an account of another cloud: the stored properties, and queries about them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Clouds, Subscription, cloud::Cloud};
 
-/// A `securityConnectors` resource. The offerings are kept as they were sent, in the newest form.
+/// A `securityConnectors` resource. Offerings are stored as sent, in the newest form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connector {
@@ -18,11 +18,11 @@ pub struct Connector {
     /// Replaced as a whole.
     #[serde(default)]
     pub tags: Map<String, Value>,
-    /// `hierarchyIdentifier`, `environmentName`, `environmentData`, `offerings` and whatever nobody knows.
+    /// `hierarchyIdentifier`, `environmentName`, `environmentData`, `offerings` and unknown members.
     pub properties: Map<String, Value>,
-    /// Since when it exists, on the fleet's clock.
+    /// Time of creation, on the fleet's clock.
     pub since: i64,
-    /// Of a member: the key of its organization's connector.
+    /// For a member: the key of its organization's connector.
     #[serde(default)]
     pub parent: Option<String>,
     /// The service may not assign the roles that Arc provisioning needs.
@@ -31,9 +31,9 @@ pub struct Connector {
     /// `hierarchyIdentifierTrialEndDate`.
     #[serde(default)]
     pub trial_end: Option<String>,
-    /// Who made it, and when.
+    /// Creator and time of creation.
     pub created: (String, String),
-    /// Who changed it last, and when.
+    /// Author and time of the last change.
     pub modified: (String, String),
 }
 
@@ -51,17 +51,17 @@ pub(crate) fn kind(offering: &Value) -> &str {
 }
 
 impl Connector {
-    /// Where a connector is kept.
+    /// The key of a connector.
     pub fn key_of(group: &str, name: &str) -> String {
         format!("{}/{}", group.to_ascii_lowercase(), name.to_ascii_lowercase())
     }
 
-    /// Where this one is kept.
+    /// The key of this connector.
     pub fn key(&self) -> String {
         Self::key_of(&self.group, &self.name)
     }
 
-    /// Its id, with the service's own spelling of the group.
+    /// Its id, with the service's own spelling of the resource group.
     pub fn id(&self, subscription: &str) -> String {
         format!(
             "/subscriptions/{subscription}/resourcegroups/{}/providers/Microsoft.Security/securityConnectors/{}",
@@ -86,7 +86,7 @@ impl Connector {
         self.text("hierarchyIdentifier")
     }
 
-    /// The cloud, when it is one with accounts here.
+    /// The cloud, if it has accounts here.
     pub fn cloud(&self) -> Option<Cloud> {
         if self.environment().eq_ignore_ascii_case("AWS") {
             Some(Cloud::Aws)
@@ -113,19 +113,19 @@ impl Connector {
         })
     }
 
-    /// Defender for Servers.
+    /// The Defender for Servers offering.
     pub fn servers(&self) -> Option<&Value> {
         self.offering("DefenderForServers")
     }
 
-    /// Whether a part of Defender for Servers is on.
+    /// Whether a part of Defender for Servers is enabled.
     pub fn provisions(&self, part: &str) -> bool {
         self.servers()
             .and_then(|offering| offering.get(part)?.get("enabled")?.as_bool())
             .unwrap_or_default()
     }
 
-    /// Whether its machines have health reports: P2, or P1 beside Defender CSPM.
+    /// Whether its machines have health reports: with P2, or P1 with Defender CSPM.
     pub fn reports(&self) -> bool {
         let plan = self
             .servers()
@@ -136,7 +136,7 @@ impl Connector {
         self.servers().is_some() && (!first || self.offering("DefenderCspm").is_some())
     }
 
-    /// Whether anything looks for instances: that is the work of the posture offerings.
+    /// Whether an offering finds instances: the posture offerings do.
     pub fn discovers(&self) -> bool {
         self.offering("CspmMonitor").is_some() || self.offering("DefenderCspm").is_some()
     }
@@ -157,17 +157,17 @@ impl Connector {
             .is_some_and(|found| found.eq_ignore_ascii_case(expected))
     }
 
-    /// Whether it stands for a whole organization.
+    /// Whether it connects a whole organization.
     pub fn is_organization(&self) -> bool {
         self.membership("Organization")
     }
 
-    /// Whether the service made it.
+    /// Whether the service created it.
     pub fn is_member(&self) -> bool {
         self.membership("Member")
     }
 
-    /// Whether an account or project is left out of the organization.
+    /// Whether an account or project is excluded from the organization.
     pub(crate) fn excludes(&self, account: &str) -> bool {
         ["excludedAccountIds", "excludedProjectNumbers"]
             .iter()
@@ -178,7 +178,7 @@ impl Connector {
             })
     }
 
-    /// The connector that the service makes for a member account.
+    /// The connector that the service creates for a member account.
     pub(crate) fn member(&self, account: &str, parent: &str, clouds: &Clouds) -> Self {
         let environment = match self.cloud() {
             Some(Cloud::Gcp) => {
@@ -230,7 +230,7 @@ impl Connector {
     }
 }
 
-/// A copy in which a piece of every text is another one.
+/// A copy with a part of every string replaced.
 fn replaced(value: &Value, old: &str, new: &str) -> Value {
     match value {
         Value::String(text) => json!(text.replace(old, new)),
@@ -252,7 +252,7 @@ impl Subscription {
             .filter(|connector| connector.since <= at)
     }
 
-    /// The connectors of a moment, by key.
+    /// The connectors at a moment, by key.
     pub fn connectors_at(&self, at: i64) -> impl Iterator<Item = (&String, &Connector)> {
         self.connectors
             .iter()

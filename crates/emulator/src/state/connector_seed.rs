@@ -1,4 +1,4 @@
-//! Connectors in the words of people: seeds, and changes behind everybody's back (`securityConnectors.NAME…`).
+//! Connectors with the members of a seed: seeds, and direct changes (`securityConnectors.NAME…`).
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -8,10 +8,10 @@ use crate::{fleet, instant};
 
 type Members = Map<String, Value>;
 
-/// A person, for `systemData`.
-const SOMEBODY: &str = "user@contoso.com";
+/// A user, for `systemData`.
+const USER: &str = "user@contoso.com";
 
-/// Makes a connector, or takes the place of one; nothing is checked with the other cloud.
+/// Creates a connector or replaces one, without a login to the other cloud.
 pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Timestamp) -> Result<(), String> {
     const KNOWN: [&str; 13] = [
         "name",
@@ -31,15 +31,15 @@ pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Times
     let word = |name: &str| members.get(name).and_then(Value::as_str);
     let name = word("name")
         .filter(|name| !name.is_empty())
-        .ok_or("a connector needs a name")?;
+        .ok_or("a connector without name")?;
     if let Some(unknown) = members.keys().find(|member| !KNOWN.contains(&member.as_str())) {
         return Err(format!(
-            "{name}: no such member '{unknown}'; known: {}",
+            "{name}: unknown member '{unknown}'; known members: {}",
             KNOWN.join(", ")
         ));
     }
     let account = word("hierarchyIdentifier")
-        .ok_or_else(|| format!("{name}: a hierarchyIdentifier is wanted, as text"))?;
+        .ok_or_else(|| format!("{name}: hierarchyIdentifier: expected a string"))?;
     let environment = word("environmentName").unwrap_or("AWS");
     let project = word("projectId").map_or_else(|| format!("project-{account}"), Into::into);
     let age = match members.get("age") {
@@ -78,7 +78,7 @@ pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Times
             .cloned()
             .unwrap_or_default(),
     );
-    let stamp = (SOMEBODY.to_owned(), instant::ticks(now));
+    let stamp = (USER.to_owned(), instant::ticks(now));
     let aged = i64::try_from(age.as_millis()).unwrap_or_default();
     let connector = Connector {
         name: name.into(),
@@ -120,7 +120,7 @@ fn environment_data(environment: &str, account: &str, project: &str, organizatio
     data
 }
 
-/// The offerings that the portal's wizard makes for servers.
+/// The offerings that the portal's wizard creates for servers.
 fn usual(environment: &str, account: &str, project: &str, plan: &str) -> Value {
     let full = plan.eq_ignore_ascii_case("P2");
     let mut common = json!({
@@ -163,7 +163,7 @@ fn usual(environment: &str, account: &str, project: &str, plan: &str) -> Value {
     json!([cspm, common])
 }
 
-/// Sets, or with null removes, what a dotted path names; objects on the way are made.
+/// Sets the value at a dotted path, or removes it with null; creates missing objects.
 fn set_at(value: &mut Value, path: &str, new: &Value) {
     if !value.is_object() {
         *value = json!({});
@@ -185,7 +185,7 @@ pub(super) fn set(
     value: &Value,
     now: Timestamp,
 ) -> Result<(), String> {
-    // Names have dots too: the longest known one counts.
+    // Names may contain dots: the longest known name wins.
     let named = subscription
         .connectors
         .iter()
@@ -206,7 +206,7 @@ pub(super) fn set(
                 add(subscription, &members, now)
             }
             Value::Null => Ok(()),
-            _ => Err("no such connector; an object makes one".into()),
+            _ => Err("unknown connector; an object creates it".into()),
         };
     };
     let path = rest.get(name.len()..).unwrap_or_default().trim_start_matches('.');
@@ -214,26 +214,26 @@ pub(super) fn set(
         subscription.connectors.remove(&key);
         return Ok(());
     }
-    let connector = subscription.connectors.get_mut(&key).ok_or("no such connector")?;
-    connector.modified = (SOMEBODY.into(), instant::ticks(now));
+    let connector = subscription.connectors.get_mut(&key).ok_or("unknown connector")?;
+    connector.modified = (USER.into(), instant::ticks(now));
     match value {
         Value::Object(members) if path.is_empty() => members
             .iter()
             .try_for_each(|(path, value)| set_member(connector, path, value)),
-        _ if path.is_empty() => Err("an object or null".into()),
+        _ if path.is_empty() => Err("expected an object or null".into()),
         _ => set_member(connector, path, value),
     }
 }
 
 fn set_member(connector: &mut Connector, path: &str, value: &Value) -> Result<(), String> {
     match path.split_once('.').unwrap_or((path, "")) {
-        ("location", "") => connector.location = value.as_str().ok_or("a string is wanted")?.into(),
-        ("tags", "") => connector.tags = value.as_object().cloned().ok_or("an object is wanted")?,
-        // A tag's name may have dots.
+        ("location", "") => connector.location = value.as_str().ok_or("expected a string")?.into(),
+        ("tags", "") => connector.tags = value.as_object().cloned().ok_or("expected an object")?,
+        // The name of a tag may contain dots.
         ("tags", tag) if value.is_null() => drop(connector.tags.remove(tag)),
         ("tags", tag) => drop(connector.tags.insert(tag.into(), value.clone())),
         ("offerings", rest) if !rest.is_empty() => set_offering(connector, rest, value)?,
-        ("offerings", _) if !value.is_array() => return Err("a list is wanted".into()),
+        ("offerings", _) if !value.is_array() => return Err("expected a list".into()),
         _ => {
             let mut properties = Value::Object(std::mem::take(&mut connector.properties));
             set_at(&mut properties, path, value);
@@ -251,7 +251,7 @@ fn set_offering(connector: &mut Connector, path: &str, value: &Value) -> Result<
         .properties
         .entry("offerings")
         .or_insert_with(|| json!([]));
-    let all = all.as_array_mut().ok_or("the offerings are no list")?;
+    let all = all.as_array_mut().ok_or("the stored offerings are not a list")?;
     let of_kind = |offering: &Value| kind(offering).eq_ignore_ascii_case(expected);
     if rest.is_empty() {
         all.retain(|offering| !of_kind(offering));
@@ -260,19 +260,19 @@ fn set_offering(connector: &mut Connector, path: &str, value: &Value) -> Result<
             members.insert("offeringType".into(), json!(expected));
             all.push(members.into());
         } else if !value.is_null() {
-            return Err("an object or null".into());
+            return Err("expected an object or null".into());
         }
         return Ok(());
     }
     let offering = all
         .iter_mut()
         .find(|offering| of_kind(offering))
-        .ok_or_else(|| format!("no offering {expected}"))?;
+        .ok_or_else(|| format!("no offering of type {expected}"))?;
     set_at(offering, rest, value);
     Ok(())
 }
 
-/// All connectors in the words of patches.
+/// All connectors with the members of patches.
 pub(crate) fn shown(subscription: &Subscription, now: Timestamp) -> Value {
     let at = subscription.fleet_now(now);
     subscription

@@ -1,4 +1,4 @@
-//! What stands in the way of a connector in its account: whether the service can log in, and what it complains of.
+//! Problems of a connector with its account: whether the service can log in, and what it reports.
 
 use serde_json::Value;
 
@@ -7,16 +7,16 @@ use super::{
     cloud::{AwsAccount, Cloud, GcpProject, IdentityProvider, TrustState},
 };
 
-/// Something that is wrong in the account.
+/// A problem in the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `issueName` of a health report.
     pub name: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub description: String,
-    /// What a person does about it.
+    /// The remedy for the user.
     pub remedy: &'static str,
-    /// It refuses a PUT; otherwise only the health report tells.
+    /// Whether it refuses a PUT; otherwise only the health report shows it.
     pub login: bool,
 }
 
@@ -34,7 +34,7 @@ impl Problem {
 const MISSING_PROVIDER: &str = "Identity provider is missing from AWS account/s. Defender for Cloud cannot \
     authenticate without it. Create the identity provider to complete the onboarding.";
 
-/// Everything that is wrong for a connector, the first complaint first.
+/// All problems of a connector, the first one to report first.
 pub fn problems(connector: &Connector, clouds: &Clouds) -> Vec<Problem> {
     let mut all = match connector.cloud() {
         Some(Cloud::Aws) => {
@@ -183,7 +183,7 @@ fn gcp(connector: &Connector, project: &GcpProject) -> Vec<Problem> {
         .collect()
 }
 
-/// The values of a member wherever an offering uses it; what is switched off is not used.
+/// The values of a member in all offerings; disabled parts do not count.
 fn used<'a>(offerings: &'a [Value], member: &str) -> Vec<&'a str> {
     let mut all = Vec::new();
     let mut open: Vec<&Value> = offerings.iter().collect();

@@ -1,4 +1,4 @@
-//! What the emulated cloud is made of. Everything here is saved to the state file.
+//! The state of the emulated cloud. Everything here is saved to the state file.
 
 mod cloud;
 mod connector;
@@ -36,13 +36,13 @@ pub(crate) use self::{
 };
 use crate::{knobs::Knobs, switches::Switches};
 
-/// The tenant that exists without a seed.
+/// The default tenant.
 pub const DEFAULT_TENANT: &str = "11111111-1111-1111-1111-111111111111";
-/// The application that exists without a seed.
+/// The default application.
 pub const DEFAULT_CLIENT: &str = "33333333-3333-3333-3333-333333333333";
 /// Its secret.
 pub const DEFAULT_SECRET: &str = "s3cret";
-/// The subscription that exists without a seed.
+/// The default subscription.
 pub const DEFAULT_SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 
 /// An Entra tenant.
@@ -51,7 +51,7 @@ pub const DEFAULT_SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 pub struct Tenant {
     /// Shown in `/tenants`.
     pub display_name: String,
-    /// Shown in `/tenants`; also accepted instead of the id in Entra's paths.
+    /// Shown in `/tenants`; also accepted in place of the id in Entra's paths.
     pub default_domain: String,
 }
 
@@ -65,11 +65,11 @@ pub struct World {
     pub principals: BTreeMap<String, Principal>,
     /// By subscription id.
     pub subscriptions: BTreeMap<String, Subscription>,
-    /// The subscriptions of management groups, by the group's name.
+    /// The subscriptions of management groups, by group name.
     pub management_groups: BTreeMap<String, Vec<String>>,
-    /// Answers to the open questions.
+    /// Answers of the switches.
     pub switches: Switches,
-    /// Times and toggles.
+    /// Options of the emulator.
     pub knobs: Knobs,
     /// The accounts of other clouds.
     pub cloud_accounts: Clouds,
@@ -78,7 +78,7 @@ pub struct World {
 }
 
 impl World {
-    /// One tenant, one application that owns one subscription.
+    /// The default cloud: one tenant and one application that owns one subscription.
     pub fn with_defaults() -> Self {
         let mut world = Self::default();
         world.tenant(DEFAULT_TENANT);
@@ -97,7 +97,7 @@ impl World {
         world
     }
 
-    /// The tenant with this id, made when missing.
+    /// The tenant with this id, created if missing.
     pub fn tenant(&mut self, id: &str) -> &mut Tenant {
         self.tenants
             .entry(id.to_ascii_lowercase())
@@ -107,7 +107,7 @@ impl World {
             })
     }
 
-    /// The id of the tenant that a path segment means: an id or a domain.
+    /// The tenant id that a path segment names: an id or a domain.
     pub fn tenant_named(&self, segment: &str) -> Option<String> {
         let expected = segment.to_ascii_lowercase();
         if self.tenants.contains_key(&expected) {
@@ -119,7 +119,7 @@ impl World {
             .map(|(id, _)| id.clone())
     }
 
-    /// A management group with its name as stored; names compare without case.
+    /// A management group with its name as stored; names are case-insensitive.
     pub fn management_group(&self, name: &str) -> Option<(&str, &[String])> {
         self.management_groups
             .iter()
@@ -127,7 +127,7 @@ impl World {
             .map(|(known, members)| (known.as_str(), members.as_slice()))
     }
 
-    /// Makes, replaces or (with nothing) removes a management group.
+    /// Creates, replaces or (with `None`) removes a management group.
     pub fn set_management_group(&mut self, name: &str, members: Option<&[String]>) {
         self.management_groups
             .retain(|known, _| !known.eq_ignore_ascii_case(name));
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Direct onboarding belongs to one subscription of a tenant: everyone else's goes off.
+    /// Direct onboarding belongs to one subscription of a tenant: turns it off in all others.
     pub fn take_direct_onboarding(&mut self, holder: &str) {
         let Some(tenant) = self
             .subscriptions
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Another subscription of the tenant that already takes direct onboarding.
+    /// Another subscription of the tenant that already has direct onboarding.
     pub fn direct_onboarding_elsewhere(&self, than: &str) -> Option<&str> {
         let tenant = &self.subscriptions.get(than)?.tenant;
         self.subscriptions

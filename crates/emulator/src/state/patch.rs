@@ -1,4 +1,4 @@
-//! Changes behind the caller's back, written as dotted paths: `pricings.VirtualMachines.subPlan`, `settings.WDATP`, ...
+//! Direct changes, written as dotted paths: `pricings.VirtualMachines.subPlan`, `settings.WDATP`, ...
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -12,11 +12,15 @@ use crate::{fleet, instant};
 /// Dotted paths with their new values.
 pub type Patch = Map<String, Value>;
 
-/// Applies a patch. Nothing of it happens when one path or value is wrong.
+/// Applies a patch as a whole.
+///
+/// # Errors
+///
+/// Returns a message with the path if a path or value is invalid; nothing is changed.
 pub fn apply(subscription: &mut Subscription, patch: &Patch, now: Timestamp) -> Result<(), String> {
     let mut changed = subscription.clone();
     let mut paths: Vec<&String> = patch.keys().collect();
-    // A tier brings its defaults, so it comes first and the finer paths after it.
+    // A tier sets its defaults, so it comes first and the finer paths after it.
     paths.sort_by_key(|path| match path.rsplit('.').next() {
         Some("pricingTier") => 0,
         Some("subPlan") => 1,
@@ -36,20 +40,20 @@ fn set(subscription: &mut Subscription, path: &str, value: &Value, now: Timestam
     match head {
         "settings" => set_setting(subscription, rest, value),
         "pricings" => {
-            let (name, rest) = rest.split_once('.').ok_or("write pricings.NAME.member")?;
-            let name = canonical_plan(name).ok_or("no such plan")?;
+            let (name, rest) = rest.split_once('.').ok_or("expected pricings.NAME.MEMBER")?;
+            let name = canonical_plan(name).ok_or("unknown plan")?;
             set_plan(subscription, name, rest, value, now)
         }
         "serverVulnerabilityAssessmentsSettings" => {
             if rest != "azureServersSetting" {
-                return Err("only azureServersSetting exists".into());
+                return Err("unknown setting; the only one is azureServersSetting".into());
             }
             subscription.vulnerability_assessment =
                 optional(value)?.map(|provider| assessment(provider, now));
             Ok(())
         }
         "providers" => {
-            let state = RegistrationState::parse(text(value)?).ok_or("no such registration state")?;
+            let state = RegistrationState::parse(text(value)?).ok_or("unknown registration state")?;
             subscription.register(rest, state, instant::epoch_milliseconds(now));
             Ok(())
         }
@@ -104,24 +108,24 @@ fn set_own(subscription: &mut Subscription, path: &str, value: &Value) -> Result
     match path {
         "state" => {
             subscription.state = serde_json::from_value::<SubscriptionState>(value.clone())
-                .map_err(|_| "Enabled, Disabled or Warned")?;
+                .map_err(|_| "expected Enabled, Disabled or Warned")?;
         }
         "displayName" => subscription.display_name = text(value)?.into(),
         "tenantId" => subscription.tenant = text(value)?.to_ascii_lowercase(),
-        "registrationStuck" => subscription.registration_stuck = truth(value)?,
+        "registrationStuck" => subscription.registration_stuck = boolean(value)?,
         "denyPolicyAssignment" => subscription.deny_policy = optional(value)?.map(Into::into),
         "lockLevel" => {
             subscription.lock = match optional(value)? {
                 level @ (None | Some("ReadOnly" | "CanNotDelete")) => level.map(Into::into),
-                Some(_) => return Err("ReadOnly, CanNotDelete or null".into()),
+                Some(_) => return Err("expected ReadOnly, CanNotDelete or null".into()),
             };
         }
         "integrationProfile" => match text(value)? {
             "legacy" => subscription.make_legacy(),
             "new" => subscription.legacy = false,
-            _ => return Err("new or legacy".into()),
+            _ => return Err("expected new or legacy".into()),
         },
-        _ => return Err("no such path; see docs/emulator.md for the list".into()),
+        _ => return Err("unknown path; docs/emulator.md lists all paths".into()),
     }
     Ok(())
 }
@@ -130,9 +134,9 @@ fn set_setting(subscription: &mut Subscription, name: &str, value: &Value) -> Re
     let (name, _) = SETTINGS
         .into_iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .ok_or("no such setting")?;
-    let enabled = truth(value)?;
-    // Without the side effects of a PUT: exactly this field changes.
+        .ok_or("unknown setting")?;
+    let enabled = boolean(value)?;
+    // Without the side effects of a PUT: only this field changes.
     let setting = subscription.settings.entry(name.into()).or_default();
     setting.turned_off = !enabled;
     setting.enabled = enabled;
@@ -152,7 +156,7 @@ fn set_plan(
     let plan = subscription.plans.entry(name.into()).or_default();
     match path {
         "pricingTier" => {
-            let tier = Tier::parse(text(value)?).ok_or("Free or Standard")?;
+            let tier = Tier::parse(text(value)?).ok_or("expected Free or Standard")?;
             if tier == Tier::Free {
                 *plan = Plan::default();
             } else if plan.tier == Tier::Free {
@@ -169,12 +173,12 @@ fn set_plan(
                 plan.sub_plan = sub_plan;
             }
         }
-        "enforce" => plan.enforce = truth(value)?,
+        "enforce" => plan.enforce = boolean(value)?,
         "enablementTime" => plan.enablement_time = optional(value)?.map(Into::into),
         "freeTrialRemainingTime" => plan.free_trial_remaining_time = optional(value)?.map(Into::into),
         "resourcesCoverageStatus" => plan.resources_coverage_status = optional(value)?.map(Into::into),
         "managedBy" => plan.managed_by = optional(value)?.map(Into::into),
-        _ => return Err("no such member of a plan".into()),
+        _ => return Err("unknown member of a plan".into()),
     }
     Ok(())
 }
@@ -209,7 +213,7 @@ fn set_extension(
     };
     match member {
         "" | "isEnabled" => {
-            extension.enabled = truth(value)?;
+            extension.enabled = boolean(value)?;
             extension.failed = false;
         }
         "operationStatus" => {
@@ -220,13 +224,13 @@ fn set_extension(
         member => {
             let properties = member
                 .strip_prefix("additionalExtensionProperties")
-                .ok_or("no such member")?;
+                .ok_or("unknown member of a plan extension")?;
             let key = Subscription::properties_key(plan, &extension.name);
             let stored = subscription.extension_properties.entry(key).or_default();
             match (properties.strip_prefix('.'), value) {
                 (None, Value::Null) => stored.clear(),
                 (None, Value::Object(all)) => stored.clone_from(all),
-                (None, _) => return Err("an object or null".into()),
+                (None, _) => return Err("expected an object or null".into()),
                 (Some(property), Value::Null) => drop(stored.remove(property)),
                 (Some(property), value) => drop(stored.insert(property.into(), value.clone())),
             }
@@ -262,7 +266,7 @@ fn set_resource_plan(
     Ok(())
 }
 
-/// `null` deletes, an object changes the machine or makes it.
+/// `null` deletes; an object creates or changes the machine.
 fn set_machine(
     subscription: &mut Subscription,
     name: &str,
@@ -282,7 +286,7 @@ fn set_machine(
             members.entry("name").or_insert_with(|| Value::from(name));
             fleet::add(subscription, &Value::Object(members), false, now).map(drop)
         }
-        _ => Err("an object or null".into()),
+        _ => Err("expected an object or null".into()),
     }
 }
 
@@ -297,7 +301,7 @@ fn assessment(provider: &str, now: Timestamp) -> Assessment {
 }
 
 fn text(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| "a string is wanted".into())
+    value.as_str().ok_or_else(|| "expected a string".into())
 }
 
 fn optional(value: &Value) -> Result<Option<&str>, String> {
@@ -313,17 +317,17 @@ fn operation_failed(code: &Value) -> Result<bool, String> {
     match text(code)? {
         "Failed" => Ok(true),
         "Succeeded" => Ok(false),
-        _ => Err("Succeeded or Failed".into()),
+        _ => Err("expected Succeeded or Failed".into()),
     }
 }
 
-/// A truth as JSON or as the service's string.
-fn truth(value: &Value) -> Result<bool, String> {
+/// A boolean as JSON or as the service's string.
+fn boolean(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(truth) => Ok(*truth),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err("true or false is wanted".into()),
+        _ => Err("expected true or false".into()),
     }
 }
 

@@ -29,7 +29,7 @@ pub fn canonical_plan(name: &str) -> Option<&'static str> {
         .find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The plan that took over from a deprecated one.
+/// The plan that replaced a deprecated one.
 pub fn replaced_by(plan: &str) -> Option<&'static str> {
     match plan {
         "KubernetesService" | "ContainerRegistry" => Some("Containers"),
@@ -38,7 +38,7 @@ pub fn replaced_by(plan: &str) -> Option<&'static str> {
     }
 }
 
-/// The extensions that a plan with this sub-plan offers, with their defaults.
+/// The extensions of a plan with this sub-plan, with their defaults.
 pub fn known_extensions(plan: &str, sub_plan: Option<&str>) -> &'static [(&'static str, bool)] {
     match (plan, sub_plan) {
         ("VirtualMachines", Some("P1")) => &[("MdeDesignatedSubscription", false)],
@@ -69,7 +69,7 @@ pub fn known_extensions(plan: &str, sub_plan: Option<&str>) -> &'static [(&'stat
     }
 }
 
-/// Off or on.
+/// The pricing tier: off or on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tier {
     /// Off.
@@ -80,7 +80,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The tier meant by a caller, in any case.
+    /// Parses a tier, case-insensitive.
     pub fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
             "free" => Some(Self::Free),
@@ -104,9 +104,9 @@ impl Tier {
 pub struct Extension {
     /// Its name in the service's spelling.
     pub name: String,
-    /// What was asked for.
+    /// The requested value.
     pub enabled: bool,
-    /// Its provisioning failed, for want of the right to assign roles.
+    /// Its provisioning failed, because the right to assign roles was missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
 }
@@ -123,9 +123,9 @@ pub struct Plan {
     pub enforce: bool,
     /// The last move to Standard.
     pub enablement_time: Option<String>,
-    /// What is left of the trial.
+    /// Remaining time of the trial.
     pub free_trial_remaining_time: Option<String>,
-    /// A coverage to claim instead of the computed one.
+    /// A coverage to report instead of the computed one.
     pub resources_coverage_status: Option<String>,
     /// Set when the Microsoft 365 portal owns the plan.
     pub managed_by: Option<String>,
@@ -141,14 +141,14 @@ impl Plan {
             .find(|extension| extension.name.eq_ignore_ascii_case(name))
     }
 
-    /// The same, to change it.
+    /// The extension with this name, mutable.
     pub fn extension_mut(&mut self, name: &str) -> Option<&mut Extension> {
         self.extensions
             .iter_mut()
             .find(|extension| extension.name.eq_ignore_ascii_case(name))
     }
 
-    /// Whether the plan itself has this extension on and working.
+    /// Whether this plan itself has the extension enabled and working.
     pub fn has(&self, name: &str) -> bool {
         self.tier == Tier::Standard
             && self
@@ -156,7 +156,7 @@ impl Plan {
                 .is_some_and(|extension| extension.enabled && !extension.failed)
     }
 
-    /// The default extensions of the plan's present sub-plan.
+    /// The default extensions of the plan's current sub-plan.
     pub fn default_extensions(plan: &str, sub_plan: Option<&str>) -> Vec<Extension> {
         known_extensions(plan, sub_plan)
             .iter()
@@ -168,7 +168,7 @@ impl Plan {
             .collect()
     }
 
-    /// The sub-plan that `Standard` means when none is named.
+    /// The sub-plan of a `Standard` without one.
     pub fn full_sub_plan(plan: &str) -> Option<&'static str> {
         match plan {
             "VirtualMachines" => Some("P2"),

@@ -1,10 +1,10 @@
-//! Applications that sign in, and what they may do.
+//! Applications that sign in, and their rights.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A federated identity credential of an application, with the key that its issuer signs with.
+/// A federated identity credential of an application, with the public key of its issuer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FederatedCredential {
@@ -12,13 +12,13 @@ pub struct FederatedCredential {
     pub issuer: String,
     /// The token's `sub`.
     pub subject: String,
-    /// The token's `aud` must be one of them.
+    /// Accepted values of the token's `aud`.
     #[serde(default = "exchange_audience")]
     pub audiences: Vec<String>,
     /// The issuer's public key (RSA or EC P-256), PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key_pem: Option<String>,
-    /// Or the issuer's key set.
+    /// Alternatively, the issuer's key set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<serde_json::Value>,
 }
@@ -27,7 +27,7 @@ fn exchange_audience() -> Vec<String> {
     vec!["api://AzureADTokenExchange".into()]
 }
 
-/// A role on a subscription: a built-in one by name, or one spelled out.
+/// A role on a subscription: built-in by name, or custom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RoleAssignment {
@@ -38,7 +38,7 @@ pub enum RoleAssignment {
     Custom {
         /// Action patterns with `*`.
         actions: Vec<String>,
-        /// Taken away again.
+        /// Action patterns that are excluded.
         #[serde(default)]
         not_actions: Vec<String>,
     },
@@ -54,13 +54,13 @@ pub struct Principal {
     pub object_id: String,
     /// Its home tenant.
     pub tenant: String,
-    /// A name for people.
+    /// Display name.
     pub display_name: String,
-    /// Secrets that are valid now.
+    /// Valid secrets.
     pub secrets: Vec<String>,
-    /// Whose tokens it accepts as its own.
+    /// Federated identity credentials.
     pub federated_credentials: Vec<FederatedCredential>,
-    /// Role assignments by subscription id; `*` holds for every subscription of its tenant.
+    /// Role assignments by subscription id; `*` applies to every subscription of the tenant.
     pub roles: BTreeMap<String, Vec<RoleAssignment>>,
 }
 
@@ -78,14 +78,14 @@ impl Principal {
         }
     }
 
-    /// The assignments that hold on a subscription.
+    /// The assignments that apply to a subscription.
     pub fn assignments<'a>(&'a self, subscription: &str) -> impl Iterator<Item = &'a RoleAssignment> {
         let own = self.roles.get(subscription).into_iter().flatten();
         own.chain(self.roles.get("*").into_iter().flatten())
     }
 }
 
-/// A stable object id for an application that was seeded without one.
+/// A stable object id for an application that is seeded without one.
 fn object_id_of(client_id: &str) -> String {
     let tail = client_id.get(8..).unwrap_or("-0000-0000-0000-000000000000");
     format!("0b1ec7ed{tail}")

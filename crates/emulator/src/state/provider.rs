@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 /// The states on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegistrationState {
-    /// Never, or no longer.
+    /// Never registered, or unregistered.
     NotRegistered,
-    /// On its way.
+    /// Registration in progress.
     Registering,
-    /// Usable.
+    /// Registered.
     Registered,
-    /// On its way out.
+    /// Unregistration in progress.
     Unregistering,
 }
 
@@ -38,7 +38,7 @@ impl RegistrationState {
     }
 }
 
-/// A registration with the moment it began, so that time can finish it.
+/// A registration with the time at which it began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {

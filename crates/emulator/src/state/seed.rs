@@ -1,4 +1,4 @@
-//! The seed document: what a test wants the cloud to look like.
+//! The seed document, which describes the initial cloud of a test.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Seed {
-    /// `false` in a seed file: begin with an empty cloud.
+    /// `false` in a seed file: start with an empty cloud.
     pub defaults: Option<bool>,
     tenants: Vec<TenantSeed>,
     principals: Vec<PrincipalSeed>,
@@ -77,7 +77,7 @@ struct SubscriptionSeed {
     lock_level: Option<String>,
     deny_policy_assignment: Option<String>,
     role_assignments: BTreeMap<String, Vec<RoleAssignment>>,
-    /// So many generated machines.
+    /// Number of generated subscriptions.
     fleet: Option<Generator>,
     machines: Vec<Value>,
     security_connectors: Vec<Map<String, Value>>,
@@ -88,7 +88,7 @@ struct SubscriptionSeed {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Generate {
     count: u32,
-    /// The last group of the id counts up from here.
+    /// The last group of the id is incremented from here.
     first_subscription_id: Option<String>,
     display_name_prefix: Option<String>,
 }
@@ -113,12 +113,20 @@ enum Workspace {
 const LOCATION: &str = "westeurope";
 
 impl Seed {
-    /// Parses YAML; JSON is YAML too.
+    /// Parses YAML or JSON.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message with the position if the document is invalid or has unknown members.
     pub fn parse(document: &str) -> Result<Self, String> {
         serde_saphyr::from_str(document).map_err(|error| error.to_string())
     }
 
-    /// Lays the seed over a world. Stops at the first problem.
+    /// Applies the seed to a world.
+    ///
+    /// # Errors
+    ///
+    /// Stops at the first invalid value and returns a message; what came before it is applied.
     pub fn populate(&self, world: &mut World, now: Timestamp) -> Result<(), String> {
         if let Some(switches) = &self.switches {
             match switches {
@@ -161,7 +169,7 @@ impl Seed {
     }
 }
 
-/// Changes one application as the control endpoint asks: present members replace.
+/// Changes one application: given members replace the current ones.
 pub(crate) fn change_principal(world: &mut World, client_id: &str, mut change: Value) -> Result<(), String> {
     if let Some(change) = change.as_object_mut() {
         change.insert("clientId".into(), json!(client_id));
@@ -173,7 +181,7 @@ pub(crate) fn change_principal(world: &mut World, client_id: &str, mut change: V
 impl PrincipalSeed {
     fn populate(&self, world: &mut World) -> Result<(), String> {
         if self.client_id.is_empty() {
-            return Err("a principal needs a clientId".into());
+            return Err("a principal without clientId".into());
         }
         let client_id = self.client_id.to_ascii_lowercase();
         let tenant = self
@@ -213,13 +221,13 @@ impl PrincipalSeed {
 }
 
 impl SubscriptionSeed {
-    /// The subscriptions meant: one id, or many generated ones.
+    /// The ids and names of the subscription, or of the generated ones.
     fn identities(&self) -> Result<Vec<(String, String)>, String> {
         let Some(generate) = &self.generate else {
             let id = self
                 .subscription_id
                 .as_ref()
-                .ok_or("a subscription needs a subscriptionId or generate")?
+                .ok_or("a subscription without subscriptionId or generate")?
                 .to_ascii_lowercase();
             let name = self.display_name.clone().unwrap_or_default();
             return Ok(vec![(id, name)]);
@@ -261,12 +269,12 @@ impl SubscriptionSeed {
         if self.tenant_id.is_some() {
             subscription.tenant.clone_from(&tenant);
         }
-        // First of all: the settings that a seed names win over those of the profile.
+        // First, because the settings of a seed override those of the profile.
         if let Some(profile) = &self.integration_profile {
             apply(subscription, &one("integrationProfile", json!(profile)), now)?;
         }
         apply(subscription, &self.patch()?, now)?;
-        // A seeded `false` is where the subscription stands, not something that somebody turned off.
+        // A seeded `false` is an initial value, not a user's decision to turn the setting off.
         for setting in self.settings.keys() {
             if let Some(setting) = subscription.settings.get_mut(setting) {
                 setting.turned_off = false;
@@ -289,7 +297,7 @@ impl SubscriptionSeed {
             let principal = world
                 .principals
                 .get_mut(&client_id.to_ascii_lowercase())
-                .ok_or_else(|| format!("roleAssignments name the unknown principal {client_id}"))?;
+                .ok_or_else(|| format!("roleAssignments: unknown principal {client_id}"))?;
             for assignment in roles {
                 crate::arm::rbac::check(assignment)?;
             }
@@ -298,7 +306,7 @@ impl SubscriptionSeed {
         Ok(())
     }
 
-    /// Everything that is a dotted path in the end.
+    /// The members that are dotted paths.
     fn patch(&self) -> Result<Patch, String> {
         let mut patch = Patch::new();
         for (member, text) in [
@@ -379,7 +387,7 @@ fn flatten_plan(patch: &mut Patch, head: &str, plan: &Map<String, Value>) -> Res
                 .iter()
                 .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item)))
                 .collect(),
-            _ => return Err(format!("{head}.extensions: a list or an object is wanted")),
+            _ => return Err(format!("{head}.extensions: expected a list or an object")),
         };
         for (name, extension) in pairs {
             let place = format!("{head}.extensions.{name}");

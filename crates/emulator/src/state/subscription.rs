@@ -1,4 +1,4 @@
-//! A subscription and everything that hangs on it.
+//! A subscription and everything in it.
 
 use std::collections::BTreeMap;
 
@@ -27,25 +27,25 @@ const REGISTERED: [&str; 6] = [
     "Microsoft.HybridCompute",
 ];
 
-/// The states of a subscription that matter here.
+/// The states of a subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SubscriptionState {
-    /// Normal.
+    /// Active.
     #[default]
     Enabled,
     /// Read only.
     Disabled,
-    /// Works, but something is to be paid.
+    /// Works, but a payment is due.
     Warned,
 }
 
-/// A setting and whether somebody turned it off on purpose.
+/// A setting and whether a user turned it off on purpose.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Setting {
     /// Its value.
     pub enabled: bool,
-    /// Turned off by a caller: enabling a plan respects that.
+    /// Turned off by a caller: enabling a plan does not turn it on again.
     pub turned_off: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Assessment {
 pub struct ResourcePlan {
     /// Off or on.
     pub tier: Tier,
-    /// Only P1 can be set here.
+    /// Only P1 is possible here.
     pub sub_plan: Option<String>,
     /// The last move to Standard.
     pub enablement_time: Option<String>,
@@ -80,7 +80,7 @@ pub struct ResourcePlan {
 /// A resource group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResourceGroup {
-    /// In its creator's spelling.
+    /// The name in its creator's spelling.
     pub name: String,
     /// Its region.
     pub location: String,
@@ -92,7 +92,7 @@ pub struct ResourceGroup {
 /// A solution on a workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Solution {
-    /// Its id in its creator's spelling.
+    /// The id in its creator's spelling.
     pub id: String,
     /// The body as stored.
     pub body: Value,
@@ -111,37 +111,37 @@ pub struct Subscription {
     /// Enabled, Disabled, Warned.
     #[serde(default)]
     pub state: SubscriptionState,
-    /// Began before the opt-in buttons went away.
+    /// Integrated before the opt-in buttons went away.
     #[serde(default)]
     pub legacy: bool,
-    /// By namespace; absent means not registered.
+    /// Registrations by namespace; absent means not registered.
     #[serde(default)]
     pub providers: BTreeMap<String, Registration>,
     /// Registrations never end.
     #[serde(default)]
     pub registration_stuck: bool,
-    /// Plans that were ever touched; the others are Free.
+    /// Plans that were ever changed; the others are Free.
     #[serde(default)]
     pub plans: BTreeMap<String, Plan>,
-    /// Remembered `additionalExtensionProperties`, see [`Subscription::properties_key`].
+    /// Stored `additionalExtensionProperties`, see [`Subscription::properties_key`].
     #[serde(default)]
     pub extension_properties: BTreeMap<String, Map<String, Value>>,
-    /// By lower-case resource id.
+    /// Plans of single resources by lower-case resource id.
     #[serde(default)]
     pub resource_plans: BTreeMap<String, ResourcePlan>,
-    /// By name.
+    /// Settings by name.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
-    /// Absent: never set.
+    /// `None` if never set.
     #[serde(default)]
     pub vulnerability_assessment: Option<Assessment>,
-    /// By lower-case name.
+    /// Resource groups by lower-case name.
     #[serde(default)]
     pub resource_groups: BTreeMap<String, ResourceGroup>,
     /// Workspace ids with their location.
     #[serde(default)]
     pub workspaces: BTreeMap<String, String>,
-    /// By lower-case id.
+    /// Solutions by lower-case id.
     #[serde(default)]
     pub solutions: BTreeMap<String, Solution>,
     /// `ReadOnly` or `CanNotDelete`.
@@ -150,25 +150,25 @@ pub struct Subscription {
     /// The name of a policy that denies writes.
     #[serde(default)]
     pub deny_policy: Option<String>,
-    /// By lower-case group and name.
+    /// Connectors by lower-case resource group and name.
     #[serde(default)]
     pub connectors: BTreeMap<String, Connector>,
     /// The world's accounts of other clouds.
     #[serde(skip)]
     pub(crate) clouds: Clouds,
-    /// Until when a write of a connector is in progress, by key, in milliseconds since the epoch.
+    /// End of the current write of each connector, by key, in milliseconds since the epoch.
     #[serde(skip)]
     pub(crate) connector_locks: BTreeMap<String, i64>,
     /// Its machines.
     #[serde(default)]
     pub(crate) fleet: Fleet,
-    /// Until when a plan write is in progress, in milliseconds since the epoch.
+    /// End of the current plan write, in milliseconds since the epoch.
     #[serde(skip)]
     pub pricing_lock_until: i64,
 }
 
 impl Subscription {
-    /// A subscription as it comes from the portal: providers registered, nothing protected.
+    /// A new subscription: providers registered, no protection.
     pub fn new(id: &str, tenant: &str, display_name: &str) -> Self {
         let registered = Registration {
             state: RegistrationState::Registered,
@@ -203,12 +203,12 @@ impl Subscription {
         }
     }
 
-    /// A plan, also one that nobody ever touched.
+    /// A plan, also one that was never changed.
     pub fn plan(&self, name: &str) -> Plan {
         self.plans.get(name).cloned().unwrap_or_default()
     }
 
-    /// Where an extension's properties are remembered: agentless scanning is one machine setting
+    /// The key of an extension's stored properties: agentless scanning is one machine setting
     /// that several plans share, every other extension belongs to its plan.
     pub fn properties_key(plan: &str, extension: &str) -> String {
         if extension == "AgentlessVmScanning" {
@@ -230,7 +230,7 @@ impl Subscription {
         properties
     }
 
-    /// Whether an extension is on in effect: machines of a P2 plan stay scanned while `CloudPosture` scans.
+    /// Whether an extension is in effect: machines of a P2 plan are still scanned while `CloudPosture` scans.
     pub fn effective(&self, plan_name: &str, extension: &Extension, failed_reads_enabled: bool) -> bool {
         if plan_name == "VirtualMachines"
             && extension.name == "AgentlessVmScanning"
@@ -249,8 +249,8 @@ impl Subscription {
         self.settings.get(name).is_some_and(|setting| setting.enabled)
     }
 
-    /// Sets one setting; the first time that the integration goes on, a subscription that is
-    /// not a legacy one gets the unified solution with it.
+    /// Sets one setting. When the integration is turned on for the first time, a subscription that is
+    /// not a legacy one also gets the unified solution.
     pub fn set_setting(&mut self, name: &str, enabled: bool) {
         let setting = self.settings.entry(name.into()).or_default();
         let turned_on = enabled && !setting.enabled;
@@ -262,7 +262,7 @@ impl Subscription {
         }
     }
 
-    /// What enabling P1 or P2 does to the integration: on, unless somebody had turned it off.
+    /// The effect of enabling P1 or P2 on the integration: on, unless a user turned it off.
     pub fn enable_integration(&mut self) {
         if !self
             .settings
@@ -291,7 +291,7 @@ impl Subscription {
         }
     }
 
-    /// The state of a provider's registration.
+    /// The current state of a provider's registration.
     pub fn registration(&self, namespace: &str, now: i64, takes: i64) -> RegistrationState {
         self.providers
             .iter()
@@ -301,7 +301,7 @@ impl Subscription {
             })
     }
 
-    /// Sets the state of a provider's registration, now.
+    /// Sets the state of a provider's registration, as of now.
     pub fn register(&mut self, namespace: &str, state: RegistrationState, now: i64) {
         self.providers
             .retain(|name, _| !name.eq_ignore_ascii_case(namespace));

@@ -1,4 +1,4 @@
-//! Connectors for the tests: bodies and short ways to write them.
+//! Helpers for connectors: bodies and short ways to write them.
 
 use serde_json::{Value, json};
 use serverprotection_emulator::state::DEFAULT_SUBSCRIPTION;

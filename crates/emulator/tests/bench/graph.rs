@@ -7,7 +7,7 @@ use super::{Bench, Got};
 
 pub(crate) const GRAPH: &str = "/providers/Microsoft.ResourceGraph/resources?api-version=2024-04-01";
 pub(crate) const SECOND: &str = "00000000-0000-0000-0000-000000001000";
-/// 25 generated subscriptions, of all of which the default application is Owner; no quota.
+/// 25 generated subscriptions, all owned by the default application, without a quota.
 pub(crate) async fn bench() -> Bench {
     let bench = Bench::seeded(&format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}, {{clientId: other, secrets: [s], roleAssignments: {{'{SECOND}': [Reader]}}}}],

@@ -1,4 +1,4 @@
-//! A running emulator with a signed-in client, for the tests beside it.
+//! A running emulator with a signed-in client.
 #![allow(dead_code, reason = "every test uses its own part")]
 
 pub(crate) mod connector;
@@ -27,7 +27,7 @@ pub(crate) struct Bench {
     _directory: TempDir,
 }
 
-/// An answer, read to the end.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,

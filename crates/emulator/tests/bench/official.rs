@@ -1,4 +1,4 @@
-//! The official examples and recordings, and what it means to be like them.
+//! The official examples and recordings, and how to compare with them.
 
 use std::{fs, path::PathBuf};
 

@@ -1,13 +1,13 @@
-//! The body of a write: what is required, and the one form in which it is kept.
+//! The body of a connector write: required members, and the one form in which it is stored.
 //!
-//! Members that nobody knows are kept; those that only the service writes are dropped.
+//! Unknown members are kept; read-only members are dropped.
 
 use serde_json::{Map, Value, json};
 
 use super::{bad, offerings};
 use crate::{answer::Answer, arm::refusals, state::offering_kind, switches::Switches};
 
-/// Names with the type of their environment data.
+/// Environment names with the type of their environment data.
 pub(super) const ENVIRONMENTS: [(&str, &str); 8] = [
     ("AWS", "AwsAccount"),
     ("GCP", "GcpProject"),
@@ -19,13 +19,13 @@ pub(super) const ENVIRONMENTS: [(&str, &str); 8] = [
     ("JFrog", "JFrogArtifactory"),
 ];
 
-/// The oldest version has the cloud's name and the organization beside the offerings.
+/// The oldest version has `cloudName` and `organizationalData` beside the offerings.
 pub(super) const OLDEST: &str = "2021-07-01-preview";
 
 /// Versions from this one on have the scanners' role beside `enabled`.
 pub(super) const NEW_PLACE: &str = "2024-03-01";
 
-/// The properties as they are kept.
+/// The properties in the stored form.
 pub(super) fn parse(version: &str, sent: &Value, switches: &Switches) -> Result<Map<String, Value>, Answer> {
     let mut properties = sent
         .get("properties")
@@ -68,7 +68,7 @@ fn required<'a>(properties: &'a Map<String, Value>, member: &str) -> Result<&'a 
         .ok_or_else(|| bad(&format!("{member} is required.")))
 }
 
-/// Brings the oldest form into the newer one.
+/// Converts the oldest form into the newer one.
 fn renew(properties: &mut Map<String, Value>) {
     if let Some(cloud) = properties.remove("cloudName") {
         let environment = cloud.as_str().unwrap_or_default();
@@ -144,7 +144,7 @@ fn environment(
         if !number.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(bad(&format!("'{number}' is no project number.")));
         }
-        // What identifies a whole organization nobody could confirm.
+        // What identifies a whole organization is not confirmed.
         if number != account && !organized {
             return Err(bad(&format!(
                 "hierarchyIdentifier '{account}' is not the project number '{number}'."
@@ -154,7 +154,7 @@ fn environment(
     Ok(())
 }
 
-/// The properties that a PATCH asks for: members replace; offerings as the switch says.
+/// The properties after a PATCH: given members replace the stored ones; a switch decides about the offerings.
 pub(super) fn over(
     old: &Map<String, Value>,
     given: &Map<String, Value>,

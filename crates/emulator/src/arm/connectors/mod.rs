@@ -1,7 +1,7 @@
 //! `Microsoft.Security/securityConnectors`: AWS accounts, GCP projects and the like.
 //!
-//! Synchronous, although a PUT logs in to the other cloud before it answers. Refusals of the service itself have
-//! an envelope of their own, see [`refusal`].
+//! Synchronous, although a PUT logs in to the other cloud before it returns. Errors of the service itself have
+//! their own envelope, see [`refusal`].
 
 mod body;
 mod offerings;
@@ -25,10 +25,10 @@ use crate::{
 
 pub(super) const TYPE: &str = "Microsoft.Security/securityConnectors";
 
-/// ARM waits so long for a provider.
+/// ARM's timeout for a provider.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An error of the service: not ARM's envelope.
+/// An error of the service, in its own envelope instead of ARM's.
 fn refusal(status: StatusCode, message: &str) -> Answer {
     Answer::json(
         status,
@@ -42,7 +42,7 @@ fn bad(message: &str) -> Answer {
     refusal(StatusCode::BAD_REQUEST, message)
 }
 
-/// The status that a switch chose.
+/// The status code that a switch selects.
 fn status_of(context: &Context<'_>, switch: Switch) -> StatusCode {
     if context.world.switches.answer(switch) == "Conflict" {
         StatusCode::CONFLICT
@@ -79,7 +79,7 @@ fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
     }
 }
 
-/// The connector of a path.
+/// The connector that a path names.
 pub(super) fn found<'a>(
     context: &'a Context<'_>,
     typed: &Typed,
@@ -120,7 +120,7 @@ fn list(context: &Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
     Ok(machines::page(context, items, None))
 }
 
-/// One write of a connector at a time; other connectors do not matter.
+/// Allows one write of a connector at a time; writes of other connectors are independent.
 fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
     let until = context.subscription()?.connector_locks.get(key).copied();
     if until.unwrap_or_default() <= context.epoch_milliseconds() {
@@ -132,7 +132,7 @@ fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
     ))
 }
 
-/// Holds the answer, and the lock as long. ARM gives up after a minute; what was done stays done.
+/// Delays the response and holds the lock for as long. ARM times out after a minute; the effect remains.
 fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Answer, Answer> {
     let until = context
         .epoch_milliseconds()
@@ -194,7 +194,7 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer,
         Some(_) => return Err(refusals::invalid_content("'tags' must be an object").into()),
     };
     let Some(given) = sent.get("properties").and_then(Value::as_object) else {
-        // Tags alone need no login.
+        // A change of tags alone needs no login.
         let connector = Connector {
             tags,
             modified: stamp(context),
@@ -222,7 +222,7 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer,
     )
 }
 
-/// What PUT and PATCH have in common once it is clear what shall be there.
+/// The common part of PUT and PATCH, once the new content is known.
 fn write(
     context: &mut Context<'_>,
     key: &str,
@@ -286,7 +286,7 @@ fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer
         let connectors = &mut context.subscription_mut()?.connectors;
         connectors.retain(|known, connector| *known != key && connector.parent.as_deref() != Some(&key));
     }
-    // Recorded: 204 also when there was something to delete.
+    // Recorded: 204 also when the connector existed.
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -308,7 +308,7 @@ fn check_name(context: &Context<'_>, name: &str) -> Result<(), Answer> {
     )))
 }
 
-/// A region without case and blanks.
+/// A region name in lower case without blanks.
 fn plain(location: &str) -> String {
     location.to_ascii_lowercase().replace(' ', "")
 }
@@ -351,7 +351,7 @@ fn moved(name: &str, group: &str, old: &str, new: &str) -> ArmError {
     )
 }
 
-/// A connector stays with its account.
+/// A connector cannot change its account.
 fn same_account(context: &Context<'_>, old: &Connector, new: &Connector) -> Result<(), Answer> {
     for (what, old, new) in [
         ("hierarchyIdentifier", old.account(), new.account()),
@@ -367,7 +367,7 @@ fn same_account(context: &Context<'_>, old: &Connector, new: &Connector) -> Resu
     Ok(())
 }
 
-/// An account has one connector in a tenant. Azure `DevOps` and the like are not looked at.
+/// An account has at most one connector in a tenant. Not checked for Azure `DevOps` and similar environments.
 fn alone(context: &Context<'_>, key: &str, new: &Connector) -> Result<(), Answer> {
     if new.cloud().is_none() {
         return Ok(());
@@ -401,7 +401,7 @@ fn alone(context: &Context<'_>, key: &str, new: &Connector) -> Result<(), Answer
     Err(refusal(status_of(context, Switch::DuplicateAccount), &message))
 }
 
-/// Arc provisioning assigns a role: whoever switches it on must be able to.
+/// Arc provisioning assigns a role, so the caller who enables it needs the right to do that.
 fn assigns_roles(
     context: &Context<'_>,
     old: Option<&Connector>,
@@ -423,7 +423,7 @@ fn assigns_roles(
     ))
 }
 
-/// Why the service cannot log in, as it tells the caller.
+/// The service's error text about a failed login.
 fn login(connector: &Connector, subscription: &Subscription) -> Option<Answer> {
     let found = problems(connector, &subscription.clouds);
     let problem = found.iter().find(|problem| problem.login)?;

@@ -1,4 +1,4 @@
-//! The offerings of a write. What the service requires is checked; the rest is a bag.
+//! The offerings of a write. Only what the service requires is checked; the rest is stored as sent.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::{
     switches::{Switch, Switches},
 };
 
-/// The offerings that the newest version knows. Others are passed through: the list grows.
+/// The offering types of the newest version. Other types are stored as sent, because the list grows.
 const KNOWN: [&str; 19] = [
     "CspmMonitorAws",
     "CspmMonitorGcp",
@@ -36,7 +36,7 @@ const KNOWN: [&str; 19] = [
 const ROLE: [&str; 1] = ["cloudRoleArn"];
 const ACCOUNT: [&str; 2] = ["serviceAccountEmailAddress", "workloadIdentityProviderId"];
 
-/// The offerings as they are kept: the scanners' role in its newest place, nothing that only the service writes.
+/// The offerings in the stored form: the scanners' role in its newest place, without read-only members.
 pub(super) fn parse(
     version: &str,
     list: Vec<Value>,
@@ -153,7 +153,7 @@ fn check(
     Ok(())
 }
 
-/// `enabled` is a real truth here.
+/// `enabled` is a JSON boolean here.
 fn truths(kind: &str, offering: &Map<String, Value>) -> Result<(), Answer> {
     for (name, part) in offering {
         if part.get("enabled").is_some_and(|enabled| !enabled.is_boolean()) {
@@ -164,7 +164,7 @@ fn truths(kind: &str, offering: &Map<String, Value>) -> Result<(), Answer> {
     Ok(())
 }
 
-/// A part must tell how to log in for it.
+/// An enabled part must name the role or identity to log in with.
 fn connected(kind: &str, offering: &Map<String, Value>, part: &str, members: &[&str]) -> Result<(), Answer> {
     for member in members {
         let named = offering
@@ -178,7 +178,7 @@ fn connected(kind: &str, offering: &Map<String, Value>, part: &str, members: &[&
     Ok(())
 }
 
-/// A word out of a list, when it is there; in the list's spelling.
+/// An optional value from a list, in the list's spelling.
 fn word(
     kind: &str,
     offering: &Map<String, Value>,
@@ -206,7 +206,7 @@ fn word(
         })
 }
 
-/// The role of the scanners: old versions have it in `configuration`.
+/// Moves the scanners' role out of `configuration`, where old versions have it.
 fn new_place(offering: &mut Map<String, Value>) {
     let Some(scanners) = offering.get_mut("vmScanners").and_then(Value::as_object_mut) else {
         return;
@@ -220,7 +220,7 @@ fn new_place(offering: &mut Map<String, Value>) {
     }
 }
 
-/// And back, for an answer in an old version.
+/// Moves it back for a response in an old version.
 pub(super) fn to_old_place(properties: &mut Map<String, Value>) {
     let list = properties.get_mut("offerings").and_then(Value::as_array_mut);
     for offering in list.into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! A connector as the service answers it, and as a row of Resource Graph.
+//! A connector as the service returns it, and as a row of Resource Graph.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::{
     state::{Cloud, Connector, Subscription, offering_kind},
 };
 
-/// What an answer depends on besides the connector.
+/// What a response depends on besides the connector.
 pub(super) struct View<'a> {
     subscription: &'a Subscription,
     version: &'a str,
@@ -26,7 +26,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The resource. The group is in lower case, and there is neither `kind` nor `etag`.
+    /// The resource. The resource group is in lower case; `kind` and `etag` are absent.
     pub(super) fn resource(&self, connector: &Connector) -> Value {
         json!({
             "id": connector.id(&self.subscription.id), "name": connector.name,
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
         Value::Object(properties)
     }
 
-    /// What only the service writes into the environment data.
+    /// The read-only members of the environment data.
     fn add_names(&self, connector: &Connector, data: &mut Map<String, Value>) {
         let (account, clouds) = (connector.account(), &self.subscription.clouds);
         match connector.cloud() {
@@ -121,7 +121,7 @@ fn system_data(connector: &Connector) -> Value {
     })
 }
 
-/// Calls back with a row for each connector of a moment of real time.
+/// Calls back with a row for each connector that exists at `at`, in real time.
 pub(crate) fn connector_rows(subscription: &Subscription, at: jiff::Timestamp, each: &mut dyn FnMut(Value)) {
     let view = View {
         subscription,

@@ -1,10 +1,10 @@
-//! The body of a plan PUT. Unknown members are ignored, as the service does.
+//! The body of a plan PUT. Unknown members are ignored, as in the service.
 
 use serde_json::{Map, Value};
 
 use crate::{answer::ArmError, arm::refusals, state::Tier};
 
-/// What a caller asks of a plan.
+/// The plan that a caller requests.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Body {
     pub(super) tier: Tier,
@@ -80,7 +80,7 @@ fn sent(item: &Value) -> Result<Sent, ArmError> {
     })
 }
 
-/// Truths are strings here; JSON's own do not deserialize.
+/// Booleans are strings here; JSON booleans do not deserialize.
 fn truth(value: &Value, member: &str) -> Result<bool, ArmError> {
     match value.as_str() {
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
@@ -101,7 +101,7 @@ fn optional_text(properties: &Map<String, Value>, member: &str) -> Result<Option
     }
 }
 
-/// The provider's usual complaint.
+/// The provider's common error for invalid input.
 pub(super) fn invalid(message: &str) -> ArmError {
     ArmError::bad_request("InvalidInputJson", message)
 }

@@ -1,4 +1,4 @@
-//! `Microsoft.Security/pricings`: the plans of a subscription, and of single machines.
+//! `Microsoft.Security/pricings`: the plans of a subscription and of single machines.
 
 mod body;
 mod monitoring;
@@ -83,7 +83,7 @@ fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
     ))
 }
 
-/// `name in (A,B)`, names without quotes.
+/// Parses `name in (A,B)`; the names have no quotes.
 fn filtered(filter: &str) -> Result<Vec<String>, ArmError> {
     let lower = filter.trim().to_ascii_lowercase();
     lower
@@ -162,7 +162,7 @@ fn commit(
     Ok(decision.statuses)
 }
 
-/// Whether the caller's rights are enough for extensions that assign roles.
+/// Whether the caller may enable extensions that assign roles.
 fn may_assign_roles(context: &Context<'_>) -> bool {
     let Some(principal) = context.world.principals.get(&context.caller.client_id) else {
         return false;
@@ -172,7 +172,7 @@ fn may_assign_roles(context: &Context<'_>) -> bool {
         .switches
         .flipped(Switch::AccessAdministratorAssignsRoles)
     {
-        // One role must bring both rights, as Owner does.
+        // One role must grant both rights, as Owner does.
         principal.assignments(&context.subscription).any(|assignment| {
             rbac::grants(assignment, rbac::ASSIGN_ROLES)
                 && rbac::grants(assignment, "Microsoft.Security/pricings/write")

@@ -1,4 +1,4 @@
-//! What the service demands of `FileIntegrityMonitoring`: a workspace and rules, without which it refuses the plan.
+//! `FileIntegrityMonitoring` needs a workspace and rules; without them the service refuses the plan.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use crate::{answer::ArmError, switches::Switch};
 
 const NAME: &str = "FileIntegrityMonitoring";
 
-/// Refuses the extension without its properties. It complains about the workspace first.
+/// Refuses the extension without its properties. The service reports the missing workspace first.
 pub(super) fn check(put_context: &PutContext<'_>, sent: &[Sent]) -> Result<(), ArmError> {
     let Some(sent) = sent.iter().find(|sent| sent.name.eq_ignore_ascii_case(NAME)) else {
         return Ok(());
@@ -39,7 +39,7 @@ fn missing(properties: &Map<String, Value>) -> Option<&'static str> {
     }
 }
 
-/// A JSON text: a list of at least one rule, each with the entities that it monitors.
+/// Whether the text is a JSON list of at least one rule, each with the entities that it monitors.
 fn are_rules(text: &str) -> bool {
     let Ok(Value::Array(rules)) = serde_json::from_str(text) else {
         return false;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_workspace_is_missed_first_and_then_the_rules() {
+    fn the_missing_workspace_is_reported_first() {
         let lacks = |properties: Value| missing(properties.as_object().unwrap());
         assert_eq!(lacks(json!({})), Some("DefinedWorkspaceId"));
         assert_eq!(lacks(json!({"WorkspaceId": "/w"})), Some("DefinedWorkspaceId"));

@@ -1,4 +1,4 @@
-//! What a plan PUT makes of a plan. Pure: the caller commits the decision.
+//! Computes the plan that results from a PUT. Pure: the caller commits the decision.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) struct PutContext<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The outcome of provisioning one extension; told once, in the PUT's answer.
+/// The outcome of provisioning one extension; reported once, in the response to the PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Enabled,
@@ -38,11 +38,11 @@ pub(super) enum Status {
     AssigningFailed,
 }
 
-/// The plan as it will be.
+/// The resulting plan.
 #[derive(Debug)]
 pub(super) struct Decision {
     pub(super) plan: Plan,
-    /// Properties to store, by their key; `None` clears them.
+    /// Properties to store, by key; `None` clears them.
     pub(super) properties: BTreeMap<String, Option<Map<String, Value>>>,
     pub(super) statuses: BTreeMap<String, Status>,
     pub(super) takes_direct_onboarding: bool,
@@ -115,7 +115,7 @@ fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<
             (None, _) => {}
         }
         let on_before = old.is_some_and(|old| old.enabled);
-        // What failed once is tried again whenever the plan is written.
+        // A failed extension is tried again whenever the plan is written.
         let provisioned = extension.enabled && (!on_before || old.is_some_and(|old| old.failed));
         extension.failed =
             provisioned && ASSIGNING.contains(&extension.name.as_str()) && !put_context.may_assign_roles;
@@ -233,8 +233,8 @@ fn check_extensions(plan: &str, sub_plan: Option<&str>, sent: &[Sent]) -> Result
     Ok(())
 }
 
-/// Whether an enabled extension that is sent without properties loses what is stored. Recordings show that agentless
-/// scanning does not.
+/// Whether an enabled extension that is sent without properties loses the stored ones. Recordings show that agentless
+/// scanning keeps them.
 fn clears_unsent(put_context: &PutContext<'_>, extension: &str) -> bool {
     extension != "AgentlessVmScanning" && put_context.switches.flipped(Switch::UnsentExtensionProperties)
 }
@@ -255,7 +255,7 @@ fn merged(put_context: &PutContext<'_>, key: &str, given: &Map<String, Value>) -
     all
 }
 
-/// The extensions of a plan as they stand in effect.
+/// The extensions of a plan as they are in effect.
 pub(super) fn effective(
     subscription: &Subscription,
     plan_name: &str,

@@ -1,4 +1,4 @@
-//! Plans on the wire. Unset properties are left out; older api-versions show less.
+//! Plans on the wire. Unset properties are omitted; older api-versions have fewer properties.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     switches::Switch,
 };
 
-/// How an api-version shows plans.
+/// How an api-version represents plans.
 pub(super) struct View {
     version: String,
     failed_reads_enabled: bool,
@@ -25,7 +25,7 @@ impl View {
         }
     }
 
-    /// As Resource Graph keeps it.
+    /// As Resource Graph returns it.
     pub(super) fn indexed(world: &World) -> Self {
         Self {
             version: "2024-01-01".into(),
@@ -67,7 +67,7 @@ impl View {
         })
     }
 
-    /// What a subscription's plan and a machine's have in common.
+    /// The common part of a subscription's plan and a machine's.
     pub(super) fn common(
         &self,
         subscription: &Subscription,
@@ -151,7 +151,7 @@ fn operation_status(status: Status) -> Value {
     }
 }
 
-/// The service's spelling of a truth.
+/// The service's spelling of a boolean.
 pub(super) fn truth(value: bool) -> &'static str {
     if value { "True" } else { "False" }
 }

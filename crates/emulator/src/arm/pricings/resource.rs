@@ -60,7 +60,7 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
     Ok(Answer::ok(described(context, typed, &key, name)?))
 }
 
-/// The type in a lower-case machine id.
+/// The resource type in a lower-case machine id.
 fn machine_type(id: &str) -> Option<String> {
     let (_, after) = id.rsplit_once("/providers/")?;
     let mut parts = after.split('/');
@@ -117,7 +117,7 @@ fn described(context: &Context<'_>, typed: &Typed, key: &str, name: &str) -> Res
     }))
 }
 
-/// The plan that holds for a machine.
+/// The plan in effect for a machine.
 pub(super) fn properties(view: &View, subscription: &Subscription, key: &str) -> Map<String, Value> {
     let parent = subscription.plan(PLAN);
     let own = subscription.resource_plans.get(key);

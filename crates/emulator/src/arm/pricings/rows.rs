@@ -1,4 +1,4 @@
-//! The plans as rows of Resource Graph: those of the subscription, and those set on single machines.
+//! The plans of subscriptions and single machines as rows of Resource Graph.
 
 use std::collections::BTreeMap;
 

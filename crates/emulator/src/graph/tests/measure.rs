@@ -1,4 +1,4 @@
-//! How long the query of a whole fleet takes.
+//! Measures the query of a whole fleet.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
-//! What is refused, and where.
+//! Queries that are refused, with the position of the error.
 
 use super::plan;
 
-/// Query, line, character, token, a part of the text.
+/// Query, line, character, token, a part of the message.
 type Case = (&'static str, u32, u32, &'static str, &'static str);
 
 const CASES: &[Case] = &[
