@@ -207,7 +207,7 @@ async fn failure_and_recovery(
         .as_str()
         .unwrap()
         .to_owned();
-    assert!(message.contains("the numbers are of"), "{message}");
+    assert!(message.contains("The numbers are from"), "{message}");
     // Ready does not depend on scans.
     assert_eq!(condition(&stale, "Ready").unwrap()["status"], "True");
     let arguments = ["get", "events", "-n", &team.namespace];

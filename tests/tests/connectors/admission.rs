@@ -117,7 +117,7 @@ fn about_settings() -> Refusals {
         ),
         (
             proxy("http://user:secret@proxy.example:3128"),
-            "without user and password",
+            "without user name and password",
         ),
         (scope, "privateLinkScope is the resource id"),
         (json!({"resourceGroup": "ends.with."}), "spec.resourceGroup"),

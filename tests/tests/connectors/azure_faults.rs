@@ -195,7 +195,7 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
         .set(&team.subscription, json!({"lockLevel": "ReadOnly"}))
         .await?;
     team.connect("account", json!({})).await?;
-    stalled(&team, "account", "ScopeLocked", "remove the read-only lock").await?;
+    stalled(&team, "account", "ScopeLocked", "Remove the read-only lock").await?;
     environment
         .emulator
         .set(&team.subscription, json!({"lockLevel": null}))

@@ -153,7 +153,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
             .await
     })
     .await?;
-    let object = stalled(&team, "account", "Unreadable", "upgrade the controller").await?;
+    let object = stalled(&team, "account", "Unreadable", "Upgrade the controller").await?;
     for part in ["claim", "target", "tier", "account"] {
         assert_eq!(
             object["status"][part], before["status"][part],
@@ -198,7 +198,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
     team.connectors()
         .patch("account", json!({"spec": {"plan": {"tier": "P4"}}}))
         .await?;
-    stalled(&team, "account", "Unreadable", "upgrade the controller").await?;
+    stalled(&team, "account", "Unreadable", "Upgrade the controller").await?;
     team.connectors().delete("account", TIMEOUT).await?;
     assert!(!in_azure(&team, "account").await?.is_null());
     assert!(requests(&team, "DELETE").await?.is_empty());

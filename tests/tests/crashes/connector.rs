@@ -314,7 +314,7 @@ async fn end(fixture: &Fixture<'_>, act: Act) -> Result<Value, Error> {
         Act::Delete => Value::Null,
         Act::Create | Act::Edit => conditions_of(&objects(fixture).get(ACCOUNT).await?),
     };
-    let end = json!({"connectors": azure["securityConnectors"], "groups": azure["resourceGroups"], "object": object});
+    let end = json!({"securityConnectors": azure["securityConnectors"], "groups": azure["resourceGroups"], "object": object});
     let text = end.to_string();
     let text = text.replace(&fixture.team.account, "000000000000");
     Ok(serde_json::from_str(

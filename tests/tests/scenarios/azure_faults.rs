@@ -50,7 +50,7 @@ async fn unknown_subscription(environment: Arc<Environment>) -> Result<(), Error
     let mut spec = p2();
     spec["subscriptionId"] = json!("99999999-9999-9999-9999-999999999999");
     team.protect("prod", spec).await?;
-    stalled(&team, "prod", "SubscriptionNotFound", "correct subscriptionId").await?;
+    stalled(&team, "prod", "SubscriptionNotFound", "subscriptionId").await?;
     Ok(())
 }
 
@@ -59,7 +59,13 @@ async fn disabled(environment: Arc<Environment>) -> Result<(), Error> {
         .team_with("disabled", json!({"state": "Disabled"}))
         .await?;
     team.protect("prod", p2()).await?;
-    stalled(&team, "prod", "ReadOnlyDisabledSubscription", "enable it again").await?;
+    stalled(
+        &team,
+        "prod",
+        "ReadOnlyDisabledSubscription",
+        "Enable the subscription",
+    )
+    .await?;
     environment
         .emulator
         .set(&team.subscription, json!({"state": "Enabled"}))
@@ -75,7 +81,7 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
         .set(&team.subscription, json!({"lockLevel": "ReadOnly"}))
         .await?;
     team.protect("prod", p2()).await?;
-    stalled(&team, "prod", "ScopeLocked", "remove the read-only lock").await?;
+    stalled(&team, "prod", "ScopeLocked", "Remove the read-only lock").await?;
     environment
         .emulator
         .set(&team.subscription, json!({"lockLevel": null}))

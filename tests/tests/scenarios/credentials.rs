@@ -154,7 +154,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     let mut successor = p2();
     successor["subscriptionId"] = json!(team.subscription);
     protections.apply("heir", successor).await?;
-    let object = stalled(&team, "alone", "CredentialMissing", "set spec.credentialRef").await?;
+    let object = stalled(&team, "alone", "CredentialMissing", "Set spec.credentialRef").await?;
     assert_eq!(condition_values(&object, "CredentialReady").0, "False");
     stalled(&team, "heir", "ClaimConflicted", "prod").await?;
     // A connector uses the credential of its ServerProtection, which has none here.
@@ -170,7 +170,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     assert!(
         condition_values(&connector, "Stalled")
             .2
-            .contains("set spec.credentialRef of the ServerProtection"),
+            .contains("Set spec.credentialRef of the ServerProtection"),
         "{connector:#}"
     );
 
@@ -194,7 +194,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     .await?;
     team.request("alone").await?;
     team.delete("prod", TIMEOUT).await?;
-    stalled(&team, "heir", "CredentialMissing", "set spec.credentialRef").await?;
+    stalled(&team, "heir", "CredentialMissing", "Set spec.credentialRef").await?;
     assert!(
         environment.emulator.requests(&other).await?.is_empty(),
         "no identity, no request"

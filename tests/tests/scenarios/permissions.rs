@@ -60,7 +60,7 @@ async fn no_role(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("nobody").await?;
     roles(&team, &[]).await?;
     team.protect("prod", p2()).await?;
-    stalled(&team, "prod", "AuthorizationFailed", "grant the identity a role").await?;
+    stalled(&team, "prod", "AuthorizationFailed", "role with this action").await?;
     Ok(())
 }
 

@@ -48,7 +48,7 @@ async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
             .await
     })
     .await?;
-    let object = stalled(&team, "prod", "Unreadable", "upgrade the controller").await?;
+    let object = stalled(&team, "prod", "Unreadable", "Upgrade the controller").await?;
     assert_eq!(
         object["status"]["claim"], before["status"]["claim"],
         "nothing of its status is lost"

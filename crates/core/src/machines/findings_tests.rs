@@ -272,7 +272,7 @@ fn each_case_has_its_verdict_and_reason() {
             "no extension, custom image",
             custom(bare(linux())),
             Unknown,
-            "OsNotTold",
+            "OsNotReported",
         ),
         (
             "no extension, custom image, the agent reports the system",

@@ -538,7 +538,7 @@ pub const RULES: [Rule; 35] = [
     },
     Rule {
         verdict: Verdict::Unknown,
-        reason: "OsNotTold",
+        reason: "OsNotReported",
         when: "The extension is missing and the operating system is unknown: the machine uses a custom image and its agent reports no name.",
         remedy: "Start the VM agent, or exclude the machine with spec.machines.exclude.",
         applies: |subject| matches!(subject.system, Identified::NotReported),

@@ -238,9 +238,9 @@ fn a_linux_arc_machine_is_identified_by_its_distribution() {
         (
             "unknown",
             "5.14.0-427.el9.x86_64",
-            (Verdict::Unknown, "OsNotTold"),
+            (Verdict::Unknown, "OsNotReported"),
         ),
-        ("", "5.14.0", (Verdict::Unknown, "OsNotTold")),
+        ("", "5.14.0", (Verdict::Unknown, "OsNotReported")),
     ] {
         let found = find(&old(sku, kernel));
         assert_eq!(outcome(&found), expected, "{sku}: {found:?}");

@@ -61,7 +61,7 @@ pub const OBJECTS: Metric = gauge(
 );
 pub const STALLED_OBJECTS: Metric = gauge(
     "serverprotection_stalled_objects",
-    "Objects that need an action of a user, by the reason of their condition Stalled",
+    "Objects that need user action, by the reason of their condition Stalled; accounts that Azure cannot sign in to are not among them",
     &[
         KIND,
         label(

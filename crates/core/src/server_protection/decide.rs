@@ -123,7 +123,7 @@ impl Decision {
         }
     }
 
-    /// The plan write among the changes.
+    /// Whether a plan write is among the changes.
     pub fn writes_plan(&self) -> bool {
         self.changes
             .iter()
