@@ -219,7 +219,7 @@ fn made(subscription: &Subscription, members: &Members, now: Moment) -> Result<M
     let age = members.get("age").map_or(Ok(30 * 86_400_000), duration)?;
     let shell = members
         .get("createdByPublicCloudConnector")
-        .map_or(Ok(false), truth)?;
+        .map_or(Ok(false), boolean)?;
     let account = word("hierarchyIdentifier").unwrap_or("123456789012");
     let group = word("resourceGroup").map_or_else(
         || {
