@@ -120,7 +120,7 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
             .filter(|it| path(it).ends_with("/securityconnectors/account"))
             .count()
     };
-    eventually("visits", TIMEOUT, || async {
+    eventually("reconciles", TIMEOUT, || async {
         let made = own(&requests(&team, since).await.map_err(|error| error.to_string())?);
         if made >= RECONCILES {
             Ok(())

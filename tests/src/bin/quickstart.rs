@@ -286,7 +286,7 @@ Try this in another terminal; the table below shows what happens.
   {ctl} machine set {SUBSCRIPTION} {UNLUCKY} provisioningFailureCode=null mde.provisioningState=Succeeded
   {kubectl} -n defender get events --field-selector involvedObject.name=contoso-prod
 
-4. Break the trust of a role in the AWS account and look: HEALTH is NotHealthy, and why. Then mend it:
+4. Break the trust of a role in the AWS account and read HEALTH, which is NotHealthy, and the reason. Then repair it:
 
   {ctl} cloud-accounts '{{aws: {{"{ACCOUNT}": {{roles: {{CspmMonitorAws: wrongTrust}}}}}}}}'
   {kubectl} -n defender annotate securityconnector aws-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)

@@ -119,7 +119,7 @@ fn about_settings() -> Refusals {
             proxy("http://user:secret@proxy.example:3128"),
             "without user name and password",
         ),
-        (scope, "privateLinkScope is the resource id"),
+        (scope, "privateLinkScope must be the resource id"),
         (json!({"resourceGroup": "ends.with."}), "spec.resourceGroup"),
         (json!({"location": "West Europe"}), "spec.location"),
         (json!({"connectorName": "with space"}), "spec.connectorName"),

@@ -30,10 +30,10 @@ pub(super) fn unresolved(sources: &[Source]) -> Vec<String> {
         .collect();
     let patterns = Patterns::new();
     let mut findings = Vec::new();
-    // The tests of this file cite documents that do not exist.
+    // The tests of these checks cite documents that do not exist.
     for source in sources
         .iter()
-        .filter(|source| source.path != "crates/xtask/src/check/citations.rs")
+        .filter(|source| !source.path.starts_with("crates/xtask/src/check/"))
     {
         let text = joined(&source.text);
         for (cited, target) in patterns.citations(&text) {

@@ -1,6 +1,7 @@
 //! Rules for the whole repository: citations resolve, and identifiers use the terms of the glossary.
 
 mod citations;
+mod lines;
 mod sources;
 mod words;
 
@@ -16,6 +17,7 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     let sources = sources::read(root)?;
     let mut findings = citations::unresolved(&sources);
     findings.extend(words::retired(&sources));
+    findings.extend(lines::too_long(&sources));
     if findings.is_empty() {
         Ok(())
     } else {

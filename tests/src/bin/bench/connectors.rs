@@ -255,7 +255,7 @@ impl Parts {
         // Three readings of all connectors would take Azure's budget an hour.
         let options = json!({"throttling": false});
         self.emulator.options(options).await?;
-        // What is read about hourly was not read of new connectors yet; it is told once.
+        // What is read about once an hour has not been read of new connectors yet; it is reported once.
         let since = self.last_sequence().await?;
         self.restart(flags(cadence), arguments).await?;
         step(
