@@ -42,6 +42,14 @@ impl Message {
         self
     }
 
+    /// Why, as another message says it; its action becomes this one's.
+    #[must_use]
+    pub fn caused_by(mut self, error: &Self) -> Self {
+        self.cause = Some(error.sentence());
+        self.action.clone_from(&error.action);
+        self
+    }
+
     /// What the user should do, in the imperative.
     #[must_use]
     pub fn action(mut self, action: impl Into<String>) -> Self {
@@ -61,11 +69,6 @@ impl Message {
     /// Problem and cause, without the action.
     pub fn problem_text(&self) -> String {
         self.sentence()
-    }
-
-    /// The action alone.
-    pub fn next_step(&self) -> Option<&str> {
-        self.action.as_deref()
     }
 
     /// In at most so many characters. The action stays whole: what is cut is what comes before it.

@@ -85,12 +85,7 @@ pub fn unreadable_finalizer_removed(error: &str) -> Event {
 
 /// Why a deletion waits.
 pub fn deletion_failed(failure: &AzureError) -> Message {
-    let failed = failure.to_message();
-    let message = Message::new("The connector is not deleted yet").cause(failed.problem_text());
-    match failed.next_step() {
-        Some(action) => message.action(action),
-        None => message,
-    }
+    Message::new("The connector is not deleted yet").caused_by(&failure.to_message())
 }
 
 fn written(change: &Change, decision: &Decision) -> Event {

@@ -45,7 +45,7 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
     };
     let Some(mut numbers) = numbers else {
         if let Some(failing) = &scans.failing {
-            let message = because(Message::new("No scan has succeeded yet"), failing);
+            let message = Message::new("No scan has succeeded yet").caused_by(&error(failing));
             conditions.set(TYPE, ConditionStatus::Unknown, Reason::ScanFailed, &message);
         }
         return;
@@ -84,15 +84,6 @@ fn error(failing: &Failing) -> Message {
         ..failing.failure.clone()
     };
     failure.to_message()
-}
-
-fn because(message: Message, failing: &Failing) -> Message {
-    let error = error(failing);
-    let message = message.cause(error.problem_text());
-    match error.next_step() {
-        Some(action) => message.action(action),
-        None => message,
-    }
 }
 
 fn numbers(
@@ -198,7 +189,7 @@ fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Opt
         .as_ref()
         .filter(|failing| failing.times >= STALE_AFTER)
     {
-        let message = because(Message::new(age(failing)), failing);
+        let message = Message::new(age(failing)).caused_by(&error(failing));
         conditions.set(TYPE, ConditionStatus::Unknown, Reason::ScanStale, &message);
         return;
     }
