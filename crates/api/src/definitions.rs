@@ -9,8 +9,8 @@ use crate::{AzureCredential, SecurityConnector, ServerProtection};
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut protection = ServerProtection::crd();
     let mut connector = SecurityConnector::crd();
-    start_unobserved(&mut protection);
-    start_unobserved(&mut connector);
+    prepare_status(&mut protection);
+    prepare_status(&mut connector);
     vec![protection, connector, AzureCredential::crd()]
 }
 
@@ -19,9 +19,9 @@ pub fn file_name(crd: &CustomResourceDefinition) -> String {
     format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
 }
 
-/// Gives a new object `status.observedGeneration: -1`. Without it, kstatus considers the object Current before its
+/// Makes status atomic, and gives a new object `status.observedGeneration: -1`. Without it, kstatus considers the object Current before its
 /// first reconcile (docs/architecture.md 2.5).
-fn start_unobserved(crd: &mut CustomResourceDefinition) {
+fn prepare_status(crd: &mut CustomResourceDefinition) {
     for version in &mut crd.spec.versions {
         let status = version
             .schema
@@ -32,6 +32,9 @@ fn start_unobserved(crd: &mut CustomResourceDefinition) {
         if let Some(status) = status {
             status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
             status.nullable = None;
+            // One writer writes the whole status. Managed fields for each of its members would be as long as the
+            // status, and cost the API server a third of its time for each write.
+            status.x_kubernetes_map_type = Some("atomic".into());
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod azure_credential;
 pub mod definitions;
+pub mod pending_operation;
 pub mod security_connector;
 pub mod server_protection;
 
@@ -16,6 +17,7 @@ pub use azure_credential::{
     AzureCredential, AzureCredentialSpec, ClientSecret, CredentialType, SecretKeyRef, WorkloadIdentity,
 };
 pub use definitions::{crds, file_name};
+pub use pending_operation::{OperationType, PendingOperation};
 pub use security_connector::cloud::{
     AwsAccount, AwsOrganization, Cloud, GcpOrganization, GcpProject, RoleArn, RoleArns, ServiceAccounts,
     WorkloadIdentityProviders,

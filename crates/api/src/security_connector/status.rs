@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClaimStatus, ContestedField, Drift};
+use crate::{ClaimStatus, ContestedField, Drift, PendingOperation};
 
 /// The last observation of Azure, and what the controller did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -54,6 +54,9 @@ pub struct SecurityConnectorStatus {
     /// Number of connectors that Azure created for the members of the organization. The operator does not change them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<i32>,
+    /// A write to Azure whose result is not recorded yet. After a crash, the next reconcile finds out what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_operation: Option<PendingOperation>,
     /// Number of fields in which Azure differs from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,

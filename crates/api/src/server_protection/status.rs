@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::machines::MachinesStatus;
+use crate::PendingOperation;
 
 /// The last observation of Azure, and what the controller did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -34,6 +35,9 @@ pub struct ServerProtectionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub missing_actions: Vec<String>,
+    /// A write to Azure whose result is not recorded yet. After a crash, the next reconcile finds out what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_operation: Option<PendingOperation>,
     /// Number of fields in which Azure differs from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,

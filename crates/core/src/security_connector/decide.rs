@@ -45,6 +45,8 @@ pub struct Input<'a> {
     pub history: &'a ReconcileHistory,
     /// The installation's intervals and deadlines.
     pub timeouts: &'a Timeouts,
+    /// The correlation id of the writes of this reconcile.
+    pub correlation_id: &'a str,
     /// The current time in whole seconds, the precision of Kubernetes.
     pub now: Timestamp,
 }

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorSpec, SecurityConnectorStatus};
+use serverprotection_api::{
+    ConnectorDeletionPolicy, OperationType, SecurityConnectorSpec, SecurityConnectorStatus,
+};
 
 use super::{desired::account, observed::Connector};
-use crate::{
-    Timestamp,
-    conditions::{self, ConditionType, Reason},
-    jiff::SignedDuration,
-    message::Message,
-    server_protection::observed::ReadResult,
-};
+use crate::{Timestamp, jiff::SignedDuration, message::Message, server_protection::observed::ReadResult};
 
 /// Everything that the deletion of an object depends on.
 #[derive(Clone, Copy, Debug)]
@@ -178,8 +174,9 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
 }
 
 /// Whether status records a creation of the connector with an unknown result (I-6): an existing connector may then be
-/// this object's own.
+/// this object's own. A DELETE was recorded only after this was decided before.
 fn is_creating(status: &SecurityConnectorStatus) -> bool {
-    let (type_, reason) = (ConditionType::ConnectorConfigured, Reason::Creating);
-    conditions::has_reason(&status.conditions, type_, reason)
+    let ours = [OperationType::CreateConnector, OperationType::DeleteConnector];
+    let pending = status.pending_operation.as_ref();
+    pending.is_some_and(|operation| ours.iter().any(|type_| operation.is(*type_)))
 }

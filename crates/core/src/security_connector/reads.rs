@@ -6,7 +6,7 @@ use std::time::Duration;
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{desired::is_organization, requeue::ReconcileHistory};
-use crate::conditions::{self, ConditionType, Reason};
+use crate::conditions::{self, ConditionType};
 
 /// The largest number of reconciles without changes in which everything is read once: an hour at the default interval.
 const LONGEST_ROUND: u64 = 6;
@@ -39,10 +39,7 @@ pub fn reads(
     interval: Duration,
 ) -> Reads {
     let known = history.reconciles > 0 && !requested && previous.observed_generation == Some(generation);
-    let configured = |reason| {
-        known && conditions::has_reason(&previous.conditions, ConditionType::ConnectorConfigured, reason)
-    };
-    if configured(Reason::Written) {
+    if known && history.verifying {
         // The reconcile that wrote had read everything; this one reads back. If that write created the connector, its
         // health could not be read before.
         return Reads {
@@ -51,7 +48,7 @@ pub fn reads(
         };
     }
     // Without a connector there are no health reports.
-    let absent = configured(Reason::NotCreated);
+    let absent = known && history.absent;
     let is_true = |type_| conditions::is_true(&previous.conditions, type_);
     let quiet = known && is_true(ConditionType::Ready);
     let round = (3600 / interval.as_secs().max(1)).clamp(1, LONGEST_ROUND);

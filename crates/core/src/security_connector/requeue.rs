@@ -9,7 +9,7 @@ use super::{
     account,
     changes::Change,
     cloud,
-    decide::{Decision, Input, Observation, Outcome, Situation, target},
+    decide::{Decision, Input, Observation, Outcome, Situation, is_put, target},
 };
 use crate::{Timestamp, azure_error::ErrorClass, retry, server_protection::contested::later};
 
@@ -18,6 +18,10 @@ use crate::{Timestamp, azure_error::ErrorClass, retry, server_protection::contes
 pub struct ReconcileHistory {
     /// The number of reconciles so far.
     pub reconciles: u64,
+    /// Whether the last reconcile wrote the connector, so that this one reads it back.
+    pub verifying: bool,
+    /// Whether the last reconcile found no connector and did not create one.
+    pub absent: bool,
     /// Consecutive transient failures.
     pub failures: u32,
     /// Fields written since Azure was last in sync, with the demanded values.
@@ -70,6 +74,11 @@ fn settling_pause(history: &ReconcileHistory) -> Duration {
 pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> ReconcileHistory {
     let mut history = input.history.clone();
     history.reconciles += 1;
+    history.verifying = outcome.failed.is_none() && outcome.done.iter().any(is_put);
+    history.absent = match input.observation {
+        Observation::Azure(observed) => matches!(observed.connector, Some(Ok(None))) && !history.verifying,
+        _ => history.absent,
+    };
     if let (Observation::Azure(observed), Some(target)) = (input.observation, target(input))
         && let Some(Ok(others)) = &observed.others
     {
@@ -90,6 +99,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     ) {
         history = ReconcileHistory {
             reconciles: history.reconciles,
+            absent: history.absent,
             members: history.members,
             ..ReconcileHistory::default()
         };

@@ -224,6 +224,7 @@ impl Object {
             machines: self.machines,
             history: &self.history,
             timeouts,
+            correlation_id: "c",
             now: self.now,
         }
     }

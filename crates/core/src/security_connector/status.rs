@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    ConnectorMachines, ConnectorTarget, ContestedField, Mode, SecurityConnectorStatus,
+    ConnectorMachines, ConnectorTarget, ContestedField, Mode, OperationType, PendingOperation,
+    SecurityConnectorStatus,
 };
 
 use super::{
     account,
-    changes::Difference,
+    changes::{CONNECTOR, Difference},
     decide::{
         Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
     },
@@ -84,6 +85,7 @@ pub fn status(
 
     status.observed_generation = Some(input.generation);
     status.account = Some(account(input.spec));
+    status.pending_operation = pending_operation(input, decision, phase);
     set_target(&mut status, input, decision);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
     conditions.start(&condition_set::ALWAYS);
@@ -106,6 +108,37 @@ pub fn status(
     status
 }
 
+/// The write of the connector whose result is unknown after this phase.
+fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
+    let creates = decision.differences.iter().any(|field| field.field == CONNECTOR);
+    let started = || {
+        let type_ = if creates {
+            OperationType::CreateConnector
+        } else {
+            OperationType::PutConnector
+        };
+        started(type_, input.generation, input.correlation_id, input.now)
+    };
+    match phase {
+        Phase::BeforeWrite => decision.changes.iter().any(is_put).then(started),
+        Phase::AfterWrite(outcome) => match &outcome.failed {
+            Some((change, failure)) if failure.effect_unknown && is_put(change) => Some(started()),
+            // The connector was read or written since.
+            _ if decision.compared => None,
+            _ => input.previous.pending_operation.clone(),
+        },
+    }
+}
+
+fn started(type_: OperationType, generation: i64, correlation_id: &str, now: Timestamp) -> PendingOperation {
+    PendingOperation {
+        type_: type_.as_str().into(),
+        generation,
+        start_time: Time(now),
+        correlation_id: correlation_id.to_owned(),
+    }
+}
+
 /// The status while the object is deleted. `failure` is the error of the DELETE or of the read before it.
 pub fn deleting(
     previous: &SecurityConnectorStatus,
@@ -113,10 +146,18 @@ pub fn deleting(
     decision: &Deletion,
     failure: Option<&AzureError>,
     deadline: Duration,
+    correlation_id: &str,
     now: Timestamp,
 ) -> SecurityConnectorStatus {
     let mut status = previous.clone();
     status.observed_generation = Some(generation);
+    let deletes = |operation: &PendingOperation| operation.is(OperationType::DeleteConnector);
+    // Repeated until the object is gone: one operation.
+    if matches!(decision, Deletion::Delete { .. }) && !status.pending_operation.as_ref().is_some_and(deletes)
+    {
+        let type_ = OperationType::DeleteConnector;
+        status.pending_operation = Some(started(type_, generation, correlation_id, now));
+    }
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     let message = match (decision, failure) {
         (Deletion::RemoveFinalizer(why), _) => why.describe(),

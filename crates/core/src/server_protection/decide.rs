@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, Tier};
+use serverprotection_api::{Mode, OperationType, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     azure_rules,
@@ -44,6 +44,8 @@ pub struct Input<'a> {
     pub history: &'a ReconcileHistory,
     /// The installation's intervals and deadlines.
     pub timeouts: &'a Timeouts,
+    /// The correlation id of the writes of this reconcile.
+    pub correlation_id: &'a str,
     /// The current time in whole seconds, the precision of Kubernetes.
     pub now: Timestamp,
 }
@@ -153,9 +155,8 @@ pub struct PlanResponse {
 
 /// Whether status records a plan write with an unknown result (I-6).
 pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
-    conditions::get(&previous.conditions, ConditionType::PlanEnabled).is_some_and(|condition| {
-        condition.status == "Unknown" && condition.reason == Reason::Applying.as_str()
-    })
+    let pending = previous.pending_operation.as_ref();
+    pending.is_some_and(|operation| operation.is(OperationType::PutPlan))
 }
 
 /// Decides what to do. Pure, and defined for every input.

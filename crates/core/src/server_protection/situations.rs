@@ -185,6 +185,7 @@ impl Object {
             connectors: self.connectors.as_ref(),
             history: &self.history,
             timeouts,
+            correlation_id: "c",
             now: self.now,
         }
     }

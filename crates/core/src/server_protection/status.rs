@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::{
-    ClaimStatus, Drift, PlanStatus, ServerProtectionSpec, ServerProtectionStatus, WorkspaceStatus,
+    ClaimStatus, Drift, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
+    ServerProtectionStatus, WorkspaceStatus,
 };
 
 use super::{
@@ -64,6 +65,7 @@ pub fn status(
     }
 
     status.observed_generation = Some(input.generation);
+    status.pending_operation = pending_operation(input, decision, phase);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
     conditions.start(&condition_set::ALWAYS);
     if let Observation::Azure(observed) = input.observation {
@@ -71,14 +73,7 @@ pub fn status(
         if let Some(plan) = plan {
             status.plan = Some(plan_status(input, plan, phase));
         }
-        let missing = condition_set::set(
-            &mut conditions,
-            input,
-            decision,
-            phase,
-            observed,
-            status.plan.as_ref(),
-        );
+        let missing = condition_set::set(&mut conditions, input, decision, phase, observed, &status);
         if let Some(missing) = missing {
             status.missing_actions = missing;
         }
@@ -116,6 +111,37 @@ pub fn status(
     status.conditions = conditions.finish();
     set_last_observed(&mut status, input, decision);
     status
+}
+
+/// The plan write whose result is unknown after this phase.
+fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
+    let started = || PendingOperation {
+        type_: OperationType::PutPlan.as_str().into(),
+        generation: input.generation,
+        start_time: Time(input.now),
+        correlation_id: input.correlation_id.to_owned(),
+    };
+    match phase {
+        Phase::BeforeWrite => decision.writes_plan().then(started),
+        Phase::AfterWrite(outcome) => {
+            let lost = outcome.failed.as_ref().is_some_and(|(change, failure)| {
+                failure.effect_unknown && matches!(change.action, Action::PutPlan(_))
+            });
+            if lost {
+                return Some(started());
+            }
+            // The result of a write stays unknown until a response, or until a plan is read that this object no
+            // longer writes.
+            let observes = match input.observation {
+                Observation::Azure(observed) => {
+                    input.spec.mode == Mode::Observe && matches!(observed.plan, Some(Ok(_)))
+                }
+                Observation::Suspended | Observation::Conflicted(_) => false,
+            };
+            let earlier = input.previous.pending_operation.clone();
+            earlier.filter(|_| !observes && outcome.plan.is_none())
+        }
+    }
 }
 
 /// The facts of a status refresh.

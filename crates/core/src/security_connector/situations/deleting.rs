@@ -133,6 +133,7 @@ fn a_deletion_that_waits_reports_the_reason() {
         &Deletion::Delete { id },
         Some(&locked),
         DEADLINE,
+        "c",
         object.now,
     );
     assert_eq!(status.observed_generation, Some(7));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serverprotection_api::{AgentlessScanning, ExclusionTag, State, Tier};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serverprotection_api::{AgentlessScanning, ExclusionTag, OperationType, PendingOperation, State, Tier};
 
 use super::{Object, extension, observed, plan, protected};
 use crate::server_protection::{
@@ -118,13 +119,12 @@ fn a_contested_tier_is_never_written_as_free() {
     // Neither a change of another field of the plan nor a lost result leads to a write.
     object.edit(|spec| spec.plan.inheritance = serverprotection_api::Inheritance::Enforced);
     assert_eq!(object.write(&observed(&off)).changes, []);
-    let plan = object
-        .status
-        .conditions
-        .iter_mut()
-        .find(|condition| condition.type_ == "PlanEnabled")
-        .unwrap();
-    (plan.status, plan.reason) = ("Unknown".into(), "Applying".into());
+    object.status.pending_operation = Some(PendingOperation {
+        type_: OperationType::PutPlan.as_str().into(),
+        generation: object.generation,
+        start_time: Time(object.now),
+        correlation_id: "c".into(),
+    });
     assert_eq!(object.write(&observed(&off)).changes, []);
 }
 

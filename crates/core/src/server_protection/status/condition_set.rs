@@ -1,6 +1,6 @@
 //! The conditions that are about one subject each.
 
-use serverprotection_api::{Mode, PlanStatus, Tier};
+use serverprotection_api::{PlanStatus, ServerProtectionStatus, Tier};
 
 use super::{
     Phase,
@@ -11,7 +11,7 @@ use crate::{
     message::Message,
     server_protection::{
         azure_rules::{Setting, tier_name},
-        changes::{Action, Difference},
+        changes::Difference,
         decide::{Decision, Input, Situation, write_is_open},
         desired::Desired,
         observed::{Observed, Plan, RegistrationState, Settings},
@@ -41,20 +41,14 @@ pub(super) fn set(
     decision: &Decision,
     phase: Phase<'_>,
     observed: &Observed,
-    plan_status: Option<&PlanStatus>,
+    status: &ServerProtectionStatus,
 ) -> Option<Vec<String>> {
+    let (plan_status, open) = (status.plan.as_ref(), write_is_open(status));
     let desired = Desired::of(input.spec);
     credential(conditions, &observed.credential, observed.failure());
     registration(conditions, observed, decision);
-    plan(
-        conditions,
-        input,
-        &desired,
-        decision,
-        phase,
-        super::latest_plan(observed, phase),
-    );
-    extensions(conditions, &desired, plan_status);
+    plan(conditions, &desired, open, super::latest_plan(observed, phase));
+    extensions(conditions, &desired, open, plan_status);
     if let Some(Ok(settings)) = &observed.settings {
         integration(conditions, &desired, settings);
     }
@@ -109,17 +103,10 @@ const fn registered() -> (ConditionStatus, Reason, &'static str) {
     (ConditionStatus::True, Reason::Registered, message)
 }
 
-fn plan(
-    conditions: &mut Conditions,
-    input: &Input<'_>,
-    desired: &Desired,
-    decision: &Decision,
-    phase: Phase<'_>,
-    plan: Option<&Plan>,
-) {
+fn plan(conditions: &mut Conditions, desired: &Desired, open: bool, plan: Option<&Plan>) {
     let expected = tier_name(desired.tier);
     let (status, reason, message) = match plan {
-        _ if result_is_open(input, decision, phase) => (
+        _ if open => (
             ConditionStatus::Unknown,
             Reason::Applying,
             format!("Plan {expected} is being written; its state is unknown until Azure responds"),
@@ -156,28 +143,8 @@ fn enabled(plan: &Plan) -> String {
     }
 }
 
-/// Whether there is a plan write with an unknown result after this phase.
-fn result_is_open(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> bool {
-    match phase {
-        Phase::BeforeWrite => decision.writes_plan(),
-        Phase::AfterWrite(outcome) => {
-            let lost = outcome.failed.as_ref().is_some_and(|(change, failure)| {
-                failure.effect_unknown && matches!(change.action, Action::PutPlan(_))
-            });
-            let answered = outcome.plan.is_some();
-            // The result of a write stays unknown until a response, or until this object no longer writes.
-            let was_open =
-                write_is_open(input.previous) && input.spec.mode == Mode::Enforce && !input.spec.suspend;
-            lost || (was_open && !answered)
-        }
-    }
-}
-
-fn extensions(conditions: &mut Conditions, desired: &Desired, plan: Option<&PlanStatus>) {
+fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: Option<&PlanStatus>) {
     const TYPE: ConditionType = ConditionType::ExtensionsProvisioned;
-    let open = conditions
-        .get(ConditionType::PlanEnabled)
-        .is_some_and(|condition| condition.reason == Reason::Applying.as_str());
     if open {
         let message = Message::new("The plan is being written; the response reports the result");
         conditions.set(TYPE, ConditionStatus::Unknown, Reason::Applying, &message);
