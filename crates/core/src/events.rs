@@ -58,27 +58,43 @@ pub(crate) fn turned<'a>(
     (!same).then_some(now)
 }
 
-/// The events of the writes, then those of the changed conditions.
-pub(crate) fn of_reconcile(
-    written: impl Iterator<Item = Event>,
-    before: &[Condition],
-    now: &[Condition],
-) -> Vec<Event> {
-    let mut all: Vec<_> = written.chain(summary(before, now)).collect();
-    all.dedup_by(|a, b| a.reason == b.reason);
+/// A write that Azure accepted, as its event reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The reason of the event.
+    pub reason: EventReason,
+    /// What was written, for users.
+    pub text: String,
+}
+
+/// The event of the writes, then those of the changed conditions. Events cost the API server time, so that all writes
+/// of a reconcile, and Ready if they made it True, are one event. Its reason is that of the first write.
+pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condition]) -> Vec<Event> {
+    let ready = turned(before, now, ConditionType::Ready).filter(|ready| ready.status == "True");
+    let mut all = Vec::new();
+    match (written, ready) {
+        ([first, ..], ready) => {
+            let texts: Vec<_> = written.iter().map(|write| write.text.as_str()).collect();
+            let note = Message::new(texts.join(", "));
+            let note = match ready {
+                Some(ready) => note.and(&ready.message),
+                None => note,
+            };
+            all.push(Event::normal(first.reason, "Write", &note));
+        }
+        ([], Some(ready)) => {
+            let note = Message::stored(&ready.message);
+            all.push(Event::normal(&ready.reason, "Reconcile", &note));
+        }
+        ([], None) => {}
+    }
+    all.extend(needing_action(before, now));
     all
 }
 
-/// Ready became True, or user action is needed.
-fn summary(before: &[Condition], now: &[Condition]) -> Vec<Event> {
+/// User action is needed.
+fn needing_action(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let mut all = Vec::new();
-    if let Some(ready) = turned(before, now, ConditionType::Ready).filter(|ready| ready.status == "True") {
-        all.push(Event::normal(
-            &ready.reason,
-            "Reconcile",
-            &Message::stored(&ready.message),
-        ));
-    }
     for type_ in [ConditionType::Stalled, ConditionType::Contested] {
         if let Some(condition) = turned(before, now, type_) {
             let note = Message::stored(&condition.message);

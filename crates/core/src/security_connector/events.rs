@@ -10,20 +10,29 @@ use super::{
 use crate::{
     azure_error::AzureError,
     conditions::ConditionType,
-    events::{self, Event},
+    events::{self, Event, Write},
     message::Message,
     reason::EventReason,
 };
 
-/// The events of a reconcile.
+/// The writes that Azure accepted, for the event of the reconcile.
+pub fn writes(decision: &Decision, outcome: &Outcome) -> Vec<Write> {
+    outcome
+        .done
+        .iter()
+        .map(|change| written(change, decision))
+        .collect()
+}
+
+/// The events of a reconcile. `written` are its writes; `decision` and `outcome` are its last ones.
 pub fn events(
     previous: &SecurityConnectorStatus,
     status: &SecurityConnectorStatus,
+    written: &[Write],
     decision: &Decision,
     outcome: &Outcome,
     failures: u32,
 ) -> Vec<Event> {
-    let written = outcome.done.iter().map(|change| written(change, decision));
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
     all.extend(about_account(previous, status));
     let read = match &decision.situation {
@@ -88,7 +97,7 @@ pub fn deletion_failed(failure: &AzureError) -> Message {
     Message::new("The connector is not deleted yet").caused_by(&failure.to_message())
 }
 
-fn written(change: &Change, decision: &Decision) -> Event {
+fn written(change: &Change, decision: &Decision) -> Write {
     let repaired = change.fields.iter().all(|field| decision.repairs.contains(field));
     let creates = change.fields.iter().any(|field| field.field == CONNECTOR);
     let reason = match change.action {
@@ -97,5 +106,8 @@ fn written(change: &Change, decision: &Decision) -> Event {
         Action::PutConnector(_) if repaired => EventReason::ConnectorRepaired,
         Action::PutConnector(_) => EventReason::ConnectorWritten,
     };
-    Event::normal(reason, "Write", &Message::new(describe(change)))
+    Write {
+        reason,
+        text: describe(change),
+    }
 }

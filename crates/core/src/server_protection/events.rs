@@ -8,20 +8,29 @@ use super::{
 };
 use crate::{
     conditions::{self, ConditionType, Reason},
-    events::{self, Event},
+    events::{self, Event, Write},
     message::Message,
     reason::EventReason,
 };
 
-/// The events of a reconcile.
+/// The writes that Azure accepted, for the event of the reconcile.
+pub fn writes(decision: &Decision, outcome: &Outcome) -> Vec<Write> {
+    outcome
+        .done
+        .iter()
+        .map(|change| written(change, decision))
+        .collect()
+}
+
+/// The events of a reconcile. `written` are its writes; `decision` and `outcome` are its last ones.
 pub fn events(
     previous: &ServerProtectionStatus,
     status: &ServerProtectionStatus,
+    written: &[Write],
     decision: &Decision,
     outcome: &Outcome,
     failures: u32,
 ) -> Vec<Event> {
-    let written = outcome.done.iter().map(|change| written(change, decision));
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
     all.extend(of_refresh(previous, status));
     let read = match &decision.situation {
@@ -90,7 +99,7 @@ fn about_machines(previous: &ServerProtectionStatus, status: &ServerProtectionSt
     all
 }
 
-fn written(change: &Change, decision: &Decision) -> Event {
+fn written(change: &Change, decision: &Decision) -> Write {
     let repaired =
         !change.fields.is_empty() && change.fields.iter().all(|field| decision.repairs.contains(field));
     let reason = match change.action {
@@ -104,7 +113,10 @@ fn written(change: &Change, decision: &Decision) -> Event {
         }
         Action::PutAssessment | Action::DeleteAssessment => EventReason::VulnerabilityAssessmentWritten,
     };
-    Event::normal(reason, "Write", &Message::new(describe(change)))
+    Write {
+        reason,
+        text: describe(change),
+    }
 }
 
 /// Describes a change for users: its fields with both values.

@@ -12,7 +12,7 @@ use crate::{
     server_protection::{
         changes::{Action, Actual, Change, PlanWrite},
         decide::{Decision, Input, Observation, Outcome, PlanResponse, Situation, decide},
-        events::events,
+        events::{events, writes},
         observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
         reads::{Reads, reads},
         requeue::{ReconcileHistory, Timeouts, requeue_after, update_history},
@@ -224,6 +224,7 @@ impl World {
             connectors: None,
             history: &history,
             timeouts: &timeouts,
+            correlation_id: "c",
             now: self.now,
         };
         let decision = decide(&input);
@@ -248,7 +249,8 @@ impl World {
         let after_memory = update_history(&input, &decision, &outcome);
         let failures = after_memory.failures;
         let after = status(&input, &decision, Phase::AfterWrite(&outcome), failures, INTERVAL);
-        let _ = events(&before, &after, &decision, &outcome, failures);
+        let written = writes(&decision, &outcome);
+        let _ = events(&before, &after, &written, &decision, &outcome, failures);
         let wait = requeue_after(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
         self.held |= decision.situation == Situation::InSync;
         self.held |= outcome
