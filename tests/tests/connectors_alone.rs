@@ -74,7 +74,7 @@ fn path(request: &Value) -> String {
 struct Still {
     connector: Option<String>,
     protection: Option<String>,
-    status_patches: Option<f64>,
+    status_writes: Option<f64>,
     events: usize,
 }
 
@@ -84,8 +84,8 @@ impl Still {
         Ok(Self {
             connector: team.connectors().api.get("account").await?.resource_version(),
             protection: team.api().get("prod").await?.resource_version(),
-            status_patches: controller
-                .metric("serverprotection_status_patches_total", &[])
+            status_writes: controller
+                .metric("serverprotection_status_writes_total", &[])
                 .await?,
             events: events.list(&ListParams::default()).await?.items.len(),
         })

@@ -145,13 +145,13 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
         ("list", GROUP, "serverprotections", ""),
         ("watch", GROUP, "serverprotections", ""),
         ("get", GROUP, "serverprotections", "status"),
-        ("patch", GROUP, "serverprotections", "status"),
+        ("update", GROUP, "serverprotections", "status"),
         ("get", GROUP, "securityconnectors", ""),
         ("list", GROUP, "securityconnectors", ""),
         ("watch", GROUP, "securityconnectors", ""),
         ("patch", GROUP, "securityconnectors", ""),
         ("get", GROUP, "securityconnectors", "status"),
-        ("patch", GROUP, "securityconnectors", "status"),
+        ("update", GROUP, "securityconnectors", "status"),
         ("get", GROUP, "azurecredentials", ""),
         ("list", GROUP, "azurecredentials", ""),
         ("watch", GROUP, "azurecredentials", ""),
@@ -191,8 +191,8 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
         );
     }
     for right in [
-        ("update", GROUP, "serverprotections", "status"),
-        ("update", GROUP, "securityconnectors", "status"),
+        ("patch", GROUP, "serverprotections", "status"),
+        ("patch", GROUP, "securityconnectors", "status"),
         ("get", "", "serviceaccounts", ""),
         ("get", "", "pods", ""),
         ("*", "*", "*", ""),

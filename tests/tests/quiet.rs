@@ -82,7 +82,7 @@ fn p2() -> Value {
 #[derive(Debug, PartialEq)]
 struct Still {
     resource_version: Option<String>,
-    status_patches: Option<f64>,
+    status_writes: Option<f64>,
     /// Names and versions.
     events: Vec<(String, Option<String>)>,
 }
@@ -94,8 +94,8 @@ impl Still {
         let events = api.list(&ListParams::default()).await?.into_iter();
         Ok(Self {
             resource_version: object.resource_version(),
-            status_patches: controller
-                .metric("serverprotection_status_patches_total", &[])
+            status_writes: controller
+                .metric("serverprotection_status_writes_total", &[])
                 .await?,
             events: events
                 .map(|event| (event.name_any(), event.resource_version()))
@@ -124,14 +124,12 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
             .list(&ListParams::default())
             .await
             .map_err(|e| e.to_string())?;
-        let reasons: Vec<_> = events.into_iter().filter_map(|event| event.reason).collect();
-        let reported = reasons
-            .iter()
-            .any(|reason| reason == "InSync" || reason == "Observed");
+        let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
+        let reported = notes.iter().any(|note| note.contains("Azure matches the spec"));
         if reported {
             Ok(())
         } else {
-            Err(format!("{reasons:?}"))
+            Err(format!("{notes:?}"))
         }
     })
     .await?;

@@ -6,19 +6,15 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serverprotection_core::{
     security_connector::desired::Protection,
     server_protection::connectors::{Connectors, NotReady},
 };
-
-/// Minimum interval between status refreshes that connectors cause on their `ServerProtection`. Coalesces bursts, so
-/// that 200 connectors becoming Ready do not cause 200 patches.
-const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
 
 /// Namespace and name of a `ServerProtection`.
 type Key = (String, String);
@@ -39,17 +35,6 @@ pub(crate) struct ConnectorEntry {
     pub(crate) not_ready: Option<String>,
 }
 
-/// Whether the status of a `ServerProtection` needs a refresh because of its connectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectorRefresh {
-    /// No change.
-    None,
-    /// The connectors have changed.
-    Now,
-    /// The connectors have changed, but the last refresh was too recent: refresh after this time.
-    After(Duration),
-}
-
 /// The objects of both kinds as their watches deliver them. A watch updates it before its own cache, so that a
 /// triggered reconcile finds the change that triggered it.
 #[derive(Debug, Default)]
@@ -63,11 +48,6 @@ struct Inner {
     connectors: HashMap<Key, BTreeMap<String, ConnectorEntry>>,
     /// Whether all connectors are listed. Until then, counts are incomplete.
     listed: bool,
-    /// `ServerProtection`s that need a status refresh because their connectors changed.
-    connectors_changed: HashSet<Key>,
-    /// When connectors last caused a status refresh of a `ServerProtection`.
-    last_refresh: HashMap<Key, Instant>,
-    machines_changed_for: HashSet<String>,
 }
 
 impl ConnectorIndex {
@@ -88,7 +68,6 @@ impl ConnectorIndex {
         let before = if let Some(known) = known {
             inner.protections.insert(key.clone(), known.clone())
         } else {
-            inner.last_refresh.remove(&key);
             inner.protections.remove(&key)
         };
         if before.as_ref() == known {
@@ -109,14 +88,13 @@ impl ConnectorIndex {
         let mut orphans = Vec::new();
         for key in gone {
             inner.protections.remove(&key);
-            inner.last_refresh.remove(&key);
             let names = inner.names(&key).into_iter();
             orphans.extend(names.map(|name| (key.0.clone(), name)));
         }
         orphans
     }
 
-    /// Stores a connector. Returns whether its `ServerProtection` needs a status refresh.
+    /// Stores a connector. Returns whether it changed, and with it the status of its `ServerProtection`.
     pub(crate) fn set_connector(
         &self,
         namespace: &str,
@@ -125,31 +103,24 @@ impl ConnectorIndex {
         connector: &ConnectorEntry,
     ) -> bool {
         let mut inner = self.lock();
-        let key = key(namespace, protection);
-        let all = inner.connectors.entry(key.clone()).or_default();
+        let all = inner.connectors.entry(key(namespace, protection)).or_default();
         let before = all.insert(uid.to_owned(), connector.clone());
-        let status_refresh = before.as_ref() != Some(connector);
-        if status_refresh {
-            inner.connectors_changed.insert(key);
-        }
-        status_refresh
+        before.as_ref() != Some(connector)
     }
 
-    /// Removes a connector. Returns the `ServerProtection` that needs a status refresh.
+    /// Removes a connector. Returns its `ServerProtection`, whose status changes.
     pub(crate) fn remove_connector(&self, uid: &str) -> Option<(String, String)> {
         let mut inner = self.lock();
-        inner.machines_changed_for.remove(uid);
         let all = &mut inner.connectors;
         let key = all
             .iter_mut()
             .find_map(|(key, connectors)| connectors.remove(uid).map(|_| key.clone()))?;
         all.retain(|_, connectors| !connectors.is_empty());
-        inner.connectors_changed.insert(key.clone());
         Some(key)
     }
 
     /// After a complete list of connectors: counts are complete from now on. Returns every `ServerProtection`, because
-    /// each may need a status refresh.
+    /// the status of each may change.
     pub(crate) fn connectors_are_listed(&self, seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut inner = self.lock();
         for connectors in inner.connectors.values_mut() {
@@ -157,9 +128,7 @@ impl ConnectorIndex {
         }
         inner.connectors.retain(|_, connectors| !connectors.is_empty());
         inner.listed = true;
-        let all: Vec<Key> = inner.protections.keys().cloned().collect();
-        inner.connectors_changed.extend(all.iter().cloned());
-        all
+        inner.protections.keys().cloned().collect()
     }
 
     /// The connectors of a `ServerProtection`; `None` until all connectors are listed.
@@ -189,49 +158,6 @@ impl ConnectorIndex {
     /// Names of the connectors of a `ServerProtection`.
     pub(crate) fn names(&self, namespace: &str, name: &str) -> Vec<String> {
         self.lock().names(&key(namespace, name))
-    }
-
-    /// Records that a scan changed the machines of a `ServerProtection`. Returns the names of its connectors, whose
-    /// machines may have changed too.
-    pub(crate) fn machines_changed(&self, namespace: &str, name: &str) -> Vec<String> {
-        let mut inner = self.lock();
-        let key = key(namespace, name);
-        let uids: Vec<String> = inner
-            .connectors
-            .get(&key)
-            .into_iter()
-            .flat_map(|all| all.keys().cloned())
-            .collect();
-        inner.machines_changed_for.extend(uids);
-        inner.names(&key)
-    }
-
-    /// Returns whether the connectors of a `ServerProtection` require a status refresh now, and clears the request if
-    /// so.
-    pub(crate) fn take_connector_refresh(
-        &self,
-        namespace: &str,
-        name: &str,
-        now: Instant,
-    ) -> ConnectorRefresh {
-        let mut inner = self.lock();
-        let key = key(namespace, name);
-        if !inner.connectors_changed.contains(&key) {
-            return ConnectorRefresh::None;
-        }
-        let reported = inner.last_refresh.get(&key).copied();
-        let left = reported.and_then(|reported| STATUS_DEBOUNCE.checked_sub(now.duration_since(reported)));
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            return ConnectorRefresh::After(left);
-        }
-        inner.connectors_changed.remove(&key);
-        inner.last_refresh.insert(key, now);
-        ConnectorRefresh::Now
-    }
-
-    /// Returns whether the machines of a connector may have changed since the last call.
-    pub(crate) fn take_machine_refresh(&self, uid: &str) -> bool {
-        self.lock().machines_changed_for.remove(uid)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -291,45 +217,10 @@ mod tests {
         let counts = connector_index.connectors("n", "prod").unwrap();
         assert_eq!((counts.total, counts.not_ready.len()), (1, 1));
         assert_eq!(connector_index.connectors("n", "other").unwrap().total, 0);
-        let now = Instant::now();
-        let status_refresh = || connector_index.take_connector_refresh("n", "prod", now);
-        assert_eq!(
-            [status_refresh(), status_refresh()],
-            [ConnectorRefresh::Now, ConnectorRefresh::None]
-        );
         assert!(!connector_index.set_connector("n", "prod", "1", &listed("aws", Some("Progressing"))));
         assert!(connector_index.set_connector("n", "prod", "1", &listed("aws", None)));
         assert_eq!(connector_index.remove_connector("1"), Some(key("n", "prod")));
         assert_eq!(connector_index.remove_connector("1"), None);
-    }
-
-    #[test]
-    fn changes_of_many_connectors_are_coalesced() {
-        let connector_index = ConnectorIndex::default();
-        let began = Instant::now();
-        let add = |name: &str| assert!(connector_index.set_connector("n", "prod", name, &listed(name, None)));
-        let status_refresh =
-            |second| connector_index.take_connector_refresh("n", "prod", began + Duration::from_secs(second));
-        add("1");
-        assert_eq!(status_refresh(0), ConnectorRefresh::Now, "the first at once");
-        add("2");
-        add("3");
-        assert_eq!(status_refresh(1), ConnectorRefresh::After(Duration::from_secs(4)));
-        assert_eq!(
-            status_refresh(2),
-            ConnectorRefresh::After(Duration::from_secs(3)),
-            "it waits"
-        );
-        assert_eq!(
-            [status_refresh(5), status_refresh(5)],
-            [ConnectorRefresh::Now, ConnectorRefresh::None]
-        );
-        add("4");
-        assert_eq!(status_refresh(60), ConnectorRefresh::Now);
-        assert_eq!(
-            connector_index.take_connector_refresh("n", "other", began),
-            ConnectorRefresh::None
-        );
     }
 
     #[test]
@@ -354,8 +245,7 @@ mod tests {
                 .set_protection("other", "prod", Some(&known(Tier::P1)))
                 .is_empty()
         );
-        assert_eq!(connector_index.machines_changed("n", "prod"), ["aws"]);
-        assert!(connector_index.take_machine_refresh("1") && !connector_index.take_machine_refresh("1"));
+        assert_eq!(connector_index.names("n", "prod"), ["aws"]);
         // Deleted while the watch was down.
         let orphans = connector_index.retain_protections(|_| false);
         assert_eq!(orphans, [("n".to_owned(), "aws".to_owned())]);

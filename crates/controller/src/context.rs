@@ -1,48 +1,99 @@
 //! What every reconcile needs.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use kube::{Client, runtime::events::Recorder};
+use futures::channel::mpsc::UnboundedReceiver;
+use kube::{
+    Client,
+    runtime::{events::Recorder, reflector::ObjectRef},
+};
 use serverprotection_api::{SecurityConnector, ServerProtection};
-use serverprotection_core::{claims::ClaimIndex, gate::Gate, server_protection::requeue::Timeouts};
+use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
 
 use crate::{
-    connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, metrics::Metrics,
-    state::StateStore,
+    claims::Claims, connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, kind::Kind,
+    metrics::Metrics, parsed::Parsed, state::StateStore, trigger::Trigger, watch::Listed,
 };
 
 /// Shared by all reconciles.
 pub(crate) struct Context {
     pub(crate) client: Client,
-    pub(crate) claims: Arc<Claims>,
-    pub(crate) connector_claims: Arc<Claims>,
+    pub(crate) protections: Controlled<ServerProtection>,
+    pub(crate) connectors: Controlled<SecurityConnector>,
+    pub(crate) connector_index: Arc<ConnectorIndex>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) states: Arc<StateStore<ServerProtection>>,
-    pub(crate) connector_states: Arc<StateStore<SecurityConnector>>,
-    pub(crate) connector_index: Arc<ConnectorIndex>,
     pub(crate) gate: Gate,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) reconcile_every: Option<Duration>,
-    /// Name of the Azure cloud if it does not support connectors.
-    pub(crate) without_connectors: Option<&'static str>,
+    pub(crate) settings: Settings,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The claim index behind its lock, which is never held across an await.
-#[derive(Debug, Default)]
-pub(crate) struct Claims {
-    index: Mutex<ClaimIndex>,
+/// The installation's settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) timeouts: Timeouts,
+    /// Replaces the interval of every object (for tests).
+    pub(crate) reconcile_every: Option<Duration>,
+    /// Name of the Azure cloud if it does not support connectors.
+    pub(crate) without_connectors: Option<&'static str>,
 }
 
-impl Claims {
-    pub(crate) fn index(&self) -> MutexGuard<'_, ClaimIndex> {
-        self.index
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+/// What the controller of one kind knows about its objects. Clones share it.
+#[derive(Debug)]
+pub(crate) struct Controlled<K: Kind> {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) states: Arc<StateStore<K>>,
+    pub(crate) trigger: Trigger<K>,
+    /// Set when all objects are listed.
+    pub(crate) listed: Listed,
+}
+
+impl<K: Kind> Clone for Controlled<K> {
+    fn clone(&self) -> Self {
+        Self {
+            claims: Arc::clone(&self.claims),
+            states: Arc::clone(&self.states),
+            trigger: self.trigger.clone(),
+            listed: self.listed.clone(),
+        }
+    }
+}
+
+impl<K: Kind> Controlled<K> {
+    /// Also returns the queue of triggered objects.
+    pub(crate) fn new() -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+        let states = Arc::new(StateStore::default());
+        let (trigger, triggered) = Trigger::new(Arc::clone(&states));
+        let controlled = Self {
+            claims: Arc::default(),
+            states,
+            trigger,
+            listed: Listed::default(),
+        };
+        (controlled, triggered)
+    }
+}
+
+/// A kind whose objects the context knows.
+pub(crate) trait InContext: Kind {
+    /// What the controller of this kind knows.
+    fn own(context: &Context) -> &Controlled<Self>;
+
+    /// The state of its objects.
+    fn states(context: &Context) -> &StateStore<Self> {
+        &Self::own(context).states
+    }
+}
+
+impl InContext for ServerProtection {
+    fn own(context: &Context) -> &Controlled<Self> {
+        &context.protections
+    }
+}
+
+impl InContext for SecurityConnector {
+    fn own(context: &Context) -> &Controlled<Self> {
+        &context.connectors
     }
 }

@@ -10,7 +10,6 @@
 //! An object is registered only after its own credential got a token: naming another namespace's tenant and
 //! application is not enough to see its machines.
 
-mod metrics;
 mod scan_targets;
 mod schedule;
 
@@ -36,17 +35,15 @@ use serverprotection_core::{
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::metrics::FleetMetrics;
-#[cfg(test)]
-pub(crate) use self::metrics::Machines;
 use self::{
     scan_targets::{ScanTargets, ScannedObject},
     schedule::Batch,
 };
 use crate::{
+    clock::now,
     connector_index::ConnectorIndex,
+    metrics::{FleetGauges, FleetMetrics},
     panics::{self, Task},
-    status_writer::now,
     trigger::Trigger,
 };
 
@@ -143,11 +140,6 @@ impl Fleet {
         accounts: &[String],
     ) -> Option<MachineCounts> {
         self.scan_targets().machines_of(protection, environment, accounts)
-    }
-
-    /// Returns whether there is a result that is not in status yet, and clears the mark.
-    pub(crate) fn take_refresh(&self, uid: &str) -> bool {
-        self.scan_targets().take_refresh(uid)
     }
 
     /// Runs the scans that are due until the process ends.
@@ -279,19 +271,30 @@ impl Fleet {
             .record_result(principal, subscription, result, began, now());
         for (namespace, name) in triggered {
             self.trigger.refresh(&namespace, &name);
-            for connector in self.connector_index.machines_changed(&namespace, &name) {
+            for connector in self.connector_index.names(&namespace, &name) {
                 self.trigger_connectors.refresh(&namespace, &connector);
             }
         }
     }
 
-    /// Calls the function with the namespace, the name and the results of each object.
-    pub(crate) fn each(&self, on_target: impl FnMut(&str, &str, &Scans)) {
-        self.scan_targets().each(on_target);
+    /// The values of the gauges.
+    pub(crate) fn gauges(&self) -> FleetGauges {
+        let mut gauges = FleetGauges {
+            quota_left: self.quota_left(),
+            ..FleetGauges::default()
+        };
+        self.scan_targets().each(|namespace, name, scans| {
+            let Some(reading) = &scans.reading else { return };
+            gauges.machines.add(&reading.summary);
+            if self.metrics.per_object {
+                let object = (namespace.to_owned(), name.to_owned(), reading.summary.clone());
+                gauges.objects.push(object);
+            }
+        });
+        gauges
     }
 
-    /// The remaining quota of Resource Graph, the smallest of all principals.
-    pub(crate) fn quota_left(&self) -> Option<u32> {
+    fn quota_left(&self) -> Option<u32> {
         self.scanners()
             .values()
             .filter_map(|scanner| scanner.quota_left())

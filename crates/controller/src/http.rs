@@ -1,6 +1,6 @@
 //! Serves `/metrics`, `/healthz` and `/readyz`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -12,16 +12,11 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    fleet::Fleet,
-    metrics::{Format, Metrics},
-    watch::Listed,
-};
+use crate::{metrics::Format, metrics_page::MetricsPage, watch::Listed};
 
 #[derive(Clone)]
 struct Shared {
-    metrics: Arc<Metrics>,
-    fleet: Arc<Fleet>,
+    page: MetricsPage,
     ready: [Listed; 2],
 }
 
@@ -32,8 +27,7 @@ struct Shared {
 /// Fails if the address cannot be bound.
 pub(crate) async fn serve(
     listen: SocketAddr,
-    metrics: Arc<Metrics>,
-    fleet: Arc<Fleet>,
+    page: MetricsPage,
     ready: [Listed; 2],
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
@@ -42,12 +36,8 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(page))
-        .with_state(Shared {
-            metrics,
-            fleet,
-            ready,
-        });
+        .route("/metrics", get(metrics))
+        .with_state(Shared { page, ready });
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())
@@ -69,12 +59,12 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     }
 }
 
-async fn page(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get_all(header::ACCEPT).iter();
     let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
     let headers = [
         (header::CONTENT_TYPE, format.content_type()),
         (header::VARY, "Accept"),
     ];
-    (headers, shared.metrics.page(format, &shared.fleet))
+    (headers, shared.page.text(format))
 }

@@ -1,13 +1,11 @@
-//! What the controllers of both kinds have in common. Generic code depends on this trait.
+//! What the kinds with a controller have in common: types only. Generic code depends on these traits.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, core::NamespaceResourceScope, runtime::controller::Action};
+use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serverprotection_api::{ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
-
-use crate::{context::Context, parsed::InvalidObject, state::StateStore, status_writer::Error};
 
 /// A kind that has a controller.
 pub(crate) trait Kind:
@@ -31,21 +29,8 @@ pub(crate) trait Kind:
     const DEADLINE: Duration;
 
     fn status(&self) -> Option<&Self::Status>;
-    /// Drops the status of a cached object. The first reconcile reads the object itself, and the process keeps the
-    /// status that it wrote.
+    /// Drops the status of a cached object. The process keeps the newest status in its state.
     fn forget_status(&mut self);
-    fn states(context: &Context) -> &StateStore<Self>;
-    /// The Azure subscription of the object, if it is known.
-    fn subscription_id(&self, context: &Context) -> Option<String>;
-
-    /// Reconciles an object, including one that is being deleted.
-    fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
-
-    /// Reconciles an object that this build cannot parse.
-    fn unreadable(
-        object: &InvalidObject,
-        context: &Context,
-    ) -> impl Future<Output = Result<Action, Error>> + Send;
 }
 
 /// What all statuses have in common.

@@ -3,10 +3,12 @@
 //! ```text
 //! watch ─▶ reconcile ─┬─ claims, credentials ─▶ who may act on which subscription
 //!                     ├─ azure.observe ─▶ core::decide ─▶ gate ─▶ azure.apply
-//!                     └─ core::status ─▶ one server-side-apply patch, events, metrics
+//!                     └─ core::status ─▶ one write of the whole status, one event, metrics
 //! ```
 
 pub mod args;
+mod claims;
+mod clock;
 mod connector_index;
 mod context;
 mod credentials;
@@ -15,18 +17,22 @@ mod fleet;
 mod http;
 mod kind;
 mod metrics;
+mod metrics_page;
 mod panics;
 mod parsed;
 mod publish;
 mod reconciler;
+mod requests;
 mod run;
 mod security_connector;
+mod series;
 mod server_protection;
 mod service_account;
 mod state;
 mod status_writer;
 mod telemetry;
 mod trigger;
+mod unreadable;
 mod watch;
 
 pub use args::Args;

@@ -1,5 +1,6 @@
 //! Metrics with bounded labels: no object names, no error texts. Names and HELP texts come from the table in `core`.
 
+mod fleet;
 mod negotiation;
 mod objects;
 mod text_format;
@@ -18,20 +19,22 @@ use prometheus_client::{
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
-    registry::{self, Registry, Unit},
+    registry::Registry,
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::RequestObserver;
 use serverprotection_core::metrics;
 
 use self::objects::ObjectGauges;
-pub(crate) use self::{negotiation::Format, objects::ObjectCounts};
+pub(crate) use self::{
+    fleet::{FleetGauges, FleetMetrics},
+    negotiation::Format,
+    objects::ObjectCounts,
+};
 use crate::{
-    fleet::{Fleet, FleetMetrics},
     kind::Kind,
     panics::Panics,
-    state::StateStore,
-    status_writer::now,
+    series::{KindLabel, register},
 };
 
 /// All metrics of the controller.
@@ -40,8 +43,6 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// Held while a scrape sets and reads the gauges.
     scrape: Mutex<()>,
-    states: Arc<StateStore<ServerProtection>>,
-    connector_states: Arc<StateStore<SecurityConnector>>,
     pub(crate) fleet: Arc<FleetMetrics>,
     pub(crate) panics: Panics,
     objects: ObjectGauges,
@@ -49,15 +50,9 @@ pub(crate) struct Metrics {
     azure_seconds: Family<OperationLabel, Histogram>,
     reconciles: Family<OutcomeLabels, Counter>,
     reconcile_seconds: Family<KindLabel, Histogram>,
-    pub(crate) status_patches: Counter,
+    pub(crate) status_writes: Counter,
     changes: Family<ChangeLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
-}
-
-/// The kind of an object.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct KindLabel {
-    pub(crate) kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -108,27 +103,13 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 14))
 }
 
-/// Registers a metric with the name and the HELP text of the table.
-pub(crate) fn register(registry: &mut Registry, entry: &metrics::Metric, metric: impl registry::Metric) {
-    let family = entry.family();
-    match family.strip_suffix("_seconds") {
-        Some(name) => registry.register_with_unit(name, entry.help, Unit::Seconds, metric),
-        None => registry.register(family, entry.help, metric),
-    }
-}
-
 impl Metrics {
-    pub(crate) fn new(
-        states: Arc<StateStore<ServerProtection>>,
-        connector_states: Arc<StateStore<SecurityConnector>>,
-        per_object: bool,
-    ) -> Self {
+    /// `per_object` also exports series of single objects.
+    pub(crate) fn new(per_object: bool) -> Self {
         let panics = Panics::default();
         let metrics = Self {
             registry: Registry::default(),
             scrape: Mutex::default(),
-            states,
-            connector_states,
             fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
             panics,
             objects: ObjectGauges::default(),
@@ -136,7 +117,7 @@ impl Metrics {
             azure_seconds: Family::new_with_constructor(seconds),
             reconciles: Family::default(),
             reconcile_seconds: Family::new_with_constructor(seconds),
-            status_patches: Counter::default(),
+            status_writes: Counter::default(),
             changes: Family::default(),
             watch_errors: Family::default(),
         };
@@ -170,22 +151,23 @@ impl Metrics {
             &metrics::RECONCILE_DURATION,
             self.reconcile_seconds.clone(),
         );
-        register(registry, &metrics::STATUS_PATCHES, self.status_patches.clone());
+        register(registry, &metrics::STATUS_WRITES, self.status_writes.clone());
         register(registry, &metrics::CHANGES, self.changes.clone());
         register(registry, &metrics::WATCH_ERRORS, self.watch_errors.clone());
         self.panics.register(registry);
         self.fleet.register(registry);
     }
 
-    /// Updates the gauges and returns the metrics page.
-    pub(crate) fn page(&self, format: Format, fleet: &Fleet) -> String {
+    /// Sets the gauges and returns the metrics page.
+    pub(crate) fn page(
+        &self,
+        format: Format,
+        objects: &[(&'static str, ObjectCounts)],
+        machines: &FleetGauges,
+    ) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fleet.refresh(fleet);
-        let now = now();
-        self.objects.set(&[
-            (ServerProtection::NAME, self.states.counts(now)),
-            (SecurityConnector::NAME, self.connector_states.counts(now)),
-        ]);
+        self.fleet.set(machines);
+        self.objects.set(objects);
         self.encoded(format)
     }
 

@@ -2,42 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serverprotection_api::ServerProtectionStatus;
 use serverprotection_azure::fleet::Report;
-use serverprotection_core::machines::{Environment, Summary, Verdict};
+use serverprotection_core::{
+    Timestamp,
+    machines::{Environment, Summary, Verdict},
+};
 
 use super::*;
-use crate::{connector_index::ConnectorIndex, fleet::Machines, state::ObjectState, trigger::Trigger};
 
 /// A page with a sample of every metric.
 fn page(format: Format) -> String {
-    let states = Arc::new(StateStore::default());
-    let connector_states = Arc::new(StateStore::default());
-    let metrics = Metrics::new(Arc::clone(&states), Arc::clone(&connector_states), true);
-    let fleet = Fleet::new(
-        Duration::from_secs(900),
-        Trigger::new(Arc::clone(&states)).0,
-        Trigger::new(connector_states).0,
-        Arc::new(ConnectorIndex::default()),
-        Arc::clone(&metrics.fleet),
-    );
+    let metrics = Metrics::new(true);
     let drifted = serde_json::json!({"driftCount": 2, "conditions": [{"type": "Stalled", "status": "True",
         "reason": "ScopeLocked", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
-    let object = ObjectState {
-        status: Arc::new(serde_json::from_value(drifted).unwrap()),
-        ..ObjectState::default()
-    };
-    states.put("u", object);
+    let drifted: ServerProtectionStatus = serde_json::from_value(drifted).unwrap();
+    let mut counts = ObjectCounts::default();
+    counts.add(&drifted, false, Timestamp::UNIX_EPOCH);
     metrics.request("GET subscription", 200, Duration::from_millis(30));
     metrics.request("GET subscription", 0, Duration::from_secs(90));
     metrics.reconciled("SecurityConnector", Outcome::Timeout, Duration::from_secs(300));
-    metrics.status_patches.inc();
+    metrics.status_writes.inc();
     metrics.changed("plan");
     metrics.watch_failed("AzureCredential");
     metrics.panics.count_reconcile("ServerProtection");
     metrics
         .fleet
         .count_scan("tenant/client", true, true, &Report::default());
-    metrics.page(format, &fleet);
     let mut summary = Summary::default();
     for (verdict, reason, machines) in [
         (Verdict::Protected, "Succeeded", 3),
@@ -47,11 +38,14 @@ fn page(format: Format) -> String {
         summary.tally.add(Environment::Azure, verdict, machines);
         summary.reasons.insert((verdict, reason), machines);
     }
-    let mut machines = Machines::default();
-    machines.add(&summary);
-    metrics.fleet.set(&machines);
-    metrics.fleet.set_object("team-a", "prod", &summary);
-    metrics.encoded(format)
+    let mut gauges = FleetGauges::default();
+    gauges.machines.add(&summary);
+    gauges.objects.push(("team-a".into(), "prod".into(), summary));
+    let objects = [
+        ("ServerProtection", counts),
+        ("SecurityConnector", ObjectCounts::default()),
+    ];
+    metrics.page(format, &objects, &gauges)
 }
 
 /// The labels of a series, without its values.

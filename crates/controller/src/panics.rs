@@ -16,7 +16,7 @@ use prometheus_client::{
 use serverprotection_core::{azure_error::ErrorClass, metrics, retry};
 use tracing::Span;
 
-use crate::metrics::{KindLabel, register};
+use crate::series::{KindLabel, register};
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("the controller catches panics of single objects: build it with panic = \"unwind\"");

@@ -19,6 +19,21 @@ pub(crate) enum Parsed<K> {
     Invalid(Box<InvalidObject>),
 }
 
+impl<K: Kind> Parsed<K> {
+    /// The status, if the object is parsed and has one.
+    pub(crate) fn status(&self) -> Option<&K::Status> {
+        match self {
+            Self::Valid(object) => object.status(),
+            Self::Invalid(_) => None,
+        }
+    }
+
+    /// Whether this build can parse the object.
+    pub(crate) const fn is_valid(&self) -> bool {
+        matches!(self, Self::Valid(_))
+    }
+}
+
 /// An object that this build cannot parse.
 #[derive(Clone, Debug)]
 pub(crate) struct InvalidObject {

@@ -11,16 +11,30 @@ use serverprotection_core::{azure_error::ErrorClass, retry};
 use tracing::{Instrument, Span};
 
 use crate::{
-    context::Context,
-    kind::Kind,
+    context::{Context, InContext},
     metrics::Outcome,
     panics,
-    parsed::Parsed,
+    parsed::{InvalidObject, Parsed},
     status_writer::{self, Error},
 };
 
 /// Deadline for reporting a panic in status.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a controller does with the objects of its kind.
+pub(crate) trait Reconcile: InContext {
+    /// The Azure subscription of the object, if it is known.
+    fn subscription_id(&self, context: &Context) -> Option<String>;
+
+    /// Reconciles an object, including one that is being deleted.
+    fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
+
+    /// Reconciles an object that this build cannot parse.
+    fn unreadable(
+        object: &InvalidObject,
+        context: &Context,
+    ) -> impl Future<Output = Result<Action, Error>> + Send;
+}
 
 /// How a reconcile ended.
 #[derive(Debug)]
@@ -33,7 +47,7 @@ enum Ended {
 }
 
 /// Reconciles an object, and returns when to reconcile it again. Never fails: an error only delays the next reconcile.
-pub(crate) async fn reconcile<K: Kind>(
+pub(crate) async fn reconcile<K: Reconcile>(
     object: Arc<Parsed<K>>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
@@ -42,7 +56,7 @@ pub(crate) async fn reconcile<K: Kind>(
 }
 
 /// The span whose fields are in every log line about the object. It has the level error, so that no filter drops it.
-fn object_span<K: Kind>(object: &Parsed<K>, context: &Context) -> Span {
+fn object_span<K: Reconcile>(object: &Parsed<K>, context: &Context) -> Span {
     let (meta, subscription_id) = match object {
         Parsed::Valid(object) => (object.meta(), object.subscription_id(context)),
         Parsed::Invalid(object) => (&object.metadata, None),
@@ -51,20 +65,19 @@ fn object_span<K: Kind>(object: &Parsed<K>, context: &Context) -> Span {
     tracing::error_span!("reconcile", kind = K::NAME, namespace, name, subscription_id)
 }
 
-async fn counted<K: Kind>(object: Arc<Parsed<K>>, context: Arc<Context>) -> Action {
+async fn counted<K: Reconcile>(object: Arc<Parsed<K>>, context: Arc<Context>) -> Action {
     let started = Instant::now();
-    let uid = object.meta().uid.clone().unwrap_or_default();
     let ended = match &*object {
         Parsed::Valid(object) => ended(K::DEADLINE, Box::pin(object.reconcile(&context))).await,
         Parsed::Invalid(object) => ended(K::DEADLINE, Box::pin(K::unreadable(object, &context))).await,
     };
     if !matches!(ended, Ended::Panicked(_)) {
-        K::states(&context).did_not_panic(&uid);
+        K::states(&context).did_not_panic(object.meta());
     }
     let (outcome, action) = match ended {
         Ended::Well(action) => (Outcome::Success, action),
         Ended::KubernetesFailed(error) => {
-            let wait = status_writer::kube_retry::<K>(&context, &uid);
+            let wait = status_writer::kube_retry::<K>(&context, object.meta());
             tracing::warn!(%error, retry_in_seconds = wait.as_secs_f64(), "reconcile failed; retrying");
             (Outcome::KubernetesError, Action::requeue(wait))
         }
@@ -91,9 +104,9 @@ async fn ended(deadline: Duration, reconcile: impl Future<Output = Result<Action
 }
 
 /// Handles a bug that must not affect other objects: reports it, and makes this object back off.
-async fn after_panic<K: Kind>(object: &Parsed<K>, context: &Context, message: &str) -> Action {
+async fn after_panic<K: Reconcile>(object: &Parsed<K>, context: &Context, message: &str) -> Action {
     let meta = object.meta();
-    let in_a_row = K::states(context).panicked(meta.uid.as_deref().unwrap_or_default());
+    let in_a_row = K::states(context).panicked(meta);
     let wait = after_panics(in_a_row, fastrand::f64());
     context.metrics.panics.count_reconcile(K::NAME);
     tracing::error!(
@@ -137,8 +150,11 @@ mod tests {
 
     use futures::StreamExt;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::runtime::{Controller, reflector, watcher::Event};
-    use serverprotection_api::ServerProtection;
+    use kube::{
+        api::ObjectMeta,
+        runtime::{Controller, reflector, watcher::Event},
+    };
+    use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
     use super::*;
     use crate::state::StateStore;
@@ -174,17 +190,23 @@ mod tests {
     #[test]
     fn panics_in_a_row_back_off_until_one_reconcile_succeeds() {
         let states = StateStore::<ServerProtection>::default();
+        let meta = |name: &str| ObjectMeta {
+            namespace: Some("n".into()),
+            name: Some(name.into()),
+            uid: Some(name.into()),
+            ..ObjectMeta::default()
+        };
+        for name in ["u", "other"] {
+            states.observe(&meta(name), Some(&ServerProtectionStatus::default()), true);
+        }
+        let panicked = |name: &str| states.panicked(&meta(name));
         let waits: Vec<_> = (0..10)
-            .map(|_| after_panics(states.panicked("u"), 0.5).as_secs())
+            .map(|_| after_panics(panicked("u"), 0.5).as_secs())
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-        assert_eq!(states.panicked("other"), 1, "each object for itself");
-        states.did_not_panic("u");
-        assert_eq!(states.panicked("u"), 1);
-        states.forget("u");
-        assert_eq!(states.panicked("u"), 1);
-        states.retain(|uid| uid == "other");
-        assert_eq!((states.panicked("u"), states.panicked("other")), (1, 2));
+        assert_eq!(panicked("other"), 1, "each object for itself");
+        states.did_not_panic(&meta("u"));
+        assert_eq!(panicked("u"), 1);
     }
 
     /// Runs kube's own loop over two objects. One of them panics each time while it holds a lock that both use.

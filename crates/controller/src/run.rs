@@ -27,19 +27,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Args,
     connector_index::ConnectorIndex,
-    context::Context,
+    context::{Context, Controlled, Settings},
     credentials::Credentials,
     endpoints::EndpointsError,
     fleet::Fleet,
     http,
-    kind::Kind,
     metrics::Metrics,
+    metrics_page::MetricsPage,
     parsed::Parsed,
-    reconciler::reconcile,
-    security_connector, server_protection,
-    state::StateStore,
-    telemetry,
-    trigger::Trigger,
+    reconciler::{Reconcile, reconcile},
+    security_connector, server_protection, telemetry,
     watch::{self, Listed},
 };
 
@@ -75,105 +72,109 @@ pub async fn run(args: Args) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = args.watch_namespace.as_deref();
-    let (states, connector_states) = (Arc::new(StateStore::default()), Arc::new(StateStore::default()));
-    let metrics = Arc::new(Metrics::new(
-        Arc::clone(&states),
-        Arc::clone(&connector_states),
-        args.per_object_metrics,
-    ));
+    let metrics = Arc::new(Metrics::new(args.per_object_metrics));
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
-    let credentials = Arc::new(credentials(&args, &client, credential_store, &metrics)?);
+    let credentials = credentials(&args, &client, credential_store, &metrics)?;
+    let (protections, triggered_protections) = Controlled::new();
+    let (connectors, triggered_connectors) = Controlled::new();
+    let context = Arc::new(context(
+        &args,
+        &client,
+        metrics,
+        credentials,
+        protections,
+        connectors,
+    ));
+
+    let stop = CancellationToken::new();
+    let address = args.listen;
+    let ready = [
+        context.protections.listed.clone(),
+        context.connectors.listed.clone(),
+    ];
+    let page = MetricsPage::new(Arc::clone(&context));
+    let server = http::serve(address, page, ready, stop.clone()).await;
+    let server = server.map_err(|source| Error::Listen { address, source })?;
+    let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
+
+    let mut handler = protection_events(&context);
+    let on_event = move |event: &_| handler.on_event(event);
+    let metrics = || Arc::clone(&context.metrics);
+    let (store, protections) = watch::objects(watch::api(&client, namespace), metrics(), on_event);
+    let mut handler = connector_events(&context);
+    let on_event = move |event: &_| handler.on_event(event);
+    let (connector_store, connectors) = watch::objects(watch::api(&client, namespace), metrics(), on_event);
+    // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
+    // ServerProtection (docs/architecture.md 3.6).
+    let credentials_listed = Listed::default();
+    let protections = after([credentials_listed.clone()], protections);
+    let listed = [credentials_listed.clone(), context.protections.listed.clone()];
+    let connectors = after(listed, connectors);
+
+    let control = Control {
+        concurrency: args.concurrency,
+        stop: stop.clone(),
+        context: Arc::clone(&context),
+    };
+    let mut loops = JoinSet::new();
+    // Objects depend on this task when a credential changes: if it ends, the process ends.
+    let task = on_credential_event(
+        credential_events,
+        store.clone(),
+        Arc::clone(&context),
+        credentials_listed,
+    );
+    let stopped = stop.clone();
+    loops.spawn(async move {
+        stopped.run_until_cancelled(task).await;
+    });
+    loops.spawn(control.run(protections, store, triggered_protections));
+    loops.spawn(control.run(connectors, connector_store, triggered_connectors));
+    let loops = tokio::spawn(finished(loops, stop.clone()));
+    let ended = until_stopped(loops, &stop, &context.gate).await;
+    let _ = fleet_task.await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    ended
+}
+
+fn context(
+    args: &Args,
+    client: &Client,
+    metrics: Arc<Metrics>,
+    credentials: Credentials,
+    protections: Controlled<ServerProtection>,
+    connectors: Controlled<SecurityConnector>,
+) -> Context {
+    let connector_index = Arc::new(ConnectorIndex::default());
+    let fleet = Arc::new(Fleet::new(
+        args.machine_scan_interval,
+        protections.trigger.clone(),
+        connectors.trigger.clone(),
+        Arc::clone(&connector_index),
+        Arc::clone(&metrics.fleet),
+    ));
     // A custom endpoint can belong to a cloud without connectors although --cloud names another one.
     let without_connectors = args
         .endpoints
         .without_connectors()
         .or_else(|| credentials.cloud.connectors_missing_in());
-    let (trigger, triggered) = Trigger::new(Arc::clone(&states));
-    let (trigger_connectors, triggered_connectors) = Trigger::new(Arc::clone(&connector_states));
-    let connector_index = Arc::new(ConnectorIndex::default());
-    let fleet = Arc::new(Fleet::new(
-        args.machine_scan_interval,
-        trigger.clone(),
-        trigger_connectors.clone(),
-        Arc::clone(&connector_index),
-        Arc::clone(&metrics.fleet),
-    ));
-    let context = Arc::new(Context {
+    Context {
         client: client.clone(),
-        claims: Arc::default(),
-        connector_claims: Arc::default(),
-        credentials,
-        fleet,
-        states,
-        connector_states,
-        connector_index,
-        gate: Gate::open(),
-        timeouts: timeouts(&args),
-        reconcile_every: args.reconcile_every,
-        without_connectors,
-        recorder: recorder(client.clone()),
-        metrics: Arc::clone(&metrics),
-    });
-
-    let listed = AllListed::default();
-    let (store, objects) = watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
-        let mut watch_events = protections(&context, &listed, &trigger, &trigger_connectors);
-        move |event| watch_events.on_event(event)
-    });
-    let (connector_store, connectors) =
-        watch::objects(watch::api(&client, namespace), Arc::clone(&metrics), {
-            let mut watch_events = connectors(&context, &listed, &trigger, &trigger_connectors);
-            move |event| watch_events.on_event(event)
-        });
-
-    let stop = CancellationToken::new();
-    let address = args.listen;
-    let ready = [listed.protections.clone(), listed.connectors.clone()];
-    let server = http::serve(address, metrics, Arc::clone(&context.fleet), ready, stop.clone()).await;
-    let server = server.map_err(|source| Error::Listen { address, source })?;
-
-    let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
-    let credential_task = on_credential_event(
-        credential_events,
-        store.clone(),
-        Arc::clone(&context),
-        listed.credentials.clone(),
-        (trigger, trigger_connectors),
-    );
-    // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
-    // ServerProtection (docs/architecture.md 3.6).
-    let objects = after([listed.credentials.clone()], objects);
-    let connectors = after([listed.credentials, listed.protections], connectors);
-    let mut controls = JoinSet::new();
-    // Objects depend on this task when a credential changes: if it ends, the process ends.
-    controls.spawn({
-        let stop = stop.clone();
-        async move {
-            stop.run_until_cancelled(credential_task).await;
-        }
-    });
-    controls.spawn(control(
-        objects,
-        store,
-        triggered,
-        args.concurrency,
-        stop.clone(),
-        Arc::clone(&context),
-    ));
-    controls.spawn(control(
+        protections,
         connectors,
-        connector_store,
-        triggered_connectors,
-        args.concurrency,
-        stop.clone(),
-        Arc::clone(&context),
-    ));
-    let controls = tokio::spawn(finished(controls, stop.clone()));
-    let ended = until_stopped(controls, &stop, &context.gate).await;
-    let _ = fleet_task.await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
-    ended
+        connector_index,
+        credentials: Arc::new(credentials),
+        fleet,
+        gate: Gate::open(),
+        settings: Settings {
+            timeouts: timeouts(args),
+            reconcile_every: args.reconcile_every,
+            without_connectors,
+        },
+        recorder: recorder(client.clone()),
+        metrics,
+    }
 }
 
 fn timeouts(args: &Args) -> Timeouts {
@@ -192,45 +193,21 @@ fn recorder(client: Client) -> Recorder {
     Recorder::new(client, reporter)
 }
 
-/// Set when all objects of a kind are listed.
-#[derive(Default)]
-struct AllListed {
-    credentials: Listed,
-    protections: Listed,
-    connectors: Listed,
-}
-
-fn protections(
-    context: &Context,
-    listed: &AllListed,
-    trigger: &Trigger<ServerProtection>,
-    trigger_connectors: &Trigger<SecurityConnector>,
-) -> server_protection::EventHandler {
+fn protection_events(context: &Context) -> server_protection::EventHandler {
     server_protection::EventHandler {
-        claims: Arc::clone(&context.claims),
-        states: Arc::clone(&context.states),
+        own: context.protections.clone(),
         fleet: Arc::clone(&context.fleet),
         connector_index: Arc::clone(&context.connector_index),
-        listed: listed.protections.clone(),
-        trigger: trigger.clone(),
-        trigger_connectors: trigger_connectors.clone(),
+        trigger_connectors: context.connectors.trigger.clone(),
         seen: HashSet::new(),
     }
 }
 
-fn connectors(
-    context: &Context,
-    listed: &AllListed,
-    trigger: &Trigger<ServerProtection>,
-    trigger_connectors: &Trigger<SecurityConnector>,
-) -> security_connector::EventHandler {
+fn connector_events(context: &Context) -> security_connector::EventHandler {
     security_connector::EventHandler {
-        claims: Arc::clone(&context.connector_claims),
-        states: Arc::clone(&context.connector_states),
+        own: context.connectors.clone(),
         connector_index: Arc::clone(&context.connector_index),
-        listed: listed.connectors.clone(),
-        trigger: trigger_connectors.clone(),
-        trigger_protections: trigger.clone(),
+        trigger_protections: context.protections.trigger.clone(),
         seen: HashSet::new(),
     }
 }
@@ -247,31 +224,38 @@ fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = 
     .flatten()
 }
 
-/// Runs the controller of one kind until `stop`.
-fn control<K: Kind>(
-    objects: impl Stream<Item = Result<Parsed<K>, watcher::Error>> + Send + 'static,
-    store: Store<Parsed<K>>,
-    triggered: UnboundedReceiver<ObjectRef<Parsed<K>>>,
+/// What the controllers of both kinds run with.
+struct Control {
     concurrency: u16,
     stop: CancellationToken,
     context: Arc<Context>,
-) -> impl Future<Output = ()> + Send + 'static {
-    Controller::for_stream(objects, store)
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_on(triggered)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(
-            reconcile::<K>,
-            |_: Arc<Parsed<K>>, _, _| Action::requeue(Duration::from_secs(5)),
-            context,
-        )
-        .for_each(|reconciled| {
-            // Includes requeues of deleted objects, which are normal.
-            if let Err(error) = reconciled {
-                tracing::debug!(%error, kind = K::NAME, "object not reconciled");
-            }
-            futures::future::ready(())
-        })
+}
+
+impl Control {
+    /// Runs the controller of one kind until `stop`.
+    fn run<K: Reconcile>(
+        &self,
+        objects: impl Stream<Item = Result<Parsed<K>, watcher::Error>> + Send + 'static,
+        store: Store<Parsed<K>>,
+        triggered: UnboundedReceiver<ObjectRef<Parsed<K>>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        Controller::for_stream(objects, store)
+            .with_config(controller::Config::default().concurrency(self.concurrency))
+            .reconcile_on(triggered)
+            .graceful_shutdown_on(self.stop.clone().cancelled_owned())
+            .run(
+                reconcile::<K>,
+                |_: Arc<Parsed<K>>, _, _| Action::requeue(Duration::from_secs(5)),
+                Arc::clone(&self.context),
+            )
+            .for_each(|reconciled| {
+                // Includes requeues of deleted objects, which are normal.
+                if let Err(error) = reconciled {
+                    tracing::debug!(%error, kind = K::NAME, "object not reconciled");
+                }
+                futures::future::ready(())
+            })
+    }
 }
 
 /// Waits until one control loop ends unexpectedly or, after the signal, until all have finished their reconciles.
@@ -292,7 +276,6 @@ async fn on_credential_event(
     protections: Store<Parsed<ServerProtection>>,
     context: Arc<Context>,
     listed: Listed,
-    (trigger, trigger_connectors): (Trigger<ServerProtection>, Trigger<SecurityConnector>),
 ) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -303,13 +286,7 @@ async fn on_credential_event(
         let span = watch::object_span(watch::CREDENTIAL, &event);
         context.metrics.panics.event(&span, || {
             if let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) {
-                trigger_referring(
-                    &namespace,
-                    &credential,
-                    &protections,
-                    &context,
-                    (&trigger, &trigger_connectors),
-                );
+                trigger_referring(&namespace, &credential, &protections, &context);
             }
         });
     }
@@ -321,7 +298,6 @@ fn trigger_referring(
     credential: &str,
     protections: &Store<Parsed<ServerProtection>>,
     context: &Context,
-    (trigger, trigger_connectors): (&Trigger<ServerProtection>, &Trigger<SecurityConnector>),
 ) {
     let refers = |object: &Parsed<ServerProtection>| match object {
         Parsed::Valid(object) => {
@@ -333,9 +309,9 @@ fn trigger_referring(
     };
     for object in protections.state_filter(|object| refers(object)) {
         let name = object.meta().name.clone().unwrap_or_default();
-        trigger.reconcile(namespace, &name);
+        context.protections.trigger.reconcile(namespace, &name);
         for connector in context.connector_index.names(namespace, &name) {
-            trigger_connectors.reconcile(namespace, &connector);
+            context.connectors.trigger.reconcile(namespace, &connector);
         }
     }
 }

@@ -1,26 +1,19 @@
-//! Loads an object with its state at the beginning of a reconcile, and writes its status at the end.
+//! Writes the status of objects. An object has one writer, and a write replaces the whole status (I-7).
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use kube::{Api, ResourceExt, runtime::controller::Action};
-use serverprotection_api::annotations;
-use serverprotection_core::{
-    Timestamp,
-    conditions::{self, ConditionStatus, ConditionType, Conditions, Reason},
-    events::Event,
-    message::Message,
-    reason::EventReason,
-    retry,
-};
+use kube::{Api, ResourceExt, api::ObjectMeta, runtime::controller::Action};
+use serverprotection_core::{conditions, events::Event, reason::EventReason, retry};
 
 use crate::{
-    context::Context,
-    kind::{Kind, StatusExt},
-    parsed::{InvalidObject, Parsed},
+    clock::now,
+    context::{Context, InContext},
+    kind::StatusExt,
     publish,
+    requests::approval,
     state::ObjectState,
 };
 
@@ -28,178 +21,178 @@ use crate::{
 const MAX_REQUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longest delay after an API server error.
 const LONGEST_KUBE_RETRY: Duration = Duration::from_secs(15);
+/// Other clients change labels and annotations; more conflicts in a row are not expected.
+const CONFLICTS: u32 = 5;
+/// Minimum time between two status writes of an object if only cached data changed. Coalesces bursts, so that 200
+/// connectors becoming Ready do not cause 200 writes.
+const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
+/// Longest time that such a write waits for the first reconciles of new objects, which are more urgent.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 
 /// An API server error. All other errors become conditions.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("request to the API server failed: {0}")]
     Kube(#[from] kube::Error),
+    #[error("other clients changed the object during each of {CONFLICTS} status writes")]
+    Conflicts,
 }
 
-/// An object, and what the process stores about it.
-pub(crate) struct Loaded<K: Kind> {
-    pub(crate) object: K,
-    pub(crate) state: ObjectState<K>,
+/// What became of a recorded intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// The API server has it: the write to Azure may begin.
+    Yes,
+    /// The object no longer exists.
+    Gone,
+    /// Spec or status changed meanwhile: decide again.
+    Outdated,
 }
 
-/// Returns the object and its state. The first reconcile of a process reads the object from the API server, because a
-/// cached list may be old and the recorded intent must not be missed. Returns `None` if the cache is older than the
-/// last reconciled generation, or if the object no longer exists.
-///
-/// # Errors
-///
-/// Fails if the API server cannot be read.
-pub(crate) async fn load<K: Kind>(cached: &K, context: &Context) -> Result<Option<Loaded<K>>, Error> {
-    let uid = cached.uid().unwrap_or_default();
-    let known = K::states(context).get(&uid).filter(|known| !known.unreadable);
-    if let Some(state) = known {
-        let newest = state.status.observed_generation().unwrap_or_default();
-        if cached.meta().generation.unwrap_or_default() < newest {
-            return Ok(None);
-        }
-        return Ok(Some(Loaded {
-            object: cached.clone(),
-            state,
-        }));
-    }
-    let api: Api<K> = Api::namespaced(context.client.clone(), &cached.namespace().unwrap_or_default());
-    let object = match api.get_opt(&cached.name_any()).await? {
-        Some(object) if object.uid() == cached.uid() => object,
-        _ => return Ok(None),
-    };
-    let status = Arc::new(object.status().cloned().unwrap_or_default());
-    let state = ObjectState {
-        acknowledged: Some(Arc::clone(&status)),
-        status,
-        ..ObjectState::default()
-    };
-    Ok(Some(Loaded { object, state }))
-}
-
-/// Returns the new value of the "reconcile now" annotations, if there is one.
-pub(crate) fn requested<K: Kind>(object: &K, state: &ObjectState<K>) -> Option<String> {
-    // Both are one request: a change of either starts a reconcile.
-    let value = |name| object.annotations().get(name).map(String::as_str);
-    let (ours, flux) = (
-        value(annotations::RECONCILE_REQUESTED_AT),
-        value(annotations::FLUX_REQUESTED_AT),
-    );
-    let request = match (ours, flux) {
-        (Some(ours), Some(flux)) => format!("{ours},{flux}"),
-        (one, other) => one.or(other)?.to_owned(),
-    };
-    (Some(request.as_str()) != state.status.handled()).then_some(request)
-}
-
-/// Returns the cached state and the time until the next scheduled reconcile, if nothing requires reading Azure
-/// earlier. Clears the pending trigger.
-pub(crate) fn not_due<K: Kind>(object: &K, context: &Context) -> Option<(ObjectState<K>, Duration)> {
-    let store = K::states(context);
-    let state = store.get(&object.uid()?)?;
-    let due = store.take_due(&object.namespace().unwrap_or_default(), &object.name_any());
-    let not_due = !due
-        && state.status.observed_generation() == object.meta().generation
-        && !state.unacknowledged
-        && requested(object, &state).is_none()
-        && state.approval.as_deref() == approval(object);
-    let left = state.next_reconcile?.checked_duration_since(Instant::now())?;
-    not_due.then_some((state, left))
-}
-
-/// The annotation that approves reductions.
-pub(crate) fn approval<K: Kind>(object: &K) -> Option<&str> {
-    object
-        .annotations()
-        .get(annotations::APPROVE_REDUCTION)
-        .map(String::as_str)
-}
-
-/// Now, truncated to whole seconds (Kubernetes' precision), so that a stored timestamp compares equal when read back.
-pub(crate) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// Stores the new status locally, then patches it if it differs from the last acknowledged one, so that results which
+/// Stores the new status locally, then writes it if it differs from the last acknowledged one, so that results which
 /// Azure returns only once survive an API server outage. Transition times are relative to the last acknowledged
 /// status. Returns `false` if the object no longer exists.
 ///
 /// # Errors
 ///
-/// Fails if the API server does not acknowledge the patch.
-pub(crate) async fn write_status<K: Kind>(
+/// Fails if the API server does not acknowledge the write.
+pub(crate) async fn write_status<K: InContext>(
     object: &K,
     state: &mut ObjectState<K>,
-    mut status: K::Status,
+    status: K::Status,
     context: &Context,
 ) -> Result<bool, Error> {
-    let store = K::states(context);
-    let uid = object.uid().unwrap_or_default();
-    if let Some(acknowledged) = state.acknowledged.as_ref().filter(|_| state.unacknowledged) {
-        conditions::after_unsaved(status.conditions_mut(), acknowledged.conditions());
-    }
-    if !state.unacknowledged
-        && let Some(acknowledged) = state
-            .acknowledged
-            .as_ref()
-            .filter(|acknowledged| ***acknowledged == status)
-    {
-        // Share one copy of the acknowledged status.
-        state.status = Arc::clone(acknowledged);
-        store.put(&uid, state.clone());
-        return Ok(true);
-    }
-    state.status = Arc::new(status);
-    state.unacknowledged = true;
-    store.put(&uid, state.clone());
-    match publish::status(context, object, &state.status).await {
-        Ok(()) => {
-            state.acknowledged = Some(Arc::clone(&state.status));
-            state.unacknowledged = false;
-            state.kube_failures = 0;
-            store.put(&uid, state.clone());
-            Ok(true)
-        }
-        // The object is deleted, so there is nothing left to report.
-        Err(kube::Error::Api(answer)) if answer.is_not_found() => {
-            store.forget(&uid);
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let recorded = write(object, state, status, false, context).await?;
+    Ok(recorded != Recorded::Gone)
 }
 
-/// Records the intent of a write. Returns `false` if the object no longer exists. If the patch fails, no write to
-/// Azure follows, so the previous status is restored: an intent without a write would cause a write. The patch may
-/// have arrived all the same, so the next status is sent in any case.
+/// Records the intent of a write, based on exactly the version of the object that the decision is based on. If the
+/// write fails, no write to Azure follows, so the previous status is restored: an intent without a write would cause a
+/// write. It may have arrived all the same, so the next status is sent in any case.
 ///
 /// # Errors
 ///
-/// Fails if the API server does not acknowledge the patch.
-pub(crate) async fn record_intent<K: Kind>(
+/// Fails if the API server does not acknowledge the write.
+pub(crate) async fn record_intent<K: InContext>(
     object: &K,
     state: &mut ObjectState<K>,
     intent: K::Status,
     context: &Context,
-) -> Result<bool, Error> {
+) -> Result<Recorded, Error> {
     let before = state.clone();
-    let acknowledged = write_status(object, state, intent, context).await;
-    if acknowledged.is_err() {
+    let recorded = write(object, state, intent, true, context).await;
+    if recorded.is_err() {
         let state = ObjectState {
             unacknowledged: true,
             ..before
         };
-        K::states(context).put(&object.uid().unwrap_or_default(), state);
+        K::states(context).put(object.meta(), state);
     }
-    acknowledged
+    recorded
+}
+
+async fn write<K: InContext>(
+    object: &K,
+    state: &mut ObjectState<K>,
+    mut status: K::Status,
+    is_intent: bool,
+    context: &Context,
+) -> Result<Recorded, Error> {
+    let store = K::states(context);
+    if state.unacknowledged {
+        conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions());
+    }
+    // The watch may have delivered a newer version since this reconcile began.
+    if let Some(stored) = store.get(object.meta()) {
+        state.resource_version = stored.resource_version;
+    }
+    let before = ObjectState::clone(state);
+    if *state.acknowledged == status && !state.uncertain {
+        // Share one copy of the acknowledged status.
+        state.status = Arc::clone(&state.acknowledged);
+        state.unacknowledged = false;
+        store.put(object.meta(), state.clone());
+        return Ok(Recorded::Yes);
+    }
+    state.status = Arc::new(status);
+    state.unacknowledged = true;
+    state.uncertain = true;
+    store.put(object.meta(), state.clone());
+    for _ in 0..CONFLICTS {
+        let sent = publish::status::<K, _>(context, object.meta(), &state.resource_version, &*state.status);
+        match sent.await {
+            Ok(version) => {
+                state.acknowledged = Arc::clone(&state.status);
+                (state.unacknowledged, state.uncertain) = (false, false);
+                state.resource_version = version;
+                state.last_write = Some(Instant::now());
+                state.kube_failures = 0;
+                store.put(object.meta(), state.clone());
+                return Ok(Recorded::Yes);
+            }
+            // The object is deleted, so there is nothing left to report.
+            Err(kube::Error::Api(answer)) if answer.is_not_found() => {
+                store.forget(object.meta());
+                return Ok(Recorded::Gone);
+            }
+            Err(kube::Error::Api(answer)) if answer.is_conflict() => {
+                let Some(newest) = newest(object, context).await? else {
+                    store.forget(object.meta());
+                    return Ok(Recorded::Gone);
+                };
+                state.resource_version = newest.resource_version().unwrap_or_default();
+                if is_intent && let Some(changed) = changed(object, &newest, &before) {
+                    *state = changed;
+                    store.put(object.meta(), state.clone());
+                    return Ok(Recorded::Outdated);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Conflicts)
+}
+
+/// The object as the API server has it; `None` if it no longer exists.
+async fn newest<K: InContext>(object: &K, context: &Context) -> Result<Option<K>, Error> {
+    let api: Api<K> = Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
+    let newest = api.get_opt(&object.name_any()).await?;
+    Ok(newest.filter(|newest| newest.uid() == object.uid()))
+}
+
+/// The state to decide from again, if the decision was based on another spec or status than the API server has.
+/// Another process may have recorded an intent of its own since this one listed the object.
+fn changed<K: InContext>(object: &K, newest: &K, before: &ObjectState<K>) -> Option<ObjectState<K>> {
+    let version = newest.resource_version().unwrap_or_default();
+    let status = newest.status().cloned().unwrap_or_default();
+    if !before.uncertain && status != *before.acknowledged {
+        return Some(ObjectState::new(status, version));
+    }
+    (newest.meta().generation != object.meta().generation).then(|| ObjectState {
+        resource_version: version,
+        ..before.clone()
+    })
+}
+
+/// Keeps a computed status in memory without writing it, because this reconcile reads Azure once more and writes then.
+pub(crate) fn keep_status<K: InContext>(
+    object: &K,
+    state: &mut ObjectState<K>,
+    mut status: K::Status,
+    context: &Context,
+) {
+    conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions());
+    state.status = Arc::new(status);
+    state.unacknowledged = true;
+    K::states(context).put(object.meta(), state.clone());
 }
 
 /// Ends a reconcile: writes the status, emits the events, and requeues the object after `next`.
 ///
 /// # Errors
 ///
-/// Fails if the API server does not acknowledge the patch. The events are not emitted then.
-pub(crate) async fn complete<K: Kind>(
+/// Fails if the API server does not acknowledge the write. The events are not emitted then.
+pub(crate) async fn complete<K: InContext>(
     object: &K,
     mut state: ObjectState<K>,
     after: K::Status,
@@ -208,89 +201,79 @@ pub(crate) async fn complete<K: Kind>(
     context: &Context,
 ) -> Result<Action, Error> {
     let next = next.min(MAX_REQUEUE);
-    state.next_reconcile = Instant::now().checked_add(next);
     state.approval = approval(object).map(str::to_owned);
     write_status(object, &mut state, after, context).await?;
-    publish::events(context, object, events).await;
+    K::states(context).schedule(object.meta(), Instant::now().checked_add(next));
+    publish::events(context, &object.object_ref(&()), events).await;
     Ok(Action::requeue(next))
+}
+
+/// Writes a status that was computed from cached data, if it changed. Such writes are debounced. The object is requeued
+/// after `left`, the time until its next reconcile.
+///
+/// # Errors
+///
+/// Fails if the API server does not acknowledge the write. The events are not emitted then.
+pub(crate) async fn refresh<K: InContext>(
+    object: &K,
+    mut state: ObjectState<K>,
+    after: K::Status,
+    events: Vec<Event>,
+    left: Duration,
+    context: &Context,
+) -> Result<Action, Error> {
+    if after == *state.status {
+        return Ok(Action::requeue(left));
+    }
+    let since = state.last_write.map_or(LONGEST_DEBOUNCE, |at| at.elapsed());
+    let debounce = if K::states(context).has_new() {
+        LONGEST_DEBOUNCE
+    } else {
+        STATUS_DEBOUNCE
+    };
+    let wait = debounce.saturating_sub(since).min(STATUS_DEBOUNCE);
+    if !wait.is_zero() {
+        return Ok(Action::requeue(wait.min(left)));
+    }
+    if write_status(object, &mut state, after, context).await? {
+        publish::events(context, &object.object_ref(&()), events).await;
+    }
+    Ok(Action::requeue(left))
 }
 
 /// Reports a panic: Ready becomes Unknown. Other conditions keep their values.
 ///
 /// # Errors
 ///
-/// Fails if the API server cannot be read, or does not acknowledge the patch.
-pub(crate) async fn report_panic<K: Kind>(cached: &K, in_a_row: u32, context: &Context) -> Result<(), Error> {
-    let Some(Loaded { object, mut state }) = load(cached, context).await? else {
+/// Fails if the API server does not acknowledge the write.
+pub(crate) async fn report_panic<K: InContext>(
+    object: &K,
+    in_a_row: u32,
+    context: &Context,
+) -> Result<(), Error> {
+    let Some(mut state) = K::states(context).get(object.meta()) else {
         return Ok(());
     };
     let mut status = K::Status::clone(&state.status);
     let generation = object.meta().generation.unwrap_or_default();
     let after = conditions::after_internal_error(status.conditions(), generation, now());
     status.conditions_mut().clone_from(&after);
-    let there = write_status(&object, &mut state, status, context).await?;
+    let there = write_status(object, &mut state, status, context).await?;
     if there && in_a_row == 1 {
         let note = conditions::internal_error();
         let event = Event::warning(EventReason::InternalError, "Reconcile", &note);
-        publish::events(context, &object, [event]).await;
+        publish::events(context, &object.object_ref(&()), [event]).await;
     }
     Ok(())
 }
 
 /// Delay before a retry after an API server error.
-pub(crate) fn kube_retry<K: Kind>(context: &Context, uid: &str) -> Duration {
-    let Some(mut state) = K::states(context).get(uid) else {
+pub(crate) fn kube_retry<K: InContext>(context: &Context, meta: &ObjectMeta) -> Duration {
+    let Some(mut state) = K::states(context).get(meta) else {
         return Duration::from_secs(5);
     };
     state.kube_failures = state.kube_failures.saturating_add(1);
     let wait = Duration::from_secs(1 << state.kube_failures.min(6)).min(LONGEST_KUBE_RETRY);
-    K::states(context).put(uid, state);
+    K::states(context).put(meta, state);
     retry::spread(wait, fastrand::f64())
-}
-
-/// Reports an object that cannot be parsed, and changes nothing else. The object is read first: the watch may deliver
-/// it with an older status, and sending that back would revert its conditions.
-///
-/// # Errors
-///
-/// Fails if the API server cannot be read, or does not acknowledge the patch.
-pub(crate) async fn report_unreadable<K: Kind>(
-    cached: &InvalidObject,
-    context: &Context,
-) -> Result<(), Error> {
-    let namespace = cached.metadata.namespace.clone().unwrap_or_default();
-    let api: Api<Parsed<K>> = Api::namespaced(context.client.clone(), &namespace);
-    let name = cached.metadata.name.clone().unwrap_or_default();
-    let Some(Parsed::Invalid(object)) = api.get_opt(&name).await? else {
-        return Ok(());
-    };
-    let generation = object.metadata.generation.unwrap_or_default();
-    let before = object
-        .raw
-        .pointer("/status/conditions")
-        .cloned()
-        .unwrap_or_default();
-    let before: Vec<_> = serde_json::from_value(before).unwrap_or_default();
-    let message = Message::new("This version of the controller cannot read the object")
-        .cause(&object.error)
-        .action("Upgrade the controller, or write the object as this version knows it");
-    let mut conditions = Conditions::new(&before, generation, now());
-    conditions.remove(ConditionType::Reconciling);
-    let reason = Reason::Unreadable;
-    conditions.set(ConditionType::Ready, ConditionStatus::False, reason, &message);
-    conditions.set(ConditionType::Stalled, ConditionStatus::True, reason, &message);
-    let after = conditions.finish();
-    // The cached status is outdated now; once the object can be parsed, its status is read again.
-    let mut status = K::Status::default();
-    status.conditions_mut().clone_from(&after);
-    let state = ObjectState {
-        status: Arc::new(status),
-        unreadable: true,
-        ..ObjectState::default()
-    };
-    K::states(context).put(&object.metadata.uid.clone().unwrap_or_default(), state);
-    if after != before {
-        publish::unreadable::<K>(context, &object, &serde_json::json!(after)).await?;
-    }
-    Ok(())
 }

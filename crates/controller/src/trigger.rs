@@ -29,13 +29,13 @@ impl<K: Kind> Trigger<K> {
         (Self { queue, states }, triggered)
     }
 
-    /// Queues the object for a reconcile, because its credential changed or a claim was released.
+    /// Makes the object due, because its credential changed or a claim was released.
     pub(crate) fn reconcile(&self, namespace: &str, name: &str) {
-        self.states.mark_due(namespace, name);
+        self.states.trigger(namespace, name);
         self.refresh(namespace, name);
     }
 
-    /// Queues the object for a status refresh, which needs no request to Azure.
+    /// Queues the object because cached data changed. If it is not due, only its status is computed again.
     pub(crate) fn refresh(&self, namespace: &str, name: &str) {
         // The queue is closed only when the process ends.
         drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));

@@ -97,7 +97,7 @@ where
     }
 }
 
-/// The objects of a kind. Only a change by a user starts a reconcile, never the controller's own status patch.
+/// The objects of a kind. Only a change by a user starts a reconcile, never the controller's own status write.
 /// `on_event` gets every event with the whole object before the cache does.
 pub(crate) fn objects<K: Kind>(
     api: Api<Parsed<K>>,
@@ -112,7 +112,8 @@ pub(crate) fn objects<K: Kind>(
         .combine(predicates::finalizers)
         .combine(kept_annotations);
     let panics = metrics.panics.clone();
-    let stream = watcher(api, watcher::Config::default().any_semantic())
+    // A consistent list: the status of an object may contain an intent that must not be missed.
+    let stream = watcher(api, watcher::Config::default())
         .backoff(Backoff::default())
         .inspect(move |event| {
             if let Ok(event) = event {

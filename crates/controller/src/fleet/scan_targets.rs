@@ -55,8 +55,6 @@ pub(super) struct ScanTargets {
 pub(super) struct ScanTarget {
     pub(super) object: ScannedObject,
     scans: Scans,
-    /// Whether there is a result that is not in the status yet.
-    status_refresh: bool,
 }
 
 impl ScanTargets {
@@ -86,14 +84,7 @@ impl ScanTargets {
             .map(|before| before.scans)
             .filter(|_| !moved)
             .unwrap_or_default();
-        self.all.insert(
-            uid.clone(),
-            ScanTarget {
-                object,
-                scans,
-                status_refresh: false,
-            },
-        );
+        self.all.insert(uid.clone(), ScanTarget { object, scans });
         if same && !requested {
             return false;
         }
@@ -158,13 +149,7 @@ impl ScanTargets {
         Some(reading.summary.of_accounts(environment, accounts))
     }
 
-    pub(super) fn take_refresh(&mut self, uid: &str) -> bool {
-        self.all
-            .get_mut(uid)
-            .is_some_and(|known| std::mem::take(&mut known.status_refresh))
-    }
-
-    /// Records a result, and returns the objects that need a status refresh. Two scans may run at once: a result that
+    /// Records a result, and returns the objects whose status it changes. Two scans may run at once: a result that
     /// is older than the recorded one is ignored.
     pub(super) fn record_result(
         &mut self,
@@ -192,7 +177,6 @@ impl ScanTargets {
             let before = known.scans.clone();
             known.scans.add(result, now);
             if known.scans.differs_from(&before) {
-                known.status_refresh = true;
                 triggered.push((known.object.namespace.clone(), known.object.name.clone()));
             }
         }

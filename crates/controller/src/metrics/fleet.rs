@@ -22,8 +22,7 @@ use serverprotection_core::{
     metrics,
 };
 
-use super::Fleet;
-use crate::{metrics::register, panics::Panics};
+use crate::{panics::Panics, series::register};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MachinesLabel {
@@ -77,12 +76,23 @@ impl Machines {
     }
 }
 
+/// The values of the gauges at a scrape.
+#[derive(Debug, Default)]
+pub(crate) struct FleetGauges {
+    /// The machines of all objects.
+    pub(crate) machines: Machines,
+    /// The machines of each object, as namespace, name and summary.
+    pub(crate) objects: Vec<(String, String, Summary)>,
+    /// The remaining quota of Resource Graph, the smallest of all principals.
+    pub(crate) quota_left: Option<u32>,
+}
+
 /// Metrics of machines and scans.
 #[derive(Debug)]
 pub(crate) struct FleetMetrics {
     /// Whether series of single objects are exported.
-    per_object: bool,
-    pub(super) panics: Panics,
+    pub(crate) per_object: bool,
+    pub(crate) panics: Panics,
     machines: Family<MachinesLabel, Gauge>,
     reasons: Family<ReasonLabels, Gauge>,
     eligible: Family<EnvironmentLabel, Gauge>,
@@ -166,29 +176,24 @@ impl FleetMetrics {
         }
     }
 
-    /// Updates the gauges before a scrape.
-    pub(crate) fn refresh(&self, fleet: &Fleet) {
-        let mut machines = Machines::default();
+    /// Sets the gauges before a scrape.
+    pub(super) fn set(&self, gauges: &FleetGauges) {
         if self.per_object {
             // Removes the series of deleted objects.
             self.object_machines.clear();
-        }
-        fleet.each(|namespace, name, scans| {
-            let Some(reading) = &scans.reading else { return };
-            machines.add(&reading.summary);
-            if self.per_object {
-                self.set_object(namespace, name, &reading.summary);
+            for (namespace, name, summary) in &gauges.objects {
+                self.set_object(namespace, name, summary);
             }
-        });
-        self.set(&machines);
+        }
+        self.set_machines(&gauges.machines);
         let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = whole.values().map(Instant::elapsed).max();
         self.age.set(oldest.map_or(-1.0, |age| age.as_secs_f64()));
-        self.quota_remaining.set(fleet.quota_left().map_or(-1, i64::from));
+        self.quota_remaining.set(gauges.quota_left.map_or(-1, i64::from));
     }
 
     /// Sets the series of one object.
-    pub(crate) fn set_object(&self, namespace: &str, name: &str, summary: &Summary) {
+    fn set_object(&self, namespace: &str, name: &str, summary: &Summary) {
         for verdict in Verdict::ALL {
             let label = ObjectLabel {
                 namespace: namespace.to_owned(),
@@ -202,7 +207,7 @@ impl FleetMetrics {
     }
 
     /// Sets the gauges of the machines of all objects.
-    pub(crate) fn set(&self, machines: &Machines) {
+    fn set_machines(&self, machines: &Machines) {
         // Removes the series of reasons that no machine has any more.
         self.reasons.clear();
         for ((verdict, reason), count) in &machines.reasons {
@@ -232,7 +237,7 @@ impl FleetMetrics {
     }
 
     /// Removes a principal without objects: the age of its scans no longer counts.
-    pub(super) fn forget(&self, principal: &str) {
+    pub(crate) fn forget(&self, principal: &str) {
         let mut all = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(principal);
     }

@@ -9,8 +9,10 @@ use prometheus_client::{
 };
 use serverprotection_core::{Timestamp, conditions, metrics};
 
-use super::{KindLabel, register};
-use crate::kind::StatusExt;
+use crate::{
+    kind::StatusExt,
+    series::{KindLabel, register},
+};
 
 /// The values of the label `ready`.
 const READY: [&str; 3] = ["True", "False", "Unknown"];

@@ -20,24 +20,28 @@ use serverprotection_core::{
 
 use super::{finalizer, observe::arm, reconcile::protection};
 use crate::{
+    clock::now,
     connector_index::ProtectionEntry,
-    context::Context,
+    context::{Context, InContext},
     parsed::{InvalidObject, Parsed},
     publish,
+    requests::is_current,
     state::ObjectState,
-    status_writer::{Error, Loaded, load, now, report_unreadable, write_status},
+    status_writer::{Error, write_status},
+    unreadable,
 };
 
 /// Runs one reconcile of the deletion.
-pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
-    if !finalizer::is_on(cached.meta()) {
+pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> Result<Action, Error> {
+    if !finalizer::is_on(object.meta()) {
         return Ok(Action::await_change());
     }
-    let Some(Loaded { object, mut state }) = load(cached, context).await? else {
+    let known = SecurityConnector::states(context).get(object.meta());
+    let Some(mut state) = known.filter(|state| is_current(object, state)) else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
-    let known = protection(&object, context);
-    let other = other(&object, &state, context);
+    let known = protection(object, context);
+    let other = other(object, &state, context);
     let mut connector: Option<ReadResult<Option<Connector>>> = None;
     loop {
         let decision = deletion(&Input {
@@ -49,19 +53,19 @@ pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
             connector: connector.as_ref(),
             tried: force_refresh(&state),
             requested: requested_at(object.meta()),
-            deadline: context.timeouts.deletion_deadline,
+            deadline: context.settings.timeouts.deletion_deadline,
             now: now(),
         });
         let failure = match (&decision, connector.take()) {
-            (Deletion::RemoveFinalizer(why), _) => return remove_finalizer(&object, why, context).await,
+            (Deletion::RemoveFinalizer(why), _) => return remove_finalizer(object, why, context).await,
             (Deletion::Read { .. }, Some(Err(failure))) => failure,
             (Deletion::Read { id }, _) => {
-                connector = Some(read(&object, &state, known.as_ref(), id, context).await);
+                connector = Some(read(object, &state, known.as_ref(), id, context).await);
                 continue;
             }
             (Deletion::Delete { id }, _) => {
-                refresh_status(&object, &mut state, &decision, None, context).await?;
-                match delete(&object, &state, known.as_ref(), id, context).await {
+                refresh_status(object, &mut state, &decision, None, context).await?;
+                match delete(object, &state, known.as_ref(), id, context).await {
                     Ok(()) => {
                         connector = Some(Ok(None));
                         continue;
@@ -70,7 +74,7 @@ pub(super) async fn reconcile(cached: &SecurityConnector, context: &Context) -> 
                 }
             }
         };
-        return wait(&object, state, &decision, &failure, context).await;
+        return wait(object, state, &decision, &failure, context).await;
     }
 }
 
@@ -80,7 +84,7 @@ async fn remove_finalizer(
     context: &Context,
 ) -> Result<Action, Error> {
     finalizer::remove(object.meta(), context).await?;
-    publish::events(context, object, [events::finalizer_removed(why)]).await;
+    publish::events(context, &object.object_ref(&()), [events::finalizer_removed(why)]).await;
     Ok(Action::await_change())
 }
 
@@ -96,8 +100,8 @@ async fn wait(
     state.deleting = Some(failures);
     refresh_status(object, &mut state, decision, Some(failure), context).await?;
     let events = events::deletion_waits(&events::deletion_failed(failure), failures);
-    publish::events(context, object, events).await;
-    let slow = context.timeouts.blocked_retry_interval;
+    publish::events(context, &object.object_ref(&()), events).await;
+    let slow = context.settings.timeouts.blocked_retry_interval;
     let next = retry::after(&failure.class, failures, slow, fastrand::f64());
     Ok(Action::requeue(next.min(until_deadline(object.meta(), context))))
 }
@@ -110,8 +114,17 @@ async fn refresh_status(
     context: &Context,
 ) -> Result<(), Error> {
     let generation = object.meta().generation.unwrap_or_default();
-    let deadline = context.timeouts.deletion_deadline;
-    let status = status::deleting(&state.status, generation, decision, failure, deadline, now());
+    let deadline = context.settings.timeouts.deletion_deadline;
+    let correlation_id = uuid::Uuid::new_v4().to_string();
+    let status = status::deleting(
+        &state.status,
+        generation,
+        decision,
+        failure,
+        deadline,
+        &correlation_id,
+        now(),
+    );
     state.deleting.get_or_insert(0);
     write_status(object, state, status, context).await.map(drop)
 }
@@ -183,7 +196,7 @@ fn other(
         .as_ref()
         .map(|target| target.id.to_lowercase());
     let account = account::account_key(object.spec.type_, &desired::account(&object.spec));
-    let index = context.connector_claims.index();
+    let index = context.connectors.claims.index();
     id.into_iter()
         .chain([account])
         .find_map(|key| index.other(&key, &uid))
@@ -200,7 +213,7 @@ fn requested_at(meta: &ObjectMeta) -> Timestamp {
 
 fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
     let waited = now().duration_since(requested_at(meta));
-    let deadline = context.timeouts.deletion_deadline;
+    let deadline = context.settings.timeouts.deletion_deadline;
     deadline
         .saturating_sub(Duration::try_from(waited).unwrap_or_default())
         .max(Duration::from_secs(1))
@@ -214,15 +227,19 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
     if deleting && !finalizer::is_on(meta) {
         return Ok(Action::await_change());
     }
-    let overdue = is_overdue(requested_at(meta), context.timeouts.deletion_deadline, now());
+    let overdue = is_overdue(
+        requested_at(meta),
+        context.settings.timeouts.deletion_deadline,
+        now(),
+    );
     if deleting && (overdue || force(meta).is_some_and(|force| force.trim() == "true")) {
         finalizer::remove(meta, context).await?;
         let parsed: Parsed<SecurityConnector> = Parsed::Invalid(Box::new(object.clone()));
         let event = events::unreadable_finalizer_removed(&object.error);
-        publish::publish(context, &parsed.object_ref(&()), [event]).await;
+        publish::events(context, &parsed.object_ref(&()), [event]).await;
         return Ok(Action::await_change());
     }
-    report_unreadable::<SecurityConnector>(object, context).await?;
+    unreadable::report::<SecurityConnector>(object, context).await?;
     Ok(if deleting {
         Action::requeue(until_deadline(meta, context))
     } else {

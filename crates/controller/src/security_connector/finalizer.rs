@@ -18,31 +18,34 @@ pub(super) fn is_on(meta: &ObjectMeta) -> bool {
     all.any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Adds or removes the finalizer as the spec demands.
-pub(super) async fn settle(object: &SecurityConnector, context: &Context) -> Result<(), kube::Error> {
+/// Adds or removes the finalizer as the spec demands. Returns the new version of the object if it was written.
+pub(super) async fn settle(
+    object: &SecurityConnector,
+    context: &Context,
+) -> Result<Option<String>, kube::Error> {
     let expected = needs_finalizer(&object.spec);
     if expected == is_on(object.meta()) {
-        return Ok(());
+        return Ok(None);
     }
     set(object.meta(), expected, context).await
 }
 
 /// Removes the finalizer, so that the object can be deleted.
 pub(super) async fn remove(meta: &ObjectMeta, context: &Context) -> Result<(), kube::Error> {
-    set(meta, false, context).await
+    set(meta, false, context).await.map(drop)
 }
 
 /// The patch is based on the newest version and names it, because other clients may change other finalizers.
-async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<(), kube::Error> {
+async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<Option<String>, kube::Error> {
     let namespace = meta.namespace.clone().unwrap_or_default();
     let name = meta.name.clone().unwrap_or_default();
     let api: Api<PartialObjectMeta<SecurityConnector>> = Api::namespaced(context.client.clone(), &namespace);
     let Some(newest) = api.get_metadata_opt(&name).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let deleting = newest.metadata.deletion_timestamp.is_some();
     if newest.uid() != meta.uid || is_on(&newest.metadata) == expected || (expected && deleting) {
-        return Ok(());
+        return Ok(None);
     }
     let mut finalizers = newest.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
@@ -58,8 +61,8 @@ async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<(),
         ..PatchParams::default()
     };
     match api.patch_metadata(&name, &params, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(()),
+        Ok(written) => Ok(written.metadata.resource_version),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

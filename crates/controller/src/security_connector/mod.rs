@@ -13,7 +13,13 @@ use kube::runtime::controller::Action;
 use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
 
 pub(crate) use self::watch_events::EventHandler;
-use crate::{context::Context, kind::Kind, parsed::InvalidObject, state::StateStore, status_writer::Error};
+use crate::{
+    context::{Context, InContext},
+    kind::Kind,
+    parsed::InvalidObject,
+    reconciler::Reconcile,
+    status_writer::Error,
+};
 
 impl Kind for SecurityConnector {
     type Status = SecurityConnectorStatus;
@@ -31,14 +37,14 @@ impl Kind for SecurityConnector {
     fn forget_status(&mut self) {
         self.status = None;
     }
-    fn states(context: &Context) -> &StateStore<Self> {
-        &context.connector_states
-    }
+}
+
+impl Reconcile for SecurityConnector {
     /// Taken from the `ServerProtection`, or from the status if the `ServerProtection` is gone.
     fn subscription_id(&self, context: &Context) -> Option<String> {
         let known = reconcile::protection(self, context);
         known.map(|known| known.protection.subscription).or_else(|| {
-            let state = context.connector_states.get(self.metadata.uid.as_deref()?)?;
+            let state = Self::states(context).get(&self.metadata)?;
             Some(state.status.target.as_ref()?.subscription_id.clone())
         })
     }

@@ -77,7 +77,7 @@ pub(super) async fn observe(
     if object.spec.suspend {
         return LiveObservation::Suspended;
     }
-    if let Some(azure) = context.without_connectors {
+    if let Some(azure) = context.settings.without_connectors {
         return LiveObservation::NotAvailable(azure);
     }
     if let Some(Claim::Conflicted { holder }) = claim {
@@ -134,5 +134,5 @@ fn claim(
     let claimants: Vec<Claimant> = keys
         .filter_map(|key| claimant_of(object.meta(), key, held))
         .collect();
-    context.connector_claims.index().claim_all(&claimants)
+    context.connectors.claims.index().claim_all(&claimants)
 }

@@ -1,11 +1,12 @@
 //! Reconciles a `SecurityConnector`, in the same steps as a `ServerProtection` (docs/architecture.md 3.3).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
-use serverprotection_api::{Mode, SecurityConnector};
+use serverprotection_api::{Mode, SecurityConnector, SecurityConnectorStatus};
 use serverprotection_core::{
     conditions,
+    events::Write,
     security_connector::{
         changes,
         decide::{self, Input, Outcome},
@@ -16,92 +17,132 @@ use serverprotection_core::{
 
 use super::{deletion, finalizer, observe::observe, status_refresh};
 use crate::{
+    clock::now,
     connector_index::ProtectionEntry,
-    context::Context,
-    status_writer::{Error, Loaded, approval, complete, load, now, record_intent, requested},
+    context::{Context, InContext},
+    requests::{approval, due_in, is_current, requested},
+    state::ObjectState,
+    status_writer::{Error, Recorded, complete, keep_status, record_intent},
 };
 
 /// Interval of a connector whose `ServerProtection` does not exist.
 const WITHOUT_PROTECTION: Duration = Duration::from_secs(600);
 
-pub(crate) async fn reconcile(cached: &SecurityConnector, context: &Context) -> Result<Action, Error> {
-    if cached.metadata.deletion_timestamp.is_some() {
-        return deletion::reconcile(cached, context).await;
+/// How often a reconcile reads and writes Azure before it writes the status and is requeued.
+const MOST_ROUNDS: u32 = 3;
+
+pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return deletion::reconcile(object, context).await;
     }
-    if let Some(action) = status_refresh::refresh_status(cached, context).await {
-        return action;
-    }
-    let Some(Loaded { object, mut state }) = load(cached, context).await? else {
+    let states = SecurityConnector::states(context);
+    let known = states.get(object.meta());
+    let Some(mut state) = known.filter(|state| is_current(object, state)) else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
-    // The object that was just read may already be deleted; the watch delivers that change.
-    if object.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::requeue(Duration::from_secs(1)));
+    if let Some(left) = due_in(object, &state, context) {
+        return status_refresh::refresh_status(object, state, left, context).await;
     }
-    // Before the first write, so that a connector that must be deleted later is not orphaned.
-    finalizer::settle(&object, context).await?;
-
-    let requested = requested(&object, &state);
-    let known = protection(&object, context);
-    let live = observe(&object, &state, known.as_ref(), requested.is_some(), context);
-    let live = Box::pin(live).await;
-    let before = state.clone();
-    let name = object.name_any();
-    let input = Input {
-        name: &name,
-        spec: &object.spec,
-        generation: object.meta().generation.unwrap_or_default(),
-        approval: approval(&object),
-        requested: requested.as_deref(),
-        protection: known.as_ref().map(|known| &known.protection),
-        previous: &before.status,
-        observation: live.observation(),
-        machines: status_refresh::machines(&object, known.as_ref(), &before, context),
-        history: &before.history,
-        timeouts: &context.timeouts,
-        now: now(),
+    states.begin(object.meta());
+    if let Some(version) = finalizer::settle(object, context).await? {
+        state.resource_version = version;
+        states.put(object.meta(), state.clone());
+    }
+    let mut reconcile = Reconcile {
+        object,
+        before: Arc::clone(&state.status),
+        state,
+        written: Vec::new(),
+        context,
     };
-
-    let interval = interval(known.as_ref(), context);
-    let decision = decide::decide(&input);
-    let mode = known
-        .as_ref()
-        .map_or(Mode::Observe, |known| known.protection.mode);
-    let target = decide::target(&input);
-    let mut recorded_intent = None;
-    let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {
-        (Some(permit), Some(target)) if !decision.changes.is_empty() => {
-            // The write may take minutes, and an adoption must show which fields differed.
-            let failures = before.history.failures;
-            let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
-            recorded_intent = Some(intent.clone());
-            if !record_intent(&object, &mut state, intent, context).await? {
-                return Ok(Action::await_change());
-            }
-            live.apply(&target, &decision, &permit).await
+    for round in 1..=MOST_ROUNDS {
+        if let Some(action) = Box::pin(reconcile.round(round)).await? {
+            return Ok(action);
         }
-        _ => Outcome::default(),
-    };
-
-    state.history = requeue::update_history(&input, &decision, &outcome);
-    let failures = state.history.failures;
-    let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
-    if let Some(intent) = &recorded_intent {
-        // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
-        // began.
-        conditions::after_intent(&mut after.conditions, &intent.conditions, now());
     }
-    let events = events::events(&before.status, &after, &decision, &outcome, failures);
-    let next = requeue::requeue_after(
-        &input,
-        &decision,
-        &outcome,
-        &state.history,
-        interval,
-        fastrand::f64(),
-    );
-    count(&outcome, context);
-    complete(&object, state, after, events, next, context).await
+    Ok(Action::requeue(Duration::ZERO))
+}
+
+/// A reconcile: rounds of reading, deciding and writing, and one status in the end.
+struct Reconcile<'a> {
+    object: &'a SecurityConnector,
+    /// The status before the first round.
+    before: Arc<SecurityConnectorStatus>,
+    state: ObjectState<SecurityConnector>,
+    /// The writes of all rounds.
+    written: Vec<Write>,
+    context: &'a Context,
+}
+
+impl Reconcile<'_> {
+    /// Returns `None` if another round must read back what this one wrote.
+    async fn round(&mut self, round: u32) -> Result<Option<Action>, Error> {
+        let (object, context) = (self.object, self.context);
+        let requested = requested(object, &self.state);
+        let known = protection(object, context);
+        let live = observe(object, &self.state, known.as_ref(), requested.is_some(), context);
+        let live = Box::pin(live).await;
+        let previous = self.state.clone();
+        let (name, correlation_id) = (object.name_any(), uuid::Uuid::new_v4().to_string());
+        let input = Input {
+            name: &name,
+            spec: &object.spec,
+            generation: object.meta().generation.unwrap_or_default(),
+            approval: approval(object),
+            requested: requested.as_deref(),
+            protection: known.as_ref().map(|known| &known.protection),
+            previous: &previous.status,
+            observation: live.observation(),
+            machines: status_refresh::machines(object, known.as_ref(), &previous, context),
+            history: &previous.history,
+            timeouts: &context.settings.timeouts,
+            correlation_id: &correlation_id,
+            now: now(),
+        };
+        let interval = interval(known.as_ref(), context);
+        let decision = decide::decide(&input);
+        let mode = known
+            .as_ref()
+            .map_or(Mode::Observe, |known| known.protection.mode);
+        let target = decide::target(&input);
+        let mut recorded_intent = None;
+        let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {
+            (Some(permit), Some(target)) if !decision.changes.is_empty() => {
+                // The write may take minutes, and an adoption must show which fields differed.
+                let failures = previous.history.failures;
+                let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
+                recorded_intent = Some(intent.clone());
+                match record_intent(object, &mut self.state, intent, context).await? {
+                    Recorded::Yes => {}
+                    Recorded::Gone => return Ok(Some(Action::await_change())),
+                    Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
+                }
+                live.apply(&target, &decision, &permit).await
+            }
+            _ => Outcome::default(),
+        };
+        self.state.history = requeue::update_history(&input, &decision, &outcome);
+        let failures = self.state.history.failures;
+        let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
+        if let Some(intent) = &recorded_intent {
+            // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
+            // began.
+            conditions::after_intent(&mut after.conditions, &intent.conditions, now());
+        }
+        self.written.extend(events::writes(&decision, &outcome));
+        count(&outcome, context);
+        let history = &self.state.history;
+        let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
+        if next.is_zero() && round < MOST_ROUNDS {
+            keep_status(object, &mut self.state, after, context);
+            return Ok(None);
+        }
+        let written = &self.written;
+        let events = events::events(&self.before, &after, written, &decision, &outcome, failures);
+        complete(object, self.state.clone(), after, events, next, context)
+            .await
+            .map(Some)
+    }
 }
 
 /// The `ServerProtection` that the object refers to.
@@ -114,7 +155,7 @@ pub(super) fn protection(object: &SecurityConnector, context: &Context) -> Optio
 
 pub(super) fn interval(known: Option<&ProtectionEntry>, context: &Context) -> Duration {
     let own = || known.map_or(WITHOUT_PROTECTION, |known| known.interval);
-    context.reconcile_every.unwrap_or_else(own)
+    context.settings.reconcile_every.unwrap_or_else(own)
 }
 
 fn count(outcome: &Outcome, context: &Context) {

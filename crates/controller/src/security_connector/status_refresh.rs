@@ -1,6 +1,8 @@
 //! Status refresh of a connector: the machines that scans found in its account.
 
-use kube::{ResourceExt, runtime::controller::Action};
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
 use serverprotection_api::SecurityConnector;
 use serverprotection_core::{
     machines::Environment,
@@ -9,10 +11,11 @@ use serverprotection_core::{
 
 use super::reconcile::protection;
 use crate::{
+    clock::now,
     connector_index::ProtectionEntry,
     context::Context,
     state::ObjectState,
-    status_writer::{Error, not_due, now, write_status},
+    status_writer::{Error, refresh},
 };
 
 /// The machines of the account and of the members of its organization; `None` before the first scan.
@@ -30,28 +33,19 @@ pub(super) fn machines(
     context.fleet.machines_of(&known?.uid, environment, &accounts)
 }
 
-/// Refreshes the status if only scan results changed. Returns `None` if the object needs a reconcile.
+/// Computes the status again from cached data: the machines that scans found.
 pub(super) async fn refresh_status(
     object: &SecurityConnector,
+    state: ObjectState<SecurityConnector>,
+    left: Duration,
     context: &Context,
-) -> Option<Result<Action, Error>> {
-    let uid = object.uid()?;
-    let (mut state, left) = not_due(object, context)?;
-    if object.spec.suspend || !context.connector_index.take_machine_refresh(&uid) {
-        return None;
-    }
+) -> Result<Action, Error> {
     let known = protection(object, context);
-    let machines = machines(object, known.as_ref(), &state, context)?;
-    let after = status::with_machines(&state.status, machines, now());
-    Some(
-        write_status(object, &mut state, after, context)
-            .await
-            .map(|there| {
-                if there {
-                    Action::requeue(left)
-                } else {
-                    Action::await_change()
-                }
-            }),
-    )
+    match machines(object, known.as_ref(), &state, context) {
+        Some(machines) if !object.spec.suspend => {
+            let after = status::with_machines(&state.status, machines, now());
+            refresh(object, state, after, Vec::new(), left, context).await
+        }
+        _ => Ok(Action::requeue(left)),
+    }
 }

@@ -14,23 +14,17 @@ use serverprotection_core::{
 
 use crate::{
     connector_index::{ConnectorEntry, ConnectorIndex},
-    context::Claims,
+    context::Controlled,
     kind::Kind,
     parsed::{InvalidObject, Parsed},
     server_protection::claimant_of,
-    state::StateStore,
     trigger::Trigger,
-    watch::Listed,
 };
 
 /// What watch events of connectors update.
 pub(crate) struct EventHandler {
-    pub(crate) claims: Arc<Claims>,
-    pub(crate) states: Arc<StateStore<SecurityConnector>>,
+    pub(crate) own: Controlled<SecurityConnector>,
     pub(crate) connector_index: Arc<ConnectorIndex>,
-    pub(crate) listed: Listed,
-    /// Objects that may take over a claim.
-    pub(crate) trigger: Trigger<SecurityConnector>,
     /// The `ServerProtection` of a connector that changed.
     pub(crate) trigger_protections: Trigger<ServerProtection>,
     /// Uids of the current or the last list.
@@ -53,8 +47,9 @@ impl EventHandler {
             return;
         };
         self.seen.insert(uid.clone());
+        self.own.states.observe(meta, object.status(), object.is_valid());
         for claimant in claimants(object) {
-            self.claims.index().upsert(claimant);
+            self.own.claims.index().upsert(claimant);
         }
         let row = ConnectorEntry {
             name: name.clone(),
@@ -71,9 +66,9 @@ impl EventHandler {
 
     fn delete(&mut self, object: &Parsed<SecurityConnector>) {
         let Some(uid) = &object.meta().uid else { return };
-        self.states.forget(uid);
+        self.own.states.forget(object.meta());
         self.seen.remove(uid);
-        let waiting = self.claims.index().forget(uid);
+        let waiting = self.own.claims.index().forget(uid);
         self.trigger(&waiting);
         if let Some((namespace, name)) = self.connector_index.remove_connector(uid) {
             self.trigger_protections.refresh(&namespace, &name);
@@ -81,7 +76,7 @@ impl EventHandler {
     }
 
     fn listed(&mut self) {
-        if self.listed.set() {
+        if self.own.listed.set() {
             tracing::info!(
                 kind = SecurityConnector::NAME,
                 objects = self.seen.len(),
@@ -89,8 +84,8 @@ impl EventHandler {
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);
-        let freed = self.claims.index().retain(seen);
-        self.states.retain(seen);
+        let freed = self.own.claims.index().retain(seen);
+        self.own.states.retain(seen);
         for (namespace, name) in self.connector_index.connectors_are_listed(seen) {
             self.trigger_protections.refresh(&namespace, &name);
         }
@@ -99,7 +94,7 @@ impl EventHandler {
 
     fn trigger(&self, claimants: &[Claimant]) {
         for claimant in claimants {
-            self.trigger.reconcile(&claimant.namespace, &claimant.name);
+            self.own.trigger.reconcile(&claimant.namespace, &claimant.name);
         }
     }
 }

@@ -10,7 +10,9 @@ use kube::runtime::controller::Action;
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
 pub(crate) use self::watch_events::{EventHandler, claimant_of};
-use crate::{context::Context, kind::Kind, parsed::InvalidObject, state::StateStore, status_writer::Error};
+use crate::{
+    context::Context, kind::Kind, parsed::InvalidObject, reconciler::Reconcile, status_writer::Error,
+};
 
 impl Kind for ServerProtection {
     type Status = ServerProtectionStatus;
@@ -26,9 +28,9 @@ impl Kind for ServerProtection {
     fn forget_status(&mut self) {
         self.status = None;
     }
-    fn states(context: &Context) -> &StateStore<Self> {
-        &context.states
-    }
+}
+
+impl Reconcile for ServerProtection {
     fn subscription_id(&self, _: &Context) -> Option<String> {
         Some(self.spec.subscription_id.clone())
     }

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
-use serverprotection_api::ServerProtection;
+use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::{
     claims::Claim,
     conditions::{self, ConditionType, is_true},
+    events::Write,
     server_protection::{
         changes::{self},
         decide::{self, Decision, Input, Observation, Outcome},
@@ -19,78 +20,122 @@ use serverprotection_core::{
 
 use super::{status_refresh, watch_events::claimant_of};
 use crate::{
-    context::Context,
+    clock::now,
+    context::{Context, InContext},
     parsed::InvalidObject,
+    requests::{approval, due_in, is_current, requested},
     state::ObjectState,
-    status_writer::{
-        Error, Loaded, approval, complete, load, now, record_intent, report_unreadable, requested,
-    },
+    status_writer::{Error, Recorded, complete, keep_status, record_intent},
+    unreadable,
 };
+
+/// How often a reconcile reads and writes Azure before it writes the status and is requeued. A write is read back at
+/// once; a plan write and the writes that depend on it take three rounds.
+const MOST_ROUNDS: u32 = 5;
 
 pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    if let Some(action) = status_refresh::refresh_status(object, context).await {
-        return action;
-    }
-    let Some(Loaded { object, mut state }) = load(object, context).await? else {
+    let states = ServerProtection::states(context);
+    let known = states.get(object.meta());
+    let Some(state) = known.filter(|state| is_current(object, state)) else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
-    let requested = requested(&object, &state);
-    let live = observe(&object, &state, requested.is_some(), context).await;
-    status_refresh::update_scan_registration(&object, &live, requested.is_some(), context);
-    let scans = context.fleet.scans(&object.uid().unwrap_or_default());
-    let connectors = status_refresh::connectors(&object, context);
-    let before = state.clone();
-    let input = Input {
-        scans: scans.as_ref(),
-        connectors: connectors.as_ref(),
-        ..input(&object, &before, &live, requested.as_deref(), context)
-    };
-
-    let interval = interval(&object, context);
-    let decision = decide::decide(&input);
-    let mut recorded_intent = None;
-    let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
-        Some(permit) if !decision.changes.is_empty() => {
-            if decision.writes_plan() {
-                let intent = status::status(
-                    &input,
-                    &decision,
-                    Phase::BeforeWrite,
-                    before.history.failures,
-                    interval,
-                );
-                recorded_intent = Some(intent.clone());
-                if !record_intent(&object, &mut state, intent, context).await? {
-                    return Ok(Action::await_change());
-                }
-            }
-            live.apply(&object.spec.subscription_id, &decision, &permit).await
-        }
-        _ => Outcome::default(),
-    };
-
-    state.history = requeue::update_history(&input, &decision, &outcome);
-    let failures = state.history.failures;
-    let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
-    if let Some(intent) = &recorded_intent {
-        // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
-        // began.
-        conditions::after_intent(&mut after.conditions, &intent.conditions, now());
+    if let Some(left) = due_in(object, &state, context) {
+        return status_refresh::refresh_status(object, state, left, context).await;
     }
-    let events = events::events(&before.status, &after, &decision, &outcome, failures);
-    let next = requeue::requeue_after(
-        &input,
-        &decision,
-        &outcome,
-        &state.history,
-        interval,
-        fastrand::f64(),
-    );
-    count(&outcome, context);
-    complete(&object, state, after, events, next, context).await
+    states.begin(object.meta());
+    let mut reconcile = Reconcile {
+        object,
+        before: Arc::clone(&state.status),
+        state,
+        written: Vec::new(),
+        context,
+    };
+    for round in 1..=MOST_ROUNDS {
+        if let Some(action) = Box::pin(reconcile.round(round)).await? {
+            return Ok(action);
+        }
+    }
+    Ok(Action::requeue(Duration::ZERO))
+}
+
+/// A reconcile: rounds of reading, deciding and writing, and one status in the end.
+struct Reconcile<'a> {
+    object: &'a ServerProtection,
+    /// The status before the first round.
+    before: Arc<ServerProtectionStatus>,
+    state: ObjectState<ServerProtection>,
+    /// The writes of all rounds.
+    written: Vec<Write>,
+    context: &'a Context,
+}
+
+impl Reconcile<'_> {
+    /// Returns `None` if another round must read back what this one wrote.
+    async fn round(&mut self, round: u32) -> Result<Option<Action>, Error> {
+        let (object, context) = (self.object, self.context);
+        let requested = requested(object, &self.state);
+        let live = observe(object, &self.state, requested.is_some(), context).await;
+        status_refresh::update_scan_registration(object, &live, requested.is_some(), context);
+        let scans = context.fleet.scans(&object.uid().unwrap_or_default());
+        let connectors = status_refresh::connectors(object, context);
+        let previous = self.state.clone();
+        let correlation_id = uuid::Uuid::new_v4().to_string();
+        let input = Input {
+            scans: scans.as_ref(),
+            connectors: connectors.as_ref(),
+            ..input(
+                object,
+                &previous,
+                &live,
+                requested.as_deref(),
+                &correlation_id,
+                context,
+            )
+        };
+        let interval = interval(object, context);
+        let decision = decide::decide(&input);
+        let mut recorded_intent = None;
+        let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
+            Some(permit) if !decision.changes.is_empty() => {
+                if decision.writes_plan() {
+                    let failures = previous.history.failures;
+                    let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
+                    recorded_intent = Some(intent.clone());
+                    match record_intent(object, &mut self.state, intent, context).await? {
+                        Recorded::Yes => {}
+                        Recorded::Gone => return Ok(Some(Action::await_change())),
+                        Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
+                    }
+                }
+                live.apply(&object.spec.subscription_id, &decision, &permit).await
+            }
+            _ => Outcome::default(),
+        };
+        self.state.history = requeue::update_history(&input, &decision, &outcome);
+        let failures = self.state.history.failures;
+        let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
+        if let Some(intent) = &recorded_intent {
+            // The intent was in status while Azure was writing, so conditions changed now and not when the reconcile
+            // began.
+            conditions::after_intent(&mut after.conditions, &intent.conditions, now());
+        }
+        self.written.extend(events::writes(&decision, &outcome));
+        count(&outcome, context);
+        let history = &self.state.history;
+        let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
+        if next.is_zero() && round < MOST_ROUNDS {
+            keep_status(object, &mut self.state, after, context);
+            return Ok(None);
+        }
+        let written = &self.written;
+        let events = events::events(&self.before, &after, written, &decision, &outcome, failures);
+        complete(object, self.state.clone(), after, events, next, context)
+            .await
+            .map(Some)
+    }
 }
 
 /// The observation of a reconcile, with the client for its writes.
@@ -180,7 +225,7 @@ fn claim(
         .as_ref()
         .is_some_and(|claim| claim.state == "Held");
     let claimant = claimant_of(object.meta(), object.spec.subscription_id.clone(), held)?;
-    Some(context.claims.index().claim(&claimant))
+    Some(context.protections.claims.index().claim(&claimant))
 }
 
 fn input<'a>(
@@ -188,6 +233,7 @@ fn input<'a>(
     before: &'a ObjectState<ServerProtection>,
     live: &'a LiveObservation,
     requested: Option<&'a str>,
+    correlation_id: &'a str,
     context: &'a Context,
 ) -> Input<'a> {
     Input {
@@ -200,13 +246,15 @@ fn input<'a>(
         scans: None,
         connectors: None,
         history: &before.history,
-        timeouts: &context.timeouts,
+        timeouts: &context.settings.timeouts,
+        correlation_id,
         now: now(),
     }
 }
 
 fn interval(object: &ServerProtection, context: &Context) -> Duration {
     context
+        .settings
         .reconcile_every
         .unwrap_or_else(|| super::watch_events::interval(&object.spec))
 }
@@ -229,7 +277,7 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
         context
             .fleet
             .deregister(&object.metadata.uid.clone().unwrap_or_default());
-        report_unreadable::<ServerProtection>(object, context).await?;
+        unreadable::report::<ServerProtection>(object, context).await?;
     }
     Ok(Action::await_change())
 }

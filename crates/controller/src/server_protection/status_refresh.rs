@@ -1,6 +1,6 @@
 //! Status refresh of a `ServerProtection`: results of scans, and changes of its connectors.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use kube::{ResourceExt, runtime::controller::Action};
 use serverprotection_api::ServerProtection;
@@ -12,10 +12,10 @@ use serverprotection_core::server_protection::{
 
 use super::reconcile::LiveObservation;
 use crate::{
-    connector_index::ConnectorRefresh,
+    clock::now,
     context::Context,
-    publish,
-    status_writer::{Error, not_due, now, write_status},
+    state::ObjectState,
+    status_writer::{Error, refresh},
 };
 
 /// Registers the object for scans with the client of this reconcile, or deregisters it.
@@ -43,42 +43,24 @@ pub(crate) fn connectors(object: &ServerProtection, context: &Context) -> Option
     context.connector_index.connectors(&namespace, &object.name_any())
 }
 
-/// Refreshes the status if only scan results or connectors changed: one patch, no request to Azure, and the next
-/// reconcile keeps its time, because it may wait as Azure requested. Returns `None` if the object needs a reconcile.
+/// Computes the status again from cached data: results of scans, and the connectors. No request to Azure is made, and
+/// the next reconcile keeps its time, because it may wait as Azure requested.
 pub(crate) async fn refresh_status(
     object: &ServerProtection,
+    state: ObjectState<ServerProtection>,
+    left: Duration,
     context: &Context,
-) -> Option<Result<Action, Error>> {
-    let uid = object.uid()?;
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let (machines, connector_refresh) = (
-        context.fleet.take_refresh(&uid),
-        context
-            .connector_index
-            .take_connector_refresh(&namespace, &name, Instant::now()),
-    );
-    let (mut state, left) = not_due(object, context)?;
-    match connector_refresh {
-        _ if object.spec.suspend => return None,
-        ConnectorRefresh::None if !machines => return None,
-        ConnectorRefresh::After(wait) if !machines => return Some(Ok(Action::requeue(wait.min(left)))),
-        _ => {}
+) -> Result<Action, Error> {
+    if object.spec.suspend {
+        return Ok(Action::requeue(left));
     }
-    let scans = context.fleet.scans(&uid);
+    let scans = context.fleet.scans(&object.uid().unwrap_or_default());
     let connectors = connectors(object, context);
-    let status_refresh = Refresh {
+    let cached = Refresh {
         scans: scans.as_ref(),
         connectors: connectors.as_ref(),
     };
-    let before = state.status.clone();
-    let after = status::refreshed(&before, &object.spec, status_refresh, now());
-    let events = events::of_refresh(&before, &after);
-    match write_status(object, &mut state, after, context).await {
-        Ok(true) => {
-            publish::events(context, object, events).await;
-            Some(Ok(Action::requeue(left)))
-        }
-        Ok(false) => Some(Ok(Action::await_change())),
-        Err(error) => Some(Err(error)),
-    }
+    let after = status::refreshed(&state.status, &object.spec, cached, now());
+    let events = events::of_refresh(&state.status, &after);
+    refresh(object, state, after, events, left, context).await
 }

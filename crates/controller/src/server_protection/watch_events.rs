@@ -8,24 +8,18 @@ use serverprotection_core::{claims::Claimant, security_connector::desired::Prote
 
 use crate::{
     connector_index::{ConnectorIndex, ProtectionEntry},
-    context::Claims,
+    context::Controlled,
     fleet::Fleet,
     kind::Kind,
     parsed::Parsed,
-    state::StateStore,
     trigger::Trigger,
-    watch::Listed,
 };
 
 /// What watch events of `ServerProtection`s update.
 pub(crate) struct EventHandler {
-    pub(crate) claims: Arc<Claims>,
-    pub(crate) states: Arc<StateStore<ServerProtection>>,
+    pub(crate) own: Controlled<ServerProtection>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) connector_index: Arc<ConnectorIndex>,
-    pub(crate) listed: Listed,
-    /// Objects that may take over a claim.
-    pub(crate) trigger: Trigger<ServerProtection>,
     /// Connectors of an object that changed.
     pub(crate) trigger_connectors: Trigger<SecurityConnector>,
     /// Uids of the current or the last list.
@@ -44,8 +38,11 @@ impl EventHandler {
 
     fn apply(&mut self, object: &Parsed<ServerProtection>) {
         self.seen.extend(object.meta().uid.clone());
+        self.own
+            .states
+            .observe(object.meta(), object.status(), object.is_valid());
         if let Some(claimant) = claimant(object) {
-            self.claims.index().upsert(claimant);
+            self.own.claims.index().upsert(claimant);
         }
         let Parsed::Valid(readable) = object else {
             // Its connectors keep using the last version that could be parsed.
@@ -67,12 +64,16 @@ impl EventHandler {
 
     fn delete(&mut self, object: &Parsed<ServerProtection>) {
         if let Some(uid) = &object.meta().uid {
-            self.states.forget(uid);
+            self.own.states.forget(object.meta());
             self.fleet.deregister(uid);
             self.seen.remove(uid);
         }
         if let Some(claimant) = claimant(object) {
-            let waiting = self.claims.index().remove(&claimant.subscription, &claimant.uid);
+            let waiting = self
+                .own
+                .claims
+                .index()
+                .remove(&claimant.subscription, &claimant.uid);
             self.trigger(&waiting);
         }
         let (namespace, name) = names(object.meta());
@@ -82,7 +83,7 @@ impl EventHandler {
     }
 
     fn listed(&mut self) {
-        if self.listed.set() {
+        if self.own.listed.set() {
             tracing::info!(
                 kind = ServerProtection::NAME,
                 objects = self.seen.len(),
@@ -90,8 +91,8 @@ impl EventHandler {
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);
-        let freed = self.claims.index().retain(seen);
-        self.states.retain(seen);
+        let freed = self.own.claims.index().retain(seen);
+        self.own.states.retain(seen);
         self.fleet.retain(seen);
         let orphans = self.connector_index.retain_protections(seen);
         self.trigger(&freed);
@@ -102,7 +103,7 @@ impl EventHandler {
 
     fn trigger(&self, claimants: &[Claimant]) {
         for claimant in claimants {
-            self.trigger.reconcile(&claimant.namespace, &claimant.name);
+            self.own.trigger.reconcile(&claimant.namespace, &claimant.name);
         }
     }
 }

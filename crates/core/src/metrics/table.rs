@@ -130,9 +130,9 @@ pub const TASK_PANICS: Metric = counter(
 )
 .note("Every series is present from the start.");
 
-pub const STATUS_PATCHES: Metric = counter(
-    "serverprotection_status_patches_total",
-    "Status patches sent to the API server",
+pub const STATUS_WRITES: Metric = counter(
+    "serverprotection_status_writes_total",
+    "Writes of status sent to the API server",
     &[],
 );
 pub const WATCH_ERRORS: Metric = counter(
@@ -311,7 +311,7 @@ pub const SECTIONS: [Section; 6] = [
             RECONCILE_DURATION,
             RECONCILE_PANICS,
             TASK_PANICS,
-            STATUS_PATCHES,
+            STATUS_WRITES,
             WATCH_ERRORS,
         ],
     },
