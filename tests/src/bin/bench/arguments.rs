@@ -1,60 +1,116 @@
-//! The command line.
+//! The command line. The doc comments are the text of `--help`.
+#![allow(clippy::doc_markdown, reason = "the text of --help is no Markdown")]
 
-use std::{path::PathBuf, time::Duration};
+use clap::{ArgAction, CommandFactory as _, Parser, builder::BoolishValueParser, error::ErrorKind};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// The text of `--help`.
-pub(crate) const HELP: &str = "\
-Measures what the controller costs: requests to Azure, time, memory, CPU. Starts its own kube-apiserver, etcd and Azure
-emulator for each run; needs no cluster and no root.
-
-  make bench                                   everything, about 18 minutes
+const EXAMPLES: &str = "\
+Examples:
+  make bench                                   everything except --at-rest, about 18 minutes
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
   cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
   cargo run --release -p serverprotection-tests --bin bench -- --connectors 200
+  cargo run --release -p serverprotection-tests --bin bench -- --at-rest 10000
 
-Objects: all objects are created before the controller starts, one for each Free subscription. The benchmark measures
-the controller until all are Ready (converge), and then while each object is reconciled at least three times without
-changes (quiet).
+Exit codes:
+  0  All counts are within their limits.
+  1  A COUNT exceeds its limit: writes per needed change, unneeded writes or status writes, status writes, events and
+     reads of the API server per object, reads per quiet reconcile, queries per scan, machines with a wrong verdict,
+     requests for the list of connectors, breaches of the safety monitor.
+  2  The benchmark could not run.
+Times, CPU and memory depend on the machine and never fail the run; the table shows them with their limits.";
 
-Machines: one identity, one object for each subscription, and machines in the subscriptions. The benchmark measures
-the first scan, which confirms machines, and then two scans without changes. It first runs the same objects without
-machines: the difference is the memory for machines.
+/// Measure what the controller costs: requests to Azure and to Kubernetes, time, memory, CPU
+///
+/// Starts its own kube-apiserver, etcd and Azure emulator for each run; needs no cluster and no root. Without a number
+/// for a part, runs --objects, --machines and --connectors with their defaults.
+///
+/// Objects: all objects are created before the controller starts, one for each Free subscription. The benchmark measures
+/// the controller until all are Ready (converge), until all show their machines (the first scan), and then while each
+/// object is reconciled at least three times without changes (quiet).
+///
+/// Machines: one identity, one object for each subscription, and machines in the subscriptions. The benchmark measures
+/// the first scan, which confirms machines, and then two scans without changes. It first runs the same objects without
+/// machines: the difference is the memory for machines.
+///
+/// Connectors: one subscription with its ServerProtection and this many connectors of AWS accounts, all created before
+/// the controller starts; Azure takes time for each PUT. The benchmark measures until all are Ready, and requests
+/// reconciles of the ServerProtection in the meantime. Then it restarts the controller, and each connector is reconciled
+/// six times without changes. It first runs the same without connectors.
+///
+/// At rest: objects of subscriptions that are already as the objects demand, with the default interval. After all are
+/// Ready and scanned, the benchmark measures for a while.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench", after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Numbers of objects [default: 1,100,1000 unless another part is selected]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
+    objects: Option<Vec<usize>>,
 
-Connectors: one subscription with its ServerProtection and this many connectors of AWS accounts, all created before the
-controller starts; Azure takes time for each PUT. The benchmark measures until all are Ready, and requests reconciles of
-the ServerProtection in the meantime. Then it restarts the controller, and each connector is reconciled six times without
-changes. It first runs the same without connectors.
+    /// Machines of each fleet [default: 10000,100000,10000 unless another part is selected]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number, requires = "subscriptions")]
+    machines: Option<Vec<usize>>,
 
-Options
-  --objects N,N,…        numbers of objects (default 1,100,1000; none if another part is selected)
-  --machines N,N,…       machines of each fleet (default 10000,100000,10000; none if another part is selected)
-  --subscriptions N,N,…  subscriptions of each fleet (default 100,500,1000)
-  --connectors N,N,…     connectors of one subscription (default 200; none if another part is selected)
-  --put-time DURATION    time that Azure takes to write a connector (default 5s)
-  --throttling on|off    whether Azure's budgets apply until connectors are Ready (default off: 100 reads in 5 minutes
-                         would be the only thing that is measured)
-  --latency DURATION     latency of every response of the emulator (default 50ms)
-  --reconcile-every DURATION  interval of the quiet phase (default 2s for 1 object, 10s for 100, 30s for 1000)
-  --namespaces N         namespaces, each with its own AzureCredential (default one for each 100 objects)
-  --output FILE          write the figures as JSON (default target/bench.json)
-  --date TEXT            date in the output (default now)
-  --program FILE         another `serverprotection` to measure, for example one of an older commit
-  --environment K=V      environment variable of the controller, for example MALLOC_ARENA_MAX=1; repeatable
-  --keep-log FILE        copy the controller's log of the last run to this file
-  -- FLAG …              more flags of the controller, for example --concurrency 64
-  --help                 print this help
+    /// Subscriptions of each fleet [default: 100,500,1000]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number, requires = "machines")]
+    subscriptions: Option<Vec<usize>>,
 
-Exit codes: 0 if all counts are within their limits; 1 if a COUNT exceeds its limit (writes per needed change,
-unneeded writes or status patches, reads per quiet reconcile, queries per scan, machines with a wrong verdict, requests
-for the list of connectors, breaches of the safety monitor); 2 if the benchmark could not run. Times and memory depend on the
-machine and never fail the run; the table shows them with their limits.
-";
+    /// Connectors of one subscription [default: 200 unless another part is selected]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
+    connectors: Option<Vec<usize>>,
 
-/// The parsed command line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    Help,
-    Run(Box<Arguments>),
+    /// Objects at rest [default: none; 10000 take about 6 minutes]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
+    at_rest: Option<Vec<usize>>,
+
+    /// How long objects at rest are measured; 10m reconciles each of them once
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub(crate) rest_time: Duration,
+
+    /// Time that Azure takes to write a connector
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) put_time: Duration,
+
+    /// Whether Azure's budgets apply until connectors are Ready: on or off. With them, 100 reads in 5 minutes are the
+    /// only thing that is measured
+    #[arg(long, value_name = "on|off", default_value = "off", action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    pub(crate) throttling: bool,
+
+    /// Latency of every response of the emulator
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub(crate) latency: Duration,
+
+    /// Interval of the quiet phase [default: 2s for 1 object, 10s for 100, 30s for 1000]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    reconcile_every: Option<Duration>,
+
+    /// Namespaces, each with its own AzureCredential [default: one for each 100 objects]
+    #[arg(long, value_name = "N", value_parser = number)]
+    namespaces: Option<usize>,
+
+    /// Write the figures as JSON to this file [default: target/bench.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Date in the output [default: now]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) date: Option<String>,
+
+    /// Measure another serverprotection program, for example one of an older commit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
+
+    /// Environment variable of the controller, for example MALLOC_ARENA_MAX=1. Repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) environment: Vec<(String, String)>,
+
+    /// Copy the controller's log of the last run to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep_log: Option<PathBuf>,
+
+    /// More flags of the controller, for example --concurrency 64
+    #[arg(last = true, value_name = "FLAG")]
+    pub(crate) flags: Vec<String>,
 }
 
 /// The machines of one identity.
@@ -64,11 +120,13 @@ pub(crate) struct Fleet {
     pub(crate) subscriptions: usize,
 }
 
+const OBJECTS: [usize; 3] = [1, 100, 1000];
 const FLEETS: [Fleet; 3] = [
     Fleet::new(10_000, 100),
     Fleet::new(100_000, 500),
     Fleet::new(10_000, 1000),
 ];
+const CONNECTORS: [usize; 1] = [200];
 
 impl Fleet {
     const fn new(machines: u64, subscriptions: usize) -> Self {
@@ -84,119 +142,65 @@ impl Fleet {
     }
 }
 
-/// How to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Arguments {
-    pub(crate) objects: Vec<usize>,
-    pub(crate) fleets: Vec<Fleet>,
-    pub(crate) connectors: Vec<usize>,
-    pub(crate) put_time: Duration,
-    pub(crate) throttling: bool,
-    pub(crate) latency: Duration,
-    pub(crate) reconcile_every: Option<Duration>,
-    pub(crate) namespaces: Option<usize>,
-    pub(crate) output: Option<PathBuf>,
-    pub(crate) date: Option<String>,
-    pub(crate) program: Option<PathBuf>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) keep_log: Option<PathBuf>,
-    pub(crate) flags: Vec<String>,
-}
-
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            objects: vec![1, 100, 1000],
-            fleets: FLEETS.to_vec(),
-            connectors: vec![200],
-            put_time: Duration::from_secs(5),
-            throttling: false,
-            latency: Duration::from_millis(50),
-            reconcile_every: None,
-            namespaces: None,
-            output: None,
-            date: None,
-            program: None,
-            environment: Vec::new(),
-            keep_log: None,
-            flags: Vec::new(),
-        }
-    }
-}
-
 impl Arguments {
-    /// Parses the command line without the program's name.
-    pub(crate) fn parse(given: impl IntoIterator<Item = String>) -> Result<Request, String> {
-        let mut given = given.into_iter();
-        let mut arguments = Self::default();
-        let (mut objects, mut machines, mut subscriptions, mut connectors) = (None, None, None, None);
-        while let Some(option) = given.next() {
-            match option.as_str() {
-                "--help" | "-h" => return Ok(Request::Help),
-                "--" => {
-                    arguments.flags = given.collect();
-                    break;
-                }
-                _ => {}
-            }
-            let (name, value) = match option.split_once('=') {
-                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-                None => (option.clone(), given.next()),
-            };
-            let value = value.ok_or_else(|| format!("{name} needs a value"))?;
-            match name.as_str() {
-                "--objects" => objects = Some(numbers(&name, &value)?),
-                "--machines" => machines = Some(numbers(&name, &value)?),
-                "--subscriptions" => subscriptions = Some(numbers(&name, &value)?),
-                "--connectors" => connectors = Some(numbers(&name, &value)?),
-                _ => arguments.set(&name, value)?,
-            }
+    /// Parses the command line, with the program's name.
+    ///
+    /// # Errors
+    ///
+    /// Returns what clap prints: the help, or what is wrong with an argument.
+    pub(crate) fn read<T: Into<OsString> + Clone>(
+        line: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let arguments = Self::try_parse_from(line)?;
+        let count = |numbers: &Option<Vec<usize>>| numbers.as_ref().map(Vec::len);
+        if count(&arguments.machines) != count(&arguments.subscriptions) {
+            let problem = "--machines and --subscriptions must have the same number of values";
+            return Err(Self::command().error(ErrorKind::ValueValidation, problem));
         }
-        let fleets = fleets(machines, subscriptions)?;
-        arguments.choose(objects, fleets, connectors);
-        Ok(Request::Run(Box::new(arguments)))
+        Ok(arguments)
     }
 
-    /// What to run: everything, or what was named.
-    fn choose(
-        &mut self,
-        objects: Option<Vec<usize>>,
-        fleets: Option<Vec<Fleet>>,
-        connectors: Option<Vec<usize>>,
-    ) {
-        if objects.is_some() || fleets.is_some() || connectors.is_some() {
-            self.objects = objects.unwrap_or_default();
-            self.fleets = fleets.unwrap_or_default();
-            self.connectors = connectors.unwrap_or_default();
-        }
+    /// Whether the command line selects a part, so that only selected parts run.
+    const fn selects(&self) -> bool {
+        self.objects.is_some()
+            || self.machines.is_some()
+            || self.connectors.is_some()
+            || self.at_rest.is_some()
     }
 
-    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
-        let wrong = |why: &str| format!("{name} {value}: {why}");
-        let duration = || humantime::parse_duration(&value).map_err(|error| wrong(&error.to_string()));
-        match name {
-            "--latency" => self.latency = duration()?,
-            "--put-time" => self.put_time = duration()?,
-            "--throttling" => {
-                self.throttling = match value.as_str() {
-                    "on" => true,
-                    "off" => false,
-                    _ => return Err(wrong("must be on or off")),
-                }
-            }
-            "--reconcile-every" => self.reconcile_every = Some(duration()?),
-            "--namespaces" => self.namespaces = Some(number(name, &value)?),
-            "--output" => self.output = Some(value.into()),
-            "--date" => self.date = Some(value),
-            "--program" => self.program = Some(value.into()),
-            "--keep-log" => self.keep_log = Some(value.into()),
-            "--environment" => {
-                let pair = value.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
-                self.environment.push((pair.0.to_owned(), pair.1.to_owned()));
-            }
-            _ => return Err(format!("unknown option {name}")),
+    /// Numbers of objects to measure.
+    pub(crate) fn objects(&self) -> Vec<usize> {
+        self.part(self.objects.as_ref(), &OBJECTS)
+    }
+
+    /// Fleets to measure.
+    pub(crate) fn fleets(&self) -> Vec<Fleet> {
+        let (Some(machines), Some(subscriptions)) = (&self.machines, &self.subscriptions) else {
+            return self.part(None, &FLEETS);
+        };
+        let number = |machines: &usize| u64::try_from(*machines).unwrap_or(u64::MAX);
+        let fleets = machines.iter().map(number).zip(subscriptions);
+        fleets
+            .map(|(machines, subscriptions)| Fleet::new(machines, *subscriptions))
+            .collect()
+    }
+
+    /// Numbers of connectors to measure.
+    pub(crate) fn connectors(&self) -> Vec<usize> {
+        self.part(self.connectors.as_ref(), &CONNECTORS)
+    }
+
+    /// Numbers of objects to measure at rest.
+    pub(crate) fn at_rest(&self) -> Vec<usize> {
+        self.part(self.at_rest.as_ref(), &[])
+    }
+
+    fn part<T: Clone>(&self, selected: Option<&Vec<T>>, default: &[T]) -> Vec<T> {
+        match selected {
+            Some(selected) => selected.clone(),
+            None if self.selects() => Vec::new(),
+            None => default.to_vec(),
         }
-        Ok(())
     }
 
     /// The interval of the quiet phase: long enough that the first objects are not reconciled again while the last
@@ -223,113 +227,99 @@ impl Arguments {
     }
 }
 
-fn fleets(
-    machines: Option<Vec<usize>>,
-    subscriptions: Option<Vec<usize>>,
-) -> Result<Option<Vec<Fleet>>, String> {
-    match (machines, subscriptions) {
-        (None, None) => Ok(None),
-        (Some(machines), Some(subscriptions)) if machines.len() == subscriptions.len() => {
-            let fleets = machines.into_iter().zip(subscriptions);
-            let machines = |number| u64::try_from(number).unwrap_or(u64::MAX);
-            Ok(Some(
-                fleets
-                    .map(|(of, among)| Fleet::new(machines(of), among))
-                    .collect(),
-            ))
-        }
-        _ => {
-            Err("--machines and --subscriptions must be used together, with the same number of values".into())
-        }
-    }
-}
-
-fn number(option: &str, text: &str) -> Result<usize, String> {
+fn number(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{option} {text}: must be a number of at least 1")),
+        _ => Err("must be a number of at least 1".into()),
     }
 }
 
-fn numbers(option: &str, text: &str) -> Result<Vec<usize>, String> {
-    text.split(',').map(|part| number(option, part)).collect()
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Request, String> {
-        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::read(std::iter::once("bench").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Arguments::command().debug_assert();
     }
 
     #[test]
     fn options_and_flags_of_the_controller() {
-        let Ok(Request::Run(arguments)) = parse(
-            "--objects 1,100 --latency=5ms --environment MALLOC_ARENA_MAX=1 --environment=A=b=c -- --concurrency 8",
-        ) else {
-            panic!()
-        };
-        assert_eq!(arguments.objects, [1, 100]);
+        let line = "--objects 1,100 --latency=5ms --environment MALLOC_ARENA_MAX=1 --environment=A=b=c -- --concurrency 8";
+        let arguments = parse(line).unwrap();
+        assert_eq!(arguments.objects(), [1, 100]);
         assert_eq!(arguments.latency, Duration::from_millis(5));
         assert_eq!(arguments.environment[1], ("A".to_owned(), "b=c".to_owned()));
         assert_eq!(arguments.flags, ["--concurrency", "8"]);
-        assert_eq!(parse("--objects 1 --help"), Ok(Request::Help));
+        let help = parse("--objects 1 --help").unwrap_err();
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
     }
 
     #[test]
     fn invalid_arguments_are_reported() {
         for (line, says) in [
             ("--objects 0", "a number of at least 1"),
-            ("--objects", "needs a value"),
-            ("--latency soon", "--latency soon"),
-            ("--objectz 1", "unknown option --objectz"),
-            ("--machines 10", "must be used together"),
-            ("--machines 10,20 --subscriptions 1", "must be used together"),
-            ("--throttling perhaps", "on or off"),
+            ("--objects", "a value is required"),
+            ("--latency soon", "--latency"),
+            ("--objectz 1", "unexpected argument '--objectz'"),
+            ("--machines 10", "--subscriptions"),
+            ("--machines 10,20 --subscriptions 1", "the same number of values"),
+            ("--throttling perhaps", "--throttling"),
+            ("--environment A", "must be NAME=VALUE"),
         ] {
-            assert!(parse(line).unwrap_err().contains(says), "{line}");
+            let error = parse(line).unwrap_err();
+            assert!(error.to_string().contains(says), "{line}: {error}");
+            assert_eq!(error.exit_code(), 2, "{line}");
         }
     }
 
     #[test]
     fn only_selected_parts_run() {
-        let runs = |line: &str| match parse(line) {
-            Ok(Request::Run(arguments)) => (arguments.objects.len(), arguments.fleets),
-            other => panic!("{other:?}"),
+        let runs = |line: &str| {
+            let arguments = parse(line).unwrap();
+            let numbers = [arguments.objects(), arguments.connectors(), arguments.at_rest()];
+            (numbers.map(|part| part.len()), arguments.fleets())
         };
-        assert_eq!(runs(""), (3, FLEETS.to_vec()));
-        assert_eq!(runs("--objects 5"), (1, vec![]));
+        assert_eq!(runs(""), ([3, 1, 0], FLEETS.to_vec()));
+        assert_eq!(runs("--objects 5"), ([1, 0, 0], vec![]));
         let fleets = vec![Fleet::new(10, 1), Fleet::new(20, 2)];
-        assert_eq!(runs("--machines 10,20 --subscriptions 1,2"), (0, fleets.clone()));
+        assert_eq!(
+            runs("--machines 10,20 --subscriptions 1,2"),
+            ([0, 0, 0], fleets.clone())
+        );
         assert_eq!(
             runs("--objects 5 --machines 10,20 --subscriptions 1,2"),
-            (1, fleets)
+            ([1, 0, 0], fleets)
         );
-        assert_eq!(runs("--connectors 20"), (0, vec![]));
+        assert_eq!(runs("--connectors 20"), ([0, 1, 0], vec![]));
+        assert_eq!(runs("--at-rest 10000"), ([0, 0, 1], vec![]));
     }
 
     #[test]
     fn options_of_connectors() {
-        let Ok(Request::Run(arguments)) =
-            parse("--connectors 20,40 --put-time 1s --throttling on -- --concurrency 8")
-        else {
-            panic!()
-        };
-        assert_eq!(arguments.connectors, [20, 40]);
+        let arguments = parse("--connectors 20,40 --put-time 1s --throttling on -- --concurrency 8").unwrap();
+        assert_eq!(arguments.connectors(), [20, 40]);
         assert_eq!(arguments.put_time, Duration::from_secs(1));
         assert!(arguments.throttling);
         assert_eq!(arguments.concurrency(), 8);
-        let default = Arguments::default();
-        assert_eq!(
-            (default.connectors.as_slice(), default.concurrency()),
-            (&[200][..], 32)
-        );
+        let default = parse("").unwrap();
+        assert_eq!((default.connectors(), default.concurrency()), (vec![200], 32));
+        assert!(!default.throttling);
     }
 
     #[test]
     fn the_cadence_grows_with_the_objects() {
-        let seconds = |objects| Arguments::default().cadence(objects).as_secs();
+        let default = parse("").unwrap();
+        let seconds = |objects| default.cadence(objects).as_secs();
         assert_eq!(
             [seconds(1), seconds(100), seconds(1000), seconds(5000)],
             [2, 10, 30, 150]

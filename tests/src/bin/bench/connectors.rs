@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_last_writes_take_as_long_as_the_first() {
-        let arguments = Arguments::default();
+        let arguments = Arguments::read(["bench"]).unwrap();
         let seconds = |connectors| floor(connectors, &arguments).as_secs();
         assert_eq!([seconds(0), seconds(1), seconds(32), seconds(200)], [0, 5, 5, 35]);
     }

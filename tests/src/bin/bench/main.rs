@@ -22,7 +22,7 @@ mod traffic;
 mod watching;
 mod world;
 
-use arguments::{Arguments, Fleet, Request};
+use arguments::{Arguments, Fleet};
 use serde_json::json;
 use serverprotection_tests::{Error, binaries, harness::interrupted};
 use std::{path::PathBuf, process::ExitCode};
@@ -34,17 +34,8 @@ const NOT_RUN: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(Request::Help) => {
-            print!("{}", arguments::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Ok(Request::Run(arguments)) => arguments,
-        Err(problem) => {
-            eprintln!("bench: {problem}\nbench: see bench --help");
-            return ExitCode::from(NOT_RUN);
-        }
-    };
+    // Prints the help or the problem; exit code 2 for a problem.
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let outcome = tokio::select! {
         outcome = Box::pin(run(&arguments)) => outcome,
         // Dropping the run kills its processes.
@@ -68,11 +59,11 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let facts = facts::collect(arguments);
     print!("{}", facts.text());
     let mut sizes: Vec<measure::Figures> = Vec::new();
-    for &objects in &arguments.objects {
+    for objects in arguments.objects() {
         sizes.push(measure::measure(objects, arguments).await?);
     }
     let mut fleets: Vec<fleet::Figures> = Vec::new();
-    for &fleet in &arguments.fleets {
+    for fleet in arguments.fleets() {
         let nothing = Fleet { machines: 0, ..fleet };
         if !fleets.iter().any(|known| known.is_of(nothing)) {
             fleets.push(fleet::measure(nothing, arguments).await?);
@@ -80,7 +71,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         fleets.push(fleet::measure(fleet, arguments).await?);
     }
     let mut connected: Vec<connectors::Figures> = Vec::new();
-    for &connectors in &arguments.connectors {
+    for connectors in arguments.connectors() {
         if connected.is_empty() {
             connected.push(connectors::measure(0, arguments).await?);
         }
