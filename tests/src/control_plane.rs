@@ -6,6 +6,7 @@ use crate::{
     error::{Error, io},
     process::{Process, Sweeper},
     users::{self, User},
+    wait::retry,
 };
 use kube::{
     Client, Config,
@@ -136,28 +137,33 @@ impl ControlPlane {
 
     /// Waits for `/readyz`. Fails early if one of the processes has ended.
     pub async fn wait_ready(&self, limit: Duration) -> Result<(), Error> {
-        let began = Instant::now();
-        let mut last = String::from("no answer");
-        while began.elapsed() < limit {
-            {
-                let mut processes = self.processes.lock().await;
-                let Processes { etcd, api_server } = &mut *processes;
-                for process in [etcd, api_server] {
-                    if let Some(status) = process.exited() {
-                        return Err(process.failure(format!("ended with {status} before it was ready")));
-                    }
-                }
+        let ready = retry(limit, Duration::from_millis(100), || async {
+            match self.check().await {
+                Ok(()) => self.readyz().await.map(Ok),
+                ended => Ok(ended),
             }
-            match self.readyz().await {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error,
+        })
+        .await;
+        match ready {
+            Ok(ready) => ready,
+            Err(last) => {
+                let processes = self.processes.lock().await;
+                let reason = format!("was not ready after {limit:?}: {last}");
+                Err(processes.api_server.failure(reason))
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let processes = self.processes.lock().await;
-        Err(processes
-            .api_server
-            .failure(format!("was not ready after {limit:?}: {last}")))
+    }
+
+    /// Fails if one of the processes has ended.
+    async fn check(&self) -> Result<(), Error> {
+        let mut processes = self.processes.lock().await;
+        let Processes { etcd, api_server } = &mut *processes;
+        for process in [etcd, api_server] {
+            if let Some(status) = process.exited() {
+                return Err(process.failure(format!("ended with {status} before it was ready")));
+            }
+        }
+        Ok(())
     }
 
     async fn readyz(&self) -> Result<(), String> {

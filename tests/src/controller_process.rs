@@ -5,7 +5,7 @@ use crate::{
     emulator::Emulator,
     error::{Error, io},
     process::Process,
-    wait::eventually,
+    wait::{eventually, retry},
 };
 use std::{
     path::{Path, PathBuf},
@@ -76,23 +76,22 @@ impl ControllerProcess {
 
     /// Waits until `/readyz` answers 200. Fails early if the process has ended.
     pub async fn wait_ready(&mut self, limit: Duration) -> Result<(), Error> {
-        let began = std::time::Instant::now();
-        let mut last = String::from("no address in the log yet");
-        while began.elapsed() < limit {
-            if let Some(status) = self.process.exited() {
-                return Err(self
-                    .process
-                    .failure(format!("ended with {status} before it was ready")));
+        let ready = retry(limit, Duration::from_millis(50), || {
+            let (exited, address) = (self.process.exited(), self.address());
+            async move {
+                match exited {
+                    Some(status) => Ok(Err(status)),
+                    None => get(address, "readyz", "*/*").await.map(|_| Ok(())),
+                }
             }
-            match self.get("readyz").await {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error.to_string(),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(self
-            .process
-            .failure(format!("was not ready after {limit:?}: {last}")))
+        })
+        .await;
+        let reason = match ready {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(status)) => format!("ended with {status} before it was ready"),
+            Err(last) => format!("was not ready after {limit:?}: {last}"),
+        };
+        Err(self.process.failure(reason))
     }
 
     /// `http://ADDR` of the health and metrics server, once it is in the log.
@@ -106,32 +105,7 @@ impl ControllerProcess {
 
     /// The body of a path of the HTTP server, if it answers 200.
     pub async fn get(&mut self, path: &str) -> Result<String, Error> {
-        self.get_as(path, "*/*").await.map(|(_, text)| text)
-    }
-
-    /// The Content-Type and the body, as this client accepts them.
-    async fn get_as(&mut self, path: &str, accept: &str) -> Result<(String, String), Error> {
-        let address = self
-            .address()
-            .ok_or_else(|| Error::Other("the log does not contain its address".into()))?;
-        // reqwest needs a provider even for plain HTTP.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(5))
-            .build()?;
-        let request = http.get(format!("{address}/{path}"));
-        let answer = request.header("accept", accept).send().await?;
-        let status = answer.status().as_u16();
-        let content_type = answer.headers().get("content-type");
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default().to_owned();
-        let text = answer.text().await?;
-        if status == 200 {
-            Ok((content_type, text))
-        } else {
-            Err(Error::Other(format!("/{path} answered {status}: {text}")))
-        }
+        get(self.address(), path, "*/*").await.map(|(_, text)| text)
     }
 
     /// The metrics page.
@@ -141,7 +115,7 @@ impl ControllerProcess {
 
     /// The Content-Type and the text of the metrics page, as this client accepts them.
     pub async fn metrics_as(&mut self, accept: &str) -> Result<(String, String), Error> {
-        self.get_as("metrics", accept).await
+        get(self.address(), "metrics", accept).await
     }
 
     /// The sum of all series of a metric whose labels contain every given text; `None` when there is no such series.
@@ -261,6 +235,29 @@ impl Usage {
             peak: bytes("VmHWM")?,
             cpu: Duration::from_millis(ticks * 10),
         })
+    }
+}
+
+/// The Content-Type and the body of a path, as this client accepts them. `address` is known once it is in the log.
+async fn get(address: Option<String>, path: &str, accept: &str) -> Result<(String, String), Error> {
+    let address = address.ok_or_else(|| Error::Other("the log does not contain its address".into()))?;
+    // reqwest needs a provider even for plain HTTP.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()?;
+    let request = http.get(format!("{address}/{path}"));
+    let answer = request.header("accept", accept).send().await?;
+    let status = answer.status().as_u16();
+    let content_type = answer.headers().get("content-type");
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let text = answer.text().await?;
+    if status == 200 {
+        Ok((content_type, text))
+    } else {
+        Err(Error::Other(format!("/{path} answered {status}: {text}")))
     }
 }
 

@@ -7,9 +7,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Pause between two attempts of [`eventually`].
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Calls `attempt` every 50 ms until it returns `Ok`, for at most `limit`. The error contains the last `Err`, which
 /// should describe the state.
-pub async fn eventually<T, E, F, A>(what: &str, limit: Duration, mut attempt: F) -> Result<T, Error>
+pub async fn eventually<T, E, F, A>(what: &str, limit: Duration, attempt: F) -> Result<T, Error>
+where
+    E: Display,
+    F: FnMut() -> A,
+    A: Future<Output = Result<T, E>>,
+{
+    retry(limit, PAUSE, attempt).await.map_err(|last| Error::Timeout {
+        what: what.to_owned(),
+        after: limit,
+        last,
+    })
+}
+
+/// Calls `attempt` until it returns `Ok`, for at most `limit`, with a pause after each `Err`. Returns the last `Err` as
+/// text. An attempt that wants to give up earlier returns its error in an `Ok`.
+///
+/// # Errors
+///
+/// The last state, if the time limit has passed.
+pub async fn retry<T, E, F, A>(limit: Duration, pause: Duration, mut attempt: F) -> Result<T, String>
 where
     E: Display,
     F: FnMut() -> A,
@@ -24,14 +46,10 @@ where
             Ok(Err(error)) => last = error.to_string(),
             Err(_) => {}
         }
-        if began.elapsed() + Duration::from_millis(50) > limit {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                after: limit,
-                last,
-            });
+        if began.elapsed().saturating_add(pause) > limit {
+            return Err(last);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -67,6 +85,14 @@ mod tests {
         .unwrap_err()
         .to_string();
         assert!(error.contains("the moon") && error.contains("cheese"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_gives_up_ends_the_wait() {
+        let gives_up = retry(Duration::MAX, Duration::ZERO, || {
+            std::future::ready(Ok::<_, String>(Err::<(), _>("the moon is gone")))
+        });
+        assert_eq!(gives_up.await, Ok(Err("the moon is gone")));
     }
 
     #[tokio::test]
