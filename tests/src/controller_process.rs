@@ -13,6 +13,12 @@ use std::{
 };
 use tokio::process::Command;
 
+/// The counter of status writes, and its name in older versions.
+const STATUS_WRITES: [&str; 2] = [
+    "serverprotection_status_writes_total",
+    "serverprotection_status_patches_total",
+];
+
 /// Options of a controller.
 #[derive(Clone, Debug, Default)]
 pub struct ControllerOptions {
@@ -121,6 +127,19 @@ impl ControllerProcess {
     /// The sum of all series of a metric whose labels contain every given text; `None` when there is no such series.
     pub async fn metric(&mut self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
         Ok(sum(&self.metrics().await?, name, labels))
+    }
+
+    /// Number of status writes so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the page has no such counter, so that a renamed metric does not look like a quiet controller.
+    pub async fn status_writes(&mut self) -> Result<f64, Error> {
+        let page = self.metrics().await?;
+        let mut counters = STATUS_WRITES.into_iter().filter_map(|name| sum(&page, name, &[]));
+        counters
+            .next()
+            .ok_or_else(|| Error::Other(format!("no counter of status writes: {STATUS_WRITES:?}")))
     }
 
     /// The log since this start.

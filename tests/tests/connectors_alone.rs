@@ -74,7 +74,7 @@ fn path(request: &Value) -> String {
 struct Still {
     connector: Option<String>,
     protection: Option<String>,
-    status_writes: Option<f64>,
+    status_writes: f64,
     events: usize,
 }
 
@@ -84,9 +84,7 @@ impl Still {
         Ok(Self {
             connector: team.connectors().api.get("account").await?.resource_version(),
             protection: team.api().get("prod").await?.resource_version(),
-            status_writes: controller
-                .metric("serverprotection_status_writes_total", &[])
-                .await?,
+            status_writes: controller.status_writes().await?,
             events: events.list(&ListParams::default()).await?.items.len(),
         })
     }

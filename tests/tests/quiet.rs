@@ -82,7 +82,7 @@ fn p2() -> Value {
 #[derive(Debug, PartialEq)]
 struct Still {
     resource_version: Option<String>,
-    status_writes: Option<f64>,
+    status_writes: f64,
     /// Names and versions.
     events: Vec<(String, Option<String>)>,
 }
@@ -94,9 +94,7 @@ impl Still {
         let events = api.list(&ListParams::default()).await?.into_iter();
         Ok(Self {
             resource_version: object.resource_version(),
-            status_writes: controller
-                .metric("serverprotection_status_writes_total", &[])
-                .await?,
+            status_writes: controller.status_writes().await?,
             events: events
                 .map(|event| (event.name_any(), event.resource_version()))
                 .collect(),
