@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
     connectors: Option<Vec<usize>>,
 
-    /// Objects at rest [default: none; 10000 take about 6 minutes]
+    /// Objects at rest [default: none]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
     at_rest: Option<Vec<usize>>,
 

@@ -1,11 +1,11 @@
 //! Connectors: many accounts of one subscription, while Azure takes time for each write.
 
 use crate::{
+    api_server::Served,
     arguments::Arguments,
-    measure::kubernetes_requests,
+    parts::{self, Parts, Phase, SHORT, Setup, phase},
     progress::{Progress, step},
     reconciles::{self, Reconciles},
-    setup::{self, Parts, Phase, Setup, phase},
     watching::Watching,
     world::World,
 };
@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use serverprotection_tests::{Error, objects::Objects, recorder::resource};
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -44,7 +43,7 @@ pub(crate) struct Figures {
     pub(crate) ready_seconds: f64,
     pub(crate) converge: Phase,
     pub(crate) until_ready: Reconciles,
-    pub(crate) kubernetes_requests: BTreeMap<String, u64>,
+    pub(crate) served: Served,
     /// Versions of connectors that a watch received until the status was stable.
     pub(crate) versions: u64,
     pub(crate) protection: Protection,
@@ -101,10 +100,10 @@ pub(crate) async fn measure(connectors: usize, arguments: &Arguments) -> Result<
         connectors,
         name: format!("{connectors} connectors"),
     };
-    let mut parts = setup::prepare(setup, arguments).await?;
-    let result = Box::pin(run(&mut parts, connectors, arguments)).await;
-    parts.stop(arguments, result.is_err()).await?;
-    result
+    parts::run(setup, arguments, async |parts| {
+        run(parts, connectors, arguments).await
+    })
+    .await
 }
 
 fn flags(reconcile_every: Duration) -> Vec<String> {
@@ -128,12 +127,12 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
     let asked_until = Instant::now();
     let converged = parts.reading().await?;
     let until_ready = reconciles::of(&parts.requests(0).await?);
-    let kubernetes_requests = kubernetes_requests(&parts.plane).await?;
+    let served = Served::read(&parts.plane).await?;
     let seen = watching.seen();
     let last = seen.ready.values().max().copied().unwrap_or(parts.started);
     let ready_seconds = last.duration_since(parts.started).as_secs_f64();
-    parts.until_all_reported(&watching).await?;
-    let versions = watching.seen().versions;
+    parts.until_settled(DEBOUNCE, Some(&watching)).await?;
+    let versions = watching.versions();
     let protection = asked.figures(asked_until, parts.watching.seen().unasked);
 
     let (restart, quiet) = parts.quiet(connectors, &watching, arguments).await?;
@@ -146,7 +145,7 @@ async fn run(parts: &mut Parts, connectors: usize, arguments: &Arguments) -> Res
         ready_seconds,
         converge: phase(&start, &converged),
         until_ready,
-        kubernetes_requests,
+        served,
         versions,
         protection,
         restart,
@@ -226,19 +225,21 @@ impl Parts {
         asked: &Asked,
         progress: &Progress,
     ) -> Result<(), Error> {
-        self.until_ready(&Progress::of(1)).await?;
+        self.until_ready(&Progress::of(1), LIMIT).await?;
         let objects = Objects::new(self.plane.admin().await?, &World::namespace(0), resource());
         let began = Instant::now();
-        let connected = async {
-            while *watching.count().borrow() < connectors || began.elapsed() < ASKING {
-                progress.done.store(*watching.count().borrow(), Ordering::Relaxed);
-                let missing = || watching.missing(connectors, World::account);
-                self.go_on(began, "connectors to be Ready", missing).await?;
+        let connected = self.until("connectors to be Ready", LIMIT, SHORT, |_| {
+            let ready = watching.ready();
+            progress.done.store(ready, Ordering::Relaxed);
+            if ready >= connectors && began.elapsed() >= ASKING {
+                return Ok(());
             }
-            Ok(())
-        };
+            Err(format!("{ready} are"))
+        });
         tokio::select! {
-            connected = connected => connected,
+            connected = connected => {
+                connected.map_err(|error| watching.name_missing(error, connectors, World::account))
+            }
             error = asked.ask(&objects) => Err(error),
         }
     }
@@ -264,10 +265,10 @@ impl Parts {
             self.until_reconciled(connectors, 1, since),
         )
         .await?;
-        self.until_all_reported(watching).await?;
+        self.until_settled(DEBOUNCE, Some(watching)).await?;
 
         let since = self.last_sequence().await?;
-        let versions = self.versions(watching);
+        let versions = self.versions(Some(watching));
         self.restart(flags(cadence), arguments).await?;
         let start = self.start();
         step(
@@ -280,11 +281,11 @@ impl Parts {
         let reconciled = self.reading().await?;
         let restart = Pass {
             reconciles: reconciles::of(&self.requests(since).await?),
-            versions: self.versions(watching) - versions,
+            versions: self.versions(Some(watching)) - versions,
             phase: phase(&start, &reconciled),
         };
         let since = self.last_sequence().await?;
-        let versions = self.versions(watching);
+        let versions = self.versions(Some(watching));
         let every = humantime::format_duration(cadence);
         step(
             &format!("{name}: quiet phase, {QUIET_RECONCILES} reconciles of each, one every {every}"),
@@ -295,7 +296,7 @@ impl Parts {
         let end = self.reading().await?;
         let quiet = Pass {
             reconciles: reconciles::of(&self.requests(since).await?),
-            versions: self.versions(watching) - versions,
+            versions: self.versions(Some(watching)) - versions,
             phase: phase(&reconciled, &end),
         };
         Ok((restart, quiet))
@@ -303,58 +304,15 @@ impl Parts {
 
     /// Waits until each connector was read this often.
     async fn until_reconciled(&mut self, connectors: usize, times: usize, since: u64) -> Result<(), Error> {
-        let began = Instant::now();
-        loop {
-            let reconciles = reconciles::of(&self.requests(since).await?);
-            if connectors == 0 || reconciles.fewest(connectors) >= times {
+        let what = "reconciles of all connectors";
+        self.until_requests(what, LIMIT, since, |requests| {
+            let fewest = reconciles::of(requests).fewest(connectors);
+            if connectors == 0 || fewest >= times {
                 return Ok(());
             }
-            let last = || format!("the last one had {}", reconciles.fewest(connectors));
-            self.go_on(began, "reconciles of all connectors", last).await?;
-            tokio::time::sleep(Duration::from_millis(400)).await;
-        }
-    }
-
-    async fn go_on(
-        &mut self,
-        began: Instant,
-        what: &str,
-        last: impl FnOnce() -> String,
-    ) -> Result<(), Error> {
-        self.controller.check()?;
-        if began.elapsed() > LIMIT {
-            return Err(Error::Timeout {
-                what: what.into(),
-                after: LIMIT,
-                last: last(),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Ok(())
-    }
-
-    /// Waits until the API server has delivered no new version of either kind for longer than the debounce time.
-    async fn until_all_reported(&mut self, watching: &Watching) -> Result<(), Error> {
-        let mut last = (self.versions(watching), Instant::now());
-        while last.1.elapsed() < DEBOUNCE {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            self.controller.check()?;
-            let versions = self.versions(watching);
-            if versions != last.0 {
-                last = (versions, Instant::now());
-            }
-        }
-        Ok(())
-    }
-
-    async fn last_sequence(&self) -> Result<u64, Error> {
-        let summary = self.emulator.summary(None).await?;
-        let last = summary.get("lastSequence").and_then(Value::as_u64);
-        Ok(last.unwrap_or_default())
-    }
-
-    fn versions(&self, watching: &Watching) -> u64 {
-        watching.seen().versions + self.watching.seen().versions
+            Err(format!("the last one had {fewest}"))
+        })
+        .await
     }
 }
 

@@ -3,8 +3,10 @@
 use crate::{
     connectors::Figures,
     reconciles::Reconciles,
-    table::{Row, Rows, megabytes, ratio},
+    report,
+    table::{Rows, count, megabytes, milliseconds, milliseconds_each, ratio, seconds},
 };
+use serde_json::Value;
 
 /// Connectors in one page of Azure's list.
 const PAGE: usize = 100;
@@ -18,23 +20,32 @@ const FLOOR_FACTOR: f64 = 1.25;
 const BUDGET: u64 = 100;
 const BUDGET_MINUTES: u64 = 5;
 
-/// All rows of the table.
-pub(crate) fn rows(all: &[Figures]) -> Vec<Row> {
-    let mut rows = Rows::new(all);
-    rows.section = "COUNTS until all are Ready";
-    judged(&mut rows);
-    requests(&mut rows);
-    rows.section = "COUNTS after a restart of the controller, one reconcile each";
-    restarted(&mut rows);
-    rows.section = "COUNTS of quiet reconciles";
-    quiet(&mut rows);
-    rows.section = "TIME";
-    times(&mut rows);
-    rows.section = "PROCESSOR";
-    processor(&mut rows);
-    rows.section = "MEMORY of the controller (MB = 1,000,000 bytes)";
-    memory(&mut rows);
-    rows.done
+impl report::Figures for Figures {
+    const PART: &'static str = "connectors";
+
+    fn column(&self) -> String {
+        self.connectors.to_string()
+    }
+
+    fn breaches(&self) -> &[Value] {
+        &self.breaches
+    }
+
+    fn rows(rows: &mut Rows<'_, Self>) {
+        rows.section = "COUNTS until all are Ready";
+        judged(rows);
+        requests(rows);
+        rows.section = "COUNTS after a restart of the controller, one reconcile each";
+        restarted(rows);
+        rows.section = "COUNTS of quiet reconciles";
+        quiet(rows);
+        rows.section = "TIME";
+        times(rows);
+        rows.section = "PROCESSOR";
+        processor(rows);
+        rows.section = "MEMORY of the controller (MB = 1,000,000 bytes)";
+        memory(rows);
+    }
 }
 
 fn judged(rows: &mut Rows<'_, Figures>) {
@@ -44,17 +55,14 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         |f| per_connector(f.until_ready.puts(), f),
         |f| f.until_ready.puts() == count(f.connectors),
     );
-    rows.count(
-        "connectors not written exactly once",
-        "0",
-        |f| f.until_ready.not_once(f.connectors).to_string(),
-        |f| f.until_ready.not_once(f.connectors) == 0,
-    );
+    rows.zero("connectors not written exactly once", |f| {
+        count(f.until_ready.not_once(f.connectors))
+    });
     rows.count(
         "PUTs of the resource group",
         "1",
-        |f| f.until_ready.count("PUT resourceGroup").to_string(),
-        |f| f.until_ready.count("PUT resourceGroup") == u64::from(f.connectors > 0),
+        |f| f.until_ready.all.count("PUT resourceGroup").to_string(),
+        |f| f.until_ready.all.count("PUT resourceGroup") == u64::from(f.connectors > 0),
     );
     rows.count(
         "requests for the list of connectors",
@@ -68,23 +76,13 @@ fn judged(rows: &mut Rows<'_, Figures>) {
         |f| f.protection.unasked.to_string(),
         |f| ratio(f.protection.unasked, 1) <= most_refreshes(f),
     );
-    rows.count(
-        "objects that stopped being Ready (both kinds)",
-        "0",
-        |f| f.lost.to_string(),
-        |f| f.lost == 0,
-    );
-    rows.count(
-        "breaches of the safety monitor",
-        "0",
-        |f| f.breaches.len().to_string(),
-        |f| f.breaches.is_empty(),
-    );
+    rows.zero("objects that stopped being Ready (both kinds)", |f| f.lost);
+    rows.breaches(|f| &f.breaches);
 }
 
 fn requests(rows: &mut Rows<'_, Figures>) {
     rows.plain("requests per connector", |f| {
-        per_connector(f.until_ready.reads + f.until_ready.writes, f)
+        per_connector(f.until_ready.ours.total, f)
     });
     rows.plain("reads in Azure's budget for connectors", |f| {
         f.until_ready.budget().to_string()
@@ -93,50 +91,32 @@ fn requests(rows: &mut Rows<'_, Figures>) {
         let waits = f.until_ready.budget().saturating_sub(1) / BUDGET;
         format!("{} min", waits * BUDGET_MINUTES)
     });
-    rows.plain("responses 429", |f| f.until_ready.refused.to_string());
+    rows.plain("responses 429", |f| f.until_ready.all.refused().to_string());
     rows.plain("responses other than 2xx, 404 and 429", |f| {
-        f.until_ready.failed.to_string()
+        f.until_ready.all.failed().to_string()
     });
-    let mut operations: Vec<String> = rows
-        .all
-        .iter()
-        .flat_map(|f| f.until_ready.by_operation.keys().cloned())
-        .collect();
-    operations.sort();
-    operations.dedup();
-    for operation in operations {
-        rows.plain(format!("  {operation}"), |f| {
-            f.until_ready.count(&operation).to_string()
-        });
-    }
+    rows.operations(|f| &f.until_ready.all);
     rows.plain("status versions per connector", |f| per_connector(f.versions, f));
-    for (kind, name) in [
-        ("APPLY securityconnectors/status", "status patches of connectors"),
-        (
-            "APPLY serverprotections/status",
-            "status patches of the ServerProtection",
-        ),
-        ("GET securityconnectors", "GETs of connectors"),
-    ] {
-        rows.plain(format!("Kubernetes: {name}"), |f| {
-            let requests = f.kubernetes_requests.get(kind);
-            requests.copied().unwrap_or_default().to_string()
-        });
-    }
+    rows.plain("Kubernetes: status writes of connectors", |f| {
+        f.served.status_writes("securityconnectors").to_string()
+    });
+    rows.plain("Kubernetes: status writes of the ServerProtection", |f| {
+        f.served.status_writes("serverprotections").to_string()
+    });
+    rows.plain("Kubernetes: events", |f| f.served.events().to_string());
+    // The benchmark itself reads the ServerProtection.
+    rows.plain("Kubernetes: GETs of connectors", |f| {
+        f.served.gets_of("securityconnectors").to_string()
+    });
 }
 
 fn restarted(rows: &mut Rows<'_, Figures>) {
+    rows.zero("writes", |f| f.restart.reconciles.ours.writes);
     rows.count(
-        "writes",
+        "status writes",
         "0",
-        |f| f.restart.reconciles.writes.to_string(),
-        |f| f.restart.reconciles.writes == 0,
-    );
-    rows.count(
-        "status patches",
-        "0",
-        |f| f.restart.phase.status_patches.to_string(),
-        |f| f.restart.phase.status_patches == 0 && f.restart.versions == 0,
+        |f| f.restart.phase.status_writes.to_string(),
+        |f| f.restart.phase.status_writes == 0 && f.restart.versions == 0,
     );
     rows.plain("reads per reconcile", |f| per_reconcile(&f.restart.reconciles));
     rows.plain("requests for the list of connectors", |f| {
@@ -146,30 +126,25 @@ fn restarted(rows: &mut Rows<'_, Figures>) {
 
 fn quiet(rows: &mut Rows<'_, Figures>) {
     rows.plain("reconciles", |f| f.quiet.reconciles.readings().to_string());
+    rows.zero("writes", |f| f.quiet.reconciles.ours.writes);
     rows.count(
-        "writes",
+        "status writes",
         "0",
-        |f| f.quiet.reconciles.writes.to_string(),
-        |f| f.quiet.reconciles.writes == 0,
-    );
-    rows.count(
-        "status patches",
-        "0",
-        |f| f.quiet.phase.status_patches.to_string(),
-        |f| f.quiet.phase.status_patches == 0 && f.quiet.versions == 0,
+        |f| f.quiet.phase.status_writes.to_string(),
+        |f| f.quiet.phase.status_writes == 0 && f.quiet.versions == 0,
     );
     rows.count(
         "reads per reconcile",
         "<= 1.5",
         |f| per_reconcile(&f.quiet.reconciles),
-        |f| 2 * f.quiet.reconciles.reads <= 3 * f.quiet.reconciles.readings(),
+        |f| 2 * f.quiet.reconciles.ours.reads() <= 3 * f.quiet.reconciles.readings(),
     );
     rows.plain("requests for the list of connectors", |f| {
         f.quiet.reconciles.lists().to_string()
     });
     rows.plain("requests for permissions and the ServerProtection", |f| {
-        let all: u64 = f.quiet.reconciles.by_operation.values().sum();
-        (all - f.quiet.reconciles.reads - f.quiet.reconciles.writes).to_string()
+        let reconciles = &f.quiet.reconciles;
+        (reconciles.all.total - reconciles.ours.total).to_string()
     });
 }
 
@@ -204,18 +179,19 @@ fn processor(rows: &mut Rows<'_, Figures>) {
         seconds(f.converge.cpu_seconds)
     });
     rows.plain("controller per quiet reconcile", |f| {
-        let reconciles = ratio(f.quiet.reconciles.readings().max(1), 1);
-        format!("{:.2} ms", 1000.0 * f.quiet.phase.cpu_seconds / reconciles)
+        let used = f.quiet.phase.cpu_seconds;
+        milliseconds(milliseconds_each(used, f.quiet.reconciles.readings()))
     });
-    for name in ["kube-apiserver", "emulator"] {
-        rows.plain(format!("until all are Ready: {name}"), |f| {
-            let used = f.converge.cores.seconds.get(name);
-            seconds(used.copied().unwrap_or_default())
+    rows.plain("kube-apiserver per write (status, event)", |f| {
+        let used = f.converge.cores.of("kube-apiserver");
+        milliseconds(milliseconds_each(used, f.served.writes()))
+    });
+    for program in ["kube-apiserver", "emulator"] {
+        rows.program(format!("until all are Ready: {program}"), program, |f| {
+            &f.converge
         });
     }
-    rows.plain("noise: cores used by others, until all are Ready", |f| {
-        format!("{:.2}", f.converge.cores.everybody_else / f.converge.seconds)
-    });
+    rows.noise("until all are Ready", |f| &f.converge);
 }
 
 fn memory(rows: &mut Rows<'_, Figures>) {
@@ -224,12 +200,7 @@ fn memory(rows: &mut Rows<'_, Figures>) {
         nothing.map_or(0, |f| f.converge.peak),
         nothing.map_or(0, |f| f.quiet.phase.peak),
     ];
-    rows.measure(
-        "peak (VmHWM) when all are Ready",
-        "< 64 MB",
-        |f| megabytes(f.converge.peak),
-        |f| f.converge.peak < 64_000_000,
-    );
+    rows.peak("peak (VmHWM) when all are Ready", |f| &f.converge, |_| true);
     rows.plain("  growth from no connectors", |f| {
         megabytes(f.converge.peak.saturating_sub(ready))
     });
@@ -256,13 +227,5 @@ fn per_connector(of: u64, figures: &Figures) -> String {
 }
 
 fn per_reconcile(reconciles: &Reconciles) -> String {
-    format!("{:.3}", ratio(reconciles.reads, reconciles.readings()))
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn seconds(seconds: f64) -> String {
-    format!("{seconds:.2} s")
+    format!("{:.3}", ratio(reconciles.ours.reads(), reconciles.readings()))
 }

@@ -44,6 +44,23 @@ impl Programs {
     }
 }
 
+impl Share {
+    /// Seconds of a program.
+    pub(crate) fn of(&self, program: &str) -> f64 {
+        self.seconds.get(program).copied().unwrap_or_default()
+    }
+
+    /// The sum of two phases.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        for (program, seconds) in &other.seconds {
+            *sum.seconds.entry(program).or_default() += seconds;
+        }
+        sum.everybody_else += other.everybody_else;
+        sum
+    }
+}
+
 /// The difference of two measurements.
 pub(crate) fn between(before: &Times, after: &Times) -> Share {
     let mut share = Share::default();
@@ -114,7 +131,9 @@ mod tests {
         };
         let share = between(&times(1, 10), &times(3, 15));
         assert!((share.everybody_else - 3.0).abs() < 1e-9);
-        assert_eq!(share.seconds.get("bench"), Some(&2.0));
+        assert!((share.of("bench") - 2.0).abs() < 1e-9);
+        let twice = share.plus(&share);
+        assert!((twice.of("bench") - 4.0).abs() < 1e-9 && (twice.everybody_else - 6.0).abs() < 1e-9);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::{
     arguments::{Arguments, Fleet},
+    parts::{self, Parts, Phase, Setup, phase},
     progress::{Progress, step},
     recount::{self, Counted, Matrix},
     scans::{self, Cost, Ended},
-    setup::{self, Parts, Phase, Setup, phase},
+    table::count,
     world::World,
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -13,10 +14,7 @@ use kube::{Api, api::ListParams, core::DynamicObject};
 use serde::Serialize;
 use serde_json::{Value, json};
 use serverprotection_tests::{Error, recorder::resource};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Time limit of a phase.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -62,16 +60,6 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Heading of the column: `10k/100`.
-    pub(crate) fn name(&self) -> String {
-        match self.generated {
-            number if number > 0 && number.is_multiple_of(1000) => {
-                format!("{}k/{}", number / 1000, self.subscriptions)
-            }
-            number => format!("{number}/{}", self.subscriptions),
-        }
-    }
-
     pub(crate) fn is_of(&self, fleet: Fleet) -> bool {
         (self.generated, self.subscriptions) == (fleet.machines, fleet.subscriptions)
     }
@@ -101,10 +89,7 @@ pub(crate) async fn measure(fleet: Fleet, arguments: &Arguments) -> Result<Figur
             fleet.machines, fleet.subscriptions
         ),
     };
-    let mut parts = setup::prepare(setup, arguments).await?;
-    let result = Box::pin(run(&mut parts, fleet)).await;
-    parts.stop(arguments, result.is_err()).await?;
-    result
+    parts::run(setup, arguments, async |parts| run(parts, fleet).await).await
 }
 
 async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
@@ -113,7 +98,10 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     step(
         &format!("{name}: running the controller until all are scanned and reported"),
         &Progress::of(0),
-        parts.until_scanned(),
+        async {
+            parts.until_ready(&Progress::of(0), LIMIT).await?;
+            parts.until_scanned(LIMIT).await
+        },
     )
     .await?;
     let reported = parts.reading().await?;
@@ -127,7 +115,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     step(
         &format!("{name}: waiting for the end of the next scan"),
         &Progress::of(0),
-        parts.until_scans(ended.len() + 1),
+        parts.until_scans(ended.len() + 1, 0, LIMIT),
     )
     .await?;
     let begin = parts.reading().await?;
@@ -135,7 +123,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
     step(
         &format!("{name}: waiting for {STEADY_SCANS} scans without changes"),
         &Progress::of(0),
-        parts.until_scans(known.len() + STEADY_SCANS),
+        parts.until_scans(known.len() + STEADY_SCANS, 0, LIMIT),
     )
     .await?;
     let end = parts.reading().await?;
@@ -158,7 +146,7 @@ async fn run(parts: &mut Parts, fleet: Fleet) -> Result<Figures, Error> {
         first: first_cost,
         steady,
         reported_queries: ended.iter().map(|scan| scan.queries).sum(),
-        seen_queries: over_all.queries,
+        seen_queries: over_all.calls.queries(),
         failed_scans: count(ended.iter().filter(|scan| !scan.complete).count()),
         reported_seconds,
         until_reported: phase(&start, &reported),
@@ -207,46 +195,6 @@ fn difference(one: &Matrix, other: &Matrix) -> u64 {
 }
 
 impl Parts {
-    /// Waits until every subscription was scanned and the last status is written.
-    async fn until_scanned(&mut self) -> Result<(), Error> {
-        let began = Instant::now();
-        loop {
-            let scans = scans::of_log(&self.controller.log());
-            let scanned = scans::subscriptions(&scans);
-            let ready = *self.watching.count().borrow();
-            if scanned >= self.world.objects && ready >= self.world.objects {
-                return self.until_settled(Duration::from_secs(3)).await;
-            }
-            self.wait(began, &format!("{ready} Ready, {scanned} scanned"))
-                .await?;
-        }
-    }
-
-    /// Waits for this number of ended scans.
-    async fn until_scans(&mut self, expected: usize) -> Result<(), Error> {
-        let began = Instant::now();
-        loop {
-            let scans = scans::of_log(&self.controller.log()).len();
-            if scans >= expected {
-                return Ok(());
-            }
-            self.wait(began, &format!("{scans} scans")).await?;
-        }
-    }
-
-    async fn wait(&mut self, began: Instant, last: &str) -> Result<(), Error> {
-        self.controller.check()?;
-        if began.elapsed() > LIMIT {
-            return Err(Error::Timeout {
-                what: "scans of the fleet".into(),
-                after: LIMIT,
-                last: last.into(),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Ok(())
-    }
-
     async fn objects_that_differ(&self, all: &BTreeMap<String, Counted>) -> Result<Vec<Value>, Error> {
         let api: Api<DynamicObject> = Api::all_with(self.plane.admin().await?, &resource());
         let objects = api.list(&ListParams::default()).await?;
@@ -314,10 +262,6 @@ fn matches_counts(object: &DynamicObject, counted: &Counted) -> bool {
     total == Some(counted.total())
         && map("verdicts", Value::as_u64) == counted.verdicts()
         && map("environments", |value| value.get("total")?.as_u64()) == counted.environments()
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //! Azure. docs/benchmarks.md explains each figure.
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
+mod api_server;
 mod arguments;
+mod at_rest;
 mod connectors;
 mod connectors_report;
 mod cores;
@@ -10,31 +12,33 @@ mod expected_writes;
 mod facts;
 mod fleet;
 mod fleet_report;
-mod measure;
+mod objects;
+mod objects_report;
+mod parts;
 mod progress;
 mod reconciles;
 mod recount;
 mod report;
+mod requests;
 mod scans;
-mod setup;
 mod table;
 mod traffic;
 mod watching;
 mod world;
 
 use arguments::{Arguments, Fleet};
+use report::report;
 use serde_json::json;
 use serverprotection_tests::{Error, binaries, harness::interrupted};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Exit code if a count exceeds its limit.
 const BROKEN: u8 = 1;
-/// Exit code if the benchmark could not run.
+/// Exit code if the benchmark could not run. clap uses the same for invalid arguments.
 const NOT_RUN: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Prints the help or the problem; exit code 2 for a problem.
     let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let outcome = tokio::select! {
         outcome = Box::pin(run(&arguments)) => outcome,
@@ -54,13 +58,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs every size and every fleet. Returns whether all counts are within their limits.
+/// Runs every size of every part. Returns whether all counts are within their limits.
 async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let facts = facts::collect(arguments);
     print!("{}", facts.text());
-    let mut sizes: Vec<measure::Figures> = Vec::new();
+    let mut sizes: Vec<objects::Figures> = Vec::new();
     for objects in arguments.objects() {
-        sizes.push(measure::measure(objects, arguments).await?);
+        sizes.push(objects::measure(objects, arguments).await?);
     }
     let mut fleets: Vec<fleet::Figures> = Vec::new();
     for fleet in arguments.fleets() {
@@ -77,44 +81,33 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         }
         connected.push(connectors::measure(connectors, arguments).await?);
     }
-    let rows = [
-        report::rows(&sizes),
-        fleet_report::rows(&fleets),
-        connectors_report::rows(&connected),
-    ];
+    let mut at_rest: Vec<at_rest::Figures> = Vec::new();
+    for objects in arguments.at_rest() {
+        at_rest.push(at_rest::measure(objects, arguments).await?);
+    }
+
     print!("\n{}", facts.text());
-    let columns = [
-        sizes.iter().map(|f| f.objects.to_string()).collect::<Vec<_>>(),
-        fleets.iter().map(fleet::Figures::name).collect(),
-        connected.iter().map(|f| f.connectors.to_string()).collect(),
+    let reports = [
+        ("sizes", report(&sizes)),
+        ("fleets", report(&fleets)),
+        ("connectors", report(&connected)),
+        ("atRest", report(&at_rest)),
     ];
-    for ((what, columns), rows) in ["objects", "machines/subscriptions", "connectors"]
-        .iter()
-        .zip(&columns)
-        .zip(&rows)
-    {
-        if !columns.is_empty() {
-            print!("\n{}", table::table(what, columns, rows));
-        }
+    for (_, report) in reports.iter().filter(|(_, report)| !report.table.is_empty()) {
+        print!("\n{}", report.table);
     }
-    let breaches = sizes
-        .iter()
-        .map(|f| &f.breaches)
-        .chain(fleets.iter().map(|f| &f.breaches))
-        .chain(connected.iter().map(|f| &f.breaches));
-    for breach in breaches.flat_map(|breaches| breaches.iter().take(10)) {
-        println!("breach: {breach}");
+    for problem in reports.iter().flat_map(|(_, report)| &report.problems) {
+        println!("{problem}");
     }
-    for object in fleets.iter().flat_map(|f| f.objects_that_differ.iter().take(10)) {
-        println!("differs (subscription, status, recount): {object}");
+    let holds = reports.iter().all(|(_, report)| report.holds);
+    let bars: Vec<_> = reports.iter().flat_map(|(_, report)| &report.bars).collect();
+    let mut document = json!({"facts": facts, "countBarsHold": holds, "bars": bars});
+    for (name, report) in &reports {
+        document[*name] = report.runs.clone();
     }
-    let held = rows.iter().flatten().all(table::Row::holds);
-    let bars: Vec<_> = rows.iter().flat_map(|rows| table::bars(rows)).collect();
-    let document = json!({"facts": facts, "countBarsHold": held, "sizes": sizes, "fleets": fleets,
-        "connectors": connected, "bars": bars});
     let path = write(arguments, &document)?;
     println!("\nwrote {}", path.display());
-    Ok(held)
+    Ok(holds)
 }
 
 fn write(arguments: &Arguments, document: &serde_json::Value) -> Result<PathBuf, Error> {

@@ -1,29 +1,24 @@
-//! The requests to Azure for reconciles of connectors, from the emulator's log.
+//! The requests to Azure for reconciles of connectors.
 
+use crate::requests::{Calls, Request};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Without the names of single connectors.
-const CONNECTOR: &str = "securityConnectors/";
+const READ: &str = "GET securityConnectors/…";
+const PUT: &str = "PUT securityConnectors/…";
 /// The list of all connectors, one page for each request.
 const LIST: &str = "GET securityConnectors";
 /// Requests that only reconciles of connectors send. Permissions are also read by others.
-const OURS: [&str; 3] = [CONNECTOR, "resourceGroup", "resource healthReports"];
+const OURS: [&str; 3] = ["securityConnectors/", "resourceGroup", "resource healthReports"];
 
 /// Requests in a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reconciles {
-    /// All requests to Azure by operation, for objects of either kind.
-    pub(crate) by_operation: BTreeMap<String, u64>,
-    /// Responses with status 429.
-    pub(crate) refused: u64,
-    /// Other responses than 2xx, 404 and 429.
-    pub(crate) failed: u64,
+    /// All requests to Azure, for objects of either kind.
+    pub(crate) all: Calls,
     /// Requests for connectors only.
-    pub(crate) reads: u64,
-    pub(crate) writes: u64,
+    pub(crate) ours: Calls,
     /// Reads and writes of each connector, by name.
     #[serde(skip)]
     read: BTreeMap<String, usize>,
@@ -32,24 +27,19 @@ pub(crate) struct Reconciles {
 }
 
 impl Reconciles {
-    /// Number of requests of this operation.
-    pub(crate) fn count(&self, operation: &str) -> u64 {
-        self.by_operation.get(operation).copied().unwrap_or_default()
-    }
-
     /// Number of PUTs of connectors.
     pub(crate) fn puts(&self) -> u64 {
-        self.count("PUT securityConnectors/…")
+        self.all.count(PUT)
     }
 
     /// Number of list requests.
     pub(crate) fn lists(&self) -> u64 {
-        self.count(LIST)
+        self.all.count(LIST)
     }
 
     /// Number of reads of single connectors. Each reconcile makes one.
     pub(crate) fn readings(&self) -> u64 {
-        self.count("GET securityConnectors/…")
+        self.all.count(READ)
     }
 
     /// Number of reads that count against the budget of connectors.
@@ -72,39 +62,25 @@ impl Reconciles {
     }
 }
 
-/// Counts requests. `entries` are entries of the emulator's log.
-pub(crate) fn of(entries: &[Value]) -> Reconciles {
-    let mut reconciles = Reconciles::default();
-    for entry in entries {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-        let status = entry.get("status").and_then(Value::as_u64).unwrap_or_default();
-        let operation = text("operation");
-        let (method, what) = operation.split_once(' ').unwrap_or_default();
-        let connector = what.strip_prefix(CONNECTOR);
-        if let Some(name) = connector.filter(|_| status != 429) {
-            let each = match method {
-                "GET" => Some(&mut reconciles.read),
-                "PUT" => Some(&mut reconciles.put),
-                _ => None,
-            };
-            if let Some(each) = each {
-                *each.entry(name.to_owned()).or_default() += 1;
-            }
-        }
-        if operation == LIST || OURS.iter().any(|ours| what.starts_with(ours)) {
-            if method == "GET" {
-                reconciles.reads += 1;
-            } else {
-                reconciles.writes += 1;
-            }
-        }
-        reconciles.refused += u64::from(status == 429);
-        reconciles.failed += u64::from(!(200..300).contains(&status) && status != 404 && status != 429);
-        let operation = match connector {
-            Some(_) => format!("{method} {CONNECTOR}…"),
-            None => operation.to_owned(),
+/// Counts requests.
+pub(crate) fn of(requests: &[Request]) -> Reconciles {
+    let is_ours = |request: &&Request| {
+        request.operation == LIST || OURS.iter().any(|ours| request.resource().starts_with(ours))
+    };
+    let mut reconciles = Reconciles {
+        all: Calls::of(requests),
+        ours: Calls::of(requests.iter().filter(is_ours)),
+        ..Reconciles::default()
+    };
+    for request in requests.iter().filter(|request| request.status != 429) {
+        let each = match request.operation.as_str() {
+            READ => &mut reconciles.read,
+            PUT => &mut reconciles.put,
+            _ => continue,
         };
-        *reconciles.by_operation.entry(operation).or_default() += 1;
+        if let Some(name) = &request.name {
+            *each.entry(name.clone()).or_default() += 1;
+        }
     }
     reconciles
 }
@@ -112,10 +88,10 @@ pub(crate) fn of(entries: &[Value]) -> Reconciles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::requests::tests::request;
 
-    fn entry(operation: &str, status: u16) -> Value {
-        json!({"kind": "arm", "operation": operation, "status": status})
+    fn entry(operation: &str, status: u16) -> Request {
+        request(1, operation, status, "a")
     }
 
     #[test]
@@ -137,10 +113,10 @@ mod tests {
             (1, 3, 4)
         );
         assert_eq!(
-            (reconciles.reads, reconciles.writes, reconciles.puts()),
+            (reconciles.ours.reads(), reconciles.ours.writes, reconciles.puts()),
             (5, 4, 3)
         );
-        assert_eq!((reconciles.refused, reconciles.failed), (1, 1));
+        assert_eq!((reconciles.all.refused(), reconciles.all.failed()), (1, 1));
         assert_eq!((reconciles.fewest(2), reconciles.fewest(3)), (1, 0));
         assert_eq!(
             (reconciles.not_once(2), reconciles.not_once(3)),

@@ -1,9 +1,9 @@
 //! Scans of machines, from the logs of the controller and the emulator.
 
+use crate::requests::{Calls, Request};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// An ended scan, from the controller's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,39 +22,26 @@ pub(crate) struct Ended {
 pub(crate) struct Cost {
     /// Number of scans.
     pub(crate) scans: u64,
-    /// Queries to Resource Graph.
-    pub(crate) queries: u64,
-    /// Queries with the response 429.
-    pub(crate) refused: u64,
     /// Time from the first query of a scan to its end: the longest one, and the sum.
     pub(crate) longest_seconds: f64,
     pub(crate) all_seconds: f64,
     /// Time of the responses to queries, including latency.
     pub(crate) answer_seconds: f64,
-    /// Requests other than queries, by operation.
-    pub(crate) requests: BTreeMap<String, u64>,
-    /// Writes to subscriptions.
-    pub(crate) writes: u64,
+    /// All requests to Azure Resource Manager.
+    pub(crate) calls: Calls,
 }
 
 impl Cost {
     /// Direct GETs of single machines.
     pub(crate) fn confirmations(&self) -> u64 {
-        let of = |kind: &str| self.requests.get(kind).copied().unwrap_or_default();
-        of(VIRTUAL_MACHINE) + of(ARC_MACHINE)
+        self.calls.count("GET virtualMachines/…") + self.calls.count("GET machines/…")
     }
 
     /// Reads of health reports and permissions.
     pub(crate) fn other(&self) -> u64 {
-        let of = |kind: &str| self.requests.get(kind).copied().unwrap_or_default();
-        of("GET healthReports") + of("GET permissions")
+        self.calls.count("GET healthReports") + self.calls.count("GET permissions")
     }
 }
-
-const QUERY: &str = "POST resources";
-/// Without the names of single machines.
-const VIRTUAL_MACHINE: &str = "GET virtualMachines/…";
-const ARC_MACHINE: &str = "GET machines/…";
 
 /// The scans that have ended so far.
 pub(crate) fn of_log(log: &str) -> Vec<Ended> {
@@ -78,42 +65,31 @@ pub(crate) fn subscriptions(scans: &[Ended]) -> usize {
     scans.iter().map(|scan| scan.subscriptions).sum()
 }
 
-/// The requests after `from` until the last of these scans ended. `entries`: the emulator's log.
-pub(crate) fn cost(entries: &[Value], from: Timestamp, scans: &[Ended]) -> Cost {
+/// The requests after `from` until the last of these scans ended.
+pub(crate) fn cost(requests: &[Request], from: Timestamp, scans: &[Ended]) -> Cost {
+    let end = scans.iter().map(|scan| scan.at).max().unwrap_or(from);
+    let arm = requests
+        .iter()
+        .filter(|request| request.is_arm() && request.at > from && request.at <= end);
+    // The log is in the order of the responses.
+    let mut arm: Vec<_> = arm.collect();
+    arm.sort_by_key(|request| request.at);
     let mut cost = Cost {
         scans: u64::try_from(scans.len()).unwrap_or(u64::MAX),
+        calls: Calls::of(arm.iter().copied()),
         ..Cost::default()
     };
-    let end = scans.iter().map(|scan| scan.at).max().unwrap_or(from);
     let mut began: Option<Timestamp> = None;
     let mut ends = scans.iter().map(|scan| scan.at).peekable();
     let mut answers = SignedDuration::ZERO;
-    let arm = entries
-        .iter()
-        .filter(|entry| text(entry, "kind") == "arm")
-        .filter_map(|entry| Some((text(entry, "at").parse::<Timestamp>().ok()?, entry)))
-        .filter(|(at, _)| *at > from && *at <= end);
-    // The log is in the order of the responses.
-    let mut arm: Vec<_> = arm.collect();
-    arm.sort_by_key(|(at, _)| *at);
-    for (at, entry) in arm {
-        while let Some(ended) = ends.next_if(|ended| *ended < at) {
+    for request in arm {
+        while let Some(ended) = ends.next_if(|ended| *ended < request.at) {
             close(&mut cost, &mut began, ended);
         }
-        let kind = operation(entry);
-        if kind != QUERY {
-            cost.writes += u64::from(text(entry, "method") != "GET");
-            *cost.requests.entry(kind).or_default() += 1;
-            continue;
+        if request.is_query() {
+            began.get_or_insert(request.at);
+            answers += request.took;
         }
-        began.get_or_insert(at);
-        cost.queries += 1;
-        cost.refused += u64::from(entry.get("status").and_then(Value::as_u64) == Some(429));
-        let took = entry
-            .get("durationMs")
-            .and_then(Value::as_i64)
-            .unwrap_or_default();
-        answers += SignedDuration::from_millis(took);
     }
     close(&mut cost, &mut began, end);
     cost.answer_seconds = answers.as_secs_f64();
@@ -128,28 +104,10 @@ fn close(cost: &mut Cost, began: &mut Option<Timestamp>, ended: Timestamp) {
     }
 }
 
-fn operation(entry: &Value) -> String {
-    let operation = text(entry, "operation");
-    for kind in [VIRTUAL_MACHINE, ARC_MACHINE] {
-        if operation.starts_with(kind.trim_end_matches('…')) {
-            return kind.to_owned();
-        }
-    }
-    operation.to_owned()
-}
-
-fn text<'v>(entry: &'v Value, name: &str) -> &'v str {
-    entry.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
+    use crate::requests::tests::{at, request};
 
     fn ended(second: i64) -> Ended {
         Ended {
@@ -158,11 +116,6 @@ mod tests {
             complete: true,
             queries: 2,
         }
-    }
-
-    fn entry(second: i64, operation: &str, status: u16) -> Value {
-        json!({"at": at(second).to_string(), "kind": "arm", "operation": operation, "status": status,
-            "method": operation.split(' ').next(), "durationMs": 500})
     }
 
     #[test]
@@ -181,18 +134,21 @@ mod tests {
     #[test]
     fn costs_lie_between_boundaries_and_the_longest_scan_counts() {
         let log = [
-            entry(1, "POST resources", 200),
-            entry(11, "POST resources", 429),
-            entry(12, "POST resources", 200),
-            entry(13, "GET virtualMachines/vm-1", 200),
-            entry(14, "GET machines/SRV1", 200),
-            entry(21, "POST resources", 200),
-            entry(22, "PUT pricings/VirtualMachines", 200),
-            entry(40, "POST resources", 200),
+            request(1, "POST resources", 200, "a"),
+            request(11, "POST resources", 429, "a"),
+            request(12, "POST resources", 200, "a"),
+            request(13, "GET virtualMachines/vm-1", 200, "a"),
+            request(14, "GET machines/SRV1", 200, "a"),
+            request(21, "POST resources", 200, "a"),
+            request(22, "PUT pricings/VirtualMachines", 200, "a"),
+            request(40, "POST resources", 200, "a"),
         ];
         let cost = cost(&log, at(5), &[ended(15), ended(30)]);
-        assert_eq!((cost.scans, cost.queries, cost.refused), (2, 3, 1));
-        assert_eq!((cost.confirmations(), cost.writes), (2, 1));
+        assert_eq!(
+            (cost.scans, cost.calls.queries(), cost.calls.refused()),
+            (2, 3, 1)
+        );
+        assert_eq!((cost.confirmations(), cost.calls.writes), (2, 1));
         assert!((cost.longest_seconds - 9.0).abs() < 1e-9);
         assert!((cost.all_seconds - 13.0).abs() < 1e-9);
         assert!((cost.answer_seconds - 1.5).abs() < 1e-9);

@@ -1,7 +1,11 @@
 //! Tables of figures, with one column for each run and a limit for each figure.
 
+use crate::{parts::Phase, requests::Calls};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
+
+/// The memory that the controller may use, in bytes.
+const MOST_MEMORY: u64 = 64_000_000;
 
 /// A row of a table.
 #[derive(Clone, Debug)]
@@ -61,7 +65,47 @@ impl<'f, F> Rows<'f, F> {
         self.judged(name, bar, true, cell, met);
     }
 
-    /// Adds a time or memory. Its limit is informative.
+    /// Adds a count that must be 0.
+    pub(crate) fn zero(&mut self, name: &str, of: impl Fn(&F) -> u64) {
+        self.count(name, "0", |f| of(f).to_string(), |f| of(f) == 0);
+    }
+
+    /// Adds the breaches of the safety monitor.
+    pub(crate) fn breaches(&mut self, of: impl Fn(&F) -> &[Value]) {
+        self.zero("breaches of the safety monitor", |f| count(of(f).len()));
+    }
+
+    /// Adds a row for each operation that any of the runs requested.
+    pub(crate) fn operations(&mut self, of: impl Fn(&F) -> &Calls) {
+        let operations: BTreeSet<&String> = self.all.iter().flat_map(|f| of(f).by_operation.keys()).collect();
+        for operation in operations {
+            self.plain(format!("  {operation}"), |f| of(f).count(operation).to_string());
+        }
+    }
+
+    /// Adds the processor time of a program in a phase.
+    pub(crate) fn program(&mut self, name: impl Into<String>, program: &str, of: impl Fn(&F) -> &Phase) {
+        self.plain(name, |f| seconds(of(f).cores.of(program)));
+    }
+
+    /// Adds the cores that all other processes of the machine used in a phase.
+    pub(crate) fn noise(&mut self, phase: &str, of: impl Fn(&F) -> &Phase) {
+        self.plain(format!("noise: cores used by others, {phase}"), |f| {
+            format!("{:.2}", of(f).cores.everybody_else / of(f).seconds.max(0.01))
+        });
+    }
+
+    /// Adds the peak memory of a phase, with its limit for the runs to which it applies.
+    pub(crate) fn peak(&mut self, name: &str, of: impl Fn(&F) -> &Phase, applies: impl Fn(&F) -> bool) {
+        self.measure(
+            name,
+            "< 64 MB",
+            |f| megabytes(of(f).peak),
+            |f| !applies(f) || of(f).peak < MOST_MEMORY,
+        );
+    }
+
+    /// Adds a time, processor time or memory. Its limit is informative.
     pub(crate) fn measure(
         &mut self,
         name: &str,
@@ -155,6 +199,24 @@ pub(crate) fn ratio(of: u64, by: u64) -> f64 {
     of as f64 / by.max(1) as f64
 }
 
+/// A number of things as the type of all counts.
+pub(crate) fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn seconds(seconds: f64) -> String {
+    format!("{seconds:.2} s")
+}
+
+/// Milliseconds for each of some things, from seconds for all of them.
+pub(crate) fn milliseconds_each(seconds: f64, things: u64) -> f64 {
+    1000.0 * seconds / ratio(things.max(1), 1)
+}
+
+pub(crate) fn milliseconds(milliseconds: f64) -> String {
+    format!("{milliseconds:.2} ms")
+}
+
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", ratio(bytes, 1_000_000))
 }
@@ -162,6 +224,25 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::requests::tests::request;
+
+    #[test]
+    fn every_operation_of_any_run_has_a_row() {
+        let run = |operation| Calls::of(&[request(1, operation, 200, "a")]);
+        let runs = [run("GET b"), run("GET a")];
+        let mut rows = Rows::new(&runs);
+        rows.operations(|run| run);
+        let cells: Vec<_> = rows
+            .done
+            .iter()
+            .map(|row| (row.name.trim(), &row.cells))
+            .collect();
+        let expected = [["0".to_owned(), "1".to_owned()], ["1".to_owned(), "0".to_owned()]];
+        assert_eq!(
+            cells,
+            [("GET a", &expected[0].to_vec()), ("GET b", &expected[1].to_vec())]
+        );
+    }
 
     fn row(counts: bool, met: &[bool]) -> Row {
         Row {

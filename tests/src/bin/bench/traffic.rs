@@ -1,85 +1,17 @@
 //! The emulator's request log by object. Requests before an object was Ready belong to converging, later ones to the
 //! quiet phase.
 
+use crate::requests::{Calls, QUERY, Request};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Requests of scans when there are no machines.
-const SCANNING: [&str; 4] = [
-    "POST resources",
-    "GET subscriptions",
-    "GET permissions",
-    "GET healthReports",
-];
+const SCANNING: [&str; 4] = [QUERY, "GET subscriptions", "GET permissions", "GET healthReports"];
 
-/// A request, as far as it is counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    at: Timestamp,
-    kind: String,
-    operation: String,
-    method: String,
-    status: u64,
-    subscription: Option<String>,
-}
-
-impl Request {
-    /// Parses an entry of the emulator's log.
-    pub(crate) fn read(entry: &Value) -> Option<Self> {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some(Self {
-            at: text("at")?.parse().ok()?,
-            kind: text("kind")?,
-            operation: text("operation")?,
-            method: text("method")?,
-            status: entry.get("status").and_then(Value::as_u64)?,
-            subscription: text("subscription"),
-        })
-    }
-
-    fn is_arm(&self) -> bool {
-        self.kind == "arm"
-    }
-
-    fn writes(&self) -> bool {
-        self.method != "GET" && !self.scans()
-    }
-
-    /// Whether the request belongs to a scan and not to the reconcile of an object.
-    fn scans(&self) -> bool {
-        SCANNING.contains(&self.operation.as_str())
-    }
-}
-
-/// Requests of a phase.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Calls {
-    pub(crate) total: u64,
-    pub(crate) by_method: BTreeMap<String, u64>,
-    pub(crate) by_operation: BTreeMap<String, u64>,
-    pub(crate) by_status: BTreeMap<u64, u64>,
-}
-
-impl Calls {
-    fn of<'r>(requests: impl Iterator<Item = &'r Request>) -> Self {
-        let mut calls = Self::default();
-        for request in requests {
-            calls.total += 1;
-            *calls.by_method.entry(request.method.clone()).or_default() += 1;
-            *calls.by_operation.entry(request.operation.clone()).or_default() += 1;
-            *calls.by_status.entry(request.status).or_default() += 1;
-        }
-        calls
-    }
-
-    /// Number of requests that are not reads.
-    pub(crate) fn writes(&self) -> u64 {
-        let reads = self.by_method.get("GET").copied().unwrap_or_default();
-        self.total - reads
-    }
+/// Whether the request belongs to a scan and not to the reconcile of an object.
+fn scans(request: &Request) -> bool {
+    SCANNING.contains(&request.operation.as_str())
 }
 
 /// The result of reading the log.
@@ -120,7 +52,7 @@ pub(crate) fn judge(
     let (scans, reconciles): (Vec<_>, Vec<_>) = requests
         .iter()
         .filter(|request| request.is_arm())
-        .partition(|request| request.scans());
+        .partition(|request| scans(request));
     let (quiet, converge): (Vec<_>, Vec<_>) = reconciles.into_iter().partition(|request| is_quiet(request));
 
     let mut made: HashMap<&str, u64> = HashMap::new();
@@ -150,7 +82,7 @@ pub(crate) fn judge(
         reconciles.iter().map(Vec::len).min().unwrap_or_default()
     };
     Traffic {
-        token_requests: count(requests.iter().filter(|request| request.kind == "token").count()),
+        token_requests: count(requests.iter().filter(|request| request.is_token()).count()),
         converge: Calls::of(converge.into_iter()),
         objects_with_other_writes: count(other),
         quiet: Calls::of(quiet.into_iter()),
@@ -187,41 +119,37 @@ fn count(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::requests::tests::{at, request};
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    fn get(second: i64, subscription: &str) -> Request {
+        request(second, "GET x", 200, subscription)
     }
 
-    fn request(second: i64, method: &str, subscription: &str) -> Request {
-        Request::read(
-            &json!({"at": at(second).to_string(), "kind": "arm", "operation": format!("{method} x"),
-            "method": method, "status": 200, "subscription": subscription}),
-        )
-        .unwrap()
+    fn put(second: i64, subscription: &str) -> Request {
+        request(second, "PUT x", 200, subscription)
     }
 
     #[test]
     fn each_object_has_its_own_boundary() {
         let log = [
-            request(1, "GET", "a"),
-            request(2, "PUT", "a"),
-            request(3, "GET", "b"),
-            request(20, "GET", "a"),
-            request(20, "GET", "a"),
-            request(40, "GET", "a"),
-            request(41, "PUT", "b"),
-            request(60, "GET", "b"),
+            get(1, "a"),
+            put(2, "a"),
+            get(3, "b"),
+            get(20, "a"),
+            get(20, "a"),
+            get(40, "a"),
+            put(41, "b"),
+            get(60, "b"),
         ];
         let needed = HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
         let ready = HashMap::from([("a".to_owned(), at(5)), ("b".to_owned(), at(50))]);
         let traffic = judge(&log, &needed, &ready, SignedDuration::from_secs(5));
-        assert_eq!((traffic.converge.total, traffic.converge.writes()), (4, 2));
+        assert_eq!((traffic.converge.total, traffic.converge.writes), (4, 2));
         assert_eq!(
             traffic.objects_with_other_writes, 1,
             "b wrote once and needed two"
         );
-        assert_eq!((traffic.quiet.total, traffic.quiet.writes()), (4, 0));
+        assert_eq!((traffic.quiet.total, traffic.quiet.writes), (4, 0));
         assert_eq!(
             (traffic.quiet_reconciles, traffic.fewest_quiet_reconciles),
             (3, 1)
@@ -233,23 +161,20 @@ mod tests {
 
     #[test]
     fn scans_of_machines_are_no_reconciles_and_their_queries_no_writes() {
-        let query = Request {
-            operation: "POST resources".into(),
-            ..request(9, "POST", "a")
-        };
+        let query = request(9, QUERY, 200, "a");
         let needed = HashMap::from([("a".to_owned(), 0)]);
         let ready = HashMap::from([("a".to_owned(), at(0))]);
-        let log = [query, request(10, "GET", "a")];
+        let log = [query, get(10, "a")];
         let traffic = judge(&log, &needed, &ready, SignedDuration::from_secs(5));
         assert_eq!((traffic.scans.total, traffic.quiet.total), (1, 1));
-        assert_eq!(traffic.quiet.writes() + traffic.converge.writes(), 0);
+        assert_eq!(traffic.quiet.writes + traffic.converge.writes, 0);
     }
 
     #[test]
     fn an_object_that_was_never_reconciled_counts_as_none() {
         let needed = HashMap::from([("a".to_owned(), 0), ("b".to_owned(), 0)]);
         let ready = HashMap::from([("a".to_owned(), at(0)), ("b".to_owned(), at(0))]);
-        let log = [request(10, "GET", "a")];
+        let log = [get(10, "a")];
         let traffic = judge(&log, &needed, &ready, SignedDuration::from_secs(5));
         assert_eq!(traffic.fewest_quiet_reconciles, 0);
     }

@@ -8,12 +8,15 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
-use serverprotection_tests::recorder::{connector_resource, resource};
+use serverprotection_tests::{
+    Error,
+    recorder::{connector_resource, resource},
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 /// What was recorded so far.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +35,6 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Watching {
     seen: Arc<Mutex<Seen>>,
-    count: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
@@ -49,14 +51,18 @@ impl Watching {
 
     fn of(client: Client, kind: ApiResource, key: &'static str) -> Self {
         let seen: Arc<Mutex<Seen>> = Arc::default();
-        let (sender, count) = watch::channel(0);
-        let task = tokio::spawn(follow(client, kind, key, Arc::clone(&seen), sender));
-        Self { seen, count, task }
+        let task = tokio::spawn(follow(client, kind, key, Arc::clone(&seen)));
+        Self { seen, task }
     }
 
-    /// Number of Ready objects, to wait for.
-    pub(crate) fn count(&self) -> watch::Receiver<usize> {
-        self.count.clone()
+    /// Number of Ready objects.
+    pub(crate) fn ready(&self) -> usize {
+        lock(&self.seen).ready.len()
+    }
+
+    /// Number of versions after the list.
+    pub(crate) fn versions(&self) -> u64 {
+        lock(&self.seen).versions
     }
 
     /// A copy of the records.
@@ -64,13 +70,18 @@ impl Watching {
         lock(&self.seen).clone()
     }
 
-    /// The first of these that is not Ready, for an error message.
-    pub(crate) fn missing(&self, objects: usize, key: fn(usize) -> String) -> String {
+    /// Adds the first of these that is not Ready to the error of a wait.
+    pub(crate) fn name_missing(&self, error: Error, objects: usize, key: fn(usize) -> String) -> Error {
+        let Error::Timeout { what, after, last } = error else {
+            return error;
+        };
         let seen = lock(&self.seen);
-        (0..objects)
-            .map(key)
-            .find(|id| !seen.ready.contains_key(id))
-            .unwrap_or_default()
+        let missing = (0..objects).map(key).find(|id| !seen.ready.contains_key(id));
+        Error::Timeout {
+            what,
+            after,
+            last: format!("{last}; not {}", missing.unwrap_or_default()),
+        }
     }
 }
 
@@ -84,13 +95,7 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow(
-    client: Client,
-    kind: ApiResource,
-    key: &'static str,
-    seen: Arc<Mutex<Seen>>,
-    count: watch::Sender<usize>,
-) {
+async fn follow(client: Client, kind: ApiResource, key: &'static str, seen: Arc<Mutex<Seen>>) {
     let api: Api<DynamicObject> = Api::all_with(client, &kind);
     let mut last: HashMap<String, Value> = HashMap::new();
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
@@ -115,7 +120,6 @@ async fn follow(
         } else if seen.ready.remove(key).is_some() {
             seen.lost += 1;
         }
-        count.send_replace(seen.ready.len());
     }
 }
 

@@ -49,26 +49,40 @@ impl World {
     pub(crate) fn seed(self) -> Value {
         let legacy = self.objects / 2;
         let new = self.objects - legacy;
-        let generate = |count: usize, first: usize, profile: &str| {
-            json!({"generate": {"count": count, "firstSubscriptionId": Self::subscription(first),
-                "displayNamePrefix": "Bench "},
-                "integrationProfile": profile, "pricings": {"VirtualMachines": {"pricingTier": "Free"}}})
+        let free = |count: usize, first: usize, profile: &str| {
+            json!({"generate": generate(count, first), "integrationProfile": profile,
+                "pricings": {"VirtualMachines": {"pricingTier": "Free"}}})
         };
+        json!({"principals": self.principals(), "subscriptions": [free(new, 0, "new"), free(legacy, new, "legacy")]})
+    }
+
+    /// Subscriptions that are as the objects demand.
+    pub(crate) fn seed_in_sync(self) -> Value {
+        json!({
+            "principals": self.principals(),
+            "subscriptions": [{
+                "generate": generate(self.objects, 0),
+                "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
+                    "extensions": {"AgentlessVmScanning": {"isEnabled": "True"}}}},
+                "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true},
+                "serverVulnerabilityAssessmentsSettings": {"azureServersSetting": "MdeTvm"},
+            }],
+        })
+    }
+
+    /// An application for each namespace.
+    fn principals(self) -> Vec<Value> {
         let principal = |namespace: usize| {
             json!({"clientId": Self::application(namespace), "tenantId": TENANT, "secrets": ["bench-secret"],
                 "roleAssignments": {"*": ["Owner"]}})
         };
-        json!({
-            "principals": (0..self.namespaces).map(principal).collect::<Vec<_>>(),
-            "subscriptions": [generate(new, 0, "new"), generate(legacy, new, "legacy")],
-        })
+        (0..self.namespaces).map(principal).collect()
     }
 
     /// Subscriptions with plan P2 that share this number of machines, and one application that may read all of them.
     pub(crate) fn fleet_seed(self, seed: u64, machines: u64) -> Value {
         json!({
-            "principals": [{"clientId": Self::application(0), "tenantId": TENANT, "secrets": ["bench-secret"],
-                "roleAssignments": {"*": ["Owner"]}}],
+            "principals": self.principals(),
             "fleet": {"randomSeed": seed, "machineCount": machines, "subscriptionCount": self.objects,
                 "firstSubscriptionId": Self::subscription(0), "displayNamePrefix": "Bench "},
         })
@@ -89,9 +103,9 @@ impl World {
 
     /// Creates namespaces, credentials and objects.
     pub(crate) async fn create(self, client: &Client, progress: &Progress) -> Result<(), Error> {
-        for number in 0..self.namespaces {
-            self.create_one(client, number).await?;
-        }
+        let namespaces =
+            stream::iter(0..self.namespaces).map(|number| Self::create_namespace(client, number));
+        namespaces.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         stream::iter(0..self.objects)
             .map(|number| async move {
                 let namespace = Self::namespace(number % self.namespaces);
@@ -147,7 +161,8 @@ impl World {
         format!("subscription-{number:05}")
     }
 
-    async fn create_one(self, client: &Client, number: usize) -> Result<(), Error> {
+    /// Creates a namespace with its credential.
+    async fn create_namespace(client: &Client, number: usize) -> Result<(), Error> {
         let name = Self::namespace(number);
         let namespaces: Api<Namespace> = Api::all(client.clone());
         create(&namespaces, json!({"metadata": {"name": name}})).await?;
@@ -163,6 +178,11 @@ impl World {
                 "clientSecret": {"secretRef": {"name": PLATFORM, "key": "client-secret"}}}});
         create(&credentials, credential).await
     }
+}
+
+/// This many subscriptions, from this one on.
+fn generate(count: usize, first: usize) -> Value {
+    json!({"count": count, "firstSubscriptionId": World::subscription(first), "displayNamePrefix": "Bench "})
 }
 
 async fn create<K>(api: &Api<K>, body: Value) -> Result<(), Error>
@@ -192,5 +212,6 @@ mod tests {
             World::subscription(3)
         );
         assert_eq!(seed["principals"].as_array().unwrap().len(), 2);
+        assert_eq!(world.seed_in_sync()["subscriptions"][0]["generate"]["count"], 5);
     }
 }
