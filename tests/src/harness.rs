@@ -42,7 +42,7 @@ impl<S> Case<S> {
     }
 }
 
-/// A test with a name. It fails with a panic (assertion) or an `Err`.
+/// A test with a name, which [`cases!`](crate::cases) takes from its function. It fails with a panic (assertion) or an `Err`.
 pub fn case<S, F, A, E>(name: &str, body: F) -> Case<S>
 where
     S: Setting,
@@ -59,6 +59,14 @@ where
         limit: LIMIT,
         body,
     }
+}
+
+/// Lists cases. The function of a case has a sentence as its name, which is also the name of the case.
+#[macro_export]
+macro_rules! cases {
+    ($($case:ident),+ $(,)?) => {
+        vec![$($crate::harness::case(stringify!($case), $case)),+]
+    };
 }
 
 /// Runs the cases that the command line selects (`NAME`, `--exact`, `--skip`, `--test-threads`, `--list`). Starts the

@@ -11,10 +11,10 @@ use kube::{Api, ResourceExt, api::ListParams};
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     controller_process::{ControllerOptions, ControllerProcess},
     env::{Environment, Options},
-    harness::{self, case},
+    harness,
     objects::condition,
     team::Team,
     wait::eventually,
@@ -27,10 +27,10 @@ const RECONCILES: usize = 12;
 fn main() -> ExitCode {
     harness::run(
         || Environment::start(Options::default()),
-        vec![
-            case("a_healthy_connector_is_only_read", at_rest),
-            case("in_azure_government_there_are_no_connectors", government),
-            case("a_deletion_while_no_controller_runs_still_happens", late_deletion),
+        cases![
+            a_healthy_connector_is_only_read,
+            in_azure_government_there_are_no_connectors,
+            a_deletion_while_no_controller_runs_still_happens,
         ],
     )
 }
@@ -90,7 +90,7 @@ impl Still {
     }
 }
 
-async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_healthy_connector_is_only_read(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("quiet").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     team.connect("account", json!({})).await?;
@@ -154,7 +154,7 @@ async fn at_rest(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn government(environment: Arc<Environment>) -> Result<(), Error> {
+async fn in_azure_government_there_are_no_connectors(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("government").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))
@@ -184,7 +184,9 @@ async fn government(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn late_deletion(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_deletion_while_no_controller_runs_still_happens(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("late").await?;
     team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
     team.connect("account", json!({"deletionPolicy": "Delete"}))

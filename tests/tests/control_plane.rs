@@ -13,9 +13,9 @@ use kube::{
     api::{ListParams, ObjectMeta, PostParams},
 };
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     control_plane::ControlPlane,
-    harness::{self, Setting, case},
+    harness::{self, Setting},
     users,
     wait::eventually,
 };
@@ -33,23 +33,17 @@ impl Setting for Plane {
 fn main() -> ExitCode {
     harness::run(
         async || Ok(Plane(ControlPlane::start().await?)),
-        vec![
-            case("the_server_is_ready_and_has_the_pinned_version", ready),
-            case(
-                "a_plain_user_is_forbidden_and_a_wrong_token_unauthorized",
-                refused,
-            ),
-            case("a_token_request_verifies_with_the_exposed_key", token_request),
-            case("a_frozen_server_answers_again_after_it_resumes", frozen),
-            case(
-                "a_killed_server_comes_back_with_its_state_and_stops_without_a_trace",
-                killed_and_stopped,
-            ),
+        cases![
+            the_server_is_ready_and_has_the_pinned_version,
+            a_plain_user_is_forbidden_and_a_wrong_token_unauthorized,
+            a_token_request_verifies_with_the_exposed_key,
+            a_frozen_server_answers_again_after_it_resumes,
+            a_killed_server_comes_back_with_its_state_and_stops_without_a_trace,
         ],
     )
 }
 
-async fn ready(plane: Arc<Plane>) -> Result<(), Error> {
+async fn the_server_is_ready_and_has_the_pinned_version(plane: Arc<Plane>) -> Result<(), Error> {
     let version = plane.0.admin().await?.apiserver_version().await?;
     assert!(
         version.minor.trim_end_matches('+').parse::<u32>().unwrap() >= 33,
@@ -60,7 +54,7 @@ async fn ready(plane: Arc<Plane>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn refused(plane: Arc<Plane>) -> Result<(), Error> {
+async fn a_plain_user_is_forbidden_and_a_wrong_token_unauthorized(plane: Arc<Plane>) -> Result<(), Error> {
     let maps: Api<ConfigMap> = Api::namespaced(plane.0.client(users::PLAIN).await?, "default");
     let error = maps.list(&ListParams::default()).await.unwrap_err();
     assert!(matches!(&error, kube::Error::Api(s) if s.code == 403), "{error}");
@@ -77,7 +71,7 @@ async fn refused(plane: Arc<Plane>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn token_request(plane: Arc<Plane>) -> Result<(), Error> {
+async fn a_token_request_verifies_with_the_exposed_key(plane: Arc<Plane>) -> Result<(), Error> {
     let accounts: Api<ServiceAccount> = Api::namespaced(plane.0.admin().await?, "default");
     let meta = ObjectMeta {
         name: Some("a-workload".into()),
@@ -126,7 +120,7 @@ fn rcgen_key() -> DecodingKey {
 }
 
 /// On its own control plane, because the other cases need theirs to run.
-async fn frozen(_shared: Arc<Plane>) -> Result<(), Error> {
+async fn a_frozen_server_answers_again_after_it_resumes(_shared: Arc<Plane>) -> Result<(), Error> {
     let plane = ControlPlane::start().await?;
     let namespaces: Api<Namespace> = Api::all(plane.admin().await?);
     plane.pause().await?;
@@ -140,7 +134,9 @@ async fn frozen(_shared: Arc<Plane>) -> Result<(), Error> {
 }
 
 /// On its own control plane.
-async fn killed_and_stopped(_shared: Arc<Plane>) -> Result<(), Error> {
+async fn a_killed_server_comes_back_with_its_state_and_stops_without_a_trace(
+    _shared: Arc<Plane>,
+) -> Result<(), Error> {
     let plane = ControlPlane::start().await?;
     plane.kubectl(&["create", "namespace", "survivor"]).await?;
     plane.kill_api_server().await;

@@ -16,9 +16,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error, binaries,
+    Error, binaries, cases,
     control_plane::{ControlPlane, Options},
-    harness::{self, Setting, case},
+    harness::{self, Setting},
     recorder::connector_resource,
     users::{CONTROLLER, User},
     wait::eventually,
@@ -42,17 +42,14 @@ fn main() -> ExitCode {
             plane.install().await?;
             Ok(Installed(plane))
         },
-        vec![
-            case("the_samples_apply_with_plain_kubectl", samples_apply),
-            case("a_second_install_changes_nothing", install_again),
-            case("the_controller_may_do_exactly_this", controller_rights),
-            case("the_controller_gets_tokens_for_one_audience_only", token_audience),
-            case(
-                "the_controller_writes_nothing_but_its_finalizer",
-                finalizer_policy,
-            ),
-            case("a_namespace_editor_may_edit_all_kinds", editor_rights),
-            case("the_pod_is_admitted_to_the_restricted_namespace", pod_security),
+        cases![
+            the_samples_apply_with_plain_kubectl,
+            a_second_install_changes_nothing,
+            the_controller_may_do_exactly_this,
+            the_controller_gets_tokens_for_one_audience_only,
+            the_controller_writes_nothing_but_its_finalizer,
+            a_namespace_editor_may_edit_all_kinds,
+            the_pod_is_admitted_to_the_restricted_namespace,
         ],
     )
 }
@@ -61,7 +58,7 @@ fn folder(name: &str) -> String {
     binaries::root().join("deploy").join(name).display().to_string()
 }
 
-async fn samples_apply(installed: Arc<Installed>) -> Result<(), Error> {
+async fn the_samples_apply_with_plain_kubectl(installed: Arc<Installed>) -> Result<(), Error> {
     let plane = &installed.0;
     // First as files, because only then their order matters.
     plane.kubectl(&["apply", "-f", &folder("samples")]).await?;
@@ -95,7 +92,7 @@ async fn samples_apply(installed: Arc<Installed>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn install_again(installed: Arc<Installed>) -> Result<(), Error> {
+async fn a_second_install_changes_nothing(installed: Arc<Installed>) -> Result<(), Error> {
     let version = [
         "get",
         "clusterrole",
@@ -138,7 +135,7 @@ async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Re
     Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
-async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
+async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result<(), Error> {
     let client = installed.0.client(CONTROLLER).await?;
     let granted: [Right; 18] = [
         ("get", GROUP, "serverprotections", ""),
@@ -206,7 +203,7 @@ async fn controller_rights(installed: Arc<Installed>) -> Result<(), Error> {
 }
 
 /// The permission to patch connectors is wider than necessary; the admission policy restricts it.
-async fn finalizer_policy(installed: Arc<Installed>) -> Result<(), Error> {
+async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installed>) -> Result<(), Error> {
     let kind = connector_resource();
     let namespace = "default";
     let (users, controllers): (Api<DynamicObject>, Api<DynamicObject>) = (
@@ -270,7 +267,7 @@ async fn patch_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn token_audience(installed: Arc<Installed>) -> Result<(), Error> {
+async fn the_controller_gets_tokens_for_one_audience_only(installed: Arc<Installed>) -> Result<(), Error> {
     installed
         .0
         .kubectl(&["create", "serviceaccount", "a-workload"])
@@ -312,7 +309,7 @@ async fn token_audience(installed: Arc<Installed>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn editor_rights(installed: Arc<Installed>) -> Result<(), Error> {
+async fn a_namespace_editor_may_edit_all_kinds(installed: Arc<Installed>) -> Result<(), Error> {
     // No controller aggregates ClusterRoles here, so the test binds the role itself.
     let plane = &installed.0;
     let labels = [
@@ -358,7 +355,7 @@ async fn editor_rights(installed: Arc<Installed>) -> Result<(), Error> {
 }
 
 /// No pods run here, but the API server admits a pod of the Deployment as it would one of the kubelet.
-async fn pod_security(installed: Arc<Installed>) -> Result<(), Error> {
+async fn the_pod_is_admitted_to_the_restricted_namespace(installed: Arc<Installed>) -> Result<(), Error> {
     let plane = &installed.0;
     let deployment = [
         "get",

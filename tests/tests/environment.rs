@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     controller_process::{ControllerOptions, ControllerProcess},
     env::{Environment, Options},
-    harness::{self, case},
+    harness,
     kstatus::{self, Status},
     wait::eventually,
 };
@@ -17,17 +17,19 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 fn main() -> ExitCode {
     harness::run(
         || Environment::start(Options::default()),
-        vec![
-            case("a_team_has_a_subscription_and_a_credential_of_its_own", team),
-            case("the_recorder_sees_every_version", recorder),
-            case("the_recorder_survives_a_killed_api_server", recorder_after_kill),
-            case("a_controller_works_is_measured_crashes_and_ends", controller),
-            case("faults_are_added_listed_and_removed", faults),
+        cases![
+            a_team_has_a_subscription_and_a_credential_of_its_own,
+            the_recorder_sees_every_version,
+            the_recorder_survives_a_killed_api_server,
+            a_controller_works_is_measured_crashes_and_ends,
+            faults_are_added_listed_and_removed,
         ],
     )
 }
 
-async fn team(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_team_has_a_subscription_and_a_credential_of_its_own(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let (one, two) = tokio::try_join!(environment.team("one"), environment.team("two"))?;
     assert_ne!(one.subscription, two.subscription);
     assert_ne!(one.client_id, two.client_id);
@@ -49,7 +51,7 @@ async fn team(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn recorder(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_recorder_sees_every_version(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("recorded").await?;
     let object = team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     assert_eq!(kstatus::kstatus(&object), Status::InProgress, "not observed yet");
@@ -73,7 +75,7 @@ async fn recorder(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn recorder_after_kill(_shared: Arc<Environment>) -> Result<(), Error> {
+async fn the_recorder_survives_a_killed_api_server(_shared: Arc<Environment>) -> Result<(), Error> {
     // On its own control plane, because the other cases need theirs.
     let own = Environment::start(Options::default()).await?;
     let team = own.team("survivor").await?;
@@ -93,7 +95,7 @@ async fn recorder_after_kill(_shared: Arc<Environment>) -> Result<(), Error> {
     harness::Setting::stop(&own, false).await
 }
 
-async fn controller(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_controller_works_is_measured_crashes_and_ends(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("whole").await?;
     // Other cases use their namespaces alone.
     let options = ControllerOptions::flags(&["--watch-namespace", &team.namespace]);
@@ -169,7 +171,7 @@ fn object_in_log(log: &str, namespace: &str, subscription: &str) {
     assert!(found, "no event of {expected} in\n{log}");
 }
 
-async fn faults(environment: Arc<Environment>) -> Result<(), Error> {
+async fn faults_are_added_listed_and_removed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("faulty").await?;
     let id = environment
         .emulator

@@ -15,10 +15,10 @@ use kube::{Api, ResourceExt, api::ListParams};
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     controller_process::{ControllerOptions, ControllerProcess},
     env::{Environment, Options},
-    harness::{self, case},
+    harness,
     team::{Team, condition},
     wait::eventually,
 };
@@ -35,27 +35,27 @@ const PAUSE: Duration = Duration::from_millis(400);
 fn main() -> ExitCode {
     harness::run(
         || Environment::start(Options::default()),
-        vec![
-            case("an_object_in_sync_is_only_read", in_sync),
-            case("an_object_that_observes_is_only_read", observing),
-            case("two_workspaces_cost_no_more_reads", workspaces),
+        cases![
+            an_object_in_sync_is_only_read,
+            an_object_that_observes_is_only_read,
+            two_workspaces_cost_no_more_reads,
         ],
     )
 }
 
-async fn in_sync(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_object_in_sync_is_only_read(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("quiet").await?;
     at_rest(&team, p2()).await
 }
 
-async fn observing(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_object_that_observes_is_only_read(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("observing").await?;
     let mut spec = p2();
     spec["mode"] = json!("Observe");
     at_rest(&team, spec).await
 }
 
-async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
+async fn two_workspaces_cost_no_more_reads(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("workspaces").await?;
     let group = format!(
         "/subscriptions/{}/resourceGroups/logs/providers",

@@ -6,12 +6,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-    team::Team,
-    wait::eventually,
+    Error, cases, env::Environment, harness::Case, objects::condition, team::Team, wait::eventually,
 };
 
 use super::{
@@ -20,33 +15,18 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("the_members_of_an_aws_organization_are_counted", aws_members),
-        case("the_members_of_a_gcp_organization_are_counted", gcp_members),
-        case(
-            "an_account_connected_in_another_group_is_not_changed",
-            other_group,
-        ),
-        case(
-            "an_account_connected_in_another_subscription_is_not_changed",
-            other_subscription,
-        ),
-        case(
-            "the_second_object_of_a_connector_waits_and_takes_over",
-            same_connector,
-        ),
-        case(
-            "the_second_object_of_an_account_waits_and_takes_over",
-            same_account,
-        ),
-        case("a_suspended_object_keeps_its_account", suspended_holder),
-        case(
-            "an_account_connected_in_a_hidden_subscription_is_rejected",
-            hidden_subscription,
-        ),
-        case("a_member_of_an_organization_is_managed_by_it", member),
-        case("a_connector_of_another_account_is_not_changed", name_taken),
-        case("a_connector_in_another_region_is_not_changed", location_differs),
+    cases![
+        the_members_of_an_aws_organization_are_counted,
+        the_members_of_a_gcp_organization_are_counted,
+        an_account_connected_in_another_group_is_not_changed,
+        an_account_connected_in_another_subscription_is_not_changed,
+        the_second_object_of_a_connector_waits_and_takes_over,
+        the_second_object_of_an_account_waits_and_takes_over,
+        a_suspended_object_keeps_its_account,
+        an_account_connected_in_a_hidden_subscription_is_rejected,
+        a_member_of_an_organization_is_managed_by_it,
+        a_connector_of_another_account_is_not_changed,
+        a_connector_in_another_region_is_not_changed,
     ]
 }
 
@@ -77,7 +57,9 @@ async fn remove(team: &Team<'_>, name: &str) -> Result<(), Error> {
     current(team, name, Value::Null).await
 }
 
-async fn same_connector(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_second_object_of_a_connector_waits_and_takes_over(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let first = protected(&environment, "first").await?;
     let second = environment.team("second").await?;
     share(&first, &second).await?;
@@ -107,7 +89,9 @@ async fn same_connector(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_second_object_of_an_account_waits_and_takes_over(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let first = protected(&environment, "one").await?;
     let second = protected(&environment, "two").await?;
     first
@@ -130,7 +114,7 @@ async fn same_account(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn suspended_holder(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_suspended_object_keeps_its_account(environment: Arc<Environment>) -> Result<(), Error> {
     let first = protected(&environment, "sleeper").await?;
     let second = protected(&environment, "awake").await?;
     first.connect("account", json!({})).await?;
@@ -158,7 +142,9 @@ async fn suspended_holder(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn other_group(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_account_connected_in_another_group_is_not_changed(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "othergroup").await?;
     current(
         &team,
@@ -170,7 +156,9 @@ async fn other_group(environment: Arc<Environment>) -> Result<(), Error> {
     elsewhere(&team, &team, "rg-theirs").await
 }
 
-async fn other_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_account_connected_in_another_subscription_is_not_changed(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("othersub").await?;
     let owner = environment.team("owner").await?;
     share(&owner, &team).await?;
@@ -202,7 +190,9 @@ async fn elsewhere(team: &Team<'_>, owner: &Team<'_>, says: &str) -> Result<(), 
     Ok(())
 }
 
-async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_account_connected_in_a_hidden_subscription_is_rejected(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "hidden").await?;
     let owner = environment.team("hider").await?;
     current(
@@ -224,7 +214,7 @@ async fn hidden_subscription(environment: Arc<Environment>) -> Result<(), Error>
     Ok(())
 }
 
-async fn member(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_member_of_an_organization_is_managed_by_it(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "member").await?;
     let management = another_account();
     let accounts = json!({"aws": {management.clone(): {"organization": {"accountIds": [team.account]}}}});
@@ -267,7 +257,7 @@ async fn until_there(team: &Team<'_>, name: &str) -> Result<(), Error> {
     .await
 }
 
-async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_of_another_account_is_not_changed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "taken").await?;
     let other = another_account();
     current(
@@ -287,7 +277,7 @@ async fn name_taken(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_in_another_region_is_not_changed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "region").await?;
     current(
         &team,
@@ -309,7 +299,7 @@ async fn location_differs(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn aws_members(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_members_of_an_aws_organization_are_counted(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "awsmembers").await?;
     let members = [another_account(), another_account()];
     let accounts = json!({"aws": {team.account.clone(): {"organization": {"accountIds": members}}}});
@@ -327,7 +317,7 @@ async fn aws_members(environment: Arc<Environment>) -> Result<(), Error> {
     untouched(&team, 2).await
 }
 
-async fn gcp_members(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_members_of_a_gcp_organization_are_counted(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "gcpmembers").await?;
     let members = [another_account(), another_account()];
     let organization = json!({"organizationId": another_account(), "organizationName": "contoso.example",

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, merge},
 };
 
 use super::{another_account, life::shape};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("admission_names_the_rejected_field", refused),
-        case("immutable_fields_of_a_connector_cannot_be_changed", immutable),
+    cases![
+        admission_names_the_rejected_field,
+        immutable_fields_of_a_connector_cannot_be_changed,
     ]
 }
 
@@ -131,7 +131,7 @@ fn about_settings() -> Refusals {
     ]
 }
 
-async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
+async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
     for (spec, says) in about_accounts(&team).into_iter().chain(about_settings()) {
         refuses(&team, spec, says).await;
@@ -147,7 +147,9 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn immutable(environment: Arc<Environment>) -> Result<(), Error> {
+async fn immutable_fields_of_a_connector_cannot_be_changed(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("immutable").await?;
     let suspended = json!({"suspend": true, "connectorName": "mine"});
     team.connect("account", suspended).await?;

@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-    team::Team,
-    wait::eventually,
+    Error, cases, env::Environment, harness::Case, objects::condition, team::Team, wait::eventually,
 };
 
 use super::{
@@ -18,28 +13,22 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "a_server_error_after_the_effect_causes_no_second_write",
-            error_after,
-        ),
-        case("a_reset_after_the_effect_causes_no_second_write", reset_after),
-        case(
-            "a_truncated_response_to_the_write_causes_no_second_write",
-            truncated,
-        ),
-        case("a_server_error_before_the_effect_is_repaired", error_before),
-        case("a_reset_before_the_effect_is_repaired", reset_before),
-        case("a_slow_write_does_not_delay_other_objects", slow),
-        case("throttled_writes_obey_retry_after", throttled),
-        case("an_extreme_retry_after_does_not_affect_other_connectors", absurd),
-        case("a_write_waits_for_another_update_in_progress", conflict),
-        case("a_locked_subscription_stalls", locked),
-        case("a_deny_policy_is_named", policy),
-        case("concurrent_writers_keep_the_changes_of_each_other", two_writers),
-        case("one_failed_read_changes_nothing_and_three_are_reported", stale),
-        case("without_the_list_of_connectors_nothing_is_created", no_list),
-        case("a_connector_is_ready_without_health_reports", no_health),
+    cases![
+        a_server_error_after_the_effect_causes_no_second_write,
+        a_reset_after_the_effect_causes_no_second_write,
+        a_truncated_response_to_the_write_causes_no_second_write,
+        a_server_error_before_the_effect_is_repaired,
+        a_reset_before_the_effect_is_repaired,
+        a_slow_write_does_not_delay_other_objects,
+        throttled_writes_obey_retry_after,
+        an_extreme_retry_after_does_not_affect_other_connectors,
+        a_write_waits_for_another_update_in_progress,
+        a_locked_subscription_stalls,
+        a_deny_policy_is_named,
+        concurrent_writers_keep_the_changes_of_each_other,
+        one_failed_read_changes_nothing_and_three_are_reported,
+        without_the_list_of_connectors_nothing_is_created,
+        a_connector_is_ready_without_health_reports,
     ]
 }
 
@@ -61,15 +50,19 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
     Ok(())
 }
 
-async fn error_after(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_server_error_after_the_effect_causes_no_second_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     lost(&environment, "errorafter", json!({"respond": {"status": 504}})).await
 }
 
-async fn reset_after(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_reset_after_the_effect_causes_no_second_write(environment: Arc<Environment>) -> Result<(), Error> {
     lost(&environment, "resetafter", json!({"reset": true})).await
 }
 
-async fn truncated(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_truncated_response_to_the_write_causes_no_second_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     lost(&environment, "truncated", json!({"truncate": true})).await
 }
 
@@ -82,16 +75,16 @@ async fn before(environment: &Environment, name: &str, action: Value) -> Result<
     Ok(())
 }
 
-async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_server_error_before_the_effect_is_repaired(environment: Arc<Environment>) -> Result<(), Error> {
     before(&environment, "errorbefore", json!({"respond": {"status": 503}})).await
 }
 
-async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_reset_before_the_effect_is_repaired(environment: Arc<Environment>) -> Result<(), Error> {
     before(&environment, "resetbefore", json!({"reset": true})).await
 }
 
 /// Azure signs in to an account for up to a minute.
-async fn slow(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_slow_write_does_not_delay_other_objects(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("slow").await?;
     let matching = json!({"method": "PUT", "path": "/securityConnectors/slow"});
     let id = fault(&team, json!({"match": matching, "action": {"hang": true}})).await?;
@@ -138,7 +131,7 @@ async fn reconciling(team: &Team<'_>, reason: &str) -> Result<Value, Error> {
         .await
 }
 
-async fn throttled(environment: Arc<Environment>) -> Result<(), Error> {
+async fn throttled_writes_obey_retry_after(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "throttled").await?;
     let body = json!({"error": {"code": "TooManyRequests", "message": "Please try again after a while."}});
     let answer = json!({"status": 429, "headers": {"Retry-After": "4"}, "body": body});
@@ -152,7 +145,9 @@ async fn throttled(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_extreme_retry_after_does_not_affect_other_connectors(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "absurd").await?;
     let body = json!({"statusCode": 429, "errorMessage": "slow down", "errorCorrelation": "x"});
     let answer = json!({"status": 429, "headers": {"Retry-After": "9223372036854775807"}, "body": body});
@@ -172,7 +167,7 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_write_waits_for_another_update_in_progress(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "conflict").await?;
     let message = "error occured for security connector: Another update operation is in progress. Please retry in a few minutes";
     let body = json!({"statusCode": 409, "errorMessage": message, "errorCorrelation": "x"});
@@ -188,7 +183,7 @@ async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_locked_subscription_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "locked").await?;
     environment
         .emulator
@@ -204,7 +199,7 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_deny_policy_is_named(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "policy").await?;
     let deny = json!({"denyPolicyAssignment": "No other clouds"});
     environment.emulator.set(&team.subscription, deny).await?;
@@ -219,7 +214,9 @@ async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Another client writes right after each write of the controller.
-async fn two_writers(environment: Arc<Environment>) -> Result<(), Error> {
+async fn concurrent_writers_keep_the_changes_of_each_other(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "writers").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -241,7 +238,9 @@ async fn two_writers(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
+async fn one_failed_read_changes_nothing_and_three_are_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "stale").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -284,7 +283,9 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Another client may connect the account: creating without reading could create a second connector.
-async fn no_list(environment: Arc<Environment>) -> Result<(), Error> {
+async fn without_the_list_of_connectors_nothing_is_created(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "nolist").await?;
     let matching = json!({"method": "GET", "path": "/Microsoft.Security/securityConnectors$"});
     let failing = json!({"match": matching, "action": {"respond": {"status": 503}}});
@@ -317,7 +318,7 @@ async fn no_list(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn no_health(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_is_ready_without_health_reports(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "nohealth").await?;
     let matching = json!({"method": "GET", "path": "healthReports"});
     let failing = json!({"match": matching, "action": {"respond": {"status": 500}}});

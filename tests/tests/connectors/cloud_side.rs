@@ -4,31 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-    team::Team,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, objects::condition, team::Team};
 
 use super::{PROTECTION, TIMEOUT, condition_values, event, fault, life::shape, protected, ready, requests};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "a_missing_identity_provider_is_reported_and_retried_slowly",
-            no_provider,
-        ),
-        case("a_gcp_project_without_trust_is_reported", no_pool),
-        case("an_edit_retries_the_sign_in_at_once", edited),
-        case(
-            "a_role_that_breaks_later_is_reported_from_the_health_report",
-            role_breaks,
-        ),
-        case("the_machines_of_an_aws_account_are_counted", aws_machines),
-        case("the_machines_of_a_gcp_project_are_counted", gcp_machines),
-        case("machines_that_appear_prove_a_healthy_connection", sign_of_health),
+    cases![
+        a_missing_identity_provider_is_reported_and_retried_slowly,
+        a_gcp_project_without_trust_is_reported,
+        an_edit_retries_the_sign_in_at_once,
+        a_role_that_breaks_later_is_reported_from_the_health_report,
+        the_machines_of_an_aws_account_are_counted,
+        the_machines_of_a_gcp_project_are_counted,
+        machines_that_appear_prove_a_healthy_connection,
     ]
 }
 
@@ -63,7 +51,9 @@ async fn waits_for_account(team: &Team<'_>, remedy: &str) -> Result<Value, Error
     Ok(object)
 }
 
-async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_missing_identity_provider_is_reported_and_retried_slowly(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "noprovider").await?;
     account(&team, "aws", json!({"identityProvider": "missing"})).await?;
     team.connect("account", json!({})).await?;
@@ -90,7 +80,7 @@ async fn no_provider(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn no_pool(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_gcp_project_without_trust_is_reported(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "nopool").await?;
     account(&team, "gcp", json!({"workloadIdentityPool": "missing"})).await?;
     team.connect("account", shape(&team, "gcp")).await?;
@@ -102,7 +92,7 @@ async fn no_pool(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn edited(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_edit_retries_the_sign_in_at_once(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "roles").await?;
     account(&team, "aws", json!({"roles": {"CspmMonitorAws": "missing"}})).await?;
     team.connect("account", json!({})).await?;
@@ -115,7 +105,9 @@ async fn edited(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn role_breaks(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_role_that_breaks_later_is_reported_from_the_health_report(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "breaks").await?;
     team.connect("account", json!({})).await?;
     let object = ready(&team, "account").await?;
@@ -153,7 +145,7 @@ async fn counts(team: &Team<'_>, summary: &str) -> Result<Value, Error> {
         .await
 }
 
-async fn aws_machines(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_machines_of_an_aws_account_are_counted(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "ec2").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -177,7 +169,7 @@ async fn aws_machines(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn gcp_machines(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_machines_of_a_gcp_project_are_counted(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "gce").await?;
     let instances = json!([{"name": "vm-1", "os": "rhel-9"}, {"name": "vm-2", "os": "windows-2019"}]);
     account(&team, "gcp", json!({"instances": instances})).await?;
@@ -192,7 +184,7 @@ async fn gcp_machines(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn sign_of_health(environment: Arc<Environment>) -> Result<(), Error> {
+async fn machines_that_appear_prove_a_healthy_connection(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "silent").await?;
     let silent = json!({"match": {"method": "GET", "path": "/securityConnectors/account/.*healthReports"},
         "action": {"respond": {"status": 200, "body": {"value": []}}}});

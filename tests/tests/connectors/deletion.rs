@@ -7,13 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use serverprotection_api::FINALIZER;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-    wait::eventually,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team, wait::eventually};
 
 use super::{
     PROTECTION, TIMEOUT, another_account, condition_values, edit_in_azure, event, fault, in_azure, pause,
@@ -21,27 +15,21 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("the_finalizer_is_set_before_the_first_write", finalizer_first),
-        case("delete_deletes_the_connector", deleted),
-        case("delete_sets_the_finalizer_and_retain_removes_it", switched),
-        case("the_server_protection_may_be_deleted_first", protection_first),
-        case("suspended_and_observed_connectors_stay", withheld),
-        case("a_connector_that_another_object_claims_stays", other_owner),
-        case("a_connector_that_was_never_held_stays", never_held),
-        case("a_connector_that_now_connects_another_account_stays", not_ours),
-        case("a_connector_that_is_gone_already_needs_no_delete", gone_already),
-        case("a_waiting_deletion_reports_why_and_continues", waits),
-        case("force_remove_removes_the_finalizer_at_once", forced),
-        case(
-            "a_deletion_during_the_creation_leaves_nothing_behind",
-            while_created,
-        ),
-        case(
-            "after_the_deadline_the_object_goes_and_the_connector_stays",
-            deadline,
-        ),
-        case("a_delete_with_a_lost_response_is_repeated", lost_answer),
+    cases![
+        the_finalizer_is_set_before_the_first_write,
+        delete_deletes_the_connector,
+        delete_sets_the_finalizer_and_retain_removes_it,
+        the_server_protection_may_be_deleted_first,
+        suspended_and_observed_connectors_stay,
+        a_connector_that_another_object_claims_stays,
+        a_connector_that_was_never_held_stays,
+        a_connector_that_now_connects_another_account_stays,
+        a_connector_that_is_gone_already_needs_no_delete,
+        a_waiting_deletion_reports_why_and_continues,
+        force_remove_removes_the_finalizer_at_once,
+        a_deletion_during_the_creation_leaves_nothing_behind,
+        after_the_deadline_the_object_goes_and_the_connector_stays,
+        a_delete_with_a_lost_response_is_repeated,
     ]
 }
 
@@ -63,7 +51,7 @@ async fn stays(team: &Team<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn finalizer_first(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_finalizer_is_set_before_the_first_write(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "first").await?;
     let held = json!({"match": {"method": "PUT", "path": "/securityConnectors/"}, "action": {"hang": true}});
     let id = fault(&team, held).await?;
@@ -88,7 +76,7 @@ async fn finalizer_first(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
+async fn delete_deletes_the_connector(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "deleted").await?;
     team.connectors().delete("account", TIMEOUT).await?;
     assert!(in_azure(&team, "account").await?.is_null());
@@ -111,7 +99,7 @@ async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
     .await
 }
 
-async fn switched(environment: Arc<Environment>) -> Result<(), Error> {
+async fn delete_sets_the_finalizer_and_retain_removes_it(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "switched").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -139,7 +127,7 @@ async fn switched(environment: Arc<Environment>) -> Result<(), Error> {
     stays(&team).await
 }
 
-async fn protection_first(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_server_protection_may_be_deleted_first(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "orphan").await?;
     team.delete(PROTECTION, TIMEOUT).await?;
     stalled(&team, "account", "ProtectionNotFound", PROTECTION).await?;
@@ -149,7 +137,7 @@ async fn protection_first(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspended_and_observed_connectors_stay(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "asleep").await?;
     team.connectors()
         .patch("account", json!({"spec": {"suspend": true}}))
@@ -179,7 +167,7 @@ async fn withheld(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_that_another_object_claims_stays(environment: Arc<Environment>) -> Result<(), Error> {
     let first = held(&environment, "holder").await?;
     let second = protected(&environment, "waiting").await?;
     second
@@ -194,7 +182,7 @@ async fn other_owner(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_that_was_never_held_stays(environment: Arc<Environment>) -> Result<(), Error> {
     let current = json!({"securityConnectors": [{"name": "account", "hierarchyIdentifier": another_account(),
         "serversSubPlan": "P2"}]});
     let account = current["securityConnectors"][0]["hierarchyIdentifier"].clone();
@@ -210,7 +198,9 @@ async fn never_held(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn not_ours(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_that_now_connects_another_account_stays(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = held(&environment, "notours").await?;
     edit_in_azure(
         &team,
@@ -225,7 +215,9 @@ async fn not_ours(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn gone_already(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_that_is_gone_already_needs_no_delete(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = held(&environment, "gone").await?;
     let gone = json!({"securityConnectors.account": null});
     environment.emulator.set(&team.subscription, gone).await?;
@@ -252,7 +244,7 @@ async fn waiting<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'
     Ok((team, object))
 }
 
-async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_waiting_deletion_reports_why_and_continues(environment: Arc<Environment>) -> Result<(), Error> {
     let (team, object) = waiting(&environment, "waits").await?;
     let (status, reason, message) = condition_values(&object, "Ready");
     assert_eq!((status, reason), ("False", "Deleting"));
@@ -286,7 +278,7 @@ async fn waits(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
+async fn force_remove_removes_the_finalizer_at_once(environment: Arc<Environment>) -> Result<(), Error> {
     let (team, _) = waiting(&environment, "forced").await?;
     let began = Instant::now();
     let annotation = "serverprotection.dev/force-remove";
@@ -304,7 +296,9 @@ async fn forced(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// An object is deleted while the write of its connector is in progress, and the response is lost.
-async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_deletion_during_the_creation_leaves_nothing_behind(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "created").await?;
     let matching = json!({"method": "PUT", "path": "/securityConnectors/", "times": 1});
     let lost = json!({"hang": true, "respond": {"status": 504}});
@@ -330,7 +324,9 @@ async fn while_created(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn deadline(environment: Arc<Environment>) -> Result<(), Error> {
+async fn after_the_deadline_the_object_goes_and_the_connector_stays(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let (team, _) = waiting(&environment, "deadline").await?;
     tokio::time::sleep(super::DELETION_DEADLINE / 2).await;
     team.connectors().get("account").await?;
@@ -343,7 +339,7 @@ async fn deadline(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn lost_answer(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_delete_with_a_lost_response_is_repeated(environment: Arc<Environment>) -> Result<(), Error> {
     let team = held(&environment, "lost").await?;
     let lost = json!({"match": {"method": "DELETE", "path": "/securityConnectors/", "times": 1},
         "phase": "after", "action": {"respond": {"status": 504}}});

@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team};
 
 use super::{
     TIMEOUT, another_account, condition_values, edit, edit_in_azure, event, in_azure, offering, protected,
@@ -16,29 +11,16 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("an_aws_account_is_created_edited_and_repaired", |environment| {
-            whole_life(environment, "aws")
-        }),
-        case(
-            "an_aws_organization_is_created_edited_and_repaired",
-            |environment| whole_life(environment, "aws-organization"),
-        ),
-        case("a_gcp_project_is_created_edited_and_repaired", |environment| {
-            whole_life(environment, "gcp")
-        }),
-        case(
-            "a_gcp_organization_is_created_edited_and_repaired",
-            |environment| whole_life(environment, "gcp-organization"),
-        ),
-        case("every_edit_is_one_write", edits),
-        case(
-            "p1_switches_agentless_scanning_off_in_the_same_write",
-            scanning_off,
-        ),
-        case("an_organization_becomes_a_single_account", leaves_organization),
-        case("connectors_that_share_a_new_group_create_it_once", shared_group),
-        case("foreign_tags_stay", tags),
+    cases![
+        an_aws_account_is_created_edited_and_repaired,
+        an_aws_organization_is_created_edited_and_repaired,
+        a_gcp_project_is_created_edited_and_repaired,
+        a_gcp_organization_is_created_edited_and_repaired,
+        every_edit_is_one_write,
+        p1_switches_agentless_scanning_off_in_the_same_write,
+        an_organization_becomes_a_single_account,
+        connectors_that_share_a_new_group_create_it_once,
+        foreign_tags_stay,
     ]
 }
 
@@ -55,8 +37,28 @@ pub(crate) fn shape(team: &Team<'_>, shape: &str) -> Value {
     }
 }
 
-async fn whole_life(environment: Arc<Environment>, kind: &'static str) -> Result<(), Error> {
-    let team = protected(&environment, kind).await?;
+async fn an_aws_account_is_created_edited_and_repaired(environment: Arc<Environment>) -> Result<(), Error> {
+    whole_life(&environment, "aws").await
+}
+
+async fn an_aws_organization_is_created_edited_and_repaired(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    whole_life(&environment, "aws-organization").await
+}
+
+async fn a_gcp_project_is_created_edited_and_repaired(environment: Arc<Environment>) -> Result<(), Error> {
+    whole_life(&environment, "gcp").await
+}
+
+async fn a_gcp_organization_is_created_edited_and_repaired(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    whole_life(&environment, "gcp-organization").await
+}
+
+async fn whole_life(environment: &Environment, kind: &str) -> Result<(), Error> {
+    let team = protected(environment, kind).await?;
     team.connect("account", shape(&team, kind)).await?;
     created(&team, kind).await?;
     tiers(&team, kind).await?;
@@ -152,7 +154,7 @@ async fn released(team: &Team<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn edits(environment: Arc<Environment>) -> Result<(), Error> {
+async fn every_edit_is_one_write(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "edits").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -195,7 +197,9 @@ async fn edits(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn scanning_off(environment: Arc<Environment>) -> Result<(), Error> {
+async fn p1_switches_agentless_scanning_off_in_the_same_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "scanning").await?;
     let scanning = json!({"agentlessScanning": {"state": "Enabled"}});
     team.connect("account", scanning).await?;
@@ -216,7 +220,7 @@ async fn scanning_off(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn leaves_organization(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_organization_becomes_a_single_account(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "leaves").await?;
     team.connect("account", shape(&team, "aws-organization")).await?;
     ready(&team, "account").await?;
@@ -233,7 +237,9 @@ async fn leaves_organization(environment: Arc<Environment>) -> Result<(), Error>
     Ok(())
 }
 
-async fn shared_group(environment: Arc<Environment>) -> Result<(), Error> {
+async fn connectors_that_share_a_new_group_create_it_once(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "shared").await?;
     let of = |account: String| json!({"aws": {"accountId": account}, "resourceGroup": "rg-shared"});
     let names = ["one", "two", "three", "four"];
@@ -252,7 +258,7 @@ async fn shared_group(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
+async fn foreign_tags_stay(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "tags").await?;
     team.connect("account", json!({"tags": {"team": "sec"}})).await?;
     ready(&team, "account").await?;

@@ -4,13 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-    team::Team,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, objects::condition, team::Team};
 
 use super::{
     TIMEOUT, condition_values, edit, edit_in_azure, in_azure, offering, pause, protected, ready, requests,
@@ -18,20 +12,14 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("foreign_configuration_survives_every_write", survives),
-        case("foreign_configuration_survives_on_gcp_too", survives_on_gcp),
-        case("managed_offerings_are_repaired_and_foreign_ones_stay", repaired),
-        case(
-            "a_foreign_writer_wins_after_three_repairs_and_is_reported",
-            contested,
-        ),
-        case("a_connector_in_sync_is_adopted_without_a_write", adopted_as_it_is),
-        case(
-            "an_adopted_connector_first_reports_its_drift",
-            adopted_with_differences,
-        ),
-        case("an_adopted_connector_is_not_lowered_without_approval", reduction),
+    cases![
+        foreign_configuration_survives_every_write,
+        foreign_configuration_survives_on_gcp_too,
+        managed_offerings_are_repaired_and_foreign_ones_stay,
+        a_foreign_writer_wins_after_three_repairs_and_is_reported,
+        a_connector_in_sync_is_adopted_without_a_write,
+        an_adopted_connector_first_reports_its_drift,
+        an_adopted_connector_is_not_lowered_without_approval,
     ]
 }
 
@@ -60,13 +48,13 @@ fn theirs(connector: &Value, cloud: &str) -> Value {
     ])
 }
 
-async fn survives(environment: Arc<Environment>) -> Result<(), Error> {
+async fn foreign_configuration_survives_every_write(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "survives").await?;
     team.connect("account", json!({})).await?;
     survive(&team, "Aws").await
 }
 
-async fn survives_on_gcp(environment: Arc<Environment>) -> Result<(), Error> {
+async fn foreign_configuration_survives_on_gcp_too(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "survives-gcp").await?;
     team.connect("account", super::life::shape(&team, "gcp")).await?;
     survive(&team, "Gcp").await
@@ -118,7 +106,9 @@ async fn survive(team: &Team<'_>, cloud: &str) -> Result<(), Error> {
     Ok(())
 }
 
-async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
+async fn managed_offerings_are_repaired_and_foreign_ones_stay(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "repaired").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -159,7 +149,9 @@ async fn repaired(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "contested").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -211,7 +203,7 @@ async fn contested(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_in_sync_is_adopted_without_a_write(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "asitis").await?;
     current(&team, json!({"tags": {"theirs": "stays"}})).await?;
     team.connect("account", json!({})).await?;
@@ -228,7 +220,7 @@ async fn adopted_as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_adopted_connector_first_reports_its_drift(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "differs").await?;
     current(
         &team,
@@ -263,7 +255,9 @@ async fn adopted_with_differences(environment: Arc<Environment>) -> Result<(), E
     Ok(())
 }
 
-async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_adopted_connector_is_not_lowered_without_approval(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "reduction").await?;
     current(&team, json!({})).await?;
     team.connect("account", json!({"plan": {"tier": "P1"}})).await?;

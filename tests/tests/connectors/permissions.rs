@@ -3,29 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-    wait::eventually,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team, wait::eventually};
 
 use super::{TIMEOUT, condition_values, in_azure, protected, ready, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("missing_permission_to_write_connectors_is_reported", write),
-        case(
-            "missing_permission_to_delete_connectors_is_reported_early",
-            delete,
-        ),
-        case("missing_permission_to_assign_roles_is_reported", assign_roles),
-        case(
-            "missing_permission_to_create_the_resource_group_is_reported",
-            resource_group,
-        ),
-        case("missing_permission_to_read_health_reports_is_reported", health),
+    cases![
+        missing_permission_to_write_connectors_is_reported,
+        missing_permission_to_delete_connectors_is_reported_early,
+        missing_permission_to_assign_roles_is_reported,
+        missing_permission_to_create_the_resource_group_is_reported,
+        missing_permission_to_read_health_reports_is_reported,
     ]
 }
 
@@ -69,7 +57,9 @@ async fn named_then_granted(team: &Team<'_>, action: &str) -> Result<(), Error> 
     .await
 }
 
-async fn write(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_permission_to_write_connectors_is_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Security/securityConnectors/write";
     let team = protected(&environment, "nowrite").await?;
     without(&team, &[ACTION]).await?;
@@ -85,7 +75,9 @@ async fn write(environment: Arc<Environment>) -> Result<(), Error> {
     named_then_granted(&team, ACTION).await
 }
 
-async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_permission_to_delete_connectors_is_reported_early(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Security/securityConnectors/delete";
     let team = protected(&environment, "nodelete").await?;
     without(&team, &[ACTION]).await?;
@@ -111,7 +103,7 @@ async fn delete(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Azure rejects the write, or accepts it and no machine appears: the two answers of a switch.
-async fn assign_roles(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_permission_to_assign_roles_is_reported(environment: Arc<Environment>) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Authorization/roleAssignments/write";
     let team = protected(&environment, "noassign").await?;
     without(&team, &[ACTION]).await?;
@@ -119,7 +111,9 @@ async fn assign_roles(environment: Arc<Environment>) -> Result<(), Error> {
     named_then_granted(&team, ACTION).await
 }
 
-async fn resource_group(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_permission_to_create_the_resource_group_is_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Resources/subscriptions/resourceGroups/write";
     let team = protected(&environment, "nogroup").await?;
     without(&team, &[ACTION]).await?;
@@ -129,7 +123,9 @@ async fn resource_group(environment: Arc<Environment>) -> Result<(), Error> {
     named_then_granted(&team, ACTION).await
 }
 
-async fn health(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_permission_to_read_health_reports_is_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     const ACTION: &str = "Microsoft.Security/healthReports/read";
     let team = protected(&environment, "nohealth").await?;
     without(&team, &[ACTION]).await?;

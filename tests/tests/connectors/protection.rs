@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, objects::condition};
 
 use super::{
     GROUP, PROTECTION, TIMEOUT, another_account, condition_values, edit_in_azure, in_azure, pause, protected,
@@ -16,17 +11,17 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("the_server_protection_counts_its_connectors", counted),
-        case("the_default_tier_follows_the_server_protection", default_tier),
-        case("observe_writes_nothing_is_ready_and_reports_the_drift", observe),
-        case("suspend_sends_no_request_and_resume_repairs", suspend),
-        case("suspended_from_the_start_sends_no_request", suspended_at_birth),
-        case("a_connector_waits_for_the_registration", registration),
+    cases![
+        the_server_protection_counts_its_connectors,
+        the_default_tier_follows_the_server_protection,
+        observe_writes_nothing_is_ready_and_reports_the_drift,
+        suspend_sends_no_request_and_resume_repairs,
+        suspended_from_the_start_sends_no_request,
+        a_connector_waits_for_the_registration,
     ]
 }
 
-async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_server_protection_counts_its_connectors(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "counted").await?;
     let summary = |summary: &'static str, reason: &'static str| {
         let team = team.clone();
@@ -71,7 +66,7 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// The ServerProtection registers Microsoft.Security; its connectors wait for it.
-async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_waits_for_the_registration(environment: Arc<Environment>) -> Result<(), Error> {
     let unregistered = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
     let team = environment.team_with("waits", unregistered).await?;
     let stuck = |stuck: bool| json!({"registrationStuck": stuck});
@@ -108,7 +103,7 @@ async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn default_tier(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_default_tier_follows_the_server_protection(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "follows").await?;
     team.connect("follows", json!({})).await?;
     let own = json!({"aws": {"accountId": another_account()}, "plan": {"tier": "P2"}});
@@ -131,7 +126,9 @@ async fn default_tier(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
+async fn observe_writes_nothing_is_ready_and_reports_the_drift(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("observe").await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}, "mode": "Observe"}))
         .await?;
@@ -179,7 +176,7 @@ async fn in_sync(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Er
         .map(drop)
 }
 
-async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspend_sends_no_request_and_resume_repairs(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "suspend").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -226,7 +223,7 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspended_from_the_start_sends_no_request(environment: Arc<Environment>) -> Result<(), Error> {
     let team = protected(&environment, "asleep").await?;
     team.connect("account", json!({"suspend": true})).await?;
     let object = team

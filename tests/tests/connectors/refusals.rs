@@ -9,11 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    objects::condition,
-    wait::eventually,
+    Error, cases, env::Environment, harness::Case, objects::condition, wait::eventually,
 };
 
 use super::{
@@ -21,28 +17,18 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "a_connector_without_its_server_protection_waits_for_it",
-            no_protection,
-        ),
-        case(
-            "a_server_protection_for_another_subscription_moves_nothing",
-            moved,
-        ),
-        case(
-            "a_missing_resource_group_is_reported_unless_it_may_be_created",
-            no_group,
-        ),
-        case(
-            "agentless_scanning_needs_p2_also_with_the_default_plan",
-            agentless,
-        ),
-        case("an_object_of_a_newer_version_keeps_its_account", unreadable),
+    cases![
+        a_connector_without_its_server_protection_waits_for_it,
+        a_server_protection_for_another_subscription_moves_nothing,
+        a_missing_resource_group_is_reported_unless_it_may_be_created,
+        agentless_scanning_needs_p2_also_with_the_default_plan,
+        an_object_of_a_newer_version_keeps_its_account,
     ]
 }
 
-async fn no_protection(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_connector_without_its_server_protection_waits_for_it(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("orphan").await?;
     team.connect("account", json!({})).await?;
     stalled(&team, "account", "ProtectionNotFound", "ServerProtection prod").await?;
@@ -54,7 +40,9 @@ async fn no_protection(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// The ServerProtection is deleted and created again for another subscription.
-async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_server_protection_for_another_subscription_moves_nothing(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "moved").await?;
     team.connect("account", json!({})).await?;
     ready(&team, "account").await?;
@@ -83,7 +71,9 @@ async fn moved(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn no_group(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_missing_resource_group_is_reported_unless_it_may_be_created(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = protected(&environment, "nogroup").await?;
     team.connect("account", json!({"createResourceGroup": false}))
         .await?;
@@ -113,7 +103,9 @@ async fn no_group(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn agentless(environment: Arc<Environment>) -> Result<(), Error> {
+async fn agentless_scanning_needs_p2_also_with_the_default_plan(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("agentless").await?;
     team.protect(PROTECTION, json!({"plan": {"tier": "P1"}})).await?;
     team.connect("account", json!({"agentlessScanning": {"state": "Enabled"}}))
@@ -127,7 +119,7 @@ async fn agentless(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_object_of_a_newer_version_keeps_its_account(environment: Arc<Environment>) -> Result<(), Error> {
     // A newer definition has a tier that this build does not know.
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";

@@ -15,10 +15,10 @@ use std::{
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     controller_process::ControllerProcess,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     objects::{Objects, condition},
     wait::eventually,
 };
@@ -30,40 +30,36 @@ use super::{
 
 /// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
 const AT_ONCE: usize = 6;
+/// Time limit of a case: it crashes the controller many times.
+const LIMIT: Duration = Duration::from_secs(230);
 /// Name of the connector.
 const ACCOUNT: &str = "aws";
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    let limit = Duration::from_secs(230);
-    vec![
-        case(
-            "a_crash_at_every_request_of_a_new_connector_ends_the_same",
-            created,
-        )
-        .limit(limit),
-        case(
-            "a_crash_at_every_request_of_a_connectors_edit_ends_the_same",
-            edited,
-        )
-        .limit(limit),
-        case(
-            "a_crash_at_every_request_of_a_connectors_deletion_ends_the_same",
-            deleted,
-        )
-        .limit(limit),
-        case("deleted_while_the_answer_of_its_creation_is_lost", answer_lost),
-    ]
+    let cases = cases![
+        a_crash_at_every_request_of_a_new_connector_ends_the_same,
+        a_crash_at_every_request_of_a_connectors_edit_ends_the_same,
+        a_crash_at_every_request_of_a_connectors_deletion_ends_the_same,
+        deleted_while_the_answer_of_its_creation_is_lost,
+    ];
+    cases.into_iter().map(|case| case.limit(LIMIT)).collect()
 }
 
-async fn created(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_every_request_of_a_new_connector_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     every(Act::Create, &environment).await
 }
 
-async fn edited(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_every_request_of_a_connectors_edit_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     every(Act::Edit, &environment).await
 }
 
-async fn deleted(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_every_request_of_a_connectors_deletion_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     every(Act::Delete, &environment).await
 }
 
@@ -357,7 +353,9 @@ fn conditions_of(object: &Value) -> Value {
 
 /// The intent records that a connector was being created, so the connector belongs to the object and is deleted with
 /// it.
-async fn answer_lost(environment: Arc<Environment>) -> Result<(), Error> {
+async fn deleted_while_the_answer_of_its_creation_is_lost(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let name = format!("connector-answer-lost-{phase}");
         let fixture = Fixture::create(&environment, &name, json!({})).await?;

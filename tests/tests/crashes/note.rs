@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::condition,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::condition};
 
 use super::{
     TIMEOUT,
@@ -16,15 +11,12 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("lowered_again_while_an_intent_is_recorded", lowered),
-        case(
-            "lowered_while_the_intent_of_a_creation_is_recorded_needs_approval",
-            adopted,
-        ),
-        case("switched_to_observe_while_an_intent_is_recorded", observed),
-        case("suspended_while_an_intent_is_recorded", suspended),
-        case("crashed_again_while_an_intent_is_recorded", again),
+    cases![
+        lowered_again_while_an_intent_is_recorded,
+        lowered_while_the_intent_of_a_creation_is_recorded_needs_approval,
+        switched_to_observe_while_an_intent_is_recorded,
+        suspended_while_an_intent_is_recorded,
+        crashed_again_while_an_intent_is_recorded,
     ]
 }
 
@@ -53,7 +45,7 @@ fn p1() -> Value {
 }
 
 /// Whatever the effect of the write was, the new spec is written once, and the end state is as without a crash.
-async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
+async fn lowered_again_while_an_intent_is_recorded(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let fixture = Fixture::create(&environment, &format!("lowered-{phase}"), json!({})).await?;
         fixture
@@ -87,7 +79,9 @@ async fn lowered(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// An object that was never in sync does not know that it raised the plan itself, so it asks for approval (I-12a).
-async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
+async fn lowered_while_the_intent_of_a_creation_is_recorded_needs_approval(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "adopted", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;
     crash_at_plan_write(&fixture, "after").await?;
@@ -119,7 +113,7 @@ async fn adopted(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Nothing is written, and nothing unknown is reported as known.
-async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
+async fn switched_to_observe_while_an_intent_is_recorded(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let fixture = Fixture::create(&environment, &format!("observed-{phase}"), json!({})).await?;
         fixture.team.protect(NAME, p2()).await?;
@@ -169,7 +163,7 @@ async fn observed(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Nothing is read while the object is suspended. The result of the write is still unknown when it resumes.
-async fn suspended(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspended_while_an_intent_is_recorded(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "suspended", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;
     crash_at_plan_write(&fixture, "after").await?;
@@ -202,7 +196,7 @@ async fn suspended(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// The write that repeats an interrupted write may be interrupted too.
-async fn again(environment: Arc<Environment>) -> Result<(), Error> {
+async fn crashed_again_while_an_intent_is_recorded(environment: Arc<Environment>) -> Result<(), Error> {
     let fixture = Fixture::create(&environment, "again", json!({})).await?;
     fixture.team.protect(NAME, p2()).await?;
     for phase in ["after", "before", "after"] {

@@ -9,36 +9,34 @@ use std::{
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::fixture::{Fixture, NAME, ended, is_plan_write, operation, p2};
 
 /// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
 const AT_ONCE: usize = 6;
+/// Time limit of a case: it crashes the controller many times.
+const LIMIT: Duration = Duration::from_secs(230);
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    let limit = Duration::from_secs(230);
-    vec![
-        case("a_crash_at_every_request_of_a_creation_ends_the_same", fresh).limit(limit),
-        case(
-            "a_crash_at_every_write_of_a_legacy_subscription_ends_the_same",
-            legacy,
-        )
-        .limit(limit),
-        case("a_crash_at_the_registration_ends_the_same", registration).limit(limit),
-    ]
+    let cases = cases![
+        a_crash_at_every_request_of_a_creation_ends_the_same,
+        a_crash_at_every_write_of_a_legacy_subscription_ends_the_same,
+        a_crash_at_the_registration_ends_the_same,
+    ];
+    cases.into_iter().map(|case| case.limit(LIMIT)).collect()
 }
 
-async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_every_request_of_a_creation_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     every("crash", &environment, json!({}), |_| true).await
 }
 
 /// A legacy subscription needs more settings to be written.
-async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_every_write_of_a_legacy_subscription_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let writes = |request: &Value| request["method"] == "PUT";
     every(
         "legacy",
@@ -49,7 +47,7 @@ async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
     .await
 }
 
-async fn registration(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_crash_at_the_registration_ends_the_same(environment: Arc<Environment>) -> Result<(), Error> {
     let providers = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
     let asks = |request: &Value| request["kind"] == "arm" && request["method"] == "POST";
     every("register", &environment, providers, asks).await

@@ -6,12 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    wait::eventually,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, wait::eventually};
 
 use super::{
     TIMEOUT,
@@ -19,10 +14,10 @@ use super::{
 };
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case("sigterm_during_a_slow_write_lets_it_finish", slow_write)]
+    cases![sigterm_during_a_slow_write_lets_it_finish]
 }
 
-async fn slow_write(environment: Arc<Environment>) -> Result<(), Error> {
+async fn sigterm_during_a_slow_write_lets_it_finish(environment: Arc<Environment>) -> Result<(), Error> {
     for phase in ["before", "after"] {
         let fixture = Fixture::create(&environment, &format!("sigterm-{phase}"), json!({})).await?;
         let fault = environment

@@ -3,29 +3,21 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    emulator::TENANT,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, emulator::TENANT, env::Environment, harness::Case};
 
 use super::{NAME, TIMEOUT, machines, p2, protected, shows};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("no_machine_is_unknown", none),
-        case("machines_that_may_not_be_seen_are_unknown", unseen),
-        case(
-            "one_subscription_without_access_does_not_affect_the_others",
-            one_bad,
-        ),
-        case("machines_follow_the_owner_of_the_subscription", owner),
-        case("another_namespaces_identity_shows_nothing", stranger),
+    cases![
+        no_machine_is_unknown,
+        machines_that_may_not_be_seen_are_unknown,
+        one_subscription_without_access_does_not_affect_the_others,
+        machines_follow_the_owner_of_the_subscription,
+        another_namespaces_identity_shows_nothing,
     ]
 }
 
-async fn none(environment: Arc<Environment>) -> Result<(), Error> {
+async fn no_machine_is_unknown(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("empty").await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "Unknown", "NoMachines").await?;
@@ -33,7 +25,7 @@ async fn none(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn unseen(environment: Arc<Environment>) -> Result<(), Error> {
+async fn machines_that_may_not_be_seen_are_unknown(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}]));
     let team = environment.team_with("unseen", seed).await?;
     let roles = json!({"roleAssignments": {team.subscription.clone(): ["Security Admin"]}});
@@ -54,7 +46,9 @@ async fn unseen(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
+async fn one_subscription_without_access_does_not_affect_the_others(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}]));
     let team = environment.team_with("bad", seed.clone()).await?;
     team.protect(NAME, p2()).await?;
@@ -85,7 +79,7 @@ async fn one_bad(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn owner(environment: Arc<Environment>) -> Result<(), Error> {
+async fn machines_follow_the_owner_of_the_subscription(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}, {"name": "web-2"}]));
     let team = environment.team_with("owner", seed).await?;
     team.protect(NAME, p2()).await?;
@@ -101,7 +95,7 @@ async fn owner(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stranger(environment: Arc<Environment>) -> Result<(), Error> {
+async fn another_namespaces_identity_shows_nothing(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}]));
     let team = environment.team_with("victim", seed.clone()).await?;
     let theirs = team.another_subscription(seed).await?;

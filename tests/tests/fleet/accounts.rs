@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-    wait::eventually,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team, wait::eventually};
 
 use super::{
     TIMEOUT,
@@ -24,7 +18,7 @@ const UNCONNECTED: &str = "700000000003";
 const GCP: &str = "700000000004";
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case("the_command_lists_machines_of_connected_accounts", accounts)]
+    cases![the_command_lists_machines_of_connected_accounts]
 }
 
 /// The account's line in the summary.
@@ -67,7 +61,9 @@ async fn team(environment: &Environment) -> Result<Team<'_>, Error> {
     environment.team_with("accounts", seed).await
 }
 
-async fn accounts(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_command_lists_machines_of_connected_accounts(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = team(&environment).await?;
     let ran = machines(&team, &["-o", "json"]).await?;
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);

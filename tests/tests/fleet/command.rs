@@ -4,26 +4,19 @@ use std::{process::Stdio, sync::Arc};
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error, binaries,
-    emulator::TENANT,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
+    Error, binaries, cases, emulator::TENANT, env::Environment, harness::Case, team::Team,
 };
 use tokio::process::Command;
 
 use super::protected;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("the_command_lists_every_machine_and_its_exit_code_fits", command),
-        case("the_command_reports_errors", wrong),
-        case("the_command_reads_objects_and_their_exclusions", objects),
-        case("the_migration_adds_up", migration),
-        case(
-            "the_managed_identity_of_the_node_uses_plain_http",
-            managed_identity,
-        ),
+    cases![
+        the_command_lists_every_machine_and_its_exit_code_fits,
+        the_command_reports_errors,
+        the_command_reads_objects_and_their_exclusions,
+        the_migration_adds_up,
+        the_managed_identity_of_the_node_uses_plain_http,
     ]
 }
 
@@ -103,7 +96,9 @@ pub(super) fn document(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", ran.out, ran.err))
 }
 
-async fn command(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_command_lists_every_machine_and_its_exit_code_fits(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "off-1", "powerState": "deallocated"},
         {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}},
@@ -150,7 +145,7 @@ async fn command(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn wrong(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_command_reports_errors(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with("wrong", protected(&json!([{"name": "web-1"}])))
         .await?;
@@ -192,7 +187,7 @@ async fn wrong(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn objects(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_command_reads_objects_and_their_exclusions(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "lab-1", "resourceGroup": "rg-lab",
          "mde": {"provisioningState": "Failed", "code": 4}}]));
@@ -214,7 +209,7 @@ async fn objects(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn migration(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_migration_adds_up(environment: Arc<Environment>) -> Result<(), Error> {
     let mut seed = protected(&Value::Null);
     seed.as_object_mut().unwrap().remove("machines");
     seed["fleet"] = json!({"randomSeed": 11, "machineCount": 400});
@@ -289,7 +284,9 @@ async fn node(team: &Team<'_>) -> Result<String, Error> {
     Ok(format!("http://{address}/msi/token"))
 }
 
-async fn managed_identity(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_managed_identity_of_the_node_uses_plain_http(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment
         .team_with("node", protected(&json!([{"name": "web-1"}])))
         .await?;

@@ -7,31 +7,28 @@ use std::{
 
 use serde_json::json;
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     controller_process::{ControllerOptions, ControllerProcess},
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     wait::eventually,
 };
 
 use super::{NAME, TIMEOUT, events, machines, p2, protected, shows, worst};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("machines_appear_and_become_protected", appear),
-        case(
-            "a_failing_machine_is_named_with_its_reason_until_it_is_repaired",
-            fail,
-        ),
-        case("disconnected_and_stopped_machines", dark),
-        case("a_health_report_refines_protected", health),
-        case("a_free_plan_of_a_single_machine_is_reported", stray),
-        case("an_unchanged_fleet_causes_no_patch_and_no_reconcile", still),
-        case("a_restart_keeps_the_numbers_and_finds_the_same", restart),
+    cases![
+        machines_appear_and_become_protected,
+        a_failing_machine_is_named_with_its_reason_until_it_is_repaired,
+        disconnected_and_stopped_machines,
+        a_health_report_refines_protected,
+        a_free_plan_of_a_single_machine_is_reported,
+        an_unchanged_fleet_causes_no_patch_and_no_reconcile,
+        a_restart_keeps_the_numbers_and_finds_the_same,
     ]
 }
 
-async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
+async fn machines_appear_and_become_protected(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = json!({"machines": [
         {"name": "web-1", "os": "ubuntu-22.04", "mde": "none"},
         {"name": "win-1", "os": "windows-2022", "mde": "none"},
@@ -71,7 +68,9 @@ async fn appear(environment: Arc<Environment>) -> Result<(), Error> {
     .await
 }
 
-async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_failing_machine_is_named_with_its_reason_until_it_is_repaired(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(
         &json!([{"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}}]),
     );
@@ -120,7 +119,7 @@ async fn fail(environment: Arc<Environment>) -> Result<(), Error> {
     .await
 }
 
-async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
+async fn disconnected_and_stopped_machines(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "web-2"}, {"name": "srv-1", "cloudProvider": "OnPremises"}]));
     let team = environment.team_with("dark", seed).await?;
@@ -149,7 +148,7 @@ async fn dark(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn health(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_health_report_refines_protected(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}, {"name": "ill-1", "healthReport": "NotHealthy"}]));
     let team = environment.team_with("health", seed).await?;
     team.protect(NAME, p2()).await?;
@@ -163,7 +162,7 @@ async fn health(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_free_plan_of_a_single_machine_is_reported(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([{"name": "web-1"}, {"name": "stray-1"}]));
     let team = environment.team_with("stray", seed).await?;
     let machine = environment
@@ -184,7 +183,9 @@ async fn stray(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn still(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_unchanged_fleet_causes_no_patch_and_no_reconcile(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 24}},
         {"name": "odd-1", "neverProvisioned": true, "mde": "none", "age": "30d"}]));
@@ -218,7 +219,7 @@ async fn still(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn restart(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_restart_keeps_the_numbers_and_finds_the_same(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(
         &json!([{"name": "web-1"}, {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 4}}]),
     );

@@ -4,24 +4,20 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{NAME, machines, p2, protected, shows, worst};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("an_extension_on_its_way_is_stuck_by_its_own_age", on_their_way),
-        case("a_deletion_without_a_date_is_awaited", deletion),
-        case("machines_that_need_the_extension_stay_in_the_count", counted),
-        case("an_agent_reports_whether_its_service_runs", services),
+    cases![
+        an_extension_on_its_way_is_stuck_by_its_own_age,
+        a_deletion_without_a_date_is_awaited,
+        machines_that_need_the_extension_stay_in_the_count,
+        an_agent_reports_whether_its_service_runs,
     ]
 }
 
-async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_extension_on_its_way_is_stuck_by_its_own_age(environment: Arc<Environment>) -> Result<(), Error> {
     // All of them are older than the grace period, by days, because the clock of the machines may be hours ahead.
     let seed = protected(&json!([
         {"name": "web-1"},
@@ -54,7 +50,7 @@ async fn on_their_way(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_deletion_without_a_date_is_awaited(environment: Arc<Environment>) -> Result<(), Error> {
     // The last PUT of an Arc extension is old, but its deletion may have begun just now.
     let seed = protected(&json!([
         {"name": "srv-1", "cloudProvider": "OnPremises",
@@ -72,7 +68,9 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
+async fn machines_that_need_the_extension_stay_in_the_count(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "path-1", "mde": {"provisioningState": "Failed", "code": 51}},
         {"name": "path-2", "cloudProvider": "AWS", "os": "amazon-2023",
@@ -109,7 +107,7 @@ async fn counted(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn services(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_agent_reports_whether_its_service_runs(environment: Arc<Environment>) -> Result<(), Error> {
     let mut all = vec![json!({"name": "web-1"})];
     for (at, (os, status)) in [
         ("ubuntu-22.04", "running"),

@@ -3,25 +3,21 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{NAME, machines, p2, protected, shows};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("exclusions_are_edited_and_counted", exclusions),
-        case("a_rule_that_selects_everything_is_rejected", refused),
-        case("the_minimum_percentage_decides_about_the_condition", minimum),
-        case("the_grace_period_decides_between_waiting_and_missing", grace),
-        case("other_shells_and_names_of_extensions_do_not_confuse", shells),
+    cases![
+        exclusions_are_edited_and_counted,
+        a_rule_that_selects_everything_is_rejected,
+        the_minimum_percentage_decides_about_the_condition,
+        the_grace_period_decides_between_waiting_and_missing,
+        other_shells_and_names_of_extensions_do_not_confuse,
     ]
 }
 
-async fn exclusions(environment: Arc<Environment>) -> Result<(), Error> {
+async fn exclusions_are_edited_and_counted(environment: Arc<Environment>) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"},
         {"name": "lab-1", "resourceGroup": "rg-lab", "mde": {"provisioningState": "Failed", "code": 4}},
@@ -48,7 +44,7 @@ async fn exclusions(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_rule_that_selects_everything_is_rejected(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
     for (rule, says) in [
         (json!({"name": "all"}), "would exclude every machine"),
@@ -89,7 +85,9 @@ async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn minimum(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_minimum_percentage_decides_about_the_condition(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "web-2"}, {"name": "web-3"},
         {"name": "db-1", "mde": {"provisioningState": "Failed", "code": 4}}]));
@@ -111,7 +109,9 @@ async fn minimum(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn grace(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_grace_period_decides_between_waiting_and_missing(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "web-1"}, {"name": "odd-1", "neverProvisioned": true, "mde": "none", "age": "30h"}]));
     let team = environment.team_with("grace", seed).await?;
@@ -122,7 +122,9 @@ async fn grace(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn shells(environment: Arc<Environment>) -> Result<(), Error> {
+async fn other_shells_and_names_of_extensions_do_not_confuse(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let seed = protected(&json!([
         {"name": "i-0abc", "cloudProvider": "AWS", "os": "amazon-2023", "hierarchyIdentifier": "123456789012"},
         {"name": "i-0abc", "cloudProvider": "AWS", "createdByPublicCloudConnector": true,

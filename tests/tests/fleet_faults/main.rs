@@ -10,14 +10,16 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::{Environment, Options},
-    harness::{self, case},
+    harness,
     team::{Team, condition},
     wait::eventually,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(40);
+/// Time limit of the case.
+const LIMIT: Duration = Duration::from_secs(900);
 const NAME: &str = "prod";
 const GRAPH: &str = "ResourceGraph/resources";
 /// More than one page of 1000.
@@ -35,11 +37,11 @@ fn main() -> ExitCode {
         Ok(environment)
     };
     // The retry delays are the real ones.
-    let stories = case("resource_graph_on_a_bad_day", stories).limit(Duration::from_secs(900));
-    harness::run(setup, vec![stories])
+    let cases = cases![resource_graph_on_a_bad_day].into_iter();
+    harness::run(setup, cases.map(|case| case.limit(LIMIT)).collect())
 }
 
-async fn stories(environment: Arc<Environment>) -> Result<(), Error> {
+async fn resource_graph_on_a_bad_day(environment: Arc<Environment>) -> Result<(), Error> {
     let fleet = json!({
         "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
          "enablementTime": "2026-01-01T00:00:00Z"}},

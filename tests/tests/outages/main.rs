@@ -13,14 +13,16 @@ use futures::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::{Environment, Options},
-    harness::{self, Setting, case},
+    harness::{self, Setting},
     team::Team,
 };
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(90);
 pub(crate) const NAME: &str = "prod";
+/// Time limit of a case, with the start and the end of its environment.
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// The cases share nothing.
 struct Nothing;
@@ -32,38 +34,33 @@ impl Setting for Nothing {
 }
 
 fn main() -> ExitCode {
-    let limit = Duration::from_secs(240);
-    harness::run(
-        || std::future::ready(Ok(Nothing)),
-        vec![
-            case("a_minute_without_kubernetes_loses_nothing", |_| {
-                world(&["--reconcile-every", "2s"], json!({}), kubernetes::away)
-            })
-            .limit(limit),
-            case("half_a_minute_of_frozen_azure_is_survived", |_| {
-                world(&["--reconcile-every", "1s"], json!({}), azure::frozen)
-            })
-            .limit(limit),
-            case("tokens_and_secrets_are_renewed_in_time", |_| {
-                // Tokens are renewed five minutes before they expire; these are valid for four seconds more than that.
-                let settings = json!({"tokenLifetime": "304s"});
-                world(
-                    &["--reconcile-every", "1s", "--blocked-retry-interval", "2s"],
-                    settings,
-                    azure::rolling,
-                )
-            })
-            .limit(limit),
-            case("tokens_shorter_than_any_that_entra_issues_still_work", |_| {
-                world(
-                    &["--reconcile-every", "1s"],
-                    json!({"tokenLifetime": "3s"}),
-                    azure::short_tokens,
-                )
-            })
-            .limit(limit),
-        ],
-    )
+    let cases = cases![
+        a_minute_without_kubernetes_loses_nothing,
+        half_a_minute_of_frozen_azure_is_survived,
+        tokens_and_secrets_are_renewed_in_time,
+        tokens_shorter_than_any_that_entra_issues_still_work,
+    ];
+    let cases = cases.into_iter().map(|case| case.limit(LIMIT));
+    harness::run(|| std::future::ready(Ok(Nothing)), cases.collect())
+}
+
+async fn a_minute_without_kubernetes_loses_nothing(_: Arc<Nothing>) -> Result<(), Error> {
+    world(&["--reconcile-every", "2s"], json!({}), kubernetes::away).await
+}
+
+async fn half_a_minute_of_frozen_azure_is_survived(_: Arc<Nothing>) -> Result<(), Error> {
+    world(&["--reconcile-every", "1s"], json!({}), azure::frozen).await
+}
+
+async fn tokens_and_secrets_are_renewed_in_time(_: Arc<Nothing>) -> Result<(), Error> {
+    let flags = &["--reconcile-every", "1s", "--blocked-retry-interval", "2s"];
+    // Tokens are renewed five minutes before they expire; these are valid for four seconds more than that.
+    world(flags, json!({"tokenLifetime": "304s"}), azure::rolling).await
+}
+
+async fn tokens_shorter_than_any_that_entra_issues_still_work(_: Arc<Nothing>) -> Result<(), Error> {
+    let settings = json!({"tokenLifetime": "3s"});
+    world(&["--reconcile-every", "1s"], settings, azure::short_tokens).await
 }
 
 /// Runs a case in its own environment, which checks the invariants at the end.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, merge},
     wait::eventually,
 };
@@ -15,12 +15,12 @@ use serverprotection_tests::{
 use super::p2;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("admission_names_the_rejected_field", refused),
-        case("admission_names_the_rejected_rules", refused_rules),
-        case("admission_lets_overlays_pass", passes),
-        case("a_minimal_object_gets_its_defaults", defaults),
-        case("kubectl_explain_describes_every_field", explained),
+    cases![
+        admission_names_the_rejected_field,
+        admission_names_the_rejected_rules,
+        admission_lets_overlays_pass,
+        a_minimal_object_gets_its_defaults,
+        kubectl_explain_describes_every_field,
     ]
 }
 
@@ -37,7 +37,7 @@ fn with_rules(rules: Value) -> Value {
     json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}})
 }
 
-async fn refused(environment: Arc<Environment>) -> Result<(), Error> {
+async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
     let scanning = json!({"state": "Enabled"});
     let monitoring = json!({"state": "Enabled", "workspaceId": workspace()});
@@ -142,7 +142,7 @@ async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) {
     }
 }
 
-async fn refused_rules(environment: Arc<Environment>) -> Result<(), Error> {
+async fn admission_names_the_rejected_rules(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("rules").await?;
     let cases = [
         (with_rules(json!({})), "exactly one of preset and custom"),
@@ -180,7 +180,7 @@ async fn refused_rules(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn passes(environment: Arc<Environment>) -> Result<(), Error> {
+async fn admission_lets_overlays_pass(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("overlays").await?;
     for (number, plan) in [
         json!({"tier": "P1", "agentlessScanning": {"state": "Disabled"}}),
@@ -204,7 +204,7 @@ async fn passes(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn defaults(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_minimal_object_gets_its_defaults(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("defaults").await?;
     let object = team
         .protect("minimal", json!({"plan": {"tier": "P1"}, "suspend": true}))
@@ -225,7 +225,7 @@ async fn defaults(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn explained(environment: Arc<Environment>) -> Result<(), Error> {
+async fn kubectl_explain_describes_every_field(environment: Arc<Environment>) -> Result<(), Error> {
     let explain = |what: &'static [&'static str]| environment.plane.kubectl(what);
     // The API server publishes the schema some seconds after the definition.
     let all = eventually("the published schema", super::TIMEOUT, || {

@@ -3,25 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{condition_values, p2, plan_writes, ready, reconcile, stalled, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "a_p2_subscription_is_not_lowered_by_a_p1_object_without_approval",
-            reduction,
-        ),
-        case("a_subscription_in_sync_is_adopted_without_a_write", as_it_is),
+    cases![
+        a_p2_subscription_is_not_lowered_by_a_p1_object_without_approval,
+        a_subscription_in_sync_is_adopted_without_a_write,
     ]
 }
 
-async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_p2_subscription_is_not_lowered_by_a_p1_object_without_approval(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment
         .team_with(
             "reduction",
@@ -49,7 +44,9 @@ async fn reduction(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn as_it_is(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_subscription_in_sync_is_adopted_without_a_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let current = json!({
         "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2"}},
         "settings": {"WDATP": true, "WDATP_UNIFIED_SOLUTION": true, "WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW": false},

@@ -4,38 +4,32 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, condition},
 };
 
 use super::{TIMEOUT, condition_values, in_azure, of, p2, plan_writes, ready, reconcile, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("an_unknown_subscription_stalls", unknown_subscription),
-        case("a_disabled_subscription_stalls", disabled),
-        case("a_locked_subscription_stalls", locked),
-        case("a_deny_policy_is_named", policy),
-        case("a_write_waits_for_another_update_in_progress", conflict),
-        case("throttled_reads_obey_retry_after", throttled_reads),
-        case("throttled_writes_obey_retry_after", throttled_writes),
-        case("throttling_without_retry_after_waits", throttled_without_word),
-        case("a_server_error_before_the_effect_is_repaired", error_before),
-        case(
-            "a_server_error_after_the_effect_never_counts_as_success",
-            error_after,
-        ),
-        case("a_reset_before_the_effect_is_repaired", reset_before),
-        case("a_reset_after_the_effect_never_counts_as_success", reset_after),
-        case(
-            "a_truncated_response_to_the_write_never_counts_as_success",
-            truncated,
-        ),
-        case("three_failed_reads_in_a_row_make_ready_unknown", stale),
-        case("one_failed_read_changes_nothing", passing),
-        case("a_token_never_follows_a_link_to_another_host", foreign_link),
+    cases![
+        an_unknown_subscription_stalls,
+        a_disabled_subscription_stalls,
+        a_locked_subscription_stalls,
+        a_deny_policy_is_named,
+        a_write_waits_for_another_update_in_progress,
+        throttled_reads_obey_retry_after,
+        throttled_writes_obey_retry_after,
+        throttling_without_retry_after_waits,
+        a_server_error_before_the_effect_is_repaired,
+        a_server_error_after_the_effect_never_counts_as_success,
+        a_reset_before_the_effect_is_repaired,
+        a_reset_after_the_effect_never_counts_as_success,
+        a_truncated_response_to_the_write_never_counts_as_success,
+        three_failed_reads_in_a_row_make_ready_unknown,
+        one_failed_read_changes_nothing,
+        a_token_never_follows_a_link_to_another_host,
     ]
 }
 
@@ -45,7 +39,7 @@ async fn fault(team: &Team<'_>, fault: Value) -> Result<String, Error> {
     team.environment.emulator.add_fault(fault).await
 }
 
-async fn unknown_subscription(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_unknown_subscription_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("unknown").await?;
     let mut spec = p2();
     spec["subscriptionId"] = json!("99999999-9999-9999-9999-999999999999");
@@ -54,7 +48,7 @@ async fn unknown_subscription(environment: Arc<Environment>) -> Result<(), Error
     Ok(())
 }
 
-async fn disabled(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_disabled_subscription_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with("disabled", json!({"state": "Disabled"}))
         .await?;
@@ -74,7 +68,7 @@ async fn disabled(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_locked_subscription_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("locked").await?;
     environment
         .emulator
@@ -90,7 +84,7 @@ async fn locked(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_deny_policy_is_named(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("policy").await?;
     environment
         .emulator
@@ -109,7 +103,7 @@ async fn policy(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn conflict(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_write_waits_for_another_update_in_progress(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("conflict").await?;
     let body = json!({"error": {"code": "Conflict", "message": "Another update operation is in progress. Please retry in a few minutes"}});
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "action": {"respond": {"status": 409, "body": body}}})).await?;
@@ -139,7 +133,7 @@ fn throttled(method: &str, path: &str, retry_after: Option<&str>) -> Value {
         "action": {"respond": {"status": 429, "headers": headers, "body": body}}})
 }
 
-async fn throttled_reads(environment: Arc<Environment>) -> Result<(), Error> {
+async fn throttled_reads_obey_retry_after(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("slowreads").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -160,7 +154,7 @@ async fn throttled_reads(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn throttled_writes(environment: Arc<Environment>) -> Result<(), Error> {
+async fn throttled_writes_obey_retry_after(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("slowwrites").await?;
     fault(&team, throttled("PUT", "/pricings/", Some("4"))).await?;
     team.protect("prod", p2()).await?;
@@ -174,7 +168,7 @@ async fn throttled_writes(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn throttled_without_word(environment: Arc<Environment>) -> Result<(), Error> {
+async fn throttling_without_retry_after_waits(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("noword").await?;
     fault(&team, throttled("PUT", "/pricings/", None)).await?;
     team.protect("prod", p2()).await?;
@@ -190,7 +184,7 @@ async fn throttled_without_word(environment: Arc<Environment>) -> Result<(), Err
     Ok(())
 }
 
-async fn error_before(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_server_error_before_the_effect_is_repaired(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("errorbefore").await?;
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "before", "action": {"respond": {"status": 503}}})).await?;
     team.protect("prod", p2()).await?;
@@ -227,19 +221,25 @@ async fn lost(environment: &Environment, name: &str, action: Value) -> Result<()
     Ok(())
 }
 
-async fn error_after(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_server_error_after_the_effect_never_counts_as_success(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     lost(&environment, "errorafter", json!({"respond": {"status": 504}})).await
 }
 
-async fn reset_after(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_reset_after_the_effect_never_counts_as_success(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     lost(&environment, "resetafter", json!({"reset": true})).await
 }
 
-async fn truncated(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_truncated_response_to_the_write_never_counts_as_success(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     lost(&environment, "truncated", json!({"truncate": true})).await
 }
 
-async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_reset_before_the_effect_is_repaired(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("resetbefore").await?;
     fault(&team, json!({"match": {"method": "PUT", "path": "/pricings/", "times": 1}, "phase": "before", "action": {"reset": true}})).await?;
     team.protect("prod", p2()).await?;
@@ -252,7 +252,7 @@ async fn reset_before(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
+async fn three_failed_reads_in_a_row_make_ready_unknown(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("stale").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -272,7 +272,7 @@ async fn stale(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
+async fn one_failed_read_changes_nothing(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("passing").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -295,7 +295,7 @@ async fn passing(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// A page with a next link to another host: the token is not sent there.
-async fn foreign_link(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_token_never_follows_a_link_to_another_host(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("link").await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

@@ -3,22 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{TIMEOUT, p2, plan_writes, ready, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case(
-        "the_second_object_of_a_subscription_waits_and_takes_over",
-        takes_over,
-    )]
+    cases![the_second_object_of_a_subscription_waits_and_takes_over]
 }
 
-async fn takes_over(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_second_object_of_a_subscription_waits_and_takes_over(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let (first, second) = tokio::try_join!(environment.team("first"), environment.team("second"))?;
     first.protect("holder", p2()).await?;
     ready(&first, "holder").await?;

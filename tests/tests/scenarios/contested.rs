@@ -3,26 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::condition,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::condition};
 
 use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "a_foreign_writer_wins_after_three_repairs_and_is_reported",
-            foreign,
-        ),
-        case("agentless_scanning_that_cspm_keeps_on_is_contested", cspm),
+    cases![
+        a_foreign_writer_wins_after_three_repairs_and_is_reported,
+        agentless_scanning_that_cspm_keeps_on_is_contested,
     ]
 }
 
-async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("foreign").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -70,7 +64,9 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn cspm(environment: Arc<Environment>) -> Result<(), Error> {
+async fn agentless_scanning_that_cspm_keeps_on_is_contested(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let posture = json!({"pricings": {"CloudPosture": {"pricingTier": "Standard",
         "extensions.AgentlessVmScanning.isEnabled": "True"}}});
     let team = environment.team_with("cspm", posture).await?;

@@ -12,10 +12,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     emulator::TENANT,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{CREDENTIAL, SECRET, condition},
     wait::eventually,
 };
@@ -42,21 +42,20 @@ pub(crate) fn ambient() -> Vec<(String, String)> {
 }
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("a_wrong_secret_stalls_and_its_rotation_is_picked_up", secret),
-        case("a_wrong_tenant_stalls", tenant),
-        case("an_unknown_client_stalls", client),
-        case("missing_references_are_named", missing),
-        case("an_object_without_a_credential_is_rejected_or_stalls", none),
-        case("no_credential_but_its_own_is_used", foreign),
-        case(
-            "workload_identity_works_through_the_service_account",
-            workload_identity,
-        ),
+    cases![
+        a_wrong_secret_stalls_and_its_rotation_is_picked_up,
+        a_wrong_tenant_stalls,
+        an_unknown_client_stalls,
+        missing_references_are_named,
+        an_object_without_a_credential_is_rejected_or_stalls,
+        no_credential_but_its_own_is_used,
+        workload_identity_works_through_the_service_account,
     ]
 }
 
-async fn secret(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_wrong_secret_stalls_and_its_rotation_is_picked_up(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("secret").await?;
     team.set_secret("wrong").await?;
     team.protect("prod", p2()).await?;
@@ -73,7 +72,7 @@ async fn secret(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn tenant(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_wrong_tenant_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("tenant").await?;
     let unknown = json!({"spec": {"tenantId": "99999999-9999-9999-9999-999999999999"}});
     patch_credential(&team, unknown).await?;
@@ -88,7 +87,7 @@ async fn tenant(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn client(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_unknown_client_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("client").await?;
     patch_credential(
         &team,
@@ -100,7 +99,7 @@ async fn client(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn missing(environment: Arc<Environment>) -> Result<(), Error> {
+async fn missing_references_are_named(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("missing").await?;
     team.protect(
         "prod",
@@ -122,7 +121,9 @@ async fn missing(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// The schema requires credentialRef. An object that an older schema admitted gets no identity at all.
-async fn none(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_object_without_a_credential_is_rejected_or_stalls(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("none").await?;
     let protections = team.protections();
     let without = |subscription: &str| json!({"subscriptionId": subscription, "plan": {"tier": "P1"}});
@@ -235,7 +236,7 @@ async fn set_required(
 
 /// An object uses the credential that it names in its own namespace, or none: neither a credential of another
 /// namespace nor one in the controller's environment replaces it.
-async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
+async fn no_credential_but_its_own_is_used(environment: Arc<Environment>) -> Result<(), Error> {
     let owner = json!({"clientId": AMBIENT, "tenantId": TENANT, "secrets": [AMBIENT_SECRET],
         "roleAssignments": {"*": ["Owner"]}});
     environment.emulator.seed(json!({"principals": [owner]})).await?;
@@ -268,7 +269,9 @@ async fn foreign(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn workload_identity(environment: Arc<Environment>) -> Result<(), Error> {
+async fn workload_identity_works_through_the_service_account(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("workload").await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(environment.client.clone(), &team.namespace);
     let account = ServiceAccount {

@@ -3,21 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{TIMEOUT, condition_values, in_azure, p2, plan_writes, ready, reconcile, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("a_changed_setting_is_repaired", setting),
-        case("a_plan_that_was_lowered_is_repaired_by_one_write", plan),
-        case("an_assessment_that_was_removed_is_selected_again", assessment),
-        case("deletion_with_retain_makes_no_call", deletion),
-        case("the_annotation_of_flux_starts_a_reconcile_too", flux),
+    cases![
+        a_changed_setting_is_repaired,
+        a_plan_that_was_lowered_is_repaired_by_one_write,
+        an_assessment_that_was_removed_is_selected_again,
+        deletion_with_retain_makes_no_call,
+        the_annotation_of_flux_starts_a_reconcile_too,
     ]
 }
 
@@ -39,7 +35,7 @@ async fn repaired(
     ready(team, "prod").await
 }
 
-async fn setting(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_changed_setting_is_repaired(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("setting").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -59,7 +55,9 @@ async fn setting(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn plan(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_plan_that_was_lowered_is_repaired_by_one_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("plan").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -78,7 +76,9 @@ async fn plan(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn assessment(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_assessment_that_was_removed_is_selected_again(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("assessment").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -96,7 +96,7 @@ async fn assessment(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
+async fn deletion_with_retain_makes_no_call(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("deletion").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -118,7 +118,7 @@ async fn deletion(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn flux(environment: Arc<Environment>) -> Result<(), Error> {
+async fn the_annotation_of_flux_starts_a_reconcile_too(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("flux").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;

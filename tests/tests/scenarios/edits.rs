@@ -3,34 +3,24 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{condition_values, in_azure, of, p2, plan_writes, ready, reconcile, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("a_free_subscription_becomes_p2_and_ready", create),
-        case(
-            "a_legacy_subscription_gets_linux_and_the_unified_solution",
-            legacy,
-        ),
-        case("p1_and_p2_become_each_other_by_one_write_each", tiers),
-        case("exclusion_tags_are_set_kept_and_cleared", tags),
-        case("other_keys_of_an_extension_survive", keys),
-        case(
-            "integration_and_assessment_are_switched_off_when_the_spec_says_so",
-            off,
-        ),
-        case("a_spec_that_demands_free_gets_free", free),
-        case("workspaces_are_reported", workspaces),
+    cases![
+        a_free_subscription_becomes_p2_and_ready,
+        a_legacy_subscription_gets_linux_and_the_unified_solution,
+        p1_and_p2_become_each_other_by_one_write_each,
+        exclusion_tags_are_set_kept_and_cleared,
+        other_keys_of_an_extension_survive,
+        integration_and_assessment_are_switched_off_when_the_spec_says_so,
+        a_spec_that_demands_free_gets_free,
+        workspaces_are_reported,
     ]
 }
 
-async fn create(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_free_subscription_becomes_p2_and_ready(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("create").await?;
     team.protect("prod", p2()).await?;
     let object = ready(&team, "prod").await?;
@@ -72,7 +62,9 @@ async fn create(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_legacy_subscription_gets_linux_and_the_unified_solution(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment
         .team_with("legacy", json!({"integrationProfile": "legacy"}))
         .await?;
@@ -85,7 +77,7 @@ async fn legacy(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn tiers(environment: Arc<Environment>) -> Result<(), Error> {
+async fn p1_and_p2_become_each_other_by_one_write_each(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("tiers").await?;
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     ready(&team, "prod").await?;
@@ -107,7 +99,7 @@ async fn tiers(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
+async fn exclusion_tags_are_set_kept_and_cleared(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("tags").await?;
     let with = |tags: serde_json::Value| json!({"spec": {"plan": {"agentlessScanning": {"state": "Enabled", "exclusionTags": tags}}}});
     team.protect("prod", p2()).await?;
@@ -145,7 +137,7 @@ async fn tags(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn keys(environment: Arc<Environment>) -> Result<(), Error> {
+async fn other_keys_of_an_extension_survive(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("keys").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -169,7 +161,9 @@ async fn keys(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn off(environment: Arc<Environment>) -> Result<(), Error> {
+async fn integration_and_assessment_are_switched_off_when_the_spec_says_so(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("off").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -186,7 +180,7 @@ async fn off(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn free(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_spec_that_demands_free_gets_free(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("free").await?;
     let allow = json!({"allowFree": [team.subscription]});
     environment
@@ -203,7 +197,7 @@ async fn free(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn workspaces(environment: Arc<Environment>) -> Result<(), Error> {
+async fn workspaces_are_reported(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("workspaces").await?;
     let id = |name: &str| {
         format!(

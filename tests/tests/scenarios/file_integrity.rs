@@ -3,13 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-    wait::eventually,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team, wait::eventually};
 
 use super::{TIMEOUT, condition_values, in_azure, plan_writes, ready, reconcile, writes};
 
@@ -19,19 +13,13 @@ const PORTAL_RULES: &str =
     r#"[ {"RuleId":"portal", "Source":"x","MonitoredEntities":{"LinuxFiles":[{"Path":"/srv/"}]}} ]"#;
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case(
-            "file_integrity_monitoring_is_enabled_on_a_fresh_subscription",
-            fresh,
-        ),
-        case("a_move_from_p1_enables_file_integrity_monitoring_too", from_p1),
-        case("rules_of_the_portal_are_not_changed", portal),
-        case("custom_rules_are_written_and_their_drift_is_repaired", custom),
-        case(
-            "properties_of_extensions_that_are_not_managed_survive_a_write",
-            unmanaged,
-        ),
-        case("file_integrity_monitoring_is_switched_off_again", off),
+    cases![
+        file_integrity_monitoring_is_enabled_on_a_fresh_subscription,
+        a_move_from_p1_enables_file_integrity_monitoring_too,
+        rules_of_the_portal_are_not_changed,
+        custom_rules_are_written_and_their_drift_is_repaired,
+        properties_of_extensions_that_are_not_managed_survive_a_write,
+        file_integrity_monitoring_is_switched_off_again,
     ]
 }
 
@@ -74,7 +62,9 @@ async fn set_rules(team: &Team<'_>, rules: Value) -> Result<(), Error> {
     Ok(())
 }
 
-async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
+async fn file_integrity_monitoring_is_enabled_on_a_fresh_subscription(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("fim-fresh").await?;
     team.protect("prod", monitoring(None)).await?;
     let object = ready(&team, "prod").await?;
@@ -112,7 +102,9 @@ async fn fresh(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn from_p1(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_move_from_p1_enables_file_integrity_monitoring_too(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("fim-p1").await?;
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     ready(&team, "prod").await?;
@@ -125,7 +117,7 @@ async fn from_p1(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn portal(environment: Arc<Environment>) -> Result<(), Error> {
+async fn rules_of_the_portal_are_not_changed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-portal").await?;
     let mut spec = monitoring(None);
     spec["plan"]["agentlessScanning"] = json!({"state": "Enabled"});
@@ -152,7 +144,9 @@ async fn portal(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
+async fn custom_rules_are_written_and_their_drift_is_repaired(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("fim-custom").await?;
     let custom = json!({"custom": {"windowsFiles": [r"\Windows\win.ini"], "linuxFiles": ["/etc/*.conf"]}});
     team.protect("prod", monitoring(Some(custom))).await?;
@@ -204,7 +198,9 @@ async fn custom(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn unmanaged(environment: Arc<Environment>) -> Result<(), Error> {
+async fn properties_of_extensions_that_are_not_managed_survive_a_write(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let odd = json!({"SomebodyElses": "{ \"b\" : 1, \"a\" : [ ] }", "More": {"z": null, "a": [1, true]}});
     let both = json!({"DefinedWorkspaceId": workspace(), "Rules": PORTAL_RULES, "SomebodyElses": "kept"});
     let current = json!({"pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2", "extensions": {
@@ -223,7 +219,7 @@ async fn unmanaged(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn off(environment: Arc<Environment>) -> Result<(), Error> {
+async fn file_integrity_monitoring_is_switched_off_again(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-off").await?;
     team.protect("prod", monitoring(None)).await?;
     ready(&team, "prod").await?;

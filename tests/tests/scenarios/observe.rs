@@ -3,27 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::condition,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::condition};
 
 use super::{TIMEOUT, condition_values, in_azure, p2, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("observe_writes_nothing_is_ready_and_reports_the_drift", observe),
-        case("suspend_stops_everything_and_resume_repairs", suspend),
-        case(
-            "suspended_from_the_start_is_not_ready_and_sends_no_request",
-            suspended_at_birth,
-        ),
+    cases![
+        observe_writes_nothing_is_ready_and_reports_the_drift,
+        suspend_stops_everything_and_resume_repairs,
+        suspended_from_the_start_is_not_ready_and_sends_no_request,
     ]
 }
 
-async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
+async fn observe_writes_nothing_is_ready_and_reports_the_drift(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("observe").await?;
     let mut spec = p2();
     spec["mode"] = json!("Observe");
@@ -46,7 +40,7 @@ async fn observe(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspend_stops_everything_and_resume_repairs(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("suspend").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -82,7 +76,9 @@ async fn suspend(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn suspended_at_birth(environment: Arc<Environment>) -> Result<(), Error> {
+async fn suspended_from_the_start_is_not_ready_and_sends_no_request(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("asleep").await?;
     let mut spec = p2();
     spec["suspend"] = json!(true);

@@ -3,25 +3,20 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-    team::Team,
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team};
 
 use super::{TIMEOUT, condition_values, of, p2, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("a_list_without_its_value_is_not_off", list_without_value),
-        case("an_empty_list_of_settings_is_not_off", empty_list),
-        case("an_error_with_status_200_is_not_off", error_in_success),
-        case("a_setting_without_its_state_is_not_off", setting_without_state),
-        case("an_empty_plan_is_not_free", empty_plan),
-        case("an_assessment_without_a_provider_is_not_off", empty_assessment),
-        case("an_html_page_of_a_proxy_is_not_off", gateway_404),
-        case("a_byte_order_mark_is_stripped", byte_order_mark),
+    cases![
+        a_list_without_its_value_is_not_off,
+        an_empty_list_of_settings_is_not_off,
+        an_error_with_status_200_is_not_off,
+        a_setting_without_its_state_is_not_off,
+        an_empty_plan_is_not_free,
+        an_assessment_without_a_provider_is_not_off,
+        an_html_page_of_a_proxy_is_not_off,
+        a_byte_order_mark_is_stripped,
     ]
 }
 
@@ -64,36 +59,36 @@ async fn unreadable(
     Ok(())
 }
 
-async fn list_without_value(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_list_without_its_value_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     unreadable(&environment, "novalue", "/settings$", 200, json!({})).await
 }
 
-async fn empty_list(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_empty_list_of_settings_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     unreadable(&environment, "emptylist", "/settings$", 200, json!({"value": []})).await
 }
 
-async fn error_in_success(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_error_with_status_200_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     let body = json!({"error": {"code": "InternalServerError", "message": "An unexpected error occurred."}, "value": []});
     unreadable(&environment, "okerror", "/settings$", 200, body).await
 }
 
-async fn setting_without_state(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_setting_without_its_state_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     let body = json!({"value": [{"name": "WDATP", "kind": "DataExportSettings", "properties": {}}]});
     unreadable(&environment, "nostate", "/settings$", 200, body).await
 }
 
-async fn empty_plan(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_empty_plan_is_not_free(environment: Arc<Environment>) -> Result<(), Error> {
     let body = json!({"name": "VirtualMachines", "properties": {}});
     unreadable(&environment, "emptyplan", "/pricings/VirtualMachines$", 200, body).await
 }
 
-async fn empty_assessment(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_assessment_without_a_provider_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     let path = "/serverVulnerabilityAssessmentsSettings/";
     unreadable(&environment, "noprovider", path, 200, json!({"properties": {}})).await
 }
 
 /// A 404 that does not come from Azure says nothing about the setting.
-async fn gateway_404(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_html_page_of_a_proxy_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("proxy").await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
@@ -109,7 +104,7 @@ async fn gateway_404(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn byte_order_mark(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_byte_order_mark_is_stripped(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("mark").await?;
     let mark = json!({"match": {"subscription": team.subscription}, "phase": "after", "action": {"byteOrderMark": true}});
     let id = environment.emulator.add_fault(mark).await?;

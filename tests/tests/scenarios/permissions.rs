@@ -4,22 +4,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, condition},
 };
 
 use super::{TIMEOUT, condition_values, p2, plan_writes, ready, reconcile, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("a_reader_may_not_write", reader),
-        case("an_identity_without_any_role_stalls", no_role),
-        case(
-            "security_admin_alone_cannot_switch_agentless_scanning_on",
-            security_admin,
-        ),
+    cases![
+        a_reader_may_not_write,
+        an_identity_without_any_role_stalls,
+        security_admin_alone_cannot_switch_agentless_scanning_on,
     ]
 }
 
@@ -32,7 +29,7 @@ async fn roles(team: &Team<'_>, roles: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn reader(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_reader_may_not_write(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("reader").await?;
     roles(&team, &["Reader"]).await?;
     team.protect("prod", p2()).await?;
@@ -56,7 +53,7 @@ async fn reader(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn no_role(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_identity_without_any_role_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("nobody").await?;
     roles(&team, &[]).await?;
     team.protect("prod", p2()).await?;
@@ -64,7 +61,9 @@ async fn no_role(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn security_admin(environment: Arc<Environment>) -> Result<(), Error> {
+async fn security_admin_alone_cannot_switch_agentless_scanning_on(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("secadmin").await?;
     roles(&team, &["Security Admin"]).await?;
     team.protect("prod", p2()).await?;

@@ -4,28 +4,25 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, condition},
 };
 
 use super::{TIMEOUT, condition_values, of, p2, ready, stalled, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("an_unregistered_provider_is_registered", register),
-        case("report_stalls_and_writes_nothing", report),
-        case("a_registration_that_never_ends_stalls", stuck),
-        case(
-            "security_admin_registers_without_reading_the_registration",
-            narrow_role,
-        ),
-        case("a_registration_that_has_not_reached_defender_is_awaited", late),
+    cases![
+        an_unregistered_provider_is_registered,
+        report_stalls_and_writes_nothing,
+        a_registration_that_never_ends_stalls,
+        security_admin_registers_without_reading_the_registration,
+        a_registration_that_has_not_reached_defender_is_awaited,
     ]
 }
 
-async fn register(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_unregistered_provider_is_registered(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with(
             "register",
@@ -84,7 +81,9 @@ fn never_stalled(team: &Team<'_>) {
 }
 
 /// Security Admin may register Microsoft.Security, but not read the registration: Defender's own responses show it.
-async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
+async fn security_admin_registers_without_reading_the_registration(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment
         .team_with(
             "narrow",
@@ -100,7 +99,9 @@ async fn narrow_role(environment: Arc<Environment>) -> Result<(), Error> {
 }
 
 /// Azure Resource Manager reports the registration as complete before Defender for Cloud knows it.
-async fn late(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_registration_that_has_not_reached_defender_is_awaited(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     let team = environment.team("late").await?;
     let body = json!({"error": {"code": "Subscription Not Registered", "message": "Please register to Microsoft.Security in order to view your security status"}});
     let fault = json!({"match": {"subscription": team.subscription, "path": "/providers/Microsoft.Security/", "times": 6},
@@ -118,7 +119,7 @@ async fn late(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn report(environment: Arc<Environment>) -> Result<(), Error> {
+async fn report_stalls_and_writes_nothing(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with(
             "report",
@@ -143,7 +144,7 @@ async fn report(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn stuck(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_registration_that_never_ends_stalls(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment
         .team_with(
             "stuck",

@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error,
+    Error, cases,
     emulator::TENANT,
     env::Environment,
-    harness::{Case, case},
+    harness::Case,
     team::{Team, condition},
 };
 use uuid::Uuid;
@@ -18,14 +18,14 @@ use uuid::Uuid;
 use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, requests};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![
-        case("an_extreme_retry_after_does_not_affect_other_objects", absurd),
-        case("an_invalid_retry_after_is_ignored", meaningless),
-        case("a_retry_after_that_is_a_date_is_obeyed", date),
-        case("an_outage_of_reads_with_retry_after_is_obeyed", outage),
-        case("an_outage_of_writes_with_retry_after_is_obeyed", outage_of_writes),
-        case("entras_retry_after_is_obeyed", entra),
-        case("a_token_with_an_extreme_lifetime_does_no_harm", lifetime),
+    cases![
+        an_extreme_retry_after_does_not_affect_other_objects,
+        an_invalid_retry_after_is_ignored,
+        a_retry_after_that_is_a_date_is_obeyed,
+        an_outage_of_reads_with_retry_after_is_obeyed,
+        an_outage_of_writes_with_retry_after_is_obeyed,
+        entras_retry_after_is_obeyed,
+        a_token_with_an_extreme_lifetime_does_no_harm,
     ]
 }
 
@@ -53,7 +53,9 @@ async fn log(environment: &Environment) -> String {
     environment.controller().await.as_ref().unwrap().log()
 }
 
-async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_extreme_retry_after_does_not_affect_other_objects(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     for (status, value) in [
         (429, "9223372036854775807"),
         (429, "99999999999999"),
@@ -92,7 +94,7 @@ async fn absurd(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn meaningless(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_invalid_retry_after_is_ignored(environment: Arc<Environment>) -> Result<(), Error> {
     for (value, by_itself) in [
         ("", false),
         ("-5", false),
@@ -150,7 +152,7 @@ async fn obeyed(team: &Team<'_>, fault: Value) -> Result<(), Error> {
     Ok(())
 }
 
-async fn date(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_retry_after_that_is_a_date_is_obeyed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("date").await?;
     // The date is set before the read, so the object must exist.
     team.protect("prod", p2()).await?;
@@ -158,7 +160,7 @@ async fn date(environment: Arc<Environment>) -> Result<(), Error> {
     obeyed(&team, answer(&team, "GET", 429, &in_seconds(15))).await
 }
 
-async fn outage(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_outage_of_reads_with_retry_after_is_obeyed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("outage").await?;
     obeyed(&team, answer(&team, "GET", 503, "14")).await?;
     let team = environment.team("outage").await?;
@@ -167,7 +169,7 @@ async fn outage(environment: Arc<Environment>) -> Result<(), Error> {
     obeyed(&team, answer(&team, "GET", 503, &in_seconds(15))).await
 }
 
-async fn outage_of_writes(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_outage_of_writes_with_retry_after_is_obeyed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("outagewrites").await?;
     let fault = once(answer(&team, "PUT", 503, "6"));
     environment.emulator.add_fault(fault).await?;
@@ -216,7 +218,7 @@ async fn hits(environment: &Environment, id: &str) -> Result<u64, Error> {
     Ok(fault["hits"].as_u64().unwrap())
 }
 
-async fn entra(environment: Arc<Environment>) -> Result<(), Error> {
+async fn entras_retry_after_is_obeyed(environment: Arc<Environment>) -> Result<(), Error> {
     let (team, tenant) = in_own_tenant(&environment, "entra").await?;
     let body =
         json!({"error": "temporarily_unavailable", "error_description": "AADSTS90055: The server is busy."});
@@ -240,7 +242,7 @@ async fn entra(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn lifetime(environment: Arc<Environment>) -> Result<(), Error> {
+async fn a_token_with_an_extreme_lifetime_does_no_harm(environment: Arc<Environment>) -> Result<(), Error> {
     for seconds in [i64::MAX, i64::MIN] {
         let (team, tenant) = in_own_tenant(&environment, "lifetime").await?;
         let body = json!({"token_type": "Bearer", "access_token": "worth-nothing", "expires_in": seconds});

@@ -8,22 +8,17 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use serverprotection_tests::{
-    Error,
-    env::Environment,
-    harness::{Case, case},
-};
+use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
 use super::{p2, ready, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    vec![case(
-        "an_object_of_a_newer_version_is_reported_and_not_changed",
-        unreadable,
-    )]
+    cases![an_object_of_a_newer_version_is_reported_and_not_changed]
 }
 
-async fn unreadable(environment: Arc<Environment>) -> Result<(), Error> {
+async fn an_object_of_a_newer_version_is_reported_and_not_changed(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
     // A newer definition has a tier that this build does not know.
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
