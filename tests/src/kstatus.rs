@@ -270,5 +270,4 @@ fn is_camel_case(reason: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "kstatus_tests.rs"]
 mod tests;

@@ -225,5 +225,4 @@ impl RequestObserver for Metrics {
 }
 
 #[cfg(test)]
-#[path = "metrics_tests.rs"]
 mod tests;

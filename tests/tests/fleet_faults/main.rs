@@ -3,7 +3,6 @@
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "fleet_faults/rows.rs"]
 mod rows;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};

@@ -194,6 +194,8 @@ fn read_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    mod extensions;
+
     use std::collections::BTreeMap;
 
     use serverprotection_core::server_protection::changes::ExtensionWrite;
@@ -337,7 +339,3 @@ mod tests {
         assert_eq!(read_results(&body)[0].code, "Failed");
     }
 }
-
-#[cfg(test)]
-#[path = "pricings_extensions_tests.rs"]
-mod extensions_tests;

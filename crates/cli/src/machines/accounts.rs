@@ -237,5 +237,4 @@ fn cells(line: &Line<'_>, totals: &Totals) -> [String; 7] {
 }
 
 #[cfg(test)]
-#[path = "accounts_tests.rs"]
 mod tests;

@@ -266,5 +266,4 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
 }
 
 #[cfg(test)]
-#[path = "collector_tests.rs"]
 mod tests;

@@ -206,5 +206,4 @@ fn key(namespace: Option<&String>, name: Option<&String>) -> Key {
 }
 
 #[cfg(test)]
-#[path = "input_tests.rs"]
 mod tests;

@@ -296,5 +296,4 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-#[path = "rows_tests.rs"]
 pub(crate) mod tests;

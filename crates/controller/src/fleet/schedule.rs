@@ -191,5 +191,4 @@ impl ScanTargets {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

@@ -106,5 +106,4 @@ impl Summary {
 }
 
 #[cfg(test)]
-#[path = "account_tests.rs"]
 mod tests;

@@ -151,5 +151,4 @@ fn since(verdict: Verdict, subject: &Subject<'_>) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-#[path = "findings_tests.rs"]
 mod tests;

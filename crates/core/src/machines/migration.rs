@@ -261,5 +261,4 @@ impl Migration {
 }
 
 #[cfg(test)]
-#[path = "migration_tests.rs"]
 mod tests;

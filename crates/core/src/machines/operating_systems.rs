@@ -438,5 +438,4 @@ fn numbers(text: &str) -> impl Iterator<Item = Found> {
 }
 
 #[cfg(test)]
-#[path = "operating_systems_tests.rs"]
 mod tests;

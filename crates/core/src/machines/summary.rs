@@ -155,5 +155,4 @@ pub fn order(finding: &Finding) -> (u8, Option<Timestamp>) {
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;

@@ -7,7 +7,6 @@ use k8s_openapi::jiff::SignedDuration;
 use super::*;
 use crate::machines::{ArcAgent, Image, Kind, Listing, MdeExtension, Service};
 
-#[path = "transitions_tests.rs"]
 mod transitions;
 
 const NOW: &str = "2026-11-23T12:00:00Z";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serverprotection_api::ServerProtectionSpec;
 use serverprotection_core::server_protection::{changes, desired::Desired};
 
-use super::*;
+use super::super::*;
 
 const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/law";
 /// Rules as the portal stores them, with white space and an unknown member.
