@@ -11,7 +11,6 @@ pub mod control;
 pub mod emulator;
 pub mod entra;
 pub mod faults;
-mod fleet;
 pub mod foreign;
 pub mod graph;
 pub mod handler;

@@ -1,13 +1,13 @@
 //! Extensions of machines, and the long-running operations that change them.
 
 use axum::http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Context, Typed, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
-    fleet::{
-        self, Ext, Kind, Machine, Moment, Operation, PUBLISHER, Power, State, Status, VNext, What, Work,
+    state::machines::{
+        Ext, Kind, Machine, Moment, Operation, PUBLISHER, Power, State, Status, VNext, What, Work, spelled,
     },
 };
 
@@ -70,9 +70,9 @@ fn described(context: &Context<'_>, machine: &Machine, ext: &Ext, at: Moment) ->
         .query("$expand")
         .is_some_and(|expected| expected.eq_ignore_ascii_case("instanceView"));
     Ok(if machine.kind == Kind::Arc {
-        fleet::arc_extension(id, machine, ext, at)
+        machines::arc_extension(id, machine, ext, at)
     } else {
-        fleet::vm_extension(id, machine, ext, at, expand)
+        machines::vm_extension(id, machine, ext, at, expand)
     })
 }
 
@@ -133,7 +133,7 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
         .machines
         .get(&key)
         .and_then(|machine| {
-            Some(fleet::vm_extension(
+            Some(machines::vm_extension(
                 &subscription.id,
                 machine,
                 machine.extension(name, at)?,
@@ -221,7 +221,7 @@ fn error(machine: &Machine, ext: &Ext) -> Option<(String, String)> {
     let message = format!(
         "VM has reported a failure when processing extension '{name}' (publisher '{}' and type '{kind}'). Error message: \"{}\".",
         ext.publisher(),
-        fleet::message(machine, ext, &State::Failed)
+        machines::message(machine, ext, &State::Failed)
     );
     Some((code.into(), message))
 }
@@ -323,9 +323,9 @@ pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
             let machine = subscription.fleet.machines.get(&operation.machine)?;
             let ext = machine.extension(&operation.extension, at)?;
             Some(if operation.kind == Kind::Arc {
-                fleet::arc_extension(&subscription.id, machine, ext, at)
+                machines::arc_extension(&subscription.id, machine, ext, at)
             } else {
-                fleet::vm_extension(&subscription.id, machine, ext, at, false)
+                machines::vm_extension(&subscription.id, machine, ext, at, false)
             })
         })
         .flatten();
@@ -334,12 +334,8 @@ pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
     if !monitor {
         // Only HybridCompute embeds the resource.
         let embedded = resource.filter(|_| operation.kind == Kind::Arc);
-        return Ok(Answer::ok(operation.status(
-            &context.request.path(),
-            id,
-            at,
-            embedded,
-        )));
+        let path = context.request.path();
+        return Ok(Answer::ok(status(operation, &path, id, at, embedded)));
     }
     if at < operation.end {
         let again = format!(
@@ -354,4 +350,25 @@ pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
         (None, Some(resource)) => Ok(Answer::ok(resource)),
         (None, None) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
     }
+}
+
+/// The document at the `Azure-AsyncOperation` URL.
+fn status(operation: &Operation, path: &str, name: &str, at: Moment, resource: Option<Value>) -> Value {
+    let over = at >= operation.end;
+    let status = match (&operation.error, over) {
+        (_, false) => "InProgress",
+        (Some(_), true) => "Failed",
+        (None, true) => "Succeeded",
+    };
+    let begin = spelled(operation.begin);
+    let mut body = json!({"id": path, "name": name, "status": status, "startTime": begin});
+    if let (Some(body), true) = (body.as_object_mut(), over) {
+        body.insert("endTime".into(), json!(spelled(operation.end)));
+        if let Some((code, message)) = &operation.error {
+            body.insert("error".into(), json!({"code": code, "message": message}));
+        } else if let Some(resource) = resource {
+            body.insert("properties".into(), resource);
+        }
+    }
+    body
 }

@@ -1,12 +1,16 @@
 //! `Microsoft.Security/healthReports`: the health of sensors and connectors as Defender for Cloud reports it.
 
 use axum::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Context, Typed, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
-    fleet::{self, Kind},
+    state::{
+        Cloud as OtherCloud, Connector, Subscription, Tier,
+        machines::{Cloud, HealthReport, Kind, Machine, Moment, NEVER, State, Support, guid, mixed, spelled},
+        problems,
+    },
 };
 
 const TYPE: &str = "Microsoft.Security/healthReports";
@@ -26,17 +30,14 @@ pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, Arm
         );
         let report = if super::connectors::TYPE.eq_ignore_ascii_case(&format!("{space}/{of}")) {
             let connector = super::connectors::found(context, typed, name)?;
-            Some((
-                connector.key(),
-                fleet::connector_health(subscription, connector, at),
-            ))
+            Some((connector.key(), connector_report(subscription, connector, at)))
         } else {
             let kind = Kind::ALL
                 .into_iter()
                 .find(|kind| kind.full_type().eq_ignore_ascii_case(&format!("{space}/{of}")))
                 .ok_or_else(|| refusals::no_route("GET", &context.request.path()))?;
             let machine = machines::machine(context, typed, kind, name, at)?;
-            fleet::health(subscription, machine, at).map(|report| (machine.key(), report))
+            machine_report(subscription, machine, at).map(|report| (machine.key(), report))
         };
         Box::new(report.map(|(key, report)| (Box::from(key), report)).into_iter())
     } else {
@@ -45,7 +46,7 @@ pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, Arm
             .resource_group()
             .map(|group| format!("/{}/", group.to_ascii_lowercase()));
         Box::new(
-            fleet::healths(subscription, after, at)
+            reports(subscription, after, at)
                 .filter(move |(key, _)| group.as_ref().is_none_or(|group| key.contains(group.as_str()))),
         )
     };
@@ -70,4 +71,164 @@ pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, Arm
         last = Some(key.to_string());
     }
     Ok(machines::page(context, items, None))
+}
+
+/// How often the reports are renewed.
+const RENEWED: Moment = 4 * 3_600_000;
+
+/// Requires P2, or P1 with Defender CSPM; of the connector, else of the subscription.
+fn offered(subscription: &Subscription, machine: &Machine) -> bool {
+    if let Some(connector) = subscription.connector_of(machine) {
+        return connector.reports();
+    }
+    let standard = |name: &str| {
+        let plan = subscription.plans.get(name);
+        plan.filter(|plan| plan.tier == Tier::Standard)
+    };
+    standard("VirtualMachines")
+        .is_some_and(|plan| plan.sub_plan.as_deref() == Some("P2") || standard("CloudPosture").is_some())
+}
+
+/// The machines and connectors with a report; `after` is the key after which to begin.
+fn reports(
+    subscription: &Subscription,
+    after: String,
+    at: Moment,
+) -> impl Iterator<Item = (Box<str>, Value)> + '_ {
+    let beyond = after.clone();
+    let machines = subscription
+        .fleet
+        .machines
+        .iter()
+        .filter(move |(key, _)| ***key > *after)
+        .filter_map(move |(key, machine)| Some((key.clone(), machine_report(subscription, machine, at)?)));
+    // Connectors sort after the machines, whose keys begin with earlier letters.
+    let connectors = subscription
+        .connectors_at(at)
+        .filter_map(move |(key, connector)| {
+            let key: Box<str> = format!("x/{key}").into();
+            (*key > *beyond).then(|| (key, connector_report(subscription, connector, at)))
+        });
+    machines.chain(connectors)
+}
+
+/// The report of a connector: whether the service can still log in to the account.
+fn connector_report(subscription: &Subscription, connector: &Connector, at: Moment) -> Value {
+    let problems = problems(connector, &subscription.clouds);
+    let resource = connector.id(&subscription.id);
+    let hash = |salt: u64| {
+        let start = 0x6a09_e667_f3bc_c908 ^ salt;
+        resource
+            .bytes()
+            .fold(start, |hash, byte| mixed(hash ^ u64::from(byte)))
+    };
+    let name = guid(hash(1), hash(2));
+    let changed = subscription.clouds.changed(connector).max(connector.since);
+    let issues: Vec<Value> = problems
+        .iter()
+        .zip(3_u64..)
+        .map(|(problem, salt)| {
+            json!({
+                "issueKey": guid(hash(salt), hash(!salt)), "issueName": problem.name,
+                "issueDescription": problem.description, "securityValues": [],
+                "remediationSteps": problem.remedy, "remediationScript": "", "issueAdditionalData": {},
+            })
+        })
+        .collect();
+    let source = match connector.cloud() {
+        Some(OtherCloud::Aws) => "Aws",
+        Some(OtherCloud::Gcp) => "Gcp",
+        None => "Azure",
+    };
+    let plans = if connector.servers().is_some() {
+        json!(["DefenderForServers"])
+    } else {
+        json!([])
+    };
+    json!({
+        "id": format!("{resource}/providers/Microsoft.Security/healthReports/{name}"), "name": name,
+        "type": "Microsoft.Security/healthReports",
+        "properties": {
+            "resourceDetails": {"source": source, "id": resource, "connectorId": guid(hash(98), hash(99))},
+            "environmentDetails": {
+                "nativeResourceId": connector.account(), "environmentHierarchyId": connector.account(),
+                "organizationalHierarchyId": connector.organizational()
+                    .and_then(|data| data.get("parentHierarchyId")).cloned().unwrap_or_default(),
+                "subscriptionId": subscription.id, "tenantId": subscription.tenant,
+            },
+            "healthDataClassification": {"component": "Connectivity", "scenario": "Connectivity", "scope": "Connectors"},
+            "status": {"code": if problems.is_empty() { "Healthy" } else { "NotHealthy" },
+                       "statusChangeDate": spelled(changed), "firstEvaluationDate": spelled(connector.since),
+                       "lastScannedDate": spelled((at - at.rem_euclid(RENEWED)).max(changed)),
+                       "reason": problems.first().map_or("", |problem| problem.name)},
+            "affectedDefendersPlans": plans, "affectedDefendersSubPlans": [], "issues": issues,
+            "reportAdditionalData": {},
+        },
+    })
+}
+
+/// The report of one machine, if it has one.
+fn machine_report(subscription: &Subscription, machine: &Machine, at: Moment) -> Option<Value> {
+    if machine.kind == Kind::ScaleSet
+        || !machine.exists(at)
+        || !subscription.protects(machine)
+        || !offered(subscription, machine)
+    {
+        return None;
+    }
+    let client = machine.os.get().support == Support::Client;
+    let since = machine
+        .extensions(at)
+        .filter(|ext| ext.is_mde() && ext.state(at) == State::Succeeded)
+        .map(|ext| ext.done)
+        .min()
+        .or(client.then_some(machine.born))
+        .filter(|since| *since != NEVER)?;
+    let code = match (client, machine.health_report) {
+        (true, _) => "NotApplicable",
+        (false, HealthReport::Healthy) => "Healthy",
+        (false, HealthReport::NotHealthy) => "NotHealthy",
+    };
+    let issues = if code == "NotHealthy" {
+        json!([{
+            "issueKey": machine.guid(&subscription.id, 5), "issueName": "No heartbeat",
+            "issueDescription": "The sensor on this machine has not reported for a week.", "securityValues": [],
+            "remediationSteps": "Check that the machine reaches the service, then restart the sensor.",
+            "remediationScript": "", "issueAdditionalData": {},
+        }])
+    } else {
+        json!([])
+    };
+    // Most reports use one spelling, some the other.
+    let scanned = if machine.hash(&subscription.id, 4).is_multiple_of(8) {
+        "lastTimeScannedDate"
+    } else {
+        "lastScannedDate"
+    };
+    let resource = machine.id(&subscription.id);
+    let name = machine.guid(&subscription.id, 4);
+    let source = match machine.agent.as_ref().map(|agent| &agent.cloud) {
+        None | Some(Cloud::Azure) => "Azure",
+        Some(Cloud::Aws) => "Aws",
+        Some(Cloud::Gcp) => "Gcp",
+        Some(Cloud::OnPremises | Cloud::Other(_)) => "OnPremise",
+    };
+    Some(json!({
+        "id": format!("{resource}/providers/Microsoft.Security/healthReports/{name}"), "name": name,
+        "type": "Microsoft.Security/healthReports",
+        "properties": {
+            "resourceDetails": {"source": source, "id": resource},
+            "environmentDetails": {
+                "nativeResourceId": resource, "environmentHierarchyId": subscription.id,
+                "organizationalHierarchyId": subscription.tenant, "subscriptionId": subscription.id,
+                "tenantId": subscription.tenant,
+            },
+            "healthDataClassification": {"component": "MDE", "scenario": "Reporting", "scope": "VirtualMachines"},
+            "status": {"code": code, "statusChangeDate": spelled(since), "firstEvaluationDate": spelled(since),
+                       scanned: spelled((at - at.rem_euclid(RENEWED)).max(since)),
+                       "reason": if code == "NotHealthy" { "The sensor sends no heartbeat" } else { "" }},
+            "affectedDefendersPlans": ["DefenderForServers"], "affectedDefendersSubPlans": [], "issues": issues,
+            "reportAdditionalData": {},
+        },
+    }))
 }

@@ -10,7 +10,6 @@ mod health_reports;
 mod machines;
 mod pricings;
 mod providers;
-pub mod rbac;
 pub(crate) mod refusals;
 mod resource_groups;
 mod route;
@@ -31,14 +30,13 @@ pub use self::{
     route::{Resource, Route, Typed},
     throttle::Throttle,
 };
-pub(crate) use self::{connectors::connector_rows, pricings::pricing_rows};
+pub(crate) use self::{connectors::connector_rows, machines::machine_rows, pricings::pricing_rows};
 use crate::{
     answer::{Answer, ArmError},
-    fleet::Kind,
     graph::{self, QueryContext},
     incoming::Incoming,
     instant,
-    state::{RegistrationState, Subscription, SubscriptionState, World},
+    state::{RegistrationState, Subscription, SubscriptionState, World, machines::Kind},
     switches::Switch,
 };
 
@@ -92,11 +90,7 @@ impl Context<'_> {
         self.world
             .principals
             .get(&self.caller.client_id)
-            .is_some_and(|principal| {
-                principal
-                    .assignments(&self.subscription)
-                    .any(|assignment| rbac::grants(assignment, action))
-            })
+            .is_some_and(|principal| principal.may(&self.subscription, action))
     }
 
     /// The body as JSON.

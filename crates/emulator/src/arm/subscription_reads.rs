@@ -3,8 +3,11 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{Context, Typed, rbac, refusals};
-use crate::answer::{Answer, ArmError};
+use super::{Context, Typed, refusals};
+use crate::{
+    answer::{Answer, ArmError},
+    state::rbac,
+};
 
 /// The caller's permissions in the subscription, one item for each role assignment.
 pub(super) fn permissions(context: &Context<'_>) -> Result<Answer, ArmError> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Reply, Shared, good, parsed, problem};
-use crate::{fleet, instant};
+use crate::{instant, state::machines};
 
 pub(super) async fn list(State(emulator): Shared, Path(id): Path<String>) -> Result<Reply, Reply> {
     let world = emulator.world.lock();
@@ -17,7 +17,7 @@ pub(super) async fn list(State(emulator): Shared, Path(id): Path<String>) -> Res
         .get(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
     Ok(good(
-        json!({"machines": fleet::shown(found, None, Timestamp::now())}),
+        json!({"machines": machines::shown(found, None, Timestamp::now())}),
     ))
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn one(
         .subscriptions
         .get(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
-    fleet::shown(found, Some(&name), Timestamp::now())
+    machines::shown(found, Some(&name), Timestamp::now())
         .map(good)
         .ok_or_else(missing)
 }
@@ -54,7 +54,7 @@ pub(super) async fn add(
         .ok_or_else(missing)?;
     let mut changed = found.clone();
     for machine in &all {
-        fleet::add(&mut changed, machine, false, now).map_err(bad)?;
+        machines::add(&mut changed, machine, false, now).map_err(bad)?;
     }
     changed.settle(now);
     *found = changed;
@@ -79,9 +79,9 @@ pub(super) async fn change(
         .subscriptions
         .get_mut(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
-    fleet::set(found, &name, set, now).map_err(bad)?;
+    machines::set(found, &name, set, now).map_err(bad)?;
     emulator.changed();
-    fleet::shown(found, Some(&name), now)
+    machines::shown(found, Some(&name), now)
         .map(good)
         .ok_or_else(missing)
 }
@@ -95,7 +95,7 @@ pub(super) async fn remove(
         .subscriptions
         .get_mut(&id.to_ascii_lowercase())
         .ok_or_else(missing)?;
-    if !fleet::remove(found, &name, Timestamp::now()) {
+    if !machines::remove(found, &name, Timestamp::now()) {
         return Err(missing());
     }
     emulator.changed();

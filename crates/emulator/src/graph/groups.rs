@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::request::visible;
 use crate::{
     answer::{Answer, ArmError},
-    arm::{Context, rbac, refusals},
+    arm::{Context, refusals},
 };
 
 const READ: &str = "Microsoft.Management/managementGroups/read";
@@ -24,13 +24,7 @@ pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
     }
     let name = context.request.segment(3);
     let principal = context.world.principals.get(&context.caller.client_id);
-    let reads = |subscription: &str| {
-        principal.is_some_and(|principal| {
-            principal
-                .assignments(subscription)
-                .any(|assignment| rbac::grants(assignment, READ))
-        })
-    };
+    let reads = |subscription: &str| principal.is_some_and(|principal| principal.may(subscription, READ));
     let group = context.world.management_group(name);
     let everywhere = reads("*");
     let (name, members) = match group {

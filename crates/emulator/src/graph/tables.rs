@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{expression::Type, history::History, plan::Column};
 use crate::{
-    arm::{self, rbac},
+    arm,
     state::{Principal, Subscription, World},
 };
 
@@ -128,7 +128,7 @@ impl RowSource for Visible<'_> {
             let shown: Vec<String> = known
                 .iter()
                 .filter(|(kind, _)| types.is_none_or(|types| types.iter().any(|expected| expected == kind)))
-                .filter(|(_, action)| self.may(id, action))
+                .filter(|(_, action)| self.principal.may(id, action))
                 .map(|(kind, _)| (*kind).to_owned())
                 .collect();
             let Some(subscription) = self.subscription(id).filter(|_| !shown.is_empty()) else {
@@ -143,7 +143,10 @@ impl RowSource for Visible<'_> {
             };
             match table {
                 Table::Resources => {
-                    self.resources(id, &shown, &mut push);
+                    // Machines store their own history, so the current state is read for that moment.
+                    if let Some(current) = self.world.subscriptions.get(id) {
+                        arm::machine_rows(current, Some(&shown), self.at, &mut push);
+                    }
                     if shown.iter().any(|kind| kind == CONNECTOR) {
                         arm::connector_rows(subscription, self.at, &mut push);
                     }
@@ -156,21 +159,10 @@ impl RowSource for Visible<'_> {
 }
 
 impl Visible<'_> {
-    fn may(&self, subscription: &str, action: &str) -> bool {
-        self.principal
-            .assignments(subscription)
-            .any(|assignment| rbac::grants(assignment, action))
-    }
-
     /// A subscription at the time that the index shows.
     fn subscription(&self, id: &str) -> Option<&Subscription> {
         let now = self.world.subscriptions.get(id)?;
         Some(self.history.at(id, self.at).unwrap_or(now))
-    }
-
-    /// The machines. They store their own history, so the current world is read for that moment.
-    fn resources(&self, subscription: &str, types: &[String], each: &mut dyn FnMut(Value)) {
-        self.world.machine_rows(subscription, Some(types), self.at, each);
     }
 }
 

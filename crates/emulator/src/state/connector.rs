@@ -3,7 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Clouds, Subscription, cloud::Cloud};
+/// The clouds that have accounts here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon.
+    Aws,
+    /// Google.
+    Gcp,
+}
 
 /// A `securityConnectors` resource. Offerings are stored as sent, in the newest form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -179,14 +186,14 @@ impl Connector {
     }
 
     /// The connector that the service creates for a member account.
-    pub(crate) fn member(&self, account: &str, parent: &str, clouds: &Clouds) -> Self {
+    pub(crate) fn member(&self, account: &str, parent: &str, project_id: Option<&str>) -> Self {
         let environment = match self.cloud() {
             Some(Cloud::Gcp) => {
-                let project = clouds.gcp.get(account).and_then(|found| found.project_id.clone());
+                let project = project_id.map_or_else(|| format!("project-{account}"), str::to_owned);
                 json!({
                     "environmentType": "GcpProject",
                     "projectDetails": {"projectNumber": account,
-                                       "projectId": project.unwrap_or_else(|| format!("project-{account}"))},
+                                       "projectId": project},
                     "organizationalData": {"organizationMembershipType": "Member", "parentHierarchyId": parent,
                                            "managementProjectNumber": self.account()},
                 })
@@ -241,21 +248,5 @@ fn replaced(value: &Value, old: &str, new: &str) -> Value {
             .collect::<Map<_, _>>()
             .into(),
         other => other.clone(),
-    }
-}
-
-impl Subscription {
-    /// A connector that exists at a moment of the fleet's clock.
-    pub fn connector(&self, group: &str, name: &str, at: i64) -> Option<&Connector> {
-        self.connectors
-            .get(&Connector::key_of(group, name))
-            .filter(|connector| connector.since <= at)
-    }
-
-    /// The connectors at a moment, by key.
-    pub fn connectors_at(&self, at: i64) -> impl Iterator<Item = (&String, &Connector)> {
-        self.connectors
-            .iter()
-            .filter(move |(_, connector)| connector.since <= at)
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Connector, Subscription, connector::kind};
-use crate::{fleet, instant};
+use super::{Connector, Subscription, connector::kind, machines};
+use crate::instant;
 
 type Members = Map<String, Value>;
 
@@ -99,7 +99,7 @@ pub(crate) fn add(subscription: &mut Subscription, members: &Members, now: Times
         created: stamp.clone(),
         modified: stamp,
     };
-    fleet::make_group(subscription, &connector.group, "westeurope");
+    machines::make_group(subscription, &connector.group, "westeurope");
     subscription.connectors.insert(connector.key(), connector);
     Ok(())
 }

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     Clouds, Connector,
-    cloud::{AwsAccount, Cloud, GcpProject, IdentityProvider, TrustState},
+    cloud::{AwsAccount, GcpProject, IdentityProvider, TrustState},
+    connector::Cloud,
 };
 
 /// A problem in the account.

@@ -4,10 +4,12 @@ mod cloud;
 mod connector;
 mod connector_seed;
 mod login;
+pub(crate) mod machines;
 mod patch;
 mod plan;
 mod principal;
 mod provider;
+pub mod rbac;
 mod seed;
 mod subscription;
 
@@ -17,22 +19,21 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    cloud::{Cloud, CloudAccounts, Clouds, Instance},
-    connector::Connector,
+    cloud::{CloudAccounts, Clouds, Instance},
+    connector::{Cloud, Connector},
     login::{Problem, problems},
     patch::{Patch, apply},
     plan::{Extension, PLAN_NAMES, Plan, Tier, canonical_plan, known_extensions, replaced_by},
-    principal::{FederatedCredential, Principal, RoleAssignment},
+    principal::{FederatedCredential, Principal},
     provider::{Registration, RegistrationState},
+    rbac::RoleAssignment,
     seed::Seed,
     subscription::{
         Assessment, ResourceGroup, ResourcePlan, SETTINGS, Setting, Solution, Subscription, SubscriptionState,
     },
 };
 pub(crate) use self::{
-    connector::kind as offering_kind,
-    connector_seed::shown as connectors_shown,
-    seed::{Pricings, change_principal, flatten_pricings},
+    connector::kind as offering_kind, connector_seed::shown as connectors_shown, seed::change_principal,
 };
 use crate::{knobs::Knobs, switches::Switches};
 

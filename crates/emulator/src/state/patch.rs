@@ -1,16 +1,21 @@
 //! Direct changes, written as dotted paths: `pricings.VirtualMachines.subPlan`, `settings.WDATP`, ...
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
     Assessment, Extension, Plan, RegistrationState, ResourceGroup, ResourcePlan, SETTINGS, Solution,
-    Subscription, SubscriptionState, Tier, canonical_plan, connector_seed,
+    Subscription, SubscriptionState, Tier, canonical_plan, connector_seed, machines,
 };
-use crate::{fleet, instant};
+use crate::instant;
 
 /// Dotted paths with their new values.
 pub type Patch = Map<String, Value>;
+
+/// Plans by name, each with its members as `set` takes them.
+pub(crate) type Pricings = BTreeMap<String, Map<String, Value>>;
 
 /// Applies a patch as a whole.
 ///
@@ -275,19 +280,55 @@ fn set_machine(
 ) -> Result<(), String> {
     match value {
         Value::Null => {
-            fleet::remove(subscription, name, now);
+            machines::remove(subscription, name, now);
             Ok(())
         }
-        Value::Object(members) if fleet::shown(subscription, Some(name), now).is_some() => {
-            fleet::set(subscription, name, members, now)
+        Value::Object(members) if machines::shown(subscription, Some(name), now).is_some() => {
+            machines::set(subscription, name, members, now)
         }
         Value::Object(members) => {
             let mut members = members.clone();
             members.entry("name").or_insert_with(|| Value::from(name));
-            fleet::add(subscription, &Value::Object(members), false, now).map(drop)
+            machines::add(subscription, &Value::Object(members), false, now).map(drop)
         }
         _ => Err("expected an object or null".into()),
     }
+}
+
+/// Plans as dotted paths.
+pub(crate) fn flatten_pricings(patch: &mut Patch, pricings: &Pricings) -> Result<(), String> {
+    pricings
+        .iter()
+        .try_for_each(|(name, plan)| flatten_plan(patch, &format!("pricings.{name}"), plan))
+}
+
+/// `{pricingTier, subPlan, extensions: {NAME: …} or [{name, …}]}` as dotted paths.
+fn flatten_plan(patch: &mut Patch, head: &str, plan: &Map<String, Value>) -> Result<(), String> {
+    for (member, value) in plan {
+        if member != "extensions" {
+            patch.insert(format!("{head}.{member}"), value.clone());
+            continue;
+        }
+        let pairs: Vec<(String, &Value)> = match value {
+            Value::Object(named) => named.iter().map(|(name, value)| (name.clone(), value)).collect(),
+            Value::Array(list) => list
+                .iter()
+                .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item)))
+                .collect(),
+            _ => return Err(format!("{head}.extensions: expected a list or an object")),
+        };
+        for (name, extension) in pairs {
+            let place = format!("{head}.extensions.{name}");
+            let Some(members) = extension.as_object() else {
+                patch.insert(place, extension.clone());
+                continue;
+            };
+            for (member, value) in members.iter().filter(|(member, _)| *member != "name") {
+                patch.insert(format!("{place}.{member}"), value.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn assessment(provider: &str, now: Timestamp) -> Assessment {

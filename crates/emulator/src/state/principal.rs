@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rbac::{self, RoleAssignment};
+
 /// A federated identity credential of an application, with the public key of its issuer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,23 +27,6 @@ pub struct FederatedCredential {
 
 fn exchange_audience() -> Vec<String> {
     vec!["api://AzureADTokenExchange".into()]
-}
-
-/// A role on a subscription: built-in by name, or custom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum RoleAssignment {
-    /// `Owner`, `Contributor`, `Security Admin`, ...
-    Named(String),
-    /// A custom role.
-    #[serde(rename_all = "camelCase")]
-    Custom {
-        /// Action patterns with `*`.
-        actions: Vec<String>,
-        /// Action patterns that are excluded.
-        #[serde(default)]
-        not_actions: Vec<String>,
-    },
 }
 
 /// An application (service principal).
@@ -82,6 +67,12 @@ impl Principal {
     pub fn assignments<'a>(&'a self, subscription: &str) -> impl Iterator<Item = &'a RoleAssignment> {
         let own = self.roles.get(subscription).into_iter().flatten();
         own.chain(self.roles.get("*").into_iter().flatten())
+    }
+
+    /// Whether one of its roles allows an action in a subscription.
+    pub fn may(&self, subscription: &str, action: &str) -> bool {
+        self.assignments(subscription)
+            .any(|assignment| rbac::grants(assignment, action))
     }
 }
 

@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{FederatedCredential, Patch, Principal, RoleAssignment, Subscription, World, apply};
-use crate::{
-    fleet::{self, Generator},
-    knobs::SomeKnobs,
+use super::{
+    FederatedCredential, Patch, Principal, RoleAssignment, Subscription, World, apply, connector_seed,
+    machines::{self, Generator},
+    patch::{Pricings, flatten_pricings},
+    rbac,
 };
+use crate::knobs::SomeKnobs;
 
 /// A seed, from a YAML or JSON file or the control endpoint. Absent members change nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -93,9 +95,6 @@ struct Generate {
     display_name_prefix: Option<String>,
 }
 
-/// Plans by name, each with its members as `set` takes them.
-pub(crate) type Pricings = BTreeMap<String, Map<String, Value>>;
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Group {
@@ -154,7 +153,7 @@ impl Seed {
             seed.populate(world)?;
         }
         if let Some(generator) = &self.fleet {
-            fleet::populate_fleet(generator, world, now)?;
+            machines::populate_fleet(generator, world, now)?;
         }
         for seed in &self.subscriptions {
             for (id, name) in seed.identities()? {
@@ -209,7 +208,7 @@ impl PrincipalSeed {
         }
         if let Some(roles) = &self.role_assignments {
             for assignment in roles.values().flatten() {
-                crate::arm::rbac::check(assignment)?;
+                rbac::check(assignment)?;
             }
             principal.roles = roles
                 .iter()
@@ -281,16 +280,16 @@ impl SubscriptionSeed {
             }
         }
         for connector in &self.security_connectors {
-            super::connector_seed::add(subscription, connector, now)?;
+            connector_seed::add(subscription, connector, now)?;
         }
         let at = subscription.fleet_now(now);
         subscription.discover(at, true);
         apply(subscription, &self.set, now)?;
         for machine in &self.machines {
-            fleet::add(subscription, machine, true, now)?;
+            machines::add(subscription, machine, true, now)?;
         }
         if let Some(generator) = &self.fleet {
-            fleet::fill(subscription, generator.random_seed, generator.machine_count, now);
+            machines::fill(subscription, generator.random_seed, generator.machine_count, now);
         }
         subscription.settle(now);
         for (client_id, roles) in &self.role_assignments {
@@ -299,7 +298,7 @@ impl SubscriptionSeed {
                 .get_mut(&client_id.to_ascii_lowercase())
                 .ok_or_else(|| format!("roleAssignments: unknown principal {client_id}"))?;
             for assignment in roles {
-                crate::arm::rbac::check(assignment)?;
+                rbac::check(assignment)?;
             }
             principal.roles.insert(id.into(), roles.clone());
         }
@@ -365,42 +364,6 @@ fn replace<T: Clone>(old: &mut T, new: Option<&T>) {
 
 fn one(path: &str, value: Value) -> Patch {
     Patch::from_iter([(path.to_owned(), value)])
-}
-
-/// Plans as dotted paths.
-pub(crate) fn flatten_pricings(patch: &mut Patch, pricings: &Pricings) -> Result<(), String> {
-    pricings
-        .iter()
-        .try_for_each(|(name, plan)| flatten_plan(patch, &format!("pricings.{name}"), plan))
-}
-
-/// `{pricingTier, subPlan, extensions: {NAME: …} or [{name, …}]}` as dotted paths.
-fn flatten_plan(patch: &mut Patch, head: &str, plan: &Map<String, Value>) -> Result<(), String> {
-    for (member, value) in plan {
-        if member != "extensions" {
-            patch.insert(format!("{head}.{member}"), value.clone());
-            continue;
-        }
-        let pairs: Vec<(String, &Value)> = match value {
-            Value::Object(named) => named.iter().map(|(name, value)| (name.clone(), value)).collect(),
-            Value::Array(list) => list
-                .iter()
-                .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), item)))
-                .collect(),
-            _ => return Err(format!("{head}.extensions: expected a list or an object")),
-        };
-        for (name, extension) in pairs {
-            let place = format!("{head}.extensions.{name}");
-            let Some(members) = extension.as_object() else {
-                patch.insert(place, extension.clone());
-                continue;
-            };
-            for (member, value) in members.iter().filter(|(member, _)| *member != "name") {
-                patch.insert(format!("{place}.{member}"), value.clone());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

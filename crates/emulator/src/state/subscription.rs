@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Clouds, Connector, Extension, Plan, Registration, RegistrationState, Tier};
-use crate::fleet::Fleet;
+use super::{Clouds, Connector, Extension, Plan, Registration, RegistrationState, Tier, machines::Fleet};
 
 /// The five settings with their kinds, in the order of the service's list.
 pub const SETTINGS: [(&str, &str); 5] = [
@@ -307,5 +306,19 @@ impl Subscription {
             .retain(|name, _| !name.eq_ignore_ascii_case(namespace));
         self.providers
             .insert(namespace.into(), Registration { state, since: now });
+    }
+
+    /// A connector that exists at a moment of the fleet's clock.
+    pub fn connector(&self, group: &str, name: &str, at: i64) -> Option<&Connector> {
+        self.connectors
+            .get(&Connector::key_of(group, name))
+            .filter(|connector| connector.since <= at)
+    }
+
+    /// The connectors at a moment, by key.
+    pub fn connectors_at(&self, at: i64) -> impl Iterator<Item = (&String, &Connector)> {
+        self.connectors
+            .iter()
+            .filter(move |(_, connector)| connector.since <= at)
     }
 }

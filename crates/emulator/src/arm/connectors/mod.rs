@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use self::render::View;
 pub(crate) use self::render::connector_rows;
-use super::{Context, Typed, catalogue::LOCATIONS, machines, rbac, refusals};
+use super::{Context, Typed, catalogue::LOCATIONS, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
     instant,
-    state::{Cloud, Connector, Subscription, problems},
+    state::{Cloud, Connector, Subscription, problems, rbac},
     switches::Switch,
 };
 

@@ -16,10 +16,10 @@ use self::{
     put::{Decision, PutContext},
     render::View,
 };
-use super::{Context, Typed, rbac, refusals};
+use super::{Context, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
-    state::{PLAN_NAMES, Tier, canonical_plan},
+    state::{PLAN_NAMES, Tier, canonical_plan, rbac},
     switches::Switch,
 };
 

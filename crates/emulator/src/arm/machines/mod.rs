@@ -1,13 +1,20 @@
-//! Reads machines of Microsoft.Compute and Microsoft.HybridCompute.
+//! Machines of Microsoft.Compute and Microsoft.HybridCompute, as ARM and Resource Graph show them.
+
+mod compute;
+mod failure;
+mod hybrid;
+mod rows;
 
 use axum::http::Method;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+pub(crate) use self::rows::machine_rows;
+pub(super) use self::{compute::vm_extension, failure::message, hybrid::arc_extension};
 use super::{Context, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
-    fleet::{self, Kind, Machine, Moment},
+    state::machines::{Kind, Machine, Moment},
 };
 
 /// Items on one page of a list.
@@ -36,7 +43,7 @@ pub(super) fn instance_view(context: &Context<'_>, typed: &Typed) -> Result<Answ
     let at = context.subscription()?.fleet_now(context.now);
     check_group(context, typed)?;
     let machine = machine(context, typed, Kind::Vm, context.request.segment(7), at)?;
-    Ok(Answer::ok(fleet::instance_view(machine, at)))
+    Ok(Answer::ok(compute::instance_view(machine, at)))
 }
 
 /// 404 for a resource group that does not exist.
@@ -87,15 +94,15 @@ fn described(context: &Context<'_>, machine: &Machine, at: Moment, alone: bool) 
     let subscription = context.subscription()?;
     let expand = expands(context);
     Ok(match machine.kind {
-        Kind::Vm => fleet::vm(&subscription.id, machine, at, expand),
-        Kind::Arc => fleet::arc_machine(
+        Kind::Vm => compute::vm(&subscription.id, machine, at, expand),
+        Kind::Arc => hybrid::arc_machine(
             &subscription.id,
             &subscription.tenant,
             machine,
             at,
             alone || expand,
         ),
-        Kind::ScaleSet => fleet::scale_set(&subscription.id, machine),
+        Kind::ScaleSet => compute::scale_set(&subscription.id, machine),
     })
 }
 

@@ -1,9 +1,6 @@
 //! How the sensor's extension fails: exit codes and messages.
 
-use super::{
-    machine::{Ext, Machine},
-    names::State,
-};
+use crate::state::machines::{Ext, Machine, State};
 
 /// Exit codes of `MDE.Linux` with their names and meanings.
 const CODES: [(u16, &str, &str); 24] = [
@@ -156,10 +153,7 @@ pub(crate) fn detail(machine: &Machine, ext: &Ext, state: &State) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{
-        machine::{Kind, What},
-        os::OsId,
-    };
+    use crate::state::machines::{Kind, OsId, What};
 
     #[test]
     fn the_seventeenth_word_is_the_code() {

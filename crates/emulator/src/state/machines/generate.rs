@@ -6,12 +6,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    change::{cloud_tags, make_group, new_agent},
+    changes::make_group,
+    create::{cloud_tags, new_agent},
     machine::{Ext, HealthReport, Kind, Machine, Moment, NEVER, VNext, What, mixed},
     names::{Cloud, Power, State, Status},
     os::{OsId, Support},
 };
-use crate::state::{Pricings, Subscription, World, flatten_pricings};
+use crate::state::{
+    DEFAULT_TENANT, Patch, Subscription, World, apply,
+    patch::{Pricings, flatten_pricings},
+};
 
 /// `fleet:` of a seed.
 #[derive(Clone, Debug, Deserialize)]
@@ -179,7 +183,7 @@ pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Time
     let tenant = generator
         .tenant_id
         .as_deref()
-        .unwrap_or(crate::state::DEFAULT_TENANT)
+        .unwrap_or(DEFAULT_TENANT)
         .to_ascii_lowercase();
     world.tenant(&tenant);
     let prefix = generator.display_name_prefix.as_deref().unwrap_or("Fleet ");
@@ -189,7 +193,7 @@ pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Time
         let id = format!("{}-{:012x}", head.to_ascii_lowercase(), start + u64::from(index));
         let mut subscription = Subscription::new(&id, &tenant, &format!("{prefix}{index}"));
         subscription.fleet.timing = world.timing();
-        let mut patch = crate::state::Patch::new();
+        let mut patch = Patch::new();
         if !generator.pricings.contains_key("VirtualMachines") {
             patch.insert(TIER.into(), "Standard".into());
             patch.insert("pricings.VirtualMachines.subPlan".into(), "P2".into());
@@ -203,7 +207,7 @@ pub(crate) fn populate_fleet(generator: &Generator, world: &mut World, now: Time
         for (setting, value) in &generator.settings {
             patch.insert(format!("settings.{setting}"), (*value).into());
         }
-        crate::state::apply(&mut subscription, &patch, now)?;
+        apply(&mut subscription, &patch, now)?;
         fill(
             &mut subscription,
             generator.random_seed,

@@ -1,12 +1,8 @@
 //! Long-running operations on extensions. Their end is known when they begin.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{
-    machine::{KEPT, Kind, Moment},
-    spelled,
-};
+use super::machine::{KEPT, Kind, Moment};
 use crate::state::Subscription;
 
 /// What an operation does.
@@ -30,28 +26,6 @@ pub(crate) struct Operation {
     pub(crate) end: Moment,
     /// Code and message of a failure.
     pub(crate) error: Option<(String, String)>,
-}
-
-impl Operation {
-    /// The document at the `Azure-AsyncOperation` URL.
-    pub(crate) fn status(&self, path: &str, name: &str, at: Moment, resource: Option<Value>) -> Value {
-        let over = at >= self.end;
-        let status = match (&self.error, over) {
-            (_, false) => "InProgress",
-            (Some(_), true) => "Failed",
-            (None, true) => "Succeeded",
-        };
-        let mut body = json!({"id": path, "name": name, "status": status, "startTime": spelled(self.begin)});
-        if let (Some(body), true) = (body.as_object_mut(), over) {
-            body.insert("endTime".into(), json!(spelled(self.end)));
-            if let Some((code, message)) = &self.error {
-                body.insert("error".into(), json!({"code": code, "message": message}));
-            } else if let Some(resource) = resource {
-                body.insert("properties".into(), resource);
-            }
-        }
-        body
-    }
 }
 
 impl Subscription {

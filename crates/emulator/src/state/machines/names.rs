@@ -93,6 +93,16 @@ impl State {
     }
 }
 
+/// The status of a service of the Arc agent, in the terms of its operating system; running by default.
+pub(crate) fn service_status(windows: bool, status: Option<&str>) -> &str {
+    match (status, windows) {
+        (Some("stopped"), false) => "inactive",
+        (Some(status), _) => status,
+        (None, true) => "running",
+        (None, false) => "active",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,27 @@
 //! Role-based access control: matches actions against the patterns of roles.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::state::RoleAssignment;
 
 /// The action that lets an extension assign roles.
 pub const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
+
+/// A role on a subscription: built-in by name, or custom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RoleAssignment {
+    /// `Owner`, `Contributor`, `Security Admin`, ...
+    Named(String),
+    /// A custom role.
+    #[serde(rename_all = "camelCase")]
+    Custom {
+        /// Action patterns with `*`.
+        actions: Vec<String>,
+        /// Action patterns that are excluded.
+        #[serde(default)]
+        not_actions: Vec<String>,
+    },
+}
 
 struct Role {
     name: &'static str,

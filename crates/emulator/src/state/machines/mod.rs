@@ -1,39 +1,39 @@
 //! Machines, the endpoint sensor's extension on them, and their clock.
 
-mod change;
-mod compute;
-mod connected;
+mod changes;
+mod create;
+mod discovery;
 mod engine;
-mod failure;
 mod generate;
-mod health;
-mod hybrid;
 mod machine;
+mod members;
 mod names;
 mod operation;
 mod os;
-mod rows;
+mod sensor;
+mod shown;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(test)]
+pub(crate) use self::os::OsId;
 pub(crate) use self::{
-    change::{add, make_group, remove, set, shown},
-    compute::{instance_view, scale_set, vm, vm_extension},
-    connected::discovered,
-    failure::message,
+    changes::{add, make_group, remove, set},
     generate::{Generator, fill, populate_fleet},
-    health::{connector_health, health, healths},
-    hybrid::{arc_extension, arc_machine},
-    machine::{Ext, Kind, Machine, Moment, PUBLISHER, VNext, What},
-    names::{Power, State, Status},
+    machine::{Agent, Ext, HealthReport, Kind, Machine, Moment, NEVER, PUBLISHER, VNext, What, guid, mixed},
+    names::{Cloud, Power, State, Status, service_status},
     operation::{Operation, Work},
+    os::Support,
+    shown::shown,
 };
-use crate::{instant, state::World};
+use super::World;
+use crate::instant;
 
 /// The delays of the engine in milliseconds, and how far its clock is ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,9 @@ impl World {
     /// Applies a merge patch to the accounts of other clouds; connectors see the change at once.
     pub(crate) fn patch_clouds(&mut self, patch: &serde_json::Value, now: Timestamp) -> Result<(), String> {
         let at = self.timing().moment(now);
-        self.cloud_accounts = self.cloud_accounts.merged(patch, at)?;
+        let merged = self.cloud_accounts.merged(patch, at)?;
+        discovery::check_instances(&merged)?;
+        self.cloud_accounts = merged;
         self.retime(now);
         Ok(())
     }

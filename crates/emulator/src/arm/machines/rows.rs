@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    compute, hybrid,
-    machine::{Ext, Kind, Machine, Moment},
-    names::Power,
+use super::{compute, hybrid};
+use crate::state::{
+    Subscription,
+    machines::{Ext, Kind, Machine, Moment, Power},
 };
-use crate::state::{Subscription, World};
 
 /// Types with rows here, in the order of the table in [`rows_of`].
 const TYPES: [&str; 5] = [
@@ -19,42 +18,36 @@ const TYPES: [&str; 5] = [
     "microsoft.compute/virtualmachinescalesets",
 ];
 
-impl World {
-    /// Every row of the given lower-case types (all five when absent) at a moment of real time; the fleet's own
-    /// clock is added here.
-    pub(crate) fn machine_rows(
-        &self,
-        subscription: &str,
-        types: Option<&[String]>,
-        at: Timestamp,
-        each: &mut dyn FnMut(Value),
-    ) {
-        let Some(found) = self.subscriptions.get(subscription) else {
-            return;
-        };
-        let expected = TYPES.map(|kind| types.is_none_or(|types| types.iter().any(|asked| asked == kind)));
-        let at = found.fleet.timing.moment(at);
-        for (kind, own, children) in [
-            (Kind::Vm, expected[0], expected[1]),
-            (Kind::Arc, expected[2], expected[3]),
-            (Kind::ScaleSet, expected[4], false),
-        ] {
-            if !own && !children {
-                continue;
+/// Every row of the given lower-case types (all five when absent) at a moment of real time; the fleet's own
+/// clock is added here.
+pub(crate) fn machine_rows(
+    subscription: &Subscription,
+    types: Option<&[String]>,
+    at: Timestamp,
+    each: &mut dyn FnMut(Value),
+) {
+    let expected = TYPES.map(|kind| types.is_none_or(|types| types.iter().any(|asked| asked == kind)));
+    let at = subscription.fleet.timing.moment(at);
+    for (kind, own, children) in [
+        (Kind::Vm, expected[0], expected[1]),
+        (Kind::Arc, expected[2], expected[3]),
+        (Kind::ScaleSet, expected[4], false),
+    ] {
+        if !own && !children {
+            continue;
+        }
+        for (_, machine) in subscription
+            .fleet
+            .machines
+            .of_kind(kind)
+            .filter(|(_, machine)| machine.exists(at))
+        {
+            if own {
+                each(row(subscription, machine, at));
             }
-            for (_, machine) in found
-                .fleet
-                .machines
-                .of_kind(kind)
-                .filter(|(_, machine)| machine.exists(at))
-            {
-                if own {
-                    each(row(found, machine, at));
-                }
-                if children {
-                    for ext in machine.extensions(at) {
-                        each(extension_row(found, machine, ext, at));
-                    }
+            if children {
+                for ext in machine.extensions(at) {
+                    each(extension_row(subscription, machine, ext, at));
                 }
             }
         }
@@ -133,4 +126,43 @@ fn extension_row(subscription: &Subscription, machine: &Machine, ext: &Ext, at: 
         "managedBy": "", "zones": null, "extendedLocation": null, "properties": properties,
         "systemData": system_data,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::state::{Seed, World};
+
+    #[test]
+    fn rows_of_the_index() {
+        let seed = Seed::parse("fleet: {randomSeed: 7, machineCount: 1000, subscriptionCount: 4}").unwrap();
+        let mut world = World::default();
+        seed.populate(&mut world, Timestamp::UNIX_EPOCH).unwrap();
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for subscription in world.subscriptions.values() {
+            machine_rows(subscription, None, Timestamp::UNIX_EPOCH, &mut |row| {
+                let kind = row["type"].as_str().unwrap().to_owned();
+                let compute_extension = kind == "microsoft.compute/virtualmachines/extensions";
+                let arc_extension = kind == "microsoft.hybridcompute/machines/extensions";
+                assert_eq!(
+                    row["properties"]["instanceView"].is_object(),
+                    arc_extension,
+                    "{row}"
+                );
+                assert_eq!(
+                    row["properties"]["publisher"].is_string(),
+                    arc_extension || compute_extension
+                );
+                assert_eq!(row["systemData"]["lastModifiedAt"].is_string(), arc_extension);
+                assert_eq!(
+                    row["resourceGroup"],
+                    row["resourceGroup"].as_str().unwrap().to_ascii_lowercase()
+                );
+                *kinds.entry(kind).or_default() += 1;
+            });
+        }
+        assert_eq!(kinds.len(), 5, "{kinds:?}");
+    }
 }

@@ -5,10 +5,8 @@ use serde_json::{Value, json};
 use super::{
     compute::{settings, tags},
     failure,
-    machine::{Agent, Ext, Machine, Moment},
-    names::{Cloud, State, Status},
-    spelled,
 };
+use crate::state::machines::{Agent, Cloud, Ext, Machine, Moment, State, Status, service_status, spelled};
 
 /// An Arc machine as ARM returns it: a GET of one machine includes its extensions even without `$expand`.
 pub(crate) fn arc_machine(
@@ -98,16 +96,6 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
 fn service(windows: bool, status: Option<&str>) -> Value {
     let starts = if windows { "automatic" } else { "enabled" };
     json!({"status": service_status(windows, status), "startupType": starts})
-}
-
-/// The status of a service, running by default.
-pub(super) fn service_status(windows: bool, status: Option<&str>) -> &str {
-    match (status, windows) {
-        (Some("stopped"), false) => "inactive",
-        (Some(status), _) => status,
-        (None, true) => "running",
-        (None, false) => "active",
-    }
 }
 
 /// `cloudMetadata` and `detectedProperties`.

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    change,
+    create,
     machine::{Kind, Machine, Moment, mixed},
     names::Cloud as Place,
 };
-use crate::state::{Cloud, Connector, Instance, Subscription, problems};
+use crate::state::{Cloud, CloudAccounts, Connector, Instance, Subscription, problems};
 
 /// 0.5 to 1.5 times a delay, always the same for a name.
 fn spread(delay: Moment, name: &str) -> Moment {
@@ -36,7 +36,7 @@ fn google_tags(subscription: &Subscription, connector: &Connector, key: &str) ->
 }
 
 /// A machine from an instance, without `reachable`, which only instances have.
-pub(crate) fn discovered(
+fn discovered(
     subscription: &Subscription,
     instance: &Instance,
     cloud: Cloud,
@@ -64,7 +64,21 @@ pub(crate) fn discovered(
     ] {
         members.insert(name.into(), value.into());
     }
-    change::discovered(subscription, &members, born)
+    create::discovered(subscription, &members, born)
+}
+
+/// Validates the instances of all accounts when they are seeded, not when a connector finds them.
+pub(super) fn check_instances(accounts: &CloudAccounts) -> Result<(), String> {
+    let trial = Subscription::new("", "", "");
+    let aws = accounts.aws.iter().map(|(id, account)| (id, &account.instances));
+    let gcp = accounts.gcp.iter().map(|(id, project)| (id, &project.instances));
+    for (id, instances) in aws.chain(gcp) {
+        for instance in instances {
+            discovered(&trial, instance, Cloud::Aws, id, ("trial", "westeurope"), 0)
+                .map_err(|problem| format!("account {id}: {problem}"))?;
+        }
+    }
+    Ok(())
 }
 
 impl Subscription {
@@ -108,7 +122,7 @@ impl Subscription {
                         && other.cloud() == organization.cloud()
                 });
                 if !taken && !organization.excludes(&account) {
-                    let member = organization.member(&account, &parent, &self.clouds);
+                    let member = organization.member(&account, &parent, self.clouds.project_id(&account));
                     expected.insert(member.key(), member);
                 }
             }

@@ -2,12 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    failure,
-    machine::{Ext, Machine, Moment},
-    names::{Power, State},
-    spelled,
-};
+use super::failure;
+use crate::state::machines::{Ext, Machine, Moment, Power, State, spelled};
 
 const VM: &str = "Microsoft.Compute/virtualMachines";
 
