@@ -1,15 +1,9 @@
 //! Foreign writers: other clients that keep changing the same fields.
 
-use std::{sync::Arc, time::Duration};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{
-    emulator::Emulator,
-    state::{Patch, World, apply},
-};
+use crate::state::{Patch, World, apply};
 
 /// A writer, as added at the control endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +57,18 @@ impl ForeignWriters {
         &self.writers
     }
 
+    /// Adds a writer, or replaces the one with the same id, and returns its id.
+    pub fn add(&mut self, mut writer: ForeignWriter) -> String {
+        self.made += 1;
+        if writer.id.is_empty() {
+            writer.id = format!("writer-{}", self.made);
+        }
+        let id = writer.id.clone();
+        self.remove(&id);
+        self.writers.push(writer);
+        id
+    }
+
     /// Stops one writer.
     pub fn remove(&mut self, id: &str) -> bool {
         let before = self.writers.len();
@@ -75,6 +81,16 @@ impl ForeignWriters {
         self.writers.clear();
     }
 
+    /// Lets one writer write; false if it was removed.
+    pub fn write(&mut self, id: &str, world: &mut World) -> bool {
+        let found = self.writers.iter_mut().find(|writer| writer.id == id);
+        if let Some(writer) = found {
+            writer.write(world);
+            return true;
+        }
+        false
+    }
+
     /// Runs the writers that react to a change of a subscription.
     pub fn answer_change(&mut self, world: &mut World, subscription: &str) {
         for writer in &mut self.writers {
@@ -82,60 +98,5 @@ impl ForeignWriters {
                 writer.write(world);
             }
         }
-    }
-}
-
-/// Adds a writer, starts it, and returns its id.
-///
-/// # Errors
-///
-/// Returns a message if the interval, the subscription or a path is invalid.
-pub fn start(emulator: &Arc<Emulator>, order: Value) -> Result<String, String> {
-    let mut writer: ForeignWriter = serde_json::from_value(order).map_err(|error| error.to_string())?;
-    writer.subscription = writer.subscription.to_ascii_lowercase();
-    let every = writer
-        .every
-        .as_ref()
-        .map(|every| humantime::parse_duration(every).map_err(|error| format!("every: {error}")))
-        .transpose()?;
-    // Try the changes on a copy, so that a wrong path is reported now.
-    let trial = emulator
-        .world
-        .lock()
-        .subscriptions
-        .get(&writer.subscription)
-        .cloned();
-    apply(
-        &mut trial.ok_or("unknown subscription")?,
-        &writer.set,
-        Timestamp::now(),
-    )?;
-    let id = {
-        let mut foreign = emulator.foreign.lock();
-        foreign.made += 1;
-        if writer.id.is_empty() {
-            writer.id = format!("writer-{}", foreign.made);
-        }
-        let id = writer.id.clone();
-        foreign.remove(&id);
-        foreign.writers.push(writer);
-        id
-    };
-    if let Some(every) = every {
-        tokio::spawn(write_periodically(Arc::clone(emulator), id.clone(), every));
-    }
-    Ok(id)
-}
-
-async fn write_periodically(emulator: Arc<Emulator>, id: String, every: Duration) {
-    loop {
-        tokio::time::sleep(every).await;
-        let mut world = emulator.world.lock();
-        let mut foreign = emulator.foreign.lock();
-        let Some(writer) = foreign.writers.iter_mut().find(|writer| writer.id == id) else {
-            return;
-        };
-        writer.write(&mut world);
-        emulator.changed();
     }
 }

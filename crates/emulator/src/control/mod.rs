@@ -1,5 +1,6 @@
 //! The control endpoint, `/_emulator/`: for tests, without authentication.
 
+mod foreign;
 mod machines;
 mod monitor;
 mod requests;
@@ -71,14 +72,9 @@ pub fn routes() -> Router<Arc<Emulator>> {
         .route("/_emulator/options", get(world::knobs).put(world::set_knobs))
         .route(
             "/_emulator/foreign-writers",
-            get(world::foreign_writers)
-                .post(world::add_foreign_writer)
-                .delete(world::clear_foreign_writers),
+            get(foreign::list).post(foreign::add).delete(foreign::clear),
         )
-        .route(
-            "/_emulator/foreign-writers/{id}",
-            delete(world::remove_foreign_writer),
-        )
+        .route("/_emulator/foreign-writers/{id}", delete(foreign::remove))
         .route(
             "/_emulator/{*rest}",
             put(unknown)

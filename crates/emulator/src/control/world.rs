@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Reply, Shared, good, parsed, problem};
 use crate::{
-    foreign, instant,
+    instant,
     knobs::SomeKnobs,
     state::{self, Plan, SETTINGS, Seed, Subscription, Tier, World},
 };
@@ -175,29 +175,6 @@ pub(super) async fn set_knobs(State(emulator): Shared, body: String) -> Result<R
     emulator.throttle.lock().reset();
     emulator.changed();
     Ok(good(json!(world.knobs)))
-}
-
-pub(super) async fn foreign_writers(State(emulator): Shared) -> Reply {
-    good(json!({"foreignWriters": emulator.foreign.lock().list()}))
-}
-
-pub(super) async fn add_foreign_writer(State(emulator): Shared, body: String) -> Result<Reply, Reply> {
-    let id = foreign::start(&emulator, parsed(&body)?).map_err(bad)?;
-    Ok((StatusCode::CREATED, axum::Json(json!({"id": id}))))
-}
-
-pub(super) async fn clear_foreign_writers(State(emulator): Shared) -> StatusCode {
-    emulator.foreign.lock().clear();
-    StatusCode::NO_CONTENT
-}
-
-pub(super) async fn remove_foreign_writer(State(emulator): Shared, Path(id): Path<String>) -> StatusCode {
-    let removed = emulator.foreign.lock().remove(&id);
-    if removed {
-        StatusCode::NO_CONTENT
-    } else {
-        StatusCode::NOT_FOUND
-    }
 }
 
 fn bad(message: String) -> Reply {
