@@ -3,8 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    arm::Throttle, entra::Signer, faults::Faults, foreign::ForeignWriters, graph::Graph, log::RequestLog,
-    monitor::Monitor, shared::Shared, state::World,
+    arm::{Graph, Throttle},
+    entra::Signer,
+    faults::Faults,
+    foreign::ForeignWriters,
+    log::RequestLog,
+    monitor::Monitor,
+    shared::Shared,
+    state::World,
 };
 
 /// The emulator. Take locks in the order of the members, and never across an await.

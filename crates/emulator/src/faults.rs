@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::graph::Distortion;
+use crate::arm::Distortion;
 
 /// The requests that a fault matches. Absent members match everything.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,20 +7,21 @@ use axum::{
     extract::{Request, State},
     http::{Response, StatusCode},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
     answer::Answer,
-    arm::{self, Caller, Resource, Route},
+    arm::{self, Caller, Context, Distortion, Evaluation, Reply, Resource, Route},
     emulator::Emulator,
     entra,
     faults::{Action, Phase, Strike},
-    graph::{Distortion, Evaluation, QueryContext},
     incoming::Incoming,
     instant,
     log::Kind,
     monitor::stored,
     record::Record,
+    state::World,
     wire::{self, Delivery},
 };
 
@@ -80,11 +81,12 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
     }
     let distortion = strike.as_ref().and_then(|strike| strike.action.graph.clone());
     record.disturbed |= distortion.is_some();
-    let (mut answer, hold, query) = effect(emulator, request, host, caller, &mut record, distortion);
-    if let Some(query) = query {
-        answer = evaluated(emulator, query, answer).await;
-    }
-    pause(hold).await;
+    let reply = effect(emulator, request, host, caller, &mut record, distortion);
+    let answer = match reply.query {
+        Some(query) => evaluated(emulator, query, reply.answer).await,
+        None => reply.answer,
+    };
+    pause(reply.delay).await;
     if let Some(strike) = &mut strike
         && strike.phase == Phase::After
     {
@@ -133,26 +135,23 @@ fn effect(
     caller: Option<Result<Caller, Box<Answer>>>,
     record: &mut Record,
     distortion: Option<Distortion>,
-) -> (Answer, Duration, Option<Evaluation>) {
+) -> Reply {
     if let Some(tenant) = entra::token_tenant(&request.segments) {
-        let answer = entra::issue(&emulator.world.lock(), &emulator.signer, tenant, request, host);
-        return (answer, Duration::ZERO, None);
+        return entra::issue(&emulator.world.lock(), &emulator.signer, tenant, request, host).into();
     }
     let caller = match caller {
         Some(Ok(caller)) => caller,
-        Some(Err(refusal)) => return (*refusal, Duration::ZERO, None),
+        Some(Err(refusal)) => return (*refusal).into(),
         None => {
             let document = entra::document(request, &emulator.signer, host);
-            return (
-                document.unwrap_or_else(|| Answer::empty(StatusCode::NOT_FOUND)),
-                Duration::ZERO,
-                None,
-            );
+            return document
+                .unwrap_or_else(|| Answer::empty(StatusCode::NOT_FOUND))
+                .into();
         }
     };
     let route = record.route().clone();
     let mut world = emulator.world.lock();
-    let snapshot = |world: &crate::state::World| {
+    let snapshot = |world: &World| {
         let subscription = route
             .subscription
             .as_ref()
@@ -167,27 +166,23 @@ fn effect(
         .then(|| world.subscriptions.get(route.subscription.as_ref()?).cloned())
         .flatten();
     let mut graph = emulator.graph.lock();
-    let mut query_context = QueryContext {
+    let mut context = Context {
+        request,
+        route: &route,
+        caller: &caller,
+        host,
+        now: Timestamp::now(),
+        world: &mut world,
         graph: &mut graph,
         distortion,
-        pending: None,
     };
-    let processed = arm::process(
-        &mut world,
-        &mut emulator.throttle.lock(),
-        &mut query_context,
-        &caller,
-        &route,
-        request,
-        host,
-    );
-    let pending = query_context.pending;
+    let reply = arm::process(&mut context, &mut emulator.throttle.lock());
     let changed = record.capture_after(snapshot(&world));
     if let Some(former) = former {
         graph.changed(&world, former);
     }
     drop(graph);
-    record.unknown = processed.unknown;
+    record.unknown = arm::is_unknown(&reply.answer);
     // A query is a POST that changes nothing, so it does not save the state file.
     if request.method != "GET" && !query {
         emulator.changed();
@@ -195,13 +190,13 @@ fn effect(
     if let (true, Some(subscription)) = (changed, &route.subscription) {
         emulator.foreign.lock().answer_change(&mut world, subscription);
     }
-    (processed.answer, processed.hold, pending)
+    reply
 }
 
 /// Runs a query concurrently with other requests, and adds the page to the headers of the response.
 async fn evaluated(emulator: &Arc<Emulator>, query: Evaluation, so_far: Answer) -> Answer {
     let emulator = Arc::clone(emulator);
-    let page = tokio::task::spawn_blocking(move || query.finish(&emulator)).await;
+    let page = tokio::task::spawn_blocking(move || query.finish(&emulator.world, &emulator.graph)).await;
     let mut answer = page.unwrap_or_else(|_| Answer::empty(StatusCode::INTERNAL_SERVER_ERROR));
     answer.headers.extend(so_far.headers);
     answer

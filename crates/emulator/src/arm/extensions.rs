@@ -296,9 +296,10 @@ fn links(context: &Context<'_>, answer: Answer, location: &str, id: &str, with_l
     };
     let base = format!(
         "{}/subscriptions/{}/providers/{namespace}/locations/{location}",
-        context.host, context.subscription
+        context.host,
+        context.subscription_id()
     );
-    let query = format!("api-version={}", context.version);
+    let query = format!("api-version={}", context.version());
     let monitor = if hybrid { "" } else { "&monitor=true" };
     let answer = answer.header("Azure-AsyncOperation", format!("{base}/{status}/{id}?{query}"));
     if with_location || answer.status == StatusCode::CREATED {

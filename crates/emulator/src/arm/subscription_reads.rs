@@ -21,7 +21,7 @@ pub(super) fn permissions(context: &Context<'_>) -> Result<Answer, ArmError> {
     Ok(Answer::list(
         principal
             .into_iter()
-            .flat_map(|principal| principal.assignments(&context.subscription))
+            .flat_map(|principal| principal.assignments(context.subscription_id()))
             .map(rbac::permission)
             .collect(),
     ))
@@ -37,7 +37,7 @@ pub(super) fn auto_provisioning(context: &Context<'_>, typed: &Typed) -> Result<
     }
     let kind = "Microsoft.Security/autoProvisioningSettings";
     let default: Value = json!({
-        "id": format!("/subscriptions/{}/providers/{kind}/default", context.subscription), "name": "default",
+        "id": format!("/subscriptions/{}/providers/{kind}/default", context.subscription_id()), "name": "default",
         "type": kind, "properties": {"autoProvision": "Off"},
     });
     match typed.name.as_deref() {

@@ -49,7 +49,7 @@ pub(super) fn locations(context: &Context<'_>) -> Answer {
             .iter()
             .map(|(name, display)| {
                 json!({
-                    "id": format!("/subscriptions/{}/locations/{name}", context.subscription), "name": name,
+                    "id": format!("/subscriptions/{}/locations/{name}", context.subscription_id()), "name": name,
                     "type": "Region", "displayName": display, "regionalDisplayName": display,
                     "metadata": {"regionType": "Physical", "regionCategory": "Recommended"},
                 })

@@ -1,4 +1,4 @@
-//! Throttling: ARM's token buckets, and the budget of Microsoft.Security.
+//! Throttling: ARM's token buckets, the budget of Microsoft.Security, and the quota of Resource Graph.
 //!
 //! A caller who retries before `Retry-After` ends is refused again, with a new value.
 
@@ -6,7 +6,11 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 
-use super::{Context, Resource, Route, route::verb};
+use super::{
+    Context, Resource,
+    resource_graph::{Quota, exceeded},
+    route::verb,
+};
 use crate::{answer::ArmError, switches::Switch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +57,7 @@ struct Budget {
 pub struct Throttle {
     buckets: HashMap<(String, String, Kind), Bucket>,
     budgets: HashMap<(String, String, bool), Budget>,
+    queries: Quota,
 }
 
 /// The limit of a subscription over all principals, as a multiple of one principal's limit.
@@ -65,11 +70,38 @@ impl Throttle {
     }
 
     /// Takes one token; returns the headers with the remaining tokens.
-    pub(super) fn take(
-        &mut self,
-        context: &Context<'_>,
-        route: &Route,
-    ) -> Result<Vec<(String, String)>, ArmError> {
+    pub(super) fn take(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
+        // The quota of Resource Graph comes first: a query that it refuses takes no token.
+        let quota = self.query(context)?;
+        let mut headers = self.tokens(context)?;
+        headers.extend(quota);
+        Ok(headers)
+    }
+
+    fn query(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
+        if !matches!(&context.route.resource, Resource::Typed(typed) if typed.is_query()) {
+            return Ok(Vec::new());
+        }
+        let (caller, knobs) = (&context.caller.client_id, &context.world.knobs);
+        let (most, window) = (knobs.graph_quota, knobs.graph_quota_window);
+        let allowance = self
+            .queries
+            .take(caller, most, window, context.epoch_milliseconds());
+        let Some(allowance) = allowance else {
+            return Ok(Vec::new());
+        };
+        let headers = allowance.headers();
+        if allowance.granted {
+            return Ok(headers);
+        }
+        let refused = headers
+            .iter()
+            .fold(exceeded(), |refused, (name, value)| refused.header(name, value));
+        Err(refused)
+    }
+
+    fn tokens(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
+        let route = context.route;
         let kind = match verb(&context.request.method) {
             "read" => Kind::Reads,
             "delete" => Kind::Deletes,

@@ -170,7 +170,6 @@ pub(super) async fn set_knobs(State(emulator): Shared, body: String) -> Result<R
     let some: SomeKnobs = serde_json::from_value(parsed(&body)?).map_err(|error| bad(error.to_string()))?;
     let mut world = emulator.world.lock();
     world.knobs = some.over(&world.knobs).map_err(bad)?;
-    emulator.graph.lock().refill();
     world.retime(Timestamp::now());
     emulator.throttle.lock().reset();
     emulator.changed();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::render::View;
 pub(crate) use self::render::connector_rows;
-use super::{Context, Typed, catalogue::LOCATIONS, machines, refusals};
+use super::{Context, Reply, Typed, catalogue::LOCATIONS, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
     instant,
@@ -51,11 +51,11 @@ fn status_of(context: &Context<'_>, switch: Switch) -> StatusCode {
     }
 }
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Answer {
+pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Reply {
     handled(context, typed).unwrap_or_else(|refused| refused)
 }
 
-fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
+fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, Reply> {
     let method = context.request.method.clone();
     machines::check_group(context, typed)?;
     let Some(name) = &typed.name else {
@@ -70,7 +70,7 @@ fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
     match method {
         Method::GET => {
             let connector = found(context, typed, name)?;
-            Ok(Answer::ok(View::of(context)?.resource(connector)))
+            Ok(Answer::ok(View::of(context)?.resource(connector)).into())
         }
         Method::PUT => put(context, typed, name),
         Method::PATCH => patch(context, typed, name),
@@ -96,7 +96,7 @@ pub(super) fn found<'a>(
         .ok_or_else(|| refusals::resource_not_found(TYPE, name, group))
 }
 
-fn list(context: &Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
+fn list(context: &Context<'_>, typed: &Typed) -> Result<Reply, Reply> {
     let after = machines::skipped(context)?;
     let prefix = typed
         .resource_group()
@@ -112,12 +112,12 @@ fn list(context: &Context<'_>, typed: &Typed) -> Result<Answer, Answer> {
             continue;
         }
         if items.len() == machines::PAGE {
-            return Ok(machines::page(context, items, last));
+            return Ok(machines::page(context, items, last).into());
         }
         items.push(view.resource(connector));
         last = Some(key.clone());
     }
-    Ok(machines::page(context, items, None))
+    Ok(machines::page(context, items, None).into())
 }
 
 /// Allows one write of a connector at a time; writes of other connectors are independent.
@@ -133,11 +133,10 @@ fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
 }
 
 /// Delays the response and holds the lock for as long. ARM times out after a minute; the effect remains.
-fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Answer, Answer> {
+fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Reply, ArmError> {
     let until = context
         .epoch_milliseconds()
         .saturating_add(i64::try_from(takes.as_millis()).unwrap_or_default());
-    context.hold = takes.min(TIMEOUT);
     let locks = &mut context.subscription_mut()?.connector_locks;
     if takes.is_zero() {
         locks.remove(key);
@@ -145,24 +144,24 @@ fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -
         locks.insert(key.into(), until);
     }
     if takes <= TIMEOUT {
-        return Ok(answer);
+        return Ok(Reply::after(takes, answer));
     }
-    Err(ArmError::gateway(
+    let timeout = ArmError::gateway(
         StatusCode::GATEWAY_TIMEOUT,
         "GatewayTimeout",
         "The gateway did not receive a response from 'Microsoft.Security' within the specified time period.",
-    )
-    .into())
+    );
+    Ok(Reply::after(TIMEOUT, timeout.into()))
 }
 
-fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     let group = typed.resource_group().unwrap_or_default().to_ascii_lowercase();
     let key = Connector::key_of(&group, name);
     check_name(context, name)?;
     let sent = context.body()?;
     let location = location(context, &sent)?;
     lock(context, &key)?;
-    let properties = body::parse(&context.version, &sent, &context.world.switches)?;
+    let properties = body::parse(&context.version(), &sent, &context.world.switches)?;
     let tags = match sent.get("tags") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(tags)) => tags.clone(),
@@ -183,7 +182,7 @@ fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, A
     )
 }
 
-fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     let old = found(context, typed, name)?.clone();
     let key = old.key();
     lock(context, &key)?;
@@ -202,12 +201,12 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer,
         };
         let answer = View::of(context)?.resource(&connector);
         context.subscription_mut()?.connectors.insert(key, connector);
-        return Ok(Answer::ok(answer));
+        return Ok(Answer::ok(answer).into());
     };
     let merges = context.world.switches.flipped(Switch::ConnectorPatchOfferings);
-    let whole = body::over(&old.properties, given, &context.version, merges);
+    let whole = body::over(&old.properties, given, &context.version(), merges);
     let properties = body::parse(
-        &context.version,
+        &context.version(),
         &json!({"properties": whole}),
         &context.world.switches,
     )?;
@@ -229,7 +228,7 @@ fn write(
     (name, group): (&str, &str),
     old: Option<&Connector>,
     (location, tags, properties): (String, Map<String, Value>, Map<String, Value>),
-) -> Result<Answer, Answer> {
+) -> Result<Reply, Reply> {
     let now = context.subscription()?.fleet_now(context.now);
     let created = old.is_none();
     let mut connector = Connector {
@@ -257,7 +256,7 @@ fn write(
     if connector.cloud().is_some() {
         takes += knobs.connector_authentication_delay;
         if let Some(refused) = login(&connector, context.subscription()?) {
-            return Err(hold(context, key, takes, refused)?);
+            return Ok(hold(context, key, takes, refused)?);
         }
     }
     if connector.pays() && connector.trial_end.is_none() {
@@ -274,10 +273,10 @@ fn write(
     } else {
         StatusCode::OK
     };
-    hold(context, key, takes, Answer::json(status, body))
+    Ok(hold(context, key, takes, Answer::json(status, body))?)
 }
 
-fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer, Answer> {
+fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     let group = typed.resource_group().unwrap_or_default();
     let key = Connector::key_of(group, name);
     lock(context, &key)?;
@@ -287,7 +286,7 @@ fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Answer
         connectors.retain(|known, connector| *known != key && connector.parent.as_deref() != Some(&key));
     }
     // Recorded: 204 also when the connector existed.
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(Answer::empty(StatusCode::NO_CONTENT).into())
 }
 
 fn stamp(context: &Context<'_>) -> (String, String) {
@@ -419,7 +418,7 @@ fn assigns_roles(
         &context.caller.client_id,
         &context.caller.object_id,
         rbac::ASSIGN_ROLES,
-        &format!("/subscriptions/{}", context.subscription),
+        &format!("/subscriptions/{}", context.subscription_id()),
     ))
 }
 

@@ -15,14 +15,14 @@ use crate::{
 /// What a response depends on besides the connector.
 pub(super) struct View<'a> {
     subscription: &'a Subscription,
-    version: &'a str,
+    version: String,
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(context: &'a Context<'_>) -> Result<Self, ArmError> {
         Ok(Self {
             subscription: context.subscription()?,
-            version: &context.version,
+            version: context.version(),
         })
     }
 
@@ -58,7 +58,7 @@ impl<'a> View<'a> {
                 offering.insert("description".into(), json!(text));
             }
         }
-        if self.version < NEW_PLACE {
+        if self.version.as_str() < NEW_PLACE {
             offerings::to_old_place(&mut properties);
         }
         if self.version == OLDEST {
@@ -125,7 +125,7 @@ fn system_data(connector: &Connector) -> Value {
 pub(crate) fn connector_rows(subscription: &Subscription, at: jiff::Timestamp, each: &mut dyn FnMut(Value)) {
     let view = View {
         subscription,
-        version: "2024-08-01-preview",
+        version: "2024-08-01-preview".into(),
     };
     for (_, connector) in subscription.connectors_at(subscription.fleet_now(at)) {
         let mut row = view.resource(connector);

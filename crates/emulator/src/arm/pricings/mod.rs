@@ -16,17 +16,17 @@ use self::{
     put::{Decision, PutContext},
     render::View,
 };
-use super::{Context, Typed, refusals};
+use super::{Context, Reply, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::{PLAN_NAMES, Tier, canonical_plan, rbac},
     switches::Switch,
 };
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, ArmError> {
     match typed.depth {
         2 => of_subscription(context, typed),
-        8.. => resource::answer(context, typed),
+        8.. => resource::answer(context, typed).map(Reply::from),
         _ => Err(refusals::no_route(
             context.request.method.as_str(),
             &context.request.path(),
@@ -34,23 +34,20 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
     }
 }
 
-fn of_subscription(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+fn of_subscription(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, ArmError> {
     let method = context.request.method.clone();
     let Some(name) = &typed.name else {
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), "pricings"));
         }
-        return list(context);
+        return list(context).map(Reply::from);
     };
     let plan = canonical_plan(name).ok_or_else(|| unknown_plan(name))?;
     match method {
         Method::GET => {
             let view = View::of(context);
-            Ok(Answer::ok(view.plan(
-                context.subscription()?,
-                plan,
-                &BTreeMap::new(),
-            )))
+            let shown = view.plan(context.subscription()?, plan, &BTreeMap::new());
+            Ok(Answer::ok(shown).into())
         }
         Method::PUT => put(context, plan),
         Method::DELETE => Err(ArmError::bad_request(
@@ -101,7 +98,7 @@ fn filtered(filter: &str) -> Result<Vec<String>, ArmError> {
         })
 }
 
-fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Answer, ArmError> {
+fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Reply, ArmError> {
     let body = body::parse(&context.body()?)?;
     let now = context.epoch_milliseconds();
     if context.subscription()?.pricing_lock_until > now {
@@ -118,18 +115,18 @@ fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Answer, ArmError
         may_assign_roles: may_assign_roles(context),
         onboarding_elsewhere: context
             .world
-            .direct_onboarding_elsewhere(&context.subscription)
+            .direct_onboarding_elsewhere(context.subscription_id())
             .is_some(),
         now: context.now,
     };
     let decision = put::decide(&put_context, &body)?;
     let hold = context.world.knobs.pricing_lock_time;
     let statuses = commit(context, plan, decision)?;
-    context.hold = hold;
     context.subscription_mut()?.pricing_lock_until =
         now.saturating_add(i64::try_from(hold.as_millis()).unwrap_or_default());
     let view = View::of(context);
-    Ok(Answer::ok(view.plan(context.subscription()?, plan, &statuses)))
+    let shown = view.plan(context.subscription()?, plan, &statuses);
+    Ok(Reply::after(hold, Answer::ok(shown)))
 }
 
 fn commit(
@@ -156,7 +153,7 @@ fn commit(
         }
     }
     if decision.takes_direct_onboarding {
-        let id = context.subscription.clone();
+        let id = context.subscription_id().to_owned();
         context.world.take_direct_onboarding(&id);
     }
     Ok(decision.statuses)
@@ -164,7 +161,7 @@ fn commit(
 
 /// Whether the caller may enable extensions that assign roles.
 fn may_assign_roles(context: &Context<'_>) -> bool {
-    let Some(principal) = context.world.principals.get(&context.caller.client_id) else {
+    let Some(principal) = context.principal() else {
         return false;
     };
     if context
@@ -173,10 +170,12 @@ fn may_assign_roles(context: &Context<'_>) -> bool {
         .flipped(Switch::AccessAdministratorAssignsRoles)
     {
         // One role must grant both rights, as Owner does.
-        principal.assignments(&context.subscription).any(|assignment| {
-            rbac::grants(assignment, rbac::ASSIGN_ROLES)
-                && rbac::grants(assignment, "Microsoft.Security/pricings/write")
-        })
+        principal
+            .assignments(context.subscription_id())
+            .any(|assignment| {
+                rbac::grants(assignment, rbac::ASSIGN_ROLES)
+                    && rbac::grants(assignment, "Microsoft.Security/pricings/write")
+            })
     } else {
         context.may(rbac::ASSIGN_ROLES)
     }

@@ -20,7 +20,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn of(context: &Context<'_>) -> Self {
         Self {
-            version: context.version.clone(),
+            version: context.version(),
             failed_reads_enabled: !context.world.switches.flipped(Switch::FailedExtensionIsEnabled),
         }
     }

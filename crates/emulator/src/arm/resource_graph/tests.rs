@@ -2,17 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        pages::{Binding, Finished},
-        tables::{RowSource, Table},
-    },
-    plan,
-};
+use super::pages::{Binding, Finished};
+use crate::query::{RowSource, Table, compile};
 
 /// 60,000 machines with two extensions each, through the query of a whole fleet.
 #[test]
-#[ignore = "a measurement: cargo test --release --lib graph -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test --release --lib resource_graph -- --ignored --nocapture"]
 fn measure() {
     struct Fleet;
     impl RowSource for Fleet {
@@ -68,7 +63,7 @@ fn measure() {
     let began = std::time::Instant::now();
     Fleet.rows(Table::Resources, None, &mut |row| assert!(row.is_object()));
     let making = began.elapsed();
-    let plan = plan(query).unwrap();
+    let plan = compile(query).unwrap();
     let began = std::time::Instant::now();
     let rows = plan.run(&Fleet);
     let evaluation = began.elapsed();

@@ -1,76 +1,14 @@
-//! The tables and the rows in them that a caller may see.
+//! The rows that a caller may see.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{expression::Type, history::History, plan::Column};
+use super::history::History;
 use crate::{
-    arm,
+    arm::{connectors::connector_rows, machines::machine_rows, pricings::pricing_rows},
+    query::{RowSource, Table},
     state::{Principal, Subscription, World},
 };
-
-/// A table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
-    /// `resources`
-    Resources,
-    /// `resourcecontainers`
-    Containers,
-    /// `securityresources`
-    Security,
-}
-
-const TEXTS: [&str; 9] = [
-    "id",
-    "name",
-    "type",
-    "tenantId",
-    "kind",
-    "location",
-    "resourceGroup",
-    "subscriptionId",
-    "managedBy",
-];
-const DYNAMICS: [&str; 8] = [
-    "sku",
-    "plan",
-    "properties",
-    "tags",
-    "identity",
-    "zones",
-    "extendedLocation",
-    "systemData",
-];
-
-impl Table {
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "resources" => Some(Self::Resources),
-            "resourcecontainers" => Some(Self::Containers),
-            "securityresources" => Some(Self::Security),
-            _ => None,
-        }
-    }
-
-    /// The columns, the same for all three tables.
-    #[expect(clippy::unused_self, reason = "other tables have other columns")]
-    pub(crate) fn columns(self) -> Vec<Column> {
-        let column = |name: &str, kind| Column {
-            name: name.into(),
-            kind,
-        };
-        let texts = TEXTS.iter().map(|name| column(name, Type::Text));
-        texts
-            .chain(DYNAMICS.iter().map(|name| column(name, Type::Dynamic)))
-            .collect()
-    }
-}
-
-/// Source of the rows of a table, one by one. It may skip rows whose types are not needed.
-pub(crate) trait RowSource {
-    /// Calls back with each row, an object with the table's columns.
-    fn rows(&self, table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value));
-}
 
 /// The types of `resources` with the action that makes them visible.
 const RESOURCES: [(&str, &str); 6] = [
@@ -108,12 +46,12 @@ const GROUP: &str = "microsoft.resources/subscriptions/resourcegroups";
 const SECURITY: [(&str, &str); 1] = [("microsoft.security/pricings", "Microsoft.Security/pricings/read")];
 
 /// The view of a caller on some subscriptions at some time.
-pub(crate) struct Visible<'a> {
-    pub(crate) world: &'a World,
-    pub(crate) history: &'a History,
-    pub(crate) principal: &'a Principal,
-    pub(crate) subscriptions: &'a [String],
-    pub(crate) at: Timestamp,
+pub(super) struct Visible<'a> {
+    pub(super) world: &'a World,
+    pub(super) history: &'a History,
+    pub(super) principal: &'a Principal,
+    pub(super) subscriptions: &'a [String],
+    pub(super) at: Timestamp,
 }
 
 impl RowSource for Visible<'_> {
@@ -145,14 +83,14 @@ impl RowSource for Visible<'_> {
                 Table::Resources => {
                     // Machines store their own history, so the current state is read for that moment.
                     if let Some(current) = self.world.subscriptions.get(id) {
-                        arm::machine_rows(current, Some(&shown), self.at, &mut push);
+                        machine_rows(current, Some(&shown), self.at, &mut push);
                     }
                     if shown.iter().any(|kind| kind == CONNECTOR) {
-                        arm::connector_rows(subscription, self.at, &mut push);
+                        connector_rows(subscription, self.at, &mut push);
                     }
                 }
                 Table::Containers => containers(subscription, &shown, &mut push),
-                Table::Security => arm::pricing_rows(self.world, subscription, &mut push),
+                Table::Security => pricing_rows(self.world, subscription, &mut push),
             }
         }
     }

@@ -6,17 +6,17 @@ use std::{collections::HashMap, time::Duration};
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::problem::support;
+use super::refusals::support;
 use crate::answer::ArmError;
 
 /// The windows of the callers: start in milliseconds, and requests used.
 #[derive(Debug, Default)]
-pub(super) struct Quota(HashMap<String, (i64, u32)>);
+pub(crate) struct Quota(HashMap<String, (i64, u32)>);
 
 /// The quota headers of a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Allowance {
-    pub(super) granted: bool,
+pub(crate) struct Allowance {
+    pub(crate) granted: bool,
     remaining: u32,
     /// Seconds, rounded up.
     resets_after: i64,
@@ -24,7 +24,7 @@ pub(super) struct Allowance {
 
 impl Quota {
     /// Takes one request from a caller's window; `None` if there is no quota.
-    pub(super) fn take(&mut self, caller: &str, most: u32, window: Duration, now: i64) -> Option<Allowance> {
+    pub(crate) fn take(&mut self, caller: &str, most: u32, window: Duration, now: i64) -> Option<Allowance> {
         if most == 0 || window.is_zero() {
             return None;
         }
@@ -45,7 +45,7 @@ impl Quota {
 }
 
 impl Allowance {
-    pub(super) fn headers(&self) -> Vec<(String, String)> {
+    pub(crate) fn headers(&self) -> Vec<(String, String)> {
         let (seconds, remaining) = (self.resets_after, self.remaining.to_string());
         let clock = format!(
             "{:02}:{:02}:{:02}",
@@ -65,7 +65,7 @@ impl Allowance {
 }
 
 /// 429: the quota headers contain the wait; there is no `Retry-After`.
-pub(super) fn exceeded() -> ArmError {
+pub(crate) fn exceeded() -> ArmError {
     let text = "Client application has been throttled and should not attempt to repeat the request until an amount \
                 of time has elapsed. Please see https://aka.ms/resourcegraph-throttling for help.";
     ArmError::new(StatusCode::TOO_MANY_REQUESTS, "RateLimiting", support())

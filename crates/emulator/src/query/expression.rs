@@ -30,6 +30,14 @@ impl Type {
         }
     }
 
+    /// The value of a missing cell.
+    pub(crate) const fn blank(self) -> Value {
+        match self {
+            Self::Text => Value::String(String::new()),
+            _ => Value::Null,
+        }
+    }
+
     pub(crate) const fn is_number(self) -> bool {
         matches!(self, Self::Whole | Self::Real)
     }

@@ -1,15 +1,10 @@
 //! The language as a whole: tables of queries with their results or errors.
 
-mod measure;
 mod refusals;
 
 use serde_json::{Value, json};
 
-use super::{
-    bind, parser,
-    plan::{Plan, Row},
-    tables::{RowSource, Table},
-};
+use super::{Row, RowSource, Table, compile};
 
 /// A source of fixed rows for any table.
 struct Fixed(Vec<Value>);
@@ -25,12 +20,8 @@ impl RowSource for Fixed {
     }
 }
 
-fn plan(query: &str) -> Result<Plan, super::problem::Problem> {
-    bind::bind(&parser::parse(query)?)
-}
-
 fn rows(query: &str, source: &dyn RowSource) -> Vec<Row> {
-    let plan = plan(query).unwrap_or_else(|problem| panic!("{query}: {problem:?}"));
+    let plan = compile(query).unwrap_or_else(|problem| panic!("{query}: {problem:?}"));
     let rows = plan.run(source);
     assert!(rows.iter().all(|row| row.len() == plan.columns.len()), "{query}");
     rows
@@ -107,7 +98,7 @@ fn conditions() {
     ] {
         let query = format!("Resources | where {condition} | project name");
         if names == "!" {
-            assert!(plan(&query).is_err(), "{query}: dynamic values have no sum");
+            assert!(compile(&query).is_err(), "{query}: dynamic values have no sum");
             continue;
         }
         let got: Vec<String> = rows(&query, &all)
@@ -202,7 +193,7 @@ fn operators() {
         assert_eq!(json!(rows(&query, &all)), expected, "{query}");
     }
     let names = |query: &str| -> Vec<String> {
-        plan(query)
+        compile(query)
             .unwrap()
             .columns
             .into_iter()
@@ -222,7 +213,7 @@ fn joins() {
         key = tolower(substring(id, 0, indexof(id, '/extensions/'))), size = strlen(name), properties)";
     let left = "resources | where type !endswith '/extensions' | project name, key = tolower(id)";
     let query = format!("{left} | join kind = leftouter {right} on key");
-    let plan = plan(&query).unwrap();
+    let plan = compile(&query).unwrap();
     let columns: Vec<&str> = plan.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(
         columns,
@@ -259,7 +250,7 @@ fn conditions_limit_the_types_of_rows() {
         ("resources | extend type = 'x' | where type == 'x'", None),
         ("resources | where not(type =~ 'a')", None),
     ] {
-        let got = plan(query).unwrap().types;
+        let got = compile(query).unwrap().types;
         let expected = types.map(|types| types.into_iter().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(got, expected, "{query}");
     }

@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
 
-use super::plan::{Column, Row};
+use crate::query::{Column, Row};
 
 /// How a fault changes a page, or the rows of a query when it is evaluated: then it affects all pages.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! Queries that are refused, with the position of the error.
 
-use super::plan;
+use super::compile;
 
 /// Query, line, character, token, a part of the message.
 type Case = (&'static str, u32, u32, &'static str, &'static str);
@@ -173,7 +173,7 @@ const CASES: &[Case] = &[
 fn refusals() {
     let mut wrong = Vec::new();
     for (query, line, character, token, text) in CASES {
-        let problem = plan(query).map(|_| ()).unwrap_err();
+        let problem = compile(query).map(|_| ()).unwrap_err();
         let place = (&problem.at.line, &problem.at.character, problem.token.as_str());
         if place != (line, character, token) || !problem.text.contains(text) {
             wrong.push(format!("{query}: {problem:?}"));
@@ -185,9 +185,9 @@ fn refusals() {
 #[test]
 fn limits() {
     let join = "| join kind=inner (resources | project id) on id";
-    assert!(plan(&format!("resources {}", join.repeat(3))).is_ok());
-    let problem = plan(&format!("resources {}", join.repeat(4))).unwrap_err();
+    assert!(compile(&format!("resources {}", join.repeat(3))).is_ok());
+    let problem = compile(&format!("resources {}", join.repeat(4))).unwrap_err();
     assert!(problem.text.contains("at most 3"), "{problem:?}");
     let deep = format!("resources | where {}true{}", "(".repeat(5000), ")".repeat(5000));
-    assert!(plan(&deep).unwrap_err().text.contains("deeply"));
+    assert!(compile(&deep).unwrap_err().text.contains("deeply"));
 }

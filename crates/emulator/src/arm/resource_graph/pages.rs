@@ -7,11 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{
-    plan::{Column, Row},
-    problem::refused,
+use super::refusals::refused;
+use crate::{
+    answer::ArmError,
+    query::{Column, Row},
 };
-use crate::answer::ArmError;
 
 /// The oldest results are dropped when all of them together exceed this size.
 const MOST_BYTES: usize = 256 * 1024 * 1024;

@@ -6,9 +6,9 @@ use super::{
     ast::{Expression, Kind, Name, Named, Operator, Query, Step},
     expression::{Bound, Relation, Type},
     functions,
-    plan::{self, Column, Output, Plan},
+    plan::{self, Output, Plan},
     problem::{At, Problem},
-    tables::Table,
+    tables::{Column, Table},
 };
 
 type Checked<T> = Result<T, Problem>;
@@ -175,7 +175,7 @@ impl Plan {
         let mut blanks = Vec::new();
         for column in &right.columns {
             // A missing string is empty; everything else is null.
-            blanks.push(blank(column.kind));
+            blanks.push(column.kind.blank());
             let mut name = column.name.clone();
             let mut number = 0;
             while self.columns.iter().any(|known| known.name == name) {
@@ -373,13 +373,6 @@ fn comparable(left: Type, right: Type) -> bool {
         (Type::Dynamic, Type::Dynamic) => false,
         (Type::Dynamic, _) | (_, Type::Dynamic) => true,
         _ => left == right || (left.is_number() && right.is_number()),
-    }
-}
-
-pub(crate) fn blank(kind: Type) -> Value {
-    match kind {
-        Type::Text => Value::String(String::new()),
-        _ => Value::Null,
     }
 }
 

@@ -5,20 +5,12 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{
-    bind::blank,
     expression::{Bound, Type, sorted, text},
-    tables::{RowSource, Table},
+    tables::{Column, RowSource, Table},
 };
 
 /// The values of a row in the order of the columns.
 pub(crate) type Row = Vec<Value>;
-
-/// A column of a table or an intermediate result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) kind: Type,
-}
 
 /// A checked query.
 #[derive(Clone, Debug)]
@@ -92,7 +84,7 @@ fn row_of(columns: &[Column], mut resource: Value) -> Row {
     columns
         .iter()
         .map(|column| match resource.get_mut(&column.name).map(Value::take) {
-            None | Some(Value::Null) => blank(column.kind),
+            None | Some(Value::Null) => column.kind.blank(),
             Some(value) if column.kind == Type::Text && !value.is_string() => {
                 Value::String(text(&value).into_owned())
             }

@@ -3,11 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::problem::refused;
+use super::refusals::refused;
 use crate::{
     answer::ArmError,
     arm::{Context, refusals},
-    state::Principal,
     switches::Switch,
 };
 
@@ -112,12 +111,8 @@ impl Request {
     }
 
     /// The subscriptions in scope, and whether there are more.
-    pub(super) fn scope(
-        &self,
-        context: &Context<'_>,
-        principal: &Principal,
-    ) -> Result<(Vec<String>, bool), ArmError> {
-        let visible = |id: &str| visible(context, principal, id);
+    pub(super) fn scope(&self, context: &Context<'_>) -> Result<(Vec<String>, bool), ArmError> {
+        let visible = |id: &str| context.sees(id);
         if !self.subscriptions.is_empty() {
             if context
                 .world
@@ -172,13 +167,6 @@ impl Request {
         all.dedup();
         Ok(all)
     }
-}
-
-/// The subscriptions of the caller's tenant on which the caller has any role.
-pub(super) fn visible(context: &Context<'_>, principal: &Principal, id: &str) -> bool {
-    let found = context.world.subscriptions.get(id);
-    found.is_some_and(|found| found.tenant == context.caller.tenant)
-        && principal.assignments(id).next().is_some()
 }
 
 fn some(seen: Vec<String>) -> Result<Vec<String>, ArmError> {

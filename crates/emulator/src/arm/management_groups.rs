@@ -1,13 +1,10 @@
-//! Management groups, as far as queries need them: a name and a list of subscriptions.
+//! `Microsoft.Management/managementGroups`: a name and a list of subscriptions.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::request::visible;
-use crate::{
-    answer::{Answer, ArmError},
-    arm::{Context, refusals},
-};
+use super::{Context, refusals};
+use crate::answer::{Answer, ArmError};
 
 const READ: &str = "Microsoft.Management/managementGroups/read";
 
@@ -15,7 +12,7 @@ const READ: &str = "Microsoft.Management/managementGroups/read";
 ///
 /// A caller with read access to groups in the whole tenant gets 404 for a missing group; every other caller
 /// gets the same 403 for a missing group and for one without access.
-pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
+pub(super) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
     if context.request.method != Method::GET {
         return Err(refusals::no_method(
             context.request.method.as_str(),
@@ -23,7 +20,7 @@ pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
         ));
     }
     let name = context.request.segment(3);
-    let principal = context.world.principals.get(&context.caller.client_id);
+    let principal = context.principal();
     let reads = |subscription: &str| principal.is_some_and(|principal| principal.may(subscription, READ));
     let group = context.world.management_group(name);
     let everywhere = reads("*");
@@ -48,10 +45,9 @@ pub(crate) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
         }
     };
     let parent = format!("/providers/Microsoft.Management/managementGroups/{name}");
-    let shown = |id: &&String| principal.is_some_and(|principal| visible(context, principal, id));
     let items: Vec<Value> = members
         .iter()
-        .filter(shown)
+        .filter(|id| context.sees(id))
         .filter_map(|id| context.world.subscriptions.get(id))
         .map(|subscription| {
             json!({

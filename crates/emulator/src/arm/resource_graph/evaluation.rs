@@ -9,10 +9,15 @@ use serde_json::Value;
 use super::{
     Distortion, Graph,
     pages::{Binding, Finished},
-    plan::{Plan, Row},
-    tables::{RowSource, Table, Visible},
+    rows::Visible,
 };
-use crate::{answer::Answer, emulator::Emulator, instant, state::Principal};
+use crate::{
+    answer::Answer,
+    instant,
+    query::{Plan, Row, RowSource, Table},
+    shared::Shared,
+    state::{Principal, World},
+};
 
 /// The requested page.
 #[derive(Debug)]
@@ -37,9 +42,10 @@ pub(crate) struct Evaluation {
 
 impl Evaluation {
     /// Evaluates the query and returns its first page. Takes seconds for a large fleet.
-    pub(crate) fn finish(self, emulator: &Emulator) -> Answer {
+    pub(crate) fn finish(self, world: &Shared<World>, graph: &Shared<Graph>) -> Answer {
         let source = Locking {
-            emulator,
+            world,
+            graph,
             principal: &self.principal,
             subscriptions: &self.subscriptions,
             at: self.at,
@@ -52,12 +58,13 @@ impl Evaluation {
         let instead = |row: &Row| distortion.and_then(|distortion| distortion.instead_of(columns, row));
         let result = Finished::new(self.binding, columns, &rows, self.plan.ordered, instead);
         let now = instant::epoch_milliseconds(Timestamp::now());
-        emulator.graph.lock().page(&Arc::new(result), &self.paging, now)
+        graph.lock().page(&Arc::new(result), &self.paging, now)
     }
 }
 
 struct Locking<'a> {
-    emulator: &'a Emulator,
+    world: &'a Shared<World>,
+    graph: &'a Shared<Graph>,
     principal: &'a Principal,
     subscriptions: &'a [String],
     at: Timestamp,
@@ -67,8 +74,8 @@ impl RowSource for Locking<'_> {
     fn rows(&self, table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value)) {
         for subscription in self.subscriptions {
             {
-                let world = self.emulator.world.lock();
-                let graph = self.emulator.graph.lock();
+                let world = self.world.lock();
+                let graph = self.graph.lock();
                 let visible = Visible {
                     world: &world,
                     history: &graph.history,
