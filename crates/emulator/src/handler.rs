@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     answer::Answer,
-    arm::{self, Caller, Context, Distortion, Evaluation, Reply, Resource, Route},
+    arm::{self, Call, Caller, Distortion, Evaluation, Reply, Resource, Route},
     emulator::Emulator,
     entra,
     faults::{Action, Phase, Strike},
@@ -166,7 +166,7 @@ fn effect(
         .then(|| world.subscriptions.get(route.subscription.as_ref()?).cloned())
         .flatten();
     let mut graph = emulator.graph.lock();
-    let mut context = Context {
+    let mut call = Call {
         request,
         route: &route,
         caller: &caller,
@@ -176,7 +176,7 @@ fn effect(
         graph: &mut graph,
         distortion,
     };
-    let reply = arm::process(&mut context, &mut emulator.throttle.lock());
+    let reply = arm::process(&mut call, &mut emulator.throttle.lock());
     let changed = record.capture_after(snapshot(&world));
     if let Some(former) = former {
         graph.changed(&world, former);

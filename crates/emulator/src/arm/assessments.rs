@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Context, Typed, refusals};
+use super::{Call, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     instant,
@@ -13,13 +13,13 @@ use crate::{
 const TYPE: &str = "Microsoft.Security/serverVulnerabilityAssessmentsSettings";
 const NAME: &str = "azureServersSetting";
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    let method = context.request.method.clone();
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let method = call.request.method.clone();
     let Some(name) = &typed.name else {
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), TYPE));
         }
-        let subscription = context.subscription()?;
+        let subscription = call.subscription()?;
         let setting = subscription.vulnerability_assessment.as_ref();
         return Ok(Answer::list(
             setting
@@ -36,16 +36,16 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
     }
     match method {
         Method::GET => {
-            let subscription = context.subscription()?;
+            let subscription = call.subscription()?;
             let setting = subscription
                 .vulnerability_assessment
                 .as_ref()
                 .ok_or_else(|| refusals::resource_not_found(TYPE, NAME, None))?;
             Ok(Answer::ok(described(subscription, setting)))
         }
-        Method::PUT => put(context),
+        Method::PUT => put(call),
         Method::DELETE => {
-            let old = context.subscription_mut()?.vulnerability_assessment.take();
+            let old = call.subscription_mut()?.vulnerability_assessment.take();
             Ok(Answer::empty(if old.is_some() {
                 StatusCode::OK
             } else {
@@ -56,8 +56,8 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
     }
 }
 
-fn put(context: &mut Context<'_>) -> Result<Answer, ArmError> {
-    let body = context.body()?;
+fn put(call: &mut Call<'_>) -> Result<Answer, ArmError> {
+    let body = call.body()?;
     let kind = body.get("kind").and_then(Value::as_str).unwrap_or_default();
     if !kind.eq_ignore_ascii_case("AzureServersSetting") {
         return Err(refusals::invalid_content(&format!(
@@ -73,11 +73,8 @@ fn put(context: &mut Context<'_>) -> Result<Answer, ArmError> {
             "'{provider}' is no value of 'selectedProvider'"
         )));
     }
-    let (by, at) = (
-        context.caller.client_id.clone(),
-        instant::milliseconds(context.now),
-    );
-    let subscription = context.subscription_mut()?;
+    let (by, at) = (call.caller.client_id.clone(), instant::milliseconds(call.now));
+    let subscription = call.subscription_mut()?;
     let old = subscription.vulnerability_assessment.take();
     let status = if old.is_none() {
         StatusCode::CREATED

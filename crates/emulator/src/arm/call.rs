@@ -1,23 +1,21 @@
 //! A request with its caller, and what handlers need to answer it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     Caller, Route, refusals,
-    resource_graph::{Distortion, Evaluation, Graph},
+    resource_graph::{Distortion, Graph},
 };
 use crate::{
-    answer::{Answer, ArmError},
+    answer::ArmError,
     incoming::Incoming,
     instant,
     state::{Principal, Subscription, World},
 };
 
 /// One call of Azure Resource Manager by an authenticated caller.
-pub(crate) struct Context<'a> {
+pub(crate) struct Call<'a> {
     /// The request.
     pub(crate) request: &'a Incoming,
     /// What its path names.
@@ -36,7 +34,7 @@ pub(crate) struct Context<'a> {
     pub(crate) distortion: Option<Distortion>,
 }
 
-impl Context<'_> {
+impl Call<'_> {
     /// The id of the subscription of the path, in lower case; empty for tenant-wide requests.
     pub(super) fn subscription_id(&self) -> &str {
         self.route.subscription.as_deref().unwrap_or_default()
@@ -109,38 +107,5 @@ impl Context<'_> {
 
     pub(super) fn registration_time(&self) -> i64 {
         i64::try_from(self.world.knobs.registration_time.as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// A response, or as much of it as is known while the cloud is locked.
-pub(crate) struct Reply {
-    /// The response; only headers if a query follows.
-    pub(crate) answer: Answer,
-    /// When to send it.
-    pub(crate) delay: Duration,
-    /// A query of Resource Graph, which takes long and is therefore evaluated concurrently with other requests.
-    pub(crate) query: Option<Evaluation>,
-}
-
-impl Reply {
-    /// A response that is sent later.
-    pub(super) fn after(delay: Duration, answer: Answer) -> Self {
-        Self {
-            answer,
-            delay,
-            query: None,
-        }
-    }
-}
-
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Self::after(Duration::ZERO, answer)
-    }
-}
-
-impl From<ArmError> for Reply {
-    fn from(error: ArmError) -> Self {
-        Answer::from(error).into()
     }
 }

@@ -1,6 +1,6 @@
 //! The checks that every request passes, in the order of the real service.
 
-use super::{Context, Resource, Throttle, Typed, catalogue, refusals, route};
+use super::{Call, Resource, Throttle, Typed, catalogue, refusals, route};
 use crate::{
     answer::ArmError,
     state::{RegistrationState, SubscriptionState},
@@ -9,23 +9,20 @@ use crate::{
 
 /// Checks a request; returns the headers with what is left of the caller's limits. The token comes before, when the
 /// caller becomes known, see [`super::authenticate`].
-pub(super) fn admit(
-    context: &Context<'_>,
-    throttle: &mut Throttle,
-) -> Result<Vec<(String, String)>, ArmError> {
-    api_version(context)?;
-    subscription(context)?;
-    authorization(context)?;
-    if let Resource::Typed(typed) = &context.route.resource {
-        registration(context, typed)?;
-        known_type(context, typed)?;
+pub(super) fn admit(call: &Call<'_>, throttle: &mut Throttle) -> Result<Vec<(String, String)>, ArmError> {
+    api_version(call)?;
+    subscription(call)?;
+    authorization(call)?;
+    if let Resource::Typed(typed) = &call.route.resource {
+        registration(call, typed)?;
+        known_type(call, typed)?;
     }
-    guards(context)?;
-    throttle.take(context)
+    guards(call)?;
+    throttle.take(call)
 }
 
-fn api_version(context: &Context<'_>) -> Result<(), ArmError> {
-    let version = context.version();
+fn api_version(call: &Call<'_>) -> Result<(), ArmError> {
+    let version = call.version();
     if version.is_empty() {
         return Err(refusals::missing_api_version());
     }
@@ -35,63 +32,59 @@ fn api_version(context: &Context<'_>) -> Result<(), ArmError> {
     Ok(())
 }
 
-fn subscription(context: &Context<'_>) -> Result<(), ArmError> {
-    if context.route.subscription.is_none() {
+fn subscription(call: &Call<'_>) -> Result<(), ArmError> {
+    if call.route.subscription.is_none() {
         return Ok(());
     }
-    let tenant = &context.subscription()?.tenant;
-    if *tenant != context.caller.tenant {
-        return Err(refusals::wrong_tenant(
-            context.host,
-            &context.caller.tenant,
-            tenant,
-        ));
+    let tenant = &call.subscription()?.tenant;
+    if *tenant != call.caller.tenant {
+        return Err(refusals::wrong_tenant(call.host, &call.caller.tenant, tenant));
     }
     Ok(())
 }
 
-fn authorization(context: &Context<'_>) -> Result<(), ArmError> {
-    if context.route.subscription.is_none() || context.route.resource == Resource::Unknown {
+fn authorization(call: &Call<'_>) -> Result<(), ArmError> {
+    if call.route.subscription.is_none() || call.route.resource == Resource::Unknown {
         return Ok(());
     }
     // The URL of an operation is enough to read it: no role is checked.
-    if matches!(&context.route.resource, Resource::Typed(typed) if typed.is_operation()) {
+    if matches!(&call.route.resource, Resource::Typed(typed) if typed.is_operation()) {
         return Ok(());
     }
-    let action = context.route.action(&context.request.method);
-    if context.may(&action) {
+    let action = call.route.action(&call.request.method);
+    if call.may(&action) {
         return Ok(());
     }
-    let scope = match &context.route.resource {
-        Resource::Typed(Typed { name: Some(_), .. }) => context.request.path(),
+    let scope = match &call.route.resource {
+        Resource::Typed(Typed { name: Some(_), .. }) => call.request.path(),
         Resource::Typed(typed) => typed.scope.clone(),
-        _ => format!("/subscriptions/{}", context.subscription_id()),
+        _ => format!("/subscriptions/{}", call.subscription_id()),
     };
     Err(refusals::authorization_failed(
-        &context.caller.client_id,
-        &context.caller.object_id,
+        &call.caller.client_id,
+        &call.caller.object_id,
         &action,
         &scope,
     ))
 }
 
-fn registration(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
+fn registration(call: &Call<'_>, typed: &Typed) -> Result<(), ArmError> {
     let Some(provider) = catalogue::provider(&typed.namespace) else {
         return Err(refusals::unknown_namespace(&typed.namespace));
     };
-    if provider.free || context.route.subscription.is_none() {
+    if provider.free || call.route.subscription.is_none() {
         return Ok(());
     }
-    let state = context.subscription()?.registration(
+    let state = call.subscription()?.registration(
         provider.namespace,
-        context.epoch_milliseconds(),
-        context.registration_time(),
+        call.epoch_milliseconds(),
+        call.registration_time(),
     );
     if state == RegistrationState::Registered {
         return Ok(());
     }
     let defender_answers = provider.namespace.eq_ignore_ascii_case("Microsoft.Security")
-        && !context.world.switches.flipped(Switch::UnregisteredProvider);
+        && !call.world.switches.flipped(Switch::UnregisteredProvider);
     Err(if defender_answers {
         refusals::subscription_not_registered(&typed.kind)
     } else {
@@ -99,8 +92,8 @@ fn registration(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
     })
 }
 
-fn known_type(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
-    let version = context.version();
+fn known_type(call: &Call<'_>, typed: &Typed) -> Result<(), ArmError> {
+    let version = call.version();
     let kind = catalogue::provider(&typed.namespace)
         .and_then(|provider| provider.kind(&typed.kind))
         .ok_or_else(|| refusals::unknown_type(&typed.namespace, &version))?;
@@ -112,13 +105,13 @@ fn known_type(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
 }
 
 /// Refuses writes because of a disabled subscription, management locks and deny policies.
-fn guards(context: &Context<'_>) -> Result<(), ArmError> {
-    let verb = route::verb(&context.request.method);
-    if verb == "read" || context.route.subscription.is_none() {
+fn guards(call: &Call<'_>) -> Result<(), ArmError> {
+    let verb = route::verb(&call.request.method);
+    if verb == "read" || call.route.subscription.is_none() {
         return Ok(());
     }
-    let subscription = context.subscription()?;
-    let path = context.request.path();
+    let subscription = call.subscription()?;
+    let path = call.request.path();
     if subscription.state == SubscriptionState::Disabled {
         return Err(refusals::read_only(&subscription.id));
     }

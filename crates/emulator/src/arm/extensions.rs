@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Context, Typed, machines, refusals};
+use super::{Call, Typed, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::machines::{
@@ -21,12 +21,12 @@ const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
-    let at = context.subscription()?.fleet_now(context.now);
-    machines::check_group(context, typed)?;
-    let owner = context.request.segment(7).to_owned();
-    let method = context.request.method.clone();
-    let found = machines::machine(context, typed, kind, &owner, at);
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
+    let at = call.subscription()?.fleet_now(call.now);
+    machines::check_group(call, typed)?;
+    let owner = call.request.segment(7).to_owned();
+    let method = call.request.method.clone();
+    let found = machines::machine(call, typed, kind, &owner, at);
     if (method == Method::PUT || method == Method::PATCH) && found.is_err() {
         return Err(ArmError::new(
             StatusCode::NOT_FOUND,
@@ -43,7 +43,7 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Re
         }
         let all = machine
             .extensions(at)
-            .map(|ext| described(context, machine, ext, at));
+            .map(|ext| described(call, machine, ext, at));
         return Ok(Answer::list(all.collect::<Result<_, _>>()?));
     };
     match method {
@@ -55,17 +55,17 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Re
                     typed.resource_group(),
                 )
             })?;
-            Ok(Answer::ok(described(context, machine, ext, at)?))
+            Ok(Answer::ok(described(call, machine, ext, at)?))
         }
-        Method::PUT | Method::PATCH => write(context, &machine.clone(), name, at),
-        Method::DELETE => delete(context, &machine.key(), name, at),
+        Method::PUT | Method::PATCH => write(call, &machine.clone(), name, at),
+        Method::DELETE => delete(call, &machine.key(), name, at),
         _ => Err(refusals::no_method(method.as_str(), kind_name(kind))),
     }
 }
 
-fn described(context: &Context<'_>, machine: &Machine, ext: &Ext, at: Moment) -> Result<Value, ArmError> {
-    let id = &context.subscription()?.id;
-    let expand = context
+fn described(call: &Call<'_>, machine: &Machine, ext: &Ext, at: Moment) -> Result<Value, ArmError> {
+    let id = &call.subscription()?.id;
+    let expand = call
         .request
         .query("$expand")
         .is_some_and(|expected| expected.eq_ignore_ascii_case("instanceView"));
@@ -76,10 +76,10 @@ fn described(context: &Context<'_>, machine: &Machine, ext: &Ext, at: Moment) ->
     })
 }
 
-fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -> Result<Answer, ArmError> {
-    let body = context.body()?;
+fn write(call: &mut Call<'_>, machine: &Machine, name: &str, at: Moment) -> Result<Answer, ArmError> {
+    let body = call.body()?;
     let old = machine.extension(name, at);
-    let patch = context.request.method == Method::PATCH;
+    let patch = call.request.method == Method::PATCH;
     if patch && old.is_none() {
         return Err(refusals::resource_not_found(
             kind_name(machine.kind),
@@ -97,7 +97,7 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
             format!("Another operation on extension '{name}' is in progress. Please retry later."),
         ));
     }
-    let taking = context.subscription()?.fleet.timing.taking;
+    let taking = call.subscription()?.fleet.timing.taking;
     let ext = run(machine, name, &body, old, at, taking)?;
     let operation = Operation {
         kind: machine.kind,
@@ -108,9 +108,9 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
         end: ext.done,
         error: error(machine, &ext),
     };
-    let (created, now, hybrid) = (old.is_none(), context.now, machine.kind == Kind::Arc);
+    let (created, now, hybrid) = (old.is_none(), call.now, machine.kind == Kind::Arc);
     let key = machine.key();
-    let subscription = context.subscription_mut()?;
+    let subscription = call.subscription_mut()?;
     if let Some(machine) = subscription.fleet.machines.change().get_mut(key.as_str()) {
         machine.replace_extension(ext, at);
     }
@@ -120,14 +120,14 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
     if hybrid {
         // Recorded: an empty 202 without Retry-After.
         return Ok(links(
-            context,
+            call,
             Answer::empty(StatusCode::ACCEPTED),
             &location,
             &operation,
             true,
         ));
     }
-    let subscription = context.subscription()?;
+    let subscription = call.subscription()?;
     let shown = subscription
         .fleet
         .machines
@@ -147,7 +147,7 @@ fn write(context: &mut Context<'_>, machine: &Machine, name: &str, at: Moment) -
     } else {
         StatusCode::OK
     };
-    let answer = links(context, Answer::json(status, shown), &location, &operation, false);
+    let answer = links(call, Answer::json(status, shown), &location, &operation, false);
     Ok(answer.header("Retry-After", retry(taking)))
 }
 
@@ -226,9 +226,9 @@ fn error(machine: &Machine, ext: &Ext) -> Option<(String, String)> {
     Some((code.into(), message))
 }
 
-fn delete(context: &mut Context<'_>, key: &str, name: &str, at: Moment) -> Result<Answer, ArmError> {
-    let now = context.now;
-    let subscription = context.subscription_mut()?;
+fn delete(call: &mut Call<'_>, key: &str, name: &str, at: Moment) -> Result<Answer, ArmError> {
+    let now = call.now;
+    let subscription = call.subscription_mut()?;
     let found = subscription
         .fleet
         .machines
@@ -259,7 +259,7 @@ fn delete(context: &mut Context<'_>, key: &str, name: &str, at: Moment) -> Resul
     });
     subscription.settle(now);
     let answer = links(
-        context,
+        call,
         Answer::empty(StatusCode::ACCEPTED),
         &location,
         &operation,
@@ -284,8 +284,8 @@ fn retry(taking: Moment) -> &'static str {
 }
 
 /// The headers of a long-running operation; always on the emulator's own host.
-fn links(context: &Context<'_>, answer: Answer, location: &str, id: &str, with_location: bool) -> Answer {
-    let hybrid = context
+fn links(call: &Call<'_>, answer: Answer, location: &str, id: &str, with_location: bool) -> Answer {
+    let hybrid = call
         .request
         .segment(5)
         .eq_ignore_ascii_case("Microsoft.HybridCompute");
@@ -296,10 +296,10 @@ fn links(context: &Context<'_>, answer: Answer, location: &str, id: &str, with_l
     };
     let base = format!(
         "{}/subscriptions/{}/providers/{namespace}/locations/{location}",
-        context.host,
-        context.subscription_id()
+        call.host,
+        call.subscription_id()
     );
-    let query = format!("api-version={}", context.version());
+    let query = format!("api-version={}", call.version());
     let monitor = if hybrid { "" } else { "&monitor=true" };
     let answer = answer.header("Azure-AsyncOperation", format!("{base}/{status}/{id}?{query}"));
     if with_location || answer.status == StatusCode::CREATED {
@@ -310,15 +310,15 @@ fn links(context: &Context<'_>, answer: Answer, location: &str, id: &str, with_l
 }
 
 /// `…/locations/{location}/operations/{id}` and its variants.
-pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+pub(super) fn operation(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
     let id = typed.name.as_deref().unwrap_or_default();
-    let subscription = context.subscription()?;
+    let subscription = call.subscription()?;
     let operation = subscription
         .fleet
         .operations
         .get(&id.to_ascii_lowercase())
         .ok_or_else(|| refusals::resource_not_found("operations", id, None))?;
-    let at = subscription.fleet_now(context.now);
+    let at = subscription.fleet_now(call.now);
     let resource = (operation.work != Work::Delete)
         .then(|| {
             let machine = subscription.fleet.machines.get(&operation.machine)?;
@@ -331,17 +331,17 @@ pub(super) fn operation(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
         })
         .flatten();
     let monitor =
-        context.request.query("monitor").is_some() || typed.kind.to_ascii_lowercase().ends_with("results");
+        call.request.query("monitor").is_some() || typed.kind.to_ascii_lowercase().ends_with("results");
     if !monitor {
         // Only HybridCompute embeds the resource.
         let embedded = resource.filter(|_| operation.kind == Kind::Arc);
-        let path = context.request.path();
+        let path = call.request.path();
         return Ok(Answer::ok(status(operation, &path, id, at, embedded)));
     }
     if at < operation.end {
         let again = format!(
             "{}{}?{}",
-            context.host, context.request.raw_path, context.request.raw_query
+            call.host, call.request.raw_path, call.request.raw_query
         );
         let answer = Answer::empty(StatusCode::ACCEPTED).header("Location", again);
         return Ok(answer.header("Retry-After", retry(operation.end - at)));

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{Context, Typed, machines, refusals};
+use super::{Call, Typed, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::{
@@ -15,33 +15,33 @@ use crate::{
 
 const TYPE: &str = "Microsoft.Security/healthReports";
 
-pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    if context.request.method != Method::GET {
-        return Err(refusals::no_method(context.request.method.as_str(), TYPE));
+pub(super) fn answer(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    if call.request.method != Method::GET {
+        return Err(refusals::no_method(call.request.method.as_str(), TYPE));
     }
-    let subscription = context.subscription()?;
-    let at = subscription.fleet_now(context.now);
+    let subscription = call.subscription()?;
+    let at = subscription.fleet_now(call.now);
     let found: Box<dyn Iterator<Item = (Box<str>, Value)>> = if typed.depth > 4 {
-        machines::check_group(context, typed)?;
+        machines::check_group(call, typed)?;
         let (space, of, name) = (
-            context.request.segment(5),
-            context.request.segment(6),
-            context.request.segment(7),
+            call.request.segment(5),
+            call.request.segment(6),
+            call.request.segment(7),
         );
         let report = if super::connectors::TYPE.eq_ignore_ascii_case(&format!("{space}/{of}")) {
-            let connector = super::connectors::found(context, typed, name)?;
+            let connector = super::connectors::found(call, typed, name)?;
             Some((connector.key(), connector_report(subscription, connector, at)))
         } else {
             let kind = Kind::ALL
                 .into_iter()
                 .find(|kind| kind.full_type().eq_ignore_ascii_case(&format!("{space}/{of}")))
-                .ok_or_else(|| refusals::no_route("GET", &context.request.path()))?;
-            let machine = machines::machine(context, typed, kind, name, at)?;
+                .ok_or_else(|| refusals::no_route("GET", &call.request.path()))?;
+            let machine = machines::machine(call, typed, kind, name, at)?;
             machine_report(subscription, machine, at).map(|report| (machine.key(), report))
         };
         Box::new(report.map(|(key, report)| (Box::from(key), report)).into_iter())
     } else {
-        let after = machines::skipped(context)?;
+        let after = machines::skipped(call)?;
         let group = typed
             .resource_group()
             .map(|group| format!("/{}/", group.to_ascii_lowercase()));
@@ -65,12 +65,12 @@ pub(super) fn answer(context: &Context<'_>, typed: &Typed) -> Result<Answer, Arm
     let mut last = None;
     for (key, report) in found {
         if items.len() == machines::PAGE {
-            return Ok(machines::page(context, items, last));
+            return Ok(machines::page(call, items, last));
         }
         items.push(report);
         last = Some(key.to_string());
     }
-    Ok(machines::page(context, items, None))
+    Ok(machines::page(call, items, None))
 }
 
 /// How often the reports are renewed.

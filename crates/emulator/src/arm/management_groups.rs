@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Context, refusals};
+use super::{Call, refusals};
 use crate::answer::{Answer, ArmError};
 
 const READ: &str = "Microsoft.Management/managementGroups/read";
@@ -12,17 +12,17 @@ const READ: &str = "Microsoft.Management/managementGroups/read";
 ///
 /// A caller with read access to groups in the whole tenant gets 404 for a missing group; every other caller
 /// gets the same 403 for a missing group and for one without access.
-pub(super) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
-    if context.request.method != Method::GET {
+pub(super) fn descendants(call: &Call<'_>) -> Result<Answer, ArmError> {
+    if call.request.method != Method::GET {
         return Err(refusals::no_method(
-            context.request.method.as_str(),
+            call.request.method.as_str(),
             "managementGroups",
         ));
     }
-    let name = context.request.segment(3);
-    let principal = context.principal();
+    let name = call.request.segment(3);
+    let principal = call.principal();
     let reads = |subscription: &str| principal.is_some_and(|principal| principal.may(subscription, READ));
-    let group = context.world.management_group(name);
+    let group = call.world.management_group(name);
     let everywhere = reads("*");
     let (name, members) = match group {
         Some((name, members)) if everywhere || members.iter().any(|id| reads(id)) => (name, members),
@@ -32,7 +32,7 @@ pub(super) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
         }
         _ => {
             let (caller, action) = (
-                context.caller,
+                call.caller,
                 "Microsoft.Management/managementGroups/descendants/read",
             );
             let scope = format!("/providers/Microsoft.Management/managementGroups/{name}");
@@ -47,8 +47,8 @@ pub(super) fn descendants(context: &Context<'_>) -> Result<Answer, ArmError> {
     let parent = format!("/providers/Microsoft.Management/managementGroups/{name}");
     let items: Vec<Value> = members
         .iter()
-        .filter(|id| context.sees(id))
-        .filter_map(|id| context.world.subscriptions.get(id))
+        .filter(|id| call.sees(id))
+        .filter_map(|id| call.world.subscriptions.get(id))
         .map(|subscription| {
             json!({
                 "id": format!("/subscriptions/{}", subscription.id), "name": subscription.id,

@@ -13,6 +13,7 @@ mod management_groups;
 mod pricings;
 mod providers;
 mod refusals;
+mod reply;
 mod resource_graph;
 mod resource_groups;
 mod route;
@@ -32,7 +33,8 @@ pub use self::{
     throttle::Throttle,
 };
 pub(crate) use self::{
-    call::{Context, Reply},
+    call::Call,
+    reply::Reply,
     resource_graph::{Evaluation, Graph},
 };
 use crate::{
@@ -41,16 +43,16 @@ use crate::{
 };
 
 /// Answers the call of an authenticated caller.
-pub(crate) fn process(context: &mut Context<'_>, throttle: &mut Throttle) -> Reply {
-    let budget = match checks::admit(context, throttle) {
+pub(crate) fn process(call: &mut Call<'_>, throttle: &mut Throttle) -> Reply {
+    let budget = match checks::admit(call, throttle) {
         Ok(budget) => budget,
         Err(refused) => return refused.into(),
     };
-    let mut reply = handle(context).unwrap_or_else(Reply::from);
-    let now = context.now;
+    let mut reply = handle(call).unwrap_or_else(Reply::from);
+    let now = call.now;
     // Any write may be a reason to deploy or withdraw the sensor's extension.
-    if route::verb(&context.request.method) != "read"
-        && let Ok(subscription) = context.subscription_mut()
+    if route::verb(&call.request.method) != "read"
+        && let Ok(subscription) = call.subscription_mut()
     {
         subscription.settle(now);
     }
@@ -71,52 +73,50 @@ pub(crate) fn is_unknown(answer: &Answer) -> bool {
     )
 }
 
-fn handle(context: &mut Context<'_>) -> Result<Reply, ArmError> {
-    let (method, route) = (&context.request.method, context.route);
+fn handle(call: &mut Call<'_>) -> Result<Reply, ArmError> {
+    let (method, route) = (&call.request.method, call.route);
     let get = *method == Method::GET;
     let answer = match &route.resource {
-        Resource::Subscriptions if get => Ok(subscriptions::list(context)),
-        Resource::Subscription if get => subscriptions::get(context),
-        Resource::Tenants if get => Ok(subscriptions::tenants(context)),
-        Resource::Locations if get => Ok(subscriptions::locations(context)),
-        Resource::Providers if get => providers::list(context),
-        Resource::Provider(namespace) if get => providers::get(context, namespace),
-        Resource::Register(namespace) => providers::register(context, namespace),
-        Resource::Unregister(namespace) => providers::unregister(context, namespace),
-        Resource::ResourceGroups if get => resource_groups::list(context),
-        Resource::ResourceGroup(name) => resource_groups::one(context, name),
-        Resource::Typed(typed) => return typed_resource(context, typed),
-        _ => Err(refusals::no_route(method.as_str(), &context.request.path())),
+        Resource::Subscriptions if get => Ok(subscriptions::list(call)),
+        Resource::Subscription if get => subscriptions::get(call),
+        Resource::Tenants if get => Ok(subscriptions::tenants(call)),
+        Resource::Locations if get => Ok(subscriptions::locations(call)),
+        Resource::Providers if get => providers::list(call),
+        Resource::Provider(namespace) if get => providers::get(call, namespace),
+        Resource::Register(namespace) => providers::register(call, namespace),
+        Resource::Unregister(namespace) => providers::unregister(call, namespace),
+        Resource::ResourceGroups if get => resource_groups::list(call),
+        Resource::ResourceGroup(name) => resource_groups::one(call, name),
+        Resource::Typed(typed) => return typed_resource(call, typed),
+        _ => Err(refusals::no_route(method.as_str(), &call.request.path())),
     };
     answer.map(Reply::from)
 }
 
-fn typed_resource(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, ArmError> {
+fn typed_resource(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError> {
     let full = format!("{}/{}", typed.namespace, typed.kind).to_ascii_lowercase();
     let answer = match full.as_str() {
-        "microsoft.resourcegraph/resources" if typed.is_query() => return resource_graph::answer(context),
-        "microsoft.security/pricings" => return pricings::answer(context, typed),
-        "microsoft.security/securityconnectors" => return Ok(connectors::answer(context, typed)),
-        "microsoft.security/settings" => settings::answer(context, typed),
-        "microsoft.security/servervulnerabilityassessmentssettings" => assessments::answer(context, typed),
-        "microsoft.security/autoprovisioningsettings" => {
-            subscription_reads::auto_provisioning(context, typed)
-        }
-        "microsoft.security/healthreports" => health_reports::answer(context, typed),
-        "microsoft.authorization/permissions" => subscription_reads::permissions(context),
+        "microsoft.resourcegraph/resources" if typed.is_query() => return resource_graph::answer(call),
+        "microsoft.security/pricings" => return pricings::answer(call, typed),
+        "microsoft.security/securityconnectors" => return Ok(connectors::answer(call, typed)),
+        "microsoft.security/settings" => settings::answer(call, typed),
+        "microsoft.security/servervulnerabilityassessmentssettings" => assessments::answer(call, typed),
+        "microsoft.security/autoprovisioningsettings" => subscription_reads::auto_provisioning(call, typed),
+        "microsoft.security/healthreports" => health_reports::answer(call, typed),
+        "microsoft.authorization/permissions" => subscription_reads::permissions(call),
         "microsoft.management/managementgroups/descendants" if typed.depth == 0 => {
-            management_groups::descendants(context)
+            management_groups::descendants(call)
         }
-        "microsoft.operationsmanagement/solutions" => workspaces::solution(context, typed),
-        "microsoft.operationalinsights/workspaces" => workspaces::workspace(context, typed),
-        "microsoft.compute/virtualmachines" => machines::answer(context, typed, Kind::Vm),
-        "microsoft.compute/virtualmachines/instanceview" => machines::instance_view(context, typed),
-        "microsoft.compute/virtualmachines/extensions" => extensions::answer(context, typed, Kind::Vm),
-        "microsoft.compute/virtualmachinescalesets" => machines::answer(context, typed, Kind::ScaleSet),
-        "microsoft.hybridcompute/machines" => machines::answer(context, typed, Kind::Arc),
-        "microsoft.hybridcompute/machines/extensions" => extensions::answer(context, typed, Kind::Arc),
-        _ if typed.is_operation() => extensions::operation(context, typed),
-        _ => Err(refusals::unknown_type(&typed.namespace, &context.version())),
+        "microsoft.operationsmanagement/solutions" => workspaces::solution(call, typed),
+        "microsoft.operationalinsights/workspaces" => workspaces::workspace(call, typed),
+        "microsoft.compute/virtualmachines" => machines::answer(call, typed, Kind::Vm),
+        "microsoft.compute/virtualmachines/instanceview" => machines::instance_view(call, typed),
+        "microsoft.compute/virtualmachines/extensions" => extensions::answer(call, typed, Kind::Vm),
+        "microsoft.compute/virtualmachinescalesets" => machines::answer(call, typed, Kind::ScaleSet),
+        "microsoft.hybridcompute/machines" => machines::answer(call, typed, Kind::Arc),
+        "microsoft.hybridcompute/machines/extensions" => extensions::answer(call, typed, Kind::Arc),
+        _ if typed.is_operation() => extensions::operation(call, typed),
+        _ => Err(refusals::unknown_type(&typed.namespace, &call.version())),
     };
     answer.map(Reply::from)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Context,
+    Call,
     catalogue::{self, Provider},
     refusals,
 };
@@ -12,31 +12,31 @@ use crate::{
     state::RegistrationState,
 };
 
-pub(super) fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
+pub(super) fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
     let all: Result<Vec<Value>, ArmError> = catalogue::providers()
         .iter()
-        .map(|provider| described(context, provider))
+        .map(|provider| described(call, provider))
         .collect();
     Ok(Answer::list(all?))
 }
 
-pub(super) fn get(context: &Context<'_>, namespace: &str) -> Result<Answer, ArmError> {
-    Ok(Answer::ok(described(context, known(namespace)?)?))
+pub(super) fn get(call: &Call<'_>, namespace: &str) -> Result<Answer, ArmError> {
+    Ok(Answer::ok(described(call, known(namespace)?)?))
 }
 
 /// Begins a registration. A registered provider does not change.
-pub(super) fn register(context: &mut Context<'_>, namespace: &str) -> Result<Answer, ArmError> {
+pub(super) fn register(call: &mut Call<'_>, namespace: &str) -> Result<Answer, ArmError> {
     change(
-        context,
+        call,
         namespace,
         RegistrationState::Registering,
         RegistrationState::Registered,
     )
 }
 
-pub(super) fn unregister(context: &mut Context<'_>, namespace: &str) -> Result<Answer, ArmError> {
+pub(super) fn unregister(call: &mut Call<'_>, namespace: &str) -> Result<Answer, ArmError> {
     change(
-        context,
+        call,
         namespace,
         RegistrationState::Unregistering,
         RegistrationState::NotRegistered,
@@ -44,37 +44,34 @@ pub(super) fn unregister(context: &mut Context<'_>, namespace: &str) -> Result<A
 }
 
 fn change(
-    context: &mut Context<'_>,
+    call: &mut Call<'_>,
     namespace: &str,
     underway: RegistrationState,
     done: RegistrationState,
 ) -> Result<Answer, ArmError> {
     let provider = known(namespace)?;
-    let (now, takes) = (context.epoch_milliseconds(), context.registration_time());
-    let state = context
-        .subscription()?
-        .registration(provider.namespace, now, takes);
+    let (now, takes) = (call.epoch_milliseconds(), call.registration_time());
+    let state = call.subscription()?.registration(provider.namespace, now, takes);
     if !provider.free && state != done && state != underway {
-        context
-            .subscription_mut()?
+        call.subscription_mut()?
             .register(provider.namespace, underway, now);
     }
-    Ok(Answer::ok(described(context, provider)?))
+    Ok(Answer::ok(described(call, provider)?))
 }
 
 fn known(namespace: &str) -> Result<&'static Provider, ArmError> {
     catalogue::provider(namespace).ok_or_else(|| refusals::unknown_namespace(namespace))
 }
 
-fn described(context: &Context<'_>, provider: &Provider) -> Result<Value, ArmError> {
-    let subscription = context.subscription()?;
+fn described(call: &Call<'_>, provider: &Provider) -> Result<Value, ArmError> {
+    let subscription = call.subscription()?;
     let state = if provider.free {
         RegistrationState::Registered
     } else {
         subscription.registration(
             provider.namespace,
-            context.epoch_milliseconds(),
-            context.registration_time(),
+            call.epoch_milliseconds(),
+            call.registration_time(),
         )
     };
     Ok(json!({

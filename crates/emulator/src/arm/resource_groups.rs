@@ -3,14 +3,14 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Context, refusals};
+use super::{Call, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::ResourceGroup,
 };
 
-pub(super) fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
-    let subscription = context.subscription()?;
+pub(super) fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
+    let subscription = call.subscription()?;
     Ok(Answer::list(
         subscription
             .resource_groups
@@ -20,11 +20,11 @@ pub(super) fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
     ))
 }
 
-pub(super) fn one(context: &mut Context<'_>, name: &str) -> Result<Answer, ArmError> {
+pub(super) fn one(call: &mut Call<'_>, name: &str) -> Result<Answer, ArmError> {
     let key = name.to_ascii_lowercase();
-    match context.request.method {
+    match call.request.method {
         Method::HEAD => {
-            let there = context.subscription()?.resource_groups.contains_key(&key);
+            let there = call.subscription()?.resource_groups.contains_key(&key);
             Ok(Answer::empty(if there {
                 StatusCode::NO_CONTENT
             } else {
@@ -32,23 +32,23 @@ pub(super) fn one(context: &mut Context<'_>, name: &str) -> Result<Answer, ArmEr
             }))
         }
         Method::GET => {
-            let subscription = context.subscription()?;
+            let subscription = call.subscription()?;
             let group = subscription
                 .resource_groups
                 .get(&key)
                 .ok_or_else(|| refusals::group_not_found(name))?;
             Ok(Answer::ok(described(&subscription.id, group)))
         }
-        Method::PUT => put(context, name, &key),
+        Method::PUT => put(call, name, &key),
         _ => Err(refusals::no_method(
-            context.request.method.as_str(),
+            call.request.method.as_str(),
             "resourceGroups",
         )),
     }
 }
 
-fn put(context: &mut Context<'_>, name: &str, key: &str) -> Result<Answer, ArmError> {
-    let body = context.body()?;
+fn put(call: &mut Call<'_>, name: &str, key: &str) -> Result<Answer, ArmError> {
+    let body = call.body()?;
     let location = body.get("location").and_then(Value::as_str).ok_or_else(|| {
         ArmError::bad_request(
             "LocationRequired",
@@ -60,7 +60,7 @@ fn put(context: &mut Context<'_>, name: &str, key: &str) -> Result<Answer, ArmEr
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_else(Map::new);
-    let subscription = context.subscription_mut()?;
+    let subscription = call.subscription_mut()?;
     let name = subscription
         .resource_groups
         .get(key)

@@ -3,20 +3,20 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{Context, Typed, refusals};
+use super::{Call, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::{SETTINGS, Subscription},
     switches::Switch,
 };
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    let method = context.request.method.clone();
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let method = call.request.method.clone();
     let Some(name) = &typed.name else {
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), "settings"));
         }
-        let subscription = context.subscription()?;
+        let subscription = call.subscription()?;
         return Ok(Answer::list(
             SETTINGS
                 .iter()
@@ -30,17 +30,17 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
         .ok_or_else(|| refusals::resource_not_found("Microsoft.Security/settings", name, None))?;
     match method {
         Method::GET => {}
-        Method::PUT => put(context, name, kind)?,
+        Method::PUT => put(call, name, kind)?,
         _ => return Err(refusals::no_method(method.as_str(), "settings")),
     }
-    Ok(Answer::ok(described(context.subscription()?, name, kind)))
+    Ok(Answer::ok(described(call.subscription()?, name, kind)))
 }
 
-fn put(context: &mut Context<'_>, name: &str, kind: &str) -> Result<(), ArmError> {
-    let body = context.body()?;
+fn put(call: &mut Call<'_>, name: &str, kind: &str) -> Result<(), ArmError> {
+    let body = call.body()?;
     let sent = body.get("kind").and_then(Value::as_str).unwrap_or_default();
     if !sent.eq_ignore_ascii_case(kind) {
-        let code = context.world.switches.answer(Switch::SettingsKindMismatch);
+        let code = call.world.switches.answer(Switch::SettingsKindMismatch);
         return Err(ArmError::bad_request(
             code,
             format!("The kind \"{sent}\" does not fit the setting '{name}':\r\nexpected \"{kind}\"."),
@@ -52,7 +52,7 @@ fn put(context: &mut Context<'_>, name: &str, kind: &str) -> Result<(), ArmError
         .ok_or_else(|| {
             refusals::invalid_content("Required property 'properties.enabled' not found in JSON")
         })?;
-    context.subscription_mut()?.set_setting(name, enabled);
+    call.subscription_mut()?.set_setting(name, enabled);
     Ok(())
 }
 

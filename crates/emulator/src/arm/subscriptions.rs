@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, catalogue::LOCATIONS};
+use super::{Call, catalogue::LOCATIONS};
 use crate::{
     answer::{Answer, ArmError},
     state::Subscription,
 };
 
 /// Subscriptions of the token's tenant on which the caller has any role.
-pub(super) fn list(context: &Context<'_>) -> Answer {
-    let Some(principal) = context.world.principals.get(&context.caller.client_id) else {
+pub(super) fn list(call: &Call<'_>) -> Answer {
+    let Some(principal) = call.world.principals.get(&call.caller.client_id) else {
         return Answer::list(Vec::new());
     };
-    let visible: Vec<Value> = context
+    let visible: Vec<Value> = call
         .world
         .subscriptions
         .values()
-        .filter(|subscription| subscription.tenant == context.caller.tenant)
+        .filter(|subscription| subscription.tenant == call.caller.tenant)
         .filter(|subscription| principal.assignments(&subscription.id).next().is_some())
         .map(described)
         .collect();
@@ -25,12 +25,12 @@ pub(super) fn list(context: &Context<'_>) -> Answer {
     Answer::ok(json!({"value": visible, "count": {"type": "Total", "value": count}}))
 }
 
-pub(super) fn get(context: &Context<'_>) -> Result<Answer, ArmError> {
-    Ok(Answer::ok(described(context.subscription()?)))
+pub(super) fn get(call: &Call<'_>) -> Result<Answer, ArmError> {
+    Ok(Answer::ok(described(call.subscription()?)))
 }
 
-pub(super) fn tenants(context: &Context<'_>) -> Answer {
-    let own = context.world.tenants.get_key_value(&context.caller.tenant);
+pub(super) fn tenants(call: &Call<'_>) -> Answer {
+    let own = call.world.tenants.get_key_value(&call.caller.tenant);
     Answer::list(
         own.into_iter()
             .map(|(id, tenant)| {
@@ -43,13 +43,13 @@ pub(super) fn tenants(context: &Context<'_>) -> Answer {
     )
 }
 
-pub(super) fn locations(context: &Context<'_>) -> Answer {
+pub(super) fn locations(call: &Call<'_>) -> Answer {
     Answer::list(
         LOCATIONS
             .iter()
             .map(|(name, display)| {
                 json!({
-                    "id": format!("/subscriptions/{}/locations/{name}", context.subscription_id()), "name": name,
+                    "id": format!("/subscriptions/{}/locations/{name}", call.subscription_id()), "name": name,
                     "type": "Region", "displayName": display, "regionalDisplayName": display,
                     "metadata": {"regionType": "Physical", "regionCategory": "Recommended"},
                 })

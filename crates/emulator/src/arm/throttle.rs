@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use axum::http::StatusCode;
 
 use super::{
-    Context, Resource,
+    Call, Resource,
     resource_graph::{Quota, exceeded},
     route::verb,
 };
@@ -70,23 +70,21 @@ impl Throttle {
     }
 
     /// Takes one token; returns the headers with the remaining tokens.
-    pub(super) fn take(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
+    pub(super) fn take(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
         // The quota of Resource Graph comes first: a query that it refuses takes no token.
-        let quota = self.query(context)?;
-        let mut headers = self.tokens(context)?;
+        let quota = self.query(call)?;
+        let mut headers = self.tokens(call)?;
         headers.extend(quota);
         Ok(headers)
     }
 
-    fn query(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
-        if !matches!(&context.route.resource, Resource::Typed(typed) if typed.is_query()) {
+    fn query(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
+        if !matches!(&call.route.resource, Resource::Typed(typed) if typed.is_query()) {
             return Ok(Vec::new());
         }
-        let (caller, knobs) = (&context.caller.client_id, &context.world.knobs);
+        let (caller, knobs) = (&call.caller.client_id, &call.world.knobs);
         let (most, window) = (knobs.graph_quota, knobs.graph_quota_window);
-        let allowance = self
-            .queries
-            .take(caller, most, window, context.epoch_milliseconds());
+        let allowance = self.queries.take(caller, most, window, call.epoch_milliseconds());
         let Some(allowance) = allowance else {
             return Ok(Vec::new());
         };
@@ -100,23 +98,23 @@ impl Throttle {
         Err(refused)
     }
 
-    fn tokens(&mut self, context: &Context<'_>) -> Result<Vec<(String, String)>, ArmError> {
-        let route = context.route;
-        let kind = match verb(&context.request.method) {
+    fn tokens(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
+        let route = call.route;
+        let kind = match verb(&call.request.method) {
             "read" => Kind::Reads,
             "delete" => Kind::Deletes,
             _ => Kind::Writes,
         };
-        let now = context.epoch_milliseconds();
-        let strict = context.world.knobs.throttling;
+        let now = call.epoch_milliseconds();
+        let strict = call.world.knobs.throttling;
         let (place, scope) = match &route.subscription {
             Some(subscription) => (subscription.clone(), "subscription"),
-            None => (context.caller.tenant.clone(), "tenant"),
+            None => (call.caller.tenant.clone(), "tenant"),
         };
         let (capacity, refill) = kind.limits();
         let own = self.bucket(
             &place,
-            &context.caller.client_id,
+            &call.caller.client_id,
             kind,
             capacity,
             refill,
@@ -143,8 +141,8 @@ impl Throttle {
                 (false, false) => (place.clone(), 250),
             };
             let left = self
-                .budget(context, &place, (kind == Kind::Reads, full), now, strict)
-                .map_err(|wait| spent(&route.action(&context.request.method), full, context, wait))?;
+                .budget(call, &place, (kind == Kind::Reads, full), now, strict)
+                .map_err(|wait| spent(&route.action(&call.request.method), full, call, wait))?;
             headers.push((
                 "x-ms-ratelimit-remaining-subscription-resource-requests".into(),
                 left.to_string(),
@@ -208,16 +206,16 @@ impl Throttle {
 
     fn budget(
         &mut self,
-        context: &Context<'_>,
+        call: &Call<'_>,
         place: &str,
         (reads, full): (bool, u32),
         now: i64,
         strict: bool,
     ) -> Result<u32, i64> {
-        let window = window(context);
+        let window = window(call);
         let budget = self
             .budgets
-            .entry((place.into(), context.caller.client_id.clone(), reads))
+            .entry((place.into(), call.caller.client_id.clone(), reads))
             .or_insert(Budget {
                 left: full,
                 began: now,
@@ -239,8 +237,8 @@ impl Throttle {
     }
 }
 
-fn window(context: &Context<'_>) -> i64 {
-    if context.world.switches.flipped(Switch::BudgetWindow) {
+fn window(call: &Call<'_>) -> i64 {
+    if call.world.switches.flipped(Switch::BudgetWindow) {
         3_600_000
     } else {
         300_000
@@ -264,9 +262,9 @@ fn too_many(place: &str, wait: i64) -> ArmError {
     .header("Retry-After", seconds.to_string())
 }
 
-fn spent(action: &str, full: u32, context: &Context<'_>, wait: i64) -> ArmError {
+fn spent(action: &str, full: u32, call: &Call<'_>, wait: i64) -> ArmError {
     let seconds = seconds(wait);
-    let interval = if window(context) == 300_000 {
+    let interval = if window(call) == 300_000 {
         "00:05:00"
     } else {
         "01:00:00"

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Context, Typed, refusals};
+use super::{Call, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     instant,
@@ -13,11 +13,11 @@ use crate::{
 const SOLUTIONS: &str = "Microsoft.OperationsManagement/solutions";
 const WORKSPACES: &str = "Microsoft.OperationalInsights/workspaces";
 
-pub(super) fn workspace(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    if context.request.method != Method::GET {
-        return Err(refusals::no_method(context.request.method.as_str(), WORKSPACES));
+pub(super) fn workspace(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    if call.request.method != Method::GET {
+        return Err(refusals::no_method(call.request.method.as_str(), WORKSPACES));
     }
-    let subscription = context.subscription()?;
+    let subscription = call.subscription()?;
     let group = typed.resource_group();
     let described = |(id, location): (&String, &String)| {
         json!({
@@ -33,7 +33,7 @@ pub(super) fn workspace(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
             .filter(|(id, _)| id.to_ascii_lowercase().starts_with(&prefix));
         return Ok(Answer::list(within.map(described).collect()));
     };
-    let id = context.request.path();
+    let id = call.request.path();
     subscription
         .workspaces
         .iter()
@@ -42,11 +42,11 @@ pub(super) fn workspace(context: &Context<'_>, typed: &Typed) -> Result<Answer, 
         .ok_or_else(|| refusals::resource_not_found(WORKSPACES, name, group))
 }
 
-pub(super) fn solution(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    let id = context.request.path();
+pub(super) fn solution(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let id = call.request.path();
     let Some(name) = &typed.name else {
         let prefix = format!("{}/", typed.scope.to_ascii_lowercase());
-        let subscription = context.subscription()?;
+        let subscription = call.subscription()?;
         let within = subscription
             .solutions
             .iter()
@@ -55,20 +55,20 @@ pub(super) fn solution(context: &mut Context<'_>, typed: &Typed) -> Result<Answe
             within.map(|(_, solution)| described(solution)).collect(),
         ));
     };
-    match context.request.method {
-        Method::GET => context
+    match call.request.method {
+        Method::GET => call
             .subscription()?
             .solutions
             .get(&id.to_ascii_lowercase())
             .map(|solution| Answer::ok(described(solution)))
             .ok_or_else(|| refusals::resource_not_found(SOLUTIONS, name, typed.resource_group())),
-        Method::PUT => put(context, &id),
-        _ => Err(refusals::no_method(context.request.method.as_str(), SOLUTIONS)),
+        Method::PUT => put(call, &id),
+        _ => Err(refusals::no_method(call.request.method.as_str(), SOLUTIONS)),
     }
 }
 
-fn put(context: &mut Context<'_>, id: &str) -> Result<Answer, ArmError> {
-    let mut body = context.body()?;
+fn put(call: &mut Call<'_>, id: &str) -> Result<Answer, ArmError> {
+    let mut body = call.body()?;
     let workspace = body
         .pointer("/properties/workspaceResourceId")
         .and_then(Value::as_str)
@@ -77,8 +77,8 @@ fn put(context: &mut Context<'_>, id: &str) -> Result<Answer, ArmError> {
     if body.pointer("/plan/product").and_then(Value::as_str).is_none() {
         return Err(refusals::invalid_content("'plan.product' is required"));
     }
-    let created = instant::milliseconds(context.now);
-    let subscription = context.subscription_mut()?;
+    let created = instant::milliseconds(call.now);
+    let subscription = call.subscription_mut()?;
     if !subscription
         .workspaces
         .keys()

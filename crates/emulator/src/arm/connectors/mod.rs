@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::render::View;
 pub(crate) use self::render::connector_rows;
-use super::{Context, Reply, Typed, catalogue::LOCATIONS, machines, refusals};
+use super::{Call, Reply, Typed, catalogue::LOCATIONS, machines, refusals};
 use crate::{
     answer::{Answer, ArmError},
     instant,
@@ -43,68 +43,60 @@ fn bad(message: &str) -> Answer {
 }
 
 /// The status code that a switch selects.
-fn status_of(context: &Context<'_>, switch: Switch) -> StatusCode {
-    if context.world.switches.answer(switch) == "Conflict" {
+fn status_of(call: &Call<'_>, switch: Switch) -> StatusCode {
+    if call.world.switches.answer(switch) == "Conflict" {
         StatusCode::CONFLICT
     } else {
         StatusCode::BAD_REQUEST
     }
 }
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Reply {
-    handled(context, typed).unwrap_or_else(|refused| refused)
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Reply {
+    handled(call, typed).unwrap_or_else(|refused| refused)
 }
 
-fn handled(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, Reply> {
-    let method = context.request.method.clone();
-    machines::check_group(context, typed)?;
+fn handled(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, Reply> {
+    let method = call.request.method.clone();
+    machines::check_group(call, typed)?;
     let Some(name) = &typed.name else {
         if method == Method::GET {
-            return list(context, typed);
+            return list(call, typed);
         }
         return Err(refusals::no_method(method.as_str(), TYPE).into());
     };
     if typed.resource_group().is_none() {
-        return Err(refusals::no_route(method.as_str(), &context.request.path()).into());
+        return Err(refusals::no_route(method.as_str(), &call.request.path()).into());
     }
     match method {
         Method::GET => {
-            let connector = found(context, typed, name)?;
-            Ok(Answer::ok(View::of(context)?.resource(connector)).into())
+            let connector = found(call, typed, name)?;
+            Ok(Answer::ok(View::of(call)?.resource(connector)).into())
         }
-        Method::PUT => put(context, typed, name),
-        Method::PATCH => patch(context, typed, name),
-        Method::DELETE => delete(context, typed, name),
+        Method::PUT => put(call, typed, name),
+        Method::PATCH => patch(call, typed, name),
+        Method::DELETE => delete(call, typed, name),
         _ => Err(refusals::no_method(method.as_str(), TYPE).into()),
     }
 }
 
 /// The connector that a path names.
-pub(super) fn found<'a>(
-    context: &'a Context<'_>,
-    typed: &Typed,
-    name: &str,
-) -> Result<&'a Connector, ArmError> {
-    let subscription = context.subscription()?;
+pub(super) fn found<'a>(call: &'a Call<'_>, typed: &Typed, name: &str) -> Result<&'a Connector, ArmError> {
+    let subscription = call.subscription()?;
     let group = typed.resource_group();
     subscription
-        .connector(
-            group.unwrap_or_default(),
-            name,
-            subscription.fleet_now(context.now),
-        )
+        .connector(group.unwrap_or_default(), name, subscription.fleet_now(call.now))
         .ok_or_else(|| refusals::resource_not_found(TYPE, name, group))
 }
 
-fn list(context: &Context<'_>, typed: &Typed) -> Result<Reply, Reply> {
-    let after = machines::skipped(context)?;
+fn list(call: &Call<'_>, typed: &Typed) -> Result<Reply, Reply> {
+    let after = machines::skipped(call)?;
     let prefix = typed
         .resource_group()
         .map(|group| Connector::key_of(group, ""))
         .unwrap_or_default();
-    let view = View::of(context)?;
-    let subscription = context.subscription()?;
-    let at = subscription.fleet_now(context.now);
+    let view = View::of(call)?;
+    let subscription = call.subscription()?;
+    let at = subscription.fleet_now(call.now);
     let mut items = Vec::new();
     let mut last = None;
     for (key, connector) in subscription.connectors_at(at) {
@@ -112,18 +104,18 @@ fn list(context: &Context<'_>, typed: &Typed) -> Result<Reply, Reply> {
             continue;
         }
         if items.len() == machines::PAGE {
-            return Ok(machines::page(context, items, last).into());
+            return Ok(machines::page(call, items, last).into());
         }
         items.push(view.resource(connector));
         last = Some(key.clone());
     }
-    Ok(machines::page(context, items, None).into())
+    Ok(machines::page(call, items, None).into())
 }
 
 /// Allows one write of a connector at a time; writes of other connectors are independent.
-fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
-    let until = context.subscription()?.connector_locks.get(key).copied();
-    if until.unwrap_or_default() <= context.epoch_milliseconds() {
+fn lock(call: &Call<'_>, key: &str) -> Result<(), Answer> {
+    let until = call.subscription()?.connector_locks.get(key).copied();
+    if until.unwrap_or_default() <= call.epoch_milliseconds() {
         return Ok(());
     }
     Err(refusal(
@@ -133,11 +125,11 @@ fn lock(context: &Context<'_>, key: &str) -> Result<(), Answer> {
 }
 
 /// Delays the response and holds the lock for as long. ARM times out after a minute; the effect remains.
-fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Reply, ArmError> {
-    let until = context
+fn hold(call: &mut Call<'_>, key: &str, takes: Duration, answer: Answer) -> Result<Reply, ArmError> {
+    let until = call
         .epoch_milliseconds()
         .saturating_add(i64::try_from(takes.as_millis()).unwrap_or_default());
-    let locks = &mut context.subscription_mut()?.connector_locks;
+    let locks = &mut call.subscription_mut()?.connector_locks;
     if takes.is_zero() {
         locks.remove(key);
     } else {
@@ -154,27 +146,27 @@ fn hold(context: &mut Context<'_>, key: &str, takes: Duration, answer: Answer) -
     Ok(Reply::after(TIMEOUT, timeout.into()))
 }
 
-fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+fn put(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     let group = typed.resource_group().unwrap_or_default().to_ascii_lowercase();
     let key = Connector::key_of(&group, name);
-    check_name(context, name)?;
-    let sent = context.body()?;
-    let location = location(context, &sent)?;
-    lock(context, &key)?;
-    let properties = body::parse(&context.version(), &sent, &context.world.switches)?;
+    check_name(call, name)?;
+    let sent = call.body()?;
+    let location = location(call, &sent)?;
+    lock(call, &key)?;
+    let properties = body::parse(&call.version(), &sent, &call.world.switches)?;
     let tags = match sent.get("tags") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(tags)) => tags.clone(),
         Some(_) => return Err(refusals::invalid_content("'tags' must be an object").into()),
     };
-    let old = found(context, typed, name).ok().cloned();
+    let old = found(call, typed, name).ok().cloned();
     if let Some(old) = &old
         && plain(&old.location) != plain(&location)
     {
         return Err(moved(name, &group, &old.location, &location).into());
     }
     write(
-        context,
+        call,
         &key,
         (name, &group),
         old.as_ref(),
@@ -182,11 +174,11 @@ fn put(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Re
     )
 }
 
-fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
-    let old = found(context, typed, name)?.clone();
+fn patch(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+    let old = found(call, typed, name)?.clone();
     let key = old.key();
-    lock(context, &key)?;
-    let sent = context.body()?;
+    lock(call, &key)?;
+    let sent = call.body()?;
     let tags = match sent.get("tags") {
         None | Some(Value::Null) => old.tags.clone(),
         Some(Value::Object(tags)) => tags.clone(),
@@ -196,24 +188,24 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, 
         // A change of tags alone needs no login.
         let connector = Connector {
             tags,
-            modified: stamp(context),
+            modified: stamp(call),
             ..old
         };
-        let answer = View::of(context)?.resource(&connector);
-        context.subscription_mut()?.connectors.insert(key, connector);
+        let answer = View::of(call)?.resource(&connector);
+        call.subscription_mut()?.connectors.insert(key, connector);
         return Ok(Answer::ok(answer).into());
     };
-    let merges = context.world.switches.flipped(Switch::ConnectorPatchOfferings);
-    let whole = body::over(&old.properties, given, &context.version(), merges);
+    let merges = call.world.switches.flipped(Switch::ConnectorPatchOfferings);
+    let whole = body::over(&old.properties, given, &call.version(), merges);
     let properties = body::parse(
-        &context.version(),
+        &call.version(),
         &json!({"properties": whole}),
-        &context.world.switches,
+        &call.world.switches,
     )?;
     let location = old.location.clone();
     let (name, group) = (old.name.clone(), old.group.clone());
     write(
-        context,
+        call,
         &key,
         (&name, &group),
         Some(&old),
@@ -223,13 +215,13 @@ fn patch(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, 
 
 /// The common part of PUT and PATCH, once the new content is known.
 fn write(
-    context: &mut Context<'_>,
+    call: &mut Call<'_>,
     key: &str,
     (name, group): (&str, &str),
     old: Option<&Connector>,
     (location, tags, properties): (String, Map<String, Value>, Map<String, Value>),
 ) -> Result<Reply, Reply> {
-    let now = context.subscription()?.fleet_now(context.now);
+    let now = call.subscription()?.fleet_now(call.now);
     let created = old.is_none();
     let mut connector = Connector {
         name: old.map_or(name, |old| old.name.as_str()).to_owned(),
@@ -243,63 +235,60 @@ fn write(
         trial_end: old.and_then(|old| old.trial_end.clone()),
         created: old
             .as_ref()
-            .map_or_else(|| stamp(context), |old| old.created.clone()),
-        modified: stamp(context),
+            .map_or_else(|| stamp(call), |old| old.created.clone()),
+        modified: stamp(call),
     };
     if let Some(old) = old {
-        same_account(context, old, &connector)?;
+        same_account(call, old, &connector)?;
     }
-    alone(context, key, &connector)?;
-    assigns_roles(context, old, &mut connector)?;
-    let knobs = &context.world.knobs;
+    alone(call, key, &connector)?;
+    assigns_roles(call, old, &mut connector)?;
+    let knobs = &call.world.knobs;
     let mut takes = knobs.connector_put_time;
     if connector.cloud().is_some() {
         takes += knobs.connector_authentication_delay;
-        if let Some(refused) = login(&connector, context.subscription()?) {
-            return Ok(hold(context, key, takes, refused)?);
+        if let Some(refused) = login(&connector, call.subscription()?) {
+            return Ok(hold(call, key, takes, refused)?);
         }
     }
     if connector.pays() && connector.trial_end.is_none() {
-        let end = context.now.checked_add(jiff::SignedDuration::from_hours(30 * 24));
+        let end = call.now.checked_add(jiff::SignedDuration::from_hours(30 * 24));
         connector.trial_end = end.ok().map(instant::ticks);
     }
-    let body = View::of(context)?.resource(&connector);
-    context
-        .subscription_mut()?
-        .connectors
-        .insert(key.into(), connector);
+    let body = View::of(call)?.resource(&connector);
+    call.subscription_mut()?.connectors.insert(key.into(), connector);
     let status = if created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    Ok(hold(context, key, takes, Answer::json(status, body))?)
+    Ok(hold(call, key, takes, Answer::json(status, body))?)
 }
 
-fn delete(context: &mut Context<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+fn delete(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     let group = typed.resource_group().unwrap_or_default();
     let key = Connector::key_of(group, name);
-    lock(context, &key)?;
-    let there = found(context, typed, name).is_ok();
+    lock(call, &key)?;
+    let there = found(call, typed, name).is_ok();
     if there {
-        let connectors = &mut context.subscription_mut()?.connectors;
+        let connectors = &mut call.subscription_mut()?.connectors;
         connectors.retain(|known, connector| *known != key && connector.parent.as_deref() != Some(&key));
     }
     // Recorded: 204 also when the connector existed.
     Ok(Answer::empty(StatusCode::NO_CONTENT).into())
 }
 
-fn stamp(context: &Context<'_>) -> (String, String) {
-    (context.caller.client_id.clone(), instant::ticks(context.now))
+fn stamp(call: &Call<'_>) -> (String, String) {
+    (call.caller.client_id.clone(), instant::ticks(call.now))
 }
 
-fn check_name(context: &Context<'_>, name: &str) -> Result<(), Answer> {
+fn check_name(call: &Call<'_>, name: &str) -> Result<(), Answer> {
     let fine = name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter));
-    if fine || context.world.switches.flipped(Switch::ConnectorName) {
+    if fine || call.world.switches.flipped(Switch::ConnectorName) {
         return Ok(());
     }
     Err(bad(&format!(
@@ -312,7 +301,7 @@ fn plain(location: &str) -> String {
     location.to_ascii_lowercase().replace(' ', "")
 }
 
-fn location(context: &Context<'_>, sent: &Value) -> Result<String, ArmError> {
+fn location(call: &Call<'_>, sent: &Value) -> Result<String, ArmError> {
     let location = sent
         .get("location")
         .and_then(Value::as_str)
@@ -324,8 +313,7 @@ fn location(context: &Context<'_>, sent: &Value) -> Result<String, ArmError> {
             )
         })?;
     let known: Vec<&str> = LOCATIONS.iter().map(|(name, _)| *name).collect();
-    if context.world.switches.flipped(Switch::ConnectorLocation) && !known.contains(&plain(location).as_str())
-    {
+    if call.world.switches.flipped(Switch::ConnectorLocation) && !known.contains(&plain(location).as_str()) {
         return Err(ArmError::gateway(
             StatusCode::BAD_REQUEST,
             "LocationNotAvailableForResourceType",
@@ -351,13 +339,13 @@ fn moved(name: &str, group: &str, old: &str, new: &str) -> ArmError {
 }
 
 /// A connector cannot change its account.
-fn same_account(context: &Context<'_>, old: &Connector, new: &Connector) -> Result<(), Answer> {
+fn same_account(call: &Call<'_>, old: &Connector, new: &Connector) -> Result<(), Answer> {
     for (what, old, new) in [
         ("hierarchyIdentifier", old.account(), new.account()),
         ("environmentName", old.environment(), new.environment()),
     ] {
         if !old.eq_ignore_ascii_case(new) {
-            let status = status_of(context, Switch::ConnectorIdentifierChange);
+            let status = status_of(call, Switch::ConnectorIdentifierChange);
             let message =
                 format!("The {what} of a security connector cannot be changed from '{old}' to '{new}'.");
             return Err(refusal(status, &message));
@@ -367,18 +355,18 @@ fn same_account(context: &Context<'_>, old: &Connector, new: &Connector) -> Resu
 }
 
 /// An account has at most one connector in a tenant. Not checked for Azure `DevOps` and similar environments.
-fn alone(context: &Context<'_>, key: &str, new: &Connector) -> Result<(), Answer> {
+fn alone(call: &Call<'_>, key: &str, new: &Connector) -> Result<(), Answer> {
     if new.cloud().is_none() {
         return Ok(());
     }
-    let own = context.subscription()?;
-    let other = context
+    let own = call.subscription()?;
+    let other = call
         .world
         .subscriptions
         .values()
         .filter(|subscription| subscription.tenant == own.tenant)
         .flat_map(|subscription| {
-            let at = subscription.fleet_now(context.now);
+            let at = subscription.fleet_now(call.now);
             subscription
                 .connectors_at(at)
                 .map(move |(key, connector)| (subscription, key, connector))
@@ -397,28 +385,24 @@ fn alone(context: &Context<'_>, key: &str, new: &Connector) -> Result<(), Answer
         new.account(),
         connector.id(&subscription.id)
     );
-    Err(refusal(status_of(context, Switch::DuplicateAccount), &message))
+    Err(refusal(status_of(call, Switch::DuplicateAccount), &message))
 }
 
 /// Arc provisioning assigns a role, so the caller who enables it needs the right to do that.
-fn assigns_roles(
-    context: &Context<'_>,
-    old: Option<&Connector>,
-    new: &mut Connector,
-) -> Result<(), ArmError> {
+fn assigns_roles(call: &Call<'_>, old: Option<&Connector>, new: &mut Connector) -> Result<(), ArmError> {
     let before = old.is_some_and(|old| old.provisions("arcAutoProvisioning") && !old.unassigned);
-    if before || !new.provisions("arcAutoProvisioning") || context.may(rbac::ASSIGN_ROLES) {
+    if before || !new.provisions("arcAutoProvisioning") || call.may(rbac::ASSIGN_ROLES) {
         return Ok(());
     }
-    if context.world.switches.flipped(Switch::ArcWithoutRoleAssignment) {
+    if call.world.switches.flipped(Switch::ArcWithoutRoleAssignment) {
         new.unassigned = true;
         return Ok(());
     }
     Err(refusals::authorization_failed(
-        &context.caller.client_id,
-        &context.caller.object_id,
+        &call.caller.client_id,
+        &call.caller.object_id,
         rbac::ASSIGN_ROLES,
-        &format!("/subscriptions/{}", context.subscription_id()),
+        &format!("/subscriptions/{}", call.subscription_id()),
     ))
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     answer::ArmError,
-    arm::Context,
+    arm::Call,
     state::{Cloud, Connector, Subscription, offering_kind},
 };
 
@@ -19,10 +19,10 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(context: &'a Context<'_>) -> Result<Self, ArmError> {
+    pub(super) fn of(call: &'a Call<'_>) -> Result<Self, ArmError> {
         Ok(Self {
-            subscription: context.subscription()?,
-            version: context.version(),
+            subscription: call.subscription()?,
+            version: call.version(),
         })
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::rows::machine_rows;
 pub(super) use self::{compute::vm_extension, failure::message, hybrid::arc_extension};
-use super::{Context, Typed, refusals};
+use super::{Call, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::machines::{Kind, Machine, Moment},
@@ -20,38 +20,38 @@ use crate::{
 /// Items on one page of a list.
 pub(super) const PAGE: usize = 100;
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
-    if context.request.method != Method::GET {
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed, kind: Kind) -> Result<Answer, ArmError> {
+    if call.request.method != Method::GET {
         return Err(refusals::no_method(
-            context.request.method.as_str(),
+            call.request.method.as_str(),
             kind.full_type(),
         ));
     }
-    let at = context.subscription()?.fleet_now(context.now);
-    check_group(context, typed)?;
+    let at = call.subscription()?.fleet_now(call.now);
+    check_group(call, typed)?;
     match &typed.name {
         Some(name) => {
-            let machine = machine(context, typed, kind, name, at)?;
-            Ok(Answer::ok(described(context, machine, at, true)?))
+            let machine = machine(call, typed, kind, name, at)?;
+            Ok(Answer::ok(described(call, machine, at, true)?))
         }
-        None => list(context, typed, kind, at),
+        None => list(call, typed, kind, at),
     }
 }
 
 /// `GET …/virtualMachines/{vm}/instanceView`
-pub(super) fn instance_view(context: &Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
-    let at = context.subscription()?.fleet_now(context.now);
-    check_group(context, typed)?;
-    let machine = machine(context, typed, Kind::Vm, context.request.segment(7), at)?;
+pub(super) fn instance_view(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+    let at = call.subscription()?.fleet_now(call.now);
+    check_group(call, typed)?;
+    let machine = machine(call, typed, Kind::Vm, call.request.segment(7), at)?;
     Ok(Answer::ok(compute::instance_view(machine, at)))
 }
 
 /// 404 for a resource group that does not exist.
-pub(super) fn check_group(context: &Context<'_>, typed: &Typed) -> Result<(), ArmError> {
+pub(super) fn check_group(call: &Call<'_>, typed: &Typed) -> Result<(), ArmError> {
     let Some(group) = typed.resource_group() else {
         return Ok(());
     };
-    if context
+    if call
         .subscription()?
         .resource_groups
         .contains_key(&group.to_ascii_lowercase())
@@ -64,15 +64,14 @@ pub(super) fn check_group(context: &Context<'_>, typed: &Typed) -> Result<(), Ar
 
 /// The machine that a path names.
 pub(super) fn machine<'a>(
-    context: &'a Context<'_>,
+    call: &'a Call<'_>,
     typed: &Typed,
     kind: Kind,
     name: &str,
     at: Moment,
 ) -> Result<&'a Machine, ArmError> {
     let group = typed.resource_group();
-    context
-        .subscription()?
+    call.subscription()?
         .fleet
         .machines
         .get(&kind.key(group.unwrap_or_default(), name))
@@ -80,19 +79,19 @@ pub(super) fn machine<'a>(
         .ok_or_else(|| refusals::resource_not_found(kind.full_type(), name, group))
 }
 
-fn expands(context: &Context<'_>) -> bool {
-    let expected = context.request.query("$expand").unwrap_or_default();
+fn expands(call: &Call<'_>) -> bool {
+    let expected = call.request.query("$expand").unwrap_or_default();
     expected.to_ascii_lowercase().contains("instanceview")
-        || context
+        || call
             .request
             .query("statusOnly")
             .is_some_and(|only| only.eq_ignore_ascii_case("true"))
 }
 
 /// `alone`: a GET of one machine, which includes the extensions of an Arc machine.
-fn described(context: &Context<'_>, machine: &Machine, at: Moment, alone: bool) -> Result<Value, ArmError> {
-    let subscription = context.subscription()?;
-    let expand = expands(context);
+fn described(call: &Call<'_>, machine: &Machine, at: Moment, alone: bool) -> Result<Value, ArmError> {
+    let subscription = call.subscription()?;
+    let expand = expands(call);
     Ok(match machine.kind {
         Kind::Vm => compute::vm(&subscription.id, machine, at, expand),
         Kind::Arc => hybrid::arc_machine(
@@ -106,13 +105,13 @@ fn described(context: &Context<'_>, machine: &Machine, at: Moment, alone: bool) 
     })
 }
 
-fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<Answer, ArmError> {
+fn list(call: &Call<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<Answer, ArmError> {
     let prefix = match typed.resource_group() {
         Some(group) => kind.key(group, ""),
         None => format!("{}/", kind.letter()),
     };
-    let after = skipped(context)?;
-    let subscription = context.subscription()?;
+    let after = skipped(call)?;
+    let subscription = call.subscription()?;
     let found = subscription
         .fleet
         .machines
@@ -122,12 +121,12 @@ fn list(context: &Context<'_>, typed: &Typed, kind: Kind, at: Moment) -> Result<
     let mut last = None;
     for (key, machine) in found {
         if items.len() == PAGE {
-            return Ok(page(context, items, last));
+            return Ok(page(call, items, last));
         }
-        items.push(as_listed(described(context, machine, at, false)?));
+        items.push(as_listed(described(call, machine, at, false)?));
         last = Some(key.to_string());
     }
-    Ok(page(context, items, None))
+    Ok(page(call, items, None))
 }
 
 /// A list names extensions by id only: the Azure CLI rejects full extensions there.
@@ -140,8 +139,8 @@ fn as_listed(mut machine: Value) -> Value {
 }
 
 /// The key after which a page begins.
-pub(super) fn skipped(context: &Context<'_>) -> Result<String, ArmError> {
-    let Some(token) = context.request.query("$skipToken") else {
+pub(super) fn skipped(call: &Call<'_>) -> Result<String, ArmError> {
+    let Some(token) = call.request.query("$skipToken") else {
         return Ok(String::new());
     };
     URL_SAFE_NO_PAD
@@ -154,17 +153,17 @@ pub(super) fn skipped(context: &Context<'_>) -> Result<String, ArmError> {
 }
 
 /// One page of a list; `last` is the last key on it if more pages follow.
-pub(super) fn page(context: &Context<'_>, items: Vec<Value>, last: Option<String>) -> Answer {
+pub(super) fn page(call: &Call<'_>, items: Vec<Value>, last: Option<String>) -> Answer {
     let Some(last) = last else {
         return Answer::list(items);
     };
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in url::form_urlencoded::parse(context.request.raw_query.as_bytes()) {
+    for (name, value) in url::form_urlencoded::parse(call.request.raw_query.as_bytes()) {
         if !name.eq_ignore_ascii_case("$skipToken") {
             query.append_pair(&name, &value);
         }
     }
     query.append_pair("$skipToken", &URL_SAFE_NO_PAD.encode(last));
-    let next = format!("{}{}?{}", context.host, context.request.raw_path, query.finish());
+    let next = format!("{}{}?{}", call.host, call.request.raw_path, query.finish());
     Answer::ok(json!({"value": items, "nextLink": next}))
 }

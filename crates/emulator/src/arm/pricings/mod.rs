@@ -16,40 +16,40 @@ use self::{
     put::{Decision, PutContext},
     render::View,
 };
-use super::{Context, Reply, Typed, refusals};
+use super::{Call, Reply, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::{PLAN_NAMES, Tier, canonical_plan, rbac},
     switches::Switch,
 };
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, ArmError> {
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError> {
     match typed.depth {
-        2 => of_subscription(context, typed),
-        8.. => resource::answer(context, typed).map(Reply::from),
+        2 => of_subscription(call, typed),
+        8.. => resource::answer(call, typed).map(Reply::from),
         _ => Err(refusals::no_route(
-            context.request.method.as_str(),
-            &context.request.path(),
+            call.request.method.as_str(),
+            &call.request.path(),
         )),
     }
 }
 
-fn of_subscription(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, ArmError> {
-    let method = context.request.method.clone();
+fn of_subscription(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError> {
+    let method = call.request.method.clone();
     let Some(name) = &typed.name else {
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), "pricings"));
         }
-        return list(context).map(Reply::from);
+        return list(call).map(Reply::from);
     };
     let plan = canonical_plan(name).ok_or_else(|| unknown_plan(name))?;
     match method {
         Method::GET => {
-            let view = View::of(context);
-            let shown = view.plan(context.subscription()?, plan, &BTreeMap::new());
+            let view = View::of(call);
+            let shown = view.plan(call.subscription()?, plan, &BTreeMap::new());
             Ok(Answer::ok(shown).into())
         }
-        Method::PUT => put(context, plan),
+        Method::PUT => put(call, plan),
         Method::DELETE => Err(ArmError::bad_request(
             "InvalidUrlConfiguration",
             "Delete operation is supported only for single resources scope (not subscriptions). Use PUT to \
@@ -59,14 +59,14 @@ fn of_subscription(context: &mut Context<'_>, typed: &Typed) -> Result<Reply, Ar
     }
 }
 
-fn list(context: &Context<'_>) -> Result<Answer, ArmError> {
-    let expected = context
+fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
+    let expected = call
         .request
         .query("$filter")
         .map(|filter| filtered(&filter))
         .transpose()?;
-    let view = View::of(context);
-    let subscription = context.subscription()?;
+    let view = View::of(call);
+    let subscription = call.subscription()?;
     Ok(Answer::list(
         PLAN_NAMES
             .into_iter()
@@ -98,10 +98,10 @@ fn filtered(filter: &str) -> Result<Vec<String>, ArmError> {
         })
 }
 
-fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Reply, ArmError> {
-    let body = body::parse(&context.body()?)?;
-    let now = context.epoch_milliseconds();
-    if context.subscription()?.pricing_lock_until > now {
+fn put(call: &mut Call<'_>, plan: &'static str) -> Result<Reply, ArmError> {
+    let body = body::parse(&call.body()?)?;
+    let now = call.epoch_milliseconds();
+    if call.subscription()?.pricing_lock_until > now {
         return Err(ArmError::new(
             StatusCode::CONFLICT,
             "Conflict",
@@ -110,32 +110,32 @@ fn put(context: &mut Context<'_>, plan: &'static str) -> Result<Reply, ArmError>
     }
     let put_context = PutContext {
         plan,
-        subscription: context.subscription()?,
-        switches: &context.world.switches,
-        may_assign_roles: may_assign_roles(context),
-        onboarding_elsewhere: context
+        subscription: call.subscription()?,
+        switches: &call.world.switches,
+        may_assign_roles: may_assign_roles(call),
+        onboarding_elsewhere: call
             .world
-            .direct_onboarding_elsewhere(context.subscription_id())
+            .direct_onboarding_elsewhere(call.subscription_id())
             .is_some(),
-        now: context.now,
+        now: call.now,
     };
     let decision = put::decide(&put_context, &body)?;
-    let hold = context.world.knobs.pricing_lock_time;
-    let statuses = commit(context, plan, decision)?;
-    context.subscription_mut()?.pricing_lock_until =
+    let hold = call.world.knobs.pricing_lock_time;
+    let statuses = commit(call, plan, decision)?;
+    call.subscription_mut()?.pricing_lock_until =
         now.saturating_add(i64::try_from(hold.as_millis()).unwrap_or_default());
-    let view = View::of(context);
-    let shown = view.plan(context.subscription()?, plan, &statuses);
+    let view = View::of(call);
+    let shown = view.plan(call.subscription()?, plan, &statuses);
     Ok(Reply::after(hold, Answer::ok(shown)))
 }
 
 fn commit(
-    context: &mut Context<'_>,
+    call: &mut Call<'_>,
     name: &'static str,
     decision: Decision,
 ) -> Result<BTreeMap<String, put::Status>, ArmError> {
-    let integrate = !context.world.switches.flipped(Switch::PlanEnablesIntegration);
-    let subscription = context.subscription_mut()?;
+    let integrate = !call.world.switches.flipped(Switch::PlanEnablesIntegration);
+    let subscription = call.subscription_mut()?;
     let was = subscription.plan(name).tier;
     if name == "VirtualMachines" {
         if integrate && was == Tier::Free && decision.plan.tier == Tier::Standard {
@@ -153,31 +153,29 @@ fn commit(
         }
     }
     if decision.takes_direct_onboarding {
-        let id = context.subscription_id().to_owned();
-        context.world.take_direct_onboarding(&id);
+        let id = call.subscription_id().to_owned();
+        call.world.take_direct_onboarding(&id);
     }
     Ok(decision.statuses)
 }
 
 /// Whether the caller may enable extensions that assign roles.
-fn may_assign_roles(context: &Context<'_>) -> bool {
-    let Some(principal) = context.principal() else {
+fn may_assign_roles(call: &Call<'_>) -> bool {
+    let Some(principal) = call.principal() else {
         return false;
     };
-    if context
+    if call
         .world
         .switches
         .flipped(Switch::AccessAdministratorAssignsRoles)
     {
         // One role must grant both rights, as Owner does.
-        principal
-            .assignments(context.subscription_id())
-            .any(|assignment| {
-                rbac::grants(assignment, rbac::ASSIGN_ROLES)
-                    && rbac::grants(assignment, "Microsoft.Security/pricings/write")
-            })
+        principal.assignments(call.subscription_id()).any(|assignment| {
+            rbac::grants(assignment, rbac::ASSIGN_ROLES)
+                && rbac::grants(assignment, "Microsoft.Security/pricings/write")
+        })
     } else {
-        context.may(rbac::ASSIGN_ROLES)
+        call.may(rbac::ASSIGN_ROLES)
     }
 }
 

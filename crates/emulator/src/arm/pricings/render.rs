@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::put::{Status, effective};
 use crate::{
-    arm::Context,
+    arm::Call,
     state::{Plan, Subscription, Tier, World, replaced_by},
     switches::Switch,
 };
@@ -18,10 +18,10 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn of(context: &Context<'_>) -> Self {
+    pub(super) fn of(call: &Call<'_>) -> Self {
         Self {
-            version: context.version(),
-            failed_reads_enabled: !context.world.switches.flipped(Switch::FailedExtensionIsEnabled),
+            version: call.version(),
+            failed_reads_enabled: !call.world.switches.flipped(Switch::FailedExtensionIsEnabled),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     answer::{Answer, ArmError},
-    arm::{Context, Typed, refusals},
+    arm::{Call, Typed, refusals},
     instant,
     state::{Plan, ResourcePlan, Subscription, Tier},
     switches::Switch,
@@ -24,7 +24,7 @@ const MACHINES: [&str; 3] = [
     "microsoft.hybridcompute/machines",
 ];
 
-pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer, ArmError> {
+pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
     let key = typed.scope.to_ascii_lowercase();
     let kind = machine_type(&key).unwrap_or_default();
     if !MACHINES.contains(&kind.as_str()) {
@@ -32,12 +32,12 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
             "Pricing configuration is not supported for resource type \"{kind}\""
         )));
     }
-    let method = context.request.method.clone();
+    let method = call.request.method.clone();
     let Some(name) = &typed.name else {
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), "pricings"));
         }
-        return Ok(Answer::list(vec![described(context, typed, &key, PLAN)?]));
+        return Ok(Answer::list(vec![described(call, typed, &key, PLAN)?]));
     };
     if !name.eq_ignore_ascii_case(PLAN) {
         return Err(invalid(&format!(
@@ -46,9 +46,9 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
     }
     match method {
         Method::GET => {}
-        Method::PUT => put(context, &key)?,
+        Method::PUT => put(call, &key)?,
         Method::DELETE => {
-            let old = context.subscription_mut()?.resource_plans.remove(&key);
+            let old = call.subscription_mut()?.resource_plans.remove(&key);
             return Ok(Answer::empty(if old.is_some() {
                 StatusCode::OK
             } else {
@@ -57,7 +57,7 @@ pub(super) fn answer(context: &mut Context<'_>, typed: &Typed) -> Result<Answer,
         }
         _ => return Err(refusals::no_method(method.as_str(), "pricings")),
     }
-    Ok(Answer::ok(described(context, typed, &key, name)?))
+    Ok(Answer::ok(described(call, typed, &key, name)?))
 }
 
 /// The resource type in a lower-case machine id.
@@ -67,10 +67,10 @@ fn machine_type(id: &str) -> Option<String> {
     Some(format!("{}/{}", parts.next()?, parts.next()?))
 }
 
-fn put(context: &mut Context<'_>, key: &str) -> Result<(), ArmError> {
-    let body = body::parse(&context.body()?)?;
-    if context.subscription()?.plan(PLAN).enforce {
-        let code = context.world.switches.answer(Switch::ResourcePutUnderEnforce);
+fn put(call: &mut Call<'_>, key: &str) -> Result<(), ArmError> {
+    let body = body::parse(&call.body()?)?;
+    if call.subscription()?.plan(PLAN).enforce {
+        let code = call.world.switches.answer(Switch::ResourcePutUnderEnforce);
         let status = if code == "Forbidden" {
             StatusCode::FORBIDDEN
         } else {
@@ -91,8 +91,8 @@ fn put(context: &mut Context<'_>, key: &str) -> Result<(), ArmError> {
             ));
         }
     };
-    let time = instant::ticks(context.now);
-    let plans = &mut context.subscription_mut()?.resource_plans;
+    let time = instant::ticks(call.now);
+    let plans = &mut call.subscription_mut()?.resource_plans;
     let enabled_before = plans
         .get(key)
         .filter(|old| old.tier == Tier::Standard)
@@ -109,8 +109,8 @@ fn put(context: &mut Context<'_>, key: &str) -> Result<(), ArmError> {
     Ok(())
 }
 
-fn described(context: &Context<'_>, typed: &Typed, key: &str, name: &str) -> Result<Value, ArmError> {
-    let properties = properties(&View::of(context), context.subscription()?, key);
+fn described(call: &Call<'_>, typed: &Typed, key: &str, name: &str) -> Result<Value, ArmError> {
+    let properties = properties(&View::of(call), call.subscription()?, key);
     Ok(json!({
         "id": format!("{}/providers/{}/{}/{name}", typed.scope, typed.namespace, typed.kind),
         "name": name, "type": "Microsoft.Security/pricings", "properties": properties,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::refusals::refused;
 use crate::{
     answer::ArmError,
-    arm::{Context, refusals},
+    arm::{Call, refusals},
     switches::Switch,
 };
 
@@ -111,16 +111,13 @@ impl Request {
     }
 
     /// The subscriptions in scope, and whether there are more.
-    pub(super) fn scope(&self, context: &Context<'_>) -> Result<(Vec<String>, bool), ArmError> {
-        let visible = |id: &str| context.sees(id);
+    pub(super) fn scope(&self, call: &Call<'_>) -> Result<(Vec<String>, bool), ArmError> {
+        let visible = |id: &str| call.sees(id);
         if !self.subscriptions.is_empty() {
-            if context
-                .world
-                .switches
-                .flipped(Switch::GraphInvisibleSubscriptions)
+            if call.world.switches.flipped(Switch::GraphInvisibleSubscriptions)
                 && let Some(id) = self.subscriptions.iter().find(|id| !visible(id))
             {
-                return Err(invisible(context, id));
+                return Err(invisible(call, id));
             }
             let seen: Vec<String> = self
                 .subscriptions
@@ -131,9 +128,9 @@ impl Request {
             return some(seen).map(|seen| (seen, false));
         }
         let all = if self.management_groups.is_empty() {
-            context.world.subscriptions.keys().cloned().collect()
+            call.world.subscriptions.keys().cloned().collect()
         } else {
-            self.grouped(context)?
+            self.grouped(call)?
         };
         let mut seen: Vec<String> = all.into_iter().filter(|id| visible(id)).collect();
         let more = seen.len() > MOST_IN_SCOPE;
@@ -147,16 +144,12 @@ impl Request {
     }
 
     /// The subscriptions of the management groups.
-    fn grouped(&self, context: &Context<'_>) -> Result<Vec<String>, ArmError> {
+    fn grouped(&self, call: &Call<'_>) -> Result<Vec<String>, ArmError> {
         let mut all = Vec::new();
         for name in &self.management_groups {
-            match context.world.management_group(name) {
+            match call.world.management_group(name) {
                 Some((_, members)) => all.extend(members.iter().cloned()),
-                None if context
-                    .world
-                    .switches
-                    .flipped(Switch::GraphInvisibleSubscriptions) =>
-                {
+                None if call.world.switches.flipped(Switch::GraphInvisibleSubscriptions) => {
                     let text = format!("The management group '{name}' could not be found.");
                     return Err(refused("InvalidManagementGroup", &text));
                 }
@@ -177,9 +170,9 @@ fn some(seen: Vec<String>) -> Result<Vec<String>, ArmError> {
     Ok(seen)
 }
 
-fn invisible(context: &Context<'_>, id: &str) -> ArmError {
-    if context.world.subscriptions.contains_key(id) {
-        let caller = context.caller;
+fn invisible(call: &Call<'_>, id: &str) -> ArmError {
+    if call.world.subscriptions.contains_key(id) {
+        let caller = call.caller;
         let (action, scope) = (
             "Microsoft.Resources/subscriptions/read",
             format!("/subscriptions/{id}"),
