@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::memory::{Stored, Subject};
+use super::subject::{Stored, Subject};
 use crate::{
     arm::Typed,
     state::{Connector, Subscription, offering_kind},

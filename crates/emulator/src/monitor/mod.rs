@@ -3,6 +3,7 @@
 mod connectors;
 mod invariants;
 mod memory;
+mod subject;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use serde_json::Value;
 
 pub use self::{
     invariants::{INVARIANTS, Invariant},
-    memory::{Memory, Stored, Subject, stored},
+    memory::{Memory, stored},
+    subject::{Stored, Subject},
 };
 use crate::{arm::Route, instant};
 

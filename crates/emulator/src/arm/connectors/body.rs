@@ -22,9 +22,6 @@ pub(super) const ENVIRONMENTS: [(&str, &str); 8] = [
 /// The oldest version has `cloudName` and `organizationalData` beside the offerings.
 pub(super) const OLDEST: &str = "2021-07-01-preview";
 
-/// Versions from this one on have the scanners' role beside `enabled`.
-pub(super) const NEW_PLACE: &str = "2024-03-01";
-
 /// The properties in the stored form.
 pub(super) fn parse(version: &str, sent: &Value, switches: &Switches) -> Result<Map<String, Value>, Answer> {
     let mut properties = sent
@@ -162,7 +159,7 @@ pub(super) fn over(
     merges: bool,
 ) -> Map<String, Value> {
     let mut whole = old.clone();
-    if version < NEW_PLACE {
+    if version < offerings::NEW_PLACE {
         offerings::to_old_place(&mut whole);
     }
     let former = whole

@@ -2,13 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use super::{bad, body::NEW_PLACE};
+use super::bad;
 use crate::{
     answer::Answer,
     arm::refusals,
     state::offering_kind,
     switches::{Switch, Switches},
 };
+
+/// Versions from this one on have the scanners' role beside `enabled`.
+pub(super) const NEW_PLACE: &str = "2024-03-01";
 
 /// The offering types of the newest version. Other types are stored as sent, because the list grows.
 const KNOWN: [&str; 19] = [

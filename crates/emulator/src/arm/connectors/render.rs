@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::{NEW_PLACE, OLDEST},
-    offerings,
+    body::OLDEST,
+    offerings::{self, NEW_PLACE},
 };
 use crate::{
     answer::ArmError,

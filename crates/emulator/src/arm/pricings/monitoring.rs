@@ -2,20 +2,29 @@
 
 use serde_json::{Map, Value};
 
-use super::{body::Sent, put::PutContext};
-use crate::{answer::ArmError, switches::Switch};
+use super::body::Sent;
+use crate::{
+    answer::ArmError,
+    state::Subscription,
+    switches::{Switch, Switches},
+};
 
 const NAME: &str = "FileIntegrityMonitoring";
 
 /// Refuses the extension without its properties. The service reports the missing workspace first.
-pub(super) fn check(put_context: &PutContext<'_>, sent: &[Sent]) -> Result<(), ArmError> {
+pub(super) fn check(
+    subscription: &Subscription,
+    plan: &str,
+    switches: &Switches,
+    sent: &[Sent],
+) -> Result<(), ArmError> {
     let Some(sent) = sent.iter().find(|sent| sent.name.eq_ignore_ascii_case(NAME)) else {
         return Ok(());
     };
-    let stored = put_context.subscription.properties_of(put_context.plan, NAME);
+    let stored = subscription.properties_of(plan, NAME);
     let stored_suffice = missing(&stored).is_none()
-        && (!sent.enabled || !put_context.switches.flipped(Switch::MonitoringWithoutProperties));
-    let checked = sent.enabled || put_context.switches.flipped(Switch::DisabledMonitoring);
+        && (!sent.enabled || !switches.flipped(Switch::MonitoringWithoutProperties));
+    let checked = sent.enabled || switches.flipped(Switch::DisabledMonitoring);
     if stored_suffice || !checked {
         return Ok(());
     }

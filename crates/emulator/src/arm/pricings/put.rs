@@ -79,7 +79,12 @@ fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<
     let sub_plan = sub_plan(put_context, body, before)?;
     let sent = body.extensions.as_deref().unwrap_or_default();
     check_extensions(put_context.plan, sub_plan.as_deref(), sent)?;
-    monitoring::check(put_context, sent)?;
+    monitoring::check(
+        put_context.subscription,
+        put_context.plan,
+        put_context.switches,
+        sent,
+    )?;
 
     let changed = before.tier == Tier::Free || before.sub_plan != sub_plan;
     let keep = if changed {
