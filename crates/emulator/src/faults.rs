@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn skip_times_and_order() {
+    fn faults_obey_skip_times_and_order() {
         let mut faults = Faults::default();
         faults
             .add(json!({"id": "a", "match": {"method": "put", "path": "pricings/virtual", "skip": 1, "times": 1},

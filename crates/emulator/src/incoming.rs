@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encoded_ids_and_double_slashes() {
+    fn encoded_ids_and_double_slashes_are_plain_paths() {
         let request = Incoming::new(
             Method::GET,
             "/%2Fsubscriptions%2FS//providers/Microsoft.Security/pricings/",

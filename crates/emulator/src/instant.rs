@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn wire_spellings() {
+    fn times_are_spelled_as_the_services_do() {
         let at: Timestamp = "2026-11-24T23:31:00.1234567Z".parse().unwrap();
         assert_eq!(ticks(at), "2026-11-24T23:31:00.1234567Z");
         assert_eq!(milliseconds(at), "2026-11-24T23:31:00.123Z");

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_over_all() {
+    fn given_options_replace_the_current_ones() {
         let some: SomeKnobs = serde_json::from_str(r#"{"latency":"50ms"}"#).unwrap();
         let knobs = some.over(&Knobs::default()).unwrap();
         assert_eq!(knobs.latency, Duration::from_millis(50));

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn set_and_read_back() {
+    fn answers_are_set_and_read_back() {
         let mut switches = Switches::default();
         switches.set("budgetwindow", "1h").unwrap();
         assert_eq!(switches.answer(Switch::BudgetWindow), "1h");

@@ -33,7 +33,7 @@ fn ctl(endpoint: &str, ca: &str, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn serve_and_ctl() {
+fn ctl_controls_a_served_cloud() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new(BINARY)
         .args([

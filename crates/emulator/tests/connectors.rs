@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use serverprotection_emulator::state::{DEFAULT_CLIENT, DEFAULT_SUBSCRIPTION};
 
 #[tokio::test]
-async fn connector_lifecycle() {
+async fn a_connector_is_created_changed_and_deleted() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let made = put(&bench, "aws-prod", &full).await;
@@ -101,7 +101,7 @@ async fn connector_lifecycle() {
 }
 
 #[tokio::test]
-async fn refusals() {
+async fn wrong_connectors_are_refused() {
     let bench = bench("").await;
     let message = |got: &Got| {
         got.body["errorMessage"]
@@ -192,7 +192,7 @@ async fn refusals() {
 }
 
 #[tokio::test]
-async fn shapes_and_places() {
+async fn shapes_are_checked_and_unknown_members_kept() {
     let bench = bench("").await;
     let full = body(&json!([cspm(), servers("P2")]));
     let mut text = full.clone();

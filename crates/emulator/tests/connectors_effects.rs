@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use serverprotection_emulator::state::DEFAULT_SUBSCRIPTION;
 
 #[tokio::test]
-async fn gcp() {
+async fn a_gcp_project_is_connected_and_its_instance_found() {
     let bench = bench("cloudAccounts: {gcp: {'843025268399': {projectId: my-project, apis: {compute: false}, instances: [{name: vm-1, os: rhel-9}]}}}").await;
     let mail = |name: &str| format!("{name}@my-project.iam.gserviceaccount.com");
     let connection = |name: &str, provider: &str| json!({"serviceAccountEmailAddress": mail(name), "workloadIdentityProviderId": provider});

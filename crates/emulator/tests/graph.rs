@@ -28,7 +28,7 @@ const PLANS: &str = "securityresources
     | order by id asc";
 
 #[tokio::test]
-async fn plans_of_subscriptions_and_of_machines() {
+async fn rows_show_plans_of_subscriptions_and_machines() {
     let bench = bench().await;
     let got = within(&bench, json!({"subscriptions": [SECOND]}), PLANS).await;
     let found = rows(&got);
@@ -69,7 +69,7 @@ async fn plans_of_subscriptions_and_of_machines() {
 }
 
 #[tokio::test]
-async fn containers_and_every_version() {
+async fn every_version_shows_containers() {
     let bench = bench().await;
     let text = "resourcecontainers | where type =~ 'Microsoft.Resources/subscriptions/resourceGroups'
         | project name, resourceGroup, location | order by name desc";
@@ -142,7 +142,7 @@ async fn paged(bench: &Bench, top: u64) -> (Vec<String>, Vec<usize>) {
 }
 
 #[tokio::test]
-async fn pages() {
+async fn results_have_pages() {
     let bench = bench().await;
     let (ids, sizes) = paged(&bench, 10).await;
     assert_eq!(sizes, [10, 10, 6]);
@@ -221,7 +221,7 @@ async fn tokens_are_bound_and_run_out() {
 }
 
 #[tokio::test]
-async fn fifteen_queries_in_five_seconds() {
+async fn fifteen_queries_in_five_seconds_are_allowed() {
     let bench = Bench::new().await;
     let ask = async || query(&bench, "resources | count", json!({})).await;
     let first = ask().await;
@@ -282,7 +282,7 @@ async fn fifteen_queries_in_five_seconds() {
 }
 
 #[tokio::test]
-async fn wrong_bodies() {
+async fn wrong_bodies_are_refused() {
     let bench = bench().await;
     let many: Vec<String> = (0..1001)
         .map(|number| format!("00000000-0000-0000-0000-{number:012}"))
@@ -354,7 +354,7 @@ async fn wrong_bodies() {
 }
 
 #[tokio::test]
-async fn distorted_pages() {
+async fn faults_distort_pages() {
     let bench = bench().await;
     let order = async |action: &str, times: u64| {
         bench.control("DELETE", "faults", Value::Null).await;
@@ -390,7 +390,7 @@ async fn distorted_pages() {
 }
 
 #[tokio::test]
-async fn distorted_rows() {
+async fn faults_distort_rows() {
     let bench = bench().await;
     let order = async |action: Value| {
         bench.control("DELETE", "faults", Value::Null).await;

@@ -60,7 +60,7 @@ async fn fleet(machines: u32, subscriptions: u32) -> Bench {
 }
 
 #[tokio::test]
-async fn pages_of_a_fleet() {
+async fn a_fleet_has_pages() {
     let bench = fleet(1000, 10).await;
     let (mut machines, mut total, mut options) = (BTreeMap::new(), 0, json!({"$top": 300}));
     loop {
@@ -109,7 +109,7 @@ async fn pages_of_a_fleet() {
 }
 
 #[tokio::test]
-async fn filtered_types_and_a_lagging_index() {
+async fn types_are_filtered_and_the_index_lags() {
     let mut bench = fleet(200, 2).await;
     let count = async |bench: &Bench| {
         let text = "resources | summarize n = count() by type | order by type asc";

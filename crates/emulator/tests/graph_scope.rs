@@ -56,7 +56,7 @@ async fn rows_require_read_access() {
 }
 
 #[tokio::test]
-async fn subscriptions_that_the_caller_cannot_see() {
+async fn invisible_subscriptions_follow_the_switch() {
     let mut bench = bench().await;
     bench.token = bench.sign_in(DEFAULT_TENANT, "other", "s").await;
     let (foreign, missing) = (DEFAULT_SUBSCRIPTION, "99999999-0000-0000-0000-000000000000");
@@ -79,7 +79,7 @@ async fn subscriptions_that_the_caller_cannot_see() {
 }
 
 #[tokio::test]
-async fn management_groups() {
+async fn a_management_group_is_a_scope() {
     let mut bench = bench().await;
     let text = "resourcecontainers | where type == 'microsoft.resources/subscriptions' | count";
     let ask =

@@ -62,7 +62,7 @@ async fn the_log_omits_secrets() {
 }
 
 #[tokio::test]
-async fn lost_responses_before_and_after_the_effect() {
+async fn a_response_is_lost_before_or_after_the_effect() {
     let bench = Bench::new().await;
     let order = |phase: &str, action: Value| json!({"match": {"method": "PUT", "path": "pricings", "times": 1}, "phase": phase, "action": action});
     bench
@@ -267,7 +267,7 @@ async fn state_survives_a_restart_with_its_ca() {
 }
 
 #[tokio::test]
-async fn a_thousand_subscriptions() {
+async fn a_thousand_subscriptions_are_listed() {
     let bench = Bench::seeded(&format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{generate: {{count: 1000}}}}]}}"
     ))

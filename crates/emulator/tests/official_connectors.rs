@@ -35,7 +35,7 @@ const CONNECTOR: &str =
 
 /// The four shapes of connectors. Their account id is not valid, so it is replaced by a number.
 #[tokio::test]
-async fn examples_of_connectors() {
+async fn connectors_match_the_official_examples() {
     let Some(folder) = examples() else { return };
     let bench = bench("resourceGroups: [exampleResourceGroup, myRg]").await;
     let example = |name: &str| -> Value {
@@ -82,7 +82,7 @@ async fn examples_of_connectors() {
 
 /// Recorded histories of connectors: compares everything except times.
 #[tokio::test]
-async fn recordings_of_connectors() {
+async fn connectors_match_the_recordings() {
     let Some(folder) = examples() else { return };
     let bench = Bench::seeded(&format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [

@@ -34,7 +34,7 @@ const PROTECTED: &str = "pricings: {KeyVaults: {pricingTier: Standard}, VirtualM
     extensions: {AgentlessVmScanning: {additionalExtensionProperties: {ExclusionTags: '[]'}}}}}";
 
 #[tokio::test]
-async fn examples_of_reading() {
+async fn reads_match_the_official_examples() {
     let Some(folder) = examples() else { return };
     let bench = bench(PROTECTED).await;
     for name in [
@@ -76,7 +76,7 @@ async fn examples_of_reading() {
 }
 
 #[tokio::test]
-async fn examples_of_writing() {
+async fn writes_match_the_official_examples() {
     let Some(folder) = examples() else { return };
     let bench = bench("pricings: {VirtualMachines: {pricingTier: Free}}").await;
     for (name, setup) in [
@@ -135,7 +135,7 @@ async fn examples_of_writing() {
 
 /// Recordings of the real service, replayed from their initial state.
 #[tokio::test]
-async fn recordings() {
+async fn responses_match_the_recordings() {
     let Some(folder) = examples() else { return };
     let seed = format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{
@@ -245,7 +245,7 @@ async fn nothing_is_invented() {
 }
 
 #[tokio::test]
-async fn examples_of_resource_graph() {
+async fn queries_match_the_official_examples() {
     let Some(folder) = examples() else { return };
     let groups = "resourceGroups: [test1, test2, test3, test4, test5]";
     let seed = format!(
@@ -322,7 +322,7 @@ fn shape(value: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn examples_of_machines() {
+async fn machines_match_the_official_examples() {
     let Some(folder) = examples() else { return };
     let bench = bench(
         "pricings: {VirtualMachines: {pricingTier: Standard, subPlan: P2}}, settings: {WDATP: true}, machines: [{name: vm, resourceGroup: rg}, {name: arc, resourceGroup: rg, cloudProvider: AWS}]",

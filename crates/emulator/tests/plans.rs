@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const VM: &str = "resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/vm1";
 
 #[tokio::test]
-async fn free_standard_and_back() {
+async fn a_plan_goes_from_free_to_standard_and_back() {
     let bench = Bench::new().await;
     let free = bench.ask("GET", PLAN, None).await;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn free_standard_and_back() {
 }
 
 #[tokio::test]
-async fn exact_refusals() {
+async fn refusals_have_the_exact_texts() {
     let bench = Bench::new().await;
     let p1 = json!({"pricingTier": "Standard", "subPlan": "P1",
                     "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]});
@@ -351,7 +351,7 @@ async fn direct_onboarding_is_one_per_tenant() {
 }
 
 #[tokio::test]
-async fn one_write_at_a_time() {
+async fn a_second_write_at_the_same_time_is_refused() {
     let bench = Bench::new().await;
     bench
         .control("PUT", "options", json!({"pricingLockTime": "1s"}))
@@ -377,7 +377,7 @@ async fn one_write_at_a_time() {
 }
 
 #[tokio::test]
-async fn lists_filter_and_settings_rules() {
+async fn plans_are_filtered_and_settings_have_rules() {
     let bench = Bench::new().await;
     let list = "providers/Microsoft.Security/pricings?api-version=2024-01-01";
     let all = bench.ask("GET", list, None).await;

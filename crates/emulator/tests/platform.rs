@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use serverprotection_emulator::state::{DEFAULT_CLIENT, DEFAULT_SUBSCRIPTION, DEFAULT_TENANT};
 
 #[tokio::test]
-async fn sign_in_errors() {
+async fn wrong_sign_ins_are_refused() {
     let bench = Bench::new().await;
     let number = async |tenant: &str, client: &str, secret: &str| {
         let got = bench
@@ -57,7 +57,7 @@ async fn sign_in_errors() {
 }
 
 #[tokio::test]
-async fn checks_in_order() {
+async fn checks_come_in_the_order_of_the_service() {
     let mut bench = Bench::seeded(
         "subscriptions: [{subscriptionId: 00000000-0000-0000-0000-000000000002}, \
          {subscriptionId: 00000000-0000-0000-0000-000000000009, tenantId: 99999999-1111-1111-1111-111111111111}]",
@@ -160,7 +160,7 @@ async fn checks_in_order() {
 }
 
 #[tokio::test]
-async fn wrong_audience_and_expiry() {
+async fn a_token_has_an_audience_and_an_end() {
     let mut bench = Bench::new().await;
     bench
         .control("PUT", "options", json!({"tokenLifetime": "1s"}))
@@ -193,7 +193,7 @@ async fn wrong_audience_and_expiry() {
 }
 
 #[tokio::test]
-async fn lists_headers_and_odd_paths() {
+async fn lists_have_headers_and_odd_paths_work() {
     let bench = Bench::new().await;
     let list = bench
         .path("GET", "/subscriptions?api-version=2022-12-01", None)
@@ -280,7 +280,7 @@ async fn registration_takes_its_time() {
 }
 
 #[tokio::test]
-async fn locks_policies_and_disabled_subscriptions() {
+async fn locks_policies_and_disabled_subscriptions_refuse_writes() {
     let bench = Bench::new().await;
     let p2 = json!({"pricingTier": "Standard", "subPlan": "P2"});
     bench.set(json!({"lockLevel": "ReadOnly"})).await;
@@ -307,7 +307,7 @@ async fn locks_policies_and_disabled_subscriptions() {
 }
 
 #[tokio::test]
-async fn throttling_and_early_retries() {
+async fn an_early_retry_is_throttled_again() {
     let bench = Bench::new().await;
     let mut throttled = None;
     for _ in 0..2000 {
@@ -327,7 +327,7 @@ async fn throttling_and_early_retries() {
 }
 
 #[tokio::test]
-async fn assessment_lifecycle() {
+async fn the_assessment_is_created_and_deleted() {
     let bench = Bench::new().await;
     let body = json!({"kind": "AzureServersSetting", "properties": {"selectedProvider": "MdeTvm"}});
     let kindless = json!({"properties": {"selectedProvider": "MdeTvm"}});
@@ -342,7 +342,7 @@ async fn assessment_lifecycle() {
 }
 
 #[tokio::test]
-async fn solutions_on_workspaces() {
+async fn solutions_are_stored_on_workspaces() {
     let scope = format!("/subscriptions/{DEFAULT_SUBSCRIPTION}/resourceGroups/rg/providers");
     let workspace = format!("{scope}/Microsoft.OperationalInsights/workspaces/ws");
     let bench = Bench::seeded(&format!(

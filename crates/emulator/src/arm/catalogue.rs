@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions() {
+    fn a_version_is_a_date() {
         assert!(well_formed("2024-01-01") && well_formed("2015-11-01-preview"));
         assert!(!well_formed("latest") && !well_formed("2024-13-01") && !well_formed("2024-01-01x"));
     }

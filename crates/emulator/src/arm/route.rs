@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn plans_of_a_subscription_and_of_a_machine() {
+    fn plans_have_paths_below_a_subscription_and_a_machine() {
         let plan = route(
             &Method::PUT,
             "/SUBSCRIPTIONS/AB/Providers/microsoft.security/Pricings/virtualMachines",
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn registration_and_the_rest() {
+    fn registrations_and_lists_have_paths_of_their_own() {
         let register = route(
             &Method::POST,
             "/subscriptions/s/providers/Microsoft.Security/register",

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn issuer_subject_audience_expiry_signature() {
+    fn an_assertion_needs_issuer_subject_audience_expiry_and_signature() {
         let key = rcgen::KeyPair::generate().unwrap();
         let other = rcgen::KeyPair::generate().unwrap();
         let principal = principal(&key.public_key_pem());

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_double_slash() {
+    fn wrong_requests_for_tokens_are_refused() {
         let good = format!(
             "grant_type=client_credentials&client_id={DEFAULT_CLIENT}&client_secret={DEFAULT_SECRET}&scope=https://localhost:8443//.default openid"
         );

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_parts() {
+    fn parts_of_others_are_found_by_path() {
         let found = foreign(&connector(&json!([
             {"offeringType": "CspmMonitorAws", "nativeCloudConnection": {"cloudRoleArn": "x"}},
             {"offeringType": "DefenderForServersAws", "subPlan": {"type": "P2", "grade": 3}, "extra": true,

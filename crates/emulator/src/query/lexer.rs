@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn words_symbols_and_comments() {
+    fn a_query_has_words_symbols_and_comments() {
         assert_eq!(
             texts("a|where x in~(1) // no\nand y !in~ z"),
             [
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn literals() {
+    fn literals_have_their_values() {
         for (text, expected) in [
             (r#"'a"b'"#, json!("a\"b")),
             (r#""a'b\"""#, json!("a'b\"")),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn places_and_errors() {
+    fn errors_have_their_place() {
         let all = tokens("a\n  'é' b").unwrap();
         assert_eq!(
             all[2].at,

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_with_stars() {
+    fn a_star_matches_any_text() {
         assert!(matches("*", "Microsoft.Security/pricings/write"));
         assert!(matches("*/read", "microsoft.security/pricings/read"));
         assert!(!matches("*/read", "Microsoft.Security/pricings/write"));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn built_in_roles() {
+    fn built_in_roles_grant_their_actions() {
         assert!(grants(&named("owner"), ASSIGN_ROLES));
         assert!(!grants(&named("Contributor"), ASSIGN_ROLES));
         assert!(grants(&named("Contributor"), "Microsoft.Security/pricings/write"));

@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_subscriptions_and_an_owner_of_all() {
+    fn a_seed_generates_a_thousand_subscriptions_with_an_owner_of_all() {
         let seed = Seed::parse(
             "principals: [{clientId: AAAAAAAA-0000-0000-0000-000000000001, secrets: [x], roleAssignments: {'*': [Owner]}}]\n\
              subscriptions:\n\

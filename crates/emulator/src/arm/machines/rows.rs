@@ -136,7 +136,7 @@ mod tests {
     use crate::state::{Seed, World};
 
     #[test]
-    fn rows_of_the_index() {
+    fn rows_have_the_members_of_the_index() {
         let seed = Seed::parse("fleet: {randomSeed: 7, machineCount: 1000, subscriptionCount: 4}").unwrap();
         let mut world = World::default();
         seed.populate(&mut world, Timestamp::UNIX_EPOCH).unwrap();

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_full_plan_without_sub_plan_and_its_defaults() {
+    fn a_plan_without_sub_plan_is_the_full_one_with_its_defaults() {
         let subscription = Subscription::new("s", "t", "S");
         let body = json!({"properties": {"pricingTier": "standard"}});
         let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn wrong_plans_are_refused() {
         let none = Subscription::new("s", "t", "S");
         let p2_on_p1 = json!({"properties": {"pricingTier": "Standard", "subPlan": "P1",
             "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window() {
+    fn a_window_grants_its_number_of_queries() {
         let mut quota = Quota::default();
         let window = Duration::from_secs(5);
         let first = quota.take("a", 2, window, 0).unwrap();

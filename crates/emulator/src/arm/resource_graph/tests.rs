@@ -8,7 +8,7 @@ use crate::query::{RowSource, Table, compile};
 /// 60,000 machines with two extensions each, through the query of a whole fleet.
 #[test]
 #[ignore = "a measurement: cargo test --release --lib resource_graph -- --ignored --nocapture"]
-fn measure() {
+fn measure_the_query_of_a_whole_fleet() {
     struct Fleet;
     impl RowSource for Fleet {
         fn rows(&self, _table: Table, types: Option<&[String]>, each: &mut dyn FnMut(Value)) {

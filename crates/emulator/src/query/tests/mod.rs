@@ -44,7 +44,7 @@ fn machines() -> Fixed {
 }
 
 #[test]
-fn conditions() {
+fn conditions_select_rows() {
     let all = machines();
     for (condition, names) in [
         ("name == 'alpha'", ""),
@@ -110,7 +110,7 @@ fn conditions() {
 }
 
 #[test]
-fn values() {
+fn functions_return_their_values() {
     let all = machines();
     for (expression, expected) in [
         ("tolower(name)", json!("alpha")),
@@ -153,7 +153,7 @@ fn values() {
 }
 
 #[test]
-fn operators() {
+fn operators_transform_rows() {
     let all = machines();
     let machine = "resources | where type in~ ('Microsoft.Compute/virtualMachines', 'microsoft.hybridcompute/machines')";
     for (rest, expected) in [
@@ -207,7 +207,7 @@ fn operators() {
 }
 
 #[test]
-fn joins() {
+fn joins_match_rows_by_key() {
     let all = machines();
     let right = "(resources | where type endswith '/extensions' | project extension = name,
         key = tolower(substring(id, 0, indexof(id, '/extensions/'))), size = strlen(name), properties)";

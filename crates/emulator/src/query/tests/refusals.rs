@@ -170,7 +170,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn refusals() {
+fn what_is_not_supported_is_refused_at_its_place() {
     let mut wrong = Vec::new();
     for (query, line, character, token, text) in CASES {
         let problem = compile(query).map(|_| ()).unwrap_err();
@@ -183,7 +183,7 @@ fn refusals() {
 }
 
 #[test]
-fn limits() {
+fn queries_have_limits() {
     let join = "| join kind=inner (resources | project id) on id";
     assert!(compile(&format!("resources {}", join.repeat(3))).is_ok());
     let problem = compile(&format!("resources {}", join.repeat(4))).unwrap_err();

@@ -1,52 +1,8 @@
-//! The engine as a table of cases over time, and the mix of generated fleets.
+//! The engine as a table of cases over time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
-use super::{Kind, State, Timing, generate, machine::Machine, set};
-use crate::state::{Seed, Subscription, World, apply};
-
-const ID: &str = "00000000-0000-0000-0000-0000000000aa";
-
-fn world(document: &str) -> World {
-    let mut world = World::default();
-    Seed::parse(document)
-        .unwrap()
-        .populate(&mut world, Timestamp::UNIX_EPOCH)
-        .unwrap();
-    world
-}
-
-fn at(hours: i64) -> Timestamp {
-    Timestamp::from_second(hours * 3600).unwrap()
-}
-
-/// A subscription without a plan, and one machine in it.
-fn subject(machine: &str) -> Subscription {
-    let document = format!("subscriptions: [{{subscriptionId: {ID}, machines: [{machine}]}}]");
-    world(&document).subscriptions.remove(ID).unwrap()
-}
-
-fn patch(subscription: &mut Subscription, set: &Value, hours: i64) {
-    apply(subscription, set.as_object().unwrap(), at(hours)).unwrap();
-}
-
-/// The states of the sensor's extensions at some hour.
-fn states(subscription: &Subscription, hours: i64) -> Vec<State> {
-    let moment = subscription.fleet_now(at(hours));
-    let (_, machine) = subscription.fleet.machines.iter().next().unwrap();
-    machine
-        .extensions(moment)
-        .filter(|ext| ext.is_mde())
-        .map(|ext| ext.state(moment))
-        .collect()
-}
-
-fn protection() -> Value {
-    json!({"pricings.VirtualMachines.pricingTier": "Standard", "pricings.VirtualMachines.subPlan": "P2", "settings.WDATP": true, "settings.WDATP_UNIFIED_SOLUTION": true})
-}
+use super::*;
 
 #[test]
 fn who_gets_the_sensor() {
@@ -117,7 +73,7 @@ fn who_gets_the_sensor() {
 }
 
 #[test]
-fn lifecycle_of_the_extension() {
+fn the_extension_follows_the_settings_over_time() {
     let mut subscription = subject("{name: m}");
     patch(&mut subscription, &protection(), 1);
     assert_eq!(states(&subscription, 1), []);
@@ -238,7 +194,7 @@ fn seeded_machines_are_already_provisioned() {
 }
 
 #[test]
-fn the_clock_and_the_delay() {
+fn the_clock_brings_what_the_delay_holds_back() {
     let mut world = world(&format!(
         "subscriptions: [{{subscriptionId: {ID}, machines: [{{name: m}}]}}]"
     ));
@@ -260,127 +216,4 @@ fn the_clock_and_the_delay() {
     assert_eq!(count(&world), 0);
     world.advance(Duration::from_secs(2 * 3600));
     assert_eq!(count(&world), 1);
-}
-
-fn fleet(machines: u32) -> World {
-    world(&format!(
-        "fleet: {{randomSeed: 7, machineCount: {machines}, subscriptionCount: 10}}"
-    ))
-}
-
-#[test]
-fn the_same_seed_generates_the_same_fleet() {
-    let (one, two) = (json!(fleet(2000)), json!(fleet(2000)));
-    assert_eq!(one, two);
-    let copy: World = serde_json::from_value(one.clone()).unwrap();
-    assert_eq!(json!(copy), one, "through the state file");
-}
-
-#[test]
-fn the_mix() {
-    let world = fleet(20_000);
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let mut machines = 0;
-    for subscription in world.subscriptions.values() {
-        let moment = subscription.fleet_now(at(0));
-        for (_, machine) in subscription
-            .fleet
-            .machines
-            .iter()
-            .filter(|(_, machine)| machine.kind != Kind::ScaleSet)
-        {
-            machines += 1;
-            let mut count = |what: &str| *counts.entry(what.into()).or_default() += 1;
-            count(machine.agent.as_ref().map_or("azure", |agent| agent.cloud.name()));
-            for ext in machine.extensions(moment).filter(|ext| ext.is_mde()) {
-                count(ext.state(moment).name());
-            }
-            if machine.is_shell() {
-                count("shell");
-            }
-            if machine.scale_set.is_some() {
-                count("flexible");
-            }
-        }
-    }
-    assert_eq!(machines, 20_000);
-    for (what, from, to) in [
-        ("azure", 13_500, 14_700),
-        ("OnPremises", 2600, 3300),
-        ("AWS", 1700, 2600),
-        ("GCP", 800, 1200),
-        ("Succeeded", 15_500, 17_300),
-        ("Failed", 600, 1300),
-        ("Creating", 100, 300),
-        ("Updating", 40, 200),
-        ("Transitioning", 10, 150),
-        ("shell", 100, 300),
-        ("flexible", 400, 1000),
-    ] {
-        let found = counts.get(what).copied().unwrap_or_default();
-        assert!((from..to).contains(&found), "{what}: {found} of {counts:?}");
-    }
-}
-
-#[test]
-fn instances_of_an_account_are_validated_when_they_are_seeded() {
-    let mut world = World::default();
-    let mut patch = |os: &str| {
-        let accounts = json!({"aws": {"1": {"instances": [{"name": "i-1", "os": os}]}}});
-        world.patch_clouds(&accounts, at(0))
-    };
-    assert!(patch("templeos").unwrap_err().contains("templeos"));
-    assert_eq!(patch("ubuntu-22.04"), Ok(()));
-}
-
-#[test]
-fn machines_are_changed_by_group_and_name() {
-    let mut subscription = subject("{name: m, resourceGroup: g}, {name: m, resourceGroup: h}");
-    set(
-        &mut subscription,
-        "h/m",
-        json!({"tags.env": "prod"}).as_object().unwrap(),
-        at(0),
-    )
-    .unwrap();
-    let tagged: Vec<&Machine> = subscription
-        .fleet
-        .machines
-        .iter()
-        .map(|(_, machine)| machine)
-        .collect();
-    assert_eq!((tagged[0].tag("env"), tagged[1].tag("ENV")), (None, Some("prod")));
-    assert!(set(&mut subscription, "x", &serde_json::Map::new(), at(0)).is_err());
-}
-
-/// `cargo test --release … -- --ignored --nocapture figures`
-#[test]
-#[ignore = "measures"]
-fn figures() {
-    let resident = || {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4 / 1024
-    };
-    let before = resident();
-    let begin = std::time::Instant::now();
-    let seed = Seed::parse("fleet: {randomSeed: 7, machineCount: 100000, subscriptionCount: 500}").unwrap();
-    let mut world = World::default();
-    seed.populate(&mut world, Timestamp::now()).unwrap();
-    eprintln!(
-        "generated in {:?}, {} MiB on top of {before}",
-        begin.elapsed(),
-        resident() - before
-    );
-    let begin = std::time::Instant::now();
-    let text = serde_json::to_vec(&world).unwrap();
-    eprintln!("state of {} MiB in {:?}", text.len() / 1_048_576, begin.elapsed());
-    let mut single = Subscription::new(ID, "t", "S");
-    single.fleet.timing = world.timing();
-    generate::fill(&mut single, 7, 100_000, Timestamp::now());
-    let begin = std::time::Instant::now();
-    apply(&mut single, protection().as_object().unwrap(), Timestamp::now()).unwrap();
-    eprintln!(
-        "plan on for 100000 machines of one subscription: {:?}",
-        begin.elapsed()
-    );
 }
