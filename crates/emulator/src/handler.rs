@@ -194,7 +194,7 @@ fn effect(
 }
 
 /// Runs a query concurrently with other requests, and adds the page to the headers of the response.
-async fn evaluated(emulator: &Arc<Emulator>, query: Evaluation, so_far: Answer) -> Answer {
+async fn evaluated(emulator: &Arc<Emulator>, query: Box<Evaluation>, so_far: Answer) -> Answer {
     let emulator = Arc::clone(emulator);
     let page = tokio::task::spawn_blocking(move || query.finish(&emulator.world, &emulator.graph)).await;
     let mut answer = page.unwrap_or_else(|_| Answer::empty(StatusCode::INTERNAL_SERVER_ERROR));

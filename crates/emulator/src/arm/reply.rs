@@ -12,7 +12,7 @@ pub(crate) struct Reply {
     /// When to send it.
     pub(crate) delay: Duration,
     /// A query of Resource Graph, which takes long and is therefore evaluated concurrently with other requests.
-    pub(crate) query: Option<Evaluation>,
+    pub(crate) query: Option<Box<Evaluation>>,
 }
 
 impl Reply {

@@ -52,10 +52,10 @@ fn status_of(call: &Call<'_>, switch: Switch) -> StatusCode {
 }
 
 pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Reply {
-    handled(call, typed).unwrap_or_else(|refused| refused)
+    handled(call, typed).unwrap_or_else(Reply::from)
 }
 
-fn handled(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, Reply> {
+fn handled(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, Answer> {
     let method = call.request.method.clone();
     machines::check_group(call, typed)?;
     let Some(name) = &typed.name else {
@@ -88,7 +88,7 @@ pub(super) fn found<'a>(call: &'a Call<'_>, typed: &Typed, name: &str) -> Result
         .ok_or_else(|| refusals::resource_not_found(TYPE, name, group))
 }
 
-fn list(call: &Call<'_>, typed: &Typed) -> Result<Reply, Reply> {
+fn list(call: &Call<'_>, typed: &Typed) -> Result<Reply, Answer> {
     let after = machines::skipped(call)?;
     let prefix = typed
         .resource_group()
@@ -146,7 +146,7 @@ fn hold(call: &mut Call<'_>, key: &str, takes: Duration, answer: Answer) -> Resu
     Ok(Reply::after(TIMEOUT, timeout.into()))
 }
 
-fn put(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+fn put(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Answer> {
     let group = typed.resource_group().unwrap_or_default().to_ascii_lowercase();
     let key = Connector::key_of(&group, name);
     check_name(call, name)?;
@@ -174,7 +174,7 @@ fn put(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
     )
 }
 
-fn patch(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+fn patch(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Answer> {
     let old = found(call, typed, name)?.clone();
     let key = old.key();
     lock(call, &key)?;
@@ -220,7 +220,7 @@ fn write(
     (name, group): (&str, &str),
     old: Option<&Connector>,
     (location, tags, properties): (String, Map<String, Value>, Map<String, Value>),
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Answer> {
     let now = call.subscription()?.fleet_now(call.now);
     let created = old.is_none();
     let mut connector = Connector {
@@ -265,7 +265,7 @@ fn write(
     Ok(hold(call, key, takes, Answer::json(status, body))?)
 }
 
-fn delete(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Reply> {
+fn delete(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Answer> {
     let group = typed.resource_group().unwrap_or_default();
     let key = Connector::key_of(group, name);
     lock(call, &key)?;

@@ -63,13 +63,13 @@ pub(super) fn answer(call: &mut Call<'_>) -> Result<Reply, ArmError> {
         let header = ("x-ms-tenant-subscription-limit-hit".into(), "true".into());
         reply.answer.headers.push(header);
     }
-    reply.query = Some(Evaluation {
+    reply.query = Some(Box::new(Evaluation {
         plan,
         principal,
         subscriptions,
         at: before(call.now, call.world.knobs.graph_lag),
         binding,
         paging,
-    });
+    }));
     Ok(reply)
 }
