@@ -120,11 +120,6 @@ impl ArmError {
         self.headers.push((name.into(), value.into()));
         self
     }
-
-    /// The error code.
-    pub fn code(&self) -> &str {
-        &self.code
-    }
 }
 
 impl From<ArmError> for Answer {

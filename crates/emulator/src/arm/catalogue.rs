@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// A resource type with its api-versions, newest first.
 #[derive(Debug)]
-pub struct Type {
+pub(super) struct Type {
     /// Its name in the service's spelling.
     pub name: &'static str,
     /// Newest first, because clients pick the first.
@@ -13,7 +13,7 @@ pub struct Type {
 
 /// A resource provider.
 #[derive(Debug)]
-pub struct Provider {
+pub(super) struct Provider {
     /// Its namespace in the service's spelling.
     pub namespace: &'static str,
     /// Usable without registration in a subscription.
@@ -214,7 +214,7 @@ const PROVIDERS: &[Provider] = &[
 ];
 
 /// Every provider.
-pub fn providers() -> &'static [Provider] {
+pub(super) fn providers() -> &'static [Provider] {
     PROVIDERS
 }
 
@@ -227,14 +227,14 @@ pub(crate) fn provider(namespace: &str) -> Option<&'static Provider> {
 
 impl Provider {
     /// One of its types.
-    pub fn kind(&self, name: &str) -> Option<&'static Type> {
+    pub(super) fn kind(&self, name: &str) -> Option<&'static Type> {
         self.types
             .iter()
             .find(|kind| kind.name.eq_ignore_ascii_case(name))
     }
 
     /// The `resourceTypes` member of the provider's description.
-    pub fn resource_types(&self) -> Vec<Value> {
+    pub(super) fn resource_types(&self) -> Vec<Value> {
         let locations: Vec<_> = LOCATIONS.iter().map(|(_, name)| *name).collect();
         self.types
             .iter()

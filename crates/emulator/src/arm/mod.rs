@@ -27,7 +27,6 @@ use axum::http::Method;
 
 pub use self::{
     authentication::{Caller, authenticate},
-    catalogue::{Provider as ProviderEntry, providers as provider_entries},
     resource_graph::Distortion,
     route::{Resource, Route, Typed},
     throttle::Throttle,

@@ -8,7 +8,7 @@ mod token;
 
 pub use self::{
     metadata::document,
-    signing::{Claims, Signer, TokenProblem},
+    signing::{Signer, TokenProblem},
     token::issue,
 };
 

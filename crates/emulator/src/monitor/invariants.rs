@@ -12,8 +12,6 @@ use crate::{
 pub struct Invariant {
     /// Its name in breaches.
     pub name: &'static str,
-    /// The requirement, as a sentence.
-    pub demands: &'static str,
     /// Returns a description of the breach, if there is one.
     pub broken: fn(&Seen<'_>, &Memory, &Allowances) -> Option<String>,
 }
@@ -21,8 +19,8 @@ pub struct Invariant {
 /// All checks.
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
+        // No plan is set to Free, unless the test allows it for the subscription.
         name: "PlanToFree",
-        demands: "No plan is set to Free, unless the test allows it for the subscription.",
         broken: |seen, _, allowed| {
             let free = plan_put(seen)?.tier()? == Tier::Free;
             let fine = Allowances::holds(&allowed.allow_free, seen.route.subscription.as_deref());
@@ -30,8 +28,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A plan is not set to Free between two Standard configurations.
         name: "LoweredThroughFree",
-        demands: "A plan is not set to Free between two Standard configurations.",
         broken: |seen, memory, allowed| {
             plan_put(seen)?;
             let back = seen.before.as_ref()?.tier == Some(Tier::Free)
@@ -42,8 +40,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A PUT changes something, unless an earlier result was lost or an extension failed.
         name: "UselessWrite",
-        demands: "A PUT changes something, unless an earlier result was lost or an extension failed.",
         broken: |seen, memory, allowed| {
             let (before, after) = (seen.before.as_ref()?, seen.after.as_ref()?);
             let useless =
@@ -57,8 +55,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A caller has at most one plan write in progress per subscription, and one write per connector.
         name: "OneWriter",
-        demands: "A caller has at most one plan write in progress per subscription, and one write per connector.",
         broken: |seen, _, _| {
             seen.overlapped.then(|| {
                 format!(
@@ -69,8 +67,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A write of a connector keeps the offerings and members that other writers added.
         name: "ForeignOfferingChanged",
-        demands: "A write of a connector keeps the offerings and members that other writers added.",
         broken: |seen, memory, allowed| {
             let before = seen.before.as_ref()?.foreign.as_ref()?;
             if !matches!(seen.method, "PUT" | "PATCH") || seen.status >= 400 && seen.status != 504 {
@@ -84,8 +82,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A connector is sent without read-only members.
         name: "ReadOnlySent",
-        demands: "A connector is sent without read-only members.",
         broken: |seen, _, _| {
             let writes = matches!(seen.method, "PUT" | "PATCH") && connector(seen);
             let member = writes.then(|| connectors::read_only_sent(seen.body)).flatten()?;
@@ -93,8 +91,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // Connectors that the service created for members of an organization are not written.
         name: "MemberConnectorWritten",
-        demands: "Connectors that the service created for members of an organization are not written.",
         broken: |seen, _, allowed| {
             let member = seen.before.as_ref()?.member && seen.method != "GET";
             let fine = Allowances::holds(&allowed.allow_foreign, seen.route.subscription.as_deref());
@@ -102,16 +100,16 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // After a 429, a 408 or a server error, nothing is sent before its Retry-After ends.
         name: "RetryAfterIgnored",
-        demands: "After a 429, a 408 or a server error, nothing is sent before its Retry-After ends.",
         broken: |seen, memory, _| {
             let early = memory.early(seen)?;
             Some(format!("sent {early} ms before Retry-After ended"))
         },
     },
     Invariant {
+        // Standard is always sent with its sub-plan.
         name: "StandardWithoutSubPlan",
-        demands: "Standard is always sent with its sub-plan.",
         broken: |seen, _, _| {
             let put = plan_put(seen)?;
             let missing = put.of_machines && put.tier()? == Tier::Standard && put.sub_plan().is_none();
@@ -119,8 +117,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // P1 is sent without extensions that only P2 has, enabled or not.
         name: "ExtensionNotOffered",
-        demands: "P1 is sent without extensions that only P2 has, enabled or not.",
         broken: |seen, _, _| {
             let put = plan_put(seen)?;
             let sub_plan = put.sub_plan().filter(|_| put.of_machines)?;
@@ -133,8 +131,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // Free is sent without extensions.
         name: "ExtensionsWithFree",
-        demands: "Free is sent without extensions.",
         broken: |seen, _, _| {
             let put = plan_put(seen)?;
             let wrong = put.tier()? == Tier::Free && put.extensions().next().is_some();
@@ -142,8 +140,8 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A disabled extension is sent without properties.
         name: "PropertiesOnDisabledExtension",
-        demands: "A disabled extension is sent without properties.",
         broken: |seen, _, _| {
             let wrong = plan_put(seen)?.extensions().find_map(|extension| {
                 let off = extension
@@ -159,21 +157,21 @@ pub const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
+        // A subscription's plan is never deleted: Azure has no such operation.
         name: "PlanDelete",
-        demands: "A subscription's plan is never deleted: Azure has no such operation.",
         broken: |seen, _, _| {
             (seen.method == "DELETE" && subscription_plan(seen))
                 .then(|| "DELETE of a subscription's plan".into())
         },
     },
     Invariant {
+        // URLs contain no token or secret.
         name: "SecretInUrl",
-        demands: "URLs contain no token or secret.",
         broken: |seen, _, _| seen.secret_in_url.then(|| "a token or secret in the URL".into()),
     },
     Invariant {
+        // Tokens are sent only to routes that exist.
         name: "UnknownRoute",
-        demands: "Tokens are sent only to routes that exist.",
         broken: |seen, _, _| seen.unknown.then(|| format!("{} {}", seen.method, seen.url)),
     },
 ];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    invariants::{INVARIANTS, Invariant},
+    invariants::INVARIANTS,
     memory::{Memory, stored},
     subject::{Stored, Subject},
 };

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     cloud::{CloudAccounts, Clouds, Instance},
     connector::{Cloud, Connector},
-    login::{Problem, problems},
+    login::problems,
     patch::{Patch, apply},
     plan::{Extension, PLAN_NAMES, Plan, Tier, canonical_plan, known_extensions, replaced_by},
     principal::{FederatedCredential, Principal},
@@ -29,7 +29,7 @@ pub use self::{
     rbac::RoleAssignment,
     seed::Seed,
     subscription::{
-        Assessment, ResourceGroup, ResourcePlan, SETTINGS, Setting, Solution, Subscription, SubscriptionState,
+        Assessment, ResourceGroup, ResourcePlan, SETTINGS, Solution, Subscription, SubscriptionState,
     },
 };
 pub(crate) use self::{

@@ -283,6 +283,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::body::parse, *};
+    use crate::answer::Answer;
 
     fn decide_on(
         subscription: &Subscription,
@@ -309,7 +310,7 @@ mod tests {
     }
 
     fn code(result: Result<Decision, ArmError>) -> String {
-        result.unwrap_err().code().to_owned()
+        Answer::from(result.unwrap_err()).error_code().unwrap()
     }
 
     #[test]
