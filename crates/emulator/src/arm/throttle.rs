@@ -73,9 +73,13 @@ impl Throttle {
     pub(super) fn take(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
         // The quota of Resource Graph comes first: a query that it refuses takes no token.
         let quota = self.query(call)?;
-        let mut headers = self.tokens(call)?;
-        headers.extend(quota);
-        Ok(headers)
+        match self.tokens(call) {
+            Ok(mut headers) => {
+                headers.extend(quota);
+                Ok(headers)
+            }
+            Err(refused) => Err(with_headers(refused, &quota)),
+        }
     }
 
     fn query(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
@@ -92,10 +96,7 @@ impl Throttle {
         if allowance.granted {
             return Ok(headers);
         }
-        let refused = headers
-            .iter()
-            .fold(exceeded(), |refused, (name, value)| refused.header(name, value));
-        Err(refused)
+        Err(with_headers(exceeded(), &headers))
     }
 
     fn tokens(&mut self, call: &Call<'_>) -> Result<Vec<(String, String)>, ArmError> {
@@ -243,6 +244,12 @@ fn window(call: &Call<'_>) -> i64 {
     } else {
         300_000
     }
+}
+
+fn with_headers(refused: ArmError, headers: &[(String, String)]) -> ArmError {
+    headers
+        .iter()
+        .fold(refused, |refused, (name, value)| refused.header(name, value))
 }
 
 fn seconds(wait: i64) -> i64 {
