@@ -19,9 +19,8 @@ use crate::{
     error_response::{self, ErrorResponse, is_write},
     identity::Identity,
     locks::Locks,
-    resources::security_connectors,
     retry_after,
-    throttled::{Throttled, Why},
+    throttled::{Budget, Throttled, Why},
     tokens::Tokens,
 };
 
@@ -43,12 +42,14 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Method and resource, from a fixed set, for metrics and messages: `PUT pricings/VirtualMachines`.
     pub(crate) operation: &'static str,
-    /// Subscription in lower case, or `{subscription}/…` for a resource that Azure throttles separately.
-    pub(crate) subscription: &'a str,
+    /// What Azure throttles together with it.
+    pub(crate) budget: Budget<'a>,
     /// Path segments, which are percent-encoded separately.
     pub(crate) path: &'a [&'a str],
     pub(crate) api_version: &'static str,
     pub(crate) body: Option<&'a Value>,
+    /// `None`: that of the HTTP client.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Arm {
@@ -184,7 +185,7 @@ impl Arm {
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Response {
-        if let Some((left, why)) = self.throttled.remaining(call.subscription, call.writes()) {
+        if let Some((left, why)) = self.throttled.remaining(call.budget, call.writes()) {
             return Response::none(too_early(call, left, why));
         }
         let answered = self.send(call, url, false).await;
@@ -239,7 +240,7 @@ impl Arm {
         } else if is_write(&call.method) {
             request = request.header("content-length", "0");
         }
-        if let Some(timeout) = call.timeout() {
+        if let Some(timeout) = call.timeout {
             request = request.timeout(timeout);
         }
         let started = Instant::now();
@@ -277,7 +278,7 @@ impl Arm {
         let request_id = request_id(headers);
         tracing::debug!(
             operation = call.operation,
-            subscription_id = call.subscription,
+            subscription_id = call.budget.subscription(),
             status = status.as_u16(),
             request_id,
             "response from Azure"
@@ -297,9 +298,9 @@ impl Arm {
             request_id,
             retry_after,
         });
-        if let (Some(why), Some(wait), false) = (Why::of(&failure.class), retry_after, call.is_query()) {
+        if let (Some(why), Some(wait)) = (Why::of(&failure.class), retry_after) {
             self.throttled
-                .record(call.subscription, call.writes(), &failure.code, (wait, why));
+                .record(call.budget, call.writes(), &failure.code, (wait, why));
         }
         Err(failure)
     }
@@ -308,17 +309,7 @@ impl Arm {
 impl Call<'_> {
     /// Whether the request may have an effect and counts as a write. A query of Resource Graph is a POST that reads.
     fn writes(&self) -> bool {
-        is_write(&self.method) && !self.is_query()
-    }
-
-    /// Whether this is a query of Resource Graph. Its quota has other headers (see `quota`).
-    fn is_query(&self) -> bool {
-        self.path.starts_with(&["providers", "Microsoft.ResourceGraph"])
-    }
-
-    /// The time-out, if that of the HTTP client is too short.
-    fn timeout(&self) -> Option<Duration> {
-        (self.operation == security_connectors::PUT).then_some(security_connectors::PUT_TIMEOUT)
+        is_write(&self.method) && self.budget != Budget::ResourceGraph
     }
 }
 

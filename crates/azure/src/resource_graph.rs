@@ -8,6 +8,7 @@ use serverprotection_core::azure_error::{AzureError, ErrorClass};
 use crate::{
     arm::{Arm, Call},
     quota::Reservation,
+    throttled::Budget,
 };
 
 /// One page of a query.
@@ -66,10 +67,11 @@ impl Arm {
         let call = Call {
             method: Method::POST,
             operation: query.operation,
-            subscription: "",
+            budget: Budget::ResourceGraph,
             path: &["providers", "Microsoft.ResourceGraph", "resources"],
             api_version: "2024-04-01",
             body: Some(&body),
+            timeout: None,
         };
         let answered = self.answer(&call).await;
         // An outage with a Retry-After applies to every query of the identity, too.

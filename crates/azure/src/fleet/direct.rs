@@ -12,9 +12,9 @@ use super::{
     rows::{ExtensionName, Text, names},
 };
 use crate::{
-    Arm,
-    arm::Call,
+    arm::{Arm, Call},
     error_response::{self, one_line},
+    throttled::Budget,
 };
 
 /// The facts in a direct GET that may differ from Resource Graph. `None` if the response does not contain a fact.
@@ -68,10 +68,11 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
         } else {
             "GET virtualMachines"
         },
-        subscription: &machine.subscription_id,
+        budget: Budget::Subscription(&machine.subscription_id),
         path: &path,
         api_version: if is_arc { "2025-01-13" } else { "2024-11-01" },
         body: None,
+        timeout: None,
     };
     let expand = [("$expand", "instanceView")];
     let facts = if is_arc {

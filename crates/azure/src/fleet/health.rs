@@ -17,7 +17,11 @@ use super::{
     parsed::Parsed,
     rows::{Text, hash},
 };
-use crate::{Arm, arm::Call, error_response::one_line};
+use crate::{
+    arm::{Arm, Call},
+    error_response::one_line,
+    throttled::Budget,
+};
 
 /// Problems of sensors, by [`hash`] of the machine's id.
 #[derive(Debug, Default)]
@@ -119,7 +123,7 @@ impl Scanner {
         let call = Call {
             method: Method::GET,
             operation: "GET healthReports",
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &[
                 "subscriptions",
                 subscription,
@@ -129,6 +133,7 @@ impl Scanner {
             ],
             api_version: "2023-05-01-preview",
             body: None,
+            timeout: None,
         };
         let _permit = self.gets.acquire().await;
         let mut issues = Issues::default();

@@ -7,6 +7,7 @@ use serverprotection_core::{azure_error::AzureError, server_protection::observed
 use crate::{
     arm::{Arm, Call},
     body, error_response,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2023-05-01";
@@ -49,7 +50,7 @@ impl Arm {
         self.call(&Call {
             method,
             operation,
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &[
                 "subscriptions",
                 subscription,
@@ -60,6 +61,7 @@ impl Arm {
             ],
             api_version: API_VERSION,
             body,
+            timeout: None,
         })
         .await
     }

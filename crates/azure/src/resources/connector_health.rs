@@ -11,6 +11,7 @@ use crate::{
     arm::{Arm, Call},
     connectors::id::ConnectorId,
     error_response::{self, one_line},
+    throttled::Budget,
 };
 
 impl Arm {
@@ -22,10 +23,11 @@ impl Arm {
             .list(&Call {
                 method: Method::GET,
                 operation: "GET healthReports",
-                subscription: &id.subscription,
+                budget: Budget::Subscription(&id.subscription),
                 path: &path,
                 api_version: "2023-05-01-preview",
                 body: None,
+                timeout: None,
             })
             .await;
         match list {

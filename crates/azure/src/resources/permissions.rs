@@ -7,6 +7,7 @@ use serverprotection_core::server_protection::observed::{Permissions, ReadResult
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const GET: &str = "GET permissions";
@@ -17,7 +18,7 @@ impl Arm {
             .list(&Call {
                 method: Method::GET,
                 operation: GET,
-                subscription,
+                budget: Budget::Subscription(subscription),
                 path: &[
                     "subscriptions",
                     subscription,
@@ -27,6 +28,7 @@ impl Arm {
                 ],
                 api_version: "2022-04-01",
                 body: None,
+                timeout: None,
             })
             .await?;
         read(&grants)

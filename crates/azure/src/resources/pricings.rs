@@ -19,6 +19,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2024-01-01";
@@ -60,7 +61,7 @@ impl Arm {
         self.call(&Call {
             method,
             operation,
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &[
                 "subscriptions",
                 subscription,
@@ -71,6 +72,7 @@ impl Arm {
             ],
             api_version: API_VERSION,
             body,
+            timeout: None,
         })
         .await
     }

@@ -13,6 +13,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2021-04-01";
@@ -24,10 +25,11 @@ impl Arm {
             .call(&Call {
                 method: Method::GET,
                 operation: GET,
-                subscription,
+                budget: Budget::Subscription(subscription),
                 path: &["subscriptions", subscription, "providers", PROVIDER],
                 api_version: API_VERSION,
                 body: None,
+                timeout: None,
             })
             .await?;
         read(&body)
@@ -37,10 +39,11 @@ impl Arm {
         self.call(&Call {
             method: Method::POST,
             operation: "POST providers/Microsoft.Security/register",
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &["subscriptions", subscription, "providers", PROVIDER, "register"],
             api_version: API_VERSION,
             body: None,
+            timeout: None,
         })
         .await
         .map(drop)

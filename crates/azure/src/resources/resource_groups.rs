@@ -10,6 +10,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2021-04-01";
@@ -54,10 +55,11 @@ impl Arm {
         self.call(&Call {
             method,
             operation,
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &["subscriptions", subscription, "resourcegroups", name],
             api_version: API_VERSION,
             body,
+            timeout: None,
         })
         .await
     }

@@ -15,14 +15,15 @@ use crate::{
     arm::{Arm, Call},
     body,
     connectors::id::ConnectorId,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2024-08-01-preview";
 const GET: &str = "GET securityConnectors";
 const LIST: &str = "GET securityConnectors (list)";
-pub(crate) const PUT: &str = "PUT securityConnectors";
+const PUT: &str = "PUT securityConnectors";
 /// A PUT was recorded with 35 s, and Azure Resource Manager gives up after 60 s (docs/azure-api.md 4.1).
-pub(crate) const PUT_TIMEOUT: Duration = Duration::from_secs(120);
+const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Arm {
     /// The connector; `None` if it does not exist.
@@ -58,7 +59,7 @@ impl Arm {
             .list(&Call {
                 method: Method::GET,
                 operation: LIST,
-                subscription: &budget(subscription),
+                budget: Budget::Connectors(subscription),
                 path: &[
                     "subscriptions",
                     subscription,
@@ -68,6 +69,7 @@ impl Arm {
                 ],
                 api_version: API_VERSION,
                 body: None,
+                timeout: None,
             })
             .await?;
         let connectors: Option<_> = list.into_iter().map(Connector::read).collect();
@@ -81,21 +83,18 @@ impl Arm {
         id: &ConnectorId,
         body: Option<&Value>,
     ) -> Result<Value, AzureError> {
+        let timeout = (method == Method::PUT).then_some(PUT_TIMEOUT);
         self.call(&Call {
             method,
             operation,
-            subscription: &budget(&id.subscription),
+            budget: Budget::Connectors(&id.subscription),
             path: &id.path(),
             api_version: API_VERSION,
             body,
+            timeout,
         })
         .await
     }
-}
-
-/// Connectors are throttled separately (docs/azure-api.md 4.7), so that the plan of the subscription need not wait.
-fn budget(subscription: &str) -> String {
-    format!("{subscription}/securityConnectors")
 }
 
 /// Whether the connector does not exist. Other 404s mean an unknown subscription, a type that the cloud does not have,

@@ -13,6 +13,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const API_VERSION: &str = "2022-05-01";
@@ -24,7 +25,7 @@ impl Arm {
             .list(&Call {
                 method: Method::GET,
                 operation: GET,
-                subscription,
+                budget: Budget::Subscription(subscription),
                 path: &[
                     "subscriptions",
                     subscription,
@@ -34,6 +35,7 @@ impl Arm {
                 ],
                 api_version: API_VERSION,
                 body: None,
+                timeout: None,
             })
             .await?;
         read(&list)
@@ -53,7 +55,7 @@ impl Arm {
                 Setting::UnifiedSolution => "PUT settings/WDATP_UNIFIED_SOLUTION",
                 Setting::Linux => "PUT settings/WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW",
             },
-            subscription,
+            budget: Budget::Subscription(subscription),
             path: &[
                 "subscriptions",
                 subscription,
@@ -64,6 +66,7 @@ impl Arm {
             ],
             api_version: API_VERSION,
             body: Some(&json!({ "kind": "DataExportSettings", "properties": { "enabled": enabled } })),
+            timeout: None,
         })
         .await
         .map(drop)

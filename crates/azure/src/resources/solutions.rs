@@ -9,6 +9,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const GET: &str = "GET solutions/Security";
@@ -32,7 +33,7 @@ impl Arm {
             .call(&Call {
                 method: Method::GET,
                 operation: GET,
-                subscription,
+                budget: Budget::Subscription(subscription),
                 path: &[
                     "subscriptions",
                     subscription,
@@ -45,6 +46,7 @@ impl Arm {
                 ],
                 api_version: "2015-11-01-preview",
                 body: None,
+                timeout: None,
             })
             .await;
         match answer {

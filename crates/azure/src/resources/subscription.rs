@@ -6,6 +6,7 @@ use serverprotection_core::server_protection::observed::{ReadResult, Subscriptio
 use crate::{
     arm::{Arm, Call},
     body,
+    throttled::Budget,
 };
 
 const GET: &str = "GET subscription";
@@ -16,10 +17,11 @@ impl Arm {
             .call(&Call {
                 method: Method::GET,
                 operation: GET,
-                subscription,
+                budget: Budget::Subscription(subscription),
                 path: &["subscriptions", subscription],
                 api_version: "2022-12-01",
                 body: None,
+                timeout: None,
             })
             .await?;
         Ok(Subscription {

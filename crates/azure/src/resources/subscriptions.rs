@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde::Deserialize;
 use serverprotection_core::azure_error::AzureError;
 
-use crate::arm::{Arm, Call};
+use crate::{
+    arm::{Arm, Call},
+    throttled::Budget,
+};
 
 /// A subscription that the identity can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +45,11 @@ impl Arm {
         let call = Call {
             method: Method::GET,
             operation: "GET subscriptions",
-            subscription: "",
+            budget: Budget::Tenant,
             path: &["subscriptions"],
             api_version: "2022-12-01",
             body: None,
+            timeout: None,
         };
         let mut found = Vec::new();
         self.pages(&call, |page: Vec<Item>| {
@@ -71,7 +75,7 @@ impl Arm {
         let call = Call {
             method: Method::GET,
             operation: "GET managementGroups/descendants",
-            subscription: "",
+            budget: Budget::Tenant,
             path: &[
                 "providers",
                 "Microsoft.Management",
@@ -81,6 +85,7 @@ impl Arm {
             ],
             api_version: "2020-05-01",
             body: None,
+            timeout: None,
         };
         let mut found = Vec::new();
         self.pages(&call, |page: Vec<Descendant>| {
