@@ -9,12 +9,17 @@ use serverprotection_core::{
     },
 };
 
-use crate::arm::Arm;
+use crate::principal::Session;
 
-impl Arm {
+impl Session {
     /// Makes the changes in order, and stops at the first error or when the permit ends. The outcome contains the
     /// changes that were made, and the one that failed with its error.
-    pub async fn apply(&self, subscription: &str, changes: &[Change], permit: &WritePermit) -> Outcome {
+    pub(crate) async fn apply(
+        &self,
+        subscription: &str,
+        changes: &[Change],
+        permit: &WritePermit,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         for change in changes {
             if !permit.holds() {
@@ -42,20 +47,20 @@ impl Arm {
         permit: &WritePermit,
     ) -> Result<Option<PlanResponse>, Stopped> {
         match action {
-            Action::Register => self.register(subscription).await?,
+            Action::Register => self.arm.register(subscription).await?,
             Action::PutPlan(write) => {
                 let _lock = self.locks.plans(subscription).await;
                 // The permit may have ended while this waited for the lock.
                 if !permit.holds() {
                     return Err(Stopped::PermitEnded);
                 }
-                return Ok(Some(self.put_plan(subscription, write).await?));
+                return Ok(Some(self.arm.put_plan(subscription, write).await?));
             }
             Action::PutSetting { setting, enabled } => {
-                self.put_setting(subscription, *setting, *enabled).await?;
+                self.arm.put_setting(subscription, *setting, *enabled).await?;
             }
-            Action::PutAssessment => self.put_assessment(subscription).await?,
-            Action::DeleteAssessment => self.delete_assessment(subscription).await?,
+            Action::PutAssessment => self.arm.put_assessment(subscription).await?,
+            Action::DeleteAssessment => self.arm.delete_assessment(subscription).await?,
         }
         Ok(None)
     }

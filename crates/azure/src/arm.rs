@@ -15,26 +15,26 @@ use url::Url;
 use crate::{
     RequestObserver, body,
     cloud::Cloud,
-    connectors::cache::ConnectorCache,
     error_response::{self, ErrorResponse, is_write},
-    identity::Identity,
-    locks::Locks,
     retry_after,
     throttled::{Budget, Throttled, Why},
     tokens::Tokens,
 };
 
-/// A client of Azure Resource Manager for one identity.
+/// How to reach Azure. Clients of one process share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) http: reqwest::Client,
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) request_observer: Arc<dyn RequestObserver>,
+}
+
+/// The transport: sends requests with the tokens of one credential.
 #[derive(Debug)]
-pub struct Arm {
-    principal: String,
-    http: reqwest::Client,
-    cloud: Arc<Cloud>,
+pub(crate) struct Arm {
+    connection: Connection,
     tokens: Arc<Tokens>,
-    pub(crate) locks: Arc<Locks>,
-    request_observer: Arc<dyn RequestObserver>,
-    throttled: Throttled,
-    pub(crate) shared: ConnectorCache,
+    throttled: Arc<Throttled>,
 }
 
 /// One request.
@@ -53,80 +53,13 @@ pub(crate) struct Call<'a> {
 }
 
 impl Arm {
-    /// Creates a client for one identity. All identities of the process share `locks`.
-    pub fn new(
-        identity: Identity,
-        http: reqwest::Client,
-        cloud: Arc<Cloud>,
-        locks: Arc<Locks>,
-        request_observer: Arc<dyn RequestObserver>,
-    ) -> Self {
-        let principal = identity.principal();
-        let tokens = Arc::new(Tokens::new(identity, Arc::clone(&cloud), http.clone()));
+    /// Creates a transport that waits with all others that have the same `throttled`.
+    pub(crate) fn new(connection: Connection, tokens: Arc<Tokens>, throttled: Arc<Throttled>) -> Self {
         Self {
-            principal,
-            http,
-            cloud,
+            connection,
             tokens,
-            locks,
-            request_observer,
-            throttled: Throttled::default(),
-            shared: ConnectorCache::default(),
+            throttled,
         }
-    }
-
-    /// Tenant and application, by which Azure counts quotas.
-    pub fn principal(&self) -> &str {
-        &self.principal
-    }
-
-    /// A client of a stub. It has a token and cannot get another one.
-    #[cfg(test)]
-    pub(crate) fn of_stub(resource_manager: Url) -> Self {
-        Self::of_stub_over(resource_manager, reqwest::Client::new())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of_stub_over(resource_manager: Url, http: reqwest::Client) -> Self {
-        #[derive(Debug)]
-        struct Unmetered;
-        impl RequestObserver for Unmetered {
-            fn request(&self, _: &'static str, _: u16, _: Duration) {}
-        }
-        let cloud = Arc::new(Cloud {
-            authority_host: resource_manager.clone(),
-            audience: resource_manager.to_string(),
-            resource_manager,
-        });
-        Self {
-            principal: "stub".into(),
-            tokens: Arc::new(Tokens::with_token(Arc::clone(&cloud), http.clone())),
-            http,
-            cloud,
-            locks: Arc::default(),
-            request_observer: Arc::new(Unmetered),
-            throttled: Throttled::default(),
-            shared: ConnectorCache::default(),
-        }
-    }
-
-    /// A second client of the same identity, for an object that this client owns: a shared one would be a cycle.
-    pub(crate) fn same_identity(&self) -> Self {
-        Self {
-            principal: self.principal.clone(),
-            http: self.http.clone(),
-            cloud: Arc::clone(&self.cloud),
-            tokens: Arc::clone(&self.tokens),
-            locks: Arc::clone(&self.locks),
-            request_observer: Arc::clone(&self.request_observer),
-            throttled: Throttled::default(),
-            shared: ConnectorCache::default(),
-        }
-    }
-
-    /// Requests a token, unless a valid one is cached.
-    pub(crate) async fn check_credential(&self) -> Result<(), AzureError> {
-        self.tokens.get(false).await.map(drop)
     }
 
     /// Sends one request and returns the body of the response.
@@ -202,7 +135,7 @@ impl Arm {
     }
 
     fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, AzureError> {
-        let mut url = self.cloud.resource_manager.clone();
+        let mut url = self.connection.cloud.resource_manager.clone();
         url.path_segments_mut()
             .map_err(|()| malformed(call, "the endpoint of Azure Resource Manager cannot have a path"))?
             .pop_if_empty()
@@ -215,7 +148,7 @@ impl Arm {
 
     /// Tokens go to the configured origin only (I-10).
     fn same_origin(&self, call: &Call<'_>, url: &Url) -> Result<(), AzureError> {
-        if url.origin() == self.cloud.resource_manager.origin() {
+        if url.origin() == self.connection.cloud.resource_manager.origin() {
             return Ok(());
         }
         Err(malformed(
@@ -230,6 +163,7 @@ impl Arm {
             Err(failure) => return Response::none(failure),
         };
         let mut request = self
+            .connection
             .http
             .request(call.method.clone(), url.clone())
             .bearer_auth(token)
@@ -253,7 +187,8 @@ impl Arm {
             Err(error) => Err(error),
         };
         let status = answer.as_ref().map_or(0, |(status, ..)| status.as_u16());
-        self.request_observer
+        self.connection
+            .request_observer
             .request(call.operation, status, started.elapsed());
         match answer {
             Ok((status, headers, bytes)) => {

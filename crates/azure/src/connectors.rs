@@ -23,15 +23,12 @@ use serverprotection_core::{
 };
 
 use self::{id::ConnectorId, single_flight::MaxAge};
-use crate::arm::Arm;
+use crate::principal::Session;
 
-impl Arm {
+impl Session {
     /// Reads the connector and what `reads` selects. If the connector does not exist, also reads the resource group and
     /// the other connectors, which its creation depends on.
-    pub async fn observe_connector(&self, target: &Target, reads: &Reads) -> Observed {
-        if let Err(failure) = self.check_credential().await {
-            return Observed::without_credential(failure);
-        }
+    pub(crate) async fn observe_connector(&self, target: &Target, reads: &Reads) -> Observed {
         let id = match ConnectorId::of(target) {
             Ok(id) => id,
             Err(failure) => {
@@ -43,10 +40,10 @@ impl Arm {
         };
         let age = if reads.fresh { MaxAge::Fresh } else { MaxAge::Any };
         let (connector, resource_group, others, health, permissions) = tokio::join!(
-            self.connector(&id),
+            self.arm.connector(&id),
             OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
             OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription, age))),
-            OptionFuture::from(reads.health.then(|| self.connector_health(&id))),
+            OptionFuture::from(reads.health.then(|| self.arm.connector_health(&id))),
             OptionFuture::from(
                 reads
                     .permissions
@@ -85,17 +82,13 @@ impl Arm {
     }
 
     /// Reads the connector with a resource id; `Ok(None)` if it does not exist. For deletions, which have only the id.
-    ///
-    /// # Errors
-    ///
-    /// If the id is not that of a security connector, or the request fails.
-    pub async fn read_connector(&self, id: &str) -> ReadResult<Option<Connector>> {
-        self.connector(&ConnectorId::read(id)?).await
+    pub(crate) async fn read_connector(&self, id: &str) -> ReadResult<Option<Connector>> {
+        self.arm.connector(&ConnectorId::read(id)?).await
     }
 
     /// Makes the changes in order, and stops at the first error or when the permit ends. Writes of one connector are
     /// serialized. The outcome contains the changes that were made, and the one that failed with its error.
-    pub async fn apply_connector(
+    pub(crate) async fn apply_connector(
         &self,
         target: &Target,
         changes: &[Change],
@@ -139,7 +132,7 @@ impl Arm {
                     .await
             }
             Action::PutConnector(body) => {
-                let answer = self.put_connector(&id, body).await?;
+                let answer = self.arm.put_connector(&id, body).await?;
                 if let Some(connector) = &answer {
                     self.amend_list(&id, Some(connector)).await;
                 }
@@ -158,28 +151,24 @@ impl Arm {
         permit: &WritePermit,
     ) -> Result<Written, AzureError> {
         let _lock = self.locks.resource_group(subscription, name).await;
-        if self.resource_group(subscription, name).await? {
+        if self.arm.resource_group(subscription, name).await? {
             return Ok(Written::Done(None));
         }
         if !permit.holds() {
             return Ok(Written::PermitEnded);
         }
-        self.put_resource_group(subscription, name, location).await?;
+        self.arm.put_resource_group(subscription, name, location).await?;
         Ok(Written::Done(None))
     }
 
     /// Deletes the connector with a resource id. Succeeds if it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// If the id is not that of a security connector, the permit has ended, or Azure refuses the deletion.
-    pub async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), AzureError> {
+    pub(crate) async fn delete_connector(&self, id: &str, permit: &WritePermit) -> Result<(), AzureError> {
         let id = ConnectorId::read(id)?;
         let _lock = self.locks.connector(&id.text()).await;
         if !permit.holds() {
             return Err(permit_ended());
         }
-        self.remove_connector(&id).await?;
+        self.arm.remove_connector(&id).await?;
         // Otherwise a new connector of the account would still find this one.
         self.amend_list(&id, None).await;
         Ok(())

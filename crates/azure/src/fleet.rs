@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! for each group of ≤ 300 subscriptions: plans ─▶ pages of machines ─▶ fold ─▶ confirm bad and missing ─▶ ScanObserver
-//!                                          └─ concurrently, for each subscription: health reports, permissions
+//!                                          └─ concurrently, for each subscription: permissions, and health reports if it
+//!                                             has machines
 //! ```
 
 mod access;
@@ -26,10 +27,7 @@ mod tests;
 mod transitions;
 mod unprotected;
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serverprotection_core::{
     Timestamp,
@@ -40,7 +38,8 @@ use serverprotection_core::{
 };
 use tokio::sync::Semaphore;
 
-use crate::{Arm, quota::Quota};
+pub(crate) use self::{pages::is_retried, scan::fail};
+use crate::{arm::Arm, quota::Quota};
 
 /// A subscription to scan, and what its verdicts depend on.
 #[derive(Clone, Debug)]
@@ -67,7 +66,7 @@ pub struct KnownMachine {
     pub environment: Environment,
 }
 
-/// Settings of a scanner.
+/// Settings of scans.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The maximum number of direct GETs for each scan and subscription, which confirm bad findings and missing
@@ -163,11 +162,10 @@ pub struct Report {
     pub quota_left: Option<u32>,
 }
 
-/// Scans the machines of the subscriptions of one identity. Between scans it keeps the quota, confirmations, first
-/// sightings of transitions, health reports and permissions. A scan can be dropped, and two scans may run concurrently.
+/// What the scans of one principal keep: the quota, confirmations, first sightings of transitions, health reports,
+/// sufficient permissions and unprotected machines. Each scan is given the transport to use.
 #[derive(Debug)]
-pub struct Scanner {
-    arm: RwLock<Arc<Arm>>,
+pub(crate) struct Scanner {
     settings: Settings,
     quota: Quota,
     gets: Semaphore,
@@ -180,9 +178,8 @@ pub struct Scanner {
 
 impl Scanner {
     /// Creates a scanner without cached facts.
-    pub fn new(arm: Arc<Arm>, settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            arm: RwLock::new(arm),
             gets: Semaphore::new(settings.concurrent_gets.max(1)),
             quota: Quota::default(),
             confirmations: confirmation::Confirmations::default(),
@@ -194,41 +191,27 @@ impl Scanner {
         }
     }
 
-    /// Replaces the client, for example after a secret was rotated. Running scans keep the old client.
-    pub fn set_arm(&self, arm: Arc<Arm>) {
-        *self.arm.write().unwrap_or_else(PoisonError::into_inner) = arm;
-    }
-
     /// Drops the unprotected machines of subscriptions that are no longer scanned.
-    pub fn retain(&self, still_scanned: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, still_scanned: impl Fn(&str) -> bool) {
         self.unprotected.retain(still_scanned);
     }
 
-    /// Scans the targets, and reports the result of each one to the observer, including errors.
-    pub async fn scan(&self, targets: &[Target], observer: &dyn ScanObserver) -> Report {
-        scan::scan(self, targets, observer).await
+    /// Scans the targets, and reports the result of each one to the observer, including errors. Can be dropped.
+    pub(crate) async fn scan(&self, arm: &Arm, targets: &[Target], observer: &dyn ScanObserver) -> Report {
+        scan::scan(self, arm, targets, observer).await
     }
 
-    /// The connectors of some subscriptions, or of all that the identity can see (`None`), in no particular order.
-    /// Resource Graph silently omits connectors that the identity may not read. Waits while the quota is used up, and
-    /// can be dropped at any time.
-    ///
-    /// # Errors
-    ///
-    /// If a query fails, after two retries if the error is transient, or the result is incomplete.
-    pub async fn known_connectors(
+    /// The connectors of some subscriptions, or of all that the identity can see (`None`). Can be dropped.
+    pub(crate) async fn known_connectors(
         &self,
+        arm: &Arm,
         subscriptions: Option<&[String]>,
     ) -> Result<Vec<ListedConnector>, AzureError> {
-        connectors::known(self, subscriptions).await
+        connectors::known(self, arm, subscriptions).await
     }
 
     /// The number of queries that the quota of Resource Graph allows now; `None` before the first response.
-    pub fn quota_left(&self) -> Option<u32> {
+    pub(crate) fn quota_left(&self) -> Option<u32> {
         self.quota.left()
-    }
-
-    fn arm(&self) -> Arc<Arm> {
-        Arc::clone(&self.arm.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,34 +1,42 @@
 //! Clients of Azure: Entra, Azure Resource Manager and Resource Graph. No other crate knows their REST APIs.
 //!
 //! ```text
-//! Identity ─▶ Tokens ─▶ Arm (origin check, request ids, Retry-After, classification)
-//!                        ├─ observe:    subscription, registration, plan, settings, assessment, permissions, solutions
-//!                        ├─ apply:      the changes of a ServerProtection in order, each with its lock and a WritePermit
-//!                        ├─ connectors: reads and writes of one security connector, and other connectors
-//!                        └─ fleet:      all machines of many subscriptions, and all connectors, by Resource Graph
+//! Client (one credential) ─▶ Session (it has a token)
+//!    ├─ observe:    subscription, registration, plan, settings, assessment, permissions, solutions
+//!    ├─ apply:      the changes of a ServerProtection in order, each with its lock and a WritePermit
+//!    ├─ connectors: reads and writes of one security connector, and other connectors
+//!    └─ fleet:      all machines of many subscriptions, and all connectors, by Resource Graph
+//!         │
+//!         ├─ Arm, Tokens: the transport, own to each client: origin check, request ids, Retry-After, classification
+//!         └─ Principal:   what the clients of one tenant and application share: waits, quota, lists, results of scans
 //! ```
 
-pub mod apply;
-pub mod arm;
+mod apply;
+mod arm;
 mod body;
-pub mod cloud;
-pub mod connectors;
+mod client;
+mod cloud;
+mod connectors;
 mod error_response;
 pub mod fleet;
-pub mod identity;
-pub mod locks;
-pub mod observe;
+mod identity;
+mod locks;
+mod observe;
+mod principal;
 mod quota;
 mod resource_graph;
 mod resources;
 mod retry_after;
+#[cfg(test)]
+mod stub;
 mod throttled;
 mod tokens;
 mod transport;
 
-pub use arm::Arm;
+pub use client::Client;
 pub use cloud::Cloud;
 pub use identity::{AssertionSource, Identity};
+pub use principal::Principals;
 pub use resources::subscriptions::Subscription;
 pub use transport::{HttpError, http_client};
 

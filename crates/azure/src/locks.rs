@@ -9,23 +9,23 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// Locks by key, shared by all identities of the process. Unused locks are removed.
 #[derive(Debug, Default)]
-pub struct Locks {
+pub(crate) struct Locks {
     by_key: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
 }
 
 impl Locks {
     /// Waits for the lock of all plans of a subscription.
-    pub async fn plans(&self, subscription: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn plans(&self, subscription: &str) -> OwnedMutexGuard<()> {
         self.lock(format!("{subscription}/pricings")).await
     }
 
     /// Waits for the lock of a connector, by its resource id.
-    pub async fn connector(&self, id: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn connector(&self, id: &str) -> OwnedMutexGuard<()> {
         self.lock(id.to_lowercase()).await
     }
 
     /// Waits for the lock of a resource group, which several connectors may need to create.
-    pub async fn resource_group(&self, subscription: &str, name: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> OwnedMutexGuard<()> {
         self.lock(format!("{subscription}/resourcegroups/{name}").to_lowercase())
             .await
     }

@@ -9,24 +9,22 @@ use serverprotection_core::{
     },
 };
 
-use crate::arm::Arm;
+use crate::principal::Session;
 
-impl Arm {
+impl Session {
     /// Reads plan, settings and assessment, and what `reads` selects.
-    pub async fn observe(&self, subscription: &str, reads: &Reads) -> Observed {
-        if let Err(failure) = self.check_credential().await {
-            return Observed::without_credential(failure);
-        }
+    pub(crate) async fn observe(&self, subscription: &str, reads: &Reads) -> Observed {
+        let arm = &self.arm;
         let workspaces = reads
             .workspaces
             .iter()
-            .map(|id| async move { (id.clone(), self.security_solution(id).await) });
+            .map(|id| async move { (id.clone(), arm.security_solution(id).await) });
         let (plan, settings, assessment, details, mut registration, permissions, workspaces) = tokio::join!(
-            self.plan(subscription),
-            self.settings(subscription),
-            self.assessment(subscription),
-            OptionFuture::from(reads.subscription.then(|| self.subscription(subscription))),
-            OptionFuture::from(reads.registration.then(|| self.registration(subscription))),
+            arm.plan(subscription),
+            arm.settings(subscription),
+            arm.assessment(subscription),
+            OptionFuture::from(reads.subscription.then(|| arm.subscription(subscription))),
+            OptionFuture::from(reads.registration.then(|| arm.registration(subscription))),
             OptionFuture::from(reads.permissions.then(|| self.permissions(subscription))),
             join_all(workspaces),
         );
@@ -39,7 +37,7 @@ impl Arm {
         if not_registered {
             let read = match registration {
                 Some(read) => read,
-                None => self.registration(subscription).await,
+                None => arm.registration(subscription).await,
             };
             // An identity that may not read the registration still gets it from the provider's error.
             registration = Some(match read {
@@ -77,6 +75,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::stub;
 
     const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
     /// As quoted in public reports (Azure/azure-sdk-for-go issue 19900).
@@ -100,8 +99,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-        let arm = Arm::of_stub(url.parse().unwrap());
-        let observed = arm.observe(SUBSCRIPTION, &Reads::default()).await;
+        let client = stub::client(url.parse().unwrap());
+        let observed = client.observe(SUBSCRIPTION, &Reads::default()).await;
         let paths = paths.lock().unwrap().clone();
         (observed, paths)
     }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use azure_core::{
     credentials::{AccessToken, TokenCredential},
+    http::HttpClient,
     time::{Duration as TokenDuration, OffsetDateTime},
 };
 use serverprotection_core::{
@@ -43,10 +44,12 @@ struct State {
 }
 
 impl Tokens {
-    pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
+    pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: Arc<dyn HttpClient>) -> Self {
         let client = match identity {
             // Without this client, the first token request fails and reports the cause.
-            Identity::ManagedIdentity => node_client().unwrap_or(http),
+            Identity::ManagedIdentity => {
+                node_client().map_or(http, |client| Arc::new(client) as Arc<dyn HttpClient>)
+            }
             _ => http,
         };
         let transport = Arc::new(EntraTransport::new(client, identity.token_operation()));
@@ -55,24 +58,6 @@ impl Tokens {
             cloud,
             transport,
             state: Mutex::default(),
-        }
-    }
-
-    /// Has a token and cannot get another one: `azure_identity` refuses an authority without TLS.
-    #[cfg(test)]
-    pub(crate) fn with_token(cloud: Arc<Cloud>, http: reqwest::Client) -> Self {
-        let identity = Identity::ClientSecret {
-            tenant_id: "tenant".into(),
-            client_id: "client".into(),
-            secret: "secret".into(),
-        };
-        let ends = OffsetDateTime::now_utc() + TokenDuration::days(1);
-        Self {
-            state: Mutex::new(State {
-                token: Some(AccessToken::new("token", ends)),
-                ..State::default()
-            }),
-            ..Self::new(identity, cloud, http)
         }
     }
 

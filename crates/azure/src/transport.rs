@@ -1,7 +1,7 @@
 //! The HTTP client for Entra and Azure Resource Manager: one CA setting, one proxy setting, one connection pool.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -74,14 +74,14 @@ pub(crate) struct EntraError {
 /// one whose description contains an escaped character (docs/azure-api.md 9.2).
 #[derive(Debug)]
 pub(crate) struct EntraTransport {
-    inner: reqwest::Client,
+    inner: Arc<dyn HttpClient>,
     /// For log lines.
     operation: &'static str,
     refusal: Mutex<Option<EntraError>>,
 }
 
 impl EntraTransport {
-    pub(crate) fn new(inner: reqwest::Client, operation: &'static str) -> Self {
+    pub(crate) fn new(inner: Arc<dyn HttpClient>, operation: &'static str) -> Self {
         Self {
             inner,
             operation,

@@ -1,4 +1,4 @@
-//! Returns the ARM client for an object's `credentialRef`. Clients are cached per `AzureCredential`. Secrets are read
+//! Returns the client of Azure for an object's `credentialRef`. Clients are cached per `AzureCredential`. Secrets are read
 //! by name and read again regularly, so that rotation needs no restart.
 
 use std::{
@@ -14,7 +14,7 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use serverprotection_api::{AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef};
-use serverprotection_azure::{Arm, Cloud, Identity, RequestObserver, locks::Locks};
+use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 use crate::service_account::ServiceAccountTokens;
@@ -22,21 +22,19 @@ use crate::service_account::ServiceAccountTokens;
 /// Minimum interval between two reads of a Secret, for any number of objects.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
-/// ARM clients by credential.
+/// Clients of Azure by credential.
 pub(crate) struct Credentials {
     pub(crate) client: Client,
     pub(crate) store: Store<AzureCredential>,
-    pub(crate) http: reqwest::Client,
-    pub(crate) cloud: Arc<Cloud>,
-    pub(crate) request_observer: Arc<dyn RequestObserver>,
-    pub(crate) locks: Arc<Locks>,
+    pub(crate) principals: Arc<Principals>,
     /// How long a Secret that works is used without reading it again.
     pub(crate) reread_after: Duration,
     pub(crate) cached: Mutex<HashMap<Key, CachedClient>>,
     pub(crate) refresh_locks: Mutex<HashMap<Key, RefreshLock>>,
 }
 
-/// Namespace and name of an `AzureCredential`. Clients are never shared between namespaces.
+/// Namespace and name of an `AzureCredential`. Clients are never shared between namespaces; those of one principal share
+/// state in `azure`.
 type Key = (String, String);
 
 /// Uid and generation of an `AzureCredential`.
@@ -48,7 +46,7 @@ type RefreshLock = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, AzureError)
 
 #[derive(Clone)]
 pub(crate) struct CachedClient {
-    arm: Arc<Arm>,
+    client: Arc<AzureClient>,
     /// The `AzureCredential` that the client was created from.
     made_from: MadeFrom,
     secret: Option<AzureSecret>,
@@ -62,12 +60,12 @@ impl Credentials {
     /// # Errors
     ///
     /// Fails if the `AzureCredential` is missing or invalid, or if its Secret cannot be read.
-    pub(crate) async fn arm_for(
+    pub(crate) async fn client_for(
         &self,
         namespace: &str,
         reference: Option<&str>,
         force_refresh: bool,
-    ) -> Result<Arc<Arm>, AzureError> {
+    ) -> Result<Arc<AzureClient>, AzureError> {
         let Some(name) = reference else {
             // Admission rejects this, but an object created under an older schema may still exist.
             return Err(failure(
@@ -91,7 +89,7 @@ impl Credentials {
         match (spec.type_, &spec.workload_identity, &spec.client_secret) {
             (CredentialType::WorkloadIdentity, Some(workload), _) => {
                 if let Some(cached) = cached {
-                    return Ok(cached.arm);
+                    return Ok(cached.client);
                 }
                 let identity = Identity::Federated {
                     tenant_id: spec.tenant_id.clone(),
@@ -111,7 +109,7 @@ impl Credentials {
                     self.reread_after
                 };
                 if let Some(cached) = cached.filter(|cached| cached.read_at.elapsed() < trusted) {
-                    return Ok(cached.arm);
+                    return Ok(cached.client);
                 }
                 self.read_in_turn(key, made_from, spec, &client_secret.secret_ref)
                     .await
@@ -132,13 +130,13 @@ impl Credentials {
         made_from: MadeFrom,
         spec: &AzureCredentialSpec,
         reference: &SecretKeyRef,
-    ) -> Result<Arc<Arm>, AzureError> {
+    ) -> Result<Arc<AzureClient>, AzureError> {
         let asked = Instant::now();
         let refresh_lock = self.refresh_lock(&key);
         let mut last_failure = refresh_lock.lock().await;
         let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
         if let Some(cached) = cached.as_ref().filter(|cached| cached.read_at > asked) {
-            return Ok(Arc::clone(&cached.arm));
+            return Ok(Arc::clone(&cached.client));
         }
         // A read that started earlier may have missed a fix made since.
         let shared = |(began, of, _): &&(Instant, MadeFrom, AzureError)| *began > asked && *of == made_from;
@@ -151,7 +149,7 @@ impl Credentials {
             Err(failure) => {
                 // The API server is unavailable, but the cached secret may still work.
                 if let Some(cached) = cached.filter(|_| failure.class.is_transient()) {
-                    return Ok(cached.arm);
+                    return Ok(cached.client);
                 }
                 *last_failure = Some((began, made_from, failure.clone()));
                 return Err(failure);
@@ -161,7 +159,7 @@ impl Credentials {
             && same(cached.secret.as_ref(), Some(&secret))
         {
             self.touch(&key);
-            return Ok(cached.arm);
+            return Ok(cached.client);
         }
         let identity = Identity::ClientSecret {
             tenant_id: spec.tenant_id.clone(),
@@ -195,30 +193,24 @@ impl Credentials {
         identity: Identity,
         made_from: MadeFrom,
         secret: Option<AzureSecret>,
-    ) -> Arc<Arm> {
+    ) -> Arc<AzureClient> {
         let mut all = self.lock();
         // Another reconcile was faster.
         if let Some(cached) = all
             .get(&key)
             .filter(|cached| cached.made_from == made_from && same(cached.secret.as_ref(), secret.as_ref()))
         {
-            return Arc::clone(&cached.arm);
+            return Arc::clone(&cached.client);
         }
-        let arm = Arc::new(Arm::new(
-            identity,
-            self.http.clone(),
-            Arc::clone(&self.cloud),
-            Arc::clone(&self.locks),
-            Arc::clone(&self.request_observer),
-        ));
+        let client = Arc::new(AzureClient::new(identity, &self.principals));
         let cached = CachedClient {
-            arm: Arc::clone(&arm),
+            client: Arc::clone(&client),
             made_from,
             secret,
             read_at: Instant::now(),
         };
         all.insert(key, cached);
-        arm
+        client
     }
 
     /// Drops the client of a deleted credential.

@@ -81,39 +81,20 @@ impl Endpoints {
         Ok((cloud, http_client(extra_ca.as_deref())?))
     }
 
-    /// Name of the cloud if it does not support connectors for AWS and GCP (docs/azure-api.md 8.1).
-    pub(crate) fn without_connectors(&self) -> Option<&'static str> {
-        match self.cloud {
-            CloudName::Public => None,
-            CloudName::UsGovernment => Some("Azure Government"),
-        }
-    }
-
     fn cloud(&self) -> Result<Cloud, url::ParseError> {
-        let (resource_manager, authority) = match self.cloud {
-            CloudName::Public => (
-                "https://management.azure.com/",
-                "https://login.microsoftonline.com/",
-            ),
-            CloudName::UsGovernment => (
-                "https://management.usgovcloudapi.net/",
-                "https://login.microsoftonline.us/",
-            ),
+        let mut cloud = match self.cloud {
+            CloudName::Public => Cloud::public()?,
+            CloudName::UsGovernment => Cloud::us_government()?,
         };
-        let audience = self
-            .audience
-            .clone()
-            .unwrap_or_else(|| resource_manager.trim_end_matches('/').to_owned());
-        Ok(Cloud {
-            resource_manager: self
-                .resource_manager_endpoint
-                .clone()
-                .map_or_else(|| resource_manager.parse(), Ok)?,
-            authority_host: self
-                .authority_host
-                .clone()
-                .map_or_else(|| authority.parse(), Ok)?,
-            audience,
-        })
+        if let Some(endpoint) = &self.resource_manager_endpoint {
+            cloud.resource_manager = endpoint.clone();
+        }
+        if let Some(host) = &self.authority_host {
+            cloud.authority_host = host.clone();
+        }
+        if let Some(audience) = &self.audience {
+            cloud.audience.clone_from(audience);
+        }
+        Ok(cloud)
     }
 }

@@ -1,9 +1,9 @@
-//! Verifies the machines of all objects (docs/architecture.md 8): one scanner for each principal, shared by the
-//! objects that use it.
+//! Verifies the machines of all objects (docs/architecture.md 8): one schedule for each principal, shared by the objects
+//! that use it.
 //!
 //! ```text
 //! reconcile ──register──▶ ScanTargets ─┐                       ┌─▶ Scans of the object ──▶ status refresh
-//!                                      ├─ schedule ─▶ Scanner ─┤
+//!                                      ├─ schedule ─▶ Client ──┤
 //! "reconcile now" ─────────────────────┘  (one per principal)  └─▶ metrics
 //! ```
 //!
@@ -14,7 +14,6 @@ mod scan_targets;
 mod schedule;
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,8 +21,8 @@ use std::{
 use kube::ResourceExt;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_azure::{
-    Arm,
-    fleet::{KnownMachine, Report, ScanObserver, Scanner, Settings, SubscriptionReading},
+    Client,
+    fleet::{KnownMachine, Report, ScanObserver, SubscriptionReading},
 };
 use serverprotection_core::{
     Timestamp,
@@ -47,12 +46,10 @@ use crate::{
     trigger::Trigger,
 };
 
-/// The objects to scan, and their scanners.
+/// The objects to scan.
 pub(crate) struct Fleet {
     interval: Duration,
     scan_targets: Mutex<ScanTargets>,
-    /// By principal. A scanner exists while at least one object uses it.
-    scanners: Mutex<HashMap<String, Arc<Scanner>>>,
     changed: Notify,
     trigger: Trigger<ServerProtection>,
     trigger_connectors: Trigger<SecurityConnector>,
@@ -71,7 +68,6 @@ impl Fleet {
         Self {
             interval,
             scan_targets: Mutex::default(),
-            scanners: Mutex::default(),
             changed: Notify::new(),
             trigger,
             trigger_connectors,
@@ -82,13 +78,13 @@ impl Fleet {
 
     /// Scans the machines of the object with this client from now on. `requested` scans them at once, without the other
     /// objects of the principal.
-    pub(crate) fn register(&self, object: &ServerProtection, arm: &Arc<Arm>, requested: bool) {
+    pub(crate) fn register(&self, object: &ServerProtection, client: &Arc<Client>, requested: bool) {
         let Some(uid) = object.uid() else { return };
         let scanned = ScannedObject {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             subscription: object.spec.subscription_id.clone(),
-            arm: Arc::clone(arm),
+            client: Arc::clone(client),
             exclusions: Arc::new(Exclusions::of(&object.spec.machines)),
             grace: grace(&object.spec.machines.grace_period),
             credential: Ok(()),
@@ -112,11 +108,11 @@ impl Fleet {
 
     /// Stops scanning for an object that is deleted, suspended, or no longer owns its subscription.
     pub(crate) fn deregister(&self, uid: &str) {
-        let Some(principal) = self.scan_targets().deregister(uid) else {
+        let Some(client) = self.scan_targets().deregister(uid) else {
             return;
         };
-        self.scanners().remove(&principal);
-        self.metrics.forget(&principal);
+        client.retain_scanned(|_| false);
+        self.metrics.forget(client.principal());
     }
 
     /// Deregisters objects that were deleted while the watch was down.
@@ -198,18 +194,17 @@ impl Fleet {
         for (subscription, failure) in &batch.without_credential {
             self.record_result(&batch.principal, subscription, &Err(failure.clone()), began);
         }
-        let Some(arm) = batch.arm.clone() else { return };
-        let scanner = self.scanner(&batch.principal, arm);
+        let Some(client) = &batch.client else { return };
         let observer = ResultObserver {
             fleet: &self,
             principal: &batch.principal,
             began,
             failed: std::sync::atomic::AtomicUsize::new(0),
         };
-        let report = scanner.scan(&batch.targets, &observer).await;
+        let report = client.scan(&batch.targets, &observer).await;
         if batch.whole {
             let subscriptions = self.scan_targets().subscriptions(&batch.principal);
-            scanner.retain(|subscription| subscriptions.contains(subscription));
+            client.retain_scanned(|subscription| subscriptions.contains(subscription));
         }
         let failed = observer.failed.into_inner();
         self.metrics
@@ -249,15 +244,6 @@ impl Fleet {
         }
     }
 
-    fn scanner(&self, principal: &str, arm: Arc<Arm>) -> Arc<Scanner> {
-        let mut scanners = self.scanners();
-        let scanner = scanners
-            .entry(principal.to_owned())
-            .or_insert_with(|| Arc::new(Scanner::new(Arc::clone(&arm), Settings::default())));
-        scanner.set_arm(arm);
-        Arc::clone(scanner)
-    }
-
     /// Records the result of a scan, and triggers a status refresh of the objects whose status it changes.
     fn record_result(
         &self,
@@ -294,19 +280,13 @@ impl Fleet {
         gauges
     }
 
+    /// The remaining quota of Resource Graph, the smallest of all principals.
     fn quota_left(&self) -> Option<u32> {
-        self.scanners()
-            .values()
-            .filter_map(|scanner| scanner.quota_left())
-            .min()
+        self.scan_targets().quota_left()
     }
 
     fn scan_targets(&self) -> MutexGuard<'_, ScanTargets> {
         self.scan_targets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn scanners(&self) -> MutexGuard<'_, HashMap<String, Arc<Scanner>>> {
-        self.scanners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

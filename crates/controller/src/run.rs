@@ -19,7 +19,7 @@ use kube::{
     },
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
-use serverprotection_azure::locks::Locks;
+use serverprotection_azure::{Principals, fleet::Settings};
 use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -154,11 +154,7 @@ fn context(
         Arc::clone(&connector_index),
         Arc::clone(&metrics.fleet),
     ));
-    // A custom endpoint can belong to a cloud without connectors although --cloud names another one.
-    let without_connectors = args
-        .endpoints
-        .without_connectors()
-        .or_else(|| credentials.cloud.connectors_missing_in());
+    let without_connectors = credentials.principals.cloud().connectors_missing_in();
     Context {
         client: client.clone(),
         protections,
@@ -366,10 +362,12 @@ fn credentials(
     Ok(Credentials {
         client: client.clone(),
         store,
-        http,
-        cloud: Arc::new(cloud),
-        request_observer: Arc::<Metrics>::clone(metrics),
-        locks: Arc::new(Locks::default()),
+        principals: Arc::new(Principals::new(
+            cloud,
+            http,
+            Arc::<Metrics>::clone(metrics),
+            Settings::default(),
+        )),
         reread_after: args.blocked_retry_interval,
         cached: Mutex::default(),
         refresh_locks: Mutex::default(),

@@ -1,6 +1,6 @@
 //! Responses that the connectors of one subscription share.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use serverprotection_core::{
     security_connector::account::ListedConnector,
@@ -11,7 +11,7 @@ use super::{
     id::ConnectorId,
     single_flight::{MaxAge, SingleFlight, Ttl},
 };
-use crate::{arm::Arm, fleet::Scanner};
+use crate::principal::Session;
 
 /// Shared by concurrent callers only: a group may have been created since.
 const CONCURRENT_ONLY: Ttl = Ttl {
@@ -26,26 +26,25 @@ const KEEP_PERMISSIONS: Ttl = Ttl {
     fresh_for: Duration::from_secs(3),
 };
 
-/// Recent responses of one identity.
+/// Recent responses for one principal.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectorCache {
     /// Connectors that Azure Resource Manager lists, by subscription.
     pub(super) lists: SingleFlight<Vec<ListedConnector>>,
     /// Connectors that Resource Graph lists.
     pub(super) rows: SingleFlight<Vec<ListedConnector>>,
-    /// Sends the queries of Resource Graph.
-    pub(super) scanner: OnceLock<Scanner>,
     /// Whether resource groups exist, by subscription and name.
     groups: SingleFlight<bool>,
     /// Permissions, by subscription.
     permissions: SingleFlight<Permissions>,
 }
 
-impl Arm {
+impl Session {
     pub(super) async fn group_of(&self, id: &ConnectorId) -> ReadResult<bool> {
         let key = format!("{}/{}", id.subscription, id.resource_group).to_lowercase();
-        let request = self.resource_group(&id.subscription, &id.resource_group);
-        self.shared
+        let request = self.arm.resource_group(&id.subscription, &id.resource_group);
+        self.principal
+            .connectors
             .groups
             .get(&key, CONCURRENT_ONLY, MaxAge::Any, request)
             .await
@@ -54,7 +53,7 @@ impl Arm {
 
     pub(super) async fn permissions_on(&self, subscription: &str, age: MaxAge) -> ReadResult<Permissions> {
         let request = self.permissions(subscription);
-        let permissions = &self.shared.permissions;
+        let permissions = &self.principal.connectors.permissions;
         let found = permissions
             .get(subscription, KEEP_PERMISSIONS, age, request)
             .await?;

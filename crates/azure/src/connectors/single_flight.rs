@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serverprotection_core::server_protection::observed::ReadResult;
+use serverprotection_core::{azure_error::ErrorClass, server_protection::observed::ReadResult};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 /// Cached results by key.
@@ -74,6 +74,13 @@ impl<T> SingleFlight<T> {
             return cached.result.clone();
         }
         let result = request.await.map(Arc::new);
+        if let Err(failure) = &result
+            && failure.class == ErrorClass::Credential
+        {
+            // The credential of this caller does not work. That of the next one may.
+            *cached = None;
+            return result;
+        }
         let ttl = match result {
             Ok(_) => ttl.success,
             Err(_) => ttl.failure,
@@ -176,18 +183,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_error_of_one_credential_is_not_that_of_the_callers_that_waited() {
+        let kept = SingleFlight::default();
+        let refused = async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Err(failure(ErrorClass::Credential))
+        };
+        let (first, second) = tokio::join!(
+            kept.get("a", KEEP, MaxAge::Any, refused),
+            kept.get("a", KEEP, MaxAge::Any, async { Ok(1) }),
+        );
+        assert_eq!(first.unwrap_err().class, ErrorClass::Credential);
+        assert_eq!(*second.unwrap(), 1);
+    }
+
+    fn failure(class: ErrorClass) -> AzureError {
+        AzureError {
+            class,
+            code: "X".into(),
+            message: String::new(),
+            operation: String::new(),
+            request_id: None,
+            effect_unknown: false,
+        }
+    }
+
+    #[tokio::test]
     async fn a_failure_is_cached_for_its_ttl() {
         let kept = SingleFlight::<u32>::default();
-        let fails = || async {
-            Err(AzureError {
-                class: ErrorClass::Transient,
-                code: "X".into(),
-                message: String::new(),
-                operation: String::new(),
-                request_id: None,
-                effect_unknown: false,
-            })
-        };
+        let fails = || async { Err(failure(ErrorClass::Transient)) };
         for (failure, second) in [(Duration::ZERO, Some(1)), (Duration::from_secs(9), None)] {
             let keep = Ttl { failure, ..KEEP };
             assert!(kept.get("a", keep, MaxAge::Any, fails()).await.is_err());

@@ -1,5 +1,6 @@
 //! Reads and writes of connectors against a stub of Azure in this process.
 
+mod credentials;
 mod stub;
 mod visible;
 mod writes;
@@ -66,7 +67,7 @@ fn permit() -> WritePermit {
 async fn with_connector(name: &str) -> Stub {
     let stub = Stub::start().await;
     stub.state().groups.push("rg".into());
-    stub.arm()
+    stub.client()
         .apply_connector(&target("s", name), &[put(4)], &permit())
         .await;
     stub.asked();
@@ -77,7 +78,7 @@ async fn with_connector(name: &str) -> Stub {
 async fn an_unchanged_reconcile_reads_only_the_connector() {
     let stub = with_connector("aws").await;
     let observed = stub
-        .arm()
+        .client()
         .observe_connector(&target("s", "aws"), &Reads::default())
         .await;
     assert_eq!(observed.found().unwrap().account(), "123456789012");
@@ -91,7 +92,7 @@ async fn selected_reads_use_their_api_versions() {
         "status": { "code": "Healthy" } } });
     stub.state().reports.push(report);
     let observed = stub
-        .arm()
+        .client()
         .observe_connector(&target("s", "aws"), &EVERYTHING)
         .await;
     assert_eq!(observed.resource_group, Some(Ok(true)));
@@ -137,7 +138,7 @@ async fn without_a_connector_group_and_other_connectors_are_always_read() {
         health: true,
         ..Reads::default()
     };
-    let observed = stub.arm().observe_connector(&target("s", "aws"), &reads).await;
+    let observed = stub.client().observe_connector(&target("s", "aws"), &reads).await;
     assert_eq!(observed.connector, Some(Ok(None)));
     assert_eq!(observed.resource_group, Some(Ok(false)));
     assert_eq!(observed.others, Some(Ok(Vec::new())));
@@ -165,7 +166,7 @@ async fn only_a_404_about_the_connector_makes_it_absent() {
         let reported = what.body.clone();
         let mut what = Some(what);
         stub.fault(move |_| what.take());
-        let reading = stub.arm().read_connector(&target("s", "aws").id()).await;
+        let reading = stub.client().read_connector(&target("s", "aws").id()).await;
         assert_eq!(matches!(reading, Ok(None)), absent, "{reported}: {reading:?}");
         assert_eq!(reading.is_err(), !absent, "{reported}");
     }
@@ -186,7 +187,7 @@ async fn a_connector_without_reports_has_none_and_a_refusal_is_an_error() {
     ] {
         let mut what = Some(what);
         stub.fault(move |request| what.take_if(|_| request.what.ends_with("healthReports")));
-        let observed = stub.arm().observe_connector(&target("s", "aws"), &reads).await;
+        let observed = stub.client().observe_connector(&target("s", "aws"), &reads).await;
         let health = observed.health.unwrap();
         assert_eq!(health.is_ok_and(|reports| reports.is_empty()), is_ok);
     }
@@ -195,19 +196,20 @@ async fn a_connector_without_reports_has_none_and_a_refusal_is_an_error() {
 #[tokio::test]
 async fn a_target_that_is_unsafe_in_a_path_is_refused_without_a_request() {
     let stub = Stub::start().await;
-    let arm = stub.arm();
+    let client = stub.client();
     let target = target("s", "../../x");
-    let observed = arm.observe_connector(&target, &EVERYTHING).await;
+    let observed = client.observe_connector(&target, &EVERYTHING).await;
     assert_eq!(observed.failure().unwrap().code, "InvalidResourceId");
-    let outcome = arm.apply_connector(&target, &[put(4)], &permit()).await;
+    let outcome = client.apply_connector(&target, &[put(4)], &permit()).await;
     assert_eq!(outcome.failed.unwrap().1.class, ErrorClass::Refused);
     assert_eq!(
-        arm.delete_connector("/subscriptions/s", &permit())
+        client
+            .delete_connector("/subscriptions/s", &permit())
             .await
             .unwrap_err()
             .code,
         "InvalidResourceId"
     );
-    assert!(arm.read_connector("").await.is_err());
+    assert!(client.read_connector("").await.is_err());
     assert!(stub.asked().is_empty());
 }

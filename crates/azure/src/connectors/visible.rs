@@ -13,10 +13,7 @@ use super::{
     id::ConnectorId,
     single_flight::{MaxAge, Ttl},
 };
-use crate::{
-    arm::Arm,
-    fleet::{Scanner, Settings},
-};
+use crate::principal::Session;
 
 /// The first reconciles of hundreds of connectors share one list. Our own writes amend it, because invalidating it
 /// would cost one list for each write.
@@ -34,7 +31,7 @@ const KEEP_ROWS: Ttl = Ttl {
 /// How long a reconcile waits for Resource Graph, whose quota a scan may have used up.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Arm {
+impl Session {
     /// Every connector that the identity can see. `subscription` is in lower case. Without Resource Graph only those of
     /// the subscription; then Azure refuses a second connector of an account (docs/azure-api.md 4.2).
     pub(crate) async fn other_connectors(
@@ -42,7 +39,7 @@ impl Arm {
         subscription: &str,
         age: MaxAge,
     ) -> ReadResult<Vec<ListedConnector>> {
-        let (lists, rows) = (&self.shared.lists, &self.shared.rows);
+        let (lists, rows) = (&self.principal.connectors.lists, &self.principal.connectors.rows);
         // Boxed, because the future of every reconcile would otherwise reserve memory for this rare case.
         let list = Box::pin(lists.get(
             subscription,
@@ -77,18 +74,21 @@ impl Arm {
                 ..ListedConnector::from(connector)
             }));
         };
-        self.shared.lists.amend(&id.subscription, amend).await;
+        self.principal
+            .connectors
+            .lists
+            .amend(&id.subscription, amend)
+            .await;
     }
 
     async fn list_in_subscription(&self, subscription: &str) -> ReadResult<Vec<ListedConnector>> {
-        let found = self.list_connectors(subscription).await?;
+        let found = self.arm.list_connectors(subscription).await?;
         Ok(found.iter().map(ListedConnector::from).collect())
     }
 
     async fn list_in_tenant(&self) -> ReadResult<Vec<ListedConnector>> {
-        let new = || Scanner::new(Arc::new(self.same_identity()), Settings::default());
-        let scanner = self.shared.scanner.get_or_init(new);
-        let rows = tokio::time::timeout(TIMEOUT, scanner.known_connectors(None)).await;
+        let rows = self.principal.scanner.known_connectors(&self.arm, None);
+        let rows = tokio::time::timeout(TIMEOUT, rows).await;
         let rows = rows.unwrap_or_else(|_| Err(timed_out()));
         if let Err(failure) = &rows {
             tracing::warn!(error = %failure, "connectors of other subscriptions could not be listed");

@@ -6,8 +6,10 @@ use std::{
     time::Instant,
 };
 
+use serverprotection_core::server_protection::observed::Permissions;
+
 use super::{Access, Scanner, Target};
-use crate::Arm;
+use crate::arm::Arm;
 
 /// The actions that are needed to read machines.
 pub(super) const ACTIONS: [&str; 4] = [
@@ -24,7 +26,7 @@ pub(super) struct AccessCache {
 }
 
 impl Scanner {
-    /// Sends one GET, unless sufficient permissions are cached.
+    /// Sends one GET, unless sufficient permissions were read recently, by a scan or a reconcile.
     pub(super) async fn access(&self, arm: &Arm, target: &Target) -> Access {
         let subscription = &target.subscription;
         let known = self.access.lock().get(subscription).copied();
@@ -43,13 +45,18 @@ impl Scanner {
                 };
             }
         };
+        self.record_access(subscription, &permissions)
+    }
+
+    /// Records permissions that were read now. Those of a reconcile spare the next scan the request.
+    pub(crate) fn record_access(&self, subscription: &str, permissions: &Permissions) -> Access {
         let missing = ACTIONS.into_iter().filter(|action| !permissions.allow(action));
         let missing: Vec<_> = missing.collect();
         let mut sufficient = self.access.lock();
         // Subscriptions that are no longer scanned.
         sufficient.retain(|_, at| at.elapsed() < self.settings.record * 4);
         if missing.is_empty() {
-            sufficient.insert(subscription.clone(), Instant::now());
+            sufficient.insert(subscription.to_owned(), Instant::now());
             return Access::Sufficient;
         }
         sufficient.remove(subscription);

@@ -15,7 +15,7 @@ use super::{
     direct::{self, Facts},
     rows::hash,
 };
-use crate::Arm;
+use crate::arm::Arm;
 
 /// The maximum number of cached confirmations.
 const MAX_ENTRIES: usize = 20_000;

@@ -17,6 +17,7 @@ use super::{
     rows::{Text, hash},
     scan::Scan,
 };
+use crate::arm::Arm;
 
 /// A reconcile waits for the result and runs again later, so there are fewer retries than in a scan.
 const TRIES: u32 = 3;
@@ -36,9 +37,10 @@ struct ConnectorRow {
 /// The connectors of some subscriptions, or of all that the identity can see.
 pub(super) async fn known(
     scanner: &Scanner,
+    arm: &Arm,
     subscriptions: Option<&[String]>,
 ) -> Result<Vec<ListedConnector>, AzureError> {
-    let scan = Scan::unobserved(scanner);
+    let scan = Scan::unobserved(scanner, arm);
     let Some(subscriptions) = subscriptions else {
         return of_tenant(&scan).await;
     };

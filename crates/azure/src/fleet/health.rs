@@ -9,7 +9,10 @@ use std::{
 
 use reqwest::Method;
 use serde::Deserialize;
-use serverprotection_core::{azure_error::AzureError, machines::HealthIssue};
+use serverprotection_core::{
+    azure_error::{AzureError, ErrorClass},
+    machines::HealthIssue,
+};
 
 use super::{
     Scanner, Target,
@@ -104,7 +107,8 @@ impl Scanner {
             Ok(issues) => Arc::new(issues),
             Err(failure) => {
                 tracing::debug!(subscription_id = subscription, error = %failure, "health reports could not be read");
-                if failure.class.is_transient() {
+                // An error of one credential says nothing about the reports, which all credentials share.
+                if failure.class.is_transient() || failure.class == ErrorClass::Credential {
                     // Old reports are better than verdicts that change because a request failed.
                     return known.map(|(_, issues)| issues).unwrap_or_default();
                 }

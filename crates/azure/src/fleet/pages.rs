@@ -194,7 +194,7 @@ impl Scan<'_> {
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Whether the error is transient, and Azure did not ask for a wait that is too long for a scan.
-fn is_retried(class: &ErrorClass) -> bool {
+pub(crate) fn is_retried(class: &ErrorClass) -> bool {
     class.is_transient() && class.retry_after().is_none_or(|wait| wait <= LONGEST_WAIT)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -17,7 +17,7 @@ use super::{
     group::{self, Outcome},
     pages::{PageError, is_retried_without_quota},
 };
-use crate::Arm;
+use crate::arm::Arm;
 
 /// How often a group is split at most: enough for five refused subscriptions among 300.
 const MOST_SPLITS: u32 = 48;
@@ -27,7 +27,7 @@ const LIST_TRIES: u32 = 3;
 /// The state that all groups of one scan share.
 pub(super) struct Scan<'s> {
     pub(super) scanner: &'s Scanner,
-    pub(super) arm: Arc<Arm>,
+    pub(super) arm: &'s Arm,
     observer: &'s dyn ScanObserver,
     report: Mutex<Report>,
     progress: Mutex<Progress>,
@@ -43,15 +43,16 @@ impl ScanObserver for NullObserver {
 }
 
 /// Scans the targets, and reports the result of each one to the observer.
-pub(super) async fn scan(scanner: &Scanner, targets: &[Target], observer: &dyn ScanObserver) -> Report {
+pub(super) async fn scan(
+    scanner: &Scanner,
+    arm: &Arm,
+    targets: &[Target],
+    observer: &dyn ScanObserver,
+) -> Report {
     let started = Instant::now();
-    // Sorted like in Resource Graph. Of several targets with the same id, the first one counts.
-    let mut sorted = BTreeMap::new();
-    for target in targets {
-        sorted.entry(target.subscription.as_str()).or_insert(target);
-    }
-    let scan = Scan::new(scanner, observer, sorted.len());
-    let visible = scan.visible(sorted.into_values().collect()).await;
+    let targets = sorted(targets);
+    let scan = Scan::new(scanner, arm, observer, targets.len());
+    let visible = scan.visible(targets).await;
     let groups = visible.chunks(scanner.settings.group_size.clamp(1, 1000));
     let groups: Vec<_> = groups.map(|group| scan.group(group.to_vec())).collect();
     stream::iter(groups)
@@ -66,11 +67,27 @@ pub(super) async fn scan(scanner: &Scanner, targets: &[Target], observer: &dyn S
     }
 }
 
+/// Reports the same error for each target.
+pub(crate) fn fail(targets: &[Target], observer: &dyn ScanObserver, failure: &AzureError) {
+    for target in sorted(targets) {
+        observer.subscription(&target.subscription, Err(failure.clone()));
+    }
+}
+
+/// The targets in the order of Resource Graph. Of several targets with the same id, the first one counts.
+fn sorted(targets: &[Target]) -> Vec<&Target> {
+    let mut sorted = BTreeMap::new();
+    for target in targets {
+        sorted.entry(target.subscription.as_str()).or_insert(target);
+    }
+    sorted.into_values().collect()
+}
+
 impl<'s> Scan<'s> {
-    fn new(scanner: &'s Scanner, observer: &'s dyn ScanObserver, subscriptions: usize) -> Self {
+    fn new(scanner: &'s Scanner, arm: &'s Arm, observer: &'s dyn ScanObserver, subscriptions: usize) -> Self {
         Self {
             scanner,
-            arm: scanner.arm(),
+            arm,
             observer,
             report: Mutex::default(),
             progress: Mutex::new(Progress {
@@ -82,8 +99,8 @@ impl<'s> Scan<'s> {
     }
 
     /// A scan without an observer.
-    pub(super) fn unobserved(scanner: &'s Scanner) -> Self {
-        Self::new(scanner, &NullObserver, 0)
+    pub(super) fn unobserved(scanner: &'s Scanner, arm: &'s Arm) -> Self {
+        Self::new(scanner, arm, &NullObserver, 0)
     }
 }
 

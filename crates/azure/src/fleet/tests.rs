@@ -84,6 +84,7 @@ impl Recording {
 
 struct Azure {
     stub: Shared,
+    arm: Arm,
     scanner: Scanner,
 }
 
@@ -101,13 +102,19 @@ impl Azure {
             back_off: Duration::from_millis(1),
             ..Settings::default()
         };
-        let scanner = Scanner::new(Arc::new(Arm::of_stub(url)), settings);
-        Self { stub, scanner }
+        Self {
+            stub,
+            arm: crate::stub::arm(url),
+            scanner: Scanner::new(settings),
+        }
     }
 
     async fn scan(&self, subscriptions: &[&str]) -> (Recording, Report) {
         let recording = Recording::default();
-        let report = self.scanner.scan(&targets(subscriptions), &recording).await;
+        let report = self
+            .scanner
+            .scan(&self.arm, &targets(subscriptions), &recording)
+            .await;
         (recording, report)
     }
 
@@ -363,7 +370,7 @@ async fn health_reports_refine_verdicts_and_missing_permissions_are_named() {
         let mut targets = targets(&["a", "b"]);
         targets[0].fresh = asked == 3;
         let recording = Recording::default();
-        azure.scanner.scan(&targets, &recording).await;
+        azure.scanner.scan(&azure.arm, &targets, &recording).await;
         assert_eq!(recording.reading("a").summary.tally.verdict(Verdict::Failed), 1);
         assert_eq!(
             recording.reading("b").summary.tally.verdict(Verdict::Protected),
@@ -387,7 +394,7 @@ async fn a_dropped_scan_leaves_the_scanner_usable_and_a_scan_can_be_spawned() {
     for timeout in 0..8 {
         let recording = Recording::default();
         let all = targets(&["a", "b", "c"]);
-        let scan = sendable(azure.scanner.scan(&all, &recording));
+        let scan = sendable(azure.scanner.scan(&azure.arm, &all, &recording));
         let _ = tokio::time::timeout(Duration::from_millis(timeout), scan).await;
     }
     let (recording, _) = azure.scan(&["a", "b", "c"]).await;

@@ -37,11 +37,7 @@ struct Descendant {
 
 impl Arm {
     /// Every subscription that the identity can see (docs/azure-api.md 9.5), with one request for each page.
-    ///
-    /// # Errors
-    ///
-    /// If there is no token, or a request fails.
-    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, AzureError> {
+    pub(crate) async fn subscriptions(&self) -> Result<Vec<Subscription>, AzureError> {
         let call = Call {
             method: Method::GET,
             operation: "GET subscriptions",
@@ -67,11 +63,7 @@ impl Arm {
 
     /// The GUIDs, in lower case, of the subscriptions below a management group, at any depth. `name` is the id of the
     /// group, not its display name.
-    ///
-    /// # Errors
-    ///
-    /// If there is no token, or a request fails.
-    pub async fn management_group(&self, name: &str) -> Result<Vec<String>, AzureError> {
+    pub(crate) async fn management_group(&self, name: &str) -> Result<Vec<String>, AzureError> {
         let call = Call {
             method: Method::GET,
             operation: "GET managementGroups/descendants",

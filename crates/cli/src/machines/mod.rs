@@ -1,7 +1,7 @@
 //! `serverprotection machines`: the machines of subscriptions with a verdict on each, read from Azure without a cluster.
 //!
 //! ```text
-//! flags, -f ─▶ Input ─▶ scopes (per identity) ─▶ targets ─▶ Scanner ─▶ Collector ─┬─▶ rows, as they arrive
+//! flags, -f ─▶ Input ─▶ scopes (per identity) ─▶ targets ─▶ Client ──▶ Collector ─┬─▶ rows, as they arrive
 //!                                                                                 └─▶ Totals ─▶ summary, exit code
 //! ```
 
@@ -26,9 +26,8 @@ use collector::{Collector, Requested};
 use input::Input;
 use progress::Progress;
 use serverprotection_azure::{
-    Arm, RequestObserver,
-    fleet::{Scanner, Settings, Target},
-    locks::Locks,
+    Client, Principals, RequestObserver,
+    fleet::{Settings, Target},
 };
 use serverprotection_core::{Timestamp, azure_error::AzureError};
 use targets::Resolved;
@@ -88,22 +87,20 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
         progress.note(note);
     }
     let (cloud, http) = args.endpoints.open().map_err(|error| error.to_string())?;
-    let cloud = Arc::new(cloud);
-    let locks = Arc::new(Locks::default());
+    // There is only one scan, so nothing compares later which machines disappeared.
+    let settings = Settings {
+        keep_unprotected: false,
+        ..Settings::default()
+    };
+    let group_size = settings.group_size;
+    let principals = Arc::new(Principals::new(cloud, http, Arc::new(Unmetered), settings));
 
     let mut scans = Vec::new();
     let alone = scopes.len() == 1;
     for scope in scopes {
-        let arm = Arm::new(
-            scope.identity.clone(),
-            http.clone(),
-            Arc::clone(&cloud),
-            Arc::clone(&locks),
-            Arc::new(Unmetered),
-        );
-        let arm = Arc::new(arm);
-        let resolved = targets::resolve(&args, &scope, &arm).await;
-        scans.push((arm, scope, check_early(resolved, alone)?));
+        let client = Client::new(scope.identity.clone(), &principals);
+        let resolved = targets::resolve(&args, &scope, &client).await;
+        scans.push((client, scope, check_early(resolved, alone)?));
     }
     let requested = requested(&args, &mut scans);
     let collector = Collector::new(
@@ -114,8 +111,8 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
         Timestamp::now(),
     );
     let collector = Arc::new(collector);
-    for (arm, _, Resolved { targets, failure, .. }) in &scans {
-        read(arm, targets, failure.as_ref(), &collector).await;
+    for (client, _, Resolved { targets, failure, .. }) in &scans {
+        read(client, targets, failure.as_ref(), group_size, &collector).await;
         if collector.closed.is_cancelled() {
             break;
         }
@@ -150,7 +147,7 @@ fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, CliError> {
 }
 
 /// The requirements of each subscription. If several scopes name a subscription, the first one reads it.
-fn requested(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> HashMap<String, Requested> {
+fn requested(args: &Args, scans: &mut [(Client, scope::Scope, Resolved)]) -> HashMap<String, Requested> {
     let mut requested = HashMap::new();
     for (_, scope, resolved) in scans {
         resolved.targets.retain(|target| {
@@ -172,9 +169,10 @@ fn requested(args: &Args, scans: &mut [(Arc<Arm>, scope::Scope, Resolved)]) -> H
 }
 
 async fn read(
-    arm: &Arc<Arm>,
+    client: &Client,
     targets: &[Target],
     failure: Option<&(AzureError, String)>,
+    group_size: usize,
     collector: &Arc<Collector<io::Stdout>>,
 ) {
     if let Some((failure, _)) = failure {
@@ -183,18 +181,11 @@ async fn read(
         }
         return;
     }
-    // There is only one scan, so nothing compares later which machines disappeared.
-    let settings = Settings {
-        keep_unprotected: false,
-        ..Settings::default()
-    };
-    let group_size = settings.group_size;
-    let scanner = Scanner::new(Arc::clone(arm), settings);
     let all = async {
-        scanner.scan(targets, collector.as_ref()).await;
+        client.scan(targets, collector.as_ref()).await;
         // In groups, so that one failure does not hide the connectors of the other subscriptions.
         for group in collector.read_of(targets).chunks(group_size) {
-            collector.connectors(scanner.known_connectors(Some(group)).await);
+            collector.connectors(client.known_connectors(Some(group)).await);
         }
     };
     tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use serverprotection_azure::{Arm, Subscription, fleet::Target};
+use serverprotection_azure::{Client, Subscription, fleet::Target};
 use serverprotection_core::{azure_error::AzureError, jiff::SignedDuration, machines::Exclusions};
 
 use super::{
@@ -28,7 +28,7 @@ pub(crate) struct Resolved {
 
 /// Lists the subscriptions that the identity can see. Also if all targets are given: this reads their names, and checks
 /// the identity before anything is printed.
-pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
+pub(crate) async fn resolve(args: &Args, scope: &Scope, client: &Client) -> Resolved {
     let mut resolved = of_objects(args, scope);
     // azure_identity itself retries for more than a minute for a managed identity.
     let attempts = match scope.origin {
@@ -36,10 +36,10 @@ pub(crate) async fn resolve(args: &Args, scope: &Scope, arm: &Arm) -> Resolved {
         _ => ATTEMPTS,
     };
     let response = async {
-        let visible = retried(attempts, || arm.subscriptions()).await?;
+        let visible = retried(attempts, || client.subscriptions()).await?;
         let mut below = Vec::new();
         for group in &scope.management_groups {
-            below.extend(retried(ATTEMPTS, || arm.management_group(group)).await?);
+            below.extend(retried(ATTEMPTS, || client.management_group(group)).await?);
         }
         Ok((visible, below))
     };

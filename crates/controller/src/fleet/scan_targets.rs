@@ -7,7 +7,7 @@ use std::{
 };
 
 use serverprotection_azure::{
-    Arm,
+    Client,
     fleet::{KnownMachine, SubscriptionReading},
 };
 use serverprotection_core::{
@@ -24,7 +24,7 @@ pub(super) struct ScannedObject {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) subscription: String,
-    pub(super) arm: Arc<Arm>,
+    pub(super) client: Arc<Client>,
     pub(super) exclusions: Arc<Exclusions>,
     pub(super) grace: SignedDuration,
     /// Whether the credential of the object works.
@@ -41,7 +41,7 @@ impl ScannedObject {
             && self.exclusions == other.exclusions
             && self.grace == other.grace
             && self.credential == other.credential
-            && self.arm.principal() == other.arm.principal()
+            && self.client.principal() == other.client.principal()
     }
 }
 
@@ -68,7 +68,7 @@ impl ScanTargets {
     ) -> bool {
         let before = self.all.remove(&uid);
         let was_scanned = before.as_ref().is_some_and(|before| {
-            before.scans.reading.is_some() && before.object.arm.principal() == object.arm.principal()
+            before.scans.reading.is_some() && before.object.client.principal() == object.client.principal()
         });
         if was_scanned {
             object.unprotected = Arc::default();
@@ -79,7 +79,7 @@ impl ScanTargets {
         let moved = before
             .as_ref()
             .is_some_and(|before| before.object.subscription != object.subscription);
-        let principal = object.arm.principal().to_owned();
+        let principal = object.client.principal().to_owned();
         let scans = before
             .map(|before| before.scans)
             .filter(|_| !moved)
@@ -102,15 +102,14 @@ impl ScanTargets {
         }
     }
 
-    /// Removes an object. Returns its principal if it was the last object of that principal.
-    pub(super) fn deregister(&mut self, uid: &str) -> Option<String> {
-        let known = self.all.remove(uid)?;
-        let principal = known.object.arm.principal().to_owned();
-        if self.has(&principal) {
+    /// Removes an object. Returns its client if it was the last object of that principal.
+    pub(super) fn deregister(&mut self, uid: &str) -> Option<Arc<Client>> {
+        let client = self.all.remove(uid)?.object.client;
+        if self.has(client.principal()) {
             return None;
         }
-        self.schedules.remove(&principal);
-        Some(principal)
+        self.schedules.remove(client.principal());
+        Some(client)
     }
 
     pub(super) fn uids(&self, expected: impl Fn(&str) -> bool) -> Vec<String> {
@@ -121,7 +120,7 @@ impl ScanTargets {
     pub(super) fn subscriptions(&self, principal: &str) -> HashSet<String> {
         let scan_targets = self.all.values().map(|known| &known.object);
         scan_targets
-            .filter(|object| object.arm.principal() == principal)
+            .filter(|object| object.client.principal() == principal)
             .map(|object| object.subscription.clone())
             .collect()
     }
@@ -129,7 +128,7 @@ impl ScanTargets {
     pub(super) fn has(&self, principal: &str) -> bool {
         self.all
             .values()
-            .any(|known| known.object.arm.principal() == principal)
+            .any(|known| known.object.client.principal() == principal)
     }
 
     pub(super) fn scans(&self, uid: &str) -> Option<Scans> {
@@ -161,7 +160,7 @@ impl ScanTargets {
     ) -> Vec<(String, String)> {
         let mut triggered = Vec::new();
         for known in self.all.values_mut() {
-            if known.object.subscription != subscription || known.object.arm.principal() != principal {
+            if known.object.subscription != subscription || known.object.client.principal() != principal {
                 continue;
             }
             let newest = known.scans.reading.as_ref().map(|reading| reading.at);
@@ -181,6 +180,12 @@ impl ScanTargets {
             }
         }
         triggered
+    }
+
+    /// The remaining quota of Resource Graph, the smallest of all principals.
+    pub(super) fn quota_left(&self) -> Option<u32> {
+        let all = self.all.values();
+        all.filter_map(|known| known.object.client.quota_left()).min()
     }
 
     pub(super) fn each(&self, mut on_target: impl FnMut(&str, &str, &Scans)) {

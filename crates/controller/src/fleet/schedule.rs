@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serverprotection_azure::{Arm, fleet::Target};
+use serverprotection_azure::{Client, fleet::Target};
 use serverprotection_core::{azure_error::AzureError, retry::spread};
 
 use super::scan_targets::ScanTargets;
@@ -47,7 +47,7 @@ pub(super) struct Batch {
     pub(super) principal: String,
     kind: ScanReason,
     /// The client of an object whose credential works.
-    pub(super) arm: Option<Arc<Arm>>,
+    pub(super) client: Option<Arc<Client>>,
     pub(super) targets: Vec<Target>,
     /// Subscriptions of objects whose own credential does not work.
     pub(super) without_credential: Vec<(String, AzureError)>,
@@ -143,7 +143,7 @@ impl ScanTargets {
         let mut batch = Batch {
             principal: principal.to_owned(),
             kind,
-            arm: None,
+            client: None,
             targets: Vec::new(),
             without_credential: Vec::new(),
             whole: true,
@@ -151,7 +151,7 @@ impl ScanTargets {
         let mut targets: HashMap<&str, Target> = HashMap::new();
         for (uid, known) in &self.all {
             let object = &known.object;
-            if object.arm.principal() != principal {
+            if object.client.principal() != principal {
                 continue;
             }
             if expected.is_some_and(|expected| !expected.contains(uid)) {
@@ -164,7 +164,7 @@ impl ScanTargets {
                     .push((object.subscription.clone(), failure.clone()));
                 continue;
             }
-            batch.arm.get_or_insert_with(|| Arc::clone(&object.arm));
+            batch.client.get_or_insert_with(|| Arc::clone(&object.client));
             targets.insert(
                 &object.subscription,
                 Target {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
 use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
-use serverprotection_azure::Arm;
+use serverprotection_azure::Client;
 use serverprotection_core::{
     azure_error::AzureError,
     claims::{Claim, Claimant},
@@ -31,7 +31,7 @@ pub(super) enum LiveObservation {
     Conflicted(String),
     Azure {
         observed: Box<Observed>,
-        arm: Option<Arc<Arm>>,
+        arm: Option<Arc<Client>>,
     },
 }
 
@@ -114,11 +114,11 @@ pub(super) async fn arm(
     credential: Option<&str>,
     force_refresh: bool,
     context: &Context,
-) -> Result<Arc<Arm>, AzureError> {
+) -> Result<Arc<Client>, AzureError> {
     let namespace = object.namespace().unwrap_or_default();
     context
         .credentials
-        .arm_for(&namespace, credential, force_refresh)
+        .client_for(&namespace, credential, force_refresh)
         .await
 }
 

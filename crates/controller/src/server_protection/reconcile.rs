@@ -144,7 +144,7 @@ pub(crate) enum LiveObservation {
     Conflicted(String),
     Azure {
         observed: Box<Observed>,
-        arm: Option<Arc<serverprotection_azure::Arm>>,
+        arm: Option<Arc<serverprotection_azure::Client>>,
     },
 }
 
@@ -195,7 +195,7 @@ async fn observe(
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     match context
         .credentials
-        .arm_for(&namespace, reference.map(String::as_str), force_refresh)
+        .client_for(&namespace, reference.map(String::as_str), force_refresh)
         .await
     {
         Err(failure) => LiveObservation::Azure {

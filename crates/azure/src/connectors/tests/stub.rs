@@ -10,12 +10,12 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{Method, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
-use crate::arm::Arm;
+use crate::{Client, Principals};
 
 /// A request that the stub received.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(super) struct Request {
     /// `GET /subscriptions/…`
     pub(super) what: String,
     pub(super) api_version: String,
+    pub(super) authorization: String,
     pub(super) body: Value,
 }
 
@@ -87,14 +88,20 @@ impl Stub {
         stub
     }
 
-    pub(super) fn arm(&self) -> Arm {
-        Arm::of_stub(self.url.parse().unwrap())
+    pub(super) fn client(&self) -> Client {
+        crate::stub::client(self.url.parse().unwrap())
     }
 
     /// A client with a default time-out.
-    pub(super) fn arm_with_timeout(&self, timeout: Duration) -> Arm {
+    pub(super) fn client_with_timeout(&self, timeout: Duration) -> Client {
         let http = reqwest::Client::builder().timeout(timeout).build().unwrap();
-        Arm::of_stub_over(self.url.parse().unwrap(), http)
+        let principals = crate::stub::principals(self.url.parse().unwrap(), http);
+        Client::new(crate::stub::identity("client", "right"), &principals)
+    }
+
+    /// A process that uses the stub.
+    pub(super) fn principals(&self) -> Arc<Principals> {
+        crate::stub::principals(self.url.parse().unwrap(), reqwest::Client::new())
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, Azure> {
@@ -123,11 +130,18 @@ fn short(what: &str) -> String {
         .replace("/subscriptions", "")
 }
 
-async fn handle(State(stub): State<Stub>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn handle(
+    State(stub): State<Stub>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let path = uri.path().to_owned();
     let request = Request {
         what: format!("{method} {path}"),
         api_version: uri.query().unwrap_or_default().replace("api-version=", ""),
+        authorization: headers["authorization"].to_str().unwrap().to_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     let writes = method == Method::PUT || method == Method::DELETE;

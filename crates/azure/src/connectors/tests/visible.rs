@@ -2,7 +2,12 @@
 
 use futures::future::join_all;
 
+use serverprotection_core::{
+    security_connector::account::ListedConnector, server_protection::observed::ReadResult,
+};
+
 use super::{super::single_flight::MaxAge, *};
+use crate::Client;
 
 /// A controller spawns its reconciles, so their futures must be `Send`.
 fn sendable<T: Send>(future: T) -> T {
@@ -10,17 +15,21 @@ fn sendable<T: Send>(future: T) -> T {
 }
 
 async fn reconciles(stub: &Stub, subscriptions: &[&str]) -> Vec<String> {
-    let arm = stub.arm();
+    let client = stub.client();
     let reconciles =
         (0..200).flat_map(|at| subscriptions.iter().map(move |subscription| (at, *subscription)));
     let reconciles = reconciles.map(|(at, subscription)| {
-        let (arm, target) = (&arm, target(subscription, &format!("aws{at}")));
-        async move { sendable(arm.observe_connector(&target, &EVERYTHING)).await }
+        let (client, target) = (&client, target(subscription, &format!("aws{at}")));
+        async move { sendable(client.observe_connector(&target, &EVERYTHING)).await }
     });
     for observed in join_all(reconciles).await {
         assert_eq!(observed.failure(), None);
     }
     stub.asked()
+}
+
+async fn other_connectors(client: &Client) -> ReadResult<Vec<ListedConnector>> {
+    client.session().await?.other_connectors("s", MaxAge::Any).await
 }
 
 fn count(asked: &[String], what: &str) -> usize {
@@ -59,7 +68,7 @@ async fn resource_graph_lists_other_subscriptions_and_arm_lists_this_one() {
             "2",
         ),
     ];
-    let known = stub.arm().other_connectors("s", MaxAge::Any).await.unwrap();
+    let known = other_connectors(&stub.client()).await.unwrap();
     let accounts: Vec<_> = known.iter().map(|known| known.account.as_str()).collect();
     assert_eq!(accounts, ["123456789012", "2"]);
 }
@@ -67,7 +76,7 @@ async fn resource_graph_lists_other_subscriptions_and_arm_lists_this_one() {
 #[tokio::test]
 async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
     let stub = with_connector("here").await;
-    let arm = stub.arm();
+    let client = stub.client();
     stub.fault(|request| {
         request
             .what
@@ -76,7 +85,7 @@ async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
     });
     for graph in [1, 0] {
         // The error is cached.
-        assert_eq!(arm.other_connectors("s", MaxAge::Any).await.unwrap().len(), 1);
+        assert_eq!(other_connectors(&client).await.unwrap().len(), 1);
         assert_eq!(count(&stub.asked(), GRAPH), graph);
     }
     stub.fault(|request| {
@@ -85,8 +94,8 @@ async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
             .ends_with("securityConnectors")
             .then(|| error(503, "ServerTimeout"))
     });
-    let arm = stub.arm();
-    for observed in join_all((0..20).map(|_| arm.other_connectors("s", MaxAge::Any))).await {
+    let client = stub.client();
+    for observed in join_all((0..20).map(|_| other_connectors(&client))).await {
         assert_eq!(observed.unwrap_err().code, "ServerTimeout");
     }
     let asked = stub.asked();
@@ -97,7 +106,7 @@ async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
     );
     stub.fault(|_| None);
     assert_eq!(
-        arm.other_connectors("s", MaxAge::Any).await.unwrap().len(),
+        other_connectors(&client).await.unwrap().len(),
         1,
         "later callers send a new request"
     );
@@ -106,17 +115,18 @@ async fn errors_of_resource_graph_are_ignored_and_errors_of_the_list_are_not() {
 #[tokio::test]
 async fn own_writes_amend_the_list_without_a_request() {
     let stub = with_connector("aws").await;
-    let arm = stub.arm();
+    let client = stub.client();
     let ids = async || {
-        let known = arm.other_connectors("s", MaxAge::Any).await.unwrap();
+        let known = other_connectors(&client).await.unwrap();
         known.into_iter().map(|known| known.id).collect::<Vec<_>>()
     };
     let (first, second) = (target("s", "aws"), target("S", "second"));
     assert_eq!(ids().await, [first.id()]);
-    arm.apply_connector(&second, &[put(4)], &permit()).await;
+    client.apply_connector(&second, &[put(4)], &permit()).await;
     assert_eq!(ids().await, [first.id(), target("s", "second").id()]);
-    arm.apply_connector(&second, &[put(12)], &permit()).await;
-    arm.delete_connector(&first.id().to_uppercase(), &permit())
+    client.apply_connector(&second, &[put(12)], &permit()).await;
+    client
+        .delete_connector(&first.id().to_uppercase(), &permit())
         .await
         .unwrap();
     assert_eq!(ids().await, [target("s", "second").id()]);

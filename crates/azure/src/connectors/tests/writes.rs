@@ -7,14 +7,14 @@ use serverprotection_core::security_connector::cloud;
 use tokio::io::AsyncReadExt;
 
 use super::{stub::Answer, *};
-use crate::Arm;
+use crate::{Client, stub::identity};
 
 #[tokio::test]
 async fn a_connector_is_created_changed_and_deleted() {
     let stub = Stub::start().await;
-    let (arm, target) = (stub.arm(), target("s", "aws"));
+    let (client, target) = (stub.client(), target("s", "aws"));
     let changes = [create_group(), put(4)];
-    let outcome = arm.apply_connector(&target, &changes, &permit()).await;
+    let outcome = client.apply_connector(&target, &changes, &permit()).await;
     assert_eq!((outcome.failed, outcome.done.as_slice()), (None, &changes[..]));
     assert_eq!(outcome.connector.unwrap().id(), target.id());
     {
@@ -37,7 +37,7 @@ async fn a_connector_is_created_changed_and_deleted() {
             ]
         );
     }
-    let outcome = arm.apply_connector(&target, &[put(12)], &permit()).await;
+    let outcome = client.apply_connector(&target, &[put(12)], &permit()).await;
     let interval = |connector: &serverprotection_core::security_connector::observed::Connector| {
         connector.body()["properties"]["environmentData"]["scanInterval"].clone()
     };
@@ -47,17 +47,17 @@ async fn a_connector_is_created_changed_and_deleted() {
         .id()
         .to_uppercase()
         .replace("/PROVIDERS/MICROSOFT.SECURITY", "/providers/microsoft.security");
-    let read = arm.read_connector(id.trim_start_matches('/')).await.unwrap();
+    let read = client.read_connector(id.trim_start_matches('/')).await.unwrap();
     assert_eq!(interval(&read.unwrap()), json!(12));
     for _ in 0..2 {
         // The second time it does not exist, which is a success.
-        arm.delete_connector(&id, &permit()).await.unwrap();
-        assert_eq!(arm.read_connector(&target.id()).await, Ok(None));
+        client.delete_connector(&id, &permit()).await.unwrap();
+        assert_eq!(client.read_connector(&target.id()).await, Ok(None));
     }
     let refused = |code| move |_: &stub::Request| Some(error(409, code));
     stub.fault(refused("ScopeLocked"));
     assert_eq!(
-        arm.delete_connector(&id, &permit()).await.unwrap_err().code,
+        client.delete_connector(&id, &permit()).await.unwrap_err().code,
         "ScopeLocked"
     );
 }
@@ -67,8 +67,8 @@ async fn writes_of_one_connector_are_serialized_and_others_do_not_wait() {
     let stub = Stub::start().await;
     stub.state().takes = Duration::from_millis(50);
     // Two identities of one process.
-    let first = stub.arm();
-    let second = first.same_identity();
+    let principals = stub.principals();
+    let [first, second] = ["one", "other"].map(|client| Client::new(identity(client, "right"), &principals));
     let (first_spelling, second_spelling) = (target("s", "aws"), target("S", "AWS"));
     let (one, two, permit) = ([put(4)], [put(12)], permit());
     tokio::join!(
@@ -94,11 +94,12 @@ async fn writes_of_one_connector_are_serialized_and_others_do_not_wait() {
 async fn many_connectors_of_one_missing_group_create_it_once() {
     let stub = Stub::start().await;
     stub.state().takes = Duration::from_millis(5);
-    let arm = stub.arm();
+    let client = stub.client();
     let creates = (0..10).map(|at| {
-        let (arm, target) = (&arm, target("s", &format!("aws{at}")));
+        let (client, target) = (&client, target("s", &format!("aws{at}")));
         async move {
-            arm.apply_connector(&target, &[create_group(), put(4)], &permit())
+            client
+                .apply_connector(&target, &[create_group(), put(4)], &permit())
                 .await
         }
     });
@@ -136,7 +137,7 @@ async fn a_write_whose_response_was_lost_has_an_unknown_effect_and_is_not_repeat
         let mut what = Some(what);
         stub.fault(move |_| what.take());
         let outcome = stub
-            .arm()
+            .client()
             .apply_connector(&target("s", "aws"), &[put(4)], &permit())
             .await;
         let (_, failure) = outcome.failed.unwrap();
@@ -153,13 +154,13 @@ async fn a_write_whose_response_was_lost_has_an_unknown_effect_and_is_not_repeat
 async fn a_put_may_take_longer_than_other_requests() {
     let stub = with_connector("aws").await;
     stub.state().takes = Duration::from_millis(300);
-    let arm = stub.arm_with_timeout(Duration::from_millis(100));
+    let client = stub.client_with_timeout(Duration::from_millis(100));
     let target = target("s", "aws");
     assert_eq!(
-        arm.read_connector(&target.id()).await.unwrap_err().code,
+        client.read_connector(&target.id()).await.unwrap_err().code,
         "Timeout"
     );
-    let outcome = arm.apply_connector(&target, &[put(12)], &permit()).await;
+    let outcome = client.apply_connector(&target, &[put(12)], &permit()).await;
     assert_eq!((outcome.failed, outcome.done.len()), (None, 1));
 }
 
@@ -168,8 +169,8 @@ async fn without_an_answer_the_effect_is_unknown() {
     let stub = Stub::start().await;
     stub.state().takes = Duration::from_millis(200);
     let id = target("s", "aws").id();
-    let arm = stub.arm_with_timeout(Duration::from_millis(50));
-    let late = arm.delete_connector(&id, &permit()).await.unwrap_err();
+    let client = stub.client_with_timeout(Duration::from_millis(50));
+    let late = client.delete_connector(&id, &permit()).await.unwrap_err();
     assert_eq!((late.code.as_str(), late.effect_unknown), ("Timeout", true));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,9 +179,9 @@ async fn without_an_answer_the_effect_is_unknown() {
         let (mut connection, _) = listener.accept().await.unwrap();
         connection.read_exact(&mut [0; 4]).await.unwrap();
     };
-    let arm = Arm::of_stub(url.parse().unwrap());
+    let client = crate::stub::client(url.parse().unwrap());
     let (target, change, permit) = (target("s", "aws"), [put(4)], permit());
-    let (outcome, ()) = tokio::join!(arm.apply_connector(&target, &change, &permit), hang_up);
+    let (outcome, ()) = tokio::join!(client.apply_connector(&target, &change, &permit), hang_up);
     let broken = outcome.failed.unwrap().1;
     assert_eq!(
         (broken.code.as_str(), broken.effect_unknown),
@@ -195,7 +196,7 @@ async fn a_sign_in_failure_carries_its_correlation_id() {
     let body = json!({ "statusCode": 400, "errorMessage": message, "errorCorrelation": "30fb370a" });
     stub.fault(move |request| request.what.starts_with("PUT").then(|| answer(400, &body)));
     let outcome = stub
-        .arm()
+        .client()
         .apply_connector(&target("s", "aws"), &[put(4), put(12)], &permit())
         .await;
     let (change, failure) = outcome.failed.unwrap();
@@ -210,13 +211,16 @@ async fn a_sign_in_failure_carries_its_correlation_id() {
 #[tokio::test]
 async fn nothing_is_written_if_the_permit_ends_while_waiting_for_the_lock() {
     let stub = Stub::start().await;
-    let (arm, target, gate) = (Arc::new(stub.arm()), target("s", "aws"), Gate::open());
+    let principals = stub.principals();
+    let client = Arc::new(Client::new(identity("client", "right"), &principals));
+    let (target, gate) = (target("s", "aws"), Gate::open());
     let permit = gate.permit(Mode::Enforce, false).unwrap();
-    let lock = arm.locks.connector(&target.id()).await;
+    let lock = principals.locks.connector(&target.id()).await;
     let waiting = tokio::spawn({
-        let (arm, target, permit) = (Arc::clone(&arm), target.clone(), permit.clone());
+        let (client, target, permit) = (Arc::clone(&client), target.clone(), permit.clone());
         async move {
-            arm.apply_connector(&target, &[create_group(), put(4)], &permit)
+            client
+                .apply_connector(&target, &[create_group(), put(4)], &permit)
                 .await
         }
     });
@@ -226,7 +230,8 @@ async fn nothing_is_written_if_the_permit_ends_while_waiting_for_the_lock() {
     let outcome = waiting.await.unwrap();
     assert_eq!((outcome.done, outcome.failed), (Vec::new(), None));
     assert_eq!(
-        arm.delete_connector(&target.id(), &permit)
+        client
+            .delete_connector(&target.id(), &permit)
             .await
             .unwrap_err()
             .class,
@@ -238,7 +243,7 @@ async fn nothing_is_written_if_the_permit_ends_while_waiting_for_the_lock() {
 #[tokio::test]
 async fn throttled_connectors_do_not_hold_up_the_plan_of_their_subscription() {
     let stub = with_connector("aws").await;
-    let arm = stub.arm();
+    let client = stub.client();
     let throttled = || {
         let mut answer = answer(
             429,
@@ -250,12 +255,12 @@ async fn throttled_connectors_do_not_hold_up_the_plan_of_their_subscription() {
     stub.fault(move |request| request.what.contains("securityConnectors").then(throttled));
     for asked in [1, 0] {
         // The second call waits without a request.
-        let failure = arm.read_connector(&target("S", "aws").id()).await.unwrap_err();
+        let failure = client.read_connector(&target("S", "aws").id()).await.unwrap_err();
         let ErrorClass::Throttled(Some(wait)) = failure.class else {
             panic!("{failure:?}")
         };
         assert!(wait > Duration::from_secs(70), "{wait:?}");
         assert_eq!(stub.asked().len(), asked);
     }
-    assert!(arm.plan("s").await.is_ok());
+    assert!(client.session().await.unwrap().arm.plan("s").await.is_ok());
 }

@@ -17,8 +17,11 @@ fn stub() -> Stub {
 async fn accounts(azure: &Azure, subscriptions: Option<&[&str]>) -> Result<Vec<String>, AzureError> {
     let owned = |all: &[&str]| all.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
     let subscriptions = subscriptions.map(owned);
-    let asked: futures::future::BoxFuture<'_, _> =
-        Box::pin(azure.scanner.known_connectors(subscriptions.as_deref()));
+    let asked: futures::future::BoxFuture<'_, _> = Box::pin(
+        azure
+            .scanner
+            .known_connectors(&azure.arm, subscriptions.as_deref()),
+    );
     let known = asked.await?;
     Ok(known.into_iter().map(|connector| connector.account).collect())
 }

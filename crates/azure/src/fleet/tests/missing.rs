@@ -223,7 +223,7 @@ async fn without_permissions_missing_machines_are_kept_and_not_checked() {
     targets[0].fresh = true;
     for _ in 0..2 {
         let recording = Recording::default();
-        let report = azure.scanner.scan(&targets, &recording).await;
+        let report = azure.scanner.scan(&azure.arm, &targets, &recording).await;
         assert!(matches!(recording.reading("a").access, Access::Missing(_)));
         assert_eq!((not_listed(&recording).len(), report.confirmations), (2, 0));
     }
@@ -261,7 +261,7 @@ async fn excluded_machines_and_released_subscriptions_are_dropped() {
     exclusions.rule("lab", [], &[], &[id("a", "v1")]);
     excluding[0].exclusions = Arc::new(exclusions);
     let recording = Recording::default();
-    let report = azure.scanner.scan(&excluding, &recording).await;
+    let report = azure.scanner.scan(&azure.arm, &excluding, &recording).await;
     assert_eq!((recording.total("a"), report.confirmations), (1, 0));
     assert_eq!(azure.scan(&["a"]).await.1.confirmations, 0);
 
@@ -288,7 +288,7 @@ async fn after_a_restart_the_machines_of_the_status_are_known() {
     targets[0].unprotected = named(&["v1", "v2", "gone"]);
     for _ in 0..2 {
         let recording = Recording::default();
-        azure.scanner.scan(&targets, &recording).await;
+        azure.scanner.scan(&azure.arm, &targets, &recording).await;
         assert_eq!(not_listed(&recording), ["v1"]);
         let findings = recording.findings.lock().unwrap();
         let missing = findings.iter().find(|(machine, _)| machine.name == "v1").unwrap();

@@ -177,7 +177,7 @@ async fn an_unreadable_connector_does_not_hide_the_others() {
     stub.connectors.insert(0, json!("garbage"));
     stub.connectors.push(json!(null));
     let azure = Azure::of(stub).await;
-    let found = azure.scanner.known_connectors(None).await.unwrap();
+    let found = azure.scanner.known_connectors(&azure.arm, None).await.unwrap();
     let accounts: Vec<_> = found.into_iter().map(|known| known.account).collect();
     assert_eq!(accounts, ["1", "2"]);
 }

@@ -30,7 +30,7 @@ impl Azure {
     /// The only machine of subscription a, its finding, and the number of GETs.
     async fn only(&self) -> (Machine, Finding, u64) {
         let found = Findings::default();
-        let report = self.scanner.scan(&targets(&["a"]), &found).await;
+        let report = self.scanner.scan(&self.arm, &targets(&["a"]), &found).await;
         let mut all = found.0.into_inner().unwrap();
         assert_eq!(all.len(), 1, "{all:?}");
         let (machine, finding) = all.pop().unwrap();

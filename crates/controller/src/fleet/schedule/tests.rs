@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serverprotection_azure::{
-    Cloud, Identity, RequestObserver, fleet::KnownMachine, http_client, locks::Locks,
+    Cloud, Identity, Principals, RequestObserver,
+    fleet::{KnownMachine, Settings},
+    http_client,
 };
 use serverprotection_core::{
     Timestamp,
@@ -28,32 +30,23 @@ impl RequestObserver for NullObserver {
 }
 
 /// A client that is never used.
-fn arm(client: &str) -> Arc<Arm> {
+fn client(id: &str) -> Arc<Client> {
     let identity = Identity::ClientSecret {
         tenant_id: "tenant".into(),
-        client_id: client.into(),
+        client_id: id.into(),
         secret: String::new().into(),
     };
-    let cloud = Cloud {
-        resource_manager: "https://127.0.0.1".parse().unwrap(),
-        authority_host: "https://127.0.0.1".parse().unwrap(),
-        audience: "https://127.0.0.1".into(),
-    };
-    Arc::new(Arm::new(
-        identity,
-        http_client(None).unwrap(),
-        Arc::new(cloud),
-        Arc::new(Locks::default()),
-        Arc::new(NullObserver),
-    ))
+    let (cloud, http) = (Cloud::public().unwrap(), http_client(None).unwrap());
+    let principals = Principals::new(cloud, http, Arc::new(NullObserver), Settings::default());
+    Arc::new(Client::new(identity, &Arc::new(principals)))
 }
 
-fn object(subscription: &str, arm: &Arc<Arm>) -> ScannedObject {
+fn object(subscription: &str, client: &Arc<Client>) -> ScannedObject {
     ScannedObject {
         namespace: "team".into(),
         name: subscription.into(),
         subscription: subscription.into(),
-        arm: Arc::clone(arm),
+        client: Arc::clone(client),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(24),
         credential: Ok(()),
@@ -101,10 +94,10 @@ fn reading(at: i64, machines: u64) -> SubscriptionReading {
 
 #[test]
 fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
     for at in 0..5_u32 {
         let now = start + Duration::from_millis(600) * at;
-        assert!(scan_targets.register(at.to_string(), object(&at.to_string(), &arm), false, now));
+        assert!(scan_targets.register(at.to_string(), object(&at.to_string(), &client), false, now));
         assert!(scan_targets.due(now, INTERVAL).0.is_empty());
     }
     let (due, _) = scan_targets.due(start + Duration::from_millis(600 * 4 + 1000), INTERVAL);
@@ -112,16 +105,16 @@ fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
     assert_eq!(subscriptions(&due[0]).len(), 5);
     assert!(due[0].whole);
     // Registering the same object again schedules no scan.
-    assert!(!scan_targets.register("0".into(), object("0", &arm), false, start));
+    assert!(!scan_targets.register("0".into(), object("0", &client), false, start));
 }
 
 #[test]
 fn an_endless_burst_is_scanned_after_the_maximum_debounce() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
     let mut scanned = 0;
     for at in 0..40_u32 {
         let now = start + Duration::from_millis(500) * at;
-        scan_targets.register(at.to_string(), object(&at.to_string(), &arm), false, now);
+        scan_targets.register(at.to_string(), object(&at.to_string(), &client), false, now);
         for batch in scan_targets.due(now, INTERVAL).0 {
             scanned += batch.targets.len();
             scan_targets.ended(&batch);
@@ -133,7 +126,7 @@ fn an_endless_burst_is_scanned_after_the_maximum_debounce() {
 #[test]
 fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
     let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
-    let (one, other) = (arm("a"), arm("b"));
+    let (one, other) = (client("a"), client("b"));
     scan_targets.register("1".into(), object("s1", &one), false, start);
     scan_targets.register("2".into(), object("s2", &other), false, start);
     let settled = start + Duration::from_secs(2);
@@ -158,12 +151,12 @@ fn all_of_an_identity_take_turns_and_identities_do_not_mix() {
 
 #[test]
 fn a_request_scans_one_subscription_at_once() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), object("s1", &arm), false, start);
-    scan_targets.register("2".into(), object("s2", &arm), false, start);
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, start);
+    scan_targets.register("2".into(), object("s2", &client), false, start);
     let settled = start + Duration::from_secs(2);
     let turn = scan_targets.due(settled, INTERVAL).0;
-    scan_targets.register("2".into(), object("s2", &arm), true, settled);
+    scan_targets.register("2".into(), object("s2", &client), true, settled);
     let (due, _) = scan_targets.due(settled, INTERVAL);
     assert_eq!(due.len(), 1, "also while another scan runs");
     assert_eq!(subscriptions(&due[0]), names(&["s2"]));
@@ -173,9 +166,9 @@ fn a_request_scans_one_subscription_at_once() {
 
 #[test]
 fn changed_exclusions_are_scanned_soon() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), object("s1", &arm), false, start);
-    scan_targets.register("2".into(), object("s2", &arm), false, start);
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, start);
+    scan_targets.register("2".into(), object("s2", &client), false, start);
     let settled = start + Duration::from_secs(2);
     for batch in scan_targets.due(settled, INTERVAL).0 {
         scan_targets.ended(&batch);
@@ -184,7 +177,7 @@ fn changed_exclusions_are_scanned_soon() {
     exclusions.rule("lab", [], &["lab".to_owned()], &[]);
     let changed = ScannedObject {
         exclusions: Arc::new(exclusions),
-        ..object("s1", &arm)
+        ..object("s1", &client)
     };
     assert!(scan_targets.register("1".into(), changed, false, settled));
     let (due, _) = scan_targets.due(settled + Duration::from_secs(1), INTERVAL);
@@ -193,9 +186,9 @@ fn changed_exclusions_are_scanned_soon() {
 
 #[test]
 fn a_broken_credential_sees_no_results_of_others() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), object("s1", &arm), false, start);
-    scan_targets.register("2".into(), object("s2", &arm), false, start);
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, start);
+    scan_targets.register("2".into(), object("s2", &client), false, start);
     scan_targets.without_credential("2", failure());
     let (due, _) = scan_targets.due(start + Duration::from_secs(2), INTERVAL);
     assert_eq!(subscriptions(&due[0]), names(&["s1"]));
@@ -208,8 +201,8 @@ fn a_broken_credential_sees_no_results_of_others() {
 
 #[test]
 fn an_older_scan_does_not_replace_a_newer_one() {
-    let (mut scan_targets, arm) = (ScanTargets::default(), arm("a"));
-    scan_targets.register("1".into(), object("s1", &arm), false, Instant::now());
+    let (mut scan_targets, client) = (ScanTargets::default(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, Instant::now());
     let at = |second| Timestamp::from_second(second).unwrap();
     let triggered = scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(30));
     assert_eq!(triggered, [("team".to_owned(), "s1".to_owned())]);
@@ -240,14 +233,14 @@ fn an_older_scan_does_not_replace_a_newer_one() {
 #[test]
 fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() {
     let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
-    let (one, other) = (arm("a"), arm("b"));
-    let named = |arm: &Arc<Arm>| ScannedObject {
+    let (one, other) = (client("a"), client("b"));
+    let named = |client: &Arc<Client>| ScannedObject {
         unprotected: [KnownMachine {
             id: "/m".into(),
             environment: serverprotection_core::machines::Environment::Aws,
         }]
         .into(),
-        ..object("s1", arm)
+        ..object("s1", client)
     };
     let mut now = start;
     let mut known = |scan_targets: &mut ScanTargets| {
@@ -277,7 +270,7 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
 #[test]
 fn an_identity_scans_the_subscriptions_of_its_objects() {
     let (mut scan_targets, start, arm_a, arm_b) =
-        (ScanTargets::default(), Instant::now(), arm("a"), arm("b"));
+        (ScanTargets::default(), Instant::now(), client("a"), client("b"));
     scan_targets.register("1".into(), object("s1", &arm_a), false, start);
     scan_targets.register("2".into(), object("s2", &arm_a), false, start);
     scan_targets.register("3".into(), object("s3", &arm_b), false, start);
@@ -291,9 +284,10 @@ fn an_identity_scans_the_subscriptions_of_its_objects() {
 
 #[test]
 fn a_deregistered_object_is_forgotten() {
-    let (mut scan_targets, start, arm) = (ScanTargets::default(), Instant::now(), arm("a"));
-    scan_targets.register("1".into(), object("s1", &arm), false, start);
-    assert_eq!(scan_targets.deregister("1").as_deref(), Some("tenant/a"));
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, start);
+    let last = scan_targets.deregister("1").unwrap();
+    assert_eq!(last.principal(), "tenant/a");
     assert!(!scan_targets.has("tenant/a"));
     assert!(
         scan_targets
