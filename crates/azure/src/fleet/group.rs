@@ -1,9 +1,10 @@
 //! The scan of one group of subscriptions, from its plans to its results.
 //!
 //! ```text
-//! prepare (health reports, permissions) ─▶ judge (pages, fold, verdicts) ─▶ close (confirm, complete the result)
+//! judge (pages, fold, verdicts) ─▶ close (confirm, complete the result)
+//!   ▲ health reports                  ▲ permissions
 //! ```
-//! The three steps run concurrently in one task. Dropping it stops all of them.
+//! The steps and the reads run concurrently in one task. Dropping it stops all of them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -58,16 +59,18 @@ struct Group<'g, 't> {
     /// Sorted by subscription.
     targets: &'g [&'t Target],
     plans: HashMap<String, Plan>,
-    prepared: Vec<SetOnce<Prepared>>,
+    prepared: Vec<Prepared>,
     at: Timestamp,
     readings: Mutex<HashMap<usize, (SubscriptionReading, MachineList)>>,
 }
 
 /// What is read for a subscription besides its machines.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Prepared {
-    access: Access,
-    issues: Arc<Issues>,
+    access: SetOnce<Access>,
+    /// Whether any machine has verdicts: without one, health reports are not read.
+    has_machines: SetOnce<bool>,
+    issues: SetOnce<Arc<Issues>>,
 }
 
 /// A subscription that is being read or waits for its confirmations.
@@ -101,7 +104,7 @@ pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome
         scan,
         targets,
         plans,
-        prepared: targets.iter().map(|_| SetOnce::new()).collect(),
+        prepared: targets.iter().map(|_| Prepared::default()).collect(),
         at,
         readings: Mutex::default(),
     };
@@ -117,29 +120,60 @@ impl<'t> Group<'_, 't> {
     /// Reads what is needed besides the machines, in the order of the pages. Never returns; it is dropped with the
     /// group.
     async fn prepare_all(&self) -> Infallible {
-        let all = self.targets.iter().zip(&self.prepared);
-        let all: Vec<_> = all
-            .map(|(target, prepared)| self.prepare(target, prepared))
+        let all = || self.targets.iter().zip(&self.prepared);
+        let access: Vec<_> = all()
+            .map(|(target, prepared)| self.read_access(target, prepared))
             .collect();
-        stream::iter(all)
-            .buffer_unordered(CONCURRENT_PREPARATIONS)
-            .collect::<()>()
-            .await;
+        let health: Vec<_> = all()
+            .map(|(target, prepared)| self.read_health(target, prepared))
+            .collect();
+        let access = stream::iter(access).buffer_unordered(CONCURRENT_PREPARATIONS);
+        let health = stream::iter(health).buffer_unordered(CONCURRENT_PREPARATIONS);
+        future::join(access.collect::<()>(), health.collect::<()>()).await;
         future::pending().await
     }
 
-    async fn prepare(&self, target: &Target, prepared: &SetOnce<Prepared>) {
-        let (scanner, arm) = (self.scan.scanner, &self.scan.arm);
-        let issues = async {
-            if self.plan(target).is_some_and(Plan::has_health_reports) {
-                scanner.health(arm, target).await
-            } else {
-                Arc::default()
-            }
-        };
-        let (issues, access) = future::join(issues, scanner.access(arm, target)).await;
+    async fn read_access(&self, target: &Target, prepared: &Prepared) {
+        let access = self.scan.scanner.access(self.scan.arm, target).await;
         // Not set before: each subscription is prepared once.
-        let _ = prepared.set(Prepared { access, issues });
+        let _ = prepared.access.set(access);
+    }
+
+    async fn read_health(&self, target: &Target, prepared: &Prepared) {
+        let has_reports = self.plan(target).is_some_and(Plan::has_health_reports);
+        let issues = if has_reports && *prepared.has_machines.wait().await {
+            self.scan.scanner.health(self.scan.arm, target).await
+        } else {
+            Arc::default()
+        };
+        // Not set before: each subscription is prepared once.
+        let _ = prepared.issues.set(issues);
+    }
+
+    /// Lets the health reports of the subscription of a step be read, if it has machines. Called for a whole page before
+    /// its first verdict, so that the reports of several subscriptions are read concurrently.
+    fn announce(&self, step: &Step) {
+        let index = match step {
+            Step::Machine(machine) => self.index(machine),
+            Step::Closed(index) => Some(*index),
+        };
+        let Some((target, prepared)) =
+            index.and_then(|index| Some((self.targets.get(index)?, self.prepared.get(index)?)))
+        else {
+            return;
+        };
+        if !prepared.has_machines.initialized() {
+            let has_machines = matches!(step, Step::Machine(_)) || !self.known(target).is_empty();
+            // Only this task sets it.
+            let _ = prepared.has_machines.set(has_machines);
+        }
+    }
+
+    fn index(&self, machine: &Machine) -> Option<usize> {
+        let found = self
+            .targets
+            .binary_search_by(|target| target.subscription.cmp(&machine.subscription_id));
+        found.ok()
     }
 
     /// Reads all pages and judges the machines in their order. Returns the indexes of subscriptions whose rows were out
@@ -168,6 +202,9 @@ impl<'t> Group<'_, 't> {
                 steps.extend(fold.end());
             }
             self.scan.page_read(count, fold.duplicates - known, odd);
+            for step in &steps {
+                self.announce(step);
+            }
             for step in steps.drain(..) {
                 self.step(step, &mut open, &closed).await;
             }
@@ -181,10 +218,7 @@ impl<'t> Group<'_, 't> {
     async fn step(&self, step: Step, open: &mut Option<Open<'t>>, closed: &mpsc::Sender<Open<'t>>) {
         match step {
             Step::Machine(machine) => {
-                let found = self
-                    .targets
-                    .binary_search_by(|target| target.subscription.cmp(&machine.subscription_id));
-                let Ok(index) = found else { return };
+                let Some(index) = self.index(&machine) else { return };
                 let Some(now_open) = open.take().or_else(|| self.open(index)) else {
                     return;
                 };
@@ -227,7 +261,7 @@ impl<'t> Group<'_, 't> {
         let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
-        let issues = &prepared.wait().await.issues;
+        let issues = prepared.issues.wait().await;
         if !open.missing.is_empty() {
             open.missing.remove(&hash(&machine.id, ""));
         }
@@ -302,13 +336,13 @@ impl<'t> Group<'_, 't> {
         let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
-        let prepared = prepared.wait().await;
-        self.confirm_missing(&mut open, prepared).await;
+        let (access, issues) = (prepared.access.wait().await, prepared.issues.wait().await);
+        self.confirm_missing(&mut open, access, issues).await;
         let suspects = std::mem::take(&mut open.suspects);
         let mut confirmed = stream::iter(suspects)
             .map(|(finding, machine)| async move {
                 self.scan.count(|report| report.confirmations += 1);
-                let confirmation = self.scan.scanner.confirm(&self.scan.arm, &machine).await;
+                let confirmation = self.scan.scanner.confirm(self.scan.arm, &machine).await;
                 (finding, machine, confirmation)
             })
             .buffer_unordered(CONCURRENT_CONFIRMATIONS);
@@ -316,7 +350,7 @@ impl<'t> Group<'_, 't> {
             match confirmation {
                 Ok(confirmation) => {
                     if let Some(machine) = confirmation.apply_to(machine) {
-                        let finding = self.find(open.target, &prepared.issues, &machine);
+                        let finding = self.find(open.target, issues, &machine);
                         self.count(&mut open, &machine, &finding);
                     }
                 }
@@ -329,7 +363,7 @@ impl<'t> Group<'_, 't> {
         let reading = SubscriptionReading {
             tier: self.plan(open.target).and_then(|plan| plan.tier.clone()),
             summary: open.summary,
-            access: prepared.access.clone(),
+            access: access.clone(),
             at: self.at,
         };
         let readings = self.readings.lock();
@@ -341,12 +375,12 @@ impl<'t> Group<'_, 't> {
     /// Checks whether machines that were not protected and are no longer listed are deleted: a verdict must not improve
     /// because Resource Graph lost a row. Machines that exist or cannot be checked still count. Later scans check them
     /// again, after those that were not checked yet.
-    async fn confirm_missing(&self, open: &mut Open<'t>, prepared: &Prepared) {
+    async fn confirm_missing(&self, open: &mut Open<'t>, access: &Access, issues: &Issues) {
         let target = open.target;
         let known = Arc::clone(&open.known);
         let missing = known.machines(&target.subscription);
         let missing = missing.filter(|machine| open.missing.contains(&hash(&machine.id, "")));
-        let missing = missing.map(|machine| (self.find(target, &prepared.issues, &machine), machine));
+        let missing = missing.map(|machine| (self.find(target, issues, &machine), machine));
         // The spec may exclude the machine by now.
         let mut missing: Vec<_> = missing
             .filter(|(finding, _)| finding.verdict.is_eligible())
@@ -356,7 +390,7 @@ impl<'t> Group<'_, 't> {
         }
         let limit = self.scan.scanner.settings.confirmations_per_subscription;
         // Without the permission to read machines, every GET would be refused.
-        let may = !matches!(prepared.access, Access::Missing(_));
+        let may = !matches!(access, Access::Missing(_));
         let room = limit.saturating_sub(open.suspects.len()).max(limit.div_ceil(2));
         let now = if may { room.min(missing.len()) } else { 0 };
         for (finding, machine) in open.suspects.split_off(open.suspects.len().min(limit - now)) {
@@ -365,7 +399,7 @@ impl<'t> Group<'_, 't> {
         let later = missing.split_off(now);
         let asked = stream::iter(missing).map(|(finding, machine)| async move {
             self.scan.count(|report| report.confirmations += 1);
-            let exists = self.scan.scanner.exists(&self.scan.arm, &machine).await;
+            let exists = self.scan.scanner.exists(self.scan.arm, &machine).await;
             (finding, machine, exists)
         });
         let asked: Vec<_> = asked.buffered(CONCURRENT_CONFIRMATIONS).collect().await;

@@ -1,6 +1,7 @@
 //! Whole scans against a stub of Azure in this process.
 
 mod connectors;
+mod empty;
 mod missing;
 mod odd;
 mod recorded;
@@ -84,6 +85,7 @@ impl Recording {
 
 struct Azure {
     stub: Shared,
+    url: url::Url,
     arm: Arm,
     scanner: Scanner,
 }
@@ -91,9 +93,8 @@ struct Azure {
 impl Azure {
     async fn of(stub: Stub) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let url: url::Url = url.parse().unwrap();
         let stub = Arc::new(Mutex::new(stub));
         let router = Router::new().fallback(handle).with_state(Arc::clone(&stub));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -104,7 +105,8 @@ impl Azure {
         };
         Self {
             stub,
-            arm: crate::stub::arm(url),
+            arm: crate::stub::arm(url.clone()),
+            url,
             scanner: Scanner::new(settings),
         }
     }

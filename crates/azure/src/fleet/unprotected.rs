@@ -78,6 +78,10 @@ impl MachineList {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The machines that a status of an earlier process names.
     pub(super) fn of(target: &Target) -> Self {
         let mut kept = Self::default();
