@@ -1,6 +1,7 @@
 //! The `serverprotection` command.
 
 mod documents;
+mod endpoints;
 mod error;
 mod machines;
 mod prerequisites;
@@ -9,6 +10,7 @@ mod printable;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use endpoints::Endpoints;
 
 /// Manage Microsoft Defender for Servers in Azure subscriptions through Kubernetes objects
 #[derive(Parser)]
@@ -20,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Controller(Box<serverprotection_controller::Args>),
+    Controller(Box<ControllerArgs>),
     Machines(Box<machines::Args>),
     Prerequisites(Box<prerequisites::Args>),
     /// Print the custom resource definitions as YAML
@@ -29,6 +31,16 @@ enum Command {
     Crds,
     /// Print the version
     Version,
+}
+
+// No doc comment: the description of the command is that of `serverprotection_controller::Args`.
+#[derive(clap::Args)]
+struct ControllerArgs {
+    #[command(flatten)]
+    endpoints: Endpoints,
+
+    #[command(flatten)]
+    args: serverprotection_controller::Args,
 }
 
 fn main() -> ExitCode {
@@ -51,12 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn controller(args: serverprotection_controller::Args) -> Result<(), String> {
+fn controller(ControllerArgs { endpoints, args }: ControllerArgs) -> Result<(), String> {
     install_tls()?;
+    let (cloud, http) = endpoints.open().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the async runtime: {error}"))?;
     runtime
-        .block_on(serverprotection_controller::run(args))
+        .block_on(serverprotection_controller::run(args, cloud, http))
         .map_err(|error| error.to_string())
 }
 

@@ -5,8 +5,6 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::endpoints::Endpoints;
-
 /// Run the controller
 ///
 /// Watches ServerProtection, SecurityConnector and AzureCredential objects and keeps the Microsoft Defender for Servers
@@ -16,10 +14,6 @@ use crate::endpoints::Endpoints;
 /// endpoints are flags of the controller and never fields of an object, so no object can redirect token requests.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
-    /// Azure cloud and its endpoints.
-    #[command(flatten)]
-    pub endpoints: Endpoints,
-
     /// Watch only this namespace [default: all namespaces]. Claims on subscriptions are then decided only between
     /// objects of this namespace
     #[arg(long, value_name = "NAMESPACE")]

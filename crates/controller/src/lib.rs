@@ -12,7 +12,6 @@ mod clock;
 mod connector_index;
 mod context;
 mod credentials;
-pub mod endpoints;
 mod fleet;
 mod http;
 mod kind;
@@ -36,5 +35,4 @@ mod unreadable;
 mod watch;
 
 pub use args::Args;
-pub use endpoints::{Endpoints, EndpointsError};
 pub use run::{Error, run};

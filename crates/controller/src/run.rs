@@ -19,7 +19,7 @@ use kube::{
     },
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
-use serverprotection_azure::{Principals, fleet::Settings};
+use serverprotection_azure::{Cloud, Principals, fleet::Settings};
 use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,6 @@ use crate::{
     connector_index::ConnectorIndex,
     context::{Context, Controlled, Settings},
     credentials::Credentials,
-    endpoints::EndpointsError,
     fleet::Fleet,
     http,
     metrics::Metrics,
@@ -51,8 +50,6 @@ pub enum Error {
     Kubeconfig(#[from] kube::config::InferConfigError),
     #[error("cannot reach the cluster: {0}; check KUBECONFIG and the network")]
     Cluster(#[from] kube::Error),
-    #[error(transparent)]
-    Endpoints(#[from] EndpointsError),
     #[error("--listen: cannot listen on {address}: {source}")]
     Listen {
         address: std::net::SocketAddr,
@@ -62,20 +59,19 @@ pub enum Error {
     Ended,
 }
 
-/// Runs the controller until SIGTERM or SIGINT.
+/// Runs the controller until SIGTERM or SIGINT. `http` is the client for the endpoints of `cloud`.
 ///
 /// # Errors
 ///
-/// Fails if no cluster is configured, a flag for the Azure endpoints is not usable, the address of `--listen` cannot be
-/// bound, or a control loop ends unexpectedly.
-pub async fn run(args: Args) -> Result<(), Error> {
+/// Fails if no cluster is configured, the address of `--listen` cannot be bound, or a control loop ends unexpectedly.
+pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), Error> {
     telemetry::start(args.log_format);
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = args.watch_namespace.as_deref();
     let metrics = Arc::new(Metrics::new(args.per_object_metrics));
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
-    let credentials = credentials(&args, &client, credential_store, &metrics)?;
+    let credentials = credentials(&args, (cloud, http), &client, credential_store, &metrics);
     let (protections, triggered_protections) = Controlled::new();
     let (connectors, triggered_connectors) = Controlled::new();
     let context = Arc::new(context(
@@ -349,17 +345,17 @@ async fn until_stopped(
 
 fn credentials(
     args: &Args,
+    (cloud, http): (Cloud, reqwest::Client),
     client: &Client,
     store: kube::runtime::reflector::Store<serverprotection_api::AzureCredential>,
     metrics: &Arc<Metrics>,
-) -> Result<Credentials, Error> {
-    let (cloud, http) = args.endpoints.open()?;
+) -> Credentials {
     tracing::info!(
         resource_manager = %cloud.resource_manager,
         authority = %cloud.authority_host,
         "using Azure endpoints"
     );
-    Ok(Credentials {
+    Credentials {
         client: client.clone(),
         store,
         principals: Arc::new(Principals::new(
@@ -371,7 +367,7 @@ fn credentials(
         reread_after: args.blocked_retry_interval,
         cached: Mutex::default(),
         refresh_locks: Mutex::default(),
-    })
+    }
 }
 
 /// SIGTERM or SIGINT.

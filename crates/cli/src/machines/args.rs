@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use serverprotection_controller::Endpoints;
 use serverprotection_core::{
     jiff::SignedDuration,
     machines::{Environment, Verdict},
 };
 
 use super::identity::Auth;
+use crate::endpoints::Endpoints;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,33 +9,32 @@ use url::Url;
 
 // No doc comment: this struct is flattened, and its comment would replace the description of the command.
 #[derive(ClapArgs, Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// Azure cloud
     #[arg(long, value_enum, default_value_t = CloudName::Public, env = "SERVERPROTECTION_CLOUD")]
-    pub cloud: CloudName,
+    pub(crate) cloud: CloudName,
 
     /// Azure Resource Manager endpoint [default: the endpoint of --cloud]. The emulator listens on
     /// https://127.0.0.1:8443
     #[arg(long, value_name = "URL")]
-    pub resource_manager_endpoint: Option<Url>,
+    pub(crate) resource_manager_endpoint: Option<Url>,
 
     /// Microsoft Entra authority [default: the authority of --cloud]
     #[arg(long, value_name = "URL")]
-    pub authority_host: Option<Url>,
+    pub(crate) authority_host: Option<Url>,
 
     /// Audience of the access tokens [default: the Azure Resource Manager audience of --cloud]
     #[arg(long, value_name = "URL")]
-    pub audience: Option<String>,
+    pub(crate) audience: Option<String>,
 
     /// PEM file with certificate authorities to trust for Azure, in addition to those of the system
     #[arg(long, value_name = "FILE")]
-    pub extra_ca: Option<PathBuf>,
+    pub(crate) extra_ca: Option<PathBuf>,
 }
 
 /// Azure clouds with Defender for Servers (docs/azure-api.md 8.1).
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloudName {
+pub(crate) enum CloudName {
     /// Azure
     Public,
     /// Azure Government (United States)
@@ -44,8 +43,7 @@ pub enum CloudName {
 
 /// A flag of [`Endpoints`] is not usable.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum EndpointsError {
+pub(crate) enum EndpointsError {
     #[error("--extra-ca: cannot read {path}: {source}")]
     ExtraCa { path: String, source: std::io::Error },
     #[error(transparent)]
@@ -63,7 +61,7 @@ impl Endpoints {
     ///
     /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL, or if the
     /// TLS configuration is rejected.
-    pub fn open(&self) -> Result<(Cloud, reqwest::Client), EndpointsError> {
+    pub(crate) fn open(&self) -> Result<(Cloud, reqwest::Client), EndpointsError> {
         let extra_ca = match &self.extra_ca {
             None => None,
             Some(path) => Some(std::fs::read(path).map_err(|source| EndpointsError::ExtraCa {
