@@ -123,7 +123,8 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
             .await
             .map_err(|e| e.to_string())?;
         let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
-        let reported = notes.iter().any(|note| note.contains("Azure matches the spec"));
+        let ready = ["Azure matches the spec", "Mode Observe"];
+        let reported = notes.iter().any(|note| ready.iter().any(|text| note.contains(text)));
         if reported {
             Ok(())
         } else {

@@ -27,7 +27,7 @@ impl Session {
             }
             match self.write(subscription, &change.action, permit).await {
                 Ok(answer) => {
-                    outcome.plan = answer.or(outcome.plan);
+                    outcome.response = answer.or(outcome.response);
                     outcome.done.push(change.clone());
                 }
                 Err(Stopped::Failed(failure)) => {

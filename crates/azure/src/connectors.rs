@@ -106,7 +106,7 @@ impl Session {
             }
             match self.write_connector(target, &change.action, permit).await {
                 Ok(Written::Done(answer)) => {
-                    outcome.connector = answer.or(outcome.connector);
+                    outcome.response = answer.or(outcome.response);
                     outcome.done.push(change.clone());
                 }
                 Ok(Written::PermitEnded) => break,

@@ -4,6 +4,9 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serverprotection_api::ClaimStatus;
+
 use crate::Timestamp;
 
 /// An object that names a subscription.
@@ -151,6 +154,30 @@ impl ClaimIndex {
 impl Claimant {
     fn owner(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// State of a claim in status: this object owns what it names.
+pub const HELD: &str = "Held";
+/// State of a claim in status: another object owns it.
+pub const CONFLICTED: &str = "Conflicted";
+
+/// The claim after a reconcile: its holder, since when, and since when Azure has matched the spec.
+pub(crate) fn claim_status(
+    previous: Option<&ClaimStatus>,
+    holder: Option<&str>,
+    established: bool,
+    now: Timestamp,
+) -> ClaimStatus {
+    let state = if holder.is_some() { CONFLICTED } else { HELD };
+    let same = previous.filter(|previous| previous.state == state);
+    // A claim that was lost and regained starts again, because another writer may have changed Azure meanwhile.
+    let known = same.and_then(|claim| claim.established_since.clone());
+    ClaimStatus {
+        state: state.into(),
+        since: same.and_then(|claim| claim.since.clone()).or(Some(Time(now))),
+        holder: holder.map(str::to_owned),
+        established_since: known.or_else(|| established.then_some(Time(now))),
     }
 }
 

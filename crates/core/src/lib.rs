@@ -7,19 +7,33 @@
 //! Azure ─observed─┘
 //! ```
 
+pub mod arm_id;
 pub mod azure_error;
+pub mod change;
 pub mod claims;
 pub mod conditions;
+pub mod contested;
+pub mod difference;
 pub mod events;
 pub mod gate;
 pub mod machines;
 pub mod message;
 pub mod metrics;
+pub mod reading;
 pub mod reason;
+pub mod reductions;
 pub mod retry;
 pub mod security_connector;
 pub mod server_protection;
+pub mod settling;
 pub mod status_reference;
+pub mod switch;
+pub mod tier;
+pub mod timeouts;
+
+mod drift;
+mod permissions;
+mod summary;
 
 /// A point in time. Kubernetes stores whole seconds.
 pub use k8s_openapi::jiff::{self, Timestamp};

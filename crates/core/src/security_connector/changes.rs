@@ -6,24 +6,19 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use serverprotection_api::Tier;
 
-pub use crate::server_protection::changes::Difference;
-use crate::server_protection::changes::listed;
-
 use super::{
     desired::{AGENTLESS, Desired, Field, Offering, Place, TIER},
     expected::Expected,
     merge,
     observed::Connector,
 };
+use crate::{
+    change,
+    difference::{Difference, listed},
+};
 
 /// One write to Azure, with the fields that it repairs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The write.
-    pub action: Action,
-    /// The differences that the write repairs.
-    pub fields: Vec<Difference>,
-}
+pub type Change = change::Change<Action>;
 
 /// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,23 +1,24 @@
 //! The decision of a reconcile: the situation, the changes, and what blocks them.
 
-use std::collections::BTreeSet;
-
 use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus};
 
 use super::{
     account::{self, Conflict},
-    changes::{self, Action, CONNECTOR, Change, Difference},
+    changes::{self, Action, CONNECTOR, Change},
     desired::{Desired, Protection, Target},
+    history::ReconcileHistory,
     observed::{Connector, Observed},
     reductions,
-    requeue::{ReconcileHistory, is_settling, waits_for_cloud},
 };
 pub use crate::machines::MachineCounts;
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    change,
     conditions::{self, ConditionType},
-    server_protection::{contested, requeue::Timeouts},
+    contested,
+    difference::Difference,
+    timeouts::Timeouts,
 };
 
 /// Everything that a decision depends on.
@@ -132,48 +133,15 @@ pub enum Situation {
 }
 
 /// The decision of one reconcile.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The situation.
-    pub situation: Situation,
-    /// Whether Azure was compared with the spec; otherwise `differences` is empty because it is unknown.
-    pub compared: bool,
-    /// Every managed field in which Azure differs from the spec.
-    pub differences: Vec<Difference>,
-    /// The changes to make now, in order.
-    pub changes: Vec<Change>,
-    /// The fields of the changes that are repairs: they were in sync before, or were written before.
-    pub repairs: Vec<Difference>,
-    /// The contested fields that are suppressed now.
-    pub suppressed: BTreeSet<String>,
-}
+pub type Decision = change::Decision<Situation, Action>;
+
+/// The result of the changes. The response to the PUT has the connector.
+pub type Outcome = change::Outcome<Action, Connector>;
 
 impl Decision {
-    fn only(situation: Situation) -> Self {
-        Self {
-            situation,
-            compared: false,
-            differences: Vec::new(),
-            changes: Vec::new(),
-            repairs: Vec::new(),
-            suppressed: BTreeSet::new(),
-        }
-    }
-
     fn blocked(blocker: Blocker) -> Self {
         Self::only(Situation::Blocked(blocker))
     }
-}
-
-/// The result of the changes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// The writes that Azure accepted.
-    pub done: Vec<Change>,
-    /// The connector in the response to the PUT.
-    pub connector: Option<Connector>,
-    /// The write that failed; later writes were not attempted.
-    pub failed: Option<(Change, AzureError)>,
 }
 
 /// The connector that the object manages, once its `ServerProtection` is known.
@@ -342,6 +310,18 @@ pub(super) fn is_put(change: &Change) -> bool {
     matches!(change.action, Action::PutConnector(_))
 }
 
+/// Whether every value that a change would write was just written without a visible effect.
+fn is_settling(input: &Input<'_>, change: &Change) -> bool {
+    input.requested.is_none() && input.history.writes.is_settling(change, input.now)
+}
+
+/// Whether the pause after a failure to sign in to the account is not over yet.
+fn waits_for_cloud(input: &Input<'_>) -> bool {
+    let edited = input.previous.observed_generation != Some(input.generation);
+    let waits = input.history.cloud_retry_at.is_some_and(|at| at > input.now);
+    waits && !edited && input.requested.is_none()
+}
+
 /// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
     let was_in_sync = input.previous.observed_generation == Some(input.generation)
@@ -352,7 +332,7 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
         writes,
         was_in_sync,
         &input.previous.contested,
-        &input.history.written,
+        &input.history.writes,
     )
 }
 

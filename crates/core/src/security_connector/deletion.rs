@@ -7,7 +7,9 @@ use serverprotection_api::{
 };
 
 use super::{desired::account, observed::Connector};
-use crate::{Timestamp, jiff::SignedDuration, message::Message, server_protection::observed::ReadResult};
+use crate::{
+    Timestamp, claims::HELD, jiff::SignedDuration, message::Message, reading::ReadResult,
+};
 
 /// Everything that the deletion of an object depends on.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +140,7 @@ pub(super) fn words(deadline: Duration) -> String {
 
 fn ready_to_delete(input: &Input<'_>) -> Result<String, RemovalReason> {
     let claim = input.previous.claim.as_ref();
-    let holds = claim.is_some_and(|claim| claim.state == "Held");
+    let holds = claim.is_some_and(|claim| claim.state == HELD);
     let established = claim.is_some_and(|claim| claim.established_since.is_some());
     let held = holds && (established || is_creating(input.previous));
     let target = input.previous.target.as_ref();

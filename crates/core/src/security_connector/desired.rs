@@ -9,7 +9,7 @@ use serverprotection_api::{
 };
 
 use super::expected::{Empty, Expected};
-use crate::server_protection::desired::{registers, same_id, switch};
+use crate::{arm_id::same_id, server_protection::desired::registers, switch::switch};
 
 /// What a connector takes from the `ServerProtection` that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]

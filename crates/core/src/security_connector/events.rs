@@ -39,8 +39,7 @@ pub fn events(
         Situation::Failing(failure) => Some(failure),
         _ => None,
     };
-    let write = outcome.failed.as_ref().map(|(_, failure)| failure);
-    all.extend(events::failed(read, write, failures));
+    all.extend(events::failed(read, outcome.failure(), failures));
     all
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use serverprotection_api::Tier;
 
-use crate::server_protection::{azure_rules::tier_name, desired::same_id};
+use crate::{arm_id::same_id, switch::switch_name, tier::tier_name};
 
 /// The expected value at a place.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +51,6 @@ impl Empty {
     }
 }
 
-const fn on_off(on: bool) -> &'static str {
-    if on { "Enabled" } else { "Disabled" }
-}
-
 impl Expected {
     /// Whether Azure's value means the same as this one.
     pub fn matches(&self, observed: Option<&Value>) -> bool {
@@ -98,7 +94,7 @@ impl Expected {
     pub fn describe(&self) -> String {
         match self {
             Self::Tier(tier) => tier_name(*tier).into(),
-            Self::Flag(on) | Self::Organization(on) => on_off(*on).into(),
+            Self::Flag(on) | Self::Organization(on) => switch_name(*on).into(),
             Self::Word(text) | Self::Text(text) | Self::ResourceId(text) => text.clone(),
             Self::Hours(hours) => format!("{hours}h"),
             Self::Set(entries, empty) => listed(entries.iter().cloned(), *empty),
@@ -120,8 +116,8 @@ impl Expected {
             Some(other) => other.to_string(),
         };
         match self {
-            Self::Flag(_) => on_off(flag(observed)).into(),
-            Self::Organization(_) => on_off(Self::Organization(true).matches(observed)).into(),
+            Self::Flag(_) => switch_name(flag(observed)).into(),
+            Self::Organization(_) => switch_name(Self::Organization(true).matches(observed)).into(),
             Self::Hours(_) => integer(observed).map_or_else(plain, |hours| format!("{hours}h")),
             Self::Set(_, empty) => {
                 set(observed).map_or_else(plain, |found| listed(found.into_iter(), *empty))

@@ -11,6 +11,7 @@ pub mod deletion;
 pub mod desired;
 pub mod events;
 pub mod expected;
+pub mod history;
 pub mod merge;
 pub mod observed;
 pub mod prerequisites;

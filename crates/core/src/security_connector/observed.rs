@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::AzureError,
-    server_protection::observed::{Permissions, ReadResult},
+    reading::{Permissions, ReadResult},
 };
 
 /// Everything that one reconcile read. `None`: not read by this reconcile.

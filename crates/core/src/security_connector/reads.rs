@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::{desired::is_organization, requeue::ReconcileHistory};
+use super::{desired::is_organization, history::ReconcileHistory};
 use crate::conditions::{self, ConditionType};
 
 /// The largest number of reconciles without changes in which everything is read once: an hour at the default interval.

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    changes::{Difference, differences},
-    desired::Desired,
-    observed::Connector,
+use super::{changes::differences, desired::Desired, observed::Connector};
+use crate::{
+    difference::Difference,
+    reductions::{self, lowers},
 };
-use crate::server_protection::reductions;
 
 /// The differences whose repair would lower protection: a lower tier, a part switched off, fewer regions, more
 /// excluded accounts; or a working identity replaced by one that the spec does not name.
 pub fn of<'a>(desired: &Desired, all: &'a [Difference]) -> Vec<&'a Difference> {
     let lowers = |difference: &&Difference| {
         let field = difference.field.as_str();
-        reductions::lowers(difference)
+        lowers(difference)
             || (field == "plan.tier" && difference.observed == "unspecified" && difference.desired != "P2")
             || (field == "aws.regions" && narrower(difference))
             || (field.contains(".organization.excluded") && wider(difference))

@@ -1,73 +1,20 @@
-//! When an object is reconciled again. Losing the memory costs a few reads and at most one write, never correctness
-//! (I-6).
+//! When an object is reconciled again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
+pub use super::history::ReconcileHistory;
 use super::{
-    account,
-    changes::Change,
-    cloud,
+    account, cloud,
     decide::{Decision, Input, Observation, Outcome, Situation, is_put, target},
 };
-use crate::{Timestamp, azure_error::ErrorClass, retry, server_protection::contested::later};
-
-/// What a process keeps in memory about an object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ReconcileHistory {
-    /// The number of reconciles so far.
-    pub reconciles: u64,
-    /// Whether the last reconcile wrote the connector, so that this one reads it back.
-    pub verifying: bool,
-    /// Whether the last reconcile found no connector and did not create one.
-    pub absent: bool,
-    /// Consecutive transient failures.
-    pub failures: u32,
-    /// Fields written since Azure was last in sync, with the demanded values.
-    pub written: BTreeMap<String, String>,
-    /// Rounds of writes since Azure was last in sync.
-    pub rounds: u32,
-    /// The last write.
-    pub last_write: Option<Timestamp>,
-    /// Consecutive writes that failed because Azure cannot sign in to the account.
-    pub cloud_failures: u32,
-    /// Such a write is not attempted again before this time.
-    pub cloud_retry_at: Option<Timestamp>,
-    /// Accounts of the organization's members, as the connectors were last listed.
-    pub members: Vec<String>,
-}
+use crate::{contested::later, retry};
 
 /// The pause after the n-th failure to sign in to the account: 5, 10, then 15 minutes. The account's owner must fix
 /// the cause, and each attempt costs a write and a minute of the service's time.
 pub fn cloud_pause(failures: u32) -> Duration {
     Duration::from_secs(300).saturating_mul(failures.clamp(1, 3))
-}
-
-/// Whether that pause is not over yet.
-pub(super) fn waits_for_cloud(input: &Input<'_>) -> bool {
-    let edited = input.previous.observed_generation != Some(input.generation);
-    let waits = input.history.cloud_retry_at.is_some_and(|at| at > input.now);
-    waits && !edited && input.requested.is_none()
-}
-
-/// Whether every value that a change would write was just written without a visible effect.
-pub(super) fn is_settling(input: &Input<'_>, change: &Change) -> bool {
-    let written = &input.history.written;
-    let again = change
-        .fields
-        .iter()
-        .all(|difference| written.get(&difference.field) == Some(&difference.desired));
-    let waited = input
-        .history
-        .last_write
-        .map_or(SignedDuration::MAX, |at| input.now.duration_since(at));
-    let pause = SignedDuration::try_from(settling_pause(input.history)).unwrap_or(SignedDuration::MAX);
-    again && input.requested.is_none() && waited < pause
-}
-
-fn settling_pause(history: &ReconcileHistory) -> Duration {
-    retry::after(&ErrorClass::Conflict, history.rounds, Duration::ZERO, 0.5)
 }
 
 /// Updates what the process keeps in memory after a reconcile.
@@ -84,7 +31,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     {
         history.members = account::member_accounts(&target, others);
     }
-    let failed = outcome.failed.as_ref().map(|(_, failure)| failure);
+    let failed = outcome.failure();
     let failure = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
         _ => failed,
@@ -104,14 +51,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
             ..ReconcileHistory::default()
         };
     }
-    if !outcome.done.is_empty() {
-        history.rounds = history.rounds.saturating_add(1);
-        history.last_write = Some(input.now);
-        let fields = outcome.done.iter().flat_map(|change| &change.fields);
-        history
-            .written
-            .extend(fields.map(|field| (field.field.clone(), field.desired.clone())));
-    }
+    history.writes.add(outcome, input.now);
     if failed.is_some_and(cloud::is_authentication) {
         history.cloud_failures = history.cloud_failures.saturating_add(1);
         let pause = cloud_pause(history.cloud_failures);
@@ -154,7 +94,7 @@ pub fn requeue_after(
         Situation::Failing(failure) => retry::after(&failure.class, history.failures.max(1), slow, jitter),
         Situation::AwaitingRegistration => retry::REGISTRATION_POLL,
         Situation::WaitingForCloud => waiting(),
-        Situation::Settling => settling_pause(history),
+        Situation::Settling => history.writes.pause(),
         Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
         Situation::Suspended => Duration::from_secs(24 * 3600),
         Situation::Blocked(_) | Situation::NeedsApproval(_) | Situation::Writing => {

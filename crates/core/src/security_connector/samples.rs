@@ -10,8 +10,9 @@ use super::{
     changes::Action,
     decide::{Decision, Input, MachineCounts, Observation, Outcome, decide},
     desired::{Desired, Protection},
+    history::ReconcileHistory,
     observed::{Connector, HealthReport, Observed},
-    requeue::{ReconcileHistory, requeue_after, update_history},
+    requeue::{requeue_after, update_history},
     status::{Phase, status},
 };
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
     azure_error::{AzureError, ErrorClass},
     conditions,
     jiff::SignedDuration,
-    server_protection::{observed::Permissions, requeue::Timeouts},
+    reading::Permissions,
     status_reference::{self, Kind},
+    timeouts::Timeouts,
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
@@ -277,7 +279,7 @@ impl Object {
         let id = self.desired().target.id();
         let decision = self.reconcile(Observation::Azure(&observed), |decision| Outcome {
             done: decision.changes.clone(),
-            connector: put(decision).map(|body| answered(&id, body)),
+            response: put(decision).map(|body| answered(&id, body)),
             failed: None,
         });
         for change in &decision.changes {

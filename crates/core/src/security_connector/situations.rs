@@ -15,7 +15,7 @@ use super::{
     observed::{Connector, HealthReport, Observed},
     samples::{Object, aws, failure, gcp, protection, put, report, shapes},
 };
-use crate::{azure_error::ErrorClass, server_protection::observed::Permissions};
+use crate::{azure_error::ErrorClass, reading::Permissions};
 
 #[test]
 fn each_shape_is_created_and_then_in_sync_without_a_write() {

@@ -14,7 +14,7 @@ use serverprotection_api::{
 
 use super::{
     account,
-    changes::{CONNECTOR, Difference},
+    changes::CONNECTOR,
     decide::{
         Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
     },
@@ -26,13 +26,12 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::AzureError,
+    claims::claim_status,
     conditions::{ConditionType, Conditions},
+    contested,
+    drift::{HEARTBEAT, drift, drift_count},
     message::Message,
-    server_protection::{
-        azure_rules::tier_name,
-        contested,
-        status::{HEARTBEAT, MAX_DRIFT_ENTRIES, claim_status, drift},
-    },
+    tier::tier_name,
 };
 
 /// Maximum number of health issues in status.
@@ -49,18 +48,20 @@ pub enum Phase<'a> {
 }
 
 impl<'a> Phase<'a> {
-    fn failed(self) -> Option<&'a AzureError> {
+    fn outcome(self) -> Option<&'a Outcome> {
         match self {
-            Self::AfterWrite(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
+            Self::AfterWrite(outcome) => Some(outcome),
             Self::BeforeWrite => None,
         }
     }
 
+    fn failed(self) -> Option<&'a AzureError> {
+        self.outcome().and_then(Outcome::failure)
+    }
+
     fn wrote_connector(self) -> bool {
-        match self {
-            Self::AfterWrite(outcome) => outcome.done.iter().any(is_put),
-            Self::BeforeWrite => false,
-        }
+        self.outcome()
+            .is_some_and(|outcome| outcome.done.iter().any(is_put))
     }
 }
 
@@ -96,9 +97,8 @@ pub fn status(
         condition_set::set(&mut conditions, input, decision, phase, observed);
     }
     if decision.compared {
-        status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
+        status.drift_count = Some(drift_count(&decision.differences));
         status.drift = drift(&input.previous.drift, &decision.differences, input.now);
-        status.drift.truncate(MAX_DRIFT_ENTRIES);
     }
     status.contested = contested_history(input, decision, phase, interval);
     set_claim(&mut status, input, decision, phase);
@@ -260,10 +260,7 @@ pub fn with_machines(
 
 /// The newest response about the connector: that of the write, if there was one.
 fn latest<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Connector> {
-    let answered = match phase {
-        Phase::AfterWrite(outcome) => outcome.connector.as_ref(),
-        Phase::BeforeWrite => None,
-    };
+    let answered = phase.outcome().and_then(|outcome| outcome.response.as_ref());
     let ours = observed.found().filter(|_| answered.is_none());
     answered.or(ours)
 }
@@ -280,13 +277,7 @@ fn contested_history(
     let desired = Desired::of(input.name, input.spec, protection);
     let demanded = |entry: &ContestedField| manages(&desired, &entry.field, &entry.desired);
     let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
-    let Phase::AfterWrite(outcome) = phase else {
-        return history;
-    };
-    let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
-    let repairs = decision.repairs.iter();
-    let repaired: Vec<_> = repairs.filter(|repair| done.contains(repair)).collect();
-    contested::after_repairs(history, &repaired, interval, input.now)
+    contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 
 fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision, phase: Phase<'_>) {

@@ -30,8 +30,6 @@ pub const WORKSPACE: &str = "DefinedWorkspaceId";
 pub const RULES: &str = "Rules";
 /// The resource provider that everything here belongs to.
 pub const PROVIDER: &str = "Microsoft.Security";
-/// The additional action that is needed to switch on an extension that assigns roles (docs/azure-api.md 8.7).
-pub const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
 
 /// Whether a subplan offers an extension. Unknown extensions count as offered if Azure already shows them or the spec
 /// names them; `known_there` is true in these cases.
@@ -66,24 +64,6 @@ pub fn required_properties(extension: &str) -> &'static [&'static str] {
 /// Whether the service assigns roles when it switches this extension on, so that Security Admin alone is not enough.
 pub fn assigns_roles(extension: &str) -> bool {
     p2_only(extension)
-}
-
-/// How much a tier protects; a move to a lower number is a reduction.
-pub const fn protection(tier: Tier) -> u8 {
-    match tier {
-        Tier::Free => 0,
-        Tier::P1 => 1,
-        Tier::P2 => 2,
-    }
-}
-
-/// A tier as it is written in spec and status.
-pub const fn tier_name(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Free => "Free",
-        Tier::P1 => "P1",
-        Tier::P2 => "P2",
-    }
 }
 
 /// The three MDE settings (docs/azure-api.md 2).

@@ -1,18 +1,21 @@
 //! From desired and observed state to changes: the differences by field (`differences`), then Azure's writes
 //! (`changes`).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
-    azure_rules::{self, Setting, tier_name},
+    azure_rules::{self, Setting},
     desired::{Desired, DesiredExtension},
     observed::{Extension, Plan, Settings},
+};
+use crate::{
+    change,
+    difference::Difference,
+    switch::{ENABLED, switch_name},
+    tier::tier_name,
 };
 
 /// What a complete reconcile read from a registered subscription.
@@ -26,37 +29,8 @@ pub struct Actual {
     pub assessment: bool,
 }
 
-/// A field in which Azure differs from the spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Path of the field in the spec.
-    pub field: String,
-    /// What the spec demands.
-    pub desired: String,
-    /// The value in Azure.
-    pub observed: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} -> {}", self.field, self.observed, self.desired)
-    }
-}
-
-/// Describes differences for users, with both values.
-pub fn listed<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> String {
-    let all: Vec<_> = differences.into_iter().map(ToString::to_string).collect();
-    all.join(", ")
-}
-
 /// One write to Azure, with the fields that it repairs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The write.
-    pub action: Action,
-    /// The differences that the write repairs.
-    pub fields: Vec<Difference>,
-}
+pub type Change = change::Change<Action>;
 
 /// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,10 +72,6 @@ pub struct ExtensionWrite {
     pub enabled: bool,
     /// `additionalExtensionProperties`; not sent if empty. Always empty for a disabled extension.
     pub properties: BTreeMap<String, Value>,
-}
-
-const fn on_off(on: bool) -> &'static str {
-    if on { "Enabled" } else { "Disabled" }
 }
 
 /// Every managed field in which Azure differs from the spec, in the order of the spec.
@@ -148,8 +118,8 @@ fn plan_differences(desired: &Desired, plan: &Plan) -> Vec<Difference> {
         if enabled != extension.enabled {
             add(
                 state_field(extension),
-                on_off(extension.enabled).into(),
-                on_off(enabled).into(),
+                switch_name(extension.enabled).into(),
+                switch_name(enabled).into(),
             );
         }
         for (name, property) in &extension.properties {
@@ -194,8 +164,8 @@ fn setting_differences(desired: &Desired, settings: &Settings) -> Vec<(Setting, 
         (observed != desired).then(|| {
             let difference = Difference {
                 field: setting.field().into(),
-                desired: on_off(desired).into(),
-                observed: on_off(observed).into(),
+                desired: switch_name(desired).into(),
+                observed: switch_name(observed).into(),
             };
             (setting, difference)
         })
@@ -207,8 +177,8 @@ fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference
     let desired = desired.assessment.filter(|desired| *desired != observed)?;
     Some(Difference {
         field: "vulnerabilityAssessment.state".into(),
-        desired: on_off(desired).into(),
-        observed: on_off(observed).into(),
+        desired: switch_name(desired).into(),
+        observed: switch_name(observed).into(),
     })
 }
 
@@ -229,7 +199,7 @@ pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>
     }
     for (setting, difference) in setting_differences(desired, &actual.settings) {
         if !suppressed.contains(&difference.field) {
-            let enabled = setting.wire(difference.desired == "Enabled");
+            let enabled = setting.wire(difference.desired == ENABLED);
             all.push(Change {
                 action: Action::PutSetting { setting, enabled },
                 fields: vec![difference],
@@ -239,7 +209,7 @@ pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>
     if let Some(difference) = assessment_difference(desired, actual.assessment)
         && !suppressed.contains(&difference.field)
     {
-        let action = if difference.desired == "Enabled" {
+        let action = if difference.desired == ENABLED {
             Action::PutAssessment
         } else {
             Action::DeleteAssessment

@@ -1,24 +1,29 @@
 //! The decision of a reconcile: the situation, the changes, and the suppressed fields.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serverprotection_api::{Mode, OperationType, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
+pub use super::changes::Change;
 use super::{
-    azure_rules,
-    changes::{self, Action, Actual, Change, Difference},
+    changes::{self, Action, Actual},
     connectors::Connectors,
-    contested,
     desired::{Desired, registers},
+    history::ReconcileHistory,
     observed::{Observed, OperationStatus, Plan, RegistrationState},
     reductions,
-    requeue::{ReconcileHistory, Timeouts, is_settling},
 };
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    change,
     conditions::{self, ConditionType, Reason},
+    contested,
+    difference::Difference,
     machines::reading::Scans,
+    permissions::ASSIGN_ROLES,
+    reductions::unapproved,
+    timeouts::Timeouts,
 };
 
 /// Everything that a decision depends on.
@@ -100,48 +105,18 @@ pub enum Situation {
 }
 
 /// The decision of one reconcile.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The situation.
-    pub situation: Situation,
-    /// Every managed field in which Azure differs from the spec.
-    pub differences: Vec<Difference>,
-    /// The changes to make now, in order.
-    pub changes: Vec<Change>,
-    /// The fields of the changes that are repairs: they were in sync before, or were written before.
-    pub repairs: Vec<Difference>,
-    /// The contested fields that are suppressed now.
-    pub suppressed: BTreeSet<String>,
-}
+pub type Decision = change::Decision<Situation, Action>;
+
+/// The result of the changes. Only a plan write has a response with a result.
+pub type Outcome = change::Outcome<Action, PlanResponse>;
 
 impl Decision {
-    fn only(situation: Situation) -> Self {
-        Self {
-            situation,
-            differences: Vec::new(),
-            changes: Vec::new(),
-            repairs: Vec::new(),
-            suppressed: BTreeSet::new(),
-        }
-    }
-
     /// Whether a plan write is among the changes.
     pub fn writes_plan(&self) -> bool {
         self.changes
             .iter()
             .any(|change| matches!(change.action, Action::PutPlan(_)))
     }
-}
-
-/// The result of the changes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// The writes that Azure accepted.
-    pub done: Vec<Change>,
-    /// The response to the plan write.
-    pub plan: Option<PlanResponse>,
-    /// The write that failed; later writes were not attempted.
-    pub failed: Option<(Change, AzureError)>,
 }
 
 /// The response to a plan write.
@@ -228,6 +203,7 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
                 return Some(Decision::only(Situation::Registering { stuck: false }));
             }
             Some(Decision {
+                compared: true,
                 differences: fields,
                 changes: vec![change],
                 ..Decision::only(Situation::Writing)
@@ -257,6 +233,7 @@ fn registering_since(input: &Input<'_>) -> Timestamp {
 fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, actual: &Actual) -> Decision {
     let differences = changes::differences(desired, actual);
     let mut decision = Decision {
+        compared: true,
         differences,
         ..Decision::only(Situation::InSync)
     };
@@ -340,7 +317,7 @@ fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<
         return Vec::new();
     }
     let reductions = reductions::of(differences);
-    reductions::unapproved(&reductions, input.approval, input.generation)
+    unapproved(&reductions, input.approval, input.generation)
         .into_iter()
         .cloned()
         .collect()
@@ -360,16 +337,16 @@ fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Ve
 /// The missing action that explains a failed extension; another write would fail in the same way.
 fn missing_role_assignment(input: &Input<'_>, observed: &Observed) -> Option<String> {
     let lacks = match &observed.permissions {
-        Some(Ok(permissions)) => !permissions.allow(azure_rules::ASSIGN_ROLES),
+        Some(Ok(permissions)) => !permissions.allow(ASSIGN_ROLES),
         _ => lacked_role_assignment(input.previous),
     };
-    lacks.then(|| azure_rules::ASSIGN_ROLES.to_owned())
+    lacks.then(|| ASSIGN_ROLES.to_owned())
 }
 
 /// Whether the identity lacked the right to assign roles when its permissions were last known.
 fn lacked_role_assignment(previous: &ServerProtectionStatus) -> bool {
     let mut missing = previous.missing_actions.iter();
-    missing.any(|action| action == azure_rules::ASSIGN_ROLES)
+    missing.any(|action| action == ASSIGN_ROLES)
 }
 
 fn extension_retry_is_due(input: &Input<'_>) -> bool {
@@ -378,6 +355,11 @@ fn extension_retry_is_due(input: &Input<'_>) -> bool {
         || lacked_role_assignment(input.previous)
         || input.requested.is_some()
         || input.history.extension_retry_at.is_some_and(|at| at <= input.now)
+}
+
+/// Whether every value that a change would write was just written without a visible effect.
+fn is_settling(input: &Input<'_>, change: &Change) -> bool {
+    input.requested.is_none() && input.history.writes.is_settling(change, input.now)
 }
 
 /// The repairs among these changes.
@@ -390,6 +372,6 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
         writes,
         was_in_sync,
         &input.previous.contested,
-        &input.history.written,
+        &input.history.writes,
     )
 }

@@ -11,7 +11,11 @@ use super::{
     azure_rules,
     file_integrity::{self, Rules},
 };
-use crate::message::{MAX_MESSAGE, shortened};
+pub use crate::arm_id::same_id;
+use crate::{
+    message::{MAX_MESSAGE, shortened},
+    switch::switch,
+};
 
 /// What the spec demands. `None`: not managed.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,24 +167,10 @@ fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
         .collect()
 }
 
-/// Whether two resource ids are equal: they may differ in case or lack the leading slash (docs/azure-api.md 8.3).
-pub fn same_id(a: &str, b: &str) -> bool {
-    a.trim_matches('/').eq_ignore_ascii_case(b.trim_matches('/'))
-}
-
 /// Whether the controller registers Microsoft.Security if it is not registered.
 pub(crate) fn registers(spec: &ServerProtectionSpec) -> bool {
     let expected = spec.resource_providers.registration == Registration::Register;
     expected && spec.mode == Mode::Enforce && !spec.suspend
-}
-
-/// A state as on, off or not managed.
-pub(crate) const fn switch(state: State) -> Option<bool> {
-    match state {
-        State::Enabled => Some(true),
-        State::Disabled => Some(false),
-        State::Unmanaged => None,
-    }
 }
 
 impl Desired {

@@ -3,11 +3,12 @@
 use serverprotection_api::ServerProtectionStatus;
 
 use super::{
-    changes::{Action, Change, listed},
+    changes::{Action, Change},
     decide::{Decision, Outcome, Situation},
 };
 use crate::{
     conditions::{self, ConditionType, Reason},
+    difference::listed,
     events::{self, Event, Write},
     message::Message,
     reason::EventReason,
@@ -37,8 +38,7 @@ pub fn events(
         Situation::Failing(failure) => Some(failure),
         _ => None,
     };
-    let write = outcome.failed.as_ref().map(|(_, failure)| failure);
-    all.extend(events::failed(read, write, failures));
+    all.extend(events::failed(read, outcome.failure(), failures));
     all
 }
 

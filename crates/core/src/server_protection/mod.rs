@@ -3,11 +3,11 @@
 pub mod azure_rules;
 pub mod changes;
 pub mod connectors;
-pub mod contested;
 pub mod decide;
 pub mod desired;
 pub mod events;
 pub mod file_integrity;
+pub mod history;
 pub mod observed;
 pub mod reads;
 pub mod reductions;

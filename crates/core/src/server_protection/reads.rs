@@ -2,7 +2,7 @@
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
-use super::requeue::ReconcileHistory;
+use super::history::ReconcileHistory;
 use crate::conditions::{self, ConditionType};
 
 /// What to read besides plan, settings and assessment, which every reconcile reads.

@@ -1,7 +1,6 @@
-//! Reductions (I-12): the changes that lower protection, and which of them are approved.
+//! Reductions (I-12): the changes that lower protection.
 
-use super::{azure_rules, changes::Difference};
-use serverprotection_api::Tier;
+use crate::{difference::Difference, reductions::lowers};
 
 /// The differences whose repair would lower protection: a lower tier, or the integration, the assessment or an
 /// extension switched off.
@@ -12,51 +11,10 @@ pub fn of(differences: &[Difference]) -> Vec<&Difference> {
         .collect()
 }
 
-pub(crate) fn lowers(difference: &Difference) -> bool {
-    if difference.field == "plan.tier" {
-        let rank = |name: &str| match name {
-            "P1" => azure_rules::protection(Tier::P1),
-            "P2" => azure_rules::protection(Tier::P2),
-            _ => azure_rules::protection(Tier::Free),
-        };
-        return rank(&difference.desired) < rank(&difference.observed);
-    }
-    difference.desired == "Disabled" && difference.observed == "Enabled"
-}
-
-/// The reductions that the annotation does not approve. The annotation contains `field=value` pairs, each valid while
-/// the spec demands exactly that value, or a generation.
-pub fn unapproved<'a>(
-    reductions: &[&'a Difference],
-    annotation: Option<&str>,
-    generation: i64,
-) -> Vec<&'a Difference> {
-    let approvals: Vec<_> = annotation.unwrap_or_default().split(',').map(str::trim).collect();
-    if approvals
-        .iter()
-        .any(|approval| approval.parse() == Ok(generation))
-    {
-        return Vec::new();
-    }
-    reductions
-        .iter()
-        .filter(|reduction| {
-            !approvals
-                .iter()
-                .any(|approval| *approval == approval_for(reduction))
-        })
-        .copied()
-        .collect()
-}
-
-/// The entry of the annotation that approves one reduction.
-pub fn approval_for(reduction: &Difference) -> String {
-    format!("{}={}", reduction.field, reduction.desired)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reductions::unapproved;
 
     fn difference(field: &str, desired: &str, observed: &str) -> Difference {
         Difference {

@@ -15,9 +15,10 @@ use super::{
     changes::Actual,
     connectors::Connectors,
     decide::{Decision, Input, Observation, Outcome, decide},
-    observed::{Extension, Observed, Permissions, Plan, RegistrationState, Settings, Subscription},
+    history::ReconcileHistory,
+    observed::{Extension, Observed, Plan, RegistrationState, Settings, Subscription},
     properties::minimal,
-    requeue::{ReconcileHistory, Timeouts, requeue_after, update_history},
+    requeue::{requeue_after, update_history},
     status::{Phase, status},
 };
 use crate::{
@@ -26,7 +27,9 @@ use crate::{
     conditions,
     jiff::SignedDuration,
     machines::reading::Scans,
+    reading::Permissions,
     status_reference::{self, Kind},
+    timeouts::Timeouts,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -231,7 +234,7 @@ impl Object {
         let plan = observed.plan.clone().and_then(Result::ok);
         self.reconcile(Observation::Azure(observed), |decision| Outcome {
             done: decision.changes.clone(),
-            plan: plan
+            response: plan
                 .filter(|_| decision.writes_plan())
                 .map(|plan| super::decide::PlanResponse {
                     plan,

@@ -1,40 +1,38 @@
 //! The status after a reconcile, from the previous status, the observation and the outcome. Pure, and without values
 //! that change by themselves over time.
 
-pub(crate) mod condition_set;
+mod condition_set;
 mod connectors;
 mod extensions;
 mod machines;
-pub(crate) mod permissions;
-pub(crate) mod summary;
+mod permissions;
+mod summary;
 
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::{
-    ClaimStatus, Drift, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
+    ClaimStatus, ContestedField, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
     ServerProtectionStatus, WorkspaceStatus,
 };
 
 use super::{
-    azure_rules::tier_name,
-    changes::{Action, Difference, differences},
+    changes::{Action, differences},
     connectors::Connectors,
-    contested,
     decide::{Decision, Input, Observation, Outcome, Situation},
     desired::Desired,
     observed::{Observed, Plan},
 };
 use crate::{
     Timestamp,
+    claims::claim_status,
     conditions::{ConditionType, Conditions},
+    contested,
+    drift::{HEARTBEAT, drift, drift_count},
     machines::reading::Scans,
+    switch::{DISABLED, ENABLED},
+    tier::tier_name,
 };
-
-/// Maximum number of drift entries in status.
-pub(crate) const MAX_DRIFT_ENTRIES: usize = 16;
-/// The heartbeat: how often `lastObserved` is updated if nothing else changes.
-pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The phase of a reconcile for which a status is computed.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +41,15 @@ pub enum Phase<'a> {
     BeforeWrite,
     /// The reconcile is complete.
     AfterWrite(&'a Outcome),
+}
+
+impl<'a> Phase<'a> {
+    fn outcome(self) -> Option<&'a Outcome> {
+        match self {
+            Self::AfterWrite(outcome) => Some(outcome),
+            Self::BeforeWrite => None,
+        }
+    }
 }
 
 /// The status after a reconcile.
@@ -81,7 +88,10 @@ pub fn status(
             status.subscription_name = Some(subscription.display_name.clone());
         }
         status.workspaces = workspaces(input, observed);
-        set_drift(&mut status, input, decision);
+        if decision.compared {
+            status.drift_count = Some(drift_count(&decision.differences));
+            status.drift = drift(&input.previous.drift, &decision.differences, input.now);
+        }
     }
     if let (Observation::Azure(_), Some(scans)) = (input.observation, input.scans) {
         let machines = machines::Input {
@@ -139,7 +149,7 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
                 Observation::Suspended | Observation::Conflicted(_) => false,
             };
             let earlier = input.previous.pending_operation.clone();
-            earlier.filter(|_| !observes && outcome.plan.is_none())
+            earlier.filter(|_| !observes && outcome.response.is_none())
         }
     }
 }
@@ -181,10 +191,8 @@ pub fn refreshed(
 
 /// The newest response about the plan: that of the write, if there was one.
 fn latest_plan<'a>(observed: &'a Observed, phase: Phase<'a>) -> Option<&'a Plan> {
-    let answered = match phase {
-        Phase::AfterWrite(outcome) => outcome.plan.as_ref().map(|answer| &answer.plan),
-        Phase::BeforeWrite => None,
-    };
+    let response = phase.outcome().and_then(|outcome| outcome.response.as_ref());
+    let answered = response.map(|answer| &answer.plan);
     answered.or_else(|| observed.plan.as_ref().and_then(|read| read.as_ref().ok()))
 }
 
@@ -225,8 +233,8 @@ fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
                 .cloned()
         };
         let (solution, message) = match read {
-            Some((_, Ok(Some(state)))) => ("Enabled", Some(state.clone())),
-            Some((_, Ok(None))) => ("Disabled", None),
+            Some((_, Ok(Some(state)))) => (ENABLED, Some(state.clone())),
+            Some((_, Ok(None))) => (DISABLED, None),
             Some((_, Err(failure))) => ("Unknown", Some(format!("{}: {}", failure.code, failure.message))),
             None => return known(),
         };
@@ -244,57 +252,16 @@ fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
         .collect()
 }
 
-fn set_drift(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
-    if matches!(
-        decision.situation,
-        Situation::Failing(_) | Situation::Registering { .. } | Situation::RegistrationMissing
-    ) {
-        return;
-    }
-    status.drift_count = Some(i32::try_from(decision.differences.len()).unwrap_or(i32::MAX));
-    status.drift = drift(&input.previous.drift, &decision.differences, input.now);
-}
-
-/// The differences as status shows them, each with the time when it was first observed.
-pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timestamp) -> Vec<Drift> {
-    let since = |difference: &Difference| {
-        let known = previous
-            .iter()
-            .find(|known| known.field == difference.field && known.desired == difference.desired);
-        known.map_or(Time(now), |known| known.since.clone())
-    };
-    differences
-        .iter()
-        .take(MAX_DRIFT_ENTRIES)
-        .map(|difference| Drift {
-            field: difference.field.clone(),
-            desired: difference.desired.clone(),
-            observed: difference.observed.clone(),
-            since: since(difference),
-        })
-        .collect()
-}
-
 fn contested_history(
     input: &Input<'_>,
     decision: &Decision,
     phase: Phase<'_>,
     interval: Duration,
-) -> Vec<serverprotection_api::ContestedField> {
+) -> Vec<ContestedField> {
     let desired = Desired::of(input.spec);
-    let demanded =
-        |entry: &serverprotection_api::ContestedField| manages(&desired, &entry.field, &entry.desired);
+    let demanded = |entry: &ContestedField| manages(&desired, &entry.field, &entry.desired);
     let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
-    let Phase::AfterWrite(outcome) = phase else {
-        return history;
-    };
-    let done: Vec<&Difference> = outcome.done.iter().flat_map(|change| &change.fields).collect();
-    let repaired: Vec<&Difference> = decision
-        .repairs
-        .iter()
-        .filter(|repair| done.contains(repair))
-        .collect();
-    contested::after_repairs(history, &repaired, interval, input.now)
+    contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 
 /// Whether the spec still demands this value of this field, found by comparing with a subscription in which every
@@ -328,25 +295,6 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
         Phase::BeforeWrite => false,
     };
     claim_status(previous, holder, established, input.now)
-}
-
-/// The claim after a reconcile: its holder, since when, and since when Azure has matched the spec.
-pub(crate) fn claim_status(
-    previous: Option<&ClaimStatus>,
-    holder: Option<&str>,
-    established: bool,
-    now: Timestamp,
-) -> ClaimStatus {
-    let state = if holder.is_some() { "Conflicted" } else { "Held" };
-    let same = previous.filter(|previous| previous.state == state);
-    // A claim that was lost and regained starts again, because another writer may have changed Azure meanwhile.
-    let known = same.and_then(|claim| claim.established_since.clone());
-    ClaimStatus {
-        state: state.into(),
-        since: same.and_then(|claim| claim.since.clone()).or(Some(Time(now))),
-        holder: holder.map(str::to_owned),
-        established_since: known.or_else(|| established.then_some(Time(now))),
-    }
 }
 
 fn set_last_observed(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {

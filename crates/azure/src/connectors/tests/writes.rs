@@ -16,7 +16,7 @@ async fn a_connector_is_created_changed_and_deleted() {
     let changes = [create_group(), put(4)];
     let outcome = client.apply_connector(&target, &changes, &permit()).await;
     assert_eq!((outcome.failed, outcome.done.as_slice()), (None, &changes[..]));
-    assert_eq!(outcome.connector.unwrap().id(), target.id());
+    assert_eq!(outcome.response.unwrap().id(), target.id());
     {
         let state = stub.state();
         let sent: Vec<_> = state
@@ -41,7 +41,7 @@ async fn a_connector_is_created_changed_and_deleted() {
     let interval = |connector: &serverprotection_core::security_connector::observed::Connector| {
         connector.body()["properties"]["environmentData"]["scanInterval"].clone()
     };
-    assert_eq!(interval(&outcome.connector.unwrap()), json!(12));
+    assert_eq!(interval(&outcome.response.unwrap()), json!(12));
     // Azure may return an id in another case, and without its first slash.
     let id = target
         .id()

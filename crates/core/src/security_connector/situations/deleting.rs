@@ -8,13 +8,13 @@ use serverprotection_api::{ConnectorDeletionPolicy, SecurityConnectorStatus};
 use crate::{
     azure_error::{AzureError, ErrorClass},
     jiff::SignedDuration,
+    reading::ReadResult,
     security_connector::{
         deletion::{Deletion, Input as DeletionInput, RemovalReason, deletion, needs_finalizer},
         observed::Connector,
         samples::{Object, aws, failure},
         status::deleting,
     },
-    server_protection::observed::ReadResult,
 };
 
 const DEADLINE: Duration = Duration::from_secs(900);

@@ -5,20 +5,15 @@ use serverprotection_api::{ConnectorDeletionPolicy, ConnectorIssue, Mode, State}
 use super::Phase;
 use crate::{
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    drift::drifted,
     message::Message,
+    permissions::{ASSIGN_ROLES, credential, permitted, reason_of},
     reason::ReasonText,
     security_connector::{
         changes::CONNECTOR,
         cloud,
         decide::{Decision, Input, Situation, target},
         observed::{HealthReport, Observed},
-    },
-    server_protection::{
-        azure_rules,
-        status::{
-            condition_set::drifted,
-            permissions::{credential, permitted, reason_of},
-        },
     },
 };
 
@@ -234,7 +229,7 @@ fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
             actions.push("Microsoft.Resources/subscriptions/resourceGroups/write");
         }
         if input.spec.auto_provisioning.arc_agent.state == State::Enabled {
-            actions.push(azure_rules::ASSIGN_ROLES);
+            actions.push(ASSIGN_ROLES);
         }
     }
     actions

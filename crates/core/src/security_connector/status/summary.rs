@@ -11,7 +11,7 @@ use crate::{
         cloud,
         decide::{Blocker, Decision, Input, Outcome, Situation, target},
     },
-    server_protection::status::summary::{
+    summary::{
         Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
         failing_write, in_sync, is_passing, observed_message, progressing, reading_back, ready,
         settling_message, stalled, suspend, withheld,

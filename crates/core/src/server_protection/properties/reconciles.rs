@@ -16,14 +16,14 @@ use crate::{
     azure_error::ErrorClass,
     conditions::{get, is_true},
     server_protection::{
-        azure_rules,
         changes::{Action, differences},
         decide::{Situation, write_is_open},
         desired::Desired,
+        history::ReconcileHistory,
         observed::RegistrationState,
-        requeue::ReconcileHistory,
     },
     status_reference::{self, Kind},
+    tier::{protection, tier_name},
 };
 
 /// (g) The rules of docs/architecture.md 2.5 for one status after another.
@@ -155,7 +155,7 @@ fn check_intent(world: &World, reconcile: &Reconcile, lost: bool) {
         }
     }
     let Some(after) = &reconcile.after else { return };
-    if let Some(answer) = &reconcile.outcome.plan {
+    if let Some(answer) = &reconcile.outcome.response {
         assert!(
             !write_is_open(after),
             "after a response, the plan is not written again"
@@ -216,8 +216,8 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
     }
     let approvals = world.approval.as_deref().unwrap_or_default();
     let (before, after) = (&reconcile.actual_before, &reconcile.actual_after);
-    if azure_rules::protection(after.plan.tier) < azure_rules::protection(before.plan.tier) {
-        assert!(approvals.contains(&format!("plan.tier={}", azure_rules::tier_name(after.plan.tier))));
+    if protection(after.plan.tier) < protection(before.plan.tier) {
+        assert!(approvals.contains(&format!("plan.tier={}", tier_name(after.plan.tier))));
     }
     if before.settings.integration == Some(true) && after.settings.integration == Some(false) {
         assert!(approvals.contains("endpointIntegration.state=Disabled"));

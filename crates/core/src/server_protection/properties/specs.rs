@@ -11,10 +11,13 @@ use serverprotection_api::{
 };
 
 use super::azure::{ONLY_P1, offers};
-use crate::server_protection::{
-    azure_rules,
-    changes::Actual,
-    observed::{Extension, Plan, Settings},
+use crate::{
+    server_protection::{
+        azure_rules,
+        changes::Actual,
+        observed::{Extension, Plan, Settings},
+    },
+    tier::tier_name,
 };
 
 pub(super) const OTHERS: [&str; 2] = ["FutureExtension", "AnotherExtension"];
@@ -24,7 +27,7 @@ const WORKSPACE: &str = "/subscriptions/6f1c0d7e-0000-4000-8000-000000000001/res
 pub(crate) fn minimal(tier: Tier) -> ServerProtectionSpec {
     serde_json::from_value(json!({
         "subscriptionId": "6f1c0d7e-0000-4000-8000-000000000001",
-        "plan": {"tier": azure_rules::tier_name(tier)},
+        "plan": {"tier": tier_name(tier)},
     }))
     .unwrap()
 }

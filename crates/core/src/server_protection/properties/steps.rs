@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     azure_error::ErrorClass,
-    server_protection::{
-        azure_rules, changes::Actual, observed::RegistrationState, requeue::ReconcileHistory,
-    },
+    permissions::ASSIGN_ROLES,
+    server_protection::{changes::Actual, history::ReconcileHistory, observed::RegistrationState},
 };
 
 #[derive(Clone, Debug)]
@@ -43,7 +42,7 @@ fn class() -> impl Strategy<Value = ErrorClass> {
         ErrorClass::Credential,
         ErrorClass::Permission(None),
         ErrorClass::Permission(Some("Microsoft.Security/pricings/write".into())),
-        ErrorClass::Permission(Some(azure_rules::ASSIGN_ROLES.into())),
+        ErrorClass::Permission(Some(ASSIGN_ROLES.into())),
         ErrorClass::NotRegistered,
         ErrorClass::NotFound,
         ErrorClass::Refused,

@@ -9,15 +9,18 @@ use super::azure::{Answers, apply};
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    reading::Permissions,
     server_protection::{
         changes::{Action, Actual, Change, PlanWrite},
         decide::{Decision, Input, Observation, Outcome, PlanResponse, Situation, decide},
         events::{events, writes},
-        observed::{Observed, OperationStatus, Permissions, RegistrationState, Subscription},
+        history::ReconcileHistory,
+        observed::{Observed, OperationStatus, RegistrationState, Subscription},
         reads::{Reads, reads},
-        requeue::{ReconcileHistory, Timeouts, requeue_after, update_history},
+        requeue::{requeue_after, update_history},
         status::{Phase, status},
     },
+    timeouts::Timeouts,
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
@@ -300,7 +303,7 @@ impl World {
                 return outcome;
             }
             let answer = self.put(change);
-            outcome.plan = answer.or(outcome.plan);
+            outcome.response = answer.or(outcome.response);
             outcome.done.push(change.clone());
         }
         outcome

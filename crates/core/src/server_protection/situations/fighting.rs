@@ -57,7 +57,7 @@ fn a_write_without_effect_settles_and_is_then_contested() {
         (FIELD, 3, Some(1))
     );
     // Suppressed for an hour, also after a restart; then written once, and suppressed for two hours.
-    object.history = crate::server_protection::requeue::ReconcileHistory::default();
+    object.history = crate::server_protection::history::ReconcileHistory::default();
     object.sleep(Duration::from_secs(3000));
     assert_eq!(object.write(&observed(&actual)).changes, []);
     object.sleep(Duration::from_secs(700));

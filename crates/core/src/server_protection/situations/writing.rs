@@ -7,11 +7,13 @@ use serverprotection_api::{AgentlessScanning, State, Tier};
 use super::{Object, blank, extension, failure, observed, plan, protected};
 use crate::{
     azure_error::ErrorClass,
+    permissions::ASSIGN_ROLES,
+    reading::Permissions,
     server_protection::{
-        azure_rules::{AGENTLESS_SCANNING, ASSIGN_ROLES, Setting},
+        azure_rules::{AGENTLESS_SCANNING, Setting},
         changes::{Action, Actual},
         decide::{Decision, Observation, Outcome, PlanResponse, write_is_open},
-        observed::{Observed, OperationStatus, Permissions},
+        observed::{Observed, OperationStatus},
     },
 };
 
@@ -49,7 +51,7 @@ fn answered(decision: &Decision, actual: &Actual, code: Option<&str>) -> Outcome
     });
     Outcome {
         done: decision.changes.clone(),
-        plan: Some(PlanResponse {
+        response: Some(PlanResponse {
             plan: actual.plan.clone(),
             results: result.into_iter().collect(),
         }),
@@ -209,7 +211,7 @@ fn a_lost_result_leads_to_one_write_and_is_never_reported_as_success() {
         .reason("PlanEnabled", "Unknown", "Applying")
         .reason("ExtensionsProvisioned", "Unknown", "Applying");
     // After a restart the write is repeated although it took effect, because only a response contains the result.
-    object.history = crate::server_protection::requeue::ReconcileHistory::default();
+    object.history = crate::server_protection::history::ReconcileHistory::default();
     object.reconcile(Observation::Azure(&observed(&on)), |decision| {
         answered(decision, &on, None)
     });

@@ -2,20 +2,20 @@
 
 use serverprotection_api::{PlanStatus, ServerProtectionStatus, Tier};
 
-use super::{
-    Phase,
-    permissions::{credential, permissions},
-};
+use super::{Phase, permissions::permissions};
 use crate::{
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    drift::drifted,
     message::Message,
+    permissions::credential,
     server_protection::{
-        azure_rules::{Setting, tier_name},
-        changes::Difference,
+        azure_rules::Setting,
         decide::{Decision, Input, Situation, write_is_open},
         desired::Desired,
         observed::{Observed, Plan, RegistrationState, Settings},
     },
+    switch::ENABLED,
+    tier::tier_name,
 };
 
 /// Present from the first patch on.
@@ -56,11 +56,7 @@ pub(super) fn set(
         assessment(conditions, &desired, on);
     }
     let missing = permissions(conditions, input, &desired, observed, phase);
-    let compared = !matches!(
-        decision.situation,
-        Situation::Failing(_) | Situation::Registering { .. } | Situation::RegistrationMissing
-    );
-    if plan_status.is_some() && compared {
+    if plan_status.is_some() && decision.compared {
         drifted(conditions, &decision.differences);
     }
     missing
@@ -173,7 +169,7 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
                 .extensions
                 .iter()
                 .find(|found| found.name.eq_ignore_ascii_case(&extension.name));
-            found.is_none_or(|found| found.state != "Enabled")
+            found.is_none_or(|found| found.state != ENABLED)
         })
         .map(|extension| extension.name.as_str())
         .collect();
@@ -305,20 +301,4 @@ fn assessment(conditions: &mut Conditions, desired: &Desired, on: bool) {
         reason,
         &message,
     );
-}
-
-/// Sets `Drifted`.
-pub(crate) fn drifted(conditions: &mut Conditions, differences: &[Difference]) {
-    let fields: Vec<_> = differences
-        .iter()
-        .map(|difference| difference.field.as_str())
-        .collect();
-    let (status, reason, message) = if fields.is_empty() {
-        let message = "Azure matches the spec".to_owned();
-        (ConditionStatus::False, Reason::NoDrift, message)
-    } else {
-        let message = format!("Azure differs from the spec: {}", fields.join(", "));
-        (ConditionStatus::True, Reason::Differs, message)
-    };
-    conditions.set(ConditionType::Drifted, status, reason, &Message::new(message));
 }

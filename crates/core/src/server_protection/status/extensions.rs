@@ -4,18 +4,19 @@
 use serverprotection_api::{ExtensionStatus, Mode};
 
 use super::Phase;
-use crate::server_protection::{
-    decide::{Input, write_is_open},
-    desired::Desired,
-    observed::{Extension, OperationStatus, Plan},
+use crate::{
+    server_protection::{
+        decide::{Input, write_is_open},
+        desired::Desired,
+        observed::{Extension, OperationStatus, Plan},
+    },
+    switch::{ENABLED, switch_name},
 };
 
 /// One entry for each extension of the plan.
 pub(super) fn statuses(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> Vec<ExtensionStatus> {
-    let results = match phase {
-        Phase::AfterWrite(outcome) => outcome.plan.as_ref().map(|answer| answer.results.as_slice()),
-        Phase::BeforeWrite => None,
-    };
+    let response = phase.outcome().and_then(|outcome| outcome.response.as_ref());
+    let results = response.map(|answer| answer.results.as_slice());
     let mut all: Vec<_> = plan
         .extensions
         .iter()
@@ -33,9 +34,9 @@ fn status(
     phase: Phase<'_>,
 ) -> ExtensionStatus {
     let mut known = previous(input, &extension.name).cloned().unwrap_or_default();
-    let was_on = known.state == "Enabled";
+    let was_on = known.state == ENABLED;
     known.name.clone_from(&extension.name);
-    known.state = if extension.enabled { "Enabled" } else { "Disabled" }.into();
+    known.state = switch_name(extension.enabled).into();
 
     let reported = results
         .into_iter()

@@ -8,11 +8,11 @@ use serverprotection_api::{
     ServerProtectionStatus, Tier,
 };
 
-use super::HEARTBEAT;
 use crate::{
     Timestamp,
     azure_error::AzureError,
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    drift::HEARTBEAT,
     machines::{
         Environment, Exclusions, Tally, Verdict,
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
@@ -20,6 +20,7 @@ use crate::{
     },
     message::Message,
     server_protection::azure_rules::DIRECT_ONBOARDING,
+    switch::ENABLED,
 };
 
 const TYPE: ConditionType = ConditionType::MachinesProtected;
@@ -173,7 +174,7 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
 fn onboards_directly(input: &Input<'_>) -> bool {
     let plan = input.previous.plan.as_ref();
     let mut extensions = plan.into_iter().flat_map(|plan| &plan.extensions);
-    extensions.any(|extension| extension.name == DIRECT_ONBOARDING && extension.state == "Enabled")
+    extensions.any(|extension| extension.name == DIRECT_ONBOARDING && extension.state == ENABLED)
 }
 
 fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Option<Timestamp>) {

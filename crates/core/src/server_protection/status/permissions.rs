@@ -1,64 +1,18 @@
-//! The conditions `CredentialReady` and `PermissionsSufficient`: may the identity do what the spec needs? Both kinds.
+//! The condition `PermissionsSufficient` of a `ServerProtection`.
 
 use serverprotection_api::Mode;
 
 use super::Phase;
 use crate::{
-    azure_error::{AzureError, ErrorClass},
-    conditions::{ConditionStatus, ConditionType, Conditions, Reason},
-    message::Message,
-    reason::ReasonText,
+    conditions::Conditions,
+    permissions::{ASSIGN_ROLES, permitted},
     server_protection::{
         azure_rules,
-        decide::Input,
+        decide::{Input, Outcome},
         desired::Desired,
-        observed::{Observed, Permissions, ReadResult},
+        observed::Observed,
     },
 };
-
-/// Sets `CredentialReady`.
-pub(crate) fn credential(
-    conditions: &mut Conditions,
-    token: &Result<(), AzureError>,
-    failure: Option<&AzureError>,
-) {
-    let refused = token
-        .as_ref()
-        .err()
-        .or_else(|| failure.filter(|failure| failure.class == ErrorClass::Credential));
-    let (status, reason, message) = match refused {
-        None => (
-            ConditionStatus::True,
-            Reason::TokenIssued.into(),
-            Message::new("Entra issued a token"),
-        ),
-        Some(failure) if failure.class.is_transient() => (
-            ConditionStatus::Unknown,
-            Reason::EntraUnreachable.into(),
-            failure.to_message(),
-        ),
-        Some(failure) => (ConditionStatus::False, reason_of(failure), failure.to_message()),
-    };
-    conditions.set(ConditionType::CredentialReady, status, reason, &message);
-}
-
-/// The reason of a condition for an error: Azure's code if it is a word in `CamelCase`, as most are.
-pub(crate) fn reason_of(failure: &AzureError) -> ReasonText {
-    let word = failure.code.starts_with(|first: char| first.is_ascii_uppercase())
-        && failure.code.chars().all(|c| c.is_ascii_alphanumeric())
-        && failure.code.chars().any(|c| c.is_ascii_lowercase());
-    match &failure.class {
-        _ if word => ReasonText::Code(failure.code.clone()),
-        ErrorClass::Credential => Reason::AuthenticationFailed.into(),
-        ErrorClass::Permission(_) => Reason::PermissionMissing.into(),
-        ErrorClass::NotFound => Reason::NotFound.into(),
-        ErrorClass::NotRegistered => Reason::ProviderNotRegistered.into(),
-        ErrorClass::Refused => Reason::RefusedByAzure.into(),
-        ErrorClass::Throttled(_) => Reason::Throttled.into(),
-        ErrorClass::Conflict => Reason::UpdateInProgress.into(),
-        ErrorClass::Transient | ErrorClass::Unavailable(_) => Reason::AzureUnavailable.into(),
-    }
-}
 
 /// The actions that the spec needs, in the order in which they are first used (docs/azure-api.md 8.7).
 fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
@@ -85,7 +39,7 @@ fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
             .iter()
             .any(|extension| extension.enabled && azure_rules::assigns_roles(&extension.name))
         {
-            actions.push(azure_rules::ASSIGN_ROLES);
+            actions.push(ASSIGN_ROLES);
         }
     }
     actions
@@ -100,60 +54,8 @@ pub(super) fn permissions(
     observed: &Observed,
     phase: Phase<'_>,
 ) -> Option<Vec<String>> {
-    let write_failure = match phase {
-        Phase::AfterWrite(outcome) => outcome.failed.as_ref().map(|(_, failure)| failure),
-        Phase::BeforeWrite => None,
-    };
+    let write_failure = phase.outcome().and_then(Outcome::failure);
     let failure = write_failure.or_else(|| observed.failure());
     let required = required_actions(input, desired);
     permitted(conditions, failure, observed.permissions.as_ref(), &required)
-}
-
-/// Sets `PermissionsSufficient`: a denied call is the best evidence, then the permissions that Azure reports. Returns
-/// the missing actions, if this reconcile determined them.
-pub(crate) fn permitted(
-    conditions: &mut Conditions,
-    failure: Option<&AzureError>,
-    granted: Option<&ReadResult<Permissions>>,
-    required: &[&str],
-) -> Option<Vec<String>> {
-    const TYPE: ConditionType = ConditionType::PermissionsSufficient;
-    let denied = failure.filter(|failure| matches!(failure.class, ErrorClass::Permission(_)));
-    if let Some(failure) = denied {
-        let (status, reason) = (ConditionStatus::False, Reason::MissingPermission);
-        conditions.set(TYPE, status, reason, &failure.to_message());
-        return Some(match &failure.class {
-            ErrorClass::Permission(Some(action)) => vec![action.clone()],
-            _ => Vec::new(),
-        });
-    }
-    match granted? {
-        Ok(permissions) => {
-            let missing: Vec<&str> = required
-                .iter()
-                .filter(|action| !permissions.allow(action))
-                .copied()
-                .collect();
-            let (status, reason, message) = if missing.is_empty() {
-                let message = Message::new("The identity has every permission that the spec needs");
-                (ConditionStatus::True, Reason::Sufficient, message)
-            } else {
-                let message = Message::new(format!("The identity lacks {}", missing.join(", "))).action(
-                    "Grant a role with these actions on the subscription (Security Admin; Owner for all extensions)",
-                );
-                (ConditionStatus::False, Reason::MissingPermission, message)
-            };
-            conditions.set(TYPE, status, reason, &message);
-            Some(missing.into_iter().map(str::to_owned).collect())
-        }
-        Err(failure) if failure.class.is_transient() => None,
-        Err(failure) => {
-            // A failed read of the permissions is not an error of the object: the next read shows what the identity
-            // may do.
-            let cause = format!("{}: {}", failure.code, failure.message);
-            let message = Message::new("The permissions of the identity cannot be read").cause(cause);
-            conditions.set(TYPE, ConditionStatus::Unknown, Reason::NotReadable, &message);
-            Some(Vec::new())
-        }
-    }
 }

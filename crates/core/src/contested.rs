@@ -1,16 +1,12 @@
 //! Contested fields (I-13): a field that was repaired three times within six intervals is suppressed for an hour, then
 //! for twice as long each time, up to a day. The history is in status, so that a restart does not lose it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::ContestedField;
 
-use super::changes::Difference;
-use crate::Timestamp;
+use crate::{Timestamp, change::Outcome, difference::Difference, settling::Writes};
 
 const REPAIRS: i32 = 3;
 const LONGEST_HOLD_HOURS: i32 = 24;
@@ -48,14 +44,27 @@ pub(crate) fn repairs<'a>(
     writes: impl Iterator<Item = &'a Difference>,
     was_in_sync: bool,
     history: &[ContestedField],
-    written: &BTreeMap<String, String>,
+    written: &Writes,
 ) -> Vec<Difference> {
-    let is_repair = |difference: &&Difference| {
-        was_in_sync
-            || in_series(history, difference)
-            || written.get(&difference.field) == Some(&difference.desired)
-    };
+    let is_repair =
+        |difference: &&Difference| was_in_sync || in_series(history, difference) || written.has(difference);
     writes.filter(is_repair).cloned().collect()
+}
+
+/// The history after a reconcile that decided on these repairs. Without an outcome, nothing is written yet.
+pub(crate) fn after_reconcile<A, R>(
+    history: Vec<ContestedField>,
+    repairs: &[Difference],
+    outcome: Option<&Outcome<A, R>>,
+    interval: Duration,
+    now: Timestamp,
+) -> Vec<ContestedField> {
+    let Some(outcome) = outcome else {
+        return history;
+    };
+    let done: Vec<_> = outcome.written().collect();
+    let repaired: Vec<_> = repairs.iter().filter(|repair| done.contains(repair)).collect();
+    after_repairs(history, &repaired, interval, now)
 }
 
 /// The history after these repairs.

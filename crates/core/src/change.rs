@@ -1,0 +1,79 @@
+//! What a reconcile decides to write, and what became of it. Both kinds have their own situations, writes and
+//! responses.
+
+use std::collections::BTreeSet;
+
+use crate::{azure_error::AzureError, difference::Difference};
+
+/// One write to Azure, with the fields that it repairs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<A> {
+    /// The write.
+    pub action: A,
+    /// The differences that the write repairs.
+    pub fields: Vec<Difference>,
+}
+
+/// The decision of one reconcile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<S, A> {
+    /// The situation.
+    pub situation: S,
+    /// Whether Azure was compared with the spec; otherwise `differences` is empty because it is unknown.
+    pub compared: bool,
+    /// Every managed field in which Azure differs from the spec.
+    pub differences: Vec<Difference>,
+    /// The changes to make now, in order.
+    pub changes: Vec<Change<A>>,
+    /// The fields of the changes that are repairs: they were in sync before, or were written before.
+    pub repairs: Vec<Difference>,
+    /// The contested fields that are suppressed now.
+    pub suppressed: BTreeSet<String>,
+}
+
+impl<S, A> Decision<S, A> {
+    /// A situation in which nothing was compared and nothing is written.
+    pub(crate) fn only(situation: S) -> Self {
+        Self {
+            situation,
+            compared: false,
+            differences: Vec::new(),
+            changes: Vec::new(),
+            repairs: Vec::new(),
+            suppressed: BTreeSet::new(),
+        }
+    }
+}
+
+/// The result of the changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome<A, R> {
+    /// The writes that Azure accepted.
+    pub done: Vec<Change<A>>,
+    /// The last response with a result.
+    pub response: Option<R>,
+    /// The write that failed; later writes were not attempted.
+    pub failed: Option<(Change<A>, AzureError)>,
+}
+
+impl<A, R> Default for Outcome<A, R> {
+    fn default() -> Self {
+        Self {
+            done: Vec::new(),
+            response: None,
+            failed: None,
+        }
+    }
+}
+
+impl<A, R> Outcome<A, R> {
+    /// The error of the write that failed.
+    pub fn failure(&self) -> Option<&AzureError> {
+        self.failed.as_ref().map(|(_, failure)| failure)
+    }
+
+    /// The differences that the accepted writes repaired.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Difference> {
+        self.done.iter().flat_map(|change| &change.fields)
+    }
+}

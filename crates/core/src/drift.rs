@@ -1,0 +1,49 @@
+//! Drift in status: the differences, and the condition `Drifted`.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use serverprotection_api::Drift;
+
+use crate::{
+    Timestamp,
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    difference::{Difference, fields},
+    message::Message,
+};
+
+/// Maximum number of drift entries in status.
+const MAX_DRIFT_ENTRIES: usize = 16;
+/// The heartbeat: how often `lastObserved` is updated if nothing else changes.
+pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
+
+/// The differences as status shows them, each with the time when it was first observed.
+pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timestamp) -> Vec<Drift> {
+    let entry = |difference: &Difference| {
+        let known = previous
+            .iter()
+            .find(|known| known.field == difference.field && known.desired == difference.desired);
+        Drift {
+            field: difference.field.clone(),
+            desired: difference.desired.clone(),
+            observed: difference.observed.clone(),
+            since: known.map_or(Time(now), |known| known.since.clone()),
+        }
+    };
+    differences.iter().take(MAX_DRIFT_ENTRIES).map(entry).collect()
+}
+
+/// The number of differences as status shows it.
+pub(crate) fn drift_count(differences: &[Difference]) -> i32 {
+    i32::try_from(differences.len()).unwrap_or(i32::MAX)
+}
+
+/// Sets `Drifted`.
+pub(crate) fn drifted(conditions: &mut Conditions, differences: &[Difference]) {
+    let (status, reason, message) = if differences.is_empty() {
+        let message = "Azure matches the spec".to_owned();
+        (ConditionStatus::False, Reason::NoDrift, message)
+    } else {
+        let message = format!("Azure differs from the spec: {}", fields(differences));
+        (ConditionStatus::True, Reason::Differs, message)
+    };
+    conditions.set(ConditionType::Drifted, status, reason, &Message::new(message));
+}

@@ -1,0 +1,25 @@
+//! What a process keeps in memory about an object. Losing it costs a few reads and at most one write, never correctness
+//! (I-6).
+
+use crate::{Timestamp, settling::Writes};
+
+/// What a process keeps in memory about an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReconcileHistory {
+    /// The number of reconciles so far.
+    pub reconciles: u64,
+    /// Whether the last reconcile wrote the connector, so that this one reads it back.
+    pub verifying: bool,
+    /// Whether the last reconcile found no connector and did not create one.
+    pub absent: bool,
+    /// Consecutive transient failures.
+    pub failures: u32,
+    /// What was written since Azure was last in sync.
+    pub writes: Writes,
+    /// Consecutive writes that failed because Azure cannot sign in to the account.
+    pub cloud_failures: u32,
+    /// Such a write is not attempted again before this time.
+    pub cloud_retry_at: Option<Timestamp>,
+    /// Accounts of the organization's members, as the connectors were last listed.
+    pub members: Vec<String>,
+}

@@ -1,0 +1,243 @@
+//! Ready and the conditions that are present only while they are True, as far as both kinds share them
+//! (docs/architecture.md 2.4).
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::{
+    azure_error::{AzureError, ErrorClass},
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
+    difference::{Difference, fields, listed},
+    message::Message,
+    permissions::reason_of,
+    reason::ReasonText,
+    reductions,
+};
+
+/// From this consecutive read error on, the last observation counts as stale.
+const STALE_AFTER: u32 = 3;
+
+/// Whether a read error is one of the first transient ones of an object that was observed before, by its conditions in
+/// status.
+pub(crate) fn is_passing(failure: &AzureError, conditions: &[Condition], failures: u32) -> bool {
+    let known = get(conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason != Reason::NotObserved.as_str());
+    failure.class.is_transient() && failures < STALE_AFTER && known
+}
+
+/// Ready, and the condition beside it.
+pub(crate) struct Summary {
+    pub(crate) ready: ConditionStatus,
+    pub(crate) reason: ReasonText,
+    pub(crate) message: Message,
+    pub(crate) secondary: Secondary,
+}
+
+/// Reconciling and Stalled exclude each other.
+pub(crate) enum Secondary {
+    Nothing,
+    Reconciling(Reason),
+    Stalled,
+}
+
+/// `spec.suspend`: the conditions keep their values, and no one should wait for newer ones.
+pub(crate) fn suspend(conditions: &mut Conditions) {
+    let message = Message::new("Azure is neither read nor written, because spec.suspend is true");
+    let (status, reason) = (ConditionStatus::True, Reason::SuspendedBySpec);
+    conditions.set(ConditionType::Suspended, status, reason, &message);
+    for type_ in [
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Contested,
+    ] {
+        conditions.remove(type_);
+    }
+    conditions.stamp();
+}
+
+impl Summary {
+    /// Sets Ready, and Reconciling or Stalled with it.
+    pub(crate) fn apply(self, conditions: &mut Conditions) {
+        let (reason, message) = (self.reason, self.message);
+        conditions.remove(ConditionType::Suspended);
+        conditions.set(ConditionType::Ready, self.ready, reason.clone(), &message);
+        match self.secondary {
+            Secondary::Nothing => {
+                conditions.remove(ConditionType::Reconciling);
+                conditions.remove(ConditionType::Stalled);
+            }
+            Secondary::Reconciling(reason) => {
+                conditions.remove(ConditionType::Stalled);
+                conditions.set(
+                    ConditionType::Reconciling,
+                    ConditionStatus::True,
+                    reason,
+                    &message,
+                );
+            }
+            Secondary::Stalled => {
+                conditions.remove(ConditionType::Reconciling);
+                conditions.set(ConditionType::Stalled, ConditionStatus::True, reason, &message);
+            }
+        }
+    }
+}
+
+/// Contested, while fields are suppressed.
+pub(crate) fn contested(
+    conditions: &mut Conditions,
+    differences: &[Difference],
+    suppressed: &BTreeSet<String>,
+) {
+    if suppressed.is_empty() {
+        conditions.remove(ConditionType::Contested);
+    } else {
+        let message = contested_message(differences, suppressed);
+        let (status, reason) = (ConditionStatus::True, Reason::Suppressed);
+        conditions.set(ConditionType::Contested, status, reason, &message);
+    }
+}
+
+pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSet<String>) -> Message {
+    let lost: Vec<_> = differences
+        .iter()
+        .filter(|difference| suppressed.contains(&difference.field))
+        .map(|difference| {
+            format!(
+                "{} (spec: {}, Azure: {})",
+                difference.field, difference.desired, difference.observed
+            )
+        })
+        .collect();
+    Message::new(format!(
+        "Another writer keeps changing {}; enforcement is paused until the time in status.contested",
+        lost.join(", ")
+    ))
+    .action(
+        "Find the other writer (Azure Policy, another plan such as Defender CSPM, a person), or set the field to Unmanaged",
+    )
+}
+
+pub(crate) fn ready(reason: Reason, message: Message) -> Summary {
+    Summary {
+        ready: ConditionStatus::True,
+        reason: reason.into(),
+        message,
+        secondary: Secondary::Nothing,
+    }
+}
+
+pub(crate) fn progressing(why: Reason, message: Message) -> Summary {
+    Summary {
+        ready: ConditionStatus::False,
+        reason: Reason::Progressing.into(),
+        message,
+        secondary: Secondary::Reconciling(why),
+    }
+}
+
+pub(crate) fn stalled(reason: impl Into<ReasonText>, message: Message) -> Summary {
+    Summary {
+        ready: ConditionStatus::False,
+        reason: reason.into(),
+        message,
+        secondary: Secondary::Stalled,
+    }
+}
+
+pub(crate) fn in_sync() -> Message {
+    Message::new("Azure matches the spec")
+}
+
+pub(crate) fn observed_message(differences: &[Difference]) -> Message {
+    match differences.len() {
+        0 => Message::new("Mode Observe: Azure matches the spec"),
+        1 => Message::new("Mode Observe: 1 field differs").cause(fields(differences)),
+        many => Message::new(format!("Mode Observe: {many} fields differ")).cause(fields(differences)),
+    }
+}
+
+pub(crate) fn settling_message(differences: &[Difference]) -> Message {
+    let fields = fields(differences);
+    Message::new("Azure accepted the write but still returns other values; the controller writes again")
+        .cause(fields)
+}
+
+pub(crate) fn approval_message(found: &[Difference]) -> Message {
+    let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
+    Message::new(format!(
+        "No changes were made, because applying this spec would reduce the existing protection ({})",
+        listed(found)
+    ))
+    .action(format!(
+        "Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
+        approvals.join(",")
+    ))
+}
+
+pub(crate) fn about_to_write(changes: &str) -> Summary {
+    progressing(Reason::Writing, Message::new("Writing").cause(changes))
+}
+
+pub(crate) fn withheld(changes: &str) -> Summary {
+    progressing(
+        Reason::Withheld,
+        Message::new("This process may not write now; pending changes").cause(changes),
+    )
+}
+
+pub(crate) fn reading_back(written: &str) -> Summary {
+    progressing(
+        Reason::Writing,
+        Message::new("Written, reading back").cause(written),
+    )
+}
+
+/// A failed write leaves the spec unfulfilled: never "unchanged".
+pub(crate) fn failing_write(failure: &AzureError) -> Summary {
+    let message = failure.to_message();
+    match failure.class {
+        ErrorClass::Throttled(_) => progressing(
+            Reason::Throttled,
+            message.and("The controller retries after the delay that Azure requested."),
+        ),
+        ErrorClass::Conflict => progressing(
+            Reason::UpdateInProgress,
+            message.and("The controller retries shortly."),
+        ),
+        ErrorClass::Transient | ErrorClass::Unavailable(_) => {
+            progressing(Reason::Retrying, message.and("The controller retries."))
+        }
+        // The next read shows whether a registration is in progress, and whether the controller or the user has to
+        // start one.
+        ErrorClass::NotRegistered => {
+            let message = Message::new(
+                "Microsoft.Security is not registered; the controller reads the registration next",
+            )
+            .cause(message.problem_text());
+            progressing(Reason::Registering, message)
+        }
+        _ => failing(failure, 0),
+    }
+}
+
+pub(crate) fn failing(failure: &AzureError, failures: u32) -> Summary {
+    let message = failure.to_message();
+    if !failure.class.is_transient() {
+        return stalled(reason_of(failure), message);
+    }
+    let (reason, problem) = if failures >= STALE_AFTER {
+        (Reason::ObservationStale, "Azure cannot be read")
+    } else {
+        (Reason::Progressing, "Azure could not be read yet")
+    };
+    Summary {
+        ready: ConditionStatus::Unknown,
+        reason: reason.into(),
+        message: Message::new(problem)
+            .cause(message.problem_text())
+            .and("The controller retries."),
+        secondary: Secondary::Reconciling(Reason::Retrying),
+    }
+}
