@@ -3,35 +3,38 @@
 
 use std::collections::BTreeSet;
 
-use crate::{azure_error::AzureError, difference::Difference};
+use crate::{
+    azure_error::AzureError,
+    difference::{Difference, FieldPath},
+};
 
 /// One write to Azure, with the fields that it repairs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change<A> {
+pub struct Change<A, F: FieldPath> {
     /// The write.
     pub action: A,
     /// The differences that the write repairs.
-    pub fields: Vec<Difference>,
+    pub fields: Vec<Difference<F>>,
 }
 
 /// The decision of one reconcile.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decision<S, A> {
+pub struct Decision<S, A, F: FieldPath> {
     /// The situation.
     pub situation: S,
     /// Whether Azure was compared with the spec; otherwise `differences` is empty because it is unknown.
     pub compared: bool,
     /// Every managed field in which Azure differs from the spec.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<Difference<F>>,
     /// The changes to make now, in order.
-    pub changes: Vec<Change<A>>,
+    pub changes: Vec<Change<A, F>>,
     /// The fields of the changes that are repairs: they were in sync before, or were written before.
-    pub repairs: Vec<Difference>,
+    pub repairs: Vec<Difference<F>>,
     /// The contested fields that are suppressed now.
-    pub suppressed: BTreeSet<String>,
+    pub suppressed: BTreeSet<F>,
 }
 
-impl<S, A> Decision<S, A> {
+impl<S, A, F: FieldPath> Decision<S, A, F> {
     /// A situation in which nothing was compared and nothing is written.
     pub(crate) fn only(situation: S) -> Self {
         Self {
@@ -47,16 +50,16 @@ impl<S, A> Decision<S, A> {
 
 /// The result of the changes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome<A, R> {
+pub struct Outcome<A, F: FieldPath, R> {
     /// The writes that Azure accepted.
-    pub done: Vec<Change<A>>,
+    pub done: Vec<Change<A, F>>,
     /// The last response with a result.
     pub response: Option<R>,
     /// The write that failed; later writes were not attempted.
-    pub failed: Option<(Change<A>, AzureError)>,
+    pub failed: Option<(Change<A, F>, AzureError)>,
 }
 
-impl<A, R> Default for Outcome<A, R> {
+impl<A, F: FieldPath, R> Default for Outcome<A, F, R> {
     fn default() -> Self {
         Self {
             done: Vec::new(),
@@ -66,14 +69,14 @@ impl<A, R> Default for Outcome<A, R> {
     }
 }
 
-impl<A, R> Outcome<A, R> {
+impl<A, F: FieldPath, R> Outcome<A, F, R> {
     /// The error of the write that failed.
     pub fn failure(&self) -> Option<&AzureError> {
         self.failed.as_ref().map(|(_, failure)| failure)
     }
 
     /// The differences that the accepted writes repaired.
-    pub(crate) fn written(&self) -> impl Iterator<Item = &Difference> {
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Difference<F>> {
         self.done.iter().flat_map(|change| &change.fields)
     }
 }

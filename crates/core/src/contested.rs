@@ -6,19 +6,24 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::ContestedField;
 
-use crate::{Timestamp, change::Outcome, difference::Difference, settling::Writes};
+use crate::{
+    Timestamp,
+    change::Outcome,
+    difference::{Difference, FieldPath},
+    settling::Writes,
+};
 
 const REPAIRS: i32 = 3;
 const LONGEST_HOLD_HOURS: i32 = 24;
 const MOST_FIELDS: usize = 16;
 
 /// The fields that are suppressed now.
-pub fn suppressed(
+pub fn suppressed<F: FieldPath>(
     history: &[ContestedField],
-    differences: &[Difference],
+    differences: &[Difference<F>],
     now: Timestamp,
-) -> BTreeSet<String> {
-    let held = |difference: &&Difference| {
+) -> BTreeSet<F> {
+    let held = |difference: &&Difference<F>| {
         history.iter().any(|entry| {
             same(entry, difference) && entry.held_off_until.as_ref().is_some_and(|until| until.0 > now)
         })
@@ -30,32 +35,33 @@ pub fn suppressed(
         .collect()
 }
 
-fn same(entry: &ContestedField, difference: &Difference) -> bool {
-    entry.field == difference.field && entry.desired == difference.desired
+fn same<F: FieldPath>(entry: &ContestedField, difference: &Difference<F>) -> bool {
+    difference.is(&entry.field, &entry.desired)
 }
 
 /// Whether a write of this field continues a series of repairs in the history.
-pub fn in_series(history: &[ContestedField], difference: &Difference) -> bool {
+pub fn in_series<F: FieldPath>(history: &[ContestedField], difference: &Difference<F>) -> bool {
     history.iter().any(|entry| same(entry, difference))
 }
 
 /// The writes that are repairs: the field was in sync before under the same demand, or was written before.
-pub(crate) fn repairs<'a>(
-    writes: impl Iterator<Item = &'a Difference>,
+pub(crate) fn repairs<'a, F: FieldPath + 'a>(
+    writes: impl Iterator<Item = &'a Difference<F>>,
     was_in_sync: bool,
     history: &[ContestedField],
-    written: &Writes,
-) -> Vec<Difference> {
-    let is_repair =
-        |difference: &&Difference| was_in_sync || in_series(history, difference) || written.has(difference);
+    written: &Writes<F>,
+) -> Vec<Difference<F>> {
+    let is_repair = |difference: &&Difference<F>| {
+        was_in_sync || in_series(history, difference) || written.has(difference)
+    };
     writes.filter(is_repair).cloned().collect()
 }
 
 /// The history after a reconcile that decided on these repairs. Without an outcome, nothing is written yet.
-pub(crate) fn after_reconcile<A, R>(
+pub(crate) fn after_reconcile<A, F: FieldPath, R>(
     history: Vec<ContestedField>,
-    repairs: &[Difference],
-    outcome: Option<&Outcome<A, R>>,
+    repairs: &[Difference<F>],
+    outcome: Option<&Outcome<A, F, R>>,
     interval: Duration,
     now: Timestamp,
 ) -> Vec<ContestedField> {
@@ -68,15 +74,16 @@ pub(crate) fn after_reconcile<A, R>(
 }
 
 /// The history after these repairs.
-pub fn after_repairs(
+pub fn after_repairs<F: FieldPath>(
     mut history: Vec<ContestedField>,
-    repaired: &[&Difference],
+    repaired: &[&Difference<F>],
     interval: Duration,
     now: Timestamp,
 ) -> Vec<ContestedField> {
     let window = window(interval);
     for difference in repaired {
-        let known = history.iter().position(|entry| entry.field == difference.field);
+        let field = difference.field.to_string();
+        let known = history.iter().position(|entry| entry.field == field);
         let previous = known
             .map(|at| history.remove(at))
             .filter(|entry| same(entry, difference));
@@ -88,9 +95,9 @@ pub fn after_repairs(
     history
 }
 
-fn repaired_once_more(
+fn repaired_once_more<F: FieldPath>(
     previous: Option<ContestedField>,
-    difference: &Difference,
+    difference: &Difference<F>,
     window: SignedDuration,
     now: Timestamp,
 ) -> ContestedField {
@@ -100,9 +107,9 @@ fn repaired_once_more(
         entry.hold_hours.is_some() || now.duration_since(entry.first_repair.0) <= window
     };
     let mut entry = previous.filter(continues).unwrap_or_else(|| ContestedField {
-        field: difference.field.clone(),
-        desired: difference.desired.clone(),
-        observed: difference.observed.clone(),
+        field: difference.field.to_string(),
+        desired: difference.desired.to_string(),
+        observed: difference.observed.to_string(),
         repairs: 0,
         first_repair: Time(now),
         last_repair: Time(now),
@@ -110,7 +117,7 @@ fn repaired_once_more(
         hold_hours: None,
     });
     entry.repairs = entry.repairs.saturating_add(1);
-    entry.observed.clone_from(&difference.observed);
+    entry.observed = difference.observed.to_string();
     entry.last_repair = Time(now);
     if entry.repairs >= REPAIRS {
         let hours = entry
@@ -160,7 +167,7 @@ mod tests {
         Timestamp::from_second(minute * 60).unwrap()
     }
 
-    fn flipped() -> Difference {
+    fn flipped() -> Difference<String> {
         Difference {
             field: "endpointIntegration.state".into(),
             desired: "Enabled".into(),

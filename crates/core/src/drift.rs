@@ -6,7 +6,7 @@ use serverprotection_api::Drift;
 use crate::{
     Timestamp,
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
-    difference::{Difference, fields},
+    difference::{Difference, FieldPath, fields},
     message::Message,
 };
 
@@ -16,15 +16,19 @@ const MAX_DRIFT_ENTRIES: usize = 16;
 pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The differences as status shows them, each with the time when it was first observed.
-pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timestamp) -> Vec<Drift> {
-    let entry = |difference: &Difference| {
+pub(crate) fn drift<F: FieldPath>(
+    previous: &[Drift],
+    differences: &[Difference<F>],
+    now: Timestamp,
+) -> Vec<Drift> {
+    let entry = |difference: &Difference<F>| {
         let known = previous
             .iter()
-            .find(|known| known.field == difference.field && known.desired == difference.desired);
+            .find(|known| difference.is(&known.field, &known.desired));
         Drift {
-            field: difference.field.clone(),
-            desired: difference.desired.clone(),
-            observed: difference.observed.clone(),
+            field: difference.field.to_string(),
+            desired: difference.desired.to_string(),
+            observed: difference.observed.to_string(),
             since: known.map_or(Time(now), |known| known.since.clone()),
         }
     };
@@ -32,12 +36,12 @@ pub(crate) fn drift(previous: &[Drift], differences: &[Difference], now: Timesta
 }
 
 /// The number of differences as status shows it.
-pub(crate) fn drift_count(differences: &[Difference]) -> i32 {
+pub(crate) fn drift_count<F: FieldPath>(differences: &[Difference<F>]) -> i32 {
     i32::try_from(differences.len()).unwrap_or(i32::MAX)
 }
 
 /// Sets `Drifted`.
-pub(crate) fn drifted(conditions: &mut Conditions, differences: &[Difference]) {
+pub(crate) fn drifted<F: FieldPath>(conditions: &mut Conditions, differences: &[Difference<F>]) {
     let (status, reason, message) = if differences.is_empty() {
         let message = "Azure matches the spec".to_owned();
         (ConditionStatus::False, Reason::NoDrift, message)

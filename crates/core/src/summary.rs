@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::{
     azure_error::{AzureError, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
-    difference::{Difference, fields, listed},
+    difference::{Difference, FieldPath, fields, listed},
     message::Message,
     permissions::reason_of,
     reason::ReasonText,
@@ -85,10 +85,10 @@ impl Summary {
 }
 
 /// Contested, while fields are suppressed.
-pub(crate) fn contested(
+pub(crate) fn contested<F: FieldPath>(
     conditions: &mut Conditions,
-    differences: &[Difference],
-    suppressed: &BTreeSet<String>,
+    differences: &[Difference<F>],
+    suppressed: &BTreeSet<F>,
 ) {
     if suppressed.is_empty() {
         conditions.remove(ConditionType::Contested);
@@ -99,7 +99,10 @@ pub(crate) fn contested(
     }
 }
 
-pub(crate) fn contested_message(differences: &[Difference], suppressed: &BTreeSet<String>) -> Message {
+pub(crate) fn contested_message<F: FieldPath>(
+    differences: &[Difference<F>],
+    suppressed: &BTreeSet<F>,
+) -> Message {
     let lost: Vec<_> = differences
         .iter()
         .filter(|difference| suppressed.contains(&difference.field))
@@ -150,7 +153,7 @@ pub(crate) fn in_sync() -> Message {
     Message::new("Azure matches the spec")
 }
 
-pub(crate) fn observed_message(differences: &[Difference]) -> Message {
+pub(crate) fn observed_message<F: FieldPath>(differences: &[Difference<F>]) -> Message {
     match differences.len() {
         0 => Message::new("Mode Observe: Azure matches the spec"),
         1 => Message::new("Mode Observe: 1 field differs").cause(fields(differences)),
@@ -158,13 +161,13 @@ pub(crate) fn observed_message(differences: &[Difference]) -> Message {
     }
 }
 
-pub(crate) fn settling_message(differences: &[Difference]) -> Message {
+pub(crate) fn settling_message<F: FieldPath>(differences: &[Difference<F>]) -> Message {
     let fields = fields(differences);
     Message::new("Azure accepted the write but still returns other values; the controller writes again")
         .cause(fields)
 }
 
-pub(crate) fn approval_message(found: &[Difference]) -> Message {
+pub(crate) fn approval_message<F: FieldPath>(found: &[Difference<F>]) -> Message {
     let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
     Message::new(format!(
         "No changes were made, because applying this spec would reduce the existing protection ({})",

@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{
     change,
-    difference::{Difference, listed},
+    difference::{self, listed},
 };
 
 /// One write to Azure, with the fields that it repairs.
-pub type Change = change::Change<Action>;
+pub type Change = change::Change<Action, String>;
+
+/// A field in which Azure differs from the spec.
+pub type Difference = difference::Difference<String>;
 
 /// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus}
 
 use super::{
     account::{self, Conflict},
-    changes::{self, Action, CONNECTOR, Change},
+    changes::{self, Action, CONNECTOR, Change, Difference},
     desired::{Desired, Protection, Target},
     history::ReconcileHistory,
     observed::{Connector, Observed},
@@ -17,7 +17,6 @@ use crate::{
     change,
     conditions::{self, ConditionType},
     contested,
-    difference::Difference,
     timeouts::Timeouts,
 };
 
@@ -133,10 +132,10 @@ pub enum Situation {
 }
 
 /// The decision of one reconcile.
-pub type Decision = change::Decision<Situation, Action>;
+pub type Decision = change::Decision<Situation, Action, String>;
 
 /// The result of the changes. The response to the PUT has the connector.
-pub type Outcome = change::Outcome<Action, Connector>;
+pub type Outcome = change::Outcome<Action, String, Connector>;
 
 impl Decision {
     fn blocked(blocker: Blocker) -> Self {

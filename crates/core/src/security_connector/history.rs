@@ -15,7 +15,7 @@ pub struct ReconcileHistory {
     /// Consecutive transient failures.
     pub failures: u32,
     /// What was written since Azure was last in sync.
-    pub writes: Writes,
+    pub writes: Writes<String>,
     /// Consecutive writes that failed because Azure cannot sign in to the account.
     pub cloud_failures: u32,
     /// Such a write is not attempted again before this time.

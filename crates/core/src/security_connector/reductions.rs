@@ -2,11 +2,30 @@
 
 use std::collections::BTreeSet;
 
-use super::{changes::differences, desired::Desired, observed::Connector};
-use crate::{
-    difference::Difference,
-    reductions::{self, lowers},
+use serverprotection_api::Tier;
+
+use super::{
+    changes::{Difference, differences},
+    desired::Desired,
+    observed::Connector,
 };
+use crate::{
+    reductions,
+    switch::{DISABLED, ENABLED},
+    tier::protection,
+};
+
+fn lowers(difference: &Difference) -> bool {
+    if difference.field == "plan.tier" {
+        let rank = |name: &str| match name {
+            "P1" => protection(Tier::P1),
+            "P2" => protection(Tier::P2),
+            _ => protection(Tier::Free),
+        };
+        return rank(&difference.desired) < rank(&difference.observed);
+    }
+    difference.desired == DISABLED && difference.observed == ENABLED
+}
 
 /// The differences whose repair would lower protection: a lower tier, a part switched off, fewer regions, more
 /// excluded accounts; or a working identity replaced by one that the spec does not name.

@@ -1,5 +1,5 @@
 //! From desired and observed state to changes: the differences by field (`differences`), then Azure's writes
-//! (`changes`).
+//! (`changes`). Both walk the rows of [`Desired`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,30 +7,29 @@ use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
-    azure_rules::{self, Setting},
-    desired::{Desired, DesiredExtension},
+    azure_rules,
+    desired::{Desired, Expected, PropertyValue, Row},
+    field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
     observed::{Extension, Plan, Settings},
 };
-use crate::{
-    change,
-    difference::Difference,
-    switch::{ENABLED, switch_name},
-    tier::tier_name,
-};
+use crate::{change, difference};
+
+/// A field in which Azure differs from the spec.
+pub type Difference = difference::Difference<ProtectionField>;
+
+/// One write to Azure, with the fields that it repairs.
+pub type Change = change::Change<Action, ProtectionField>;
 
 /// What a complete reconcile read from a registered subscription.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actual {
     /// The plan.
     pub plan: Plan,
-    /// The MDE settings.
+    /// The settings of Defender for Endpoint.
     pub settings: Settings,
     /// Whether vulnerability assessment is on.
     pub assessment: bool,
 }
-
-/// One write to Azure, with the fields that it repairs.
-pub type Change = change::Change<Action>;
 
 /// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +38,12 @@ pub enum Action {
     Register,
     /// Write the plan `VirtualMachines`.
     PutPlan(PlanWrite),
-    /// Write one MDE setting.
+    /// Write one setting of Defender for Endpoint.
     PutSetting {
         /// The setting.
         setting: Setting,
-        /// The value of `enabled` on the wire.
-        enabled: bool,
+        /// Whether it should be on.
+        on: bool,
     },
     /// Select Defender Vulnerability Management.
     PutAssessment,
@@ -66,188 +65,132 @@ pub struct PlanWrite {
 /// An extension in a plan write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtensionWrite {
-    /// Azure's name.
-    pub name: String,
-    /// `isEnabled`.
+    /// Its name.
+    pub name: ExtensionName,
+    /// Whether it should be on.
     pub enabled: bool,
-    /// `additionalExtensionProperties`; not sent if empty. Always empty for a disabled extension.
-    pub properties: BTreeMap<String, Value>,
+    /// Its properties; not sent if empty. Always empty for a disabled extension.
+    pub properties: BTreeMap<Property, Value>,
+}
+
+impl Actual {
+    /// The value of a field as users see it.
+    fn value(&self, row: &Row) -> ProtectionValue {
+        let plan = &self.plan;
+        match &row.field {
+            // Nothing can be read before the registration.
+            ProtectionField::Registration => ProtectionValue::Registered(true),
+            ProtectionField::Tier => ProtectionValue::Tier(plan.tier),
+            ProtectionField::Inheritance => plan
+                .enforce
+                .map_or(ProtectionValue::Absent, ProtectionValue::Enforced),
+            ProtectionField::ExtensionState(extension) => ProtectionValue::Switch(plan.is_on(extension)),
+            ProtectionField::ExtensionProperty(extension, property) => {
+                let found = plan.property(extension, property);
+                match &row.value {
+                    Expected::Property(expected) => expected.observed_value(found),
+                    _ => ProtectionValue::Absent,
+                }
+            }
+            ProtectionField::Setting(setting) => ProtectionValue::Switch(self.settings.is_on(*setting)),
+            ProtectionField::Assessment => ProtectionValue::Switch(self.assessment),
+        }
+    }
+
+    fn differs(&self, row: &Row) -> Option<Difference> {
+        let (desired, observed) = (row.value.value(), self.value(row));
+        let same = match (&row.field, &row.value) {
+            (ProtectionField::ExtensionProperty(extension, property), Expected::Property(expected)) => {
+                expected.matches(self.plan.property(extension, property))
+            }
+            // Absent means that overrides are allowed.
+            (_, Expected::Enforced(false)) => observed != ProtectionValue::Enforced(true),
+            _ => observed == desired,
+        };
+        (!same).then(|| Difference {
+            field: row.field.clone(),
+            desired,
+            observed,
+        })
+    }
 }
 
 /// Every managed field in which Azure differs from the spec, in the order of the spec.
 pub fn differences(desired: &Desired, actual: &Actual) -> Vec<Difference> {
-    let mut all = plan_differences(desired, &actual.plan);
-    all.extend(
-        setting_differences(desired, &actual.settings)
-            .into_iter()
-            .map(|(_, difference)| difference),
-    );
-    all.extend(assessment_difference(desired, actual.assessment));
-    all
-}
-
-fn plan_differences(desired: &Desired, plan: &Plan) -> Vec<Difference> {
-    let mut all = Vec::new();
-    let mut add = |field: String, desired: String, observed: String| {
-        all.push(Difference {
-            field,
-            desired,
-            observed,
-        });
-    };
-    if desired.tier != plan.tier {
-        add(
-            "plan.tier".into(),
-            tier_name(desired.tier).into(),
-            tier_name(plan.tier).into(),
-        );
-    }
-    if let Some(enforce) = desired.enforce
-        && plan.enforce.unwrap_or(false) != enforce
-    {
-        let name = |on: bool| if on { "Enforced" } else { "AllowOverrides" };
-        add(
-            "plan.inheritance".into(),
-            name(enforce).into(),
-            plan.enforce.map_or("none", name).into(),
-        );
-    }
-    for extension in &desired.extensions {
-        let found = plan.extension(&extension.name);
-        let enabled = found.is_some_and(|found| found.enabled);
-        if enabled != extension.enabled {
-            add(
-                state_field(extension),
-                switch_name(extension.enabled).into(),
-                switch_name(enabled).into(),
-            );
-        }
-        for (name, property) in &extension.properties {
-            let value = found.and_then(|found| found.properties.get(name));
-            if !property.matches(value) {
-                let field = property_field(extension, name);
-                add(field, property.describe(), property.describe_observed(value));
-            }
-        }
-    }
-    all
-}
-
-fn state_field(extension: &DesiredExtension) -> String {
-    format!("{}.state", extension.field)
-}
-
-fn property_field(extension: &DesiredExtension, name: &str) -> String {
-    match (extension.name.as_str(), name) {
-        (azure_rules::AGENTLESS_SCANNING, azure_rules::EXCLUSION_TAGS) => {
-            format!("{}.exclusionTags", extension.field)
-        }
-        (azure_rules::FILE_INTEGRITY_MONITORING, azure_rules::WORKSPACE) => {
-            format!("{}.workspaceId", extension.field)
-        }
-        (azure_rules::FILE_INTEGRITY_MONITORING, azure_rules::RULES) => format!("{}.rules", extension.field),
-        (_, other) => format!("{}.properties.{other}", extension.field),
-    }
-}
-
-fn setting_differences(desired: &Desired, settings: &Settings) -> Vec<(Setting, Difference)> {
-    let of = |setting: Setting| match setting {
-        Setting::Integration => (desired.integration, settings.integration),
-        Setting::UnifiedSolution => (desired.unified_solution, settings.unified_solution),
-        Setting::Linux => (desired.linux, settings.exclude_linux),
-    };
-    let differs = |setting: Setting| {
-        let (desired, wire) = of(setting);
-        let desired = desired?;
-        // A setting that Azure does not list is off. For Linux this means that nothing is excluded.
-        let observed = setting.wire(wire.unwrap_or(false));
-        (observed != desired).then(|| {
-            let difference = Difference {
-                field: setting.field().into(),
-                desired: switch_name(desired).into(),
-                observed: switch_name(observed).into(),
-            };
-            (setting, difference)
-        })
-    };
-    Setting::ALL.into_iter().filter_map(differs).collect()
-}
-
-fn assessment_difference(desired: &Desired, observed: bool) -> Option<Difference> {
-    let desired = desired.assessment.filter(|desired| *desired != observed)?;
-    Some(Difference {
-        field: "vulnerabilityAssessment.state".into(),
-        desired: switch_name(desired).into(),
-        observed: switch_name(observed).into(),
-    })
+    desired
+        .rows
+        .iter()
+        .filter_map(|row| actual.differs(row))
+        .collect()
 }
 
 /// The writes, in order, that repair every difference except in suppressed (contested) fields.
-pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<String>) -> Vec<Change> {
-    let mut all = Vec::new();
-    let out_of_reach = out_of_reach(desired, &actual.plan, suppressed);
-    let fields: Vec<_> = plan_differences(desired, &actual.plan)
-        .into_iter()
-        .filter(|difference| !suppressed.contains(&difference.field))
-        .filter(|difference| !out_of_reach.contains(&difference.field))
-        .collect();
-    if !fields.is_empty() {
-        all.push(Change {
-            action: Action::PutPlan(plan_write(desired, &actual.plan, suppressed)),
-            fields,
-        });
-    }
-    for (setting, difference) in setting_differences(desired, &actual.settings) {
-        if !suppressed.contains(&difference.field) {
-            let enabled = setting.wire(difference.desired == ENABLED);
-            all.push(Change {
-                action: Action::PutSetting { setting, enabled },
-                fields: vec![difference],
-            });
-        }
-    }
-    if let Some(difference) = assessment_difference(desired, actual.assessment)
-        && !suppressed.contains(&difference.field)
-    {
-        let action = if difference.desired == ENABLED {
-            Action::PutAssessment
-        } else {
-            Action::DeleteAssessment
+pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<ProtectionField>) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    for row in &desired.rows {
+        let Some(difference) = actual.differs(row) else {
+            continue;
         };
-        all.push(Change {
-            action,
-            fields: vec![difference],
-        });
+        if suppressed.contains(&row.field) || !is_reachable(desired, &actual.plan, suppressed, &row.field) {
+            continue;
+        }
+        match all.last_mut() {
+            // One write carries all fields of the plan.
+            Some(change) if row.field.is_of_plan() => change.fields.push(difference),
+            _ => all.push(Change {
+                action: action(desired, &actual.plan, suppressed, row),
+                fields: vec![difference],
+            }),
+        }
     }
     all
 }
 
-/// The fields that no plan write can repair, because they depend on a suppressed field: the tier (a Free plan has no
-/// extensions, P1 does not have all of them), or the state of their extension (a disabled extension has no
-/// properties).
-fn out_of_reach(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> BTreeSet<String> {
+/// The write that repairs a field.
+fn action(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>, row: &Row) -> Action {
+    let on = row.value == Expected::Switch(true);
+    match &row.field {
+        ProtectionField::Registration => Action::Register,
+        ProtectionField::Tier
+        | ProtectionField::Inheritance
+        | ProtectionField::ExtensionState(_)
+        | ProtectionField::ExtensionProperty(..) => Action::PutPlan(plan_write(desired, plan, suppressed)),
+        ProtectionField::Setting(setting) => Action::PutSetting {
+            setting: *setting,
+            on,
+        },
+        ProtectionField::Assessment if on => Action::PutAssessment,
+        ProtectionField::Assessment => Action::DeleteAssessment,
+    }
+}
+
+/// Whether a write can repair the field while others are suppressed: a Free plan has no extensions, P1 does not have
+/// all of them, and a disabled extension has no properties.
+fn is_reachable(
+    desired: &Desired,
+    plan: &Plan,
+    suppressed: &BTreeSet<ProtectionField>,
+    field: &ProtectionField,
+) -> bool {
     let tier = tier_written(desired, plan, suppressed);
-    let mut all = BTreeSet::new();
-    if tier == Tier::Free {
-        all.insert("plan.inheritance".to_owned());
-    }
-    for extension in &desired.extensions {
-        let on = plan.extension(&extension.name).is_some_and(|found| found.enabled);
-        let offered = azure_rules::offered(&extension.name, tier, true);
-        if !offered {
-            all.insert(state_field(extension));
+    let offered = |extension| azure_rules::offered(extension, tier, true);
+    match field {
+        ProtectionField::Inheritance => tier != Tier::Free,
+        ProtectionField::ExtensionState(extension) => offered(extension),
+        ProtectionField::ExtensionProperty(extension, _) => {
+            let state = ProtectionField::ExtensionState(extension.clone());
+            offered(extension) && (plan.is_on(extension) || !suppressed.contains(&state))
         }
-        if !offered || (suppressed.contains(&state_field(extension)) && !on) {
-            let properties = extension.properties.keys();
-            all.extend(properties.map(|name| property_field(extension, name)));
-        }
+        ProtectionField::Registration
+        | ProtectionField::Tier
+        | ProtectionField::Setting(_)
+        | ProtectionField::Assessment => true,
     }
-    all
 }
 
 /// The tier that a plan write carries: the observed tier while the tier is suppressed.
-fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> Tier {
-    if suppressed.contains("plan.tier") {
+fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>) -> Tier {
+    if suppressed.contains(&ProtectionField::Tier) {
         plan.tier
     } else {
         desired.tier
@@ -278,7 +221,7 @@ pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
 
 /// The plan write with every field: the tier, and every extension that the subplan offers, managed ones as desired,
 /// the others as observed. A move to another subplan omits extensions that were not observed: Azure's defaults apply.
-pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>) -> PlanWrite {
+pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>) -> PlanWrite {
     let tier = tier_written(desired, plan, suppressed);
     if tier == Tier::Free {
         return PlanWrite {
@@ -287,62 +230,25 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>)
             extensions: Vec::new(),
         };
     }
-    let enforce = match desired.enforce {
-        Some(enforce) if !suppressed.contains("plan.inheritance") => Some(enforce),
+    let enforce = match desired.expected(&ProtectionField::Inheritance) {
+        Some(Expected::Enforced(enforced)) if !suppressed.contains(&ProtectionField::Inheritance) => {
+            Some(*enforced)
+        }
         _ => plan.enforce,
     };
-    let mut extensions = Vec::new();
-    for found in &plan.extensions {
-        let stays = azure_rules::offered(
-            &found.name,
-            tier,
-            tier == plan.tier || desired.extension(&found.name).is_some(),
-        );
-        if stays
-            && desired.extension(&found.name).is_none()
-            && !stays_off(&found.name, found.enabled, Some(found))
-        {
-            extensions.push(ExtensionWrite {
-                name: found.name.clone(),
-                enabled: found.enabled,
-                properties: resent(found.enabled, Some(found)),
-            });
-        }
-    }
-    for extension in desired
+    let mut extensions: Vec<_> = plan
         .extensions
         .iter()
-        .filter(|extension| azure_rules::offered(&extension.name, tier, true))
-    {
-        let found = plan.extension(&extension.name);
-        let left = suppressed.contains(&state_field(extension));
-        let enabled = if left {
-            found.is_some_and(|found| found.enabled)
-        } else {
-            extension.enabled
-        };
-        if stays_off(&extension.name, enabled, found) {
-            continue;
+        .filter(|found| desired.extension(&found.name).is_none())
+        .filter(|found| azure_rules::offered(&found.name, tier, tier == plan.tier))
+        .filter_map(|found| extension_write(&found.name, found.enabled, Some(found)))
+        .collect();
+    for (name, on) in desired.extensions() {
+        if azure_rules::offered(name, tier, true) {
+            extensions.extend(managed_extension(desired, plan, suppressed, name, on));
         }
-        let mut properties = resent(enabled, found);
-        if enabled {
-            for (name, property) in &extension.properties {
-                let observed = found.and_then(|found| found.properties.get(name));
-                let left = suppressed.contains(&property_field(extension, name));
-                // The service refuses a write without a required property, so it is sent even if it is suppressed.
-                let required = azure_rules::required_properties(&extension.name).contains(&name.as_str());
-                if !left || (required && !property.is_stored(observed)) {
-                    properties.insert(name.clone(), property.wire(observed));
-                }
-            }
-        }
-        extensions.push(ExtensionWrite {
-            name: extension.name.clone(),
-            enabled,
-            properties,
-        });
     }
-    extensions.sort_by(|a, b| a.name.cmp(&b.name));
+    extensions.sort_by(|a, b| a.name.azure_name().cmp(b.name.azure_name()));
     PlanWrite {
         tier,
         enforce,
@@ -350,59 +256,51 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<String>)
     }
 }
 
-/// The unmanaged properties that are sent with an extension: those that were read. It is unknown whether the service
-/// keeps or clears properties that are not sent again.
-fn resent(enabled: bool, found: Option<&Extension>) -> BTreeMap<String, Value> {
-    found
-        .filter(|_| enabled)
-        .map(|found| found.properties.clone())
-        .unwrap_or_default()
+fn managed_extension(
+    desired: &Desired,
+    plan: &Plan,
+    suppressed: &BTreeSet<ProtectionField>,
+    name: &ExtensionName,
+    on: bool,
+) -> Option<ExtensionWrite> {
+    let left = suppressed.contains(&ProtectionField::ExtensionState(name.clone()));
+    let enabled = if left { plan.is_on(name) } else { on };
+    let mut write = extension_write(name, enabled, plan.extension(name))?;
+    for (property, value) in desired.properties(name).filter(|_| enabled) {
+        let observed = plan.property(name, property);
+        let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());
+        if !suppressed.contains(&field) || is_needed(name, property, value, observed) {
+            write.properties.insert(property.clone(), value.wire(observed));
+        }
+    }
+    Some(write)
 }
 
-/// Whether an extension that must not be sent as disabled is off and stays off; it is then omitted.
-fn stays_off(name: &str, enabled: bool, found: Option<&Extension>) -> bool {
+/// The service refuses a write without a required property, so it is sent even if it is suppressed.
+fn is_needed(
+    name: &ExtensionName,
+    property: &Property,
+    value: &PropertyValue,
+    observed: Option<&Value>,
+) -> bool {
+    azure_rules::required_properties(name).contains(property) && !value.is_stored(observed)
+}
+
+/// An extension with the properties that were read, managed or not: it is unknown whether the service keeps or clears
+/// properties that are not sent again. `None` if the extension must not be sent as disabled, is off and stays off.
+fn extension_write(name: &ExtensionName, enabled: bool, found: Option<&Extension>) -> Option<ExtensionWrite> {
     let is_on = found.is_some_and(|found| found.enabled);
-    !enabled && !is_on && !azure_rules::required_properties(name).is_empty()
-}
-
-/// Two synthetic states that together differ from `desired` in every managed field, to find the demanded values.
-pub(crate) fn opposites(desired: &Desired) -> [Actual; 2] {
-    // Some demands match every value, others match no value at all.
-    let with = |on: bool, tier: Tier, other: Value| Actual {
-        plan: Plan {
-            tier,
-            enforce: Some(on),
-            extensions: desired
-                .extensions
-                .iter()
-                .map(|extension| Extension {
-                    name: extension.name.clone(),
-                    enabled: on,
-                    properties: extension
-                        .properties
-                        .keys()
-                        .map(|name| (name.clone(), other.clone()))
-                        .collect(),
-                })
-                .collect(),
-            coverage: None,
-            free_trial_remaining: None,
-            enabled_since: None,
-        },
-        settings: Settings {
-            integration: Some(on),
-            unified_solution: Some(on),
-            exclude_linux: Some(on),
-        },
-        assessment: on,
-    };
-    let other = if desired.tier == Tier::P2 {
-        Tier::P1
-    } else {
-        Tier::P2
-    };
-    let value = Value::String("\u{0}".into());
-    [with(true, other, value), with(false, other, Value::Null)]
+    if !enabled && !is_on && !azure_rules::required_properties(name).is_empty() {
+        return None;
+    }
+    Some(ExtensionWrite {
+        name: name.clone(),
+        enabled,
+        properties: found
+            .filter(|_| enabled)
+            .map(|found| found.properties.clone())
+            .unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -411,10 +309,7 @@ mod tests {
 
     fn setting(setting: Setting) -> Change {
         Change {
-            action: Action::PutSetting {
-                setting,
-                enabled: true,
-            },
+            action: Action::PutSetting { setting, on: true },
             fields: Vec::new(),
         }
     }
@@ -425,23 +320,36 @@ mod tests {
         Desired::of(&spec)
     }
 
-    /// For every demand about rules, one of the two states differs.
+    /// A demand that is still in the spec keeps its history of repairs, whatever Azure has at the time.
     #[test]
-    fn the_rules_differ_in_one_of_the_synthetic_states() {
-        for rules in [
-            serde_json::json!({"preset": "Recommended"}),
-            serde_json::json!({"custom": {"linuxFiles": ["/a"]}}),
+    fn every_row_is_managed_with_its_value_and_no_other() {
+        let plan = serde_json::json!({
+            "tier": "P2", "inheritance": "Enforced", "directOnboarding": {"state": "Disabled"},
+            "agentlessScanning": {"state": "Enabled", "exclusionTags": [{"key": "a", "value": "b"}]},
+            "fileIntegrityMonitoring": {"state": "Enabled", "workspaceId": "/w"},
+            "otherExtensions": [{"name": "New", "state": "Enabled", "properties": {"a": "b"}}]});
+        let desired = desired(plan);
+        assert_eq!(desired.rows.len(), 14);
+        for (field, value) in [
+            ("plan.tier", "P2"),
+            ("plan.inheritance", "Enforced"),
+            ("plan.directOnboarding.state", "Disabled"),
+            ("plan.agentlessScanning.state", "Enabled"),
+            ("plan.agentlessScanning.exclusionTags", "a=b"),
+            ("plan.fileIntegrityMonitoring.state", "Enabled"),
+            ("plan.fileIntegrityMonitoring.workspaceId", "/w"),
+            ("plan.fileIntegrityMonitoring.rules", "Recommended"),
+            ("plan.otherExtensions[New].state", "Enabled"),
+            ("plan.otherExtensions[New].properties.a", "b"),
+            ("endpointIntegration.state", "Enabled"),
+            ("endpointIntegration.unifiedSolution", "Enabled"),
+            ("endpointIntegration.linux", "Enabled"),
+            ("vulnerabilityAssessment.state", "Enabled"),
         ] {
-            let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w", "rules": rules});
-            let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
-            let opposites = opposites(&desired);
-            let found = opposites.iter().flat_map(|actual| differences(&desired, actual));
-            let fields: BTreeSet<_> = found.map(|difference| difference.field).collect();
-            for field in ["state", "workspaceId", "rules"] {
-                let field = format!("plan.fileIntegrityMonitoring.{field}");
-                assert!(fields.contains(&field), "{field}: {rules}");
-            }
+            assert!(desired.manages(field, value), "{field}={value}");
+            assert!(!desired.manages(field, "another"), "{field}");
         }
+        assert!(!desired.manages("plan", "P2"));
     }
 
     /// A required property that Azure does not show is sent even if it is contested: without it, the tier could not be
@@ -450,16 +358,20 @@ mod tests {
     fn a_contested_property_does_not_make_the_service_refuse_the_plan() {
         let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w"});
         let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
-        let suppressed = BTreeSet::from(["plan.fileIntegrityMonitoring.rules".to_owned()]);
-        let [mut actual, _] = opposites(&desired);
+        let name = ExtensionName::FileIntegrityMonitoring;
+        let suppressed = BTreeSet::from([ProtectionField::ExtensionProperty(name.clone(), Property::Rules)]);
+        let mut actual = crate::server_protection::situations::blank();
+        actual.plan.extensions = vec![Extension {
+            name,
+            enabled: true,
+            properties: BTreeMap::from([(Property::WorkspaceId, "theirs".into())]),
+        }];
         for (observed, ours) in [(None, true), (Some("[]"), true), (Some("theirs"), false)] {
             let properties = &mut actual.plan.extensions[0].properties;
-            properties.remove(azure_rules::RULES);
-            properties.extend(observed.map(|text| (azure_rules::RULES.to_owned(), text.into())));
+            properties.remove(&Property::Rules);
+            properties.extend(observed.map(|text| (Property::Rules, text.into())));
             let write = plan_write(&desired, &actual.plan, &suppressed);
-            let sent = write.extensions[0].properties[azure_rules::RULES]
-                .as_str()
-                .unwrap();
+            let sent = write.extensions[0].properties[&Property::Rules].as_str().unwrap();
             assert_eq!(sent.contains("RuleId"), ours, "{observed:?}: {sent}");
         }
     }

@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use serverprotection_api::{Mode, OperationType, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
-pub use super::changes::Change;
+pub use super::changes::{Change, Difference};
 use super::{
     changes::{self, Action, Actual},
     connectors::Connectors,
     desired::{Desired, registers},
+    field::{ExtensionName, ProtectionField, ProtectionValue},
     history::ReconcileHistory,
     observed::{Observed, OperationStatus, Plan, RegistrationState},
+    provisioning::Provisioning,
     reductions,
 };
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     change,
-    conditions::{self, ConditionType, Reason},
+    conditions::{self, ConditionStatus, ConditionType, Reason},
     contested,
-    difference::Difference,
     machines::reading::Scans,
     permissions::ASSIGN_ROLES,
     reductions::unapproved,
@@ -105,10 +106,10 @@ pub enum Situation {
 }
 
 /// The decision of one reconcile.
-pub type Decision = change::Decision<Situation, Action>;
+pub type Decision = change::Decision<Situation, Action, ProtectionField>;
 
 /// The result of the changes. Only a plan write has a response with a result.
-pub type Outcome = change::Outcome<Action, PlanResponse>;
+pub type Outcome = change::Outcome<Action, ProtectionField, PlanResponse>;
 
 impl Decision {
     /// Whether a plan write is among the changes.
@@ -190,9 +191,9 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
         }
         RegistrationState::NotRegistered if registers(input.spec) => {
             let fields = vec![Difference {
-                field: "resourceProviders.registration".into(),
-                desired: "Registered".into(),
-                observed: "NotRegistered".into(),
+                field: ProtectionField::Registration,
+                desired: ProtectionValue::Registered(true),
+                observed: ProtectionValue::Registered(false),
             }];
             let change = Change {
                 action: Action::Register,
@@ -216,14 +217,14 @@ fn registration_decision(input: &Input<'_>, observed: &Observed) -> Option<Decis
 /// The earliest time at which the registration can have started. `NotRegistered` and Registering are both False,
 /// perhaps for days; Reconciling became True with the registration.
 fn registering_since(input: &Input<'_>) -> Timestamp {
-    let since = |type_: ConditionType, status: &str| {
+    let since = |type_: ConditionType, status: ConditionStatus| {
         conditions::get(&input.previous.conditions, type_)
-            .filter(|condition| condition.status == status)
+            .filter(|condition| condition.status == status.as_str())
             .map(|condition| condition.last_transition_time.0)
     };
     match (
-        since(ConditionType::ProviderRegistered, "False"),
-        since(ConditionType::Reconciling, "True"),
+        since(ConditionType::ProviderRegistered, ConditionStatus::False),
+        since(ConditionType::Reconciling, ConditionStatus::True),
     ) {
         (Some(not_registered), Some(reconciling)) => not_registered.max(reconciling),
         _ => input.now,
@@ -253,7 +254,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     let retry_failed = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
     let mut untouched = decision.suppressed.clone();
     if !retry_failed {
-        untouched.extend(failed.iter().map(|field| format!("{field}.state")));
+        untouched.extend(failed.iter().cloned());
     }
 
     let mut changes = changes::changes(desired, actual, &untouched);
@@ -296,11 +297,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
         decision.situation = Situation::Writing;
         decision.repairs = repairs(input, &changes);
         // Switching on a failed extension again is not a repair, because no other writer switched it off.
-        decision.repairs.retain(|repair| {
-            !failed
-                .iter()
-                .any(|field| repair.field == format!("{field}.state"))
-        });
+        decision.repairs.retain(|repair| !failed.contains(&repair.field));
         decision.changes = changes;
     }
     decision
@@ -323,14 +320,14 @@ fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<
         .collect()
 }
 
-/// Fields of the managed extensions whose last result was a failure.
-fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Vec<String> {
+/// The states of the managed extensions whose last result was a failure.
+fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Vec<ProtectionField> {
     let known = previous.plan.iter().flat_map(|plan| &plan.extensions);
     known
-        .filter(|extension| extension.provisioning.as_deref() == Some("Failed"))
-        .filter_map(|extension| desired.extension(&extension.name))
-        .filter(|extension| extension.enabled)
-        .map(|extension| extension.field.clone())
+        .filter(|extension| Provisioning::Failed.is_of(extension))
+        .map(|extension| ExtensionName::from_azure(&extension.name))
+        .filter(|name| desired.extension(name) == Some(true))
+        .map(ProtectionField::ExtensionState)
         .collect()
 }
 

@@ -1,6 +1,6 @@
-//! The spec with its defaults resolved: what is managed, and what it should be.
+//! The spec with its defaults resolved, as rows: a managed field, and the value that it should have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use serverprotection_api::{
@@ -9,6 +9,7 @@ use serverprotection_api::{
 
 use super::{
     azure_rules,
+    field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
     file_integrity::{self, Rules},
 };
 pub use crate::arm_id::same_id;
@@ -17,41 +18,52 @@ use crate::{
     switch::switch,
 };
 
-/// What the spec demands. `None`: not managed.
+/// What the spec demands. A field without a row is not managed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     /// The plan.
     pub tier: Tier,
+    /// Every managed field, in the order of the spec.
+    pub rows: Vec<Row>,
+}
+
+/// A managed field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The field.
+    pub field: ProtectionField,
+    /// The value that it should have.
+    pub value: Expected,
+}
+
+/// An expected value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// A tier.
+    Tier(Tier),
     /// Azure's `enforce`.
-    pub enforce: Option<bool>,
-    /// The managed extensions that the tier offers.
-    pub extensions: Vec<DesiredExtension>,
-    /// The MDE integration.
-    pub integration: Option<bool>,
-    /// The unified solution.
-    pub unified_solution: Option<bool>,
-    /// MDE on Linux.
-    pub linux: Option<bool>,
-    /// Vulnerability assessment.
-    pub assessment: Option<bool>,
-}
-
-/// A managed extension.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DesiredExtension {
-    /// Azure's name.
-    pub name: String,
-    /// Path of its field in the spec, e.g. `plan.agentlessScanning`.
-    pub field: String,
+    Enforced(bool),
     /// On or off.
-    pub enabled: bool,
-    /// The properties that are managed, by Azure's name; only on enabled extensions.
-    pub properties: BTreeMap<String, Property>,
+    Switch(bool),
+    /// A property of an extension.
+    Property(PropertyValue),
 }
 
-/// A managed property of an extension.
+impl Expected {
+    /// The value as users see it.
+    pub fn value(&self) -> ProtectionValue {
+        match self {
+            Self::Tier(tier) => ProtectionValue::Tier(*tier),
+            Self::Enforced(enforced) => ProtectionValue::Enforced(*enforced),
+            Self::Switch(on) => ProtectionValue::Switch(*on),
+            Self::Property(property) => property.value(),
+        }
+    }
+}
+
+/// An expected property of an extension.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Property {
+pub enum PropertyValue {
     /// A set of tags, which compares without regard to order and spelling on the wire.
     Tags(BTreeSet<(String, String)>),
     /// A resource id: compares without case.
@@ -62,7 +74,7 @@ pub enum Property {
     Text(String),
 }
 
-impl Property {
+impl PropertyValue {
     /// Whether Azure's value means the same as this one.
     pub fn matches(&self, observed: Option<&Value>) -> bool {
         match self {
@@ -101,37 +113,30 @@ impl Property {
         }
     }
 
-    /// The text for users in status and events.
-    pub fn describe(&self) -> String {
+    /// The value as users see it.
+    pub fn value(&self) -> ProtectionValue {
         match self {
-            Self::Tags(tags) => describe_tags(tags),
-            Self::Rules(rules) => rules.describe(),
-            Self::ResourceId(text) | Self::Text(text) => text.clone(),
+            Self::Tags(tags) => ProtectionValue::Tags(tags.clone()),
+            Self::Rules(rules) => rules.value(),
+            Self::ResourceId(text) | Self::Text(text) => ProtectionValue::Text(text.clone()),
         }
     }
 
-    /// Azure's value as text for users. It is shortened, because values of other clients may have any length.
-    pub fn describe_observed(&self, observed: Option<&Value>) -> String {
-        let text = match (self, observed) {
-            (Self::Rules(_), found) => file_integrity::describe_observed(found),
-            (_, None) => "none".into(),
-            (Self::Tags(_), found) => parse_tags(found).map_or_else(
-                || found.map(ToString::to_string).unwrap_or_default(),
-                |tags| describe_tags(&tags),
-            ),
-            (_, Some(Value::String(text))) => text.clone(),
-            (_, Some(other)) => other.to_string(),
+    /// Azure's value as users see it. It is shortened, because values of other clients may have any length.
+    pub fn observed_value(&self, observed: Option<&Value>) -> ProtectionValue {
+        let value = match (self, observed) {
+            (Self::Rules(_), found) => file_integrity::observed_value(found),
+            (_, None) => ProtectionValue::Absent,
+            (Self::Tags(_), Some(found)) => parse_tags(observed)
+                .map_or_else(|| ProtectionValue::Text(found.to_string()), ProtectionValue::Tags),
+            (_, Some(Value::String(text))) => ProtectionValue::Text(text.clone()),
+            (_, Some(other)) => ProtectionValue::Text(other.to_string()),
         };
-        shortened(&text, MAX_MESSAGE)
-    }
-}
-
-fn describe_tags(tags: &BTreeSet<(String, String)>) -> String {
-    let list: Vec<_> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    if list.is_empty() {
-        "none".into()
-    } else {
-        list.join(",")
+        let text = value.to_string();
+        match shortened(&text, MAX_MESSAGE) {
+            short if short == text => value,
+            short => ProtectionValue::Text(short),
+        }
     }
 }
 
@@ -176,106 +181,153 @@ pub(crate) fn registers(spec: &ServerProtectionSpec) -> bool {
 impl Desired {
     /// Resolves the defaults of a spec. Defined for every spec that passed admission.
     pub fn of(spec: &ServerProtectionSpec) -> Self {
-        let tier = spec.plan.tier;
-        let integration = switch(spec.endpoint_integration.state);
+        let (plan, integration) = (&spec.plan, &spec.endpoint_integration);
+        let mut rows = Rows(vec![Row {
+            field: ProtectionField::Tier,
+            value: Expected::Tier(plan.tier),
+        }]);
+        match plan.inheritance {
+            _ if plan.tier == Tier::Free => {}
+            Inheritance::Unmanaged => {}
+            Inheritance::AllowOverrides => rows.enforced(false),
+            Inheritance::Enforced => rows.enforced(true),
+        }
+        rows.extensions(spec);
+        let integrated = switch(integration.state);
         // An absent opt-in is on, as in Microsoft's guide, and is not managed while the integration is off.
         let opt_in = |state: Option<State>| match state {
             Some(state) => switch(state),
-            None if integration == Some(false) => None,
+            None if integrated == Some(false) => None,
             None => Some(true),
         };
+        for (setting, on) in [
+            (Setting::Integration, integrated),
+            (Setting::UnifiedSolution, opt_in(integration.unified_solution)),
+            (Setting::Linux, opt_in(integration.linux)),
+        ] {
+            rows.switch(ProtectionField::Setting(setting), on);
+        }
+        let assessment = switch(spec.vulnerability_assessment.state);
+        rows.switch(ProtectionField::Assessment, assessment);
         Self {
-            tier,
-            enforce: match spec.plan.inheritance {
-                _ if tier == Tier::Free => None,
-                Inheritance::Unmanaged => None,
-                Inheritance::AllowOverrides => Some(false),
-                Inheritance::Enforced => Some(true),
-            },
-            extensions: extensions(spec),
-            integration,
-            unified_solution: opt_in(spec.endpoint_integration.unified_solution),
-            linux: opt_in(spec.endpoint_integration.linux),
-            assessment: switch(spec.vulnerability_assessment.state),
+            tier: plan.tier,
+            rows: rows.0,
         }
     }
 
-    /// The managed extension of this name.
-    pub fn extension(&self, name: &str) -> Option<&DesiredExtension> {
-        self.extensions
+    /// The expected value of a field; `None` if it is not managed.
+    pub fn expected(&self, field: &ProtectionField) -> Option<&Expected> {
+        let mut rows = self.rows.iter();
+        rows.find(|row| row.field == *field).map(|row| &row.value)
+    }
+
+    /// Whether a field should be on or off; `None` if it is not managed.
+    pub fn switch(&self, field: &ProtectionField) -> Option<bool> {
+        match self.expected(field) {
+            Some(Expected::Switch(on)) => Some(*on),
+            _ => None,
+        }
+    }
+
+    /// The managed extensions that the tier offers, and whether they should be on.
+    pub fn extensions(&self) -> impl Iterator<Item = (&ExtensionName, bool)> {
+        self.rows.iter().filter_map(|row| match (&row.field, &row.value) {
+            (ProtectionField::ExtensionState(extension), Expected::Switch(on)) => Some((extension, *on)),
+            _ => None,
+        })
+    }
+
+    /// Whether this extension should be on; `None` if it is not managed.
+    pub fn extension(&self, name: &ExtensionName) -> Option<bool> {
+        let mut extensions = self.extensions();
+        extensions.find(|(managed, _)| *managed == name).map(|(_, on)| on)
+    }
+
+    /// The managed properties of an extension; only an extension that should be on has any.
+    pub fn properties(&self, name: &ExtensionName) -> impl Iterator<Item = (&Property, &PropertyValue)> {
+        self.rows
             .iter()
-            .find(|extension| extension.name.eq_ignore_ascii_case(name))
+            .filter_map(move |row| match (&row.field, &row.value) {
+                (ProtectionField::ExtensionProperty(extension, property), Expected::Property(value))
+                    if extension == name =>
+                {
+                    Some((property, value))
+                }
+                _ => None,
+            })
+    }
+
+    /// Whether the spec demands this value of this field, both as status shows them.
+    pub fn manages(&self, field: &str, value: &str) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| row.field.to_string() == field && row.value.value().to_string() == value)
     }
 }
 
-fn extensions(spec: &ServerProtectionSpec) -> Vec<DesiredExtension> {
-    let plan = &spec.plan;
-    let mut all = Vec::new();
-    let mut add = |name: &str, field: String, state: State, properties: BTreeMap<String, Property>| {
-        // If the subplan does not offer the extension, Disabled needs no field.
-        if let Some(enabled) = switch(state).filter(|_| azure_rules::offered(name, plan.tier, true)) {
-            let properties = if enabled { properties } else { BTreeMap::new() };
-            all.push(DesiredExtension {
-                name: name.to_owned(),
-                field,
-                enabled,
-                properties,
-            });
+struct Rows(Vec<Row>);
+
+impl Rows {
+    fn enforced(&mut self, enforced: bool) {
+        self.0.push(Row {
+            field: ProtectionField::Inheritance,
+            value: Expected::Enforced(enforced),
+        });
+    }
+
+    fn switch(&mut self, field: ProtectionField, on: Option<bool>) {
+        self.0.extend(on.map(|on| Row {
+            field,
+            value: Expected::Switch(on),
+        }));
+    }
+
+    fn extensions(&mut self, spec: &ServerProtectionSpec) {
+        let plan = &spec.plan;
+        if let Some(scanning) = &plan.agentless_scanning {
+            let tags = scanning.exclusion_tags.as_deref().map(tag_set);
+            let tags = tags.map(|tags| (Property::ExclusionTags, PropertyValue::Tags(tags)));
+            self.extension(plan.tier, &ExtensionName::AgentlessScanning, scanning.state, tags);
         }
-    };
-    if let Some(scanning) = &plan.agentless_scanning {
-        let tags = scanning
-            .exclusion_tags
-            .as_deref()
-            .map(|tags| Property::Tags(tag_set(tags)));
-        let properties = tags
-            .map(|tags| (azure_rules::EXCLUSION_TAGS.to_owned(), tags))
-            .into_iter()
-            .collect();
-        add(
-            azure_rules::AGENTLESS_SCANNING,
-            "plan.agentlessScanning".into(),
-            scanning.state,
-            properties,
-        );
+        if let Some(monitoring) = &plan.file_integrity_monitoring {
+            let workspace = monitoring.workspace_id.clone().map(PropertyValue::ResourceId);
+            let workspace = workspace.map(|id| (Property::WorkspaceId, id));
+            let rules = PropertyValue::Rules(Rules::of(monitoring.rules.as_ref()));
+            let properties = workspace.into_iter().chain([(Property::Rules, rules)]);
+            let name = ExtensionName::FileIntegrityMonitoring;
+            self.extension(plan.tier, &name, monitoring.state, properties);
+        }
+        if let Some(onboarding) = &plan.direct_onboarding {
+            self.extension(plan.tier, &ExtensionName::DirectOnboarding, onboarding.state, []);
+        }
+        for other in &plan.other_extensions {
+            let properties = other
+                .properties
+                .iter()
+                .map(|(name, text)| (Property::Other(name.clone()), PropertyValue::Text(text.clone())));
+            let name = ExtensionName::Other(other.name.clone());
+            self.extension(plan.tier, &name, other.state, properties);
+        }
     }
-    if let Some(monitoring) = &plan.file_integrity_monitoring {
-        let workspace = monitoring.workspace_id.clone().map(Property::ResourceId);
-        let rules = Property::Rules(Rules::of(monitoring.rules.as_ref()));
-        let properties = workspace
-            .map(|id| (azure_rules::WORKSPACE.to_owned(), id))
-            .into_iter()
-            .chain([(azure_rules::RULES.to_owned(), rules)])
-            .collect();
-        add(
-            azure_rules::FILE_INTEGRITY_MONITORING,
-            "plan.fileIntegrityMonitoring".into(),
-            monitoring.state,
-            properties,
-        );
+
+    fn extension(
+        &mut self,
+        tier: Tier,
+        name: &ExtensionName,
+        state: State,
+        properties: impl IntoIterator<Item = (Property, PropertyValue)>,
+    ) {
+        // If the subplan does not offer the extension, Disabled needs no field.
+        let Some(on) = switch(state).filter(|_| azure_rules::offered(name, tier, true)) else {
+            return;
+        };
+        self.switch(ProtectionField::ExtensionState(name.clone()), Some(on));
+        if on {
+            self.0.extend(properties.into_iter().map(|(property, value)| Row {
+                field: ProtectionField::ExtensionProperty(name.clone(), property),
+                value: Expected::Property(value),
+            }));
+        }
     }
-    if let Some(onboarding) = &plan.direct_onboarding {
-        add(
-            azure_rules::DIRECT_ONBOARDING,
-            "plan.directOnboarding".into(),
-            onboarding.state,
-            BTreeMap::new(),
-        );
-    }
-    for other in &plan.other_extensions {
-        let properties = other
-            .properties
-            .iter()
-            .map(|(key, value)| (key.clone(), Property::Text(value.clone())))
-            .collect();
-        add(
-            &other.name,
-            format!("plan.otherExtensions[{}]", other.name),
-            other.state,
-            properties,
-        );
-    }
-    all
 }
 
 fn tag_set(tags: &[ExclusionTag]) -> BTreeSet<(String, String)> {
@@ -288,8 +340,8 @@ fn tag_set(tags: &[ExclusionTag]) -> BTreeSet<(String, String)> {
 mod tests {
     use super::*;
 
-    fn tags(list: &[(&str, &str)]) -> Property {
-        Property::Tags(
+    fn tags(list: &[(&str, &str)]) -> PropertyValue {
+        PropertyValue::Tags(
             list.iter()
                 .map(|(key, value)| ((*key).into(), (*value).into()))
                 .collect(),
@@ -319,10 +371,10 @@ mod tests {
         let long = Value::String("x".repeat(100_000));
         for property in [
             tags(&[]),
-            Property::Text("a".into()),
-            Property::ResourceId("a".into()),
+            PropertyValue::Text("a".into()),
+            PropertyValue::ResourceId("a".into()),
         ] {
-            assert!(property.describe_observed(Some(&long)).chars().count() <= 1024);
+            assert!(property.observed_value(Some(&long)).to_string().chars().count() <= 1024);
         }
     }
 
@@ -333,7 +385,12 @@ mod tests {
             spec.endpoint_integration.state = state;
             spec.endpoint_integration.linux = linux;
             let desired = Desired::of(&spec);
-            (desired.integration, desired.unified_solution, desired.linux)
+            let of = |setting| desired.switch(&ProtectionField::Setting(setting));
+            (
+                of(Setting::Integration),
+                of(Setting::UnifiedSolution),
+                of(Setting::Linux),
+            )
         };
         assert_eq!(of(State::Enabled, None), (Some(true), Some(true), Some(true)));
         assert_eq!(of(State::Unmanaged, None), (None, Some(true), Some(true)));

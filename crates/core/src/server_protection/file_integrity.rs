@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use serverprotection_api::{CustomFileIntegrityRules, FileIntegrityRules};
 
+use super::field::{ProtectionValue, RulesDigest};
+
 /// The rule id of the recommended set. Written only if Azure stores no rule id.
 const RULE_ID: &str = "1c18eca2-7d3b-4367-3397-097a1ef2edb1";
 const MONITORED: &str = "MonitoredEntities";
-const NO_RULES: &str = "none";
 
 const RECOMMENDED_WINDOWS_FILES: [&str; 8] = [
     r"\Windows\system.ini",
@@ -122,11 +123,11 @@ impl Rules {
         }
     }
 
-    /// The text for users in status and events.
-    pub fn describe(&self) -> String {
+    /// The value as users see it.
+    pub fn value(&self) -> ProtectionValue {
         match self {
-            Self::Recommended => "Recommended".into(),
-            Self::Custom(expected) => expected.describe(),
+            Self::Recommended => ProtectionValue::RecommendedRules,
+            Self::Custom(expected) => ProtectionValue::Rules(expected.digest()),
         }
     }
 }
@@ -136,12 +137,12 @@ pub fn is_stored(observed: Option<&Value>) -> bool {
     stored(observed) != Stored::Nothing
 }
 
-/// Azure's value as text for users.
-pub fn describe_observed(observed: Option<&Value>) -> String {
+/// Azure's value as users see it.
+pub fn observed_value(observed: Option<&Value>) -> ProtectionValue {
     match stored(observed) {
-        Stored::Nothing => NO_RULES.into(),
-        Stored::Unreadable => "unreadable".into(),
-        Stored::Monitored(found) => found.describe(),
+        Stored::Nothing => ProtectionValue::Absent,
+        Stored::Unreadable => ProtectionValue::UnreadableRules,
+        Stored::Monitored(found) => ProtectionValue::Rules(found.digest()),
     }
 }
 
@@ -186,16 +187,13 @@ impl Monitored {
             .map(|(_, paths, ignore_case)| paths.iter().map(|path| folded(path, ignore_case)).collect())
     }
 
-    /// Counts and a fingerprint, so that two lists of the same length look different. It contains no commas, because
-    /// commas separate approvals.
-    fn describe(&self) -> String {
-        format!(
-            "windowsFiles={} linuxFiles={} registryKeys={} fingerprint={:08x}",
-            self.windows_files.len(),
-            self.linux_files.len(),
-            self.registry_keys.len(),
-            self.fingerprint()
-        )
+    fn digest(&self) -> RulesDigest {
+        RulesDigest {
+            windows_files: self.windows_files.len(),
+            linux_files: self.linux_files.len(),
+            registry_keys: self.registry_keys.len(),
+            fingerprint: self.fingerprint(),
+        }
     }
 
     /// FNV-1a over the folded paths: stable across versions and machines.

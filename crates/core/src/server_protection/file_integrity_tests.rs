@@ -75,7 +75,7 @@ fn the_preset_is_written_only_where_azure_stores_nothing() {
     ] {
         assert!(!Rules::Recommended.matches(nothing.as_ref()), "{nothing:?}");
         assert!(!is_stored(nothing.as_ref()), "{nothing:?}");
-        assert_eq!(describe_observed(nothing.as_ref()), "none");
+        assert_eq!(observed_value(nothing.as_ref()), ProtectionValue::Absent);
         assert_eq!(sent(&Rules::Recommended, nothing.as_ref())[0]["RuleId"], RULE_ID);
     }
     for stored in [
@@ -165,25 +165,30 @@ fn descriptions_are_short_and_differ() {
     let other = custom(&[], &["/etc/b"], &[]);
     let in_another_list = custom(&["/etc/a"], &[], &[]);
     assert_eq!(
-        one.describe(),
+        one.value().to_string(),
         "windowsFiles=0 linuxFiles=1 registryKeys=0 fingerprint=1cecd7bd"
     );
-    assert_ne!(one.describe(), other.describe());
-    assert_ne!(one.describe(), in_another_list.describe());
+    assert_ne!(one.value(), other.value());
+    assert_ne!(one.value(), in_another_list.value());
     assert_eq!(
-        custom(&[r"\A"], &[], &[]).describe(),
-        custom(&[r"\a"], &[], &[]).describe()
+        custom(&[r"\A"], &[], &[]).value(),
+        custom(&[r"\a"], &[], &[]).value()
     );
-    assert_eq!(describe_observed(Some(&one.wire(None))), one.describe());
+    assert_eq!(observed_value(Some(&one.wire(None))), one.value());
     let many: Vec<_> = (0..200)
         .map(|number| format!("/{number}/{}", "x".repeat(500)))
         .collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     let long = custom(&many, &many, &many);
-    assert!(long.describe().len() < 100);
+    assert!(long.value().to_string().len() < 100);
     assert!(
-        !long.describe().contains(','),
+        !long.value().to_string().contains(','),
         "approvals are separated by commas"
     );
-    assert!(describe_observed(Some(&string(&"x".repeat(100_000)))).len() < 100);
+    assert!(
+        observed_value(Some(&string(&"x".repeat(100_000))))
+            .to_string()
+            .len()
+            < 100
+    );
 }

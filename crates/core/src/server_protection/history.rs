@@ -1,5 +1,6 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads, never correctness (I-6).
 
+use super::field::ProtectionField;
 use crate::{Timestamp, settling::Writes};
 
 /// What a process keeps in memory about an object.
@@ -14,7 +15,7 @@ pub struct ReconcileHistory {
     /// The number of reads of a registration in progress.
     pub registration_polls: u32,
     /// What was written since Azure was last in sync.
-    pub writes: Writes,
+    pub writes: Writes<ProtectionField>,
     /// When a failed extension is switched on again.
     pub extension_retry_at: Option<Timestamp>,
     /// The number of such retries so far.

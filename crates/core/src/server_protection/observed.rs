@@ -1,10 +1,14 @@
 //! What was read from Azure. A failed read is an observation too.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 use serverprotection_api::Tier;
 
+use super::field::{ExtensionName, Property, Setting};
 pub use crate::reading::{Permissions, ReadResult};
 use crate::{
     Timestamp,
@@ -22,7 +26,7 @@ pub struct Observed {
     pub registration: Option<ReadResult<RegistrationState>>,
     /// The plan `VirtualMachines`.
     pub plan: Option<ReadResult<Plan>>,
-    /// The three MDE settings.
+    /// The settings of Defender for Endpoint.
     pub settings: Option<ReadResult<Settings>>,
     /// The vulnerability-assessment setting: whether Defender Vulnerability Management is selected.
     pub assessment: Option<ReadResult<bool>>,
@@ -130,30 +134,38 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The extension of this name; Azure's names compare without case.
-    pub fn extension(&self, name: &str) -> Option<&Extension> {
-        self.extensions
-            .iter()
-            .find(|extension| extension.name.eq_ignore_ascii_case(name))
+    /// The extension of this name.
+    pub fn extension(&self, name: &ExtensionName) -> Option<&Extension> {
+        self.extensions.iter().find(|extension| extension.name == *name)
+    }
+
+    /// Whether the extension of this name is on.
+    pub fn is_on(&self, name: &ExtensionName) -> bool {
+        self.extension(name).is_some_and(|extension| extension.enabled)
+    }
+
+    /// The value of a property of an extension.
+    pub fn property(&self, name: &ExtensionName, property: &Property) -> Option<&Value> {
+        self.extension(name)?.properties.get(property)
     }
 }
 
 /// An extension of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extension {
-    /// Azure's name.
-    pub name: String,
-    /// `isEnabled`.
+    /// Its name.
+    pub name: ExtensionName,
+    /// Whether it is on.
     pub enabled: bool,
-    /// `additionalExtensionProperties`, kept as found so that they can be sent back.
-    pub properties: BTreeMap<String, Value>,
+    /// Its properties, kept as found so that they can be sent back.
+    pub properties: BTreeMap<Property, Value>,
 }
 
 /// The result for an extension, which Azure reports only in the response to a write (docs/azure-api.md 1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationStatus {
-    /// Azure's name of the extension.
-    pub extension: String,
+    /// The extension.
+    pub extension: ExtensionName,
     /// `Succeeded`, or any other code for a failure.
     pub code: String,
     /// Azure's message.
@@ -167,13 +179,28 @@ impl OperationStatus {
     }
 }
 
-/// The three MDE settings by their wire meaning (docs/azure-api.md 2). `None`: Azure did not list the setting.
+/// The settings of Defender for Endpoint that are on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// `WDATP`.
-    pub integration: Option<bool>,
-    /// `WDATP_UNIFIED_SOLUTION`.
-    pub unified_solution: Option<bool>,
-    /// `WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW`: true leaves Linux out.
-    pub exclude_linux: Option<bool>,
+pub struct Settings(BTreeSet<Setting>);
+
+impl Settings {
+    /// Whether a setting is on.
+    pub fn is_on(&self, setting: Setting) -> bool {
+        self.0.contains(&setting)
+    }
+
+    /// Records whether a setting is on.
+    pub fn set(&mut self, setting: Setting, on: bool) {
+        if on {
+            self.0.insert(setting);
+        } else {
+            self.0.remove(&setting);
+        }
+    }
+}
+
+impl FromIterator<Setting> for Settings {
+    fn from_iter<I: IntoIterator<Item = Setting>>(on: I) -> Self {
+        Self(on.into_iter().collect())
+    }
 }

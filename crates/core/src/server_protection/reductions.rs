@@ -1,6 +1,7 @@
 //! Reductions (I-12): the changes that lower protection.
 
-use crate::{difference::Difference, reductions::lowers};
+use super::{changes::Difference, field::ProtectionValue};
+use crate::tier::protection;
 
 /// The differences whose repair would lower protection: a lower tier, or the integration, the assessment or an
 /// extension switched off.
@@ -11,33 +12,54 @@ pub fn of(differences: &[Difference]) -> Vec<&Difference> {
         .collect()
 }
 
+fn lowers(difference: &Difference) -> bool {
+    match (&difference.observed, &difference.desired) {
+        (ProtectionValue::Tier(from), ProtectionValue::Tier(to)) => protection(*to) < protection(*from),
+        (ProtectionValue::Switch(true), ProtectionValue::Switch(false)) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::reductions::unapproved;
+    use serverprotection_api::Tier;
 
-    fn difference(field: &str, desired: &str, observed: &str) -> Difference {
+    use super::*;
+    use crate::{
+        reductions::unapproved,
+        server_protection::field::{ProtectionField, Setting},
+    };
+
+    fn tier(desired: Tier, observed: Tier) -> Difference {
         Difference {
-            field: field.into(),
-            desired: desired.into(),
-            observed: observed.into(),
+            field: ProtectionField::Tier,
+            desired: ProtectionValue::Tier(desired),
+            observed: ProtectionValue::Tier(observed),
+        }
+    }
+
+    fn integration(desired: bool) -> Difference {
+        Difference {
+            field: ProtectionField::Setting(Setting::Integration),
+            desired: ProtectionValue::Switch(desired),
+            observed: ProtectionValue::Switch(!desired),
         }
     }
 
     #[test]
     fn only_lower_protection_is_a_reduction() {
-        let down = difference("plan.tier", "P1", "P2");
-        let up = difference("plan.tier", "P2", "P1");
-        let off = difference("endpointIntegration.state", "Disabled", "Enabled");
-        let on = difference("endpointIntegration.state", "Enabled", "Disabled");
+        let down = tier(Tier::P1, Tier::P2);
+        let up = tier(Tier::P2, Tier::P1);
+        let off = integration(false);
+        let on = integration(true);
         let all = [down.clone(), up, off.clone(), on];
         assert_eq!(of(&all), [&down, &off]);
     }
 
     #[test]
     fn an_approval_names_exactly_what_the_spec_demands() {
-        let down = difference("plan.tier", "P1", "P2");
-        let off = difference("endpointIntegration.state", "Disabled", "Enabled");
+        let down = tier(Tier::P1, Tier::P2);
+        let off = integration(false);
         let both = [&down, &off];
         assert_eq!(unapproved(&both, None, 3), both);
         assert_eq!(unapproved(&both, Some("plan.tier=P1"), 3), [&off]);

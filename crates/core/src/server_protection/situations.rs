@@ -15,6 +15,7 @@ use super::{
     changes::Actual,
     connectors::Connectors,
     decide::{Decision, Input, Observation, Outcome, decide},
+    field::{ExtensionName, Setting},
     history::ReconcileHistory,
     observed::{Extension, Observed, Plan, RegistrationState, Settings, Subscription},
     properties::minimal,
@@ -38,7 +39,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 pub(super) fn blank() -> Actual {
     Actual {
         plan: plan(Tier::Free),
-        settings: Settings::default(),
+        settings: Settings::from_iter([Setting::Linux]),
         assessment: false,
     }
 }
@@ -58,18 +59,14 @@ fn plan(tier: Tier) -> Plan {
 fn protected() -> Actual {
     Actual {
         plan: plan(Tier::P2),
-        settings: Settings {
-            integration: Some(true),
-            unified_solution: Some(true),
-            exclude_linux: Some(false),
-        },
+        settings: Setting::ALL.iter().copied().collect(),
         assessment: true,
     }
 }
 
-fn extension(name: &str, enabled: bool) -> Extension {
+fn extension(name: ExtensionName, enabled: bool) -> Extension {
     Extension {
-        name: name.into(),
+        name,
         enabled,
         properties: std::collections::BTreeMap::new(),
     }

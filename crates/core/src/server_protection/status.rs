@@ -17,7 +17,7 @@ use serverprotection_api::{
 };
 
 use super::{
-    changes::{Action, differences},
+    changes::Action,
     connectors::Connectors,
     decide::{Decision, Input, Observation, Outcome, Situation},
     desired::Desired,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Timestamp,
     claims::claim_status,
-    conditions::{ConditionType, Conditions},
+    conditions::{ConditionStatus, ConditionType, Conditions},
     contested,
     drift::{HEARTBEAT, drift, drift_count},
     machines::reading::Scans,
@@ -235,7 +235,10 @@ fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
         let (solution, message) = match read {
             Some((_, Ok(Some(state)))) => (ENABLED, Some(state.clone())),
             Some((_, Ok(None))) => (DISABLED, None),
-            Some((_, Err(failure))) => ("Unknown", Some(format!("{}: {}", failure.code, failure.message))),
+            Some((_, Err(failure))) => (
+                ConditionStatus::Unknown.as_str(),
+                Some(format!("{}: {}", failure.code, failure.message)),
+            ),
             None => return known(),
         };
         Some(WorkspaceStatus {
@@ -259,18 +262,9 @@ fn contested_history(
     interval: Duration,
 ) -> Vec<ContestedField> {
     let desired = Desired::of(input.spec);
-    let demanded = |entry: &ContestedField| manages(&desired, &entry.field, &entry.desired);
+    let demanded = |entry: &ContestedField| desired.manages(&entry.field, &entry.desired);
     let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
-}
-
-/// Whether the spec still demands this value of this field, found by comparing with a subscription in which every
-/// field differs.
-fn manages(desired: &Desired, field: &str, value: &str) -> bool {
-    super::changes::opposites(desired)
-        .iter()
-        .flat_map(|actual| differences(desired, actual))
-        .any(|difference| difference.field == field && difference.desired == value)
 }
 
 fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatus {

@@ -10,8 +10,9 @@ use serverprotection_api::Tier;
 
 use super::specs::OTHERS;
 use crate::server_protection::{
-    azure_rules::{self, Setting},
+    azure_rules,
     changes::{Action, Actual, Change, ExtensionWrite, PlanWrite},
+    field::{ExtensionName, Property, Setting},
     observed::{Extension, Plan},
 };
 
@@ -69,13 +70,8 @@ pub(super) fn apply(change: &Change, actual: &mut Actual, answers: Answers) {
     match &change.action {
         Action::Register => {}
         Action::PutPlan(write) => put_plan(write, actual, answers),
-        Action::PutSetting { setting, enabled } => {
-            let slot = match setting {
-                Setting::Integration => &mut actual.settings.integration,
-                Setting::UnifiedSolution => &mut actual.settings.unified_solution,
-                Setting::Linux => &mut actual.settings.exclude_linux,
-            };
-            *slot = Some(*enabled);
+        Action::PutSetting { setting, on } => {
+            actual.settings.set(*setting, *on);
         }
         Action::PutAssessment => actual.assessment = true,
         Action::DeleteAssessment => actual.assessment = false,
@@ -87,7 +83,7 @@ fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
     let before = actual.plan.clone();
     let moved = before.tier != write.tier;
     if answers.plan_integrates && before.tier == Tier::Free && moved {
-        actual.settings.integration = Some(true);
+        actual.settings.set(Setting::Integration, true);
     }
     actual.plan.tier = write.tier;
     actual.plan.enforce = (write.tier != Tier::Free).then(|| {
@@ -102,8 +98,12 @@ fn put_plan(write: &PlanWrite, actual: &mut Actual, answers: Answers) {
         !answers.omitted_resets
     };
     let after = |name: &'static str| {
-        let found = before.extension(name).cloned();
-        match write.extensions.iter().find(|sent| sent.name == name) {
+        let found = before.extension(&ExtensionName::from_azure(name)).cloned();
+        match write
+            .extensions
+            .iter()
+            .find(|sent| sent.name.azure_name() == name)
+        {
             Some(sent) => Some(written(sent, found, answers)),
             // An extension that the service did not show before a write of the same subplan is not shown after it
             // either.
@@ -123,7 +123,7 @@ fn accepts(write: &PlanWrite, before: &Plan) {
     let mut names: Vec<_> = write
         .extensions
         .iter()
-        .map(|sent| sent.name.to_lowercase())
+        .map(|sent| sent.name.azure_name().to_lowercase())
         .collect();
     names.sort();
     names.dedup();
@@ -134,8 +134,8 @@ fn accepts(write: &PlanWrite, before: &Plan) {
     );
     for sent in &write.extensions {
         assert!(
-            offers(write.tier).contains(&sent.name.as_str()),
-            "400 InvalidInputJson: {} is not supported for {:?}",
+            offers(write.tier).contains(&sent.name.azure_name()),
+            "400 InvalidInputJson: {:?} is not supported for {:?}",
             sent.name,
             write.tier
         );
@@ -147,13 +147,13 @@ fn accepts(write: &PlanWrite, before: &Plan) {
         for required in azure_rules::required_properties(&sent.name) {
             // A disabled extension may be validated too; it can be sent only while Azure has the required property. An
             // enabled extension without the property that is not managed can only be sent as it is.
-            let complete_without = found.is_some_and(|found| !found.properties.contains_key(*required));
+            let complete_without = found.is_some_and(|found| !found.properties.contains_key(required));
             let fine = if sent.enabled {
-                sent.properties.contains_key(*required) || complete_without
+                sent.properties.contains_key(required) || complete_without
             } else {
                 found.is_some()
             };
-            assert!(fine, "400 {required} of {} is missing: {sent:?}", sent.name);
+            assert!(fine, "400 {required} of {:?} is missing: {sent:?}", sent.name);
         }
     }
     assert!(
@@ -184,17 +184,15 @@ fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) ->
 }
 
 fn by_default(name: &str, answers: Answers) -> Extension {
-    let none = BTreeMap::<String, Value>::new;
-    let (enabled, properties) = match name {
-        azure_rules::AGENTLESS_SCANNING => (
-            true,
-            BTreeMap::from([(azure_rules::EXCLUSION_TAGS.to_owned(), json!("[]"))]),
-        ),
-        _ if OTHERS.contains(&name) => (answers.others_default, none()),
+    let name = ExtensionName::from_azure(name);
+    let none = BTreeMap::<Property, Value>::new;
+    let (enabled, properties) = match &name {
+        ExtensionName::AgentlessScanning => (true, BTreeMap::from([(Property::ExclusionTags, json!("[]"))])),
+        ExtensionName::Other(name) if OTHERS.contains(&name.as_str()) => (answers.others_default, none()),
         _ => (false, none()),
     };
     Extension {
-        name: name.to_owned(),
+        name,
         enabled,
         properties,
     }

@@ -19,6 +19,7 @@ use crate::{
         changes::{Action, differences},
         decide::{Situation, write_is_open},
         desired::Desired,
+        field::{ExtensionName, ProtectionField, Setting},
         history::ReconcileHistory,
         observed::RegistrationState,
     },
@@ -107,9 +108,7 @@ fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionSta
         assert_eq!(differences(&desired, &reconcile.actual_after), []);
         assert!(reconcile.decision.changes.is_empty());
         for extension in after.plan.iter().flat_map(|plan| &plan.extensions) {
-            let managed = desired
-                .extension(&extension.name)
-                .is_some_and(|managed| managed.enabled);
+            let managed = desired.extension(&ExtensionName::from_azure(&extension.name)) == Some(true);
             assert!(!managed || extension.provisioning.as_deref() != Some("Failed"));
         }
         assert_eq!(after.drift_count, Some(0));
@@ -169,21 +168,11 @@ fn check_intent(world: &World, reconcile: &Reconcile, lost: bool) {
             })
         };
         let desired = Desired::of(&world.spec);
-        let silent = desired
-            .extensions
-            .iter()
-            .filter(|managed| managed.enabled)
-            .any(|managed| {
-                answer
-                    .plan
-                    .extension(&managed.name)
-                    .is_some_and(|found| found.enabled)
-                    && answer
-                        .results
-                        .iter()
-                        .all(|result| result.extension != managed.name)
-                    && !known(&managed.name)
-            });
+        let silent = desired.extensions().filter(|(_, on)| *on).any(|(managed, _)| {
+            answer.plan.is_on(managed)
+                && answer.results.iter().all(|result| result.extension != *managed)
+                && !known(managed.azure_name())
+        });
         let provisioned = get(&after.conditions, "ExtensionsProvisioned").unwrap();
         if silent {
             assert_ne!(
@@ -219,11 +208,12 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
     if protection(after.plan.tier) < protection(before.plan.tier) {
         assert!(approvals.contains(&format!("plan.tier={}", tier_name(after.plan.tier))));
     }
-    if before.settings.integration == Some(true) && after.settings.integration == Some(false) {
-        assert!(approvals.contains("endpointIntegration.state=Disabled"));
-    }
-    assert!(before.settings.unified_solution != Some(true) || after.settings.unified_solution == Some(true));
-    assert!(before.settings.exclude_linux == Some(true) || after.settings.exclude_linux != Some(true));
+    let stays_on = |setting| !before.settings.is_on(setting) || after.settings.is_on(setting);
+    assert!(
+        stays_on(Setting::Integration) || approvals.contains("endpointIntegration.state=Disabled"),
+        "{approvals}"
+    );
+    assert!(stays_on(Setting::UnifiedSolution) && stays_on(Setting::Linux));
     assert!(!before.assessment || after.assessment);
     if before.plan.tier == after.plan.tier && world.reported & 0b1010_1010 == 0 {
         for extension in before
@@ -232,11 +222,8 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
             .iter()
             .filter(|extension| extension.enabled)
         {
-            let stays = after
-                .plan
-                .extension(&extension.name)
-                .is_some_and(|stays| stays.enabled);
-            assert!(stays, "{} was switched off", extension.name);
+            let stays = after.plan.is_on(&extension.name);
+            assert!(stays, "{:?} was switched off", extension.name);
         }
     }
 }
@@ -350,7 +337,7 @@ fn settled(world: &mut World) {
     assert!(is_true(&world.status.conditions, "Ready"));
     assert_eq!(world.spec.endpoint_integration.state == State::Disabled, {
         let desired = Desired::of(&world.spec);
-        desired.integration == Some(false)
+        desired.switch(&ProtectionField::Setting(Setting::Integration)) == Some(false)
     });
     assert!(INTERVAL > Duration::ZERO);
 }

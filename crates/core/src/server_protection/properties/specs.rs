@@ -13,8 +13,8 @@ use serverprotection_api::{
 use super::azure::{ONLY_P1, offers};
 use crate::{
     server_protection::{
-        azure_rules,
         changes::Actual,
+        field::{ExtensionName, Property, Setting},
         observed::{Extension, Plan, Settings},
     },
     tier::tier_name,
@@ -285,29 +285,36 @@ pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
     Value::String(format!("{gap}[{gap}{}{gap}]{gap}", all.join(",")))
 }
 
-fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<String, Value>> {
-    match name {
-        azure_rules::AGENTLESS_SCANNING => option::of((tags(), any::<u8>()))
+fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<Property, Value>> {
+    match ExtensionName::from_azure(name) {
+        ExtensionName::AgentlessScanning => option::of((tags(), any::<u8>()))
             .prop_map(|found| {
-                let found = found
-                    .map(|(tags, style)| (azure_rules::EXCLUSION_TAGS.to_owned(), spelled(&tags, style)));
+                let found = found.map(|(tags, style)| (Property::ExclusionTags, spelled(&tags, style)));
                 found.into_iter().collect()
             })
             .boxed(),
-        azure_rules::FILE_INTEGRITY_MONITORING => (option::of(stored_rules()), any::<[bool; 2]>())
+        ExtensionName::FileIntegrityMonitoring => (option::of(stored_rules()), any::<[bool; 2]>())
             .prop_map(|(rules, [workspace, other])| {
                 let workspace = workspace.then(|| json!(format!("{WORKSPACE}A")));
                 let all = [
-                    (azure_rules::RULES, rules),
-                    (azure_rules::WORKSPACE, workspace),
-                    ("SomebodyElses", other.then(|| json!({"kept": [1]}))),
+                    (Property::Rules, rules),
+                    (Property::WorkspaceId, workspace),
+                    (
+                        Property::Other("SomebodyElses".into()),
+                        other.then(|| json!({"kept": [1]})),
+                    ),
                 ];
                 all.into_iter()
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .filter_map(|(name, value)| Some((name, value?)))
                     .collect()
             })
             .boxed(),
-        _ => collection::btree_map("[abc]", "[xy]".prop_map(Value::String), 0..3).boxed(),
+        _ => collection::btree_map(
+            "[abc]".prop_map(Property::Other),
+            "[xy]".prop_map(Value::String),
+            0..3,
+        )
+        .boxed(),
     }
 }
 
@@ -320,7 +327,7 @@ pub(super) fn actual() -> impl Strategy<Value = Actual> {
             let (on, listed) = (any::<bool>(), any::<bool>());
             (listed, on, properties_of(name)).prop_map(move |(listed, enabled, properties)| {
                 let properties = if enabled { properties } else { BTreeMap::new() };
-                let name = name.to_owned();
+                let name = ExtensionName::from_azure(name);
                 listed.then_some(Extension {
                     name,
                     enabled,
@@ -329,11 +336,7 @@ pub(super) fn actual() -> impl Strategy<Value = Actual> {
             })
         })
         .collect::<Vec<_>>();
-    let settings = (
-        any::<Option<bool>>(),
-        any::<Option<bool>>(),
-        any::<Option<bool>>(),
-    );
+    let settings = sample::subsequence(Setting::ALL, 0..=Setting::ALL.len());
     (tier(), any::<bool>(), extensions, settings, any::<bool>()).prop_map(
         |(tier, enforce, extensions, settings, assessment)| {
             let shown = extensions.into_iter().flatten();
@@ -342,17 +345,13 @@ pub(super) fn actual() -> impl Strategy<Value = Actual> {
                     tier,
                     enforce: (tier != Tier::Free).then_some(enforce),
                     extensions: shown
-                        .filter(|extension| offers(tier).contains(&extension.name.as_str()))
+                        .filter(|extension| offers(tier).contains(&extension.name.azure_name()))
                         .collect(),
                     coverage: None,
                     free_trial_remaining: None,
                     enabled_since: None,
                 },
-                settings: Settings {
-                    integration: settings.0,
-                    unified_solution: settings.1,
-                    exclude_linux: settings.2,
-                },
+                settings: Settings::from_iter(settings),
                 assessment,
             }
         },

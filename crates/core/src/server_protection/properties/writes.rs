@@ -1,9 +1,6 @@
 //! Differences, changes and plan writes: they converge, they change only managed fields, and Azure accepts each of
 //! them.
 
-// The lint takes field names for file names.
-#![allow(clippy::case_sensitive_file_extension_comparisons)]
-
 use std::collections::BTreeSet;
 
 use proptest::{collection, prelude::*};
@@ -19,11 +16,12 @@ use super::{
 use crate::server_protection::{
     azure_rules,
     changes::{Action, Actual, Change, PlanWrite, changes, differences, first_stage, plan_write},
-    desired::{Desired, Property},
+    desired::{Desired, PropertyValue},
+    field::{ExtensionName, ProtectionField, ProtectionValue, Setting},
     file_integrity::{Rules, is_stored},
 };
 
-fn nothing_suppressed() -> BTreeSet<String> {
+fn nothing_suppressed() -> BTreeSet<ProtectionField> {
     BTreeSet::new()
 }
 
@@ -35,13 +33,15 @@ fn plan_writes(changes: &[Change]) -> impl Iterator<Item = &PlanWrite> {
 }
 
 /// Whether a field is suppressed, or depends on a tier or an extension that is.
-fn depends_on_suppressed(field: &str, suppressed: &BTreeSet<String>) -> bool {
-    let needs_tier = field.starts_with("plan.") && suppressed.contains("plan.tier");
-    let of_extension = |left: &String| {
-        left.strip_suffix("state")
-            .is_some_and(|extension| extension.starts_with("plan.") && field.starts_with(extension))
+fn depends_on_suppressed(field: &ProtectionField, suppressed: &BTreeSet<ProtectionField>) -> bool {
+    let needs_tier = field.is_of_plan() && suppressed.contains(&ProtectionField::Tier);
+    let of_extension = match field {
+        ProtectionField::ExtensionProperty(name, _) => {
+            suppressed.contains(&ProtectionField::ExtensionState(name.clone()))
+        }
+        _ => false,
     };
-    suppressed.contains(field) || needs_tier || suppressed.iter().any(of_extension)
+    suppressed.contains(field) || needs_tier || of_extension
 }
 
 /// Writes stage by stage, reading back after each, until nothing differs.
@@ -76,14 +76,14 @@ proptest! {
     #[test]
     fn all_changes_at_once_repair_everything(spec in spec(), mut actual in actual(), answers in answers()) {
         let desired = Desired::of(&spec);
-        let was_integrated = actual.settings.integration;
+        let was_integrated = actual.settings.is_on(Setting::Integration);
         let all = changes(&desired, &actual, &nothing_suppressed());
         for change in &all {
             apply(change, &mut actual, answers);
         }
         let mut left = differences(&desired, &actual);
-        if actual.settings.integration != was_integrated && answers.plan_integrates {
-            left.retain(|difference| difference.field != "endpointIntegration.state");
+        if actual.settings.is_on(Setting::Integration) != was_integrated && answers.plan_integrates {
+            left.retain(|difference| difference.field != ProtectionField::Setting(Setting::Integration));
         }
         prop_assert_eq!(left, []);
         // Every change repairs at least one difference.
@@ -157,19 +157,27 @@ proptest! {
         for difference in differences(&desired, &actual) {
             prop_assert!(depends_on_suppressed(&difference.field, &suppressed), "{:?} was not repaired", difference);
         }
-        prop_assert!(actual.plan.tier == before.plan.tier || !suppressed.contains("plan.tier"));
+        prop_assert!(actual.plan.tier == before.plan.tier || !suppressed.contains(&ProtectionField::Tier));
         if actual.plan.tier == before.plan.tier {
             for difference in found.iter().filter(|found| suppressed.contains(&found.field)) {
                 let stays = differences(&desired, &actual).contains(difference);
                 // Properties disappear and appear with their extension, which may have been switched.
-                let property = difference.field.starts_with("plan.") && !difference.field.ends_with(".state");
-                let extension = difference.field.split("].").next().and_then(|head| head.rsplit('.').next());
-                let switched = extension.is_some_and(|extension| found.iter().any(|other| {
-                    other.field.ends_with(".state") && other.field.contains(extension) && !suppressed.contains(&other.field)
-                }));
+                let switched = match &difference.field {
+                    ProtectionField::ExtensionProperty(name, _) => {
+                        let state = ProtectionField::ExtensionState(name.clone());
+                        found.iter().any(|other| other.field == state) && !suppressed.contains(&state)
+                    }
+                    _ => false,
+                };
                 // A write without a required property would be refused as a whole.
-                let required = difference.field.starts_with("plan.fileIntegrityMonitoring.") && difference.observed == "none";
-                prop_assert!(stays || (property && switched) || required, "{} was changed", difference.field);
+                let required = match &difference.field {
+                    ProtectionField::ExtensionProperty(name, property) => {
+                        azure_rules::required_properties(name).contains(property)
+                            && difference.observed == ProtectionValue::Absent
+                    }
+                    _ => false,
+                };
+                prop_assert!(stays || switched || required, "{} was changed", difference.field);
             }
         }
     }
@@ -183,24 +191,20 @@ proptest! {
         let fields: BTreeSet<_> = differences(&desired, &before).into_iter().map(|found| found.field).collect();
         prop_assert!(written.iter().all(|change| !change.fields.is_empty()));
         let integrated_by_azure = answers.plan_integrates && before.plan.tier == Tier::Free && after.plan.tier != Tier::Free;
-        if desired.integration.is_none() {
-            prop_assert!(!fields.contains("endpointIntegration.state"));
-            prop_assert!(after.settings.integration == before.settings.integration || integrated_by_azure);
+        for setting in Setting::ALL.iter().copied() {
+            let field = ProtectionField::Setting(setting);
+            if desired.switch(&field).is_none() {
+                prop_assert!(!fields.contains(&field));
+                let by_azure = setting == Setting::Integration && integrated_by_azure;
+                prop_assert!(after.settings.is_on(setting) == before.settings.is_on(setting) || by_azure);
+            }
         }
-        if desired.unified_solution.is_none() {
-            prop_assert!(!fields.contains("endpointIntegration.unifiedSolution"));
-            prop_assert_eq!(after.settings.unified_solution, before.settings.unified_solution);
-        }
-        if desired.linux.is_none() {
-            prop_assert!(!fields.contains("endpointIntegration.linux"));
-            prop_assert_eq!(after.settings.exclude_linux, before.settings.exclude_linux);
-        }
-        if desired.assessment.is_none() {
-            prop_assert!(!fields.contains("vulnerabilityAssessment.state"));
+        if desired.switch(&ProtectionField::Assessment).is_none() {
+            prop_assert!(!fields.contains(&ProtectionField::Assessment));
             prop_assert_eq!(after.assessment, before.assessment);
         }
-        if desired.enforce.is_none() {
-            prop_assert!(!fields.contains("plan.inheritance"));
+        if desired.expected(&ProtectionField::Inheritance).is_none() {
+            prop_assert!(!fields.contains(&ProtectionField::Inheritance));
             if before.plan.tier != Tier::Free && after.plan.tier != Tier::Free {
                 prop_assert_eq!(after.plan.enforce, before.plan.enforce);
             }
@@ -236,38 +240,38 @@ proptest! {
         prop_assert!(write.tier != Tier::Free || write.extensions.is_empty());
         // The write contains every managed extension, and every other one of the same subplan. An extension that must
         // not be sent as disabled is omitted while it is off and stays off.
-        let left_out = |name: &str, enabled: bool| {
-            let is_on = actual.plan.extension(name).is_some_and(|found| found.enabled);
-            name == azure_rules::FILE_INTEGRITY_MONITORING && !enabled && !is_on
+        let left_out = |name: &ExtensionName, enabled: bool| {
+            *name == ExtensionName::FileIntegrityMonitoring && !enabled && !actual.plan.is_on(name)
         };
-        let sent = |name: &str| write.extensions.iter().find(|sent| sent.name == name);
-        for managed in &desired.extensions {
-            let Some(sent) = sent(&managed.name) else {
-                prop_assert!(left_out(&managed.name, managed.enabled), "{} is missing", managed.name);
+        let sent = |name: &ExtensionName| write.extensions.iter().find(|sent| sent.name == *name);
+        for (managed, on) in desired.extensions() {
+            let Some(sent) = sent(managed) else {
+                prop_assert!(left_out(managed, on), "{:?} is missing", managed);
                 continue;
             };
-            prop_assert_eq!(sent.enabled, managed.enabled);
-            for (name, property) in &managed.properties {
-                prop_assert!(property.matches(sent.properties.get(name)), "{}.{}", managed.name, name);
+            prop_assert_eq!(sent.enabled, on);
+            for (name, property) in desired.properties(managed) {
+                prop_assert!(property.matches(sent.properties.get(name)), "{:?}.{}", managed, name);
             }
         }
         if write.tier == actual.plan.tier {
             for found in &actual.plan.extensions {
-                prop_assert!(sent(&found.name).is_some() || left_out(&found.name, false), "{} is missing", found.name);
+                prop_assert!(sent(&found.name).is_some() || left_out(&found.name, false), "{:?} is missing", found.name);
             }
         }
         let mut after = actual.clone();
         let change = Change { action: Action::PutPlan(write), fields: Vec::new() };
         apply(&change, &mut after, answers);
         for found in actual.plan.extensions.iter().filter(|found| found.enabled) {
-            let managed = desired.extension(&found.name);
+            let is_managed = desired.extension(&found.name).is_some();
+            let managed: BTreeSet<_> = desired.properties(&found.name).map(|(name, _)| name).collect();
             let Some(stays) = after.plan.extension(&found.name).filter(|stays| stays.enabled) else { continue };
-            if actual.plan.tier != after.plan.tier && managed.is_none() {
+            if actual.plan.tier != after.plan.tier && !is_managed {
                 continue;
             }
             for (key, value) in &found.properties {
-                if managed.is_none_or(|managed| !managed.properties.contains_key(key)) {
-                    prop_assert_eq!(stays.properties.get(key), Some(value), "{} lost {}", found.name, key);
+                if !managed.contains(key) {
+                    prop_assert_eq!(stays.properties.get(key), Some(value), "{:?} lost {}", found.name, key);
                 }
             }
         }
@@ -276,7 +280,7 @@ proptest! {
     /// (f) Exclusion tags compare as a set, without regard to order, spelling and white space.
     #[test]
     fn tags_compare_as_a_set(expected in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
-        let property = Property::Tags(expected.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
+        let property = PropertyValue::Tags(expected.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
         prop_assert!(property.matches(Some(&spelled(&expected, style))));
         prop_assert!(property.matches(Some(&property.wire(None))));
         let mut more = expected.clone();
@@ -331,7 +335,7 @@ fn a_setting_that_the_plan_switches_on_is_not_written() {
             matches!(
                 change.action,
                 Action::PutSetting {
-                    setting: azure_rules::Setting::Integration,
+                    setting: Setting::Integration,
                     ..
                 }
             )

@@ -7,9 +7,9 @@ use serverprotection_api::{AgentlessScanning, ExclusionTag, OperationType, Pendi
 
 use super::{Object, extension, observed, plan, protected};
 use crate::server_protection::{
-    azure_rules::{AGENTLESS_SCANNING, EXCLUSION_TAGS},
     changes::Action,
     decide::Situation,
+    field::{ExtensionName, Property, Setting},
 };
 
 const FIELD: &str = "plan.agentlessScanning.state";
@@ -19,7 +19,7 @@ const FIELD: &str = "plan.agentlessScanning.state";
 fn a_write_without_effect_settles_and_is_then_contested() {
     let mut object = Object::in_sync(Tier::P2);
     let mut actual = protected();
-    actual.plan.extensions = vec![extension(AGENTLESS_SCANNING, true)];
+    actual.plan.extensions = vec![extension(ExtensionName::AgentlessScanning, true)];
     object.observe(&observed(&actual));
     object.edit(|spec| {
         spec.plan.agentless_scanning = Some(AgentlessScanning {
@@ -77,7 +77,7 @@ fn a_write_without_effect_settles_and_is_then_contested() {
 fn a_foreign_writer_that_flips_back_is_contested() {
     let mut object = Object::in_sync(Tier::P2);
     let mut flipped = protected();
-    flipped.settings.integration = Some(false);
+    flipped.settings.set(Setting::Integration, false);
     for repair in 1..=3 {
         object.sleep(Duration::from_secs(600));
         let decision = object.write(&observed(&flipped));
@@ -132,7 +132,7 @@ fn a_contested_tier_is_never_written_as_free() {
 fn a_single_repair_is_forgotten_after_six_quiet_intervals() {
     let mut object = Object::in_sync(Tier::P2);
     let mut flipped = protected();
-    flipped.settings.integration = Some(false);
+    flipped.settings.set(Setting::Integration, false);
     object.write(&observed(&flipped));
     object.sleep(Duration::from_secs(3600));
     object.observe(&observed(&protected()));
@@ -176,9 +176,9 @@ fn other_writes_do_not_change_a_suppressed_field() {
     });
     let actual = |value: &str| {
         let mut actual = protected();
-        let mut scanning = extension(AGENTLESS_SCANNING, true);
+        let mut scanning = extension(ExtensionName::AgentlessScanning, true);
         let tags = serde_json::json!([tag(value)]).to_string();
-        scanning.properties.insert(EXCLUSION_TAGS.into(), tags.into());
+        scanning.properties.insert(Property::ExclusionTags, tags.into());
         actual.plan.extensions = vec![scanning];
         actual
     };

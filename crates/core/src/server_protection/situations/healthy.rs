@@ -13,6 +13,7 @@ use crate::{
         connectors::{Connectors, NotReady},
         decide::{Observation, Outcome},
         events::of_refresh,
+        field::ExtensionName,
         status::{Refresh, refreshed},
     },
 };
@@ -187,17 +188,18 @@ fn the_end_of_the_free_trial_does_not_change() {
 #[test]
 fn the_table_of_azure_rules_matches_the_api() {
     for (name, p1, p2) in [
-        (azure_rules::AGENTLESS_SCANNING, false, true),
-        (azure_rules::FILE_INTEGRITY_MONITORING, false, true),
-        (azure_rules::DIRECT_ONBOARDING, true, true),
+        (ExtensionName::AgentlessScanning, false, true),
+        (ExtensionName::FileIntegrityMonitoring, false, true),
+        (ExtensionName::DirectOnboarding, true, true),
     ] {
         for known in [true, false] {
-            assert!(!azure_rules::offered(name, Tier::Free, known));
-            assert_eq!(azure_rules::offered(name, Tier::P1, known), p1);
-            assert_eq!(azure_rules::offered(name, Tier::P2, known), p2);
+            assert!(!azure_rules::offered(&name, Tier::Free, known));
+            assert_eq!(azure_rules::offered(&name, Tier::P1, known), p1);
+            assert_eq!(azure_rules::offered(&name, Tier::P2, known), p2);
         }
     }
-    assert!(azure_rules::offered("New", Tier::P1, true) && !azure_rules::offered("New", Tier::P1, false));
+    let new = ExtensionName::Other("New".into());
+    assert!(azure_rules::offered(&new, Tier::P1, true) && !azure_rules::offered(&new, Tier::P1, false));
 }
 
 /// Drift that appears and disappears while the API server is unavailable changes no transition time.

@@ -10,9 +10,9 @@ use crate::{
     permissions::ASSIGN_ROLES,
     reading::Permissions,
     server_protection::{
-        azure_rules::{AGENTLESS_SCANNING, Setting},
         changes::{Action, Actual},
         decide::{Decision, Observation, Outcome, PlanResponse, write_is_open},
+        field::{ExtensionName, Setting},
         observed::{Observed, OperationStatus},
     },
 };
@@ -28,7 +28,7 @@ fn scanning(state: State) -> Object {
 
 fn with_scanning(enabled: bool) -> Actual {
     let mut actual = protected();
-    actual.plan.extensions = vec![extension(AGENTLESS_SCANNING, enabled)];
+    actual.plan.extensions = vec![extension(ExtensionName::AgentlessScanning, enabled)];
     actual
 }
 
@@ -45,7 +45,7 @@ fn security_admin(actual: &Actual) -> Observed {
 fn answered(decision: &Decision, actual: &Actual, code: Option<&str>) -> Outcome {
     assert!(decision.writes_plan());
     let result = code.map(|code| OperationStatus {
-        extension: AGENTLESS_SCANNING.into(),
+        extension: ExtensionName::AgentlessScanning,
         code: code.into(),
         message: "Failed assigning roles".into(),
     });
@@ -71,7 +71,7 @@ fn writing_reports_the_changes_and_then_reads_back() {
     // The plan write switched WDATP on: no write of the setting is needed.
     let mut actual = blank();
     actual.plan = plan(Tier::P2);
-    actual.settings.integration = Some(true);
+    actual.settings.set(Setting::Integration, true);
     let decision = object.write(&observed(&actual));
     let written = |setting| {
         decision.changes.iter().any(
@@ -101,9 +101,12 @@ fn p1_and_p2_become_each_other_in_one_write() {
         object.edit(|spec| spec.plan.tier = to);
         let mut actual = protected();
         actual.plan = plan(from);
-        actual.plan.extensions = vec![extension("MdeDesignatedSubscription", true)];
+        actual.plan.extensions = vec![extension(ExtensionName::DirectOnboarding, true)];
         if from == Tier::P2 {
-            actual.plan.extensions.push(extension(AGENTLESS_SCANNING, true));
+            actual
+                .plan
+                .extensions
+                .push(extension(ExtensionName::AgentlessScanning, true));
         }
         let decision = object.write(&observed(&actual));
         let [change] = decision.changes.as_slice() else {
@@ -113,7 +116,11 @@ fn p1_and_p2_become_each_other_in_one_write() {
             panic!("{change:?}")
         };
         assert_eq!(write.tier, to);
-        let names: Vec<_> = write.extensions.iter().map(|sent| sent.name.as_str()).collect();
+        let names: Vec<_> = write
+            .extensions
+            .iter()
+            .map(|sent| sent.name.azure_name())
+            .collect();
         assert_eq!(
             names,
             ["MdeDesignatedSubscription"],
@@ -298,7 +305,7 @@ fn an_extension_that_is_off_is_not_provisioned() {
             object
                 .condition("ExtensionsProvisioned")
                 .2
-                .contains(AGENTLESS_SCANNING)
+                .contains(ExtensionName::AgentlessScanning.azure_name())
         );
     }
 }

@@ -9,10 +9,11 @@ use crate::{
     message::Message,
     permissions::credential,
     server_protection::{
-        azure_rules::Setting,
         decide::{Decision, Input, Situation, write_is_open},
         desired::Desired,
+        field::{ExtensionName, ProtectionField, Setting},
         observed::{Observed, Plan, RegistrationState, Settings},
+        provisioning::Provisioning,
     },
     switch::ENABLED,
     tier::tier_name,
@@ -147,11 +148,11 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
         return;
     }
     let Some(plan) = plan else { return };
-    let managed = |name: &str| desired.extension(name).is_some_and(|extension| extension.enabled);
-    let with = |result: &str, only_managed: bool| -> Vec<String> {
+    let managed = |name: &str| desired.extension(&ExtensionName::from_azure(name)) == Some(true);
+    let with = |result: Provisioning, only_managed: bool| -> Vec<String> {
         plan.extensions
             .iter()
-            .filter(|extension| extension.provisioning.as_deref() == Some(result))
+            .filter(|extension| result.is_of(extension))
             .filter(|extension| !only_managed || managed(&extension.name))
             .map(|extension| match &extension.message {
                 Some(message) => format!("{}: {message}", extension.name),
@@ -159,22 +160,20 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
             })
             .collect()
     };
-    let failed = with("Failed", false);
+    let failed = with(Provisioning::Failed, false);
+    let is_on = |name: &ExtensionName| {
+        let mut found = plan.extensions.iter();
+        found
+            .find(|found| name.is_named(&found.name))
+            .is_some_and(|found| found.state == ENABLED)
+    };
     let off: Vec<&str> = desired
-        .extensions
-        .iter()
-        .filter(|extension| extension.enabled)
-        .filter(|extension| {
-            let found = plan
-                .extensions
-                .iter()
-                .find(|found| found.name.eq_ignore_ascii_case(&extension.name));
-            found.is_none_or(|found| found.state != ENABLED)
-        })
-        .map(|extension| extension.name.as_str())
+        .extensions()
+        .filter(|(name, on)| *on && !is_on(name))
+        .map(|(name, _)| name.azure_name())
         .collect();
-    let lost = with("ResultLost", true);
-    let unreported = with("NotReported", true);
+    let lost = with(Provisioning::ResultLost, true);
+    let unreported = with(Provisioning::NotReported, true);
     let (status, reason, message) = match () {
         () if !failed.is_empty() => (
             ConditionStatus::False,
@@ -203,7 +202,7 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
                 unreported.join(", ")
             )),
         ),
-        () if desired.extensions.iter().any(|extension| extension.enabled) => (
+        () if desired.extensions().any(|(_, on)| on) => (
             ConditionStatus::True,
             Reason::Provisioned,
             Message::new("Azure enabled every managed extension without an error"),
@@ -218,37 +217,34 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
 }
 
 fn integration(conditions: &mut Conditions, desired: &Desired, settings: &Settings) {
-    let parts = [
-        (Setting::Integration, settings.integration, desired.integration),
-        (
-            Setting::UnifiedSolution,
-            settings.unified_solution,
-            desired.unified_solution,
-        ),
-        (Setting::Linux, settings.exclude_linux, desired.linux),
-    ];
-    let on = |setting: Setting, wire: Option<bool>| setting.wire(wire.unwrap_or(false));
-    let off: Vec<&str> = parts
+    let off: Vec<Setting> = Setting::ALL
         .iter()
-        .filter(|(setting, wire, _)| !on(*setting, *wire))
-        .map(|(setting, ..)| setting.field())
+        .copied()
+        .filter(|setting| !settings.is_on(*setting))
         .collect();
-    let demanded = parts.iter().any(|(.., desired)| *desired == Some(true));
-    let differs = parts
+    let expected = |setting: Setting| desired.switch(&ProtectionField::Setting(setting));
+    let demanded = Setting::ALL
         .iter()
-        .any(|(setting, wire, desired)| desired.is_some_and(|desired| desired != on(*setting, *wire)));
+        .any(|setting| expected(*setting) == Some(true));
+    let differs = Setting::ALL
+        .iter()
+        .any(|setting| expected(*setting).is_some_and(|on| on != settings.is_on(*setting)));
+    let listed = || {
+        let paths: Vec<_> = off.iter().map(|setting| setting.path()).collect();
+        paths.join(", ")
+    };
     let (status, reason, message) = match off.as_slice() {
         [] => (
             ConditionStatus::True,
             Reason::Enabled,
             "Defender for Endpoint is integrated, with both opt-ins".to_owned(),
         ),
-        ["endpointIntegration.state", ..] if demanded => (
+        [Setting::Integration, ..] if demanded => (
             ConditionStatus::False,
             Reason::NotEnabled,
-            format!("Disabled in Azure: {}", off.join(", ")),
+            format!("Disabled in Azure: {}", listed()),
         ),
-        ["endpointIntegration.state", ..] => (
+        [Setting::Integration, ..] => (
             ConditionStatus::False,
             Reason::Disabled,
             "The integration is disabled".to_owned(),
@@ -260,10 +256,7 @@ fn integration(conditions: &mut Conditions, desired: &Desired, settings: &Settin
             } else {
                 Reason::Partial
             },
-            format!(
-                "The integration is enabled; disabled in Azure: {}",
-                off.join(", ")
-            ),
+            format!("The integration is enabled; disabled in Azure: {}", listed()),
         ),
     };
     let status = if differs { ConditionStatus::False } else { status };
@@ -277,7 +270,7 @@ fn integration(conditions: &mut Conditions, desired: &Desired, settings: &Settin
 }
 
 fn assessment(conditions: &mut Conditions, desired: &Desired, on: bool) {
-    let (status, reason, message) = match (on, desired.assessment) {
+    let (status, reason, message) = match (on, desired.switch(&ProtectionField::Assessment)) {
         (true, _) => (
             ConditionStatus::True,
             Reason::Enabled,

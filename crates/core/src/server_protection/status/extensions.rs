@@ -8,7 +8,9 @@ use crate::{
     server_protection::{
         decide::{Input, write_is_open},
         desired::Desired,
+        field::ExtensionName,
         observed::{Extension, OperationStatus, Plan},
+        provisioning::Provisioning,
     },
     switch::{ENABLED, switch_name},
 };
@@ -35,49 +37,53 @@ fn status(
 ) -> ExtensionStatus {
     let mut known = previous(input, &extension.name).cloned().unwrap_or_default();
     let was_on = known.state == ENABLED;
-    known.name.clone_from(&extension.name);
+    known.name = extension.name.azure_name().into();
     known.state = switch_name(extension.enabled).into();
 
     let reported = results
         .into_iter()
         .flatten()
-        .find(|result| result.extension.eq_ignore_ascii_case(&extension.name));
-    let failed = known.provisioning.as_deref() == Some("Failed");
-    let succeeded_before = was_on && known.provisioning.as_deref() == Some("Succeeded");
+        .find(|result| result.extension == extension.name);
+    let failed = Provisioning::Failed.is_of(&known);
+    let succeeded_before = was_on && Provisioning::Succeeded.is_of(&known);
     let answered = results.is_some();
     // No result can arrive any more: the response to the repeated write contained none, or the object no longer
     // writes.
     let over = answered || (matches!(phase, Phase::AfterWrite(_)) && input.spec.mode == Mode::Observe);
-    let off_as_demanded = !extension.enabled
-        && Desired::of(input.spec)
-            .extension(&extension.name)
-            .is_some_and(|desired| !desired.enabled);
+    let off_as_demanded =
+        !extension.enabled && Desired::of(input.spec).extension(&extension.name) == Some(false);
     let lost = over && write_is_open(input.previous) && !succeeded_before;
 
     match reported {
         Some(result) if result.succeeded() => {
-            set(&mut known, extension.enabled.then_some("Succeeded"), None);
+            set(
+                &mut known,
+                extension.enabled.then_some(Provisioning::Succeeded),
+                None,
+            );
         }
-        Some(result) => set(&mut known, Some("Failed"), Some(result.message.clone())),
+        Some(result) => set(
+            &mut known,
+            Some(Provisioning::Failed),
+            Some(result.message.clone()),
+        ),
         // A failed extension reads as on or off (unconfirmed). The failure is kept until a write reports another
         // result, or until the extension is off as the spec demands.
         None if failed && !answered && !off_as_demanded => {}
         None if !extension.enabled => set(&mut known, None, None),
-        None if failed || lost => set(&mut known, Some("ResultLost"), None),
-        None if known.provisioning.is_none() => set(&mut known, Some("NotReported"), None),
+        None if failed || lost => set(&mut known, Some(Provisioning::ResultLost), None),
+        None if known.provisioning.is_none() => set(&mut known, Some(Provisioning::NotReported), None),
         None => {}
     }
     known
 }
 
-fn set(status: &mut ExtensionStatus, provisioning: Option<&str>, message: Option<String>) {
-    status.provisioning = provisioning.map(str::to_owned);
+fn set(status: &mut ExtensionStatus, provisioning: Option<Provisioning>, message: Option<String>) {
+    status.provisioning = provisioning.map(|result| result.as_str().to_owned());
     status.message = message;
 }
 
-fn previous<'a>(input: &Input<'a>, name: &str) -> Option<&'a ExtensionStatus> {
+fn previous<'a>(input: &Input<'a>, name: &ExtensionName) -> Option<&'a ExtensionStatus> {
     let known = input.previous.plan.iter().flat_map(|plan| &plan.extensions);
-    known
-        .into_iter()
-        .find(|extension| extension.name.eq_ignore_ascii_case(name))
+    known.into_iter().find(|extension| name.is_named(&extension.name))
 }

@@ -19,7 +19,7 @@ use crate::{
         summary::{Summary, Worst},
     },
     message::Message,
-    server_protection::azure_rules::DIRECT_ONBOARDING,
+    server_protection::field::ExtensionName,
     switch::ENABLED,
 };
 
@@ -174,7 +174,9 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
 fn onboards_directly(input: &Input<'_>) -> bool {
     let plan = input.previous.plan.as_ref();
     let mut extensions = plan.into_iter().flat_map(|plan| &plan.extensions);
-    extensions.any(|extension| extension.name == DIRECT_ONBOARDING && extension.state == ENABLED)
+    extensions.any(|extension| {
+        ExtensionName::DirectOnboarding.is_named(&extension.name) && extension.state == ENABLED
+    })
 }
 
 fn answer(conditions: &mut Conditions, input: &Input<'_>, scans: &Scans, at: Option<Timestamp>) {

@@ -10,6 +10,7 @@ use crate::{
         azure_rules,
         decide::{Input, Outcome},
         desired::Desired,
+        field::ProtectionField,
         observed::Observed,
     },
 };
@@ -23,21 +24,18 @@ fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
     ];
     if input.spec.mode == Mode::Enforce {
         actions.push("Microsoft.Security/pricings/write");
-        if [desired.integration, desired.unified_solution, desired.linux]
-            .iter()
-            .any(Option::is_some)
-        {
+        let mut rows = desired.rows.iter();
+        if rows.any(|row| matches!(row.field, ProtectionField::Setting(_))) {
             actions.push("Microsoft.Security/settings/write");
         }
-        match desired.assessment {
+        match desired.switch(&ProtectionField::Assessment) {
             Some(true) => actions.push("Microsoft.Security/serverVulnerabilityAssessmentsSettings/write"),
             Some(false) => actions.push("Microsoft.Security/serverVulnerabilityAssessmentsSettings/delete"),
             None => {}
         }
         if desired
-            .extensions
-            .iter()
-            .any(|extension| extension.enabled && azure_rules::assigns_roles(&extension.name))
+            .extensions()
+            .any(|(name, on)| on && azure_rules::assigns_roles(name))
         {
             actions.push(ASSIGN_ROLES);
         }

@@ -9,6 +9,7 @@ use crate::{
     server_protection::{
         decide::{Change, Decision, Input, Outcome, Situation},
         events::describe,
+        provisioning::Provisioning,
     },
     summary::{
         Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
@@ -101,7 +102,7 @@ fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> 
     let failed: Vec<_> = plan
         .iter()
         .flat_map(|plan| &plan.extensions)
-        .filter(|extension| extension.provisioning.as_deref() == Some("Failed"))
+        .filter(|extension| Provisioning::Failed.is_of(extension))
         .map(|extension| {
             format!(
                 "{}: {}",
