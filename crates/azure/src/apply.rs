@@ -56,8 +56,8 @@ impl Session {
                 }
                 return Ok(Some(self.arm.put_plan(subscription, write).await?));
             }
-            Action::PutSetting { setting, enabled } => {
-                self.arm.put_setting(subscription, *setting, *enabled).await?;
+            Action::PutSetting { setting, on } => {
+                self.arm.put_setting(subscription, *setting, *on).await?;
             }
             Action::PutAssessment => self.arm.put_assessment(subscription).await?,
             Action::DeleteAssessment => self.arm.delete_assessment(subscription).await?,

@@ -4,6 +4,7 @@ pub(crate) mod assessment;
 pub(crate) mod connector_health;
 pub(crate) mod permissions;
 pub(crate) mod pricings;
+pub(crate) mod protection_places;
 pub(crate) mod registration;
 pub(crate) mod resource_groups;
 pub(crate) mod security_connectors;

@@ -2,11 +2,14 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use serverprotection_core::{azure_error::AzureError, server_protection::observed::ReadResult};
+use serverprotection_core::{
+    azure_error::AzureError, reading::ReadResult, server_protection::field::ProtectionField,
+};
 
 use crate::{
     arm::{Arm, Call},
     body, error_response,
+    resources::protection_places::azure_name,
     throttled::Budget,
 };
 
@@ -26,9 +29,8 @@ impl Arm {
     }
 
     pub(crate) async fn put_assessment(&self, subscription: &str) -> Result<(), AzureError> {
-        let body = json!({ "kind": "AzureServersSetting", "properties": { "selectedProvider": PROVIDER } });
         let operation = "PUT serverVulnerabilityAssessmentsSettings";
-        self.assessment_call(Method::PUT, operation, subscription, Some(&body))
+        self.assessment_call(Method::PUT, operation, subscription, Some(&request()))
             .await
             .map(drop)
     }
@@ -67,8 +69,14 @@ impl Arm {
     }
 }
 
-fn read(body: &Value) -> ReadResult<bool> {
-    let provider = body::text(GET, body, "/properties/selectedProvider")?;
+pub(super) fn request() -> Value {
+    let name = azure_name(&ProtectionField::Assessment);
+    json!({ "kind": "AzureServersSetting", "properties": { name: PROVIDER } })
+}
+
+pub(super) fn read(body: &Value) -> ReadResult<bool> {
+    let name = azure_name(&ProtectionField::Assessment);
+    let provider = body::text(GET, body, &format!("/properties/{name}"))?;
     Ok(provider.eq_ignore_ascii_case(PROVIDER))
 }
 

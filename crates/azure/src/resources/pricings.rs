@@ -10,8 +10,9 @@ use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
     jiff::{Span, SpanRelativeTo},
     server_protection::{
-        changes::PlanWrite,
+        changes::{ExtensionWrite, PlanWrite},
         decide::PlanResponse,
+        field::{ExtensionName, ProtectionField},
         observed::{Extension, OperationStatus, Plan, ReadResult},
     },
 };
@@ -19,12 +20,15 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    resources::protection_places::{self, azure_name},
     throttled::Budget,
 };
 
 const API_VERSION: &str = "2024-01-01";
 const GET: &str = "GET pricings/VirtualMachines";
 const PUT: &str = "PUT pricings/VirtualMachines";
+/// The member of an extension with its properties.
+const PROPERTIES: &str = "additionalExtensionProperties";
 
 impl Arm {
     pub(crate) async fn plan(&self, subscription: &str) -> ReadResult<Plan> {
@@ -79,47 +83,50 @@ impl Arm {
 }
 
 /// The body of a plan write. Booleans are strings, and only intended fields are sent (docs/azure-api.md 1.2, 1.4).
-fn request(write: &PlanWrite) -> Value {
+pub(super) fn request(write: &PlanWrite) -> Value {
     let sub_plan = match write.tier {
         Tier::Free => return json!({ "properties": { "pricingTier": "Free" } }),
         Tier::P1 => "P1",
         Tier::P2 => "P2",
     };
-    let extensions: Vec<_> = write
-        .extensions
-        .iter()
-        .map(|extension| {
-            let mut item = json!({ "name": extension.name, "isEnabled": boolean(extension.enabled) });
-            if !extension.properties.is_empty()
-                && let Some(item) = item.as_object_mut()
-            {
-                item.insert(
-                    "additionalExtensionProperties".into(),
-                    json!(extension.properties),
-                );
-            }
-            item
-        })
-        .collect();
     let mut properties = Map::new();
     properties.insert("pricingTier".into(), "Standard".into());
-    properties.insert("subPlan".into(), sub_plan.into());
+    properties.insert(azure_name(&ProtectionField::Tier).into(), sub_plan.into());
     if let Some(enforce) = write.enforce {
-        properties.insert("enforce".into(), boolean(enforce).into());
+        let name = azure_name(&ProtectionField::Inheritance);
+        properties.insert(name.into(), boolean(enforce).into());
     }
+    let extensions = write.extensions.iter().map(extension).collect();
     properties.insert("extensions".into(), Value::Array(extensions));
     json!({ "properties": properties })
+}
+
+fn extension(write: &ExtensionWrite) -> Value {
+    let name = &write.name;
+    let mut item = Map::new();
+    item.insert("name".into(), name.azure_name().into());
+    let state = ProtectionField::ExtensionState(name.clone());
+    item.insert(azure_name(&state).into(), boolean(write.enabled).into());
+    let mut properties = Map::new();
+    for (property, value) in &write.properties {
+        let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());
+        properties.insert(azure_name(&field).into(), value.clone());
+    }
+    if !properties.is_empty() {
+        item.insert(PROPERTIES.into(), Value::Object(properties));
+    }
+    Value::Object(item)
 }
 
 const fn boolean(on: bool) -> &'static str {
     if on { "True" } else { "False" }
 }
 
-fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
+pub(super) fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
     let text = |name: &str| body::optional_text(body, &format!("/properties/{name}"));
     let tier = match (
         body::text(operation, body, "/properties/pricingTier")?,
-        text("subPlan"),
+        text(azure_name(&ProtectionField::Tier)),
     ) {
         (tier, _) if tier.eq_ignore_ascii_case("Free") => Tier::Free,
         (tier, sub_plan) if tier.eq_ignore_ascii_case("Standard") => match sub_plan {
@@ -132,9 +139,10 @@ fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
         (other, _) => return Err(unknown(operation, "tier", other)),
     };
     let extensions = extensions(operation, body)?;
+    let enforce = azure_name(&ProtectionField::Inheritance);
     Ok(Plan {
         tier,
-        enforce: body::optional_boolean(operation, body, "/properties/enforce")?,
+        enforce: body::optional_boolean(operation, body, &format!("/properties/{enforce}"))?,
         extensions: extensions
             .iter()
             .map(|item| read_extension(operation, item))
@@ -164,11 +172,16 @@ fn extensions<'a>(operation: &str, body: &'a Value) -> ReadResult<&'a [Value]> {
 }
 
 fn read_extension(operation: &str, item: &Value) -> ReadResult<Extension> {
-    let properties = body::map(operation, item, "/additionalExtensionProperties")?;
+    let name = ExtensionName::from_azure(body::text(operation, item, "/name")?);
+    let state = azure_name(&ProtectionField::ExtensionState(name.clone())).to_owned();
+    let properties = body::map(operation, item, &format!("/{PROPERTIES}"))?;
     Ok(Extension {
-        name: body::text(operation, item, "/name")?.to_owned(),
-        enabled: body::boolean(operation, item, "/isEnabled")?,
-        properties: properties.into_iter().collect(),
+        enabled: body::boolean(operation, item, &format!("/{state}"))?,
+        properties: properties
+            .into_iter()
+            .map(|(property, value)| (protection_places::property(&name, &property), value))
+            .collect(),
+        name,
     })
 }
 
@@ -177,7 +190,7 @@ fn read_results(body: &Value) -> Vec<OperationStatus> {
         item.get("operationStatus").filter(|status| status.is_object())?;
         let text = |pointer: &str| body::optional_text(item, pointer).unwrap_or_default();
         Some(OperationStatus {
-            extension: body::optional_text(item, "/name")?.to_owned(),
+            extension: ExtensionName::from_azure(body::optional_text(item, "/name")?),
             code: text("/operationStatus/code").to_owned(),
             message: crate::error_response::one_line(text("/operationStatus/message")),
         })
@@ -200,7 +213,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use serverprotection_core::server_protection::changes::ExtensionWrite;
+    use serverprotection_core::server_protection::field::Property;
 
     use super::*;
 
@@ -211,12 +224,12 @@ mod tests {
             enforce: None,
             extensions: vec![
                 ExtensionWrite {
-                    name: "AgentlessVmScanning".into(),
+                    name: ExtensionName::AgentlessScanning,
                     enabled: true,
-                    properties: BTreeMap::from([("ExclusionTags".into(), "[]".into())]),
+                    properties: BTreeMap::from([(Property::ExclusionTags, "[]".into())]),
                 },
                 ExtensionWrite {
-                    name: "MdeDesignatedSubscription".into(),
+                    name: ExtensionName::DirectOnboarding,
                     enabled: false,
                     properties: BTreeMap::new(),
                 },

@@ -4,20 +4,21 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
     azure_error::AzureError,
-    server_protection::{
-        azure_rules::PROVIDER,
-        observed::{ReadResult, RegistrationState},
-    },
+    reading::ReadResult,
+    server_protection::{field::ProtectionField, observed::RegistrationState},
 };
 
 use crate::{
     arm::{Arm, Call},
     body,
+    resources::protection_places::azure_name,
     throttled::Budget,
 };
 
 const API_VERSION: &str = "2021-04-01";
 const GET: &str = "GET providers/Microsoft.Security";
+/// The resource provider that everything here belongs to.
+const PROVIDER: &str = "Microsoft.Security";
 
 impl Arm {
     pub(crate) async fn registration(&self, subscription: &str) -> ReadResult<RegistrationState> {
@@ -51,7 +52,8 @@ impl Arm {
 }
 
 fn read(body: &Value) -> ReadResult<RegistrationState> {
-    let state = body::text(GET, body, "/registrationState")?;
+    let name = azure_name(&ProtectionField::Registration);
+    let state = body::text(GET, body, &format!("/{name}"))?;
     Ok(match state.to_ascii_lowercase().as_str() {
         "registered" => RegistrationState::Registered,
         "registering" => RegistrationState::Registering,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use serverprotection_core::{
     azure_error::AzureError,
     server_protection::{
-        azure_rules::Setting,
+        field::Setting,
         observed::{ReadResult, Settings},
     },
 };
@@ -13,6 +13,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
+    resources::protection_places::setting_place,
     throttled::Budget,
 };
 
@@ -45,16 +46,12 @@ impl Arm {
         &self,
         subscription: &str,
         setting: Setting,
-        enabled: bool,
+        on: bool,
     ) -> Result<(), AzureError> {
-        let name = setting.azure_name();
+        let place = setting_place(setting);
         self.call(&Call {
             method: Method::PUT,
-            operation: match setting {
-                Setting::Integration => "PUT settings/WDATP",
-                Setting::UnifiedSolution => "PUT settings/WDATP_UNIFIED_SOLUTION",
-                Setting::Linux => "PUT settings/WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW",
-            },
+            operation: place.put,
             budget: Budget::Subscription(subscription),
             path: &[
                 "subscriptions",
@@ -62,10 +59,10 @@ impl Arm {
                 "providers",
                 "Microsoft.Security",
                 "settings",
-                name,
+                place.name,
             ],
             api_version: API_VERSION,
-            body: Some(&json!({ "kind": "DataExportSettings", "properties": { "enabled": enabled } })),
+            body: Some(&request(place.wire(on))),
             timeout: None,
         })
         .await
@@ -73,32 +70,35 @@ impl Arm {
     }
 }
 
-/// Azure always lists the integration, so a list without it is incomplete. An opt-in that is not listed does not exist
-/// in the subscription. A listed setting must say whether it is enabled.
-fn read(list: &[Value]) -> ReadResult<Settings> {
-    let enabled = |setting: Setting| {
+pub(super) fn request(enabled: bool) -> Value {
+    json!({ "kind": "DataExportSettings", "properties": { "enabled": enabled } })
+}
+
+/// Azure always lists the integration, so a list without it is incomplete. Any other setting that is not listed does
+/// not exist in the subscription and counts as not `enabled`; for Linux this means that nothing is excluded. A listed
+/// setting must say whether it is enabled.
+pub(super) fn read(list: &[Value]) -> ReadResult<Settings> {
+    let mut settings = Settings::default();
+    for setting in Setting::ALL.iter().copied() {
+        let place = setting_place(setting);
         let is_named = |item: &&Value| {
             let name = body::optional_text(item, "/name");
-            name.is_some_and(|name| name.eq_ignore_ascii_case(setting.azure_name()))
+            name.is_some_and(|name| name.eq_ignore_ascii_case(place.name))
         };
-        let found = list.iter().find(is_named);
-        found
-            .map(|item| body::boolean(GET, item, "/properties/enabled"))
-            .transpose()
-    };
-    let integration = enabled(Setting::Integration)?;
-    if integration.is_none() {
-        let name = Setting::Integration.azure_name();
-        return Err(body::unreadable(
-            GET,
-            format!("Azure's list of settings does not contain {name}"),
-        ));
+        let enabled = match list.iter().find(is_named) {
+            Some(item) => body::boolean(GET, item, "/properties/enabled")?,
+            None if setting == Setting::Integration => {
+                let name = place.name;
+                return Err(body::unreadable(
+                    GET,
+                    format!("Azure's list of settings does not contain {name}"),
+                ));
+            }
+            None => false,
+        };
+        settings.set(setting, place.wire(enabled));
     }
-    Ok(Settings {
-        integration,
-        unified_solution: enabled(Setting::UnifiedSolution)?,
-        exclude_linux: enabled(Setting::Linux)?,
-    })
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -117,12 +117,19 @@ mod tests {
             listed("wdatp", &json!({"enabled": "True"})),
             listed("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW", &json!({"enabled": false})),
         ];
-        let expected = Settings {
-            integration: Some(true),
-            unified_solution: None,
-            exclude_linux: Some(false),
-        };
-        assert_eq!(read(&list), Ok(expected));
+        assert_eq!(
+            read(&list),
+            Ok(Settings::from_iter([Setting::Integration, Setting::Linux]))
+        );
+        let excluded = [
+            listed("WDATP", &json!({"enabled": false})),
+            listed("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW", &json!({"enabled": "true"})),
+            listed("WDATP_UNIFIED_SOLUTION", &json!({"enabled": true})),
+        ];
+        assert_eq!(
+            read(&excluded),
+            Ok(Settings::from_iter([Setting::UnifiedSolution]))
+        );
     }
 
     #[test]
@@ -141,7 +148,7 @@ mod tests {
             listed("Sentinel", &json!({})),
             listed("WDATP", &json!({"enabled": false})),
         ];
-        assert_eq!(read(&list).unwrap().integration, Some(false));
+        assert!(!read(&list).unwrap().is_on(Setting::Integration));
     }
 
     #[test]

@@ -382,12 +382,8 @@ mod tests {
             action: Action::PutAssessment,
             fields: Vec::new(),
         };
-        let all = vec![
-            setting(Setting::Integration),
-            setting(Setting::UnifiedSolution),
-            setting(Setting::Linux),
-            assessment.clone(),
-        ];
+        let settings = Setting::ALL.iter().copied().map(setting);
+        let all: Vec<_> = settings.chain([assessment.clone()]).collect();
         assert_eq!(
             first_stage(all),
             [setting(Setting::Integration), assessment.clone()]

@@ -54,55 +54,54 @@ impl fmt::Display for ProtectionField {
     }
 }
 
-/// An extension of the plan. Azure's names compare without case.
-#[derive(Clone, Debug)]
-pub enum ExtensionName {
-    /// Agentless scanning.
-    AgentlessScanning,
-    /// File integrity monitoring.
-    FileIntegrityMonitoring,
-    /// Direct onboarding.
-    DirectOnboarding,
-    /// An extension without a field of its own, by Azure's name.
-    Other(String),
+/// The extensions that have a field of their own, with Azure's name and the path in the spec.
+macro_rules! extensions {
+    ($($name:ident: $azure:literal, $path:literal;)*) => {
+        /// An extension of the plan. Azure's names compare without case.
+        #[derive(Clone, Debug)]
+        pub enum ExtensionName {
+            $(#[doc = concat!("`", $path, "`.")] $name,)*
+            /// An extension without a field of its own, by Azure's name.
+            Other(String),
+        }
+
+        impl ExtensionName {
+            const KNOWN: &[Self] = &[$(Self::$name),*];
+
+            /// Azure's name, which status shows too.
+            pub fn azure_name(&self) -> &str {
+                match self {
+                    $(Self::$name => $azure,)*
+                    Self::Other(name) => name,
+                }
+            }
+
+            fn path(&self) -> Cow<'static, str> {
+                match self {
+                    $(Self::$name => Cow::Borrowed($path),)*
+                    Self::Other(name) => Cow::Owned(format!("plan.otherExtensions[{name}]")),
+                }
+            }
+        }
+    };
+}
+
+extensions! {
+    AgentlessScanning: "AgentlessVmScanning", "plan.agentlessScanning";
+    FileIntegrityMonitoring: "FileIntegrityMonitoring", "plan.fileIntegrityMonitoring";
+    DirectOnboarding: "MdeDesignatedSubscription", "plan.directOnboarding";
 }
 
 impl ExtensionName {
     /// The extension with this name in Azure.
     pub fn from_azure(name: &str) -> Self {
-        let known = [
-            Self::AgentlessScanning,
-            Self::FileIntegrityMonitoring,
-            Self::DirectOnboarding,
-        ];
-        let mut known = known.into_iter();
-        known
-            .find(|known| known.is_named(name))
-            .unwrap_or_else(|| Self::Other(name.to_owned()))
-    }
-
-    /// Azure's name, which status shows too.
-    pub fn azure_name(&self) -> &str {
-        match self {
-            Self::AgentlessScanning => "AgentlessVmScanning",
-            Self::FileIntegrityMonitoring => "FileIntegrityMonitoring",
-            Self::DirectOnboarding => "MdeDesignatedSubscription",
-            Self::Other(name) => name,
-        }
+        let known = Self::KNOWN.iter().find(|known| known.is_named(name));
+        known.cloned().unwrap_or_else(|| Self::Other(name.to_owned()))
     }
 
     /// Whether this is the extension's name in Azure.
     pub fn is_named(&self, name: &str) -> bool {
         self.azure_name().eq_ignore_ascii_case(name)
-    }
-
-    fn path(&self) -> Cow<'static, str> {
-        match self {
-            Self::AgentlessScanning => Cow::Borrowed("plan.agentlessScanning"),
-            Self::FileIntegrityMonitoring => Cow::Borrowed("plan.fileIntegrityMonitoring"),
-            Self::DirectOnboarding => Cow::Borrowed("plan.directOnboarding"),
-            Self::Other(name) => Cow::Owned(format!("plan.otherExtensions[{name}]")),
-        }
     }
 }
 
@@ -138,6 +137,17 @@ pub enum Property {
     Rules,
     /// A property without a field of its own, by Azure's name.
     Other(String),
+}
+
+impl Property {
+    /// The properties of an extension that have a field of their own.
+    pub const fn of(extension: &ExtensionName) -> &'static [Self] {
+        match extension {
+            ExtensionName::AgentlessScanning => &[Self::ExclusionTags],
+            ExtensionName::FileIntegrityMonitoring => &[Self::WorkspaceId, Self::Rules],
+            ExtensionName::DirectOnboarding | ExtensionName::Other(_) => &[],
+        }
+    }
 }
 
 impl fmt::Display for Property {

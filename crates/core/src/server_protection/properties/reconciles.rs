@@ -213,7 +213,10 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
         stays_on(Setting::Integration) || approvals.contains("endpointIntegration.state=Disabled"),
         "{approvals}"
     );
-    assert!(stays_on(Setting::UnifiedSolution) && stays_on(Setting::Linux));
+    let mut opt_ins = Setting::ALL
+        .iter()
+        .filter(|setting| **setting != Setting::Integration);
+    assert!(opt_ins.all(|setting| stays_on(*setting)));
     assert!(!before.assessment || after.assessment);
     if before.plan.tier == after.plan.tier && world.reported & 0b1010_1010 == 0 {
         for extension in before

@@ -31,7 +31,7 @@ fn sent(plan: &Value, answered: &Value) -> (Value, Vec<String>) {
     };
     let fields = changes::differences(&desired, &current)
         .into_iter()
-        .map(|difference| difference.field)
+        .map(|difference| difference.field.to_string())
         .filter(|field| field.starts_with("plan."))
         .collect();
     let write = changes::plan_write(&desired, &current.plan, &BTreeSet::new());
