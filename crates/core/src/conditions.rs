@@ -151,7 +151,7 @@ pub fn get(conditions: &[Condition], type_: impl AsRef<str>) -> Option<&Conditio
 
 /// Whether the condition of this type is True.
 pub fn is_true(conditions: &[Condition], type_: impl AsRef<str>) -> bool {
-    get(conditions, type_).is_some_and(|condition| condition.status == "True")
+    get(conditions, type_).is_some_and(|condition| condition.status == ConditionStatus::True.as_str())
 }
 
 /// Whether the condition of this type has this reason.

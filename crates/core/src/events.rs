@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     azure_error::AzureError,
-    conditions::{ConditionType, get},
+    conditions::{ConditionStatus, ConditionType, get},
     message::Message,
     reason::EventReason,
 };
@@ -70,7 +70,8 @@ pub struct Write {
 /// The event of the writes, then those of the changed conditions. Events cost the API server time, so that all writes
 /// of a reconcile, and Ready if they made it True, are one event. Its reason is that of the first write.
 pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condition]) -> Vec<Event> {
-    let ready = turned(before, now, ConditionType::Ready).filter(|ready| ready.status == "True");
+    let ready = turned(before, now, ConditionType::Ready)
+        .filter(|ready| ready.status == ConditionStatus::True.as_str());
     let mut all = Vec::new();
     match (written, ready) {
         ([first, ..], ready) => {

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod machines;
 pub mod message;
 pub mod metrics;
+pub mod mode;
 pub mod reading;
 pub mod reason;
 pub mod reductions;

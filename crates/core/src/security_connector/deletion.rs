@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serverprotection_api::{
-    ConnectorDeletionPolicy, OperationType, SecurityConnectorSpec, SecurityConnectorStatus,
+    ConnectorDeletionPolicy, Mode, OperationType, SecurityConnectorSpec, SecurityConnectorStatus,
 };
 
 use super::{desired::account, observed::Connector};
 use crate::{
-    Timestamp, claims::HELD, jiff::SignedDuration, message::Message, reading::ReadResult,
+    Timestamp, claims::HELD, jiff::SignedDuration, message::Message, mode::mode_name, reading::ReadResult,
 };
 
 /// Everything that the deletion of an object depends on.
@@ -146,7 +146,7 @@ fn ready_to_delete(input: &Input<'_>) -> Result<String, RemovalReason> {
     let target = input.previous.target.as_ref();
     let observes = input
         .observes
-        .unwrap_or_else(|| target.is_some_and(|target| target.mode == "Observe"));
+        .unwrap_or_else(|| target.is_some_and(|target| target.mode == mode_name(Mode::Observe)));
     let id = target.map(|target| target.id.clone());
     match id {
         _ if input.force.is_some_and(|force| force.trim() == "true") => Err(RemovalReason::Forced),

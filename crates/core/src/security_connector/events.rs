@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     azure_error::AzureError,
-    conditions::ConditionType,
+    conditions::{ConditionStatus, ConditionType},
     events::{self, Event, Write},
     message::Message,
     reason::EventReason,
@@ -54,7 +54,9 @@ fn about_account(previous: &SecurityConnectorStatus, status: &SecurityConnectorS
         ),
         (ConditionType::Healthy, EventReason::ConnectionNotHealthy),
     ] {
-        if let Some(condition) = turned(type_).filter(|condition| condition.status == "False") {
+        if let Some(condition) =
+            turned(type_).filter(|condition| condition.status == ConditionStatus::False.as_str())
+        {
             all.push(Event::warning(
                 reason,
                 "Verify",

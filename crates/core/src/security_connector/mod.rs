@@ -11,6 +11,7 @@ pub mod deletion;
 pub mod desired;
 pub mod events;
 pub mod expected;
+pub mod health;
 pub mod history;
 pub mod merge;
 pub mod observed;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::{desired::is_organization, history::ReconcileHistory};
+use super::{desired::is_organization, health::Health, history::ReconcileHistory};
 use crate::conditions::{self, ConditionType};
 
 /// The largest number of reconciles without changes in which everything is read once: an hour at the default interval.
@@ -43,7 +43,7 @@ pub fn reads(
         // The reconcile that wrote had read everything; this one reads back. If that write created the connector, its
         // health could not be read before.
         return Reads {
-            health: previous.health.as_deref() == Some("Unknown"),
+            health: Health::Unknown.is_in(previous),
             ..Reads::default()
         };
     }
@@ -53,7 +53,7 @@ pub fn reads(
     let quiet = known && is_true(ConditionType::Ready);
     let round = (3600 / interval.as_secs().max(1)).clamp(1, LONGEST_ROUND);
     let turn = |at: u64| history.reconciles % round == at % round;
-    let healthy = previous.health.as_deref() == Some("Healthy");
+    let healthy = Health::Healthy.is_in(previous);
     let counted = previous.members.is_some() || !is_organization(spec);
     Reads {
         resource_group: absent,

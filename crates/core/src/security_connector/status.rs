@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    ConnectorMachines, ConnectorTarget, ContestedField, Mode, OperationType, PendingOperation,
+    ConnectorMachines, ConnectorTarget, ContestedField, OperationType, PendingOperation,
     SecurityConnectorStatus,
 };
 
@@ -21,6 +21,7 @@ use super::{
     deletion::{Deletion, words},
     desired::{Desired, account, is_organization},
     events::deletion_failed,
+    health::Health,
     observed::{Connector, Observed},
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     contested,
     drift::{HEARTBEAT, drift, drift_count},
     message::Message,
+    mode::mode_name,
     tier::tier_name,
 };
 
@@ -188,10 +190,7 @@ fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision:
         id: target.id(),
         subscription_id: target.subscription,
         credential: protection.credential.clone(),
-        mode: match protection.mode {
-            Mode::Enforce => "Enforce".into(),
-            Mode::Observe => "Observe".into(),
-        },
+        mode: mode_name(protection.mode).into(),
     });
 }
 
@@ -221,7 +220,7 @@ fn set_observed(
         status.machines = Some(machines_status(machines));
     }
     if let Some((health, issues)) = condition_set::health(input, observed) {
-        status.health = Some(health.into());
+        status.health = Some(health.as_str().into());
         status.issues = issues;
         status.issues.sort_by(|a, b| a.name.cmp(&b.name));
         status.issues.dedup_by(|a, b| a.name == b.name);
@@ -250,8 +249,8 @@ pub fn with_machines(
     status.machines = Some(machines_status(machines));
     let generation = previous.observed_generation.unwrap_or_default();
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
-    if machines.total > 0 && previous.health.as_deref() == Some("Unknown") {
-        status.health = Some("Healthy".into());
+    if machines.total > 0 && Health::Unknown.is_in(previous) {
+        status.health = Some(Health::Healthy.as_str().into());
         condition_set::machines_have_appeared(&mut conditions);
     }
     status.conditions = conditions.finish();

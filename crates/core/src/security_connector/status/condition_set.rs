@@ -13,6 +13,7 @@ use crate::{
         changes::CONNECTOR,
         cloud,
         decide::{Decision, Input, Situation, target},
+        health::Health,
         observed::{HealthReport, Observed},
     },
 };
@@ -124,27 +125,30 @@ fn reported(observed: &Observed) -> Option<bool> {
     let Some(Ok(reports)) = &observed.health else {
         return None;
     };
-    let says = |code: &str| connectivity(reports).any(|report| report.code.eq_ignore_ascii_case(code));
-    if says("NotHealthy") {
+    let says = |health: Health| {
+        connectivity(reports).any(|report| report.code.eq_ignore_ascii_case(health.as_str()))
+    };
+    if says(Health::NotHealthy) {
         Some(false)
     } else {
-        says("Healthy").then_some(true)
+        says(Health::Healthy).then_some(true)
     }
 }
 
 /// The health in status, with its issues. `None` if this reconcile did not read it.
-pub(super) fn health(input: &Input<'_>, observed: &Observed) -> Option<(&'static str, Vec<ConnectorIssue>)> {
+pub(super) fn health(input: &Input<'_>, observed: &Observed) -> Option<(Health, Vec<ConnectorIssue>)> {
     let Some(Ok(reports)) = &observed.health else {
         let unknown = input.previous.health.is_none() || matches!(observed.connector, Some(Ok(None)));
-        return unknown.then(|| ("Unknown", Vec::new()));
+        return unknown.then(|| (Health::Unknown, Vec::new()));
     };
-    let bad = connectivity(reports).filter(|report| report.code.eq_ignore_ascii_case("NotHealthy"));
+    let is_bad = |report: &&HealthReport| report.code.eq_ignore_ascii_case(Health::NotHealthy.as_str());
+    let bad = connectivity(reports).filter(is_bad);
     let issues = bad.flat_map(|report| report.issues.clone()).collect();
     Some(match reported(observed) {
-        Some(false) => ("NotHealthy", issues),
-        Some(true) => ("Healthy", Vec::new()),
-        None if machines_appear(input) => ("Healthy", Vec::new()),
-        None => ("Unknown", Vec::new()),
+        Some(false) => (Health::NotHealthy, issues),
+        Some(true) => (Health::Healthy, Vec::new()),
+        None if machines_appear(input) => (Health::Healthy, Vec::new()),
+        None => (Health::Unknown, Vec::new()),
     })
 }
 
@@ -170,15 +174,15 @@ fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) 
         return;
     };
     match (health, reported(observed)) {
-        ("NotHealthy", _) => {
+        (Health::NotHealthy, _) => {
             let (status, reason) = (ConditionStatus::False, Reason::NotConnected);
             conditions.set(TYPE, status, reason, &not_connected(&issues));
         }
-        ("Healthy", Some(true)) => {
+        (Health::Healthy, Some(true)) => {
             conditions.set(TYPE, ConditionStatus::True, Reason::Connected, &connected());
         }
-        ("Healthy", _) => machines_have_appeared(conditions),
-        _ => {
+        (Health::Healthy, _) => machines_have_appeared(conditions),
+        (Health::Unknown, _) => {
             let message = Message::new(
                 "Azure has not reported about the connection, and no Azure Arc machine of the account has appeared. After a connector is created, this takes hours",
             );
@@ -239,6 +243,7 @@ fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
 pub(super) fn waiting_message(input: &Input<'_>, decision: &Decision) -> Option<Message> {
     let type_ = ConditionType::CloudAuthenticated;
     let condition = crate::conditions::get(&input.previous.conditions, type_)?;
-    let reported = decision.situation == Situation::WaitingForCloud && condition.status == "False";
+    let reported = decision.situation == Situation::WaitingForCloud
+        && condition.status == ConditionStatus::False.as_str();
     reported.then(|| Message::stored(&condition.message))
 }
