@@ -12,6 +12,7 @@ use futures::future::OptionFuture;
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
     gate::WritePermit,
+    reading::ReadResult,
     security_connector::{
         changes::{Action, Change},
         decide::Outcome,
@@ -19,7 +20,6 @@ use serverprotection_core::{
         observed::{Connector, Observed},
         reads::Reads,
     },
-    server_protection::observed::ReadResult,
 };
 
 use self::{id::ConnectorId, single_flight::MaxAge};

@@ -3,8 +3,9 @@
 use futures::future::{OptionFuture, join_all};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
+    reading::ReadResult,
     server_protection::{
-        observed::{Observed, ReadResult, RegistrationState},
+        observed::{Observed, RegistrationState},
         reads::Reads,
     },
 };

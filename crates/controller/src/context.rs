@@ -8,7 +8,7 @@ use kube::{
     runtime::{events::Recorder, reflector::ObjectRef},
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
-use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
+use serverprotection_core::{gate::Gate, timeouts::Timeouts};
 
 use crate::{
     claims::Claims, connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, kind::Kind,

@@ -19,8 +19,8 @@ use kube::{
     },
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
-use serverprotection_azure::{Cloud, Principals, fleet::Settings};
-use serverprotection_core::{gate::Gate, server_protection::requeue::Timeouts};
+use serverprotection_azure::{Cloud, Principals, fleet};
+use serverprotection_core::{gate::Gate, timeouts::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

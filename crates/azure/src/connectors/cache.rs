@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serverprotection_core::{
+    reading::{Permissions, ReadResult},
     security_connector::account::ListedConnector,
-    server_protection::observed::{Permissions, ReadResult},
 };
 
 use super::{

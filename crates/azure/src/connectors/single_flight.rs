@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serverprotection_core::{azure_error::ErrorClass, server_protection::observed::ReadResult};
+use serverprotection_core::{azure_error::ErrorClass, reading::ReadResult};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 /// Cached results by key.

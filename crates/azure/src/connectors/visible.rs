@@ -4,9 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use serverprotection_core::{
+    arm_id::same_id,
     azure_error::{AzureError, ErrorClass},
+    reading::ReadResult,
     security_connector::{account::ListedConnector, observed::Connector},
-    server_protection::{desired::same_id, observed::ReadResult},
 };
 
 use super::{

@@ -3,9 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 use serverprotection_api::ConnectorIssue;
-use serverprotection_core::{
-    security_connector::observed::HealthReport, server_protection::observed::ReadResult,
-};
+use serverprotection_core::{reading::ReadResult, security_connector::observed::HealthReport};
 
 use crate::{
     arm::{Arm, Call},

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use serverprotection_core::server_protection::observed::{Permissions, ReadResult};
+use serverprotection_core::reading::{Permissions, ReadResult};
 
 use crate::{
     arm::{Arm, Call},

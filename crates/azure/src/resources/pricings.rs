@@ -9,11 +9,12 @@ use serverprotection_core::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     jiff::{Span, SpanRelativeTo},
+    reading::ReadResult,
     server_protection::{
         changes::{ExtensionWrite, PlanWrite},
         decide::PlanResponse,
         field::{ExtensionName, ProtectionField},
-        observed::{Extension, OperationStatus, Plan, ReadResult},
+        observed::{Extension, OperationStatus, Plan},
     },
 };
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
-    server_protection::observed::ReadResult,
+    reading::ReadResult,
 };
 
 use crate::{

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
+    reading::ReadResult,
     security_connector::observed::Connector,
-    server_protection::observed::ReadResult,
 };
 
 use crate::{

@@ -4,10 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
     azure_error::AzureError,
-    server_protection::{
-        field::Setting,
-        observed::{ReadResult, Settings},
-    },
+    reading::ReadResult,
+    server_protection::{field::Setting, observed::Settings},
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
-    server_protection::observed::ReadResult,
+    reading::ReadResult,
 };
 
 use crate::{

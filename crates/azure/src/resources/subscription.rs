@@ -1,7 +1,7 @@
 //! The subscription itself.
 
 use reqwest::Method;
-use serverprotection_core::server_protection::observed::{ReadResult, Subscription};
+use serverprotection_core::{reading::ReadResult, server_protection::observed::Subscription};
 
 use crate::{
     arm::{Arm, Call},

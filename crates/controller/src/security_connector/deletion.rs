@@ -7,6 +7,7 @@ use serverprotection_api::{Mode, SecurityConnector, annotations};
 use serverprotection_core::{
     Timestamp,
     azure_error::AzureError,
+    reading::ReadResult,
     retry,
     security_connector::{
         account,
@@ -15,7 +16,6 @@ use serverprotection_core::{
         observed::Connector,
         status,
     },
-    server_protection::observed::ReadResult,
 };
 
 use super::{finalizer, observe::arm, reconcile::protection};

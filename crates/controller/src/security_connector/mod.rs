@@ -23,7 +23,7 @@ use crate::{
 
 impl Kind for SecurityConnector {
     type Status = SecurityConnectorStatus;
-    type History = serverprotection_core::security_connector::requeue::ReconcileHistory;
+    type History = serverprotection_core::security_connector::history::ReconcileHistory;
 
     const NAME: &'static str = "SecurityConnector";
 

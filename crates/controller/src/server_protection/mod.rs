@@ -16,7 +16,7 @@ use crate::{
 
 impl Kind for ServerProtection {
     type Status = ServerProtectionStatus;
-    type History = serverprotection_core::server_protection::requeue::ReconcileHistory;
+    type History = serverprotection_core::server_protection::history::ReconcileHistory;
 
     const NAME: &'static str = "ServerProtection";
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
-pub use super::history::ReconcileHistory;
 use super::{
     account, cloud,
     decide::{Decision, Input, Observation, Outcome, Situation, is_put, target},
+    history::ReconcileHistory,
 };
 use crate::{contested::later, retry};
 

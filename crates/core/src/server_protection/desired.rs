@@ -12,8 +12,8 @@ use super::{
     field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
     file_integrity::{self, Rules},
 };
-pub use crate::arm_id::same_id;
 use crate::{
+    arm_id::same_id,
     message::{MAX_MESSAGE, shortened},
     switch::switch,
 };

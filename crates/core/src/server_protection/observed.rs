@@ -9,10 +9,10 @@ use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::field::{ExtensionName, Property, Setting};
-pub use crate::reading::{Permissions, ReadResult};
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    reading::{Permissions, ReadResult},
 };
 
 /// Everything that one reconcile read. `None`: not read by this reconcile.

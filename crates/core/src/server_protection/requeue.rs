@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
-pub use super::history::ReconcileHistory;
 use super::{
     changes::Action,
     decide::{Decision, Input, Outcome, Situation},
+    history::ReconcileHistory,
 };
-pub use crate::timeouts::Timeouts;
 use crate::{contested::later, retry};
 
 /// Updates what the process keeps in memory after a reconcile.
