@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serverprotection_api::Cloud;
 use serverprotection_core::{
     azure_error::AzureError,
-    security_connector::{account::ListedConnector, desired::environment_name, observed::Membership},
+    security_connector::{
+        account::{ListedConnector, Membership},
+        desired::environment_name,
+    },
 };
 
 use super::{

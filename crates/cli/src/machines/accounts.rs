@@ -10,7 +10,7 @@ use serde::Serialize;
 use serverprotection_core::{
     azure_error::AzureError,
     machines::{Account, MachineCounts},
-    security_connector::{account::ListedConnector, observed::Membership},
+    security_connector::account::{ListedConnector, Membership},
 };
 use unicode_width::UnicodeWidthStr;
 

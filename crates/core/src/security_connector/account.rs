@@ -2,10 +2,24 @@
 
 use serverprotection_api::Cloud;
 
-use super::{
-    desired::{Target, environment_name},
-    observed::{Connector, Membership},
-};
+use super::desired::{Target, environment_name};
+
+/// How the account belongs to an organization.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Membership {
+    /// It is a single account.
+    #[default]
+    Single,
+    /// It is the management account or project.
+    Organization,
+    /// The service created the connector for a member.
+    Member {
+        /// Azure's `parentHierarchyId`.
+        parent: Option<String>,
+        /// Azure's `managementProjectNumber`.
+        management: Option<String>,
+    },
+}
 
 /// A connector as it appears in the list of all connectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +32,6 @@ pub struct ListedConnector {
     pub account: String,
     /// How the account belongs to an organization.
     pub membership: Membership,
-}
-
-impl From<&Connector> for ListedConnector {
-    fn from(connector: &Connector) -> Self {
-        Self {
-            id: connector.id().into(),
-            cloud: connector.cloud(),
-            account: connector.account(),
-            membership: connector.membership(),
-        }
-    }
 }
 
 /// Why this object may not connect the account.

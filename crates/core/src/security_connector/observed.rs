@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use serverprotection_api::{Cloud, ConnectorIssue, Tier};
 
 use super::{
-    account::ListedConnector,
+    account::{ListedConnector, Membership},
     desired::{Members, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, environment_name},
 };
 use crate::{
@@ -89,23 +89,6 @@ pub struct HealthReport {
     pub code: String,
     /// What is wrong.
     pub issues: Vec<ConnectorIssue>,
-}
-
-/// How the account belongs to an organization.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Membership {
-    /// It is a single account.
-    #[default]
-    Single,
-    /// It is the management account or project.
-    Organization,
-    /// The service created the connector for a member.
-    Member {
-        /// Azure's `parentHierarchyId`.
-        parent: Option<String>,
-        /// Azure's `managementProjectNumber`.
-        management: Option<String>,
-    },
 }
 
 /// A connector as Azure returned it.
@@ -228,6 +211,17 @@ impl Connector {
                 let found = self.offering(*offering, cloud)?;
                 find(found, members).or_else(|| old_place(found, members))
             }
+        }
+    }
+}
+
+impl From<&Connector> for ListedConnector {
+    fn from(connector: &Connector) -> Self {
+        Self {
+            id: connector.id().into(),
+            cloud: connector.cloud(),
+            account: connector.account(),
+            membership: connector.membership(),
         }
     }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use serverprotection_api::Tier;
 
 use super::{
+    account::Membership,
     changes::differences,
     desired::Desired,
     merge,
-    observed::{Connector, Membership},
+    observed::Connector,
     samples::{answered, aws, protection},
 };
 

@@ -4,10 +4,9 @@ use serde_json::json;
 use serverprotection_api::{State, Tier};
 
 use crate::security_connector::{
-    account::ListedConnector,
+    account::{ListedConnector, Membership},
     decide::{Observation, Outcome, Situation},
     desired::Protection,
-    observed::Membership,
     samples::{Object, aws, gcp, protection, put, shapes},
 };
 
