@@ -362,7 +362,7 @@ fn credentials(
             cloud,
             http,
             Arc::<Metrics>::clone(metrics),
-            Settings::default(),
+            fleet::Settings::default(),
         )),
         reread_after: args.blocked_retry_interval,
         cached: Mutex::default(),
