@@ -1,13 +1,12 @@
 //! Classifies error responses by what the caller should do (docs/azure-api.md 8.3, 8.6; I-5).
 
+pub(crate) mod connectors;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use serverprotection_core::{
-    azure_error::{AzureError, ErrorClass},
-    security_connector::cloud,
-};
+use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 /// A response without success.
 pub(crate) struct ErrorResponse<'a> {
@@ -70,28 +69,28 @@ pub(crate) fn in_success(
 /// The error shape of connectors: `{"statusCode", "errorMessage", "errorCorrelation"}` (docs/azure-api.md 4.7).
 fn of_connectors(response: &ErrorResponse<'_>) -> Option<AzureError> {
     let text = |name: &str| response.body.get(name).and_then(Value::as_str);
-    let (status, correlation) = (response.status.as_u16(), text("errorCorrelation"));
-    let reported = cloud::failure(status, text("errorMessage")?, correlation, response.operation);
-    let by_status = |code: &str| {
-        let class = class(response.status, code, &reported.message, response.retry_after);
-        (class, code.to_owned())
+    let message = text("errorMessage")?;
+    let by_status = |code: &'static str| {
+        let class = class(response.status, code, message, response.retry_after);
+        (class, code)
     };
-    // These statuses mean the same in every shape.
-    let (class, code) = match status {
+    let (class, code) = match response.status.as_u16() {
+        // These statuses mean the same in every shape.
         401 => by_status("AuthenticationFailed"),
         404 => by_status("ResourceNotFound"),
         408 => by_status("RequestTimeout"),
         429 => by_status("TooManyRequests"),
-        500..=599 => (transient(response.retry_after), reported.code),
-        _ => (reported.class, reported.code),
+        500.. => (transient(response.retry_after), "ConnectorUnavailable"),
+        status => connectors::class_and_code(status, message),
     };
+    let correlation = text("errorCorrelation").map(str::to_owned);
     Some(AzureError {
         class,
-        code,
-        message: one_line(&reported.message),
-        request_id: reported.request_id.or_else(|| response.request_id.clone()),
+        code: code.to_owned(),
+        message: one_line(&connectors::without_ids(message)),
+        request_id: correlation.or_else(|| response.request_id.clone()),
         effect_unknown: effect_unknown(response),
-        operation: reported.operation,
+        operation: response.operation.to_owned(),
     })
 }
 
@@ -286,6 +285,7 @@ fn denied_action(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use serverprotection_core::azure_error::SignInCause;
 
     use super::*;
 
@@ -456,8 +456,8 @@ mod tests {
                 failure.request_id.as_deref()
             ),
             (
-                ErrorClass::Refused,
-                cloud::AUTHENTICATION_FAILED,
+                ErrorClass::CloudAuthentication(SignInCause::IdentityProvider),
+                connectors::AUTHENTICATION_FAILED,
                 Some("30fb370a")
             )
         );
@@ -469,7 +469,7 @@ mod tests {
         let other = classified(400, &json!({"statusCode": 400, "errorMessage": "offerings"}));
         assert_eq!(
             (other.code.as_str(), other.request_id.as_deref()),
-            (cloud::REFUSED, Some("r"))
+            (connectors::REFUSED, Some("r"))
         );
         // An error in the shape of Azure Resource Manager keeps its code, also about connectors.
         let arm = classified(

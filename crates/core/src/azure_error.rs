@@ -25,6 +25,19 @@ pub enum ErrorClass {
     NotFound,
     /// Azure refuses the request itself (policy, lock, disabled subscription, invalid): the user decides.
     Refused,
+    /// Azure cannot sign in to the AWS account or GCP project: its owner fixes this cause.
+    CloudAuthentication(SignInCause),
+}
+
+/// Why Azure cannot sign in to an AWS account or GCP project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInCause {
+    /// The account has no identity provider for Defender for Cloud.
+    IdentityProvider,
+    /// The AWS `CloudFormation` `StackSet` of the organization.
+    StackSet,
+    /// Anything else, such as a role or a service account that is missing or does not trust Defender for Cloud.
+    Other,
 }
 
 impl ErrorClass {
@@ -164,7 +177,9 @@ impl AzureError {
             (ErrorClass::Refused, "RequestDisallowedByPolicy") => {
                 "Exempt the subscription from the Azure Policy that Azure names, or change the spec"
             }
-            (ErrorClass::Refused, _) => "Change the spec, or fix what Azure complains about",
+            (ErrorClass::Refused | ErrorClass::CloudAuthentication(_), _) => {
+                "Change the spec, or fix what Azure complains about"
+            }
         })
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn reason_of(failure: &AzureError) -> ReasonText {
         ErrorClass::NotFound => Reason::NotFound.into(),
         ErrorClass::NotRegistered => Reason::ProviderNotRegistered.into(),
         ErrorClass::Refused => Reason::RefusedByAzure.into(),
+        ErrorClass::CloudAuthentication(_) => Reason::CloudAuthenticationFailed.into(),
         ErrorClass::Throttled(_) => Reason::Throttled.into(),
         ErrorClass::Conflict => Reason::UpdateInProgress.into(),
         ErrorClass::Transient | ErrorClass::Unavailable(_) => Reason::AzureUnavailable.into(),

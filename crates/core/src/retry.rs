@@ -29,6 +29,7 @@ pub fn after(class: &ErrorClass, attempts: u32, slow: Duration, jitter: f64) -> 
         | ErrorClass::Permission(_)
         | ErrorClass::NotFound
         | ErrorClass::Refused
+        | ErrorClass::CloudAuthentication(_)
         | ErrorClass::NotRegistered => spread(slow, jitter),
     }
 }

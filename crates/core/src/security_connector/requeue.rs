@@ -52,7 +52,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
         };
     }
     history.writes.add(outcome, input.now);
-    if failed.is_some_and(cloud::is_authentication) {
+    if failed.is_some_and(|failure| cloud::sign_in_cause(failure).is_some()) {
         history.cloud_failures = history.cloud_failures.saturating_add(1);
         let pause = cloud_pause(history.cloud_failures);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
@@ -81,7 +81,7 @@ pub fn requeue_after(
         retry::scaled(left, 0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
     };
     if let Some((_, failure)) = &outcome.failed {
-        return if cloud::is_authentication(failure) {
+        return if cloud::sign_in_cause(failure).is_some() {
             waiting()
         } else {
             retry::after_write(&failure.class, history.failures.max(1), slow, jitter)

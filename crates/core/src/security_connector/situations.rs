@@ -10,12 +10,14 @@ use serverprotection_api::{ConnectorIssue, Mode, Tier};
 
 use super::{
     changes::Action,
-    cloud,
     decide::{MachineCounts, Observation, Outcome, Situation},
     observed::{Connector, HealthReport, Observed},
     samples::{Object, aws, failure, gcp, protection, put, report, shapes},
 };
-use crate::{azure_error::ErrorClass, reading::Permissions};
+use crate::{
+    azure_error::{ErrorClass, SignInCause},
+    reading::Permissions,
+};
 
 #[test]
 fn each_shape_is_created_and_then_in_sync_without_a_write() {
@@ -159,8 +161,8 @@ fn a_connector_is_adopted_and_the_first_status_shows_what_differed() {
 
 #[test]
 fn sign_in_failures_are_retried_with_pauses() {
-    let message = "error occured for security connector: Identity provider is missing from AWS account/s.";
-    let refused = cloud::failure(400, message, Some("id"), "PUT securityConnectors/aws-prod");
+    let class = ErrorClass::CloudAuthentication(SignInCause::IdentityProvider);
+    let refused = failure(class, "CloudAuthenticationFailed", "PUT securityConnectors");
     let mut object = Object::new(aws(json!({})));
     let mut waits = Vec::new();
     for _ in 0..4 {

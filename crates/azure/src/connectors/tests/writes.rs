@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serverprotection_core::security_connector::cloud;
-
+use serverprotection_core::azure_error::SignInCause;
 use tokio::io::AsyncReadExt;
 
 use super::{stub::Answer, *};
-use crate::{Client, stub::identity};
+use crate::{Client, error_response::connectors::AUTHENTICATION_FAILED, stub::identity};
 
 #[tokio::test]
 async fn a_connector_is_created_changed_and_deleted() {
@@ -201,7 +200,9 @@ async fn a_sign_in_failure_carries_its_correlation_id() {
         .await;
     let (change, failure) = outcome.failed.unwrap();
     assert_eq!((change, outcome.done), (put(4), Vec::new()));
-    assert_eq!(failure.code, cloud::AUTHENTICATION_FAILED);
+    let cause = SignInCause::IdentityProvider;
+    assert_eq!(failure.class, ErrorClass::CloudAuthentication(cause));
+    assert_eq!(failure.code, AUTHENTICATION_FAILED);
     assert_eq!(failure.request_id.as_deref(), Some("30fb370a"));
     assert_eq!(failure.operation, "PUT securityConnectors");
     assert!(!failure.effect_unknown);

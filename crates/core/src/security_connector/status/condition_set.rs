@@ -94,10 +94,10 @@ fn configured(conditions: &mut Conditions, decision: &Decision, phase: Phase<'_>
 
 /// Azure signs in to the account when the connector is written, and tests the connection from time to time.
 fn authenticated(conditions: &mut Conditions, input: &Input<'_>, phase: Phase<'_>, observed: &Observed) {
-    let refused = phase.failed().filter(|failure| cloud::is_authentication(failure));
-    let (status, reason, message) = if let Some((failure, target)) = refused.zip(target(input)) {
-        let reason = Reason::CloudAuthenticationFailed;
-        (ConditionStatus::False, reason, cloud::message(failure, &target))
+    let refused = phase.failed().zip(target(input));
+    let refused = refused.and_then(|(failure, target)| cloud::message(failure, &target));
+    let (status, reason, message) = if let Some(message) = refused {
+        (ConditionStatus::False, Reason::CloudAuthenticationFailed, message)
     } else if phase.wrote_connector() {
         let message = Message::new("Azure signed in to the account when the connector was written");
         (ConditionStatus::True, Reason::SignedIn, message)

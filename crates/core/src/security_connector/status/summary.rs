@@ -182,8 +182,8 @@ fn writing(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Summary 
 }
 
 fn failed(input: &Input<'_>, failure: &AzureError) -> Summary {
-    match target(input).filter(|_| cloud::is_authentication(failure)) {
-        Some(target) => waiting_for_cloud(cloud::message(failure, &target)),
+    match target(input).and_then(|target| cloud::message(failure, &target)) {
+        Some(message) => waiting_for_cloud(message),
         None => failing_write(failure),
     }
 }
