@@ -124,7 +124,9 @@ async fn at_rest(team: &Team<'_>, spec: Value) -> Result<(), Error> {
             .map_err(|e| e.to_string())?;
         let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
         let ready = ["Azure matches the spec", "Mode Observe"];
-        let reported = notes.iter().any(|note| ready.iter().any(|text| note.contains(text)));
+        let reported = notes
+            .iter()
+            .any(|note| ready.iter().any(|text| note.contains(text)));
         if reported {
             Ok(())
         } else {

@@ -8,17 +8,13 @@ use std::{
 use serverprotection_core::{
     azure_error::AzureError,
     gate::WritePermit,
+    reading::ReadResult,
     retry,
     security_connector::{
         self as connector, account::ListedConnector, changes::Change as ConnectorChange, desired,
         observed::Connector,
     },
-    server_protection::{
-        changes::Change,
-        decide::Outcome,
-        observed::{Observed, ReadResult},
-        reads::Reads,
-    },
+    server_protection::{changes::Change, decide::Outcome, observed::Observed, reads::Reads},
 };
 
 use crate::{

@@ -3,6 +3,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod id;
+mod merge;
+pub(crate) mod parse;
+pub(crate) mod place;
 mod single_flight;
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,7 @@ use serverprotection_core::{
 };
 
 use self::{id::ConnectorId, single_flight::MaxAge};
-use crate::principal::Session;
+use crate::{body::unreadable, principal::Session};
 
 impl Session {
     /// Reads the connector and what `reads` selects. If the connector does not exist, also reads the resource group and
@@ -106,7 +109,7 @@ impl Session {
             }
             match self.write_connector(target, &change.action, permit).await {
                 Ok(Written::Done(answer)) => {
-                    outcome.response = answer.or(outcome.response);
+                    outcome.response = answer.map(|answer| *answer).or(outcome.response);
                     outcome.done.push(change.clone());
                 }
                 Ok(Written::PermitEnded) => break,
@@ -131,12 +134,13 @@ impl Session {
                 self.create_resource_group(&id.subscription, name, location, permit)
                     .await
             }
-            Action::PutConnector(body) => {
-                let answer = self.arm.put_connector(&id, body).await?;
+            Action::PutConnector(write) => {
+                let body = merge::body(target, write).ok_or_else(not_read)?;
+                let answer = self.arm.put_connector(&id, &body).await?;
                 if let Some(connector) = &answer {
                     self.amend_list(&id, Some(connector)).await;
                 }
-                Ok(Written::Done(answer))
+                Ok(Written::Done(answer.map(Box::new)))
             }
         }
     }
@@ -178,8 +182,14 @@ impl Session {
 /// The result of a write.
 enum Written {
     /// It was made. The connector in Azure's response, if there is one.
-    Done(Option<Connector>),
+    Done(Option<Box<Connector>>),
     PermitEnded,
+}
+
+/// The connector that a write changes does not come from Azure's response.
+fn not_read() -> AzureError {
+    let message = "the connector was not read before it was written";
+    unreadable("PUT securityConnectors", message.into())
 }
 
 /// The process is about to end. The next process continues.

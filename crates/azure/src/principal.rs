@@ -15,7 +15,7 @@ use std::{
 };
 
 use azure_core::http::HttpClient;
-use serverprotection_core::server_protection::observed::{Permissions, ReadResult};
+use serverprotection_core::reading::{Permissions, ReadResult};
 
 use crate::{
     RequestObserver,

@@ -1,6 +1,10 @@
 //! Reads and writes of connectors against a stub of Azure in this process.
 
+mod bodies;
 mod credentials;
+mod official;
+mod properties;
+mod samples;
 mod stub;
 mod visible;
 mod writes;
@@ -13,7 +17,10 @@ use serverprotection_core::{
     security_connector::{
         changes::{Action, Change},
         desired::Target,
+        expected::Expected,
+        field::ConnectorField,
         reads::Reads,
+        write::{ConnectorWrite, FieldWrite},
     },
 };
 
@@ -37,14 +44,26 @@ fn target(subscription: &str, name: &str) -> Target {
     }
 }
 
-fn body(scan_interval: u32) -> Value {
+fn body(scan_interval: i64) -> Value {
     json!({ "location": "westeurope", "properties": { "environmentName": "AWS", "hierarchyIdentifier": "123456789012",
-        "environmentData": { "environmentType": "AwsAccount", "scanInterval": scan_interval }, "offerings": [] } })
+        "environmentData": { "environmentType": "AwsAccount", "scanInterval": scan_interval },
+        "offerings": [{ "offeringType": "CspmMonitorAws" }] } })
 }
 
-fn put(scan_interval: u32) -> Change {
+/// The PUT of [`body`].
+fn put(scan_interval: i64) -> Change {
+    let interval = FieldWrite {
+        field: ConnectorField::ScanInterval,
+        value: Expected::Hours(scan_interval),
+        changes: true,
+    };
     Change {
-        action: Action::PutConnector(body(scan_interval)),
+        action: Action::PutConnector(ConnectorWrite {
+            location: "westeurope".into(),
+            servers: false,
+            fields: vec![interval],
+            current: None,
+        }),
         fields: Vec::new(),
     }
 }
@@ -81,7 +100,7 @@ async fn an_unchanged_reconcile_reads_only_the_connector() {
         .client()
         .observe_connector(&target("s", "aws"), &Reads::default())
         .await;
-    assert_eq!(observed.found().unwrap().account(), "123456789012");
+    assert_eq!(observed.found().unwrap().account, "123456789012");
     assert_eq!(stub.asked(), ["GET /s/resourceGroups/Rg/securityConnectors/aws"]);
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use serverprotection_core::server_protection::observed::Permissions;
+use serverprotection_core::reading::Permissions;
 
 use super::{Access, Scanner, Target};
 use crate::arm::Arm;

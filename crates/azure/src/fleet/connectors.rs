@@ -3,13 +3,9 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
-use serverprotection_api::Cloud;
 use serverprotection_core::{
     azure_error::AzureError,
-    security_connector::{
-        account::{ListedConnector, Membership},
-        desired::environment_name,
-    },
+    security_connector::account::{ListedConnector, Membership},
 };
 
 use super::{
@@ -20,7 +16,7 @@ use super::{
     rows::{Text, hash},
     scan::Scan,
 };
-use crate::arm::Arm;
+use crate::{arm::Arm, connectors::place::cloud_named};
 
 /// A reconcile waits for the result and runs again later, so there are fewer retries than in a scan.
 const TRIES: u32 = 3;
@@ -114,9 +110,7 @@ impl From<ConnectorRow> for ListedConnector {
     fn from(row: ConnectorRow) -> Self {
         let non_empty = |text: Text| Some(text.0).filter(|text| !text.is_empty());
         Self {
-            cloud: [Cloud::AWS, Cloud::GCP]
-                .into_iter()
-                .find(|cloud| environment_name(*cloud).eq_ignore_ascii_case(&row.environment.0)),
+            cloud: cloud_named(&row.environment.0),
             membership: match row.membership.0.to_ascii_lowercase().as_str() {
                 "organization" => Membership::Organization,
                 "member" => Membership::Member {
@@ -133,6 +127,8 @@ impl From<ConnectorRow> for ListedConnector {
 
 #[cfg(test)]
 mod tests {
+    use serverprotection_api::Cloud;
+
     use super::*;
 
     #[test]

@@ -14,7 +14,7 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
-    connectors::id::ConnectorId,
+    connectors::{id::ConnectorId, parse},
     throttled::Budget,
 };
 
@@ -41,7 +41,7 @@ impl Arm {
         body: &Value,
     ) -> Result<Option<Connector>, AzureError> {
         let answer = self.connector_call(Method::PUT, PUT, id, Some(body)).await?;
-        Ok(Connector::read(answer))
+        Ok(parse::connector(answer))
     }
 
     /// Deletes the connector. Succeeds if it does not exist.
@@ -72,7 +72,7 @@ impl Arm {
                 timeout: None,
             })
             .await?;
-        let connectors: Option<_> = list.into_iter().map(Connector::read).collect();
+        let connectors: Option<_> = list.into_iter().map(parse::connector).collect();
         connectors.ok_or_else(|| no_connector(LIST))
     }
 
@@ -109,7 +109,7 @@ fn is_absent(failure: &AzureError) -> bool {
 fn read(answer: Value) -> ReadResult<Connector> {
     body::text(GET, &answer, "/properties/environmentName")?;
     body::mandatory_list(GET, &answer, "/properties/offerings")?;
-    Connector::read(answer).ok_or_else(|| no_connector(GET))
+    parse::connector(answer).ok_or_else(|| no_connector(GET))
 }
 
 fn no_connector(operation: &str) -> AzureError {

@@ -2,7 +2,7 @@
 
 use serverprotection_api::Cloud;
 
-use super::desired::{Target, environment_name};
+use super::desired::Target;
 
 /// How the account belongs to an organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,11 @@ pub fn claims(target: &Target) -> [String; 2] {
 
 /// The key of the account's claim.
 pub fn account_key(cloud: Cloud, account: &str) -> String {
-    format!("{}/{account}", environment_name(cloud))
+    let cloud = match cloud {
+        Cloud::AWS => "AWS",
+        Cloud::GCP => "GCP",
+    };
+    format!("{cloud}/{account}")
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
-    desired::{AGENTLESS, Desired, Field, Offering, Place, TIER},
-    expected::Expected,
-    merge,
+    desired::{Desired, Row},
+    expected::{Expected, ObservedValue},
+    field::ConnectorField,
     observed::Connector,
+    write::{ConnectorWrite, reachable},
 };
 use crate::{
     change,
@@ -33,8 +33,8 @@ pub enum Action {
         /// Its region.
         location: String,
     },
-    /// PUT the connector with this body, which contains every field.
-    PutConnector(Value),
+    /// PUT the connector.
+    PutConnector(ConnectorWrite),
 }
 
 /// The field that differs while there is no connector.
@@ -49,37 +49,34 @@ pub fn differences(desired: &Desired, actual: Option<&Connector>) -> Vec<Differe
             observed: "none".into(),
         }];
     };
-    let cloud = desired.target.cloud;
-    let differs = |field: &Field| {
-        let observed = connector.value(&field.place, cloud);
-        let (same, reported) = if field.path == TIER {
-            tier(field, connector, observed)
-        } else {
-            (
-                field.value.matches(observed),
-                field.value.describe_observed(observed),
-            )
-        };
-        (!same).then(|| Difference {
-            field: field.path.clone(),
-            desired: field.value.describe(),
-            observed: reported,
-        })
-    };
-    desired.fields.iter().filter_map(differs).collect()
+    let rows = desired.fields.iter();
+    rows.filter_map(|row| difference(row, connector)).collect()
 }
 
-/// The difference in the plan. An offering that is absent counts as Free.
-fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool, String) {
-    let found = connector.tier();
-    let free = found == Some(Tier::Free);
-    let reported = match observed {
-        None if free => "Free".into(),
-        None => "unspecified".into(),
-        Some(_) => field.value.describe_observed(observed),
+/// The difference in a field, as text for users.
+fn difference(row: &Row, connector: &Connector) -> Option<Difference> {
+    let observed = connector.value(&row.field);
+    let (same, reported) = if row.field == ConnectorField::Tier {
+        tier(row, connector, observed)
+    } else {
+        (row.value.matches(observed), row.value.describe_observed(observed))
     };
-    let same = field.value == Expected::Tier(Tier::Free) && free
-        || found.is_some_and(|found| field.value == Expected::Tier(found));
+    (!same).then(|| Difference {
+        field: row.field.path().into_owned(),
+        desired: row.value.describe(),
+        observed: reported,
+    })
+}
+
+/// The difference in the plan. A plan that is absent counts as Free.
+fn tier(row: &Row, connector: &Connector, observed: Option<&ObservedValue>) -> (bool, String) {
+    let found = connector.tier;
+    let reported = match observed {
+        None if found == Some(Tier::Free) => "Free".into(),
+        None => "unspecified".into(),
+        Some(_) => row.value.describe_observed(observed),
+    };
+    let same = found.is_some_and(|found| row.value == Expected::Tier(found));
     (same, reported)
 }
 
@@ -87,8 +84,8 @@ fn tier(field: &Field, connector: &Connector, observed: Option<&Value>) -> (bool
 pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Vec<Change> {
     let reached = |difference: &Difference| {
         let mut rows = desired.fields.iter();
-        let row = rows.find(|field| field.path == difference.field);
-        row.is_none_or(|field| reachable(desired, actual, suppressed, field))
+        let row = rows.find(|row| row.field.path() == difference.field);
+        row.is_none_or(|row| reachable(desired, actual, suppressed, row))
     };
     let fields: Vec<_> = differences(desired, actual)
         .into_iter()
@@ -97,55 +94,11 @@ pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTree
     if fields.is_empty() {
         return Vec::new();
     }
-    let body = merge::body(desired, actual, suppressed);
+    let write = ConnectorWrite::of(desired, actual, suppressed);
     vec![Change {
-        action: Action::PutConnector(body),
+        action: Action::PutConnector(write),
         fields,
     }]
-}
-
-/// The tier that a write carries: the observed tier while the tier is suppressed. `None`: the offering has an unknown
-/// plan.
-pub(super) fn tier_written(
-    desired: &Desired,
-    actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
-) -> Option<Tier> {
-    match actual {
-        Some(connector) if suppressed.contains(TIER) => connector.tier(),
-        _ => Some(desired.tier),
-    }
-}
-
-/// Whether a write can repair the field while others are suppressed: an absent offering has no members, P1 has no
-/// agentless scanning, and a single account has no stack set.
-pub(super) fn reachable(
-    desired: &Desired,
-    actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
-    field: &Field,
-) -> bool {
-    let tier = tier_written(desired, actual, suppressed);
-    if matches!(field.place, Place::Offering(Offering::Servers, _)) && tier == Some(Tier::Free) {
-        return merge::is_free(field);
-    }
-    let scans = field.path.starts_with(AGENTLESS) || field.path == "aws.roleArns.agentlessScanner";
-    if scans && tier != Some(Tier::P2) && field.value != Expected::Flag(false) {
-        return false;
-    }
-    let member = ["aws.organization", "gcp.organization"]
-        .into_iter()
-        .find(|parent| field.path.starts_with(&format!("{parent}.")));
-    let differs = |parent: &str| {
-        let mut rows = desired.fields.iter();
-        let row = rows.find(|row| row.path == parent);
-        let value = |row: &Field| {
-            let cloud = desired.target.cloud;
-            actual.is_some_and(|found| row.value.matches(found.value(&row.place, cloud)))
-        };
-        row.is_some_and(|row| !value(row))
-    };
-    member.is_none_or(|parent| !suppressed.contains(parent) || !differs(parent))
 }
 
 /// Describes a change for users: its fields with both values.

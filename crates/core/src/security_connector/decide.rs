@@ -209,12 +209,13 @@ fn actual(observed: &Observed) -> Result<Option<&Connector>, AzureError> {
 /// What blocks the object, the most helpful explanation first.
 fn blocker(desired: &Desired, observed: &Observed, actual: Option<&Connector>) -> Option<Blocker> {
     let target = &desired.target;
-    if let Some(connector) = actual {
-        let account = connector.account();
-        if connector.cloud() != Some(target.cloud) || account != target.account {
-            let environment = connector.environment().to_owned();
-            return Some(Blocker::NameTaken { environment, account });
-        }
+    if let Some(connector) = actual
+        && (connector.cloud != Some(target.cloud) || connector.account != target.account)
+    {
+        return Some(Blocker::NameTaken {
+            environment: connector.environment.clone(),
+            account: connector.account.clone(),
+        });
     }
     let others = observed.others.as_ref().and_then(|read| read.as_ref().ok());
     let mut known = others.cloned().unwrap_or_default();
@@ -227,7 +228,7 @@ fn blocker(desired: &Desired, observed: &Observed, actual: Option<&Connector>) -
         return Some(Blocker::Account(conflict));
     }
     let expected = desired.location.replace(' ', "").to_lowercase();
-    let location = actual.and_then(Connector::location);
+    let location = actual.and_then(|connector| connector.location.clone());
     match location.filter(|found| *found != expected) {
         Some(location) => Some(Blocker::LocationDiffers { location }),
         None => desired.agentless_needs_p2.then_some(Blocker::AgentlessNeedsP2),
@@ -339,5 +340,5 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
 pub(super) fn manages(desired: &Desired, field: &str, value: &str) -> bool {
     let mut rows = desired.fields.iter();
     (field == CONNECTOR && value == desired.target.name)
-        || rows.any(|row| row.path == field && row.value.describe() == value)
+        || rows.any(|row| row.field.path() == field && row.value.describe() == value)
 }

@@ -165,7 +165,7 @@ fn about_connector(input: &Input<'_>, id: String) -> Deletion {
     match input.connector {
         Some(Ok(None)) => Deletion::RemoveFinalizer(RemovalReason::Gone),
         Some(Ok(Some(connector)))
-            if connector.cloud() != Some(input.spec.type_) || connector.account() != account(input.spec) =>
+            if connector.cloud != Some(input.spec.type_) || connector.account != account(input.spec) =>
         {
             Deletion::RemoveFinalizer(RemovalReason::NotOurs)
         }

@@ -1,14 +1,16 @@
-//! The spec with its defaults resolved, as rows: path in the spec, place in Azure's JSON, and expected value.
+//! The spec with its defaults resolved, as rows: a managed field and its expected value.
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
 use serverprotection_api::{
     AwsAccount, Cloud, CredentialKind, GcpProject, Mode, SecurityConnectorSpec, ServerProtectionSpec, State,
     TargetCredential, Tier,
 };
 
-use super::expected::{Empty, Expected};
+use super::{
+    expected::{Empty, Expected},
+    field::ConnectorField,
+};
 use crate::{arm_id::same_id, server_protection::desired::registers, switch::switch};
 
 /// What a connector takes from the `ServerProtection` that it refers to.
@@ -100,64 +102,11 @@ pub fn is_organization(spec: &SecurityConnectorSpec) -> bool {
     aws || gcp
 }
 
-/// Azure's names of a cloud.
-pub const fn environment_name(cloud: Cloud) -> &'static str {
-    match cloud {
-        Cloud::AWS => "AWS",
-        Cloud::GCP => "GCP",
-    }
-}
-
-/// Azure's type of the environment data.
-pub const fn environment_type(cloud: Cloud) -> &'static str {
-    match cloud {
-        Cloud::AWS => "AwsAccount",
-        Cloud::GCP => "GcpProject",
-    }
-}
-
-/// The managed offerings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offering {
-    /// Foundational posture management, which discovers the account's resources.
-    Cspm,
-    /// Defender for Servers.
-    Servers,
-}
-
-impl Offering {
-    /// Azure's `offeringType`.
-    pub const fn azure_name(self, cloud: Cloud) -> &'static str {
-        match (self, cloud) {
-            (Self::Cspm, Cloud::AWS) => "CspmMonitorAws",
-            (Self::Cspm, Cloud::GCP) => "CspmMonitorGcp",
-            (Self::Servers, Cloud::AWS) => "DefenderForServersAws",
-            (Self::Servers, Cloud::GCP) => "DefenderForServersGcp",
-        }
-    }
-}
-
-/// A path of members.
-pub type Members = &'static [&'static str];
-
-/// A place in the connector's JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A tag of the resource.
-    Tag(String),
-    /// A member of `environmentData`.
-    Environment(Members),
-    /// A member of a managed offering.
-    Offering(Offering, Members),
-}
-
-/// A managed field.
+/// A managed field with its expected value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Field {
-    /// Its path in the spec.
-    pub path: String,
-    /// Its place in Azure's JSON.
-    pub place: Place,
+pub struct Row {
+    /// The field.
+    pub field: ConnectorField,
     /// The expected value.
     pub value: Expected,
     /// Whether the value is Microsoft's default name of a role, service account or provider, because the spec names
@@ -175,17 +124,11 @@ pub struct Desired {
     /// The plan of the servers.
     pub tier: Tier,
     /// Every managed field, in the order of the spec.
-    pub fields: Vec<Field>,
+    pub fields: Vec<Row>,
     /// Whether the spec demands agentless scanning although the plan, inherited from the `ServerProtection`, does not
     /// have it.
     pub agentless_needs_p2: bool,
 }
-
-pub(super) const TIER: &str = "plan.tier";
-pub(super) const AGENTLESS: &str = "agentlessScanning";
-/// The place of the scanner's role since 2024-03-01-preview, and its place before (docs/azure-api.md 4.4).
-pub(super) const SCANNER_ROLE: Members = &["vmScanners", "cloudRoleArn"];
-pub(super) const OLD_SCANNER_ROLE: Members = &["vmScanners", "configuration", "cloudRoleArn"];
 
 impl Desired {
     /// Resolves the defaults of a spec. Defined for every spec that passed admission.
@@ -194,8 +137,7 @@ impl Desired {
         let agentless = spec.agentless_scanning.as_ref().map(|scanning| scanning.state);
         let mut rows = Rows::default();
         for (key, value) in &spec.tags {
-            let place = Place::Tag(key.clone());
-            rows.add(&format!("tags.{key}"), place, Expected::Text(value.clone()));
+            rows.add(ConnectorField::Tag(key.clone()), Expected::Text(value.clone()));
         }
         if let Some(aws) = &spec.aws {
             rows.aws_environment(aws);
@@ -204,8 +146,8 @@ impl Desired {
             rows.gcp_environment(gcp);
         }
         let hours = spec.scan_interval.trim_end_matches('h').parse().unwrap_or(4);
-        rows.environment("scanInterval", &["scanInterval"], Expected::Hours(hours));
-        rows.servers(TIER, &["subPlan", "type"], Expected::Tier(tier));
+        rows.add(ConnectorField::ScanInterval, Expected::Hours(hours));
+        rows.add(ConnectorField::Tier, Expected::Tier(tier));
         if tier != Tier::Free {
             rows.connections(spec);
             rows.provisioning(spec);
@@ -240,38 +182,21 @@ fn set(entries: &[String]) -> BTreeSet<String> {
 }
 
 #[derive(Default)]
-struct Rows(Vec<Field>);
+struct Rows(Vec<Row>);
 
 impl Rows {
-    fn add(&mut self, path: &str, place: Place, value: Expected) {
-        self.0.push(Field {
-            path: path.into(),
-            place,
+    fn add(&mut self, field: ConnectorField, value: Expected) {
+        self.0.push(Row {
+            field,
             value,
             defaulted: false,
         });
     }
 
-    fn environment(&mut self, path: &str, members: Members, value: Expected) {
-        self.add(path, Place::Environment(members), value);
-    }
-
-    fn servers(&mut self, path: &str, members: Members, value: Expected) {
-        self.add(path, Place::Offering(Offering::Servers, members), value);
-    }
-
     /// A role, service account or provider: the spec's, or Microsoft's.
-    fn identity(
-        &mut self,
-        path: &str,
-        offering: Offering,
-        members: Members,
-        named: Option<String>,
-        default: String,
-    ) {
-        self.0.push(Field {
-            path: path.into(),
-            place: Place::Offering(offering, members),
+    fn identity(&mut self, field: ConnectorField, named: Option<String>, default: String) {
+        self.0.push(Row {
+            field,
             defaulted: named.is_none(),
             value: Expected::Text(named.unwrap_or(default)),
         });
@@ -280,80 +205,44 @@ impl Rows {
     fn aws_environment(&mut self, aws: &AwsAccount) {
         let cspm = aws.role_arns.cspm.as_ref().map(|arn| arn.0.clone());
         let default = role_arn(&aws.account_id, "CspmMonitorAws");
-        let members: Members = &["nativeCloudConnection", "cloudRoleArn"];
-        self.identity("aws.roleArns.cspm", Offering::Cspm, members, cspm, default);
+        self.identity(ConnectorField::AwsCspmRole, cspm, default);
         if let Some(regions) = &aws.regions {
             let regions = Expected::Set(set(regions), Empty::All);
-            self.environment("aws.regions", &["regions"], regions);
+            self.add(ConnectorField::AwsRegions, regions);
         }
-        self.membership("aws.organization", aws.organization.is_some());
+        let organization = Expected::Flag(aws.organization.is_some());
+        self.add(ConnectorField::AwsOrganization, organization);
         if let Some(organization) = &aws.organization {
             let stack_set = Expected::Text(organization.stack_set_name.clone());
-            let members: Members = &["organizationalData", "stacksetName"];
-            self.environment("aws.organization.stackSetName", members, stack_set);
+            self.add(ConnectorField::AwsStackSetName, stack_set);
             if let Some(excluded) = &organization.excluded_account_ids {
-                let members: Members = &["organizationalData", "excludedAccountIds"];
                 let excluded = Expected::Set(set(excluded), Empty::None);
-                self.environment("aws.organization.excludedAccountIds", members, excluded);
+                self.add(ConnectorField::AwsExcludedAccountIds, excluded);
             }
         }
     }
 
     fn gcp_environment(&mut self, gcp: &GcpProject) {
-        self.gcp_connection(gcp, Offering::Cspm, "cspm");
+        let (account, provider) = (&gcp.service_accounts.cspm, &gcp.workload_identity_providers.cspm);
+        let default = service_account(&gcp.project_id, "microsoft-defender-cspm");
+        self.identity(ConnectorField::GcpCspmServiceAccount, account.clone(), default);
+        self.identity(ConnectorField::GcpCspmProvider, provider.clone(), "cspm".into());
         let number = Expected::Text(gcp.project_number.clone());
-        self.environment("gcp.projectNumber", &["projectDetails", "projectNumber"], number);
+        self.add(ConnectorField::GcpProjectNumber, number);
         let id = Expected::Text(gcp.project_id.clone());
-        self.environment("gcp.projectId", &["projectDetails", "projectId"], id);
-        self.membership("gcp.organization", gcp.organization.is_some());
+        self.add(ConnectorField::GcpProjectId, id);
+        let organization = Expected::Flag(gcp.organization.is_some());
+        self.add(ConnectorField::GcpOrganization, organization);
         if let Some(organization) = &gcp.organization {
             let account = Expected::Word(organization.service_account.clone());
-            let members: Members = &["organizationalData", "serviceAccountEmailAddress"];
-            self.environment("gcp.organization.serviceAccount", members, account);
+            self.add(ConnectorField::GcpOrganizationServiceAccount, account);
             let provider = Expected::Text(organization.workload_identity_provider.clone());
-            let members: Members = &["organizationalData", "workloadIdentityProviderId"];
-            self.environment("gcp.organization.workloadIdentityProvider", members, provider);
+            self.add(ConnectorField::GcpOrganizationProvider, provider);
             if let Some(excluded) = &organization.excluded_project_numbers {
-                let members: Members = &["organizationalData", "excludedProjectNumbers"];
                 let excluded = Expected::Set(set(excluded), Empty::None);
-                self.environment("gcp.organization.excludedProjectNumbers", members, excluded);
+                self.add(ConnectorField::GcpExcludedProjectNumbers, excluded);
             }
         }
-    }
-
-    fn membership(&mut self, path: &str, organization: bool) {
-        let members: Members = &["organizationalData", "organizationMembershipType"];
-        self.environment(path, members, Expected::Organization(organization));
-    }
-
-    fn gcp_connection(&mut self, gcp: &GcpProject, offering: Offering, which: &str) {
-        let (accounts, providers) = (&gcp.service_accounts, &gcp.workload_identity_providers);
-        let (account, provider, names, members): (_, _, _, [Members; 2]) = match offering {
-            Offering::Cspm => (
-                accounts.cspm.clone(),
-                providers.cspm.clone(),
-                ("microsoft-defender-cspm", "cspm"),
-                [
-                    &["nativeCloudConnection", "serviceAccountEmailAddress"],
-                    &["nativeCloudConnection", "workloadIdentityProviderId"],
-                ],
-            ),
-            Offering::Servers => (
-                accounts.servers.clone(),
-                providers.servers.clone(),
-                ("microsoft-defender-for-servers", "defender-for-servers"),
-                [
-                    &["defenderForServers", "serviceAccountEmailAddress"],
-                    &["defenderForServers", "workloadIdentityProviderId"],
-                ],
-            ),
-        };
-        let [email, id] = members;
-        let default = service_account(&gcp.project_id, names.0);
-        let path = format!("gcp.serviceAccounts.{which}");
-        self.identity(&path, offering, email, account, default);
-        let path = format!("gcp.workloadIdentityProviders.{which}");
-        self.identity(&path, offering, id, provider, names.1.into());
     }
 
     /// The plan's own connection.
@@ -361,11 +250,15 @@ impl Rows {
         if let Some(aws) = &spec.aws {
             let named = aws.role_arns.servers.as_ref().map(|arn| arn.0.clone());
             let default = role_arn(&aws.account_id, "DefenderForCloud-DefenderForServers");
-            let members: Members = &["defenderForServers", "cloudRoleArn"];
-            self.identity("aws.roleArns.servers", Offering::Servers, members, named, default);
+            self.identity(ConnectorField::AwsServersRole, named, default);
         }
         if let Some(gcp) = &spec.gcp {
-            self.gcp_connection(gcp, Offering::Servers, "servers");
+            let account = gcp.service_accounts.servers.clone();
+            let default = service_account(&gcp.project_id, "microsoft-defender-for-servers");
+            self.identity(ConnectorField::GcpServersServiceAccount, account, default);
+            let provider = gcp.workload_identity_providers.servers.clone();
+            let default = "defender-for-servers".into();
+            self.identity(ConnectorField::GcpServersProvider, provider, default);
         }
     }
 
@@ -373,43 +266,31 @@ impl Rows {
         let provisioning = &spec.auto_provisioning;
         let arc = &provisioning.arc_agent;
         if let Some(on) = switch(arc.state) {
-            let path = "autoProvisioning.arcAgent.state";
-            self.servers(path, &["arcAutoProvisioning", "enabled"], Expected::Flag(on));
+            self.add(ConnectorField::ArcAgentState, Expected::Flag(on));
         }
         if arc.state == State::Enabled {
             if let Some(aws) = &spec.aws {
                 let named = aws.role_arns.arc_provisioning.as_ref().map(|arn| arn.0.clone());
                 let default = role_arn(&aws.account_id, "DefenderForCloud-ArcAutoProvisioning");
-                let members: Members = &["arcAutoProvisioning", "cloudRoleArn"];
-                let path = "aws.roleArns.arcProvisioning";
-                self.identity(path, Offering::Servers, members, named, default);
+                self.identity(ConnectorField::AwsArcProvisioningRole, named, default);
             }
             if let Some(proxy) = &arc.proxy {
-                let members: Members = &["arcAutoProvisioning", "configuration", "proxy"];
-                let path = "autoProvisioning.arcAgent.proxy";
-                self.servers(path, members, unless_empty(proxy, Expected::Text));
+                let proxy = unless_empty(proxy, Expected::Text);
+                self.add(ConnectorField::ArcAgentProxy, proxy);
             }
             if let Some(scope) = &arc.private_link_scope {
-                let members: Members = &["arcAutoProvisioning", "configuration", "privateLinkScope"];
-                let path = "autoProvisioning.arcAgent.privateLinkScope";
-                self.servers(path, members, unless_empty(scope, Expected::ResourceId));
+                let scope = unless_empty(scope, Expected::ResourceId);
+                self.add(ConnectorField::ArcAgentPrivateLinkScope, scope);
             }
         }
         if let Some(on) = switch(provisioning.defender_for_endpoint.state) {
-            let path = "autoProvisioning.defenderForEndpoint.state";
-            self.servers(path, &["mdeAutoProvisioning", "enabled"], Expected::Flag(on));
-            if on {
-                let members: Members = &["mdeAutoProvisioning", "configuration"];
-                self.servers(path, members, Expected::Default(json!({})));
-            }
+            self.add(ConnectorField::DefenderForEndpointState, Expected::Flag(on));
         }
         if let Some(on) = switch(provisioning.vulnerability_assessment.state) {
-            let path = "autoProvisioning.vulnerabilityAssessment.state";
-            self.servers(path, &["vaAutoProvisioning", "enabled"], Expected::Flag(on));
+            self.add(ConnectorField::VulnerabilityAssessmentState, Expected::Flag(on));
             if on {
-                let path = "autoProvisioning.vulnerabilityAssessment.provider";
-                let members: Members = &["vaAutoProvisioning", "configuration", "type"];
-                self.servers(path, members, Expected::Word("TVM".into()));
+                let provider = Expected::Word("TVM".into());
+                self.add(ConnectorField::VulnerabilityAssessmentProvider, provider);
             }
         }
     }
@@ -422,26 +303,21 @@ impl Rows {
             on => on,
         };
         let Some(on) = on else { return };
-        let path = "agentlessScanning.state";
-        self.servers(path, &["vmScanners", "enabled"], Expected::Flag(on));
+        self.add(ConnectorField::AgentlessState, Expected::Flag(on));
         if !on {
             return;
         }
-        let members: Members = &["vmScanners", "configuration", "scanningMode"];
-        self.servers(path, members, Expected::Default(json!("Default")));
         if let Some(aws) = &spec.aws {
             let named = aws.role_arns.agentless_scanner.as_ref().map(|arn| arn.0.clone());
             let default = role_arn(&aws.account_id, "DefenderForCloud-AgentlessScanner");
-            let path = "aws.roleArns.agentlessScanner";
-            self.identity(path, Offering::Servers, SCANNER_ROLE, named, default);
+            self.identity(ConnectorField::AwsAgentlessScannerRole, named, default);
         }
         if let Some(tags) = scanning.and_then(|scanning| scanning.exclusion_tags.as_ref()) {
             let tags = tags
                 .iter()
                 .map(|tag| (tag.key.clone(), tag.value.clone()))
                 .collect();
-            let members: Members = &["vmScanners", "configuration", "exclusionTags"];
-            self.servers("agentlessScanning.exclusionTags", members, Expected::Tags(tags));
+            self.add(ConnectorField::AgentlessExclusionTags, Expected::Tags(tags));
         }
     }
 }

@@ -1,21 +1,18 @@
-//! The expected value at a place of the connector, and which values count as equal.
+//! The expected value of a field, the value that Azure has, and which values count as equal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
 use serverprotection_api::Tier;
 
 use crate::{arm_id::same_id, switch::switch_name, tier::tier_name};
 
-/// The expected value at a place.
+/// The expected value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// The subplan; for Free, the offering is absent.
+    /// The subplan; for Free, the plan of the servers is absent.
     Tier(Tier),
-    /// A real boolean; absent counts as false.
+    /// A switch; absent counts as off.
     Flag(bool),
-    /// The membership `Organization`, or none.
-    Organization(bool),
     /// One of Azure's enumeration values: compares without case.
     Word(String),
     /// A text that compares with case.
@@ -24,14 +21,29 @@ pub enum Expected {
     ResourceId(String),
     /// Whole hours.
     Hours(i64),
-    /// A list without order; if empty, the member is absent.
+    /// A list without order; if empty, Azure has no value.
     Set(BTreeSet<String>, Empty),
-    /// A map of tags; if empty, the member is absent.
+    /// A map of tags; if empty, Azure has no value.
     Tags(BTreeMap<String, String>),
-    /// No value: the member is absent.
+    /// Azure has no value.
     Cleared,
-    /// A default: written only if there is no value; every existing value matches.
-    Default(Value),
+}
+
+/// A value that Azure has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedValue {
+    /// A switch.
+    Flag(bool),
+    /// A text, a word or a resource id, as Azure spells it.
+    Text(String),
+    /// Whole hours.
+    Hours(i64),
+    /// A list without order, in lower case.
+    Set(BTreeSet<String>),
+    /// A map of tags.
+    Tags(BTreeMap<String, String>),
+    /// A value of a form that the field should not have, as text for users.
+    Other(String),
 }
 
 /// How an empty list is shown to users.
@@ -53,40 +65,31 @@ impl Empty {
 
 impl Expected {
     /// Whether Azure's value means the same as this one.
-    pub fn matches(&self, observed: Option<&Value>) -> bool {
-        let text = observed.and_then(Value::as_str);
+    pub fn matches(&self, observed: Option<&ObservedValue>) -> bool {
+        let text = match observed {
+            Some(ObservedValue::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
         let word = |expected: &str| text.is_some_and(|found| found.eq_ignore_ascii_case(expected));
         match self {
             Self::Tier(tier) => word(tier_name(*tier)),
-            Self::Flag(on) => flag(observed) == *on,
-            Self::Organization(on) => word("Organization") == *on,
+            Self::Flag(on) => is_on(observed) == *on,
             Self::Word(expected) => word(expected),
             Self::Text(expected) => text == Some(expected),
             Self::ResourceId(id) => text.is_some_and(|found| same_id(found, id)),
             // A response may omit it although it was sent, as in the official example of a PUT.
-            Self::Hours(hours) => observed.is_none() || integer(observed) == Some(*hours),
-            Self::Set(expected, _) => set(observed).is_some_and(|found| {
-                let folded: BTreeSet<_> = expected.iter().map(|entry| entry.to_lowercase()).collect();
-                found.iter().map(|entry| entry.to_lowercase()).eq(folded)
-            }),
-            Self::Tags(expected) => tags(observed).is_some_and(|found| folded(&found) == folded(expected)),
-            Self::Cleared => observed.is_none_or(Value::is_null) || text == Some(""),
-            Self::Default(_) => true,
-        }
-    }
-
-    /// The value as it is sent; `None` if the member is absent.
-    pub fn wire(&self) -> Option<Value> {
-        match self {
-            Self::Tier(Tier::Free) | Self::Cleared | Self::Organization(false) => None,
-            Self::Tier(tier) => Some(tier_name(*tier).into()),
-            Self::Flag(on) => Some((*on).into()),
-            Self::Organization(true) => Some("Organization".into()),
-            Self::Word(text) | Self::Text(text) | Self::ResourceId(text) => Some(text.clone().into()),
-            Self::Hours(hours) => Some((*hours).into()),
-            Self::Set(entries, _) => (!entries.is_empty()).then(|| json!(entries)),
-            Self::Tags(tags) => (!tags.is_empty()).then(|| json!(tags)),
-            Self::Default(value) => Some(value.clone()),
+            Self::Hours(hours) => observed.is_none_or(|found| *found == ObservedValue::Hours(*hours)),
+            Self::Set(expected, _) => match observed {
+                None => expected.is_empty(),
+                Some(ObservedValue::Set(found)) => in_lower_case(found) == in_lower_case(expected),
+                Some(_) => false,
+            },
+            Self::Tags(expected) => match observed {
+                None => expected.is_empty(),
+                Some(ObservedValue::Tags(found)) => folded(found) == folded(expected),
+                Some(_) => false,
+            },
+            Self::Cleared => observed.is_none() || text == Some(""),
         }
     }
 
@@ -94,38 +97,42 @@ impl Expected {
     pub fn describe(&self) -> String {
         match self {
             Self::Tier(tier) => tier_name(*tier).into(),
-            Self::Flag(on) | Self::Organization(on) => switch_name(*on).into(),
+            Self::Flag(on) => switch_name(*on).into(),
             Self::Word(text) | Self::Text(text) | Self::ResourceId(text) => text.clone(),
             Self::Hours(hours) => format!("{hours}h"),
             Self::Set(entries, empty) => listed(entries.iter().cloned(), *empty),
-            Self::Tags(tags) => listed(
-                tags.iter().map(|(key, value)| format!("{key}={value}")),
-                Empty::None,
-            ),
+            Self::Tags(tags) => tags_listed(tags),
             Self::Cleared => "none".into(),
-            Self::Default(value) => value.to_string(),
         }
     }
 
     /// Azure's value as text for users.
-    pub fn describe_observed(&self, observed: Option<&Value>) -> String {
-        let plain = || match observed {
-            None | Some(Value::Null) => "none".to_owned(),
-            Some(Value::String(text)) if text.is_empty() => "none".to_owned(),
-            Some(Value::String(text)) => without_password(text),
-            Some(other) => other.to_string(),
-        };
-        match self {
-            Self::Flag(_) => switch_name(flag(observed)).into(),
-            Self::Organization(_) => switch_name(Self::Organization(true).matches(observed)).into(),
-            Self::Hours(_) => integer(observed).map_or_else(plain, |hours| format!("{hours}h")),
-            Self::Set(_, empty) => {
-                set(observed).map_or_else(plain, |found| listed(found.into_iter(), *empty))
-            }
-            Self::Tags(_) => tags(observed).map_or_else(plain, |found| Self::Tags(found).describe()),
-            _ => plain(),
+    pub fn describe_observed(&self, observed: Option<&ObservedValue>) -> String {
+        match (self, observed) {
+            (Self::Flag(_), observed) => switch_name(is_on(observed)).into(),
+            (Self::Set(_, empty), None) => empty.as_str().into(),
+            (Self::Set(_, empty), Some(ObservedValue::Set(found))) => listed(found.iter().cloned(), *empty),
+            (_, observed) => observed.map_or_else(|| "none".into(), ObservedValue::describe),
         }
     }
+}
+
+impl ObservedValue {
+    fn describe(&self) -> String {
+        match self {
+            Self::Flag(on) => switch_name(*on).into(),
+            Self::Text(text) if text.is_empty() => "none".into(),
+            Self::Text(text) => without_password(text),
+            Self::Hours(hours) => format!("{hours}h"),
+            Self::Set(entries) => listed(entries.iter().cloned(), Empty::None),
+            Self::Tags(tags) => tags_listed(tags),
+            Self::Other(text) => text.clone(),
+        }
+    }
+}
+
+fn is_on(observed: Option<&ObservedValue>) -> bool {
+    observed == Some(&ObservedValue::Flag(true))
 }
 
 fn listed(entries: impl Iterator<Item = String>, empty: Empty) -> String {
@@ -137,6 +144,11 @@ fn listed(entries: impl Iterator<Item = String>, empty: Empty) -> String {
     }
 }
 
+fn tags_listed(tags: &BTreeMap<String, String>) -> String {
+    let pairs = tags.iter().map(|(key, value)| format!("{key}={value}"));
+    listed(pairs, Empty::None)
+}
+
 /// A proxy that another client set may contain a password, which must not appear in status.
 fn without_password(text: &str) -> String {
     match text.split_once("://").zip(text.rsplit_once('@')) {
@@ -145,41 +157,8 @@ fn without_password(text: &str) -> String {
     }
 }
 
-fn flag(value: Option<&Value>) -> bool {
-    match value {
-        Some(Value::Bool(on)) => *on,
-        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-        _ => false,
-    }
-}
-
-fn integer(value: Option<&Value>) -> Option<i64> {
-    match value? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
-/// Absent and null mean an empty list; `None` if the value is not a list of strings.
-fn set(value: Option<&Value>) -> Option<BTreeSet<String>> {
-    match value {
-        None | Some(Value::Null) => Some(BTreeSet::new()),
-        Some(Value::Array(entries)) => {
-            let text = |entry: &Value| entry.as_str().map(str::to_lowercase);
-            entries.iter().map(text).collect()
-        }
-        Some(_) => None,
-    }
-}
-
-fn tags(value: Option<&Value>) -> Option<BTreeMap<String, String>> {
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    match value {
-        None | Some(Value::Null) => Some(BTreeMap::new()),
-        Some(Value::Object(members)) => Map::iter(members).map(text).collect(),
-        Some(_) => None,
-    }
+fn in_lower_case(entries: &BTreeSet<String>) -> BTreeSet<String> {
+    entries.iter().map(|entry| entry.to_lowercase()).collect()
 }
 
 /// Names of tags compare without case, values with case.

@@ -1,7 +1,7 @@
-//! `SecurityConnector`: from spec and observation to the connector's full body, and to status.
+//! `SecurityConnector`: from spec and observation to the content of a PUT, and to status.
 //!
-//! A managed field is a row of [`desired`]: its path in the spec, its place in Azure's JSON, and the expected value.
-//! Comparison ([`changes`]) and write ([`merge`]) use the same rows, and change nothing else.
+//! A managed field is a row of [`desired`]: a [`field`] and its expected value. Comparison ([`changes`]) and [`write`] use
+//! the same rows, and change nothing else. The JSON is known to `azure` only.
 
 pub mod account;
 pub mod changes;
@@ -11,20 +11,17 @@ pub mod deletion;
 pub mod desired;
 pub mod events;
 pub mod expected;
+pub mod field;
 pub mod health;
 pub mod history;
-pub mod merge;
 pub mod observed;
 pub mod prerequisites;
 pub mod reads;
 pub mod reductions;
 pub mod requeue;
 pub mod status;
+pub mod write;
 
-#[cfg(test)]
-mod official;
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

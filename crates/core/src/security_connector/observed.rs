@@ -1,12 +1,13 @@
-//! What was read from Azure. A connector is kept as the JSON of the response, so that unmanaged parts are sent back
-//! unchanged.
+//! What was read from Azure.
 
-use serde_json::{Map, Value};
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+
 use serverprotection_api::{Cloud, ConnectorIssue, Tier};
 
 use super::{
     account::{ListedConnector, Membership},
-    desired::{Members, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, environment_name},
+    expected::ObservedValue,
+    field::ConnectorField,
 };
 use crate::{
     Timestamp,
@@ -91,161 +92,90 @@ pub struct HealthReport {
     pub issues: Vec<ConnectorIssue>,
 }
 
-/// A connector as Azure returned it.
-#[derive(Clone, Debug, PartialEq)]
+/// A connector.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connector {
-    body: Map<String, Value>,
-}
-
-impl Connector {
-    /// Parses a response; `None` if it is not a JSON object.
-    pub fn read(answer: Value) -> Option<Self> {
-        match answer {
-            Value::Object(body) => Some(Self { body }),
-            _ => None,
-        }
-    }
-
-    /// The response, unchanged.
-    pub fn body(&self) -> &Map<String, Value> {
-        &self.body
-    }
-
-    fn property(&self, members: &[&str]) -> Option<&Value> {
-        find(self.body.get("properties")?.as_object()?, members)
-    }
-
-    fn text(&self, members: &[&str]) -> Option<&str> {
-        self.property(members)?.as_str()
-    }
-
     /// Resource id.
-    pub fn id(&self) -> &str {
-        self.body.get("id").and_then(Value::as_str).unwrap_or_default()
-    }
-
+    pub id: String,
     /// The region of its data, normalized as Azure compares it: `West Europe` is `westeurope`.
-    pub fn location(&self) -> Option<String> {
-        let location = self.body.get("location")?.as_str()?;
-        Some(location.replace(' ', "").to_lowercase())
-    }
-
+    pub location: Option<String>,
     /// Azure's `environmentName`.
-    pub fn environment(&self) -> &str {
-        self.text(&["environmentName"]).unwrap_or_default()
-    }
-
+    pub environment: String,
     /// The cloud, if it is AWS or GCP.
-    pub fn cloud(&self) -> Option<Cloud> {
-        [Cloud::AWS, Cloud::GCP]
-            .into_iter()
-            .find(|cloud| environment_name(*cloud).eq_ignore_ascii_case(self.environment()))
-    }
-
+    pub cloud: Option<Cloud>,
     /// Azure's `hierarchyIdentifier`.
-    pub fn account(&self) -> String {
-        match self.property(&["hierarchyIdentifier"]) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
-        }
-    }
-
+    pub account: String,
     /// Name of the account or project.
-    pub fn account_name(&self) -> Option<&str> {
-        self.text(&["environmentData", "accountName"])
-            .or_else(|| self.text(&["environmentData", "projectDetails", "projectName"]))
-    }
-
+    pub account_name: Option<String>,
     /// How the account belongs to an organization.
-    pub fn membership(&self) -> Membership {
-        let member = |name: &str| self.text(&["environmentData", "organizationalData", name]);
-        match member("organizationMembershipType") {
-            Some(word) if word.eq_ignore_ascii_case("Organization") => Membership::Organization,
-            Some(word) if word.eq_ignore_ascii_case("Member") => Membership::Member {
-                parent: member("parentHierarchyId").map(str::to_owned),
-                management: member("managementProjectNumber").map(str::to_owned),
-            },
-            _ => Membership::Single,
-        }
-    }
-
+    pub membership: Membership,
     /// End of the free trial.
-    pub fn trial_end(&self) -> Option<Timestamp> {
-        self.text(&["hierarchyIdentifierTrialEndDate"])?.parse().ok()
-    }
-
-    /// The plan of the servers; `None` if the offering has an unknown plan.
-    pub fn tier(&self) -> Option<Tier> {
-        let cloud = self.cloud()?;
-        if self.offering(Offering::Servers, cloud).is_none() {
-            return Some(Tier::Free);
-        }
-        let word = self
-            .value(&Place::Offering(Offering::Servers, &["subPlan", "type"]), cloud)?
-            .as_str()?;
-        [("P1", Tier::P1), ("P2", Tier::P2)]
-            .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(word))
-            .map(|(_, tier)| tier)
-    }
-
-    /// The offering of this type.
-    pub fn offering(&self, offering: Offering, cloud: Cloud) -> Option<&Map<String, Value>> {
-        let all = self.property(&["offerings"])?.as_array()?;
-        all.iter()
-            .filter_map(Value::as_object)
-            .find(|found| is_of_type(found, offering.azure_name(cloud)))
-    }
-
-    /// The value at a place.
-    pub fn value(&self, place: &Place, cloud: Cloud) -> Option<&Value> {
-        match place {
-            Place::Tag(key) => {
-                let tags = self.body.get("tags")?.as_object()?;
-                let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-                found.map(|(_, value)| value)
-            }
-            Place::Environment(members) => find(self.property(&["environmentData"])?.as_object()?, members),
-            Place::Offering(offering, members) => {
-                let found = self.offering(*offering, cloud)?;
-                find(found, members).or_else(|| old_place(found, members))
-            }
-        }
-    }
+    pub trial_end: Option<Timestamp>,
+    /// The plan of the servers; `None` if Azure has an unknown plan.
+    pub tier: Option<Tier>,
+    /// The managed fields that have a value.
+    pub values: BTreeMap<ConnectorField, ObservedValue>,
+    /// The whole response.
+    pub response: Response,
 }
 
 impl From<&Connector> for ListedConnector {
     fn from(connector: &Connector) -> Self {
         Self {
-            id: connector.id().into(),
-            cloud: connector.cloud(),
-            account: connector.account(),
-            membership: connector.membership(),
+            id: connector.id.clone(),
+            cloud: connector.cloud,
+            account: connector.account.clone(),
+            membership: connector.membership.clone(),
         }
     }
 }
 
-/// The scanner's role may still be in its place of the api-version 2023-10-01-preview and earlier.
-fn old_place(offering: &Map<String, Value>, members: Members) -> Option<&Value> {
-    (members == SCANNER_ROLE)
-        .then(|| find(offering, OLD_SCANNER_ROLE))
-        .flatten()
+impl Connector {
+    /// The value of a field. Keys of tags compare without case.
+    pub fn value(&self, field: &ConnectorField) -> Option<&ObservedValue> {
+        let ConnectorField::Tag(key) = field else {
+            return self.values.get(field);
+        };
+        let mut values = self.values.iter();
+        let found = values
+            .find(|(found, _)| matches!(found, ConnectorField::Tag(name) if name.eq_ignore_ascii_case(key)));
+        found.map(|(_, value)| value)
+    }
 }
 
-/// Whether an offering is of this type, in any case: Azure returns the case that a client sent.
-pub(super) fn is_of_type(offering: &Map<String, Value>, type_: &str) -> bool {
-    let found = offering.get("offeringType").and_then(Value::as_str);
-    found.is_some_and(|found| found.eq_ignore_ascii_case(type_))
+/// The response that a connector was read from. Only the crate that read it knows its type: a write sends back the parts
+/// that are not managed as they were read.
+#[derive(Clone)]
+pub struct Response(Arc<dyn Any + Send + Sync>);
+
+impl Response {
+    /// Keeps a response.
+    pub fn new<T: Any + Send + Sync>(response: T) -> Self {
+        Self(Arc::new(response))
+    }
+
+    /// The response, if it has this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
 }
 
-/// The value at the end of a path of members; null counts as absent.
-pub(super) fn find<'a>(from: &'a Map<String, Value>, members: &[&str]) -> Option<&'a Value> {
-    let (first, rest) = members.split_first()?;
-    let value = from.get(*first).filter(|value| !value.is_null())?;
-    if rest.is_empty() {
-        Some(value)
-    } else {
-        find(value.as_object()?, rest)
+impl Default for Response {
+    /// No response.
+    fn default() -> Self {
+        Self::new(())
+    }
+}
+
+impl PartialEq for Response {
+    /// Whether both are the same response.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Response")
     }
 }

@@ -75,6 +75,8 @@ mod tests {
         security_connector::{
             account::ListedConnector,
             decide::{Observation, Outcome},
+            expected::ObservedValue,
+            field::ConnectorField,
             observed::Observed,
             samples::{Object, aws, failure, report, shapes},
         },
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn after_a_failed_write_and_in_mode_observe_it_is_the_same() {
         let mut object = quiet(aws(json!({})));
-        object.edit_in_azure(json!({"properties": {"environmentData": {"scanInterval": 12}}}));
+        object.set_in_azure(ConnectorField::ScanInterval, ObservedValue::Hours(12));
         object.fail(failure(
             ErrorClass::Transient,
             "GatewayTimeout",

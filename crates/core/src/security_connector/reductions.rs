@@ -43,7 +43,7 @@ pub fn of<'a>(desired: &Desired, all: &'a [Difference]) -> Vec<&'a Difference> {
 
 fn is_defaulted(desired: &Desired, field: &str) -> bool {
     let mut rows = desired.fields.iter();
-    rows.any(|row| row.path == field && row.defaulted)
+    rows.any(|row| row.field.path() == field && row.defaulted)
 }
 
 fn entries(list: &str) -> BTreeSet<String> {

@@ -6,14 +6,17 @@ use serde_json::{Value, json};
 use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus, Tier};
 
 use super::{
-    account::ListedConnector,
+    account::{ListedConnector, Membership},
     changes::Action,
     decide::{Decision, Input, MachineCounts, Observation, Outcome, decide},
-    desired::{Desired, Protection},
+    desired::{Desired, Protection, Target},
+    expected::{Expected, ObservedValue},
+    field::ConnectorField,
     history::ReconcileHistory,
     observed::{Connector, HealthReport, Observed},
     requeue::{requeue_after, update_history},
     status::{Phase, status},
+    write::{ConnectorWrite, FieldWrite},
 };
 use crate::{
     Timestamp,
@@ -22,6 +25,7 @@ use crate::{
     jiff::SignedDuration,
     reading::Permissions,
     status_reference::{self, Kind},
+    tier::tier_name,
     timeouts::Timeouts,
 };
 
@@ -89,28 +93,61 @@ pub(super) fn protection(tier: Tier) -> Protection {
     }
 }
 
-/// Azure's response to a PUT of this body: everything as sent, with the members that only the service writes.
-pub(super) fn answered(id: &str, body: &Value) -> Connector {
-    let mut answer = body.clone();
-    laid_over(
-        &mut answer,
-        json!({
-            "id": id, "name": "x", "type": "Microsoft.Security/securityconnectors", "etag": "e",
-            "systemData": {"createdBy": "me"},
-            "properties": {
-                "hierarchyIdentifierTrialEndDate": "2023-12-01T00:00:00.1234567Z",
-                "environmentData": {"accountName": "Contoso", "projectDetails": {"projectName": "Contoso", "workloadIdentityPoolId": "p"}}
-            }
-        }),
-    );
-    let offerings = answer["properties"]["offerings"].as_array_mut().unwrap();
-    for offering in offerings {
-        offering["description"] = json!("what it is");
+/// Azure's response to a PUT: the connector as it was, with the fields of the write.
+pub(super) fn answered(target: &Target, write: &ConnectorWrite, before: Option<&Connector>) -> Connector {
+    let mut connector = Connector {
+        id: target.id(),
+        account_name: Some("Contoso".into()),
+        trial_end: Some("2023-12-01T00:00:00.1234567Z".parse().unwrap()),
+        ..before.cloned().unwrap_or_else(|| Connector {
+            location: Some(write.location.replace(' ', "").to_lowercase()),
+            environment: format!("{:?}", target.cloud),
+            cloud: Some(target.cloud),
+            account: target.account.clone(),
+            ..Connector::default()
+        })
+    };
+    for FieldWrite { field, value, .. } in write.fields.iter().filter(|field| field.changes) {
+        match stored(value) {
+            Some(value) => connector.values.insert(field.clone(), value),
+            None => connector.values.remove(field),
+        };
     }
-    if let Some(organization) = answer["properties"]["environmentData"].get_mut("organizationalData") {
-        organization["organizationName"] = json!("Contoso");
-    }
-    Connector::read(answer).unwrap()
+    let values = &mut connector.values;
+    let is_organization = [ConnectorField::AwsOrganization, ConnectorField::GcpOrganization]
+        .iter()
+        .any(|field| values.get(field) == Some(&ObservedValue::Flag(true)));
+    values.retain(|field, _| {
+        (write.servers || !field.is_of_servers()) && (is_organization || field.organization().is_none())
+    });
+    connector.membership = if is_organization {
+        Membership::Organization
+    } else {
+        Membership::Single
+    };
+    connector.tier = match connector.values.get(&ConnectorField::Tier) {
+        Some(ObservedValue::Text(tier)) if tier == "P1" => Some(Tier::P1),
+        Some(ObservedValue::Text(tier)) if tier == "P2" => Some(Tier::P2),
+        _ => (!write.servers).then_some(Tier::Free),
+    };
+    connector
+}
+
+/// How Azure stores a value.
+fn stored(value: &Expected) -> Option<ObservedValue> {
+    Some(match value {
+        Expected::Tier(Tier::Free) | Expected::Cleared => return None,
+        Expected::Tier(tier) => ObservedValue::Text(tier_name(*tier).into()),
+        Expected::Flag(on) => ObservedValue::Flag(*on),
+        Expected::Word(text) | Expected::Text(text) | Expected::ResourceId(text) => {
+            ObservedValue::Text(text.clone())
+        }
+        Expected::Hours(hours) => ObservedValue::Hours(*hours),
+        Expected::Set(entries, _) => {
+            ObservedValue::Set(entries.iter().map(|entry| entry.to_lowercase()).collect())
+        }
+        Expected::Tags(tags) => ObservedValue::Tags(tags.clone()),
+    })
 }
 
 pub(super) fn failure(class: ErrorClass, code: &str, operation: &str) -> AzureError {
@@ -194,10 +231,15 @@ impl Object {
     }
 
     /// Another client edits the connector.
-    pub(super) fn edit_in_azure(&mut self, over: Value) {
-        let mut body = Value::Object(self.connector.as_ref().unwrap().body().clone());
-        laid_over(&mut body, over);
-        self.connector = Connector::read(body);
+    pub(super) fn edit_in_azure(&mut self, edit: impl FnOnce(&mut Connector)) {
+        edit(self.connector.as_mut().unwrap());
+    }
+
+    /// Another client sets a field.
+    pub(super) fn set_in_azure(&mut self, field: ConnectorField, value: ObservedValue) {
+        self.edit_in_azure(|connector| {
+            connector.values.insert(field, value);
+        });
     }
 
     pub(super) fn observed(&self) -> Observed {
@@ -276,16 +318,17 @@ impl Object {
     /// A reconcile whose writes are all accepted and take effect.
     pub(super) fn write(&mut self) -> Decision {
         let observed = self.observed();
-        let id = self.desired().target.id();
+        let (target, before) = (self.desired().target, self.connector.clone());
+        let answered = |write: &ConnectorWrite| answered(&target, write, before.as_ref());
         let decision = self.reconcile(Observation::Azure(&observed), |decision| Outcome {
             done: decision.changes.clone(),
-            response: put(decision).map(|body| answered(&id, body)),
+            response: put(decision).map(answered),
             failed: None,
         });
         for change in &decision.changes {
             match &change.action {
                 Action::CreateResourceGroup { .. } => self.group = true,
-                Action::PutConnector(body) => self.connector = Some(answered(&id, body)),
+                Action::PutConnector(write) => self.connector = Some(answered(write)),
             }
         }
         decision
@@ -329,11 +372,11 @@ impl Object {
     }
 }
 
-/// The body that a decision sends with PUT.
-pub(super) fn put(decision: &Decision) -> Option<&Value> {
+/// The PUT of a decision.
+pub(super) fn put(decision: &Decision) -> Option<&ConnectorWrite> {
     let mut changes = decision.changes.iter();
     changes.find_map(|change| match &change.action {
-        Action::PutConnector(body) => Some(body),
+        Action::PutConnector(write) => Some(write),
         Action::CreateResourceGroup { .. } => None,
     })
 }

@@ -201,10 +201,10 @@ fn set_observed(
     phase: Phase<'_>,
 ) {
     if let Some(connector) = latest(observed, phase) {
-        status.tier = connector.tier().map(|tier| tier_name(tier).into());
-        status.account_name = connector.account_name().map(str::to_owned);
+        status.tier = connector.tier.map(|tier| tier_name(tier).into());
+        status.account_name.clone_from(&connector.account_name);
         status.free_trial_ends = connector
-            .trial_end()
+            .trial_end
             .filter(|end| *end > input.now)
             .and_then(|end| Timestamp::from_second(end.as_second()).ok())
             .map(Time);

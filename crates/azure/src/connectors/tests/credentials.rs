@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use serverprotection_core::{
     azure_error::AzureError,
     jiff::SignedDuration,
-    server_protection::{self, changes, observed::ReadResult},
+    reading::ReadResult,
+    server_protection::{self, changes},
 };
 
 use super::*;

@@ -2,9 +2,7 @@
 
 use futures::future::join_all;
 
-use serverprotection_core::{
-    security_connector::account::ListedConnector, server_protection::observed::ReadResult,
-};
+use serverprotection_core::{reading::ReadResult, security_connector::account::ListedConnector};
 
 use super::{super::single_flight::MaxAge, *};
 use crate::Client;

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serverprotection_core::azure_error::SignInCause;
+use serverprotection_core::{
+    azure_error::SignInCause,
+    security_connector::{expected::ObservedValue, observed::Connector},
+};
 use tokio::io::AsyncReadExt;
 
 use super::{stub::Answer, *};
@@ -15,7 +18,7 @@ async fn a_connector_is_created_changed_and_deleted() {
     let changes = [create_group(), put(4)];
     let outcome = client.apply_connector(&target, &changes, &permit()).await;
     assert_eq!((outcome.failed, outcome.done.as_slice()), (None, &changes[..]));
-    assert_eq!(outcome.response.unwrap().id(), target.id());
+    assert_eq!(outcome.response.unwrap().id, target.id());
     {
         let state = stub.state();
         let sent: Vec<_> = state
@@ -37,17 +40,16 @@ async fn a_connector_is_created_changed_and_deleted() {
         );
     }
     let outcome = client.apply_connector(&target, &[put(12)], &permit()).await;
-    let interval = |connector: &serverprotection_core::security_connector::observed::Connector| {
-        connector.body()["properties"]["environmentData"]["scanInterval"].clone()
-    };
-    assert_eq!(interval(&outcome.response.unwrap()), json!(12));
+    let interval = |connector: Connector| connector.value(&ConnectorField::ScanInterval).cloned();
+    let twelve = Some(ObservedValue::Hours(12));
+    assert_eq!(interval(outcome.response.unwrap()), twelve);
     // Azure may return an id in another case, and without its first slash.
     let id = target
         .id()
         .to_uppercase()
         .replace("/PROVIDERS/MICROSOFT.SECURITY", "/providers/microsoft.security");
     let read = client.read_connector(id.trim_start_matches('/')).await.unwrap();
-    assert_eq!(interval(&read.unwrap()), json!(12));
+    assert_eq!(interval(read.unwrap()), twelve);
     for _ in 0..2 {
         // The second time it does not exist, which is a success.
         client.delete_connector(&id, &permit()).await.unwrap();

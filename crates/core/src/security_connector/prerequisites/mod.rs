@@ -187,7 +187,7 @@ fn supposed(spec: &SecurityConnectorSpec) -> SecurityConnectorSpec {
 fn named<'a>(desired: &'a Desired, path: &str) -> Result<&'a str, Invalid> {
     let mut rows = desired.fields.iter();
     let text = rows.find_map(|row| match &row.value {
-        Expected::Text(text) | Expected::Word(text) if row.path == path => Some(text.as_str()),
+        Expected::Text(text) | Expected::Word(text) if row.field.path() == path => Some(text.as_str()),
         _ => None,
     });
     text.ok_or_else(|| Invalid::new(path, "is missing"))

@@ -92,12 +92,7 @@ fn leaving_an_organization_needs_approval_at_adoption() {
         object.write();
         object.observe();
         object.expect("True", "InSync", "");
-        let body = object.connector.as_ref().unwrap().body();
-        assert!(
-            body["properties"]["environmentData"]
-                .get("organizationalData")
-                .is_none()
-        );
+        assert_eq!(object.connector.unwrap().membership, Membership::Single);
     }
 }
 
@@ -128,7 +123,7 @@ fn what_another_object_owns_is_reported_and_not_changed() {
 #[test]
 fn a_connector_that_the_service_made_for_a_member_is_refused() {
     let mut object = Object::in_sync(aws(json!({})));
-    object.edit_in_azure(json!({"properties": {"environmentData": {"organizationalData": {"organizationMembershipType": "member", "parentHierarchyId": "1"}}}}));
+    object.edit_in_azure(|connector| connector.membership = member("1"));
     assert!(object.observe().changes.is_empty());
     object.expect("False", "ManagedByOrganization", "organization 1");
 }
@@ -160,15 +155,15 @@ fn members_are_counted() {
 #[test]
 fn specs_that_azure_cannot_fulfill_are_blocked_with_the_next_step() {
     let mut object = Object::in_sync(aws(json!({})));
-    object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    object.edit_in_azure(|connector| connector.account = "210987654321".into());
     object.observe();
     object.expect("False", "NameTaken", "connects AWS 210987654321");
 
     let mut object = Object::in_sync(aws(json!({})));
-    object.edit_in_azure(json!({"location": "Central US"}));
+    object.edit_in_azure(|connector| connector.location = Some("centralus".into()));
     object.observe();
     object.expect("False", "LocationDiffers", "centralus");
-    object.edit_in_azure(json!({"location": "West Europe"}));
+    object.edit(|spec| spec.location = "Central US".into());
     object.observe();
     object.expect("True", "InSync", "");
 

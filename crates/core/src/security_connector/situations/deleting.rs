@@ -182,7 +182,7 @@ fn a_deletion_older_than_its_deadline_is_still_attempted_once() {
 #[test]
 fn a_connector_that_now_connects_another_account_is_not_deleted() {
     let mut object = Object::in_sync(aws(json!({"deletionPolicy": "Delete"})));
-    object.edit_in_azure(json!({"properties": {"hierarchyIdentifier": "210987654321"}}));
+    object.edit_in_azure(|connector| connector.account = "210987654321".into());
     let other = Ok(object.connector.clone());
     let input = DeletionInput {
         spec: &object.spec,

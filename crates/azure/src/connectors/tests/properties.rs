@@ -7,14 +7,20 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config};
 use serde_json::{Map, Value, json};
 use serverprotection_api::{Cloud, SecurityConnectorSpec, Tier};
+use serverprotection_core::security_connector::{
+    changes::{changes, differences},
+    desired::{Desired, Row},
+    expected::{Expected, ObservedValue},
+    field::ConnectorField,
+    observed::Connector,
+};
 
 use super::{
-    changes::{changes, differences},
-    desired::{Desired, Field, OLD_SCANNER_ROLE, Offering, Place},
-    expected::Expected,
-    merge,
-    observed::{Connector, find},
-    samples::{answered, laid_over, protection},
+    super::{
+        parse,
+        place::{OLD_SCANNER_ROLE, Offering, Place, default_member, find, place},
+    },
+    samples::{answered, body_of, laid_over, protection, response},
 };
 use specs::{some, specs, words};
 
@@ -33,7 +39,7 @@ fn desired(spec: &SecurityConnectorSpec) -> Desired {
 }
 
 fn created(desired: &Desired) -> Connector {
-    let body = merge::body(desired, None, &BTreeSet::new());
+    let body = body_of(desired, None, &BTreeSet::new());
     answered(&desired.target.id(), &body)
 }
 
@@ -86,7 +92,7 @@ fn foreign() -> impl Strategy<Value = (Vec<Value>, Value, Vec<Value>)> {
 fn actual(cloud: Cloud) -> impl Strategy<Value = Connector> {
     (specs(cloud), foreign(), any::<bool>()).prop_map(move |(spec, (offerings, tags, members), old_place)| {
         let connector = created(&desired(&spec));
-        let mut body = Value::Object(connector.body().clone());
+        let mut body = Value::Object(response(&connector).clone());
         body["tags"] = tags;
         body["unknown"] = members[0].clone();
         let properties = &mut body["properties"];
@@ -112,7 +118,7 @@ fn actual(cloud: Cloud) -> impl Strategy<Value = Connector> {
             }
         }
         all.splice(0..0, offerings);
-        Connector::read(body).unwrap()
+        parse::connector(body).unwrap()
     })
 }
 
@@ -170,11 +176,10 @@ fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
     }
     let ours = |type_: &str| {
         let all = [Offering::Cspm, Offering::Servers];
-        all.into_iter()
-            .find(|offering| offering.azure_name(cloud) == type_)
+        all.into_iter().find(|offering| offering.type_(cloud) == type_)
     };
-    for field in &desired.fields {
-        if let Place::Environment(members) = &field.place {
+    for row in &desired.fields {
+        if let Place::Environment(members) = place(&row.field).0 {
             forget(environment, members);
         }
     }
@@ -186,12 +191,16 @@ fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
             rest.push(offering);
             continue;
         };
-        for field in &desired.fields {
-            match &field.place {
-                Place::Offering(offering_of, members) if *offering_of == ours => {
+        for row in &desired.fields {
+            match place(&row.field).0 {
+                Place::Offering(offering_of, members) if offering_of == ours => {
                     forget(&mut offering, members);
                 }
                 _ => {}
+            }
+            let default = default_member(&row.field).filter(|_| row.value == Expected::Flag(true));
+            if let Some((members, _)) = default {
+                forget(&mut offering, members);
             }
         }
         forget(&mut offering, &["vmScanners", "cloudRoleArn"]);
@@ -205,8 +214,8 @@ fn others_share(body: &Map<String, Value>, desired: &Desired) -> Value {
     }
     properties["offerings"] = Value::Array(rest);
     let mine = |key: &str| {
-        let mut fields = desired.fields.iter();
-        fields.any(|field| matches!(&field.place, Place::Tag(ours) if ours.eq_ignore_ascii_case(key)))
+        let mut rows = desired.fields.iter();
+        rows.any(|row| matches!(&row.field, ConnectorField::Tag(ours) if ours.eq_ignore_ascii_case(key)))
     };
     if let Some(tags) = body.get_mut("tags").and_then(Value::as_object_mut) {
         tags.retain(|key, _| !mine(key));
@@ -245,19 +254,28 @@ fn assert_no_read_only(body: &Value) {
 
 /// Asserts that the body contains every managed field.
 fn assert_complete(desired: &Desired, body: &Value) {
-    let connector = Connector::read(body.clone()).unwrap();
+    let connector = parse::connector(body.clone()).unwrap();
     let cloud = desired.target.cloud;
-    assert_eq!(connector.account(), desired.target.account);
-    assert_eq!(connector.cloud(), Some(cloud));
-    assert!(connector.offering(Offering::Cspm, cloud).is_some());
-    assert_eq!(connector.tier(), Some(desired.tier));
-    for field in desired
+    assert_eq!(connector.account, desired.target.account);
+    assert_eq!(connector.cloud, Some(cloud));
+    let offering = |of: Offering| {
+        let mut all = body["properties"]["offerings"].as_array().unwrap().iter();
+        all.find_map(|it| it.as_object().filter(|it| of.is(cloud, it)))
+    };
+    assert!(offering(Offering::Cspm).is_some());
+    assert_eq!(connector.tier, Some(desired.tier));
+    for row in desired
         .fields
         .iter()
-        .filter(|field| field.value != Expected::Tier(Tier::Free))
+        .filter(|row| row.value != Expected::Tier(Tier::Free))
     {
-        let found = connector.value(&field.place, cloud);
-        assert!(field.value.matches(found), "{}: {found:?}", field.path);
+        let found = connector.value(&row.field);
+        assert!(row.value.matches(found), "{:?}: {found:?}", row.field);
+        let default = default_member(&row.field).filter(|_| row.value == Expected::Flag(true));
+        if let Some((members, _)) = default {
+            let member = find(offering(Offering::Servers).unwrap(), members);
+            assert!(member.is_some(), "{members:?}");
+        }
     }
 }
 
@@ -316,7 +334,7 @@ fn respelled(body: &Map<String, Value>, upper: bool) -> Connector {
             word(offering, path, &spell);
         }
     }
-    Connector::read(body).unwrap()
+    parse::connector(body).unwrap()
 }
 
 proptest! {
@@ -325,10 +343,10 @@ proptest! {
     #[test]
     fn what_is_not_ours_survives_every_write((spec, actual) in pairs()) {
         let desired = desired(&spec);
-        let body = merge::body(&desired, Some(&actual), &BTreeSet::new());
+        let body = body_of(&desired, Some(&actual), &BTreeSet::new());
         prop_assert_eq!(
             others_share(body.as_object().unwrap(), &desired),
-            others_share(actual.body(), &desired)
+            others_share(response(&actual), &desired)
         );
     }
 
@@ -336,7 +354,7 @@ proptest! {
     fn a_write_holds_the_whole_intent_and_nothing_read_only((spec, actual) in pairs()) {
         let desired = desired(&spec);
         for actual in [None, Some(&actual)] {
-            let body = merge::body(&desired, actual, &BTreeSet::new());
+            let body = body_of(&desired, actual, &BTreeSet::new());
             assert_complete(&desired, &body);
             assert_no_read_only(&body);
         }
@@ -346,18 +364,18 @@ proptest! {
     fn one_write_is_enough((spec, actual) in pairs()) {
         let desired = desired(&spec);
         let none = BTreeSet::new();
-        let body = merge::body(&desired, Some(&actual), &none);
+        let body = body_of(&desired, Some(&actual), &none);
         let after = answered(&desired.target.id(), &body);
         prop_assert_eq!(differences(&desired, Some(&after)), Vec::new());
         prop_assert!(changes(&desired, Some(&after), &none).is_empty());
-        prop_assert_eq!(merge::body(&desired, Some(&Connector::read(body.clone()).unwrap()), &none), body);
+        prop_assert_eq!(body_of(&desired, Some(&parse::connector(body.clone()).unwrap()), &none), body);
     }
 
     #[test]
     fn spelling_and_order_are_no_change((spec, actual) in pairs(), upper: bool) {
         let desired = desired(&spec);
         let none = BTreeSet::new();
-        let body = merge::body(&desired, Some(&actual), &none);
+        let body = body_of(&desired, Some(&actual), &none);
         let other = respelled(body.as_object().unwrap(), upper);
         prop_assert_eq!(differences(&desired, Some(&other)), Vec::new());
         prop_assert!(changes(&desired, Some(&other), &none).is_empty());
@@ -366,27 +384,28 @@ proptest! {
     #[test]
     fn suppressed_fields_stay((spec, actual) in pairs(), picks in vec(any::<bool>(), 40)) {
         let desired = desired(&spec);
-        let cloud = desired.target.cloud;
         let picked = desired.fields.iter().zip(&picks).filter(|(_, pick)| **pick);
-        let left: BTreeSet<_> = picked.map(|(field, _)| field.path.clone()).collect();
-        let body = merge::body(&desired, Some(&actual), &left);
-        let after = Connector::read(body.clone()).unwrap();
+        let left: BTreeSet<_> = picked.map(|(row, _)| row.field.path().into_owned()).collect();
+        let body = body_of(&desired, Some(&actual), &left);
+        let after = parse::connector(body.clone()).unwrap();
         assert_no_read_only(&body);
         // A tier can remove members of the offering, and a membership those of the organization.
-        let goes = |field: &&Field| {
-            let tier = matches!(field.place, Place::Offering(Offering::Servers, _)) && after.tier() != actual.tier();
-            tier || field.path.contains(".organization") || field.path == "agentlessScanning.state"
+        let goes = |row: &&Row| {
+            let tier = row.field.is_of_servers() && after.tier != actual.tier;
+            let path = row.field.path();
+            tier || path.contains(".organization") || path == "agentlessScanning.state"
         };
-        for field in desired.fields.iter().filter(|field| left.contains(&field.path) && !goes(field)) {
-            prop_assert_eq!(
-                after.value(&field.place, cloud), actual.value(&field.place, cloud), "{}", field.path
-            );
+        let stays = desired.fields.iter().filter(|row| left.contains(row.field.path().as_ref()) && !goes(row));
+        for Row { field, .. } in stays {
+            prop_assert_eq!(after.value(field), actual.value(field), "{:?}", field);
+            let json = |connector| parse::value_at(response(connector), actual.cloud, place(field).0).cloned();
+            prop_assert_eq!(json(&after), json(&actual), "{:?}", field);
         }
         if left.contains("plan.tier") {
-            prop_assert_eq!(after.tier(), actual.tier());
+            prop_assert_eq!(after.tier, actual.tier);
         }
-        let scans = Place::Offering(Offering::Servers, &["vmScanners", "enabled"]);
-        prop_assert!(after.tier() != Some(Tier::P1) || after.value(&scans, cloud) != Some(&json!(true)));
+        let scans = after.value(&ConnectorField::AgentlessState) == Some(&ObservedValue::Flag(true));
+        prop_assert!(after.tier != Some(Tier::P1) || !scans);
         // A difference that a write cannot repair is no reason to write.
         for change in changes(&desired, Some(&actual), &left) {
             let stays = differences(&desired, Some(&after));
@@ -400,9 +419,9 @@ proptest! {
     fn no_response_of_azure_panics(answer in anything(), spec in specs(Cloud::AWS)) {
         let desired = desired(&spec);
         let answer = json!({"properties": {"environmentData": answer, "offerings": [answer, {"offeringType": "cspmmonitoraws", "nativeCloudConnection": answer}]}, "tags": answer});
-        let actual = Connector::read(answer).unwrap();
-        let body = merge::body(&desired, Some(&actual), &BTreeSet::new());
+        let actual = parse::connector(answer).unwrap();
+        let body = body_of(&desired, Some(&actual), &BTreeSet::new());
         assert_complete(&desired, &body);
-        prop_assert_eq!(differences(&desired, Connector::read(body).as_ref()), Vec::new());
+        prop_assert_eq!(differences(&desired, parse::connector(body).as_ref()), Vec::new());
     }
 }

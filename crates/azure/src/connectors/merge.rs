@@ -2,36 +2,36 @@
 //! 4.2), so the body returns everything else as it was read: other offerings, other members and other tags, without
 //! the members that only the service writes.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 use serverprotection_api::{Cloud, Tier};
-
-use super::{
-    changes::{reachable, tier_written},
-    desired::{
-        Desired, Field, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, TIER, environment_name,
-        environment_type,
-    },
+use serverprotection_core::security_connector::{
+    desired::Target,
     expected::Expected,
-    observed::{Connector, find, is_of_type},
+    field::ConnectorField,
+    write::{ConnectorWrite, FieldWrite},
+};
+
+use super::place::{
+    Form, Members, OLD_SCANNER_ROLE, Offering, Place, SCANNER_ROLE, default_member, environment_name,
+    environment_type, find, place,
 };
 
 /// Members of the resource that only the service writes.
 const READ_ONLY: [&str; 6] = ["id", "name", "type", "apiVersion", "systemData", "etag"];
 
-/// The full body to PUT. Suppressed fields keep their observed values.
-pub fn body(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Value {
-    let cloud = desired.target.cloud;
-    let mut body = match actual {
-        Some(connector) => connector.body().clone(),
-        None => Map::from_iter([("location".to_owned(), json!(desired.location))]),
+/// The full body to PUT. `None` if the connector was not read by [`super::parse`]: without its response, the PUT would
+/// remove what is not managed.
+pub(super) fn body(target: &Target, write: &ConnectorWrite) -> Option<Value> {
+    let cloud = target.cloud;
+    let mut body = match &write.current {
+        Some(response) => response.get::<Map<String, Value>>()?.clone(),
+        None => Map::from_iter([("location".to_owned(), json!(write.location))]),
     };
     strip(&mut body);
     edit(&mut body, "properties", |properties| {
         properties
             .entry("hierarchyIdentifier")
-            .or_insert_with(|| json!(desired.target.account));
+            .or_insert_with(|| json!(target.account));
         properties
             .entry("environmentName")
             .or_insert_with(|| environment_name(cloud).into());
@@ -40,21 +40,17 @@ pub fn body(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet
                 .entry("environmentType")
                 .or_insert_with(|| environment_type(cloud).into());
         });
-        keep_offerings(properties, desired, actual, suppressed);
+        keep_offerings(properties, cloud, write.servers);
     });
-    for field in &desired.fields {
-        let current = actual.and_then(|connector| connector.value(&field.place, cloud));
-        let right = match field.value {
-            Expected::Default(_) => current.is_some(),
-            Expected::Hours(_) => current.is_some() && field.value.matches(current),
-            _ => field.value.matches(current),
-        };
-        let ours = !suppressed.contains(&field.path) || is_forced(desired, actual, suppressed, field);
-        if !right && ours && reachable(desired, actual, suppressed, field) {
-            write(&mut body, cloud, field);
+    for field in &write.fields {
+        if field.changes {
+            set_field(&mut body, cloud, field);
+        }
+        if field.value == Expected::Flag(true) {
+            add_default_member(&mut body, cloud, &field.field);
         }
     }
-    Value::Object(body)
+    Some(Value::Object(body))
 }
 
 /// Removes the members that only the service writes.
@@ -96,18 +92,6 @@ fn edit(of: &mut Map<String, Value>, name: &str, edit: impl FnOnce(&mut Map<Stri
     of.insert(name.to_owned(), Value::Object(member));
 }
 
-/// Azure refuses P1 with agentless scanning, even while that field is suppressed (docs/azure-api.md 4.4).
-fn is_forced(
-    desired: &Desired,
-    actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
-    field: &Field,
-) -> bool {
-    field.path == "agentlessScanning.state"
-        && field.value == Expected::Flag(false)
-        && tier_written(desired, actual, suppressed) == Some(Tier::P1)
-}
-
 fn offerings(properties: &mut Map<String, Value>) -> &mut [Value] {
     match properties.get_mut("offerings") {
         Some(Value::Array(offerings)) => offerings,
@@ -116,39 +100,35 @@ fn offerings(properties: &mut Map<String, Value>) -> &mut [Value] {
 }
 
 /// Adds or removes the managed offerings. All others keep their place.
-fn keep_offerings(
-    properties: &mut Map<String, Value>,
-    desired: &Desired,
-    actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
-) {
-    let cloud = desired.target.cloud;
+fn keep_offerings(properties: &mut Map<String, Value>, cloud: Cloud, servers: bool) {
     let mut all = match properties.remove("offerings") {
         Some(Value::Array(all)) => all,
         _ => Vec::new(),
     };
-    let servers = tier_written(desired, actual, suppressed) != Some(Tier::Free);
     for (offering, expected) in [(Offering::Cspm, true), (Offering::Servers, servers)] {
-        let type_ = offering.azure_name(cloud);
-        let is_it = |found: &Value| found.as_object().is_some_and(|found| is_of_type(found, type_));
+        let is_it = |found: &Value| found.as_object().is_some_and(|found| offering.is(cloud, found));
         let there = all.iter().any(is_it);
         if expected && !there {
-            all.push(json!({ "offeringType": type_ }));
+            all.push(json!({ "offeringType": offering.type_(cloud) }));
         } else if !expected {
             all.retain(|found| !is_it(found));
         }
     }
     properties.insert("offerings".into(), Value::Array(all));
-    if let Some(servers) = of_type(properties, Offering::Servers.azure_name(cloud)) {
+    if let Some(servers) = managed(properties, Offering::Servers, cloud) {
         move_scanner_role(servers);
     }
 }
 
-fn of_type<'a>(properties: &'a mut Map<String, Value>, type_: &str) -> Option<&'a mut Map<String, Value>> {
+fn managed(
+    properties: &mut Map<String, Value>,
+    offering: Offering,
+    cloud: Cloud,
+) -> Option<&mut Map<String, Value>> {
     offerings(properties)
         .iter_mut()
         .filter_map(Value::as_object_mut)
-        .find(|found| is_of_type(found, type_))
+        .find(|found| offering.is(cloud, found))
 }
 
 /// The current api-version has the scanner's role beside `enabled`.
@@ -162,34 +142,63 @@ fn move_scanner_role(servers: &mut Map<String, Value>) {
     remove(servers, OLD_SCANNER_ROLE);
 }
 
-fn write(body: &mut Map<String, Value>, cloud: Cloud, field: &Field) {
-    match &field.place {
+fn set_field(body: &mut Map<String, Value>, cloud: Cloud, field: &FieldWrite) {
+    let (place, form) = place(&field.field);
+    let value = json_of(form, &field.value);
+    match place {
         Place::Tag(key) => edit(body, "tags", |tags| {
             let known = tags.keys().find(|name| name.eq_ignore_ascii_case(key)).cloned();
-            if let Some(value) = field.value.wire() {
-                tags.insert(known.unwrap_or_else(|| key.clone()), value);
+            if let Some(value) = value {
+                tags.insert(known.unwrap_or_else(|| key.to_owned()), value);
             }
         }),
         Place::Environment(members) => edit(body, "properties", |properties| {
             edit(properties, "environmentData", |environment| {
-                if field.value == Expected::Organization(false) {
+                if form == Form::Membership && value.is_none() {
                     // Without the membership, the other members of the organization have no meaning.
                     environment.remove("organizationalData");
                 } else {
-                    put(environment, members, field.value.wire());
+                    put(environment, members, value);
                 }
             });
         }),
         Place::Offering(offering, members) => edit(body, "properties", |properties| {
             // An absent offering has no members to write.
-            if let Some(found) = of_type(properties, offering.azure_name(cloud)) {
-                put(found, members, field.value.wire());
+            if let Some(found) = managed(properties, offering, cloud) {
+                put(found, members, value);
             }
         }),
     }
 }
 
-fn put(into: &mut Map<String, Value>, members: &[&str], value: Option<Value>) {
+fn add_default_member(body: &mut Map<String, Value>, cloud: Cloud, field: &ConnectorField) {
+    let Some((members, value)) = default_member(field) else {
+        return;
+    };
+    edit(body, "properties", |properties| {
+        let servers = managed(properties, Offering::Servers, cloud);
+        if let Some(servers) = servers.filter(|servers| find(servers, members).is_none()) {
+            set(servers, members, value);
+        }
+    });
+}
+
+/// The value as it is sent; `None` if the member is absent.
+fn json_of(form: Form, value: &Expected) -> Option<Value> {
+    match value {
+        Expected::Flag(on) if form == Form::Membership => on.then(|| "Organization".into()),
+        Expected::Flag(on) => Some((*on).into()),
+        Expected::Tier(Tier::Free) | Expected::Cleared => None,
+        Expected::Tier(Tier::P1) => Some("P1".into()),
+        Expected::Tier(Tier::P2) => Some("P2".into()),
+        Expected::Word(text) | Expected::Text(text) | Expected::ResourceId(text) => Some(text.clone().into()),
+        Expected::Hours(hours) => Some((*hours).into()),
+        Expected::Set(entries, _) => (!entries.is_empty()).then(|| json!(entries)),
+        Expected::Tags(tags) => (!tags.is_empty()).then(|| json!(tags)),
+    }
+}
+
+fn put(into: &mut Map<String, Value>, members: Members, value: Option<Value>) {
     match value {
         Some(value) => set(into, members, value),
         None => remove(into, members),
@@ -218,9 +227,4 @@ fn remove(from: &mut Map<String, Value>, members: &[&str]) {
             }
         }
     }
-}
-
-/// Whether the offering is absent because its tier is Free.
-pub(super) fn is_free(field: &Field) -> bool {
-    field.path == TIER && field.value == Expected::Tier(Tier::Free)
 }
