@@ -14,7 +14,7 @@ use crate::{
 };
 
 const REPAIRS: i32 = 3;
-const LONGEST_HOLD_HOURS: i32 = 24;
+const LONGEST_SUPPRESSION_HOURS: i32 = 24;
 const MOST_FIELDS: usize = 16;
 
 /// The fields that are suppressed now.
@@ -25,7 +25,11 @@ pub fn suppressed<F: FieldPath>(
 ) -> BTreeSet<F> {
     let held = |difference: &&Difference<F>| {
         history.iter().any(|entry| {
-            same(entry, difference) && entry.held_off_until.as_ref().is_some_and(|until| until.0 > now)
+            same(entry, difference)
+                && entry
+                    .suppressed_until_time
+                    .as_ref()
+                    .is_some_and(|until| until.0 > now)
         })
     };
     differences
@@ -104,27 +108,27 @@ fn repaired_once_more<F: FieldPath>(
     // A field that was suppressed before is suppressed again at once; otherwise a repair long after the first one
     // starts a new series.
     let continues = |entry: &ContestedField| {
-        entry.hold_hours.is_some() || now.duration_since(entry.first_repair.0) <= window
+        entry.suppression_hours.is_some() || now.duration_since(entry.first_repair_time.0) <= window
     };
     let mut entry = previous.filter(continues).unwrap_or_else(|| ContestedField {
         field: difference.field.to_string(),
         desired: difference.desired.to_string(),
         observed: difference.observed.to_string(),
         repairs: 0,
-        first_repair: Time(now),
-        last_repair: Time(now),
-        held_off_until: None,
-        hold_hours: None,
+        first_repair_time: Time(now),
+        last_repair_time: Time(now),
+        suppressed_until_time: None,
+        suppression_hours: None,
     });
     entry.repairs = entry.repairs.saturating_add(1);
     entry.observed = difference.observed.to_string();
-    entry.last_repair = Time(now);
+    entry.last_repair_time = Time(now);
     if entry.repairs >= REPAIRS {
         let hours = entry
-            .hold_hours
-            .map_or(1, |hours| hours.saturating_mul(2).min(LONGEST_HOLD_HOURS));
-        entry.hold_hours = Some(hours);
-        entry.held_off_until = Some(Time(later(now, SignedDuration::from_hours(i64::from(hours)))));
+            .suppression_hours
+            .map_or(1, |hours| hours.saturating_mul(2).min(LONGEST_SUPPRESSION_HOURS));
+        entry.suppression_hours = Some(hours);
+        entry.suppressed_until_time = Some(Time(later(now, SignedDuration::from_hours(i64::from(hours)))));
     }
     entry
 }
@@ -140,9 +144,9 @@ pub fn still_relevant(
     let window = window(interval);
     let relevant = |entry: &&ContestedField| {
         let last = entry
-            .held_off_until
+            .suppressed_until_time
             .as_ref()
-            .map_or(entry.last_repair.0, |until| until.0);
+            .map_or(entry.last_repair_time.0, |until| until.0);
         now.duration_since(last) <= window && demanded(entry)
     };
     history.iter().filter(relevant).cloned().collect()
@@ -201,7 +205,7 @@ mod tests {
         let mut hours = Vec::new();
         for repair in 0..9 {
             history = after_repairs(history, &[&difference], INTERVAL, at(repair));
-            hours.extend(history[0].hold_hours);
+            hours.extend(history[0].suppression_hours);
         }
         assert_eq!(hours, [1, 2, 4, 8, 16, 24, 24]);
     }
@@ -214,7 +218,7 @@ mod tests {
             history = after_repairs(history, &[&difference], INTERVAL, at(hour * 61));
         }
         assert_eq!(history[0].repairs, 1);
-        assert!(history[0].held_off_until.is_none());
+        assert!(history[0].suppressed_until_time.is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
 
 /// Maximum number of drift entries in status.
 const MAX_DRIFT_ENTRIES: usize = 16;
-/// The heartbeat: how often `lastObserved` is updated if nothing else changes.
+/// The heartbeat: how often `lastObservedTime` is updated if nothing else changes.
 pub(crate) const HEARTBEAT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The differences as status shows them, each with the time when it was first observed.
@@ -29,7 +29,7 @@ pub(crate) fn drift<F: FieldPath>(
             field: difference.field.to_string(),
             desired: difference.desired.to_string(),
             observed: difference.observed.to_string(),
-            since: known.map_or(Time(now), |known| known.since.clone()),
+            first_observed_time: known.map_or(Time(now), |known| known.first_observed_time.clone()),
         }
     };
     differences.iter().take(MAX_DRIFT_ENTRIES).map(entry).collect()

@@ -346,7 +346,7 @@ fn conditions_of(object: &Value) -> Value {
         "contested": status["contested"],
         "claim": status["claim"]["state"],
         "established": status["claim"]["establishedSince"].is_string(),
-        "lastObserved": status["lastObserved"].is_string(),
+        "lastObservedTime": status["lastObservedTime"].is_string(),
         "finalizers": object["metadata"]["finalizers"],
     })
 }

@@ -296,7 +296,7 @@ impl End {
                 "established": status["claim"]["establishedSince"].is_string(),
                 "drift": [status["driftCount"], status["drift"]],
                 "contested": status["contested"],
-                "lastObserved": status["lastObserved"].is_string(),
+                "lastObservedTime": status["lastObservedTime"].is_string(),
                 "finalizers": object["metadata"]["finalizers"],
             }),
             extensions,

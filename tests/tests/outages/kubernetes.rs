@@ -236,7 +236,7 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
     teams
         .setting
         .until_holds(NAME, what, TIMEOUT, |object| {
-            let observed = object["status"]["lastObserved"].as_str().unwrap_or_default();
+            let observed = object["status"]["lastObservedTime"].as_str().unwrap_or_default();
             observed
                 .parse()
                 .is_ok_and(|at: Timestamp| at > began && object["status"]["driftCount"] == 0)

@@ -61,7 +61,7 @@ use crate::{AgentlessScanning, State, Tier};
     printcolumn(
         name = "Observed",
         type_ = "date",
-        json_path = ".status.lastObserved",
+        json_path = ".status.lastObservedTime",
         priority = 1
     ),
     validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name has more than 63 characters, the limit for the name of a connector: set connectorName")

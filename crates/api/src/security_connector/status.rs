@@ -39,7 +39,7 @@ pub struct SecurityConnectorStatus {
     pub tier: Option<String>,
     /// When the free trial of the account ends. Absent when no trial runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub free_trial_ends: Option<Time>,
+    pub free_trial_end_time: Option<Time>,
     /// Whether Azure can access the account: Healthy, NotHealthy or Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
@@ -66,14 +66,14 @@ pub struct SecurityConnectorStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub drift: Vec<Drift>,
     /// Fields that were repaired recently. After three repairs of a field within six intervals, enforcement of the
-    /// field is paused until heldOffUntil.
+    /// field is paused until suppressedUntilTime.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub contested: Vec<ContestedField>,
     /// When Azure was last read completely. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_observed: Option<Time>,
+    pub last_observed_time: Option<Time>,
     /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at or
     /// reconcile.fluxcd.io/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -138,12 +138,12 @@ pub struct MachinesStatus {
     /// resource in Azure and are not counted here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_onboarding: Option<String>,
-    /// Why the newest scan failed. The numbers are those of lastScan.
+    /// Why the newest scan failed. The numbers are those of lastScanTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_failure: Option<ScanFailure>,
     /// When the scan of these numbers started. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_scan: Option<Time>,
+    pub last_scan_time: Option<Time>,
 }
 
 /// The machines of one environment.
@@ -177,7 +177,7 @@ pub struct MachineStatus {
     /// Human-readable explanation.
     pub message: String,
     /// When the problem began according to Azure, or when it was first observed.
-    pub since: Time,
+    pub start_time: Time,
     /// What to do.
     pub remedy: String,
 }
@@ -197,7 +197,7 @@ pub struct ExcludedStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ScanFailure {
     /// When the first of the consecutive scans failed.
-    pub since: Time,
+    pub start_time: Time,
     /// Azure's error, and what to do.
     pub message: String,
 }

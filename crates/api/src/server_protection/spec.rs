@@ -64,7 +64,7 @@ use super::{file_integrity::FileIntegrityRules, machines::Machines, status::Serv
     printcolumn(
         name = "Observed",
         type_ = "date",
-        json_path = ".status.lastObserved",
+        json_path = ".status.lastObservedTime",
         priority = 1
     ),
     printcolumn(

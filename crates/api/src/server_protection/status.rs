@@ -47,7 +47,7 @@ pub struct ServerProtectionStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub drift: Vec<Drift>,
     /// Fields that were repaired recently. After three repairs of a field within six intervals, enforcement of the
-    /// field is paused until heldOffUntil.
+    /// field is paused until suppressedUntilTime.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
@@ -65,7 +65,7 @@ pub struct ServerProtectionStatus {
     pub connectors: Option<ConnectorsStatus>,
     /// When Azure was last read completely. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_observed: Option<Time>,
+    pub last_observed_time: Option<Time>,
     /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at or
     /// reconcile.fluxcd.io/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,10 +113,10 @@ pub struct PlanStatus {
     pub coverage: Option<String>,
     /// When the free trial ends. Absent when no trial runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub free_trial_ends: Option<Time>,
+    pub free_trial_end_time: Option<Time>,
     /// When the plan was last enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled_since: Option<Time>,
+    pub enablement_time: Option<Time>,
     /// Extensions of the plan, by Azure's names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -152,7 +152,7 @@ pub struct Drift {
     /// Value in Azure.
     pub observed: String,
     /// When the difference was first observed.
-    pub since: Time,
+    pub first_observed_time: Time,
 }
 
 /// A field that the controller repaired recently.
@@ -168,15 +168,15 @@ pub struct ContestedField {
     /// Number of repairs of this field in the series.
     pub repairs: i32,
     /// Time of the first repair of the series.
-    pub first_repair: Time,
+    pub first_repair_time: Time,
     /// Time of the latest repair.
-    pub last_repair: Time,
+    pub last_repair_time: Time,
     /// Enforcement of this field is paused until this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_off_until: Option<Time>,
+    pub suppressed_until_time: Option<Time>,
     /// Length of the pause in hours: 1, then doubled each time up to 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold_hours: Option<i32>,
+    pub suppression_hours: Option<i32>,
 }
 
 /// A workspace, as last observed.

@@ -48,7 +48,7 @@ impl ObjectCounts {
         self.drifted_fields += i64::from(status.drift_count().unwrap_or_default());
         self.contested += i64::from(conditions::is_true(all, "Contested"));
         let paused = status.contested().iter().filter(|field| {
-            let until = field.held_off_until.as_ref();
+            let until = field.suppressed_until_time.as_ref();
             until.is_some_and(|until| until.0 > now)
         });
         self.contested_fields += i64::try_from(paused.count()).unwrap_or(i64::MAX);
@@ -140,8 +140,8 @@ mod tests {
     }
 
     fn contested(until: Option<&str>) -> Value {
-        json!({"field": "plan.tier", "desired": "P2", "observed": "P1", "repairs": 3, "heldOffUntil": until,
-            "firstRepair": "2026-01-01T00:00:00Z", "lastRepair": "2026-01-01T00:00:00Z"})
+        json!({"field": "plan.tier", "desired": "P2", "observed": "P1", "repairs": 3, "suppressedUntilTime": until,
+            "firstRepairTime": "2026-01-01T00:00:00Z", "lastRepairTime": "2026-01-01T00:00:00Z"})
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         assert_eq!(status.tier.as_deref(), Some("P2"));
         assert_eq!(status.health.as_deref(), Some("Unknown"));
         assert!(status.claim.as_ref().unwrap().established_since.is_some());
-        assert!(status.free_trial_ends.is_some());
+        assert!(status.free_trial_end_time.is_some());
         // The next reconcile without changes leaves status as it is.
         let before = object.status.clone();
         object.sleep(object.wait);

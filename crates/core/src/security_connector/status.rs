@@ -106,7 +106,7 @@ pub fn status(
     set_claim(&mut status, input, decision, phase);
     summary::set(&mut conditions, input, decision, phase, failures);
     status.conditions = conditions.finish();
-    set_last_observed(&mut status, input, decision);
+    set_last_observed_time(&mut status, input, decision);
     status
 }
 
@@ -203,13 +203,13 @@ fn set_observed(
     if let Some(connector) = latest(observed, phase) {
         status.tier = connector.tier.map(|tier| tier_name(tier).into());
         status.account_name.clone_from(&connector.account_name);
-        status.free_trial_ends = connector
+        status.free_trial_end_time = connector
             .trial_end
             .filter(|end| *end > input.now)
             .and_then(|end| Timestamp::from_second(end.as_second()).ok())
             .map(Time);
     } else if matches!(observed.connector, Some(Ok(None))) {
-        (status.tier, status.account_name, status.free_trial_ends) = (None, None, None);
+        (status.tier, status.account_name, status.free_trial_end_time) = (None, None, None);
     }
     if let (Some(Ok(others)), Some(target)) = (&observed.others, target(input)) {
         let members = account::member_accounts(&target, others).len();
@@ -295,10 +295,10 @@ fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: 
     status.claim = Some(claim_status(previous, holder, established, input.now));
 }
 
-fn set_last_observed(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
-    let last = input.previous.last_observed.as_ref();
+fn set_last_observed_time(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
+    let last = input.previous.last_observed_time.as_ref();
     let old = last.is_none_or(|last| input.now.duration_since(last.0) >= HEARTBEAT);
     if decision.compared && (old || *status != *input.previous) {
-        status.last_observed = Some(Time(input.now));
+        status.last_observed_time = Some(Time(input.now));
     }
 }

@@ -119,7 +119,7 @@ pub fn status(
         failures,
     );
     status.conditions = conditions.finish();
-    set_last_observed(&mut status, input, decision);
+    set_last_observed_time(&mut status, input, decision);
     status
 }
 
@@ -201,8 +201,8 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     PlanStatus {
         tier: tier_name(plan.tier).into(),
         coverage: plan.coverage.clone(),
-        free_trial_ends: free_trial_ends(previous, plan, input.now),
-        enabled_since: plan
+        free_trial_end_time: free_trial_end_time(previous, plan, input.now),
+        enablement_time: plan
             .enabled_since
             .and_then(|since| Timestamp::from_second(since.as_second()).ok())
             .map(Time),
@@ -212,10 +212,10 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
 
 /// Azure reports the remaining time, which changes constantly; the end does not. Ignore a difference of a day, which
 /// is due to rounding.
-fn free_trial_ends(previous: Option<&PlanStatus>, plan: &Plan, now: Timestamp) -> Option<Time> {
+fn free_trial_end_time(previous: Option<&PlanStatus>, plan: &Plan, now: Timestamp) -> Option<Time> {
     let left = plan.free_trial_remaining.filter(|left| !left.is_zero())?;
     let ends = contested::later(now, SignedDuration::try_from(left).ok()?);
-    let known = previous.and_then(|plan| plan.free_trial_ends.clone());
+    let known = previous.and_then(|plan| plan.free_trial_end_time.clone());
     known
         .filter(|known| ends.duration_since(known.0).abs() <= SignedDuration::from_hours(24))
         .or(Some(Time(ends)))
@@ -291,7 +291,7 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
     claim_status(previous, holder, established, input.now)
 }
 
-fn set_last_observed(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
+fn set_last_observed_time(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
     let complete = matches!(
         decision.situation,
         Situation::Observing
@@ -304,10 +304,10 @@ fn set_last_observed(status: &mut ServerProtectionStatus, input: &Input<'_>, dec
     );
     let old = input
         .previous
-        .last_observed
+        .last_observed_time
         .as_ref()
         .is_none_or(|last| input.now.duration_since(last.0) >= HEARTBEAT);
     if complete && (old || *status != *input.previous) {
-        status.last_observed = Some(Time(input.now));
+        status.last_observed_time = Some(Time(input.now));
     }
 }

@@ -231,7 +231,7 @@ pub const CONDITIONS: &[Entry] = &[
         "Create another SecurityConnector."),
     entry(CONNECTOR, Type::Stalled, True, Reason::NotAvailableInCloud, "This Azure cloud has no connectors for AWS and GCP.", "Delete the object."),
     entry(BOTH, Type::Contested, True, Reason::Suppressed,
-        "Another writer keeps changing a field; enforcement is paused until `status.contested[].heldOffUntil`.",
+        "Another writer keeps changing a field; enforcement is paused until `status.contested[].suppressedUntilTime`.",
         "Find the other writer, or set the field to `Unmanaged`."),
     entry(BOTH, Type::Suspended, True, Reason::SuspendedBySpec, "`spec.suspend` is true.", ""),
 ];

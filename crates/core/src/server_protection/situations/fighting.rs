@@ -53,7 +53,7 @@ fn a_write_without_effect_settles_and_is_then_contested() {
         .reason("Contested", "True", "Suppressed");
     let held = &object.status.contested[0];
     assert_eq!(
-        (held.field.as_str(), held.repairs, held.hold_hours),
+        (held.field.as_str(), held.repairs, held.suppression_hours),
         (FIELD, 3, Some(1))
     );
     // Suppressed for an hour, also after a restart; then written once, and suppressed for two hours.
@@ -62,7 +62,7 @@ fn a_write_without_effect_settles_and_is_then_contested() {
     assert_eq!(object.write(&observed(&actual)).changes, []);
     object.sleep(Duration::from_secs(700));
     assert!(object.write(&observed(&actual)).writes_plan());
-    assert_eq!(object.status.contested[0].hold_hours, Some(2));
+    assert_eq!(object.status.contested[0].suppression_hours, Some(2));
     object.sleep(Duration::from_secs(120));
     assert_eq!(object.write(&observed(&actual)).changes, []);
     // The spec no longer manages the field: nothing is contested.

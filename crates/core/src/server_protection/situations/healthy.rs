@@ -153,9 +153,9 @@ fn the_heartbeat_moves_hourly_and_nothing_else_does() {
     }
     object.sleep(Duration::from_secs(600));
     object.observe(&observed(&protected()));
-    assert_eq!(object.status.last_observed.as_ref().unwrap().0, object.now);
+    assert_eq!(object.status.last_observed_time.as_ref().unwrap().0, object.now);
     let mut same = object.status.clone();
-    same.last_observed.clone_from(&first.last_observed);
+    same.last_observed_time.clone_from(&first.last_observed_time);
     assert_eq!(same, first);
 }
 
@@ -167,7 +167,7 @@ fn the_end_of_the_free_trial_does_not_change() {
     let day = 24 * 3600;
     actual.plan.free_trial_remaining = Some(Duration::from_secs(30 * day));
     object.observe(&observed(&actual));
-    let ends = object.status.plan.as_ref().unwrap().free_trial_ends.clone();
+    let ends = object.status.plan.as_ref().unwrap().free_trial_end_time.clone();
     assert!(ends.is_some());
     for hour in 1..(10 * 24) {
         object.sleep(Duration::from_secs(3600));
@@ -175,14 +175,14 @@ fn the_end_of_the_free_trial_does_not_change() {
         actual.plan.free_trial_remaining = Some(Duration::from_secs((30 - gone) * day));
         object.observe(&observed(&actual));
         assert_eq!(
-            object.status.plan.as_ref().unwrap().free_trial_ends,
+            object.status.plan.as_ref().unwrap().free_trial_end_time,
             ends,
             "hour {hour}"
         );
     }
     actual.plan.free_trial_remaining = Some(Duration::ZERO);
     object.observe(&observed(&actual));
-    assert_eq!(object.status.plan.as_ref().unwrap().free_trial_ends, None);
+    assert_eq!(object.status.plan.as_ref().unwrap().free_trial_end_time, None);
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn a_failed_scan_keeps_the_last_good_numbers_and_says_how_old_they_are() {
     object
         .scan(&[(Verdict::Protected, 3)])
         .reason("MachinesProtected", "True", "Protected");
-    let scanned_at = object.machines().last_scan.clone();
+    let scanned_at = object.machines().last_scan_time.clone();
     for _ in 0..2 {
         object.sleep(Duration::from_secs(900));
         object
@@ -227,7 +227,10 @@ fn a_failed_scan_keeps_the_last_good_numbers_and_says_how_old_they_are() {
         .scan_fails()
         .reason("MachinesProtected", "Unknown", "ScanStale");
     assert_eq!(
-        (object.machines().summary.as_str(), &object.machines().last_scan),
+        (
+            object.machines().summary.as_str(),
+            &object.machines().last_scan_time
+        ),
         ("3/3", &scanned_at)
     );
     assert!(object.machines().scan_failure.is_some());
@@ -260,12 +263,12 @@ fn the_worst_ten_are_named_and_their_dates_stay() {
         (worst[0].as_str(), worst[3].as_str(), worst[9].as_str()),
         ("Failed-000", "Failed-003", "Missing-005")
     );
-    let first = object.machines().worst[0].since.clone();
+    let first = object.machines().worst[0].start_time.clone();
     object.sleep(Duration::from_secs(900));
     object.scan(&[(Verdict::Failed, 2), (Verdict::Unknown, 1)]);
     assert_eq!(names(&object), ["Failed-000", "Failed-001", "Unknown-000"]);
-    assert_eq!(object.machines().worst[0].since, first);
-    assert!(object.machines().worst[2].since.0 > first.0);
+    assert_eq!(object.machines().worst[0].start_time, first);
+    assert!(object.machines().worst[2].start_time.0 > first.0);
 }
 
 #[test]
@@ -280,7 +283,7 @@ fn a_timestamp_in_the_future_does_not_change_with_every_scan() {
         let mut reading = scanned(&object, &[(Verdict::Failed, 1)]);
         reading.summary.worst[0].finding.since = Some(ahead);
         object.on_event(Ok(reading));
-        let since = object.machines().worst[0].since.clone();
+        let since = object.machines().worst[0].start_time.clone();
         assert_eq!(*first.get_or_insert(since.clone()), since);
         object.sleep(Duration::from_secs(900));
     }
@@ -326,10 +329,10 @@ fn status_does_not_change_while_the_fleet_does_not() {
         object.scan(&[(Verdict::Protected, 3), (Verdict::Missing, 1)]);
         assert_eq!(object.status, before);
     }
-    // The heartbeat after an hour updates `lastScan`.
+    // The heartbeat after an hour updates `lastScanTime`.
     object.sleep(Duration::from_secs(900));
     object.scan(&[(Verdict::Protected, 3), (Verdict::Missing, 1)]);
-    assert!(object.machines().last_scan > before.machines.unwrap().last_scan);
+    assert!(object.machines().last_scan_time > before.machines.unwrap().last_scan_time);
 }
 
 #[test]

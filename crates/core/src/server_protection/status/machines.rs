@@ -52,29 +52,29 @@ pub(super) fn set(conditions: &mut Conditions, status: &mut ServerProtectionStat
         return;
     };
     numbers.scan_failure = scans.failing.as_ref().map(|failing| ScanFailure {
-        since: Time(failing.since),
+        start_time: Time(failing.since),
         message: error(failing).to_string(),
     });
     if let Some(previous) = previous {
         keep_unless_changed(&mut numbers, previous, input.now);
     }
-    let at = numbers.last_scan.as_ref().map(|at| at.0);
+    let at = numbers.last_scan_time.as_ref().map(|at| at.0);
     answer(conditions, input, scans, at);
     status.machines = Some(numbers);
 }
 
-/// `lastScan` is updated with another change, or hourly; it never moves backwards.
+/// `lastScanTime` is updated with another change, or hourly; it never moves backwards.
 fn keep_unless_changed(numbers: &mut MachinesStatus, previous: &MachinesStatus, now: Timestamp) {
     let refresh = {
         let same_time = MachinesStatus {
-            last_scan: previous.last_scan.clone(),
+            last_scan_time: previous.last_scan_time.clone(),
             ..numbers.clone()
         };
         same_time != *previous
     };
     let old = |last: &Time| now.duration_since(last.0) >= HEARTBEAT;
-    if !refresh && !previous.last_scan.as_ref().is_none_or(old) {
-        numbers.last_scan.clone_from(&previous.last_scan);
+    if !refresh && !previous.last_scan_time.as_ref().is_none_or(old) {
+        numbers.last_scan_time.clone_from(&previous.last_scan_time);
     }
 }
 
@@ -133,7 +133,7 @@ fn numbers(
             .collect(),
         direct_onboarding: onboards_directly(input).then(|| "NotVerifiable".into()),
         scan_failure: None,
-        last_scan: Timestamp::from_second(reading.at.as_second()).ok().map(Time),
+        last_scan_time: Timestamp::from_second(reading.at.as_second()).ok().map(Time),
     }
 }
 
@@ -163,9 +163,9 @@ fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timesta
         verdict: verdict.into(),
         reason: worst.finding.reason.to_string(),
         message: worst.finding.message.chars().take(LONGEST_MESSAGE).collect(),
-        since: reported
+        start_time: reported
             .map(Time)
-            .or_else(|| known.map(|known| known.since.clone()))
+            .or_else(|| known.map(|known| known.start_time.clone()))
             .unwrap_or(Time(now)),
         remedy: worst.finding.remedy.chars().take(LONGEST_MESSAGE).collect(),
     }
