@@ -51,7 +51,7 @@ impl Objects {
             .await
     }
 
-    /// Requests a reconcile now. Returns the value that `status.lastHandledReconcileAt` will have.
+    /// Requests a reconcile now. Returns the value that `status.lastHandledRequest` will have.
     pub async fn request(&self, name: &str) -> Result<String, Error> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -67,10 +67,10 @@ impl Objects {
     pub async fn reconcile(&self, name: &str, limit: Duration) -> Result<Value, Error> {
         let request = self.request(name).await?;
         self.until_holds(name, "the reconcile", limit, |object| {
-            let handled = object.pointer("/status/lastHandledReconcileAt");
-            handled
+            object
+                .pointer("/status/lastHandledRequest")
                 .and_then(Value::as_str)
-                .is_some_and(|handled| handled.contains(&request))
+                == Some(&request)
         })
         .await
     }

@@ -172,7 +172,7 @@ impl<'a> Team<'a> {
         self.protections().annotate(name, key, value).await
     }
 
-    /// Requests a reconcile of a ServerProtection now. Returns the value that `status.lastHandledReconcileAt` will
+    /// Requests a reconcile of a ServerProtection now. Returns the value that `status.lastHandledRequest` will
     /// have.
     pub async fn request(&self, name: &str) -> Result<String, Error> {
         self.protections().request(name).await

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serverprotection_api::{ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
+use serverprotection_core::request::Requested;
 
 /// A kind that has a controller.
 pub(crate) trait Kind:
@@ -40,8 +41,8 @@ pub(crate) trait StatusExt:
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     fn observed_generation(&self) -> Option<i64>;
-    /// Last handled value of the "reconcile now" annotation.
-    fn handled(&self) -> Option<&str>;
+    /// Last handled values of the "reconcile now" annotations.
+    fn handled(&self) -> Requested<'_>;
     /// Number of fields in which Azure differs from the spec.
     fn drift_count(&self) -> Option<i32>;
     /// Fields that were repaired lately.
@@ -60,8 +61,11 @@ macro_rules! status_ext {
             fn observed_generation(&self) -> Option<i64> {
                 self.observed_generation
             }
-            fn handled(&self) -> Option<&str> {
-                self.last_handled_reconcile_at.as_deref()
+            fn handled(&self) -> Requested<'_> {
+                Requested {
+                    ours: self.last_handled_request.as_deref(),
+                    flux: self.last_handled_reconcile_at.as_deref(),
+                }
             }
             fn drift_count(&self) -> Option<i32> {
                 self.drift_count

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use serverprotection_api::annotations;
+use serverprotection_core::request::Requested;
 
 use crate::{
     context::{Context, InContext},
@@ -11,19 +12,10 @@ use crate::{
     state::ObjectState,
 };
 
-/// Returns the new value of the "reconcile now" annotations, if there is one.
-pub(crate) fn requested<K: Kind>(object: &K, state: &ObjectState<K>) -> Option<String> {
-    // Both are one request: a change of either starts a reconcile.
-    let value = |name| object.annotations().get(name).map(String::as_str);
-    let (ours, flux) = (
-        value(annotations::RECONCILE_REQUESTED_AT),
-        value(annotations::FLUX_REQUESTED_AT),
-    );
-    let request = match (ours, flux) {
-        (Some(ours), Some(flux)) => format!("{ours},{flux}"),
-        (one, other) => one.or(other)?.to_owned(),
-    };
-    (Some(request.as_str()) != state.status.handled()).then_some(request)
+/// Returns the values of the "reconcile now" annotations, if one of them is new.
+pub(crate) fn requested<'a, K: Kind>(object: &'a K, state: &ObjectState<K>) -> Option<Requested<'a>> {
+    let requested = Requested::by(object.annotations());
+    requested.is_new(state.status.handled()).then_some(requested)
 }
 
 /// The annotation that approves reductions.

@@ -23,6 +23,7 @@ pub mod mode;
 pub mod reading;
 pub mod reason;
 pub mod reductions;
+pub mod request;
 pub mod retry;
 pub mod security_connector;
 pub mod server_protection;

@@ -161,7 +161,7 @@ impl<'a> Fixture<'a> {
         let what = format!("a reconcile of {}", self.team.namespace);
         self.team
             .until_holds(NAME, &what, TIMEOUT, |object| {
-                object["status"]["lastHandledReconcileAt"] == request.as_str()
+                object["status"]["lastHandledRequest"] == request.as_str()
             })
             .await?;
         self.team.scanned(NAME, TIMEOUT).await

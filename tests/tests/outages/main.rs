@@ -97,7 +97,7 @@ pub(crate) async fn reconcile(team: &Team<'_>) -> Result<Value, Error> {
     let request = team.request(NAME).await?;
     let what = format!("a reconcile of {}", team.namespace);
     team.until_holds(NAME, &what, TIMEOUT, |object| {
-        object["status"]["lastHandledReconcileAt"] == request.as_str()
+        object["status"]["lastHandledRequest"] == request.as_str()
     })
     .await
 }

@@ -130,6 +130,10 @@ async fn the_annotation_of_flux_starts_a_reconcile_too(environment: Arc<Environm
         })
         .await?;
     assert_eq!(condition_values(&object, "Ready").0, "True");
-    reconcile(&team, "prod").await?;
+    let object = reconcile(&team, "prod").await?;
+    assert_eq!(
+        object["status"]["lastHandledReconcileAt"], "2026-11-23T10:00:00Z",
+        "Flux waits for its own value, whoever else requests a reconcile"
+    );
     Ok(())
 }

@@ -136,10 +136,7 @@ pub(crate) async fn reconcile(team: &Team<'_>, name: &str) -> Result<Value, Erro
     let request = team.request(name).await?;
     let what = format!("a reconcile of {}/{name}", team.namespace);
     team.until_holds(name, &what, TIMEOUT, |object| {
-        let handled = object
-            .pointer("/status/lastHandledReconcileAt")
-            .and_then(Value::as_str);
-        handled.is_some_and(|handled| handled.contains(&request))
+        object["status"]["lastHandledRequest"] == request.as_str()
     })
     .await
 }

@@ -74,8 +74,10 @@ pub struct SecurityConnectorStatus {
     /// When Azure was last read completely. Updated together with other changes, otherwise hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed_time: Option<Time>,
-    /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at or
-    /// reconcile.fluxcd.io/requestedAt.
+    /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
+    /// Last handled value of the annotation reconcile.fluxcd.io/requestedAt, as in the objects of Flux.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 }

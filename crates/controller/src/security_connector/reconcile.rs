@@ -89,7 +89,7 @@ impl Reconcile<'_> {
             spec: &object.spec,
             generation: object.meta().generation.unwrap_or_default(),
             approval: approval(object),
-            requested: requested.as_deref(),
+            requested,
             protection: known.as_ref().map(|known| &known.protection),
             previous: &previous.status,
             observation: live.observation(),

@@ -8,6 +8,7 @@ use serverprotection_core::{
     claims::Claim,
     conditions::{self, ConditionType, is_true},
     events::Write,
+    request::Requested,
     server_protection::{
         changes::{self},
         decide::{self, Decision, Input, Observation, Outcome},
@@ -90,7 +91,7 @@ impl Reconcile<'_> {
                 object,
                 &previous,
                 &live,
-                requested.as_deref(),
+                requested,
                 &correlation_id,
                 context,
             )
@@ -232,7 +233,7 @@ fn input<'a>(
     object: &'a ServerProtection,
     before: &'a ObjectState<ServerProtection>,
     live: &'a LiveObservation,
-    requested: Option<&'a str>,
+    requested: Option<Requested<'a>>,
     correlation_id: &'a str,
     context: &'a Context,
 ) -> Input<'a> {

@@ -17,6 +17,7 @@ use crate::{
     change,
     conditions::{self, ConditionType},
     contested,
+    request::Requested,
     timeouts::Timeouts,
 };
 
@@ -31,8 +32,8 @@ pub struct Input<'a> {
     pub generation: i64,
     /// The annotation that approves reductions.
     pub approval: Option<&'a str>,
-    /// The value of the annotation that requests a reconcile, if this reconcile responds to it.
-    pub requested: Option<&'a str>,
+    /// The annotations that request a reconcile, if this reconcile responds to one of them.
+    pub requested: Option<Requested<'a>>,
     /// The `ServerProtection` that the spec refers to.
     pub protection: Option<&'a Protection>,
     /// The status before this reconcile.

@@ -24,6 +24,7 @@ use crate::{
     machines::reading::Scans,
     permissions::ASSIGN_ROLES,
     reductions::unapproved,
+    request::Requested,
     timeouts::Timeouts,
 };
 
@@ -36,8 +37,8 @@ pub struct Input<'a> {
     pub generation: i64,
     /// The annotation that approves reductions.
     pub approval: Option<&'a str>,
-    /// The value of the annotation that requests a reconcile, if this reconcile responds to it.
-    pub requested: Option<&'a str>,
+    /// The annotations that request a reconcile, if this reconcile responds to one of them.
+    pub requested: Option<Requested<'a>>,
     /// The status before this reconcile.
     pub previous: &'a ServerProtectionStatus,
     /// What this reconcile observed.

@@ -64,7 +64,10 @@ pub fn status(
     if matches!(phase, Phase::AfterWrite(_))
         && let Some(requested) = input.requested
     {
-        status.last_handled_reconcile_at = Some(requested.to_owned());
+        requested.record(
+            &mut status.last_handled_request,
+            &mut status.last_handled_reconcile_at,
+        );
     }
     // The first transient errors of a drift check do not change status; an event and a metric report them.
     if summary::is_passing_failure(input, decision, failures) {

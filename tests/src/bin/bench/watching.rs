@@ -125,7 +125,7 @@ async fn follow(client: Client, kind: ApiResource, key: &'static str, seen: Arc<
 
 /// The last handled request.
 fn answered(status: &Value) -> Option<&str> {
-    status.get("lastHandledReconcileAt")?.as_str()
+    status.get("lastHandledRequest")?.as_str()
 }
 
 /// Whether `Ready` is True for the current generation.

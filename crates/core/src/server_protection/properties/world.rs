@@ -10,6 +10,7 @@ use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     reading::Permissions,
+    request::Requested,
     server_protection::{
         changes::{Action, Actual, Change, PlanWrite},
         decide::{Decision, Input, Observation, Outcome, PlanResponse, Situation, decide},
@@ -69,6 +70,7 @@ pub(super) struct World {
     pub(super) generation: i64,
     pub(super) approval: Option<String>,
     pub(super) requested: Option<String>,
+    pub(super) requested_by_flux: Option<String>,
     pub(super) status: ServerProtectionStatus,
     pub(super) history: ReconcileHistory,
     pub(super) azure: Actual,
@@ -94,6 +96,7 @@ impl World {
             generation: 1,
             approval: None,
             requested: None,
+            requested_by_flux: None,
             status: ServerProtectionStatus {
                 observed_generation: Some(-1),
                 ..ServerProtectionStatus::default()
@@ -204,10 +207,16 @@ impl World {
 
     /// A reconcile as the controller makes it: read, decide, record the intent, write, update status.
     pub(super) fn reconcile(&mut self, fault: &Fault) -> Reconcile {
-        let requested = self
-            .requested
-            .clone()
-            .filter(|value| self.status.last_handled_reconcile_at.as_ref() != Some(value));
+        let annotations = (self.requested.clone(), self.requested_by_flux.clone());
+        let handled = Requested {
+            ours: self.status.last_handled_request.as_deref(),
+            flux: self.status.last_handled_reconcile_at.as_deref(),
+        };
+        let requested = Requested {
+            ours: annotations.0.as_deref(),
+            flux: annotations.1.as_deref(),
+        };
+        let requested = Some(requested).filter(|requested| requested.is_new(handled));
         let observed = self.observe(fault, requested.is_some());
         let timeouts = Timeouts::default();
         let (spec, before, history) = (self.spec.clone(), self.status.clone(), self.history.clone());
@@ -216,7 +225,7 @@ impl World {
             spec: &spec,
             generation: self.generation,
             approval: approval.as_deref(),
-            requested: requested.as_deref(),
+            requested,
             previous: &before,
             observation: match (spec.suspend, self.conflicted) {
                 (true, _) => Observation::Suspended,
