@@ -35,6 +35,15 @@ impl ConditionStatus {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// The status of a condition.
+    pub(crate) fn of(condition: &Condition) -> Self {
+        match condition.status.as_str() {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// The conditions of one object while a reconcile works on them.

@@ -5,9 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     azure_error::AzureError,
-    conditions::{ConditionStatus, ConditionType, get},
+    conditions::{ConditionStatus, ConditionType, Reason, get},
     message::Message,
     reason::EventReason,
+    suspension,
 };
 
 /// Maximum length of an event's note, in characters; the API server allows 1 kB.
@@ -67,12 +68,14 @@ pub struct Write {
     pub text: String,
 }
 
-/// The event of the writes, then those of the changed conditions. Events cost the API server time, so that all writes
+/// Suspended or Resumed, the event of the writes, then those of the changed conditions. Events cost the API server time, so that all writes
 /// of a reconcile, and Ready if they made it True, are one event. Its reason is that of the first write.
 pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condition]) -> Vec<Event> {
-    let ready = turned(before, now, ConditionType::Ready)
-        .filter(|ready| ready.status == ConditionStatus::True.as_str());
-    let mut all = Vec::new();
+    let became_true = |ready: &&Condition| {
+        ready.status == ConditionStatus::True.as_str() && ready.reason != Reason::Suspended.as_str()
+    };
+    let ready = turned(before, now, ConditionType::Ready).filter(became_true);
+    let mut all: Vec<_> = suspension::event(before, now).into_iter().collect();
     match (written, ready) {
         ([first, ..], ready) => {
             let texts: Vec<_> = written.iter().map(|write| write.text.as_str()).collect();

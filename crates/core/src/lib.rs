@@ -29,6 +29,7 @@ pub mod security_connector;
 pub mod server_protection;
 pub mod settling;
 pub mod status_reference;
+pub mod suspension;
 pub mod switch;
 pub mod tier;
 pub mod timeouts;

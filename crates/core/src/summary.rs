@@ -41,21 +41,6 @@ pub(crate) enum Secondary {
     Stalled,
 }
 
-/// `spec.suspend`: the conditions keep their values, and no one should wait for newer ones.
-pub(crate) fn suspend(conditions: &mut Conditions) {
-    let message = Message::new("Azure is neither read nor written, because spec.suspend is true");
-    let (status, reason) = (ConditionStatus::True, Reason::SuspendedBySpec);
-    conditions.set(ConditionType::Suspended, status, reason, &message);
-    for type_ in [
-        ConditionType::Reconciling,
-        ConditionType::Stalled,
-        ConditionType::Contested,
-    ] {
-        conditions.remove(type_);
-    }
-    conditions.stamp();
-}
-
 impl Summary {
     /// Sets Ready, and Reconciling or Stalled with it.
     pub(crate) fn apply(self, conditions: &mut Conditions) {

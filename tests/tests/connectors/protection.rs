@@ -187,10 +187,11 @@ async fn suspend_sends_no_request_and_resume_repairs(environment: Arc<Environmen
         .connectors()
         .until("account", "Suspended", "True", TIMEOUT)
         .await?;
+    let (status, reason, _) = condition_values(&object, "Ready");
     assert_eq!(
-        condition_values(&object, "Ready").0,
-        "True",
-        "it keeps its last value"
+        (status, reason),
+        ("True", "Suspended"),
+        "it keeps its last status"
     );
 
     edit_in_azure(&team, "account", json!({"environmentData.scanInterval": 24})).await?;
@@ -230,7 +231,8 @@ async fn suspended_from_the_start_sends_no_request(environment: Arc<Environment>
         .connectors()
         .until("account", "Suspended", "True", TIMEOUT)
         .await?;
-    assert_eq!(condition_values(&object, "Ready").0, "Unknown");
+    let (status, reason, _) = condition_values(&object, "Ready");
+    assert_eq!((status, reason), ("Unknown", "Suspended"));
     pause().await;
     let all = environment.emulator.requests(&team.subscription).await?;
     let about = |request: &serde_json::Value| {

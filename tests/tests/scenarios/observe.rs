@@ -3,7 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::condition};
+use serverprotection_tests::{
+    Error, cases,
+    env::Environment,
+    harness::Case,
+    kstatus::{Status, kstatus},
+    team::condition,
+    wait::eventually,
+};
 
 use super::{TIMEOUT, condition_values, in_azure, p2, ready, reconcile, requests, writes};
 
@@ -46,15 +53,13 @@ async fn suspend_stops_everything_and_resume_repairs(environment: Arc<Environmen
     ready(&team, "prod").await?;
     team.patch("prod", json!({"spec": {"suspend": true}})).await?;
     let object = team.until("prod", "Suspended", "True", TIMEOUT).await?;
+    let (status, reason, _) = condition_values(&object, "Ready");
     assert_eq!(
-        condition_values(&object, "Ready").0,
-        "True",
-        "it keeps its last value"
+        (status, reason),
+        ("True", "Suspended"),
+        "it keeps its last status"
     );
-    assert_eq!(
-        object["status"]["observedGeneration"],
-        object["metadata"]["generation"]
-    );
+    assert_eq!(kstatus(&object), Status::Current, "{object:#}");
 
     environment
         .emulator
@@ -63,6 +68,14 @@ async fn suspend_stops_everything_and_resume_repairs(environment: Arc<Environmen
     let before = requests(&team).await?.len();
     reconcile(&team, "prod").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
+    team.patch(
+        "prod",
+        json!({"spec": {"machines": {"minimumProtectedPercent": 90}}}),
+    )
+    .await?;
+    let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+    assert_eq!(condition_values(&object, "Ready").1, "Suspended");
+    assert_eq!(kstatus(&object), Status::InProgress, "{object:#}");
     assert_eq!(requests(&team).await?.len(), before, "no call while suspended");
 
     team.patch("prod", json!({"spec": {"suspend": false}})).await?;
@@ -73,6 +86,16 @@ async fn suspend_stops_everything_and_resume_repairs(environment: Arc<Environmen
     })
     .await?;
     assert_eq!(in_azure(&team).await?["settings"]["WDATP"], true);
+    let arguments = ["get", "events", "-n", &team.namespace];
+    eventually("the events of both", TIMEOUT, || async {
+        let events = environment.plane.kubectl(&arguments).await;
+        let events = events.map_err(|error| error.to_string())?;
+        let all = ["Suspended", "Resumed"]
+            .iter()
+            .all(|reason| events.contains(reason));
+        all.then_some(()).ok_or(events)
+    })
+    .await?;
     Ok(())
 }
 
@@ -84,7 +107,8 @@ async fn suspended_from_the_start_is_not_ready_and_sends_no_request(
     spec["suspend"] = json!(true);
     team.protect("prod", spec).await?;
     let object = team.until("prod", "Suspended", "True", TIMEOUT).await?;
-    assert_eq!(condition_values(&object, "Ready").0, "Unknown");
+    let (status, reason, _) = condition_values(&object, "Ready");
+    assert_eq!((status, reason), ("Unknown", "Suspended"));
     assert!(requests(&team).await?.is_empty());
     Ok(())
 }

@@ -85,8 +85,8 @@ pub struct SecurityConnectorSpec {
     /// the identity, the mode, the interval and the default plan. This field is immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("protectionRef cannot be changed: create another SecurityConnector"))]
     pub protection_ref: ProtectionRef,
-    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation. The
-    /// default is false.
+    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
+    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// Azure resource group of the connector and of the Azure Arc machines of the account. This field is immutable.

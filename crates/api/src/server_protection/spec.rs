@@ -99,8 +99,8 @@ pub struct ServerProtectionSpec {
     /// in the condition Drifted, and nothing is ever written to Azure.
     #[serde(default)]
     pub mode: Mode,
-    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation. The
-    /// default is false.
+    /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
+    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// How often Azure is compared with this object: from 1m to 24h, with 10 % jitter. The default is 10m. To

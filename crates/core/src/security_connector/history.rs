@@ -1,13 +1,15 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads and at most one write, never correctness
 //! (I-6).
 
-use crate::{Timestamp, settling::Writes};
+use crate::{Timestamp, settling::Writes, suspension::Demand};
 
 /// What a process keeps in memory about an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReconcileHistory {
     /// The number of reconciles so far.
     pub reconciles: u64,
+    /// The spec of the last reconcile that was not suspended.
+    pub reconciled: Option<Demand>,
     /// Whether the last reconcile wrote the connector, so that this one reads it back.
     pub verifying: bool,
     /// Whether the last reconcile found no connector and did not create one.

@@ -60,6 +60,9 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     } else if !outcome.done.is_empty() {
         (history.cloud_failures, history.cloud_retry_at) = (0, None);
     }
+    if decision.situation != Situation::Suspended {
+        history.reconciled = Some(input.spec.into());
+    }
     history
 }
 

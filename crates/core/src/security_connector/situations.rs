@@ -252,10 +252,21 @@ fn observe_and_suspend_write_nothing() {
         object
             .expect("True", "Observed", "connectorName")
             .reason("Drifted", "True", "Differs");
+        object.spec.suspend = true;
+        object.generation += 1;
         object.reconcile(Observation::Suspended, |_| Outcome::default());
         object
-            .expect("True", "Observed", "")
+            .expect("True", "Suspended", "Observed: ")
             .reason("Suspended", "True", "SuspendedBySpec");
+        object.spec.scan_interval = "8h".into();
+        object.generation += 1;
+        object.reconcile(Observation::Suspended, |_| Outcome::default());
+        object.expect("Unknown", "Suspended", "has not been compared");
+        object.spec.suspend = false;
+        object.generation += 1;
+        object.observe();
+        object.expect("True", "Observed", "connectorName");
+        assert_eq!(object.condition("Suspended").0, "");
     }
 }
 

@@ -1,13 +1,15 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads, never correctness (I-6).
 
 use super::field::ProtectionField;
-use crate::{Timestamp, settling::Writes};
+use crate::{Timestamp, settling::Writes, suspension::Demand};
 
 /// What a process keeps in memory about an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReconcileHistory {
     /// The number of reconciles so far.
     pub reconciles: u64,
+    /// The spec of the last reconcile that was not suspended.
+    pub reconciled: Option<Demand>,
     /// Whether the last reconcile wrote, so that this one reads back.
     pub verifying: bool,
     /// Consecutive transient failures.

@@ -36,6 +36,9 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     }
     history.writes.add(outcome, input.now);
     schedule_extension_retry(&mut history, input, decision, outcome);
+    if decision.situation != Situation::Suspended {
+        history.reconciled = Some(input.spec.into());
+    }
     history
 }
 

@@ -15,6 +15,7 @@ use super::{
     changes::Actual,
     connectors::Connectors,
     decide::{Decision, Input, Observation, Outcome, decide},
+    events::{events, writes},
     field::{ExtensionName, Setting},
     history::ReconcileHistory,
     observed::{Extension, Observed, Plan, RegistrationState, Settings, Subscription},
@@ -26,6 +27,7 @@ use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     conditions,
+    events::Event,
     jiff::SignedDuration,
     machines::reading::Scans,
     reading::Permissions,
@@ -129,6 +131,8 @@ struct Object {
     history: ReconcileHistory,
     now: Timestamp,
     wait: Duration,
+    /// Those of the last reconcile.
+    events: Vec<Event>,
 }
 
 impl Object {
@@ -143,6 +147,7 @@ impl Object {
             history: ReconcileHistory::default(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
+            events: Vec::new(),
         }
     }
 
@@ -212,6 +217,8 @@ impl Object {
             INTERVAL,
         );
         self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
+        let written = writes(&decision, &outcome);
+        self.events = events(&self.status, &status, &written, &decision, &outcome, history.failures);
         (self.history, self.status) = (history, status);
         for condition in &self.status.conditions {
             let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
@@ -224,6 +231,14 @@ impl Object {
     /// A reconcile that has nothing to write or may not write.
     fn observe(&mut self, observed: &Observed) -> Decision {
         self.reconcile(Observation::Azure(observed), |_| Outcome::default())
+    }
+
+    /// A reconcile of a suspended object.
+    fn suspended(&mut self) {
+        self.reconcile(Observation::Suspended, |decision| {
+            assert_eq!(decision.changes, []);
+            Outcome::default()
+        });
     }
 
     /// A reconcile whose writes are all accepted, without results for extensions.

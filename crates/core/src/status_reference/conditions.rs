@@ -42,6 +42,11 @@ pub const CONDITIONS: &[Entry] = &[
         "Azure cannot sign in to the account; the controller retries after 5, 10, then every 15 minutes.",
         "Fix what the message names in the account."),
     entry(CONNECTOR, Type::Ready, False, Reason::Deleting, "The object is being deleted and waits for Azure.", ""),
+    entry(BOTH, Type::Ready, True, Reason::Suspended, "It was Ready when `spec.suspend` became true, and nothing else changed in the spec.", ""),
+    entry(BOTH, Type::Ready, False, Reason::Suspended, "It was not Ready when `spec.suspend` became true; the message has the last result.", ""),
+    entry(BOTH, Type::Ready, Unknown, Reason::Suspended,
+        "The spec was edited while the object was suspended, or it has not been compared with Azure yet.",
+        "Set `spec.suspend` to false to resume."),
     entry(BOTH, Type::Ready, Unknown, Reason::NotObserved, "The object has not been reconciled yet.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::Progressing, "Azure could not be read yet; the controller retries.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::ObservationStale,
@@ -233,7 +238,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Contested, True, Reason::Suppressed,
         "Another writer keeps changing a field; enforcement is paused until `status.contested[].suppressedUntilTime`.",
         "Find the other writer, or set the field to `Unmanaged`."),
-    entry(BOTH, Type::Suspended, True, Reason::SuspendedBySpec, "`spec.suspend` is true.", ""),
+    entry(BOTH, Type::Suspended, True, Reason::SuspendedBySpec, "`spec.suspend` is true: Azure is neither read nor written.", ""),
 ];
 
 const fn code(code: &'static str, action: &'static str) -> CodeEntry {

@@ -44,6 +44,8 @@ pub const EVENTS: &[EventEntry] = &[
     entry(CONNECTOR, EventReason::ConnectorDeleted, "The connector is deleted."),
     entry(CONNECTOR, EventReason::ConnectorRetained, "The connector stays in Azure, because `deletionPolicy` is Retain."),
     entry(CONNECTOR, EventReason::ConnectorLeftBehind, "The connector stays in Azure, although the policy is Delete; the note says why."),
+    entry(BOTH, EventReason::Suspended, "`spec.suspend` became true."),
+    entry(BOTH, EventReason::Resumed, "`spec.suspend` is no longer true, and Azure is read again."),
     entry(BOTH, EventReason::ObservationFailed, "A read failed with a transient error. Later consecutive failures emit no event."),
     entry(BOTH, EventReason::WriteFailed, "A write failed with a transient error. Later consecutive failures emit no event."),
     entry(BOTH, EventReason::InternalError, "A reconcile panicked. Later consecutive panics emit no event."),

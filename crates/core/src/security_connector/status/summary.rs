@@ -14,8 +14,9 @@ use crate::{
     summary::{
         Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
         failing_write, in_sync, is_passing, observed_message, progressing, reading_back, ready,
-        settling_message, stalled, suspend, withheld,
+        settling_message, stalled, withheld,
     },
+    suspension::{Demand, suspend},
 };
 
 /// Whether this is one of the first transient read errors of a spec that was observed before.
@@ -36,7 +37,8 @@ pub(super) fn set(
     failures: u32,
 ) {
     if decision.situation == Situation::Suspended {
-        suspend(conditions);
+        let spec = (input.history.reconciled, Demand::from(input.spec));
+        suspend(conditions, &input.previous.conditions, input.generation, spec);
         return;
     }
     summary(input, decision, phase, failures).apply(conditions);

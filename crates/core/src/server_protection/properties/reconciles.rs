@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection, prelude::*};
-use serverprotection_api::{Mode, ServerProtectionStatus, State, Tier};
+use serverprotection_api::{Mode, ServerProtectionSpec, ServerProtectionStatus, State, Tier};
 
 use super::{
     azure::answers,
@@ -99,8 +100,11 @@ fn check_status(
 /// I-9: Ready is never True with the reason `InSync` unless Azure matches the spec.
 fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionStatus) {
     let ready = get(&after.conditions, "Ready").unwrap();
-    if reconcile.decision.situation == Situation::Suspended || after.conditions == reconcile.before.conditions
-    {
+    if reconcile.decision.situation == Situation::Suspended {
+        check_suspended(world, reconcile, ready);
+        return;
+    }
+    if after.conditions == reconcile.before.conditions {
         return;
     }
     let desired = Desired::of(&world.spec);
@@ -117,6 +121,22 @@ fn check_truth(world: &World, reconcile: &Reconcile, after: &ServerProtectionSta
     if ready.status == "True" {
         assert!(["InSync", "Observed"].contains(&ready.reason.as_str()));
     }
+}
+
+/// While it is suspended, Ready keeps a status that is about this spec, and nothing else.
+fn check_suspended(world: &World, reconcile: &Reconcile, ready: &Condition) {
+    assert_eq!(ready.reason, "Suspended");
+    let known = get(&reconcile.before.conditions, "Ready");
+    let same_generation = known.is_some_and(|known| known.observed_generation == Some(world.generation));
+    let same_spec = world.reconciled.as_ref().is_some_and(|reconciled| {
+        let suspended = ServerProtectionSpec {
+            suspend: true,
+            ..reconciled.clone()
+        };
+        suspended == world.spec
+    });
+    let expected = known.filter(|_| same_generation || same_spec);
+    assert_eq!(ready.status, expected.map_or("Unknown", |known| &known.status));
 }
 
 /// (i) I-6: the recorded intent before a plan write, one more write after a crash, and never a success that Azure did

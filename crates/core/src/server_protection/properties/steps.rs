@@ -102,7 +102,7 @@ pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Reconcile)> 
         Step::Observe(false) => world.edit(|spec| spec.mode = Mode::Enforce),
         Step::Conflict(conflicted) => world.conflicted = conflicted,
         Step::Foreign(actual) => world.azure = *actual,
-        Step::Restart => world.history = ReconcileHistory::default(),
+        Step::Restart => world.restart(),
         Step::Request(value) => world.requested = Some(value.to_string()),
         Step::FluxRequest(value) => world.requested_by_flux = Some(value.to_string()),
         Step::Approve(0) => world.approval = None,

@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) same_reads: bool,
     /// Whether the object found Azure in sync or wrote to it since it got its claim.
     pub(super) held: bool,
+    /// The spec of the last reconcile that was not suspended, as far as the process knows it.
+    pub(super) reconciled: Option<ServerProtectionSpec>,
     requests: u32,
 }
 
@@ -112,6 +114,7 @@ impl World {
             asked: Reads::default(),
             same_reads: false,
             held: false,
+            reconciled: None,
             requests: 0,
         }
     }
@@ -127,6 +130,12 @@ impl World {
         let before = self.spec.clone();
         edit(&mut self.spec);
         self.generation += i64::from(before != self.spec);
+    }
+
+    /// The process loses its memory.
+    pub(super) fn restart(&mut self) {
+        self.history = ReconcileHistory::default();
+        self.reconciled = None;
     }
 
     fn failure(&mut self, class: &ErrorClass, operation: &str, effect_unknown: bool) -> AzureError {
@@ -271,12 +280,15 @@ impl World {
             .any(|change| change.action != Action::Register);
         self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
         let after = if crash.is_some() {
-            self.history = ReconcileHistory::default();
+            self.restart();
             self.status = intent.clone().unwrap();
             None
         } else {
             self.history = after_memory;
             self.status = after.clone();
+            if !spec.suspend {
+                self.reconciled = Some(spec.clone());
+            }
             Some(after)
         };
         Reconcile {

@@ -14,6 +14,7 @@ use crate::{
         decide::{Observation, Outcome},
         events::of_refresh,
         field::ExtensionName,
+        history::ReconcileHistory,
         status::{Refresh, refreshed},
     },
 };
@@ -79,18 +80,97 @@ fn observe_reports_and_writes_nothing() {
 fn suspend_keeps_the_conditions_and_observes_the_generation() {
     let mut object = Object::in_sync(Tier::P2);
     object.edit(|spec| spec.suspend = true);
-    object.reconcile(Observation::Suspended, |decision| {
-        assert_eq!(decision.changes, []);
-        Outcome::default()
-    });
+    object.suspended();
     object
-        .expect("True", "InSync", "")
+        .expect("True", "Suspended", "InSync: Azure matches the spec (plan P2)")
         .secondary("")
         .reason("Suspended", "True", "SuspendedBySpec");
     assert_eq!(object.status.observed_generation, Some(2));
+    let all_observed = |object: &Object| {
+        let mut conditions = object.status.conditions.iter();
+        conditions.all(|condition| condition.observed_generation == Some(2))
+    };
+    assert!(all_observed(&object), "no one waits for a suspended object");
+    let before = object.status.clone();
+    object.history = ReconcileHistory::default();
+    object.suspended();
+    assert_eq!(object.status, before, "a restart changes nothing");
     object.edit(|spec| spec.suspend = false);
     object.observe(&observed(&protected()));
+    object.expect("True", "InSync", "");
     assert_eq!(object.condition("Suspended").0, "");
+}
+
+#[test]
+fn an_edit_of_a_suspended_spec_makes_ready_unknown() {
+    let edits: [(&str, fn(&mut Object)); 4] = [
+        ("after the suspension", |object| {
+            object.edit(|spec| spec.suspend = true);
+            object.suspended();
+            object.edit(|spec| spec.plan.tier = Tier::P1);
+        }),
+        ("together with it", |object| {
+            object.edit(|spec| {
+                spec.suspend = true;
+                spec.plan.tier = Tier::P1;
+            });
+        }),
+        ("before it", |object| {
+            object.edit(|spec| spec.plan.tier = Tier::P1);
+            object.edit(|spec| spec.suspend = true);
+        }),
+        ("unknown after a restart", |object| {
+            object.history = ReconcileHistory::default();
+            object.edit(|spec| spec.suspend = true);
+        }),
+    ];
+    for (when, edit) in edits {
+        let mut object = Object::in_sync(Tier::P2);
+        edit(&mut object);
+        object.suspended();
+        object
+            .expect("Unknown", "Suspended", "has not been compared with Azure")
+            .secondary("");
+        let plan = conditions::get(&object.status.conditions, "PlanEnabled").unwrap();
+        assert!(
+            plan.observed_generation < Some(object.generation),
+            "{when}: the plan was read for an older spec"
+        );
+    }
+}
+
+#[test]
+fn an_object_that_was_never_reconciled_is_unknown_while_suspended() {
+    let mut object = Object::of(Tier::P2);
+    object.spec.suspend = true;
+    object.suspended();
+    object
+        .expect("Unknown", "Suspended", "")
+        .secondary("")
+        .reason("Suspended", "True", "SuspendedBySpec");
+    object.edit(|spec| spec.suspend = false);
+    object.observe(&observed(&protected()));
+    object.expect("True", "InSync", "");
+}
+
+#[test]
+fn suspend_and_resume_are_events() {
+    let mut object = Object::in_sync(Tier::P2);
+    let reasons = |object: &Object| -> Vec<_> {
+        let events = object.events.iter();
+        events
+            .map(|event| (event.reason.clone(), event.warning))
+            .collect()
+    };
+    object.edit(|spec| spec.suspend = true);
+    object.suspended();
+    assert_eq!(reasons(&object), [("Suspended".to_owned(), false)]);
+    object.suspended();
+    assert_eq!(reasons(&object), []);
+    object.edit(|spec| spec.suspend = false);
+    object.observe(&observed(&protected()));
+    let resumed = ("Resumed".to_owned(), false);
+    assert_eq!(reasons(&object), [resumed, ("InSync".to_owned(), false)]);
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! What a suspended object reports. Azure is not read, so `Ready` can only be about the spec of the last reconcile
+//! before.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::Value;
+use serverprotection_api::{SecurityConnectorSpec, ServerProtectionSpec};
+
+use crate::{
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason, get, is_true},
+    events::Event,
+    message::Message,
+    reason::EventReason,
+};
+
+/// A fingerprint of a spec without `suspend`: whether two specs demand the same of Azure. Comparable within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand(u64);
+
+impl From<&ServerProtectionSpec> for Demand {
+    fn from(spec: &ServerProtectionSpec) -> Self {
+        Self::of(serde_json::to_value(spec))
+    }
+}
+
+impl From<&SecurityConnectorSpec> for Demand {
+    fn from(spec: &SecurityConnectorSpec) -> Self {
+        Self::of(serde_json::to_value(spec))
+    }
+}
+
+impl Demand {
+    fn of(spec: Result<Value, serde_json::Error>) -> Self {
+        let mut spec = spec.unwrap_or_default();
+        if let Some(fields) = spec.as_object_mut() {
+            fields.remove("suspend");
+        }
+        let mut hasher = DefaultHasher::new();
+        spec.to_string().hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// `spec.suspend`: `Ready` keeps its status while it is about this spec, and is Unknown after an edit. Nothing is in
+/// progress, so no one should wait for the conditions that are present only while they are True.
+///
+/// `last_reconciled` is the spec of the last reconcile that was not suspended. To suspend an object changes its
+/// generation, so the generation alone does not tell whether anything else was edited. After a restart of the
+/// controller that spec is unknown, and an object that was suspended meanwhile counts as edited.
+pub(crate) fn suspend(
+    conditions: &mut Conditions,
+    previous: &[Condition],
+    generation: i64,
+    (last_reconciled, spec): (Option<Demand>, Demand),
+) {
+    let message = Message::new("Azure is neither read nor written, because spec.suspend is true");
+    let (status, reason) = (ConditionStatus::True, Reason::SuspendedBySpec);
+    conditions.set(ConditionType::Suspended, status, reason, &message);
+    for type_ in [
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Contested,
+    ] {
+        conditions.remove(type_);
+    }
+    let same_spec =
+        |ready: &&Condition| ready.observed_generation == Some(generation) || last_reconciled == Some(spec);
+    let Some(known) = get(previous, ConditionType::Ready).filter(same_spec) else {
+        let message = Message::new("Suspended; this spec has not been compared with Azure")
+            .action("Set spec.suspend to false to resume");
+        let (status, reason) = (ConditionStatus::Unknown, Reason::Suspended);
+        conditions.set(ConditionType::Ready, status, reason, &message);
+        return;
+    };
+    let message = if known.reason == Reason::Suspended.as_str() {
+        Message::stored(&known.message)
+    } else {
+        let last = format!("{}: {}", known.reason, known.message);
+        Message::new("Suspended; the last result for this spec is").cause(last)
+    };
+    let status = ConditionStatus::of(known);
+    conditions.set(ConditionType::Ready, status, Reason::Suspended, &message);
+    // The other conditions are about this spec too.
+    if last_reconciled == Some(spec) {
+        conditions.stamp();
+    }
+}
+
+/// The event when an object becomes suspended or is resumed.
+pub(crate) fn event(before: &[Condition], now: &[Condition]) -> Option<Event> {
+    let suspended = |conditions| is_true(conditions, ConditionType::Suspended);
+    let (reason, note) = match (suspended(before), suspended(now)) {
+        (false, true) => (
+            EventReason::Suspended,
+            "Azure is neither read nor written from now on, because spec.suspend is true",
+        ),
+        (true, false) => (
+            EventReason::Resumed,
+            "Azure is read again, because spec.suspend is no longer true",
+        ),
+        _ => return None,
+    };
+    Some(Event::normal(reason, "Reconcile", &Message::new(note)))
+}
