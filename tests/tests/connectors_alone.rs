@@ -98,11 +98,11 @@ async fn a_healthy_connector_is_only_read(environment: Arc<Environment>) -> Resu
     ready(&team).await?;
     team.scanned("prod", TIMEOUT).await?;
     team.until_holds("prod", "its connector, counted", TIMEOUT, |object| {
-        object["status"]["connectors"]["summary"] == "1/1"
+        object["status"]["display"]["connectors"] == "1/1"
     })
     .await?;
     let quiet = |object: &Value| {
-        object["status"]["machines"]["summary"] == "0/0" && object["status"]["health"] == "Healthy"
+        object["status"]["display"]["machines"] == "0/0" && object["status"]["health"] == "Healthy"
     };
     team.connectors()
         .until_holds("account", "health and machines", TIMEOUT, quiet)

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "AzureCredential is an Azure identity that objects of the same namespace work with.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
-    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId"),
     printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientId"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1)
 )]
 #[cfg_attr(test, kube(cel))]
 #[x_kube(validation = Rule::new("(self.type == 'WorkloadIdentity') == has(self.workloadIdentity)")

@@ -27,7 +27,8 @@ pub use security_connector::spec::{
     SecurityConnector, SecurityConnectorSpec,
 };
 pub use security_connector::status::{
-    ConnectorIssue, ConnectorMachines, ConnectorTarget, SecurityConnectorStatus, TargetCredential,
+    ConnectorDisplay, ConnectorIssue, ConnectorMachines, ConnectorTarget, SecurityConnectorStatus,
+    TargetCredential,
 };
 pub use server_protection::file_integrity::{
     CustomFileIntegrityRules, FileIntegrityPreset, FileIntegrityRules,
@@ -43,7 +44,7 @@ pub use server_protection::spec::{
     VulnerabilityAssessmentProvider, Workspace, WorkspaceState,
 };
 pub use server_protection::status::{
-    ClaimStatus, ConnectorsStatus, ContestedField, Drift, ExtensionStatus, PlanStatus,
+    ClaimStatus, ConnectorsStatus, ContestedField, DisplayStatus, Drift, ExtensionStatus, PlanStatus,
     ServerProtectionStatus, WorkspaceStatus,
 };
 

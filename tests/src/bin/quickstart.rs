@@ -215,8 +215,11 @@ fn is_ready(tables: &[String; 2]) -> bool {
 /// Whether all machines except the failing one are protected.
 fn is_settled(tables: &[String; 2]) -> bool {
     let [protections, connectors] = tables;
-    shows(protections, &[("PROTECTED", SETTLED), ("CONNECTORS", "1/1")])
-        && shows(connectors, &[("MACHINES", CONNECTED), ("HEALTH", "Healthy")])
+    shows(protections, &[("READY", "True"), ("PROTECTED", SETTLED)])
+        && shows(
+            connectors,
+            &[("READY", "True"), ("MACHINES", CONNECTED), ("HEALTH", "Healthy")],
+        )
 }
 
 /// Whether a row has these cells.
@@ -310,30 +313,31 @@ Ctrl-C ends everything that was started here.
 mod tests {
     use super::*;
 
-    const HEADER: &str = "NAME           SUBSCRIPTION         PLAN   MODE      READY   DRIFT   AGE\n";
+    const HEADER: &str =
+        "NAME           SUBSCRIPTION         PLAN   MODE      READY   REASON        DRIFT   AGE\n";
 
     #[test]
     fn ready_is_read_from_its_columns() {
-        let connected = "NAME       CLOUD   ACCOUNT        TIER   READY   HEALTH    MACHINES   AGE
-aws-prod   AWS     123456789012   P2     True    Unknown              4s\n";
+        let connected = "NAME       CLOUD   ACCOUNT        TIER   READY   REASON   HEALTH    MACHINES   AGE
+aws-prod   AWS     123456789012   P2     True    InSync   Unknown              4s\n";
         let found =
             |row: &str, connectors: &str| is_ready(&[format!("{HEADER}{row}\n"), connectors.to_owned()]);
         let table = |row: &str| found(row, connected);
         assert!(table(
-            "contoso-prod   Contoso Production   P2     Enforce   True    0       4s"
+            "contoso-prod   Contoso Production   P2     Enforce   True    InSync        0       4s"
         ));
         assert!(!table(
-            "contoso-prod   Contoso Production   P1     Enforce   True    0       4s"
+            "contoso-prod   Contoso Production   P1     Enforce   True    InSync        0       4s"
         ));
         assert!(!table(
-            "contoso-prod   Contoso Production   P2     Enforce   False   0       4s"
+            "contoso-prod   Contoso Production   P2     Enforce   False   Progressing   0       4s"
         ));
         assert!(!table(
-            "contoso-prod                               Enforce                   4s"
+            "contoso-prod                        P2                                              4s"
         ));
         assert!(!is_ready(&[String::new(), connected.to_owned()]));
         assert!(!found(
-            "contoso-prod   Contoso Production   P2     Enforce   True    0       4s",
+            "contoso-prod   Contoso Production   P2     Enforce   True    InSync        0       4s",
             &connected.replace("True ", "False")
         ));
     }

@@ -30,7 +30,7 @@ async fn the_server_protection_counts_its_connectors(environment: Arc<Environmen
             team.until_holds(PROTECTION, &what, TIMEOUT, |object| {
                 let condition_values =
                     condition(object, "ConnectorsReady").is_some_and(|it| it["reason"] == reason);
-                object["status"]["connectors"]["summary"] == summary && condition_values
+                object["status"]["display"]["connectors"] == summary && condition_values
             })
             .await
         }

@@ -155,7 +155,7 @@ async fn an_object_of_a_newer_version_keeps_its_account(environment: Arc<Environ
     team.until_holds(PROTECTION, "the unreadable one, counted", TIMEOUT, |object| {
         let condition_values = condition(object, "ConnectorsReady")
             .and_then(|condition_values| condition_values["message"].as_str());
-        object["status"]["connectors"]["summary"] == "0/1"
+        object["status"]["display"]["connectors"] == "0/1"
             && condition_values
                 .is_some_and(|condition_values| condition_values.contains("account (Unreadable)"))
     })

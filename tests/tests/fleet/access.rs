@@ -21,7 +21,7 @@ async fn no_machine_is_unknown(environment: Arc<Environment>) -> Result<(), Erro
     let team = environment.team("empty").await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "Unknown", "NoMachines").await?;
-    assert_eq!(object["status"]["machines"]["summary"], "0/0");
+    assert_eq!(object["status"]["display"]["machines"], "0/0");
     Ok(())
 }
 
@@ -67,7 +67,7 @@ async fn one_subscription_without_access_does_not_affect_the_others(
         .await?;
     let object = machines(&team, "gone", "Unknown", "ScanStale").await?;
     // The last numbers stay and show their age.
-    assert_eq!(object["status"]["machines"]["summary"], "1/1");
+    assert_eq!(object["status"]["display"]["machines"], "1/1");
     assert!(
         object["status"]["machines"]["scanFailure"]["message"]
             .as_str()

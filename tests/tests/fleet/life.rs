@@ -47,11 +47,14 @@ async fn machines_appear_and_become_protected(environment: Arc<Environment>) -> 
     environment.emulator.advance("3h").await?;
     let object = machines(&team, NAME, "True", "Protected").await?;
     let status = &object["status"]["machines"];
-    assert_eq!(status["summary"], "4/4");
+    assert_eq!(object["status"]["display"]["machines"], "4/4");
     assert_eq!(status["verdicts"], json!({"Protected": 4}));
-    assert_eq!(status["environments"]["Azure"]["summary"], "2/2");
-    assert_eq!(status["environments"]["AWS"]["summary"], "1/1");
-    assert_eq!(status["environments"]["OnPremises"]["summary"], "1/1");
+    let all_protected =
+        |machines: u32| json!({"total": machines, "eligible": machines, "protected": machines});
+    assert_eq!(
+        status["environments"],
+        json!({"Azure": all_protected(2), "AWS": all_protected(1), "OnPremises": all_protected(1)})
+    );
     let table = environment
         .plane
         .kubectl(&["get", "serverprotection", "-n", &team.namespace])
@@ -77,7 +80,7 @@ async fn a_failing_machine_is_named_with_its_reason_until_it_is_repaired(
     let team = environment.team_with("fail", seed).await?;
     team.protect(NAME, p2()).await?;
     let object = machines(&team, NAME, "False", "BelowMinimum").await?;
-    assert_eq!(object["status"]["machines"]["summary"], "1/2");
+    assert_eq!(object["status"]["display"]["machines"], "1/2");
     let machine = worst(&object, "db-1");
     assert_eq!(machine["verdict"], "Failed");
     assert_eq!(machine["reason"], "ERR_FAILED_REPO_SETUP", "{machine:#}");

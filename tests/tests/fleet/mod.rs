@@ -78,7 +78,7 @@ pub(crate) async fn machines(
 pub(crate) async fn shows(team: &Team<'_>, name: &str, summary: &str) -> Result<Value, Error> {
     let what = format!("PROTECTED {summary} of {}/{name}", team.namespace);
     team.until_holds(name, &what, TIMEOUT, |object| {
-        object["status"]["machines"]["summary"] == summary
+        object["status"]["display"]["machines"] == summary
     })
     .await
 }

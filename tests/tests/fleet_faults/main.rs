@@ -238,7 +238,7 @@ async fn lag(environment: &Environment) -> Result<(), Error> {
     environment.emulator.options(json!({"graphLag": "10m"})).await?;
     team.protect(NAME, json!({"plan": {"tier": "P2"}})).await?;
     let object = reason(&team, "Protected").await?;
-    assert_eq!(object["status"]["machines"]["summary"], "2/2");
+    assert_eq!(object["status"]["display"]["machines"], "2/2");
     environment.emulator.options(json!({"graphLag": "0s"})).await?;
     let alarmed = team
         .history()

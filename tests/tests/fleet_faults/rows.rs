@@ -36,9 +36,11 @@ async fn spoil(environment: &Environment, action: &Value) -> Result<(), Error> {
 async fn until(team: &Team<'_>, summary: &str, reason: &str) -> Result<Value, Error> {
     let what = format!("{summary} with {reason:?} of {}", team.namespace);
     team.until_holds(NAME, &what, TIMEOUT, |object| {
-        let machines = &object["status"]["machines"];
-        let worst = machines["worst"][0]["reason"].as_str().unwrap_or_default();
-        machines["summary"] == summary && worst == reason
+        let status = &object["status"];
+        let worst = status["machines"]["worst"][0]["reason"]
+            .as_str()
+            .unwrap_or_default();
+        status["display"]["machines"] == summary && worst == reason
     })
     .await
 }
@@ -177,7 +179,7 @@ pub(crate) async fn lost(environment: &Environment) -> Result<(), Error> {
         let history = team.history();
         history
             .iter()
-            .any(|version| version.status["machines"]["summary"] == "2/2")
+            .any(|version| version.status["display"]["machines"] == "2/2")
     };
     assert!(!improved(&team), "lost rows improved the verdict");
     for name in ["bad-2", "bad-3", "bad-4"] {

@@ -268,7 +268,7 @@ async fn connector_condition(team: &Team<'_>) -> Result<(), Error> {
     assert!(object["status"]["claim"]["establishedSince"].is_string());
     assert_eq!(object["status"]["driftCount"], 0);
     assert_eq!(connector_requests(team, 0, "PUT").await?, 1);
-    let condition_values = |object: &Value| object["status"]["connectors"]["summary"] == "1/1";
+    let condition_values = |object: &Value| object["status"]["display"]["connectors"] == "1/1";
     team.until_holds(NAME, "the connector of", TIMEOUT, condition_values)
         .await?;
     Ok(())

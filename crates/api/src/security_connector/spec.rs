@@ -35,19 +35,18 @@ use crate::{AgentlessScanning, State, Tier};
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
-    printcolumn(name = "Machines", type_ = "string", json_path = ".status.machines.summary"),
+    printcolumn(name = "Machines", type_ = "string", json_path = ".status.display.machines"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Protection",
         type_ = "string",
         json_path = ".spec.protectionRef.name",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         priority = 1
     ),
     printcolumn(

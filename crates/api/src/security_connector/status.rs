@@ -21,6 +21,9 @@ pub struct SecurityConnectorStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// For display only: text for the columns of kubectl get. Do not rely on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<ConnectorDisplay>,
     /// The connector in Azure that this object manages. It is stored so that a deletion works after the
     /// ServerProtection is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +85,15 @@ pub struct SecurityConnectorStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
+/// For display only: text for the columns of kubectl get. Do not rely on it; its form may change at any time.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorDisplay {
+    /// Protected and eligible machines, e.g. 41/42.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines: Option<String>,
+}
+
 /// The connector in Azure, and the identity that accesses it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -124,8 +136,6 @@ pub struct ConnectorIssue {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorMachines {
-    /// Protected and eligible machines, e.g. 41/42.
-    pub summary: String,
     /// Number of Azure Arc machines of the account.
     pub total: i64,
     /// Number of machines that should be protected.

@@ -109,8 +109,6 @@ pub struct MachineTag {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MachinesStatus {
-    /// Protected and eligible machines, e.g. 4210/4290.
-    pub summary: String,
     /// Number of machines of the subscription, with any verdict.
     pub total: i64,
     /// Number of machines that should be protected: all except PoweredOff, UnsupportedOs, Excluded, AgentlessOnly and
@@ -150,8 +148,6 @@ pub struct MachinesStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentStatus {
-    /// Protected and eligible machines, e.g. 4210/4290.
-    pub summary: String,
     /// Number of machines of the environment.
     pub total: i64,
     /// Number of machines that should be protected.

@@ -26,23 +26,35 @@ use super::{file_integrity::FileIntegrityRules, machines::Machines, status::Serv
     printcolumn(
         name = "Subscription",
         type_ = "string",
-        json_path = ".status.subscriptionName"
+        json_path = ".status.display.subscription"
     ),
-    printcolumn(name = "Plan", type_ = "string", json_path = ".status.plan.tier"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Plan", type_ = "string", json_path = ".spec.plan.tier"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".status.display.mode"),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount"),
-    printcolumn(name = "Protected", type_ = "string", json_path = ".status.machines.summary"),
+    printcolumn(name = "Protected", type_ = "string", json_path = ".status.display.machines"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Connectors",
         type_ = "string",
-        json_path = ".status.connectors.summary"
+        json_path = ".status.display.connectors",
+        priority = 1
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Observed-Plan",
+        type_ = "string",
+        json_path = ".status.plan.tier",
+        priority = 1
+    ),
     printcolumn(
         name = "Subscription-ID",
         type_ = "string",
@@ -50,27 +62,9 @@ use super::{file_integrity::FileIntegrityRules, machines::Machines, status::Serv
         priority = 1
     ),
     printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        priority = 1
-    ),
-    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-        priority = 1
-    ),
-    printcolumn(
-        name = "Observed",
-        type_ = "date",
-        json_path = ".status.lastObservedTime",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Coverage",
-        type_ = "string",
-        json_path = ".status.plan.coverage",
         priority = 1
     )
 )]

@@ -22,6 +22,9 @@ pub struct ServerProtectionStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// For display only: text for the columns of kubectl get. Do not rely on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<DisplayStatus>,
     /// Display name of the subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription_name: Option<String>,
@@ -74,12 +77,28 @@ pub struct ServerProtectionStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
+/// For display only: text for the columns of kubectl get. Do not rely on it; its form may change at any time.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DisplayStatus {
+    /// Display name of the subscription, or its id while the name is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// Enforce, Observe or Suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Protected and eligible machines, e.g. 4210/4290.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines: Option<String>,
+    /// Ready and total connectors, e.g. 2/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connectors: Option<String>,
+}
+
 /// Number of SecurityConnectors.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorsStatus {
-    /// Ready and total connectors, e.g. 2/3.
-    pub summary: String,
     /// Number of SecurityConnectors that refer to this object.
     pub total: i32,
     /// Number of them that are Ready.

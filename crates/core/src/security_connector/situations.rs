@@ -356,7 +356,8 @@ fn health_is_what_azure_reports_or_what_appears() {
     }
     assert_eq!(object.status.issues, sick.issues);
     assert!(object.condition("Healthy").2.contains("create it"));
-    assert_eq!(object.status.machines.as_ref().unwrap().summary, "1/2");
+    let columns = object.status.display.unwrap();
+    assert_eq!(columns.machines.as_deref(), Some("1/2"));
 }
 
 #[test]

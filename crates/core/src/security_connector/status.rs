@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    ConnectorMachines, ConnectorTarget, ContestedField, OperationType, PendingOperation,
+    ConnectorDisplay, ConnectorMachines, ConnectorTarget, ContestedField, OperationType, PendingOperation,
     SecurityConnectorStatus,
 };
 
@@ -220,7 +220,7 @@ fn set_observed(
         status.members = is_organization(input.spec).then_some(members);
     }
     if let Some(machines) = input.machines {
-        status.machines = Some(machines_status(machines));
+        set_machines(status, machines);
     }
     if let Some((health, issues)) = condition_set::health(input, observed) {
         status.health = Some(health.as_str().into());
@@ -231,14 +231,16 @@ fn set_observed(
     }
 }
 
-fn machines_status(machines: MachineCounts) -> ConnectorMachines {
+fn set_machines(status: &mut SecurityConnectorStatus, machines: MachineCounts) {
     let count = |machines: u64| i64::try_from(machines).unwrap_or(i64::MAX);
-    ConnectorMachines {
-        summary: format!("{}/{}", machines.protected, machines.eligible),
+    status.machines = Some(ConnectorMachines {
         total: count(machines.total),
         eligible: count(machines.eligible),
         protected: count(machines.protected),
-    }
+    });
+    status.display = Some(ConnectorDisplay {
+        machines: Some(format!("{}/{}", machines.protected, machines.eligible)),
+    });
 }
 
 /// The status with the results of a scan and otherwise unchanged, without a reconcile. Machines that appear also count
@@ -249,7 +251,7 @@ pub fn with_machines(
     now: Timestamp,
 ) -> SecurityConnectorStatus {
     let mut status = previous.clone();
-    status.machines = Some(machines_status(machines));
+    set_machines(&mut status, machines);
     let generation = previous.observed_generation.unwrap_or_default();
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     if machines.total > 0 && Health::Unknown.is_in(previous) {

@@ -9,7 +9,7 @@ mod writing;
 
 use std::time::Duration;
 
-use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus, Tier};
+use serverprotection_api::{DisplayStatus, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 use super::{
     changes::Actual,
@@ -262,6 +262,10 @@ impl Object {
             failed: Some((decision.changes[0].clone(), failure)),
             ..Outcome::default()
         })
+    }
+
+    fn columns(&self) -> &DisplayStatus {
+        self.status.display.as_ref().unwrap()
     }
 
     fn condition(&self, type_: &str) -> (&str, &str, &str) {

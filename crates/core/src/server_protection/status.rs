@@ -3,6 +3,7 @@
 
 mod condition_set;
 mod connectors;
+mod display;
 mod extensions;
 mod machines;
 mod permissions;
@@ -122,6 +123,7 @@ pub fn status(
         failures,
     );
     status.conditions = conditions.finish();
+    display::set(&mut status, input.spec);
     set_last_observed_time(&mut status, input, decision);
     status
 }
@@ -189,6 +191,7 @@ pub fn refreshed(
         connectors::set(&mut conditions, &mut status, connectors);
     }
     status.conditions = conditions.finish();
+    display::set_counts(&mut status);
     status
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serverprotection_api::{Mode, Tier};
+use serverprotection_api::{Mode, ServerProtectionStatus, Tier};
 
 use super::{Object, blank, failure, observed, protected};
 use crate::{
@@ -11,11 +11,12 @@ use crate::{
     server_protection::{
         azure_rules,
         connectors::{Connectors, NotReady},
-        decide::{Observation, Outcome},
+        decide::{Observation, Outcome, decide},
         events::of_refresh,
         field::ExtensionName,
         history::ReconcileHistory,
-        status::{Refresh, refreshed},
+        observed::Observed,
+        status::{Phase, Refresh, refreshed, status},
     },
 };
 
@@ -39,9 +40,11 @@ fn azure_matches_the_spec() {
 #[test]
 fn every_condition_is_there_from_the_first_patch() {
     let mut object = Object::of(Tier::P2);
-    object.observe(&crate::server_protection::observed::Observed::without_credential(
-        failure(ErrorClass::Transient, "ConnectFailed", "POST token"),
-    ));
+    object.observe(&Observed::without_credential(failure(
+        ErrorClass::Transient,
+        "ConnectFailed",
+        "POST token",
+    )));
     for type_ in [
         "Ready",
         "CredentialReady",
@@ -171,6 +174,38 @@ fn suspend_and_resume_are_events() {
     object.observe(&observed(&protected()));
     let resumed = ("Resumed".to_owned(), false);
     assert_eq!(reasons(&object), [resumed, ("InSync".to_owned(), false)]);
+}
+
+#[test]
+fn the_columns_are_filled_from_the_first_write_on() {
+    let mut object = Object::of(Tier::P2);
+    let columns = |object: &Object| {
+        let columns = object.columns();
+        let text = |column: &Option<String>| column.clone().unwrap_or_default();
+        (text(&columns.subscription), text(&columns.mode))
+    };
+    let expected = |subscription: &str, mode: &str| (subscription.to_owned(), mode.to_owned());
+    let id = object.spec.subscription_id.clone();
+    let refused = failure(ErrorClass::Credential, "AADSTS7000222", "POST token");
+    object.observe(&Observed::without_credential(refused));
+    assert_eq!(columns(&object), expected(&id, "Enforce"), "the name is unknown");
+    assert_eq!(object.columns().machines, None, "nothing has been counted");
+
+    object.status = ServerProtectionStatus::default();
+    let blank = observed(&blank());
+    let timeouts = Timeouts::default();
+    let input = object.input(Observation::Azure(&blank), &timeouts);
+    let decision = decide(&input);
+    let intent = status(&input, &decision, Phase::BeforeWrite, 0, Duration::from_secs(600));
+    object.status = intent;
+    assert_eq!(columns(&object), expected("Contoso", "Enforce"));
+
+    object.edit(|spec| spec.mode = Mode::Observe);
+    object.observe(&observed(&protected()));
+    assert_eq!(columns(&object), expected("Contoso", "Observe"));
+    object.edit(|spec| spec.suspend = true);
+    object.suspended();
+    assert_eq!(columns(&object), expected("Contoso", "Suspended"));
 }
 
 #[test]
@@ -333,7 +368,7 @@ fn connectors_are_counted_and_do_not_decide_about_ready() {
         object
             .expect("True", "InSync", "")
             .reason("ConnectorsReady", status, reason);
-        assert_eq!(object.status.connectors.as_ref().unwrap().summary, summary);
+        assert_eq!(object.columns().connectors.as_deref(), Some(summary));
     }
     let (.., message) = object.condition("ConnectorsReady");
     assert!(message.contains("gcp (CloudAuthenticationFailed)"), "{message}");

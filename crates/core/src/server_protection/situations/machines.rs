@@ -129,7 +129,7 @@ fn the_threshold_is_the_minimum_of_the_spec() {
         let mut object = Object::in_sync(Tier::P2);
         object.spec.machines.minimum_protected_percent = minimum;
         object.scan(&verdicts).reason("MachinesProtected", answer, reason);
-        assert_eq!(object.machines().summary, summary);
+        assert_eq!(object.columns().machines.as_deref(), Some(summary));
         // It does not affect Ready (I-9).
         object.expect("True", "InSync", "");
     }
@@ -142,7 +142,7 @@ fn nothing_to_count_is_unknown_and_never_true() {
     object
         .scan(&[])
         .reason("MachinesProtected", "Unknown", "NoMachines");
-    assert_eq!(object.machines().summary, "0/0");
+    assert_eq!(object.columns().machines.as_deref(), Some("0/0"));
     object
         .scan(&[(Verdict::PoweredOff, 2), (Verdict::Excluded, 1)])
         .reason("MachinesProtected", "Unknown", "NoMachines");
@@ -199,7 +199,7 @@ fn without_a_plan_missing_machines_are_not_reported() {
     object
         .scan(&[(Verdict::Missing, 3)])
         .reason("MachinesProtected", "Unknown", "PlanFree");
-    assert_eq!(object.machines().summary, "0/3");
+    assert_eq!(object.columns().machines.as_deref(), Some("0/3"));
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn a_failed_scan_keeps_the_last_good_numbers_and_says_how_old_they_are() {
         .reason("MachinesProtected", "Unknown", "ScanStale");
     assert_eq!(
         (
-            object.machines().summary.as_str(),
+            object.columns().machines.as_deref(),
             &object.machines().last_scan_time
         ),
-        ("3/3", &scanned_at)
+        (Some("3/3"), &scanned_at)
     );
     assert!(object.machines().scan_failure.is_some());
     object
@@ -312,7 +312,8 @@ fn counts_add_up_by_verdict_environment_and_rule() {
         environments().map(|one| one.eligible).sum::<i64>(),
         machines.eligible
     );
-    assert_eq!(machines.environments["AWS"].summary, "3/4");
+    let aws = &machines.environments["AWS"];
+    assert_eq!((aws.protected, aws.eligible), (3, 4));
     assert_eq!(
         (machines.excluded[0].name.as_str(), machines.excluded[0].machines),
         ("lab", 3)

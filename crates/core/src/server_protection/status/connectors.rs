@@ -17,7 +17,6 @@ pub(super) fn set(conditions: &mut Conditions, object: &mut ServerProtectionStat
     let ready = total.saturating_sub(connectors.not_ready.len());
     let count = |connectors: usize| i32::try_from(connectors).unwrap_or(i32::MAX);
     object.connectors = Some(ConnectorsStatus {
-        summary: format!("{ready}/{total}"),
         total: count(total),
         ready: count(ready),
     });

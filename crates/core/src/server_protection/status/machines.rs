@@ -109,10 +109,6 @@ fn numbers(
         });
     let rules = Exclusions::of(&input.spec.machines);
     MachinesStatus {
-        summary: of(
-            tally.verdict(Verdict::Protected),
-            tally.eligible(&Environment::ALL),
-        ),
         total: count(tally.total(&Environment::ALL)),
         eligible: count(tally.eligible(&Environment::ALL)),
         verdicts: verdicts.collect(),
@@ -141,7 +137,6 @@ fn environment_status(tally: &Tally, environment: Environment) -> EnvironmentSta
     let protected = tally.count(environment, Verdict::Protected);
     let eligible = tally.eligible(&[environment]);
     EnvironmentStatus {
-        summary: of(protected, eligible),
         total: count(tally.total(&[environment])),
         eligible: count(eligible),
         protected: count(protected),
@@ -289,10 +284,6 @@ fn others(tally: &Tally, expected: impl Fn(Verdict) -> bool) -> String {
         .map(|verdict| format!("{} {verdict}", tally.verdict(verdict)))
         .collect();
     counts.join(", ")
-}
-
-fn of(protected: u64, eligible: u64) -> String {
-    format!("{protected}/{eligible}")
 }
 
 fn count(machines: u64) -> i64 {
