@@ -7,7 +7,11 @@ use std::collections::HashMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::ClaimStatus;
 
-use crate::Timestamp;
+use crate::{
+    Timestamp,
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    message::Message,
+};
 
 /// An object that names a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +183,18 @@ pub(crate) fn claim_status(
         holder: holder.map(str::to_owned),
         established_since: known.or_else(|| established.then_some(Time(now))),
     }
+}
+
+/// Sets `Claimed`. The message never names the other object: it may be of another namespace.
+pub(crate) fn set_claimed(conditions: &mut Conditions, held: bool, what: &str) {
+    let (status, reason, message) = if held {
+        let message = format!("This object owns {what}");
+        (ConditionStatus::True, Reason::Held, message)
+    } else {
+        let message = format!("Another object owns {what}, so this one neither reads nor writes Azure");
+        (ConditionStatus::False, Reason::HeldByAnother, message)
+    };
+    conditions.set(ConditionType::Claimed, status, reason, &Message::new(message));
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ words! {
     /// The type of a condition.
     ConditionType {
         Ready,
+        Claimed,
         CredentialReady,
         ProviderRegistered,
         PlanEnabled,
@@ -76,6 +77,8 @@ words! {
         EntraUnreachable,
         ExtensionFailed,
         Free,
+        Held,
+        HeldByAnother,
         InSync,
         InternalError,
         LocationDiffers,

@@ -41,6 +41,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         object
             .expect("True", "InSync", "")
             .secondary("")
+            .reason("Claimed", "True", "Held")
             .reason("ConnectorConfigured", "True", "Configured")
             .reason("Drifted", "False", "NoDrift")
             .reason("Healthy", "Unknown", "NotReported")

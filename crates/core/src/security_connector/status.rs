@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::AzureError,
-    claims::claim_status,
+    claims::{claim_status, set_claimed},
     conditions::{ConditionType, Conditions},
     contested,
     drift::{HEARTBEAT, drift, drift_count},
@@ -106,7 +106,7 @@ pub fn status(
         status.drift = drift(&input.previous.drift, &decision.differences, input.now);
     }
     status.contested = contested_history(input, decision, phase, interval);
-    set_claim(&mut status, input, decision, phase);
+    set_claim(&mut conditions, &mut status, input, decision, phase);
     summary::set(&mut conditions, input, decision, phase, failures);
     status.conditions = conditions.finish();
     set_last_observed_time(&mut status, input, decision);
@@ -284,7 +284,13 @@ fn contested_history(
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 
-fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision, phase: Phase<'_>) {
+fn set_claim(
+    conditions: &mut Conditions,
+    status: &mut SecurityConnectorStatus,
+    input: &Input<'_>,
+    decision: &Decision,
+    phase: Phase<'_>,
+) {
     let previous = input.previous.claim.as_ref();
     let holder = match &decision.situation {
         Situation::Blocked(Blocker::ClaimConflicted { holder }) => Some(holder.as_str()),
@@ -295,6 +301,7 @@ fn set_claim(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: 
         }
         _ => None,
     };
+    set_claimed(conditions, holder.is_none(), "the connector and its account");
     let in_sync = matches!(phase, Phase::AfterWrite(_)) && decision.situation == Situation::InSync;
     let established = in_sync || phase.wrote_connector();
     status.claim = Some(claim_status(previous, holder, established, input.now));

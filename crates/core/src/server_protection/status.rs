@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Timestamp,
-    claims::claim_status,
+    claims::{claim_status, set_claimed},
     conditions::{ConditionStatus, ConditionType, Conditions},
     contested,
     drift::{HEARTBEAT, drift, drift_count},
@@ -114,6 +114,7 @@ pub fn status(
     conditions.stamp_one(ConditionType::ConnectorsReady);
     status.contested = contested_history(input, decision, phase, interval);
     status.claim = Some(claim(input, decision, phase));
+    claimed(&mut conditions, decision);
     summary::set(
         &mut conditions,
         input,
@@ -295,6 +296,15 @@ fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatu
         Phase::BeforeWrite => false,
     };
     claim_status(previous, holder, established, input.now)
+}
+
+/// While the object is suspended, nothing is decided about its claim.
+fn claimed(conditions: &mut Conditions, decision: &Decision) {
+    match decision.situation {
+        Situation::Suspended => {}
+        Situation::ClaimConflicted { .. } => set_claimed(conditions, false, "the subscription"),
+        _ => set_claimed(conditions, true, "the subscription"),
+    }
 }
 
 fn set_last_observed_time(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {

@@ -111,6 +111,8 @@ fn what_another_object_owns_is_reported_and_not_changed() {
         let observed = object.observed();
         object.reconcile(Observation::Conflicted("team/other"), |_| Outcome::default());
         object.expect("False", "ClaimConflicted", "team/other");
+        object.reason("Claimed", "False", "HeldByAnother");
+        assert!(!object.condition("Claimed").2.contains("team"));
         assert_eq!(object.status.claim.as_ref().unwrap().state, "Conflicted");
         // Its own connector in the list is no conflict, in any spelling of the id.
         let id = object.desired().target.id().to_lowercase();

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// Present from the first patch on.
-pub(super) const ALWAYS: [ConditionType; 7] = [
+pub(super) const ALWAYS: [ConditionType; 8] = [
     ConditionType::Ready,
+    ConditionType::Claimed,
     ConditionType::CredentialReady,
     ConditionType::ConnectorConfigured,
     ConditionType::CloudAuthenticated,

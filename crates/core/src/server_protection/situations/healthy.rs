@@ -28,6 +28,7 @@ fn azure_matches_the_spec() {
         .secondary("")
         .reason("Drifted", "False", "NoDrift")
         .reason("PlanEnabled", "True", "PlanEnabled")
+        .reason("Claimed", "True", "Held")
         .reason("CredentialReady", "True", "TokenIssued")
         .reason("EndpointIntegrationEnabled", "True", "Enabled")
         .reason("VulnerabilityAssessmentEnabled", "True", "Enabled")
@@ -223,6 +224,11 @@ fn another_object_owns_the_subscription() {
         (claim.state.as_str(), claim.holder.as_deref()),
         ("Conflicted", Some("team-a/prod"))
     );
+    let message = object
+        .reason("Claimed", "False", "HeldByAnother")
+        .condition("Claimed")
+        .2;
+    assert!(!message.contains("team-a"), "{message}");
 }
 
 #[test]

@@ -20,8 +20,9 @@ use crate::{
 };
 
 /// Present from the first patch on.
-pub(super) const ALWAYS: [ConditionType; 11] = [
+pub(super) const ALWAYS: [ConditionType; 12] = [
     ConditionType::Ready,
+    ConditionType::Claimed,
     ConditionType::CredentialReady,
     ConditionType::ProviderRegistered,
     ConditionType::PlanEnabled,
