@@ -7,6 +7,7 @@ mod check;
 mod generated;
 mod metrics;
 mod reference;
+mod schemas;
 mod status;
 mod verdicts;
 
