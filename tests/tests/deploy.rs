@@ -247,7 +247,7 @@ async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installe
     let ours = json!(["example.com/theirs", "serverprotection.dev/azure"]);
     patch(json!({"metadata": {"finalizers": ours}})).await?;
     patch(json!({"metadata": {"finalizers": ["example.com/theirs"]}})).await?;
-    patch_status(&controllers).await?;
+    write_status(&controllers).await?;
     // The policy does not restrict other users.
     let free = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}, "spec": {"suspend": true}});
     users
@@ -257,13 +257,11 @@ async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installe
     Ok(())
 }
 
-async fn patch_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
-    let patch = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
-        "status": {"observedGeneration": 1}});
-    let params = PatchParams::apply("serverprotection").force();
-    connectors
-        .patch_status("guarded", &params, &Patch::Apply(patch))
-        .await?;
+async fn write_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
+    let mut connector = connectors.get("guarded").await?;
+    connector.data["status"] = json!({"observedGeneration": 1});
+    let params = PostParams::default();
+    connectors.replace_status("guarded", &params, &connector).await?;
     Ok(())
 }
 

@@ -54,7 +54,8 @@ impl Session {
                 if !permit.holds() {
                     return Err(Stopped::PermitEnded);
                 }
-                return Ok(Some(self.arm.put_plan(subscription, write).await?));
+                let id = permit.correlation_id();
+                return Ok(Some(self.arm.put_plan(subscription, write, id).await?));
             }
             Action::PutSetting { setting, on } => {
                 self.arm.put_setting(subscription, *setting, *on).await?;

@@ -50,6 +50,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<&'a Value>,
     /// `None`: that of the HTTP client.
     pub(crate) timeout: Option<Duration>,
+    /// The id of the operation in status that the request belongs to, if there is one.
+    pub(crate) correlation_id: Option<&'a str>,
 }
 
 impl Arm {
@@ -169,6 +171,9 @@ impl Arm {
             .bearer_auth(token)
             .header("accept", "application/json")
             .header("x-ms-client-request-id", uuid::Uuid::new_v4().to_string());
+        if let Some(id) = call.correlation_id {
+            request = request.header("x-ms-correlation-request-id", id);
+        }
         if let Some(body) = call.body {
             request = request.json(body);
         } else if is_write(&call.method) {

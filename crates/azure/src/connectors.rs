@@ -136,7 +136,10 @@ impl Session {
             }
             Action::PutConnector(write) => {
                 let body = merge::body(target, write).ok_or_else(not_read)?;
-                let answer = self.arm.put_connector(&id, &body).await?;
+                let answer = self
+                    .arm
+                    .put_connector(&id, &body, permit.correlation_id())
+                    .await?;
                 if let Some(connector) = &answer {
                     self.amend_list(&id, Some(connector)).await;
                 }
@@ -172,7 +175,7 @@ impl Session {
         if !permit.holds() {
             return Err(permit_ended());
         }
-        self.arm.remove_connector(&id).await?;
+        self.arm.remove_connector(&id, permit.correlation_id()).await?;
         // Otherwise a new connector of the account would still find this one.
         self.amend_list(&id, None).await;
         Ok(())

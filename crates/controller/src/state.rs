@@ -163,9 +163,9 @@ impl<K: Kind> StateStore<K> {
         }
     }
 
-    /// Whether objects wait for their first reconcile.
-    pub(crate) fn has_new(&self) -> bool {
-        self.new.load(Ordering::Relaxed) > 0
+    /// The number of objects whose first reconcile is not complete.
+    pub(crate) fn new_objects(&self) -> usize {
+        self.new.load(Ordering::Relaxed)
     }
 
     /// Removes a deleted object.
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn new_objects_are_counted_until_their_first_reconcile() {
         let store = StateStore::<ServerProtection>::default();
-        assert!(!store.has_new());
+        assert_eq!(store.new_objects(), 0);
         for name in ["a", "b", "c"] {
             let meta = ObjectMeta {
                 name: Some(name.into()),
@@ -321,13 +321,13 @@ mod tests {
         }
         store.schedule(&meta("a", "1"), None);
         store.schedule(&meta("a", "1"), None);
-        assert!(store.has_new());
+        assert_eq!(store.new_objects(), 2);
         store.forget(&ObjectMeta {
             name: Some("b".into()),
             ..meta("b", "1")
         });
-        assert!(store.has_new());
+        assert_eq!(store.new_objects(), 1);
         store.retain(|uid| uid == "a");
-        assert!(!store.has_new());
+        assert_eq!(store.new_objects(), 0);
     }
 }

@@ -26,8 +26,12 @@ const CONFLICTS: u32 = 5;
 /// Minimum time between two status writes of an object if only cached data changed. Coalesces bursts, so that 200
 /// connectors becoming Ready do not cause 200 writes.
 const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
-/// Longest time that such a write waits for the first reconciles of new objects, which are more urgent.
+/// With more new objects than this, such a write waits for their first reconciles, which are more urgent.
+const BACKLOG: usize = 50;
+/// Longest time that it waits.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
+/// How often it checks again.
+const BACKLOG_CHECK: Duration = Duration::from_secs(15);
 
 /// An API server error. All other errors become conditions.
 #[derive(Debug, thiserror::Error)]
@@ -226,12 +230,11 @@ pub(crate) async fn refresh<K: InContext>(
         return Ok(Action::requeue(left));
     }
     let since = state.last_write.map_or(LONGEST_DEBOUNCE, |at| at.elapsed());
-    let debounce = if K::states(context).has_new() {
-        LONGEST_DEBOUNCE
-    } else {
-        STATUS_DEBOUNCE
-    };
-    let wait = debounce.saturating_sub(since).min(STATUS_DEBOUNCE);
+    if K::states(context).new_objects() > BACKLOG && since < LONGEST_DEBOUNCE {
+        let wait = retry::spread(BACKLOG_CHECK, fastrand::f64());
+        return Ok(Action::requeue(wait.min(left)));
+    }
+    let wait = STATUS_DEBOUNCE.saturating_sub(since);
     if !wait.is_zero() {
         return Ok(Action::requeue(wait.min(left)));
     }

@@ -18,6 +18,7 @@ pub struct Gate {
 #[derive(Clone, Debug)]
 pub struct WritePermit {
     open: Arc<AtomicBool>,
+    correlation_id: String,
 }
 
 impl Gate {
@@ -33,10 +34,12 @@ impl Gate {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    /// Returns a permit if both the object (mode, suspend) and the process allow writes.
-    pub fn permit(&self, mode: Mode, suspended: bool) -> Option<WritePermit> {
+    /// Returns a permit if both the object (mode, suspend) and the process allow writes. The correlation id is that of
+    /// `status.pendingOperation`.
+    pub fn permit(&self, mode: Mode, suspended: bool, correlation_id: &str) -> Option<WritePermit> {
         (mode == Mode::Enforce && !suspended && self.open.load(Ordering::SeqCst)).then(|| WritePermit {
             open: Arc::clone(&self.open),
+            correlation_id: correlation_id.to_owned(),
         })
     }
 }
@@ -45,6 +48,11 @@ impl WritePermit {
     /// Whether the permit is still valid; checked right before each write.
     pub fn holds(&self) -> bool {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// The id that is sent to Azure with each write.
+    pub fn correlation_id(&self) -> &str {
+        &self.correlation_id
     }
 }
 
@@ -55,17 +63,17 @@ mod tests {
     #[test]
     fn only_enforce_without_suspend_may_write() {
         let gate = Gate::open();
-        assert!(gate.permit(Mode::Enforce, false).is_some());
-        assert!(gate.permit(Mode::Observe, false).is_none());
-        assert!(gate.permit(Mode::Enforce, true).is_none());
+        assert!(gate.permit(Mode::Enforce, false, "c").is_some());
+        assert!(gate.permit(Mode::Observe, false, "c").is_none());
+        assert!(gate.permit(Mode::Enforce, true, "c").is_none());
     }
 
     #[test]
     fn closing_revokes_permits() {
         let gate = Gate::open();
-        let permit = gate.permit(Mode::Enforce, false).unwrap();
+        let permit = gate.permit(Mode::Enforce, false, "c").unwrap();
         gate.close();
         assert!(!permit.holds());
-        assert!(gate.permit(Mode::Enforce, false).is_none());
+        assert!(gate.permit(Mode::Enforce, false, "c").is_none());
     }
 }

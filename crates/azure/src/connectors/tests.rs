@@ -79,7 +79,9 @@ fn create_group() -> Change {
 }
 
 fn permit() -> WritePermit {
-    Gate::open().permit(Mode::Enforce, false).unwrap()
+    Gate::open()
+        .permit(Mode::Enforce, false, "the-correlation-id")
+        .unwrap()
 }
 
 /// A stub with the connector of this name in subscription `s`.

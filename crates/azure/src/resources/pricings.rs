@@ -33,7 +33,9 @@ const PROPERTIES: &str = "additionalExtensionProperties";
 
 impl Arm {
     pub(crate) async fn plan(&self, subscription: &str) -> ReadResult<Plan> {
-        let body = self.pricing_call(Method::GET, GET, subscription, None).await?;
+        let body = self
+            .pricing_call(Method::GET, GET, subscription, None, None)
+            .await?;
         read_plan(GET, &body)
     }
 
@@ -42,9 +44,11 @@ impl Arm {
         &self,
         subscription: &str,
         write: &PlanWrite,
+        correlation_id: &str,
     ) -> Result<PlanResponse, AzureError> {
+        let (body, id) = (request(write), Some(correlation_id));
         let body = self
-            .pricing_call(Method::PUT, PUT, subscription, Some(&request(write)))
+            .pricing_call(Method::PUT, PUT, subscription, Some(&body), id)
             .await?;
         let plan = read_plan(PUT, &body).map_err(|failure| AzureError {
             effect_unknown: true,
@@ -62,6 +66,7 @@ impl Arm {
         operation: &'static str,
         subscription: &str,
         body: Option<&Value>,
+        correlation_id: Option<&str>,
     ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
@@ -78,6 +83,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout: None,
+            correlation_id,
         })
         .await
     }

@@ -31,6 +31,7 @@ impl Arm {
                 api_version: API_VERSION,
                 body: None,
                 timeout: None,
+                correlation_id: None,
             })
             .await?;
         read(&body)
@@ -45,6 +46,7 @@ impl Arm {
             api_version: API_VERSION,
             body: None,
             timeout: None,
+            correlation_id: None,
         })
         .await
         .map(drop)

@@ -60,6 +60,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout: None,
+            correlation_id: None,
         })
         .await
     }

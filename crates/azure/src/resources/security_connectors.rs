@@ -28,7 +28,7 @@ const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 impl Arm {
     /// The connector; `None` if it does not exist.
     pub(crate) async fn connector(&self, id: &ConnectorId) -> ReadResult<Option<Connector>> {
-        match self.connector_call(Method::GET, GET, id, None).await {
+        match self.connector_call(Method::GET, GET, id, None, None).await {
             Err(failure) if is_absent(&failure) => Ok(None),
             answer => read(answer?).map(Some),
         }
@@ -39,15 +39,24 @@ impl Arm {
         &self,
         id: &ConnectorId,
         body: &Value,
+        correlation_id: &str,
     ) -> Result<Option<Connector>, AzureError> {
-        let answer = self.connector_call(Method::PUT, PUT, id, Some(body)).await?;
+        let correlation_id = Some(correlation_id);
+        let answer = self
+            .connector_call(Method::PUT, PUT, id, Some(body), correlation_id)
+            .await?;
         Ok(parse::connector(answer))
     }
 
     /// Deletes the connector. Succeeds if it does not exist.
-    pub(crate) async fn remove_connector(&self, id: &ConnectorId) -> Result<(), AzureError> {
-        let operation = "DELETE securityConnectors";
-        match self.connector_call(Method::DELETE, operation, id, None).await {
+    pub(crate) async fn remove_connector(
+        &self,
+        id: &ConnectorId,
+        correlation_id: &str,
+    ) -> Result<(), AzureError> {
+        let (operation, correlation_id) = ("DELETE securityConnectors", Some(correlation_id));
+        let answer = self.connector_call(Method::DELETE, operation, id, None, correlation_id);
+        match answer.await {
             Err(failure) if !is_absent(&failure) => Err(failure),
             _ => Ok(()),
         }
@@ -70,6 +79,7 @@ impl Arm {
                 api_version: API_VERSION,
                 body: None,
                 timeout: None,
+                correlation_id: None,
             })
             .await?;
         let connectors: Option<_> = list.into_iter().map(parse::connector).collect();
@@ -82,6 +92,7 @@ impl Arm {
         operation: &'static str,
         id: &ConnectorId,
         body: Option<&Value>,
+        correlation_id: Option<&str>,
     ) -> Result<Value, AzureError> {
         let timeout = (method == Method::PUT).then_some(PUT_TIMEOUT);
         self.call(&Call {
@@ -92,6 +103,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout,
+            correlation_id,
         })
         .await
     }

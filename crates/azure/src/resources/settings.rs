@@ -35,6 +35,7 @@ impl Arm {
                 api_version: API_VERSION,
                 body: None,
                 timeout: None,
+                correlation_id: None,
             })
             .await?;
         read(&list)
@@ -62,6 +63,7 @@ impl Arm {
             api_version: API_VERSION,
             body: Some(&request(place.wire(on))),
             timeout: None,
+            correlation_id: None,
         })
         .await
         .map(drop)

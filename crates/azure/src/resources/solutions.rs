@@ -47,6 +47,7 @@ impl Arm {
                 api_version: "2015-11-01-preview",
                 body: None,
                 timeout: None,
+                correlation_id: None,
             })
             .await;
         match answer {

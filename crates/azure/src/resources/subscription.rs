@@ -22,6 +22,7 @@ impl Arm {
                 api_version: "2022-12-01",
                 body: None,
                 timeout: None,
+                correlation_id: None,
             })
             .await?;
         Ok(Subscription {

@@ -46,6 +46,7 @@ impl Arm {
             api_version: "2022-12-01",
             body: None,
             timeout: None,
+            correlation_id: None,
         };
         let mut found = Vec::new();
         self.pages(&call, |page: Vec<Item>| {
@@ -78,6 +79,7 @@ impl Arm {
             api_version: "2020-05-01",
             body: None,
             timeout: None,
+            correlation_id: None,
         };
         let mut found = Vec::new();
         self.pages(&call, |page: Vec<Descendant>| {

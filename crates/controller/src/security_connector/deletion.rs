@@ -150,7 +150,9 @@ async fn delete(
     let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
     // The decision already considers mode and suspend, including the recorded mode of a `ServerProtection` that is
     // gone.
-    match context.gate.permit(Mode::Enforce, false) {
+    let pending = state.status.pending_operation.as_ref();
+    let correlation_id = pending.map_or("", |operation| operation.correlation_id.as_str());
+    match context.gate.permit(Mode::Enforce, false, correlation_id) {
         Some(permit) => arm.delete_connector(id, &permit).await,
         None => Err(stopping()),
     }

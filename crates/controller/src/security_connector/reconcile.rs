@@ -106,7 +106,10 @@ impl Reconcile<'_> {
             .map_or(Mode::Observe, |known| known.protection.mode);
         let target = decide::target(&input);
         let mut recorded_intent = None;
-        let outcome = match (context.gate.permit(mode, object.spec.suspend), target) {
+        let outcome = match (
+            context.gate.permit(mode, object.spec.suspend, &correlation_id),
+            target,
+        ) {
             (Some(permit), Some(target)) if !decision.changes.is_empty() => {
                 // The write may take minutes, and an adoption must show which fields differed.
                 let failures = previous.history.failures;

@@ -87,19 +87,15 @@ impl Reconcile<'_> {
         let input = Input {
             scans: scans.as_ref(),
             connectors: connectors.as_ref(),
-            ..input(
-                object,
-                &previous,
-                &live,
-                requested,
-                &correlation_id,
-                context,
-            )
+            ..input(object, &previous, &live, requested, &correlation_id, context)
         };
         let interval = interval(object, context);
         let decision = decide::decide(&input);
         let mut recorded_intent = None;
-        let outcome = match context.gate.permit(object.spec.mode, object.spec.suspend) {
+        let outcome = match context
+            .gate
+            .permit(object.spec.mode, object.spec.suspend, &correlation_id)
+        {
             Some(permit) if !decision.changes.is_empty() => {
                 if decision.writes_plan() {
                     let failures = previous.history.failures;

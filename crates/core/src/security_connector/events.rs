@@ -15,13 +15,10 @@ use crate::{
     reason::EventReason,
 };
 
-/// The writes that Azure accepted, for the event of the reconcile.
+/// The writes that Azure accepted, for the event of the reconcile: the connector before its resource group.
 pub fn writes(decision: &Decision, outcome: &Outcome) -> Vec<Write> {
-    outcome
-        .done
-        .iter()
-        .map(|change| written(change, decision))
-        .collect()
+    let done = outcome.done.iter().rev();
+    done.map(|change| written(change, decision)).collect()
 }
 
 /// The events of a reconcile. `written` are its writes; `decision` and `outcome` are its last ones.

@@ -218,7 +218,14 @@ impl Object {
         );
         self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
         let written = writes(&decision, &outcome);
-        self.events = events(&self.status, &status, &written, &decision, &outcome, history.failures);
+        self.events = events(
+            &self.status,
+            &status,
+            &written,
+            &decision,
+            &outcome,
+            history.failures,
+        );
         (self.history, self.status) = (history, status);
         for condition in &self.status.conditions {
             let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     azure_error::ErrorClass,
     permissions::ASSIGN_ROLES,
-    server_protection::{changes::Actual, history::ReconcileHistory, observed::RegistrationState},
+    server_protection::{changes::Actual, observed::RegistrationState},
 };
 
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ use crate::{
         observed::Observed,
         status::{Phase, Refresh, refreshed, status},
     },
+    timeouts::Timeouts,
 };
 
 #[test]
