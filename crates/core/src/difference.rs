@@ -33,7 +33,7 @@ impl<F: FieldPath> Difference<F> {
     }
 }
 
-/// The fields of a connector, whose values are texts.
+#[cfg(test)]
 impl FieldPath for String {
     type Value = Self;
 }

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use serverprotection_api::Tier;
-
 use super::{
     desired::{Desired, Row},
     expected::{Expected, ObservedValue},
     field::ConnectorField,
     observed::Connector,
+    value::{ConnectorPath, ConnectorValue},
     write::{ConnectorWrite, reachable},
 };
 use crate::{
@@ -18,10 +17,10 @@ use crate::{
 };
 
 /// One write to Azure, with the fields that it repairs.
-pub type Change = change::Change<Action, String>;
+pub type Change = change::Change<Action, ConnectorPath>;
 
 /// A field in which Azure differs from the spec.
-pub type Difference = difference::Difference<String>;
+pub type Difference = difference::Difference<ConnectorPath>;
 
 /// The writes to Azure.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,54 +36,54 @@ pub enum Action {
     PutConnector(ConnectorWrite),
 }
 
-/// The field that differs while there is no connector.
-pub const CONNECTOR: &str = "connectorName";
-
 /// Every managed field in which Azure differs from the spec, in the order of the spec.
 pub fn differences(desired: &Desired, actual: Option<&Connector>) -> Vec<Difference> {
     let Some(connector) = actual else {
         return vec![Difference {
-            field: CONNECTOR.into(),
-            desired: desired.target.name.clone(),
-            observed: "none".into(),
+            field: ConnectorPath::Connector,
+            desired: ConnectorValue::Text(desired.target.name.clone()),
+            observed: ConnectorValue::Absent,
         }];
     };
     let rows = desired.fields.iter();
     rows.filter_map(|row| difference(row, connector)).collect()
 }
 
-/// The difference in a field, as text for users.
 fn difference(row: &Row, connector: &Connector) -> Option<Difference> {
     let observed = connector.value(&row.field);
     let (same, reported) = if row.field == ConnectorField::Tier {
         tier(row, connector, observed)
     } else {
-        (row.value.matches(observed), row.value.describe_observed(observed))
+        (row.value.matches(observed), row.value.observed_value(observed))
     };
     (!same).then(|| Difference {
-        field: row.field.path().into_owned(),
-        desired: row.value.describe(),
+        field: ConnectorPath::from(&row.field),
+        desired: row.value.value(),
         observed: reported,
     })
 }
 
 /// The difference in the plan. A plan that is absent counts as Free.
-fn tier(row: &Row, connector: &Connector, observed: Option<&ObservedValue>) -> (bool, String) {
+fn tier(row: &Row, connector: &Connector, observed: Option<&ObservedValue>) -> (bool, ConnectorValue) {
     let found = connector.tier;
-    let reported = match observed {
-        None if found == Some(Tier::Free) => "Free".into(),
-        None => "unspecified".into(),
-        Some(_) => row.value.describe_observed(observed),
+    let reported = match (found, observed) {
+        (Some(tier), _) => ConnectorValue::Tier(tier),
+        (None, None) => ConnectorValue::UnspecifiedTier,
+        (None, Some(_)) => row.value.observed_value(observed),
     };
     let same = found.is_some_and(|found| row.value == Expected::Tier(found));
     (same, reported)
 }
 
 /// The writes that repair every difference except in suppressed (contested) fields.
-pub fn changes(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Vec<Change> {
+pub fn changes(
+    desired: &Desired,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<ConnectorPath>,
+) -> Vec<Change> {
     let reached = |difference: &Difference| {
         let mut rows = desired.fields.iter();
-        let row = rows.find(|row| row.field.path() == difference.field);
+        let row = rows.find(|row| ConnectorPath::from(&row.field) == difference.field);
         row.is_none_or(|row| reachable(desired, actual, suppressed, row))
     };
     let fields: Vec<_> = differences(desired, actual)

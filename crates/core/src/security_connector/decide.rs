@@ -4,11 +4,12 @@ use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus}
 
 use super::{
     account::{self, Conflict},
-    changes::{self, Action, CONNECTOR, Change, Difference},
+    changes::{self, Action, Change, Difference},
     desired::{Desired, Protection, Target},
     history::ReconcileHistory,
     observed::{Connector, Observed},
     reductions,
+    value::{ConnectorPath, ConnectorValue},
 };
 pub use crate::machines::MachineCounts;
 use crate::{
@@ -133,10 +134,10 @@ pub enum Situation {
 }
 
 /// The decision of one reconcile.
-pub type Decision = change::Decision<Situation, Action, String>;
+pub type Decision = change::Decision<Situation, Action, ConnectorPath>;
 
 /// The result of the changes. The response to the PUT has the connector.
-pub type Outcome = change::Outcome<Action, String, Connector>;
+pub type Outcome = change::Outcome<Action, ConnectorPath, Connector>;
 
 impl Decision {
     fn blocked(blocker: Blocker) -> Self {
@@ -293,9 +294,9 @@ fn field_decision(
 fn create_resource_group(desired: &Desired) -> Change {
     let name = desired.target.resource_group.clone();
     let field = Difference {
-        field: "resourceGroup".into(),
-        desired: name.clone(),
-        observed: "none".into(),
+        field: ConnectorPath::ResourceGroup,
+        desired: ConnectorValue::Text(name.clone()),
+        observed: ConnectorValue::Absent,
     };
     Change {
         action: Action::CreateResourceGroup {
@@ -340,6 +341,6 @@ fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
 /// Whether the spec still demands this value of this field.
 pub(super) fn manages(desired: &Desired, field: &str, value: &str) -> bool {
     let mut rows = desired.fields.iter();
-    (field == CONNECTOR && value == desired.target.name)
-        || rows.any(|row| row.field.path() == field && row.value.describe() == value)
+    (field == ConnectorPath::Connector.to_string() && value == desired.target.name)
+        || rows.any(|row| row.field.path() == field && row.value.value().to_string() == value)
 }

@@ -7,10 +7,7 @@ use serverprotection_api::{
     TargetCredential, Tier,
 };
 
-use super::{
-    expected::{Empty, Expected},
-    field::ConnectorField,
-};
+use super::{expected::Expected, field::ConnectorField, value::Empty};
 use crate::{arm_id::same_id, server_protection::desired::registers, switch::switch};
 
 /// What a connector takes from the `ServerProtection` that it refers to.

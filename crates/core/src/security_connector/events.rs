@@ -3,9 +3,10 @@
 use serverprotection_api::SecurityConnectorStatus;
 
 use super::{
-    changes::{Action, CONNECTOR, Change, describe},
+    changes::{Action, Change, describe},
     decide::{Decision, Outcome, Situation},
     deletion::RemovalReason,
+    value::ConnectorPath,
 };
 use crate::{
     azure_error::AzureError,
@@ -97,7 +98,10 @@ pub fn deletion_failed(failure: &AzureError) -> Message {
 
 fn written(change: &Change, decision: &Decision) -> Write {
     let repaired = change.fields.iter().all(|field| decision.repairs.contains(field));
-    let creates = change.fields.iter().any(|field| field.field == CONNECTOR);
+    let creates = change
+        .fields
+        .iter()
+        .any(|field| field.field == ConnectorPath::Connector);
     let reason = match change.action {
         Action::CreateResourceGroup { .. } => EventReason::ResourceGroupCreated,
         Action::PutConnector(_) if creates => EventReason::ConnectorCreated,

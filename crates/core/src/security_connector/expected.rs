@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serverprotection_api::Tier;
 
-use crate::{arm_id::same_id, switch::switch_name, tier::tier_name};
+use super::value::{ConnectorValue, Empty};
+use crate::{arm_id::same_id, tier::tier_name};
 
 /// The expected value of a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,23 +47,6 @@ pub enum ObservedValue {
     Other(String),
 }
 
-/// How an empty list is shown to users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Empty {
-    All,
-    None,
-}
-
-impl Empty {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::None => "none",
-        }
-    }
-}
-
 impl Expected {
     /// Whether Azure's value means the same as this one.
     pub fn matches(&self, observed: Option<&ObservedValue>) -> bool {
@@ -93,40 +77,45 @@ impl Expected {
         }
     }
 
-    /// The text for users in status, events and approvals. It contains no commas, because commas separate approvals.
-    pub fn describe(&self) -> String {
+    /// The value as users see it.
+    pub fn value(&self) -> ConnectorValue {
         match self {
-            Self::Tier(tier) => tier_name(*tier).into(),
-            Self::Flag(on) => switch_name(*on).into(),
-            Self::Word(text) | Self::Text(text) | Self::ResourceId(text) => text.clone(),
-            Self::Hours(hours) => format!("{hours}h"),
-            Self::Set(entries, empty) => listed(entries.iter().cloned(), *empty),
-            Self::Tags(tags) => tags_listed(tags),
-            Self::Cleared => "none".into(),
+            Self::Tier(tier) => ConnectorValue::Tier(*tier),
+            Self::Flag(on) => ConnectorValue::Switch(*on),
+            Self::Word(text) | Self::Text(text) | Self::ResourceId(text) => {
+                ConnectorValue::Text(text.clone())
+            }
+            Self::Hours(hours) => ConnectorValue::Hours(*hours),
+            Self::Set(entries, empty) => ConnectorValue::List(entries.iter().cloned().collect(), *empty),
+            Self::Tags(tags) => tags_value(tags),
+            Self::Cleared => ConnectorValue::Absent,
         }
     }
 
-    /// Azure's value as text for users.
-    pub fn describe_observed(&self, observed: Option<&ObservedValue>) -> String {
+    /// Azure's value as users see it.
+    pub fn observed_value(&self, observed: Option<&ObservedValue>) -> ConnectorValue {
         match (self, observed) {
-            (Self::Flag(_), observed) => switch_name(is_on(observed)).into(),
-            (Self::Set(_, empty), None) => empty.as_str().into(),
-            (Self::Set(_, empty), Some(ObservedValue::Set(found))) => listed(found.iter().cloned(), *empty),
-            (_, observed) => observed.map_or_else(|| "none".into(), ObservedValue::describe),
+            (Self::Flag(_), observed) => ConnectorValue::Switch(is_on(observed)),
+            (Self::Set(_, empty), None) => ConnectorValue::List(Vec::new(), *empty),
+            (Self::Set(_, empty), Some(ObservedValue::Set(found))) => {
+                ConnectorValue::List(found.iter().cloned().collect(), *empty)
+            }
+            (_, None) => ConnectorValue::Absent,
+            (_, Some(observed)) => observed.value(),
         }
     }
 }
 
 impl ObservedValue {
-    fn describe(&self) -> String {
+    fn value(&self) -> ConnectorValue {
         match self {
-            Self::Flag(on) => switch_name(*on).into(),
-            Self::Text(text) if text.is_empty() => "none".into(),
-            Self::Text(text) => without_password(text),
-            Self::Hours(hours) => format!("{hours}h"),
-            Self::Set(entries) => listed(entries.iter().cloned(), Empty::None),
-            Self::Tags(tags) => tags_listed(tags),
-            Self::Other(text) => text.clone(),
+            Self::Flag(on) => ConnectorValue::Switch(*on),
+            Self::Text(text) if text.is_empty() => ConnectorValue::Absent,
+            Self::Text(text) => ConnectorValue::Text(without_password(text)),
+            Self::Hours(hours) => ConnectorValue::Hours(*hours),
+            Self::Set(entries) => ConnectorValue::List(entries.iter().cloned().collect(), Empty::None),
+            Self::Tags(tags) => tags_value(tags),
+            Self::Other(text) => ConnectorValue::Text(text.clone()),
         }
     }
 }
@@ -135,18 +124,9 @@ fn is_on(observed: Option<&ObservedValue>) -> bool {
     observed == Some(&ObservedValue::Flag(true))
 }
 
-fn listed(entries: impl Iterator<Item = String>, empty: Empty) -> String {
-    let all: Vec<_> = entries.collect();
-    if all.is_empty() {
-        empty.as_str().into()
-    } else {
-        all.join(" ")
-    }
-}
-
-fn tags_listed(tags: &BTreeMap<String, String>) -> String {
+fn tags_value(tags: &BTreeMap<String, String>) -> ConnectorValue {
     let pairs = tags.iter().map(|(key, value)| format!("{key}={value}"));
-    listed(pairs, Empty::None)
+    ConnectorValue::Tags(pairs.collect())
 }
 
 /// A proxy that another client set may contain a password, which must not appear in status.

@@ -1,6 +1,7 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads and at most one write, never correctness
 //! (I-6).
 
+use super::value::ConnectorPath;
 use crate::{Timestamp, settling::Writes, suspension::Demand};
 
 /// What a process keeps in memory about an object.
@@ -17,7 +18,7 @@ pub struct ReconcileHistory {
     /// Consecutive transient failures.
     pub failures: u32,
     /// What was written since Azure was last in sync.
-    pub writes: Writes<String>,
+    pub writes: Writes<ConnectorPath>,
     /// Consecutive writes that failed because Azure cannot sign in to the account.
     pub cloud_failures: u32,
     /// Such a write is not attempted again before this time.

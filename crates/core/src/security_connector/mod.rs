@@ -20,6 +20,7 @@ pub mod reads;
 pub mod reductions;
 pub mod requeue;
 pub mod status;
+pub mod value;
 pub mod write;
 
 #[cfg(test)]

@@ -8,58 +8,47 @@ use super::{
     changes::{Difference, differences},
     desired::Desired,
     observed::Connector,
+    value::{ConnectorPath, ConnectorValue, Empty},
 };
-use crate::{
-    reductions,
-    switch::{DISABLED, ENABLED},
-    tier::protection,
-};
-
-fn lowers(difference: &Difference) -> bool {
-    if difference.field == "plan.tier" {
-        let rank = |name: &str| match name {
-            "P1" => protection(Tier::P1),
-            "P2" => protection(Tier::P2),
-            _ => protection(Tier::Free),
-        };
-        return rank(&difference.desired) < rank(&difference.observed);
-    }
-    difference.desired == DISABLED && difference.observed == ENABLED
-}
+use crate::{reductions, tier::protection};
 
 /// The differences whose repair would lower protection: a lower tier, a part switched off, fewer regions, more
 /// excluded accounts; or a working identity replaced by one that the spec does not name.
 pub fn of<'a>(desired: &Desired, all: &'a [Difference]) -> Vec<&'a Difference> {
-    let lowers = |difference: &&Difference| {
-        let field = difference.field.as_str();
-        lowers(difference)
-            || (field == "plan.tier" && difference.observed == "unspecified" && difference.desired != "P2")
-            || (field == "aws.regions" && narrower(difference))
-            || (field.contains(".organization.excluded") && wider(difference))
-            || (difference.observed != "none" && is_defaulted(desired, field))
+    let is_reduction = |difference: &&Difference| {
+        let defaulted = is_defaulted(desired, &difference.field);
+        lowers(difference) || (defaulted && difference.observed != ConnectorValue::Absent)
     };
-    all.iter().filter(lowers).collect()
+    all.iter().filter(is_reduction).collect()
 }
 
-fn is_defaulted(desired: &Desired, field: &str) -> bool {
-    let mut rows = desired.fields.iter();
-    rows.any(|row| row.field.path() == field && row.defaulted)
-}
-
-fn entries(list: &str) -> BTreeSet<String> {
-    let entries = list.split(' ').filter(|entry| *entry != "none");
-    entries.map(str::to_lowercase).collect()
-}
-
-fn narrower(difference: &Difference) -> bool {
-    if difference.desired == "all" {
-        return false;
+fn lowers(difference: &Difference) -> bool {
+    match (&difference.observed, &difference.desired) {
+        (ConnectorValue::Tier(from), ConnectorValue::Tier(to)) => protection(*to) < protection(*from),
+        (ConnectorValue::UnspecifiedTier, ConnectorValue::Tier(to)) => *to != Tier::P2,
+        (ConnectorValue::Switch(from), ConnectorValue::Switch(to)) => *from && !*to,
+        // Of a list of what is protected, entries go.
+        (from, ConnectorValue::List(to, Empty::All)) => match from {
+            _ if to.is_empty() => false,
+            ConnectorValue::List(from, _) => from.is_empty() || !entries(from).is_subset(&entries(to)),
+            _ => true,
+        },
+        // To a list of what is not protected, entries come.
+        (from, ConnectorValue::List(to, Empty::None)) => match from {
+            ConnectorValue::List(from, _) => !entries(to).is_subset(&entries(from)),
+            _ => !to.is_empty(),
+        },
+        _ => false,
     }
-    difference.observed == "all" || !entries(&difference.observed).is_subset(&entries(&difference.desired))
 }
 
-fn wider(difference: &Difference) -> bool {
-    !entries(&difference.desired).is_subset(&entries(&difference.observed))
+fn is_defaulted(desired: &Desired, field: &ConnectorPath) -> bool {
+    let mut rows = desired.fields.iter();
+    rows.any(|row| row.defaulted && ConnectorPath::from(&row.field) == *field)
+}
+
+fn entries(list: &[String]) -> BTreeSet<String> {
+    list.iter().map(|entry| entry.to_lowercase()).collect()
 }
 
 /// The reductions between spec and connector that the annotation does not approve.

@@ -10,6 +10,7 @@ use super::{
     expected::Expected,
     field::ConnectorField,
     observed::{Connector, Response},
+    value::ConnectorPath,
 };
 
 /// A PUT of the connector.
@@ -38,7 +39,7 @@ pub struct FieldWrite {
 
 impl ConnectorWrite {
     /// The write that gives every field except the suppressed ones the spec's value.
-    pub fn of(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Self {
+    pub fn of(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<ConnectorPath>) -> Self {
         let fields = desired.fields.iter().filter(|row| {
             let ours = !is_suppressed(suppressed, &row.field) || is_forced(desired, actual, suppressed, row);
             ours && reachable(desired, actual, suppressed, row)
@@ -65,15 +66,15 @@ impl FieldWrite {
     }
 }
 
-fn is_suppressed(suppressed: &BTreeSet<String>, field: &ConnectorField) -> bool {
-    suppressed.contains(field.path().as_ref())
+fn is_suppressed(suppressed: &BTreeSet<ConnectorPath>, field: &ConnectorField) -> bool {
+    suppressed.contains(&ConnectorPath::from(field))
 }
 
 /// Azure refuses P1 with agentless scanning, even while that field is suppressed (docs/azure-api.md 4.4).
 fn is_forced(
     desired: &Desired,
     actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
+    suppressed: &BTreeSet<ConnectorPath>,
     row: &Row,
 ) -> bool {
     row.field == ConnectorField::AgentlessState
@@ -85,7 +86,7 @@ fn is_forced(
 fn tier_written(
     desired: &Desired,
     actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
+    suppressed: &BTreeSet<ConnectorPath>,
 ) -> Option<Tier> {
     match actual {
         Some(connector) if is_suppressed(suppressed, &ConnectorField::Tier) => connector.tier,
@@ -98,7 +99,7 @@ fn tier_written(
 pub(super) fn reachable(
     desired: &Desired,
     actual: Option<&Connector>,
-    suppressed: &BTreeSet<String>,
+    suppressed: &BTreeSet<ConnectorPath>,
     row: &Row,
 ) -> bool {
     let tier = tier_written(desired, actual, suppressed);

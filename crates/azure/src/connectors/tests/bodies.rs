@@ -13,6 +13,7 @@ use serverprotection_core::{
         expected::ObservedValue,
         field::ConnectorField,
         observed::{Connector, Response},
+        value::ConnectorPath,
         write::ConnectorWrite,
     },
 };
@@ -117,7 +118,7 @@ fn a_suppressed_field_keeps_its_value() {
     let spec = aws(json!({"tags": {"ours": "1"}}));
     let theirs = json!({"tags": {"OURS": "2"}, "properties": {"environmentData": {"scanInterval": 24}}});
     let connector = edited(&aws(json!({})), theirs);
-    let suppressed = BTreeSet::from(["scanInterval".to_owned()]);
+    let suppressed = BTreeSet::from([ConnectorPath::Field(ConnectorField::ScanInterval)]);
     let found = changes(&desired(&spec), Some(&connector), &suppressed);
     let [
         Change {
@@ -212,7 +213,7 @@ fn values_of_other_forms_are_shown_as_they_are() {
     let mut odd = edited(&spec, odd);
     let shown = |connector: &Connector| {
         let found = differences(&desired(&spec), Some(connector)).into_iter();
-        let shown = found.map(|difference| (difference.field, difference.observed));
+        let shown = found.map(|difference| (difference.field.to_string(), difference.observed.to_string()));
         shown.collect::<Vec<_>>()
     };
     let expected = [

@@ -7,6 +7,7 @@ use serverprotection_api::{Mode, SecurityConnectorSpec, Tier};
 use serverprotection_core::security_connector::{
     desired::{Desired, Protection},
     observed::Connector,
+    value::ConnectorPath,
     write::ConnectorWrite,
 };
 
@@ -98,7 +99,11 @@ pub(super) fn answered(id: &str, body: &Value) -> Connector {
 }
 
 /// The body of a PUT in which these fields are suppressed.
-pub(super) fn body_of(desired: &Desired, actual: Option<&Connector>, suppressed: &BTreeSet<String>) -> Value {
+pub(super) fn body_of(
+    desired: &Desired,
+    actual: Option<&Connector>,
+    suppressed: &BTreeSet<ConnectorPath>,
+) -> Value {
     let write = ConnectorWrite::of(desired, actual, suppressed);
     merge::body(&desired.target, &write).unwrap()
 }

@@ -10,11 +10,11 @@ use crate::{
     permissions::{ASSIGN_ROLES, credential, permitted, reason_of},
     reason::ReasonText,
     security_connector::{
-        changes::CONNECTOR,
         cloud,
         decide::{Decision, Input, Situation, target},
         health::Health,
         observed::{HealthReport, Observed},
+        value::ConnectorPath,
     },
 };
 
@@ -55,7 +55,10 @@ pub(super) fn set(
 }
 
 fn configured(conditions: &mut Conditions, decision: &Decision, phase: Phase<'_>) {
-    let missing = decision.differences.iter().any(|field| field.field == CONNECTOR);
+    let missing = decision
+        .differences
+        .iter()
+        .any(|field| field.field == ConnectorPath::Connector);
     let ours = |status, reason: Reason, text: &str| (status, ReasonText::from(reason), Message::new(text));
     let (status, reason, message) = match phase.failed() {
         Some(failure) if missing && failure.effect_unknown => {
