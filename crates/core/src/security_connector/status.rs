@@ -14,7 +14,6 @@ use serverprotection_api::{
 
 use super::{
     account,
-    changes::CONNECTOR,
     decide::{
         Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
     },
@@ -23,6 +22,7 @@ use super::{
     events::deletion_failed,
     health::Health,
     observed::{Connector, Observed},
+    value::ConnectorPath,
 };
 use crate::{
     Timestamp,
@@ -115,7 +115,7 @@ pub fn status(
 
 /// The write of the connector whose result is unknown after this phase.
 fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
-    let creates = decision.differences.iter().any(|field| field.field == CONNECTOR);
+    let creates = decision.differences.iter().any(|field| field.field == ConnectorPath::Connector);
     let started = || {
         let type_ = if creates {
             OperationType::CreateConnector
