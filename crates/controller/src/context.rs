@@ -9,6 +9,7 @@ use kube::{
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_core::{gate::Gate, timeouts::Timeouts};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     claims::Claims, connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, kind::Kind,
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) gate: Gate,
+    /// Cancelled when the process ends: running reconciles finish what they began, and begin nothing else.
+    pub(crate) stop: CancellationToken,
     pub(crate) settings: Settings,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,

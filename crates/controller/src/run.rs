@@ -83,7 +83,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         connectors,
     ));
 
-    let stop = CancellationToken::new();
+    let stop = context.stop.clone();
     let address = args.listen;
     let ready = [
         context.protections.listed.clone(),
@@ -159,6 +159,7 @@ fn context(
         credentials: Arc::new(credentials),
         fleet,
         gate: Gate::open(),
+        stop: CancellationToken::new(),
         settings: Settings {
             timeouts: timeouts(args),
             reconcile_every: args.reconcile_every,

@@ -5,10 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     azure_error::AzureError,
-    conditions::{ConditionStatus, ConditionType, Reason, get},
+    conditions::{ConditionStatus, ConditionType, Reason, get, is_true},
     message::Message,
     reason::EventReason,
-    suspension,
 };
 
 /// Maximum length of an event's note, in characters; the API server allows 1 kB.
@@ -75,7 +74,7 @@ pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condi
         ready.status == ConditionStatus::True.as_str() && ready.reason != Reason::Suspended.as_str()
     };
     let ready = turned(before, now, ConditionType::Ready).filter(became_true);
-    let mut all: Vec<_> = suspension::event(before, now).into_iter().collect();
+    let mut all: Vec<_> = suspension(before, now).into_iter().collect();
     match (written, ready) {
         ([first, ..], ready) => {
             let texts: Vec<_> = written.iter().map(|write| write.text.as_str()).collect();
@@ -94,6 +93,23 @@ pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condi
     }
     all.extend(needing_action(before, now));
     all
+}
+
+/// The event when an object becomes suspended or is resumed.
+fn suspension(before: &[Condition], now: &[Condition]) -> Option<Event> {
+    let suspended = |conditions| is_true(conditions, ConditionType::Suspended);
+    let (reason, note) = match (suspended(before), suspended(now)) {
+        (false, true) => (
+            EventReason::Suspended,
+            "Azure is neither read nor written from now on, because spec.suspend is true",
+        ),
+        (true, false) => (
+            EventReason::Resumed,
+            "Azure is read again, because spec.suspend is no longer true",
+        ),
+        _ => return None,
+    };
+    Some(Event::normal(reason, "Reconcile", &Message::new(note)))
 }
 
 /// User action is needed.

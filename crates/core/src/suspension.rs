@@ -8,10 +8,8 @@ use serde_json::Value;
 use serverprotection_api::{SecurityConnectorSpec, ServerProtectionSpec};
 
 use crate::{
-    conditions::{ConditionStatus, ConditionType, Conditions, Reason, get, is_true},
-    events::Event,
+    conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
     message::Message,
-    reason::EventReason,
 };
 
 /// A fingerprint of a spec without `suspend`: whether two specs demand the same of Azure. Comparable within a process.
@@ -85,21 +83,4 @@ pub(crate) fn suspend(
     if last_reconciled == Some(spec) {
         conditions.stamp();
     }
-}
-
-/// The event when an object becomes suspended or is resumed.
-pub(crate) fn event(before: &[Condition], now: &[Condition]) -> Option<Event> {
-    let suspended = |conditions| is_true(conditions, ConditionType::Suspended);
-    let (reason, note) = match (suspended(before), suspended(now)) {
-        (false, true) => (
-            EventReason::Suspended,
-            "Azure is neither read nor written from now on, because spec.suspend is true",
-        ),
-        (true, false) => (
-            EventReason::Resumed,
-            "Azure is read again, because spec.suspend is no longer true",
-        ),
-        _ => return None,
-    };
-    Some(Event::normal(reason, "Reconcile", &Message::new(note)))
 }

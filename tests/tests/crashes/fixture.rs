@@ -167,6 +167,19 @@ impl<'a> Fixture<'a> {
         self.team.scanned(NAME, TIMEOUT).await
     }
 
+    /// Whether the crash lost the result of the plan write: the write had its effect, and the reconcile did not end. The
+    /// plan is then written again although it is the same, which the monitor cannot know.
+    pub(crate) async fn result_is_lost(&self, struck: &str, phase: &str) -> Result<bool, Error> {
+        let object = self.team.get(NAME).await?;
+        let pending = object["status"]["pendingOperation"]["type"] == "PutPlan";
+        let lost = pending && !(is_plan_write(struck) && phase == "before");
+        if lost && !is_plan_write(struck) {
+            let allow = json!({"allowUseless": [self.team.subscription]});
+            self.emulator().allow(allow).await?;
+        }
+        Ok(lost)
+    }
+
     /// Fails with the breaches of this subscription that the safety monitor found.
     pub(crate) async fn check_monitor(&self) -> Result<(), Error> {
         let all = self.emulator().breaches().await?;

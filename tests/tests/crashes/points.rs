@@ -163,11 +163,12 @@ async fn crash(
     let mut first = fixture.controller()?;
     let struck = fixture.kill_when_it_hangs(&mut first, &fault).await?;
     let operation = operation(&struck);
+    let lost = fixture.result_is_lost(&operation, phase).await?;
     let second = fixture.controller();
     let verdict = async {
         fixture.ready().await?;
         fixture.reconcile().await?;
-        compare(&fixture, reference, &operation, phase).await
+        compare(&fixture, reference, &operation, phase, lost).await
     };
     ended(second, &operation, verdict.await).await?;
     Ok(operation)
@@ -178,6 +179,7 @@ async fn compare(
     reference: &Reference,
     struck: &str,
     phase: &str,
+    lost: bool,
 ) -> Result<(), Error> {
     let mut wrong = Vec::new();
     let mut check = |what: &str, fine: bool, shown: String| {
@@ -198,8 +200,6 @@ async fn compare(
         );
     }
 
-    // The result is lost if and only if the write had its effect and the response was lost.
-    let lost = is_plan_write(struck) && phase == "after";
     let expected = if lost {
         ("Unknown", "ResultLost")
     } else {
@@ -220,11 +220,19 @@ async fn compare(
     );
 
     // Each write once, and an interrupted write a second time. A write that had its effect is not repeated, except for
-    // the plan, because only its response contains the result.
+    // the plan while its result is not recorded, because only its response contains the result.
     let mut expected = reference.writes.clone();
-    let cut_off = reference.writes.iter().any(|write| write == struck);
-    if cut_off && (phase == "before" || lost) {
+    if reference.writes.iter().any(|write| write == struck) && phase == "before" {
         expected.push(struck.to_owned());
+    }
+    if lost {
+        expected.extend(
+            reference
+                .writes
+                .iter()
+                .find(|write| is_plan_write(write))
+                .cloned(),
+        );
     }
     let mut writes = fixture.writes().await?;
     let in_order = format!("{writes:#?}");

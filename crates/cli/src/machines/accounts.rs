@@ -1,14 +1,10 @@
 //! The accounts of AWS and GCP, with their machines and connectors. Lists also connectors without machines and machines
 //! without a visible connector, because both need attention.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 use serverprotection_core::{
-    azure_error::AzureError,
     machines::{Account, MachineCounts},
     security_connector::account::{ListedConnector, Membership},
 };
@@ -24,14 +20,6 @@ use super::{
 const MAX_LISTED: usize = 50;
 /// Maximum column width of the table; longer cells are truncated.
 const MAX_COLUMN_WIDTH: usize = 40;
-
-/// The connectors of the subscriptions that were read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Connectors {
-    known: Vec<ListedConnector>,
-    /// Why some could not be listed, without duplicates.
-    failures: BTreeSet<String>,
-}
 
 /// The line of an account. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -63,26 +51,6 @@ struct Connector<'a> {
     management: Option<&'a str>,
 }
 
-impl Connectors {
-    pub(crate) fn add(&mut self, answer: Result<Vec<ListedConnector>, AzureError>) {
-        match answer {
-            Ok(known) => self.known.extend(known),
-            Err(failure) => {
-                let failure = AzureError {
-                    request_id: None,
-                    ..failure
-                };
-                self.failures.insert(failure.to_string());
-            }
-        }
-    }
-
-    /// Why connectors may be missing.
-    pub(crate) const fn failures(&self) -> &BTreeSet<String> {
-        &self.failures
-    }
-}
-
 impl<'a> Connector<'a> {
     fn new(known: &'a ListedConnector) -> Self {
         let (membership, parent, management) = match &known.membership {
@@ -110,7 +78,7 @@ impl<'a> Connector<'a> {
 /// Every account that has a connector or machines.
 pub(crate) fn lines(totals: &Totals) -> Vec<Line<'_>> {
     let mut lines: BTreeMap<Account, (MachineCounts, Vec<Connector<'_>>)> = BTreeMap::new();
-    for known in &totals.connectors.known {
+    for known in totals.connectors.known() {
         // Connectors of source code and registries have no machines.
         let Some(cloud) = known.cloud else { continue };
         let account = Account {

@@ -1,11 +1,13 @@
 //! Counts of all subscriptions, and the exit code. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serverprotection_azure::fleet::Access;
-use serverprotection_core::machines::{Accounts, Environment, Tally, Verdict};
-
-use super::accounts::Connectors;
+use serverprotection_core::{
+    azure_error::AzureError,
+    machines::{Accounts, Environment, Tally, Verdict},
+    security_connector::account::ListedConnector,
+};
 
 /// Environments whose machines can belong to an account.
 pub(crate) const IN_ACCOUNTS: [Environment; 2] = [Environment::Aws, Environment::Gcp];
@@ -32,6 +34,39 @@ pub(crate) struct Subscription {
     /// Required percentage of protected machines.
     pub(crate) minimum: u8,
     pub(crate) outcome: Outcome,
+}
+
+/// The connectors of the subscriptions that were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connectors {
+    known: Vec<ListedConnector>,
+    /// Why some could not be listed, without duplicates.
+    failures: BTreeSet<String>,
+}
+
+impl Connectors {
+    pub(crate) fn add(&mut self, answer: Result<Vec<ListedConnector>, AzureError>) {
+        match answer {
+            Ok(known) => self.known.extend(known),
+            Err(failure) => {
+                let failure = AzureError {
+                    request_id: None,
+                    ..failure
+                };
+                self.failures.insert(failure.to_string());
+            }
+        }
+    }
+
+    /// The connectors that were listed.
+    pub(crate) fn known(&self) -> &[ListedConnector] {
+        &self.known
+    }
+
+    /// Why connectors may be missing.
+    pub(crate) const fn failures(&self) -> &BTreeSet<String> {
+        &self.failures
+    }
 }
 
 /// All subscriptions, by id.

@@ -18,7 +18,10 @@ use serverprotection_core::{
     },
 };
 
-use super::{finalizer, observe::arm, reconcile::protection};
+use super::{
+    finalizer,
+    links::{client, protection},
+};
 use crate::{
     clock::now,
     connector_index::ProtectionEntry,
@@ -136,8 +139,8 @@ async fn read(
     id: &str,
     context: &Context,
 ) -> ReadResult<Option<Connector>> {
-    let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
-    arm.read_connector(id).await
+    let client = client(object, credential(state, known), force_refresh(state), context).await?;
+    client.read_connector(id).await
 }
 
 async fn delete(
@@ -147,13 +150,13 @@ async fn delete(
     id: &str,
     context: &Context,
 ) -> Result<(), AzureError> {
-    let arm = arm(object, credential(state, known), force_refresh(state), context).await?;
+    let client = client(object, credential(state, known), force_refresh(state), context).await?;
     // The decision already considers mode and suspend, including the recorded mode of a `ServerProtection` that is
     // gone.
     let pending = state.status.pending_operation.as_ref();
     let correlation_id = pending.map_or("", |operation| operation.correlation_id.as_str());
     match context.gate.permit(Mode::Enforce, false, correlation_id) {
-        Some(permit) => arm.delete_connector(id, &permit).await,
+        Some(permit) => client.delete_connector(id, &permit).await,
         None => Err(stopping()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod deletion;
 mod finalizer;
+mod links;
 mod observe;
 mod reconcile;
 mod status_refresh;
@@ -42,7 +43,7 @@ impl Kind for SecurityConnector {
 impl Reconcile for SecurityConnector {
     /// Taken from the `ServerProtection`, or from the status if the `ServerProtection` is gone.
     fn subscription_id(&self, context: &Context) -> Option<String> {
-        let known = reconcile::protection(self, context);
+        let known = links::protection(self, context);
         known.map(|known| known.protection.subscription).or_else(|| {
             let state = Self::states(context).get(&self.metadata)?;
             Some(state.status.target.as_ref()?.subscription_id.clone())

@@ -6,8 +6,7 @@ use kube::{Resource, ResourceExt};
 use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
 use serverprotection_azure::Client;
 use serverprotection_core::{
-    azure_error::AzureError,
-    claims::{Claim, Claimant},
+    claims::{Claim, Claimant, HELD},
     conditions::{ConditionType, is_true},
     gate::WritePermit,
     security_connector::{
@@ -19,7 +18,7 @@ use serverprotection_core::{
     },
 };
 
-use super::reconcile::interval;
+use super::links::{client, interval};
 use crate::{
     connector_index::ProtectionEntry, context::Context, server_protection::claimant_of, state::ObjectState,
 };
@@ -31,7 +30,7 @@ pub(super) enum LiveObservation {
     Conflicted(String),
     Azure {
         observed: Box<Observed>,
-        arm: Option<Arc<Client>>,
+        client: Option<Arc<Client>>,
     },
 }
 
@@ -47,17 +46,17 @@ impl LiveObservation {
 
     pub(super) async fn apply(&self, target: &Target, decision: &Decision, permit: &WritePermit) -> Outcome {
         match self {
-            Self::Azure { arm: Some(arm), .. } => {
-                arm.apply_connector(target, &decision.changes, permit).await
-            }
+            Self::Azure {
+                client: Some(client), ..
+            } => client.apply_connector(target, &decision.changes, permit).await,
             _ => Outcome::default(),
         }
     }
 
-    fn without_arm(observed: Observed) -> Self {
+    fn without_client(observed: Observed) -> Self {
         Self::Azure {
             observed: Box::new(observed),
-            arm: None,
+            client: None,
         }
     }
 }
@@ -84,14 +83,14 @@ pub(super) async fn observe(
         return LiveObservation::Conflicted(holder);
     }
     let (Some(known), Some(target)) = (known, target) else {
-        return LiveObservation::without_arm(Observed::nothing());
+        return LiveObservation::without_client(Observed::nothing());
     };
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     let name = credential.map(|credential| credential.name.as_str());
-    match arm(object, name, force_refresh, context).await {
-        Err(failure) => LiveObservation::without_arm(Observed::without_credential(failure)),
-        Ok(arm) => {
+    match client(object, name, force_refresh, context).await {
+        Err(failure) => LiveObservation::without_client(Observed::without_credential(failure)),
+        Ok(client) => {
             let reads = reads::reads(
                 &object.spec,
                 object.meta().generation.unwrap_or_default(),
@@ -101,25 +100,11 @@ pub(super) async fn observe(
                 interval(Some(known), context),
             );
             LiveObservation::Azure {
-                observed: Box::new(Box::pin(arm.observe_connector(&target, &reads)).await),
-                arm: Some(arm),
+                observed: Box::new(Box::pin(client.observe_connector(&target, &reads)).await),
+                client: Some(client),
             }
         }
     }
-}
-
-/// Returns the client for the namespace of the object and this credential.
-pub(super) async fn arm(
-    object: &SecurityConnector,
-    credential: Option<&str>,
-    force_refresh: bool,
-    context: &Context,
-) -> Result<Arc<Client>, AzureError> {
-    let namespace = object.namespace().unwrap_or_default();
-    context
-        .credentials
-        .client_for(&namespace, credential, force_refresh)
-        .await
 }
 
 /// The object must own both its connector and the account.
@@ -129,7 +114,7 @@ fn claim(
     target: &Target,
     context: &Context,
 ) -> Claim {
-    let held = status.claim.as_ref().is_some_and(|claim| claim.state == "Held");
+    let held = status.claim.as_ref().is_some_and(|claim| claim.state == HELD);
     let keys = account::claims(target).into_iter();
     let claimants: Vec<Claimant> = keys
         .filter_map(|key| claimant_of(object.meta(), key, held))

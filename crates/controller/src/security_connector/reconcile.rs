@@ -15,18 +15,19 @@ use serverprotection_core::{
     },
 };
 
-use super::{deletion, finalizer, observe::observe, status_refresh};
+use super::{
+    deletion, finalizer,
+    links::{interval, protection},
+    observe::observe,
+    status_refresh,
+};
 use crate::{
     clock::now,
-    connector_index::ProtectionEntry,
     context::{Context, InContext},
     requests::{approval, due_in, is_current, requested},
     state::ObjectState,
     status_writer::{Error, Recorded, complete, keep_status, record_intent},
 };
-
-/// Interval of a connector whose `ServerProtection` does not exist.
-const WITHOUT_PROTECTION: Duration = Duration::from_secs(600);
 
 /// How often a reconcile reads and writes Azure before it writes the status and is requeued.
 const MOST_ROUNDS: u32 = 3;
@@ -136,7 +137,7 @@ impl Reconcile<'_> {
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
-        if next.is_zero() && round < MOST_ROUNDS {
+        if next.is_zero() && round < MOST_ROUNDS && !context.stop.is_cancelled() {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
         }
@@ -146,19 +147,6 @@ impl Reconcile<'_> {
             .await
             .map(Some)
     }
-}
-
-/// The `ServerProtection` that the object refers to.
-pub(super) fn protection(object: &SecurityConnector, context: &Context) -> Option<ProtectionEntry> {
-    let namespace = object.namespace().unwrap_or_default();
-    context
-        .connector_index
-        .protection(&namespace, &object.spec.protection_ref.name)
-}
-
-pub(super) fn interval(known: Option<&ProtectionEntry>, context: &Context) -> Duration {
-    let own = || known.map_or(WITHOUT_PROTECTION, |known| known.interval);
-    context.settings.reconcile_every.unwrap_or_else(own)
 }
 
 fn count(outcome: &Outcome, context: &Context) {

@@ -9,7 +9,7 @@ use serverprotection_core::{
     security_connector::{decide::MachineCounts, desired::account, status},
 };
 
-use super::reconcile::protection;
+use super::links::protection;
 use crate::{
     clock::now,
     connector_index::ProtectionEntry,

@@ -7,7 +7,7 @@ use kube::{Resource, runtime::watcher::Event};
 use serde_json::Value;
 use serverprotection_api::{SecurityConnector, ServerProtection};
 use serverprotection_core::{
-    claims::Claimant,
+    claims::{Claimant, HELD},
     conditions::{self, ConditionType, Reason},
     security_connector::{account::account_key, desired::account},
 };
@@ -118,7 +118,7 @@ fn claimants(object: &Parsed<SecurityConnector>) -> Vec<Claimant> {
             object.text("/status/claim/state"),
         ),
     };
-    let held = state == Some("Held");
+    let held = state == Some(HELD);
     let keys = id.map(str::to_lowercase).into_iter().chain(account);
     keys.filter_map(|key| claimant_of(object.meta(), key, held))
         .collect()

@@ -1,5 +1,6 @@
 //! The controller of `ServerProtection`.
 
+mod observe;
 mod reconcile;
 mod status_refresh;
 mod watch_events;

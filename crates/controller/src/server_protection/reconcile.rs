@@ -5,21 +5,21 @@ use std::{sync::Arc, time::Duration};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::{
-    claims::Claim,
-    conditions::{self, ConditionType, is_true},
+    conditions,
     events::Write,
     request::Requested,
     server_protection::{
-        changes::{self},
-        decide::{self, Decision, Input, Observation, Outcome},
-        events,
-        observed::Observed,
-        reads, requeue,
+        changes,
+        decide::{self, Input, Outcome},
+        events, requeue,
         status::{self, Phase},
     },
 };
 
-use super::{status_refresh, watch_events::claimant_of};
+use super::{
+    observe::{LiveObservation, observe},
+    status_refresh,
+};
 use crate::{
     clock::now,
     context::{Context, InContext},
@@ -123,7 +123,7 @@ impl Reconcile<'_> {
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
-        if next.is_zero() && round < MOST_ROUNDS {
+        if next.is_zero() && round < MOST_ROUNDS && !context.stop.is_cancelled() {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
         }
@@ -133,96 +133,6 @@ impl Reconcile<'_> {
             .await
             .map(Some)
     }
-}
-
-/// The observation of a reconcile, with the client for its writes.
-pub(crate) enum LiveObservation {
-    Suspended,
-    Conflicted(String),
-    Azure {
-        observed: Box<Observed>,
-        arm: Option<Arc<serverprotection_azure::Client>>,
-    },
-}
-
-impl LiveObservation {
-    fn observation(&self) -> Observation<'_> {
-        match self {
-            Self::Suspended => Observation::Suspended,
-            Self::Conflicted(holder) => Observation::Conflicted(holder),
-            Self::Azure { observed, .. } => Observation::Azure(observed),
-        }
-    }
-
-    async fn apply(
-        &self,
-        subscription: &str,
-        decision: &Decision,
-        permit: &serverprotection_core::gate::WritePermit,
-    ) -> Outcome {
-        match self {
-            Self::Azure { arm: Some(arm), .. } => arm.apply(subscription, &decision.changes, permit).await,
-            _ => Outcome::default(),
-        }
-    }
-}
-
-async fn observe(
-    object: &ServerProtection,
-    state: &ObjectState<ServerProtection>,
-    requested: bool,
-    context: &Context,
-) -> LiveObservation {
-    if let Some(Claim::Conflicted { holder }) = claim(object, state, context) {
-        return if object.spec.suspend {
-            LiveObservation::Suspended
-        } else {
-            LiveObservation::Conflicted(holder)
-        };
-    }
-    if object.spec.suspend {
-        return LiveObservation::Suspended;
-    }
-    let namespace = object.namespace().unwrap_or_default();
-    let reference = object
-        .spec
-        .credential_ref
-        .as_ref()
-        .map(|reference| &reference.name);
-    let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
-    match context
-        .credentials
-        .client_for(&namespace, reference.map(String::as_str), force_refresh)
-        .await
-    {
-        Err(failure) => LiveObservation::Azure {
-            observed: Box::new(Observed::without_credential(failure)),
-            arm: None,
-        },
-        Ok(arm) => {
-            let generation = object.meta().generation.unwrap_or_default();
-            let reads = reads::reads(&object.spec, generation, &state.status, &state.history, requested);
-            let observed = arm.observe(&object.spec.subscription_id, &reads).await;
-            LiveObservation::Azure {
-                observed: Box::new(observed),
-                arm: Some(arm),
-            }
-        }
-    }
-}
-
-fn claim(
-    object: &ServerProtection,
-    state: &ObjectState<ServerProtection>,
-    context: &Context,
-) -> Option<Claim> {
-    let held = state
-        .status
-        .claim
-        .as_ref()
-        .is_some_and(|claim| claim.state == "Held");
-    let claimant = claimant_of(object.meta(), object.spec.subscription_id.clone(), held)?;
-    Some(context.protections.claims.index().claim(&claimant))
 }
 
 fn input<'a>(

@@ -10,7 +10,7 @@ use serverprotection_core::server_protection::{
     status::{self, Refresh},
 };
 
-use super::reconcile::LiveObservation;
+use super::observe::LiveObservation;
 use crate::{
     clock::now,
     context::Context,
@@ -26,8 +26,8 @@ pub(crate) fn update_scan_registration(
     context: &Context,
 ) {
     match observation {
-        LiveObservation::Azure { observed, arm } => match (&observed.credential, arm) {
-            (Ok(()), Some(arm)) => context.fleet.register(object, arm, requested),
+        LiveObservation::Azure { observed, client } => match (&observed.credential, client) {
+            (Ok(()), Some(client)) => context.fleet.register(object, client, requested),
             (Err(failure), _) => context.fleet.without_credential(object, failure),
             (Ok(()), None) => {}
         },

@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{Resource, api::ObjectMeta, runtime::watcher::Event};
 use serverprotection_api::{SecurityConnector, ServerProtection, ServerProtectionSpec};
-use serverprotection_core::{claims::Claimant, security_connector::desired::Protection};
+use serverprotection_core::{
+    claims::{Claimant, HELD},
+    security_connector::desired::Protection,
+};
 
 use crate::{
     connector_index::{ConnectorIndex, ProtectionEntry},
@@ -139,7 +142,7 @@ fn claimant(object: &Parsed<ServerProtection>) -> Option<Claimant> {
             object.text("/status/claim/state"),
         ),
     };
-    claimant_of(object.meta(), subscription, state == Some("Held"))
+    claimant_of(object.meta(), subscription, state == Some(HELD))
 }
 
 /// The claim of an object with this metadata on a subject that has one owner.

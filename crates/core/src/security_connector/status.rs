@@ -115,7 +115,10 @@ pub fn status(
 
 /// The write of the connector whose result is unknown after this phase.
 fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
-    let creates = decision.differences.iter().any(|field| field.field == ConnectorPath::Connector);
+    let creates = decision
+        .differences
+        .iter()
+        .any(|field| field.field == ConnectorPath::Connector);
     let started = || {
         let type_ = if creates {
             OperationType::CreateConnector

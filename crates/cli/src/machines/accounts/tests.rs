@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use serverprotection_api::Cloud;
 use serverprotection_azure::fleet::Access;
 use serverprotection_core::{
-    azure_error::ErrorClass,
+    azure_error::{AzureError, ErrorClass},
     machines::{Environment, Tally, Verdict},
 };
 
