@@ -1,4 +1,4 @@
-//! An object in sync costs a handful of reads per reconcile and nothing else: no write, no status patch, no event, no
+//! An object in sync costs a handful of reads per reconcile and nothing else: no write, no event, no
 //! token.
 
 // Clippy does not recognize a test with its own main function as a test.

@@ -88,6 +88,7 @@ pub(crate) async fn record_intent<K: InContext>(
     if recorded.is_err() {
         let state = ObjectState {
             unacknowledged: true,
+            uncertain: true,
             ..before
         };
         K::states(context).put(object.meta(), state);

@@ -1,5 +1,5 @@
-//! The API server is unavailable for a minute. Reconciles continue: changes that need no status patch are repaired,
-//! changes that need a recorded intent wait, and results from Azure are reported when the API server is back.
+//! The API server is unavailable for a minute. Reconciles continue: changes that need no recorded intent are repaired,
+//! those that need one wait, and results from Azure are reported when the API server is back.
 
 use std::{
     sync::Arc,
