@@ -103,6 +103,13 @@ pub(crate) async fn unreadable<K: Kind>(
         .map(drop)
 }
 
+/// The note, cut at a character so that it is not longer than the API server allows.
+fn within_bytes(note: &str) -> String {
+    const MOST_BYTES: usize = 1024;
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MOST_BYTES;
+    note.char_indices().take_while(fits).map(|(_, c)| c).collect()
+}
+
 /// Emits events for an object and logs each of them. Decisions never depend on events; an event that cannot be sent is
 /// logged.
 pub(crate) async fn events(
@@ -121,8 +128,7 @@ pub(crate) async fn events(
         } else {
             EventType::Normal
         };
-        // The API allows 1 kB.
-        let note: String = event.note.chars().take(1000).collect();
+        let note = within_bytes(&event.note);
         let event = Event {
             type_,
             reason: event.reason,

@@ -75,7 +75,10 @@ async fn counted<K: Reconcile>(object: Arc<Parsed<K>>, context: Arc<Context>) ->
         K::states(&context).did_not_panic(object.meta());
     }
     let (outcome, action) = match ended {
-        Ended::Well(action) => (Outcome::Success, action),
+        Ended::Well(action) => {
+            K::states(&context).reconciled(object.meta());
+            (Outcome::Success, action)
+        }
         Ended::KubernetesFailed(error) => {
             let wait = status_writer::kube_retry::<K>(&context, object.meta());
             tracing::warn!(%error, retry_in_seconds = wait.as_secs_f64(), "reconcile failed; retrying");

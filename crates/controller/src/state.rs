@@ -65,6 +65,8 @@ impl<K: Kind> ObjectState<K> {
 #[derive(Debug)]
 struct Entry<K: Kind> {
     uid: String,
+    /// The newest generation that the watch delivered.
+    generation: Option<i64>,
     state: ObjectState<K>,
     /// When the next reconcile reads and writes Azure; `None` means now.
     due: Option<Instant>,
@@ -101,7 +103,11 @@ impl<K: Kind> StateStore<K> {
         let mut entries = self.lock();
         match entries.get_mut(&key(meta)) {
             Some(entry) if entry.uid == uid && !(entry.state.unreadable && readable) => {
-                if is_newer(&version, &entry.state.resource_version) {
+                entry.generation = meta.generation;
+                // A status that this process did not write is not taken over: the next write must conflict with it.
+                let own =
+                    entry.state.uncertain || status.is_none_or(|status| *status == *entry.state.acknowledged);
+                if own && is_newer(&version, &entry.state.resource_version) {
                     entry.state.resource_version = version;
                 }
             }
@@ -110,6 +116,7 @@ impl<K: Kind> StateStore<K> {
                 state.unreadable = !readable;
                 let entry = Entry {
                     uid,
+                    generation: meta.generation,
                     state,
                     due: None,
                     reconciled: false,
@@ -124,6 +131,12 @@ impl<K: Kind> StateStore<K> {
     /// The state of an object that was observed and is not deleted.
     pub(crate) fn get(&self, meta: &ObjectMeta) -> Option<ObjectState<K>> {
         self.with(meta, |entry| entry.state.clone())
+    }
+
+    /// Whether the object still exists with the spec of this generation, as far as the watch knows.
+    pub(crate) fn is_newest(&self, meta: &ObjectMeta) -> bool {
+        self.with(meta, |entry| entry.generation <= meta.generation)
+            .unwrap_or(false)
     }
 
     /// Stores the state, unless the object was deleted meanwhile.
@@ -150,8 +163,24 @@ impl<K: Kind> StateStore<K> {
             if entry.due.is_none() {
                 entry.due = next;
             }
+        });
+    }
+
+    /// Records that a reconcile of the object ended.
+    pub(crate) fn reconciled(&self, meta: &ObjectMeta) {
+        self.with(meta, |entry| {
             if !std::mem::replace(&mut entry.reconciled, true) {
                 self.new.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Stores the state of an object that this build cannot parse, unless the watch delivered a newer version since it was
+    /// read.
+    pub(crate) fn put_unreadable(&self, meta: &ObjectMeta, state: ObjectState<K>) {
+        self.with(meta, |entry| {
+            if !is_newer(&entry.state.resource_version, &state.resource_version) {
+                entry.state = state;
             }
         });
     }
@@ -275,8 +304,10 @@ mod tests {
     fn the_watch_delivers_the_first_status_and_newer_versions() {
         let store = StateStore::<ServerProtection>::default();
         store.observe(&meta("1", "9"), Some(&status(1)), true);
-        store.observe(&meta("1", "10"), Some(&status(2)), true);
-        store.observe(&meta("1", "8"), Some(&status(3)), true);
+        store.observe(&meta("1", "10"), Some(&status(1)), true);
+        store.observe(&meta("1", "8"), Some(&status(1)), true);
+        // Another process wrote: a write of this one must conflict.
+        store.observe(&meta("1", "11"), Some(&status(3)), true);
         let state = store.get(&meta("1", "")).unwrap();
         assert_eq!(
             (state.resource_version.as_str(), &*state.status),
@@ -319,8 +350,8 @@ mod tests {
             };
             store.observe(&meta, Some(&status(1)), true);
         }
-        store.schedule(&meta("a", "1"), None);
-        store.schedule(&meta("a", "1"), None);
+        store.reconciled(&meta("a", "1"));
+        store.reconciled(&meta("a", "1"));
         assert_eq!(store.new_objects(), 2);
         store.forget(&ObjectMeta {
             name: Some("b".into()),

@@ -30,7 +30,7 @@ const STATUS_DEBOUNCE: Duration = Duration::from_secs(5);
 const BACKLOG: usize = 50;
 /// Longest time that it waits.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
-/// How often it checks again.
+/// When it checks again: after one to three times this long, so that the writes do not come all at once.
 const BACKLOG_CHECK: Duration = Duration::from_secs(15);
 
 /// An API server error. All other errors become conditions.
@@ -107,8 +107,9 @@ async fn write<K: InContext>(
     if state.unacknowledged {
         conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions());
     }
-    // The watch may have delivered a newer version since this reconcile began.
-    if let Some(stored) = store.get(object.meta()) {
+    // The watch may have delivered a newer version since this reconcile began. An intent names the one that the decision
+    // is based on.
+    if !is_intent && let Some(stored) = store.get(object.meta()) {
         state.resource_version = stored.resource_version;
     }
     let before = ObjectState::clone(state);
@@ -232,7 +233,7 @@ pub(crate) async fn refresh<K: InContext>(
     }
     let since = state.last_write.map_or(LONGEST_DEBOUNCE, |at| at.elapsed());
     if K::states(context).new_objects() > BACKLOG && since < LONGEST_DEBOUNCE {
-        let wait = retry::spread(BACKLOG_CHECK, fastrand::f64());
+        let wait = BACKLOG_CHECK.mul_f64(1.0 + 2.0 * fastrand::f64());
         return Ok(Action::requeue(wait.min(left)));
     }
     let wait = STATUS_DEBOUNCE.saturating_sub(since);

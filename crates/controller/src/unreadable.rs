@@ -54,7 +54,7 @@ pub(crate) async fn report<K: InContext>(cached: &InvalidObject, context: &Conte
     let mut state = ObjectState::new(status, version);
     state.unreadable = true;
     state.status = Arc::clone(&state.acknowledged);
-    K::states(context).put(&object.metadata, state);
+    K::states(context).put_unreadable(&object.metadata, state);
     if after != before {
         publish::unreadable::<K>(context, &object, &serde_json::json!(after)).await?;
     }

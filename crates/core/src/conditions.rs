@@ -118,6 +118,15 @@ impl Conditions {
         }
     }
 
+    /// Marks the conditions about an earlier generation as about that of this reconcile.
+    pub(crate) fn stamp_those_of(&mut self, earlier: Option<i64>) {
+        for condition in &mut self.all {
+            if condition.observed_generation == earlier {
+                condition.observed_generation = Some(self.generation);
+            }
+        }
+    }
+
     /// Marks one condition as about the generation of this reconcile.
     pub fn stamp_one(&mut self, type_: ConditionType) {
         let found = self

@@ -79,8 +79,8 @@ pub(crate) fn suspend(
     };
     let status = ConditionStatus::of(known);
     conditions.set(ConditionType::Ready, status, Reason::Suspended, &message);
-    // The other conditions are about this spec too.
+    // The other conditions are about this spec too, as far as they were about the same one as Ready.
     if last_reconciled == Some(spec) {
-        conditions.stamp();
+        conditions.stamp_those_of(known.observed_generation);
     }
 }

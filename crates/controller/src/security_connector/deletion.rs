@@ -67,7 +67,10 @@ pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
                 continue;
             }
             (Deletion::Delete { id }, _) => {
-                refresh_status(object, &mut state, &decision, None, context).await?;
+                // The finalizer was removed by someone else: the connector is no longer this object's.
+                if !refresh_status(object, &mut state, &decision, None, context).await? {
+                    return Ok(Action::await_change());
+                }
                 match delete(object, &state, known.as_ref(), id, context).await {
                     Ok(()) => {
                         connector = Some(Ok(None));
@@ -109,13 +112,14 @@ async fn wait(
     Ok(Action::requeue(next.min(until_deadline(object.meta(), context))))
 }
 
+/// Writes the status of the deletion. Returns `false` if the object no longer exists.
 async fn refresh_status(
     object: &SecurityConnector,
     state: &mut ObjectState<SecurityConnector>,
     decision: &Deletion,
     failure: Option<&AzureError>,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let generation = object.meta().generation.unwrap_or_default();
     let deadline = context.settings.timeouts.deletion_deadline;
     let correlation_id = uuid::Uuid::new_v4().to_string();
@@ -129,7 +133,7 @@ async fn refresh_status(
         now(),
     );
     state.deleting.get_or_insert(0);
-    write_status(object, state, status, context).await.map(drop)
+    write_status(object, state, status, context).await
 }
 
 async fn read(

@@ -18,16 +18,20 @@ pub(super) fn is_on(meta: &ObjectMeta) -> bool {
     all.any(|finalizer| finalizer == FINALIZER)
 }
 
+/// Whether the finalizer is as the spec demands.
+pub(super) fn is_settled(object: &SecurityConnector) -> bool {
+    needs_finalizer(&object.spec) == is_on(object.meta())
+}
+
 /// Adds or removes the finalizer as the spec demands. Returns the new version of the object if it was written.
 pub(super) async fn settle(
     object: &SecurityConnector,
     context: &Context,
 ) -> Result<Option<String>, kube::Error> {
-    let expected = needs_finalizer(&object.spec);
-    if expected == is_on(object.meta()) {
+    if is_settled(object) {
         return Ok(None);
     }
-    set(object.meta(), expected, context).await
+    set(object.meta(), needs_finalizer(&object.spec), context).await
 }
 
 /// Removes the finalizer, so that the object can be deleted.

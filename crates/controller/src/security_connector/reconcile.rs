@@ -41,7 +41,8 @@ pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
     let Some(mut state) = known.filter(|state| is_current(object, state)) else {
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
-    if let Some(left) = due_in(object, &state, context) {
+    let settled = finalizer::is_settled(object);
+    if let Some(left) = due_in(object, &state, context).filter(|_| settled) {
         return status_refresh::refresh_status(object, state, left, context).await;
     }
     states.begin(object.meta());
@@ -51,7 +52,7 @@ pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
     }
     let mut reconcile = Reconcile {
         object,
-        before: Arc::clone(&state.status),
+        before: Arc::clone(&state.acknowledged),
         state,
         written: Vec::new(),
         context,
@@ -67,7 +68,7 @@ pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
 /// A reconcile: rounds of reading, deciding and writing, and one status in the end.
 struct Reconcile<'a> {
     object: &'a SecurityConnector,
-    /// The status before the first round.
+    /// The status that the API server has before the first round.
     before: Arc<SecurityConnectorStatus>,
     state: ObjectState<SecurityConnector>,
     /// The writes of all rounds.
@@ -76,13 +77,25 @@ struct Reconcile<'a> {
 }
 
 impl Reconcile<'_> {
+    /// Whether no other spec is known than the one that this reconcile works with.
+    fn is_newest(&self) -> bool {
+        SecurityConnector::states(self.context).is_newest(self.object.meta())
+    }
+
     /// Returns `None` if another round must read back what this one wrote.
     async fn round(&mut self, round: u32) -> Result<Option<Action>, Error> {
         let (object, context) = (self.object, self.context);
+        if !self.is_newest() {
+            return Ok(Some(Action::requeue(Duration::from_secs(1))));
+        }
         let requested = requested(object, &self.state);
         let known = protection(object, context);
         let live = observe(object, &self.state, known.as_ref(), requested.is_some(), context);
         let live = Box::pin(live).await;
+        // The object was deleted or edited meanwhile: another reconcile decides about the new spec.
+        if !self.is_newest() {
+            return Ok(Some(Action::requeue(Duration::from_secs(1))));
+        }
         let previous = self.state.clone();
         let (name, correlation_id) = (object.name_any(), uuid::Uuid::new_v4().to_string());
         let input = Input {

@@ -49,7 +49,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     states.begin(object.meta());
     let mut reconcile = Reconcile {
         object,
-        before: Arc::clone(&state.status),
+        before: Arc::clone(&state.acknowledged),
         state,
         written: Vec::new(),
         context,
@@ -65,7 +65,7 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
 /// A reconcile: rounds of reading, deciding and writing, and one status in the end.
 struct Reconcile<'a> {
     object: &'a ServerProtection,
-    /// The status before the first round.
+    /// The status that the API server has before the first round.
     before: Arc<ServerProtectionStatus>,
     state: ObjectState<ServerProtection>,
     /// The writes of all rounds.
@@ -74,11 +74,23 @@ struct Reconcile<'a> {
 }
 
 impl Reconcile<'_> {
+    /// Whether no other spec is known than the one that this reconcile works with.
+    fn is_newest(&self) -> bool {
+        ServerProtection::states(self.context).is_newest(self.object.meta())
+    }
+
     /// Returns `None` if another round must read back what this one wrote.
     async fn round(&mut self, round: u32) -> Result<Option<Action>, Error> {
         let (object, context) = (self.object, self.context);
+        if !self.is_newest() {
+            return Ok(Some(Action::requeue(Duration::from_secs(1))));
+        }
         let requested = requested(object, &self.state);
         let live = observe(object, &self.state, requested.is_some(), context).await;
+        // The object was deleted or edited meanwhile: another reconcile decides about the new spec.
+        if !self.is_newest() {
+            return Ok(Some(Action::requeue(Duration::from_secs(1))));
+        }
         status_refresh::update_scan_registration(object, &live, requested.is_some(), context);
         let scans = context.fleet.scans(&object.uid().unwrap_or_default());
         let connectors = status_refresh::connectors(object, context);

@@ -115,10 +115,16 @@ pub fn status(
 
 /// The write of the connector whose result is unknown after this phase.
 fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
-    let creates = decision
-        .differences
-        .iter()
-        .any(|field| field.field == ConnectorPath::Connector);
+    // A creation with an unknown result that had its effect: the connector is this object's own.
+    let created = input.previous.pending_operation.as_ref().filter(|operation| {
+        let found = matches!(input.observation, Observation::Azure(observed) if observed.found().is_some());
+        found && operation.is(OperationType::CreateConnector)
+    });
+    let creates = created.is_some()
+        || decision
+            .differences
+            .iter()
+            .any(|field| field.field == ConnectorPath::Connector);
     let started = || {
         let type_ = if creates {
             OperationType::CreateConnector
@@ -131,8 +137,9 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
         Phase::BeforeWrite => decision.changes.iter().any(is_put).then(started),
         Phase::AfterWrite(outcome) => match &outcome.failed {
             Some((change, failure)) if failure.effect_unknown && is_put(change) => Some(started()),
-            // The connector was read or written since.
-            _ if decision.compared => None,
+            _ if phase.wrote_connector() || decision.situation == Situation::InSync => None,
+            // The connector was read since.
+            _ if decision.compared => created.cloned(),
             _ => input.previous.pending_operation.clone(),
         },
     }
