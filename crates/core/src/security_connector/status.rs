@@ -116,11 +116,11 @@ pub fn status(
 /// The write of the connector whose result is unknown after this phase.
 fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Option<PendingOperation> {
     // A creation with an unknown result that had its effect: the connector is this object's own.
-    let created = input.previous.pending_operation.as_ref().filter(|operation| {
+    let earlier = input.previous.pending_operation.as_ref().filter(|operation| {
         let found = matches!(input.observation, Observation::Azure(observed) if observed.found().is_some());
         found && operation.is(OperationType::CreateConnector)
     });
-    let creates = created.is_some()
+    let creates = earlier.is_some()
         || decision
             .differences
             .iter()
@@ -139,7 +139,7 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
             Some((change, failure)) if failure.effect_unknown && is_put(change) => Some(started()),
             _ if phase.wrote_connector() || decision.situation == Situation::InSync => None,
             // The connector was read since.
-            _ if decision.compared => created.cloned(),
+            _ if decision.compared => earlier.cloned(),
             _ => input.previous.pending_operation.clone(),
         },
     }

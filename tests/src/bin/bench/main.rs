@@ -102,8 +102,12 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let holds = reports.iter().all(|(_, report)| report.holds);
     let bars: Vec<_> = reports.iter().flat_map(|(_, report)| &report.bars).collect();
     let mut document = json!({"facts": facts, "countBarsHold": holds, "bars": bars});
-    for (name, report) in &reports {
-        document[*name] = report.runs.clone();
+    if let Some(document) = document.as_object_mut() {
+        document.extend(
+            reports
+                .iter()
+                .map(|(name, report)| ((*name).to_owned(), report.runs.clone())),
+        );
     }
     let path = write(arguments, &document)?;
     println!("\nwrote {}", path.display());

@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pause between two looks at what this process knows.
+/// Pause between two checks of what this process knows.
 pub(crate) const SHORT: Duration = Duration::from_millis(20);
 /// Pause between two readings of a log.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -83,13 +83,13 @@ pub(crate) fn judge(
     };
     Traffic {
         token_requests: count(requests.iter().filter(|request| request.is_token()).count()),
-        converge: Calls::of(converge.into_iter()),
+        converge: Calls::of(converge),
         objects_with_other_writes: count(other),
-        quiet: Calls::of(quiet.into_iter()),
+        quiet: Calls::of(quiet),
         quiet_reconciles: count(reconciles.iter().map(Vec::len).sum()),
         fewest_quiet_reconciles: count(fewest),
         most_reads_in_a_quiet_reconcile: reconciles.iter().flatten().copied().max().unwrap_or_default(),
-        scans: Calls::of(scans.into_iter()),
+        scans: Calls::of(scans),
     }
 }
 

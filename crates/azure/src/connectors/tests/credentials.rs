@@ -95,7 +95,7 @@ async fn a_wrong_secret_yields_its_error_only_and_affects_no_other_credential() 
     assert_eq!(right.principal(), wrong.principal());
     // Before the other credential has filled the shared state, and afterwards.
     for shared in [false, true] {
-        for failure in failures(&wrong).await {
+        for failure in Box::pin(failures(&wrong)).await {
             assert_eq!(
                 (failure.class, failure.code.as_str()),
                 (ErrorClass::Credential, "AADSTS7000215"),
@@ -121,7 +121,7 @@ async fn a_wrong_secret_yields_its_error_only_and_affects_no_other_credential() 
         plan_of(&right).await.unwrap_err().class,
         ErrorClass::Throttled(_)
     ));
-    assert_eq!(failures(&wrong).await[0].class, ErrorClass::Credential);
+    assert_eq!(Box::pin(failures(&wrong)).await[0].class, ErrorClass::Credential);
 }
 
 #[tokio::test]

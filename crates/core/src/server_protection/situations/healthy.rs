@@ -108,7 +108,8 @@ fn suspend_keeps_the_conditions_and_observes_the_generation() {
 
 #[test]
 fn an_edit_of_a_suspended_spec_makes_ready_unknown() {
-    let edits: [(&str, fn(&mut Object)); 4] = [
+    type Edit = fn(&mut Object);
+    let edits: [(&str, Edit); 4] = [
         ("after the suspension", |object| {
             object.edit(|spec| spec.suspend = true);
             object.suspended();
