@@ -1,7 +1,7 @@
 //! `SecurityConnector`: from spec and observation to the content of a PUT, and to status.
 //!
-//! A managed field is a row of [`desired`]: a [`field`] and its expected value. Comparison ([`changes`]) and [`write`] use
-//! the same rows, and change nothing else. The JSON is known to `azure` only.
+//! A managed field is a row of [`desired`]: a [`field`] and its expected value. Comparison ([`changes`]) and
+//! [`mod@write`] use the same rows, and change nothing else. The JSON is known to `azure` only.
 
 pub mod account;
 pub mod changes;
