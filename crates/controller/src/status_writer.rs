@@ -105,7 +105,7 @@ async fn write<K: InContext>(
 ) -> Result<Recorded, Error> {
     let store = K::states(context);
     if state.unacknowledged {
-        conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions());
+        conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions(), now());
     }
     // The watch may have delivered a newer version since this reconcile began. An intent names the one that the decision
     // is based on.
@@ -187,7 +187,7 @@ pub(crate) fn keep_status<K: InContext>(
     mut status: K::Status,
     context: &Context,
 ) {
-    conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions());
+    conditions::after_unsaved(status.conditions_mut(), state.acknowledged.conditions(), now());
     state.status = Arc::new(status);
     state.unacknowledged = true;
     K::states(context).put(object.meta(), state.clone());

@@ -214,11 +214,16 @@ pub fn after_intent(conditions: &mut [Condition], intent: &[Condition], now: Tim
 }
 
 /// If earlier patches failed, computes transition times against the last status that the API server acknowledged.
-pub fn after_unsaved(conditions: &mut [Condition], acknowledged: &[Condition]) {
+pub fn after_unsaved(conditions: &mut [Condition], acknowledged: &[Condition], now: Timestamp) {
     for condition in conditions {
-        let same = get(acknowledged, &condition.type_).filter(|before| before.status == condition.status);
-        if let Some(before) = same {
+        let Some(before) = get(acknowledged, &condition.type_) else {
+            continue;
+        };
+        if before.status == condition.status {
             condition.last_transition_time = before.last_transition_time.clone();
+        } else if condition.last_transition_time.0 <= before.last_transition_time.0 {
+            // Both changes happened within a second, and only now the second one becomes visible.
+            condition.last_transition_time = Time(now);
         }
     }
 }

@@ -23,6 +23,8 @@ const NAME: &str = "prod";
 const GRAPH: &str = "ResourceGraph/resources";
 /// More than one page of 1000.
 const MACHINES: usize = 2500;
+/// Longer than the time between two status writes that the results of scans cause.
+const STATUS_DEBOUNCE: Duration = Duration::from_secs(6);
 /// The controller's scan interval.
 const FLAGS: [&str; 4] = ["--blocked-retry-interval", "3s", "--machine-scan-interval", "1s"];
 
@@ -327,5 +329,7 @@ async fn scans(environment: &Environment, more: f64) -> Result<(), Error> {
             Err(format!("{now} scans"))
         }
     })
-    .await
+    .await?;
+    tokio::time::sleep(STATUS_DEBOUNCE).await;
+    Ok(())
 }

@@ -337,7 +337,7 @@ fn transition_times_count_from_the_acknowledged_status() {
     object.sleep(Duration::from_secs(60));
     object.write(&observed(&blank()));
     let mut gone = object.status.conditions.clone();
-    conditions::after_unsaved(&mut gone, &acknowledged.conditions);
+    conditions::after_unsaved(&mut gone, &acknowledged.conditions, object.now);
     assert_eq!(
         gone, object.status.conditions,
         "a condition that changed keeps its new transition time"
@@ -348,7 +348,11 @@ fn transition_times_count_from_the_acknowledged_status() {
         since(&object, "Ready"),
         acknowledged.conditions[0].last_transition_time
     );
-    conditions::after_unsaved(&mut object.status.conditions, &acknowledged.conditions);
+    conditions::after_unsaved(
+        &mut object.status.conditions,
+        &acknowledged.conditions,
+        object.now,
+    );
     assert_eq!(
         since(&object, "Ready"),
         acknowledged.conditions[0].last_transition_time
