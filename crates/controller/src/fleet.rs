@@ -19,7 +19,7 @@ use std::{
 };
 
 use kube::ResourceExt;
-use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_api::{SecurityConnector, ServerProtection, ServerProtectionStatus};
 use serverprotection_azure::{
     Client,
     fleet::{KnownMachine, Report, ScanObserver, SubscriptionReading},
@@ -77,8 +77,14 @@ impl Fleet {
     }
 
     /// Scans the machines of the object with this client from now on. `requested` scans them at once, without the other
-    /// objects of the principal.
-    pub(crate) fn register(&self, object: &ServerProtection, client: &Arc<Client>, requested: bool) {
+    /// objects of the principal. The cached object has no status, so that it is given beside it.
+    pub(crate) fn register(
+        &self,
+        object: &ServerProtection,
+        status: &ServerProtectionStatus,
+        client: &Arc<Client>,
+        requested: bool,
+    ) {
         let Some(uid) = object.uid() else { return };
         let scanned = ScannedObject {
             namespace: object.namespace().unwrap_or_default(),
@@ -88,7 +94,7 @@ impl Fleet {
             exclusions: Arc::new(Exclusions::of(&object.spec.machines)),
             grace: grace(&object.spec.machines.grace_period),
             credential: Ok(()),
-            unprotected: unprotected(object),
+            unprotected: unprotected(status),
         };
         if self
             .scan_targets()
@@ -337,10 +343,8 @@ fn internal_error() -> AzureError {
 }
 
 /// The unprotected machines in the status. After a restart, the status is the only record of earlier results.
-fn unprotected(object: &ServerProtection) -> Arc<[KnownMachine]> {
-    let status = object.status.as_ref();
-    let machines = status.and_then(|status| status.machines.as_ref());
-    let worst = machines.into_iter().flat_map(|machines| &machines.worst);
+fn unprotected(status: &ServerProtectionStatus) -> Arc<[KnownMachine]> {
+    let worst = status.machines.iter().flat_map(|machines| &machines.worst);
     let known = worst.filter_map(|machine| {
         let mut all = Environment::ALL.into_iter();
         Some(KnownMachine {

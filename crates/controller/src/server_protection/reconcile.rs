@@ -91,7 +91,8 @@ impl Reconcile<'_> {
         if !self.is_newest() {
             return Ok(Some(Action::requeue(Duration::from_secs(1))));
         }
-        status_refresh::update_scan_registration(object, &live, requested.is_some(), context);
+        let status = &self.state.status;
+        status_refresh::update_scan_registration(object, status, &live, requested.is_some(), context);
         let scans = context.fleet.scans(&object.uid().unwrap_or_default());
         let connectors = status_refresh::connectors(object, context);
         let previous = self.state.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::{ResourceExt, runtime::controller::Action};
-use serverprotection_api::ServerProtection;
+use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::server_protection::{
     connectors::Connectors,
     events,
@@ -21,13 +21,14 @@ use crate::{
 /// Registers the object for scans with the client of this reconcile, or deregisters it.
 pub(crate) fn update_scan_registration(
     object: &ServerProtection,
+    status: &ServerProtectionStatus,
     observation: &LiveObservation,
     requested: bool,
     context: &Context,
 ) {
     match observation {
         LiveObservation::Azure { observed, client } => match (&observed.credential, client) {
-            (Ok(()), Some(client)) => context.fleet.register(object, client, requested),
+            (Ok(()), Some(client)) => context.fleet.register(object, status, client, requested),
             (Err(failure), _) => context.fleet.without_credential(object, failure),
             (Ok(()), None) => {}
         },
