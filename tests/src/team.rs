@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     objects::{Objects, as_user},
     recorder::{Version, connector_resource, resource},
+    wait::eventually,
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
@@ -216,6 +217,22 @@ impl<'a> Team<'a> {
         self.until_holds(name, &what, limit, |object| {
             self::condition(object, "MachinesProtected")
                 .is_some_and(|found| found.get("reason").is_some_and(|reason| reason != "NotObserved"))
+        })
+        .await
+    }
+
+    /// The events of the namespace, as kubectl prints them.
+    pub async fn events(&self) -> Result<String, Error> {
+        let arguments = ["get", "events", "-n", &self.namespace];
+        self.environment.plane.kubectl(&arguments).await
+    }
+
+    /// Waits for events with all these reasons. They follow the status write.
+    pub async fn until_events(&self, reasons: &[&str], limit: Duration) -> Result<(), Error> {
+        eventually(&format!("the events {}", reasons.join(", ")), limit, || async {
+            let events = self.events().await.map_err(|error| error.to_string())?;
+            let all = reasons.iter().all(|reason| events.contains(reason));
+            all.then_some(()).ok_or(events)
         })
         .await
     }

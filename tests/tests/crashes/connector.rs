@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,12 +20,11 @@ use serverprotection_tests::{
     env::Environment,
     harness::Case,
     objects::{Objects, condition},
-    wait::eventually,
 };
 
 use super::{
     TIMEOUT,
-    fixture::{Fixture, NAME, condition_values, ended, operation, p2},
+    fixture::{Fixture, NAME, condition_values, ended, is_write, operation, p2},
 };
 
 /// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
@@ -144,28 +143,88 @@ struct Reference {
 }
 
 /// A point to crash at.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Point {
-    number: usize,
+    at: At,
     phase: &'static str,
+}
+
+/// The request to crash at. Reads of one reconcile run at the same time and arrive in any order, so only their number
+/// is known. Writes arrive in one order, so no crash at a write depends on the reads before it.
+#[derive(Clone)]
+enum At {
+    /// The request with this number, whatever it is; 1 is the first one.
+    Request(usize),
+    /// The write with this number among those with the same method.
+    Write { method: String, number: usize },
+}
+
+impl At {
+    fn all(requests: &[Value]) -> Vec<Self> {
+        let point = |(index, request): (usize, &Value)| {
+            if !is_write(request) {
+                return Self::Request(index + 1);
+            }
+            let method = &request["method"];
+            let same = requests
+                .iter()
+                .take(index + 1)
+                .filter(|earlier| earlier["method"] == *method);
+            Self::Write {
+                method: method.as_str().unwrap_or_default().to_owned(),
+                number: same.count(),
+            }
+        };
+        requests.iter().enumerate().map(point).collect()
+    }
+
+    async fn hang(&self, fixture: &Fixture<'_>, phase: &str) -> Result<String, Error> {
+        match self {
+            Self::Request(number) => fixture.hang_request(*number, phase).await,
+            Self::Write { method, number } => {
+                let subscription = &fixture.team.subscription;
+                let matching = json!({
+                    "method": method, "subscription": subscription, "skip": number - 1, "times": 1,
+                });
+                fixture.hang(matching, phase).await
+            }
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(number) => write!(f, "request-{number}"),
+            Self::Write { method, number } => write!(f, "{}-{number}", method.to_lowercase()),
+        }
+    }
 }
 
 async fn every(act: Act, environment: &Environment) -> Result<(), Error> {
     let began = Instant::now();
     let reference = undisturbed(act, environment).await?;
     let count = reference.requests.len();
-    let points = (1..=count).flat_map(|number| ["before", "after"].map(|phase| Point { number, phase }));
+    let points = At::all(&reference.requests).into_iter().flat_map(|at| {
+        ["before", "after"].map(|phase| Point {
+            at: at.clone(),
+            phase,
+        })
+    });
     let reference = &reference;
-    let runs = points.map(|point| async move { (point, crash(act, environment, point, reference).await) });
+    let runs = points.map(|point| async move {
+        let result = crash(act, environment, &point, reference).await;
+        (point, result)
+    });
     let results: Vec<_> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
 
     let mut met: BTreeMap<(String, &str), usize> = BTreeMap::new();
     let mut failures = String::new();
-    for (Point { number, phase }, result) in results {
+    for (Point { at, phase }, result) in results {
         match result {
             Ok(operation) => *met.entry((operation, phase)).or_default() += 1,
             Err(error) => {
-                let _ = writeln!(failures, "\n-- {}: {phase} request {number}: {error}", act.name());
+                let _ = writeln!(failures, "\n-- {}: {phase} {at}: {error}", act.name());
             }
         }
     }
@@ -180,7 +239,7 @@ async fn every(act: Act, environment: &Environment) -> Result<(), Error> {
         began.elapsed(),
         table.join(", ")
     );
-    // Reads may arrive in another order, but no write may be missed.
+    // A read may be missed, because reads arrive in any order; no write may be.
     for write in &reference.writes {
         for phase in ["before", "after"] {
             let crashed = met.contains_key(&(write.clone(), phase));
@@ -227,15 +286,14 @@ async fn undisturbed(act: Act, environment: &Environment) -> Result<Reference, E
 async fn crash(
     act: Act,
     environment: &Environment,
-    point: Point,
+    Point { at, phase }: &Point,
     reference: &Reference,
 ) -> Result<String, Error> {
-    let Point { number, phase } = point;
-    let name = format!("{}-{phase}-{number}", act.name());
+    let name = format!("{}-{phase}-{at}", act.name());
     let fixture = Fixture::create(environment, &name, json!({})).await?;
     let running = act.prepare(&fixture).await?;
     let earlier = fixture.writes().await?.len();
-    let fault = fixture.hang_request(number, phase).await?;
+    let fault = at.hang(&fixture, phase).await?;
     act.begin(&fixture).await?;
     let mut first = match running {
         Some(running) => running,
@@ -385,24 +443,9 @@ async fn deleted_while_the_answer_of_its_creation_is_lost(
         let deletes = writes.iter().filter(|write| write.starts_with("DELETE ")).count();
         assert_eq!(deletes, usize::from(phase == "after"), "{writes:?}");
         assert_eq!(writes.len(), 2 + deletes, "group and connector: {writes:?}");
-        until_deleted(&fixture).await?;
+        fixture.team.until_events(&["ConnectorDeleted"], TIMEOUT).await?;
         fixture.check_monitor().await?;
         second.terminate().await?;
     }
     Ok(())
-}
-
-async fn until_deleted(fixture: &Fixture<'_>) -> Result<(), Error> {
-    let namespace = &fixture.team.namespace;
-    let plane = &fixture.team.environment.plane;
-    eventually("the event ConnectorDeleted", TIMEOUT, || async {
-        let arguments = ["get", "events.events.k8s.io", "-n", namespace, "-o", "json"];
-        let events = plane.kubectl(&arguments).await.map_err(|e| e.to_string())?;
-        if events.contains("ConnectorDeleted") {
-            Ok(())
-        } else {
-            Err(events)
-        }
-    })
-    .await
 }

@@ -86,7 +86,7 @@ impl<'a> Fixture<'a> {
         let all = self.requests().await?;
         Ok(all
             .iter()
-            .filter(|request| request["kind"] == "arm" && request["method"] != "GET")
+            .filter(|request| is_write(request))
             .map(operation)
             .collect())
     }
@@ -247,6 +247,11 @@ pub(crate) async fn ended(
 
 pub(crate) fn operation(request: &Value) -> String {
     request["operation"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether this is a write to Azure Resource Manager.
+pub(crate) fn is_write(request: &Value) -> bool {
+    request["kind"] == "arm" && request["method"] != "GET"
 }
 
 pub(crate) fn is_plan_write(operation: &str) -> bool {

@@ -14,7 +14,7 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::{NAME, TIMEOUT, events, machines, p2, protected, shows, worst};
+use super::{NAME, TIMEOUT, machines, p2, protected, shows, worst};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
@@ -60,15 +60,7 @@ async fn machines_appear_and_become_protected(environment: Arc<Environment>) -> 
         .kubectl(&["get", "serverprotection", "-n", &team.namespace])
         .await?;
     assert!(table.contains("PROTECTED") && table.contains("4/4"), "{table}");
-    eventually("the event of the line that is crossed", TIMEOUT, || async {
-        let events = events(&team).await.map_err(|error| error.to_string())?;
-        if events.contains("MachinesProtected") {
-            Ok(())
-        } else {
-            Err(events)
-        }
-    })
-    .await
+    team.until_events(&["MachinesProtected"], TIMEOUT).await
 }
 
 async fn a_failing_machine_is_named_with_its_reason_until_it_is_repaired(
@@ -114,12 +106,8 @@ async fn a_failing_machine_is_named_with_its_reason_until_it_is_repaired(
         .await?;
     let object = machines(&team, NAME, "True", "Protected").await?;
     assert!(object["status"]["machines"]["worst"].is_null(), "{object:#}");
-    eventually("events of both crossings", TIMEOUT, || async {
-        let events = events(&team).await.map_err(|error| error.to_string())?;
-        let both = events.contains("MachinesBelowMinimum") && events.contains("MachinesProtected");
-        if both { Ok(()) } else { Err(events) }
-    })
-    .await
+    let crossings = ["MachinesBelowMinimum", "MachinesProtected"];
+    team.until_events(&crossings, TIMEOUT).await
 }
 
 async fn disconnected_and_stopped_machines(environment: Arc<Environment>) -> Result<(), Error> {

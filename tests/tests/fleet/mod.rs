@@ -83,12 +83,6 @@ pub(crate) async fn shows(team: &Team<'_>, name: &str, summary: &str) -> Result<
     .await
 }
 
-/// Events of the team, as kubectl prints them.
-pub(crate) async fn events(team: &Team<'_>) -> Result<String, Error> {
-    let arguments = ["get", "events", "-n", &team.namespace];
-    team.environment.plane.kubectl(&arguments).await
-}
-
 /// The machines in the status, by name.
 pub(crate) fn worst<'v>(object: &'v Value, name: &str) -> &'v Value {
     let all = object["status"]["machines"]["worst"].as_array();

@@ -213,9 +213,7 @@ async fn failure_and_recovery(
     assert!(message.contains("The numbers are from"), "{message}");
     // Ready does not depend on scans.
     assert_eq!(condition(&stale, "Ready").unwrap()["status"], "True");
-    let arguments = ["get", "events", "-n", &team.namespace];
-    let events = environment.plane.kubectl(&arguments).await?;
-    assert!(events.contains("MachineScanFailed"), "{events}");
+    team.until_events(&["MachineScanFailed"], TIMEOUT).await?;
     environment.emulator.clear_faults().await?;
     recovered(team, settled).await
 }

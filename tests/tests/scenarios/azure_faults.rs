@@ -286,12 +286,7 @@ async fn one_failed_read_changes_nothing(environment: Arc<Environment>) -> Resul
         .skip(seen)
         .any(|version| version.condition_status("Ready") != Some("True"));
     assert!(!flickered, "one failed read changes no status");
-    let events = environment
-        .plane
-        .kubectl(&["get", "events", "-n", &team.namespace])
-        .await?;
-    assert!(events.contains("ObservationFailed"), "{events}");
-    Ok(())
+    team.until_events(&["ObservationFailed"], TIMEOUT).await
 }
 
 /// A page with a next link to another host: the token is not sent there.

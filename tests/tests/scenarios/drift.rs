@@ -47,12 +47,7 @@ async fn a_changed_setting_is_repaired(environment: Arc<Environment>) -> Result<
     let object = repaired(&team, |azure| azure["settings"]["WDATP"] == true).await?;
     assert_eq!(writes(&team).await?.len(), before + 1);
     assert_eq!(object["status"]["contested"][0]["repairs"], 1, "{object:#}");
-    let events = environment
-        .plane
-        .kubectl(&["get", "events", "-n", &team.namespace])
-        .await?;
-    assert!(events.contains("EndpointIntegrationRepaired"), "{events}");
-    Ok(())
+    team.until_events(&["EndpointIntegrationRepaired"], TIMEOUT).await
 }
 
 async fn a_plan_that_was_lowered_is_repaired_by_one_write(

@@ -9,7 +9,6 @@ use serverprotection_tests::{
     harness::Case,
     kstatus::{Status, kstatus},
     team::condition,
-    wait::eventually,
 };
 
 use super::{TIMEOUT, condition_values, in_azure, p2, ready, reconcile, requests, writes};
@@ -86,17 +85,7 @@ async fn suspend_stops_everything_and_resume_repairs(environment: Arc<Environmen
     })
     .await?;
     assert_eq!(in_azure(&team).await?["settings"]["WDATP"], true);
-    let arguments = ["get", "events", "-n", &team.namespace];
-    eventually("the events of both", TIMEOUT, || async {
-        let events = environment.plane.kubectl(&arguments).await;
-        let events = events.map_err(|error| error.to_string())?;
-        let all = ["Suspended", "Resumed"]
-            .iter()
-            .all(|reason| events.contains(reason));
-        all.then_some(()).ok_or(events)
-    })
-    .await?;
-    Ok(())
+    team.until_events(&["Suspended", "Resumed"], TIMEOUT).await
 }
 
 async fn suspended_from_the_start_is_not_ready_and_sends_no_request(
