@@ -11,7 +11,7 @@ use std::{
 };
 
 use kube::api::ObjectMeta;
-use serverprotection_core::Timestamp;
+use serverprotection_core::{Timestamp, events::Write};
 
 use crate::{kind::Kind, metrics::ObjectCounts};
 
@@ -31,6 +31,8 @@ pub(crate) struct ObjectState<K: Kind> {
     /// The last write of the status by this process.
     pub(crate) last_write: Option<Instant>,
     pub(crate) history: K::History,
+    /// The writes to Azure that no event has reported yet. They outlive a reconcile that cannot write its status.
+    pub(crate) written: Vec<Write>,
     /// The annotation that approves reductions, as the last reconcile saw it.
     pub(crate) approval: Option<String>,
     /// Consecutive API server errors.
@@ -53,6 +55,7 @@ impl<K: Kind> ObjectState<K> {
             resource_version,
             last_write: None,
             history: K::History::default(),
+            written: Vec::new(),
             approval: None,
             kube_failures: 0,
             unreadable: false,

@@ -197,7 +197,8 @@ pub(crate) fn keep_status<K: InContext>(
 ///
 /// # Errors
 ///
-/// Fails if the API server does not acknowledge the write. The events are not emitted then.
+/// Fails if the API server does not acknowledge the write. The events are not emitted then; the next reconcile reports
+/// what was written to Azure.
 pub(crate) async fn complete<K: InContext>(
     object: &K,
     mut state: ObjectState<K>,
@@ -209,6 +210,8 @@ pub(crate) async fn complete<K: InContext>(
     let next = next.min(MAX_REQUEUE);
     state.approval = approval(object).map(str::to_owned);
     write_status(object, &mut state, after, context).await?;
+    state.written.clear();
+    K::states(context).put(object.meta(), state);
     K::states(context).schedule(object.meta(), Instant::now().checked_add(next));
     publish::events(context, &object.object_ref(&()), events).await;
     Ok(Action::requeue(next))

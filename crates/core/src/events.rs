@@ -67,8 +67,9 @@ pub struct Write {
     pub text: String,
 }
 
-/// Suspended or Resumed, the event of the writes, then those of the changed conditions. Events cost the API server time, so that all writes
-/// of a reconcile, and Ready if they made it True, are one event. Its reason is that of the first write.
+/// Suspended or Resumed, the event of the writes, then those of the changed conditions. Events cost the API server time,
+/// so that all writes of a reconcile, and Ready if they made it True, are one event. Its reason is that of the first
+/// write.
 pub(crate) fn of_reconcile(written: &[Write], before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let became_true = |ready: &&Condition| {
         ready.status == ConditionStatus::True.as_str() && ready.reason != Reason::Suspended.as_str()

@@ -220,6 +220,14 @@ async fn afterwards(environment: &Environment, teams: &Teams<'_>, began: Timesta
     assert!(!lost);
 
     connector_condition(&teams.connecting).await?;
+    // What was written without the API server is reported too.
+    for (team, reason) in [
+        (&teams.writing, "PlanWritten"),
+        (&teams.connecting, "ConnectorCreated"),
+        (&teams.setting, "EndpointIntegrationRepaired"),
+    ] {
+        team.until_events(&[reason], TIMEOUT).await?;
+    }
 
     eventually("the repair of the extension", TIMEOUT, || async {
         match is_on(environment, &teams.extension).await {

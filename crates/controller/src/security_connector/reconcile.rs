@@ -6,7 +6,6 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, SecurityConnectorStatus};
 use serverprotection_core::{
     conditions,
-    events::Write,
     security_connector::{
         changes,
         decide::{self, Input, Outcome},
@@ -54,7 +53,6 @@ pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
         object,
         before: Arc::clone(&state.acknowledged),
         state,
-        written: Vec::new(),
         context,
     };
     for round in 1..=MOST_ROUNDS {
@@ -71,8 +69,6 @@ struct Reconcile<'a> {
     /// The status that the API server has before the first round.
     before: Arc<SecurityConnectorStatus>,
     state: ObjectState<SecurityConnector>,
-    /// The writes of all rounds.
-    written: Vec<Write>,
     context: &'a Context,
 }
 
@@ -146,7 +142,7 @@ impl Reconcile<'_> {
             // began.
             conditions::after_intent(&mut after.conditions, &intent.conditions, now());
         }
-        self.written.extend(events::writes(&decision, &outcome));
+        self.state.written.extend(events::writes(&decision, &outcome));
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
@@ -154,7 +150,7 @@ impl Reconcile<'_> {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
         }
-        let written = &self.written;
+        let written = &self.state.written;
         let events = events::events(&self.before, &after, written, &decision, &outcome, failures);
         complete(object, self.state.clone(), after, events, next, context)
             .await

@@ -6,7 +6,6 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::{
     conditions,
-    events::Write,
     request::Requested,
     server_protection::{
         changes,
@@ -51,7 +50,6 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
         object,
         before: Arc::clone(&state.acknowledged),
         state,
-        written: Vec::new(),
         context,
     };
     for round in 1..=MOST_ROUNDS {
@@ -68,8 +66,6 @@ struct Reconcile<'a> {
     /// The status that the API server has before the first round.
     before: Arc<ServerProtectionStatus>,
     state: ObjectState<ServerProtection>,
-    /// The writes of all rounds.
-    written: Vec<Write>,
     context: &'a Context,
 }
 
@@ -132,7 +128,7 @@ impl Reconcile<'_> {
             // began.
             conditions::after_intent(&mut after.conditions, &intent.conditions, now());
         }
-        self.written.extend(events::writes(&decision, &outcome));
+        self.state.written.extend(events::writes(&decision, &outcome));
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
@@ -140,7 +136,7 @@ impl Reconcile<'_> {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
         }
-        let written = &self.written;
+        let written = &self.state.written;
         let events = events::events(&self.before, &after, written, &decision, &outcome, failures);
         complete(object, self.state.clone(), after, events, next, context)
             .await
