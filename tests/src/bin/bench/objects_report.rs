@@ -178,9 +178,9 @@ fn times(rows: &mut Rows<'_, Figures>) {
     );
     rows.measure(
         "process start to all Ready",
-        "< 30 s",
+        "< 20 s",
         |f| seconds(f.converge_seconds),
-        |f| f.converge_seconds < 30.0,
+        |f| f.converge_seconds < 20.0,
     );
     rows.plain("for comparison: creating the objects", |f| {
         seconds(f.create_seconds)
