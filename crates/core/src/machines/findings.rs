@@ -6,7 +6,8 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     Exclusions, Machine, Verdict,
-    rules::{MessageSource, RULES, Subject, failure_texts},
+    rules::{MessageSource, RULES, failure_texts},
+    subject::Subject,
 };
 use crate::Timestamp;
 

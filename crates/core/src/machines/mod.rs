@@ -16,6 +16,7 @@ pub mod migration;
 pub mod operating_systems;
 pub mod reading;
 mod rules;
+mod subject;
 pub mod summary;
 pub mod verdict;
 
