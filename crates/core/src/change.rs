@@ -80,3 +80,31 @@ impl<A, F: FieldPath, R> Outcome<A, F, R> {
         self.done.iter().flat_map(|change| &change.fields)
     }
 }
+
+/// The phase of a reconcile for which a status is computed.
+#[derive(Debug)]
+pub enum Phase<'a, O> {
+    /// The changes are about to be written: this status is the recorded intent (I-6). For an adoption, it shows the
+    /// differences before they are repaired.
+    BeforeWrite,
+    /// The reconcile is complete.
+    AfterWrite(&'a O),
+}
+
+// Not derived, because that would demand an outcome that is `Copy`.
+impl<O> Clone for Phase<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Phase<'_, O> {}
+
+impl<'a, O> Phase<'a, O> {
+    pub(crate) fn outcome(self) -> Option<&'a O> {
+        match self {
+            Self::AfterWrite(outcome) => Some(outcome),
+            Self::BeforeWrite => None,
+        }
+    }
+}

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::AzureError,
+    change,
     claims::{claim_status, set_claimed},
     conditions::{ConditionType, Conditions},
     contested,
@@ -40,23 +41,9 @@ use crate::{
 const MOST_ISSUES: usize = 8;
 
 /// The phase of a reconcile for which a status is computed.
-#[derive(Clone, Copy, Debug)]
-pub enum Phase<'a> {
-    /// The changes are about to be written: this status is the recorded intent (I-6). For an adoption, it shows the
-    /// differences before they are repaired.
-    BeforeWrite,
-    /// The reconcile is complete.
-    AfterWrite(&'a Outcome),
-}
+pub type Phase<'a> = change::Phase<'a, Outcome>;
 
 impl<'a> Phase<'a> {
-    fn outcome(self) -> Option<&'a Outcome> {
-        match self {
-            Self::AfterWrite(outcome) => Some(outcome),
-            Self::BeforeWrite => None,
-        }
-    }
-
     fn failed(self) -> Option<&'a AzureError> {
         self.outcome().and_then(Outcome::failure)
     }

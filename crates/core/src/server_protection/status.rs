@@ -25,7 +25,7 @@ use super::{
     observed::{Observed, Plan},
 };
 use crate::{
-    Timestamp,
+    Timestamp, change,
     claims::{claim_status, set_claimed},
     conditions::{ConditionStatus, ConditionType, Conditions},
     contested,
@@ -36,22 +36,7 @@ use crate::{
 };
 
 /// The phase of a reconcile for which a status is computed.
-#[derive(Clone, Copy, Debug)]
-pub enum Phase<'a> {
-    /// The changes are about to be written: this status is the recorded intent (I-6).
-    BeforeWrite,
-    /// The reconcile is complete.
-    AfterWrite(&'a Outcome),
-}
-
-impl<'a> Phase<'a> {
-    fn outcome(self) -> Option<&'a Outcome> {
-        match self {
-            Self::AfterWrite(outcome) => Some(outcome),
-            Self::BeforeWrite => None,
-        }
-    }
-}
+pub type Phase<'a> = change::Phase<'a, Outcome>;
 
 /// The status after a reconcile.
 pub fn status(
