@@ -127,6 +127,15 @@ fn path(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
 }
 
+/// The JSON in a text that may be absent or empty; `None` if it is not JSON.
+pub(crate) fn inner_json(found: &Value) -> Option<Value> {
+    match found {
+        Value::String(text) if text.trim().is_empty() => Some(Value::Null),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        other => Some(other.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

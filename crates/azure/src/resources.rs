@@ -2,6 +2,8 @@
 
 pub(crate) mod assessment;
 pub(crate) mod connector_health;
+mod extension_properties;
+mod integrity_rules;
 pub(crate) mod permissions;
 pub(crate) mod pricings;
 pub(crate) mod protection_places;

@@ -21,7 +21,10 @@ use serverprotection_core::{
 use crate::{
     arm::{Arm, Call},
     body,
-    resources::protection_places::{self, azure_name},
+    resources::{
+        extension_properties,
+        protection_places::{self, azure_name},
+    },
     throttled::Budget,
 };
 
@@ -115,9 +118,9 @@ fn extension(write: &ExtensionWrite) -> Value {
     let state = ProtectionField::ExtensionState(name.clone());
     item.insert(azure_name(&state).into(), boolean(write.enabled).into());
     let mut properties = Map::new();
-    for (property, value) in &write.properties {
+    for (property, write) in &write.properties {
         let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());
-        properties.insert(azure_name(&field).into(), value.clone());
+        properties.insert(azure_name(&field).into(), extension_properties::written(write));
     }
     if !properties.is_empty() {
         item.insert(PROPERTIES.into(), Value::Object(properties));
@@ -186,7 +189,11 @@ fn read_extension(operation: &str, item: &Value) -> ReadResult<Extension> {
         enabled: body::boolean(operation, item, &format!("/{state}"))?,
         properties: properties
             .into_iter()
-            .map(|(property, value)| (protection_places::property(&name, &property), value))
+            .map(|(property, found)| {
+                let property = protection_places::property(&name, &property);
+                let stored = extension_properties::read(&property, &found);
+                (property, stored)
+            })
             .collect(),
         name,
     })
@@ -220,12 +227,16 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use serverprotection_core::server_protection::field::Property;
+    use serverprotection_core::server_protection::{
+        field::Property,
+        property::{PropertyValue, Tags},
+    };
 
     use super::*;
 
     #[test]
     fn a_write_carries_strings_for_booleans_and_no_properties_on_disabled_extensions() {
+        let no_tags = PropertyValue::Tags(Tags::new()).write(None);
         let write = PlanWrite {
             tier: Tier::P2,
             enforce: None,
@@ -233,7 +244,7 @@ mod tests {
                 ExtensionWrite {
                     name: ExtensionName::AgentlessScanning,
                     enabled: true,
-                    properties: BTreeMap::from([(Property::ExclusionTags, "[]".into())]),
+                    properties: BTreeMap::from([(Property::ExclusionTags, no_tags)]),
                 },
                 ExtensionWrite {
                     name: ExtensionName::DirectOnboarding,

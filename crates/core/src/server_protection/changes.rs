@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use serverprotection_api::Tier;
 
 use super::{
     azure_rules,
-    desired::{Desired, Expected, PropertyValue, Row},
+    desired::{Desired, Expected, Row},
     field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
     observed::{Extension, Plan, Settings},
+    property::{PropertyWrite, StoredProperty},
 };
 use crate::{change, difference};
 
@@ -70,7 +70,7 @@ pub struct ExtensionWrite {
     /// Whether it should be on.
     pub enabled: bool,
     /// Its properties; not sent if empty. Always empty for a disabled extension.
-    pub properties: BTreeMap<Property, Value>,
+    pub properties: BTreeMap<Property, PropertyWrite>,
 }
 
 impl Actual {
@@ -269,21 +269,17 @@ fn managed_extension(
     for (property, value) in desired.properties(name).filter(|_| enabled) {
         let observed = plan.property(name, property);
         let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());
-        if !suppressed.contains(&field) || is_needed(name, property, value, observed) {
-            write.properties.insert(property.clone(), value.wire(observed));
+        if !suppressed.contains(&field) || is_needed(name, property, observed) {
+            write.properties.insert(property.clone(), value.write(observed));
         }
     }
     Some(write)
 }
 
 /// The service refuses a write without a required property, so it is sent even if it is suppressed.
-fn is_needed(
-    name: &ExtensionName,
-    property: &Property,
-    value: &PropertyValue,
-    observed: Option<&Value>,
-) -> bool {
-    azure_rules::required_properties(name).contains(property) && !value.is_stored(observed)
+fn is_needed(name: &ExtensionName, property: &Property, observed: Option<&StoredProperty>) -> bool {
+    let is_stored = observed.is_some_and(StoredProperty::is_stored);
+    azure_rules::required_properties(name).contains(property) && !is_stored
 }
 
 /// An extension with the properties that were read, managed or not: it is unknown whether the service keeps or clears
@@ -298,14 +294,24 @@ fn extension_write(name: &ExtensionName, enabled: bool, found: Option<&Extension
         enabled,
         properties: found
             .filter(|_| enabled)
-            .map(|found| found.properties.clone())
-            .unwrap_or_default(),
+            .into_iter()
+            .flat_map(|found| &found.properties)
+            .map(|(property, stored)| (property.clone(), PropertyWrite::AsRead(stored.clone())))
+            .collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server_protection::property::StoredValue;
+
+    fn text(text: &str) -> StoredProperty {
+        StoredProperty {
+            value: StoredValue::Text(text.into()),
+            json: format!("\"{text}\""),
+        }
+    }
 
     fn setting(setting: Setting) -> Change {
         Change {
@@ -364,15 +370,19 @@ mod tests {
         actual.plan.extensions = vec![Extension {
             name,
             enabled: true,
-            properties: BTreeMap::from([(Property::WorkspaceId, "theirs".into())]),
+            properties: BTreeMap::from([(Property::WorkspaceId, text("theirs"))]),
         }];
-        for (observed, ours) in [(None, true), (Some("[]"), true), (Some("theirs"), false)] {
+        let nothing = StoredProperty {
+            value: StoredValue::Nothing,
+            json: "[]".into(),
+        };
+        for (observed, ours) in [(None, true), (Some(nothing), true), (Some(text("theirs")), false)] {
             let properties = &mut actual.plan.extensions[0].properties;
             properties.remove(&Property::Rules);
-            properties.extend(observed.map(|text| (Property::Rules, text.into())));
+            properties.extend(observed.map(|stored| (Property::Rules, stored)));
             let write = plan_write(&desired, &actual.plan, &suppressed);
-            let sent = write.extensions[0].properties[&Property::Rules].as_str().unwrap();
-            assert_eq!(sent.contains("RuleId"), ours, "{observed:?}: {sent}");
+            let sent = &write.extensions[0].properties[&Property::Rules];
+            assert_eq!(matches!(sent, PropertyWrite::Value { .. }), ours, "{sent:?}");
         }
     }
 

@@ -1,8 +1,5 @@
 //! The spec with its defaults resolved, as rows: a managed field, and the value that it should have.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
 use serverprotection_api::{
     ExclusionTag, Inheritance, Mode, Registration, ServerProtectionSpec, State, Tier,
 };
@@ -10,13 +7,10 @@ use serverprotection_api::{
 use super::{
     azure_rules,
     field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
-    file_integrity::{self, Rules},
+    file_integrity::Rules,
+    property::{PropertyValue, Tags},
 };
-use crate::{
-    arm_id::same_id,
-    message::{MAX_MESSAGE, shortened},
-    switch::switch,
-};
+use crate::switch::switch;
 
 /// What the spec demands. A field without a row is not managed.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,117 +53,6 @@ impl Expected {
             Self::Property(property) => property.value(),
         }
     }
-}
-
-/// An expected property of an extension.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PropertyValue {
-    /// A set of tags, which compares without regard to order and spelling on the wire.
-    Tags(BTreeSet<(String, String)>),
-    /// A resource id: compares without case.
-    ResourceId(String),
-    /// The rules of file integrity monitoring.
-    Rules(Rules),
-    /// A plain text.
-    Text(String),
-}
-
-impl PropertyValue {
-    /// Whether Azure's value means the same as this one.
-    pub fn matches(&self, observed: Option<&Value>) -> bool {
-        match self {
-            Self::Tags(tags) => parse_tags(observed).is_some_and(|found| found == folded(tags)),
-            Self::ResourceId(id) => observed
-                .and_then(Value::as_str)
-                .is_some_and(|found| same_id(found, id)),
-            Self::Rules(rules) => rules.matches(observed),
-            Self::Text(text) => observed.and_then(Value::as_str) == Some(text),
-        }
-    }
-
-    /// Whether Azure stores a value of it.
-    pub fn is_stored(&self, observed: Option<&Value>) -> bool {
-        match (self, observed) {
-            (Self::Rules(_), _) => file_integrity::is_stored(observed),
-            (_, None | Some(Value::Null)) => false,
-            (_, Some(Value::String(text))) => !text.is_empty(),
-            (_, Some(_)) => true,
-        }
-    }
-
-    /// The value as it is sent, given the value in Azure: `ExclusionTags` and `Rules` are JSON strings
-    /// (docs/azure-api.md 1.2).
-    pub fn wire(&self, observed: Option<&Value>) -> Value {
-        match self {
-            Self::Tags(tags) => {
-                let list: Vec<_> = tags
-                    .iter()
-                    .map(|(key, value)| serde_json::json!({"key": key, "value": value}))
-                    .collect();
-                Value::String(Value::Array(list).to_string())
-            }
-            Self::Rules(rules) => rules.wire(observed),
-            Self::ResourceId(text) | Self::Text(text) => Value::String(text.clone()),
-        }
-    }
-
-    /// The value as users see it.
-    pub fn value(&self) -> ProtectionValue {
-        match self {
-            Self::Tags(tags) => ProtectionValue::Tags(tags.clone()),
-            Self::Rules(rules) => rules.value(),
-            Self::ResourceId(text) | Self::Text(text) => ProtectionValue::Text(text.clone()),
-        }
-    }
-
-    /// Azure's value as users see it. It is shortened, because values of other clients may have any length.
-    pub fn observed_value(&self, observed: Option<&Value>) -> ProtectionValue {
-        let value = match (self, observed) {
-            (Self::Rules(_), found) => file_integrity::observed_value(found),
-            (_, None) => ProtectionValue::Absent,
-            (Self::Tags(_), Some(found)) => parse_tags(observed)
-                .map_or_else(|| ProtectionValue::Text(found.to_string()), ProtectionValue::Tags),
-            (_, Some(Value::String(text))) => ProtectionValue::Text(text.clone()),
-            (_, Some(other)) => ProtectionValue::Text(other.to_string()),
-        };
-        let text = value.to_string();
-        match shortened(&text, MAX_MESSAGE) {
-            short if short == text => value,
-            short => ProtectionValue::Text(short),
-        }
-    }
-}
-
-/// In Azure, names of tags compare without case, values with case.
-fn folded(tags: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
-    tags.iter()
-        .map(|(key, value)| (key.to_lowercase(), value.clone()))
-        .collect()
-}
-
-/// The tags in Azure's JSON string, whose members are spelled `key` or `Key` (docs/azure-api.md 1.4). Absent and empty
-/// mean no tags; `None` if the value is not a list of tags.
-fn parse_tags(value: Option<&Value>) -> Option<BTreeSet<(String, String)>> {
-    let text = match value {
-        None | Some(Value::Null) => return Some(BTreeSet::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => return Some(BTreeSet::new()),
-        Some(Value::String(text)) => serde_json::from_str::<Value>(text).ok()?,
-        Some(other) => other.clone(),
-    };
-    let member = |tag: &Value, name: &str| {
-        let members = tag.as_object()?;
-        let found = members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.and_then(|(_, value)| value.as_str()).map(str::to_owned)
-    };
-    let tags = text.as_array()?;
-    tags.iter()
-        .map(|tag| {
-            Some((
-                member(tag, "key")?.to_lowercase(),
-                member(tag, "value").unwrap_or_default(),
-            ))
-        })
-        .collect()
 }
 
 /// Whether the controller registers Microsoft.Security if it is not registered.
@@ -330,7 +213,7 @@ impl Rows {
     }
 }
 
-fn tag_set(tags: &[ExclusionTag]) -> BTreeSet<(String, String)> {
+fn tag_set(tags: &[ExclusionTag]) -> Tags {
     tags.iter()
         .map(|tag| (tag.key.clone(), tag.value.clone()))
         .collect()
@@ -339,44 +222,6 @@ fn tag_set(tags: &[ExclusionTag]) -> BTreeSet<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tags(list: &[(&str, &str)]) -> PropertyValue {
-        PropertyValue::Tags(
-            list.iter()
-                .map(|(key, value)| ((*key).into(), (*value).into()))
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn exclusion_tags_compare_as_a_set() {
-        let desired = tags(&[("env", "lab"), ("Team", "x")]);
-        for wire in [
-            r#"[{"key":"env","value":"lab"},{"key":"Team","value":"x"}]"#,
-            r#"[{"Key":"team","Value":"x"},{"Key":"ENV","Value":"lab"}]"#,
-            r#" [ { "value" : "x", "key" : "Team" } , {"value":"lab","key":"env"} ] "#,
-        ] {
-            assert!(desired.matches(Some(&Value::String(wire.into()))), "{wire}");
-        }
-        let other_case = Value::String(r#"[{"key":"env","value":"LAB"},{"key":"Team","value":"x"}]"#.into());
-        assert!(
-            !desired.matches(Some(&other_case)),
-            "values of tags differ by case"
-        );
-        assert!(!desired.matches(Some(&Value::String("not json".into()))));
-    }
-
-    #[test]
-    fn what_others_wrote_is_shown_shortened() {
-        let long = Value::String("x".repeat(100_000));
-        for property in [
-            tags(&[]),
-            PropertyValue::Text("a".into()),
-            PropertyValue::ResourceId("a".into()),
-        ] {
-            assert!(property.observed_value(Some(&long)).to_string().chars().count() <= 1024);
-        }
-    }
 
     #[test]
     fn opt_ins_follow_the_guide_unless_the_integration_is_off() {
@@ -401,13 +246,5 @@ mod tests {
             of(State::Enabled, Some(State::Unmanaged)),
             (Some(true), Some(true), None)
         );
-    }
-
-    #[test]
-    fn no_tags_and_absent_are_the_same() {
-        let desired = tags(&[]);
-        assert!(desired.matches(None));
-        assert!(desired.matches(Some(&Value::String("[]".into()))));
-        assert_eq!(desired.wire(None), Value::String("[]".into()));
     }
 }

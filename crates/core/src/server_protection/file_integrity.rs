@@ -1,16 +1,10 @@
-//! The rules of file integrity monitoring. Azure stores them as a JSON text: a list of objects with a `RuleId` and
-//! `MonitoredEntities`, whose three lists contain objects with a `Path` (docs/azure-api.md 1.10).
+//! The rules of file integrity monitoring: paths in three lists (docs/azure-api.md 1.10).
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use serde_json::{Map, Value, json};
 use serverprotection_api::{CustomFileIntegrityRules, FileIntegrityRules};
 
 use super::field::{ProtectionValue, RulesDigest};
-
-/// The rule id of the recommended set. Written only if Azure stores no rule id.
-const RULE_ID: &str = "1c18eca2-7d3b-4367-3397-097a1ef2edb1";
-const MONITORED: &str = "MonitoredEntities";
 
 const RECOMMENDED_WINDOWS_FILES: [&str; 8] = [
     r"\Windows\system.ini",
@@ -82,17 +76,34 @@ pub enum Rules {
 /// Monitored paths, in the spelling in which they are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Monitored {
-    windows_files: BTreeSet<String>,
-    linux_files: BTreeSet<String>,
-    registry_keys: BTreeSet<String>,
+    /// Files on Windows.
+    pub windows_files: BTreeSet<String>,
+    /// Files on Linux.
+    pub linux_files: BTreeSet<String>,
+    /// Registry keys.
+    pub registry_keys: BTreeSet<String>,
 }
 
-/// What Azure stores.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Stored {
-    Nothing,
-    Unreadable,
-    Monitored(Monitored),
+/// One of the three lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PathList {
+    WindowsFiles,
+    LinuxFiles,
+    RegistryKeys,
+}
+
+impl PathList {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::WindowsFiles, Self::LinuxFiles, Self::RegistryKeys];
+
+    /// The path as it compares: only on Linux with case.
+    pub fn folded(self, path: &str) -> String {
+        match self {
+            Self::WindowsFiles | Self::RegistryKeys => path.to_lowercase(),
+            Self::LinuxFiles => path.to_owned(),
+        }
+    }
 }
 
 impl Rules {
@@ -104,22 +115,19 @@ impl Rules {
             })
     }
 
-    /// Whether Azure's value means the same. The preset matches all stored rules, readable or not.
-    pub fn matches(&self, observed: Option<&Value>) -> bool {
-        match (self, stored(observed)) {
-            (_, Stored::Nothing) | (Self::Custom(_), Stored::Unreadable) => false,
-            (Self::Recommended, _) => true,
-            (Self::Custom(expected), Stored::Monitored(found)) => expected.folded() == found.folded(),
+    /// Whether the stored rules mean the same. The preset is met by any rules.
+    pub fn are_met_by(&self, stored: &Monitored) -> bool {
+        match self {
+            Self::Recommended => true,
+            Self::Custom(expected) => expected.folded() == stored.folded(),
         }
     }
 
-    /// The value as it is sent. A matching value is sent as it was read; otherwise the first stored rule keeps its id
-    /// and its unknown members.
-    pub fn wire(&self, observed: Option<&Value>) -> Value {
-        match (observed, self) {
-            (Some(found), rules) if rules.matches(observed) => found.clone(),
-            (_, Self::Recommended) => text(observed, &Monitored::recommended()),
-            (_, Self::Custom(expected)) => text(observed, expected),
+    /// The paths that a write contains.
+    pub fn monitored(&self) -> Cow<'_, Monitored> {
+        match self {
+            Self::Recommended => Cow::Owned(Monitored::recommended()),
+            Self::Custom(expected) => Cow::Borrowed(expected),
         }
     }
 
@@ -129,20 +137,6 @@ impl Rules {
             Self::Recommended => ProtectionValue::RecommendedRules,
             Self::Custom(expected) => ProtectionValue::Rules(expected.digest()),
         }
-    }
-}
-
-/// Whether Azure stores any rules.
-pub fn is_stored(observed: Option<&Value>) -> bool {
-    stored(observed) != Stored::Nothing
-}
-
-/// Azure's value as users see it.
-pub fn observed_value(observed: Option<&Value>) -> ProtectionValue {
-    match stored(observed) {
-        Stored::Nothing => ProtectionValue::Absent,
-        Stored::Unreadable => ProtectionValue::UnreadableRules,
-        Stored::Monitored(found) => ProtectionValue::Rules(found.digest()),
     }
 }
 
@@ -173,21 +167,21 @@ impl Monitored {
         }
     }
 
-    /// Azure's names of the three lists, each with its paths and whether these compare without case.
-    const fn lists(&self) -> [(&'static str, &BTreeSet<String>, bool); 3] {
-        [
-            ("WindowsFiles", &self.windows_files, true),
-            ("LinuxFiles", &self.linux_files, false),
-            ("Registries", &self.registry_keys, true),
-        ]
+    /// The paths of one list.
+    pub const fn paths(&self, list: PathList) -> &BTreeSet<String> {
+        match list {
+            PathList::WindowsFiles => &self.windows_files,
+            PathList::LinuxFiles => &self.linux_files,
+            PathList::RegistryKeys => &self.registry_keys,
+        }
     }
 
     fn folded(&self) -> [BTreeSet<String>; 3] {
-        self.lists()
-            .map(|(_, paths, ignore_case)| paths.iter().map(|path| folded(path, ignore_case)).collect())
+        PathList::ALL.map(|list| self.paths(list).iter().map(|path| list.folded(path)).collect())
     }
 
-    fn digest(&self) -> RulesDigest {
+    /// The paths in short.
+    pub(super) fn digest(&self) -> RulesDigest {
         RulesDigest {
             windows_files: self.windows_files.len(),
             linux_files: self.linux_files.len(),
@@ -213,113 +207,6 @@ impl Monitored {
         }
         hash
     }
-}
-
-fn folded(path: &str, ignore_case: bool) -> String {
-    if ignore_case {
-        path.to_lowercase()
-    } else {
-        path.to_owned()
-    }
-}
-
-/// The JSON in Azure's value; `None` if the value is not valid JSON.
-fn parsed(observed: Option<&Value>) -> Option<Value> {
-    match observed {
-        None => Some(Value::Null),
-        Some(Value::String(text)) if text.trim().is_empty() => Some(Value::Null),
-        Some(Value::String(text)) => serde_json::from_str(text).ok(),
-        Some(other) => Some(other.clone()),
-    }
-}
-
-fn stored(observed: Option<&Value>) -> Stored {
-    match parsed(observed) {
-        Some(Value::Null) => Stored::Nothing,
-        Some(Value::Array(rules)) if rules.is_empty() => Stored::Nothing,
-        Some(Value::Array(rules)) => monitored(&rules).map_or(Stored::Unreadable, Stored::Monitored),
-        _ => Stored::Unreadable,
-    }
-}
-
-/// The paths of all rules together; `None` if a part has an unexpected shape.
-fn monitored(rules: &[Value]) -> Option<Monitored> {
-    let mut all = Monitored::default();
-    for rule in rules {
-        let entities = match member(rule.as_object()?, MONITORED) {
-            None | Some(Value::Null) => continue,
-            Some(entities) => entities.as_object()?,
-        };
-        all.windows_files.extend(paths(entities, "WindowsFiles")?);
-        all.linux_files.extend(paths(entities, "LinuxFiles")?);
-        all.registry_keys.extend(paths(entities, "Registries")?);
-    }
-    Some(all)
-}
-
-fn paths(entities: &Map<String, Value>, list: &str) -> Option<Vec<String>> {
-    match member(entities, list) {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(list) => {
-            let entries = list.as_array()?.iter();
-            entries.map(|entry| path(entry).map(str::to_owned)).collect()
-        }
-    }
-}
-
-fn path(entry: &Value) -> Option<&str> {
-    member(entry.as_object()?, "Path")?.as_str()
-}
-
-/// The member of this name, compared without case.
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value)
-}
-
-fn set(object: &mut Map<String, Value>, name: &str, value: Value) {
-    let known = object.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
-    object.insert(known.unwrap_or_else(|| name.to_owned()), value);
-}
-
-/// One rule with these paths, merged into the first stored rule.
-fn text(observed: Option<&Value>, expected: &Monitored) -> Value {
-    let mut rule = match parsed(observed) {
-        Some(Value::Array(rules)) => rules.first().and_then(Value::as_object).cloned(),
-        _ => None,
-    }
-    .unwrap_or_default();
-    let has_id = member(&rule, "RuleId")
-        .and_then(Value::as_str)
-        .is_some_and(|id| !id.is_empty());
-    if !has_id {
-        set(&mut rule, "RuleId", RULE_ID.into());
-    }
-    let mut entities = member(&rule, MONITORED)
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    for (list, paths, ignore_case) in expected.lists() {
-        let entries = entries(member(&entities, list), paths, ignore_case);
-        set(&mut entities, list, entries);
-    }
-    set(&mut rule, MONITORED, Value::Object(entities));
-    Value::String(Value::Array(vec![Value::Object(rule)]).to_string())
-}
-
-/// An entry for each path; existing entries are kept unchanged.
-fn entries(found: Option<&Value>, expected: &BTreeSet<String>, ignore_case: bool) -> Value {
-    let found = found.and_then(Value::as_array);
-    let known = |expected: &str| {
-        let mut entries = found.into_iter().flatten();
-        entries.find(|entry| {
-            path(entry).is_some_and(|path| folded(path, ignore_case) == folded(expected, ignore_case))
-        })
-    };
-    expected
-        .iter()
-        .map(|path| known(path).cloned().unwrap_or_else(|| json!({ "Path": path })))
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use serverprotection_api::Tier;
 
-use super::field::{ExtensionName, Property, Setting};
+use super::{
+    field::{ExtensionName, Property, Setting},
+    property::StoredProperty,
+};
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
@@ -145,7 +147,7 @@ impl Plan {
     }
 
     /// The value of a property of an extension.
-    pub fn property(&self, name: &ExtensionName, property: &Property) -> Option<&Value> {
+    pub fn property(&self, name: &ExtensionName, property: &Property) -> Option<&StoredProperty> {
         self.extension(name)?.properties.get(property)
     }
 }
@@ -157,8 +159,8 @@ pub struct Extension {
     pub name: ExtensionName,
     /// Whether it is on.
     pub enabled: bool,
-    /// Its properties, kept as found so that they can be sent back.
-    pub properties: BTreeMap<Property, Value>,
+    /// Its properties.
+    pub properties: BTreeMap<Property, StoredProperty>,
 }
 
 /// The result for an extension, which Azure reports only in the response to a write (docs/azure-api.md 1.6).

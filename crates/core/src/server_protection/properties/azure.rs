@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
 use serverprotection_api::Tier;
 
 use super::specs::OTHERS;
@@ -14,6 +13,7 @@ use crate::server_protection::{
     changes::{Action, Actual, Change, ExtensionWrite, PlanWrite},
     field::{ExtensionName, Property, Setting},
     observed::{Extension, Plan},
+    property::{PropertyValue, PropertyWrite, StoredProperty, StoredValue, Tags, folded},
 };
 
 /// The behavior of this model where the contract is unconfirmed.
@@ -172,7 +172,8 @@ fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) ->
     if replaced {
         properties.clear();
     }
-    properties.extend(sent.properties.clone());
+    let sent_properties = sent.properties.iter();
+    properties.extend(sent_properties.map(|(name, write)| (name.clone(), stored(write))));
     if !sent.enabled {
         properties.clear();
     }
@@ -183,11 +184,30 @@ fn written(sent: &ExtensionWrite, found: Option<Extension>, answers: Answers) ->
     }
 }
 
+/// What Azure stores after a write.
+pub(super) fn stored(write: &PropertyWrite) -> StoredProperty {
+    let (value, stored) = match write {
+        PropertyWrite::AsRead(stored) => return stored.clone(),
+        PropertyWrite::Value { value, stored } => (value, stored),
+    };
+    let value = match value {
+        PropertyValue::Tags(tags) => StoredValue::Tags(folded(tags)),
+        PropertyValue::ResourceId(text) | PropertyValue::Text(text) => StoredValue::Text(text.clone()),
+        PropertyValue::Rules(rules) => StoredValue::Rules(rules.monitored().into_owned()),
+    };
+    let json = stored.as_ref().map_or("new", |stored| &stored.json).to_owned();
+    StoredProperty { value, json }
+}
+
 fn by_default(name: &str, answers: Answers) -> Extension {
     let name = ExtensionName::from_azure(name);
-    let none = BTreeMap::<Property, Value>::new;
+    let none = BTreeMap::<Property, StoredProperty>::new;
+    let no_tags = || StoredProperty {
+        value: StoredValue::Tags(Tags::new()),
+        json: "no tags".into(),
+    };
     let (enabled, properties) = match &name {
-        ExtensionName::AgentlessScanning => (true, BTreeMap::from([(Property::ExclusionTags, json!("[]"))])),
+        ExtensionName::AgentlessScanning => (true, BTreeMap::from([(Property::ExclusionTags, no_tags())])),
         ExtensionName::Other(name) if OTHERS.contains(&name.as_str()) => (answers.others_default, none()),
         _ => (false, none()),
     };

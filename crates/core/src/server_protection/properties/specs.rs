@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection, option, prelude::*, sample};
-use serde_json::{Value, json};
+use serde_json::json;
 use serverprotection_api::{
     AgentlessScanning, CustomFileIntegrityRules, DirectOnboarding, EndpointIntegration, ExclusionTag,
     FileIntegrityMonitoring, FileIntegrityPreset, FileIntegrityRules, Inheritance, OtherExtension,
@@ -15,7 +15,9 @@ use crate::{
     server_protection::{
         changes::Actual,
         field::{ExtensionName, Property, Setting},
+        file_integrity::{Monitored, Rules},
         observed::{Extension, Plan, Settings},
+        property::{StoredProperty, StoredValue},
     },
     tier::tier_name,
 };
@@ -40,7 +42,7 @@ fn state() -> impl Strategy<Value = State> {
     sample::select(vec![State::Enabled, State::Disabled, State::Unmanaged])
 }
 
-pub(super) fn tags() -> impl Strategy<Value = Vec<ExclusionTag>> {
+fn tags() -> impl Strategy<Value = Vec<ExclusionTag>> {
     let tag = (
         sample::select(vec!["env", "Env", "team", "ü"]),
         "[a-zA-Z\" ]{0,3}",
@@ -81,7 +83,7 @@ fn monitoring() -> impl Strategy<Value = Option<FileIntegrityMonitoring>> {
 }
 
 /// Rules with at least one path, some of which differ by case only.
-pub(super) fn custom_rules() -> impl Strategy<Value = FileIntegrityRules> {
+fn custom_rules() -> impl Strategy<Value = FileIntegrityRules> {
     let list = |paths: &'static [&'static str]| {
         let set = collection::btree_set(sample::select(paths), 0..3);
         set.prop_map(|paths| paths.into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -104,62 +106,18 @@ pub(super) fn custom_rules() -> impl Strategy<Value = FileIntegrityRules> {
     })
 }
 
-/// Rules as another client may have written them: one rule or three, in any order, and in any case if case has no
-/// meaning.
-pub(super) fn spelled_rules(rules: &CustomFileIntegrityRules, style: u8) -> Value {
-    let path = if style & 1 == 0 { "Path" } else { "path" };
-    let list = |paths: &[String], ignore_case: bool| -> Value {
-        let spelled = paths.iter().map(|path| match style & 2 {
-            2 if ignore_case => path.to_uppercase(),
-            _ => path.clone(),
-        });
-        let mut all: Vec<_> = spelled.map(|text| json!({ path: text, "Kept": 1 })).collect();
-        if style & 4 != 0 {
-            all.reverse();
-        }
-        Value::Array(all)
-    };
-    let mut entities = [
-        json!({"WindowsFiles": list(&rules.windows_files, true)}),
-        json!({"LinuxFiles": list(&rules.linux_files, false), "Registries": null}),
-        json!({"Registries": list(&rules.registry_keys, true)}),
-    ];
-    if style & 8 != 0 {
-        let [windows, linux, keys] = &entities;
-        entities[0] = json!({"WindowsFiles": windows["WindowsFiles"], "LinuxFiles": linux["LinuxFiles"],
-            "Registries": keys["Registries"]});
-        entities[1] = Value::Null;
-        entities[2] = json!({});
-    }
-    let all: Vec<_> = entities
-        .iter()
-        .enumerate()
-        .map(|(number, entities)| json!({"RuleId": number.to_string(), "MonitoredEntities": entities}))
-        .collect();
-    let all = Value::Array(all);
-    if style & 16 == 0 {
-        Value::String(all.to_string())
-    } else {
-        all
-    }
-}
-
 /// Any value that may be stored as rules.
-pub(super) fn stored_rules() -> impl Strategy<Value = Value> {
-    let spelled = (custom_rules(), any::<u8>())
-        .prop_map(|(rules, style)| spelled_rules(&rules.custom.unwrap_or_default(), style));
-    let odd = sample::select(vec![
-        json!(null),
-        json!(""),
-        json!("[]"),
-        json!([]),
-        json!("no JSON"),
-        json!("{}"),
-        json!("[1]"),
-        json!("[{\"RuleId\":\"1\"}]"),
-        json!("[{\"MonitoredEntities\":{\"LinuxFiles\":[\"/a\"]}}]"),
-    ]);
-    prop_oneof![spelled, odd]
+fn stored_rules() -> impl Strategy<Value = StoredValue> {
+    let monitored = |rules: FileIntegrityRules| match Rules::of(Some(&rules)) {
+        Rules::Custom(monitored) => StoredValue::Rules(monitored),
+        Rules::Recommended => StoredValue::Nothing,
+    };
+    prop_oneof![
+        custom_rules().prop_map(monitored),
+        Just(StoredValue::Nothing),
+        Just(StoredValue::Rules(Monitored::default())),
+        Just(StoredValue::Unreadable("no JSON".into())),
+    ]
 }
 
 fn others() -> impl Strategy<Value = Vec<OtherExtension>> {
@@ -260,58 +218,50 @@ pub(super) fn hands_off(tier: Tier) -> ServerProtectionSpec {
     spec
 }
 
-/// Tags as another client may have written them: any order of members, either spelling, any white space.
-pub(super) fn spelled(tags: &[ExclusionTag], style: u8) -> Value {
-    let (key, value) = if style & 1 == 0 {
-        ("key", "value")
-    } else {
-        ("Key", "Value")
+/// Any value that may be stored as tags.
+fn stored_tags() -> impl Strategy<Value = StoredValue> {
+    let list = |tags: Vec<ExclusionTag>| {
+        let tags = tags.into_iter().map(|tag| (tag.key.to_lowercase(), tag.value));
+        StoredValue::Tags(tags.collect())
     };
-    let gap = if style & 2 == 0 { "" } else { " \n " };
-    let tag = |tag: &ExclusionTag| {
-        let (tag_key, tag_value) = (json!(tag.key), json!(tag.value));
-        let first = format!("\"{key}\"{gap}:{gap}{tag_key}");
-        let second = format!("\"{value}\":{gap}{tag_value}");
-        if style & 4 == 0 {
-            format!("{{{first},{gap}{second}}}")
-        } else {
-            format!("{{{second}{gap},{first}}}")
-        }
-    };
-    let mut all: Vec<_> = tags.iter().map(tag).collect();
-    if style & 8 != 0 {
-        all.reverse();
-    }
-    Value::String(format!("{gap}[{gap}{}{gap}]{gap}", all.join(",")))
+    prop_oneof![
+        tags().prop_map(list),
+        Just(StoredValue::Unreadable("no JSON".into()))
+    ]
 }
 
-fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<Property, Value>> {
+fn stored(value: StoredValue) -> StoredProperty {
+    let json = format!("{value:?}");
+    StoredProperty { value, json }
+}
+
+fn properties_of(name: &'static str) -> BoxedStrategy<BTreeMap<Property, StoredProperty>> {
     match ExtensionName::from_azure(name) {
-        ExtensionName::AgentlessScanning => option::of((tags(), any::<u8>()))
+        ExtensionName::AgentlessScanning => option::of(stored_tags())
             .prop_map(|found| {
-                let found = found.map(|(tags, style)| (Property::ExclusionTags, spelled(&tags, style)));
+                let found = found.map(|tags| (Property::ExclusionTags, stored(tags)));
                 found.into_iter().collect()
             })
             .boxed(),
         ExtensionName::FileIntegrityMonitoring => (option::of(stored_rules()), any::<[bool; 2]>())
             .prop_map(|(rules, [workspace, other])| {
-                let workspace = workspace.then(|| json!(format!("{WORKSPACE}A")));
+                let workspace = workspace.then(|| StoredValue::Text(format!("{WORKSPACE}A")));
                 let all = [
                     (Property::Rules, rules),
                     (Property::WorkspaceId, workspace),
                     (
                         Property::Other("SomebodyElses".into()),
-                        other.then(|| json!({"kept": [1]})),
+                        other.then(|| StoredValue::Unreadable("{\"kept\":[1]}".into())),
                     ),
                 ];
                 all.into_iter()
-                    .filter_map(|(name, value)| Some((name, value?)))
+                    .filter_map(|(name, value)| Some((name, stored(value?))))
                     .collect()
             })
             .boxed(),
         _ => collection::btree_map(
             "[abc]".prop_map(Property::Other),
-            "[xy]".prop_map(Value::String),
+            "[xy]".prop_map(|text| stored(StoredValue::Text(text))),
             0..3,
         )
         .boxed(),

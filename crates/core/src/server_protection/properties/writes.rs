@@ -4,21 +4,18 @@
 use std::collections::BTreeSet;
 
 use proptest::{collection, prelude::*};
-use serverprotection_api::{ExclusionTag, ServerProtectionSpec, State, Tier};
+use serverprotection_api::{ServerProtectionSpec, State, Tier};
 
 use super::{
-    azure::{Answers, answers, apply},
+    azure::{Answers, answers, apply, stored},
     cases,
-    specs::{
-        actual, custom_rules, hands_off, minimal, spec, spelled, spelled_rules, stored_rules, tags, tier,
-    },
+    specs::{actual, hands_off, minimal, spec, tier},
 };
 use crate::server_protection::{
     azure_rules,
     changes::{Action, Actual, Change, PlanWrite, changes, differences, first_stage, plan_write},
-    desired::{Desired, PropertyValue},
+    desired::Desired,
     field::{ExtensionName, ProtectionField, ProtectionValue, Setting},
-    file_integrity::{Rules, is_stored},
 };
 
 fn nothing_suppressed() -> BTreeSet<ProtectionField> {
@@ -251,7 +248,8 @@ proptest! {
             };
             prop_assert_eq!(sent.enabled, on);
             for (name, property) in desired.properties(managed) {
-                prop_assert!(property.matches(sent.properties.get(name)), "{:?}.{}", managed, name);
+                let stored = sent.properties.get(name).map(stored);
+                prop_assert!(property.matches(stored.as_ref()), "{:?}.{}", managed, name);
             }
         }
         if write.tier == actual.plan.tier {
@@ -275,33 +273,6 @@ proptest! {
                 }
             }
         }
-    }
-
-    /// (f) Exclusion tags compare as a set, without regard to order, spelling and white space.
-    #[test]
-    fn tags_compare_as_a_set(expected in tags(), style in any::<u8>(), extra in "[a-z]{1,3}") {
-        let property = PropertyValue::Tags(expected.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect());
-        prop_assert!(property.matches(Some(&spelled(&expected, style))));
-        prop_assert!(property.matches(Some(&property.wire(None))));
-        let mut more = expected.clone();
-        more.push(ExclusionTag { key: "other".into(), value: extra });
-        prop_assert!(!property.matches(Some(&spelled(&more, style))));
-    }
-
-    /// (f) Rules of file integrity monitoring compare as sets of paths, in any spelling. A write repairs the
-    /// difference, and the preset matches everything that is stored.
-    #[test]
-    fn rules_compare_as_sets(expected in custom_rules(), other in stored_rules(), style in any::<u8>()) {
-        let rules = Rules::of(Some(&expected));
-        let same = spelled_rules(expected.custom.as_ref().unwrap(), style);
-        prop_assert!(rules.matches(Some(&same)), "{}", same);
-        prop_assert_eq!(rules.wire(Some(&same)), same);
-        let written = rules.wire(Some(&other));
-        prop_assert!(rules.matches(Some(&written)), "{}", written);
-        prop_assert!(rules.matches(Some(&rules.wire(None))));
-        let kept = Rules::Recommended.wire(Some(&other));
-        prop_assert!(Rules::Recommended.matches(Some(&kept)));
-        prop_assert_eq!(kept == other, is_stored(Some(&other)));
     }
 
     /// One write changes the tier, from any tier to any other, including P1 to P2 and back.

@@ -10,6 +10,7 @@ use crate::server_protection::{
     changes::Action,
     decide::Situation,
     field::{ExtensionName, Property, Setting},
+    property::{PropertyWrite, StoredProperty, StoredValue},
 };
 
 const FIELD: &str = "plan.agentlessScanning.state";
@@ -177,8 +178,12 @@ fn other_writes_do_not_change_a_suppressed_field() {
     let actual = |value: &str| {
         let mut actual = protected();
         let mut scanning = extension(ExtensionName::AgentlessScanning, true);
-        let tags = serde_json::json!([tag(value)]).to_string();
-        scanning.properties.insert(Property::ExclusionTags, tags.into());
+        let tags = StoredValue::Tags([("env".to_owned(), value.to_owned())].into());
+        let tags = StoredProperty {
+            value: tags,
+            json: value.into(),
+        };
+        scanning.properties.insert(Property::ExclusionTags, tags);
         actual.plan.extensions = vec![scanning];
         actual
     };
@@ -198,8 +203,9 @@ fn other_writes_do_not_change_a_suppressed_field() {
         panic!()
     };
     assert_eq!(write.enforce, Some(false));
+    let stored = theirs.plan.extensions[0].properties[&Property::ExclusionTags].clone();
     assert_eq!(
-        write.extensions[0].properties,
-        theirs.plan.extensions[0].properties
+        write.extensions[0].properties[&Property::ExclusionTags],
+        PropertyWrite::AsRead(stored)
     );
 }
