@@ -9,7 +9,7 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use serverprotection_tests::{
     Error,
     emulator::{Emulator, TENANT},
@@ -59,7 +59,7 @@ impl World {
     /// Subscriptions that are as the objects demand.
     pub(crate) fn seed_in_sync(self) -> Value {
         json!({
-            "principals": self.principals(),
+            "principals": self.separate_principals(),
             "subscriptions": [{
                 "generate": generate(self.objects, 0),
                 "pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2",
@@ -70,13 +70,31 @@ impl World {
         })
     }
 
-    /// An application for each namespace.
+    /// An application for each namespace, with rights on every subscription.
     fn principals(self) -> Vec<Value> {
-        let principal = |namespace: usize| {
-            json!({"clientId": Self::application(namespace), "tenantId": TENANT, "secrets": ["bench-secret"],
-                "roleAssignments": {"*": ["Owner"]}})
-        };
-        (0..self.namespaces).map(principal).collect()
+        (0..self.namespaces)
+            .map(|number| Self::principal(number, &json!({"*": ["Owner"]})))
+            .collect()
+    }
+
+    /// An application for each namespace, with rights on the subscriptions of its objects. Each scan lists what the
+    /// application may see: with thousands of namespaces' subscriptions, the emulator would do nothing else.
+    fn separate_principals(self) -> Vec<Value> {
+        let mut roles = vec![Map::new(); self.namespaces];
+        for number in 0..self.objects {
+            if let Some(roles) = roles.get_mut(number % self.namespaces) {
+                roles.insert(Self::subscription(number), json!(["Owner"]));
+            }
+        }
+        let roles = roles.into_iter().enumerate();
+        roles
+            .map(|(number, roles)| Self::principal(number, &Value::Object(roles)))
+            .collect()
+    }
+
+    fn principal(number: usize, roles: &Value) -> Value {
+        json!({"clientId": Self::application(number), "tenantId": TENANT, "secrets": ["bench-secret"],
+            "roleAssignments": roles})
     }
 
     /// Subscriptions with plan P2 that share this number of machines, and one application that may read all of them.
