@@ -136,6 +136,12 @@ pub(crate) fn inner_json(found: &Value) -> Option<Value> {
     }
 }
 
+/// The member of this name, compared without case.
+pub(crate) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -62,9 +62,8 @@ fn tags(found: &Value) -> Option<Tags> {
         list => list,
     };
     let member = |tag: &Value, name: &str| {
-        let members = tag.as_object()?;
-        let found = members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.and_then(|(_, value)| value.as_str()).map(str::to_owned)
+        let found = body::member(tag.as_object()?, name)?;
+        found.as_str().map(str::to_owned)
     };
     list.as_array()?
         .iter()

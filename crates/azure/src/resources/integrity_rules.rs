@@ -9,7 +9,7 @@ use serverprotection_core::server_protection::{
     property::StoredValue,
 };
 
-use crate::body;
+use crate::body::{self, member};
 
 /// The rule id of the recommended set. Written only if Azure stores no rule id.
 const RULE_ID: &str = "1c18eca2-7d3b-4367-3397-097a1ef2edb1";
@@ -61,12 +61,6 @@ fn paths(entities: &Map<String, Value>, list: PathList) -> Option<Vec<String>> {
 
 fn path(entry: &Value) -> Option<&str> {
     member(entry.as_object()?, "Path")?.as_str()
-}
-
-/// The member of this name, compared without case.
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value)
 }
 
 fn set(object: &mut Map<String, Value>, name: &str, value: Value) {
