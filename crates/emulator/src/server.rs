@@ -192,6 +192,7 @@ fn world(options: &Options) -> Result<World, StartError> {
     world.retime(Timestamp::now());
     if options.switches != Switches::default() {
         world.switches = options.switches.clone();
+        world.retime(Timestamp::now());
     }
     if !options.latency.is_zero() {
         world.knobs.latency = options.latency;

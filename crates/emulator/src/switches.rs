@@ -58,13 +58,17 @@ pub enum Switch {
     ConnectorLocation,
     /// Arc provisioning enabled by a caller who may not assign roles.
     ArcWithoutRoleAssignment,
+    /// Whether Defender deploys the sensor to Windows Server 2008 R2 and Azure Linux 3.
+    UnconfirmedSystems,
+    /// How a GET of an Arc machine without extensions shows that it has none.
+    ArcMachineWithoutExtensions,
     /// Which service answers while Microsoft.Security is not registered: Defender for Cloud, or ARM before it.
     UnregisteredProvider,
 }
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -89,6 +93,8 @@ impl Switch {
         Self::ConnectorName,
         Self::ConnectorLocation,
         Self::ArcWithoutRoleAssignment,
+        Self::UnconfirmedSystems,
+        Self::ArcMachineWithoutExtensions,
         Self::UnregisteredProvider,
     ];
 
@@ -119,6 +125,8 @@ impl Switch {
             Self::ConnectorName => "connectorName",
             Self::ConnectorLocation => "connectorLocation",
             Self::ArcWithoutRoleAssignment => "arcWithoutRoleAssignment",
+            Self::UnconfirmedSystems => "unconfirmedSystems",
+            Self::ArcMachineWithoutExtensions => "arcMachineWithoutExtensions",
             Self::UnregisteredProvider => "unregisteredProvider",
         }
     }
@@ -149,6 +157,8 @@ impl Switch {
             Self::ConnectorPatchOfferings => ["replace", "mergeByType"],
             Self::ConnectorName => ["checked", "unchecked"],
             Self::ConnectorLocation => ["any", "listed"],
+            Self::UnconfirmedSystems => ["ignored", "deployed"],
+            Self::ArcMachineWithoutExtensions => ["emptyResources", "noResources"],
             Self::UnregisteredProvider => ["SubscriptionNotRegistered", "MissingSubscriptionRegistration"],
         }
     }

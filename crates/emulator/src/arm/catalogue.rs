@@ -192,6 +192,10 @@ const PROVIDERS: &[Provider] = &[
                 versions: HYBRID,
             },
             Type {
+                name: "machines/upgradeExtensions",
+                versions: HYBRID,
+            },
+            Type {
                 name: "locations/operationstatus",
                 versions: HYBRID,
             },

@@ -284,7 +284,13 @@ fn retry(taking: Moment) -> &'static str {
 }
 
 /// The headers of a long-running operation; always on the emulator's own host.
-fn links(call: &Call<'_>, answer: Answer, location: &str, id: &str, with_location: bool) -> Answer {
+pub(super) fn links(
+    call: &Call<'_>,
+    answer: Answer,
+    location: &str,
+    id: &str,
+    with_location: bool,
+) -> Answer {
     let hybrid = call
         .request
         .segment(5)

@@ -6,6 +6,7 @@ mod call;
 mod catalogue;
 mod checks;
 mod connectors;
+mod extension_upgrades;
 mod extensions;
 mod health_reports;
 mod machines;
@@ -114,6 +115,7 @@ fn typed_resource(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError>
         "microsoft.compute/virtualmachinescalesets" => machines::answer(call, typed, Kind::ScaleSet),
         "microsoft.hybridcompute/machines" => machines::answer(call, typed, Kind::Arc),
         "microsoft.hybridcompute/machines/extensions" => extensions::answer(call, typed, Kind::Arc),
+        "microsoft.hybridcompute/machines/upgradeextensions" => extension_upgrades::answer(call, typed),
         _ if typed.is_operation() => extensions::operation(call, typed),
         _ => Err(refusals::unknown_type(&typed.namespace, &call.version())),
     };

@@ -158,6 +158,7 @@ pub(super) async fn set_switches(State(emulator): Shared, body: String) -> Resul
             .map_err(bad)?;
     }
     world.switches = switches;
+    world.retime(Timestamp::now());
     emulator.changed();
     Ok(good(json!(world.switches)))
 }

@@ -136,6 +136,7 @@ impl Seed {
                     }
                 }
             }
+            world.retime(now);
         }
         if let Some(options) = &self.options {
             world.knobs = options.over(&world.knobs)?;

@@ -62,7 +62,7 @@ async fn machines_have_the_members_of_the_seed() {
     let set = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachineScaleSets/set";
     for machine in [
         json!({"name": "vm", "type": "Microsoft.Compute/virtualMachines", "resourceGroup": "RG", "location": "eastus",
-               "os": "windows-2019", "tags": {"env": "prod"}, "customImage": true, "powerState": "stopped",
+               "os": "windows-2019", "tags": {"env": "prod"}, "customImage": true, "architecture": "arm64", "powerState": "stopped",
                "virtualMachineScaleSet": set, "provisioningFailureCode": 4, "neverProvisioned": true,
                "healthReport": "NotHealthy"}),
         json!({"name": "set", "orchestrationMode": "Flexible", "capacity": 3}),

@@ -330,3 +330,72 @@ async fn lists_of_a_generated_fleet_have_pages() {
         .collect();
     assert_eq!(modes.into_iter().collect::<Vec<_>>(), ["Flexible", "Uniform"]);
 }
+
+#[tokio::test]
+async fn the_architecture_shows_in_size_model_and_kernel() {
+    let bench = bench(
+        "{name: vm, resourceGroup: rg, architecture: arm64},
+         {name: ec2, resourceGroup: rg, cloudProvider: AWS, os: rhel-9, architecture: arm64},
+         {name: other, resourceGroup: rg, cloudProvider: AWS, os: rhel-9}",
+    )
+    .await;
+    let vm = bench.ask("GET", &format!("{VM}/vm?{COMPUTE}"), None).await;
+    assert_eq!(vm.properties()["hardwareProfile"]["vmSize"], "Standard_D2ps_v5");
+    let detected = async |name: &str| {
+        let got = bench.ask("GET", &format!("{ARC}/{name}?{HYBRID}"), None).await;
+        let properties = got.properties();
+        let kernel = properties["osVersion"].as_str().unwrap_or_default().to_owned();
+        (properties["detectedProperties"]["model"].clone(), kernel)
+    };
+    let (model, kernel) = detected("ec2").await;
+    assert_eq!(model, "m6g.large");
+    assert!(kernel.ends_with("aarch64"), "{kernel}");
+    let (model, kernel) = detected("other").await;
+    assert_eq!(model, "m5.large");
+    assert!(kernel.ends_with("x86_64"), "{kernel}");
+}
+
+#[tokio::test]
+async fn an_arc_machine_without_extensions_has_an_empty_list_or_none() {
+    let bench = bench("{name: bare, resourceGroup: rg, cloudProvider: OnPremises, mde: none}").await;
+    let path = format!("{ARC}/bare?$expand=instanceView&{HYBRID}");
+    let resources = async || bench.ask("GET", &path, None).await.body.get("resources").cloned();
+    assert_eq!(resources().await, Some(json!([])));
+    bench.switch("arcMachineWithoutExtensions", "alternate").await;
+    assert_eq!(resources().await, None);
+}
+
+#[tokio::test]
+async fn extensions_of_an_arc_machine_are_upgraded_together() {
+    let bench = bench(
+        "{name: srv, resourceGroup: rg, cloudProvider: OnPremises, otherExtensions: [AzureMonitorAgent]}",
+    )
+    .await;
+    let path = format!("{ARC}/srv/upgradeExtensions?{HYBRID}");
+    let targets = json!({"extensionTargets": {
+        "Microsoft.Azure.AzureDefenderForServers.MDE.Linux": {"targetVersion": "1.0.10.0"},
+        "Contoso.Absent": {"targetVersion": "2.0"}}});
+    let upgrade = bench.ask("POST", &path, Some(targets)).await;
+    assert_eq!((upgrade.status, upgrade.header("retry-after")), (202, "300"));
+    let extension = async |name: &str| {
+        let got = bench
+            .ask("GET", &format!("{ARC}/srv/extensions/{name}?{HYBRID}"), None)
+            .await;
+        let properties = got.properties();
+        (
+            properties["provisioningState"].clone(),
+            properties["typeHandlerVersion"].clone(),
+        )
+    };
+    let updating = (json!("Updating"), json!("1.0.10.0"));
+    assert_eq!(extension("MDE.Linux").await, updating);
+    assert_eq!(extension("AzureMonitorLinuxAgent").await.0, "Succeeded");
+    advance(&bench, "6m").await;
+    assert_eq!(extension("MDE.Linux").await.0, "Succeeded");
+    let over = follow(&bench, upgrade.header("azure-asyncoperation")).await;
+    assert_eq!(over.body["status"], "Succeeded");
+    let wrong = bench.ask("POST", &path, Some(json!({}))).await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
+    let get = bench.ask("GET", &path, None).await;
+    assert_eq!(get.status, 405, "{get:?}");
+}

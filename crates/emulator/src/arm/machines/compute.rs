@@ -44,7 +44,7 @@ pub(super) fn properties(subscription: &str, machine: &Machine) -> Map<String, V
     };
     let Value::Object(mut properties) = json!({
         "vmId": machine.guid(subscription, 1), "provisioningState": "Succeeded",
-        "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
+        "hardwareProfile": {"vmSize": if machine.is_arm64() { "Standard_D2ps_v5" } else { "Standard_D2s_v5" }},
         "storageProfile": {
             "imageReference": image,
             "osDisk": {"osType": if os.windows { "Windows" } else { "Linux" }, "name": format!("{}_OsDisk", machine.name),

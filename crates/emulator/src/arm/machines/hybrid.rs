@@ -8,13 +8,24 @@ use super::{
 };
 use crate::state::machines::{Agent, Cloud, Ext, Machine, Moment, State, Status, service_status, spelled};
 
+/// The member `resources` of an Arc machine: its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resources {
+    /// Not shown.
+    Hidden,
+    /// Shown, an empty list for a machine without extensions.
+    Shown,
+    /// Shown if the machine has extensions.
+    ShownUnlessEmpty,
+}
+
 /// An Arc machine as ARM returns it: a GET of one machine includes its extensions even without `$expand`.
 pub(crate) fn arc_machine(
     subscription: &str,
     tenant: &str,
     machine: &Machine,
     at: Moment,
-    with_extensions: bool,
+    resources: Resources,
 ) -> Value {
     let identity = if machine.is_shell() {
         json!({"type": "None"})
@@ -26,12 +37,17 @@ pub(crate) fn arc_machine(
         "location": machine.location, "tags": tags(machine), "identity": identity, "kind": kind(machine),
         "properties": properties(subscription, machine, at),
     });
-    if let (Some(body), true) = (body.as_object_mut(), with_extensions) {
-        let resources: Vec<Value> = machine
-            .extensions(at)
-            .map(|ext| arc_extension(subscription, machine, ext, at))
-            .collect();
-        body.insert("resources".into(), Value::Array(resources));
+    let extensions = machine.extensions(at);
+    let extensions: Vec<Value> = extensions
+        .map(|ext| arc_extension(subscription, machine, ext, at))
+        .collect();
+    let is_shown = match resources {
+        Resources::Hidden => false,
+        Resources::Shown => true,
+        Resources::ShownUnlessEmpty => !extensions.is_empty(),
+    };
+    if let (Some(body), true) = (body.as_object_mut(), is_shown) {
+        body.insert("resources".into(), Value::Array(extensions));
     }
     body
 }
@@ -62,9 +78,9 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
     let (provider, detected) = clouds(machine, agent);
     // Linux agents report no edition or domain, and the kernel's version; the distribution is the SKU.
     let (name, version, edition, domain) = if os.windows {
-        ("windows", os.version, "Server", "WORKGROUP")
+        ("windows", os.version.to_owned(), "Server", "WORKGROUP")
     } else {
-        ("linux", os.kernel(), "unknown", "unknown")
+        ("linux", kernel(machine), "unknown", "unknown")
     };
     json!({
         "status": status.name(), "statusReason": agent.reason, "lastStatusChange": spelled(changed), "errorDetails": errors,
@@ -92,6 +108,16 @@ pub(super) fn properties(subscription: &str, machine: &Machine, at: Moment) -> V
     })
 }
 
+/// The version of the kernel, which names the architecture on some distributions.
+fn kernel(machine: &Machine) -> String {
+    let kernel = machine.os.get().kernel();
+    if machine.is_arm64() {
+        kernel.replace("x86_64", "aarch64").replace("amd64", "arm64")
+    } else {
+        kernel.to_owned()
+    }
+}
+
 /// A service of the agent, in the terms of its operating system.
 fn service(windows: bool, status: Option<&str>) -> Value {
     let starts = if windows { "automatic" } else { "enabled" };
@@ -101,6 +127,7 @@ fn service(windows: bool, status: Option<&str>) -> Value {
 /// `cloudMetadata` and `detectedProperties`.
 fn clouds(machine: &Machine, agent: &Agent) -> (Value, Value) {
     let (provider, manufacturer, model) = match &agent.cloud {
+        Cloud::Aws if machine.is_arm64() => ("AWS", "Amazon EC2", "m6g.large"),
         Cloud::Aws => ("AWS", "Amazon EC2", "m5.large"),
         Cloud::Gcp => ("GCP", "Google", "Google Compute Engine"),
         Cloud::Azure => ("Azure", "Microsoft Corporation", "Virtual Machine"),
@@ -109,7 +136,7 @@ fn clouds(machine: &Machine, agent: &Agent) -> (Value, Value) {
     };
     let mut detected = json!({
         "cloudprovider": provider, "manufacturer": manufacturer, "model": model, "productType": "unknown",
-        "architecture": "amd64", "coreCount": "2", "totalPhysicalMemoryInBytes": "8589934592",
+        "architecture": if machine.is_arm64() { "arm64" } else { "amd64" }, "coreCount": "2", "totalPhysicalMemoryInBytes": "8589934592",
     });
     let own = match &agent.cloud {
         Cloud::Aws => vec![

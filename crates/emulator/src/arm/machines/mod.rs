@@ -9,12 +9,14 @@ use axum::http::Method;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use self::hybrid::Resources;
 pub(crate) use self::rows::machine_rows;
 pub(super) use self::{compute::vm_extension, failure::message, hybrid::arc_extension};
 use super::{Call, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
     state::machines::{Kind, Machine, Moment},
+    switches::Switch,
 };
 
 /// Items on one page of a list.
@@ -99,7 +101,13 @@ fn described(call: &Call<'_>, machine: &Machine, at: Moment, alone: bool) -> Res
             &subscription.tenant,
             machine,
             at,
-            alone || expand,
+            match alone || expand {
+                false => Resources::Hidden,
+                true if call.world.switches.flipped(Switch::ArcMachineWithoutExtensions) => {
+                    Resources::ShownUnlessEmpty
+                }
+                true => Resources::Shown,
+            },
         ),
         Kind::ScaleSet => compute::scale_set(&subscription.id, machine),
     })

@@ -78,7 +78,12 @@ impl Subscription {
         let os = machine.os.get();
         // A connector deploys by its own switch; the subscription's settings and opt-ins do not affect its machines.
         if let Some(connector) = self.connector_of(machine) {
-            return matches!(os.support, Support::Modern | Support::Legacy)
+            let is_supported = match os.support {
+                Support::Modern | Support::Legacy => true,
+                Support::Unconfirmed => self.fleet.timing.unconfirmed_systems,
+                Support::Client | Support::Never => false,
+            };
+            return is_supported
                 && connector.provisions("mdeAutoProvisioning")
                 && machine.takes_extensions(now);
         }
@@ -86,6 +91,7 @@ impl Subscription {
             Support::Modern if os.windows => true,
             Support::Modern => !self.setting("WDATP_EXCLUDE_LINUX_PUBLIC_PREVIEW"),
             Support::Legacy => self.setting("WDATP_UNIFIED_SOLUTION"),
+            Support::Unconfirmed => self.fleet.timing.unconfirmed_systems,
             Support::Client | Support::Never => false,
         };
         opted_in && self.setting("WDATP") && machine.takes_extensions(now) && self.protects(machine)

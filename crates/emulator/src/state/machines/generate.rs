@@ -411,7 +411,11 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
         && dice.often(500)
         && subscription.protects(machine)
         && subscription.setting("WDATP");
-    let fits = !matches!(support, Support::Never | Support::Client) || machine.failure == Some(51);
+    let fits = match support {
+        Support::Modern | Support::Legacy => true,
+        Support::Unconfirmed => subscription.fleet.timing.unconfirmed_systems,
+        Support::Never | Support::Client => machine.failure == Some(51),
+    };
     let present = fits
         && (had
             || subscription.wants(machine, at)
@@ -430,7 +434,8 @@ fn decide(subscription: &Subscription, machine: &mut Machine, dice: &mut Dice, a
         ext.vnext = match dice.roll(10) {
             0..5 => VNext::True,
             5..7 => VNext::Text,
-            // Installations from before the unified solution lack it.
+            // Installations of the retired agent, and those by hand.
+            7 if support == Support::Legacy => VNext::False,
             _ if support == Support::Legacy => VNext::Absent,
             _ => VNext::True,
         };

@@ -248,6 +248,15 @@ pub(crate) enum HealthReport {
     NotHealthy,
 }
 
+/// The processor architecture of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Architecture {
+    #[default]
+    X64,
+    Arm64,
+}
+
 /// The state of a machine until some moment, for a lagging index.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Past {
@@ -269,6 +278,8 @@ pub(crate) struct Machine {
     pub(crate) os: OsId,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) custom_image: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) architecture: Architecture,
     pub(crate) power: Power,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<Box<Agent>>,
@@ -314,6 +325,7 @@ impl Machine {
             location: location.into(),
             os,
             custom_image: false,
+            architecture: Architecture::X64,
             power: Power::Running,
             agent: None,
             scale_set: None,
@@ -328,6 +340,10 @@ impl Machine {
             extensions: Vec::new(),
             past: Vec::new(),
         }
+    }
+
+    pub(crate) fn is_arm64(&self) -> bool {
+        self.architecture == Architecture::Arm64
     }
 
     pub(crate) fn key(&self) -> String {

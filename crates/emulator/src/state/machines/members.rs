@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Timing,
-    machine::{HealthReport, Kind, Machine, Moment, PUBLISHER},
+    machine::{Architecture, HealthReport, Kind, Machine, Moment, PUBLISHER},
     names::{Power, Status},
     os::OsId,
     sensor,
@@ -76,6 +76,10 @@ pub(super) fn set_one(
         "os" => machine.os = OsId::named(text(value)?)?,
         "provisioningFailureCode" => machine.failure = code(value)?,
         "neverProvisioned" => machine.never_provisioned = boolean(value)?,
+        "architecture" => {
+            machine.architecture =
+                serde_json::from_value::<Architecture>(value.clone()).map_err(|_| "expected x64 or arm64")?;
+        }
         "customImage" => machine.custom_image = boolean(value)?,
         "healthReport" => {
             machine.health_report = serde_json::from_value::<HealthReport>(value.clone())

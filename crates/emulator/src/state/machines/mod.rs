@@ -33,9 +33,9 @@ pub(crate) use self::{
     shown::shown,
 };
 use super::World;
-use crate::instant;
+use crate::{instant, switches::Switch};
 
-/// The delays of the engine in milliseconds, and how far its clock is ahead.
+/// The delays of the engine in milliseconds, how far its clock is ahead, and the answer of a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timing {
     pub(crate) offset: Moment,
@@ -45,6 +45,9 @@ pub(crate) struct Timing {
     pub(crate) discovery: Moment,
     #[serde(default)]
     pub(crate) membership: Moment,
+    /// Whether Defender deploys to systems whose support is unconfirmed.
+    #[serde(default)]
+    pub(crate) unconfirmed_systems: bool,
 }
 
 impl Timing {
@@ -137,6 +140,7 @@ impl World {
             taking: milliseconds(self.knobs.provisioning_time),
             discovery: milliseconds(self.knobs.connector_discovery_delay),
             membership: milliseconds(self.knobs.connector_member_delay),
+            unconfirmed_systems: self.switches.flipped(Switch::UnconfirmedSystems),
         }
     }
 

@@ -49,7 +49,7 @@ fn described(subscription: &Subscription, machine: &Machine, at: Moment) -> Valu
     json!({
         "id": machine.id(&subscription.id), "type": machine.kind.full_type(), "name": machine.name,
         "resourceGroup": machine.group, "location": machine.location, "os": machine.os, "tags": tags,
-        "customImage": machine.custom_image, "orchestrationMode": set, "capacity": set.map(|_| machine.capacity),
+        "customImage": machine.custom_image, "architecture": machine.architecture, "orchestrationMode": set, "capacity": set.map(|_| machine.capacity),
         "virtualMachineScaleSet": machine.scale_set,
         "powerState": agent.is_none().then(|| power_state.power.name()),
         "cloudProvider": agent.map(|agent| &agent.cloud),

@@ -29,6 +29,9 @@ fn who_gets_the_sensor() {
         ("{name: m, os: windows-11-multi}", &nothing, true),
         ("{name: m, os: windows-10-avd}", &nothing, true),
         ("{name: m, os: cisco-appliance}", &nothing, false),
+        ("{name: m, os: ubuntu-26.04}", &nothing, true),
+        ("{name: m, os: ubuntu-25.10}", &nothing, false),
+        ("{name: m, os: azure-linux-3}", &nothing, false),
         ("{name: m, powerState: deallocated}", &nothing, false),
         ("{name: m, neverProvisioned: true}", &nothing, false),
         ("{name: m, cloudProvider: OnPremises}", &nothing, true),
@@ -69,6 +72,23 @@ fn who_gets_the_sensor() {
         patch(&mut subscription, &on, 1);
         patch(&mut subscription, then, 1);
         assert_eq!(!states(&subscription, 4).is_empty(), gets, "{machine} {then}");
+    }
+}
+
+#[test]
+fn a_switch_decides_about_systems_whose_support_is_unconfirmed() {
+    for (os, answer, gets) in [
+        ("windows-2008r2", "default", false),
+        ("windows-2008r2", "alternate", true),
+        ("azure-linux-3", "alternate", true),
+        ("ubuntu-14.04", "alternate", false),
+    ] {
+        let mut world = world(&format!(
+            "{{switches: {{unconfirmedSystems: {answer}}}, subscriptions: [{{subscriptionId: {ID}, machines: [{{name: m, os: {os}}}]}}]}}"
+        ));
+        let mut subscription = world.subscriptions.remove(ID).unwrap();
+        patch(&mut subscription, &protection(), 1);
+        assert_eq!(!states(&subscription, 4).is_empty(), gets, "{os} {answer}");
     }
 }
 
