@@ -71,8 +71,8 @@ fn failures(page: &mut String) {
     paragraph(
         page,
         "The reason of a Failed machine is the name of the failure. The code comes from the status of the instance \
-         view, or else from its message. A code that is not listed here becomes `Code<number>`, with Azure's message. A \
-         failure means the verdict UnsupportedOs only if that is stated here.",
+         view, or else from its message. A message that names the cause wins over the code. A code that is not listed \
+         here becomes `Code<number>`, with Azure's message; the status of an HTTP response is no code. A failure means the verdict UnsupportedOs only if that is stated here.",
     );
     for (title, extension) in [
         ("MDE.Linux and MDE.Windows", None),

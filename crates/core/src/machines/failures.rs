@@ -89,7 +89,7 @@ const FIX_PACKAGES: &str = "Repair the package manager and its repositories on t
 const OS_NOT_SUPPORTED: &str = "OsNotSupported";
 
 /// All known failures. A code of one extension says nothing about the other.
-pub const FAILURES: [FailureCode; 32] = [
+pub const FAILURES: [FailureCode; 35] = [
     both(1, "ERR_INTERNAL", "The extension had an internal error", REMOVE),
     linux(
         2,
@@ -288,28 +288,72 @@ pub const FAILURES: [FailureCode; 32] = [
             NO_SCRIPT,
         )
     },
+    FailureCode {
+        code: None,
+        phrases: &[
+            "from proxy after connect",
+            "proxy authentication required",
+            "http code 407",
+            "http/1.1 407",
+            "could not resolve proxy",
+            "proxyconnect tcp",
+            "unable to connect to proxy",
+            "cannot connect to proxy",
+        ],
+        ..both(
+            0,
+            "ProxyRefused",
+            "The proxy of the machine refuses the connection, demands a sign-in, or cannot be reached",
+            "Check the proxy that the machine uses. It must allow the URLs of Defender for Endpoint and packages.microsoft.com without authentication and without inspection. Then remove the extension. Defender for Cloud deploys it again.",
+        )
+    },
+    FailureCode {
+        code: None,
+        phrases: &["packages.microsoft.com/ubuntu/18.04"],
+        ..linux(
+            0,
+            "RepositoryOfUbuntu1804",
+            "The installer uses the package repository of Ubuntu 18.04, as it does on every version of Ubuntu that it does not know",
+            "On Ubuntu 18.04, repair the package manager. On a newer version, remove that repository from the machine, then remove the extension: a newer extension may know the version.",
+        )
+    },
+    FailureCode {
+        code: None,
+        phrases: &[
+            "python: command not found",
+            "python3: command not found",
+            "python: not found",
+            "python3: not found",
+            "python: no such file",
+            "python3: no such file",
+            "python3': no such file",
+            "python3\u{2019}: no such file",
+        ],
+        ..linux(
+            0,
+            "PythonMissing",
+            "The extension cannot run, because the machine has no suitable Python",
+            "Install Python 3, which the extension requires on Red Hat Enterprise Linux 8 and later and on Ubuntu 20.04 and later. Then remove the extension. Defender for Cloud deploys it again.",
+        )
+    },
 ];
 
 /// The remedy of a failure that the table does not contain.
 pub const UNDECODED_REMEDY: &str = "Read the log of the extension on the machine (Windows: C:\\WindowsAzure\\Logs\\Plugins; Linux: /var/log/azure and /var/log/microsoft/mdatp/install.log), fix the cause, then remove the extension. Defender for Cloud deploys it again.";
 
-/// The exit code and the failure of an extension, as far as they are known. A message that the operating system is not
-/// supported wins over the code, and the code wins over other messages.
+/// The exit code and the failure of an extension, as far as they are known. A message that names the cause wins over the
+/// code, because one code has many causes: the setup of a repository (24) also fails because of a proxy.
 pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static FailureCode>) {
     let code = code(extension);
     let message = extension.message.to_ascii_lowercase();
-    let by_message = |failure: &&FailureCode| failure.phrases.iter().any(|phrase| message.contains(phrase));
     let own = Extension::of(extension);
-    let failure = FAILURES
-        .iter()
+    let of_own = |failure: &&FailureCode| failure.extension.is_none_or(|it| it == own);
+    let by_message = |failure: &&FailureCode| failure.phrases.iter().any(|phrase| message.contains(phrase));
+    let all = || FAILURES.iter().filter(of_own);
+    let failure = all()
         .find(|failure| failure.unsupported && by_message(failure))
-        .or_else(|| {
-            let by_code = |failure: &&FailureCode| {
-                code.is_some() && failure.code == code && failure.extension.is_none_or(|it| it == own)
-            };
-            FAILURES.iter().find(by_code)
-        })
-        .or_else(|| FAILURES.iter().find(by_message));
+        .or_else(|| all().find(by_message))
+        .or_else(|| all().find(|failure| code.is_some() && failure.code == code));
     (code, failure)
 }
 
@@ -318,164 +362,42 @@ pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static Failure
 fn code(extension: &MdeExtension) -> Option<u32> {
     let number = |text: &str| text.parse().ok().filter(|code: &u32| *code != 0);
     let last = extension.code.rsplit('/').next().unwrap_or_default();
-    number(last.trim())
-        .or_else(|| {
-            let message = extension.message.to_ascii_lowercase();
-            let mut after = message.match_indices("code").filter_map(|(at, word)| {
-                let starts_a_word = !message
-                    .get(..at)?
-                    .ends_with(|before: char| before.is_alphanumeric());
-                let rest = message.get(at + word.len()..)?;
-                let rest = rest.strip_prefix(':').unwrap_or(rest).trim_start();
-                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                number(&digits).filter(|_| starts_a_word)
-            });
-            after.next()
-        })
-        .or_else(|| {
+    number(last.trim()).or_else(|| {
+        let message = extension.message.to_ascii_lowercase();
+        code_after_its_word(&message).or_else(|| {
             // The 17th word is where Microsoft's own report script expects it.
-            let word = extension.message.split_whitespace().nth(16)?;
-            number(word.trim_matches(|end: char| !end.is_ascii_digit()))
+            let word = message.split_whitespace().nth(16)?;
+            let digits = word.trim_matches(|end: char| !end.is_ascii_digit());
+            let before = message.split_whitespace().take(16).collect::<Vec<_>>().join(" ");
+            number(digits).filter(|code| !is_http_status(*code, &before))
         })
+    })
+}
+
+/// The number in `exit code: 24` or `code 24` in a message in lower case.
+fn code_after_its_word(message: &str) -> Option<u32> {
+    let mut after = message.match_indices("code").filter_map(|(at, word)| {
+        let before = message.get(..at)?;
+        let starts_a_word = !before.ends_with(|before: char| before.is_alphanumeric());
+        let rest = message.get(at + word.len()..)?;
+        let rest = rest.strip_prefix(':').unwrap_or(rest).trim_start();
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let code: u32 = digits.parse().ok().filter(|code| *code != 0)?;
+        (starts_a_word && !is_http_status(code, before)).then_some(code)
+    });
+    after.next()
+}
+
+/// Whether a number is the status of an HTTP response, by the words before it: `Received HTTP code 407`, `status code
+/// 503`, `HTTP/1.1 403`.
+fn is_http_status(number: u32, before: &str) -> bool {
+    let words = before.rsplit(|at: char| !at.is_alphanumeric());
+    let nearest: Vec<_> = words.filter(|word| !word.is_empty()).take(4).collect();
+    let are_of_http = ["http", "https", "status", "response", "server"]
+        .iter()
+        .any(|word| nearest.contains(word));
+    (100..600).contains(&number) && are_of_http && !nearest.contains(&"exit")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed(code: &str, message: &str) -> MdeExtension {
-        MdeExtension {
-            code: code.into(),
-            message: message.into(),
-            ..MdeExtension::default()
-        }
-    }
-
-    #[test]
-    fn codes_are_found_in_status_and_message() {
-        let seventeenth = "a b c d e f g h i j k l m n o p 25, r";
-        for (code, message, name) in [
-            ("ProvisioningState/failed/23", "", "ERR_FAILED_DEPENDENCY"),
-            ("24", "", "ERR_FAILED_REPO_SETUP"),
-            (
-                "0",
-                "Extension path '/x' has the 'noexec' flag set. Extension exit code: 64",
-                "PathMountedNoexec",
-            ),
-            (
-                "ProvisioningState/failed",
-                "failed with Code 4 at noon",
-                "ERR_NO_INTERNET_CONNECTIVITY",
-            ),
-            ("", seventeenth, "ERR_INVALID_CHANNEL"),
-            ("1", "", "ERR_INTERNAL"),
-            (
-                "",
-                "Protected Setting defenderForEndpointOnboardingScript does not exist, …",
-                "OnboardingScriptMissing",
-            ),
-            (
-                "",
-                "argument of type 'NoneType' is not iterable",
-                "OnboardingScriptMissing",
-            ),
-            (
-                "",
-                "… for this operating system is not supported. Read more",
-                "OsNotSupported",
-            ),
-        ] {
-            let (_, failure) = decode(&failed(code, message));
-            assert_eq!(
-                failure.map(|failure| failure.name),
-                Some(name),
-                "{code:?} {message:?}"
-            );
-        }
-        assert_eq!(
-            decode(&failed("ProvisioningState/failed/97", "")),
-            (Some(97), None)
-        );
-        assert_eq!(decode(&failed("0", "decoder 5 broke")), (None, None));
-    }
-
-    fn ended(type_: &str, code: &str, message: &str) -> MdeExtension {
-        MdeExtension {
-            type_: type_.into(),
-            ..failed(code, message)
-        }
-    }
-
-    #[test]
-    fn the_meaning_of_a_code_depends_on_the_extension() {
-        let unsupported =
-            "Onboarding to MDE via Microsoft Defender for Cloud for this operating system is not supported.";
-        for (type_, code, message, name, is_unsupported) in [
-            ("MDE.Linux", "51", "", "ERR_INSTALL_PATH_SETUP", false),
-            (
-                "mde.linux",
-                "ProvisioningState/failed/51",
-                "",
-                "ERR_INSTALL_PATH_SETUP",
-                false,
-            ),
-            ("MDE.Linux", "51", unsupported, "OsNotSupported", true),
-            ("MDE.Windows", "51", "", "OsNotSupported", true),
-            ("mde.windows", "51", unsupported, "OsNotSupported", true),
-            ("MDE.Windows", "1", unsupported, "OsNotSupported", true),
-            ("MDE.Linux", "52", "", "ERR_INSTALL_PATH_PERMISSIONS", false),
-            ("MDE.Linux", "15", "", "ERR_CORRUPT_MDE_INSTALLED", false),
-            ("MDE.Windows", "15", "", "ERR_CORRUPTED_FILE", false),
-            ("MDE.Linux", "12", "", "ERR_INSUFFICIENT_REQUIREMENTS", false),
-            ("MDE.Windows", "12", "", "ERR_PENDING_REBOOT", false),
-            ("MDE.Linux", "10", "", "ERR_UNSUPPORTED_DISTRO", true),
-            ("MDE.Windows", "10", "", "ERR_UNSUPPORTED_DISTRO", false),
-            ("MDE.Linux", "11", "", "ERR_UNSUPPORTED_VERSION", true),
-            ("MDE.Windows", "11", "", "ERR_UNSUPPORTED_VERSION", false),
-            ("MDE.Linux", "32", "", "ERR_OFFBOARDING_NOT_FOUND", false),
-            ("MDE.Windows", "33", "", "ERR_OFFBOARDING_FAILED", false),
-            ("MDE.Linux", "4", "", "ERR_NO_INTERNET_CONNECTIVITY", false),
-            // Without a type it counts as MDE.Linux.
-            ("", "51", "", "ERR_INSTALL_PATH_SETUP", false),
-        ] {
-            let (_, failure) = decode(&ended(type_, code, message));
-            let found = failure.map(|failure| (failure.name, failure.unsupported));
-            assert_eq!(found, Some((name, is_unsupported)), "{type_} {code} {message}");
-        }
-        for code in ["24", "52", "64"] {
-            let (_, failure) = decode(&ended("MDE.Windows", code, ""));
-            assert_eq!(failure, None, "code {code} is defined for Linux only");
-        }
-    }
-
-    #[test]
-    fn failures_differ_in_code_or_name() {
-        let printed = |failure: &FailureCode| (failure.code, failure.extension, failure.name);
-        for (index, failure) in FAILURES.iter().enumerate() {
-            let rest = FAILURES.iter().skip(index + 1);
-            assert!(
-                !rest.into_iter().any(|other| printed(other) == printed(failure)),
-                "{failure:?}"
-            );
-            assert!(
-                !failure.meaning.ends_with('.') && failure.remedy.ends_with('.'),
-                "{failure:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_code_is_listed_once_for_each_extension() {
-        for own in [Extension::Linux, Extension::Windows] {
-            let of_own = || {
-                FAILURES
-                    .iter()
-                    .filter(|failure| failure.extension.is_none_or(|it| it == own))
-            };
-            for failure in of_own() {
-                let same = of_own().filter(|other| failure.code.is_some() && other.code == failure.code);
-                assert!(same.count() <= 1, "{own:?} {failure:?}");
-            }
-        }
-    }
-}
+mod tests;
