@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serverprotection_core::machines::{
     RULES, Verdict,
     failures::{Extension, FAILURES, FailureCode},
-    operating_systems::{APPLIANCE_PUBLISHERS, SYSTEMS},
+    operating_systems::{APPLIANCE_PUBLISHERS, SYSTEMS, Versions},
 };
 
 /// The longest line of the page.
@@ -109,18 +109,27 @@ fn systems(page: &mut String) {
     paragraph(
         page,
         "This table matters only for a machine without a working extension, because a working one proves more. A \
-         version above the last one is newer than the table and leads to Unknown. `8.x` is the last minor version of 8. \
-         A major version without a minor one (`RHEL 7-LVM`) is supported if one of its minor versions is.",
+         version above the last one is newer than the table and leads to Unknown, and so does `unknown` in the table. \
+         `8.x` is the last minor version of 8. A major version without a minor one (`RHEL 7-LVM`) is supported if one \
+         of its minor versions is. Of Ubuntu, only releases with long-term support count.",
     );
-    page.push_str(
-        "| system | Defender for Endpoint through Defender for Cloud | Azure Arc agent |\n| --- | --- | --- |\n",
+    paragraph(
+        page,
+        "The first two columns are Defender for Endpoint through Defender for Cloud. A machine counts as ARM64 if its \
+         size (`Standard_D4ps_v5`), the model of its EC2 instance (`m6g.large`), its image or its kernel says so.",
     );
+    page.push_str("| system | on x64 | on ARM64 | Azure Arc agent |\n| --- | --- | --- | --- |\n");
     for system in &SYSTEMS {
+        let mut endpoint = system.versions(system.endpoint);
+        if !system.unconfirmed.is_empty() {
+            let unconfirmed = system.versions(Versions::Spans(system.unconfirmed));
+            let _ = write!(endpoint, " ({unconfirmed} unknown: sources conflict)");
+        }
         let _ = writeln!(
             page,
-            "| {} | {} | {} |",
+            "| {} | {endpoint} | {} | {} |",
             system.name,
-            system.versions(system.endpoint),
+            system.versions(system.arm64),
             system.versions(system.arc)
         );
     }

@@ -8,7 +8,9 @@ use serde::{
 };
 use serverprotection_core::{
     Timestamp,
-    machines::{ArcAgent, Image, Kind, Listing, Machine, MdeExtension, Service, machine::is_no_cloud},
+    machines::{
+        ArcAgent, Architecture, Image, Kind, Listing, Machine, MdeExtension, Service, machine::is_no_cloud,
+    },
 };
 
 use super::forms::{list, object};
@@ -35,6 +37,9 @@ pub(super) struct MachineRow {
     image_publisher: Text,
     image_offer: Text,
     image_sku: Text,
+    size: Text,
+    model: Text,
+    architecture: Text,
     power: Text,
     created: Text,
     identity: Text,
@@ -197,6 +202,11 @@ impl MachineRow {
             state: self.ext_state.0,
             version: self.ext_version.0,
             code: self.ext_code.0,
+        let architecture = Architecture::of(
+            &self.size.0,
+            &self.model.0,
+            &[&self.architecture.0, &self.os_version.0, &image.offer, &image.sku],
+        );
             level: self.ext_level.0,
             message: one_line(&self.ext_message.0),
         };
@@ -233,6 +243,7 @@ impl MachineRow {
                 vec![extension]
             },
             id: self.id.0,
+            architecture,
             name: self.name.0,
             resource_group: self.resource_group.0,
             location: self.location.0,
@@ -318,6 +329,23 @@ mod tests {
         );
         assert_eq!((set.kind, set.instances), (Kind::UniformScaleSet, 12));
         assert_eq!(set.image.unwrap().offer, "o");
+    }
+
+    #[test]
+    fn the_architecture_is_derived_from_several_columns() {
+        for row in [
+            r#"{"size": "Standard_D4ps_v5"}"#,
+            r#"{"model": "m6g.large"}"#,
+            r#"{"architecture": "arm64"}"#,
+            r#"{"osVersion": "5.14.0-427.el9.aarch64"}"#,
+            r#"{"imageSku": "22_04-lts-arm64"}"#,
+            r#"{"imageOffer": "rhel-arm64"}"#,
+        ] {
+            assert_eq!(machine(row).architecture, Architecture::Arm64, "{row}");
+        }
+        let x64 =
+            machine(r#"{"size": "Standard_D4s_v5", "architecture": "amd64", "imageSku": "22_04-lts-gen2"}"#);
+        assert_eq!(x64.architecture, Architecture::X64);
     }
 
     #[test]

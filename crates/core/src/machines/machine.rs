@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Architecture;
 use crate::Timestamp;
 
 /// Publisher of the MDE extensions. Publisher and type identify them; their names vary (docs/azure-api.md 6.1).
@@ -88,6 +89,8 @@ pub struct Machine {
     pub os_version: String,
     /// The marketplace image of a virtual machine; `None` for a custom image and for Arc.
     pub image: Option<Image>,
+    /// The processor architecture, as far as anything indicates it.
+    pub architecture: Architecture,
     /// `PowerState/running` and so on; empty for Arc machines and if it was not reported.
     pub power: String,
     /// The Arc agent; `None` for a virtual machine.

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod account;
+mod architecture;
 pub mod exclusions;
 pub mod failures;
 pub mod findings;
@@ -21,6 +22,7 @@ pub mod summary;
 pub mod verdict;
 
 pub use account::{Account, Accounts, MachineCounts};
+pub use architecture::Architecture;
 pub use exclusions::Exclusions;
 pub use findings::{Finding, HealthIssue, RuleContext, finding};
 pub use machine::{ArcAgent, Environment, Image, Kind, Listing, Machine, MdeExtension, Service};

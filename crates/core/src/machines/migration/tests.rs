@@ -97,7 +97,7 @@ fn cases() -> Vec<(Machine, Stage)> {
         (arc("Ubuntu 16.04"), Stage::DirectOnboardingOnly),
         (extended("Ubuntu 16.04", "Failed"), Stage::DirectOnboardingOnly),
         (
-            disconnected("Windows Server 2008 R2"),
+            disconnected("SUSE Linux Enterprise Server 12 SP4"),
             Stage::DirectOnboardingOnly,
         ),
         (extended("Ubuntu 16.04", "Succeeded"), Stage::Onboarded),
@@ -202,10 +202,8 @@ fn systems_are_named_where_they_are_the_reason_and_their_number_is_bounded() {
     for _ in 0..2 {
         migration.add(&arc("Ubuntu 16.04"), &found(&arc("Ubuntu 16.04")));
     }
-    migration.add(
-        &disconnected("Windows Server 2008 R2"),
-        &found(&disconnected("Windows Server 2008 R2")),
-    );
+    let sles = disconnected("SUSE Linux Enterprise Server 12 SP4");
+    migration.add(&sles, &found(&sles));
     let direct = |migration: &Migration| {
         migration
             .systems(Environment::OnPremises, Stage::DirectOnboardingOnly)
@@ -213,7 +211,7 @@ fn systems_are_named_where_they_are_the_reason_and_their_number_is_bounded() {
     };
     assert_eq!(
         migration.systems(Environment::OnPremises, Stage::DirectOnboardingOnly),
-        [("Ubuntu 16.04", 2), ("Windows Server 2008 R2", 1)]
+        [("Ubuntu 16.04", 2), ("SUSE Linux Enterprise Server 12 SP4", 1)]
     );
     assert_eq!(direct(&migration), 2);
     let mut many = Migration::default();

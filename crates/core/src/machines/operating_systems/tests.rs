@@ -1,7 +1,9 @@
 //! Operating systems from the texts of agents and images.
 
 use super::*;
-use crate::machines::Image;
+use crate::machines::{Image, Machine};
+
+mod support;
 
 fn arc(sku: &str, version: &str) -> Machine {
     Machine {
@@ -48,7 +50,7 @@ fn systems_are_identified_by_agents_and_images() {
         (
             arc("Windows Server 2008 R2 Enterprise", "6.1"),
             "Windows Server 2008 R2",
-            Supported,
+            NotListed,
             Unsupported,
         ),
         (
@@ -121,7 +123,7 @@ fn systems_are_identified_by_agents_and_images() {
         (
             arc("Oracle Linux Server 10.0", ""),
             "Oracle Linux 10.0",
-            NotListed,
+            Supported,
             Supported,
         ),
         (
@@ -230,28 +232,48 @@ fn short_names_of_agents_are_spelled_out() {
 
 #[test]
 fn versions_are_printed_as_their_makers_write_them() {
-    for (name, endpoint, arc) in [
-        ("Windows Server", "2008 R2, 2012 R2 to 2025", "2012 to 2025"),
-        ("Windows 10 and 11 Enterprise multi-session", "all", "none"),
-        ("Windows client", "none", "10 to 11"),
-        ("Ubuntu", "16.04 and later", "18.04 to 26.04"),
-        ("Red Hat Enterprise Linux", "7.2 to 10.x", "7 to 10"),
-        ("Debian", "9 and later", "11 to 13"),
+    let (x64, arm64) = (
+        "16.04, 18.04, 20.04, 22.04, 24.04, 26.04",
+        "20.04, 22.04, 24.04, 26.04",
+    );
+    for (name, endpoint, arm64, arc) in [
+        ("Windows Server", "2012 R2 to 2025", "unknown", "2012 to 2025"),
+        (table::SEMI_ANNUAL, "1803 to 23H2", "unknown", "unknown"),
+        (table::AZURE_LOCAL, "23H2 to 24H2", "unknown", "unknown"),
+        (table::MULTI_SESSION, "all", "unknown", "none"),
+        ("Windows client", "none", "none", "10 to 11"),
+        ("Ubuntu", x64, arm64, "18.04 to 26.04"),
+        ("Red Hat Enterprise Linux", "7.2 to 10.x", "8 to 10", "7 to 10"),
+        ("CentOS Linux", "7.2 to 8.x", "unknown", "none"),
+        ("CentOS Stream", "8 to 10", "8 to 10", "none"),
+        ("Debian", "9 to 13", "11 to 13", "11 to 13"),
+        ("openSUSE Leap", "15.6, 16", "none", "none"),
         (
             "SUSE Linux Enterprise Server",
-            "12, 15",
+            "12, 15, 16",
+            "15 SP5 to 15 SP6, 16",
             "12 SP5, 15 SP4 to 15 SP7",
         ),
-        ("Oracle Linux", "7.2 to 9.x", "7 to 10"),
-        ("Amazon Linux", "2, 2023", "2, 2023"),
-        ("Fedora", "33 and later", "none"),
-        ("Rocky Linux", "8.7 to 8.x, 9.2 to 9.x", "8 to 9"),
-        ("AlmaLinux", "8.7 to 8.x, 9.2 to 9.x", "8 to 9"),
-        ("Azure Linux (CBL-Mariner)", "2", "3"),
+        ("Oracle Linux", "7.2 to 10.x", "8 to 10", "7 to 10"),
+        ("Amazon Linux", "2, 2023", "2023", "2, 2023"),
+        ("Fedora", "33 to 44", "40 to 44", "none"),
+        (
+            "Rocky Linux",
+            "8.7 to 8.x, 9.2 to 9.x, 10",
+            "8.7 to 8.x, 9.2 to 9.x, 10",
+            "8 to 9",
+        ),
+        (
+            "AlmaLinux",
+            "8.4 to 8.x, 9.2 to 9.x, 10",
+            "8.4 to 8.x, 9.2 to 9.x, 10",
+            "8 to 9",
+        ),
+        ("Azure Linux (CBL-Mariner)", "2", "unknown", "3"),
     ] {
         let system = SYSTEMS.iter().find(|system| system.name == name).unwrap();
-        let printed = (system.versions(system.endpoint), system.versions(system.arc));
-        assert_eq!(printed, (endpoint.to_owned(), arc.to_owned()), "{name}");
+        let printed = [system.endpoint, system.arm64, system.arc].map(|versions| system.versions(versions));
+        assert_eq!(printed, [endpoint, arm64, arc], "{name}");
     }
 }
 
@@ -266,12 +288,20 @@ fn unlisted_systems_are_not_guessed() {
         Identified::NotReported
     );
     assert_eq!(
-        identify(&arc("CentOS Linux 7", "")),
-        Identified::NotListed("CentOS Linux 7".into())
+        identify(&arc("Plan 9 Fourth Edition", "")),
+        Identified::NotListed("Plan 9 Fourth Edition".into())
     );
     assert_eq!(
         identify(&image("fortinet", "fortinet_fortigate-vm_v5", "x")),
         Identified::Appliance("fortinet".into())
+    );
+    assert_eq!(
+        identify(&image("Microsoft-AKS", "aks", "x")),
+        Identified::Appliance("Microsoft-AKS".into())
+    );
+    assert_eq!(
+        identify(&image("sanfrancisco", "servers", "x")),
+        Identified::NotListed("sanfrancisco servers".into())
     );
     let multi = identify(&image("MicrosoftWindowsDesktop", "windows-11", "win11-23h2-avd"));
     let Identified::Known(multi) = multi else { panic!() };

@@ -160,7 +160,15 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         (
             "no extension, unlisted system",
-            with(bare(linux()), |m| m.image = image("OpenLogic", "CentOS", "7_9")),
+            with(bare(linux()), |m| m.image = image("contoso", "plan9", "fourth")),
+            Unknown,
+            "OsNotListed",
+        ),
+        (
+            "no extension, a system newer than the table",
+            with(bare(linux()), |m| {
+                m.image = image("Debian", "debian-14", "14-gen2");
+            }),
             Unknown,
             "OsNotListed",
         ),
