@@ -50,11 +50,21 @@ pub struct Target {
     pub exclusions: Arc<Exclusions>,
     /// `spec.machines.gracePeriod`.
     pub grace: SignedDuration,
+    /// When the plan of the subscription was enabled according to Azure Resource Manager, which Resource Graph may not
+    /// show yet. `None` if the plan is off or unknown.
+    pub plan_enabled: Option<Timestamp>,
     /// A user requested this scan: cached health reports and permissions are not used.
     pub fresh: bool,
     /// Machines that were not protected at the last scan of an earlier process. Used by the first scan of the
     /// subscription only.
     pub unprotected: Arc<[KnownMachine]>,
+}
+
+impl Target {
+    /// Whether the plan was enabled after this time.
+    fn plan_was_enabled_since(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.plan_enabled.is_some_and(|enabled| enabled > time))
+    }
 }
 
 /// A machine named in a status.

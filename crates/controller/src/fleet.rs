@@ -34,6 +34,7 @@ use serverprotection_core::{
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::scan_targets::PlanReading;
 use self::{
     scan_targets::{ScanTargets, ScannedObject},
     schedule::Batch,
@@ -77,12 +78,14 @@ impl Fleet {
     }
 
     /// Scans the machines of the object with this client from now on. `requested` scans them at once, without the other
-    /// objects of the principal. The cached object has no status, so that it is given beside it.
+    /// objects of the principal; a change of the plan soon. The cached object has no status, so that it is given beside
+    /// it.
     pub(crate) fn register(
         &self,
         object: &ServerProtection,
         status: &ServerProtectionStatus,
         client: &Arc<Client>,
+        plan: PlanReading,
         requested: bool,
     ) {
         let Some(uid) = object.uid() else { return };
@@ -93,6 +96,7 @@ impl Fleet {
             client: Arc::clone(client),
             exclusions: Arc::new(Exclusions::of(&object.spec.machines)),
             grace: grace(&object.spec.machines.grace_period),
+            plan,
             credential: Ok(()),
             unprotected: unprotected(status),
         };

@@ -301,7 +301,7 @@ fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
             type_: properties.type_.0,
             state: properties.provisioning_state.0,
             version: properties.type_handler_version.0,
-            unified: properties.settings.v_next_enabled.is_true(),
+            unified: properties.settings.v_next_enabled.boolean(),
             modified: resource.system_data.last_modified_at.time(),
             ..MdeExtension::default()
         };
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(extension.code, "ProvisioningState/failed/4");
         assert_eq!(extension.message, "no way because");
         assert_eq!(extension.version, "1.0.9.4");
-        assert!(extension.unified && extension.at.is_some());
+        assert!(extension.unified == Some(true) && extension.at.is_some());
     }
 
     #[test]

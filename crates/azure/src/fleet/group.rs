@@ -19,7 +19,8 @@ use futures::{
 use serverprotection_core::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
-    machines::{Finding, Listing, Machine, RuleContext, Summary, Verdict, finding, summary},
+    jiff::SignedDuration,
+    machines::{Finding, Listing, Machine, PlanOff, RuleContext, Summary, Verdict, finding, summary},
 };
 use tokio::sync::{SetOnce, mpsc};
 
@@ -45,6 +46,9 @@ const CONCURRENT_CLOSES: usize = 8;
 /// Machines of one subscription that are confirmed concurrently. With all closes, one group can use all GETs of a
 /// scanner.
 const CONCURRENT_CONFIRMATIONS: usize = 8;
+
+/// How long Resource Graph may still show the plan of a subscription as it was before a change.
+const INDEX_LAG: SignedDuration = SignedDuration::from_hours(1);
 
 /// The result of a group.
 pub(super) struct Outcome<'t> {
@@ -262,11 +266,11 @@ impl<'t> Group<'_, 't> {
             return;
         };
         let issues = prepared.issues.wait().await;
-        if !open.missing.is_empty() {
-            open.missing.remove(&hash(&machine.id, ""));
-        }
+        let was_unprotected = !open.missing.is_empty() && open.missing.remove(&hash(&machine.id, ""));
         let finding = self.find(open.target, issues, &machine);
-        if !finding.needs_confirmation(self.at) || !is_resource_id(&machine.id) {
+        // A machine that no longer counts improves the result, too.
+        let leaves = was_unprotected && finding.verdict.leaves_by_its_state();
+        if !(leaves || finding.needs_confirmation(self.at)) || !is_resource_id(&machine.id) {
             return self.count(open, &machine, &finding);
         }
         if let Some(confirmation) = self.scan.scanner.confirmations.get(&machine) {
@@ -294,9 +298,12 @@ impl<'t> Group<'_, 't> {
         let rule_context = RuleContext {
             now: self.at,
             grace: target.grace,
-            plan_enabled_since: plan.and_then(|plan| plan.enabled_since),
+            plan_enabled_since: plan.and_then(|plan| plan.enabled_since).max(target.plan_enabled),
             exclusions: &target.exclusions,
-            plan_off: plan.is_some_and(|plan| plan.off.contains(&id)),
+            plan_off: plan.and_then(|plan| plan.off(id)).filter(|off| {
+                *off == PlanOff::OfMachine
+                    || !target.plan_was_enabled_since(self.at.checked_sub(INDEX_LAG).ok())
+            }),
             plan_unreadable: plan.is_some_and(|plan| plan.unreadable.contains(&id)),
             health: issues.known.get(&id),
             health_unreadable: issues.unreadable.contains(&id),

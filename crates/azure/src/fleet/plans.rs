@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serverprotection_core::Timestamp;
+use serverprotection_core::{Timestamp, machines::PlanOff};
 
 use super::{
     pages::{PageError, PageEvent, Pages},
@@ -12,6 +12,8 @@ use super::{
     scan::Scan,
 };
 
+const FREE: &str = "Free";
+
 /// The plan of one subscription according to Resource Graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -19,7 +21,9 @@ pub(super) struct Plan {
     pub(super) tier: Option<String>,
     pub(super) enabled_since: Option<Timestamp>,
     /// Machines whose own plan is Free, by [`hash`] of their id.
-    pub(super) off: HashSet<u64>,
+    off: HashSet<u64>,
+    /// Machines whose own plan is not Free, by [`hash`] of their id.
+    on: HashSet<u64>,
     /// Machines whose own plan cannot be read, by [`hash`] of their id.
     pub(super) unreadable: HashSet<u64>,
     /// Whether Defender CSPM is enabled.
@@ -37,6 +41,16 @@ impl Plan {
             Some("P1") => self.posture,
             _ => false,
         }
+    }
+
+    /// The plan that leaves a machine without Defender for Servers, if its own plan or that of the subscription is Free.
+    pub(super) fn off(&self, machine: u64) -> Option<PlanOff> {
+        if self.off.contains(&machine) {
+            return Some(PlanOff::OfMachine);
+        }
+        let is_free = self.tier.as_deref() == Some(FREE) && !self.odd;
+        let may_have_own = self.on.contains(&machine) || self.unreadable.contains(&machine);
+        (is_free && !may_have_own).then_some(PlanOff::OfSubscription)
     }
 
     /// Adds a row. If it cannot be read, the plan of its machine or subscription is unknown.
@@ -58,13 +72,15 @@ impl Plan {
         let is_servers = row.name.0.eq_ignore_ascii_case("VirtualMachines");
         let is_machine = scope.contains("/providers/");
         match (is_servers, is_machine) {
-            (true, true) if !is_standard && !row.inherited.is_true() => {
-                self.off.insert(hash(scope, ""));
+            (true, true) if row.inherited.is_true() => {}
+            (true, true) => {
+                let own = if is_standard { &mut self.on } else { &mut self.off };
+                own.insert(hash(scope, ""));
             }
             (true, false) => {
                 self.enabled_since = row.enabled_since.time().filter(|_| is_standard);
                 self.tier = Some(match (is_standard, row.sub_plan.0) {
-                    (false, _) => "Free".into(),
+                    (false, _) => FREE.into(),
                     // Standard without a subplan is P2 (docs/azure-api.md 1.3).
                     (true, sub_plan) if sub_plan.is_empty() => "P2".into(),
                     (true, sub_plan) => sub_plan.to_ascii_uppercase(),
@@ -132,6 +148,35 @@ mod tests {
             "",
         );
         assert_eq!(plan.off, HashSet::from([off]));
+    }
+
+    #[test]
+    fn a_machine_without_an_own_plan_has_that_of_its_subscription() {
+        let id = |name: &str| {
+            format!("/subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/virtualMachines/{name}")
+        };
+        let row = |scope: &str, tier: &str, inherited: &str| {
+            serde_json::json!({"id": format!("{scope}/providers/Microsoft.Security/pricings/VirtualMachines"),
+                "name": "VirtualMachines", "tier": tier, "subPlan": "P1", "inherited": inherited})
+        };
+        let read = |tier: &str| {
+            let rows = serde_json::json!([
+                row("/subscriptions/s", tier, ""),
+                row(&id("own-on"), "Standard", "False"),
+                row(&id("own-off"), "Free", "False"),
+                row(&id("heir"), "Free", "True"),
+            ]);
+            let rows: Vec<Parsed<PlanRow>> = serde_json::from_str(&rows.to_string()).unwrap();
+            let mut plan = Plan::default();
+            for row in rows {
+                plan.take(row);
+            }
+            ["own-on", "own-off", "heir", "other"].map(|name| plan.off(hash(&id(name), "")))
+        };
+        let (machine, subscription) = (Some(PlanOff::OfMachine), Some(PlanOff::OfSubscription));
+        assert_eq!(read("Free"), [None, machine, subscription, subscription]);
+        assert_eq!(read("Standard"), [None, machine, None, None]);
+        assert_eq!(Plan::default().off(7), None, "the plan is not visible");
     }
 
     #[test]

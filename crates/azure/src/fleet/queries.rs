@@ -58,7 +58,7 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Plans of subscriptions, and machines whose own plan is Free.
+/// Plans of subscriptions, and own plans of machines. A machine that inherits its plan has a row that says so.
 pub(super) const PLANS: &str = "securityresources
 | where type =~ 'microsoft.security/pricings' and name in~ ('VirtualMachines', 'CloudPosture')
 | project id, name, subscriptionId = tolower(subscriptionId),
@@ -66,7 +66,7 @@ pub(super) const PLANS: &str = "securityresources
     subPlan = tostring(properties.subPlan),
     inherited = tostring(properties.inherited),
     enabledSince = tostring(properties.enablementTime)
-| where tier =~ 'Free' or not(id contains '/resourcegroups/')
+| where tier =~ 'Free' or inherited =~ 'False' or not(id contains '/resourcegroups/')
 | order by subscriptionId asc, id asc, name asc";
 
 /// Every connector, including those that Azure creates for the members of an organization.

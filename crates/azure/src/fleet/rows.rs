@@ -126,7 +126,16 @@ impl Text {
     }
 
     pub(super) fn is_true(&self) -> bool {
-        self.0.eq_ignore_ascii_case("true")
+        self.boolean() == Some(true)
+    }
+
+    /// `None` for every other text.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.0.trim().to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
     }
 }
 
@@ -193,8 +202,13 @@ impl MachineRow {
             offer: self.image_offer.0,
             sku: self.image_sku.0,
         };
+        let architecture = Architecture::of(
+            &self.size.0,
+            &self.model.0,
+            &[&self.architecture.0, &self.os_version.0, &image.offer, &image.sku],
+        );
         let extension = MdeExtension {
-            unified: self.ext_unified.is_true(),
+            unified: self.ext_unified.boolean(),
             at: self.ext_at.time(),
             modified: self.ext_modified.time(),
             name: self.ext_name.0,
@@ -202,11 +216,6 @@ impl MachineRow {
             state: self.ext_state.0,
             version: self.ext_version.0,
             code: self.ext_code.0,
-        let architecture = Architecture::of(
-            &self.size.0,
-            &self.model.0,
-            &[&self.architecture.0, &self.os_version.0, &image.offer, &image.sku],
-        );
             level: self.ext_level.0,
             message: one_line(&self.ext_message.0),
         };
@@ -234,6 +243,7 @@ impl MachineRow {
                 true => self.provider.0,
                 false => String::new(),
             },
+            architecture,
             created: self.created.time(),
             identity: self.identity.0,
             image: (image != Image::default() && !is_arc).then_some(image),
@@ -243,7 +253,6 @@ impl MachineRow {
                 vec![extension]
             },
             id: self.id.0,
-            architecture,
             name: self.name.0,
             resource_group: self.resource_group.0,
             location: self.location.0,
@@ -318,17 +327,24 @@ mod tests {
         assert_eq!(agent.extensions_enabled, "true");
         assert!(agent.last_status_change.is_some());
         let extension = &arc.extensions[0];
-        assert!(extension.unified && extension.at.is_none());
+        assert_eq!((extension.unified, extension.at), (Some(true), None));
         assert_eq!(extension.code, "0");
     }
 
     #[test]
-    fn a_scale_set_counts_as_its_capacity() {
-        let set = machine(
-            r#"{"type": "Microsoft.Compute/virtualMachineScaleSets", "capacity": 12, "imageOffer": "o"}"#,
-        );
-        assert_eq!((set.kind, set.instances), (Kind::UniformScaleSet, 12));
-        assert_eq!(set.image.unwrap().offer, "o");
+    fn an_absent_setting_is_neither_true_nor_false() {
+        for (setting, unified) in [
+            ("true", Some(true)),
+            (r#""True""#, Some(true)),
+            ("false", Some(false)),
+            (r#""false""#, Some(false)),
+            (r#""""#, None),
+            ("null", None),
+            (r#"{"a": 1}"#, None),
+        ] {
+            let row = format!(r#"{{"extName": "MDE.Windows", "extUnified": {setting}}}"#);
+            assert_eq!(machine(&row).extensions[0].unified, unified, "{row}");
+        }
     }
 
     #[test]
@@ -346,6 +362,15 @@ mod tests {
         let x64 =
             machine(r#"{"size": "Standard_D4s_v5", "architecture": "amd64", "imageSku": "22_04-lts-gen2"}"#);
         assert_eq!(x64.architecture, Architecture::X64);
+    }
+
+    #[test]
+    fn a_scale_set_counts_as_its_capacity() {
+        let set = machine(
+            r#"{"type": "Microsoft.Compute/virtualMachineScaleSets", "capacity": 12, "imageOffer": "o"}"#,
+        );
+        assert_eq!((set.kind, set.instances), (Kind::UniformScaleSet, 12));
+        assert_eq!(set.image.unwrap().offer, "o");
     }
 
     #[test]

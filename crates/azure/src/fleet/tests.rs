@@ -4,6 +4,7 @@ mod connectors;
 mod empty;
 mod missing;
 mod odd;
+mod plan_off;
 mod recorded;
 mod stub;
 
@@ -136,6 +137,7 @@ fn targets(subscriptions: &[&str]) -> Vec<Target> {
         subscription: (*id).to_owned(),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(1),
+        plan_enabled: None,
         fresh: false,
         unprotected: Arc::default(),
     };

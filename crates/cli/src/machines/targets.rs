@@ -79,6 +79,7 @@ fn target(args: &Args, subscription: &str) -> Target {
         subscription: subscription.to_owned(),
         exclusions: Arc::default(),
         grace: args.grace_period.unwrap_or(A_DAY),
+        plan_enabled: None,
         fresh: true,
         unprotected: Arc::default(),
     }

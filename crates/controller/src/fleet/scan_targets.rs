@@ -27,6 +27,8 @@ pub(super) struct ScannedObject {
     pub(super) client: Arc<Client>,
     pub(super) exclusions: Arc<Exclusions>,
     pub(super) grace: SignedDuration,
+    /// The plan of the subscription when it was last read.
+    pub(super) plan: PlanReading,
     /// Whether the credential of the object works.
     pub(super) credential: Result<(), AzureError>,
     /// Unprotected machines in the status of the object; empty once a scan with this identity has succeeded in this
@@ -34,14 +36,53 @@ pub(super) struct ScannedObject {
     pub(super) unprotected: Arc<[KnownMachine]>,
 }
 
+/// The plan of a subscription as a reconcile read it from Azure Resource Manager. Resource Graph lags behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PlanReading {
+    /// Not read.
+    #[default]
+    Unknown,
+    /// Free.
+    Off,
+    /// P1 or P2, and since when, if Azure says so.
+    On(Option<Timestamp>),
+}
+
+impl PlanReading {
+    /// The plan after an earlier reading. A plan that was off and is on without a date was enabled now.
+    fn after(self, before: Self, now: Timestamp) -> Self {
+        match (before, self) {
+            (before, Self::Unknown) => before,
+            (Self::Off, Self::On(None)) => Self::On(Some(now)),
+            (Self::On(since), Self::On(None)) => Self::On(since),
+            (_, plan) => plan,
+        }
+    }
+
+    /// Whether the plan was changed between the two readings.
+    fn was_changed(self, before: Self) -> bool {
+        before != Self::Unknown && before != self
+    }
+
+    /// When the plan was enabled, if it is on.
+    pub(super) const fn enabled(self) -> Option<Timestamp> {
+        match self {
+            Self::On(since) => since,
+            Self::Off | Self::Unknown => None,
+        }
+    }
+}
+
 impl ScannedObject {
-    /// Returns whether a scan has the same result for both.
-    fn scans_the_same(&self, other: &Self) -> bool {
-        self.subscription == other.subscription
-            && self.exclusions == other.exclusions
-            && self.grace == other.grace
-            && self.credential == other.credential
-            && self.client.principal() == other.client.principal()
+    /// Returns whether a scan has the same result for both. After a change of the plan it has not: the grace period of
+    /// the machines begins again.
+    fn scans_the_same(&self, before: &Self) -> bool {
+        self.subscription == before.subscription
+            && self.exclusions == before.exclusions
+            && self.grace == before.grace
+            && self.credential == before.credential
+            && self.client.principal() == before.client.principal()
+            && !self.plan.was_changed(before.plan)
     }
 }
 
@@ -73,12 +114,15 @@ impl ScanTargets {
         if was_scanned {
             object.unprotected = Arc::default();
         }
-        let same = before
-            .as_ref()
-            .is_some_and(|before| before.object.scans_the_same(&object));
         let moved = before
             .as_ref()
             .is_some_and(|before| before.object.subscription != object.subscription);
+        if let Some(before) = before.as_ref().filter(|_| !moved) {
+            object.plan = object.plan.after(before.object.plan, crate::clock::now());
+        }
+        let same = before
+            .as_ref()
+            .is_some_and(|before| object.scans_the_same(&before.object));
         let principal = object.client.principal().to_owned();
         let scans = before
             .map(|before| before.scans)

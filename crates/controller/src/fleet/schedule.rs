@@ -171,6 +171,7 @@ impl ScanTargets {
                     subscription: object.subscription.clone(),
                     exclusions: Arc::clone(&object.exclusions),
                     grace: object.grace,
+                    plan_enabled: object.plan.enabled(),
                     fresh: kind == ScanReason::Requested,
                     unprotected: Arc::clone(&object.unprotected),
                 },

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use kube::{ResourceExt, runtime::controller::Action};
-use serverprotection_api::{ServerProtection, ServerProtectionStatus};
+use serverprotection_api::{ServerProtection, ServerProtectionStatus, Tier};
 use serverprotection_core::server_protection::{
     connectors::Connectors,
     events,
+    observed::Observed,
     status::{self, Refresh},
 };
 
@@ -14,6 +15,7 @@ use super::observe::LiveObservation;
 use crate::{
     clock::now,
     context::Context,
+    fleet::PlanReading,
     state::ObjectState,
     status_writer::{Error, refresh},
 };
@@ -28,13 +30,25 @@ pub(crate) fn update_scan_registration(
 ) {
     match observation {
         LiveObservation::Azure { observed, client } => match (&observed.credential, client) {
-            (Ok(()), Some(client)) => context.fleet.register(object, status, client, requested),
+            (Ok(()), Some(client)) => {
+                let plan = plan_reading(observed);
+                context.fleet.register(object, status, client, plan, requested);
+            }
             (Err(failure), _) => context.fleet.without_credential(object, failure),
             (Ok(()), None) => {}
         },
         LiveObservation::Suspended | LiveObservation::Conflicted(_) => {
             context.fleet.deregister(&object.uid().unwrap_or_default());
         }
+    }
+}
+
+/// The plan that this reconcile read.
+fn plan_reading(observed: &Observed) -> PlanReading {
+    match &observed.plan {
+        Some(Ok(plan)) if plan.tier == Tier::Free => PlanReading::Off,
+        Some(Ok(plan)) => PlanReading::On(plan.enabled_since),
+        Some(Err(_)) | None => PlanReading::Unknown,
     }
 }
 

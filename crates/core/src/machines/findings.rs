@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    Exclusions, Machine, Verdict,
-    rules::{MessageSource, RULES, failure_texts},
+    Exclusions, Machine, Verdict, failures,
+    rules::{MessageSource, RULES},
     subject::Subject,
 };
 use crate::Timestamp;
@@ -22,8 +22,8 @@ pub struct RuleContext<'a> {
     pub plan_enabled_since: Option<Timestamp>,
     /// `spec.machines.exclude`.
     pub exclusions: &'a Exclusions,
-    /// The machine has its own plan, and it is Free.
-    pub plan_off: bool,
+    /// The plan of the machine, if it is Free.
+    pub plan_off: Option<PlanOff>,
     /// The machine has its own plan, which cannot be read.
     pub plan_unreadable: bool,
     /// The problem that a health report of Defender for Cloud names, if there is one.
@@ -32,6 +32,15 @@ pub struct RuleContext<'a> {
     pub transition_seen: Option<Timestamp>,
     /// The machine has a health report that cannot be read.
     pub health_unreadable: bool,
+}
+
+/// Which plan leaves a machine without Defender for Servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanOff {
+    /// The machine has its own plan, and it is Free.
+    OfMachine,
+    /// The plan of the subscription is Free, and the machine has no own one.
+    OfSubscription,
 }
 
 /// A health report of component MDE that is not Healthy (docs/azure-api.md 5.2).
@@ -62,16 +71,19 @@ pub struct Finding {
     pub until: Option<Timestamp>,
     /// Index of the rule of `spec.machines.exclude` that excludes the machine.
     pub exclusion: Option<usize>,
+    /// The plan of the machine, if it is Free, with any verdict.
+    pub plan_off: Option<PlanOff>,
 }
 
 impl Finding {
     /// Whether to confirm the finding with a direct GET of the machine: if it is bad, or if an extension is in
     /// transition after the grace period without a date. Resource Graph has no instance view of a virtual machine's
-    /// extension.
+    /// extension. A GET of the machine says nothing about its plan.
     pub fn needs_confirmation(&self, now: Timestamp) -> bool {
         let in_grace = self.until.is_some_and(|until| now < until);
         let undated = self.verdict == Verdict::Provisioning && self.since.is_none();
-        self.verdict.is_bad() || (undated && !in_grace)
+        let is_bad = self.verdict.is_bad() && self.verdict != Verdict::PlanOff;
+        is_bad || (undated && !in_grace)
     }
 }
 
@@ -106,6 +118,42 @@ pub fn finding(machine: &Machine, rule_context: &RuleContext<'_>) -> Finding {
             .then_some(subject.excluded_by)
             .flatten()
             .map(|(at, _)| at),
+        plan_off: rule_context.plan_off,
+    }
+}
+
+/// Reason, message and remedy of a failed extension, from the table of failure codes.
+fn failure_texts(subject: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
+    let Some(extension) = subject.extension else {
+        return (
+            "ExtensionFailed".into(),
+            String::new(),
+            failures::UNDECODED_REMEDY.into(),
+        );
+    };
+    let azure = match extension.message.trim() {
+        "" => ".".to_owned(),
+        message => format!(": {message}"),
+    };
+    match failures::decode(extension) {
+        (code, Some(failure)) => {
+            let code = code.map_or(String::new(), |code| format!(" (code {code})"));
+            (
+                failure.name.into(),
+                format!("{}{code}{azure}", failure.meaning),
+                failure.remedy.into(),
+            )
+        }
+        (Some(code), None) => (
+            format!("Code{code}").into(),
+            format!("The extension failed with code {code}, which this version does not recognize{azure}"),
+            failures::UNDECODED_REMEDY.into(),
+        ),
+        (None, None) => (
+            "ExtensionFailed".into(),
+            format!("The extension is {}{azure}", extension.state),
+            failures::UNDECODED_REMEDY.into(),
+        ),
     }
 }
 

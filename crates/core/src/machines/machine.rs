@@ -176,8 +176,9 @@ pub struct MdeExtension {
     pub state: String,
     /// Version of the handler.
     pub version: String,
-    /// The setting `vNextEnabled`, which selects the unified solution on Windows Server 2012 R2 and 2016.
-    pub unified: bool,
+    /// The setting `vNextEnabled`, which selects the unified solution on Windows Server 2012 R2 and 2016. `None` if it is
+    /// absent: deployments by hand often lack it (docs/azure-api.md 6.1).
+    pub unified: Option<bool>,
     /// Code of the instance view (`0`, `ProvisioningState/failed/24`), or empty.
     pub code: String,
     /// Level of the instance view (`Info`, `Information`, `Warning`, `Error`), or empty.
@@ -265,6 +266,11 @@ impl Machine {
         let without_agent =
             |arc: &ArcAgent| arc.agent_version.is_empty() || self.identity.eq_ignore_ascii_case("None");
         self.other_connector && self.arc.as_ref().is_some_and(without_agent)
+    }
+
+    /// The power state without its prefix: `running`; empty if it was not reported.
+    pub fn power_state(&self) -> &str {
+        self.power.rsplit('/').next().unwrap_or_default()
     }
 
     /// Whether Azure reports the type Windows.

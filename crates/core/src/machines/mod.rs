@@ -24,7 +24,7 @@ pub mod verdict;
 pub use account::{Account, Accounts, MachineCounts};
 pub use architecture::Architecture;
 pub use exclusions::Exclusions;
-pub use findings::{Finding, HealthIssue, RuleContext, finding};
+pub use findings::{Finding, HealthIssue, PlanOff, RuleContext, finding};
 pub use machine::{ArcAgent, Environment, Image, Kind, Listing, Machine, MdeExtension, Service};
 pub use migration::{Migration, Stage};
 pub use rules::{RULES, Rule};

@@ -1,9 +1,7 @@
 //! The rules: the first one that applies decides. `docs/verdicts.md` is generated from this table.
 
-use std::borrow::Cow;
-
 use super::{
-    Kind, Listing, MdeExtension, Service, Verdict, failures,
+    Kind, Listing, MdeExtension, PlanOff, Service, Verdict,
     operating_systems::{Identified, Support},
     subject::{Subject, is},
 };
@@ -45,10 +43,20 @@ fn unrecognized(subject: &str, what: &str, value: &str) -> String {
     }
 }
 
+fn not_running(subject: &Subject<'_>) -> String {
+    format!(
+        "The virtual machine is not running: its power state is {}.",
+        subject.power()
+    )
+}
+
+/// The reason of machines in a subscription whose plan is Free.
+const SUBSCRIPTION_PLAN_FREE: &str = "SubscriptionPlanFree";
+
 const REDEPLOY: &str = "Check the machine's agent (the Azure VM agent, or azcmagent check for Azure Arc), then remove the extension, even if it is already Deleting. Defender for Cloud deploys it again.";
 
 /// The rules, in their order.
-pub const RULES: [Rule; 35] = [
+pub const RULES: [Rule; 38] = [
     Rule {
         verdict: Verdict::DuplicateShell,
         reason: "OtherConnector",
@@ -96,27 +104,19 @@ pub const RULES: [Rule; 35] = [
     },
     Rule {
         verdict: Verdict::PoweredOff,
-        reason: "NotRunning",
-        when: "The virtual machine is not running, so its protection cannot be verified. Azure deploys extensions to running machines only.",
+        reason: "Deallocated",
+        when: "The virtual machine is deallocated or hibernated, so its protection cannot be verified. Azure deploys extensions to running machines only. Defender for Servers does not bill deallocated machines.",
         remedy: "",
-        applies: |subject| {
-            [
-                "deallocated",
-                "deallocating",
-                "stopped",
-                "stopping",
-                "hibernated",
-                "hibernating",
-            ]
-            .iter()
-            .any(|power| is(subject.power(), power))
-        },
-        message_source: MessageSource::Found(|subject| {
-            format!(
-                "The virtual machine is not running: its power state is {}.",
-                subject.power()
-            )
-        }),
+        applies: |subject| subject.power_is(&["deallocated", "deallocating", "hibernated", "hibernating"]),
+        message_source: MessageSource::Found(not_running),
+    },
+    Rule {
+        verdict: Verdict::PoweredOff,
+        reason: "Stopped",
+        when: "The virtual machine is stopped but still allocated, so its protection cannot be verified. Azure deploys extensions to running machines only. Defender for Servers bills stopped machines.",
+        remedy: "Start the machine, or deallocate it.",
+        applies: |subject| subject.power_is(&["stopped", "stopping"]),
+        message_source: MessageSource::Found(not_running),
     },
     Rule {
         verdict: Verdict::UnsupportedOs,
@@ -157,7 +157,17 @@ pub const RULES: [Rule; 35] = [
         reason: "MachinePlanFree",
         when: "The machine has its own plan, and it is Free. The plan of the subscription does not apply to the machine.",
         remedy: "Delete the machine's own plan, or set plan.inheritance to Enforced. If Free is intended, add the machine to spec.machines.exclude.",
-        applies: |subject| subject.rule_context.plan_off,
+        applies: |subject| subject.rule_context.plan_off == Some(PlanOff::OfMachine),
+        message_source: MessageSource::When,
+    },
+    Rule {
+        verdict: Verdict::PlanOff,
+        reason: SUBSCRIPTION_PLAN_FREE,
+        when: "The plan of the subscription is Free, so Defender for Servers does not cover the machine, even if it has the extension. A machine that a connector of AWS or GCP created has the plan of its connector instead.",
+        remedy: "Switch on the plan of the subscription (plan.tier P1 or P2).",
+        applies: |subject| {
+            subject.rule_context.plan_off == Some(PlanOff::OfSubscription) && !subject.machine.by_connector
+        },
         message_source: MessageSource::When,
     },
     Rule {
@@ -311,13 +321,17 @@ pub const RULES: [Rule; 35] = [
     Rule {
         verdict: Verdict::LegacyAgent,
         reason: "UnifiedSolutionMissing",
-        when: "Windows Server 2012 R2 or 2016 has the extension without vNextEnabled, so the retired agent runs instead of the unified solution.",
+        when: "Windows Server 2012 R2 or 2016 has the extension with vNextEnabled set to false, so the retired agent runs instead of the unified solution.",
         remedy: "Set endpointIntegration.unifiedSolution to Enabled, then remove the extension. Defender for Cloud deploys it again with the unified solution.",
-        applies: |subject| {
-            subject.succeeded()
-                && matches!(&subject.system, Identified::Known(known) if known.needs_unified_solution())
-                && subject.extension.is_some_and(|extension| !extension.unified)
-        },
+        applies: |subject| subject.needs_unified_solution() && subject.unified() == Some(false),
+        message_source: MessageSource::When,
+    },
+    Rule {
+        verdict: Verdict::Unknown,
+        reason: "UnifiedSolutionUnknown",
+        when: "Windows Server 2012 R2 or 2016 has the extension without the setting vNextEnabled, so either the unified solution or the retired agent runs. Deployments by hand often lack the setting.",
+        remedy: "Remove the extension: Defender for Cloud deploys it again with the setting. To find out first, check on the machine whether the service Sense runs (sc.exe query sense), which belongs to the unified solution.",
+        applies: |subject| subject.needs_unified_solution() && subject.unified().is_none(),
         message_source: MessageSource::When,
     },
     Rule {
@@ -448,38 +462,3 @@ pub const RULES: [Rule; 35] = [
         message_source: MessageSource::When,
     },
 ];
-
-/// Reason, message and remedy of a failed extension, from the table of failure codes.
-pub(super) fn failure_texts(subject: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'static, str>) {
-    let Some(extension) = subject.extension else {
-        return (
-            "ExtensionFailed".into(),
-            String::new(),
-            failures::UNDECODED_REMEDY.into(),
-        );
-    };
-    let azure = match extension.message.trim() {
-        "" => ".".to_owned(),
-        message => format!(": {message}"),
-    };
-    match failures::decode(extension) {
-        (code, Some(failure)) => {
-            let code = code.map_or(String::new(), |code| format!(" (code {code})"));
-            (
-                failure.name.into(),
-                format!("{}{code}{azure}", failure.meaning),
-                failure.remedy.into(),
-            )
-        }
-        (Some(code), None) => (
-            format!("Code{code}").into(),
-            format!("The extension failed with code {code}, which this version does not recognize{azure}"),
-            failures::UNDECODED_REMEDY.into(),
-        ),
-        (None, None) => (
-            "ExtensionFailed".into(),
-            format!("The extension is {}{azure}", extension.state),
-            failures::UNDECODED_REMEDY.into(),
-        ),
-    }
-}

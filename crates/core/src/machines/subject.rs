@@ -98,7 +98,11 @@ impl<'a> Subject<'a> {
     }
 
     pub(super) fn power(&self) -> &str {
-        self.machine.power.rsplit('/').next().unwrap_or_default()
+        self.machine.power_state()
+    }
+
+    pub(super) fn power_is(&self, states: &[&str]) -> bool {
+        states.iter().any(|state| is(self.power(), state))
     }
 
     pub(super) fn arc_is(&self, statuses: &[&str]) -> bool {
@@ -111,6 +115,16 @@ impl<'a> Subject<'a> {
             Identified::Known(known) => Some(known.endpoint()),
             _ => None,
         }
+    }
+
+    /// Whether the extension succeeded on a system where the unified solution replaces the retired agent.
+    pub(super) fn needs_unified_solution(&self) -> bool {
+        self.succeeded() && matches!(&self.system, Identified::Known(known) if known.needs_unified_solution())
+    }
+
+    /// The setting `vNextEnabled` of the extension.
+    pub(super) fn unified(&self) -> Option<bool> {
+        self.extension.and_then(|extension| extension.unified)
     }
 
     /// Whether the lists of the Arc agent exclude the extension.

@@ -85,6 +85,12 @@ impl Verdict {
         self.is_eligible() && !matches!(self, Self::Protected | Self::Provisioning)
     }
 
+    /// Whether the machine does not count because of what it reports about itself. Unlike its exclusion, this can be a
+    /// lag of Resource Graph.
+    pub const fn leaves_by_its_state(self) -> bool {
+        matches!(self, Self::PoweredOff | Self::UnsupportedOs)
+    }
+
     /// The urgency; lower is worse. A machine without a working sensor comes before one with a retired sensor.
     pub const fn rank(self) -> u8 {
         match self {

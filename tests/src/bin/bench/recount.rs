@@ -161,7 +161,7 @@ fn system(machine: &Value) -> System {
 fn by_name(os: &str) -> System {
     match os {
         "windows-10" | "windows-11" | "ubuntu-14.04" | "rhel-6" => System::Unsupported,
-        "plan9" => System::NotKnown,
+        "plan9" | "windows-2008r2" => System::NotKnown,
         _ => System::Supported,
     }
 }
@@ -218,15 +218,10 @@ fn verdict(machine: &Value, now: Timestamp) -> &'static str {
         (Some("Succeeded"), _) if word(machine, "healthReport") == "NotHealthy" => "Failed",
         (Some("Succeeded"), Some(extension)) => {
             let needs_unified = ["windows-2012r2", "windows-2016"].contains(&word(machine, "os"));
-            if needs_unified
-                && matches!(
-                    extension.get("vNextEnabled"),
-                    None | Some(Value::Null | Value::Bool(false))
-                )
-            {
-                "LegacyAgent"
-            } else {
-                "Protected"
+            match extension.get("vNextEnabled") {
+                Some(Value::Bool(false)) if needs_unified => "LegacyAgent",
+                None | Some(Value::Null) if needs_unified => "Unknown",
+                _ => "Protected",
             }
         }
         (Some(_), _) => "Unknown",
@@ -277,8 +272,17 @@ mod tests {
             ),
             (
                 json!({"os": "windows-2016", "powerState": "running",
-                    "mde": [{"provisioningState": "Succeeded", "vNextEnabled": null}]}),
+                    "mde": [{"provisioningState": "Succeeded", "vNextEnabled": false}]}),
                 "LegacyAgent",
+            ),
+            (
+                json!({"os": "windows-2016", "powerState": "running",
+                    "mde": [{"provisioningState": "Succeeded", "vNextEnabled": null}]}),
+                "Unknown",
+            ),
+            (
+                json!({"os": "windows-2008r2", "powerState": "running"}),
+                "Unknown",
             ),
             (
                 json!({"orchestrationMode": "Uniform", "capacity": 3}),

@@ -25,6 +25,7 @@ fn machines() -> ScanTarget {
         subscription: "s".into(),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(1),
+        plan_enabled: None,
         fresh: false,
         unprotected: Arc::default(),
     }

@@ -274,6 +274,35 @@ async fn excluded_machines_and_released_subscriptions_are_dropped() {
 }
 
 #[tokio::test]
+async fn a_machine_that_leaves_the_count_by_its_state_is_confirmed() {
+    let azure = Azure::of(stub(&["v1", "v2"])).await;
+    azure.scan(&["a"]).await;
+    for row in &mut azure.stub.lock().unwrap().rows {
+        if row["name"] != "good" {
+            row["power"] = "PowerState/deallocated".into();
+        }
+    }
+    // The row of v1 lags behind: the machine runs.
+    for (name, power) in [("v1", "running"), ("v2", "deallocated")] {
+        let mut body = failed();
+        body["properties"]["instanceView"]["statuses"] = json!([{ "code": format!("PowerState/{power}") }]);
+        azure.answer(name, 200, body);
+    }
+    for confirmations in [2, 0] {
+        let (recording, report) = azure.scan(&["a"]).await;
+        assert_eq!(
+            recording.machines(),
+            [
+                ("good".into(), Verdict::Protected),
+                ("v1".into(), Verdict::Failed),
+                ("v2".into(), Verdict::PoweredOff)
+            ]
+        );
+        assert_eq!(report.confirmations, confirmations);
+    }
+}
+
+#[tokio::test]
 async fn after_a_restart_the_machines_of_the_status_are_known() {
     let named = |names: &[&str]| -> Arc<[KnownMachine]> {
         let known = names.iter().map(|name| KnownMachine {

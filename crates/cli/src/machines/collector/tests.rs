@@ -139,6 +139,7 @@ fn connectors_are_listed_only_for_subscriptions_that_were_read() {
         subscription: id.to_owned(),
         exclusions: Arc::default(),
         grace: serverprotection_core::jiff::SignedDuration::from_hours(24),
+        plan_enabled: None,
         fresh: true,
         unprotected: Arc::default(),
     };

@@ -40,6 +40,7 @@ pub(crate) fn finding(verdict: Verdict) -> Finding {
         since: "2026-11-23T09:30:00Z".parse().ok(),
         until: None,
         exclusion: None,
+        plan_off: None,
     }
 }
 

@@ -18,7 +18,7 @@ use serverprotection_core::{
 };
 
 use super::*;
-use crate::fleet::scan_targets::ScannedObject;
+use crate::fleet::scan_targets::{PlanReading, ScannedObject};
 
 const INTERVAL: Duration = Duration::from_secs(900);
 
@@ -49,6 +49,7 @@ fn object(subscription: &str, client: &Arc<Client>) -> ScannedObject {
         client: Arc::clone(client),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(24),
+        plan: PlanReading::Unknown,
         credential: Ok(()),
         unprotected: Arc::default(),
     }
@@ -106,6 +107,60 @@ fn a_burst_of_objects_is_scanned_once_after_the_debounce() {
     assert!(due[0].whole);
     // Registering the same object again schedules no scan.
     assert!(!scan_targets.register("0".into(), object("0", &client), false, start));
+}
+
+#[test]
+fn a_change_of_the_plan_asks_for_one_scan_of_its_subscription() {
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    let later = |seconds: u64| start + Duration::from_secs(seconds);
+    let with = |plan: PlanReading| ScannedObject {
+        plan,
+        ..object("0", &client)
+    };
+    let time = |second| Some(Timestamp::from_second(second).unwrap());
+    scan_targets.register("1".into(), object("1", &client), false, start);
+    scan_targets.register("0".into(), with(PlanReading::Off), false, start);
+    for batch in scan_targets.due(later(1), INTERVAL).0 {
+        assert_eq!(subscriptions(&batch), names(&["0", "1"]));
+        assert!(batch.targets.iter().all(|target| target.plan_enabled.is_none()));
+        scan_targets.ended(&batch);
+    }
+    let mut scanned = |plan: PlanReading, at: u64| {
+        let scheduled = scan_targets.register("0".into(), with(plan), false, later(at));
+        let (due, _) = scan_targets.due(later(at + 1), INTERVAL);
+        let found = due
+            .first()
+            .map(|batch| (subscriptions(batch), batch.targets[0].plan_enabled));
+        for batch in &due {
+            scan_targets.ended(batch);
+        }
+        assert_eq!(scheduled, found.is_some());
+        found
+    };
+    let only = |since: Option<Timestamp>| Some((names(&["0"]), since));
+    assert_eq!(scanned(PlanReading::On(time(7)), 10), only(time(7)));
+    // The plan is as before, or was not read.
+    assert_eq!(scanned(PlanReading::On(time(7)), 20), None);
+    assert_eq!(scanned(PlanReading::Unknown, 30), None);
+    assert_eq!(scanned(PlanReading::On(None), 40), None);
+    // Somebody turned it off and on again.
+    assert_eq!(scanned(PlanReading::Off, 50), only(None));
+    let again = scanned(PlanReading::On(None), 60).unwrap().1.unwrap();
+    assert!(Timestamp::now().duration_since(again) < SignedDuration::from_mins(1));
+}
+
+#[test]
+fn the_first_reading_of_a_plan_is_no_change() {
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    let since = Some(Timestamp::UNIX_EPOCH);
+    scan_targets.register("0".into(), object("0", &client), false, start);
+    let read = ScannedObject {
+        plan: PlanReading::On(since),
+        ..object("0", &client)
+    };
+    assert!(!scan_targets.register("0".into(), read, false, start));
+    let (due, _) = scan_targets.due(start + Duration::from_secs(2), INTERVAL);
+    assert_eq!(due[0].targets[0].plan_enabled, since);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
-use crate::machines::{ArcAgent, Image, Kind, Listing, MdeExtension, Service};
+use crate::machines::{ArcAgent, Architecture, Image, Kind, Listing, MdeExtension, Service};
 
 mod transitions;
 mod verdicts;
@@ -117,7 +117,7 @@ fn find_with<'a>(
         grace: SignedDuration::from_hours(24),
         plan_enabled_since: hours_ago(1000),
         exclusions,
-        plan_off: false,
+        plan_off: None,
         plan_unreadable: false,
         health: None,
         transition_seen: None,
@@ -129,9 +129,26 @@ fn find_with<'a>(
 
 #[test]
 fn the_rule_context_decides_too() {
-    let off = find_with(&linux(), &Exclusions::default(), |it| it.plan_off = true);
-    assert_eq!(off.verdict, Verdict::PlanOff);
     let none = Exclusions::default();
+    let off = |machine: &Machine, plan| {
+        let found = find_with(machine, &none, |it| it.plan_off = Some(plan));
+        (found.verdict, found.reason.into_owned())
+    };
+    let free = |reason: &str| (Verdict::PlanOff, reason.to_owned());
+    assert_eq!(off(&linux(), PlanOff::OfMachine), free("MachinePlanFree"));
+    // Neither an extension nor its absence changes that the plan must be switched on first.
+    for machine in [linux(), bare(linux()), failed("24", ""), arc()] {
+        assert_eq!(
+            off(&machine, PlanOff::OfSubscription),
+            free("SubscriptionPlanFree")
+        );
+    }
+    let of_connector = with(arc(), |machine| machine.by_connector = true);
+    assert_eq!(
+        off(&of_connector, PlanOff::OfSubscription).0,
+        Verdict::Protected,
+        "it has the plan of its connector"
+    );
     let issue = HealthIssue {
         status: "NotHealthy".into(),
         issue: "Sensor is silent".into(),

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::*;
 use crate::{
     Timestamp,
-    machines::{ArcAgent, Exclusions, MdeExtension, RuleContext, finding},
+    machines::{ArcAgent, Exclusions, MdeExtension, PlanOff, RuleContext, finding},
 };
 
 const NOW: i64 = 1_790_000_000;
@@ -20,7 +20,11 @@ fn found(machine: &Machine) -> Finding {
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
             exclusions: &exclusions,
-            plan_off: machine.name == "free",
+            plan_off: match machine.name.as_str() {
+                "free" => Some(PlanOff::OfMachine),
+                "in-free" => Some(PlanOff::OfSubscription),
+                _ => None,
+            },
             plan_unreadable: false,
             health: None,
             transition_seen: None,
@@ -114,7 +118,12 @@ fn cases() -> Vec<(Machine, Stage)> {
             Stage::Missing,
         ),
         (
-            extended("Windows Server 2016 Datacenter", "Succeeded"),
+            with(
+                extended("Windows Server 2016 Datacenter", "Succeeded"),
+                |machine| {
+                    machine.extensions[0].unified = Some(false);
+                },
+            ),
             Stage::LegacyAgent,
         ),
         (

@@ -35,7 +35,7 @@ fn extension() -> impl Strategy<Value = MdeExtension> {
         words(&["", "0", "24", "ProvisioningState/failed/51", "transitioning"]),
         words(&["", "Info", "Information", "Warning", "Error"]),
         (time(), time()),
-        any::<bool>(),
+        any::<Option<bool>>(),
     )
         .prop_map(
             |(type_, state, code, level, (at, modified), unified)| MdeExtension {
@@ -145,7 +145,7 @@ proptest! {
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
             exclusions: &exclusions,
-            plan_off: false,
+            plan_off: None,
             plan_unreadable: false,
             health: None,
             transition_seen: None,
@@ -206,7 +206,7 @@ proptest! {
             grace: SignedDuration::from_hours(24),
             plan_enabled_since: None,
             exclusions: &Exclusions::default(),
-            plan_off: false,
+            plan_off: None,
             plan_unreadable: false,
             health: None,
             transition_seen: None,

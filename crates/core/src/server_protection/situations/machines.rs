@@ -23,6 +23,7 @@ fn finding(verdict: Verdict) -> Finding {
         since: None,
         until: None,
         exclusion: (verdict == Verdict::Excluded).then_some(0),
+        plan_off: None,
     }
 }
 

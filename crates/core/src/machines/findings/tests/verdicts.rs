@@ -15,7 +15,7 @@ fn each_case_has_its_verdict_and_reason() {
             machine.created = hours_ago(created);
         })
     };
-    let windows = |sku: &str, unified: bool| {
+    let windows = |sku: &str, unified: Option<bool>| {
         with(linux(), |machine| {
             machine.os_type = "Windows".into();
             machine.image = image("MicrosoftWindowsServer", "WindowsServer", sku);
@@ -35,7 +35,7 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         (
             "healthy on an unlisted system",
-            with(linux(), |m| m.image = image("OpenLogic", "CentOS", "7_9")),
+            with(linux(), |m| m.image = image("contoso", "plan9", "fourth")),
             Protected,
             "Succeeded",
         ),
@@ -45,9 +45,15 @@ fn each_case_has_its_verdict_and_reason() {
             "deallocated",
             power("PowerState/deallocated"),
             PoweredOff,
-            "NotRunning",
+            "Deallocated",
         ),
-        ("stopped", power("PowerState/Stopped"), PoweredOff, "NotRunning"),
+        (
+            "hibernated",
+            power("PowerState/hibernated"),
+            PoweredOff,
+            "Deallocated",
+        ),
+        ("stopped", power("PowerState/Stopped"), PoweredOff, "Stopped"),
         (
             "a new power state",
             power("PowerState/dreaming"),
@@ -173,6 +179,27 @@ fn each_case_has_its_verdict_and_reason() {
             "OsNotListed",
         ),
         (
+            "no extension, a system about which the sources conflict",
+            with(windows("2008-R2-SP1", None), |m| m.extensions.clear()),
+            Unknown,
+            "OsNotListed",
+        ),
+        (
+            "no extension, a major version of which some minor ones are supported",
+            with(bare(linux()), |m| m.image = image("RedHat", "RHEL", "7-RAW")),
+            Missing,
+            "NotDeployed",
+        ),
+        (
+            "no extension, supported on x64 only",
+            with(bare(linux()), |m| {
+                m.image = image("Oracle", "Oracle-Linux", "7.9");
+                m.architecture = Architecture::Arm64;
+            }),
+            UnsupportedOs,
+            "NotSupportedByEndpoint",
+        ),
+        (
             "no extension, appliance",
             with(bare(linux()), |m| m.image = image("fortinet", "fortigate", "x")),
             UnsupportedOs,
@@ -236,25 +263,43 @@ fn each_case_has_its_verdict_and_reason() {
         ),
         (
             "2016 with the unified solution",
-            windows("2016-Datacenter", true),
+            windows("2016-Datacenter", Some(true)),
             Protected,
             "Succeeded",
         ),
         (
             "2016 without",
-            windows("2016-Datacenter", false),
+            windows("2016-Datacenter", Some(false)),
             LegacyAgent,
             "UnifiedSolutionMissing",
         ),
         (
             "2012 R2 without",
-            windows("2012-R2-Datacenter", false),
+            windows("2012-R2-Datacenter", Some(false)),
             LegacyAgent,
             "UnifiedSolutionMissing",
         ),
         (
+            "2016 without the setting: either may run",
+            windows("2016-Datacenter", None),
+            Unknown,
+            "UnifiedSolutionUnknown",
+        ),
+        (
+            "2012 R2 without the setting",
+            windows("2012-R2-Datacenter", None),
+            Unknown,
+            "UnifiedSolutionUnknown",
+        ),
+        (
+            "2022 without the setting",
+            windows("2022-datacenter-azure-edition", None),
+            Protected,
+            "Succeeded",
+        ),
+        (
             "2019 needs none",
-            windows("2019-Datacenter", false),
+            windows("2019-Datacenter", Some(false)),
             Protected,
             "Succeeded",
         ),
