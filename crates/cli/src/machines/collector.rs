@@ -166,7 +166,8 @@ impl<W: Write + Send> Collector<W> {
                 out.extend_from_slice(format!("\n{}", summary::text(totals, self.format)).as_bytes());
             }
             (Format::Table | Format::Wide, false) => {
-                out.extend_from_slice(migration::text(counting.total(), &self.environments).as_bytes());
+                let report = migration::text(counting, totals, &self.environments, self.format);
+                out.extend_from_slice(report.as_bytes());
                 out.extend_from_slice(summary::text(totals, self.format).as_bytes());
             }
             (Format::Json, true) => {
@@ -176,13 +177,13 @@ impl<W: Write + Send> Collector<W> {
                 out.extend_from_slice(b"}\n");
             }
             (Format::Json, false) => {
-                let report = Report::new(counting.total(), &self.environments, totals, &end);
+                let report = Report::new(counting, totals, &self.environments, &end);
                 let _ = serde_json::to_writer_pretty(&mut *out, &report);
                 out.push(b'\n');
             }
             (Format::Csv, is_list) => {
                 if !is_list {
-                    migration::csv(out, counting.total(), &self.environments);
+                    migration::csv(out, counting, totals, &self.environments);
                 }
                 stderr = summary::text(totals, self.format);
             }

@@ -1,22 +1,42 @@
-//! `--migration`: progress of the migration by environment, with the next step of each stage.
+//! `--migration`: progress of the migration by environment and by subscription, with the next step of each stage, and
+//! what Defender for Servers bills.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod report;
 
-use serde::Serialize;
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Write as _};
+
 use serverprotection_core::machines::{
-    Environment, Finding, Machine, Migration, Stage, migration::NOT_VISIBLE,
+    Billing, Environment, Finding, Machine, Migration, Stage, migration::NOT_VISIBLE,
 };
 
+pub(crate) use self::report::Report;
 use super::{
-    rows::record,
-    summary::Summary,
-    totals::{End, Totals},
+    args::Format,
+    rows::{line, record},
+    totals::{Subscription, Totals},
 };
 
-/// Counts machines. Subscriptions that are still being read are separate, because one that fails does not count.
+/// Maximum number of subscriptions below the stage `PlanOff` of a table.
+const MAX_NAMED: usize = 20;
+/// Maximum number of subscriptions in the table of subscriptions, except with `-o wide`.
+const MAX_SUBSCRIPTIONS: usize = 50;
+
+const COLUMNS: [(&str, usize); 7] = [
+    ("SUBSCRIPTION", 36),
+    ("NAME", 24),
+    ("PLAN", 4),
+    ("MACHINES", 8),
+    ("BILLED", 6),
+    ("ONBOARDED", 9),
+    ("OTHER STAGES", 0),
+];
+
+/// Counts machines by subscription. Subscriptions that are still being read are separate, because one that fails does
+/// not count.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     under_way: BTreeMap<String, Migration>,
+    read: BTreeMap<String, Migration>,
     total: Migration,
 }
 
@@ -33,57 +53,223 @@ impl Counting {
 
     pub(crate) fn subscription(&mut self, id: &str, is_read: bool) {
         if let Some(migration) = self.under_way.remove(id).filter(|_| is_read) {
-            self.total.merge(migration);
+            self.total.merge(&migration);
+            self.read.insert(id.to_owned(), migration);
         }
-    }
-
-    pub(crate) fn total(&self) -> &Migration {
-        &self.total
     }
 }
 
-/// The environments of the report: those of `--environment`, or those with machines.
-fn environments(migration: &Migration, selected: &[Environment]) -> Vec<Environment> {
-    let expected = |environment: &Environment| {
-        if selected.is_empty() {
-            migration.total(*environment) > 0
-        } else {
-            selected.contains(environment)
-        }
-    };
-    Environment::ALL.into_iter().filter(expected).collect()
+/// The counts of one report: those of the selected environments.
+struct Selected<'a> {
+    counting: &'a Counting,
+    totals: &'a Totals,
+    environments: Vec<Environment>,
 }
 
-fn stages(migration: &Migration, environment: Environment) -> impl Iterator<Item = (Stage, u64)> {
-    Stage::ALL
-        .into_iter()
-        .map(move |stage| (stage, migration.count(environment, stage)))
-        .filter(|(_, machines)| *machines > 0)
+/// The counts of one subscription.
+struct InSubscription<'a> {
+    id: &'a str,
+    name: &'a str,
+    /// `Free`, `P1` or `P2`; empty if it is not visible.
+    plan: &'a str,
+    migration: &'a Migration,
+}
+
+impl<'a> Selected<'a> {
+    /// The environments are those of `--environment`, or those with machines.
+    fn new(counting: &'a Counting, totals: &'a Totals, selected: &[Environment]) -> Self {
+        let expected = |environment: &Environment| {
+            if selected.is_empty() {
+                counting.total.total(*environment) > 0
+            } else {
+                selected.contains(environment)
+            }
+        };
+        Self {
+            counting,
+            totals,
+            environments: Environment::ALL.into_iter().filter(expected).collect(),
+        }
+    }
+
+    /// The sum over the environments.
+    fn sum(&self, count: impl Fn(Environment) -> u64) -> u64 {
+        self.environments
+            .iter()
+            .map(|environment| count(*environment))
+            .sum()
+    }
+
+    /// The stages of one environment that have machines.
+    fn stages(migration: &Migration, environment: Environment) -> impl Iterator<Item = (Stage, u64)> {
+        Stage::ALL
+            .into_iter()
+            .map(move |stage| (stage, migration.count(environment, stage)))
+            .filter(|(_, machines)| *machines > 0)
+    }
+
+    /// The stages of a subscription that have machines.
+    fn stages_of(&self, migration: &Migration) -> impl Iterator<Item = (Stage, u64)> {
+        let count = |stage| self.sum(|environment| migration.count(environment, stage));
+        let stages = Stage::ALL.map(|stage| (stage, count(stage)));
+        stages.into_iter().filter(|(_, machines)| *machines > 0)
+    }
+
+    fn total(&self, migration: &Migration) -> u64 {
+        self.sum(|environment| migration.total(environment))
+    }
+
+    fn onboarded(&self, migration: &Migration) -> u64 {
+        self.sum(|environment| migration.count(environment, Stage::Onboarded))
+    }
+
+    fn billed(&self, migration: &Migration) -> u64 {
+        self.sum(|environment| migration.billed(environment))
+    }
+
+    /// The subscriptions with machines, those with most machines that are not onboarded first.
+    fn subscriptions(&self) -> Vec<InSubscription<'a>> {
+        let mut all: Vec<_> = self
+            .counting
+            .read
+            .iter()
+            .filter(|(_, migration)| self.total(migration) > 0)
+            .map(|(id, migration)| {
+                let known = self.totals.subscriptions.get(id);
+                InSubscription {
+                    id,
+                    name: known.map_or("", |known| known.name.as_str()),
+                    plan: known.and_then(Subscription::tier).unwrap_or_default(),
+                    migration,
+                }
+            })
+            .collect();
+        all.sort_by_key(|one| Reverse(self.total(one.migration) - self.onboarded(one.migration)));
+        all
+    }
 }
 
 /// The report as text.
-pub(crate) fn text(migration: &Migration, selected: &[Environment]) -> String {
+pub(crate) fn text(
+    counting: &Counting,
+    totals: &Totals,
+    environments: &[Environment],
+    format: Format,
+) -> String {
+    let selected = Selected::new(counting, totals, environments);
+    let subscriptions = selected.subscriptions();
+    let total = &counting.total;
     let mut text = String::new();
-    for environment in environments(migration, selected) {
+    for environment in selected.environments.iter().copied() {
         let _ = writeln!(
             text,
             "{}: {} machines, {} onboarded\n",
             environment.as_str(),
-            migration.total(environment),
-            migration.count(environment, Stage::Onboarded)
+            total.total(environment),
+            total.count(environment, Stage::Onboarded)
         );
         let _ = writeln!(text, "  {:<34}{:>9}  NEXT STEP", "STAGE", "MACHINES");
-        for (stage, machines) in stages(migration, environment) {
+        for (stage, machines) in Selected::stages(total, environment) {
             let _ = writeln!(text, "  {stage:<34}{machines:>9}  {}", stage.next_step());
-            for (system, machines) in migration.systems(environment, stage) {
+            for (system, machines) in total.systems(environment, stage) {
                 let _ = writeln!(text, "    {:<32}{machines:>9}", printable(system));
+            }
+            if stage == Stage::PlanOff {
+                plan_off(&mut text, &subscriptions, environment);
             }
         }
         text.push('\n');
     }
+    text.push_str(&billing(&selected));
+    text.push_str(&table(&selected, &subscriptions, format));
     text.push_str("Not visible in Azure:\n");
     for line in NOT_VISIBLE {
         let _ = writeln!(text, "  - {line}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The subscriptions whose plan is to be switched on.
+fn plan_off(text: &mut String, subscriptions: &[InSubscription<'_>], environment: Environment) {
+    let off = |one: &&InSubscription<'_>| one.migration.count(environment, Stage::PlanOff) > 0;
+    let all = subscriptions.iter().filter(off);
+    for one in all.clone().take(MAX_NAMED) {
+        let machines = one.migration.count(environment, Stage::PlanOff);
+        let name = if one.name.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", printable(one.name))
+        };
+        let _ = writeln!(text, "    {:<32}{machines:>9}{name}", printable(one.id));
+    }
+    if let Some(more @ 1..) = all.count().checked_sub(MAX_NAMED) {
+        let _ = writeln!(text, "    and {more} more subscriptions (-o json lists all)");
+    }
+}
+
+/// What P1 and P2 bill, by environment.
+fn billing(selected: &Selected<'_>) -> String {
+    let total = &selected.counting.total;
+    let mut text = "What P1 and P2 bill (the same machines, at different prices):\n".to_owned();
+    let mut row = |title: &str, count: &dyn Fn(Environment) -> String, sum: String| {
+        let _ = write!(text, "  {title:<34}");
+        for environment in &selected.environments {
+            let _ = write!(text, "{:>12}", count(*environment));
+        }
+        let _ = writeln!(text, "{sum:>12}");
+    };
+    row("", &|environment| environment.as_str().to_owned(), "Total".into());
+    let mut counts = |title: &str, is_printed: bool, count: &dyn Fn(Environment) -> u64| {
+        let sum = selected.sum(count);
+        if is_printed || sum > 0 {
+            row(
+                title,
+                &|environment| count(environment).to_string(),
+                sum.to_string(),
+            );
+        }
+    };
+    let of = |billing| move |environment| total.billing(environment, billing);
+    counts("Billed", true, &|environment| total.billed(environment));
+    counts("  of them stopped, still allocated", false, &of(Billing::Stopped));
+    counts("Not billed: deallocated", false, &of(Billing::Deallocated));
+    counts("Not billed: Arc not connected", false, &of(Billing::NotConnected));
+    counts("Not billed: own plan is Free", false, &of(Billing::OwnPlanFree));
+    counts("Unknown", false, &of(Billing::Unknown));
+    text.push('\n');
+    text
+}
+
+/// The stages by subscription.
+fn table(selected: &Selected<'_>, subscriptions: &[InSubscription<'_>], format: Format) -> String {
+    let limit = if format == Format::Wide {
+        usize::MAX
+    } else {
+        MAX_SUBSCRIPTIONS
+    };
+    let mut out = b"Subscriptions, those with most machines that are not onboarded first:\n".to_vec();
+    line(&mut out, &COLUMNS, COLUMNS.map(|(title, _)| title), false);
+    for one in subscriptions.iter().take(limit) {
+        let others = selected
+            .stages_of(one.migration)
+            .filter(|(stage, _)| *stage != Stage::Onboarded)
+            .map(|(stage, machines)| format!("{machines} {stage}"));
+        let others: Vec<_> = others.collect();
+        let cells = [
+            one.id.to_owned(),
+            one.name.to_owned(),
+            if one.plan.is_empty() { "-" } else { one.plan }.to_owned(),
+            selected.total(one.migration).to_string(),
+            selected.billed(one.migration).to_string(),
+            selected.onboarded(one.migration).to_string(),
+            others.join(", "),
+        ];
+        line(&mut out, &COLUMNS, cells, false);
+    }
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    if let Some(more @ 1..) = subscriptions.len().checked_sub(limit) {
+        let _ = writeln!(text, "and {more} more (-o wide lists all)");
     }
     text.push('\n');
     text
@@ -95,187 +281,50 @@ fn printable(text: &str) -> String {
     text.chars().map(clean).collect()
 }
 
-/// The report as CSV: a record per environment and stage, and per system if the stage depends on it.
-pub(crate) fn csv(out: &mut Vec<u8>, migration: &Migration, selected: &[Environment]) {
-    record(out, ["environment", "stage", "system", "machines", "next_step"]);
-    for environment in environments(migration, selected) {
-        for (stage, machines) in stages(migration, environment) {
-            let systems = migration.systems(environment, stage);
-            let lines = if systems.is_empty() {
-                vec![("", machines)]
-            } else {
-                systems
-            };
-            for (system, machines) in lines {
-                let machines = machines.to_string();
-                record(
-                    out,
-                    [
-                        environment.as_str(),
-                        stage.as_str(),
-                        system,
-                        &machines,
-                        stage.next_step(),
-                    ],
-                );
+/// The report as CSV: a record per subscription, environment and stage, and per system if the stage depends on it.
+pub(crate) fn csv(out: &mut Vec<u8>, counting: &Counting, totals: &Totals, environments: &[Environment]) {
+    record(
+        out,
+        [
+            "subscription_id",
+            "subscription_name",
+            "plan",
+            "environment",
+            "stage",
+            "system",
+            "machines",
+            "next_step",
+        ],
+    );
+    let selected = Selected::new(counting, totals, environments);
+    for one in selected.subscriptions() {
+        for environment in selected.environments.iter().copied() {
+            for (stage, machines) in Selected::stages(one.migration, environment) {
+                let systems = one.migration.systems(environment, stage);
+                let lines = if systems.is_empty() {
+                    vec![("", machines)]
+                } else {
+                    systems
+                };
+                for (system, machines) in lines {
+                    record(
+                        out,
+                        [
+                            one.id,
+                            one.name,
+                            one.plan,
+                            environment.as_str(),
+                            stage.as_str(),
+                            system,
+                            &machines.to_string(),
+                            stage.next_step(),
+                        ],
+                    );
+                }
             }
         }
     }
 }
 
-/// The report as JSON.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Report<'a> {
-    kind: &'static str,
-    environments: Vec<InEnvironment<'a>>,
-    not_visible: [&'static str; NOT_VISIBLE.len()],
-    summary: Summary<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InEnvironment<'a> {
-    environment: &'static str,
-    total: u64,
-    onboarded: u64,
-    stages: Vec<InStage<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InStage<'a> {
-    stage: &'static str,
-    machines: u64,
-    next_step: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    systems: Vec<System<'a>>,
-}
-
-#[derive(Serialize)]
-struct System<'a> {
-    name: &'a str,
-    machines: u64,
-}
-
-impl<'a> Report<'a> {
-    pub(crate) fn new(
-        migration: &'a Migration,
-        selected: &[Environment],
-        totals: &'a Totals,
-        end: &'a End,
-    ) -> Self {
-        let in_environment = |environment| InEnvironment {
-            environment: Environment::as_str(environment),
-            total: migration.total(environment),
-            onboarded: migration.count(environment, Stage::Onboarded),
-            stages: stages(migration, environment)
-                .map(|(stage, machines)| InStage {
-                    stage: stage.as_str(),
-                    machines,
-                    next_step: stage.next_step(),
-                    systems: migration
-                        .systems(environment, stage)
-                        .into_iter()
-                        .map(|(name, machines)| System { name, machines })
-                        .collect(),
-                })
-                .collect(),
-        };
-        Self {
-            kind: "MigrationReport",
-            environments: environments(migration, selected)
-                .into_iter()
-                .map(in_environment)
-                .collect(),
-            not_visible: NOT_VISIBLE,
-            summary: Summary::new(totals, end),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use serverprotection_core::machines::{Kind, Verdict};
-
-    use super::{
-        super::rows::tests::{finding, machine},
-        *,
-    };
-
-    fn counted() -> Counting {
-        let mut counting = Counting::default();
-        counting.machine(&machine("web"), &finding(Verdict::Protected));
-        let mut old = machine("old");
-        old.os_sku = "Ubuntu 16.04".into();
-        old.cloud.clear();
-        for _ in 0..3 {
-            counting.machine(&old, &finding(Verdict::Missing));
-        }
-        let mut azure = machine("azure");
-        azure.kind = Kind::VirtualMachine;
-        counting.machine(&azure, &finding(Verdict::Failed));
-        counting
-    }
-
-    fn read() -> Counting {
-        let mut counting = counted();
-        counting.subscription(&machine("web").subscription_id, true);
-        counting
-    }
-
-    #[test]
-    fn a_failed_subscription_does_not_count() {
-        let mut counting = counted();
-        counting.subscription(&machine("web").subscription_id, false);
-        assert_eq!(*counting.total(), Migration::default());
-        assert_eq!(read().total().total(Environment::OnPremises), 3);
-    }
-
-    #[test]
-    fn the_text_has_a_table_for_each_environment() {
-        let counting = read();
-        let text = text(counting.total(), &[]);
-        for words in [
-            "OnPremises: 3 machines, 0 onboarded",
-            "  DirectOnboardingOnly                      3  Onboard these machines directly",
-            "    Ubuntu 16.04                            3\n",
-            "AWS: 1 machines, 1 onboarded",
-            "Azure: 1 machines, 0 onboarded",
-            "antivirus policies and exclusions",
-        ] {
-            assert!(text.contains(words), "{words}\n---\n{text}");
-        }
-        assert!(!text.contains("GCP:"));
-        let text = super::text(counting.total(), &[Environment::Aws]);
-        assert!(text.contains("AWS:") && !text.contains("OnPremises:"));
-    }
-
-    #[test]
-    fn csv_and_json_add_up() {
-        let counting = read();
-        let mut out = Vec::new();
-        csv(&mut out, counting.total(), &[]);
-        let mut reader = csv::Reader::from_reader(out.as_slice());
-        let sum: u64 = reader
-            .records()
-            .map(|record| record.unwrap()[3].parse::<u64>().unwrap())
-            .sum();
-        assert_eq!(sum, 5);
-        let (totals, end) = (Totals::default(), Totals::default().end());
-        let report: Value = serde_json::to_value(Report::new(counting.total(), &[], &totals, &end)).unwrap();
-        let sum: u64 = report["environments"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|environment| environment["stages"].as_array().unwrap())
-            .map(|stage| stage["machines"].as_u64().unwrap())
-            .sum();
-        assert_eq!(sum, 5);
-        assert_eq!(
-            report["environments"][1]["stages"][0]["systems"],
-            json!([{"name": "Ubuntu 16.04", "machines": 3}])
-        );
-    }
-}
+mod tests;

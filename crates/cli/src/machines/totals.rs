@@ -122,9 +122,17 @@ impl Subscription {
         }
     }
 
+    /// `Free`, `P1` or `P2`, if it is visible.
+    pub(crate) fn tier(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Read { tier, .. } => tier.as_deref(),
+            Outcome::Failed { .. } => None,
+        }
+    }
+
     /// Whether Defender for Servers is off.
     pub(crate) fn is_free(&self) -> bool {
-        matches!(&self.outcome, Outcome::Read { tier: Some(tier), .. } if tier.eq_ignore_ascii_case("Free"))
+        self.tier().is_some_and(|tier| tier.eq_ignore_ascii_case("Free"))
     }
 }
 

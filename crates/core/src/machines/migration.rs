@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Environment, Finding, Kind, Machine, Verdict,
+    Billing, Environment, Finding, Kind, Machine, PlanOff, Verdict,
     operating_systems::{Identified, Support, identify, system_name},
 };
 
@@ -20,14 +20,16 @@ pub enum Stage {
     Onboarded,
     /// The extension is being installed, or the grace period has not ended.
     Waiting,
+    /// The plan of the subscription is Free.
+    PlanOff,
+    /// The machine has its own plan, and it is Free.
+    MachinePlanOff,
     /// Windows Server 2012 R2 or 2016 that still runs the retired agent.
     LegacyAgent,
     /// The extension or its sensor failed.
     Failing,
     /// The extension is missing, and the grace period has ended.
     Missing,
-    /// The machine has its own plan, and it is Free.
-    PlanOff,
     /// The Arc agent is not connected.
     NotConnected,
     /// Defender for Endpoint supports the system, but the Arc agent does not.
@@ -48,13 +50,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of every report: progress, then obstacles, then machines that are not migrated.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Onboarded,
         Self::Waiting,
+        Self::PlanOff,
+        Self::MachinePlanOff,
         Self::LegacyAgent,
         Self::Failing,
         Self::Missing,
-        Self::PlanOff,
         Self::NotConnected,
         Self::DirectOnboardingOnly,
         Self::Unclear,
@@ -73,7 +76,8 @@ impl Stage {
             Verdict::Failed => Self::Failing,
             Verdict::Missing => Self::Missing,
             Verdict::ArcDisconnected => Self::NotConnected,
-            Verdict::PlanOff => Self::PlanOff,
+            Verdict::PlanOff if finding.plan_off == Some(PlanOff::OfSubscription) => Self::PlanOff,
+            Verdict::PlanOff => Self::MachinePlanOff,
             Verdict::LegacyAgent => Self::LegacyAgent,
             Verdict::Unknown => Self::Unclear,
             Verdict::PoweredOff => Self::NotAssessable,
@@ -99,6 +103,7 @@ impl Stage {
             Self::Failing => "Failing",
             Self::Missing => "Missing",
             Self::PlanOff => "PlanOff",
+            Self::MachinePlanOff => "MachinePlanOff",
             Self::NotConnected => "NotConnected",
             Self::DirectOnboardingOnly => "DirectOnboardingOnly",
             Self::Unclear => "Unclear",
@@ -122,9 +127,12 @@ impl Stage {
             }
             Self::Failing => "Follow the remedy of each machine (--verdict Failed -o wide).",
             Self::Missing => {
-                "Check the plan and the endpoint integration, then follow the remedy of each machine (--verdict Missing -o wide)."
+                "Check the endpoint integration, then follow the remedy of each machine (--verdict Missing -o wide)."
             }
             Self::PlanOff => {
+                "Switch on the plan of these subscriptions (plan.tier P1 or P2). Until then nothing is deployed to the machines."
+            }
+            Self::MachinePlanOff => {
                 "Delete the machines' own plans, or set plan.inheritance to Enforced. If Free is intended, add the machines to spec.machines.exclude."
             }
             Self::NotConnected => {
@@ -177,17 +185,19 @@ fn needs_direct_onboarding(machine: &Machine) -> bool {
 }
 
 /// What Azure Resource Manager does not show about the migration (docs/azure-api.md 5.1 and 6.8).
-pub const NOT_VISIBLE: [&str; 4] = [
+pub const NOT_VISIBLE: [&str; 5] = [
     "Machines that are onboarded directly, without Azure Arc, have no resource in Azure and are not counted here. Find them in the device inventory of the Defender portal.",
     "Machines outside Azure that neither Azure Arc nor a connector knows are not counted here. Compare the totals with your own inventory.",
-    "The antivirus policies and exclusions of the machines are neither migrated nor visible here. Plan them before Defender Antivirus becomes active on a server.",
+    "The mode of the antivirus: Linux machines that Defender for Servers onboards start with antivirus in passive mode, Windows machines in active mode (https://learn.microsoft.com/defender-endpoint/microsoft-defender-antivirus-compatibility, https://learn.microsoft.com/defender-endpoint/linux-preferences). An existing installation of the same tenant is kept as it is.",
+    "The antivirus policies and exclusions of the machines, which are not migrated. Plan them before Defender Antivirus becomes active on a server (https://learn.microsoft.com/defender-endpoint/migrating-mde-server-to-cloud, https://learn.microsoft.com/defender-endpoint/configure-server-exclusions-microsoft-defender-antivirus).",
     "Whether the retired agent of Windows Server 2012 R2 and 2016 (MMA, MsSense.exe) has stopped is visible on the machine only.",
 ];
 
-/// Counts of machines by environment and stage. Every machine has exactly one stage.
+/// Counts of machines by environment, stage and billing. Every machine has exactly one stage and one billing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migration {
     counts: [[u64; Stage::ALL.len()]; Environment::ALL.len()],
+    billing: [[u64; Billing::ALL.len()]; Environment::ALL.len()],
     systems: BTreeMap<(Environment, Stage, String), u64>,
 }
 
@@ -198,20 +208,24 @@ impl Migration {
         let stage = Stage::of(machine, finding);
         let machines = u64::from(machine.instances);
         self.count_more(environment, stage, machines);
+        self.bill_more(environment, Billing::of(machine, finding), machines);
         if stage.names_systems() {
             self.count_system((environment, stage, system_name(machine)), machines);
         }
     }
 
     /// Adds other counts.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: &Self) {
         for environment in Environment::ALL {
             for stage in Stage::ALL {
                 self.count_more(environment, stage, other.count(environment, stage));
             }
+            for billing in Billing::ALL {
+                self.bill_more(environment, billing, other.billing(environment, billing));
+            }
         }
-        for (key, machines) in other.systems {
-            self.count_system(key, machines);
+        for (key, machines) in &other.systems {
+            self.count_system(key.clone(), *machines);
         }
     }
 
@@ -221,6 +235,22 @@ impl Migration {
         row.and_then(|row| row.get(stage as usize))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// The number of machines of one environment with one billing.
+    pub fn billing(&self, environment: Environment, billing: Billing) -> u64 {
+        let row = self.billing.get(environment as usize);
+        row.and_then(|row| row.get(billing as usize))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The number of machines of an environment that P1 or P2 bills.
+    pub fn billed(&self, environment: Environment) -> u64 {
+        let billed = Billing::ALL
+            .into_iter()
+            .filter(|one| one.is_billed() == Some(true));
+        billed.map(|one| self.billing(environment, one)).sum()
     }
 
     /// The number of machines of an environment.
@@ -247,6 +277,13 @@ impl Migration {
     fn count_more(&mut self, environment: Environment, stage: Stage, machines: u64) {
         let row = self.counts.get_mut(environment as usize);
         if let Some(count) = row.and_then(|row| row.get_mut(stage as usize)) {
+            *count += machines;
+        }
+    }
+
+    fn bill_more(&mut self, environment: Environment, billing: Billing, machines: u64) {
+        let row = self.billing.get_mut(environment as usize);
+        if let Some(count) = row.and_then(|row| row.get_mut(billing as usize)) {
             *count += machines;
         }
     }

@@ -9,6 +9,7 @@
 
 pub mod account;
 mod architecture;
+mod billing;
 pub mod exclusions;
 pub mod failures;
 pub mod findings;
@@ -23,6 +24,7 @@ pub mod verdict;
 
 pub use account::{Account, Accounts, MachineCounts};
 pub use architecture::Architecture;
+pub use billing::Billing;
 pub use exclusions::Exclusions;
 pub use findings::{Finding, HealthIssue, PlanOff, RuleContext, finding};
 pub use machine::{ArcAgent, Environment, Image, Kind, Listing, Machine, MdeExtension, Service};

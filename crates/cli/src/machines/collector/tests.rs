@@ -175,11 +175,16 @@ fn a_failed_subscription_is_reported_and_not_counted() {
 fn the_migration_report_replaces_the_machines() {
     let (_, text) = scan(&collector("--migration"), Ok(()));
     assert!(
-        text.starts_with("AWS: 2 machines, 1 onboarded") && !text.contains("NAME "),
+        text.starts_with("AWS: 2 machines, 1 onboarded") && !text.contains("RESOURCE-GROUP"),
         "{text}"
     );
     let (_, text) = scan(&collector("--migration -o csv"), Ok(()));
-    assert!(text.starts_with("environment,stage,system,machines,next_step\nAWS,Onboarded,,1,"));
+    assert!(
+        text.starts_with(
+            "subscription_id,subscription_name,plan,environment,stage,system,machines,next_step\n"
+        )
+    );
+    assert!(text.contains(",AWS,Onboarded,,1,"), "{text}");
 }
 
 #[test]

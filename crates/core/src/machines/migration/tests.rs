@@ -104,6 +104,8 @@ fn cases() -> Vec<(Machine, Stage)> {
             disconnected("SUSE Linux Enterprise Server 12 SP4"),
             Stage::DirectOnboardingOnly,
         ),
+        // The sources conflict.
+        (arc("Windows Server 2008 R2"), Stage::Unclear),
         (extended("Ubuntu 16.04", "Succeeded"), Stage::Onboarded),
         // Neither does.
         (arc("Red Hat Enterprise Linux 6.10"), Stage::Unsupported),
@@ -127,7 +129,23 @@ fn cases() -> Vec<(Machine, Stage)> {
             Stage::LegacyAgent,
         ),
         (
+            extended("Windows Server 2016 Datacenter", "Succeeded"),
+            Stage::Unclear,
+        ),
+        (
             with(arc("Ubuntu 22.04"), |machine| machine.name = "free".into()),
+            Stage::MachinePlanOff,
+        ),
+        (
+            with(arc("Ubuntu 22.04"), |machine| machine.name = "in-free".into()),
+            Stage::PlanOff,
+        ),
+        // Nothing will come, although the machine is new.
+        (
+            with(arc("Ubuntu 22.04"), |machine| {
+                machine.name = "in-free".into();
+                machine.arc.as_mut().unwrap().last_status_change = Timestamp::from_second(NOW - 60).ok();
+            }),
             Stage::PlanOff,
         ),
         (
@@ -196,13 +214,69 @@ fn the_stages_add_up_however_they_are_merged() {
             let half = if number < at { &mut one } else { &mut other };
             half.add(machine, &found(machine));
         }
-        one.merge(other);
+        one.merge(&other);
         let total: u64 = Environment::ALL
             .iter()
             .map(|environment| one.total(*environment))
             .sum();
         assert_eq!(total, machines);
+        let billing: u64 = Environment::ALL
+            .iter()
+            .flat_map(|environment| Billing::ALL.map(|billing| one.billing(*environment, billing)))
+            .sum();
+        assert_eq!(billing, machines);
     }
+}
+
+#[test]
+fn machines_are_billed_by_their_state() {
+    let vm = |power: &str| {
+        with(arc("Ubuntu 22.04"), |machine| {
+            machine.kind = Kind::VirtualMachine;
+            machine.arc = None;
+            machine.power = format!("PowerState/{power}");
+        })
+    };
+    let agent = |status: &str| {
+        with(arc("Ubuntu 22.04"), |machine| {
+            machine.arc.as_mut().unwrap().status = status.into();
+        })
+    };
+    let own = with(vm("running"), |machine| machine.name = "free".into());
+    let of_free = with(vm("running"), |machine| machine.name = "in-free".into());
+    let mut migration = Migration::default();
+    for (machine, billing, is_billed) in [
+        (vm("running"), Billing::Running, Some(true)),
+        (vm("starting"), Billing::Running, Some(true)),
+        (vm("Stopped"), Billing::Stopped, Some(true)),
+        (vm("stopping"), Billing::Stopped, Some(true)),
+        (vm("deallocated"), Billing::Deallocated, Some(false)),
+        (vm("deallocating"), Billing::Deallocated, Some(false)),
+        (vm("dreaming"), Billing::Unknown, None),
+        (agent("Connected"), Billing::Running, Some(true)),
+        (agent("Disconnected"), Billing::NotConnected, Some(false)),
+        (agent("Expired"), Billing::NotConnected, Some(false)),
+        (agent("Connecting"), Billing::NotConnected, Some(false)),
+        (agent("Error"), Billing::Unknown, None),
+        // Unsupported and excluded machines are billed, too.
+        (arc("Windows 11 Enterprise"), Billing::Running, Some(true)),
+        (own, Billing::OwnPlanFree, Some(false)),
+        // It would be billed if the plan were switched on.
+        (of_free, Billing::Running, Some(true)),
+    ] {
+        let found = found(&machine);
+        let of = Billing::of(&machine, &found);
+        assert_eq!((of, of.is_billed()), (billing, is_billed), "{machine:?}");
+        migration.add(&machine, &found);
+    }
+    let set = with(vm(""), |machine| {
+        machine.kind = Kind::UniformScaleSet;
+        machine.instances = 7;
+    });
+    migration.add(&set, &found(&set));
+    assert_eq!(migration.billed(Environment::Azure), 5 + 7);
+    assert_eq!(migration.billing(Environment::Azure, Billing::Stopped), 2);
+    assert_eq!(migration.billed(Environment::OnPremises), 2);
 }
 
 #[test]
