@@ -230,6 +230,9 @@ async fn the_migration_adds_up(environment: Arc<Environment>) -> Result<(), Erro
         machines += sum;
     }
     assert!(machines >= 400, "{machines}");
+    let subscriptions = report["subscriptions"].as_array().unwrap();
+    let of_subscriptions: u64 = subscriptions.iter().filter_map(|one| one["total"].as_u64()).sum();
+    assert_eq!(of_subscriptions, machines);
     let text = [&ENVIRONMENT[..], &["--migration"]].concat();
     let text = run(&team, &secret(&team), &text, None).await?.out;
     for word in ["Onboarded", "LegacyAgent", "antivirus"] {

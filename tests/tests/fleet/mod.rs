@@ -8,6 +8,7 @@ mod access;
 mod accounts;
 mod command;
 mod life;
+mod plan_off;
 mod recorded;
 mod spec;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(command::cases());
     cases.extend(accounts::cases());
     cases.extend(recorded::cases());
+    cases.extend(plan_off::cases());
     let setup = move || async move {
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],

@@ -14,6 +14,9 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         a_deletion_without_a_date_is_awaited,
         machines_that_need_the_extension_stay_in_the_count,
         an_agent_reports_whether_its_service_runs,
+        systems_that_the_table_does_not_know_stay_in_the_count,
+        only_a_false_setting_proves_the_retired_agent,
+        a_message_that_names_the_cause_wins_over_the_code,
     ]
 }
 
@@ -137,6 +140,90 @@ async fn an_agent_reports_whether_its_service_runs(environment: Arc<Environment>
         };
         let machine = worst(&object, &format!("srv-{at}"));
         assert_eq!(machine["reason"], expected, "{machine:#}");
+    }
+    Ok(())
+}
+
+async fn systems_that_the_table_does_not_know_stay_in_the_count(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let bare = |name: &str, os: &str, architecture: &str| json!({"name": name, "os": os, "architecture": architecture, "mde": "none", "neverProvisioned": true});
+    let all = [
+        ("newest-lts", "ubuntu-26.04", "x64", "NotDeployed"),
+        ("clone", "centos-7", "x64", "NotDeployed"),
+        ("leap", "opensuse-15.6", "x64", "NotDeployed"),
+        ("arm-9", "rhel-9", "arm64", "NotDeployed"),
+        ("future", "debian-14", "x64", "OsNotListed"),
+        ("conflict-1", "windows-2008r2", "x64", "OsNotListed"),
+        ("conflict-2", "azure-linux-3", "x64", "OsNotListed"),
+    ];
+    let mut seed: Vec<_> = all.iter().map(|(name, os, on, _)| bare(name, os, on)).collect();
+    // Not supported: they leave the count.
+    seed.push(bare("interim", "ubuntu-25.10", "x64"));
+    seed.push(bare("arm-7", "rhel-7", "arm64"));
+    seed.push(json!({"name": "web-1"}));
+    let team = environment.team_with("systems", protected(&json!(seed))).await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "1/8").await?;
+    assert_eq!(
+        object["status"]["machines"]["verdicts"],
+        json!({"Protected": 1, "Missing": 4, "Unknown": 3, "UnsupportedOs": 2}),
+        "{object:#}"
+    );
+    for (name, _, _, reason) in all {
+        let machine = worst(&object, name);
+        assert_eq!(machine["reason"], reason, "{machine:#}");
+    }
+    Ok(())
+}
+
+async fn only_a_false_setting_proves_the_retired_agent(environment: Arc<Environment>) -> Result<(), Error> {
+    let seed = protected(&json!([
+        {"name": "new-1", "os": "windows-2016", "mde": {"vNextEnabled": true}},
+        {"name": "new-2", "os": "windows-2012r2", "mde": {"vNextEnabled": "true"}},
+        {"name": "hand-1", "os": "windows-2016", "mde": {"vNextEnabled": null}},
+        {"name": "hand-2", "os": "windows-2012r2", "cloudProvider": "OnPremises", "mde": {"vNextEnabled": null}},
+        {"name": "old-1", "os": "windows-2016", "mde": {"vNextEnabled": false}}]));
+    let team = environment.team_with("unified", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "2/5").await?;
+    assert_eq!(
+        object["status"]["machines"]["verdicts"],
+        json!({"Protected": 2, "Unknown": 2, "LegacyAgent": 1}),
+        "{object:#}"
+    );
+    for name in ["hand-1", "hand-2"] {
+        assert_eq!(
+            worst(&object, name)["reason"],
+            "UnifiedSolutionUnknown",
+            "{object:#}"
+        );
+    }
+    Ok(())
+}
+
+async fn a_message_that_names_the_cause_wins_over_the_code(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let proxy = "curl: (56) Received HTTP code 407 from proxy after CONNECT";
+    let seed = protected(&json!([
+        {"name": "proxy-1", "mde": {"provisioningState": "Failed", "code": 24, "message": proxy}},
+        {"name": "proxy-2", "cloudProvider": "OnPremises",
+         "mde": {"provisioningState": "Failed", "code": 1, "message": proxy}},
+        {"name": "python-1", "mde": {"provisioningState": "Failed", "code": 1,
+         "message": "/usr/bin/env: 'python3': No such file or directory"}},
+        {"name": "plain-1", "mde": {"provisioningState": "Failed", "code": 24}}]));
+    let team = environment.team_with("causes", seed).await?;
+    team.protect(NAME, p2()).await?;
+    let object = shows(&team, NAME, "0/4").await?;
+    for (name, reason) in [
+        ("proxy-1", "ProxyRefused"),
+        ("proxy-2", "ProxyRefused"),
+        ("python-1", "PythonMissing"),
+        ("plain-1", "ERR_FAILED_REPO_SETUP"),
+    ] {
+        let machine = worst(&object, name);
+        assert_eq!(machine["reason"], reason, "{machine:#}");
     }
     Ok(())
 }
