@@ -44,8 +44,8 @@ pub use server_protection::spec::{
     VulnerabilityAssessmentProvider, Workspace, WorkspaceState,
 };
 pub use server_protection::status::{
-    ClaimStatus, ConnectorsStatus, ContestedField, DisplayStatus, Drift, ExtensionStatus, PlanStatus,
-    ServerProtectionStatus, WorkspaceStatus,
+    ClaimCredential, ClaimStatus, ConnectorsStatus, ContestedField, DisplayStatus, Drift, ExtensionStatus,
+    PlanStatus, ServerProtectionStatus, WorkspaceStatus,
 };
 
 /// API group of all kinds.

@@ -70,6 +70,15 @@ impl Client {
         }
     }
 
+    /// Reads the plan of a subscription, only to prove the access to it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no token, or if the plan cannot be read.
+    pub async fn read_plan(&self, subscription: &str) -> Result<(), AzureError> {
+        self.session().await?.arm.plan(subscription).await.map(drop)
+    }
+
     /// Makes the changes of a `ServerProtection` in order, and stops at the first error or when the permit ends. The
     /// outcome contains the changes that were made, and the one that failed with its error.
     pub async fn apply(&self, subscription: &str, changes: &[Change], permit: &WritePermit) -> Outcome {

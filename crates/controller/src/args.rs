@@ -35,6 +35,19 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration, hide = true)]
     pub deletion_deadline: Duration,
 
+    /// Time after which an object whose access to Azure is denied loses its subscription or connector to another object
+    /// that may write it and waits
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub claim_lapse_after: Duration,
+
+    /// The same for an object whose access is unknown because Azure or Entra does not answer (for tests)
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = humantime::parse_duration, hide = true)]
+    pub claim_unknown_lapse_after: Duration,
+
+    /// Time for which a subscription or connector is kept for the namespace of an owner that was deleted (for tests)
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration, hide = true)]
+    pub claim_reserve: Duration,
+
     /// Reconcile every object at this interval instead of its spec.interval (for tests)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
     pub reconcile_every: Option<Duration>,

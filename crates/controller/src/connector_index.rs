@@ -19,10 +19,20 @@ use serverprotection_core::{
 /// Namespace and name of a `ServerProtection`.
 type Key = (String, String);
 
+/// Whether a `ServerProtection` holds its subscription, as its status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// It was not reconciled yet.
+    Undecided,
+    Holds,
+    HoldsNothing,
+}
+
 /// What connectors need from their `ServerProtection`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProtectionEntry {
     pub(crate) uid: String,
+    pub(crate) holding: Holding,
     pub(crate) protection: Protection,
     pub(crate) interval: Duration,
 }
@@ -33,6 +43,8 @@ pub(crate) struct ConnectorEntry {
     pub(crate) name: String,
     /// Why the connector is not Ready; `None` if it is Ready.
     pub(crate) not_ready: Option<String>,
+    /// Whether another object holds the connector, so that this one does not count.
+    pub(crate) waits: bool,
 }
 
 /// The objects of both kinds as their watches deliver them. A watch updates it before its own cache, so that a
@@ -140,7 +152,8 @@ impl ConnectorIndex {
         let Some(all) = inner.connectors.get(&key(namespace, name)) else {
             return Some(Connectors::default());
         };
-        let not_ready = all.values().filter_map(|connector| {
+        let counted = || all.values().filter(|connector| !connector.waits);
+        let not_ready = counted().filter_map(|connector| {
             let reason = connector.not_ready.clone()?;
             Some(NotReady {
                 name: connector.name.clone(),
@@ -150,7 +163,7 @@ impl ConnectorIndex {
         let mut not_ready: Vec<_> = not_ready.collect();
         not_ready.sort();
         Some(Connectors {
-            total: all.len(),
+            total: counted().count(),
             not_ready,
         })
     }
@@ -186,6 +199,7 @@ mod tests {
     fn known(tier: Tier) -> ProtectionEntry {
         ProtectionEntry {
             uid: "p".into(),
+            holding: Holding::Holds,
             protection: Protection {
                 subscription: "s".into(),
                 mode: Mode::Enforce,
@@ -201,6 +215,7 @@ mod tests {
         ConnectorEntry {
             name: name.into(),
             not_ready: not_ready.map(str::to_owned),
+            waits: false,
         }
     }
 
@@ -221,6 +236,21 @@ mod tests {
         assert!(connector_index.set_connector("n", "prod", "1", &listed("aws", None)));
         assert_eq!(connector_index.remove_connector("1"), Some(key("n", "prod")));
         assert_eq!(connector_index.remove_connector("1"), None);
+    }
+
+    #[test]
+    fn a_connector_that_another_object_holds_does_not_count() {
+        let connector_index = ConnectorIndex::default();
+        connector_index.connectors_are_listed(|_| true);
+        connector_index.set_connector("n", "prod", "1", &listed("aws", None));
+        let waits = ConnectorEntry {
+            waits: true,
+            ..listed("twin", Some("ClaimConflicted"))
+        };
+        assert!(connector_index.set_connector("n", "prod", "2", &waits));
+        let counts = connector_index.connectors("n", "prod").unwrap();
+        assert_eq!((counts.total, counts.not_ready.len()), (1, 0));
+        assert_eq!(connector_index.names("n", "prod").len(), 2, "both are triggered");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::{
     runtime::{events::Recorder, reflector::ObjectRef},
 };
 use serverprotection_api::{SecurityConnector, ServerProtection};
-use serverprotection_core::{gate::Gate, timeouts::Timeouts};
+use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -65,11 +65,11 @@ impl<K: Kind> Clone for Controlled<K> {
 
 impl<K: Kind> Controlled<K> {
     /// Also returns the queue of triggered objects.
-    pub(crate) fn new() -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+    pub(crate) fn new(rules: Rules) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
         let states = Arc::new(StateStore::default());
         let (trigger, triggered) = Trigger::new(Arc::clone(&states));
         let controlled = Self {
-            claims: Arc::default(),
+            claims: Arc::new(Claims::new(rules)),
             states,
             trigger,
             listed: Listed::default(),

@@ -13,7 +13,9 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
-use serverprotection_api::{AzureCredential, AzureCredentialSpec, CredentialType, SecretKeyRef};
+use serverprotection_api::{
+    AzureCredential, AzureCredentialSpec, ClaimCredential, CredentialType, SecretKeyRef, TargetCredential,
+};
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
@@ -167,6 +169,18 @@ impl Credentials {
             secret: secret.clone(),
         };
         Ok(self.keep(key, identity, made_from, Some(secret)))
+    }
+
+    /// The credential with its uid, as a claim records it.
+    pub(crate) fn identified(&self, namespace: &str, credential: &TargetCredential) -> ClaimCredential {
+        let known = self
+            .store
+            .get(&ObjectRef::new(&credential.name).within(namespace));
+        ClaimCredential {
+            kind: credential.kind.clone(),
+            name: credential.name.clone(),
+            uid: known.and_then(|known| known.uid()),
+        }
     }
 
     fn cached(&self, key: &Key) -> Option<CachedClient> {

@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
-use serverprotection_api::{ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
+use serverprotection_api::{ClaimStatus, ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
 use serverprotection_core::request::Requested;
 
 /// A kind that has a controller.
@@ -47,6 +47,9 @@ pub(crate) trait StatusExt:
     fn drift_count(&self) -> Option<i32>;
     /// Fields that were repaired lately.
     fn contested(&self) -> &[ContestedField];
+    /// Whether the object may write.
+    fn claim(&self) -> Option<&ClaimStatus>;
+    fn claim_mut(&mut self) -> &mut Option<ClaimStatus>;
 }
 
 macro_rules! status_ext {
@@ -72,6 +75,12 @@ macro_rules! status_ext {
             }
             fn contested(&self) -> &[ContestedField] {
                 &self.contested
+            }
+            fn claim(&self) -> Option<&ClaimStatus> {
+                self.claim.as_ref()
+            }
+            fn claim_mut(&mut self) -> &mut Option<ClaimStatus> {
+                &mut self.claim
             }
         }
     };

@@ -1,4 +1,4 @@
-//! Metrics with bounded labels: no object names, no error texts. Names and HELP texts come from the table in `core`.
+//! Metrics with bounded labels: no error texts, and object names only where an administrator needs them. Names and HELP texts come from the table in `core`.
 
 mod fleet;
 mod negotiation;
@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     reconcile_seconds: Family<KindLabel, Histogram>,
     pub(crate) status_writes: Counter,
     changes: Family<ChangeLabel, Counter>,
+    claim_changes: Family<OwnerLabels, Counter>,
     watch_errors: Family<KindLabel, Counter>,
 }
 
@@ -75,6 +76,13 @@ struct OutcomeLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ChangeLabel {
     change: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OwnerLabels {
+    kind: &'static str,
+    from: String,
+    to: String,
 }
 
 /// How a reconcile ended.
@@ -119,6 +127,7 @@ impl Metrics {
             reconcile_seconds: Family::new_with_constructor(seconds),
             status_writes: Counter::default(),
             changes: Family::default(),
+            claim_changes: Family::default(),
             watch_errors: Family::default(),
         };
         let mut registry = Registry::default();
@@ -153,6 +162,7 @@ impl Metrics {
         );
         register(registry, &metrics::STATUS_WRITES, self.status_writes.clone());
         register(registry, &metrics::CHANGES, self.changes.clone());
+        register(registry, &metrics::CLAIM_CHANGES, self.claim_changes.clone());
         register(registry, &metrics::WATCH_ERRORS, self.watch_errors.clone());
         self.panics.register(registry);
         self.fleet.register(registry);
@@ -196,6 +206,13 @@ impl Metrics {
     /// Counts a write that Azure accepted.
     pub(crate) fn changed(&self, change: &'static str) {
         self.changes.get_or_create(&ChangeLabel { change }).inc();
+    }
+
+    /// Counts a claim of this kind that went from one object to another, as `namespace/name`.
+    pub(crate) fn claim_changed(&self, kind: &'static str, from: String, to: String) {
+        self.claim_changes
+            .get_or_create(&OwnerLabels { kind, from, to })
+            .inc();
     }
 
     /// Counts an error of the watch of a kind.

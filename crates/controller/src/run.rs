@@ -20,7 +20,7 @@ use kube::{
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::{Cloud, Principals, fleet};
-use serverprotection_core::{gate::Gate, timeouts::Timeouts};
+use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +72,8 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let (credential_store, credential_events) =
         watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
     let credentials = credentials(&args, (cloud, http), &client, credential_store, &metrics);
-    let (protections, triggered_protections) = Controlled::new();
-    let (connectors, triggered_connectors) = Controlled::new();
+    let (protections, triggered_protections) = Controlled::new(rules(&args));
+    let (connectors, triggered_connectors) = Controlled::new(rules(&args));
     let context = Arc::new(context(
         &args,
         &client,
@@ -175,6 +175,16 @@ fn timeouts(args: &Args) -> Timeouts {
         blocked_retry_interval: args.blocked_retry_interval,
         registration_timeout: args.registration_timeout,
         deletion_deadline: args.deletion_deadline,
+    }
+}
+
+/// The times of the rules of claims. Retries of denied objects are as far apart as their proofs.
+fn rules(args: &Args) -> Rules {
+    Rules {
+        lapse_after: args.claim_lapse_after,
+        unknown_lapse_after: args.claim_unknown_lapse_after,
+        reserve: args.claim_reserve,
+        spacing: args.blocked_retry_interval,
     }
 }
 

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt, api::ObjectMeta, runtime::controller::Action};
 use serverprotection_core::{conditions, events::Event, reason::EventReason, retry};
 
 use crate::{
+    claims,
     clock::now,
     context::{Context, InContext},
     kind::StatusExt,
@@ -134,6 +135,7 @@ async fn write<K: InContext>(
                 state.last_write = Some(Instant::now());
                 state.kube_failures = 0;
                 store.put(object.meta(), state.clone());
+                claims::acknowledged::<K>(object.meta(), state.acknowledged.claim(), context);
                 return Ok(Recorded::Yes);
             }
             // The object is deleted, so there is nothing left to report.
@@ -150,6 +152,7 @@ async fn write<K: InContext>(
                 if is_intent && let Some(changed) = changed(object, &newest, &before) {
                     *state = changed;
                     store.put(object.meta(), state.clone());
+                    claims::acknowledged::<K>(object.meta(), state.acknowledged.claim(), context);
                     return Ok(Recorded::Outdated);
                 }
             }

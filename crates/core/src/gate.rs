@@ -34,10 +34,17 @@ impl Gate {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    /// Returns a permit if both the object (mode, suspend) and the process allow writes. The correlation id is that of
-    /// `status.pendingOperation`.
-    pub fn permit(&self, mode: Mode, suspended: bool, correlation_id: &str) -> Option<WritePermit> {
-        (mode == Mode::Enforce && !suspended && self.open.load(Ordering::SeqCst)).then(|| WritePermit {
+    /// Returns a permit if the object holds its claim, its mode and `suspend` allow writes, and the process may write.
+    /// The correlation id is that of `status.pendingOperation`.
+    pub fn permit(
+        &self,
+        holds_claim: bool,
+        mode: Mode,
+        suspended: bool,
+        correlation_id: &str,
+    ) -> Option<WritePermit> {
+        let object = holds_claim && mode == Mode::Enforce && !suspended;
+        (object && self.open.load(Ordering::SeqCst)).then(|| WritePermit {
             open: Arc::clone(&self.open),
             correlation_id: correlation_id.to_owned(),
         })
@@ -61,19 +68,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_enforce_without_suspend_may_write() {
+    fn only_enforce_with_a_claim_and_without_suspend_may_write() {
         let gate = Gate::open();
-        assert!(gate.permit(Mode::Enforce, false, "c").is_some());
-        assert!(gate.permit(Mode::Observe, false, "c").is_none());
-        assert!(gate.permit(Mode::Enforce, true, "c").is_none());
+        assert!(gate.permit(true, Mode::Enforce, false, "c").is_some());
+        assert!(gate.permit(false, Mode::Enforce, false, "c").is_none());
+        assert!(gate.permit(true, Mode::Observe, false, "c").is_none());
+        assert!(gate.permit(true, Mode::Enforce, true, "c").is_none());
     }
 
     #[test]
     fn closing_revokes_permits() {
         let gate = Gate::open();
-        let permit = gate.permit(Mode::Enforce, false, "c").unwrap();
+        let permit = gate.permit(true, Mode::Enforce, false, "c").unwrap();
         gate.close();
         assert!(!permit.holds());
-        assert!(gate.permit(Mode::Enforce, false, "c").is_none());
+        assert!(gate.permit(true, Mode::Enforce, false, "c").is_none());
     }
 }

@@ -56,11 +56,15 @@ words! {
 words! {
     /// The reason of a condition, chosen by this program.
     Reason {
+        AccessDenied,
+        AccessNotProven,
         AccountConnectedElsewhere,
         AgentlessScanningNeedsP2,
         AllReady,
         Applying,
         AuthenticationFailed,
+        AwaitingAccount,
+        AwaitingProtection,
         AwaitingRegistration,
         AzureUnavailable,
         BelowMinimum,
@@ -120,6 +124,7 @@ words! {
         Registered,
         Registering,
         RegistrationStuck,
+        Reserved,
         ResourceGroupMissing,
         ResultLost,
         Retrying,
@@ -148,6 +153,8 @@ words! {
     /// The reason of an event about something that was done or found. When a condition turns, the event has the
     /// condition's reason.
     EventReason {
+        ClaimLost,
+        ClaimTaken,
         CloudAuthenticationFailed,
         ConnectionNotHealthy,
         ConnectorCreated,

@@ -85,7 +85,8 @@ pub struct SecurityConnectorSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("protectionRef cannot be changed: create another SecurityConnector"))]
     pub protection_ref: ProtectionRef,
     /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
-    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. The default is false.
+    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. While another object waits for the
+    /// connector, one read per hour checks that this object may still access it. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// Azure resource group of the connector and of the Azure Arc machines of the account. This field is immutable.

@@ -28,7 +28,7 @@ pub struct SecurityConnectorStatus {
     /// ServerProtection is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<ConnectorTarget>,
-    /// Whether this object owns its connector.
+    /// Whether this object may write its connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,
     /// Id of the AWS account, or number of the GCP project.

@@ -75,7 +75,8 @@ use super::{file_integrity::FileIntegrityRules, machines::Machines, status::Serv
 #[serde(rename_all = "camelCase")]
 pub struct ServerProtectionSpec {
     /// Id of the Azure subscription: a GUID in lower case. This field is immutable: create another object for another
-    /// subscription. Only one object owns a subscription; other objects for it are Stalled.
+    /// subscription. Only one object writes a subscription, one that has proven its access; others that may write it
+    /// wait and are Stalled.
     #[schemars(
         length(min = 36, max = 36),
         regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
@@ -94,7 +95,8 @@ pub struct ServerProtectionSpec {
     #[serde(default)]
     pub mode: Mode,
     /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
-    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. The default is false.
+    /// Ready becomes Unknown if anything else in the spec is edited meanwhile. While another object waits for the
+    /// subscription, one read per hour checks that this object may still write it. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// How often Azure is compared with this object: from 1m to 24h, with 10 % jitter. The default is 10m. To

@@ -28,7 +28,7 @@ pub struct ServerProtectionStatus {
     /// Display name of the subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription_name: Option<String>,
-    /// Whether this object owns its subscription.
+    /// Whether this object may write to its subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,
     /// The plan as reported by Azure.
@@ -105,22 +105,46 @@ pub struct ConnectorsStatus {
     pub ready: i32,
 }
 
-/// Ownership of the subscription.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+/// Whether this object may write to its subscription (or connector). It must have proven its access.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimStatus {
-    /// Held or Conflicted.
+    /// Held: this object alone may write. Waiting: it proved its access, but another object holds the claim. Releasing:
+    /// it is being deleted and still works on Azure. None: it lost the claim.
     pub state: String,
+    /// Uid of the object that the claim belongs to. A claim with another uid, as in an object restored from a backup,
+    /// does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The credential that proved that it may write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<ClaimCredential>,
     /// When this state began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The object that owns the subscription, as namespace/name. Set when state is Conflicted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<String>,
     /// When this object first found that Azure matches its spec, or first wrote to Azure. Until then, changes that
     /// lower protection wait for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub established_since: Option<Time>,
+    /// Since when its access is denied. Only a new proof removes this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_since: Option<Time>,
+    /// It cannot take the claim before this time, because the holder of another namespace was just deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+}
+
+/// The credential that proved the access of an object.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimCredential {
+    /// Kind of the credential object.
+    pub kind: String,
+    /// Name of the credential object.
+    pub name: String,
+    /// Uid of the credential object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
 }
 
 /// The Defender for Servers plan as reported by Azure.

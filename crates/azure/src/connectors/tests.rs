@@ -80,7 +80,7 @@ fn create_group() -> Change {
 
 fn permit() -> WritePermit {
     Gate::open()
-        .permit(Mode::Enforce, false, "the-correlation-id")
+        .permit(true, Mode::Enforce, false, "the-correlation-id")
         .unwrap()
 }
 

@@ -24,6 +24,7 @@ fn page(format: Format) -> String {
     metrics.reconciled("SecurityConnector", Outcome::Timeout, Duration::from_secs(300));
     metrics.status_writes.inc();
     metrics.changed("plan");
+    metrics.claim_changed("ServerProtection", "a/prod".into(), "b/prod".into());
     metrics.watch_failed("AzureCredential");
     metrics.panics.count_reconcile("ServerProtection");
     metrics

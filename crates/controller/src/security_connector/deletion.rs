@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use kube::{Resource, ResourceExt, api::ObjectMeta, runtime::controller::Action};
+use kube::{Resource, api::ObjectMeta, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, annotations};
 use serverprotection_core::{
     Timestamp,
     azure_error::AzureError,
+    claims::Evidence,
     reading::ReadResult,
     retry,
     security_connector::{
-        account,
         deletion::{Deletion, Input, RemovalReason, deletion, is_overdue},
-        desired, events,
+        events,
         observed::Connector,
         status,
     },
@@ -21,8 +21,11 @@ use serverprotection_core::{
 use super::{
     finalizer,
     links::{client, protection},
+    observe::prove_with,
+    watch_events::stage,
 };
 use crate::{
+    claims,
     clock::now,
     connector_index::ProtectionEntry,
     context::{Context, InContext},
@@ -37,6 +40,8 @@ use crate::{
 /// Runs one reconcile of the deletion.
 pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> Result<Action, Error> {
     if !finalizer::is_on(object.meta()) {
+        // Finalizers of others hold nothing (R11).
+        claims::release(object, stage(object), context).await?;
         return Ok(Action::await_change());
     }
     let known = SecurityConnector::states(context).get(object.meta());
@@ -44,10 +49,11 @@ pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
         return Ok(Action::requeue(Duration::from_secs(2)));
     };
     let known = protection(object, context);
-    let other = other(object, &state, context);
+    let other = successor(object, context);
     let mut connector: Option<ReadResult<Option<Connector>>> = None;
     loop {
         let decision = deletion(&Input {
+            uid: object.metadata.uid.as_deref().unwrap_or_default(),
             spec: &object.spec,
             previous: &state.status,
             force: force(object.meta()),
@@ -159,7 +165,8 @@ async fn delete(
     // gone.
     let pending = state.status.pending_operation.as_ref();
     let correlation_id = pending.map_or("", |operation| operation.correlation_id.as_str());
-    match context.gate.permit(Mode::Enforce, false, correlation_id) {
+    let holds = claims::is_recorded(object, state);
+    match context.gate.permit(holds, Mode::Enforce, false, correlation_id) {
         Some(permit) => client.delete_connector(id, &permit).await,
         None => Err(stopping()),
     }
@@ -192,23 +199,15 @@ fn force_refresh(state: &ObjectState<SecurityConnector>) -> bool {
     state.deleting.is_some_and(|failures| failures > 0)
 }
 
-/// Another object that claims the connector or the account.
-fn other(
-    object: &SecurityConnector,
-    state: &ObjectState<SecurityConnector>,
-    context: &Context,
-) -> Option<String> {
-    let uid = object.uid()?;
-    let id = state
-        .status
-        .target
-        .as_ref()
-        .map(|target| target.id.to_lowercase());
-    let account = account::account_key(object.spec.type_, &desired::account(&object.spec));
+/// R16: another object that proved its access and waits for the connector, as users see it.
+fn successor(object: &SecurityConnector, context: &Context) -> Option<String> {
     let index = context.connectors.claims.index();
-    id.into_iter()
-        .chain([account])
-        .find_map(|key| index.other(&key, &uid))
+    let found = index.successor(object.metadata.uid.as_deref()?)?;
+    Some(if Some(&found.namespace) == object.metadata.namespace.as_ref() {
+        format!("SecurityConnector {}", found.name)
+    } else {
+        "a SecurityConnector of another namespace".into()
+    })
 }
 
 fn force(meta: &ObjectMeta) -> Option<&str> {
@@ -226,6 +225,13 @@ fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
     deadline
         .saturating_sub(Duration::try_from(waited).unwrap_or_default())
         .max(Duration::from_secs(1))
+}
+
+async fn prove_unreadable(object: &InvalidObject, context: &Context) -> Evidence {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let credential = object.text("/status/target/credential/name");
+    let id = object.text("/status/target/id").unwrap_or_default();
+    prove_with(namespace, credential, id, context).await
 }
 
 /// Reports an object that cannot be parsed. Its deletion policy is unknown, so nothing is deleted in Azure, and the
@@ -249,6 +255,10 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
         return Ok(Action::await_change());
     }
     unreadable::report::<SecurityConnector>(object, context).await?;
+    if claims::must_prove::<SecurityConnector>(meta, context) {
+        let evidence = prove_unreadable(object, context).await;
+        return unreadable::record_proof::<SecurityConnector>(object, evidence, context).await;
+    }
     Ok(if deleting {
         Action::requeue(until_deadline(meta, context))
     } else {

@@ -3,31 +3,34 @@
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
-use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
+use serverprotection_api::{Mode, SecurityConnector};
 use serverprotection_azure::Client;
 use serverprotection_core::{
-    claims::{Claim, Claimant, HELD},
-    conditions::{ConditionType, is_true},
+    claims::{Evidence, Rights, Stage},
+    conditions::{ConditionType, Reason, is_true},
     gate::WritePermit,
     security_connector::{
-        account,
         decide::{Decision, Observation, Outcome},
         desired::Target,
         observed::Observed,
-        reads,
+        proof, reads,
     },
 };
 
 use super::links::{client, interval};
 use crate::{
-    connector_index::ProtectionEntry, context::Context, server_protection::claimant_of, state::ObjectState,
+    claims,
+    clock::now,
+    connector_index::{Holding, ProtectionEntry},
+    context::Context,
+    state::ObjectState,
 };
 
 /// The observation of a reconcile, with the client for its writes.
 pub(super) enum LiveObservation {
     Suspended,
     NotAvailable(&'static str),
-    Conflicted(String),
+    AwaitingProtection,
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
@@ -39,9 +42,26 @@ impl LiveObservation {
         match self {
             Self::Suspended => Observation::Suspended,
             Self::NotAvailable(azure) => Observation::NotAvailable(azure),
-            Self::Conflicted(holder) => Observation::Conflicted(holder),
+            Self::AwaitingProtection => Observation::AwaitingProtection,
             Self::Azure { observed, .. } => Observation::Azure(observed),
         }
+    }
+
+    /// What was learned about the access of the object. Without a `ServerProtection` that holds its subscription, it has
+    /// none (R18).
+    pub(super) fn evidence(&self, protected: bool) -> Option<Evidence> {
+        match self {
+            Self::Suspended | Self::NotAvailable(_) => None,
+            Self::Azure { observed, .. } if protected => Some(proof::evidence(observed)),
+            Self::AwaitingProtection | Self::Azure { .. } => {
+                Some(Evidence::Denied(Reason::AwaitingProtection.as_str().into()))
+            }
+        }
+    }
+
+    /// Whether there is no connector, so that one may have to be created.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Azure { observed, .. } if matches!(observed.connector, Some(Ok(None))))
     }
 
     pub(super) async fn apply(&self, target: &Target, decision: &Decision, permit: &WritePermit) -> Outcome {
@@ -68,23 +88,19 @@ pub(super) async fn observe(
     requested: bool,
     context: &Context,
 ) -> LiveObservation {
-    let target =
-        known.map(|known| Target::of(&object.name_any(), &object.spec, &known.protection.subscription));
-    let claim = target
-        .as_ref()
-        .map(|target| claim(object, &state.status, target, context));
+    let target = known.map(|known| target(object, known));
     if object.spec.suspend {
         return LiveObservation::Suspended;
     }
     if let Some(azure) = context.settings.without_connectors {
         return LiveObservation::NotAvailable(azure);
     }
-    if let Some(Claim::Conflicted { holder }) = claim {
-        return LiveObservation::Conflicted(holder);
-    }
     let (Some(known), Some(target)) = (known, target) else {
         return LiveObservation::without_client(Observed::nothing());
     };
+    if known.protection.mode == Mode::Enforce && known.holding != Holding::Holds {
+        return LiveObservation::AwaitingProtection;
+    }
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     let name = credential.map(|credential| credential.name.as_str());
@@ -107,17 +123,75 @@ pub(super) async fn observe(
     }
 }
 
-/// The object must own both its connector and the account.
-fn claim(
+fn target(object: &SecurityConnector, known: &ProtectionEntry) -> Target {
+    Target::of(&object.name_any(), &object.spec, &known.protection.subscription)
+}
+
+/// What the object wants, with what its `ServerProtection` says. Makes it a candidate for its connector, whose id may
+/// not have been known before.
+pub(super) fn stage(
     object: &SecurityConnector,
-    status: &SecurityConnectorStatus,
-    target: &Target,
+    state: &ObjectState<SecurityConnector>,
+    known: Option<&ProtectionEntry>,
     context: &Context,
-) -> Claim {
-    let held = status.claim.as_ref().is_some_and(|claim| claim.state == HELD);
-    let keys = account::claims(target).into_iter();
-    let claimants: Vec<Claimant> = keys
-        .filter_map(|key| claimant_of(object.meta(), key, held))
-        .collect();
-    context.connectors.claims.index().claim_all(&claimants)
+) -> Stage {
+    let own = super::watch_events::stage(object);
+    let wants = match (own, known) {
+        (Stage::Enforces | Stage::Suspended, Some(known)) if known.protection.mode == Mode::Observe => {
+            Stage::Observes
+        }
+        (Stage::Enforces, Some(known)) if known.holding == Holding::Holds => Stage::Enforces,
+        (Stage::Enforces, _) => Stage::Blocked,
+        (own, _) => own,
+    };
+    // A connector that this object manages stays its subject if the reference leads elsewhere.
+    let recorded = state
+        .status
+        .target
+        .as_ref()
+        .map(|target| target.id.to_lowercase());
+    let key = recorded.or_else(|| known.map(|known| target(object, known).key()));
+    if let Some(seen) =
+        key.and_then(|key| claims::seen(object.meta(), key, wants, state.status.claim.clone()))
+    {
+        let freed = context.connectors.claims.index().observe(seen, now());
+        for names in freed {
+            context
+                .connectors
+                .trigger
+                .reconcile(&names.namespace, &names.name);
+        }
+    }
+    wants
+}
+
+/// R10: asks a suspended object for its proof with one read.
+pub(super) async fn prove(
+    object: &SecurityConnector,
+    state: &ObjectState<SecurityConnector>,
+    context: &Context,
+) -> Option<Evidence> {
+    let target = state.status.target.as_ref()?;
+    let credential = target
+        .credential
+        .as_ref()
+        .map(|credential| credential.name.as_str());
+    let namespace = object.namespace().unwrap_or_default();
+    Some(prove_with(&namespace, credential, &target.id, context).await)
+}
+
+/// The same for an object of which only these names are known.
+pub(super) async fn prove_with(
+    namespace: &str,
+    credential: Option<&str>,
+    id: &str,
+    context: &Context,
+) -> Evidence {
+    match context.credentials.client_for(namespace, credential, true).await {
+        Err(failure) => Evidence::of_failure(&failure),
+        Ok(client) => match client.read_connector(id).await {
+            Ok(_) => Evidence::Read(Rights::NotRead),
+            Err(failure) => Evidence::of_failure(&failure),
+        },
+    }
 }

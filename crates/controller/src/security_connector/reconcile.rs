@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, SecurityConnectorStatus};
 use serverprotection_core::{
+    claims::{Ownership, Stage, Verdict},
     conditions,
     security_connector::{
+        account::account_key,
         changes,
         decide::{self, Input, Outcome},
+        desired::account,
         events, requeue,
         status::{self, Phase},
     },
@@ -17,11 +20,13 @@ use serverprotection_core::{
 use super::{
     deletion, finalizer,
     links::{interval, protection},
-    observe::observe,
+    observe::{LiveObservation, observe, prove, stage},
     status_refresh,
 };
 use crate::{
+    claims::{self, Creation},
     clock::now,
+    connector_index::{Holding, ProtectionEntry},
     context::{Context, InContext},
     requests::{approval, due_in, is_current, requested},
     state::ObjectState,
@@ -30,6 +35,9 @@ use crate::{
 
 /// How often a reconcile reads and writes Azure before it writes the status and is requeued.
 const MOST_ROUNDS: u32 = 3;
+
+/// When an object is decided about again whose `ServerProtection`, or whose claim, is not decided yet.
+const UNDECIDED: Duration = Duration::from_secs(5);
 
 pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
@@ -78,6 +86,35 @@ impl Reconcile<'_> {
         SecurityConnector::states(self.context).is_newest(self.object.meta())
     }
 
+    fn uid(&self) -> &str {
+        self.object.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the object may write its connector, after what this reconcile read.
+    async fn verdict(&self, known: Option<&ProtectionEntry>, live: &LiveObservation) -> Verdict {
+        let (object, context) = (self.object, self.context);
+        let stage = stage(object, &self.state, known, context);
+        if !context.connectors.claims.index().contains(self.uid()) {
+            // Without a ServerProtection, its connector was never known.
+            return Verdict::none();
+        }
+        let evidence = match live.evidence(stage != Stage::Blocked) {
+            None if claims::must_prove::<SecurityConnector>(object.meta(), context) => {
+                prove(object, &self.state, context).await
+            }
+            evidence => evidence,
+        };
+        let credential = known.and_then(|known| known.protection.credential.as_ref());
+        claims::decide::<SecurityConnector>(object.meta(), stage, credential, evidence, context)
+    }
+
+    /// The right to create a connector for the account; `None` while another object creates one.
+    fn creation(&self) -> Option<Creation> {
+        let spec = &self.object.spec;
+        let account = account_key(spec.type_, &account(spec));
+        self.context.connectors.claims.create(&account, self.uid())
+    }
+
     /// Returns `None` if another round must read back what this one wrote.
     async fn round(&mut self, round: u32) -> Result<Option<Action>, Error> {
         let (object, context) = (self.object, self.context);
@@ -88,10 +125,20 @@ impl Reconcile<'_> {
         let known = protection(object, context);
         let live = observe(object, &self.state, known.as_ref(), requested.is_some(), context);
         let live = Box::pin(live).await;
+        if known.as_ref().is_some_and(is_undecided) {
+            // Its first status triggers this object.
+            return Ok(Some(Action::requeue(UNDECIDED)));
+        }
         // The object was deleted or edited meanwhile: another reconcile decides about the new spec.
         if !self.is_newest() {
             return Ok(Some(Action::requeue(Duration::from_secs(1))));
         }
+        let verdict = self.verdict(known.as_ref(), &live).await;
+        if verdict.ownership == Ownership::Undecided {
+            return Ok(Some(Action::requeue(UNDECIDED)));
+        }
+        let creation = (live.is_absent() && verdict.may_write()).then(|| self.creation());
+        let account_busy = matches!(creation, Some(None));
         let previous = self.state.clone();
         let (name, correlation_id) = (object.name_any(), uuid::Uuid::new_v4().to_string());
         let input = Input {
@@ -103,6 +150,8 @@ impl Reconcile<'_> {
             protection: known.as_ref().map(|known| &known.protection),
             previous: &previous.status,
             observation: live.observation(),
+            claim: claims::claim(object, &verdict),
+            account_busy,
             machines: status_refresh::machines(object, known.as_ref(), &previous, context),
             history: &previous.history,
             timeouts: &context.settings.timeouts,
@@ -117,7 +166,9 @@ impl Reconcile<'_> {
         let target = decide::target(&input);
         let mut recorded_intent = None;
         let outcome = match (
-            context.gate.permit(mode, object.spec.suspend, &correlation_id),
+            context
+                .gate
+                .permit(verdict.may_write(), mode, object.spec.suspend, &correlation_id),
             target,
         ) {
             (Some(permit), Some(target)) if !decision.changes.is_empty() => {
@@ -134,6 +185,8 @@ impl Reconcile<'_> {
             }
             _ => Outcome::default(),
         };
+        drop(creation);
+        claims::wrote(object, !outcome.done.is_empty(), outcome.failure(), context);
         self.state.history = requeue::update_history(&input, &decision, &outcome);
         let failures = self.state.history.failures;
         let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
@@ -146,6 +199,7 @@ impl Reconcile<'_> {
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
+        let next = input.claim.at_most(next, input.timeouts.blocked_retry_interval);
         if next.is_zero() && round < MOST_ROUNDS && !context.stop.is_cancelled() {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
@@ -156,6 +210,11 @@ impl Reconcile<'_> {
             .await
             .map(Some)
     }
+}
+
+/// Whether the `ServerProtection` was not reconciled yet, so that its claim is not known.
+fn is_undecided(known: &ProtectionEntry) -> bool {
+    known.protection.mode == Mode::Enforce && known.holding == Holding::Undecided
 }
 
 fn count(outcome: &Outcome, context: &Context) {

@@ -5,19 +5,20 @@ use std::{collections::HashSet, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, runtime::watcher::Event};
 use serde_json::Value;
-use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_api::{ClaimStatus, SecurityConnector, ServerProtection};
 use serverprotection_core::{
-    claims::{Claimant, HELD},
+    claims::{Names, Seen, Stage, State},
     conditions::{self, ConditionType, Reason},
-    security_connector::{account::account_key, desired::account},
 };
 
+use super::finalizer;
 use crate::{
+    claims::{seen, status_claim},
+    clock::now,
     connector_index::{ConnectorEntry, ConnectorIndex},
     context::Controlled,
     kind::Kind,
     parsed::{InvalidObject, Parsed},
-    server_protection::claimant_of,
     trigger::Trigger,
 };
 
@@ -48,12 +49,14 @@ impl EventHandler {
         };
         self.seen.insert(uid.clone());
         self.own.states.observe(meta, object.status(), object.is_valid());
-        for claimant in claimants(object) {
-            self.own.claims.index().upsert(claimant);
+        if let Some(candidate) = candidate(object) {
+            let freed = self.own.claims.index().observe(candidate, now());
+            self.trigger(&freed);
         }
         let row = ConnectorEntry {
             name: name.clone(),
             not_ready: not_ready(object),
+            waits: claim(object).is_some_and(|claim| State::of(Some(&claim)) == State::Waiting),
         };
         if let Some(protection) = protection(object)
             && self
@@ -68,7 +71,7 @@ impl EventHandler {
         let Some(uid) = &object.meta().uid else { return };
         self.own.states.forget(object.meta());
         self.seen.remove(uid);
-        let waiting = self.own.claims.index().forget(uid);
+        let waiting = self.own.claims.index().remove(uid, now());
         self.trigger(&waiting);
         if let Some((namespace, name)) = self.connector_index.remove_connector(uid) {
             self.trigger_protections.refresh(&namespace, &name);
@@ -84,7 +87,7 @@ impl EventHandler {
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);
-        let freed = self.own.claims.index().retain(seen);
+        let freed = self.own.claims.index().retain(seen, now());
         self.own.states.retain(seen);
         for (namespace, name) in self.connector_index.connectors_are_listed(seen) {
             self.trigger_protections.refresh(&namespace, &name);
@@ -92,43 +95,56 @@ impl EventHandler {
         self.trigger(&freed);
     }
 
-    fn trigger(&self, claimants: &[Claimant]) {
-        for claimant in claimants {
-            self.own.trigger.reconcile(&claimant.namespace, &claimant.name);
+    fn trigger(&self, freed: &[Names]) {
+        for names in freed {
+            self.own.trigger.reconcile(&names.namespace, &names.name);
         }
     }
 }
 
-/// The claims of an object on its account and, after its first reconcile, on its connector.
-fn claimants(object: &Parsed<SecurityConnector>) -> Vec<Claimant> {
-    let (account, id, state) = match object {
+/// The object as a candidate for its connector, also an object that cannot be parsed. Before its first reconcile, the id
+/// of the connector is not known.
+fn candidate(object: &Parsed<SecurityConnector>) -> Option<Seen<'_>> {
+    let (target, stage) = match object {
         Parsed::Valid(object) => {
-            let status = object.status.as_ref();
-            let target = status.and_then(|status| status.target.as_ref());
-            let claim = status.and_then(|status| status.claim.as_ref());
-            (
-                Some(account_key(object.spec.type_, &account(&object.spec))),
-                target.map(|target| target.id.as_str()),
-                claim.map(|claim| claim.state.as_str()),
-            )
+            let target = object.status.as_ref().and_then(|status| status.target.as_ref());
+            (target.map(|target| target.id.as_str()), stage(object))
         }
-        Parsed::Invalid(object) => (
-            raw_account(object),
-            object.text("/status/target/id"),
-            object.text("/status/claim/state"),
-        ),
+        Parsed::Invalid(object) => (object.text("/status/target/id"), unreadable_stage(object)),
     };
-    let held = state == Some(HELD);
-    let keys = id.map(str::to_lowercase).into_iter().chain(account);
-    keys.filter_map(|key| claimant_of(object.meta(), key, held))
-        .collect()
+    seen(object.meta(), target?.to_lowercase(), stage, claim(object))
 }
 
-fn raw_account(object: &InvalidObject) -> Option<String> {
-    let account = object
-        .text("/spec/aws/accountId")
-        .or_else(|| object.text("/spec/gcp/projectNumber"))?;
-    Some(format!("{}/{account}", object.text("/spec/type")?))
+fn claim(object: &Parsed<SecurityConnector>) -> Option<ClaimStatus> {
+    match object {
+        Parsed::Valid(object) => object.status.as_ref().and_then(|status| status.claim.clone()),
+        // Nobody writes the end of this claim after our finalizer is gone.
+        Parsed::Invalid(object) => {
+            let released = unreadable_stage(object) == (Stage::Deleting { working: false });
+            status_claim(object).filter(|_| !released)
+        }
+    }
+}
+
+/// What an object wants, apart from what its `ServerProtection` says.
+pub(super) fn stage(object: &SecurityConnector) -> Stage {
+    if object.metadata.deletion_timestamp.is_some() {
+        let working = finalizer::is_on(&object.metadata);
+        Stage::Deleting { working }
+    } else if object.spec.suspend {
+        Stage::Suspended
+    } else {
+        Stage::Enforces
+    }
+}
+
+fn unreadable_stage(object: &InvalidObject) -> Stage {
+    if object.metadata.deletion_timestamp.is_some() {
+        let working = finalizer::is_on(&object.metadata);
+        Stage::Deleting { working }
+    } else {
+        Stage::Unreadable
+    }
 }
 
 fn protection(object: &Parsed<SecurityConnector>) -> Option<String> {
@@ -205,18 +221,18 @@ mod tests {
 
     #[test]
     fn a_connector_of_a_newer_version_keeps_its_claims_and_its_protection() {
-        let status = json!({"observedGeneration": 2, "claim": {"state": "Held"},
+        let status = json!({"observedGeneration": 2, "claim": {"state": "Held", "uid": "u"},
             "target": {"id": "/Subscriptions/S/x", "subscriptionId": "s", "mode": "Enforce"}});
         for type_ in ["AWS", "GCP"] {
             let readable = object(type_, "P2", &status);
             let unreadable = object(type_, "P3", &status);
             assert!(matches!(readable, Parsed::Valid(_)));
             assert!(matches!(unreadable, Parsed::Invalid(_)));
-            let found = claimants(&readable);
-            assert_eq!(found, claimants(&unreadable));
-            assert_eq!(found.len(), 2);
-            assert!(found.iter().all(|claimant| claimant.held));
-            assert_eq!(found[0].subscription, "/subscriptions/s/x");
+            let (known, kept) = (candidate(&readable).unwrap(), candidate(&unreadable).unwrap());
+            assert_eq!(kept.key, "/subscriptions/s/x");
+            assert_eq!((known.key, known.claim), (kept.key, kept.claim.clone()));
+            assert!(State::of(kept.claim.as_ref()).occupies());
+            assert_eq!((known.stage, kept.stage), (Stage::Enforces, Stage::Unreadable));
             assert_eq!(protection(&readable), protection(&unreadable));
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
-pub(crate) use self::watch_events::{EventHandler, claimant_of};
+pub(crate) use self::watch_events::EventHandler;
 use crate::{
     context::Context, kind::Kind, parsed::InvalidObject, reconciler::Reconcile, status_writer::Error,
 };

@@ -6,23 +6,21 @@ use kube::{Resource, ResourceExt};
 use serverprotection_api::ServerProtection;
 use serverprotection_azure::Client;
 use serverprotection_core::{
-    claims::{Claim, HELD},
+    claims::{Evidence, Rights},
     conditions::{ConditionType, is_true},
     gate::WritePermit,
     server_protection::{
         decide::{Decision, Observation, Outcome},
         observed::Observed,
-        reads,
+        proof, reads,
     },
 };
 
-use super::watch_events::claimant_of;
 use crate::{context::Context, state::ObjectState};
 
 /// The observation of a reconcile, with the client for its writes.
 pub(super) enum LiveObservation {
     Suspended,
-    Conflicted(String),
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
@@ -33,8 +31,15 @@ impl LiveObservation {
     pub(super) fn observation(&self) -> Observation<'_> {
         match self {
             Self::Suspended => Observation::Suspended,
-            Self::Conflicted(holder) => Observation::Conflicted(holder),
             Self::Azure { observed, .. } => Observation::Azure(observed),
+        }
+    }
+
+    /// What was learned about the access of the object.
+    pub(super) fn evidence(&self) -> Option<Evidence> {
+        match self {
+            Self::Suspended => None,
+            Self::Azure { observed, .. } => Some(proof::evidence(observed)),
         }
     }
 
@@ -53,20 +58,13 @@ impl LiveObservation {
     }
 }
 
-/// Reads Azure, if the object owns its subscription and is not suspended.
+/// Reads Azure, unless the object is suspended.
 pub(super) async fn observe(
     object: &ServerProtection,
     state: &ObjectState<ServerProtection>,
     requested: bool,
     context: &Context,
 ) -> LiveObservation {
-    if let Some(Claim::Conflicted { holder }) = claim(object, state, context) {
-        return if object.spec.suspend {
-            LiveObservation::Suspended
-        } else {
-            LiveObservation::Conflicted(holder)
-        };
-    }
     if object.spec.suspend {
         return LiveObservation::Suspended;
     }
@@ -98,16 +96,26 @@ pub(super) async fn observe(
     }
 }
 
-fn claim(
-    object: &ServerProtection,
-    state: &ObjectState<ServerProtection>,
+/// R10: asks a suspended object for its proof with one read.
+pub(super) async fn prove(object: &ServerProtection, context: &Context) -> Evidence {
+    let namespace = object.namespace().unwrap_or_default();
+    let reference = object.spec.credential_ref.as_ref();
+    let name = reference.map(|reference| reference.name.as_str());
+    prove_with(&namespace, name, &object.spec.subscription_id, context).await
+}
+
+/// The same for an object of which only these names are known.
+pub(super) async fn prove_with(
+    namespace: &str,
+    credential: Option<&str>,
+    subscription: &str,
     context: &Context,
-) -> Option<Claim> {
-    let held = state
-        .status
-        .claim
-        .as_ref()
-        .is_some_and(|claim| claim.state == HELD);
-    let claimant = claimant_of(object.meta(), object.spec.subscription_id.clone(), held)?;
-    Some(context.protections.claims.index().claim(&claimant))
+) -> Evidence {
+    match context.credentials.client_for(namespace, credential, true).await {
+        Err(failure) => Evidence::of_failure(&failure),
+        Ok(client) => match client.read_plan(subscription).await {
+            Ok(()) => Evidence::Read(Rights::NotRead),
+            Err(failure) => Evidence::of_failure(&failure),
+        },
+    }
 }

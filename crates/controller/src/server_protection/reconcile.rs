@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 use serverprotection_core::{
+    claims::{Evidence, Ownership, Verdict},
     conditions,
     request::Requested,
+    security_connector::desired::Protection,
     server_protection::{
         changes,
         decide::{self, Input, Outcome},
@@ -16,10 +18,12 @@ use serverprotection_core::{
 };
 
 use super::{
-    observe::{LiveObservation, observe},
+    observe::{LiveObservation, observe, prove, prove_with},
     status_refresh,
+    watch_events::stage,
 };
 use crate::{
+    claims,
     clock::now,
     context::{Context, InContext},
     parsed::InvalidObject,
@@ -33,9 +37,12 @@ use crate::{
 /// once; a plan write and the writes that depend on it take three rounds.
 const MOST_ROUNDS: u32 = 5;
 
+/// When an object that waits for the proof of another one is decided about again.
+const UNDECIDED: Duration = Duration::from_secs(2);
+
 pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return release(object, context).await;
     }
     let states = ServerProtection::states(context);
     let known = states.get(object.meta());
@@ -87,8 +94,21 @@ impl Reconcile<'_> {
         if !self.is_newest() {
             return Ok(Some(Action::requeue(Duration::from_secs(1))));
         }
+        let (stage, credential) = (stage(object), Protection::of(&object.spec).credential);
+        let evidence = match live.evidence() {
+            None if claims::must_prove::<ServerProtection>(object.meta(), context) => {
+                Some(prove(object, context).await)
+            }
+            evidence => evidence,
+        };
+        let verdict =
+            claims::decide::<ServerProtection>(object.meta(), stage, credential.as_ref(), evidence, context);
+        if verdict.ownership == Ownership::Undecided {
+            return Ok(Some(Action::requeue(UNDECIDED)));
+        }
         let status = &self.state.status;
-        status_refresh::update_scan_registration(object, status, &live, requested.is_some(), context);
+        let waits = verdict.is_waiting();
+        status_refresh::update_scan_registration(object, status, &live, waits, requested.is_some(), context);
         let scans = context.fleet.scans(&object.uid().unwrap_or_default());
         let connectors = status_refresh::connectors(object, context);
         let previous = self.state.clone();
@@ -96,17 +116,27 @@ impl Reconcile<'_> {
         let input = Input {
             scans: scans.as_ref(),
             connectors: connectors.as_ref(),
-            ..input(object, &previous, &live, requested, &correlation_id, context)
+            ..input(
+                object,
+                &previous,
+                (&live, &verdict),
+                requested,
+                &correlation_id,
+                context,
+            )
         };
         let interval = interval(object, context);
         let decision = decide::decide(&input);
         let mut recorded_intent = None;
-        let outcome = match context
-            .gate
-            .permit(object.spec.mode, object.spec.suspend, &correlation_id)
-        {
+        let outcome = match context.gate.permit(
+            verdict.may_write(),
+            object.spec.mode,
+            object.spec.suspend,
+            &correlation_id,
+        ) {
             Some(permit) if !decision.changes.is_empty() => {
-                if decision.writes_plan() {
+                // The result of a plan write is in its response only, and nothing is written without a recorded claim.
+                if decision.writes_plan() || !claims::is_recorded(object, &self.state) {
                     let failures = previous.history.failures;
                     let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
                     recorded_intent = Some(intent.clone());
@@ -120,6 +150,7 @@ impl Reconcile<'_> {
             }
             _ => Outcome::default(),
         };
+        claims::wrote(object, !outcome.done.is_empty(), outcome.failure(), context);
         self.state.history = requeue::update_history(&input, &decision, &outcome);
         let failures = self.state.history.failures;
         let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
@@ -132,6 +163,7 @@ impl Reconcile<'_> {
         count(&outcome, context);
         let history = &self.state.history;
         let next = requeue::requeue_after(&input, &decision, &outcome, history, interval, fastrand::f64());
+        let next = input.claim.at_most(next, input.timeouts.blocked_retry_interval);
         if next.is_zero() && round < MOST_ROUNDS && !context.stop.is_cancelled() {
             keep_status(object, &mut self.state, after, context);
             return Ok(None);
@@ -147,7 +179,7 @@ impl Reconcile<'_> {
 fn input<'a>(
     object: &'a ServerProtection,
     before: &'a ObjectState<ServerProtection>,
-    live: &'a LiveObservation,
+    (live, verdict): (&'a LiveObservation, &'a Verdict),
     requested: Option<Requested<'a>>,
     correlation_id: &'a str,
     context: &'a Context,
@@ -159,6 +191,7 @@ fn input<'a>(
         requested,
         previous: &before.status,
         observation: live.observation(),
+        claim: claims::claim(object, verdict),
         scans: None,
         connectors: None,
         history: &before.history,
@@ -175,6 +208,13 @@ fn interval(object: &ServerProtection, context: &Context) -> Duration {
         .unwrap_or_else(|| super::watch_events::interval(&object.spec))
 }
 
+/// An object that is being deleted holds nothing, whatever finalizers of others keep it (R11).
+async fn release(object: &ServerProtection, context: &Context) -> Result<Action, Error> {
+    context.fleet.deregister(&object.uid().unwrap_or_default());
+    claims::release(object, stage(object), context).await?;
+    Ok(Action::await_change())
+}
+
 fn count(outcome: &Outcome, context: &Context) {
     for change in &outcome.done {
         let change = match change.action {
@@ -187,6 +227,18 @@ fn count(outcome: &Outcome, context: &Context) {
     }
 }
 
+async fn prove_unreadable(object: &InvalidObject, context: &Context) -> Evidence {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let subscription = object.text("/spec/subscriptionId").unwrap_or_default();
+    prove_with(
+        namespace,
+        object.text("/spec/credentialRef/name"),
+        subscription,
+        context,
+    )
+    .await
+}
+
 /// Reports an object that cannot be parsed. Its machines are not scanned.
 pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_none() {
@@ -194,6 +246,10 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
             .fleet
             .deregister(&object.metadata.uid.clone().unwrap_or_default());
         unreadable::report::<ServerProtection>(object, context).await?;
+        if claims::must_prove::<ServerProtection>(&object.metadata, context) {
+            let evidence = prove_unreadable(object, context).await;
+            return unreadable::record_proof::<ServerProtection>(object, evidence, context).await;
+        }
     }
     Ok(Action::await_change())
 }

@@ -25,10 +25,13 @@ pub(crate) fn update_scan_registration(
     object: &ServerProtection,
     status: &ServerProtectionStatus,
     observation: &LiveObservation,
+    waits: bool,
     requested: bool,
     context: &Context,
 ) {
     match observation {
+        // An object that waits for another one reads as little as possible.
+        _ if waits => context.fleet.deregister(&object.uid().unwrap_or_default()),
         LiveObservation::Azure { observed, client } => match (&observed.credential, client) {
             (Ok(()), Some(client)) => {
                 let plan = plan_reading(observed);
@@ -37,7 +40,7 @@ pub(crate) fn update_scan_registration(
             (Err(failure), _) => context.fleet.without_credential(object, failure),
             (Ok(()), None) => {}
         },
-        LiveObservation::Suspended | LiveObservation::Conflicted(_) => {
+        LiveObservation::Suspended => {
             context.fleet.deregister(&object.uid().unwrap_or_default());
         }
     }

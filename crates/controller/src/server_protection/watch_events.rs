@@ -3,14 +3,16 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{Resource, api::ObjectMeta, runtime::watcher::Event};
-use serverprotection_api::{SecurityConnector, ServerProtection, ServerProtectionSpec};
+use serverprotection_api::{Mode, SecurityConnector, ServerProtection, ServerProtectionSpec};
 use serverprotection_core::{
-    claims::{Claimant, HELD},
+    claims::{Names, Seen, Stage, State, belongs_to},
     security_connector::desired::Protection,
 };
 
 use crate::{
-    connector_index::{ConnectorIndex, ProtectionEntry},
+    claims::{seen, status_claim},
+    clock::now,
+    connector_index::{ConnectorIndex, Holding, ProtectionEntry},
     context::Controlled,
     fleet::Fleet,
     kind::Kind,
@@ -44,8 +46,9 @@ impl EventHandler {
         self.own
             .states
             .observe(object.meta(), object.status(), object.is_valid());
-        if let Some(claimant) = claimant(object) {
-            self.own.claims.index().upsert(claimant);
+        if let Some(candidate) = candidate(object) {
+            let freed = self.own.claims.index().observe(candidate, now());
+            self.trigger(&freed);
         }
         let Parsed::Valid(readable) = object else {
             // Its connectors keep using the last version that could be parsed.
@@ -54,6 +57,7 @@ impl EventHandler {
         let (namespace, name) = names(object.meta());
         let known = ProtectionEntry {
             uid: readable.metadata.uid.clone().unwrap_or_default(),
+            holding: holding(readable),
             protection: Protection::of(&readable.spec),
             interval: interval(&readable.spec),
         };
@@ -70,13 +74,7 @@ impl EventHandler {
             self.own.states.forget(object.meta());
             self.fleet.deregister(uid);
             self.seen.remove(uid);
-        }
-        if let Some(claimant) = claimant(object) {
-            let waiting = self
-                .own
-                .claims
-                .index()
-                .remove(&claimant.subscription, &claimant.uid);
+            let waiting = self.own.claims.index().remove(uid, now());
             self.trigger(&waiting);
         }
         let (namespace, name) = names(object.meta());
@@ -94,7 +92,7 @@ impl EventHandler {
             );
         }
         let seen = |uid: &str| self.seen.contains(uid);
-        let freed = self.own.claims.index().retain(seen);
+        let freed = self.own.claims.index().retain(seen, now());
         self.own.states.retain(seen);
         self.fleet.retain(seen);
         let orphans = self.connector_index.retain_protections(seen);
@@ -104,9 +102,9 @@ impl EventHandler {
         }
     }
 
-    fn trigger(&self, claimants: &[Claimant]) {
-        for claimant in claimants {
-            self.own.trigger.reconcile(&claimant.namespace, &claimant.name);
+    fn trigger(&self, freed: &[Names]) {
+        for names in freed {
+            self.own.trigger.reconcile(&names.namespace, &names.name);
         }
     }
 }
@@ -127,34 +125,51 @@ fn names(meta: &ObjectMeta) -> (String, String) {
     )
 }
 
-/// The claim of an object on its subscription, also of an object that cannot be parsed.
-fn claimant(object: &Parsed<ServerProtection>) -> Option<Claimant> {
-    let (subscription, state) = match object {
-        Parsed::Valid(object) => {
-            let claim = object.status.as_ref().and_then(|status| status.claim.as_ref());
-            (
-                object.spec.subscription_id.clone(),
-                claim.map(|claim| claim.state.as_str()),
-            )
-        }
-        Parsed::Invalid(object) => (
-            object.text("/spec/subscriptionId")?.to_owned(),
-            object.text("/status/claim/state"),
-        ),
-    };
-    claimant_of(object.meta(), subscription, state == Some(HELD))
+/// What an object wants. A `ServerProtection` has no finalizer of ours.
+pub(super) fn stage(object: &ServerProtection) -> Stage {
+    match (object.metadata.deletion_timestamp.is_some(), object.spec.mode) {
+        (true, _) => Stage::Deleting { working: false },
+        (false, Mode::Observe) => Stage::Observes,
+        (false, Mode::Enforce) if object.spec.suspend => Stage::Suspended,
+        (false, Mode::Enforce) => Stage::Enforces,
+    }
 }
 
-/// The claim of an object with this metadata on a subject that has one owner.
-pub(crate) fn claimant_of(meta: &ObjectMeta, key: String, held: bool) -> Option<Claimant> {
-    Some(Claimant {
-        namespace: meta.namespace.clone()?,
-        name: meta.name.clone()?,
-        uid: meta.uid.clone()?,
-        subscription: key,
-        created: meta.creation_timestamp.as_ref().map(|time| time.0),
-        held,
-    })
+/// Whether the object holds its subscription, as its connectors need to know.
+fn holding(object: &ServerProtection) -> Holding {
+    let status = object.status.as_ref();
+    let claim = status.and_then(|status| status.claim.as_ref());
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let claim = claim.filter(|claim| belongs_to(claim, uid));
+    if State::of(claim).occupies() {
+        Holding::Holds
+    } else if status.and_then(|status| status.observed_generation).unwrap_or(-1) < 0 {
+        Holding::Undecided
+    } else {
+        Holding::HoldsNothing
+    }
+}
+
+/// The object as a candidate for its subscription, also an object that cannot be parsed.
+fn candidate(object: &Parsed<ServerProtection>) -> Option<Seen<'_>> {
+    let (subscription, stage, claim) = match object {
+        Parsed::Valid(object) => {
+            let claim = object.status.as_ref().and_then(|status| status.claim.clone());
+            (object.spec.subscription_id.clone(), stage(object), claim)
+        }
+        Parsed::Invalid(object) => {
+            let deleting = object.metadata.deletion_timestamp.is_some();
+            let stage = if deleting {
+                Stage::Deleting { working: false }
+            } else {
+                Stage::Unreadable
+            };
+            // Finalizers of others hold nothing, and nobody writes the end of this claim.
+            let claim = status_claim(object).filter(|_| !deleting);
+            (object.text("/spec/subscriptionId")?.to_owned(), stage, claim)
+        }
+    };
+    seen(object.meta(), subscription.to_lowercase(), stage, claim)
 }
 
 #[cfg(test)]
@@ -168,7 +183,7 @@ mod tests {
             "apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
             "metadata": {"name": "a", "namespace": "n", "uid": "u"},
             "spec": {"subscriptionId": "s", "plan": {"tier": tier}},
-            "status": {"claim": {"state": "Held"}},
+            "status": {"claim": {"state": "Held", "uid": "u"}},
         })
     }
 
@@ -178,7 +193,39 @@ mod tests {
         let unreadable: Parsed<ServerProtection> = serde_json::from_value(object("P3")).unwrap();
         assert!(matches!(readable, Parsed::Valid(_)));
         assert!(matches!(unreadable, Parsed::Invalid(_)));
-        assert_eq!(claimant(&readable), claimant(&unreadable));
-        assert!(claimant(&unreadable).unwrap().held);
+        let (known, kept) = (candidate(&readable).unwrap(), candidate(&unreadable).unwrap());
+        assert_eq!((known.key, known.claim), (kept.key, kept.claim.clone()));
+        assert!(State::of(kept.claim.as_ref()).occupies());
+        assert_eq!((known.stage, kept.stage), (Stage::Enforces, Stage::Unreadable));
+    }
+
+    #[test]
+    fn what_an_object_wants_is_in_its_spec_and_metadata() {
+        let of = |patch: Value| {
+            let mut all = object("P2");
+            for (path, value) in patch.as_object().unwrap() {
+                *all.pointer_mut(path).unwrap() = value.clone();
+            }
+            let object: ServerProtection = serde_json::from_value(all).unwrap();
+            (stage(&object), holding(&object))
+        };
+        let suspended = json!({"/spec": {"subscriptionId": "s", "plan": {"tier": "P2"}, "suspend": true}});
+        assert_eq!(of(suspended).0, Stage::Suspended);
+        let observes = json!({"/spec": {"subscriptionId": "s", "plan": {"tier": "P2"}, "suspend": true,
+            "mode": "Observe"}});
+        assert_eq!(
+            of(observes).0,
+            Stage::Observes,
+            "releases although it is suspended"
+        );
+        let deleted = json!({"/metadata": {"name": "a", "namespace": "n", "uid": "u",
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/stay"]}});
+        assert_eq!(of(deleted).0, Stage::Deleting { working: false });
+        assert_eq!(of(json!({})).1, Holding::Holds);
+        let restored =
+            json!({"/status": {"observedGeneration": 1, "claim": {"state": "Held", "uid": "other"}}});
+        assert_eq!(of(restored).1, Holding::HoldsNothing);
+        let fresh = json!({"/status": {"observedGeneration": -1}});
+        assert_eq!(of(fresh).1, Holding::Undecided);
     }
 }

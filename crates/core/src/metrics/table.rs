@@ -91,6 +91,16 @@ pub const CONTESTED_FIELDS: Metric = gauge(
     "Fields whose enforcement is paused now because another writer keeps changing them",
     &[KIND],
 );
+pub const CLAIM_CHANGES: Metric = counter(
+    "serverprotection_claim_changes_total",
+    "Subscriptions and connectors that went from one object to another",
+    &[
+        KIND,
+        label("from", "the owner before, as `namespace/name`"),
+        label("to", "the owner since, as `namespace/name`"),
+    ],
+)
+.note("A series appears with the first such change.");
 pub const DELETIONS_WAITING: Metric = gauge(
     "serverprotection_deletions_waiting",
     "SecurityConnector objects that are being deleted and wait for Azure",
@@ -273,6 +283,7 @@ pub const SECTIONS: [Section; 6] = [
             DRIFTED_FIELDS,
             CONTESTED_OBJECTS,
             CONTESTED_FIELDS,
+            CLAIM_CHANGES,
             DELETIONS_WAITING,
         ],
     },

@@ -1,4 +1,4 @@
-//! Ownership of an account: one connector for each account, one object for each connector (I-3).
+//! One connector for each account (I-3).
 
 use serverprotection_api::Cloud;
 
@@ -87,16 +87,7 @@ pub fn member_accounts(target: &Target, all: &[ListedConnector]) -> Vec<String> 
         .collect()
 }
 
-/// What an object claims: its connector, and the account. It must hold both claims; two objects with different names
-/// for one account would otherwise both create a connector.
-pub fn claims(target: &Target) -> [String; 2] {
-    [
-        target.id().to_lowercase(),
-        account_key(target.cloud, &target.account),
-    ]
-}
-
-/// The key of the account's claim.
+/// The account, for the creations in the cluster: one for each account at a time (R2 of docs/claims.md).
 pub fn account_key(cloud: Cloud, account: &str) -> String {
     let cloud = match cloud {
         Cloud::AWS => "AWS",
@@ -108,7 +99,6 @@ pub fn account_key(cloud: Cloud, account: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::{Claim, ClaimIndex, Claimant};
 
     fn target(name: &str, account: &str) -> Target {
         Target {
@@ -118,33 +108,6 @@ mod tests {
             cloud: Cloud::AWS,
             account: account.into(),
         }
-    }
-
-    /// Whether the second of two objects may manage its connector.
-    fn second(first: &Target, second: &Target) -> bool {
-        let mut index = ClaimIndex::default();
-        let mut holds = |uid: &str, target: &Target| {
-            claims(target).into_iter().all(|key| {
-                let claimant = Claimant {
-                    namespace: "ns".into(),
-                    name: uid.into(),
-                    uid: uid.into(),
-                    subscription: key,
-                    created: None,
-                    held: false,
-                };
-                index.claim(&claimant) == Claim::Held
-            })
-        };
-        assert!(holds("first", first));
-        holds("second", second)
-    }
-
-    #[test]
-    fn one_object_for_each_connector_and_for_each_account() {
-        assert!(second(&target("a", "1"), &target("b", "2")));
-        assert!(!second(&target("a", "1"), &target("A", "2")), "the same id");
-        assert!(!second(&target("a", "1"), &target("b", "1")), "the same account");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     desired::{Desired, Protection, Target},
     history::ReconcileHistory,
     observed::{Connector, Observed},
+    proof::WRITE,
     reductions,
     value::{ConnectorPath, ConnectorValue},
 };
@@ -16,6 +17,7 @@ use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     change,
+    claims::{Claim, Ownership, not_proven},
     conditions::{self, ConditionType},
     contested,
     request::Requested,
@@ -41,6 +43,10 @@ pub struct Input<'a> {
     pub previous: &'a SecurityConnectorStatus,
     /// What this reconcile observed.
     pub observation: Observation<'a>,
+    /// Whether the object may write the connector.
+    pub claim: Claim<'a>,
+    /// Whether another object is creating a connector for the account right now.
+    pub account_busy: bool,
     /// The Azure Arc machines of the account, if a scan has counted them.
     pub machines: Option<MachineCounts>,
     /// What this process keeps in memory about the object; empty after a restart.
@@ -60,8 +66,8 @@ pub enum Observation<'a> {
     Suspended,
     /// The name of an Azure cloud that has no connectors (Government, 21Vianet).
     NotAvailable(&'a str),
-    /// Another object (`namespace/name`) owns the connector or the account.
-    Conflicted(&'a str),
+    /// Its `ServerProtection` does not hold the subscription: nothing was read.
+    AwaitingProtection,
     /// What was read from Azure.
     Azure(&'a Observed),
 }
@@ -81,10 +87,10 @@ pub enum Blocker {
         /// The connector's id so far.
         current: String,
     },
-    /// Another object owns the connector or the account.
+    /// Another object owns the connector.
     ClaimConflicted {
-        /// `namespace/name`.
-        holder: String,
+        /// Its name, if it is of the same namespace.
+        holder: Option<String>,
     },
     /// Another connector connects the account, or its organization does.
     Account(Conflict),
@@ -117,6 +123,12 @@ pub enum Situation {
     Failing(AzureError),
     /// Microsoft.Security is not registered yet; the `ServerProtection` registers it.
     AwaitingRegistration,
+    /// The `ServerProtection` does not hold its subscription.
+    AwaitingProtection,
+    /// The connector is kept for the namespace of its last owner until this time.
+    ClaimReserved(Timestamp),
+    /// Another object is creating a connector for the account.
+    AwaitingAccount,
     /// Mode Observe, and everything was read.
     Observing,
     /// The first changes would lower protection.
@@ -159,10 +171,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
             let azure = azure.to_owned();
             return Decision::blocked(Blocker::NotAvailable { azure });
         }
-        Observation::Conflicted(holder) => {
-            let holder = holder.to_owned();
-            return Decision::blocked(Blocker::ClaimConflicted { holder });
-        }
+        Observation::AwaitingProtection => return Decision::only(Situation::AwaitingProtection),
         Observation::Azure(observed) => observed,
     };
     let Some(protection) = input.protection else {
@@ -175,7 +184,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
         let current = current.id.clone();
         return Decision::blocked(Blocker::TargetChanged { current });
     }
-    match actual(observed) {
+    let decision = match actual(observed) {
         Ok(actual) => match blocker(&desired, observed, actual) {
             Some(blocker) => Decision::blocked(blocker),
             None => field_decision(input, observed, protection.mode, &desired, actual),
@@ -184,7 +193,37 @@ pub fn decide(input: &Input<'_>) -> Decision {
             Decision::only(Situation::AwaitingRegistration)
         }
         Err(failure) => Decision::only(Situation::Failing(failure)),
+    };
+    by_claim(input, protection.mode, decision)
+}
+
+/// R1: an object that does not hold the claim only reads. R2: one creation for each account at a time.
+fn by_claim(input: &Input<'_>, mode: Mode, decision: Decision) -> Decision {
+    let verdict = input.claim.verdict;
+    let failing = matches!(decision.situation, Situation::Failing(_));
+    let creates = decision.differences.iter().any(is_creation) && !decision.changes.is_empty();
+    if mode == Mode::Observe || failing || (verdict.may_write() && !(creates && input.account_busy)) {
+        return decision;
     }
+    let situation = match &verdict.ownership {
+        Ownership::Held => Situation::AwaitingAccount,
+        Ownership::HeldByAnother(holder) => Situation::Blocked(Blocker::ClaimConflicted {
+            holder: holder.clone(),
+        }),
+        Ownership::Reserved(until) => Situation::ClaimReserved(*until),
+        _ if decision.changes.is_empty() => decision.situation,
+        _ => Situation::Failing(not_proven(WRITE)),
+    };
+    Decision {
+        compared: decision.compared,
+        differences: decision.differences,
+        ..Decision::only(situation)
+    }
+}
+
+/// Whether the connector does not exist yet.
+pub(super) fn is_creation(difference: &Difference) -> bool {
+    difference.field == ConnectorPath::Connector
 }
 
 /// The connector, if there is one. If there is none, the list of all connectors must have been read, to know that no
@@ -258,8 +297,7 @@ fn field_decision(
         decision.situation = Situation::Blocked(Blocker::ResourceGroupMissing);
         return decision;
     }
-    let claim = input.previous.claim.as_ref();
-    if claim.is_none_or(|claim| claim.established_since.is_none()) {
+    if !input.claim.is_established(input.previous.claim.as_ref()) {
         // I-12a: an object that never had its connector in sync may not begin by lowering protection.
         let unapproved = reductions::unapproved(desired, actual, input.approval, input.generation);
         if !unapproved.is_empty() {

@@ -8,19 +8,26 @@ use serverprotection_api::{
 
 use super::{desired::account, observed::Connector};
 use crate::{
-    Timestamp, claims::HELD, jiff::SignedDuration, message::Message, mode::mode_name, reading::ReadResult,
+    Timestamp,
+    claims::{State, belongs_to},
+    jiff::SignedDuration,
+    message::Message,
+    mode::mode_name,
+    reading::ReadResult,
 };
 
 /// Everything that the deletion of an object depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// Uid of the object.
+    pub uid: &'a str,
     /// The object's spec.
     pub spec: &'a SecurityConnectorSpec,
     /// The current status; it names the target even if the `ServerProtection` is gone.
     pub previous: &'a SecurityConnectorStatus,
     /// The annotation `serverprotection.dev/force-remove`.
     pub force: Option<&'a str>,
-    /// Another object that claims the connector or the account, as `namespace/name`.
+    /// Another object that proved its access and waits for the connector (R16), for users.
     pub other: Option<&'a str>,
     /// Whether the `ServerProtection` is in mode Observe now; `None` if it is gone.
     pub observes: Option<bool>,
@@ -65,7 +72,7 @@ pub enum RemovalReason {
     Withheld,
     /// This object never had the connector in sync, or it lost its claim.
     NeverHeld,
-    /// Another object claims it: `namespace/name`.
+    /// Another object, as users see it, waits for it.
     OtherOwner(String),
     /// There is no connector.
     Gone,
@@ -95,7 +102,7 @@ impl RemovalReason {
                 "The connector stays in Azure as it is, because this object never had it in sync",
             ),
             Self::OtherOwner(holder) => {
-                Message::new(format!("The connector stays in Azure, because {holder} claims it"))
+                Message::new(format!("The connector stays in Azure, because {holder} waits for it"))
             }
             Self::Gone => Message::new("The connector is deleted"),
             Self::NotOurs => Message::new(
@@ -140,7 +147,8 @@ pub(super) fn words(deadline: Duration) -> String {
 
 fn ready_to_delete(input: &Input<'_>) -> Result<String, RemovalReason> {
     let claim = input.previous.claim.as_ref();
-    let holds = claim.is_some_and(|claim| claim.state == HELD);
+    let claim = claim.filter(|claim| belongs_to(claim, input.uid));
+    let holds = State::of(claim).occupies();
     let established = claim.is_some_and(|claim| claim.established_since.is_some());
     let held = holds && (established || is_creating(input.previous));
     let target = input.previous.target.as_ref();

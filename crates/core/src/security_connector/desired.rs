@@ -79,6 +79,11 @@ impl Target {
         )
     }
 
+    /// The key of its claim.
+    pub fn key(&self) -> String {
+        self.id().to_lowercase()
+    }
+
     /// Whether this is the connector's id, in any case.
     pub fn is(&self, id: &str) -> bool {
         same_id(&self.id(), id)

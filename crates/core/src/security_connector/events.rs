@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     azure_error::AzureError,
+    claims,
     conditions::{ConditionStatus, ConditionType},
     events::{self, Event, Write},
     message::Message,
@@ -32,6 +33,7 @@ pub fn events(
     failures: u32,
 ) -> Vec<Event> {
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
+    all.extend(claims::events(previous.claim.as_ref(), status.claim.as_ref()));
     all.extend(about_account(previous, status));
     let read = match &decision.situation {
         Situation::Failing(failure) => Some(failure),

@@ -16,6 +16,7 @@ pub mod health;
 pub mod history;
 pub mod observed;
 pub mod prerequisites;
+pub mod proof;
 pub mod reads;
 pub mod reductions;
 pub mod requeue;

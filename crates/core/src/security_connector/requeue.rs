@@ -6,10 +6,13 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     account, cloud,
-    decide::{Decision, Input, Observation, Outcome, Situation, is_put, target},
+    decide::{Blocker, Decision, Input, Observation, Outcome, Situation, is_put, target},
     history::ReconcileHistory,
 };
-use crate::{contested::later, retry};
+use crate::{claims, contested::later, retry};
+
+/// When an object that waits for the creation of another one for the same account tries again.
+const ACCOUNT_POLL: Duration = Duration::from_secs(5);
 
 /// The pause after the n-th failure to sign in to the account: 5, 10, then 15 minutes. The account's owner must fix
 /// the cause, and each attempt costs a write and a minute of the service's time.
@@ -99,9 +102,14 @@ pub fn requeue_after(
         Situation::WaitingForCloud => waiting(),
         Situation::Settling => history.writes.pause(),
         Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
-        Situation::Suspended => Duration::from_secs(24 * 3600),
-        Situation::Blocked(_) | Situation::NeedsApproval(_) | Situation::Writing => {
-            retry::spread(slow, jitter)
-        }
+        Situation::Suspended => input.claim.suspended_interval(),
+        // One proof for each interval, but not more than one in five minutes.
+        Situation::Blocked(Blocker::ClaimConflicted { .. }) => retry::spread(interval.max(slow), jitter),
+        Situation::ClaimReserved(until) => claims::until(*until, input.now).min(interval.max(slow)),
+        Situation::AwaitingAccount => retry::spread(ACCOUNT_POLL, jitter),
+        Situation::AwaitingProtection
+        | Situation::Blocked(_)
+        | Situation::NeedsApproval(_)
+        | Situation::Writing => retry::spread(slow, jitter),
     }
 }

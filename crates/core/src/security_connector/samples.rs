@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    claims::{Claim, Verdict},
     conditions,
     jiff::SignedDuration,
     reading::Permissions,
@@ -179,6 +180,8 @@ pub(super) struct Object {
     pub(super) machines: Option<MachineCounts>,
     pub(super) status: SecurityConnectorStatus,
     pub(super) history: ReconcileHistory,
+    pub(super) claim: Verdict,
+    pub(super) account_busy: bool,
     pub(super) now: Timestamp,
     pub(super) wait: Duration,
     /// The connector in Azure.
@@ -198,6 +201,8 @@ impl Object {
             machines: None,
             status: SecurityConnectorStatus::default(),
             history: ReconcileHistory::default(),
+            claim: Verdict::holds(),
+            account_busy: false,
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
             connector: None,
@@ -265,6 +270,11 @@ impl Object {
             protection: self.protection.as_ref(),
             previous: &self.status,
             observation,
+            claim: Claim {
+                uid: "u",
+                verdict: &self.claim,
+            },
+            account_busy: self.account_busy,
             machines: self.machines,
             history: &self.history,
             timeouts,

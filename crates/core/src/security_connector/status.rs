@@ -15,20 +15,20 @@ use serverprotection_api::{
 use super::{
     account,
     decide::{
-        Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_put, manages, target,
+        Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_creation, is_put,
+        manages, target,
     },
     deletion::{Deletion, words},
     desired::{Desired, account, is_organization},
     events::deletion_failed,
     health::Health,
     observed::{Connector, Observed},
-    value::ConnectorPath,
 };
 use crate::{
     Timestamp,
     azure_error::AzureError,
     change,
-    claims::{claim_status, set_claimed},
+    claims::{Established, claim_after_deletion_began, claim_status, set_claimed},
     conditions::{ConditionType, Conditions},
     contested,
     drift::{HEARTBEAT, drift, drift_count},
@@ -71,8 +71,11 @@ pub fn status(
             &mut status.last_handled_reconcile_at,
         );
     }
-    // The first transient errors of a drift check do not change status; an event and a metric report them.
+    // The first transient errors of a drift check do not change status; an event and a metric report them. A claim that
+    // changes is recorded all the same.
     if summary::is_passing_failure(input, decision, failures) {
+        let previous = input.previous.claim.as_ref();
+        status.claim = claim_status(previous, input.claim, Established::No, input.now);
         return status;
     }
 
@@ -107,11 +110,7 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
         let found = matches!(input.observation, Observation::Azure(observed) if observed.found().is_some());
         found && operation.is(OperationType::CreateConnector)
     });
-    let creates = earlier.is_some()
-        || decision
-            .differences
-            .iter()
-            .any(|field| field.field == ConnectorPath::Connector);
+    let creates = earlier.is_some() || decision.differences.iter().any(is_creation);
     let started = || {
         let type_ = if creates {
             OperationType::CreateConnector
@@ -160,6 +159,7 @@ pub fn deleting(
         let type_ = OperationType::DeleteConnector;
         status.pending_operation = Some(started(type_, generation, correlation_id, now));
     }
+    status.claim = claim_after_deletion_began(status.claim.as_ref());
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     let message = match (decision, failure) {
         (Deletion::RemoveFinalizer(why), _) => why.describe(),
@@ -288,20 +288,22 @@ fn set_claim(
     decision: &Decision,
     phase: Phase<'_>,
 ) {
-    let previous = input.previous.claim.as_ref();
-    let holder = match &decision.situation {
-        Situation::Blocked(Blocker::ClaimConflicted { holder }) => Some(holder.as_str()),
-        // Suspended: keep the previous claim.
-        Situation::Suspended
-        | Situation::Blocked(Blocker::ProtectionNotFound | Blocker::NotAvailable { .. }) => {
-            return;
-        }
-        _ => None,
+    let verdict = input.claim.verdict;
+    // Nothing is decided about the claim of a suspended object, unless it loses it.
+    let unclear = matches!(
+        decision.situation,
+        Situation::Suspended | Situation::Blocked(Blocker::NotAvailable { .. })
+    );
+    if !unclear || verdict.lost {
+        set_claimed(conditions, verdict, "the connector");
+    }
+    let established = match phase {
+        Phase::AfterWrite(_) if phase.wrote_connector() => Established::Written,
+        Phase::AfterWrite(_) if decision.situation == Situation::InSync => Established::InSync,
+        _ => Established::No,
     };
-    set_claimed(conditions, holder.is_none(), "the connector and its account");
-    let in_sync = matches!(phase, Phase::AfterWrite(_)) && decision.situation == Situation::InSync;
-    let established = in_sync || phase.wrote_connector();
-    status.claim = Some(claim_status(previous, holder, established, input.now));
+    let previous = input.previous.claim.as_ref();
+    status.claim = claim_status(previous, input.claim, established, input.now);
 }
 
 fn set_last_observed_time(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {

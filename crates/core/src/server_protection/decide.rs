@@ -12,6 +12,7 @@ use super::{
     field::{ExtensionName, ProtectionField, ProtectionValue},
     history::ReconcileHistory,
     observed::{Observed, OperationStatus, Plan, RegistrationState},
+    proof::WRITE,
     provisioning::Provisioning,
     reductions,
 };
@@ -19,6 +20,7 @@ use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     change,
+    claims::{Claim, Ownership, not_proven},
     conditions::{self, ConditionStatus, ConditionType, Reason},
     contested,
     machines::reading::Scans,
@@ -43,6 +45,8 @@ pub struct Input<'a> {
     pub previous: &'a ServerProtectionStatus,
     /// What this reconcile observed.
     pub observation: Observation<'a>,
+    /// Whether the object may write to the subscription.
+    pub claim: Claim<'a>,
     /// The results of the scans for the subscription; `None` before the first scan of this process.
     pub scans: Option<&'a Scans>,
     /// The object's connectors; `None` while they are not listed.
@@ -62,8 +66,6 @@ pub struct Input<'a> {
 pub enum Observation<'a> {
     /// `spec.suspend`: nothing was read.
     Suspended,
-    /// Another object (`namespace/name`) owns the subscription.
-    Conflicted(&'a str),
     /// What was read from Azure.
     Azure(&'a Observed),
 }
@@ -75,9 +77,11 @@ pub enum Situation {
     Suspended,
     /// Another object owns the subscription.
     ClaimConflicted {
-        /// `namespace/name`.
-        holder: String,
+        /// Its name, if it is of the same namespace.
+        holder: Option<String>,
     },
+    /// The subscription is kept for the namespace of its last owner until this time.
+    ClaimReserved(Timestamp),
     /// Azure could not be read.
     Failing(AzureError),
     /// Microsoft.Security is not registered, and the spec does not let the controller register it.
@@ -140,20 +144,35 @@ pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
 pub fn decide(input: &Input<'_>) -> Decision {
     let observed = match input.observation {
         Observation::Suspended => return Decision::only(Situation::Suspended),
-        Observation::Conflicted(holder) => {
-            return Decision::only(Situation::ClaimConflicted {
-                holder: holder.to_owned(),
-            });
-        }
         Observation::Azure(observed) => observed,
     };
     let desired = Desired::of(input.spec);
-    if let Some(decision) = registration_decision(input, observed) {
-        return decision;
-    }
-    match actual(observed) {
+    let decision = registration_decision(input, observed).unwrap_or_else(|| match actual(observed) {
         Ok(actual) => field_decision(input, observed, &desired, &actual),
         Err(failure) => Decision::only(Situation::Failing(failure)),
+    });
+    by_claim(input, decision)
+}
+
+/// R1: an object that does not hold the claim only reads.
+fn by_claim(input: &Input<'_>, decision: Decision) -> Decision {
+    let verdict = input.claim.verdict;
+    let failing = matches!(decision.situation, Situation::Failing(_));
+    if input.spec.mode == Mode::Observe || verdict.may_write() || failing {
+        return decision;
+    }
+    let situation = match &verdict.ownership {
+        Ownership::HeldByAnother(holder) => Situation::ClaimConflicted {
+            holder: holder.clone(),
+        },
+        Ownership::Reserved(until) => Situation::ClaimReserved(*until),
+        _ if decision.changes.is_empty() => decision.situation,
+        _ => Situation::Failing(not_proven(WRITE)),
+    };
+    Decision {
+        compared: decision.compared,
+        differences: decision.differences,
+        ..Decision::only(situation)
     }
 }
 
@@ -306,12 +325,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
 
 /// I-12a: an object that never had its subscription in sync may not begin by lowering protection.
 fn unapproved_at_adoption(input: &Input<'_>, differences: &[Difference]) -> Vec<Difference> {
-    let adopted = input
-        .previous
-        .claim
-        .as_ref()
-        .is_some_and(|claim| claim.established_since.is_some());
-    if adopted {
+    if input.claim.is_established(input.previous.claim.as_ref()) {
         return Vec::new();
     }
     let reductions = reductions::of(differences);

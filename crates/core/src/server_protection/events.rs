@@ -7,6 +7,7 @@ use super::{
     decide::{Decision, Outcome, Situation},
 };
 use crate::{
+    claims,
     conditions::{self, ConditionType, Reason},
     difference::listed,
     events::{self, Event, Write},
@@ -33,6 +34,7 @@ pub fn events(
     failures: u32,
 ) -> Vec<Event> {
     let mut all = events::of_reconcile(written, &previous.conditions, &status.conditions);
+    all.extend(claims::events(previous.claim.as_ref(), status.claim.as_ref()));
     all.extend(of_refresh(previous, status));
     let read = match &decision.situation {
         Situation::Failing(failure) => Some(failure),

@@ -10,6 +10,7 @@ pub mod field;
 pub mod file_integrity;
 pub mod history;
 pub mod observed;
+pub mod proof;
 pub mod property;
 pub mod provisioning;
 pub mod reads;

@@ -9,7 +9,7 @@ use super::{
     decide::{Decision, Input, Outcome, Situation},
     history::ReconcileHistory,
 };
-use crate::{contested::later, retry};
+use crate::{claims, contested::later, retry};
 
 /// Updates what the process keeps in memory after a reconcile.
 pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome) -> ReconcileHistory {
@@ -97,9 +97,11 @@ pub fn requeue_after(
         Situation::Registering { stuck: false } => retry::registration(history.registration_polls),
         Situation::Settling => history.writes.pause(),
         Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
-        Situation::Suspended => Duration::from_secs(24 * 3600),
-        Situation::ClaimConflicted { .. }
-        | Situation::RegistrationMissing
+        Situation::Suspended => input.claim.suspended_interval(),
+        // One proof for each interval, but not more than one in five minutes.
+        Situation::ClaimConflicted { .. } => retry::spread(interval.max(slow), jitter),
+        Situation::ClaimReserved(until) => claims::until(*until, input.now).min(interval.max(slow)),
+        Situation::RegistrationMissing
         | Situation::Registering { stuck: true }
         | Situation::NeedsApproval(_)
         | Situation::ExtensionFailed { .. }

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    claims::{Claim, Verdict},
     conditions,
     events::Event,
     jiff::SignedDuration,
@@ -129,6 +130,7 @@ struct Object {
     scans: Option<Scans>,
     connectors: Option<Connectors>,
     history: ReconcileHistory,
+    claim: Verdict,
     now: Timestamp,
     wait: Duration,
     /// Those of the last reconcile.
@@ -145,6 +147,7 @@ impl Object {
             scans: None,
             connectors: None,
             history: ReconcileHistory::default(),
+            claim: Verdict::holds(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             wait: Duration::ZERO,
             events: Vec::new(),
@@ -186,6 +189,10 @@ impl Object {
             requested: None,
             previous: &self.status,
             observation,
+            claim: Claim {
+                uid: "u",
+                verdict: &self.claim,
+            },
             scans: self.scans.as_ref(),
             connectors: self.connectors.as_ref(),
             history: &self.history,

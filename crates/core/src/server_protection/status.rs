@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::{
-    ClaimStatus, ContestedField, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
+    ContestedField, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
     ServerProtectionStatus, WorkspaceStatus,
 };
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Timestamp, change,
-    claims::{claim_status, set_claimed},
+    claims::{Established, claim_status, set_claimed},
     conditions::{ConditionStatus, ConditionType, Conditions},
     contested,
     drift::{HEARTBEAT, drift, drift_count},
@@ -55,8 +55,11 @@ pub fn status(
             &mut status.last_handled_reconcile_at,
         );
     }
-    // The first transient errors of a drift check do not change status; an event and a metric report them.
+    // The first transient errors of a drift check do not change status; an event and a metric report them. A claim that
+    // changes is recorded all the same.
     if summary::is_passing_failure(input, decision, failures) {
+        let previous = input.previous.claim.as_ref();
+        status.claim = claim_status(previous, input.claim, Established::No, input.now);
         return status;
     }
 
@@ -98,8 +101,13 @@ pub fn status(
     }
     conditions.stamp_one(ConditionType::ConnectorsReady);
     status.contested = contested_history(input, decision, phase, interval);
-    status.claim = Some(claim(input, decision, phase));
-    claimed(&mut conditions, decision);
+    let previous_claim = input.previous.claim.as_ref();
+    let established = established(decision, phase);
+    status.claim = claim_status(previous_claim, input.claim, established, input.now);
+    // While the object is suspended, nothing is decided about its claim, unless it loses it.
+    if decision.situation != Situation::Suspended || input.claim.verdict.lost {
+        set_claimed(&mut conditions, input.claim.verdict, "the subscription");
+    }
     summary::set(
         &mut conditions,
         input,
@@ -123,7 +131,9 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
         correlation_id: input.correlation_id.to_owned(),
     };
     match phase {
-        Phase::BeforeWrite => decision.writes_plan().then(started),
+        // An intent without a plan write records the claim.
+        Phase::BeforeWrite if !decision.writes_plan() => input.previous.pending_operation.clone(),
+        Phase::BeforeWrite => Some(started()),
         Phase::AfterWrite(outcome) => {
             let lost = outcome.failed.as_ref().is_some_and(|(change, failure)| {
                 failure.effect_unknown && matches!(change.action, Action::PutPlan(_))
@@ -137,7 +147,7 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
                 Observation::Azure(observed) => {
                     input.spec.mode == Mode::Observe && matches!(observed.plan, Some(Ok(_)))
                 }
-                Observation::Suspended | Observation::Conflicted(_) => false,
+                Observation::Suspended => false,
             };
             let earlier = input.previous.pending_operation.clone();
             earlier.filter(|_| !observes && outcome.response.is_none())
@@ -259,36 +269,18 @@ fn contested_history(
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 
-fn claim(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> ClaimStatus {
-    let previous = input.previous.claim.as_ref();
-    let holder = match &decision.situation {
-        Situation::ClaimConflicted { holder } => Some(holder.as_str()),
-        // Suspended: keep the previous claim.
-        Situation::Suspended => {
-            if let Some(previous) = previous {
-                return previous.clone();
-            }
-            None
-        }
-        _ => None,
+fn established(decision: &Decision, phase: Phase<'_>) -> Established {
+    let Phase::AfterWrite(outcome) = phase else {
+        return Established::No;
     };
-    let established = match phase {
-        // A registration in progress says nothing about the configuration.
-        Phase::AfterWrite(outcome) => {
-            let mut written = outcome.done.iter();
-            written.any(|change| change.action != Action::Register) || decision.situation == Situation::InSync
-        }
-        Phase::BeforeWrite => false,
-    };
-    claim_status(previous, holder, established, input.now)
-}
-
-/// While the object is suspended, nothing is decided about its claim.
-fn claimed(conditions: &mut Conditions, decision: &Decision) {
-    match decision.situation {
-        Situation::Suspended => {}
-        Situation::ClaimConflicted { .. } => set_claimed(conditions, false, "the subscription"),
-        _ => set_claimed(conditions, true, "the subscription"),
+    // A registration in progress says nothing about the configuration.
+    let mut written = outcome.done.iter();
+    if written.any(|change| change.action != Action::Register) {
+        Established::Written
+    } else if decision.situation == Situation::InSync {
+        Established::InSync
+    } else {
+        Established::No
     }
 }
 

@@ -44,6 +44,8 @@ pub const EVENTS: &[EventEntry] = &[
     entry(CONNECTOR, EventReason::ConnectorDeleted, "The connector is deleted."),
     entry(CONNECTOR, EventReason::ConnectorRetained, "The connector stays in Azure, because `deletionPolicy` is Retain."),
     entry(CONNECTOR, EventReason::ConnectorLeftBehind, "The connector stays in Azure, although the policy is Delete; the note says why."),
+    entry(BOTH, EventReason::ClaimTaken, "The object is the owner now; another object was the owner before."),
+    entry(BOTH, EventReason::ClaimLost, "The object is no longer the owner: its access was denied for too long while another object waited, or another object held the claim first."),
     entry(BOTH, EventReason::Suspended, "`spec.suspend` became true."),
     entry(BOTH, EventReason::Resumed, "`spec.suspend` is no longer true, and Azure is read again."),
     entry(BOTH, EventReason::ObservationFailed, "A read failed with a transient error. Later consecutive failures emit no event."),

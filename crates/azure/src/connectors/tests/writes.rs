@@ -217,7 +217,7 @@ async fn nothing_is_written_if_the_permit_ends_while_waiting_for_the_lock() {
     let principals = stub.principals();
     let client = Arc::new(Client::new(identity("client", "right"), &principals));
     let (target, gate) = (target("s", "aws"), Gate::open());
-    let permit = gate.permit(Mode::Enforce, false, "c").unwrap();
+    let permit = gate.permit(true, Mode::Enforce, false, "c").unwrap();
     let lock = principals.locks.connector(&target.id()).await;
     let waiting = tokio::spawn({
         let (client, target, permit) = (Arc::clone(&client), target.clone(), permit.clone());

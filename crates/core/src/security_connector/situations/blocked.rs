@@ -3,11 +3,14 @@
 use serde_json::json;
 use serverprotection_api::{State, Tier};
 
-use crate::security_connector::{
-    account::{ListedConnector, Membership},
-    decide::{Observation, Outcome, Situation},
-    desired::Protection,
-    samples::{Object, aws, gcp, protection, put, shapes},
+use crate::{
+    claims::{Ownership, Verdict},
+    security_connector::{
+        account::{ListedConnector, Membership},
+        decide::{Observation, Outcome, Situation},
+        desired::Protection,
+        samples::{Object, aws, gcp, protection, put, shapes},
+    },
 };
 
 fn known(object: &Object, id: &str, membership: Membership) -> ListedConnector {
@@ -108,18 +111,63 @@ fn what_another_object_owns_is_reported_and_not_changed() {
         object.others = vec![known(&object, "/subscriptions/other/m", member("o-1"))];
         object.observe();
         object.expect("False", "ManagedByOrganization", "organization o-1");
-        let observed = object.observed();
-        object.reconcile(Observation::Conflicted("team/other"), |_| Outcome::default());
-        object.expect("False", "ClaimConflicted", "team/other");
+        object.others = Vec::new();
+        object.claim = Verdict::waits(Some("other"));
+        assert!(object.observe().changes.is_empty());
+        object.expect(
+            "False",
+            "ClaimConflicted",
+            "other of this namespace owns the connector",
+        );
         object.reason("Claimed", "False", "HeldByAnother");
-        assert!(!object.condition("Claimed").2.contains("team"));
-        assert_eq!(object.status.claim.as_ref().unwrap().state, "Conflicted");
+        assert_eq!(object.status.claim.as_ref().unwrap().state, "Waiting");
+        object.claim = Verdict::holds();
         // Its own connector in the list is no conflict, in any spelling of the id.
         let id = object.desired().target.id().to_lowercase();
         object.others = vec![known(&object, &id, Membership::Single)];
         assert_eq!(object.write().situation, Situation::Writing, "{shape}");
-        drop(observed);
     }
+}
+
+#[test]
+fn one_creation_for_each_account_at_a_time() {
+    let mut object = Object::new(aws(json!({})));
+    object.account_busy = true;
+    assert!(object.observe().changes.is_empty());
+    object
+        .expect(
+            "False",
+            "Progressing",
+            "Another object is creating a connector for account",
+        )
+        .secondary("Reconciling");
+    assert!(object.wait < std::time::Duration::from_secs(10));
+    object.account_busy = false;
+    object.write();
+    // A connector that exists is written whatever other objects create.
+    object.account_busy = true;
+    object.edit(|spec| spec.auto_provisioning.defender_for_endpoint.state = State::Disabled);
+    assert!(put(&object.write()).is_some());
+}
+
+#[test]
+fn a_connector_waits_for_its_protection_and_for_its_own_proof() {
+    let mut object = Object::new(aws(json!({})));
+    object.claim = Verdict::contends(Ownership::AccessNotProven);
+    object.reconcile(Observation::AwaitingProtection, |_| Outcome::default());
+    object
+        .expect(
+            "False",
+            "Progressing",
+            "ServerProtection contoso-prod does not own",
+        )
+        .secondary("Reconciling")
+        .reason("Claimed", "Unknown", "AccessNotProven");
+    object.claim = Verdict::contends(Ownership::AccessDenied("MissingPermission".into()));
+    assert!(object.observe().changes.is_empty());
+    object
+        .expect("False", "MissingPermission", "securityConnectors/write")
+        .secondary("Stalled");
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
     let unreadable = Err(failure(ErrorClass::Refused, "ScopeLocked", "DELETE"));
     let id = object.status.target.as_ref().unwrap().id.clone();
     let base = DeletionInput {
+        uid: "u",
         spec: &object.spec,
         previous: &object.status,
         force: None,
@@ -158,6 +159,7 @@ fn a_deletion_older_than_its_deadline_is_still_attempted_once() {
     let there = Ok(object.connector.clone());
     let late = object.now.checked_add(SignedDuration::from_hours(3)).unwrap();
     let mut input = DeletionInput {
+        uid: "u",
         spec: &object.spec,
         previous: &object.status,
         force: None,
@@ -185,6 +187,7 @@ fn a_connector_that_now_connects_another_account_is_not_deleted() {
     object.edit_in_azure(|connector| connector.account = "210987654321".into());
     let other = Ok(object.connector.clone());
     let input = DeletionInput {
+        uid: "u",
         spec: &object.spec,
         previous: &object.status,
         force: None,
@@ -221,6 +224,7 @@ fn a_connector_that_was_being_created_is_deleted_although_it_was_never_observed(
     for object in [lost, died] {
         let id = object.status.target.as_ref().unwrap().id.clone();
         let mut input = DeletionInput {
+            uid: "u",
             spec: &object.spec,
             previous: &object.status,
             force: None,

@@ -3,6 +3,7 @@
 use super::{Phase, condition_set::waiting_message};
 use crate::{
     azure_error::AzureError,
+    claims::{self, held_by_another, reserved},
     conditions::{ConditionStatus, Conditions, Reason},
     message::Message,
     security_connector::{
@@ -71,6 +72,21 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
                 input.spec.protection_ref.name
             )),
         ),
+        Situation::AwaitingProtection => progressing(
+            Reason::AwaitingProtection,
+            Message::new(format!(
+                "ServerProtection {} does not own its subscription, so the connector is neither read nor written",
+                input.spec.protection_ref.name
+            )),
+        ),
+        Situation::ClaimReserved(until) => progressing(Reason::Reserved, reserved(*until, "the connector")),
+        Situation::AwaitingAccount => progressing(
+            Reason::AwaitingAccount,
+            Message::new(format!(
+                "Another object is creating a connector for account {}; this one waits",
+                super::account(input.spec)
+            )),
+        ),
         Situation::NeedsApproval(reductions) => {
             stalled(Reason::ReductionNeedsApproval, approval_message(reductions))
         }
@@ -120,9 +136,8 @@ fn blocked(input: &Input<'_>, blocker: &Blocker) -> (Reason, Message) {
             (Reason::TargetChanged, Message::new(problem).action(action))
         }
         Blocker::ClaimConflicted { holder } => {
-            let problem = format!("SecurityConnector {holder} owns account {account} or its connector");
-            let message = Message::new(problem).action("Delete one of the two objects");
-            (Reason::ClaimConflicted, message)
+            let message = held_by_another(holder.as_deref(), "the connector");
+            (Reason::ClaimConflicted, message.action(claims::RESOLVE_CONFLICT))
         }
         Blocker::Account(Conflict::Elsewhere { id }) => {
             let problem = format!("Account {account} is already connected by {id}");

@@ -9,6 +9,7 @@ use super::azure::{Answers, apply};
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    claims::{Claim, Ownership, Verdict},
     reading::Permissions,
     request::Requested,
     server_protection::{
@@ -230,16 +231,26 @@ impl World {
         let timeouts = Timeouts::default();
         let (spec, before, history) = (self.spec.clone(), self.status.clone(), self.history.clone());
         let approval = self.approval.clone();
+        let verdict = match (self.conflicted, spec.suspend) {
+            _ if spec.mode == Mode::Observe => Verdict::contends(Ownership::ClaimsNothing),
+            (false, _) => Verdict::holds(),
+            (true, false) => Verdict::waits(None),
+            (true, true) => Verdict::contends(Ownership::AccessNotProven),
+        };
         let input = Input {
             spec: &spec,
             generation: self.generation,
             approval: approval.as_deref(),
             requested,
             previous: &before,
-            observation: match (spec.suspend, self.conflicted) {
-                (true, _) => Observation::Suspended,
-                (false, true) => Observation::Conflicted("other/holder"),
-                (false, false) => Observation::Azure(&observed),
+            observation: if spec.suspend {
+                Observation::Suspended
+            } else {
+                Observation::Azure(&observed)
+            },
+            claim: Claim {
+                uid: "u",
+                verdict: &verdict,
             },
             scans: None,
             connectors: None,

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serverprotection_api::{Mode, ServerProtectionStatus, Tier};
 
-use super::{Object, blank, failure, observed, protected};
+use super::{INTERVAL, Object, blank, failure, observed, protected};
 use crate::{
     azure_error::ErrorClass,
+    claims::{Ownership, Verdict},
     conditions,
     server_protection::{
         azure_rules,
         connectors::{Connectors, NotReady},
-        decide::{Observation, Outcome, decide},
+        decide::{Observation, decide},
         events::of_refresh,
         field::ExtensionName,
         history::ReconcileHistory,
@@ -214,36 +215,95 @@ fn the_columns_are_filled_from_the_first_write_on() {
 #[test]
 fn another_object_owns_the_subscription() {
     let mut object = Object::of(Tier::P2);
-    object.reconcile(Observation::Conflicted("team-a/prod"), |decision| {
+    for (holder, says) in [
+        (None, "Another object owns"),
+        (Some("prod"), "prod of this namespace owns"),
+    ] {
+        object.claim = Verdict::waits(holder);
+        let decision = object.observe(&observed(&blank()));
         assert_eq!(decision.changes, []);
-        Outcome::default()
-    });
+        object
+            .expect("False", "ClaimConflicted", says)
+            .secondary("Stalled")
+            .reason("Claimed", "False", "HeldByAnother");
+        assert!(object.condition("Claimed").2.starts_with(says));
+        assert!(object.status.drift_count.unwrap() > 0, "what it would change");
+        assert_eq!(object.status.claim.as_ref().unwrap().state, "Waiting");
+        assert!(
+            object.wait >= INTERVAL.mul_f64(0.9),
+            "one proof for each interval"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_proven_writes_nothing_and_says_so() {
+    let mut object = Object::of(Tier::P2);
+    object.claim = Verdict::contends(Ownership::AccessDenied("MissingPermission".into()));
+    let decision = object.observe(&observed(&blank()));
+    assert_eq!(decision.changes, []);
     object
-        .expect("False", "ClaimConflicted", "team-a/prod")
-        .secondary("Stalled");
-    let claim = object.status.claim.clone().unwrap();
-    assert_eq!(
-        (claim.state.as_str(), claim.holder.as_deref()),
-        ("Conflicted", Some("team-a/prod"))
+        .expect("False", "MissingPermission", "Microsoft.Security/pricings/write")
+        .secondary("Stalled")
+        .reason("Claimed", "Unknown", "AccessDenied");
+    assert_eq!(object.status.claim, None, "it holds nothing");
+    // Nothing to write: nothing is missing.
+    object.observe(&observed(&protected()));
+    object.expect("True", "InSync", "");
+    object.claim = Verdict::contends(Ownership::Reserved(object.now));
+    object.observe(&observed(&blank()));
+    object
+        .expect("False", "Progressing", "kept for the namespace")
+        .secondary("Reconciling")
+        .reason("Claimed", "False", "Reserved");
+}
+
+#[test]
+fn a_change_of_owner_is_an_event_of_both() {
+    let mut object = Object::of(Tier::P2);
+    let reasons =
+        |object: &Object| -> Vec<String> { object.events.iter().map(|event| event.reason.clone()).collect() };
+    object.observe(&observed(&protected()));
+    assert!(
+        !reasons(&object).contains(&"ClaimTaken".to_owned()),
+        "nobody held it before"
     );
-    let message = object
-        .reason("Claimed", "False", "HeldByAnother")
-        .condition("Claimed")
-        .2;
-    assert!(!message.contains("team-a"), "{message}");
+    object.claim = Verdict {
+        lost: true,
+        ..Verdict::contends(Ownership::AccessNotProven)
+    };
+    object.observe(&observed(&protected()));
+    assert!(reasons(&object).contains(&"ClaimLost".to_owned()));
+    assert_eq!(object.status.claim.as_ref().unwrap().state, "None");
+    object.claim = Verdict::waits(None);
+    object.observe(&observed(&protected()));
+    object.claim = Verdict::holds();
+    object.observe(&observed(&protected()));
+    assert!(reasons(&object).contains(&"ClaimTaken".to_owned()));
 }
 
 #[test]
 fn a_regained_claim_is_adopted_again() {
     let mut object = Object::in_sync(Tier::P2);
     assert!(object.status.claim.as_ref().unwrap().established_since.is_some());
-    object.reconcile(Observation::Conflicted("team-a/prod"), |_| Outcome::default());
+    object.claim = Verdict::waits(None);
+    object.observe(&observed(&protected()));
+    object.claim = Verdict::holds();
     object.edit(|spec| spec.plan.tier = Tier::P1);
     let decision = object.observe(&observed(&protected()));
     assert_eq!(decision.changes, []);
     object
         .expect("False", "ReductionNeedsApproval", "plan.tier=P1")
         .secondary("Stalled");
+}
+
+#[test]
+fn what_a_backup_established_does_not_count() {
+    let mut object = Object::in_sync(Tier::P2);
+    object.status.claim.as_mut().unwrap().uid = Some("of the backup".into());
+    object.edit(|spec| spec.plan.tier = Tier::P1);
+    assert_eq!(object.observe(&observed(&protected())).changes, []);
+    object.expect("False", "ReductionNeedsApproval", "plan.tier=P1");
 }
 
 #[test]

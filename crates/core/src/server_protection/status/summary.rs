@@ -4,6 +4,7 @@ use serverprotection_api::PlanStatus;
 
 use super::Phase;
 use crate::{
+    claims::{self, held_by_another, reserved},
     conditions::{ConditionStatus, Conditions, Reason},
     message::Message,
     server_protection::{
@@ -58,12 +59,11 @@ fn summary(
         Situation::Observing => ready(Reason::Observed, observed_message(&decision.differences)),
         Situation::ClaimConflicted { holder } => stalled(
             Reason::ClaimConflicted,
-            Message::new(format!(
-                "ServerProtection {holder} owns subscription {}",
-                input.spec.subscription_id
-            ))
-            .action("Delete one of the two objects"),
+            held_by_another(holder.as_deref(), &subscription(input)).action(claims::RESOLVE_CONFLICT),
         ),
+        Situation::ClaimReserved(until) => {
+            progressing(Reason::Reserved, reserved(*until, &subscription(input)))
+        }
         Situation::Failing(failure) => failing(failure, failures),
         Situation::RegistrationMissing => stalled(
             Reason::ProviderNotRegistered,
@@ -91,6 +91,10 @@ fn summary(
         ),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
     }
+}
+
+fn subscription(input: &Input<'_>) -> String {
+    format!("subscription {}", input.spec.subscription_id)
 }
 
 fn in_sync_message(plan: Option<&PlanStatus>) -> Message {
