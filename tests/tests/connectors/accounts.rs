@@ -21,8 +21,10 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         an_account_connected_in_another_group_is_not_changed,
         an_account_connected_in_another_subscription_is_not_changed,
         the_second_object_of_a_connector_waits_and_takes_over,
+        a_connector_of_a_protection_that_waits_is_not_written,
         the_second_object_of_an_account_waits_and_takes_over,
-        a_suspended_object_keeps_its_account,
+        a_suspended_object_keeps_its_connector,
+        two_objects_create_one_connector_for_an_account,
         an_account_connected_in_a_hidden_subscription_is_rejected,
         a_member_of_an_organization_is_managed_by_it,
         a_connector_of_another_account_is_not_changed,
@@ -60,35 +62,63 @@ async fn remove(team: &Team<'_>, name: &str) -> Result<(), Error> {
 async fn the_second_object_of_a_connector_waits_and_takes_over(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
-    let first = protected(&environment, "first").await?;
-    let second = environment.team("second").await?;
-    share(&first, &second).await?;
-    first.connect("account", json!({})).await?;
-    ready(&first, "account").await?;
+    let team = protected(&environment, "first").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    team.connect(
+        "rival",
+        json!({"connectorName": "account", "scanInterval": "12h"}),
+    )
+    .await?;
+    let owner = "account of this namespace owns the connector";
+    let object = stalled(&team, "rival", "ClaimConflicted", owner).await?;
+    assert_eq!(object["status"]["claim"]["state"], "Waiting");
+    assert_eq!(condition_values(&object, "Claimed").1, "HeldByAnother");
+    team.connectors().reconcile("rival", TIMEOUT).await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), 1, "one writer");
+    // Only the owner counts.
+    let counted = |object: &Value| object["status"]["display"]["connectors"] == "1/1";
+    team.until_holds(PROTECTION, "one connector", TIMEOUT, counted)
+        .await?;
 
-    let spec = json!({"subscriptionId": first.subscription, "plan": {"tier": "P2"}});
-    second.protect(PROTECTION, spec).await?;
-    let rival =
-        json!({"aws": {"accountId": first.account}, "connectorName": "account", "scanInterval": "12h"});
-    second.connect("rival", rival).await?;
-    let holder = format!("{}/account", first.namespace);
-    let object = stalled(&second, "rival", "ClaimConflicted", &holder).await?;
-    assert_eq!(object["status"]["claim"]["state"], "Conflicted");
-    assert_eq!(object["status"]["claim"]["holder"], holder);
-    second.connectors().reconcile("rival", TIMEOUT).await?;
-    assert_eq!(requests(&first, "PUT").await?.len(), 1, "one writer");
-
-    first.connectors().delete("account", TIMEOUT).await?;
-    let object = ready(&second, "rival").await?;
+    team.connectors().delete("account", TIMEOUT).await?;
+    let object = ready(&team, "rival").await?;
     assert_eq!(object["status"]["claim"]["state"], "Held");
-    assert_eq!(requests(&first, "PUT").await?.len(), 2);
+    assert_eq!(requests(&team, "PUT").await?.len(), 2);
     assert_eq!(
-        in_azure(&first, "account").await?["environmentData"]["scanInterval"],
+        in_azure(&team, "account").await?["environmentData"]["scanInterval"],
         12
     );
     Ok(())
 }
 
+/// A connector is written only for a ServerProtection that holds its subscription.
+async fn a_connector_of_a_protection_that_waits_is_not_written(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let first = protected(&environment, "owns").await?;
+    let second = environment.team("waits").await?;
+    share(&first, &second).await?;
+    let spec = json!({"subscriptionId": first.subscription, "plan": {"tier": "P2"}});
+    second.protect(PROTECTION, spec).await?;
+    second.connect("account", json!({})).await?;
+    let awaits = |object: &Value| {
+        condition(object, "Reconciling").is_some_and(|it| it["reason"] == "AwaitingProtection")
+    };
+    let connectors = second.connectors();
+    connectors
+        .until_holds("account", "AwaitingProtection", TIMEOUT, awaits)
+        .await?;
+    pause().await;
+    assert!(requests(&first, "PUT").await?.is_empty());
+    // It takes the subscription over, and its connector follows.
+    first.delete(PROTECTION, TIMEOUT).await?;
+    let object = ready(&second, "account").await?;
+    assert_eq!(object["status"]["claim"]["state"], "Held");
+    Ok(())
+}
+
+/// Azure's connectors decide about an account. Its owner is not hindered by an object that only names it.
 async fn the_second_object_of_an_account_waits_and_takes_over(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
@@ -102,43 +132,63 @@ async fn the_second_object_of_an_account_waits_and_takes_over(
     second
         .connect("other", json!({"aws": {"accountId": first.account}}))
         .await?;
-    let holder = format!("{}/account", first.namespace);
-    stalled(&second, "other", "ClaimConflicted", &holder).await?;
-    assert!(requests(&second, "PUT").await?.is_empty());
+    stalled(&second, "other", "ConnectorRefused", "already connected").await?;
+    ready(&first, "account").await?;
 
-    // The holder is deleted. Its connector must be removed by hand, because another object waits for the account.
-    remove(&first, "account").await?;
     first.connectors().delete("account", TIMEOUT).await?;
+    assert!(
+        in_azure(&first, "account").await?.is_null(),
+        "deleted, although another object names the account"
+    );
     ready(&second, "other").await?;
-    assert_eq!(requests(&second, "PUT").await?.len(), 1);
     Ok(())
 }
 
-async fn a_suspended_object_keeps_its_account(environment: Arc<Environment>) -> Result<(), Error> {
-    let first = protected(&environment, "sleeper").await?;
-    let second = protected(&environment, "awake").await?;
-    first.connect("account", json!({})).await?;
-    ready(&first, "account").await?;
-    first
-        .connectors()
+async fn a_suspended_object_keeps_its_connector(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "sleeper").await?;
+    team.connect("account", json!({})).await?;
+    ready(&team, "account").await?;
+    let connectors = team.connectors();
+    connectors
         .patch("account", json!({"spec": {"suspend": true}}))
         .await?;
-    first
-        .connectors()
-        .until("account", "Suspended", "True", TIMEOUT)
-        .await?;
-    second
-        .connect("other", json!({"aws": {"accountId": first.account}}))
-        .await?;
-    let holder = format!("{}/account", first.namespace);
-    stalled(&second, "other", "ClaimConflicted", &holder).await?;
-    first
-        .connectors()
+    connectors.until("account", "Suspended", "True", TIMEOUT).await?;
+    team.connect("other", json!({"connectorName": "account"})).await?;
+    let owner = "account of this namespace owns";
+    stalled(&team, "other", "ClaimConflicted", owner).await?;
+    connectors
         .patch("account", json!({"spec": {"suspend": false}}))
         .await?;
-    ready(&first, "account").await?;
-    second.connectors().reconcile("other", TIMEOUT).await?;
-    stalled(&second, "other", "ClaimConflicted", &holder).await?;
+    ready(&team, "account").await?;
+    connectors.reconcile("other", TIMEOUT).await?;
+    stalled(&team, "other", "ClaimConflicted", owner).await?;
+    Ok(())
+}
+
+/// Two objects that connect one account at the same time: one connector is created.
+async fn two_objects_create_one_connector_for_an_account(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = protected(&environment, "twins").await?;
+    let (one, two) = (json!({"connectorName": "one"}), json!({"connectorName": "two"}));
+    tokio::try_join!(team.connect("one", one), team.connect("two", two))?;
+    let connectors = team.connectors();
+    eventually("one of them, Ready", TIMEOUT, || async {
+        for name in ["one", "two"] {
+            let object = connectors.get(name).await.map_err(|error| error.to_string())?;
+            if condition(&object, "Ready").is_some_and(|it| it["status"] == "True") {
+                return Ok(());
+            }
+        }
+        Err("none".to_owned())
+    })
+    .await?;
+    pause().await;
+    let state = environment.emulator.get(&team.subscription).await?;
+    let found = state["securityConnectors"].as_object().map_or(0, |all| {
+        all.values()
+            .filter(|connector| connector["hierarchyIdentifier"] == team.account.as_str())
+            .count()
+    });
+    assert_eq!(found, 1, "{:#}", state["securityConnectors"]);
     Ok(())
 }
 

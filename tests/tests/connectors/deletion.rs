@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         the_server_protection_may_be_deleted_first,
         suspended_and_observed_connectors_stay,
         a_connector_that_another_object_claims_stays,
+        a_deletion_is_not_hindered_by_objects_without_access,
         a_connector_that_was_never_held_stays,
         a_connector_that_now_connects_another_account_stays,
         a_connector_that_is_gone_already_needs_no_delete,
@@ -168,17 +169,61 @@ async fn suspended_and_observed_connectors_stay(environment: Arc<Environment>) -
 }
 
 async fn a_connector_that_another_object_claims_stays(environment: Arc<Environment>) -> Result<(), Error> {
-    let first = held(&environment, "holder").await?;
-    let second = protected(&environment, "waiting").await?;
-    second
-        .connect("rival", json!({"aws": {"accountId": first.account}}))
+    let team = held(&environment, "holder").await?;
+    team.connect("rival", json!({"connectorName": "account"})).await?;
+    stalled(&team, "rival", "ClaimConflicted", "account of this namespace").await?;
+    team.connectors().delete("account", TIMEOUT).await?;
+    stays(&team).await?;
+    let note = event(&team, "account", "ConnectorLeftBehind").await?;
+    assert!(note.contains("SecurityConnector rival waits for it"), "{note}");
+    ready(&team, "rival").await?;
+    Ok(())
+}
+
+/// Objects that name the account or the connector and prove nothing neither keep it in Azure nor take it.
+async fn a_deletion_is_not_hindered_by_objects_without_access(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let (owner, attacker) = tokio::try_join!(held(&environment, "mine"), environment.team("theirs"))?;
+    let named = json!({"aws": {"accountId": owner.account}});
+    for (name, more) in [
+        ("suspended", json!({"suspend": true})),
+        (
+            "unprotected",
+            json!({"protectionRef": {"name": "does-not-exist"}}),
+        ),
+        (
+            "both",
+            json!({"suspend": true, "protectionRef": {"name": "does-not-exist"}, "connectorName": "account"}),
+        ),
+    ] {
+        let mut spec = named.clone();
+        serverprotection_tests::team::merge(&mut spec, more);
+        attacker.connect(name, spec).await?;
+    }
+    // Its ServerProtection names the owner's subscription, to which it has no access.
+    let spec = json!({"subscriptionId": owner.subscription, "plan": {"tier": "P2"}});
+    attacker.protect(PROTECTION, spec).await?;
+    attacker
+        .connect(
+            "aimed",
+            json!({"connectorName": "account", "aws": {"accountId": owner.account}}),
+        )
         .await?;
-    let holder = format!("{}/account", first.namespace);
-    stalled(&second, "rival", "ClaimConflicted", &holder).await?;
-    first.connectors().delete("account", TIMEOUT).await?;
-    stays(&first).await?;
-    let note = event(&first, "account", "ConnectorLeftBehind").await?;
-    assert!(note.contains(&format!("{}/rival", second.namespace)), "{note}");
+    let seen = |object: &Value| object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    for name in ["suspended", "unprotected", "both", "aimed"] {
+        let object = attacker
+            .connectors()
+            .until_holds(name, "its first status", TIMEOUT, seen)
+            .await?;
+        assert!(object["status"]["claim"].is_null(), "{:#}", object["status"]);
+    }
+    owner.connectors().delete("account", TIMEOUT).await?;
+    event(&owner, "account", "ConnectorDeleted").await?;
+    assert!(in_azure(&owner, "account").await?.is_null());
+    // The account is free for its owner.
+    owner.connect("again", json!({})).await?;
+    ready(&owner, "again").await?;
     Ok(())
 }
 

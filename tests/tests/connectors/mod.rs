@@ -64,6 +64,8 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
                 "3s",
                 "--machine-scan-interval",
                 "2s",
+                "--claim-reserve",
+                "5s",
                 "--deletion-deadline",
                 &format!("{}s", DELETION_DEADLINE.as_secs()),
             ])

@@ -165,16 +165,9 @@ async fn an_object_of_a_newer_version_keeps_its_account(environment: Arc<Environ
     let other = protected(&environment, "beside").await?;
     other.connect("account", json!({})).await?;
     ready(&other, "account").await?;
-    other
-        .connect("rival", json!({"aws": {"accountId": team.account}}))
-        .await?;
-    stalled(
-        &other,
-        "rival",
-        "ClaimConflicted",
-        &format!("{}/account", team.namespace),
-    )
-    .await?;
+    team.connect("rival", json!({"connectorName": "account"})).await?;
+    stalled(&team, "rival", "ClaimConflicted", "account of this namespace").await?;
+    team.connectors().delete("rival", TIMEOUT).await?;
     assert_eq!(requests(&team, "PUT").await?.len(), 1);
 
     next_second().await;

@@ -8,6 +8,7 @@ mod connector;
 mod fixture;
 mod note;
 mod points;
+mod restored;
 mod stop;
 
 use std::{process::ExitCode, time::Duration};
@@ -26,6 +27,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(note::cases());
     cases.extend(stop::cases());
     cases.extend(connector::cases());
+    cases.extend(restored::cases());
     let setup = move || {
         Environment::start(Options {
             emulator: vec!["--switches".into(), answers.into()],

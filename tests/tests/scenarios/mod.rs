@@ -59,7 +59,18 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(contested::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {
-        let flags = ["--blocked-retry-interval", "3s", "--registration-timeout", "4s"];
+        let lapse_after = format!("{}s", claims::LAPSE_AFTER.as_secs());
+        let reserve = format!("{}s", claims::RESERVE.as_secs());
+        let flags = [
+            "--blocked-retry-interval",
+            "3s",
+            "--registration-timeout",
+            "4s",
+            "--claim-lapse-after",
+            &lapse_after,
+            "--claim-reserve",
+            &reserve,
+        ];
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
             controller: Some(ControllerOptions {

@@ -36,10 +36,15 @@ async fn a_reader_may_not_write(environment: Arc<Environment>) -> Result<(), Err
     let object = stalled(
         &team,
         "prod",
-        "AuthorizationFailed",
+        "MissingPermission",
         "Microsoft.Security/pricings/write",
     )
     .await?;
+    assert!(
+        object["status"]["claim"].is_null(),
+        "it claims nothing: {object:#}"
+    );
+    assert!(plan_writes(&team).await?.is_empty());
     let (status, _, message) = condition_values(&object, "PermissionsSufficient");
     assert_eq!(status, "False");
     assert!(message.contains("Microsoft.Security/pricings/write"), "{message}");

@@ -189,7 +189,10 @@ async fn an_outage_of_writes_with_retry_after_is_obeyed(environment: Arc<Environ
 }
 
 /// A team whose application and subscription are in their own tenant: faults of its tokens affect no other team.
-async fn in_own_tenant<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'a>, String), Error> {
+pub(crate) async fn in_own_tenant<'a>(
+    environment: &'a Environment,
+    name: &str,
+) -> Result<(Team<'a>, String), Error> {
     let mut team = environment.team(name).await?;
     let (tenant, subscription) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let secret = format!("{}-secret", team.namespace);
