@@ -2,7 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use crate::message::Message;
+use crate::{message::Message, operation::described, token_cause::TokenCause};
+
+/// A response in no form that Azure uses: a proxy, a firewall or a sign-in page of the network sent it.
+pub const UNRECOGNIZED_RESPONSE: &str = "UnrecognizedResponse";
+/// The certificate of the server is not trusted.
+pub const CERTIFICATE_NOT_TRUSTED: &str = "CertificateNotTrusted";
+/// Azure revoked the token because of a Conditional Access policy.
+pub const INSUFFICIENT_CLAIMS: &str = "InsufficientClaims";
+/// A deny assignment forbids what the roles of the identity allow.
+pub const DENY_ASSIGNMENT: &str = "DenyAssignmentAuthorizationFailed";
 
 /// What the caller should do about an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,24 +100,34 @@ impl std::error::Error for AzureError {}
 impl AzureError {
     /// For users: what failed, Azure's words, and the next step.
     pub fn to_message(&self) -> Message {
-        let operation = &self.operation;
-        let message = match &self.class {
+        let request = described(&self.operation);
+        let problem = match &self.class {
             // An error that was found without a request has a complete sentence of ours as its message.
-            _ if operation.is_empty() => Message::new(&self.message),
-            ErrorClass::Credential if self.code.starts_with("AADSTS") => {
-                Message::new("Entra refused the credential").cause(self.cause())
-            }
+            _ if self.operation.is_empty() => return self.with_hint(Message::new(&self.message)),
             // These messages contain a countdown, which would change the object on every reconcile.
-            ErrorClass::Throttled(_) => Message::new(format!("Azure throttles {operation}")),
-            ErrorClass::Conflict => Message::new("Another update is in progress in Azure"),
-            ErrorClass::Transient | ErrorClass::Unavailable(_) => {
-                Message::new(format!("{operation} failed")).cause(self.cause())
+            ErrorClass::Throttled(_) => {
+                return self.with_hint(Message::new(format!("Azure throttles requests to {request}")));
             }
-            ErrorClass::Permission(Some(action)) => {
-                Message::new(format!("Azure denied {action}")).cause(self.cause())
+            ErrorClass::Conflict => {
+                return self.with_hint(Message::new("Another update is in progress in Azure"));
             }
-            _ => Message::new(format!("Azure refused {operation}")).cause(self.cause()),
+            _ if self.code == UNRECOGNIZED_RESPONSE => {
+                format!("The response to the request to {request} is not from Azure")
+            }
+            ErrorClass::Transient | ErrorClass::Unavailable(_) => format!("The request to {request} failed"),
+            ErrorClass::Credential if self.code.starts_with("AADSTS") => {
+                "Entra refused the credential".into()
+            }
+            ErrorClass::Permission(Some(action)) => format!("Azure denied {action}"),
+            _ if self.code == DENY_ASSIGNMENT => {
+                format!("A deny assignment forbids to {request}, although the roles of the identity allow it")
+            }
+            _ => format!("Azure refused the request to {request}"),
         };
+        self.with_hint(Message::new(problem).cause(self.cause()))
+    }
+
+    fn with_hint(&self, message: Message) -> Message {
         match self.hint() {
             Some(hint) => message.action(hint),
             None => message,
@@ -126,6 +145,13 @@ impl AzureError {
     /// What the user should do, in the imperative. `None`: the controller retries by itself.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match (&self.class, self.code.as_str()) {
+            // Retried, but only the user can end it.
+            (_, UNRECOGNIZED_RESPONSE) => {
+                "Allow these requests in the network: a proxy, a firewall or a sign-in page sent this response"
+            }
+            (_, CERTIFICATE_NOT_TRUSTED) => {
+                "Set --extra-ca to a file with the certificate authority that issued this certificate, if you trust it"
+            }
             (
                 ErrorClass::Throttled(_)
                 | ErrorClass::Conflict
@@ -133,32 +159,12 @@ impl AzureError {
                 | ErrorClass::Unavailable(_),
                 _,
             ) => return None,
-            (ErrorClass::Credential, "AADSTS7000215" | "AADSTS7000222") => {
-                "Put a valid client secret into the Secret; the controller reads it again within five minutes"
-            }
-            (ErrorClass::Credential, "AADSTS90002") => "Fix tenantId of the AzureCredential",
-            (ErrorClass::Credential, "AADSTS700016") => {
-                "Fix clientId of the AzureCredential, or create its application in the tenant"
-            }
-            (ErrorClass::Credential, "AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213") => {
-                "Add a federated credential for this service account (issuer, subject, audience) to the application"
-            }
-            (ErrorClass::Credential, "InvalidAuthenticationTokenTenant") => {
-                "Fix tenantId of the AzureCredential, or subscriptionId: the subscription belongs to another tenant"
-            }
-            (ErrorClass::Credential, "CredentialMissing") => {
-                "Set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
-            }
-            (ErrorClass::Credential, "CredentialNotFound") => {
-                "Create the AzureCredential, or fix credentialRef"
-            }
-            (ErrorClass::Credential, "SecretNotFound") => "Create the Secret",
-            (ErrorClass::Credential, "SecretKeyMissing") => "Add the key to the Secret",
-            (ErrorClass::Credential, "SecretForbidden") => {
-                "Grant the controller's service account get on Secrets of the namespace"
-            }
-            (ErrorClass::Credential, _) => {
-                "Fix the AzureCredential, or the Secret or service account it references"
+            (ErrorClass::Credential, code) => match TokenCause::of(code) {
+                Some(cause) => return cause.action(),
+                None => credential_hint(code),
+            },
+            (_, DENY_ASSIGNMENT) => {
+                "Remove the deny assignment that Azure names, or exclude the identity from it; a role does not help"
             }
             (ErrorClass::Permission(_), _) => {
                 "Grant the identity a role with this action on the subscription (Security Admin; Owner for all extensions). Grants take minutes to take effect"
@@ -177,9 +183,120 @@ impl AzureError {
             (ErrorClass::Refused, "RequestDisallowedByPolicy") => {
                 "Exempt the subscription from the Azure Policy that Azure names, or change the spec"
             }
+            (ErrorClass::Refused, "UnknownPlan") => "Upgrade the controller",
+            (ErrorClass::Refused, "InvalidResourceId") => "Fix the id in the spec",
             (ErrorClass::Refused | ErrorClass::CloudAuthentication(_), _) => {
                 "Change the spec, or fix what Azure complains about"
             }
         })
+    }
+}
+
+/// The next step for a refused credential whose code is not one of Entra's.
+fn credential_hint(code: &str) -> &'static str {
+    match code {
+        INSUFFICIENT_CLAIMS => {
+            "Exclude the application from the Conditional Access policy, or allow the address from which the controller reaches Azure"
+        }
+        "InvalidAuthenticationTokenTenant" => {
+            "Fix tenantId of the AzureCredential, or subscriptionId: the subscription belongs to another tenant"
+        }
+        "CredentialMissing" => {
+            "Set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
+        }
+        "CredentialNotFound" => "Create the AzureCredential, or fix credentialRef",
+        "SecretNotFound" => "Create the Secret",
+        "SecretKeyMissing" => "Add the key to the Secret",
+        "SecretForbidden" => "Grant the controller's service account get on Secrets of the namespace",
+        "ServiceAccountNotFound" => {
+            "Create the ServiceAccount, or fix workloadIdentity.serviceAccountName of the AzureCredential"
+        }
+        "ServiceAccountForbidden" => {
+            "Grant the controller create on serviceaccounts/token of this ServiceAccount"
+        }
+        _ => "Fix the AzureCredential, or the Secret or service account it references",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: ErrorClass, code: &str) -> AzureError {
+        AzureError {
+            class,
+            code: code.into(),
+            message: "m".into(),
+            operation: "PUT pricings/VirtualMachines".into(),
+            request_id: None,
+            effect_unknown: false,
+        }
+    }
+
+    #[test]
+    fn a_message_begins_with_what_failed_and_has_one_action() {
+        for (class, code, begins, ends) in [
+            (
+                ErrorClass::Refused,
+                DENY_ASSIGNMENT,
+                "A deny assignment forbids to write the plan",
+                "a role does not help.",
+            ),
+            (
+                ErrorClass::Refused,
+                "RequestDisallowedByPolicy",
+                "Azure refused the request to write the plan: RequestDisallowedByPolicy: m.",
+                "or change the spec.",
+            ),
+            (
+                ErrorClass::Transient,
+                UNRECOGNIZED_RESPONSE,
+                "The response to the request to write the plan is not from Azure: ",
+                "sent this response.",
+            ),
+            (
+                ErrorClass::Transient,
+                CERTIFICATE_NOT_TRUSTED,
+                "The request to write the plan failed: CertificateNotTrusted: m.",
+                "if you trust it.",
+            ),
+            (
+                ErrorClass::Permission(Some("a/write".into())),
+                "AuthorizationFailed",
+                "Azure denied a/write",
+                "take effect.",
+            ),
+            (
+                ErrorClass::Transient,
+                "ServerTimeout",
+                "The request to write the plan failed: ServerTimeout: m.",
+                "m.",
+            ),
+        ] {
+            let text = failure(class, code).to_message().to_string();
+            assert!(text.starts_with(begins), "{text}");
+            assert!(text.ends_with(ends), "{text}");
+            assert!(!text.contains("PUT"), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_with_different_causes_have_different_actions() {
+        let refused = [
+            (ErrorClass::Permission(None), "AuthorizationFailed"),
+            (ErrorClass::Refused, DENY_ASSIGNMENT),
+            (ErrorClass::Refused, "RequestDisallowedByPolicy"),
+            (ErrorClass::Refused, "ScopeLocked"),
+            (ErrorClass::Refused, "ReadOnlyDisabledSubscription"),
+            (ErrorClass::Transient, UNRECOGNIZED_RESPONSE),
+            (ErrorClass::Credential, INSUFFICIENT_CLAIMS),
+            (ErrorClass::Credential, "AADSTS7000112"),
+            (ErrorClass::Credential, "AADSTS700024"),
+        ];
+        let actions: std::collections::BTreeSet<_> = refused
+            .iter()
+            .map(|(class, code)| failure(class.clone(), code).hint())
+            .collect();
+        assert_eq!(actions.len(), refused.len());
     }
 }

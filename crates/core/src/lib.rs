@@ -33,8 +33,10 @@ pub mod suspension;
 pub mod switch;
 pub mod tier;
 pub mod timeouts;
+pub mod token_cause;
 
 mod drift;
+mod operation;
 mod permissions;
 mod summary;
 

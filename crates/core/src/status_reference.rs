@@ -4,7 +4,7 @@ mod conditions;
 mod events;
 
 pub use self::{
-    conditions::{CODES, CONDITIONS},
+    conditions::{CODES, CONDITIONS, TRANSIENT_CODES},
     events::EVENTS,
 };
 use crate::{

@@ -224,7 +224,7 @@ pub(crate) fn failing(failure: &AzureError, failures: u32) -> Summary {
         ready: ConditionStatus::Unknown,
         reason: reason.into(),
         message: Message::new(problem)
-            .cause(message.problem_text())
+            .caused_by(&message)
             .and("The controller retries."),
         secondary: Secondary::Reconciling(Reason::Retrying),
     }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serverprotection_core::{
     reason::ConditionType,
-    status_reference::{CODES, CONDITIONS, EVENTS, Kind},
+    status_reference::{CODES, CONDITIONS, CodeEntry, EVENTS, Kind, TRANSIENT_CODES},
+    token_cause::TokenCause,
 };
 
 use crate::reference::list_item;
@@ -23,12 +24,9 @@ pub(crate) fn markdown() -> String {
                 page.push_str(line);
                 page.push('\n');
             }
-            Some("codes") => {
-                for code in CODES {
-                    page.push_str(&list_item("* ", &format!("`{}`: {}", code.code, code.action)));
-                }
-                page.push('\n');
-            }
+            Some("codes") => codes(&mut page, CODES),
+            Some("transient codes") => codes(&mut page, TRANSIENT_CODES),
+            Some("entra codes") => entra_codes(&mut page),
             Some("events") => events(&mut page),
             Some(name) => {
                 for kind in Kind::ALL {
@@ -59,6 +57,22 @@ fn conditions(page: &mut String, kind: Kind) {
         }
         page.push('\n');
     }
+}
+
+fn codes(page: &mut String, codes: &[CodeEntry]) {
+    for code in codes {
+        page.push_str(&list_item("* ", &format!("`{}`: {}", code.code, code.action)));
+    }
+    page.push('\n');
+}
+
+fn entra_codes(page: &mut String) {
+    for cause in TokenCause::ALL {
+        let codes: Vec<_> = cause.codes().map(|code| format!("`{code}`")).collect();
+        let action = cause.action().unwrap_or("The controller retries by itself");
+        page.push_str(&list_item("* ", &format!("{}: {action}.", codes.join(", "))));
+    }
+    page.push('\n');
 }
 
 fn events(page: &mut String) {

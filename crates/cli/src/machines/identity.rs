@@ -3,7 +3,10 @@
 
 use clap::ValueEnum;
 use serverprotection_azure::Identity;
-use serverprotection_core::azure_error::{AzureError, ErrorClass};
+use serverprotection_core::{
+    azure_error::{AzureError, DENY_ASSIGNMENT, ErrorClass, INSUFFICIENT_CLAIMS},
+    token_cause::TokenCause,
+};
 
 use crate::error::CliError;
 
@@ -90,6 +93,9 @@ impl Auth {
 
 /// The next step for a failure. Unlike [`AzureError::hint`], it does not refer to objects of a cluster.
 pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
+    if let (true, Some(action)) = (is_cured_outside(&failure.code), failure.hint()) {
+        return uncapitalized(action);
+    }
     match (&failure.class, origin) {
         (ErrorClass::Credential, _) if failure.code == "InvalidAuthenticationTokenTenant" => {
             "the subscription belongs to another tenant: use an identity of that tenant (--tenant-id with --auth azure-cli)".into()
@@ -117,9 +123,31 @@ pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
         (ErrorClass::NotFound, _) => {
             "correct the ID, or assign the role Reader to the identity there (az account list shows what it can see)".into()
         }
-        (class, _) if class.is_transient() => "retry in a few minutes".into(),
-        _ => failure.hint().unwrap_or("retry in a few minutes").into(),
+        _ => failure
+            .hint()
+            .map_or_else(|| "retry in a few minutes".into(), uncapitalized),
     }
+}
+
+/// Whether the action of a code is the same for every source of the identity.
+fn is_cured_outside(code: &str) -> bool {
+    matches!(
+        TokenCause::of(code),
+        Some(
+            TokenCause::ApplicationDisabled
+                | TokenCause::Issuer
+                | TokenCause::Clock
+                | TokenCause::ConditionalAccess
+                | TokenCause::TenantRestriction
+        )
+    ) || code == INSUFFICIENT_CLAIMS
+        || code == DENY_ASSIGNMENT
+}
+
+fn uncapitalized(action: &str) -> String {
+    let mut letters = action.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 #[cfg(test)]
@@ -182,6 +210,32 @@ mod tests {
         ] {
             let hint = hint(&origin, &failure(class));
             assert!(hint.contains(words), "{hint}");
+        }
+        for (class, code, words) in [
+            (
+                ErrorClass::Credential,
+                "AADSTS53003",
+                "exclude the application from the Conditional Access",
+            ),
+            (ErrorClass::Credential, "AADSTS7000112", "enable the application"),
+            (ErrorClass::Transient, "CertificateNotTrusted", "set --extra-ca"),
+            (
+                ErrorClass::Transient,
+                "UnrecognizedResponse",
+                "allow these requests in the network",
+            ),
+            (
+                ErrorClass::Refused,
+                "DenyAssignmentAuthorizationFailed",
+                "remove the deny assignment",
+            ),
+        ] {
+            let failure = AzureError {
+                code: code.into(),
+                ..failure(class)
+            };
+            let hint = hint(&Origin::Auth(Auth::Environment), &failure);
+            assert!(hint.starts_with(words), "{hint}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Ready, Unknown, Reason::NotObserved, "The object has not been reconciled yet.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::Progressing, "Azure could not be read yet; the controller retries.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::ObservationStale,
-        "Three consecutive reads failed, or a response lacked a required part (`UnreadableAnswer` in the message).",
+        "Three consecutive reads failed. The message has the code: [codes](#transient-errors).",
         ""),
     entry(BOTH, Type::Ready, Unknown, Reason::InternalError,
         "The reconcile panicked because of a bug in the controller.",
@@ -289,6 +289,26 @@ pub const CODES: &[CodeEntry] = &[
         "Let the controller read Secrets of the namespace.",
     ),
     code(
+        "ServiceAccountNotFound",
+        "Create the ServiceAccount, or fix `workloadIdentity.serviceAccountName` of the AzureCredential.",
+    ),
+    code(
+        "ServiceAccountForbidden",
+        "Let the controller create `serviceaccounts/token` of the ServiceAccount.",
+    ),
+    code(
+        "ServiceAccountTokenRefused",
+        "The API server refused the token request; the message contains its error. Fix the AzureCredential.",
+    ),
+    code(
+        "InsufficientClaims",
+        "Exclude the application from the Conditional Access policy, or allow the controller's address in it.",
+    ),
+    code(
+        "TokenUnavailable",
+        "Fix the AzureCredential; the message contains the cause.",
+    ),
+    code(
         "InvalidAuthenticationTokenTenant",
         "Fix `tenantId` of the AzureCredential: the subscription belongs to another tenant.",
     ),
@@ -299,6 +319,10 @@ pub const CODES: &[CodeEntry] = &[
     code(
         "AuthorizationFailed",
         "Grant a role with the action that `PermissionsSufficient` names.",
+    ),
+    code(
+        "DenyAssignmentAuthorizationFailed",
+        "Remove the deny assignment that the message names, or exclude the identity. A role does not help.",
     ),
     code("ReadOnlyDisabledSubscription", "Enable the subscription."),
     code(
@@ -323,15 +347,52 @@ pub const CODES: &[CodeEntry] = &[
         "Azure has a plan that this version does not know. Upgrade the controller.",
     ),
     code(
+        "ConnectorRefused",
+        "Azure refused the connector; the message contains its error. Change the spec.",
+    ),
+];
+
+/// Codes of errors that the controller retries by itself. They are in messages, not reasons.
+pub const TRANSIENT_CODES: &[CodeEntry] = &[
+    code(
+        "UnrecognizedResponse",
+        "A proxy, a firewall or a sign-in page answered instead of Azure. Allow the requests in the network.",
+    ),
+    code(
+        "CertificateNotTrusted",
+        "Set `--extra-ca` to a file with the certificate authority that the message names, if you trust it.",
+    ),
+    code(
+        "CertificateInvalid",
+        "The certificate has expired or is for another host. Check the endpoints, the proxy and the clock.",
+    ),
+    code(
+        "EntraUnreachable",
+        "Entra did not respond. Check the network if it persists.",
+    ),
+    code(
+        "ConnectionFailed",
+        "Azure did not respond. Check the network if it persists.",
+    ),
+    code("Timeout", "Azure did not respond in time."),
+    code(
         "UnreadableAnswer",
         "Azure returned a response without a required part. Report it if it persists.",
     ),
     code(
         "UnexpectedAnswer",
-        "Azure returned an unexpected response. Report it if it persists.",
+        "The pages of a list lead to another host, repeat themselves or never end. Report it if it persists.",
     ),
     code(
-        "ConnectorRefused",
-        "Azure refused the connector; the message contains its error. Change the spec.",
+        "ResponseTooLarge",
+        "A response is larger than 16 MB and was not read. Report it if it persists.",
+    ),
+    code(
+        "ServiceAccountTokenUnavailable",
+        "The API server issued no token of the ServiceAccount now.",
+    ),
+    code(
+        "SecretUnreadable",
+        "The API server did not return the Secret now.",
     ),
 ];

@@ -322,7 +322,7 @@ fn a_registration_that_could_not_be_read_for_a_moment_is_not_stalled() {
         object.secondary("Reconciling");
         object.sleep(Duration::from_secs(300));
     }
-    object.expect("Unknown", "ObservationStale", "GET providers");
+    object.expect("Unknown", "ObservationStale", "read providers");
 }
 
 #[test]
