@@ -1,7 +1,11 @@
 //! A thin client of Azure Resource Manager: one call is one request. It handles tokens, the origin check, request ids,
 //! waits that Azure asked for, and the classification of errors. The work queue retries.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,13 +17,19 @@ use serverprotection_core::azure_error::{AzureError, ErrorClass};
 use url::Url;
 
 use crate::{
-    RequestObserver, body,
+    RequestObserver,
     cloud::Cloud,
-    error_response::{self, ErrorResponse, is_write},
+    error_response::{self, ErrorResponse, is_write, shape, unreachable},
+    response::{self, Response, request_id},
     retry_after,
     throttled::{Budget, Throttled, Why},
     tokens::Tokens,
 };
+
+/// The most pages of a list: with 1000 rows each, more than any tenant has.
+pub(crate) const MOST_PAGES: usize = 10_000;
+/// The most bytes of a list that is held in memory.
+const LARGEST_LIST: usize = 4 * response::LARGEST_BODY;
 
 /// How to reach Azure. Clients of one process share it.
 #[derive(Clone, Debug)]
@@ -90,7 +100,8 @@ impl Arm {
     /// Reads all pages of a list.
     pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, AzureError> {
         let mut items = Vec::new();
-        self.pages(call, |page| items.extend(page)).await?;
+        self.pages_up_to(call, LARGEST_LIST, |page| items.extend(page))
+            .await?;
         Ok(items)
     }
 
@@ -98,25 +109,38 @@ impl Arm {
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
+        each: impl FnMut(Vec<T>) + Send,
+    ) -> Result<(), AzureError> {
+        self.pages_up_to(call, usize::MAX, each).await
+    }
+
+    async fn pages_up_to<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        most_bytes: usize,
         mut each: impl FnMut(Vec<T>) + Send,
     ) -> Result<(), AzureError> {
         let mut url = self.url(call, &[])?;
-        loop {
-            let page: Page<T> = self.ask(call, &url).await.json(call)?;
+        let mut left = most_bytes;
+        let mut seen = HashSet::new();
+        for _ in 0..MOST_PAGES {
+            let answered = self.ask(call, &url).await;
+            left = left
+                .checked_sub(answered.size())
+                .ok_or_else(|| malformed(call, "the list is too long"))?;
+            let page: Page<T> = answered.json(call)?;
             each(page.value);
             let Some(next) = page.next_link.filter(|link| !link.is_empty()) else {
                 return Ok(());
             };
             let next = Url::parse(&next).map_err(|error| malformed(call, &error.to_string()))?;
             self.same_origin(call, &next)?;
-            if next == url {
-                return Err(malformed(
-                    call,
-                    "a page of the list refers to itself as the next page",
-                ));
+            seen.insert(std::mem::replace(&mut url, next));
+            if seen.contains(&url) {
+                return Err(malformed(call, "the pages of the list repeat themselves"));
             }
-            url = next;
         }
+        Err(malformed(call, "the list has too many pages"))
     }
 
     async fn ask(&self, call: &Call<'_>, url: &Url) -> Response {
@@ -183,13 +207,13 @@ impl Arm {
             request = request.timeout(timeout);
         }
         let started = Instant::now();
-        let sent = request.send().await;
-        let answer = match sent {
+        let answer = match request.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                response.bytes().await.map(|bytes| (status, headers, bytes))
+                let body = response::read_body(call, response).await;
+                body.map(|bytes| (status, headers, bytes))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(unreachable::transport(call.writes(), call.operation, &error)),
         };
         let status = answer.as_ref().map_or(0, |(status, ..)| status.as_u16());
         self.connection
@@ -197,14 +221,14 @@ impl Arm {
             .request(call.operation, status, started.elapsed());
         match answer {
             Ok((status, headers, bytes)) => {
-                let body = self.accept(call, status, &headers, bytes.into());
+                let body = self.accept(call, status, &headers, bytes);
                 Response {
                     status,
                     headers,
                     body,
                 }
             }
-            Err(error) => Response::none(error_response::transport(call.writes(), call.operation, &error)),
+            Err(failure) => Response::none(failure),
         }
     }
 
@@ -227,14 +251,12 @@ impl Arm {
             return Ok(bytes);
         }
         let retry_after = retry_after::of(headers, call.operation);
-        // Gateways send plain text (docs/azure-api.md 4.7).
-        let body = serde_json::from_slice(body::without_byte_order_mark(&bytes))
-            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         let failure = error_response::classify(&ErrorResponse {
             writes: call.writes(),
             operation: call.operation,
             status,
-            body: &body,
+            body: &shape::parsed(&bytes),
+            challenge: response::text(headers, "www-authenticate"),
             request_id,
             retry_after,
         });
@@ -248,51 +270,8 @@ impl Arm {
 
 impl Call<'_> {
     /// Whether the request may have an effect and counts as a write. A query of Resource Graph is a POST that reads.
-    fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         is_write(&self.method) && self.budget != Budget::ResourceGraph
-    }
-}
-
-/// The response to one request, or why there is none.
-pub(crate) struct Response {
-    /// Meaningless without a response.
-    status: StatusCode,
-    /// Empty without a response.
-    pub(crate) headers: HeaderMap,
-    /// The body of a successful response.
-    pub(crate) body: Result<Vec<u8>, AzureError>,
-}
-
-impl Response {
-    fn none(failure: AzureError) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: Err(failure),
-        }
-    }
-
-    /// The body as `T`; an empty body counts as `null`. An error in the body of a successful response is an error.
-    pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, AzureError> {
-        let bytes = self.body?;
-        let bytes = match body::without_byte_order_mark(&bytes) {
-            [] => b"null",
-            bytes => bytes,
-        };
-        if let Some(error) = body::error_in(bytes) {
-            return Err(error_response::in_success(
-                call.writes(),
-                call.operation,
-                self.status,
-                &error,
-                request_id(&self.headers),
-            ));
-        }
-        serde_json::from_slice(bytes).map_err(|error| AzureError {
-            request_id: request_id(&self.headers),
-            effect_unknown: call.writes(),
-            ..body::unreadable(call.operation, error.to_string())
-        })
     }
 }
 
@@ -305,19 +284,10 @@ struct Page<T> {
     next_link: Option<String>,
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?;
-    Some(value.to_owned())
-}
-
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    text(headers, "x-ms-correlation-request-id").or_else(|| text(headers, "x-ms-request-id"))
-}
-
-/// A response that cannot be used.
+/// A response that cannot be used. The spec is not to blame, and a later response may be right.
 pub(crate) fn malformed(call: &Call<'_>, message: &str) -> AzureError {
     AzureError {
-        class: ErrorClass::Refused,
+        class: ErrorClass::Transient,
         code: "UnexpectedAnswer".into(),
         message: message.to_owned(),
         operation: call.operation.into(),

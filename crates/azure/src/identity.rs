@@ -15,6 +15,8 @@ use azure_identity::{
     WorkloadIdentityCredentialOptions,
 };
 
+use serverprotection_core::azure_error::AzureError;
+
 use crate::{cloud::Cloud, transport::EntraTransport};
 
 /// The source of a federated assertion, such as the token of a Kubernetes service account.
@@ -24,8 +26,8 @@ pub trait AssertionSource: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// The cause, as text, if there is no assertion.
-    async fn assertion(&self) -> Result<String, String>;
+    /// Why there is no assertion: its message is a complete sentence for users, and its operation is empty.
+    async fn assertion(&self) -> Result<String, AzureError>;
 }
 
 /// An identity that gets tokens. Its secrets are not part of its `Debug` output.
@@ -75,20 +77,32 @@ impl fmt::Debug for Identity {
             } => write!(f, "Federated({tenant_id}, {client_id})"),
             Self::PodWorkloadIdentity => f.write_str("PodWorkloadIdentity"),
             Self::ManagedIdentity => f.write_str("ManagedIdentity"),
-            Self::AzureCli { tenant_id } => write!(f, "AzureCli({tenant_id:?})"),
+            Self::AzureCli { tenant_id } => {
+                write!(
+                    f,
+                    "AzureCli({})",
+                    tenant_id.as_deref().unwrap_or("current tenant")
+                )
+            }
             Self::Environment => f.write_str("Environment"),
         }
     }
 }
 
 #[derive(Debug)]
-struct Assertion(Arc<dyn AssertionSource>);
+struct Assertion {
+    source: Arc<dyn AssertionSource>,
+    transport: Arc<EntraTransport>,
+}
 
 #[async_trait::async_trait]
 impl ClientAssertion for Assertion {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        let assertion = self.0.assertion().await;
-        assertion.map_err(|error| azure_core::Error::with_message(ErrorKind::Credential, error))
+        self.source.assertion().await.map_err(|failure| {
+            let error = azure_core::Error::with_message(ErrorKind::Credential, failure.message.clone());
+            self.transport.without_assertion(failure);
+            error
+        })
     }
 }
 
@@ -151,7 +165,10 @@ impl Identity {
             } => ClientAssertionCredential::new(
                 tenant_id.clone(),
                 client_id.clone(),
-                Assertion(Arc::clone(assertions)),
+                Assertion {
+                    source: Arc::clone(assertions),
+                    transport: Arc::clone(transport),
+                },
                 Some(ClientAssertionCredentialOptions {
                     client_options: client_options(),
                 }),

@@ -14,6 +14,7 @@
 mod apply;
 mod arm;
 mod body;
+mod certificates;
 mod client;
 mod cloud;
 mod connectors;
@@ -26,6 +27,7 @@ mod principal;
 mod quota;
 mod resource_graph;
 mod resources;
+mod response;
 mod retry_after;
 #[cfg(test)]
 mod stub;

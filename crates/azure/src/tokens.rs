@@ -15,7 +15,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     cloud::Cloud,
-    error_response::one_line,
+    error_response::unreachable,
     identity::Identity,
     transport::{EntraTransport, node_client},
 };
@@ -104,6 +104,7 @@ impl Tokens {
             credential
         };
         self.transport.take_refusal();
+        self.transport.take_assertion_failure();
         let scope = self.cloud.scope();
         credential
             .get_token(&[scope.as_str()], None)
@@ -112,27 +113,16 @@ impl Tokens {
     }
 
     fn failure(&self, error: &azure_core::Error) -> AzureError {
+        if let Some(failure) = self.transport.take_assertion_failure() {
+            return failure;
+        }
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(refusal) if refusal.status == 429 => (
-                ErrorClass::Throttled(refusal.retry_after),
-                refusal.code,
-                refusal.description,
-            ),
-            Some(refusal) if refusal.status >= 500 => {
-                let class = refusal
-                    .retry_after
-                    .map_or(ErrorClass::Transient, ErrorClass::Unavailable);
-                (class, refusal.code, refusal.description)
-            }
-            Some(refusal) => (ErrorClass::Credential, refusal.code, refusal.description),
-            None if is_connection(error) => {
-                (ErrorClass::Transient, "EntraUnreachable".into(), innermost(error))
-            }
-            None => (
-                ErrorClass::Credential,
-                "TokenUnavailable".into(),
-                innermost(error),
-            ),
+            Some(refusal) => (refusal.class, refusal.code, refusal.description),
+            None => match (unreachable::cause(error), is_connection(error)) {
+                (Ok((code, message)), _) => (ErrorClass::Transient, code.into(), message),
+                (Err(message), true) => (ErrorClass::Transient, "EntraUnreachable".into(), message),
+                (Err(message), false) => (ErrorClass::Credential, "TokenUnavailable".into(), message),
+            },
         };
         AzureError {
             class,
@@ -181,14 +171,6 @@ fn is_connection(error: &azure_core::Error) -> bool {
         cause = current.source();
     }
     false
-}
-
-fn innermost(error: &azure_core::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    one_line(&cause.to_string())
 }
 
 #[cfg(test)]

@@ -9,23 +9,34 @@ use azure_core::{
     Bytes,
     http::{AsyncRawResponse, HttpClient, Request, headers::Headers},
 };
+use futures::StreamExt;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
+use serverprotection_core::{
+    azure_error::{AzureError, ErrorClass, UNRECOGNIZED_RESPONSE},
+    token_cause::TokenCause,
+};
 
-use crate::retry_after;
+use crate::{body, certificates, error_response::shape, retry_after};
 
 /// The longest lifetime of a token, in seconds; real tokens live for hours. `azure_identity` adds the lifetime to the
 /// current time, and panics if the sum overflows.
 const LONGEST_TOKEN: i64 = 7 * 24 * 3600;
 /// `azure_identity` sleeps before it retries a managed identity, while the token lock is held.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// The largest body of a response to a token request; tokens have a few kB.
+const LARGEST_BODY: usize = 1024 * 1024;
 
 /// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The extra CA is not a PEM bundle.
     #[error("the extra CA is not a PEM certificate bundle: {0}")]
-    Certificate(#[source] reqwest::Error),
-    /// TLS cannot be set up.
+    Certificate(#[source] rustls::pki_types::pem::Error),
+    /// TLS cannot be set up, for example because a certificate of the extra CA cannot be parsed.
+    #[error("TLS cannot be set up with the certificate authorities of the system and the extra CA: {0}")]
+    Tls(#[source] rustls::Error),
+    /// The client cannot be built.
     #[error("the HTTPS client cannot be built: {0}")]
     Build(#[source] reqwest::Error),
 }
@@ -36,16 +47,17 @@ pub enum HttpError {
 ///
 /// If `extra_ca` is not a PEM bundle, or TLS cannot be set up.
 pub fn http_client(extra_ca: Option<&[u8]>) -> Result<reqwest::Client, HttpError> {
-    let mut builder = reqwest::Client::builder()
+    let pem = extra_ca.unwrap_or_default();
+    let extra_roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let tls =
+        certificates::tls_config(extra_roots.map_err(HttpError::Certificate)?).map_err(HttpError::Tls)?;
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .https_only(true)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .timeout(Duration::from_secs(90))
         .user_agent(concat!("serverprotection/", env!("CARGO_PKG_VERSION")));
-    if let Some(pem) = extra_ca {
-        let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
-        builder = builder.tls_certs_merge(bundle);
-    }
     builder.build().map_err(HttpError::Build)
 }
 
@@ -60,14 +72,13 @@ pub(crate) fn node_client() -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
-/// Entra's error response to a token request.
+/// A response to a token request that holds no token.
 #[derive(Clone, Debug)]
 pub(crate) struct EntraError {
-    pub(crate) status: u16,
+    pub(crate) class: ErrorClass,
     /// `AADSTS…`
     pub(crate) code: String,
     pub(crate) description: String,
-    pub(crate) retry_after: Option<Duration>,
 }
 
 /// The transport of `azure_identity`. It stores Entra's error responses, because `azure_identity` 1.0 loses the code of
@@ -78,6 +89,7 @@ pub(crate) struct EntraTransport {
     /// For log lines.
     operation: &'static str,
     refusal: Mutex<Option<EntraError>>,
+    no_assertion: Mutex<Option<AzureError>>,
 }
 
 impl EntraTransport {
@@ -85,13 +97,25 @@ impl EntraTransport {
         Self {
             inner,
             operation,
-            refusal: Mutex::new(None),
+            refusal: Mutex::default(),
+            no_assertion: Mutex::default(),
         }
     }
 
     /// The error response since the last call, if there was one.
     pub(crate) fn take_refusal(&self) -> Option<EntraError> {
         self.lock().take()
+    }
+
+    /// Stores why there is no assertion: errors of `azure_identity` hold only its text.
+    pub(crate) fn without_assertion(&self, failure: AzureError) {
+        *self.no_assertion.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Why there was no assertion since the last call, if there was none.
+    pub(crate) fn take_assertion_failure(&self) -> Option<AzureError> {
+        let mut failure = self.no_assertion.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<EntraError>> {
@@ -103,15 +127,32 @@ impl EntraTransport {
 impl HttpClient for EntraTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let response = self.inner.execute_request(request).await?;
-        let (status, mut headers, body) = response.deconstruct();
-        let bytes = body.collect().await?;
-        if status.is_success() {
+        let (status, mut headers, mut stream) = response.deconstruct();
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.next().await {
+            bytes.extend_from_slice(&part?);
+            if bytes.len() > LARGEST_BODY {
+                let message = "the response to the token request is too large";
+                return Err(azure_core::Error::with_message(
+                    azure_core::error::ErrorKind::Io,
+                    message,
+                ));
+            }
+        }
+        let bytes = Bytes::copy_from_slice(body::without_byte_order_mark(&bytes));
+        if status.is_success() && has_token(&bytes) {
             return Ok(AsyncRawResponse::from_bytes(status, headers, bounded(bytes)));
         }
         let retry_after = take_retry_after(&mut headers, self.operation);
         *self.lock() = Some(read_refusal(u16::from(status), &bytes, retry_after));
         Ok(AsyncRawResponse::from_bytes(status, headers, bytes))
     }
+}
+
+/// Whether a body holds a token, and is not a page of the network.
+fn has_token(bytes: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    body.get("access_token").is_some_and(Value::is_string)
 }
 
 /// A token response with a lifetime that can be added to the current time.
@@ -155,29 +196,47 @@ fn take_retry_after(headers: &mut Headers, operation: &str) -> Option<Duration> 
 }
 
 fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> EntraError {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = body
-        .get("error_description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let reported = shape::reported(&shape::parsed(body));
+    let text = reported.message.unwrap_or_default();
     // "AADSTS7000215: Invalid client secret … Trace ID: … Correlation ID: … Timestamp: …"
     let (code, rest) = match text.split_once(": ") {
-        Some((code, rest)) if code.starts_with("AADSTS") => (code.to_owned(), rest),
+        Some((code, rest)) if is_aadsts(code) => (code.to_owned(), rest),
         _ => (
-            body.get("error")
-                .and_then(Value::as_str)
-                .unwrap_or("TokenRefused")
-                .to_owned(),
-            text,
+            reported.code.unwrap_or_else(|| format!("Http{status}")),
+            text.as_str(),
         ),
     };
-    let description = rest.split("Trace ID:").next().unwrap_or(rest);
+    let description = rest
+        .split("Trace ID:")
+        .next()
+        .unwrap_or(rest)
+        .trim_end()
+        .to_owned();
+    let transient = || retry_after.map_or(ErrorClass::Transient, ErrorClass::Unavailable);
+    let class = match status {
+        429 => ErrorClass::Throttled(retry_after),
+        500.. => transient(),
+        _ if !reported.is_known_shape => {
+            return EntraError {
+                class: transient(),
+                code: UNRECOGNIZED_RESPONSE.into(),
+                description: format!("status {status}: {description}"),
+            };
+        }
+        _ if TokenCause::of(&code) == Some(TokenCause::Unavailable) => transient(),
+        _ => ErrorClass::Credential,
+    };
     EntraError {
-        status,
+        class,
         code,
-        description: crate::error_response::one_line(description),
-        retry_after,
+        description,
     }
+}
+
+/// `AADSTS` and a number.
+fn is_aadsts(code: &str) -> bool {
+    let number = code.strip_prefix("AADSTS").unwrap_or_default();
+    (1..=12).contains(&number.len()) && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -188,8 +247,68 @@ mod tests {
     fn an_escaped_description_keeps_its_code_and_loses_its_ids() {
         let body = br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid \"client\" secret provided.\r\nTrace ID: 1 Timestamp: 2"}"#;
         let refusal = read_refusal(401, body, None);
+        assert_eq!(refusal.class, ErrorClass::Credential);
         assert_eq!(refusal.code, "AADSTS7000215");
         assert_eq!(refusal.description, "Invalid \"client\" secret provided.");
+    }
+
+    #[test]
+    fn only_entras_own_refusal_says_something_about_the_credential() {
+        let wait = Duration::from_secs(7);
+        let page = "<html><head><title>Access denied</title><style>a{}</style></head></html>";
+        let coded =
+            |code: &str| format!(r#"{{"error":"invalid_request","error_description":"{code}: text"}}"#);
+        for (status, body, class, code) in [
+            (
+                400,
+                coded("AADSTS7000112"),
+                ErrorClass::Credential,
+                "AADSTS7000112",
+            ),
+            (
+                401,
+                coded("AADSTS99999999"),
+                ErrorClass::Credential,
+                "AADSTS99999999",
+            ),
+            (
+                400,
+                coded("AADSTS90033"),
+                ErrorClass::Unavailable(wait),
+                "AADSTS90033",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_request","error_description":"Identity not found"}"#.into(),
+                ErrorClass::Credential,
+                "invalid_request",
+            ),
+            (
+                403,
+                page.into(),
+                ErrorClass::Unavailable(wait),
+                UNRECOGNIZED_RESPONSE,
+            ),
+            (
+                200,
+                page.into(),
+                ErrorClass::Unavailable(wait),
+                UNRECOGNIZED_RESPONSE,
+            ),
+            (
+                302,
+                String::new(),
+                ErrorClass::Unavailable(wait),
+                UNRECOGNIZED_RESPONSE,
+            ),
+            (429, page.into(), ErrorClass::Throttled(Some(wait)), "Http429"),
+            (503, page.into(), ErrorClass::Unavailable(wait), "Http503"),
+        ] {
+            let refusal = read_refusal(status, body.as_bytes(), Some(wait));
+            assert_eq!((refusal.class, refusal.code.as_str()), (class, code), "{body}");
+        }
+        let refused = read_refusal(403, page.as_bytes(), None);
+        assert_eq!(refused.description, "status 403: Access denied");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serverprotection_api::{
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-use crate::service_account::ServiceAccountTokens;
+use crate::{kube_error::described, service_account::ServiceAccountTokens};
 
 /// Minimum interval between two reads of a Secret, for any number of objects.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -267,7 +267,7 @@ impl Credentials {
             Err(error) => {
                 let failure = failure(
                     "SecretUnreadable",
-                    format!("Secret {namespace}/{name} cannot be read: {error}"),
+                    format!("Secret {namespace}/{name} cannot be read: {}", described(&error)),
                 );
                 return Err(AzureError {
                     class: ErrorClass::Transient,

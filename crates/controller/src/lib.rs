@@ -15,6 +15,7 @@ mod credentials;
 mod fleet;
 mod http;
 mod kind;
+mod kube_error;
 mod metrics;
 mod metrics_page;
 mod panics;

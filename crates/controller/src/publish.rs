@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use serverprotection_api::FIELD_MANAGER;
 use serverprotection_core::events;
 
-use crate::{context::Context, kind::Kind, parsed::InvalidObject};
+use crate::{context::Context, kind::Kind, kube_error::described, parsed::InvalidObject};
 
 /// Asks for the metadata alone: the controller knows the rest.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -137,7 +137,7 @@ pub(crate) async fn events(
             secondary: None,
         };
         if let Err(error) = context.recorder.publish(&event, object).await {
-            tracing::warn!(%error, "event not recorded");
+            tracing::warn!(error = described(&error), "event not recorded");
         }
     }
 }

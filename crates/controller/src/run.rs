@@ -30,7 +30,7 @@ use crate::{
     context::{Context, Controlled, Settings},
     credentials::Credentials,
     fleet::Fleet,
-    http,
+    http, kube_error,
     metrics::Metrics,
     metrics_page::MetricsPage,
     parsed::Parsed,
@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub enum Error {
     #[error("cannot find a cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Kubeconfig(#[from] kube::config::InferConfigError),
-    #[error("cannot reach the cluster: {0}; check KUBECONFIG and the network")]
+    #[error("cannot reach the cluster: {}; check KUBECONFIG and the network", kube_error::described(.0))]
     Cluster(#[from] kube::Error),
     #[error("--listen: cannot listen on {address}: {source}")]
     Listen {

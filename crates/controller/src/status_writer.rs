@@ -13,7 +13,7 @@ use crate::{
     clock::now,
     context::{Context, InContext},
     kind::StatusExt,
-    publish,
+    kube_error, publish,
     requests::approval,
     state::ObjectState,
 };
@@ -37,7 +37,7 @@ const BACKLOG_CHECK: Duration = Duration::from_secs(15);
 /// An API server error. All other errors become conditions.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("request to the API server failed: {0}")]
+    #[error("request to the API server failed: {}", kube_error::described(.0))]
     Kube(#[from] kube::Error),
     #[error("other clients changed the object during each of {CONFLICTS} status writes")]
     Conflicts,

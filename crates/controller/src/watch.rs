@@ -17,7 +17,7 @@ use kube::{
 };
 use serverprotection_api::{AzureCredential, annotations};
 
-use crate::{credentials::Credentials, kind::Kind, metrics::Metrics, parsed::Parsed};
+use crate::{credentials::Credentials, kind::Kind, kube_error::described, metrics::Metrics, parsed::Parsed};
 
 /// Longest delay before a watch is retried. Shorter than kube's, so that the controller recovers soon after the API
 /// server does.
@@ -144,7 +144,7 @@ fn logged<T>(
         Ok(object) => Some(Ok(object)),
         Err(error) => {
             metrics.watch_failed(kind);
-            tracing::warn!(%error, kind, "watch error; retrying");
+            tracing::warn!(error = described(&error), kind, "watch error; retrying");
             None
         }
     }

@@ -167,9 +167,7 @@ fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
     AzureError {
         class: ErrorClass::Refused,
         code: "UnknownPlan".into(),
-        message: format!(
-            "Azure returned the {what} \"{value}\", which this version does not recognize; upgrade the controller"
-        ),
+        message: format!("Azure returned the {what} \"{value}\", which this version does not recognize"),
         operation: operation.to_owned(),
         request_id: None,
         effect_unknown: false,

@@ -1,0 +1,184 @@
+//! What the transport makes of the bytes of odd responses.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Response as HttpResponse, StatusCode as Status, Uri},
+};
+use serde_json::json;
+use serverprotection_core::azure_error::UNRECOGNIZED_RESPONSE;
+
+use super::*;
+use crate::stub;
+
+type Answer = Arc<dyn Fn(usize, &str) -> HttpResponse<Body> + Send + Sync>;
+
+/// A server that answers the nth request with a function of n and the URL of the server.
+async fn server(
+    answer: impl Fn(usize, &str) -> HttpResponse<Body> + Send + Sync + 'static,
+) -> (Arm, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (answer, own, count): (Answer, _, _) = (Arc::new(answer), url.clone(), Arc::clone(&asked));
+    let handle = move |_: Uri| {
+        let response = answer(count.fetch_add(1, Ordering::SeqCst), &own);
+        async move { response }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(handle)).await });
+    (stub::arm(url.parse().unwrap()), asked)
+}
+
+fn respond(status: u16, body: impl Into<Body>) -> HttpResponse<Body> {
+    let mut response = HttpResponse::new(body.into());
+    *response.status_mut() = Status::from_u16(status).unwrap();
+    response
+}
+
+fn call(method: Method) -> Call<'static> {
+    Call {
+        method,
+        operation: "GET settings",
+        budget: Budget::Subscription("s"),
+        path: &["subscriptions", "s", "settings"],
+        api_version: "2022-05-01",
+        body: None,
+        timeout: None,
+        correlation_id: None,
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_the_allowed_size_is_read_and_a_larger_one_is_not() {
+    for (size, streamed, fits) in [
+        (response::LARGEST_BODY, true, true),
+        (response::LARGEST_BODY + 1, true, false),
+        (response::LARGEST_BODY + 1, false, false),
+    ] {
+        let (arm, _) = server(move |_, _| {
+            let mut first = format!("\"{}\"", "x".repeat(size - 2));
+            if !streamed {
+                return respond(200, first);
+            }
+            let second = first.split_off(size / 2);
+            let parts = [first, second].map(Ok::<_, std::io::Error>);
+            respond(200, Body::from_stream(futures::stream::iter(parts)))
+        })
+        .await;
+        let answer = arm.call(&call(Method::PUT)).await;
+        assert_eq!(answer.is_ok(), fits, "{size} {streamed}");
+        if let Err(failure) = answer {
+            assert_eq!(failure.class, ErrorClass::Transient);
+            assert_eq!(failure.code, "ResponseTooLarge");
+            assert!(failure.effect_unknown, "Azure accepted the write");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_that_repeat_themselves_end() {
+    // A page that refers to itself, and two that refer to each other.
+    for circle in [1, 2] {
+        let (arm, asked) = server(move |nth, own| {
+            let token = nth % circle;
+            let link = format!("{own}subscriptions/s/settings?api-version=2022-05-01&$skipToken={token}");
+            respond(200, json!({"value": [nth], "nextLink": link}).to_string())
+        })
+        .await;
+        let failure = arm.list(&call(Method::GET)).await.unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Transient);
+        assert!(failure.message.contains("repeat themselves"), "{failure}");
+        assert_eq!(asked.load(Ordering::SeqCst), circle + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_never_ends_is_not_held_in_memory() {
+    let (arm, asked) = server(|nth, own| {
+        let link = format!("{own}subscriptions/s/settings?page={nth}");
+        respond(
+            200,
+            json!({"value": ["x".repeat(1000)], "nextLink": link}).to_string(),
+        )
+    })
+    .await;
+    let call = call(Method::GET);
+    let mut items = 0;
+    let read = arm.pages_up_to(&call, 10_000, |page: Vec<Value>| items += page.len());
+    let failure = read.await.unwrap_err();
+    assert!(failure.message.contains("too long"), "{failure}");
+    assert!(items < 10 && asked.load(Ordering::SeqCst) <= 10);
+}
+
+#[tokio::test]
+async fn a_link_to_another_host_is_not_followed_and_no_fault_of_the_spec() {
+    let (arm, asked) = server(|_, _| {
+        let body = json!({"value": [], "nextLink": "https://elsewhere.example/subscriptions"});
+        respond(200, body.to_string())
+    })
+    .await;
+    let failure = arm.list(&call(Method::GET)).await.unwrap_err();
+    assert_eq!(
+        (failure.class.clone(), failure.hint()),
+        (ErrorClass::Transient, None)
+    );
+    assert!(failure.message.contains("another host"), "{failure}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn pages_of_the_network_are_not_answers_of_azure() {
+    let page = "\u{feff}<html><head><style>a{}</style><title>Sign in</title></head><body>to the network</body></html>";
+    for status in [200, 302, 401, 403, 404] {
+        let (arm, asked) = server(move |_, _| respond(status, page)).await;
+        let failure = arm.call(&call(Method::GET)).await.unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Transient, "{status}");
+        assert_eq!(failure.code, UNRECOGNIZED_RESPONSE, "{status}");
+        assert_eq!(
+            failure.message,
+            format!("status {status}: Sign in to the network")
+        );
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "no second token is requested");
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_cut_off_is_unreadable_and_a_write_may_have_had_its_effect() {
+    let (arm, _) = server(|_, _| respond(200, r#"{"properties": {"#)).await;
+    for (method, writes) in [(Method::GET, false), (Method::PUT, true)] {
+        let failure = arm.call(&call(method)).await.unwrap_err();
+        assert_eq!(failure.code, "UnreadableAnswer");
+        assert_eq!(failure.effect_unknown, writes);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_renewed_once() {
+    let challenge = "Bearer realm=\"\", error=\"insufficient_claims\", claims=\"e30=\"";
+    let refuse = move || {
+        let mut response = respond(
+            401,
+            r#"{"error":{"code":"InvalidAuthenticationToken","message":"m"}}"#,
+        );
+        let headers = response.headers_mut();
+        headers.insert("www-authenticate", challenge.parse().unwrap());
+        response
+    };
+    let (arm, asked) = server(move |nth, _| if nth == 0 { refuse() } else { respond(200, "{}") }).await;
+    assert_eq!(arm.call(&call(Method::GET)).await, Ok(json!({})));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let seen = Mutex::new(0);
+    let (arm, _) = server(move |_, _| {
+        *seen.lock().unwrap() += 1;
+        refuse()
+    })
+    .await;
+    let failure = arm.call(&call(Method::GET)).await.unwrap_err();
+    assert_eq!(failure.code, "InsufficientClaims");
+    assert!(failure.hint().unwrap().contains("Conditional Access"));
+}
