@@ -96,6 +96,8 @@ pub struct Settings {
     pub record: Duration,
     /// Wait before the first retry of a page; doubled for each further one.
     pub back_off: Duration,
+    /// The longest duration of a scan. After it, the subscriptions without a result fail.
+    pub deadline: Duration,
     /// The clock for verdicts.
     pub now: fn() -> Timestamp,
 }
@@ -111,6 +113,7 @@ impl Default for Settings {
             page_size: 1000,
             record: Duration::from_secs(3600),
             back_off: Duration::from_secs(1),
+            deadline: Duration::from_secs(30 * 60),
             now: Timestamp::now,
         }
     }

@@ -11,6 +11,9 @@ use crate::{
     throttled::Budget,
 };
 
+/// The code of a result that Azure cut off. Its next page cannot be requested, so that a retry does not help.
+pub(crate) const RESULT_TRUNCATED: &str = "ResultTruncated";
+
 /// One page of a query.
 pub(crate) struct Query<'a> {
     /// From a fixed set, for metrics and messages: `POST resources (machines)`.
@@ -39,7 +42,8 @@ pub(crate) struct Page<R> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "R: DeserializeOwned")]
 struct Body<R> {
-    total_records: Option<u64>,
+    /// A number, or the same as a string.
+    total_records: Option<Value>,
     /// A string, `"true"` or `"false"`.
     result_truncated: Option<Value>,
     #[serde(rename = "$skipToken")]
@@ -101,23 +105,25 @@ fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, AzureError> {
     };
     if truncated {
         return Err(failure(
-            "ResultTruncated",
+            RESULT_TRUNCATED,
             "Resource Graph truncated the result because it cannot be paged",
             operation,
         ));
     }
+    let total = body.total_records.as_ref();
+    let spelled = |total: &Value| total.as_str()?.trim().parse().ok();
     Ok(Page {
-        total: body.total_records,
+        total: total.and_then(|total| total.as_u64().or_else(|| spelled(total))),
         skip_token: body.skip_token.filter(|token| !token.is_empty()),
         rows: body.data,
         some_left_out: false,
     })
 }
 
-/// A response of Resource Graph that must not be used.
+/// A response of Resource Graph that must not be used. The spec is not to blame, and the next scan may get a right one.
 pub(crate) fn failure(code: &str, message: &str, operation: &str) -> AzureError {
     AzureError {
-        class: ErrorClass::Refused,
+        class: ErrorClass::Transient,
         code: code.to_owned(),
         message: message.to_owned(),
         operation: operation.to_owned(),
@@ -141,10 +147,8 @@ mod tests {
             (whole.total, whole.skip_token.as_deref(), whole.rows.len()),
             (Some(3), Some("t"), 1)
         );
-        assert_eq!(
-            read(r#"{"$skipToken": "", "data": []}"#).unwrap().skip_token,
-            None
-        );
+        let last = read(r#"{"totalRecords": "3", "$skipToken": "", "data": []}"#).unwrap();
+        assert_eq!((last.total, last.skip_token), (Some(3), None));
         for missing in [
             r#"{"totalRecords": 0}"#,
             r#"{"data": null}"#,

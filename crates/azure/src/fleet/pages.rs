@@ -1,6 +1,9 @@
 //! Reads the pages of a query in order. Retries transient errors, and restarts once if Azure refuses a skip token.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use serde::de::DeserializeOwned;
 use serverprotection_core::{
@@ -8,18 +11,17 @@ use serverprotection_core::{
     retry,
 };
 
-use super::scan::Scan;
-use crate::resource_graph::{self, Page, Query};
+use super::{rows::hash, scan::Scan};
+use crate::{
+    arm::MOST_PAGES,
+    resource_graph::{self, Page, Query, RESULT_TRUNCATED},
+};
 
 /// How often a page of a scan is requested at most.
 const TRIES: u32 = 6;
 
 /// Codes of errors that a smaller group does not avoid.
-const NOT_FIXED_BY_SPLITTING: [&str; 3] = [
-    "ResultTruncated",
-    "InvalidQuery",
-    "NoValidSubscriptionsInQueryRequest",
-];
+const NOT_FIXED_BY_SPLITTING: [&str; 2] = ["InvalidQuery", "NoValidSubscriptionsInQueryRequest"];
 
 /// The state of a query.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Pages<'a> {
     subscriptions: Option<Vec<&'a str>>,
     tries: u32,
     token: Option<String>,
+    /// Hashes of the tokens so far.
+    seen: HashSet<u64>,
     /// The smallest total that a page reported: machines may be created and deleted while pages are read.
     least: Option<u64>,
     restarted: bool,
@@ -81,6 +85,7 @@ impl<'a> Pages<'a> {
             subscriptions,
             tries,
             token: None,
+            seen: HashSet::new(),
             least: None,
             restarted: false,
             some_left_out: false,
@@ -103,17 +108,25 @@ impl<'a> Pages<'a> {
             Ok(page) => {
                 self.some_left_out |= page.some_left_out;
                 self.least = [self.least, page.total].into_iter().flatten().min();
-                if page.skip_token.is_some() && page.skip_token == self.token {
-                    return Err(PageError::Failed(self.fail(
-                        "PageRepeated",
-                        "a page of the result refers to itself as the next page",
-                    )));
-                }
-                self.token = page.skip_token;
+                self.advance(page.skip_token).map_err(PageError::Failed)?;
                 Ok(PageEvent::Page(page.rows, self.token.is_none()))
             }
             Err(failure) => self.refused(failure),
         }
+    }
+
+    /// Remembers the token of the next page. Tokens that repeat themselves, or never end, would never end the scan.
+    fn advance(&mut self, next: Option<String>) -> Result<(), AzureError> {
+        if let Some(token) = &next {
+            if !self.seen.insert(hash("", token)) {
+                return Err(self.fail("PageRepeated", "the pages of the result repeat themselves"));
+            }
+            if self.seen.len() >= MOST_PAGES {
+                return Err(self.fail("TooManyPages", "the result has too many pages"));
+            }
+        }
+        self.token = next;
+        Ok(())
     }
 
     fn refused<R>(&mut self, failure: AzureError) -> Result<PageEvent<R>, PageError> {
@@ -126,6 +139,7 @@ impl<'a> Pages<'a> {
                 tracing::debug!(error = %failure, "skip token refused; reading again from the first page");
                 self.restarted = true;
                 self.token = None;
+                self.seen.clear();
                 Ok(PageEvent::Restart)
             }
             ErrorClass::Refused if !first => Err(PageError::Failed(failure)),
@@ -168,7 +182,9 @@ impl Scan<'_> {
             self.count(|report| report.queries += 1);
             match self.arm.query(reservation, query).await {
                 // A longer wait is the next scan's.
-                Err(failure) if tries < most && is_retried(&failure.class) => {
+                Err(failure)
+                    if tries < most && is_retried(&failure.class) && failure.code != RESULT_TRUNCATED =>
+                {
                     tracing::debug!(error = %failure, tries, "query of a page failed; retrying");
                     self.count(|report| report.retries += 1);
                     // After a 429, `reserve` waits for the quota.
@@ -242,9 +258,23 @@ mod tests {
         ));
         let mut pages = Pages::new("q", "", vec![]);
         assert!(matches!(
-            refused(&mut pages, ErrorClass::Refused, "ResultTruncated"),
+            refused(&mut pages, ErrorClass::Refused, "InvalidQuery"),
             Err(PageError::Failed(_))
         ));
+    }
+
+    #[test]
+    fn tokens_that_repeat_themselves_or_never_end_are_an_error() {
+        let mut pages = Pages::new("q", "", vec![]);
+        for token in ["a", "b"] {
+            pages.advance(Some(token.into())).unwrap();
+        }
+        let failure = pages.advance(Some("a".into())).unwrap_err();
+        assert_eq!(failure.code, "PageRepeated");
+        assert_eq!(pages.token.as_deref(), Some("b"));
+        let mut pages = Pages::new("q", "", vec![]);
+        let ended = (0..=MOST_PAGES).find_map(|page| pages.advance(Some(page.to_string())).err());
+        assert_eq!(ended.unwrap().code, "TooManyPages");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -16,6 +16,7 @@ use super::{
     Progress, Report, ScanObserver, Scanner, SubscriptionReading, Target,
     group::{self, Outcome},
     pages::{PageError, is_retried_without_quota},
+    queries,
 };
 use crate::arm::Arm;
 
@@ -31,6 +32,8 @@ pub(super) struct Scan<'s> {
     observer: &'s dyn ScanObserver,
     report: Mutex<Report>,
     progress: Mutex<Progress>,
+    /// The subscriptions with a result.
+    finished: Mutex<HashSet<String>>,
     /// The error of the credential, after which no other request can succeed.
     stopped: OnceLock<AzureError>,
 }
@@ -52,13 +55,11 @@ pub(super) async fn scan(
     let started = Instant::now();
     let targets = sorted(targets);
     let scan = Scan::new(scanner, arm, observer, targets.len());
-    let visible = scan.visible(targets).await;
-    let groups = visible.chunks(scanner.settings.group_size.clamp(1, 1000));
-    let groups: Vec<_> = groups.map(|group| scan.group(group.to_vec())).collect();
-    stream::iter(groups)
-        .buffer_unordered(scanner.settings.concurrent_groups.max(1))
-        .collect::<()>()
-        .await;
+    // A scan that never ends would block the scans of its principal.
+    let within = tokio::time::timeout(scanner.settings.deadline, Box::pin(scan.run(targets.clone())));
+    if within.await.is_err() {
+        scan.time_out(&targets);
+    }
     let report = *scan.report.lock().unwrap_or_else(PoisonError::into_inner);
     Report {
         took: started.elapsed(),
@@ -84,7 +85,12 @@ fn sorted(targets: &[Target]) -> Vec<&Target> {
 }
 
 impl<'s> Scan<'s> {
-    fn new(scanner: &'s Scanner, arm: &'s Arm, observer: &'s dyn ScanObserver, subscriptions: usize) -> Self {
+    pub(super) fn new(
+        scanner: &'s Scanner,
+        arm: &'s Arm,
+        observer: &'s dyn ScanObserver,
+        subscriptions: usize,
+    ) -> Self {
         Self {
             scanner,
             arm,
@@ -94,6 +100,7 @@ impl<'s> Scan<'s> {
                 subscriptions: (0, subscriptions),
                 ..Progress::default()
             }),
+            finished: Mutex::default(),
             stopped: OnceLock::new(),
         }
     }
@@ -105,6 +112,39 @@ impl<'s> Scan<'s> {
 }
 
 impl Scan<'_> {
+    async fn run(&self, targets: Vec<&Target>) {
+        let visible = self.visible(targets).await;
+        let groups = visible.chunks(self.scanner.settings.group_size.clamp(1, 1000));
+        let groups: Vec<_> = groups.map(|group| self.group(group.to_vec())).collect();
+        stream::iter(groups)
+            .buffer_unordered(self.scanner.settings.concurrent_groups.max(1))
+            .collect::<()>()
+            .await;
+    }
+
+    /// The targets that have no result at the deadline fail.
+    pub(super) fn time_out(&self, targets: &[&Target]) {
+        let finished = std::mem::take(&mut *self.finished());
+        let minutes = self.scanner.settings.deadline.as_secs() / 60;
+        let failure = AzureError {
+            code: "ScanTimeout".into(),
+            message: format!("the scan did not end within {minutes} minutes"),
+            operation: queries::MACHINES_OPERATION.into(),
+            class: ErrorClass::Transient,
+            request_id: None,
+            effect_unknown: false,
+        };
+        for target in targets {
+            if !finished.contains(&target.subscription) {
+                self.finish(target, Err(failure.clone()));
+            }
+        }
+    }
+
+    fn finished(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The targets that the identity can see. The others fail here, because Resource Graph would silently omit them, or
     /// refuse the whole group.
     async fn visible<'t>(&self, targets: Vec<&'t Target>) -> Vec<&'t Target> {
@@ -202,13 +242,14 @@ impl Scan<'_> {
         self.observer.machine(machine, finding);
     }
 
-    fn fail(&self, targets: &[&Target], failure: &AzureError) {
+    pub(super) fn fail(&self, targets: &[&Target], failure: &AzureError) {
         for target in targets {
             self.finish(target, Err(failure.clone()));
         }
     }
 
     fn finish(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        self.finished().insert(target.subscription.clone());
         self.observer.subscription(&target.subscription, reading);
         self.advance(|progress| progress.subscriptions.0 += 1);
     }

@@ -1,6 +1,7 @@
 //! Whole scans against a stub of Azure in this process.
 
 mod connectors;
+mod deadline;
 mod empty;
 mod missing;
 mod odd;
