@@ -46,6 +46,9 @@ pub struct Respond {
     /// JSON body.
     #[serde(default)]
     pub body: Option<Value>,
+    /// A body that is no JSON, such as the page of a proxy, instead of `body`.
+    #[serde(default)]
+    pub text: Option<String>,
 }
 
 /// What a fault does. Delay and hang come first, then one of the others or the normal response.

@@ -249,16 +249,18 @@ fn instead(
     let respond = action.respond.as_ref()?;
     record.disturbed = true;
     let status = StatusCode::from_u16(respond.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = respond
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone()))
+    let page = respond.text.iter().map(|_| ("content-type", "text/html"));
+    let own = respond.headers.iter();
+    let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers = page
+        .chain(own)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let answer = Answer {
         status,
         headers,
         body: respond.body.clone(),
-        spelled: None,
+        spelled: respond.text.clone(),
     };
     finish(record, &answer);
     Some(wire::response(&answer, request, Delivery::Whole))

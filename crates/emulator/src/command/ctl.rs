@@ -245,10 +245,13 @@ impl Ctl {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| format!("{url}: {error:?}"))?;
+        let response = request.send().await.map_err(|error| {
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            format!("{url}: {cause}")
+        })?;
         let status = response.status();
         let text = response.text().await.map_err(|error| error.to_string())?;
         if !status.is_success() {
