@@ -50,6 +50,8 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         an_object_without_a_credential_is_rejected_or_stalls,
         no_credential_but_its_own_is_used,
         workload_identity_works_through_the_service_account,
+        a_missing_service_account_is_named_in_one_sentence,
+        entras_codes_have_their_own_actions,
     ]
 }
 
@@ -297,6 +299,54 @@ async fn workload_identity_works_through_the_service_account(
     }]});
     environment.emulator.principal(&team.client_id, federated).await?;
     ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn a_missing_service_account_is_named_in_one_sentence(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("noaccount").await?;
+    team.apply_credential(
+        json!({"type": "WorkloadIdentity", "workloadIdentity": {"serviceAccountName": "nobody"}}),
+    )
+    .await?;
+    team.protect("prod", p2()).await?;
+    let says = format!(
+        "ServiceAccount {}/nobody does not exist. Create the ServiceAccount",
+        team.namespace
+    );
+    let object = stalled(&team, "prod", "ServiceAccountNotFound", &says).await?;
+    let text = object["status"].to_string();
+    for dump in ["Status {", "ErrorResponse", "Some("] {
+        assert!(!text.contains(dump), "{text}");
+    }
+    assert!(requests(&team).await?.is_empty(), "no call without a token");
+    Ok(())
+}
+
+async fn entras_codes_have_their_own_actions(environment: Arc<Environment>) -> Result<(), Error> {
+    for (code, action) in [
+        ("AADSTS7000112", "Enable the application"),
+        ("AADSTS53003", "Conditional Access"),
+        ("AADSTS700024", "clocks"),
+        ("AADSTS500011", "--audience"),
+    ] {
+        let (team, tenant) = super::retry_after::in_own_tenant(&environment, "entracode").await?;
+        let description = format!("{code}: Entra's own words.\r\nTrace ID: t\r\nTimestamp: x");
+        let body = json!({"error": "invalid_client", "error_description": description});
+        let fault = json!({"match": {"kind": "token", "path": tenant},
+            "action": {"respond": {"status": 401, "body": body}}});
+        let id = environment.emulator.add_fault(fault).await?;
+        team.protect("prod", p2()).await?;
+        let object = stalled(&team, "prod", "AuthenticationFailed", action).await?;
+        let message = condition_values(&object, "CredentialReady").2;
+        assert!(
+            message.contains(&format!("{code}: Entra's own words.")),
+            "{message}"
+        );
+        environment.emulator.delete_fault(&id).await?;
+        ready(&team, "prod").await?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::Team};
 
-use super::{TIMEOUT, condition_values, of, p2, ready, reconcile, requests, writes};
+use super::{TIMEOUT, condition_values, of, p2, ready, reconcile, requests, stalled, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
@@ -16,6 +16,12 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         an_empty_plan_is_not_free,
         an_assessment_without_a_provider_is_not_off,
         an_html_page_of_a_proxy_is_not_off,
+        an_html_refusal_of_a_proxy_is_no_missing_role,
+        an_html_page_instead_of_a_token_is_no_wrong_credential,
+        a_sign_in_page_with_status_200_is_not_off,
+        pages_that_repeat_themselves_end,
+        an_error_in_another_shape_is_shown_in_azures_words,
+        a_deny_assignment_is_named,
         a_byte_order_mark_is_stripped,
     ]
 }
@@ -87,18 +93,158 @@ async fn an_assessment_without_a_provider_is_not_off(environment: Arc<Environmen
     unreadable(&environment, "noprovider", path, 200, json!({"properties": {}})).await
 }
 
-/// A 404 that does not come from Azure says nothing about the setting.
-async fn an_html_page_of_a_proxy_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
-    let team = environment.team("proxy").await?;
+/// The page of a proxy, as a response of this status.
+fn page(team: &Team<'_>, path: &str, status: u16) -> Value {
+    let text = "<!DOCTYPE html><html><head><title>Access denied</title><style>body{color:red}</style></head>\
+                <body><p>Blocked by the egress policy.</p></body></html>";
+    json!({"match": {"subscription": team.subscription, "path": path},
+        "action": {"respond": {"status": status, "text": text}}})
+}
+
+/// While a proxy answers instead of Azure, nothing is known: the object is not stalled, nothing is written, and the
+/// message names the network.
+async fn of_a_proxy(environment: &Environment, name: &str, path: &str, status: u16) -> Result<(), Error> {
+    let team = environment.team(name).await?;
     team.protect("prod", p2()).await?;
     ready(&team, "prod").await?;
-    let before = writes(&team).await?.len();
-    let page = json!("<html><body><h1>Not Found</h1></body></html>");
-    let id = fault(&team, "/serverVulnerabilityAssessmentsSettings/", 404, &page).await?;
+    let (before, seen) = (writes(&team).await?.len(), team.history().len());
+    let id = environment.emulator.add_fault(page(&team, path, status)).await?;
     team.request("prod").await?;
-    let object = team.until("prod", "Ready", "False", TIMEOUT).await?;
-    assert_eq!(condition_values(&object, "Ready").1, "Http404", "{object:#}");
+    let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+    let (_, reason, message) = condition_values(&object, "Ready");
+    assert_eq!(reason, "ObservationStale", "{object:#}");
+    for words in ["is not from Azure", "Blocked by the egress policy", "a proxy"] {
+        assert!(message.contains(words), "{message}");
+    }
+    for words in ["color", "Grant", "Change the spec"] {
+        assert!(!message.contains(words), "{message}");
+    }
     assert_eq!(writes(&team).await?.len(), before);
+    environment.emulator.delete_fault(&id).await?;
+    ready(&team, "prod").await?;
+    let history = team.history();
+    let mut later = history.iter().skip(seen);
+    assert!(later.all(|version| version.condition("Stalled").is_none()));
+    Ok(())
+}
+
+/// A 404 that does not come from Azure says nothing about the setting.
+async fn an_html_page_of_a_proxy_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
+    of_a_proxy(
+        &environment,
+        "proxy",
+        "/serverVulnerabilityAssessmentsSettings/",
+        404,
+    )
+    .await
+}
+
+async fn an_html_refusal_of_a_proxy_is_no_missing_role(environment: Arc<Environment>) -> Result<(), Error> {
+    of_a_proxy(&environment, "egress", "/pricings/", 403).await
+}
+
+async fn a_sign_in_page_with_status_200_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
+    of_a_proxy(&environment, "portal", "/settings$", 200).await
+}
+
+/// A page of the network instead of a token says nothing about the credential.
+async fn an_html_page_instead_of_a_token_is_no_wrong_credential(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    for status in [200, 403] {
+        let (team, tenant) = super::retry_after::in_own_tenant(&environment, "entrapage").await?;
+        let text = "<html><head><title>Sign in to the network</title></head></html>";
+        let fault = json!({"match": {"kind": "token", "path": tenant},
+            "action": {"respond": {"status": status, "text": text}}});
+        let id = environment.emulator.add_fault(fault).await?;
+        team.protect("prod", p2()).await?;
+        let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+        let (status, reason, message) = condition_values(&object, "CredentialReady");
+        assert_eq!((status, reason), ("Unknown", "EntraUnreachable"), "{object:#}");
+        assert!(message.contains("Sign in to the network"), "{message}");
+        environment.emulator.delete_fault(&id).await?;
+        let object = ready(&team, "prod").await?;
+        assert_eq!(condition_values(&object, "CredentialReady").0, "True");
+    }
+    Ok(())
+}
+
+/// Azure's list refers to itself: the reconcile ends, and nothing is concluded.
+async fn pages_that_repeat_themselves_end(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("circle").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let url = environment.emulator.endpoint().trim_end_matches('/');
+    let link = |token: &str| json!({"value": [], "nextLink": format!("{url}/subscriptions/{}/providers/Microsoft.Security/settings?api-version=2022-05-01&$skipToken={token}", team.subscription)});
+    let first = fault(&team, "/settings$", 200, &link("a")).await?;
+    let before = writes(&team).await?.len();
+    team.request("prod").await?;
+    let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
+    assert!(
+        condition_values(&object, "Ready").2.contains("repeat themselves"),
+        "{object:#}"
+    );
+    assert_eq!(writes(&team).await?.len(), before);
+    environment.emulator.delete_fault(&first).await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn an_error_in_another_shape_is_shown_in_azures_words(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    for (body, code, words) in [
+        (
+            json!({"Code": "InvalidThing", "Message": "The thing is wrong."}),
+            "InvalidThing",
+            "The thing is wrong.",
+        ),
+        (
+            json!({"error": {"code": "InvalidThing", "message": "", "details": [{"code": "x", "message": "The inner thing is wrong."}]}}),
+            "InvalidThing",
+            "The inner thing is wrong.",
+        ),
+        (
+            json!({"error": {"code": "InvalidThing", "innererror": {"innererror": {"message": "Deep inside."}}}}),
+            "InvalidThing",
+            "Deep inside.",
+        ),
+    ] {
+        let team = environment.team("shape").await?;
+        let id = fault(&team, "/settings$", 400, &body).await?;
+        team.protect("prod", p2()).await?;
+        stalled(&team, "prod", code, words).await?;
+        environment.emulator.delete_fault(&id).await?;
+        ready(&team, "prod").await?;
+    }
+    Ok(())
+}
+
+/// The roles of the identity suffice, so that the message names the deny assignment and no role.
+async fn a_deny_assignment_is_named(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("denied").await?;
+    let text = format!(
+        "The client 'c' with object id 'o' has permission to perform action 'Microsoft.Security/pricings/write' on scope \
+         '/subscriptions/{0}'; however, the access is denied because of the deny assignment with name 'Keep out' and Id \
+         'i' at scope '/subscriptions/{0}'.",
+        team.subscription
+    );
+    let body = json!({"error": {"code": "DenyAssignmentAuthorizationFailed", "message": text}});
+    let fault = json!({"match": {"subscription": team.subscription, "method": "PUT", "path": "/pricings/"},
+        "action": {"respond": {"status": 403, "body": body}}});
+    let id = environment.emulator.add_fault(fault).await?;
+    team.protect("prod", p2()).await?;
+    let object = stalled(&team, "prod", "DenyAssignmentAuthorizationFailed", "Keep out").await?;
+    let message = condition_values(&object, "Stalled").2;
+    assert!(
+        message.contains("Remove the deny assignment") && !message.contains("Grant"),
+        "{message}"
+    );
+    assert_ne!(
+        condition_values(&object, "PermissionsSufficient").0,
+        "False",
+        "{object:#}"
+    );
     environment.emulator.delete_fault(&id).await?;
     ready(&team, "prod").await?;
     Ok(())
