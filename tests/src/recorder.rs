@@ -74,7 +74,7 @@ impl Recorder {
             versions: versions.clone(),
             tasks: Vec::new(),
         };
-        for kind in [resource(), connector_resource()] {
+        for kind in [resource(), connector_resource(), credential_resource()] {
             let open = Arc::new(Notify::new());
             let api = Api::all_with(client.clone(), &kind);
             let name = kind.kind.clone();
@@ -132,6 +132,11 @@ pub fn resource() -> ApiResource {
 /// `SecurityConnector`, likewise.
 pub fn connector_resource() -> ApiResource {
     ours("SecurityConnector", "securityconnectors")
+}
+
+/// `AzureCredential`, likewise.
+pub fn credential_resource() -> ApiResource {
+    ours("AzureCredential", "azurecredentials")
 }
 
 fn ours(kind: &str, plural: &str) -> ApiResource {

@@ -6,15 +6,11 @@ use crate::{
     env::Environment,
     error::Error,
     objects::{Objects, as_user},
-    recorder::{Version, connector_resource, resource},
+    recorder::{Version, connector_resource, credential_resource, resource},
     wait::eventually,
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{
-    Api,
-    api::Patch,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use kube::{Api, api::Patch, core::DynamicObject};
 use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
@@ -115,13 +111,16 @@ impl<'a> Team<'a> {
         );
         let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
             "metadata": {"name": CREDENTIAL}, "spec": proof});
-        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.environment.client.clone(), &self.namespace, &kind);
+        let api = self.credentials().api;
         api.patch(CREDENTIAL, &as_user().force(), &Patch::Apply(body))
             .await?;
         Ok(())
+    }
+
+    /// The team's AzureCredential objects.
+    pub fn credentials(&self) -> Objects {
+        let client = self.environment.client.clone();
+        Objects::new(client, &self.namespace, credential_resource())
     }
 
     /// The team's ServerProtection objects.

@@ -137,7 +137,7 @@ async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Re
 
 async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result<(), Error> {
     let client = installed.0.client(CONTROLLER).await?;
-    let granted: [Right; 18] = [
+    let granted: [Right; 20] = [
         ("get", GROUP, "serverprotections", ""),
         ("list", GROUP, "serverprotections", ""),
         ("watch", GROUP, "serverprotections", ""),
@@ -152,6 +152,8 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
         ("get", GROUP, "azurecredentials", ""),
         ("list", GROUP, "azurecredentials", ""),
         ("watch", GROUP, "azurecredentials", ""),
+        ("get", GROUP, "azurecredentials", "status"),
+        ("update", GROUP, "azurecredentials", "status"),
         ("get", "", "secrets", ""),
         ("create", "", "serviceaccounts", "token"),
         ("create", "events.k8s.io", "events", ""),

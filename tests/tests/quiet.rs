@@ -19,7 +19,7 @@ use serverprotection_tests::{
     controller_process::{ControllerOptions, ControllerProcess},
     env::{Environment, Options},
     harness,
-    team::{Team, condition},
+    team::{CREDENTIAL, Team, condition},
     wait::eventually,
 };
 
@@ -82,6 +82,7 @@ fn p2() -> Value {
 #[derive(Debug, PartialEq)]
 struct Still {
     resource_version: Option<String>,
+    credential_version: Option<String>,
     status_writes: f64,
     /// Names and versions.
     events: Vec<(String, Option<String>)>,
@@ -90,10 +91,12 @@ struct Still {
 impl Still {
     async fn of(team: &Team<'_>, controller: &mut ControllerProcess) -> Result<Self, Error> {
         let object = team.api().get(NAME).await?;
+        let credential = team.credentials().api.get(CREDENTIAL).await?;
         let api: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
         let events = api.list(&ListParams::default()).await?.into_iter();
         Ok(Self {
             resource_version: object.resource_version(),
+            credential_version: credential.resource_version(),
             status_writes: controller.status_writes().await?,
             events: events
                 .map(|event| (event.name_any(), event.resource_version()))
@@ -184,7 +187,10 @@ async fn reconciles(controller: &mut ControllerProcess) -> Result<f64, Error> {
         .await?;
     assert_eq!(failed, Some(0.0), "a reconcile that the API server failed");
     let ok = controller
-        .metric("serverprotection_reconciles_total", &["outcome=\"success\""])
+        .metric(
+            "serverprotection_reconciles_total",
+            &["kind=\"ServerProtection\"", "outcome=\"success\""],
+        )
         .await?;
     Ok(ok.unwrap_or_default())
 }

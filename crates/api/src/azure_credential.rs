@@ -1,5 +1,6 @@
 //! `AzureCredential`: the Azure identity of a tenant.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,35 @@ use serde::{Deserialize, Serialize};
     shortname = "azcred",
     category = "defender",
     namespaced,
+    status = "AzureCredentialStatus",
     derive = "PartialEq",
     doc = "AzureCredential is an Azure identity that objects of the same namespace work with.",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientId"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1)
+    printcolumn(
+        name = "Used-By",
+        type_ = "integer",
+        json_path = ".status.usedBy",
+        priority = 1
+    ),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    )
 )]
 #[cfg_attr(test, kube(cel))]
 #[x_kube(validation = Rule::new("(self.type == 'WorkloadIdentity') == has(self.workloadIdentity)")
@@ -95,4 +119,29 @@ pub struct SecretKeyRef {
     /// Key in the data of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
+}
+
+/// Whether Entra issues a token for the identity, and who uses it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureCredentialStatus {
+    /// Generation of the spec that this status describes; -1 before the first reconcile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready is True while Entra issues tokens for the identity. It does not say what the identity may do.
+    /// Reconciling and Stalled are present only while they are True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Number of ServerProtections of the namespace whose credentialRef names this object. Updated some seconds after
+    /// a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<i32>,
+    /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
+    /// Last handled value of the annotation reconcile.fluxcd.io/requestedAt, as in the objects of Flux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
 }

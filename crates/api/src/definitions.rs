@@ -7,11 +7,13 @@ use crate::{AzureCredential, SecurityConnector, ServerProtection};
 
 /// All definitions, in the order in which they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut protection = ServerProtection::crd();
-    let mut connector = SecurityConnector::crd();
-    prepare_status(&mut protection);
-    prepare_status(&mut connector);
-    vec![protection, connector, AzureCredential::crd()]
+    let mut definitions = vec![
+        ServerProtection::crd(),
+        SecurityConnector::crd(),
+        AzureCredential::crd(),
+    ];
+    definitions.iter_mut().for_each(prepare_status);
+    definitions
 }
 
 /// File name of a definition in `crds/`: group and plural.

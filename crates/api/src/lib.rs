@@ -14,7 +14,8 @@ pub mod security_connector;
 pub mod server_protection;
 
 pub use azure_credential::{
-    AzureCredential, AzureCredentialSpec, ClientSecret, CredentialType, SecretKeyRef, WorkloadIdentity,
+    AzureCredential, AzureCredentialSpec, AzureCredentialStatus, ClientSecret, CredentialType, SecretKeyRef,
+    WorkloadIdentity,
 };
 pub use definitions::{crds, file_name};
 pub use pending_operation::{OperationType, PendingOperation};

@@ -62,6 +62,16 @@ impl Client {
         &self.name
     }
 
+    /// Makes sure that the credential has a token. A token that is still valid, or a refusal of some seconds ago, costs no
+    /// request.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token.
+    pub async fn sign_in(&self) -> Result<(), AzureError> {
+        self.session().await.map(drop)
+    }
+
     /// Reads plan, settings and assessment of a subscription, and what `reads` selects.
     pub async fn observe(&self, subscription: &str, reads: &Reads) -> Observed {
         match self.session().await {

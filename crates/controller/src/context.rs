@@ -7,13 +7,14 @@ use kube::{
     Client,
     runtime::{events::Recorder, reflector::ObjectRef},
 };
-use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    claims::Claims, connector_index::ConnectorIndex, credentials::Credentials, fleet::Fleet, kind::Kind,
-    metrics::Metrics, parsed::Parsed, state::StateStore, trigger::Trigger, watch::Listed,
+    azure_credential::CredentialUsers, claims::Claims, connector_index::ConnectorIndex,
+    credentials::Credentials, fleet::Fleet, kind::Kind, metrics::Metrics, parsed::Parsed, state::StateStore,
+    trigger::Trigger, watch::Listed,
 };
 
 /// Shared by all reconciles.
@@ -21,7 +22,9 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) protections: Controlled<ServerProtection>,
     pub(crate) connectors: Controlled<SecurityConnector>,
+    pub(crate) azure_credentials: Controlled<AzureCredential>,
     pub(crate) connector_index: Arc<ConnectorIndex>,
+    pub(crate) credential_users: Arc<CredentialUsers>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) gate: Gate,
@@ -30,6 +33,18 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// Makes the objects that use a credential due, and their connectors.
+    pub(crate) fn trigger_users(&self, namespace: &str, credential: &str) {
+        for name in self.credential_users.names(namespace, credential) {
+            self.protections.trigger.reconcile(namespace, &name);
+            for connector in self.connector_index.names(namespace, &name) {
+                self.connectors.trigger.reconcile(namespace, &connector);
+            }
+        }
+    }
 }
 
 /// The installation's settings.
@@ -98,5 +113,11 @@ impl InContext for ServerProtection {
 impl InContext for SecurityConnector {
     fn own(context: &Context) -> &Controlled<Self> {
         &context.connectors
+    }
+}
+
+impl InContext for AzureCredential {
+    fn own(context: &Context) -> &Controlled<Self> {
+        &context.azure_credentials
     }
 }

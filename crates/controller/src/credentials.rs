@@ -19,7 +19,7 @@ use serverprotection_api::{
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-use crate::{kube_error::described, service_account::ServiceAccountTokens};
+use crate::{kube_error::described, parsed::Parsed, service_account::ServiceAccountTokens};
 
 /// Minimum interval between two reads of a Secret, for any number of objects.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 /// Clients of Azure by credential.
 pub(crate) struct Credentials {
     pub(crate) client: Client,
-    pub(crate) store: Store<AzureCredential>,
+    pub(crate) store: Store<Parsed<AzureCredential>>,
     pub(crate) principals: Arc<Principals>,
     /// How long a Secret that works is used without reading it again.
     pub(crate) reread_after: Duration,
@@ -56,6 +56,11 @@ pub(crate) struct CachedClient {
 }
 
 impl Credentials {
+    /// Whether there is an `AzureCredential` of this name.
+    pub(crate) fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
+    }
+
     /// Returns the client for an object of this namespace with this `credentialRef`. `force_refresh` reads the Secret
     /// again because the last use failed.
     ///
@@ -85,6 +90,18 @@ impl Credentials {
                     format!("AzureCredential {namespace}/{name} does not exist"),
                 )
             })?;
+        let credential = match &*credential {
+            Parsed::Valid(credential) => credential,
+            Parsed::Invalid(invalid) => {
+                let error = &invalid.error;
+                return Err(failure(
+                    "CredentialUnreadable",
+                    format!(
+                        "This version of the controller cannot read AzureCredential {namespace}/{name}: {error}"
+                    ),
+                ));
+            }
+        };
         let made_from = (credential.uid(), credential.metadata.generation);
         let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
         let spec = &credential.spec;

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod args;
+mod azure_credential;
 mod claims;
 mod clock;
 mod connector_index;

@@ -21,7 +21,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::RequestObserver;
 use serverprotection_core::metrics;
 
@@ -149,7 +149,11 @@ impl Metrics {
             &metrics::AZURE_REQUEST_DURATION,
             self.azure_seconds.clone(),
         );
-        for kind in [ServerProtection::NAME, SecurityConnector::NAME] {
+        for kind in [
+            ServerProtection::NAME,
+            SecurityConnector::NAME,
+            AzureCredential::NAME,
+        ] {
             for outcome in Outcome::ALL {
                 drop(self.reconciles.get_or_create(&outcome_labels(kind, outcome)));
             }

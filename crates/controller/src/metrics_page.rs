@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serverprotection_api::{SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 
 use crate::{clock::now, context::Context, kind::Kind, metrics::Format};
 
@@ -23,6 +23,10 @@ impl MetricsPage {
         let objects = [
             (ServerProtection::NAME, context.protections.states.counts(now)),
             (SecurityConnector::NAME, context.connectors.states.counts(now)),
+            (
+                AzureCredential::NAME,
+                context.azure_credentials.states.counts(now),
+            ),
         ];
         context.metrics.page(format, &objects, &context.fleet.gauges())
     }

@@ -9,13 +9,13 @@ use std::{
 
 use futures::{Stream, StreamExt, channel::mpsc::UnboundedReceiver};
 use kube::{
-    Client, Resource,
+    Client,
     runtime::{
         Controller,
         controller::{self, Action},
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
-        watcher::{self, Event},
+        watcher,
     },
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
@@ -26,11 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Args,
+    azure_credential::{self, CredentialUsers},
     connector_index::ConnectorIndex,
     context::{Context, Controlled, Settings},
     credentials::Credentials,
     fleet::Fleet,
-    http, kube_error,
+    http,
+    kind::Kind,
+    kube_error,
     metrics::Metrics,
     metrics_page::MetricsPage,
     parsed::Parsed,
@@ -69,19 +72,19 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = args.watch_namespace.as_deref();
     let metrics = Arc::new(Metrics::new(args.per_object_metrics));
-    let (credential_store, credential_events) =
-        watch::credentials(watch::api(&client, namespace), Arc::clone(&metrics));
-    let credentials = credentials(&args, (cloud, http), &client, credential_store, &metrics);
     let (protections, triggered_protections) = Controlled::new(rules(&args));
     let (connectors, triggered_connectors) = Controlled::new(rules(&args));
-    let context = Arc::new(context(
-        &args,
-        &client,
-        metrics,
-        credentials,
-        protections,
-        connectors,
-    ));
+    let (azure_credentials, triggered_credentials) = Controlled::new(rules(&args));
+    let mut handler = azure_credential::EventHandler {
+        own: azure_credentials.clone(),
+        seen: HashSet::new(),
+    };
+    let on_event = move |event: &_| handler.on_event(event);
+    let (credential_store, credential_events) =
+        watch::cached(watch::api(&client, namespace), metrics.panics.clone(), on_event);
+    let clients = credentials(&args, (cloud, http), &client, credential_store.clone(), &metrics);
+    let kinds = (protections, connectors, azure_credentials);
+    let context = Arc::new(context(&args, &client, metrics, clients, kinds));
 
     let stop = context.stop.clone();
     let address = args.listen;
@@ -103,10 +106,14 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let (connector_store, connectors) = watch::objects(watch::api(&client, namespace), metrics(), on_event);
     // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
     // ServerProtection (docs/architecture.md 3.6).
-    let credentials_listed = Listed::default();
+    let credentials_listed = &context.azure_credentials.listed;
     let protections = after([credentials_listed.clone()], protections);
     let listed = [credentials_listed.clone(), context.protections.listed.clone()];
     let connectors = after(listed, connectors);
+    let azure_credentials = watch::changes(
+        credential_changes(credential_events, Arc::clone(&context)),
+        metrics(),
+    );
 
     let control = Control {
         concurrency: args.concurrency,
@@ -114,19 +121,9 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         context: Arc::clone(&context),
     };
     let mut loops = JoinSet::new();
-    // Objects depend on this task when a credential changes: if it ends, the process ends.
-    let task = on_credential_event(
-        credential_events,
-        store.clone(),
-        Arc::clone(&context),
-        credentials_listed,
-    );
-    let stopped = stop.clone();
-    loops.spawn(async move {
-        stopped.run_until_cancelled(task).await;
-    });
     loops.spawn(control.run(protections, store, triggered_protections));
     loops.spawn(control.run(connectors, connector_store, triggered_connectors));
+    loops.spawn(control.run(azure_credentials, credential_store, triggered_credentials));
     let loops = tokio::spawn(finished(loops, stop.clone()));
     let ended = until_stopped(loops, &stop, &context.gate).await;
     let _ = fleet_task.await;
@@ -139,9 +136,13 @@ fn context(
     client: &Client,
     metrics: Arc<Metrics>,
     credentials: Credentials,
-    protections: Controlled<ServerProtection>,
-    connectors: Controlled<SecurityConnector>,
+    (protections, connectors, azure_credentials): (
+        Controlled<ServerProtection>,
+        Controlled<SecurityConnector>,
+        Controlled<AzureCredential>,
+    ),
 ) -> Context {
+    let credential_users = CredentialUsers::new(azure_credentials.trigger.clone());
     let connector_index = Arc::new(ConnectorIndex::default());
     let fleet = Arc::new(Fleet::new(
         args.machine_scan_interval,
@@ -155,7 +156,9 @@ fn context(
         client: client.clone(),
         protections,
         connectors,
+        azure_credentials,
         connector_index,
+        credential_users: Arc::new(credential_users),
         credentials: Arc::new(credentials),
         fleet,
         gate: Gate::open(),
@@ -201,6 +204,7 @@ fn protection_events(context: &Context) -> server_protection::EventHandler {
         own: context.protections.clone(),
         fleet: Arc::clone(&context.fleet),
         connector_index: Arc::clone(&context.connector_index),
+        credential_users: Arc::clone(&context.credential_users),
         trigger_connectors: context.connectors.trigger.clone(),
         seen: HashSet::new(),
     }
@@ -227,7 +231,9 @@ fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = 
     .flatten()
 }
 
-/// What the controllers of both kinds run with.
+type CredentialEvent = watcher::Event<Parsed<AzureCredential>>;
+
+/// What the controllers of all kinds run with.
 struct Control {
     concurrency: u16,
     stop: CancellationToken,
@@ -273,50 +279,19 @@ async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
     }
 }
 
-/// Triggers the objects that refer to a changed credential, and their connectors.
-async fn on_credential_event(
-    events: impl Stream<Item = Result<Event<AzureCredential>, watcher::Error>>,
-    protections: Store<Parsed<ServerProtection>>,
+/// Reconciles the objects that use a changed credential when the cache has taken in the change.
+fn credential_changes(
+    events: impl Stream<Item = watcher::Result<CredentialEvent>>,
     context: Arc<Context>,
-    listed: Listed,
-) {
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let Ok(event) = event else { continue };
-        if matches!(event, Event::InitDone) {
-            listed.set();
+) -> impl Stream<Item = watcher::Result<CredentialEvent>> {
+    let panics = context.metrics.panics.clone();
+    let mut updates = azure_credential::CacheUpdates::new(context);
+    events.inspect(move |event| {
+        if let Ok(event) = event {
+            let span = watch::object_span(AzureCredential::NAME, event);
+            panics.event(&span, || updates.on_event(event));
         }
-        let span = watch::object_span(watch::CREDENTIAL, &event);
-        context.metrics.panics.event(&span, || {
-            if let Some((namespace, credential)) = watch::changed_credential(&event, &context.credentials) {
-                trigger_referring(&namespace, &credential, &protections, &context);
-            }
-        });
-    }
-}
-
-/// Triggers the objects that refer to this credential, and their connectors.
-fn trigger_referring(
-    namespace: &str,
-    credential: &str,
-    protections: &Store<Parsed<ServerProtection>>,
-    context: &Context,
-) {
-    let refers = |object: &Parsed<ServerProtection>| match object {
-        Parsed::Valid(object) => {
-            let reference = object.spec.credential_ref.as_ref();
-            object.metadata.namespace.as_deref() == Some(namespace)
-                && reference.is_some_and(|to| to.name == credential)
-        }
-        Parsed::Invalid(_) => false,
-    };
-    for object in protections.state_filter(|object| refers(object)) {
-        let name = object.meta().name.clone().unwrap_or_default();
-        context.protections.trigger.reconcile(namespace, &name);
-        for connector in context.connector_index.names(namespace, &name) {
-            context.connectors.trigger.reconcile(namespace, &connector);
-        }
-    }
+    })
 }
 
 /// Waits for a signal, then lets running reconciles finish; a second signal skips the wait. If a control loop ends
@@ -358,7 +333,7 @@ fn credentials(
     args: &Args,
     (cloud, http): (Cloud, reqwest::Client),
     client: &Client,
-    store: kube::runtime::reflector::Store<serverprotection_api::AzureCredential>,
+    store: Store<Parsed<AzureCredential>>,
     metrics: &Arc<Metrics>,
 ) -> Credentials {
     tracing::info!(

@@ -136,6 +136,13 @@ impl<K: Kind> StateStore<K> {
         self.with(meta, |entry| entry.state.clone())
     }
 
+    /// The newest status of the object of this name.
+    pub(crate) fn status(&self, namespace: &str, name: &str) -> Option<Arc<K::Status>> {
+        let entries = self.lock();
+        let entry = entries.get(&format!("{namespace}/{name}"))?;
+        Some(Arc::clone(&entry.state.status))
+    }
+
     /// Whether the object still exists with the spec of this generation, as far as the watch knows.
     pub(crate) fn is_newest(&self, meta: &ObjectMeta) -> bool {
         self.with(meta, |entry| entry.generation <= meta.generation)

@@ -15,9 +15,9 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use serverprotection_api::{AzureCredential, annotations};
+use serverprotection_api::annotations;
 
-use crate::{credentials::Credentials, kind::Kind, kube_error::described, metrics::Metrics, parsed::Parsed};
+use crate::{kind::Kind, kube_error::described, metrics::Metrics, panics::Panics, parsed::Parsed};
 
 /// Longest delay before a watch is retried. Shorter than kube's, so that the controller recovers soon after the API
 /// server does.
@@ -38,9 +38,6 @@ impl kube::runtime::utils::Backoff for Backoff {
         self.0.reset();
     }
 }
-
-/// Value of the label and log field `kind` for credentials.
-pub(crate) const CREDENTIAL: &str = "AzureCredential";
 
 /// Annotations whose change starts a reconcile.
 const EXPECTED: [&str; 4] = [
@@ -102,16 +99,26 @@ where
 pub(crate) fn objects<K: Kind>(
     api: Api<Parsed<K>>,
     metrics: Arc<Metrics>,
-    mut on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
+    on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
 ) -> (
     Store<Parsed<K>>,
     impl Stream<Item = Result<Parsed<K>, watcher::Error>>,
 ) {
+    let (store, events) = cached(api, metrics.panics.clone(), on_event);
+    (store, changes(events, metrics))
+}
+
+/// The cache of a kind, and the events that it has taken in. `on_event` gets every event with the whole object before
+/// the cache does.
+pub(crate) fn cached<K: Kind>(
+    api: Api<Parsed<K>>,
+    panics: Panics,
+    mut on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
+) -> (
+    Store<Parsed<K>>,
+    impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
+) {
     let (store, writer) = reflector::store();
-    let predicate = predicates::generation
-        .combine(predicates::finalizers)
-        .combine(kept_annotations);
-    let panics = metrics.panics.clone();
     // A consistent list: the status of an object may contain an intent that must not be missed.
     let stream = watcher(api, watcher::Config::default())
         .backoff(Backoff::default())
@@ -126,11 +133,22 @@ pub(crate) fn objects<K: Kind>(
                 object.forget_status();
             }
         })
-        .reflect(writer)
+        .reflect(writer);
+    (store, stream)
+}
+
+/// The objects that a user changed. Logs and drops errors.
+pub(crate) fn changes<K: Kind>(
+    events: impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
+    metrics: Arc<Metrics>,
+) -> impl Stream<Item = Result<Parsed<K>, watcher::Error>> {
+    let predicate = predicates::generation
+        .combine(predicates::finalizers)
+        .combine(kept_annotations);
+    events
         .applied_objects()
         .predicate_filter(predicate, PredicateConfig::default())
-        .filter_map(move |object| ready(logged(object, K::NAME, &metrics)));
-    (store, stream)
+        .filter_map(move |object| ready(logged(object, K::NAME, &metrics)))
 }
 
 /// Logs and drops errors. The watch already backs off; an error must not delay the other triggers
@@ -150,23 +168,6 @@ fn logged<T>(
     }
 }
 
-/// The `AzureCredential`s.
-pub(crate) fn credentials(
-    api: Api<AzureCredential>,
-    metrics: Arc<Metrics>,
-) -> (
-    Store<AzureCredential>,
-    impl Stream<Item = Result<Event<AzureCredential>, watcher::Error>>,
-) {
-    let (store, writer) = reflector::store();
-    let stream = watcher(api, watcher::Config::default().any_semantic())
-        .backoff(Backoff::default())
-        .modify(|object: &mut AzureCredential| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .filter_map(move |event| ready(logged(event, CREDENTIAL, &metrics)));
-    (store, stream)
-}
-
 /// A span that names the object of an event, if the event has one.
 pub(crate) fn object_span<K: Resource>(kind: &str, event: &Event<K>) -> tracing::Span {
     let meta = match event {
@@ -176,22 +177,4 @@ pub(crate) fn object_span<K: Resource>(kind: &str, event: &Event<K>) -> tracing:
     let namespace = meta.and_then(|meta| meta.namespace.as_deref());
     let name = meta.and_then(|meta| meta.name.as_deref());
     tracing::error_span!("watch_event", kind, namespace, name)
-}
-
-/// Returns the namespace and name of a changed credential, whose objects must be reconciled.
-pub(crate) fn changed_credential(
-    event: &Event<AzureCredential>,
-    credentials: &Credentials,
-) -> Option<(String, String)> {
-    let names =
-        |credential: &AzureCredential| (credential.namespace().unwrap_or_default(), credential.name_any());
-    match event {
-        Event::Apply(credential) => Some(names(credential)),
-        Event::Delete(credential) => {
-            let (namespace, name) = names(credential);
-            credentials.forget(&namespace, &name);
-            Some((namespace, name))
-        }
-        Event::Init | Event::InitApply(_) | Event::InitDone => None,
-    }
 }

@@ -205,6 +205,9 @@ fn credential_hint(code: &str) -> &'static str {
             "Set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
         }
         "CredentialNotFound" => "Create the AzureCredential, or fix credentialRef",
+        "CredentialUnreadable" => {
+            "Upgrade the controller, or write the AzureCredential as this version knows it"
+        }
         "SecretNotFound" => "Create the Secret",
         "SecretKeyMissing" => "Add the key to the Secret",
         "SecretForbidden" => "Grant the controller's service account get on Secrets of the namespace",

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod arm_id;
+pub mod azure_credential;
 pub mod azure_error;
 pub mod change;
 pub mod claims;

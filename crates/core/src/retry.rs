@@ -70,7 +70,7 @@ fn backed_off(attempts: u32) -> Duration {
     doubled(Duration::from_secs(1), attempts, LONGEST)
 }
 
-fn doubled(first: Duration, attempts: u32, most: Duration) -> Duration {
+pub(crate) fn doubled(first: Duration, attempts: u32, most: Duration) -> Duration {
     first
         .saturating_mul(1 << attempts.saturating_sub(1).min(16))
         .min(most)

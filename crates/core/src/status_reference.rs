@@ -19,17 +19,24 @@ pub enum Kind {
     ServerProtection,
     /// `SecurityConnector`.
     SecurityConnector,
+    /// `AzureCredential`.
+    AzureCredential,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::ServerProtection, Self::SecurityConnector];
+    pub const ALL: [Self; 3] = [
+        Self::ServerProtection,
+        Self::SecurityConnector,
+        Self::AzureCredential,
+    ];
 
     /// As users write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ServerProtection => "ServerProtection",
             Self::SecurityConnector => "SecurityConnector",
+            Self::AzureCredential => "AzureCredential",
         }
     }
 }

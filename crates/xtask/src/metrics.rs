@@ -79,6 +79,9 @@ sum by (operation) (rate(serverprotection_azure_requests_total{code=~"0|429|5.."
 # 99th percentile of the duration of reconciles, by kind
 histogram_quantile(0.99, sum by (kind, le) (rate(serverprotection_reconcile_duration_seconds_bucket[10m])))
 
+# Credentials that Entra refuses, or that lack their Secret
+sum by (reason) (serverprotection_stalled_objects{kind="AzureCredential"})
+
 # Reconciles that did not end as they should
 sum by (kind, outcome) (rate(serverprotection_reconciles_total{outcome!="success"}[10m]))
 ```

@@ -354,22 +354,13 @@ pub(super) async fn patch_credential(
     team: &serverprotection_tests::team::Team<'_>,
     patch: serde_json::Value,
 ) -> Result<(), Error> {
-    credentials(team)
+    team.credentials()
+        .api
         .patch(CREDENTIAL, &PatchParams::default(), &Patch::Merge(patch))
         .await?;
     Ok(())
 }
 
-async fn delete_credential(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Error> {
-    credentials(team)
-        .delete(CREDENTIAL, &kube::api::DeleteParams::default())
-        .await?;
-    Ok(())
-}
-
-fn credentials(team: &serverprotection_tests::team::Team<'_>) -> Api<kube::core::DynamicObject> {
-    use kube::core::{ApiResource, GroupVersionKind};
-    let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-    Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind)
+pub(super) async fn delete_credential(team: &serverprotection_tests::team::Team<'_>) -> Result<(), Error> {
+    team.credentials().delete(CREDENTIAL, TIMEOUT).await
 }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod adoption;
+mod azure_credential;
 mod azure_faults;
 mod claims;
 mod contested;
@@ -51,6 +52,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(claims::cases());
     cases.extend(adoption::cases());
     cases.extend(credentials::cases());
+    cases.extend(azure_credential::cases());
     cases.extend(permissions::cases());
     cases.extend(registration::cases());
     cases.extend(azure_faults::cases());

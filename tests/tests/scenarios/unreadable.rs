@@ -8,12 +8,20 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
+use serverprotection_tests::{
+    Error, cases,
+    env::Environment,
+    harness::Case,
+    team::{CREDENTIAL, SECRET},
+};
 
-use super::{p2, ready, requests, stalled};
+use super::{condition_values, p2, ready, requests, stalled};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
-    cases![an_object_of_a_newer_version_is_reported_and_not_changed]
+    cases![
+        an_object_of_a_newer_version_is_reported_and_not_changed,
+        a_credential_of_a_newer_version_stops_only_the_objects_that_use_it,
+    ]
 }
 
 async fn an_object_of_a_newer_version_is_reported_and_not_changed(
@@ -71,6 +79,53 @@ async fn an_object_of_a_newer_version_is_reported_and_not_changed(
 
     next_second().await;
     team.patch("prod", json!({"spec": {"plan": {"tier": "P2"}}}))
+        .await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+async fn a_credential_of_a_newer_version_stops_only_the_objects_that_use_it(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/type/enum";
+    let types = ["WorkloadIdentity", "ClientSecret", "Telepathy"];
+    let newer: json_patch::Patch =
+        serde_json::from_value(json!([{"op": "replace", "path": path, "value": types}]))?;
+    crds.patch(
+        "azurecredentials.serverprotection.dev",
+        &PatchParams::default(),
+        &Patch::Json::<()>(newer),
+    )
+    .await?;
+
+    let team = environment.team("newtype").await?;
+    team.protect("prod", p2()).await?;
+    ready(&team, "prod").await?;
+    let credentials = team.credentials();
+    serverprotection_tests::wait::eventually("a type that is admitted", super::TIMEOUT, || async {
+        let newer = json!({"spec": {"type": "Telepathy", "clientSecret": null}});
+        credentials.patch(CREDENTIAL, newer).await
+    })
+    .await?;
+    let object = credentials
+        .until(CREDENTIAL, "Stalled", "True", super::TIMEOUT)
+        .await?;
+    let (_, reason, message) = condition_values(&object, "Ready");
+    assert_eq!(reason, "Unreadable");
+    assert!(message.contains("Upgrade the controller"), "{message}");
+    stalled(&team, "prod", "CredentialUnreadable", "Upgrade the controller").await?;
+
+    // Credentials that were created later are known, and used.
+    let other = environment.team("besides").await?;
+    other.protect("prod", p2()).await?;
+    ready(&other, "prod").await?;
+
+    let secret = json!({"secretRef": {"name": SECRET, "key": "client-secret"}});
+    let older = json!({"spec": {"type": "ClientSecret", "clientSecret": secret}});
+    credentials.patch(CREDENTIAL, older).await?;
+    credentials
+        .until(CREDENTIAL, "Ready", "True", super::TIMEOUT)
         .await?;
     ready(&team, "prod").await?;
     Ok(())

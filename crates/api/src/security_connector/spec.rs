@@ -57,12 +57,6 @@ use crate::{AgentlessScanning, State, Tier};
     ),
     printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount", priority = 1),
     printcolumn(name = "Members", type_ = "integer", json_path = ".status.members", priority = 1),
-    printcolumn(
-        name = "Observed",
-        type_ = "date",
-        json_path = ".status.lastObservedTime",
-        priority = 1
-    ),
     validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name has more than 63 characters, the limit for the name of a connector: set connectorName")
 )]
 #[cfg_attr(test, kube(cel))]

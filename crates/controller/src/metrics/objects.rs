@@ -7,10 +7,11 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
+use serverprotection_api::AzureCredential;
 use serverprotection_core::{Timestamp, conditions, metrics};
 
 use crate::{
-    kind::StatusExt,
+    kind::{Kind, StatusExt},
     series::{KindLabel, register},
 };
 
@@ -68,7 +69,7 @@ struct StalledLabels {
     reason: &'static str,
 }
 
-/// The gauges of both kinds.
+/// The gauges of all kinds.
 #[derive(Debug, Default)]
 pub(super) struct ObjectGauges {
     ready: Family<ReadyLabels, Gauge>,
@@ -108,6 +109,10 @@ impl ObjectGauges {
                 self.stalled
                     .get_or_create(&StalledLabels { kind, reason })
                     .set(*count);
+            }
+            if *kind == AzureCredential::NAME {
+                // It is compared with nothing.
+                continue;
             }
             self.drifted.get_or_create(&label).set(counts.drifted);
             self.drifted_fields

@@ -19,7 +19,7 @@ use serverprotection_core::{
 
 use super::links::{client, interval};
 use crate::{
-    claims,
+    azure_credential, claims,
     clock::now,
     connector_index::{Holding, ProtectionEntry},
     context::Context,
@@ -104,8 +104,8 @@ pub(super) async fn observe(
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     let name = credential.map(|credential| credential.name.as_str());
-    match client(object, name, force_refresh, context).await {
-        Err(failure) => LiveObservation::without_client(Observed::without_credential(failure)),
+    let (observed, client) = match client(object, name, force_refresh, context).await {
+        Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
             let reads = reads::reads(
                 &object.spec,
@@ -115,11 +115,19 @@ pub(super) async fn observe(
                 requested,
                 interval(Some(known), context),
             );
-            LiveObservation::Azure {
-                observed: Box::new(Box::pin(client.observe_connector(&target, &reads)).await),
-                client: Some(client),
-            }
+            let observed = Box::pin(client.observe_connector(&target, &reads)).await;
+            (observed, Some(client))
         }
+    };
+    azure_credential::used(
+        context,
+        &object.namespace().unwrap_or_default(),
+        name,
+        &observed.credential,
+    );
+    LiveObservation::Azure {
+        observed: Box::new(observed),
+        client,
     }
 }
 

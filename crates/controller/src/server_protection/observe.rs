@@ -16,7 +16,7 @@ use serverprotection_core::{
     },
 };
 
-use crate::{context::Context, state::ObjectState};
+use crate::{azure_credential, context::Context, state::ObjectState};
 
 /// The observation of a reconcile, with the client for its writes.
 pub(super) enum LiveObservation {
@@ -75,24 +75,24 @@ pub(super) async fn observe(
         .as_ref()
         .map(|reference| &reference.name);
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
-    match context
+    let reference = reference.map(String::as_str);
+    let client = context
         .credentials
-        .client_for(&namespace, reference.map(String::as_str), force_refresh)
-        .await
-    {
-        Err(failure) => LiveObservation::Azure {
-            observed: Box::new(Observed::without_credential(failure)),
-            client: None,
-        },
+        .client_for(&namespace, reference, force_refresh)
+        .await;
+    let (observed, client) = match client {
+        Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
             let generation = object.meta().generation.unwrap_or_default();
             let reads = reads::reads(&object.spec, generation, &state.status, &state.history, requested);
             let observed = client.observe(&object.spec.subscription_id, &reads).await;
-            LiveObservation::Azure {
-                observed: Box::new(observed),
-                client: Some(client),
-            }
+            (observed, Some(client))
         }
+    };
+    azure_credential::used(context, &namespace, reference, &observed.credential);
+    LiveObservation::Azure {
+        observed: Box::new(observed),
+        client,
     }
 }
 

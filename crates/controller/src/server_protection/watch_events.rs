@@ -10,6 +10,7 @@ use serverprotection_core::{
 };
 
 use crate::{
+    azure_credential::CredentialUsers,
     claims::{seen, status_claim},
     clock::now,
     connector_index::{ConnectorIndex, Holding, ProtectionEntry},
@@ -25,6 +26,7 @@ pub(crate) struct EventHandler {
     pub(crate) own: Controlled<ServerProtection>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) connector_index: Arc<ConnectorIndex>,
+    pub(crate) credential_users: Arc<CredentialUsers>,
     /// Connectors of an object that changed.
     pub(crate) trigger_connectors: Trigger<SecurityConnector>,
     /// Uids of the current or the last list.
@@ -46,6 +48,7 @@ impl EventHandler {
         self.own
             .states
             .observe(object.meta(), object.status(), object.is_valid());
+        self.credential_users.apply(object);
         if let Some(candidate) = candidate(object) {
             let freed = self.own.claims.index().observe(candidate, now());
             self.trigger(&freed);
@@ -73,6 +76,7 @@ impl EventHandler {
         if let Some(uid) = &object.meta().uid {
             self.own.states.forget(object.meta());
             self.fleet.deregister(uid);
+            self.credential_users.delete(uid);
             self.seen.remove(uid);
             let waiting = self.own.claims.index().remove(uid, now());
             self.trigger(&waiting);
@@ -95,6 +99,7 @@ impl EventHandler {
         let freed = self.own.claims.index().retain(seen, now());
         self.own.states.retain(seen);
         self.fleet.retain(seen);
+        self.credential_users.retain(seen);
         let orphans = self.connector_index.retain_protections(seen);
         self.trigger(&freed);
         for (namespace, name) in orphans {

@@ -4,6 +4,10 @@
 use super::{Label, Metric, Section, Type};
 
 const KIND: Label = label("kind", "`ServerProtection`, `SecurityConnector`");
+const ANY_KIND: Label = label(
+    "kind",
+    "`ServerProtection`, `SecurityConnector`, `AzureCredential`",
+);
 const VERDICT: Label = label("verdict", "the verdicts of [verdicts.md](verdicts.md)");
 const ENVIRONMENT: Label = label("environment", "`Azure`, `OnPremises`, `AWS`, `GCP`");
 const OPERATION: Label = label(
@@ -57,13 +61,13 @@ pub const BUILD_INFO: Metric = metric(
 pub const OBJECTS: Metric = gauge(
     "serverprotection_objects",
     "Objects by the status of their condition Ready",
-    &[KIND, label("ready", "`True`, `False`, `Unknown`")],
+    &[ANY_KIND, label("ready", "`True`, `False`, `Unknown`")],
 );
 pub const STALLED_OBJECTS: Metric = gauge(
     "serverprotection_stalled_objects",
     "Objects that need user action, by the reason of their condition Stalled; accounts that Azure cannot sign in to are not among them",
     &[
-        KIND,
+        ANY_KIND,
         label(
             "reason",
             "the reasons of [status.md](status.md) as a fixed list; any other code of Azure counts as `Other`",
@@ -111,7 +115,7 @@ pub const RECONCILES: Metric = counter(
     "serverprotection_reconciles_total",
     "Reconciles of objects by their outcome",
     &[
-        KIND,
+        ANY_KIND,
         label(
             "outcome",
             "`success`, `kubernetes_error` (a request to the API server failed), `timeout`, `panic`",
@@ -125,12 +129,12 @@ pub const RECONCILES: Metric = counter(
 pub const RECONCILE_DURATION: Metric = histogram(
     "serverprotection_reconcile_duration_seconds",
     "Duration of reconciles",
-    &[KIND],
+    &[ANY_KIND],
 );
 pub const RECONCILE_PANICS: Metric = counter(
     "serverprotection_reconcile_panics_total",
     "Reconciles that ended with a panic, which is a bug of the controller",
-    &[KIND],
+    &[ANY_KIND],
 )
 .note("Every series is present from the start, so that an alert on a rise does not miss the first panic.");
 pub const TASK_PANICS: Metric = counter(
@@ -148,10 +152,7 @@ pub const STATUS_WRITES: Metric = counter(
 pub const WATCH_ERRORS: Metric = counter(
     "serverprotection_watch_errors_total",
     "Errors of watches on the API server",
-    &[label(
-        "kind",
-        "`ServerProtection`, `SecurityConnector`, `AzureCredential`",
-    )],
+    &[ANY_KIND],
 );
 
 pub const AZURE_REQUESTS: Metric = counter(

@@ -2,16 +2,18 @@
 
 use super::{
     CodeEntry, Entry,
-    Kind::{self, SecurityConnector, ServerProtection},
+    Kind::{self, AzureCredential, SecurityConnector, ServerProtection},
 };
 use crate::{
     conditions::ConditionStatus::{self, False, True, Unknown},
     reason::{ConditionType as Type, Reason},
 };
 
+const ALL: &[Kind] = &[ServerProtection, SecurityConnector, AzureCredential];
 const BOTH: &[Kind] = &[ServerProtection, SecurityConnector];
 const PROTECTION: &[Kind] = &[ServerProtection];
 const CONNECTOR: &[Kind] = &[SecurityConnector];
+const CREDENTIAL: &[Kind] = &[AzureCredential];
 
 const fn entry(
     kinds: &'static [Kind],
@@ -36,6 +38,8 @@ const fn entry(
 pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Ready, True, Reason::InSync, "Azure returned the whole spec.", ""),
     entry(BOTH, Type::Ready, True, Reason::Observed, "Mode Observe: the read is complete. `Drifted` says whether Azure differs.", ""),
+    entry(CREDENTIAL, Type::Ready, True, Reason::TokenIssued, "Entra issued a token. What the identity may do is not checked here.", ""),
+    entry(CREDENTIAL, Type::Ready, Unknown, Reason::EntraUnreachable, "Entra did not respond or throttled the request; the controller retries.", ""),
     entry(BOTH, Type::Ready, False, Reason::Progressing, "The controller writes, or waits for Azure; `Reconciling` says why.", ""),
     entry(PROTECTION, Type::Ready, False, Reason::ExtensionFailed, "Azure could not provision an extension; the controller writes again.", ""),
     entry(CONNECTOR, Type::Ready, False, Reason::CloudAuthenticationFailed,
@@ -52,7 +56,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Ready, Unknown, Reason::ObservationStale,
         "Three consecutive reads failed. The message has the code: [codes](#transient-errors).",
         ""),
-    entry(BOTH, Type::Ready, Unknown, Reason::InternalError,
+    entry(ALL, Type::Ready, Unknown, Reason::InternalError,
         "The reconcile panicked because of a bug in the controller.",
         "Report the bug with the lines \"internal error\" of the log."),
     entry(BOTH, Type::Claimed, True, Reason::Held, "This object alone may write its subscription, or its connector.", ""),
@@ -178,7 +182,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(CONNECTOR, Type::Reconciling, True, Reason::AwaitingRegistration, "The ServerProtection is registering `Microsoft.Security`.", ""),
     entry(BOTH, Type::Reconciling, True, Reason::UpdateInProgress, "Another update is in progress in Azure (409).", ""),
     entry(BOTH, Type::Reconciling, True, Reason::Throttled, "Azure throttles (429); the controller waits as long as Azure requested.", ""),
-    entry(BOTH, Type::Reconciling, True, Reason::Retrying, "A request failed with a transient error.", ""),
+    entry(ALL, Type::Reconciling, True, Reason::Retrying, "A request failed with a transient error.", ""),
     entry(BOTH, Type::Reconciling, True, Reason::Settling,
         "Azure accepted the write but still returns other values; the controller writes again.",
         ""),
@@ -193,8 +197,8 @@ pub const CONDITIONS: &[Entry] = &[
     entry(CONNECTOR, Type::Reconciling, True, Reason::AwaitingAccount,
         "Another object is creating a connector for the same account.", ""),
     entry(BOTH, Type::Reconciling, True, Reason::Withheld, "The process may not write now, because it is stopping.", ""),
-    entry(BOTH, Type::Reconciling, True, Reason::InternalError, "The reconcile panicked; the controller retries with increasing pauses.", ""),
-    entry(BOTH, Type::Stalled, True, Reason::AuthenticationFailed,
+    entry(ALL, Type::Reconciling, True, Reason::InternalError, "The reconcile panicked; the controller retries with increasing pauses.", ""),
+    entry(ALL, Type::Stalled, True, Reason::AuthenticationFailed,
         "Entra or Azure refuses the credential; the code (AADSTS…) is in the message.",
         "Fix the secret, the tenant, the client or the federated credential, as the message says."),
     entry(BOTH, Type::Stalled, True, Reason::MissingPermission,
@@ -230,7 +234,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Stalled, True, Reason::RefusedByAzure,
         "Azure refused the request; the message contains its error.",
         "Change the spec, or fix what Azure complains about."),
-    entry(BOTH, Type::Stalled, True, Reason::Unreadable,
+    entry(ALL, Type::Stalled, True, Reason::Unreadable,
         "The object was written for a newer version of the controller.",
         "Upgrade the controller."),
     entry(CONNECTOR, Type::Stalled, True, Reason::ProtectionNotFound,
@@ -279,6 +283,10 @@ pub const CODES: &[CodeEntry] = &[
         "Create the AzureCredential, or fix `credentialRef`.",
     ),
     code("CredentialInvalid", "Fix the AzureCredential."),
+    code(
+        "CredentialUnreadable",
+        "Upgrade the controller: the AzureCredential was written for a newer version.",
+    ),
     code(
         "SecretNotFound",
         "Create the Secret; the controller reads it again within five minutes.",

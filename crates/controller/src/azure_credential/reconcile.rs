@@ -1,0 +1,79 @@
+//! Reconciles an `AzureCredential`.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Resource, ResourceExt, runtime::controller::Action};
+use serverprotection_api::AzureCredential;
+use serverprotection_core::{
+    azure_credential::{
+        events::events,
+        requeue::requeue_after,
+        status::{Input, recovered, status},
+    },
+    azure_error::AzureError,
+    conditions::{ConditionType, is_true},
+};
+
+use super::status_refresh::refresh_status;
+use crate::{
+    clock::now,
+    context::{Context, InContext},
+    requests::{due_in, is_current, requested},
+    status_writer::{Error, complete},
+};
+
+/// While the `ServerProtection`s are not listed, their number is unknown.
+const LISTED_CHECK: Duration = Duration::from_millis(250);
+
+pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    if !context.protections.listed.is_set() {
+        return Ok(Action::requeue(LISTED_CHECK));
+    }
+    let states = AzureCredential::states(context);
+    let known = states.get(object.meta());
+    let Some(mut state) = known.filter(|state| is_current(object, state)) else {
+        return Ok(Action::requeue(Duration::from_secs(2)));
+    };
+    if let Some(left) = due_in(object, &state, context) {
+        return refresh_status(object, state, left, context).await;
+    }
+    states.begin(object.meta());
+    let requested = requested(object, &state);
+    let works = is_true(&state.status.conditions, ConditionType::Ready);
+    let token = sign_in(object, !works || requested.is_some(), context).await;
+    // The object was deleted or edited meanwhile: another reconcile decides about the new spec.
+    if !states.is_newest(object.meta()) {
+        return Ok(Action::requeue(Duration::from_secs(1)));
+    }
+    let before = Arc::clone(&state.acknowledged);
+    state.history = state.history.after(&token);
+    let after = status(&Input {
+        generation: object.meta().generation.unwrap_or_default(),
+        requested,
+        previous: &state.status,
+        token: &token,
+        history: state.history,
+        used_by: super::status_refresh::used_by(object, context),
+        now: now(),
+    });
+    let slow = context.settings.timeouts.blocked_retry_interval;
+    let next = requeue_after(&token, state.history, slow, fastrand::f64());
+    let events = events(&before, &after);
+    let recovered = recovered(&before, &after);
+    let action = complete(object, state, after, events, next, context).await?;
+    if recovered {
+        context.trigger_users(&object.namespace().unwrap_or_default(), &object.name_any());
+    }
+    Ok(action)
+}
+
+/// Gets a token with the client that the objects use, too. `force_refresh` reads the Secret again.
+async fn sign_in(object: &AzureCredential, force_refresh: bool, context: &Context) -> Result<(), AzureError> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let clients = &context.credentials;
+    let client = clients.client_for(&namespace, Some(&name), force_refresh).await?;
+    client.sign_in().await
+}

@@ -1,0 +1,230 @@
+//! The situations of an `AzureCredential`: Ready, the condition beside it, events and waits.
+
+use std::time::Duration;
+
+use serverprotection_api::AzureCredentialStatus;
+
+use super::{
+    events::events,
+    history::ReconcileHistory,
+    requeue::requeue_after,
+    status::{Input, is_news, recovered, status, with_users},
+};
+use crate::{
+    Timestamp,
+    azure_error::{AzureError, ErrorClass},
+    conditions::get,
+    request::Requested,
+    status_reference::{self, Kind},
+};
+
+const SLOW: Duration = Duration::from_secs(300);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn failure(class: ErrorClass, code: &str) -> Result<(), AzureError> {
+    Err(AzureError {
+        class,
+        code: code.into(),
+        message: "why".into(),
+        operation: "POST token".into(),
+        request_id: None,
+        effect_unknown: false,
+    })
+}
+
+/// An `AzureCredential` over several reconciles.
+struct Object {
+    status: AzureCredentialStatus,
+    history: ReconcileHistory,
+    generation: i64,
+    second: i64,
+    /// Reasons of the events of the last reconcile.
+    events: Vec<(bool, String)>,
+    wait: Duration,
+    recovered: bool,
+}
+
+impl Object {
+    fn new() -> Self {
+        Self {
+            status: AzureCredentialStatus {
+                observed_generation: Some(-1),
+                ..AzureCredentialStatus::default()
+            },
+            history: ReconcileHistory::default(),
+            generation: 1,
+            second: 0,
+            events: Vec::new(),
+            wait: Duration::ZERO,
+            recovered: false,
+        }
+    }
+
+    fn reconcile(&mut self, token: &Result<(), AzureError>, requested: Option<Requested<'_>>) {
+        self.second += 10;
+        self.history = self.history.after(token);
+        let after = status(&Input {
+            generation: self.generation,
+            requested,
+            previous: &self.status,
+            token,
+            history: self.history,
+            used_by: 3,
+            now: at(self.second),
+        });
+        let events = events(&self.status, &after).into_iter();
+        self.events = events.map(|event| (event.warning, event.reason)).collect();
+        self.wait = requeue_after(token, self.history, SLOW, 0.5);
+        self.recovered = recovered(&self.status, &after);
+        self.status = after;
+        for condition in &self.status.conditions {
+            let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
+            let described = status_reference::describes(Kind::AzureCredential, type_, status, reason);
+            assert!(described, "{type_} {status}/{reason} is not in status_reference");
+        }
+    }
+
+    fn expect(&self, ready: (&str, &str), secondary: &str) {
+        let all = &self.status.conditions;
+        let found = get(all, "Ready").unwrap();
+        assert_eq!((found.status.as_str(), found.reason.as_str()), ready);
+        let types: Vec<_> = all.iter().map(|one| one.type_.as_str()).collect();
+        let expected: Vec<_> = ["Ready", secondary]
+            .into_iter()
+            .filter(|type_| !type_.is_empty())
+            .collect();
+        assert_eq!(types, expected);
+        assert_eq!(self.status.observed_generation, Some(self.generation));
+    }
+}
+
+#[test]
+fn a_token_makes_it_ready_and_later_ones_change_nothing() {
+    let mut object = Object::new();
+    object.reconcile(&Ok(()), None);
+    object.expect(("True", "TokenIssued"), "");
+    assert_eq!(object.status.used_by, Some(3));
+    assert!(object.events.is_empty(), "objects that use it have events");
+    assert_eq!(object.wait, Duration::from_secs(3600));
+    let before = object.status.clone();
+    object.reconcile(&Ok(()), None);
+    assert_eq!(object.status, before);
+}
+
+#[test]
+fn a_refused_credential_is_stalled_until_it_works_again() {
+    let mut object = Object::new();
+    object.reconcile(&failure(ErrorClass::Credential, "AADSTS7000215"), None);
+    object.expect(("False", "AuthenticationFailed"), "Stalled");
+    assert_eq!(object.events, [(true, "AuthenticationFailed".to_owned())]);
+    let message = &get(&object.status.conditions, "Ready").unwrap().message;
+    assert!(
+        message.contains("AADSTS7000215") && message.contains("Secret"),
+        "{message}"
+    );
+    object.reconcile(&failure(ErrorClass::Credential, "AADSTS7000215"), None);
+    assert!(object.events.is_empty() && !object.recovered, "nothing new");
+    object.reconcile(&failure(ErrorClass::Credential, "SecretNotFound"), None);
+    object.expect(("False", "SecretNotFound"), "Stalled");
+    object.reconcile(&Ok(()), None);
+    object.expect(("True", "TokenIssued"), "");
+    assert_eq!(object.events, [(false, "TokenIssued".to_owned())]);
+    assert!(object.recovered);
+}
+
+#[test]
+fn a_refused_credential_is_tried_again_soon_and_then_slowly() {
+    let mut object = Object::new();
+    let missing = failure(ErrorClass::Credential, "SecretNotFound");
+    let waits: Vec<_> = (0..6)
+        .map(|_| {
+            object.reconcile(&missing, None);
+            object.wait.as_secs()
+        })
+        .collect();
+    assert_eq!(waits, [20, 40, 80, 160, 300, 300]);
+    object.reconcile(&Ok(()), None);
+    object.reconcile(&missing, None);
+    assert_eq!(object.wait, Duration::from_secs(20));
+}
+
+#[test]
+fn two_transient_errors_change_nothing_and_the_third_makes_it_unknown() {
+    let mut object = Object::new();
+    let unreachable = failure(ErrorClass::Transient, "EntraUnreachable");
+    object.reconcile(&unreachable, None);
+    object.expect(("Unknown", "EntraUnreachable"), "Reconciling");
+    object.reconcile(&Ok(()), None);
+    assert!(!object.recovered, "nobody had to act, and the objects retry soon");
+    let ready = object.status.clone();
+    for _ in 0..2 {
+        object.reconcile(&unreachable, None);
+        assert_eq!(object.status, ready);
+    }
+    assert_eq!(object.wait, Duration::from_secs(2));
+    object.reconcile(&unreachable, None);
+    object.expect(("Unknown", "EntraUnreachable"), "Reconciling");
+    assert!(object.events.is_empty());
+    let asked = ErrorClass::Unavailable(Duration::from_secs(600));
+    object.reconcile(&failure(asked, "AADSTS90055"), None);
+    object.expect(("Unknown", "EntraUnreachable"), "Reconciling");
+    assert!(object.wait >= Duration::from_secs(600), "{:?}", object.wait);
+}
+
+#[test]
+fn an_edit_is_never_judged_by_the_result_before_it() {
+    let mut object = Object::new();
+    object.reconcile(&Ok(()), None);
+    object.generation = 2;
+    object.reconcile(&failure(ErrorClass::Transient, "EntraUnreachable"), None);
+    object.expect(("Unknown", "EntraUnreachable"), "Reconciling");
+}
+
+#[test]
+fn a_request_is_recorded_also_while_an_error_passes() {
+    let mut object = Object::new();
+    object.reconcile(&Ok(()), None);
+    let requested = Requested {
+        ours: Some("1"),
+        flux: None,
+    };
+    object.reconcile(
+        &failure(ErrorClass::Transient, "EntraUnreachable"),
+        Some(requested),
+    );
+    assert_eq!(object.status.last_handled_request.as_deref(), Some("1"));
+    object.expect(("True", "TokenIssued"), "");
+}
+
+#[test]
+fn what_an_object_finds_is_news_only_if_the_status_says_something_else() {
+    let mut object = Object::new();
+    let (refused, missing) = (
+        failure(ErrorClass::Credential, "AADSTS7000215"),
+        failure(ErrorClass::Credential, "SecretNotFound"),
+    );
+    let transient = failure(ErrorClass::Transient, "EntraUnreachable");
+    assert!(is_news(&object.status, &Ok(())), "nothing is known yet");
+    object.reconcile(&Ok(()), None);
+    assert!(!is_news(&object.status, &Ok(())));
+    assert!(is_news(&object.status, &refused) && is_news(&object.status, &transient));
+    object.reconcile(&refused, None);
+    assert!(
+        !is_news(&object.status, &refused),
+        "thousand objects report the same"
+    );
+    assert!(is_news(&object.status, &missing) && is_news(&object.status, &Ok(())));
+    assert!(!is_news(&object.status, &transient), "it may be refused still");
+}
+
+#[test]
+fn only_the_number_of_users_changes_with_them() {
+    let mut object = Object::new();
+    object.reconcile(&Ok(()), None);
+    let after = with_users(&object.status, 7);
+    assert_eq!(after.used_by, Some(7));
+    assert_eq!(with_users(&after, 3), object.status);
+}
