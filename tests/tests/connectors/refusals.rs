@@ -19,6 +19,7 @@ use super::{
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
         a_connector_without_its_server_protection_waits_for_it,
+        a_connector_that_is_applied_before_its_server_protection_is_no_reason_for_a_warning,
         a_server_protection_for_another_subscription_moves_nothing,
         a_missing_resource_group_is_reported_unless_it_may_be_created,
         agentless_scanning_needs_p2_also_with_the_default_plan,
@@ -36,6 +37,27 @@ async fn a_connector_without_its_server_protection_waits_for_it(
     assert!(all.is_empty(), "nothing is read or written until then: {all:#?}");
     team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
     ready(&team, "account").await?;
+    Ok(())
+}
+
+/// `kubectl apply -k` and GitOps tools apply kinds in alphabetical order.
+async fn a_connector_that_is_applied_before_its_server_protection_is_no_reason_for_a_warning(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("first").await?;
+    team.connect("account", json!({})).await?;
+    pause().await;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    ready(&team, "account").await?;
+    let events = team.events().await?;
+    assert!(!events.contains("ProtectionNotFound"), "{events}");
+    let versions = environment
+        .recorder
+        .of("SecurityConnector", &team.namespace, "account");
+    let stalled = versions
+        .iter()
+        .find(|version| version.condition("Stalled").is_some());
+    assert!(stalled.is_none(), "{stalled:#?}");
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use crate::{
     clock::now,
     connector_index::{Holding, ProtectionEntry},
     context::{Context, InContext},
-    requests::{approval, due_in, is_current, requested},
+    requests::{approval, due_in, is_being_applied, is_current, requested},
     state::ObjectState,
     status_writer::{Error, Recorded, complete, keep_status, record_intent},
 };
@@ -51,6 +51,9 @@ pub(crate) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
     let settled = finalizer::is_settled(object);
     if let Some(left) = due_in(object, &state, context).filter(|_| settled) {
         return status_refresh::refresh_status(object, state, left, context).await;
+    }
+    if protection(object, context).is_none() && is_being_applied(object, &state, now()) {
+        return Ok(Action::requeue(Duration::from_secs(1)));
     }
     states.begin(object.meta());
     if let Some(version) = finalizer::settle(object, context).await? {

@@ -27,7 +27,7 @@ use crate::{
     clock::now,
     context::{Context, InContext},
     parsed::InvalidObject,
-    requests::{approval, due_in, is_current, requested},
+    requests::{approval, due_in, is_being_applied, is_current, requested},
     state::ObjectState,
     status_writer::{Error, Recorded, complete, keep_status, record_intent},
     unreadable,
@@ -52,6 +52,9 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
     if let Some(left) = due_in(object, &state, context) {
         return status_refresh::refresh_status(object, state, left, context).await;
     }
+    if is_being_applied(object, &state, now()) && !has_credential(object, context) {
+        return Ok(Action::requeue(Duration::from_secs(1)));
+    }
     states.begin(object.meta());
     let mut reconcile = Reconcile {
         object,
@@ -65,6 +68,13 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
         }
     }
     Ok(Action::requeue(Duration::ZERO))
+}
+
+/// Whether the credential that the object names exists.
+fn has_credential(object: &ServerProtection, context: &Context) -> bool {
+    let namespace = object.namespace().unwrap_or_default();
+    let reference = object.spec.credential_ref.as_ref();
+    reference.is_none_or(|to| context.credentials.contains(&namespace, &to.name))
 }
 
 /// A reconcile: rounds of reading, deciding and writing, and one status in the end.
