@@ -156,6 +156,7 @@ words! {
         ClaimLost,
         ClaimTaken,
         CloudAuthenticationFailed,
+        ConnectionHealthy,
         ConnectionNotHealthy,
         ConnectorCreated,
         ConnectorDeleted,

@@ -133,6 +133,7 @@ async fn a_role_that_breaks_later_is_reported_from_the_health_report(
     assert_eq!(object["status"]["health"], "Healthy");
     assert!(object["status"]["issues"].is_null());
     assert_eq!(condition_values(&object, "Healthy").1, "Connected");
+    event(&team, "account", "ConnectionHealthy").await?;
     Ok(())
 }
 

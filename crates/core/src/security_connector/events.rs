@@ -1,5 +1,6 @@
 //! Events of a `SecurityConnector`: what was written, what changed for the object, and whether Azure reaches the account.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serverprotection_api::SecurityConnectorStatus;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     azure_error::AzureError,
     claims,
-    conditions::{ConditionStatus, ConditionType},
+    conditions::{ConditionStatus, ConditionType, get},
     events::{self, Event, Write},
     message::Message,
     reason::EventReason,
@@ -43,7 +44,8 @@ pub fn events(
     all
 }
 
-/// Azure cannot sign in to the account, or reports the connection as broken.
+/// Azure cannot sign in to the account, or reports the connection as broken, or as healthy again. A sign-in that works
+/// again makes the object Ready, which is an event already.
 fn about_account(previous: &SecurityConnectorStatus, status: &SecurityConnectorStatus) -> Vec<Event> {
     let turned = |type_| events::turned(&previous.conditions, &status.conditions, type_);
     let mut all = Vec::new();
@@ -63,6 +65,13 @@ fn about_account(previous: &SecurityConnectorStatus, status: &SecurityConnectorS
                 &Message::stored(&condition.message),
             ));
         }
+    }
+    let was_bad = get(&previous.conditions, ConditionType::Healthy)
+        .is_some_and(|healthy| healthy.status == ConditionStatus::False.as_str());
+    let is_good = |healthy: &&Condition| healthy.status == ConditionStatus::True.as_str();
+    if let Some(condition) = turned(ConditionType::Healthy).filter(|healthy| was_bad && is_good(healthy)) {
+        let note = Message::stored(&condition.message);
+        all.push(Event::normal(EventReason::ConnectionHealthy, "Verify", &note));
     }
     all
 }

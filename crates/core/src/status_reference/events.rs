@@ -2,10 +2,11 @@
 
 use super::{
     EventEntry,
-    Kind::{self, SecurityConnector, ServerProtection},
+    Kind::{self, AzureCredential, SecurityConnector, ServerProtection},
 };
 use crate::reason::EventReason;
 
+const ALL: &[Kind] = &[ServerProtection, SecurityConnector, AzureCredential];
 const BOTH: &[Kind] = &[ServerProtection, SecurityConnector];
 const PROTECTION: &[Kind] = &[ServerProtection];
 const CONNECTOR: &[Kind] = &[SecurityConnector];
@@ -40,6 +41,7 @@ pub const EVENTS: &[EventEntry] = &[
     entry(CONNECTOR, EventReason::ConnectorRepaired, "Drift of the connector was repaired."),
     entry(CONNECTOR, EventReason::CloudAuthenticationFailed, "Azure could not sign in to the account."),
     entry(CONNECTOR, EventReason::ConnectionNotHealthy, "Azure reports the connection as not healthy."),
+    entry(CONNECTOR, EventReason::ConnectionHealthy, "The connection is healthy again."),
     entry(CONNECTOR, EventReason::DeletionWaits, "Azure did not delete the connector; the controller retries."),
     entry(CONNECTOR, EventReason::ConnectorDeleted, "The connector is deleted."),
     entry(CONNECTOR, EventReason::ConnectorRetained, "The connector stays in Azure, because `deletionPolicy` is Retain."),
@@ -50,5 +52,5 @@ pub const EVENTS: &[EventEntry] = &[
     entry(BOTH, EventReason::Resumed, "`spec.suspend` is no longer true, and Azure is read again."),
     entry(BOTH, EventReason::ObservationFailed, "A read failed with a transient error. Later consecutive failures emit no event."),
     entry(BOTH, EventReason::WriteFailed, "A write failed with a transient error. Later consecutive failures emit no event."),
-    entry(BOTH, EventReason::InternalError, "A reconcile panicked. Later consecutive panics emit no event."),
+    entry(ALL, EventReason::InternalError, "A reconcile panicked. Later consecutive panics emit no event."),
 ];
