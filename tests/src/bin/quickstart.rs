@@ -8,6 +8,7 @@ use serverprotection_tests::{
     quickstart::{ACCOUNT, Cluster, Quickstart, UNLUCKY},
 };
 use std::{
+    fmt::Write as _,
     future::Future,
     path::Path,
     process::ExitCode,
@@ -114,8 +115,10 @@ async fn run(quickstart: &mut Quickstart) -> Result<(), Error> {
         ],
     )
     .await?;
-    if std::env::var("QUICKSTART_ONCE").is_ok_and(|v| v == "1") {
-        return Ok(());
+    match std::env::var("QUICKSTART_ONCE").as_deref() {
+        Ok("1") => return Ok(()),
+        Ok("all") => return try_all(quickstart).await,
+        _ => {}
     }
     print!("{}", what_next(quickstart)?);
     // Wait for Ctrl-C.
@@ -258,55 +261,144 @@ async fn explain_azure(quickstart: &Quickstart) -> Result<(), Error> {
     Ok(())
 }
 
-fn what_next(quickstart: &Quickstart) -> Result<String, Error> {
-    let cluster = quickstart.cluster()?;
+/// Something to try, with the commands as they are printed.
+struct Step {
+    what: &'static str,
+    commands: Vec<String>,
+}
+
+/// What to try next. A command that shows something follows one that waits for it.
+fn steps(kubectl: &str, ctl: &str) -> Vec<Step> {
+    // Two requests within a second have different values.
+    let reconcile = |object: &str, number: u8| {
+        [
+            format!("now=$(date +%s).{number}"),
+            format!(
+                "{kubectl} -n defender annotate {object} --overwrite serverprotection.dev/reconcile-requested-at=$now"
+            ),
+            format!(
+                "{kubectl} -n defender wait {object} --for=jsonpath='{{.status.lastHandledRequest}}'=$now --timeout=60s"
+            ),
+        ]
+    };
+    let until = |object: &str, path: &str, value: &str| {
+        format!("{kubectl} -n defender wait {object} --for=jsonpath='{{{path}}}'={value} --timeout=60s")
+    };
+    let role = |state: &str| {
+        format!("{ctl} cloud-accounts '{{aws: {{\"{ACCOUNT}\": {{roles: {{CspmMonitorAws: {state}}}}}}}}}'")
+    };
+    let events =
+        |name: &str| format!("{kubectl} -n defender get events --field-selector involvedObject.name={name}");
+    let (protection, connector) = ("serverprotection/contoso-prod", "securityconnector/aws-prod");
+    vec![
+        Step {
+            what: "Change the plan. Agentless scanning is P2 only, so it goes off with it",
+            commands: vec![
+                format!(
+                    r#"{kubectl} -n defender patch {protection} --type merge -p '{{"spec":{{"plan":{{"tier":"P1","agentlessScanning":{{"state":"Disabled"}}}}}}}}'"#
+                ),
+                until(protection, ".status.plan.tier", "P1"),
+                events("contoso-prod"),
+            ],
+        },
+        Step {
+            what: "Switch the integration with Defender for Endpoint off behind the controller's back, then ask for a \
+                   reconcile\n   (by itself it would compare within spec.interval, 10m)",
+            commands: [
+                vec![format!("{ctl} set {SUBSCRIPTION} settings.WDATP=false")],
+                reconcile(protection, 1).into(),
+                vec![events("contoso-prod")],
+            ]
+            .concat(),
+        },
+        Step {
+            what: "Repair the machine that failed, and see PROTECTED follow",
+            commands: vec![
+                format!(
+                    "{ctl} machine set {SUBSCRIPTION} {UNLUCKY} provisioningFailureCode=null mde.provisioningState=Succeeded"
+                ),
+                until(protection, ".status.display.machines", "11/11"),
+                format!("{kubectl} -n defender get {protection}"),
+            ],
+        },
+        Step {
+            what: "Break the trust of a role in the AWS account, and read HEALTH and the reason. Then repair it",
+            commands: [
+                vec![role("wrongTrust")],
+                reconcile(connector, 1).into(),
+                vec![
+                    until(connector, ".status.health", "NotHealthy"),
+                    format!(
+                        "{kubectl} -n defender get {connector} -o jsonpath='{{.status.issues}}{{\"\\n\"}}'"
+                    ),
+                    role("ok"),
+                ],
+                reconcile(connector, 2).into(),
+                vec![until(connector, ".status.health", "Healthy"), events("aws-prod")],
+            ]
+            .concat(),
+        },
+        Step {
+            what: "Delete the object. Azure stays as it is (deletionPolicy: Retain), and its connector waits for it",
+            commands: vec![
+                format!("{kubectl} -n defender delete {protection}"),
+                format!("{kubectl} -n defender wait {connector} --for=condition=Stalled --timeout=60s"),
+                format!("{kubectl} -n defender get {connector} -o wide"),
+            ],
+        },
+    ]
+}
+
+/// The steps with this cluster's kubectl and this emulator.
+fn steps_here(quickstart: &Quickstart) -> Result<Vec<Step>, Error> {
     let emulator = quickstart.emulator()?;
-    let kubectl = cluster.kubectl();
     let ctl = format!(
         "{} ctl --endpoint {} --ca {}",
         binaries::ours("azure-emulator")?.display(),
         emulator.endpoint(),
         emulator.ca().display()
     );
-    Ok(format!(
-        r#"
-Try this in another terminal; the table below shows what happens.
+    let kubectl = quickstart.cluster()?.kubectl();
+    Ok(steps(&kubectl.program.display().to_string(), &ctl))
+}
 
-  export KUBECONFIG={kubeconfig}
+fn what_next(quickstart: &Quickstart) -> Result<String, Error> {
+    let kubeconfig = quickstart.cluster()?.kubectl().kubeconfig;
+    let mut text = format!(
+        "\nTry this in another terminal; the table below shows what happens.\n\n  export KUBECONFIG={}\n",
+        kubeconfig.display()
+    );
+    for (number, step) in steps_here(quickstart)?.iter().enumerate() {
+        let _ = write!(text, "\n{}. {}:\n\n", number + 1, step.what);
+        for command in &step.commands {
+            let _ = writeln!(text, "  {command}");
+        }
+    }
+    let log = quickstart.controller_log()?;
+    let _ = writeln!(
+        text,
+        "\nThe controller's log: {}\nCtrl-C ends everything that was started here.",
+        log.display()
+    );
+    Ok(text)
+}
 
-1. Change the plan. Agentless scanning is P2 only, so it goes off with it:
-
-  {kubectl} -n defender patch serverprotection contoso-prod --type merge -p '{{"spec":{{"plan":{{"tier":"P1","agentlessScanning":{{"state":"Disabled"}}}}}}}}'
-
-2. Switch the integration with Defender for Endpoint off behind the controller's back, then ask for a look at once
-   (by itself it would look within spec.interval, 10m):
-
-  {ctl} set {SUBSCRIPTION} settings.WDATP=false
-  {kubectl} -n defender annotate serverprotection contoso-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)
-
-3. Repair the machine that failed, and see PROTECTED and its events follow:
-
-  {ctl} machine set {SUBSCRIPTION} {UNLUCKY} provisioningFailureCode=null mde.provisioningState=Succeeded
-  {kubectl} -n defender get events --field-selector involvedObject.name=contoso-prod
-
-4. Break the trust of a role in the AWS account and read HEALTH, which is NotHealthy, and the reason. Then repair it:
-
-  {ctl} cloud-accounts '{{aws: {{"{ACCOUNT}": {{roles: {{CspmMonitorAws: wrongTrust}}}}}}}}'
-  {kubectl} -n defender annotate securityconnector aws-prod --overwrite serverprotection.dev/reconcile-requested-at=$(date +%s)
-  {kubectl} -n defender get securityconnector aws-prod -o jsonpath='{{.status.issues}}'
-  {ctl} cloud-accounts '{{aws: {{"{ACCOUNT}": {{roles: {{CspmMonitorAws: ok}}}}}}}}'
-
-5. Delete the object. Azure stays as it is (deletionPolicy: Retain), and its connector waits for it:
-
-  {kubectl} -n defender delete serverprotection contoso-prod
-
-The controller's log: {log}
-Ctrl-C ends everything that was started here.
-"#,
-        kubeconfig = kubectl.kubeconfig.display(),
-        kubectl = kubectl.program.display(),
-        log = quickstart.controller_log()?.display(),
-    ))
+/// Runs the commands as a paste of each step would (`QUICKSTART_ONCE=all`).
+async fn try_all(quickstart: &Quickstart) -> Result<(), Error> {
+    let kubeconfig = quickstart.cluster()?.kubectl().kubeconfig;
+    for step in steps_here(quickstart)? {
+        say(step.what);
+        let status = tokio::process::Command::new("sh")
+            .args(["-exc", &step.commands.join("\n")])
+            .env("KUBECONFIG", &kubeconfig)
+            .status()
+            .await
+            .map_err(|error| Error::Other(format!("sh: {error}")))?;
+        if !status.success() {
+            return Err(Error::Other(format!("{}: {status}", step.what)));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -346,5 +438,27 @@ aws-prod   AWS     123456789012   P2     True    InSync   Unknown              4
     fn age_alone_is_no_change() {
         assert_eq!(without_age("a   True   4s\n"), without_age("a   True   5s\n"));
         assert_ne!(without_age("a   True    4s\n"), without_age("a   False   4s\n"));
+    }
+
+    /// A paste is faster than the controller.
+    #[test]
+    fn what_is_shown_was_waited_for() {
+        for step in steps("kubectl", "ctl") {
+            let mut changed = false;
+            for command in &step.commands {
+                let changes = [" patch ", " annotate ", " delete "];
+                let changes =
+                    command.starts_with("ctl ") || changes.iter().any(|word| command.contains(word));
+                if command.contains(" wait ") {
+                    assert!(command.contains("--timeout="), "{command}");
+                    changed = false;
+                } else if changes {
+                    changed = true;
+                } else if !command.starts_with("now=") {
+                    assert!(!changed, "{command} shows what is not there yet");
+                }
+            }
+            assert!(!changed, "the result of \"{}\" is not shown", step.what);
+        }
     }
 }
