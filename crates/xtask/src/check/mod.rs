@@ -1,6 +1,8 @@
-//! Rules for the whole repository: citations resolve, and identifiers use the terms of the glossary.
+//! Rules for the whole repository: citations resolve, identifiers use the terms of the glossary, and error codes are
+//! described.
 
 mod citations;
+mod codes;
 mod lines;
 mod sources;
 mod words;
@@ -11,13 +13,14 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// Fails if a citation does not resolve, if an identifier or file name contains a retired word, or if a file cannot be
-/// read.
+/// Fails if a citation does not resolve, if an identifier or file name contains a retired word, if an error code is not
+/// described, or if a file cannot be read.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
     let sources = sources::read(root)?;
     let mut findings = citations::unresolved(&sources);
     findings.extend(words::retired(&sources));
     findings.extend(lines::too_long(&sources));
+    findings.extend(codes::undescribed(&sources));
     if findings.is_empty() {
         Ok(())
     } else {
