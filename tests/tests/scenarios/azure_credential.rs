@@ -67,6 +67,7 @@ async fn a_refused_credential_says_why_and_recovers_with_its_objects(
     team.protect("prod", p2()).await?;
     let object = credentials.until(CREDENTIAL, "Ready", "False", TIMEOUT).await?;
     let (_, reason, message) = condition_values(&object, "Stalled");
+    assert_eq!(reason, "ClientSecretRefused");
     assert_eq!(condition_values(&object, "Ready").1, reason);
     assert!(
         message.contains("AADSTS7000215") && message.contains("valid client secret"),

@@ -118,8 +118,8 @@ fn a_token_makes_it_ready_and_later_ones_change_nothing() {
 fn a_refused_credential_is_stalled_until_it_works_again() {
     let mut object = Object::new();
     object.reconcile(&failure(ErrorClass::Credential, "AADSTS7000215"), None);
-    object.expect(("False", "AuthenticationFailed"), "Stalled");
-    assert_eq!(object.events, [(true, "AuthenticationFailed".to_owned())]);
+    object.expect(("False", "ClientSecretRefused"), "Stalled");
+    assert_eq!(object.events, [(true, "ClientSecretRefused".to_owned())]);
     let message = &get(&object.status.conditions, "Ready").unwrap().message;
     assert!(
         message.contains("AADSTS7000215") && message.contains("Secret"),
@@ -129,6 +129,8 @@ fn a_refused_credential_is_stalled_until_it_works_again() {
     assert!(object.events.is_empty() && !object.recovered, "nothing new");
     object.reconcile(&failure(ErrorClass::Credential, "SecretNotFound"), None);
     object.expect(("False", "SecretNotFound"), "Stalled");
+    object.reconcile(&failure(ErrorClass::Credential, "AADSTS1"), None);
+    object.expect(("False", "AuthenticationFailed"), "Stalled");
     object.reconcile(&Ok(()), None);
     object.expect(("True", "TokenIssued"), "");
     assert_eq!(object.events, [(false, "TokenIssued".to_owned())]);

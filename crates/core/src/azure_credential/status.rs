@@ -5,12 +5,14 @@ use serverprotection_api::AzureCredentialStatus;
 use super::history::ReconcileHistory;
 use crate::{
     Timestamp,
-    azure_error::AzureError,
+    azure_error::{AzureError, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get, is_true},
     message::Message,
     permissions::reason_of,
+    reason::ReasonText,
     request::Requested,
     summary::{Secondary, Summary, is_passing, ready, stalled},
+    token_cause::TokenCause,
 };
 
 /// What a reconcile of an `AzureCredential` found.
@@ -71,7 +73,31 @@ fn summary(token: &Result<(), AzureError>) -> Summary {
             message: failure.to_message().and("The controller retries."),
             secondary: Secondary::Reconciling(Reason::Retrying),
         },
-        Err(failure) => stalled(reason_of(failure), failure.to_message()),
+        Err(failure) => stalled(reason(failure), failure.to_message()),
+    }
+}
+
+/// The reason for an error: what Entra's code stands for, so that the column REASON tells what to fix. The objects that
+/// use the credential say `AuthenticationFailed` for all of them.
+fn reason(failure: &AzureError) -> ReasonText {
+    let cause = TokenCause::of(&failure.code).filter(|_| failure.class == ErrorClass::Credential);
+    cause.map_or_else(|| reason_of(failure), |cause| reason_for(cause).into())
+}
+
+const fn reason_for(cause: TokenCause) -> Reason {
+    match cause {
+        TokenCause::ClientSecret => Reason::ClientSecretRefused,
+        TokenCause::Tenant => Reason::TenantNotFound,
+        TokenCause::Cloud => Reason::TenantInAnotherCloud,
+        TokenCause::Application => Reason::ApplicationNotFound,
+        TokenCause::ApplicationDisabled => Reason::ApplicationDisabled,
+        TokenCause::Audience => Reason::AudienceUnknown,
+        TokenCause::FederatedCredential => Reason::FederatedCredentialMissing,
+        TokenCause::Issuer => Reason::IssuerNotTrusted,
+        TokenCause::Clock => Reason::ClockSkewed,
+        TokenCause::ConditionalAccess => Reason::BlockedByConditionalAccess,
+        TokenCause::TenantRestriction => Reason::TenantRestricted,
+        TokenCause::Unavailable => Reason::EntraUnreachable,
     }
 }
 
@@ -83,9 +109,8 @@ pub fn is_news(status: &AzureCredentialStatus, token: &Result<(), AzureError>) -
         Ok(()) => !ready,
         Err(failure) if failure.class.is_transient() => ready,
         Err(failure) => {
-            let reason =
-                get(&status.conditions, ConditionType::Stalled).map(|stalled| stalled.reason.as_str());
-            reason != Some(reason_of(failure).as_str())
+            let stalled = get(&status.conditions, ConditionType::Stalled);
+            stalled.is_none_or(|stalled| stalled.reason != reason(failure).as_str())
         }
     }
 }
@@ -94,4 +119,21 @@ pub fn is_news(status: &AzureCredentialStatus, token: &Result<(), AzureError>) -
 /// attempt.
 pub fn recovered(before: &AzureCredentialStatus, after: &AzureCredentialStatus) -> bool {
     is_true(&before.conditions, ConditionType::Stalled) && is_true(&after.conditions, ConditionType::Ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_has_a_reason_of_its_own() {
+        let reasons: BTreeSet<_> = TokenCause::ALL.into_iter().map(reason_for).collect();
+        assert_eq!(reasons.len(), TokenCause::ALL.len());
+        assert!(
+            !reasons.contains(&Reason::AuthenticationFailed),
+            "that is for other codes"
+        );
+    }
 }
