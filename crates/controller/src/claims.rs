@@ -171,7 +171,7 @@ pub(crate) async fn release<K: InContext>(object: &K, stage: Stage, context: &Co
         return Ok(());
     }
     let mut status = K::Status::clone(&known.status);
-    *status.claim_mut() = None;
+    status.clear_claim();
     write_status(object, &mut known, status, context).await.map(drop)
 }
 

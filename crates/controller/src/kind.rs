@@ -47,9 +47,9 @@ pub(crate) trait StatusExt:
     fn drift_count(&self) -> Option<i32>;
     /// Fields that were repaired lately.
     fn contested(&self) -> &[ContestedField];
-    /// Whether the object may write.
+    /// Whether the object may write. `None` for a kind that writes nothing to Azure.
     fn claim(&self) -> Option<&ClaimStatus>;
-    fn claim_mut(&mut self) -> &mut Option<ClaimStatus>;
+    fn clear_claim(&mut self);
 }
 
 macro_rules! status_ext {
@@ -79,8 +79,8 @@ macro_rules! status_ext {
             fn claim(&self) -> Option<&ClaimStatus> {
                 self.claim.as_ref()
             }
-            fn claim_mut(&mut self) -> &mut Option<ClaimStatus> {
-                &mut self.claim
+            fn clear_claim(&mut self) {
+                self.claim = None;
             }
         }
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
-use serverprotection_api::{AzureCredential, AzureCredentialStatus, ContestedField};
+use serverprotection_api::{AzureCredential, AzureCredentialStatus, ClaimStatus, ContestedField};
 use serverprotection_core::{
     azure_credential::{history::ReconcileHistory, status::is_news},
     azure_error::AzureError,
@@ -69,6 +69,10 @@ impl StatusExt for AzureCredentialStatus {
     fn contested(&self) -> &[ContestedField] {
         &[]
     }
+    fn claim(&self) -> Option<&ClaimStatus> {
+        None
+    }
+    fn clear_claim(&mut self) {}
 }
 
 impl Reconcile for AzureCredential {
