@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use serverprotection_core::azure_error::{
-    AzureError, DENY_ASSIGNMENT, ErrorClass, INSUFFICIENT_CLAIMS, UNRECOGNIZED_RESPONSE,
+use serverprotection_core::{
+    azure_error::{AzureError, DENY_ASSIGNMENT, ErrorClass, INSUFFICIENT_CLAIMS, UNRECOGNIZED_RESPONSE},
+    printable,
 };
 
 /// A response without success.
@@ -127,20 +128,11 @@ pub(crate) fn is_write(method: &Method) -> bool {
     method != Method::GET && method != Method::HEAD
 }
 
-/// A text from outside on one line, truncated so that the hint after it still fits. Control characters and those that
-/// change the direction of text become spaces: they could forge lines of logs and terminals.
+/// A text from outside on one line without control characters, truncated so that the hint after it still fits.
 pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 500;
-    let harmless = |letter: char| {
-        let reorders = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if letter.is_control() || reorders {
-            ' '
-        } else {
-            letter
-        }
-    };
-    let text: String = text.chars().map(harmless).collect();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean = printable::one_line(text);
+    let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= MOST {
         return line;
     }

@@ -103,13 +103,6 @@ pub(crate) async fn unreadable<K: Kind>(
         .map(drop)
 }
 
-/// The note, cut at a character so that it is not longer than the API server allows.
-fn within_bytes(note: &str) -> String {
-    const MOST_BYTES: usize = 1024;
-    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MOST_BYTES;
-    note.char_indices().take_while(fits).map(|(_, c)| c).collect()
-}
-
 /// Emits events for an object and logs each of them. Decisions never depend on events; an event that cannot be sent is
 /// logged.
 pub(crate) async fn events(
@@ -128,11 +121,10 @@ pub(crate) async fn events(
         } else {
             EventType::Normal
         };
-        let note = within_bytes(&event.note);
         let event = Event {
             type_,
             reason: event.reason,
-            note: Some(note),
+            note: Some(event.note),
             action: event.action,
             secondary: None,
         };

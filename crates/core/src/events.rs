@@ -10,7 +10,7 @@ use crate::{
     reason::EventReason,
 };
 
-/// Maximum length of an event's note, in characters; the API server allows 1 kB.
+/// Maximum length of an event's note, in bytes: the API server allows 1024.
 const MAX_NOTE: usize = 1000;
 
 /// An event as Kubernetes expects it: a specific reason, and a note for users.
@@ -22,7 +22,7 @@ pub struct Event {
     pub reason: String,
     /// The action of the controller, such as `Write`.
     pub action: String,
-    /// The text for users.
+    /// The text for users: one line that the API server accepts.
     pub note: String,
 }
 
@@ -33,7 +33,7 @@ impl Event {
             warning: false,
             reason: reason.as_ref().to_owned(),
             action: action.into(),
-            note: note.to_text(MAX_NOTE),
+            note: note.to_bytes(MAX_NOTE),
         }
     }
 
@@ -134,4 +134,18 @@ pub(crate) fn failed(read: Option<&AzureError>, write: Option<&AzureError>, fail
     };
     let first = failure.class.is_transient() && failures == 1;
     first.then(|| Event::warning(reason, "Reconcile", &failure.to_message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_wide_characters_fits_and_keeps_its_action() {
+        let tags = vec!["値".repeat(256); 6].join(", ");
+        let note = Message::new(format!("tags: none -> {tags}")).action("Do nothing");
+        let event = Event::warning("PlanChanged", "Write", &note);
+        assert!((990..=1000).contains(&event.note.len()), "{}", event.note.len());
+        assert!(event.note.ends_with("… Do nothing."), "{}", event.note);
+    }
 }

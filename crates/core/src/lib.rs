@@ -21,6 +21,7 @@ pub mod machines;
 pub mod message;
 pub mod metrics;
 pub mod mode;
+pub mod printable;
 pub mod reading;
 pub mod reason;
 pub mod reductions;

@@ -1,11 +1,14 @@
 //! Texts for users: what is the case, why, and what to do about it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use crate::printable;
 
 /// Characters of a condition's message. The schema allows 32768; no one reads more than a few lines.
 pub const MAX_MESSAGE: usize = 1024;
 
 /// A text for a user: the problem (or the state), its cause where it is known, and one action where the user has to act.
+/// One line, because its parts may come from a spec or from Azure, and it becomes a condition, an event and a log line.
 ///
 /// ```
 /// use serverprotection_core::message::Message;
@@ -24,7 +27,7 @@ impl Message {
     /// What is the case, as a sentence; the period is added.
     pub fn new(problem: impl Into<String>) -> Self {
         Self {
-            problem: problem.into(),
+            problem: line(problem.into()),
             cause: None,
             action: None,
         }
@@ -38,7 +41,7 @@ impl Message {
     /// Why, mostly in the words of Azure.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.cause = Some(line(cause.into()));
         self
     }
 
@@ -53,7 +56,7 @@ impl Message {
     /// What the user should do, in the imperative.
     #[must_use]
     pub fn action(mut self, action: impl Into<String>) -> Self {
-        self.action = Some(action.into());
+        self.action = Some(line(action.into()));
         self
     }
 
@@ -61,7 +64,7 @@ impl Message {
     #[must_use]
     pub fn and(mut self, sentence: &str) -> Self {
         let first = self.sentence();
-        self.problem = format!("{first} {sentence}");
+        self.problem = format!("{first} {}", printable::one_line(sentence));
         self.cause = None;
         self
     }
@@ -82,6 +85,21 @@ impl Message {
         shortened(&format!("{} {action}", shortened(&sentence, left)), most)
     }
 
+    /// In at most so many bytes, which is what the API server counts for events. The action stays whole, as in
+    /// [`Message::to_text`].
+    pub fn to_bytes(&self, most: usize) -> String {
+        let mut characters = most;
+        loop {
+            let text = self.to_text(characters);
+            let excess = text.len().saturating_sub(most);
+            if excess == 0 || characters == 0 {
+                return text;
+            }
+            // A character has at most four bytes, so that this never removes too many.
+            characters = text.chars().count().saturating_sub(excess.div_ceil(4));
+        }
+    }
+
     fn sentence(&self) -> String {
         match &self.cause {
             Some(cause) => ended(&format!("{}: {cause}", self.problem)),
@@ -94,6 +112,14 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_text(usize::MAX))
     }
+}
+
+fn line(text: String) -> String {
+    let clean = match printable::one_line(&text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(clean) => Some(clean),
+    };
+    clean.unwrap_or(text)
 }
 
 /// With a period, unless something ends it already.
@@ -140,7 +166,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_message_is_one_line_that_controls_nothing() {
+        let message = Message::new("tags.owner: none -> a\nINFO approved")
+            .cause("b\u{1b}[2J")
+            .action("Set c\u{202e}d");
+        assert_eq!(
+            message.to_string(),
+            "tags.owner: none -> a INFO approved: b [2J. Set c d."
+        );
+        let stored = Message::stored("a\r\nb");
+        assert_eq!(stored.and("c\nd").to_string(), "a  b. c d.");
+    }
+
     proptest! {
+        #[test]
+        fn a_long_cause_never_takes_the_action_of_an_event(cause in any::<String>(), times in 1_usize..60, action in "[a-z ]{1,80}[a-z]") {
+            let message = Message::new("It failed").cause(cause.repeat(times)).action(action.clone());
+            let text = message.to_bytes(1000);
+            prop_assert!(text.len() <= 1000);
+            prop_assert!(text.ends_with(&format!("{action}.")), "{text}");
+            prop_assert!(!text.contains(printable::is_unsafe), "{text:?}");
+            // Not much shorter than it could be.
+            let whole = message.to_string();
+            prop_assert!(text.len() + 16 >= whole.len().min(1000), "{}", text.len());
+        }
+
         #[test]
         fn a_long_cause_never_takes_the_action(cause in "\\PC{0,2000}", action in "[a-z ]{1,80}[a-z]") {
             let message = Message::new("It failed").cause(cause).action(action.clone());

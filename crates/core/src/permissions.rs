@@ -37,9 +37,13 @@ pub(crate) fn credential(
     conditions.set(ConditionType::CredentialReady, status, reason, &message);
 }
 
+/// Maximum length of the reason of an event; that of a condition may be longer.
+const MAX_REASON: usize = 128;
+
 /// The reason of a condition for an error: Azure's code if it is a word in `CamelCase`, as most are.
 pub(crate) fn reason_of(failure: &AzureError) -> ReasonText {
-    let word = failure.code.starts_with(|first: char| first.is_ascii_uppercase())
+    let word = failure.code.len() <= MAX_REASON
+        && failure.code.starts_with(|first: char| first.is_ascii_uppercase())
         && failure.code.chars().all(|c| c.is_ascii_alphanumeric())
         && failure.code.chars().any(|c| c.is_ascii_lowercase());
     match &failure.class {
@@ -101,6 +105,41 @@ pub(crate) fn permitted(
             let message = Message::new("The permissions of the identity cannot be read").cause(cause);
             conditions.set(TYPE, ConditionStatus::Unknown, Reason::NotReadable, &message);
             Some(Vec::new())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_code_that_kubernetes_takes_as_a_reason_becomes_one() {
+        let reason = |code: &str| {
+            reason_of(&AzureError {
+                class: ErrorClass::Refused,
+                code: code.into(),
+                message: String::new(),
+                operation: String::new(),
+                request_id: None,
+                effect_unknown: false,
+            })
+        };
+        let longest = "Aa".repeat(MAX_REASON / 2);
+        for code in ["ScopeLocked", &longest] {
+            assert_eq!(reason(code), ReasonText::Code(code.into()));
+        }
+        let refused = ReasonText::from(Reason::RefusedByAzure);
+        for code in [
+            "",
+            "Subscription Not Registered",
+            "AADSTS7000215",
+            "a",
+            "A\nb",
+            "Ab\u{1b}",
+            &[&longest, "A"].concat(),
+        ] {
+            assert_eq!(reason(code), refused, "{code:?}");
         }
     }
 }

@@ -233,5 +233,5 @@ fn shown((namespace, name): &Key) -> String {
     } else {
         format!("{namespace}/{name}")
     };
-    printable::one_line(&whole)
+    printable::one_line(&whole).into_owned()
 }

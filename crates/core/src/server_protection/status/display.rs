@@ -2,18 +2,21 @@
 
 use serverprotection_api::{DisplayStatus, Mode, ServerProtectionSpec, ServerProtectionStatus};
 
-use crate::machines::verdict::Verdict;
+use crate::{machines::verdict::Verdict, printable};
 
 /// All columns, for a status about this spec.
 pub(super) fn set(status: &mut ServerProtectionStatus, spec: &ServerProtectionSpec) {
-    let name = status.subscription_name.as_ref();
+    let name = status
+        .subscription_name
+        .as_deref()
+        .unwrap_or(&spec.subscription_id);
     let mode = match spec.mode {
         _ if spec.suspend => "Suspended",
         Mode::Enforce => "Enforce",
         Mode::Observe => "Observe",
     };
     status.display = Some(DisplayStatus {
-        subscription: Some(name.unwrap_or(&spec.subscription_id).clone()),
+        subscription: Some(printable::one_line(name).into_owned()),
         mode: Some(mode.into()),
         ..DisplayStatus::default()
     });
