@@ -1,11 +1,14 @@
 //! Formats each log line as one JSON object. Fields of spans and of the event are at the top level, so that
 //! `namespace`, `name`, `kind` and `subscription_id` are always in the same place.
 
-use std::fmt;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use serverprotection_core::Timestamp;
+use serverprotection_core::{Timestamp, printable};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -71,8 +74,25 @@ where
             },
         };
         let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{line}")
+        writeln!(writer, "{}", with_escaped_controls(&line))
     }
+}
+
+/// JSON without characters that control a terminal or break a line. JSON itself escapes only those below U+0020; the
+/// others can only stand in strings.
+fn with_escaped_controls(json: &str) -> Cow<'_, str> {
+    if !json.contains(printable::is_unsafe) {
+        return Cow::from(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 8);
+    for character in json.chars() {
+        if printable::is_unsafe(character) {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::from(escaped)
 }
 
 /// The fields of an event.
@@ -107,45 +127,17 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Write},
-        sync::{Arc, Mutex},
-    };
-
     use serde_json::json;
-    use tracing_subscriber::fmt::{MakeWriter, format::JsonFields};
+    use tracing_subscriber::fmt::format::JsonFields;
 
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Buffer {
-        type Writer = Self;
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
-    }
+    use super::{super::tests::logged, *};
 
     /// Returns the logged lines, parsed.
     fn lines(log: impl FnOnce()) -> Vec<Value> {
-        let buffer = Buffer::default();
-        let subscriber = tracing_subscriber::fmt()
+        let builder = tracing_subscriber::fmt()
             .fmt_fields(JsonFields::new())
-            .event_format(Lines)
-            .with_writer(buffer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, log);
-        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+            .event_format(Lines);
+        let text = logged(|buffer| builder.with_writer(buffer).finish(), log);
         assert!(text.starts_with("{\"timestamp\":\""), "{text}");
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
