@@ -24,6 +24,7 @@ use crate::{
     retry_after,
     throttled::{Budget, Throttled, Why},
     tokens::Tokens,
+    url_path,
 };
 
 /// The most pages of a list: with 1000 rows each, more than any tenant has.
@@ -54,7 +55,7 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: &'static str,
     /// What Azure throttles together with it.
     pub(crate) budget: Budget<'a>,
-    /// Path segments, which are percent-encoded separately.
+    /// Path segments, which are validated and percent-encoded separately.
     pub(crate) path: &'a [&'a str],
     pub(crate) api_version: &'static str,
     pub(crate) body: Option<&'a Value>,
@@ -161,15 +162,13 @@ impl Arm {
     }
 
     fn url(&self, call: &Call<'_>, query: &[(&str, &str)]) -> Result<Url, AzureError> {
-        let mut url = self.connection.cloud.resource_manager.clone();
-        url.path_segments_mut()
-            .map_err(|()| malformed(call, "the endpoint of Azure Resource Manager cannot have a path"))?
-            .pop_if_empty()
-            .extend(call.path);
-        url.query_pairs_mut()
-            .append_pair("api-version", call.api_version)
-            .extend_pairs(query);
-        Ok(url)
+        let mut all = vec![("api-version", call.api_version)];
+        all.extend(query);
+        let endpoint = &self.connection.cloud.resource_manager;
+        url_path::url(endpoint, call.path, &all).map_err(|error| AzureError {
+            code: "InvalidResourceId".into(),
+            ..malformed(call, &error.to_string())
+        })
     }
 
     /// Tokens go to the configured origin only (I-10).

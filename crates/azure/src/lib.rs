@@ -34,6 +34,7 @@ mod stub;
 mod throttled;
 mod tokens;
 mod transport;
+mod url_path;
 
 pub use client::Client;
 pub use cloud::Cloud;

@@ -2,8 +2,11 @@
 
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
+    printable,
     security_connector::desired::Target,
 };
+
+use crate::url_path;
 
 /// `/subscriptions/…/resourceGroups/…/providers/Microsoft.Security/securityConnectors/…`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,10 @@ impl ConnectorId {
         Self::parts(id).ok_or_else(|| AzureError {
             class: ErrorClass::Refused,
             code: "InvalidResourceId".into(),
-            message: format!("\"{id}\" is not the resource id of a security connector"),
+            message: format!(
+                "\"{}\" is not the resource id of a security connector",
+                printable::escaped(id)
+            ),
             operation: "GET securityConnectors".into(),
             request_id: None,
             effect_unknown: false,
@@ -33,7 +39,7 @@ impl ConnectorId {
     }
 
     fn parts(id: &str) -> Option<Self> {
-        let parts: Vec<_> = id.strip_prefix('/').unwrap_or(id).split('/').collect();
+        let parts = url_path::segments(id)?;
         let [
             subscriptions,
             subscription,
@@ -54,8 +60,7 @@ impl ConnectorId {
             (provider, "Microsoft.Security"),
             (type_, "securityConnectors"),
         ];
-        let is_one = words.iter().all(|(found, word)| found.eq_ignore_ascii_case(word))
-            && [subscription, group, name].into_iter().all(|part| is_name(part));
+        let is_one = words.iter().all(|(found, word)| found.eq_ignore_ascii_case(word));
         is_one.then(|| Self {
             subscription: subscription.to_ascii_lowercase(),
             resource_group: (*group).to_owned(),
@@ -81,11 +86,6 @@ impl ConnectorId {
             &self.name,
         ]
     }
-}
-
-/// Whether the text is safe as a path segment: dots would leave the path, and URLs drop control characters.
-fn is_name(part: &str) -> bool {
-    !part.is_empty() && part != "." && part != ".." && !part.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl Facts {
 
 /// Sends one GET of the machine. `None` if it does not exist.
 pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, AzureError> {
-    let path: Vec<_> = machine.id.split('/').filter(|part| !part.is_empty()).collect();
+    // An id that is unsafe in a path is refused with the path.
+    let path: Vec<_> = machine.id.trim_start_matches('/').split('/').collect();
     let is_arc = machine.kind == Kind::ArcMachine;
     let call = Call {
         method: Method::GET,
