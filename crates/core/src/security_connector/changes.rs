@@ -59,7 +59,11 @@ fn difference(row: &Row, connector: &Connector) -> Option<Difference> {
     (!same).then(|| Difference {
         field: ConnectorPath::from(&row.field),
         desired: row.value.value(),
-        observed: reported,
+        observed: if row.field == ConnectorField::ArcAgentProxy {
+            reported.without_password()
+        } else {
+            reported
+        },
     })
 }
 

@@ -111,7 +111,7 @@ impl ObservedValue {
         match self {
             Self::Flag(on) => ConnectorValue::Switch(*on),
             Self::Text(text) if text.is_empty() => ConnectorValue::Absent,
-            Self::Text(text) => ConnectorValue::Text(without_password(text)),
+            Self::Text(text) => ConnectorValue::Text(text.clone()),
             Self::Hours(hours) => ConnectorValue::Hours(*hours),
             Self::Set(entries) => ConnectorValue::List(entries.iter().cloned().collect(), Empty::None),
             Self::Tags(tags) => tags_value(tags),
@@ -127,14 +127,6 @@ fn is_on(observed: Option<&ObservedValue>) -> bool {
 fn tags_value(tags: &BTreeMap<String, String>) -> ConnectorValue {
     let pairs = tags.iter().map(|(key, value)| format!("{key}={value}"));
     ConnectorValue::Tags(pairs.collect())
-}
-
-/// A proxy that another client set may contain a password, which must not appear in status.
-fn without_password(text: &str) -> String {
-    match text.split_once("://").zip(text.rsplit_once('@')) {
-        Some(((scheme, _), (_, host))) => format!("{scheme}://***@{host}"),
-        None => text.to_owned(),
-    }
 }
 
 fn in_lower_case(entries: &BTreeSet<String>) -> BTreeSet<String> {

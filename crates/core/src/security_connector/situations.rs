@@ -399,15 +399,33 @@ fn a_move_to_p1_switches_agentless_scanning_off() {
 
 #[test]
 fn a_proxys_password_is_not_shown() {
-    let mut object = Object::in_sync(gcp(
-        json!({"autoProvisioning": {"arcAgent": {"proxy": "http://a:1"}}}),
-    ));
-    let proxy = ObservedValue::Text("http://me:secret@b:1".into());
-    object.set_in_azure(ConnectorField::ArcAgentProxy, proxy);
+    for (stored, shown) in [
+        ("http://me:secret@b:1", "http://***@b:1"),
+        ("me:secret@b:1", "***@b:1"),
+    ] {
+        let mut object = Object::in_sync(gcp(
+            json!({"autoProvisioning": {"arcAgent": {"proxy": "http://a:1"}}}),
+        ));
+        let proxy = ObservedValue::Text(stored.into());
+        object.set_in_azure(ConnectorField::ArcAgentProxy, proxy);
+        object.observe();
+        let reported = serde_json::to_string(&object.status).unwrap();
+        assert!(
+            reported.contains(shown) && !reported.contains("secret"),
+            "{reported}"
+        );
+    }
+}
+
+#[test]
+fn the_address_of_a_service_account_is_shown() {
+    let mut object = Object::in_sync(gcp(json!({})));
+    let other = ObservedValue::Text("other@my-project.iam.gserviceaccount.com".into());
+    object.set_in_azure(ConnectorField::GcpServersServiceAccount, other);
     object.observe();
     let reported = serde_json::to_string(&object.status).unwrap();
     assert!(
-        reported.contains("http://***@b:1") && !reported.contains("secret"),
+        reported.contains("other@my-project.iam.gserviceaccount.com"),
         "{reported}"
     );
 }

@@ -76,6 +76,31 @@ pub enum ConnectorValue {
     Text(String),
 }
 
+impl ConnectorValue {
+    /// The address of a proxy without its user name and password. Another client may have set them, in any form, and they
+    /// must not appear in status, in events or in logs: all that precedes the last `@` is masked.
+    pub(super) fn without_password(self) -> Self {
+        let Self::Text(text) = &self else {
+            return self;
+        };
+        let Some((before, host)) = text.rsplit_once('@') else {
+            return self;
+        };
+        // Anything else before `://` may be a part of the password.
+        let is_scheme = |text: &&str| {
+            ["http", "https"]
+                .iter()
+                .any(|known| text.eq_ignore_ascii_case(known))
+        };
+        let scheme = before
+            .split_once("://")
+            .map(|(scheme, _)| scheme)
+            .filter(is_scheme);
+        let scheme = scheme.map_or_else(String::new, |scheme| format!("{scheme}://"));
+        Self::Text(format!("{scheme}***@{host}"))
+    }
+}
+
 /// Without commas, because commas separate approvals.
 impl fmt::Display for ConnectorValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,5 +115,52 @@ impl fmt::Display for ConnectorValue {
             Self::List(entries, _) | Self::Tags(entries) => return f.write_str(&entries.join(" ")),
             Self::Text(text) => text,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        ConnectorValue::Text(text.to_owned())
+            .without_password()
+            .to_string()
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_masked_in_every_form() {
+        for (proxy, shown) in [
+            (
+                "http://user:hunter2@proxy.corp:3128",
+                "http://***@proxy.corp:3128",
+            ),
+            ("user:hunter2@proxy.corp:3128", "***@proxy.corp:3128"),
+            ("//user:hunter2@proxy.corp", "***@proxy.corp"),
+            ("HTTPS://user:a@b@proxy.corp/", "HTTPS://***@proxy.corp/"),
+            ("user:a://b@proxy.corp", "***@proxy.corp"),
+            ("user@proxy.corp", "***@proxy.corp"),
+            (r#"{"url":"user:hunter2@proxy.corp"}"#, r#"***@proxy.corp"}"#),
+            ("http://proxy.corp:3128", "http://proxy.corp:3128"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(proxy), shown, "{proxy}");
+        }
+        assert_eq!(
+            ConnectorValue::Hours(4).without_password(),
+            ConnectorValue::Hours(4)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_is_never_shown(scheme in "(https?://|//|)", user in "[a-z:]{0,8}", host in "[a-z.]{1,8}") {
+            let shown = masked(&format!("{scheme}{user}HUNTER2://@{host}"));
+            prop_assert!(!shown.contains("HUNTER2"), "{shown}");
+            let end = format!("***@{host}");
+            prop_assert!(shown.ends_with(&end), "{shown}");
+        }
     }
 }
