@@ -52,6 +52,8 @@ pub(crate) enum EndpointsError {
     Url(#[from] url::ParseError),
     #[error("{0} is not an https URL; use https, because tokens are never sent unencrypted")]
     Insecure(&'static str),
+    #[error("{0} has a user name or password; remove it: it would appear in logs, and Azure does not use it")]
+    UserInfo(&'static str),
 }
 
 impl Endpoints {
@@ -59,8 +61,8 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL, or if the
-    /// TLS configuration is rejected.
+    /// Fails if the file of `--extra-ca` cannot be read or is not PEM, if an endpoint is not an https URL or has a user
+    /// name, or if the TLS configuration is rejected.
     pub(crate) fn open(&self) -> Result<(Cloud, reqwest::Client), EndpointsError> {
         let extra_ca = match &self.extra_ca {
             None => None,
@@ -70,11 +72,16 @@ impl Endpoints {
             })?),
         };
         let cloud = self.cloud()?;
-        if cloud.resource_manager.scheme() != "https" {
-            return Err(EndpointsError::Insecure("--resource-manager-endpoint"));
-        }
-        if cloud.authority_host.scheme() != "https" {
-            return Err(EndpointsError::Insecure("--authority-host"));
+        for (flag, endpoint) in [
+            ("--resource-manager-endpoint", &cloud.resource_manager),
+            ("--authority-host", &cloud.authority_host),
+        ] {
+            if endpoint.scheme() != "https" {
+                return Err(EndpointsError::Insecure(flag));
+            }
+            if !endpoint.username().is_empty() || endpoint.password().is_some() {
+                return Err(EndpointsError::UserInfo(flag));
+            }
         }
         Ok((cloud, http_client(extra_ca.as_deref())?))
     }
@@ -94,5 +101,40 @@ impl Endpoints {
             cloud.audience.clone_from(audience);
         }
         Ok(cloud)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        endpoints: Endpoints,
+    }
+
+    fn error(flag: &str, url: &str) -> EndpointsError {
+        let command = Command::parse_from(["serverprotection", flag, url]);
+        command.endpoints.open().map(drop).unwrap_err()
+    }
+
+    #[test]
+    fn an_endpoint_is_https_without_user_and_password() {
+        for flag in ["--resource-manager-endpoint", "--authority-host"] {
+            for url in [
+                "https://user:hunter2@azure.example",
+                "https://hunter2@azure.example",
+            ] {
+                let error = error(flag, url);
+                assert!(matches!(error, EndpointsError::UserInfo(_)), "{error}");
+                let text = error.to_string();
+                assert!(text.starts_with(flag) && !text.contains("hunter2"), "{text}");
+            }
+            let error = error(flag, "http://azure.example");
+            assert!(matches!(error, EndpointsError::Insecure(_)), "{error}");
+        }
     }
 }
