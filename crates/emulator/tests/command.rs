@@ -76,6 +76,20 @@ fn ctl_controls_a_served_cloud() {
     let switches = String::from_utf8(ctl(endpoint, ca, &["switches"]).stdout).unwrap();
     assert!(switches.contains(r#""budgetWindow": "1h""#), "{switches}");
     assert!(ctl(endpoint, ca, &["breaches"]).status.success());
+    // `ctl ... | head` ends quietly.
+    for arguments in [&["get"][..], &["requests"], &["breaches"]] {
+        let mut closed = Command::new(BINARY)
+            .args(["ctl", "--endpoint", endpoint, "--ca", ca])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(closed.stdout.take());
+        let ended = closed.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(141), "{ended:?}");
+        assert!(ended.stderr.is_empty(), "{ended:?}");
+    }
     let wrong = ctl(
         endpoint,
         ca,

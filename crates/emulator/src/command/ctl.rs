@@ -1,6 +1,6 @@
 //! `azure-emulator ctl`: a client of the control endpoint.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use reqwest::{Client, Method};
@@ -221,8 +221,10 @@ impl Ctl {
     pub(super) async fn run(self) -> Result<ExitCode, String> {
         let (method, path, body) = self.what.request()?;
         let answer = self.ask(method, &path, body).await?;
-        if answer != Value::Null {
-            print(&answer);
+        if answer != Value::Null
+            && let Some(code) = print(&answer)?
+        {
+            return Ok(code);
         }
         let breached = matches!(self.what, What::Breaches { clear: false })
             && answer.get("count").and_then(Value::as_u64).unwrap_or_default() > 0;
@@ -367,7 +369,16 @@ fn assignments(values: &[String]) -> Result<Map<String, Value>, String> {
         .collect()
 }
 
-#[expect(clippy::print_stdout, reason = "this is what was asked for")]
-fn print(answer: &Value) {
-    println!("{answer:#}");
+/// Prints the answer. `Some` if the reader closed the pipe, as `head` does: the command then ends quietly, with the exit
+/// code that a shell reports for SIGPIPE.
+///
+/// # Errors
+///
+/// Fails if standard output cannot be written for another reason.
+fn print(answer: &Value) -> Result<Option<ExitCode>, String> {
+    match std::io::stdout().write_all(format!("{answer:#}\n").as_bytes()) {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Some(ExitCode::from(141))),
+        Err(error) => Err(format!("cannot write to standard output: {error}")),
+    }
 }
