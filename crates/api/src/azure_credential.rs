@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::{GUID, OBJECT_NAME, text};
+
 /// An Azure identity for objects of the same namespace. Azure RBAC decides what the identity may do.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -54,14 +56,14 @@ use serde::{Deserialize, Serialize};
 pub struct AzureCredentialSpec {
     /// Id of the Entra tenant: a GUID in lower case.
     #[schemars(
-        length(min = 36, max = 36),
-        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+        length(max = 256),
+        transform = text(GUID, "tenantId must be the id of an Entra tenant, a GUID in lower case, for example 6f1c0d7e-0000-4000-8000-000000000001 (az account show --query tenantId prints it)")
     )]
     pub tenant_id: String,
     /// Application (client) id of the app registration or managed identity: a GUID in lower case.
     #[schemars(
-        length(min = 36, max = 36),
-        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+        length(max = 256),
+        transform = text(GUID, "clientId must be the application (client) id of an app registration or managed identity, a GUID in lower case, for example 6f1c0d7e-0000-4000-8000-000000000001")
     )]
     pub client_id: String,
     /// How the identity authenticates. WorkloadIdentity uses a token of a service account of this namespace and needs
@@ -91,8 +93,8 @@ pub struct WorkloadIdentity {
     /// Name of a service account in this namespace. The federated credential in Entra must have the subject
     /// system:serviceaccount:NAMESPACE:NAME and the audience api://AzureADTokenExchange.
     #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        length(max = 253),
+        transform = text(OBJECT_NAME, "workloadIdentity.serviceAccountName must be the name of a service account: lower-case letters, digits, - and ., for example serverprotection-azure")
     )]
     pub service_account_name: String,
 }
@@ -112,12 +114,15 @@ pub struct ClientSecret {
 pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        length(max = 253),
+        transform = text(OBJECT_NAME, "clientSecret.secretRef.name must be the name of a Secret: lower-case letters, digits, - and ., for example azure-prod")
     )]
     pub name: String,
     /// Key in the data of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(
+        length(max = 253),
+        transform = text("^[-._a-zA-Z0-9]+$", "clientSecret.secretRef.key must be a key of a Secret: letters, digits, -, _ and ., for example client-secret")
+    )]
     pub key: String,
 }
 

@@ -13,6 +13,8 @@ pub mod pending_operation;
 pub mod security_connector;
 pub mod server_protection;
 
+mod patterns;
+
 pub use azure_credential::{
     AzureCredential, AzureCredentialSpec, AzureCredentialStatus, ClientSecret, CredentialType, SecretKeyRef,
     WorkloadIdentity,

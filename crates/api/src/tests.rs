@@ -3,6 +3,7 @@
 mod admission;
 mod connectors;
 mod definitions;
+mod forms;
 mod samples;
 
 use serde_json::{Value, json};

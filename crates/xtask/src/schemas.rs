@@ -85,12 +85,15 @@ fn metadata() -> Value {
 }
 
 /// From the schema of a definition to one of JSON Schema: objects have no other fields than theirs, `nullable` is a
-/// type, and what only Kubernetes understands is left out.
+/// type, a rule about the form of a text is a pattern, and what only Kubernetes understands is left out.
 fn tighten(schema: &mut Value) {
     let Some(keys) = schema.as_object_mut() else {
         return;
     };
     let open = keys.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
+    if let Some(pattern) = pattern(keys) {
+        keys.insert("pattern".into(), Value::from(pattern));
+    }
     keys.retain(|key, _| !key.starts_with("x-kubernetes-"));
     if keys.remove("nullable") == Some(json!(true)) {
         allow_null(keys);
@@ -117,6 +120,19 @@ fn tighten(schema: &mut Value) {
             tighten(part);
         }
     }
+}
+
+/// The regular expression of a rule that is `self.matches('…')`, perhaps with a limit of the size before it.
+fn pattern(keys: &Map<String, Value>) -> Option<String> {
+    let rules = keys.get("x-kubernetes-validations")?.as_array()?;
+    rules.iter().find_map(|rule| {
+        let rule = rule.get("rule")?.as_str()?;
+        let (head, pattern) = rule.split_once("self.matches('")?;
+        let alone = head.is_empty() || (head.starts_with("size(self) <= ") && !head.contains("||"));
+        let pattern = pattern.strip_suffix("')").filter(|_| alone)?;
+        // The escapes of CEL.
+        Some(pattern.replace(r"\\", r"\").replace(r"\'", "'"))
+    })
 }
 
 fn allow_null(keys: &mut Map<String, Value>) {
@@ -250,6 +266,24 @@ mod tests {
                 "clientId": "6f1c0d7e-0000-4000-8000-000000000002", "workloadIdentity": {"serviceAccountName": "azure"}},
         });
         assert_eq!(mistakes(&object), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_rule_about_the_form_of_a_text_is_a_pattern() {
+        for (rule, pattern) in [
+            ("self.matches('^a$')", Some("^a$")),
+            (
+                r"size(self) <= 90 && self.matches('^\\p{L}[.]\'$')",
+                Some(r"^\p{L}[.]'$"),
+            ),
+            ("self == '' || self.matches('^a$')", None),
+            ("size(self) <= 9 || self.matches('^a$')", None),
+            ("self == oldSelf", None),
+        ] {
+            let mut schema = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}, {"rule": rule}]});
+            tighten(&mut schema);
+            assert_eq!(schema.get("pattern").and_then(Value::as_str), pattern, "{rule}");
+        }
     }
 
     #[test]

@@ -79,7 +79,19 @@ fn about_accounts(team: &Team<'_>) -> Refusals {
         ),
         (
             gcp(json!({"gcp": {"serviceAccounts": {"cspm": "somebody"}}})),
-            "spec.gcp.serviceAccounts.cspm",
+            "gcp.serviceAccounts.cspm must be the email address of a service account, for example",
+        ),
+        (
+            gcp(json!({"gcp": {"workloadIdentityProviders": {"servers": "x"}}})),
+            "gcp.workloadIdentityProviders.servers must be the id of a workload identity provider",
+        ),
+        (
+            json!({"aws": {"organization": {"stackSetName": "my set"}}}),
+            "aws.organization.stackSetName must be the name of a StackSet",
+        ),
+        (
+            json!({"aws": {"organization": {"stackSetName": "s", "excludedAccountIds": ["1234-5678-9012"]}}}),
+            "aws.organization.excludedAccountIds must contain the 12-digit ids",
         ),
     ]
 }
@@ -120,13 +132,26 @@ fn about_settings() -> Refusals {
             "without user name and password",
         ),
         (scope, "privateLinkScope must be the resource id"),
-        (json!({"resourceGroup": "ends.with."}), "spec.resourceGroup"),
-        (json!({"location": "West Europe"}), "spec.location"),
-        (json!({"connectorName": "with space"}), "spec.connectorName"),
+        (
+            json!({"resourceGroup": "ends.with."}),
+            "resourceGroup must be the name of a resource group",
+        ),
+        (
+            json!({"resourceGroup": "a".repeat(91)}),
+            "resourceGroup must be the name of a resource group: at most 90 letters",
+        ),
+        (
+            json!({"location": "West Europe"}),
+            "location must be the name of an Azure region, for example westeurope",
+        ),
+        (
+            json!({"connectorName": "with space"}),
+            "connectorName must be the name of a connector",
+        ),
         (json!({"deletionPolicy": "Disable"}), "spec.deletionPolicy"),
         (
             json!({"protectionRef": {"name": "../other"}}),
-            "spec.protectionRef.name",
+            "protectionRef.name must be the name of a ServerProtection",
         ),
     ]
 }

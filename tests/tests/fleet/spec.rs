@@ -66,7 +66,7 @@ async fn a_rule_that_selects_everything_is_rejected(environment: Arc<Environment
     for (machines, says) in [
         (
             json!({"gracePeriod": "1s"}),
-            "machines.gracePeriod must be from 1m to 720h, for example 24h",
+            "machines.gracePeriod must be from 1m to 720h, in hours (h), minutes (m) and seconds (s), for example 24h",
         ),
         (
             json!({"minimumProtectedPercent": 0}),

@@ -39,6 +39,8 @@ fn with_rules(rules: Value) -> Value {
 
 async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
+    let excluding = |rule: Value| json!({"plan": {"tier": "P1"}, "machines": {"exclude": [rule]}});
+    let escaping = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/.\t./providers/Microsoft.OperationalInsights/workspaces/w";
     let scanning = json!({"state": "Enabled"});
     let monitoring = json!({"state": "Enabled", "workspaceId": workspace()});
     let cases = [
@@ -60,7 +62,7 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
         ),
         (
             json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": {"state": "Enabled", "workspaceId": "w"}}}),
-            "workspaceId",
+            "workspaceId must be the resource id of a Log Analytics workspace: /subscriptions/ID/",
         ),
         (
             json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}, "endpointIntegration": {"state": "Disabled"}}),
@@ -90,12 +92,47 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
         (json!({"plan": {"tier": "P3"}}), "plan.tier"),
         (
             json!({"plan": {"tier": "P1"}, "interval": "10s"}),
-            "interval must be from 1m to 24h, for example 10m",
+            "interval must be from 1m to 24h, in hours (h), minutes (m) and seconds (s), for example 10m",
         ),
-        (json!({"plan": {"tier": "P1"}, "interval": "soon"}), "interval"),
+        (
+            json!({"plan": {"tier": "P1"}, "interval": "soon"}),
+            "interval must be from 1m to 24h",
+        ),
+        (
+            json!({"plan": {"tier": "P1"}, "interval": "-5m"}),
+            "interval must be from 1m to 24h",
+        ),
+        (
+            json!({"plan": {"tier": "P1"}, "machines": {"gracePeriod": "60d"}}),
+            "machines.gracePeriod must be from 1m to 720h, in hours (h)",
+        ),
         (
             json!({"plan": {"tier": "P1"}, "subscriptionId": "6F1C0D7E-0000-0000-0000-000000000000"}),
-            "subscriptionId",
+            "subscriptionId must be the id of an Azure subscription, a GUID in lower case, for example",
+        ),
+        (
+            json!({"plan": {"tier": "P1"}, "subscriptionId": workspace()}),
+            "subscriptionId must be the id of an Azure subscription",
+        ),
+        (
+            json!({"plan": {"tier": "P1"}, "workspaces": [{"resourceId": escaping}]}),
+            "workspaces must contain resource ids of Log Analytics workspaces",
+        ),
+        (
+            excluding(json!({"name": "Lab", "resourceGroups": ["rg"]})),
+            "machines.exclude must contain rules whose names have",
+        ),
+        (
+            excluding(json!({"name": "lab", "resourceGroups": ["rg-*"]})),
+            "machines.exclude.resourceGroups must contain names of resource groups, without wildcards",
+        ),
+        (
+            excluding(json!({"name": "lab", "ids": ["web"]})),
+            "machines.exclude.ids must contain resource ids",
+        ),
+        (
+            json!({"plan": {"tier": "P2", "otherExtensions": [{"name": "a-b", "state": "Enabled"}]}}),
+            "plan.otherExtensions must name each extension as Azure does",
         ),
         (
             json!({"plan": {"tier": "P1"}, "deletionPolicy": "Disable"}),
@@ -103,7 +140,7 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
         ),
         (
             json!({"plan": {"tier": "P1"}, "credentialRef": {"name": "../secrets"}}),
-            "credentialRef.name",
+            "credentialRef.name must be the name of an AzureCredential",
         ),
         (
             json!({"plan": {"tier": "P1"}, "credentialRef": {"kind": "ClusterAzureCredential"}}),
@@ -157,19 +194,19 @@ async fn admission_names_the_rejected_rules(environment: Arc<Environment>) -> Re
         ),
         (
             with_rules(json!({"custom": {"linuxFiles": ["etc/passwd"]}})),
-            "rules.custom.linuxFiles[0]",
+            "rules.custom.linuxFiles must contain absolute paths",
         ),
         (
             with_rules(json!({"custom": {"windowsFiles": ["C:/Windows/win.ini"]}})),
-            "rules.custom.windowsFiles[0]",
+            "rules.custom.windowsFiles must contain paths with backslashes",
         ),
         (
             with_rules(json!({"custom": {"windowsFiles": ["a\nb"]}})),
-            "rules.custom.windowsFiles[0]",
+            "rules.custom.windowsFiles must contain paths with backslashes",
         ),
         (
             with_rules(json!({"custom": {"registryKeys": [r"SOFTWARE\Microsoft\"]}})),
-            "rules.custom.registryKeys[0]",
+            "rules.custom.registryKeys must contain keys that start with a hive",
         ),
         (
             with_rules(json!({"custom": {"linuxFiles": ["/a", "/a"]}})),

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::{PROVIDER, SERVICE_ACCOUNT, each, text};
+
 /// Clouds that can be connected.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -27,7 +29,8 @@ pub struct AwsAccount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 32), regex(pattern = r"^[a-z]+(-[a-z]+)+-[0-9]+$"))
+        inner(length(max = 64)),
+        transform = each("^[a-z]+(-[a-z]+)+-[0-9]+$", "aws.regions must contain names of AWS regions, for example eu-central-1")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub regions: Option<Vec<String>>,
@@ -46,12 +49,19 @@ pub struct AwsAccount {
 #[serde(rename_all = "camelCase")]
 pub struct AwsOrganization {
     /// Name of the CloudFormation StackSet that creates the roles in the member accounts.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z][-a-zA-Z0-9]*$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text("^[a-zA-Z][-a-zA-Z0-9]{0,127}$", "aws.organization.stackSetName must be the name of a StackSet: at most 128 letters, digits and -, beginning with a letter, for example defender-for-cloud")
+    )]
     pub stack_set_name: String,
     /// Ids of the member accounts that are not connected. An empty list excludes none. When absent, the list in Azure
     /// is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(max = 12), regex(pattern = r"^[0-9]{12}$")))]
+    #[schemars(
+        length(max = 1000),
+        inner(length(max = 64)),
+        transform = each("^[0-9]{12}$", "aws.organization.excludedAccountIds must contain the 12-digit ids of AWS accounts without dashes, for example 123456789012")
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub excluded_account_ids: Option<Vec<String>>,
 }
@@ -130,16 +140,23 @@ pub struct GcpOrganization {
     /// script creates it.
     #[schemars(
         length(max = 256),
-        regex(pattern = r"^[a-z][-a-z0-9]*@[a-z0-9.-]+\.iam\.gserviceaccount\.com$")
+        transform = text(SERVICE_ACCOUNT, "gcp.organization.serviceAccount must be the email address of a service account, for example defender@my-project.iam.gserviceaccount.com")
     )]
     pub service_account: String,
     /// Id of the workload identity provider that creates the connectors of the member projects.
-    #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text(PROVIDER, "gcp.organization.workloadIdentityProvider must be the id of a workload identity provider: 4 to 32 lower-case letters, digits and -, for example defender-for-servers")
+    )]
     pub workload_identity_provider: String,
     /// Numbers of the member projects that are not connected. An empty list excludes none. When absent, the list in
     /// Azure is not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(max = 20), regex(pattern = r"^[0-9]+$")))]
+    #[schemars(
+        length(max = 1000),
+        inner(length(max = 64)),
+        transform = each("^[0-9]{1,20}$", "gcp.organization.excludedProjectNumbers must contain numbers of projects, digits only, for example 843025268399")
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub excluded_project_numbers: Option<Vec<String>>,
 }
@@ -153,7 +170,7 @@ pub struct ServiceAccounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
-        regex(pattern = r"^[a-z][-a-z0-9]*@[a-z0-9.-]+\.iam\.gserviceaccount\.com$")
+        transform = text(SERVICE_ACCOUNT, "gcp.serviceAccounts.cspm must be the email address of a service account, for example defender@my-project.iam.gserviceaccount.com")
     )]
     pub cspm: Option<String>,
     /// Email address of the service account for Defender for Servers. When absent, microsoft-defender-for-servers of
@@ -161,7 +178,7 @@ pub struct ServiceAccounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
-        regex(pattern = r"^[a-z][-a-z0-9]*@[a-z0-9.-]+\.iam\.gserviceaccount\.com$")
+        transform = text(SERVICE_ACCOUNT, "gcp.serviceAccounts.servers must be the email address of a service account, for example defender@my-project.iam.gserviceaccount.com")
     )]
     pub servers: Option<String>,
 }
@@ -172,10 +189,16 @@ pub struct ServiceAccounts {
 pub struct WorkloadIdentityProviders {
     /// Id of the provider for posture management. When absent, cspm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text(PROVIDER, "gcp.workloadIdentityProviders.cspm must be the id of a workload identity provider: 4 to 32 lower-case letters, digits and -, for example defender-for-servers")
+    )]
     pub cspm: Option<String>,
     /// Id of the provider for Defender for Servers. When absent, defender-for-servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 4, max = 32), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text(PROVIDER, "gcp.workloadIdentityProviders.servers must be the id of a workload identity provider: 4 to 32 lower-case letters, digits and -, for example defender-for-servers")
+    )]
     pub servers: Option<String>,
 }

@@ -10,7 +10,10 @@ use super::{
     cloud::{AwsAccount, Cloud, GcpProject},
     status::SecurityConnectorStatus,
 };
-use crate::{AgentlessScanning, State, Tier};
+use crate::{
+    AgentlessScanning, State, Tier,
+    patterns::{OBJECT_NAME, PRIVATE_LINK_SCOPE_ID, RESOURCE_GROUP, short_text, text},
+};
 
 /// Desired connection of an AWS account or GCP project to Microsoft Defender for Servers.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -85,8 +88,8 @@ pub struct SecurityConnectorSpec {
     pub suspend: bool,
     /// Azure resource group of the connector and of the Azure Arc machines of the account. This field is immutable.
     #[schemars(
-        length(min = 1, max = 90),
-        regex(pattern = r"^[-\p{L}\p{N}_.()]*[-\p{L}\p{N}_()]$")
+        length(max = 256),
+        transform = short_text(90, RESOURCE_GROUP, "resourceGroup must be the name of a resource group: at most 90 letters, digits, -, _, ., ( and ), not ending with a period, for example rg-defender")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("resourceGroup cannot be changed: create another SecurityConnector"))]
     pub resource_group: String,
@@ -95,12 +98,18 @@ pub struct SecurityConnectorSpec {
     #[serde(default)]
     pub create_resource_group: bool,
     /// Azure region that stores the data of the connector, for example westeurope. This field is immutable.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text("^[a-z0-9]{1,64}$", "location must be the name of an Azure region, for example westeurope for West Europe (az account list-locations prints them)")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("location cannot be changed: create another SecurityConnector"))]
     pub location: String,
     /// Name of the connector in Azure. When absent, the name of this object. This field is immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text("^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9_-])?$", "connectorName must be the name of a connector: at most 63 letters, digits, -, _ and ., beginning with a letter or digit, not ending with a period, for example aws-prod")
+    )]
     pub connector_name: Option<String>,
     /// Azure tags of the connector. Tags in Azure that are not listed here are not changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -147,8 +156,8 @@ fn four_hours() -> String {
 pub struct ProtectionRef {
     /// Name of the ServerProtection in the same namespace.
     #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        length(max = 253),
+        transform = text(OBJECT_NAME, "protectionRef.name must be the name of a ServerProtection: lower-case letters, digits, - and ., for example contoso-prod")
     )]
     pub name: String,
 }
@@ -194,8 +203,10 @@ pub struct ArcAgent {
     /// Resource id of the Azure Arc private link scope that the agents join. An empty string removes it. When absent,
     /// the scope in Azure is not changed. Used only while state is Enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new("self == '' || self.matches('^/[sS]ubscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft[.][hH]ybrid[cC]ompute/[pP]rivate[lL]ink[sS]copes/[^/]+$')").message("autoProvisioning.arcAgent.privateLinkScope must be the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME"))]
+    #[schemars(
+        length(max = 512),
+        transform = text(PRIVATE_LINK_SCOPE_ID, "autoProvisioning.arcAgent.privateLinkScope must be the resource id of a private link scope: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/privateLinkScopes/NAME")
+    )]
     pub private_link_scope: Option<String>,
 }
 

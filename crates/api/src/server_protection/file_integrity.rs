@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::each;
+
 /// What file integrity monitoring monitors: a preset or a custom list.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("has(self.preset) != has(self.custom)")
@@ -38,7 +40,8 @@ pub struct CustomFileIntegrityRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 200),
-        inner(length(min = 1, max = 512), regex(pattern = r#"^[^/<>"|\x00-\x1f]+$"#))
+        inner(length(max = 512)),
+        transform = each(r#"^[^/<>"|\x00-\x1f]+$"#, r"plan.fileIntegrityMonitoring.rules.custom.windowsFiles must contain paths with backslashes, for example \Windows\win.ini")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub windows_files: Vec<String>,
@@ -47,7 +50,8 @@ pub struct CustomFileIntegrityRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 200),
-        inner(length(min = 1, max = 512), regex(pattern = r"^/[^\x00-\x1f]*$"))
+        inner(length(max = 512)),
+        transform = each(r"^/[^\x00-\x1f]*$", "plan.fileIntegrityMonitoring.rules.custom.linuxFiles must contain absolute paths, for example /etc/*.conf")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub linux_files: Vec<String>,
@@ -56,10 +60,8 @@ pub struct CustomFileIntegrityRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 200),
-        inner(
-            length(min = 1, max = 512),
-            regex(pattern = r"^[hH][kK][a-zA-Z_]+\\[^\x00-\x1f]+$")
-        )
+        inner(length(max = 512)),
+        transform = each(r"^[hH][kK][a-zA-Z_]+\\[^\x00-\x1f]+$", r"plan.fileIntegrityMonitoring.rules.custom.registryKeys must contain keys that start with a hive, for example hklm\SOFTWARE\Microsoft")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub registry_keys: Vec<String>,

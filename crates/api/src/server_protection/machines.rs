@@ -7,6 +7,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::{LABEL, RESOURCE_GROUP, duration, each, each_by_rule, text};
+
+/// The rule for the resource id of a machine. Not a regular expression: the API server would estimate the cost of one for
+/// each of the ids to be more than it allows for all.
+const MACHINE_ID: &str = "self.startsWith('/') && !self.endsWith('/') && self.split('/').size() == 9 && self.split('/')[7] in ['virtualMachines', 'virtualmachines', 'virtualMachineScaleSets', 'virtualmachinescalesets', 'machines']";
+
 /// How the machines of the subscription are verified.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -20,11 +26,8 @@ pub struct Machines {
     /// How long a machine may lack its extension before it counts as Missing, and how long an Azure Arc machine may be
     /// disconnected before it counts as ArcDisconnected: from 1m to 720h. The default is 24h.
     #[serde(default = "a_day")]
-    #[schemars(
-        length(min = 2, max = 16),
-        regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
-    )]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('720h')").message("machines.gracePeriod must be from 1m to 720h, for example 24h"))]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new(duration("1m", "720h")).message("machines.gracePeriod must be from 1m to 720h, in hours (h), minutes (m) and seconds (s), for example 24h; write 30 days as 720h"))]
     pub grace_period: String,
     /// The percentage of eligible machines, from 1 to 100, that must be protected for the condition MachinesProtected
     /// to be True. The default is 100.
@@ -60,8 +63,8 @@ const fn all() -> i32 {
 pub struct MachineExclusion {
     /// Name of the rule. status.machines.excluded counts machines by this name.
     #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+        length(max = 256),
+        transform = text(LABEL, "machines.exclude must contain rules whose names have at most 63 lower-case letters, digits and -, for example lab-machines")
     )]
     pub name: String,
     /// Tags that the machine must have, all of them.
@@ -73,7 +76,8 @@ pub struct MachineExclusion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 90), regex(pattern = r"^[-\p{L}\p{N}_.()]+$"))
+        inner(length(max = 90)),
+        transform = each(RESOURCE_GROUP, "machines.exclude.resourceGroups must contain names of resource groups, without wildcards, for example rg-lab")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub resource_groups: Vec<String>,
@@ -81,12 +85,8 @@ pub struct MachineExclusion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
-        inner(
-            length(max = 512),
-            regex(
-                pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.([cC]ompute/virtual[mM]achine([sS]cale[sS]et)?s|[hH]ybrid[cC]ompute/machines)/[^/]+$"
-            )
-        )
+        inner(length(max = 320)),
+        transform = each_by_rule(MACHINE_ID, "machines.exclude.ids must contain resource ids of virtual machines, scale sets or Azure Arc machines: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.HybridCompute/machines/NAME")
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub ids: Vec<String>,

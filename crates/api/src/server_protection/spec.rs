@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{file_integrity::FileIntegrityRules, machines::Machines, status::ServerProtectionStatus};
+use crate::patterns::{GUID, OBJECT_NAME, WORKSPACE_ID, duration, text};
 
 /// Desired protection of the servers of one Azure subscription by Microsoft Defender for Servers.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -78,8 +79,8 @@ pub struct ServerProtectionSpec {
     /// subscription. Only one object writes a subscription, one that has proven its access; others that may write it
     /// wait and are Stalled.
     #[schemars(
-        length(min = 36, max = 36),
-        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+        length(max = 256),
+        transform = text(GUID, "subscriptionId must be the id of an Azure subscription, a GUID in lower case, for example 6f1c0d7e-0000-4000-8000-000000000001 (az account show --query id prints it)")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("subscriptionId cannot be changed: create another ServerProtection for another subscription"))]
     pub subscription_id: String,
@@ -102,11 +103,8 @@ pub struct ServerProtectionSpec {
     /// How often Azure is compared with this object: from 1m to 24h, with 10 % jitter. The default is 10m. To
     /// reconcile at once, change the annotation serverprotection.dev/reconcile-requested-at.
     #[serde(default = "ten_minutes")]
-    #[schemars(
-        length(min = 2, max = 16),
-        regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
-    )]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')").message("interval must be from 1m to 24h, for example 10m"))]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new(duration("1m", "24h")).message("interval must be from 1m to 24h, in hours (h), minutes (m) and seconds (s), for example 10m or 1h30m"))]
     pub interval: String,
     /// The Defender for Servers plan of the subscription and its extensions.
     pub plan: PlanSpec,
@@ -148,8 +146,8 @@ pub struct CredentialRef {
     pub kind: CredentialKind,
     /// Name of the referenced object in the same namespace.
     #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        length(max = 253),
+        transform = text(OBJECT_NAME, "credentialRef.name must be the name of an AzureCredential: lower-case letters, digits, - and ., for example azure-prod")
     )]
     pub name: String,
 }
@@ -294,9 +292,7 @@ pub struct FileIntegrityMonitoring {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 512),
-        regex(
-            pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"
-        )
+        transform = text(WORKSPACE_ID, "plan.fileIntegrityMonitoring.workspaceId must be the resource id of a Log Analytics workspace: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.OperationalInsights/workspaces/NAME")
     )]
     pub workspace_id: Option<String>,
     /// What is monitored. When absent, the preset Recommended applies. Used only while state is Enabled.
@@ -318,7 +314,10 @@ pub struct DirectOnboarding {
 #[serde(rename_all = "camelCase")]
 pub struct OtherExtension {
     /// Azure's name of the extension, in Azure's spelling.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][A-Za-z0-9]*$"))]
+    #[schemars(
+        length(max = 256),
+        transform = text("^[A-Za-z][A-Za-z0-9]{0,63}$", "plan.otherExtensions must name each extension as Azure does, with letters and digits only, for example ContainerSensor")
+    )]
     #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['agentlessvmscanning', 'fileintegritymonitoring', 'mdedesignatedsubscription'])")
         .message("plan.otherExtensions must not contain an extension that has its own field: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)"))]
     pub name: String,
@@ -420,9 +419,7 @@ pub struct Workspace {
     /// Resource id of the workspace.
     #[schemars(
         length(max = 512),
-        regex(
-            pattern = r"^/[sS]ubscriptions/[0-9a-fA-F-]{36}/[rR]esource[gG]roups/[^/]+/providers/[mM]icrosoft\.[oO]perational[iI]nsights/workspaces/[^/]+$"
-        )
+        transform = text(WORKSPACE_ID, "workspaces must contain resource ids of Log Analytics workspaces: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.OperationalInsights/workspaces/NAME")
     )]
     pub resource_id: String,
     /// What to do with the workspace. The only value is Reported: its state in Azure is shown in status.workspaces.

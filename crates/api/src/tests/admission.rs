@@ -15,12 +15,13 @@ const OTHERS: &str = "plan.otherExtensions needs plan.tier P1 or P2: set plan.ti
 const TYPED: &str = "plan.otherExtensions must not contain an extension that has its own field: use plan.agentlessScanning (AgentlessVmScanning), plan.fileIntegrityMonitoring (FileIntegrityMonitoring) or plan.directOnboarding (MdeDesignatedSubscription)";
 const UNIFIED: &str = "endpointIntegration.unifiedSolution cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.unifiedSolution to Disabled";
 const LINUX: &str = "endpointIntegration.linux cannot be Enabled while endpointIntegration.state is Disabled: set endpointIntegration.state to Enabled, or endpointIntegration.linux to Disabled";
-const INTERVAL: &str = "interval must be from 1m to 24h, for example 10m";
+const INTERVAL: &str =
+    "interval must be from 1m to 24h, in hours (h), minutes (m) and seconds (s), for example 10m or 1h30m";
 const IMMUTABLE: &str =
     "subscriptionId cannot be changed: create another ServerProtection for another subscription";
 
 const EVERYTHING: &str = "machines.exclude must not contain a rule without tags, resourceGroups and ids, which would exclude every machine: set at least one of them; to accept unprotected machines, lower machines.minimumProtectedPercent";
-const GRACE: &str = "machines.gracePeriod must be from 1m to 720h, for example 24h";
+const GRACE: &str = "machines.gracePeriod must be from 1m to 720h, in hours (h), minutes (m) and seconds (s), for example 24h; write 30 days as 720h";
 
 pub(super) fn messages(result: Result<(), kube::core::cel::ValidationErrors>) -> Vec<String> {
     match result {

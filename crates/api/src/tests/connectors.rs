@@ -36,12 +36,12 @@ fn spec(base: Value, over: Value) -> SecurityConnectorSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-fn aws(over: Value) -> SecurityConnector {
+pub(super) fn aws(over: Value) -> SecurityConnector {
     let account = json!({"type": "AWS", "aws": {"accountId": "123456789012"}});
     SecurityConnector::new("aws-prod", spec(account, over))
 }
 
-fn gcp(over: Value) -> SecurityConnector {
+pub(super) fn gcp(over: Value) -> SecurityConnector {
     let project = json!({"type": "GCP", "gcp": {"projectNumber": "843025268399", "projectId": "my-project"}});
     SecurityConnector::new("gcp-prod", spec(project, over))
 }
