@@ -15,6 +15,7 @@ use super::{
     rows,
     totals::{IN_ACCOUNTS, Totals},
 };
+use crate::printable;
 
 /// Maximum number of accounts in the table; wide and JSON list all of them.
 const MAX_LISTED: usize = 50;
@@ -117,7 +118,11 @@ pub(crate) fn text(totals: &Totals, format: Format) -> String {
         text.push_str(&table(&lines, totals, format));
     }
     for failure in totals.connectors.failures() {
-        let _ = writeln!(text, "\nNot all connectors could be listed: {failure}");
+        let _ = writeln!(
+            text,
+            "\nNot all connectors could be listed: {}",
+            printable::one_line(failure)
+        );
     }
     text
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{Args, Format},
+    cells,
     identity::{Origin, hint},
     migration::{self, Counting, Report},
     output::Output,
@@ -172,13 +173,12 @@ impl<W: Write + Send> Collector<W> {
             }
             (Format::Json, true) => {
                 out.extend_from_slice(b"\n],\"summary\":");
-                // Cannot fail: the target is memory, and the values are strings and numbers.
-                let _ = serde_json::to_writer(&mut *out, &Summary::new(totals, &end));
+                cells::json(out, &Summary::new(totals, &end));
                 out.extend_from_slice(b"}\n");
             }
             (Format::Json, false) => {
                 let report = Report::new(counting, totals, &self.environments, &end);
-                let _ = serde_json::to_writer_pretty(&mut *out, &report);
+                cells::pretty_json(out, &report);
                 out.push(b'\n');
             }
             (Format::Csv, is_list) => {

@@ -1,6 +1,6 @@
 //! Subscriptions and credentials of the input.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use azure_core::credentials::Secret as AzureSecret;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,6 +12,7 @@ use super::args;
 use crate::{
     documents::{self, Object},
     error::CliError,
+    printable,
 };
 
 /// Namespace and name; the namespace is empty if the object has none.
@@ -104,7 +105,7 @@ impl Found {
     }
 
     fn add_protection(&mut self, document: Value) -> Result<(), CliError> {
-        let name = object_name(&document).to_owned();
+        let name = object_name(&document).into_owned();
         let invalid = |field: &str, error: String| {
             CliError::new(format!("ServerProtection {name}: {field}")).because(error)
         };
@@ -151,7 +152,7 @@ impl Found {
             let kinds: Vec<_> = self
                 .skipped
                 .iter()
-                .map(|(kind, count)| format!("{count} {kind}"))
+                .map(|(kind, count)| format!("{count} {}", printable::one_line(kind)))
                 .collect();
             self.input
                 .notes
@@ -193,9 +194,10 @@ impl Found {
     }
 }
 
-fn object_name(object: &Value) -> &str {
+/// The name, safe to print.
+fn object_name(object: &Value) -> Cow<'_, str> {
     let name = object.pointer("/metadata/name").and_then(Value::as_str);
-    name.unwrap_or_default()
+    printable::one_line(name.unwrap_or_default())
 }
 
 fn key(namespace: Option<&String>, name: Option<&String>) -> Key {

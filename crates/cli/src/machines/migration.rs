@@ -12,9 +12,11 @@ use serverprotection_core::machines::{
 pub(crate) use self::report::Report;
 use super::{
     args::Format,
-    rows::{line, record},
+    cells::record,
+    rows::line,
     totals::{Subscription, Totals},
 };
+use crate::printable;
 
 /// Maximum number of subscriptions below the stage `PlanOff` of a table.
 const MAX_NAMED: usize = 20;
@@ -172,7 +174,7 @@ pub(crate) fn text(
         for (stage, machines) in Selected::stages(total, environment) {
             let _ = writeln!(text, "  {stage:<34}{machines:>9}  {}", stage.next_step());
             for (system, machines) in total.systems(environment, stage) {
-                let _ = writeln!(text, "    {:<32}{machines:>9}", printable(system));
+                let _ = writeln!(text, "    {:<32}{machines:>9}", printable::one_line(system));
             }
             if stage == Stage::PlanOff {
                 plan_off(&mut text, &subscriptions, environment);
@@ -199,9 +201,9 @@ fn plan_off(text: &mut String, subscriptions: &[InSubscription<'_>], environment
         let name = if one.name.is_empty() {
             String::new()
         } else {
-            format!("  {}", printable(one.name))
+            format!("  {}", printable::one_line(one.name))
         };
-        let _ = writeln!(text, "    {:<32}{machines:>9}{name}", printable(one.id));
+        let _ = writeln!(text, "    {:<32}{machines:>9}{name}", printable::one_line(one.id));
     }
     if let Some(more @ 1..) = all.count().checked_sub(MAX_NAMED) {
         let _ = writeln!(text, "    and {more} more subscriptions (-o json lists all)");
@@ -273,12 +275,6 @@ fn table(selected: &Selected<'_>, subscriptions: &[InSubscription<'_>], format: 
     }
     text.push('\n');
     text
-}
-
-/// Replaces control characters: the names of systems come from machines and must not control the terminal.
-fn printable(text: &str) -> String {
-    let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
-    text.chars().map(clean).collect()
 }
 
 /// The report as CSV: a record per subscription, environment and stage, and per system if the stage depends on it.

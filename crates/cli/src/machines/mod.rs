@@ -7,6 +7,7 @@
 
 mod accounts;
 mod args;
+mod cells;
 mod collector;
 mod identity;
 mod input;
@@ -127,7 +128,7 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(not_written(&error)),
         _ => {}
     }
-    progress.raw(&finished.stderr);
+    progress.lines(&finished.stderr);
     for reason in &finished.end.reasons {
         progress.line(reason);
     }

@@ -9,6 +9,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serverprotection_azure::fleet;
 
+use crate::printable;
+
 /// Interval between lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -79,11 +81,12 @@ impl Progress {
 
     /// Writes a line, even with `--quiet`.
     pub(crate) fn line(&self, text: &str) {
-        self.raw(&format!("serverprotection: {text}\n"));
+        self.lines(&format!("serverprotection: {text}\n"));
     }
 
-    /// Writes text unchanged. Ignores errors: there is no other place to report them.
-    pub(crate) fn raw(&self, text: &str) {
+    /// Writes lines. Ignores errors: there is no other place to report them.
+    pub(crate) fn lines(&self, text: &str) {
+        let text = printable::text(text);
         let write = || {
             let _ = std::io::stderr().write_all(text.as_bytes());
         };

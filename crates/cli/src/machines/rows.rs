@@ -9,7 +9,11 @@ use serverprotection_core::{
 };
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::args::Format;
+use super::{
+    args::Format,
+    cells::{self, record},
+};
+use crate::printable::is_unsafe;
 
 /// The row of a machine. The names of the fields are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -179,8 +183,7 @@ impl Rows {
             }
             Format::Json => {
                 out.extend_from_slice(if self.started { b",\n" } else { b"\n" });
-                // Cannot fail: the target is memory, and the values are strings and numbers.
-                let _ = serde_json::to_writer(out, &row);
+                cells::json(out, &row);
             }
             Format::Csv => csv(out, &row),
         }
@@ -229,22 +232,6 @@ fn csv(out: &mut Vec<u8>, row: &Row<'_>) {
     );
 }
 
-/// Writes a record of CSV. Names and messages come from machines, so cells that a spreadsheet would run as formulas are
-/// escaped.
-pub(crate) fn record<const N: usize>(out: &mut Vec<u8>, cells: [&str; N]) {
-    let safe = cells.map(|cell| {
-        if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-            Cow::from(format!("'{cell}"))
-        } else {
-            Cow::from(cell)
-        }
-    });
-    let mut writer = csv::WriterBuilder::new().buffer_capacity(1024).from_writer(out);
-    // Cannot fail: the target is memory.
-    let _ = writer.write_record(safe.iter().map(|cell| cell.as_bytes()));
-    let _ = writer.flush();
-}
-
 /// Writes a line of cells; the last one is not padded.
 pub(super) fn line<C: AsRef<str>>(
     out: &mut Vec<u8>,
@@ -263,10 +250,10 @@ pub(super) fn line<C: AsRef<str>>(
     out.push(b'\n');
 }
 
-/// Appends a cell, padded to the width, and truncated to it if `cut`. Control characters, which could control the
-/// terminal, become blanks.
+/// Appends a cell, padded to the width, and truncated to it if `cut`. Characters that could control the terminal become
+/// blanks.
 fn push_cell(text: &mut String, cell: &str, width: usize, cut: bool) {
-    let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let clean = |letter: char| if is_unsafe(letter) { ' ' } else { letter };
     if cut && cell.width() > width {
         let mut left = width.saturating_sub(1);
         for letter in cell.chars() {

@@ -9,7 +9,7 @@ use super::{
     identity::{Auth, Origin},
     input::{Input, Key, Protection},
 };
-use crate::error::CliError;
+use crate::{error::CliError, printable};
 
 /// The subscriptions that one identity reads.
 #[derive(Debug)]
@@ -126,12 +126,14 @@ pub(crate) fn scopes(
     Ok((scopes, notes))
 }
 
+/// NAMESPACE/NAME or NAME, safe to print.
 fn name((namespace, name): &Key) -> String {
-    if namespace.is_empty() {
+    let whole = if namespace.is_empty() {
         name.clone()
     } else {
         format!("{namespace}/{name}")
-    }
+    };
+    printable::one_line(&whole).into_owned()
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use super::{
     args::Format,
     totals::{End, Outcome, Subscription, Totals, percent, protected_of},
 };
+use crate::printable;
 
 /// Maximum number of subscriptions that the text lists per reason; JSON lists all of them.
 const MAX_NAMED: usize = 20;
 
-/// The summary as text.
+/// The summary as text, safe for a terminal.
 pub(crate) fn text(totals: &Totals, format: Format) -> String {
     let tally = totals.tally();
     let mut text = counts(&tally);
@@ -32,7 +33,7 @@ pub(crate) fn text(totals: &Totals, format: Format) -> String {
     );
     text.push_str(&accounts::text(totals, format));
     text.push_str(&remarks(totals));
-    text
+    printable::text(&text)
 }
 
 /// The subscriptions that need attention.
@@ -64,7 +65,7 @@ fn remarks(totals: &Totals) -> String {
     list(
         "Subscriptions that could not be read",
         &|one| match &one.outcome {
-            Outcome::Failed { reason, hint } => Some(format!("{reason}\n    {hint}")),
+            Outcome::Failed { reason, hint } => Some(format!("{}\n    {hint}", printable::one_line(reason))),
             Outcome::Read { .. } => None,
         },
     );
@@ -107,10 +108,11 @@ fn below(totals: &Totals) -> String {
 }
 
 fn label(id: &str, subscription: &Subscription) -> String {
-    if subscription.name.is_empty() {
+    let name = printable::one_line(&subscription.name);
+    if name.is_empty() {
         id.to_owned()
     } else {
-        format!("{id} ({})", subscription.name)
+        format!("{id} ({name})")
     }
 }
 
@@ -319,6 +321,26 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}\n---\n{text}");
         }
+    }
+
+    #[test]
+    fn no_name_and_no_text_of_azure_controls_the_terminal() {
+        let forged = "Prod\u{1b}[2J\u{202e}\n  forged line: all machines protected)";
+        let mut named = failed();
+        named.name = forged.into();
+        named.outcome = Outcome::Failed {
+            reason: format!("POST resources: X: {forged}"),
+            hint: "assign the role Reader to the identity there".into(),
+        };
+        let mut totals = totals();
+        totals.subscriptions.insert("c".into(), named);
+        let text = text(&totals, Format::Table);
+        assert!(!text.replace('\n', "").contains(printable::is_unsafe), "{text:?}");
+        assert!(
+            text.contains("c (Prod [2J    forged line: all machines protected))"),
+            "{text}"
+        );
+        assert!(!text.lines().any(|line| line.starts_with("  forged")), "{text}");
     }
 
     #[test]

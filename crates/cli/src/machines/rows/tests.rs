@@ -126,6 +126,24 @@ fn json_is_one_document() {
 }
 
 #[test]
+fn no_name_of_a_machine_controls_the_terminal() {
+    let hostile = machine("web\u{1b}[2J\u{9b}1m\u{202e}\u{2028}x\ny");
+    for format in [Format::Table, Format::Wide, Format::Json, Format::Csv] {
+        let text = written(format, std::slice::from_ref(&hostile));
+        let plain = written(format, &[machine("web")]);
+        assert!(
+            !text.replace('\n', "").contains(is_unsafe),
+            "{format:?}: {text:?}"
+        );
+        assert_eq!(
+            text.lines().count(),
+            plain.lines().count(),
+            "{format:?}: {text:?}"
+        );
+    }
+}
+
+#[test]
 fn csv_survives_a_round_trip() {
     let text = written(Format::Csv, &[machine("a"), machine("b")]);
     let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -136,7 +154,10 @@ fn csv_survives_a_round_trip() {
     let records: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(records.len(), 2);
     let at = RECORD.iter().position(|name| *name == "message").unwrap();
-    assert_eq!(&records[1][at], finding(Verdict::Failed).message);
+    // A record is one line.
+    let message = finding(Verdict::Failed).message.replace('\n', " ");
+    assert_eq!(&records[1][at], message);
+    assert_eq!(text.lines().count(), 3);
 }
 
 #[test]
