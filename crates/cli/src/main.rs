@@ -6,6 +6,7 @@ mod error;
 mod machines;
 mod prerequisites;
 mod printable;
+mod unquoted;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ use super::args;
 use crate::{
     documents::{self, Object},
     error::CliError,
-    printable,
+    printable, unquoted,
 };
 
 /// Namespace and name; the namespace is empty if the object has none.
@@ -71,6 +71,7 @@ impl Input {
 impl Found {
     fn add(&mut self, object: Object) -> Result<(), CliError> {
         let ours = object.is_ours();
+        unquoted::check(&object)?;
         let Object { version, kind, value } = object;
         match kind.as_str() {
             "ServerProtection" if ours => self.add_protection(value),

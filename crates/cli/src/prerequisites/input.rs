@@ -12,7 +12,7 @@ use super::{
 use crate::{
     documents::{self, Object},
     error::CliError,
-    printable,
+    printable, unquoted,
 };
 
 /// Namespace and name; the namespace is empty if the object has none.
@@ -64,6 +64,7 @@ impl Input {
         if !object.is_ours() {
             return Ok(());
         }
+        unquoted::check(&object)?;
         let Object { kind, value, .. } = object;
         let describe = |error: serde_json::Error| {
             CliError::new(format!("{kind} {} is not valid", shown(&key)))
