@@ -162,7 +162,44 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::quoted;
+    use crate::printable::tests::hostile;
+
+    /// Reads one word as a shell does. `None` if it is not exactly one word without expansions.
+    fn word(script: &str) -> Option<String> {
+        let mut word = String::new();
+        let mut rest = script;
+        while let Some(character) = rest.chars().next() {
+            let (first, after) = rest.split_at(character.len_utf8());
+            rest = match character {
+                '\'' => {
+                    let (inner, after) = after.split_once('\'')?;
+                    word.push_str(inner);
+                    after
+                }
+                '\\' => {
+                    word.push_str(after.get(..1).filter(|next| *next == "'")?);
+                    after.get(1..)?
+                }
+                plain if plain.is_ascii_alphanumeric() || "_-./:@,=".contains(plain) => {
+                    word.push_str(first);
+                    after
+                }
+                _ => return None,
+            };
+        }
+        (!script.is_empty()).then_some(word)
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_word_that_the_shell_does_not_expand(text in hostile(), command in "[$`(){};&|<>*?~! \"'\\\\\n]{0,4}") {
+            let text = text + &command;
+            prop_assert_eq!(word(&quoted(&text)), Some(text));
+        }
+    }
 
     #[test]
     fn a_word_stays_one_word() {

@@ -177,8 +177,9 @@ pub(super) fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            control if control.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            // All of them are in the basic plane.
+            other if printable::is_unsafe(other) => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(other));
             }
             other => quoted.push(other),
         }
@@ -193,7 +194,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::printable::tests::hostile;
 
     #[test]
     fn arguments_are_aligned_in_runs_and_templates_are_escaped() {
@@ -240,7 +244,56 @@ resource "a" "b" {
 
     #[test]
     fn a_text_is_one_line_without_controls() {
-        assert_eq!(quoted("a\u{1b}[2J\r\nb\u{85}"), r#""a\u001b[2J\r\nb\u0085""#);
+        assert_eq!(
+            quoted("a\u{1b}[2J\r\nb\u{85}\u{202e}"),
+            r#""a\u001b[2J\r\nb\u0085\u202e""#
+        );
+    }
+
+    /// Reads a quoted text as Terraform does. `None` if it ends early or contains a template.
+    fn read(quoted: &str) -> Option<String> {
+        let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        let mut text = String::new();
+        let mut rest = inner.chars();
+        while let Some(character) = rest.next() {
+            let next = rest.as_str();
+            match character {
+                '"' => return None,
+                '\\' => match rest.next()? {
+                    'n' => text.push('\n'),
+                    'r' => text.push('\r'),
+                    't' => text.push('\t'),
+                    'u' => {
+                        let digits: String = rest.by_ref().take(4).collect();
+                        text.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
+                    }
+                    escaped @ ('"' | '\\') => text.push(escaped),
+                    _ => return None,
+                },
+                '$' | '%' if next.starts_with('{') => return None,
+                '$' | '%'
+                    if next.starts_with([character])
+                        && next.get(1..).is_some_and(|next| next.starts_with('{')) =>
+                {
+                    rest.next();
+                    rest.next();
+                    text.push(character);
+                    text.push('{');
+                }
+                other => text.push(other),
+            }
+        }
+        Some(text)
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_text_is_read_as_it_was_and_is_no_template(text in hostile(), template in "[$%]{0,3}[{]?[a}]{0,2}") {
+            let text = text + &template;
+            let quoted = quoted(&text);
+            prop_assert!(!quoted.contains(printable::is_unsafe), "{quoted:?}");
+            prop_assert_eq!(read(&quoted), Some(text));
+        }
     }
 
     #[test]

@@ -73,3 +73,27 @@ pub(super) fn map<const N: usize>(members: [(&str, Node); N]) -> Node {
 pub(super) fn list<T: Into<Node>>(items: impl IntoIterator<Item = T>) -> Node {
     Node::List(items.into_iter().map(Into::into).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::printable::tests::hostile;
+
+    proptest! {
+        #[test]
+        fn a_text_stays_a_value_whatever_it_contains(text in hostile(), key in "[A-Za-z:]{1,12}", form in "(: |- |# |! |& |\\* |%|\\? |\\{|\\[|yes|null|1e3|0x1f|~)?") {
+            let text = form + &text;
+            let node = Node::Map(vec![
+                (key.clone(), Node::from(text.as_str())),
+                ("List".into(), list([text.as_str(), "Transform: x"])),
+            ]);
+            prop_assume!(key != "List");
+            let written = node.to_text().map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let read: Value = serde_saphyr::from_str(&written).map_err(|error| TestCaseError::fail(format!("{error}: {written}")))?;
+            prop_assert_eq!(read, json!({key: text, "List": [text, "Transform: x"]}));
+        }
+    }
+}
