@@ -126,3 +126,137 @@ fn an_error_that_quotes_the_input_does_not_control_the_terminal() {
         assert!(error.lines().all(|line| !line.starts_with("forged")), "{error}");
     }
 }
+
+const PROJECT: &str = "
+apiVersion: serverprotection.dev/v1alpha1
+kind: SecurityConnector
+metadata: {name: gcp-prod, namespace: team}
+spec:
+  protectionRef: {name: contoso-prod}
+  resourceGroup: rg-defender
+  location: westeurope
+  type: GCP
+  gcp: {projectId: my-project, projectNumber: \"843025268399\"}
+";
+
+/// Logs its arguments, and answers as gcloud does if the resources have this state.
+const GCLOUD: &str = r#"#!/usr/bin/env bash
+echo "$*" >>"$GCLOUD_LOG"
+case "$*" in
+  'projects describe '*) echo 843025268399 ;;
+  *' workload-identity-pools create '* | *' create-oidc '* | *' roles create '*) exit "$CREATE_FAILS" ;;
+  *'value(deleted)'*) if [[ $STATE == DELETED ]]; then echo True; fi ;;
+  *' describe '*) if [[ $STATE == none ]]; then echo NOT_FOUND >&2; exit 1; fi; echo "$STATE" ;;
+esac
+"#;
+
+/// Runs the script against resources of a state: the commands of gcloud, and what the script says.
+fn run_script(state: &str, create_fails: bool) -> (Option<i32>, String, String) {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let output = run(
+        PROJECT,
+        &["--tier", "P2", "--tenant-id", TENANT, "--output", "gcloud"],
+    );
+    assert!(output.status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let (script, gcloud, log) = (
+        folder.path().join("script.sh"),
+        folder.path().join("gcloud"),
+        folder.path().join("log"),
+    );
+    fs::write(&script, output.stdout).unwrap();
+    fs::write(&gcloud, GCLOUD).unwrap();
+    fs::set_permissions(&gcloud, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let ran = Command::new("bash")
+        .arg(&script)
+        .env("PATH", path)
+        .env("GCLOUD_LOG", &log)
+        .env("STATE", state)
+        .env("CREATE_FAILS", u8::from(create_fails).to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    (ran.status.code(), fs::read_to_string(log).unwrap(), said)
+}
+
+#[test]
+fn the_script_restores_what_was_deleted() {
+    let created = [
+        "workload-identity-pools create ",
+        "create-oidc ",
+        "iam roles create ",
+    ];
+    let restored = [
+        "workload-identity-pools undelete ",
+        "workload-identity-pools providers undelete cspm ",
+        "iam roles undelete ",
+    ];
+    for (state, expected, absent) in [
+        ("none", &created[..], &restored[..]),
+        ("DELETED", &restored, &created),
+        (
+            "ACTIVE",
+            &["update-oidc ", "iam roles update "],
+            &[created, restored].concat(),
+        ),
+    ] {
+        let (code, commands, said) = run_script(state, false);
+        assert_eq!(code, Some(0), "{state}: {said}");
+        for command in expected {
+            assert!(
+                commands.contains(command),
+                "{state}: {command} is not in\n{commands}"
+            );
+        }
+        for command in absent {
+            assert!(
+                !commands.contains(command),
+                "{state}: {command} is in\n{commands}"
+            );
+        }
+        assert_eq!(
+            said.contains("restoring the deleted"),
+            state == "DELETED",
+            "{said}"
+        );
+        assert!(said.ends_with("Done.\n"), "{said}");
+    }
+    // A role is usable again before it gets its permissions.
+    let (_, commands, _) = run_script("DELETED", false);
+    let at = |command: &str| commands.find(command).unwrap();
+    assert!(at("iam roles undelete ") < at("iam roles update "), "{commands}");
+}
+
+#[test]
+fn the_script_says_why_an_id_may_be_taken() {
+    let (code, _, said) = run_script("none", true);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("cannot create or update the workload identity pool") && said.contains("undelete"),
+        "{said}"
+    );
+    assert!(!said.contains("Done."), "{said}");
+}
+
+#[test]
+fn a_number_without_quotes_is_named() {
+    let both = ["--tier", "P2", "--tenant-id", TENANT];
+    for (input, field) in [
+        (
+            CONNECTOR.replace("\"123456789012\"", "012345678901"),
+            "spec.aws.accountId",
+        ),
+        (
+            PROJECT.replace("\"843025268399\"", "843025268399"),
+            "spec.gcp.projectNumber",
+        ),
+    ] {
+        refused(
+            &input,
+            &both,
+            &format!("{field}: YAML reads the value as the number"),
+        );
+        refused(&input, &both, "put it in quotes");
+    }
+}

@@ -21,6 +21,8 @@ pub(in crate::prerequisites) fn render(shown: &str, found: &Prerequisites, gcp: 
     let mut lines = words::head(shown, found);
     lines.push(String::new());
     lines.push("Policies keep their other members. Import resources that another tool (for example Microsoft's script) already created.".into());
+    lines.push("If the workload identity pool, a provider or a custom role was deleted in the last weeks, its ID is still taken: restore it".into());
+    lines.push("with gcloud iam workload-identity-pools undelete, ... providers undelete or gcloud iam roles undelete, and import it.".into());
     let project = block(
         "provider",
         ["google"],
