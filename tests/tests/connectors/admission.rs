@@ -48,6 +48,10 @@ fn about_accounts(team: &Team<'_>) -> Refusals {
             json!({"type": "GCP"}),
             "gcp must be set when type is GCP, and must not be set otherwise",
         ),
+        (
+            roles("arn:aws:iam::210987654321:role/a"),
+            "aws.roleArns must contain roles of the account aws.accountId",
+        ),
         (json!({"type": "Azure"}), "spec.type"),
         (
             json!({"aws": {"accountId": "1234-5678-9012"}}),

@@ -16,10 +16,13 @@ pub enum Cloud {
 
 /// An AWS account.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("!has(self.roleArns) || ((!has(self.roleArns.cspm) || !self.roleArns.cspm.matches('^arn:aws:iam::[0-9]{12}:') || self.roleArns.cspm.startsWith('arn:aws:iam::' + self.accountId + ':')) && (!has(self.roleArns.servers) || !self.roleArns.servers.matches('^arn:aws:iam::[0-9]{12}:') || self.roleArns.servers.startsWith('arn:aws:iam::' + self.accountId + ':')) && (!has(self.roleArns.arcProvisioning) || !self.roleArns.arcProvisioning.matches('^arn:aws:iam::[0-9]{12}:') || self.roleArns.arcProvisioning.startsWith('arn:aws:iam::' + self.accountId + ':')) && (!has(self.roleArns.agentlessScanner) || !self.roleArns.agentlessScanner.matches('^arn:aws:iam::[0-9]{12}:') || self.roleArns.agentlessScanner.startsWith('arn:aws:iam::' + self.accountId + ':')))")
+    .message("aws.roleArns must contain roles of the account aws.accountId: Defender for Cloud signs in to that account")
+    .reason(Reason::FieldValueInvalid).field_path(".roleArns"))]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccount {
-    /// Id of the AWS account: 12 digits, in quotes. For an organization, the id of its management account. This field
-    /// is immutable.
+    /// Id of the AWS account: 12 digits, in quotes. For an organization, the id of its management account: Azure does
+    /// not support a delegated administrator account. This field is immutable.
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("aws.accountId must be the 12-digit id of the AWS account without dashes, for example 123456789012"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("aws.accountId cannot be changed: create another SecurityConnector for another account"))]
@@ -34,12 +37,13 @@ pub struct AwsAccount {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub regions: Option<Vec<String>>,
-    /// Connects every account of the AWS organization. aws.accountId must be its management account. Azure creates the
-    /// connectors of the member accounts within a day. When absent, only this account is connected.
+    /// Connects every account of the AWS organization. aws.accountId must be its management account, not a delegated
+    /// administrator account. Azure creates the connectors of the member accounts within a day. When absent, only this
+    /// account is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<AwsOrganization>,
-    /// The IAM roles that Defender for Cloud assumes. A role that is absent has the name that Microsoft's template
-    /// gives it.
+    /// The IAM roles of the account that Defender for Cloud assumes. A role that is absent has the name that Microsoft's
+    /// template gives it.
     #[serde(default)]
     pub role_arns: RoleArns,
 }
@@ -150,7 +154,7 @@ pub struct GcpOrganization {
     )]
     pub workload_identity_provider: String,
     /// Numbers of the member projects that are not connected. An empty list excludes none. When absent, the list in
-    /// Azure is not changed.
+    /// Azure is not changed. Folders that are excluded in the portal stay excluded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1000),

@@ -125,7 +125,8 @@ pub struct SecurityConnectorSpec {
     /// The GCP project. Required when type is GCP; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gcp: Option<GcpProject>,
-    /// How often Defender for Cloud scans the account for changes: whole hours from 1h to 24h. The default is 4h.
+    /// How often Defender for Cloud scans the account for changes: whole hours from 1h to 24h. The portal offers 4h, 6h,
+    /// 12h and 24h. The default is 4h.
     #[serde(default = "four_hours")]
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^([1-9]|1[0-9]|2[0-4])h$')").message("scanInterval must be whole hours from 1h to 24h, for example 4h"))]

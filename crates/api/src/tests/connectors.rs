@@ -19,6 +19,7 @@ const INTERVAL: &str = "scanInterval must be whole hours from 1h to 24h, for exa
 const ACCOUNT: &str =
     "aws.accountId must be the 12-digit id of the AWS account without dashes, for example 123456789012";
 const PARTITION: &str = "aws.roleArns must not contain roles of AWS GovCloud (aws-us-gov) or China (aws-cn): Defender for Cloud connects commercial AWS accounts only (arn:aws:)";
+const ROLE_ACCOUNT: &str = "aws.roleArns must contain roles of the account aws.accountId: Defender for Cloud signs in to that account";
 const ARN: &str = "aws.roleArns must contain ARNs of IAM roles in the form arn:aws:iam::ACCOUNT:role/NAME";
 const NUMBER: &str = "gcp.projectNumber must be the number of the project, digits only (gcloud projects describe PROJECT --format='value(projectNumber)'); set the id of the project in gcp.projectId";
 const ID: &str = "gcp.projectId must be the id of the project, for example my-project; set the number of the project in gcp.projectNumber";
@@ -207,6 +208,31 @@ fn role_arns_are_those_of_commercial_aws() {
             refused(&with(role, arn), &field, &[ARN]);
         }
     }
+}
+
+#[test]
+fn role_arns_are_those_of_the_account() {
+    let roles = ["cspm", "servers", "arcProvisioning", "agentlessScanner"];
+    let with = |arns: Value| aws(json!({"aws": {"roleArns": arns}}));
+    let all = roles.map(|role| {
+        (
+            role.to_owned(),
+            json!(format!("arn:aws:iam::123456789012:role/{role}")),
+        )
+    });
+    admitted(&with(serde_json::Map::from_iter(all).into()));
+    for role in roles {
+        for arn in [
+            "arn:aws:iam::210987654321:role/a",
+            "arn:aws:iam::123456789013:role/CspmMonitorAws",
+        ] {
+            refused(&with(json!({ role: arn })), "spec.aws.roleArns", &[ROLE_ACCOUNT]);
+        }
+    }
+    // Also for an organization: its connector signs in to the management account.
+    let organization = aws(json!({"aws": {"organization": {"stackSetName": "defender"},
+        "roleArns": {"cspm": "arn:aws:iam::210987654321:role/a"}}}));
+    refused(&organization, "spec.aws.roleArns", &[ROLE_ACCOUNT]);
 }
 
 #[test]
