@@ -41,7 +41,7 @@ expect "Contoso Production" name account show
 expect westeurope '[0].name' account list-locations
 expect Registered registrationState provider show --namespace Microsoft.Security
 
-expect 16 'length(value)' security pricing list
+expect 17 'length(value)' security pricing list
 expect Free pricingTier security pricing show --name VirtualMachines
 expect Standard pricingTier security pricing create --name VirtualMachines --tier standard --subplan P2 \
   --extensions name=AgentlessVmScanning isEnabled=True 'additionalExtensionProperties={"ExclusionTags":"[]"}'

@@ -66,7 +66,7 @@ def main():
     # Plans.
     control("PATCH", f"subscriptions/{SUBSCRIPTION}", {"set": {
         "pricings.VirtualMachines.pricingTier": "Free", "serverVulnerabilityAssessmentsSettings.azureServersSetting": None}})
-    assert len(security.pricings.list(scope_id=SCOPE).value) == 16
+    assert len(security.pricings.list(scope_id=SCOPE).value) == 17
     two = security.pricings.list(scope_id=SCOPE, filter="name in (VirtualMachines,CloudPosture)")
     assert [plan.name for plan in two.value] == ["VirtualMachines", "CloudPosture"]
     wanted = Pricing(

@@ -40,6 +40,10 @@ pub enum Switch {
     MonitoringWithoutProperties,
     /// Whether `FileIntegrityMonitoring` needs its properties even if it is sent as disabled.
     DisabledMonitoring,
+    /// Whether pricings have `FoundationalCspm` like the other plans.
+    FoundationalCspm,
+    /// What happens to direct onboarding that is enabled by a caller who is not Owner of the subscription.
+    DirectOnboardingWithoutOwner,
     /// Subscriptions in a query that the caller cannot see.
     GraphInvisibleSubscriptions,
     /// The status of a PUT that changes a connector's account or cloud.
@@ -56,6 +60,10 @@ pub enum Switch {
     ConnectorName,
     /// Whether a connector can only be in the provider's locations.
     ConnectorLocation,
+    /// Whether Security Admin is enough to write connectors, or Contributor of their resource group is needed.
+    ConnectorRole,
+    /// A region of AWS that does not exist.
+    UnknownAwsRegion,
     /// Arc provisioning enabled by a caller who may not assign roles.
     ArcWithoutRoleAssignment,
     /// Whether Defender deploys the sensor to Windows Server 2008 R2 and Azure Linux 3.
@@ -68,7 +76,7 @@ pub enum Switch {
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -84,6 +92,8 @@ impl Switch {
         Self::UnsentExtensionProperties,
         Self::MonitoringWithoutProperties,
         Self::DisabledMonitoring,
+        Self::FoundationalCspm,
+        Self::DirectOnboardingWithoutOwner,
         Self::GraphInvisibleSubscriptions,
         Self::ConnectorIdentifierChange,
         Self::DuplicateAccount,
@@ -92,6 +102,8 @@ impl Switch {
         Self::ScannersWithP1,
         Self::ConnectorName,
         Self::ConnectorLocation,
+        Self::ConnectorRole,
+        Self::UnknownAwsRegion,
         Self::ArcWithoutRoleAssignment,
         Self::UnconfirmedSystems,
         Self::ArcMachineWithoutExtensions,
@@ -116,6 +128,8 @@ impl Switch {
             Self::UnsentExtensionProperties => "unsentExtensionProperties",
             Self::MonitoringWithoutProperties => "monitoringWithoutProperties",
             Self::DisabledMonitoring => "disabledMonitoring",
+            Self::FoundationalCspm => "foundationalCspm",
+            Self::DirectOnboardingWithoutOwner => "directOnboardingWithoutOwner",
             Self::GraphInvisibleSubscriptions => "graphInvisibleSubscriptions",
             Self::ConnectorIdentifierChange => "connectorIdentifierChange",
             Self::DuplicateAccount => "duplicateAccount",
@@ -124,6 +138,8 @@ impl Switch {
             Self::ScannersWithP1 => "scannersWithP1",
             Self::ConnectorName => "connectorName",
             Self::ConnectorLocation => "connectorLocation",
+            Self::ConnectorRole => "connectorRole",
+            Self::UnknownAwsRegion => "unknownAwsRegion",
             Self::ArcWithoutRoleAssignment => "arcWithoutRoleAssignment",
             Self::UnconfirmedSystems => "unconfirmedSystems",
             Self::ArcMachineWithoutExtensions => "arcMachineWithoutExtensions",
@@ -148,17 +164,21 @@ impl Switch {
             Self::UnsentExtensionProperties => ["kept", "cleared"],
             Self::MonitoringWithoutProperties => ["accepted", "refused"],
             Self::DisabledMonitoring => ["unchecked", "validated"],
+            Self::FoundationalCspm => ["listed", "unlisted"],
+            Self::DirectOnboardingWithoutOwner => ["failed", "succeeded"],
             Self::GraphInvisibleSubscriptions => ["ignored", "refused"],
             Self::ConnectorIdentifierChange => ["BadRequest", "Conflict"],
             Self::DuplicateAccount => ["Conflict", "BadRequest"],
-            Self::ConnectorWithoutCspm | Self::ScannersWithP1 | Self::ArcWithoutRoleAssignment => {
-                ["refused", "accepted"]
-            }
+            Self::ConnectorWithoutCspm
+            | Self::ScannersWithP1
+            | Self::UnknownAwsRegion
+            | Self::ArcWithoutRoleAssignment => ["refused", "accepted"],
             Self::ConnectorPatchOfferings => ["replace", "mergeByType"],
             Self::ConnectorName => ["checked", "unchecked"],
             Self::ConnectorLocation => ["any", "listed"],
             Self::UnconfirmedSystems => ["ignored", "deployed"],
             Self::ArcMachineWithoutExtensions => ["emptyResources", "noResources"],
+            Self::ConnectorRole => ["SecurityAdmin", "Contributor"],
             Self::UnregisteredProvider => ["SubscriptionNotRegistered", "MissingSubscriptionRegistration"],
         }
     }

@@ -60,9 +60,10 @@ pub fn response(answer: &Answer, request: &Incoming, delivery: Delivery) -> Resp
     }
     let now = Timestamp::now();
     let id = Uuid::new_v4().to_string();
+    // The two ids differ in recordings.
     let correlation = request
         .header("x-ms-correlation-request-id")
-        .map_or_else(|| id.clone(), Into::into);
+        .map_or_else(|| Uuid::new_v4().to_string(), Into::into);
     let mut text = vec![
         ("x-ms-request-id".to_owned(), id.clone()),
         ("x-ms-correlation-request-id".to_owned(), correlation),

@@ -266,12 +266,47 @@ async fn connector_switches_have_both_answers() {
             "{odd:?}"
         );
     }
-    let mut moon = full.clone();
-    moon["location"] = json!("moon");
-    assert_eq!(
-        put(&bench, "e", &moon).await.code(),
-        "LocationNotAvailableForResourceType"
+    // With either answer, a location is a region of Azure.
+    for answer in ["alternate", "default"] {
+        bench.switch("connectorLocation", answer).await;
+        let mut moon = full.clone();
+        moon["location"] = json!("moon");
+        assert_eq!(
+            put(&bench, "e", &moon).await.code(),
+            "LocationNotAvailableForResourceType",
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn regions_of_aws_and_the_role_of_the_caller_follow_their_switches() {
+    let bench = bench("{}").await;
+    let mut full = body(&json!([cspm(), servers("P2")]));
+    full["properties"]["environmentData"]["regions"] = json!(["eu-central-1", "eu-central-99"]);
+    let refused = put(&bench, "c", &full).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.body["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("eu-central-99"),
+        "{refused:?}"
     );
+    bench.switch("unknownAwsRegion", "accepted").await;
+    assert_eq!(put(&bench, "c", &full).await.status, 201);
+
+    let client = "principals/33333333-3333-3333-3333-333333333333";
+    let roles = |roles: &[&str]| json!({"roleAssignments": {"*": roles}});
+    let admin = ["Security Admin", "User Access Administrator"];
+    bench.control("PATCH", client, roles(&admin)).await;
+    assert_eq!(put(&bench, "c", &full).await.status, 200);
+    bench.switch("connectorRole", "Contributor").await;
+    let denied = put(&bench, "c", &full).await;
+    assert_eq!((denied.status, denied.code()), (403, "AuthorizationFailed"));
+    assert_eq!(bench.ask("DELETE", &path("c"), None).await.status, 403);
+    bench.control("PATCH", client, roles(&["Owner"])).await;
+    assert_eq!(put(&bench, "c", &full).await.status, 200);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn a_plan_goes_from_free_to_standard_and_back() {
     let free = bench.ask("GET", PLAN, None).await;
     assert_eq!(
         *free.properties(),
-        json!({"pricingTier": "Free", "freeTrialRemainingTime": "PT0S"})
+        json!({"pricingTier": "Free", "freeTrialRemainingTime": "P30D", "resourcesCoverageStatus": "NotCovered"})
     );
     let put = bench
         .put_plan(json!({"pricingTier": "standard", "subPlan": "P2", "unknown": 1}))
@@ -53,7 +53,7 @@ async fn a_plan_goes_from_free_to_standard_and_back() {
     let back = bench.put_plan(json!({"pricingTier": "FREE"})).await;
     assert_eq!(
         *back.properties(),
-        json!({"pricingTier": "Free", "freeTrialRemainingTime": "PT0S"})
+        json!({"pricingTier": "Free", "freeTrialRemainingTime": "PT0S", "resourcesCoverageStatus": "NotCovered"})
     );
 }
 
@@ -78,7 +78,8 @@ async fn refusals_have_the_exact_texts() {
     let unknown = bench
         .ask("GET", &PLAN.replace("VirtualMachines", "default"), None)
         .await;
-    assert_eq!(unknown.status, 400);
+    assert_eq!((unknown.status, unknown.code()), (400, "InvalidResourceName"));
+    assert!(unknown.message().ends_with("Discovery, FoundationalCspm"));
     assert!(unknown.message().starts_with(
         "The name 'default' is not a valid name. Possible pricing bundle names: VirtualMachines, SqlServers"
     ));
@@ -381,7 +382,7 @@ async fn plans_are_filtered_and_settings_have_rules() {
     let bench = Bench::new().await;
     let list = "providers/Microsoft.Security/pricings?api-version=2024-01-01";
     let all = bench.ask("GET", list, None).await;
-    assert_eq!(all.body["value"].as_array().unwrap().len(), 16);
+    assert_eq!(all.body["value"].as_array().unwrap().len(), 17);
     let two = bench
         .ask(
             "GET",

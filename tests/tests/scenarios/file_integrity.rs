@@ -23,14 +23,16 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     ]
 }
 
-fn workspace() -> Value {
-    json!(
-        "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/r/providers/Microsoft.OperationalInsights/workspaces/w"
+/// A workspace in the team's subscription: the identity must own it.
+fn workspace(team: &Team<'_>) -> String {
+    format!(
+        "/subscriptions/{}/resourceGroups/r/providers/Microsoft.OperationalInsights/workspaces/w",
+        team.subscription
     )
 }
 
-fn monitoring(rules: Option<Value>) -> Value {
-    let mut monitoring = json!({"state": "Enabled", "workspaceId": workspace()});
+fn monitoring(team: &Team<'_>, rules: Option<Value>) -> Value {
+    let mut monitoring = json!({"state": "Enabled", "workspaceId": workspace(team)});
     if let Some(rules) = rules {
         monitoring["rules"] = rules;
     }
@@ -66,7 +68,7 @@ async fn file_integrity_monitoring_is_enabled_on_a_fresh_subscription(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let team = environment.team("fim-fresh").await?;
-    team.protect("prod", monitoring(None)).await?;
+    team.protect("prod", monitoring(&team, None)).await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(
         condition_values(&object, "ExtensionsProvisioned").0,
@@ -76,7 +78,7 @@ async fn file_integrity_monitoring_is_enabled_on_a_fresh_subscription(
     let puts = plan_writes(&team).await?;
     assert_eq!(puts.len(), 1, "tier and monitoring in one write: {puts:#?}");
     let properties = properties(&team, "FileIntegrityMonitoring").await?;
-    assert_eq!(properties["DefinedWorkspaceId"], workspace());
+    assert_eq!(properties["DefinedWorkspaceId"], workspace(&team));
     let rules = rules(&team).await?;
     assert_eq!(rules[0]["RuleId"], "1c18eca2-7d3b-4367-3397-097a1ef2edb1");
     let counts = ["WindowsFiles", "LinuxFiles", "Registries"]
@@ -109,7 +111,8 @@ async fn a_move_from_p1_enables_file_integrity_monitoring_too(
     team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     ready(&team, "prod").await?;
     let before = plan_writes(&team).await?.len();
-    team.patch("prod", json!({"spec": monitoring(None)})).await?;
+    team.patch("prod", json!({"spec": monitoring(&team, None)}))
+        .await?;
     let object = ready(&team, "prod").await?;
     assert_eq!(object["status"]["plan"]["tier"], "P2");
     assert_eq!(plan_writes(&team).await?.len(), before + 1);
@@ -119,7 +122,7 @@ async fn a_move_from_p1_enables_file_integrity_monitoring_too(
 
 async fn rules_of_the_portal_are_not_changed(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-portal").await?;
-    let mut spec = monitoring(None);
+    let mut spec = monitoring(&team, None);
     spec["plan"]["agentlessScanning"] = json!({"state": "Enabled"});
     team.protect("prod", spec).await?;
     ready(&team, "prod").await?;
@@ -149,7 +152,7 @@ async fn custom_rules_are_written_and_their_drift_is_repaired(
 ) -> Result<(), Error> {
     let team = environment.team("fim-custom").await?;
     let custom = json!({"custom": {"windowsFiles": [r"\Windows\win.ini"], "linuxFiles": ["/etc/*.conf"]}});
-    team.protect("prod", monitoring(Some(custom))).await?;
+    team.protect("prod", monitoring(&team, Some(custom))).await?;
     ready(&team, "prod").await?;
     assert_eq!(plan_writes(&team).await?.len(), 1);
     let paths = |rules: &Value| {
@@ -202,7 +205,7 @@ async fn properties_of_extensions_that_are_not_managed_survive_a_write(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let odd = json!({"SomebodyElses": "{ \"b\" : 1, \"a\" : [ ] }", "More": {"z": null, "a": [1, true]}});
-    let both = json!({"DefinedWorkspaceId": workspace(), "Rules": PORTAL_RULES, "SomebodyElses": "kept"});
+    let both = json!({"DefinedWorkspaceId": "/theirs", "Rules": PORTAL_RULES, "SomebodyElses": "kept"});
     let current = json!({"pricings": {"VirtualMachines": {"pricingTier": "Standard", "subPlan": "P2", "extensions": {
         "FileIntegrityMonitoring": {"isEnabled": "True", "additionalExtensionProperties": both},
         "MdeDesignatedSubscription": {"isEnabled": "True", "additionalExtensionProperties": odd}}}}});
@@ -221,7 +224,7 @@ async fn properties_of_extensions_that_are_not_managed_survive_a_write(
 
 async fn file_integrity_monitoring_is_switched_off_again(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("fim-off").await?;
-    team.protect("prod", monitoring(None)).await?;
+    team.protect("prod", monitoring(&team, None)).await?;
     ready(&team, "prod").await?;
     let state = |state: &str| json!({"spec": {"plan": {"fileIntegrityMonitoring": {"state": state}}}});
     team.patch("prod", state("Disabled")).await?;

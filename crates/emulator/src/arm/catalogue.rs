@@ -45,10 +45,16 @@ const COMPUTE: &[&str] = &[
 
 const HYBRID: &[&str] = &[
     "2026-07-15",
+    "2026-06-16-preview",
     "2025-06-01",
     "2025-01-13",
+    "2024-11-10-preview",
+    "2024-07-31-preview",
     "2024-07-10",
+    "2024-05-20-preview",
     "2022-12-27",
+    "2022-11-10",
+    "2022-03-10",
     "2021-05-20",
 ];
 
@@ -70,7 +76,7 @@ const PROVIDERS: &[Provider] = &[
             },
             Type {
                 name: "settings",
-                versions: &["2022-05-01", "2021-07-01", "2021-06-01"],
+                versions: &["2022-05-01", "2021-07-01", "2021-06-01", "2019-01-01"],
             },
             Type {
                 name: "serverVulnerabilityAssessmentsSettings",
@@ -88,6 +94,10 @@ const PROVIDERS: &[Provider] = &[
                     "2024-07-01-preview",
                     "2024-03-01-preview",
                     "2023-10-01-preview",
+                    "2023-03-01-preview",
+                    "2023-02-01-preview",
+                    "2022-08-01-preview",
+                    "2021-12-01-preview",
                     "2021-07-01-preview",
                 ],
             },

@@ -14,6 +14,30 @@ use crate::{
 };
 
 const TYPE: &str = "Microsoft.Security/healthReports";
+/// The version whose reports have no nested objects.
+const FLAT: &str = "2023-02-01-preview";
+
+/// Moves the members of the nested objects up.
+fn flatten(report: &mut Value) {
+    let Some(properties) = report.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for name in [
+        "resourceDetails",
+        "environmentDetails",
+        "healthDataClassification",
+        "status",
+    ] {
+        if let Some(Value::Object(nested)) = properties.remove(name) {
+            let nested = nested.into_iter().map(|(name, value)| match name.as_str() {
+                "id" => ("resourceId".to_owned(), value),
+                "code" => ("status".to_owned(), value),
+                _ => (name, value),
+            });
+            properties.extend(nested);
+        }
+    }
+}
 
 pub(super) fn answer(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError> {
     if call.request.method != Method::GET {
@@ -61,9 +85,13 @@ pub(super) fn answer(call: &Call<'_>, typed: &Typed) -> Result<Answer, ArmError>
             .map(Answer::ok)
             .ok_or_else(|| refusals::resource_not_found(TYPE, name, typed.resource_group()));
     }
+    let flat = call.version() == FLAT;
     let mut items = Vec::new();
     let mut last = None;
-    for (key, report) in found {
+    for (key, mut report) in found {
+        if flat {
+            flatten(&mut report);
+        }
         if items.len() == machines::PAGE {
             return Ok(machines::page(call, items, last));
         }
@@ -124,14 +152,21 @@ fn connector_report(subscription: &Subscription, connector: &Connector, at: Mome
     };
     let name = guid(hash(1), hash(2));
     let changed = subscription.clouds.changed(connector).max(connector.since);
+    let organization = connector.organizational();
+    let member = |name: &str| organization.and_then(|data| data.get(name)).cloned();
+    let stack_set = member("stacksetName").map_or_else(|| json!({}), |name| json!({"StacksetName": name}));
+    let native = match connector.cloud() {
+        Some(OtherCloud::Aws) => format!("arn:aws:iam::{}:root", connector.account()),
+        _ => connector.account().to_owned(),
+    };
     let issues: Vec<Value> = problems
         .iter()
         .zip(3_u64..)
         .map(|(problem, salt)| {
             json!({
                 "issueKey": guid(hash(salt), hash(!salt)), "issueName": problem.name,
-                "issueDescription": problem.description, "securityValues": [],
-                "remediationSteps": problem.remedy, "remediationScript": "", "issueAdditionalData": {},
+                "issueDescription": problem.description, "securityValues": [connector.account()],
+                "remediationSteps": problem.remedy, "remediationScript": "", "issueAdditionalData": stack_set,
             })
         })
         .collect();
@@ -151,9 +186,8 @@ fn connector_report(subscription: &Subscription, connector: &Connector, at: Mome
         "properties": {
             "resourceDetails": {"source": source, "id": resource, "connectorId": guid(hash(98), hash(99))},
             "environmentDetails": {
-                "nativeResourceId": connector.account(), "environmentHierarchyId": connector.account(),
-                "organizationalHierarchyId": connector.organizational()
-                    .and_then(|data| data.get("parentHierarchyId")).cloned().unwrap_or_default(),
+                "nativeResourceId": native, "environmentHierarchyId": connector.account(),
+                "organizationalHierarchyId": member("parentHierarchyId").unwrap_or_else(|| json!(connector.account())),
                 "subscriptionId": subscription.id, "tenantId": subscription.tenant,
             },
             "healthDataClassification": {"component": "Connectivity", "scenario": "Connectivity", "scope": "Connectors"},

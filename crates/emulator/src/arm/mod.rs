@@ -14,6 +14,7 @@ mod management_groups;
 mod pricings;
 mod providers;
 mod refusals;
+mod regions;
 mod reply;
 mod resource_graph;
 mod resource_groups;

@@ -23,7 +23,10 @@ pub use self::{
     connector::{Cloud, Connector},
     login::problems,
     patch::{Patch, apply},
-    plan::{Extension, PLAN_NAMES, Plan, Tier, canonical_plan, known_extensions, replaced_by},
+    plan::{
+        Extension, FOUNDATIONAL_CSPM, PLAN_NAMES, Plan, SCANNING_PLANS, Tier, canonical_plan, is_legacy,
+        known_extensions, replaced_by,
+    },
     principal::{FederatedCredential, Principal},
     provider::{Registration, RegistrationState},
     rbac::RoleAssignment,

@@ -22,11 +22,29 @@ pub const PLAN_NAMES: [&str; 16] = [
     "AI",
 ];
 
+/// Foundational CSPM. Whether the service lists it like the other plans is not confirmed.
+pub const FOUNDATIONAL_CSPM: &str = "FoundationalCspm";
+
+/// The plans that share agentless scanning, which is one setting of a subscription.
+pub const SCANNING_PLANS: [&str; 3] = ["VirtualMachines", "CloudPosture", "Containers"];
+
 /// The service's own spelling of a plan's name.
 pub fn canonical_plan(name: &str) -> Option<&'static str> {
     PLAN_NAMES
         .into_iter()
+        .chain([FOUNDATIONAL_CSPM])
         .find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a plan can no longer be enabled: its successor has replaced it.
+pub fn is_legacy(plan: &str, sub_plan: Option<&str>) -> bool {
+    let classic = |name: &str| sub_plan.is_some_and(|sub_plan| sub_plan.eq_ignore_ascii_case(name));
+    match plan {
+        "Dns" | "KubernetesService" | "ContainerRegistry" => true,
+        "KeyVaults" => classic("PerTransaction"),
+        "Arm" => classic("PerApiCall"),
+        _ => false,
+    }
 }
 
 /// The plan that replaced a deprecated one.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Clouds, Connector, Extension, Plan, Registration, RegistrationState, Tier, machines::Fleet};
+use super::{
+    Clouds, Connector, Extension, FOUNDATIONAL_CSPM, Plan, Registration, RegistrationState, SCANNING_PLANS,
+    Tier, machines::Fleet,
+};
 
 /// The five settings with their kinds, in the order of the service's list.
 pub const SETTINGS: [(&str, &str); 5] = [
@@ -16,14 +19,16 @@ pub const SETTINGS: [(&str, &str); 5] = [
     ("Sentinel", "AlertSyncSettings"),
 ];
 
-/// Providers that a new subscription has registered.
-const REGISTERED: [&str; 6] = [
+/// Providers that a new subscription has registered: it is used for virtual machines and Azure Arc already.
+const REGISTERED: [&str; 8] = [
     "Microsoft.Security",
     "Microsoft.PolicyInsights",
     "Microsoft.Compute",
     "Microsoft.OperationalInsights",
     "Microsoft.OperationsManagement",
     "Microsoft.HybridCompute",
+    "Microsoft.GuestConfiguration",
+    "Microsoft.HybridConnectivity",
 ];
 
 /// The states of a subscription.
@@ -202,9 +207,16 @@ impl Subscription {
         }
     }
 
-    /// A plan, also one that was never changed.
+    /// A plan, also one that was never changed: foundational CSPM is on, the others are off.
     pub fn plan(&self, name: &str) -> Plan {
-        self.plans.get(name).cloned().unwrap_or_default()
+        self.plans.get(name).cloned().unwrap_or_else(|| Plan {
+            tier: if name == FOUNDATIONAL_CSPM {
+                Tier::Standard
+            } else {
+                Tier::Free
+            },
+            ..Plan::default()
+        })
     }
 
     /// The key of an extension's stored properties: agentless scanning is one machine setting
@@ -229,14 +241,16 @@ impl Subscription {
         properties
     }
 
-    /// Whether an extension is in effect: machines of a P2 plan are still scanned while `CloudPosture` scans.
+    /// Whether an extension is in effect: machines of a P2 plan are still scanned while another plan scans them.
     pub fn effective(&self, plan_name: &str, extension: &Extension, failed_reads_enabled: bool) -> bool {
-        if plan_name == "VirtualMachines"
+        let mut others = SCANNING_PLANS.iter().filter(|other| **other != plan_name);
+        let scanned = |other: &str| {
+            let plan = self.plans.get(other);
+            plan.is_some_and(|plan| plan.has("AgentlessVmScanning"))
+        };
+        if SCANNING_PLANS.contains(&plan_name)
             && extension.name == "AgentlessVmScanning"
-            && self
-                .plans
-                .get("CloudPosture")
-                .is_some_and(|posture| posture.has("AgentlessVmScanning"))
+            && others.any(|other| scanned(other))
         {
             return true;
         }

@@ -5,7 +5,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{bad, offerings};
-use crate::{answer::Answer, arm::refusals, state::offering_kind, switches::Switches};
+use crate::{
+    answer::Answer,
+    arm::{refusals, regions::AWS_REGIONS},
+    state::offering_kind,
+    switches::{Switch, Switches},
+};
 
 /// Environment names with the type of their environment data.
 pub(super) const ENVIRONMENTS: [(&str, &str); 8] = [
@@ -44,6 +49,9 @@ pub(super) fn parse(version: &str, sent: &Value, switches: &Switches) -> Result<
         .and_then(Value::as_object_mut)
         .ok_or_else(|| bad("environmentData is required."))?;
     environment(data, (name, data_type), &account)?;
+    if !switches.flipped(Switch::UnknownAwsRegion) {
+        regions(data)?;
+    }
     let list = match properties.remove("offerings") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(list)) => list,
@@ -86,6 +94,16 @@ fn renew(properties: &mut Map<String, Value>) {
         }
         properties.entry("environmentData").or_insert(data);
         properties.insert("environmentName".into(), cloud);
+    }
+}
+
+/// The regions of an AWS account.
+fn regions(data: &Map<String, Value>) -> Result<(), Answer> {
+    let sent = data.get("regions").and_then(Value::as_array);
+    let mut names = sent.into_iter().flatten().filter_map(Value::as_str);
+    match names.find(|name| !AWS_REGIONS.contains(&name.to_ascii_lowercase().as_str())) {
+        Some(name) => Err(bad(&format!("'{name}' is no region of AWS."))),
+        None => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::render::View;
 pub(crate) use self::render::connector_rows;
-use super::{Call, Reply, Typed, catalogue::LOCATIONS, machines, refusals};
+use super::{Call, Reply, Typed, catalogue::LOCATIONS, machines, refusals, regions::AZURE_REGIONS};
 use crate::{
     answer::{Answer, ArmError},
     instant,
@@ -242,6 +242,7 @@ fn write(
         same_account(call, old, &connector)?;
     }
     alone(call, key, &connector)?;
+    contributes(call, group)?;
     assigns_roles(call, old, &mut connector)?;
     let knobs = &call.world.knobs;
     let mut takes = knobs.connector_put_time;
@@ -269,6 +270,7 @@ fn delete(call: &mut Call<'_>, typed: &Typed, name: &str) -> Result<Reply, Answe
     let group = typed.resource_group().unwrap_or_default();
     let key = Connector::key_of(group, name);
     lock(call, &key)?;
+    contributes(call, group)?;
     let there = found(call, typed, name).is_ok();
     if there {
         let connectors = &mut call.subscription_mut()?.connectors;
@@ -312,8 +314,12 @@ fn location(call: &Call<'_>, sent: &Value) -> Result<String, ArmError> {
                 "The location property is required for this definition.",
             )
         })?;
-    let known: Vec<&str> = LOCATIONS.iter().map(|(name, _)| *name).collect();
-    if call.world.switches.flipped(Switch::ConnectorLocation) && !known.contains(&plain(location).as_str()) {
+    let known: Vec<&str> = if call.world.switches.flipped(Switch::ConnectorLocation) {
+        LOCATIONS.iter().map(|(name, _)| *name).collect()
+    } else {
+        AZURE_REGIONS.to_vec()
+    };
+    if !known.contains(&plain(location).as_str()) {
         return Err(ArmError::gateway(
             StatusCode::BAD_REQUEST,
             "LocationNotAvailableForResourceType",
@@ -386,6 +392,20 @@ fn alone(call: &Call<'_>, key: &str, new: &Connector) -> Result<(), Answer> {
         connector.id(&subscription.id)
     );
     Err(refusal(status_of(call, Switch::DuplicateAccount), &message))
+}
+
+/// Microsoft's quickstarts ask for Contributor on the resource group of a connector.
+fn contributes(call: &Call<'_>, group: &str) -> Result<(), ArmError> {
+    const ACTION: &str = "Microsoft.Resources/subscriptions/resourceGroups/write";
+    if !call.world.switches.flipped(Switch::ConnectorRole) || call.may(ACTION) {
+        return Ok(());
+    }
+    Err(refusals::authorization_failed(
+        &call.caller.client_id,
+        &call.caller.object_id,
+        ACTION,
+        &format!("/subscriptions/{}/resourceGroups/{group}", call.subscription_id()),
+    ))
 }
 
 /// Arc provisioning assigns a role, so the caller who enables it needs the right to do that.

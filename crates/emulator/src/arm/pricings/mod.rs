@@ -19,7 +19,7 @@ use self::{
 use super::{Call, Reply, Typed, refusals};
 use crate::{
     answer::{Answer, ArmError},
-    state::{PLAN_NAMES, Tier, canonical_plan, rbac},
+    state::{FOUNDATIONAL_CSPM, PLAN_NAMES, Subscription, Tier, canonical_plan, rbac},
     switches::Switch,
 };
 
@@ -42,7 +42,9 @@ fn of_subscription(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError
         }
         return list(call).map(Reply::from);
     };
-    let plan = canonical_plan(name).ok_or_else(|| unknown_plan(name))?;
+    let plan = canonical_plan(name)
+        .filter(|plan| *plan != FOUNDATIONAL_CSPM || lists_foundational(call))
+        .ok_or_else(|| unknown_plan(name))?;
     match method {
         Method::GET => {
             let view = View::of(call);
@@ -70,6 +72,11 @@ fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
     Ok(Answer::list(
         PLAN_NAMES
             .into_iter()
+            .chain(
+                [FOUNDATIONAL_CSPM]
+                    .into_iter()
+                    .filter(|_| lists_foundational(call)),
+            )
             .filter(|name| {
                 expected
                     .as_ref()
@@ -78,6 +85,10 @@ fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
             .map(|name| view.plan(subscription, name, &BTreeMap::new()))
             .collect(),
     ))
+}
+
+fn lists_foundational(call: &Call<'_>) -> bool {
+    !call.world.switches.flipped(Switch::FoundationalCspm)
 }
 
 /// Parses `name in (A,B)`; the names have no quotes.
@@ -113,6 +124,8 @@ fn put(call: &mut Call<'_>, plan: &'static str) -> Result<Reply, ArmError> {
         subscription: call.subscription()?,
         switches: &call.world.switches,
         may_assign_roles: may_assign_roles(call),
+        is_owner: call.may(rbac::ASSIGN_ROLES),
+        workspace: workspace(call, &body),
         onboarding_elsewhere: call
             .world
             .direct_onboarding_elsewhere(call.subscription_id())
@@ -127,6 +140,22 @@ fn put(call: &mut Call<'_>, plan: &'static str) -> Result<Reply, ArmError> {
     let view = View::of(call);
     let shown = view.plan(call.subscription()?, plan, &statuses);
     Ok(Reply::after(hold, Answer::ok(shown)))
+}
+
+/// The workspace of file integrity monitoring in a body: whether it can exist, and whether the caller owns it. `None`
+/// if the body names none, or something that is no resource id.
+fn workspace(call: &Call<'_>, body: &body::Body) -> Option<put::Workspace> {
+    let id = monitoring::workspace(body.extensions.as_deref().unwrap_or_default())?.to_ascii_lowercase();
+    let subscription = id.strip_prefix("/subscriptions/")?.split('/').next()?;
+    let found = call.world.subscriptions.get(subscription);
+    let of_tenant = |found: &Subscription| found.tenant == call.caller.tenant;
+    let principal = call.principal();
+    Some(put::Workspace {
+        exists: found.is_some_and(of_tenant),
+        is_owned: principal.is_some_and(|principal| {
+            principal.may(subscription, rbac::ASSIGN_ROLES) || principal.may(&id, rbac::ASSIGN_ROLES)
+        }),
+    })
 }
 
 fn commit(
@@ -180,11 +209,13 @@ fn may_assign_roles(call: &Call<'_>) -> bool {
 }
 
 fn unknown_plan(name: &str) -> ArmError {
+    let mut known = PLAN_NAMES.to_vec();
+    known.extend(["Discovery", FOUNDATIONAL_CSPM]);
     ArmError::bad_request(
-        "InvalidInputJson",
+        "InvalidResourceName",
         format!(
             "The name '{name}' is not a valid name. Possible pricing bundle names: {}",
-            PLAN_NAMES.join(", ")
+            known.join(", ")
         ),
     )
 }

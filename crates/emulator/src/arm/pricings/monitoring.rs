@@ -11,6 +11,12 @@ use crate::{
 
 const NAME: &str = "FileIntegrityMonitoring";
 
+/// The workspace that a body enables the extension with.
+pub(super) fn workspace(sent: &[Sent]) -> Option<&str> {
+    let sent = sent.iter().find(|sent| sent.name.eq_ignore_ascii_case(NAME))?;
+    sent.properties.as_ref()?.get("DefinedWorkspaceId")?.as_str()
+}
+
 /// Refuses the extension without its properties. The service reports the missing workspace first.
 pub(super) fn check(
     subscription: &Subscription,

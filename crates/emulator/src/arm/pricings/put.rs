@@ -13,12 +13,16 @@ use super::{
 use crate::{
     answer::ArmError,
     instant,
-    state::{Extension, Plan, Subscription, Tier, known_extensions},
+    state::{Extension, Plan, Subscription, Tier, is_legacy, known_extensions},
     switches::{Switch, Switches},
 };
 
 /// Extensions whose provisioning assigns roles to an identity of the service.
-const ASSIGNING: [&str; 2] = ["AgentlessVmScanning", "FileIntegrityMonitoring"];
+const ASSIGNING: [&str; 3] = [
+    "AgentlessVmScanning",
+    "AgentlessDiscoveryForKubernetes",
+    "ContainerRegistriesVulnerabilityAssessments",
+];
 
 /// What the decision depends on besides the body.
 pub(super) struct PutContext<'a> {
@@ -26,8 +30,21 @@ pub(super) struct PutContext<'a> {
     pub(super) subscription: &'a Subscription,
     pub(super) switches: &'a Switches,
     pub(super) may_assign_roles: bool,
+    /// Whether the caller is Owner of the subscription.
+    pub(super) is_owner: bool,
+    /// The workspace in the body, if it names one.
+    pub(super) workspace: Option<Workspace>,
     pub(super) onboarding_elsewhere: bool,
     pub(super) now: Timestamp,
+}
+
+/// The workspace of file integrity monitoring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workspace {
+    /// Whether its subscription is one of the tenant.
+    pub(super) exists: bool,
+    /// Whether the caller is its Owner.
+    pub(super) is_owned: bool,
 }
 
 /// The outcome of provisioning one extension; reported once, in the response to the PUT.
@@ -36,6 +53,8 @@ pub(super) enum Status {
     Enabled,
     Disabled,
     AssigningFailed,
+    /// The caller lacks another right than that to assign roles.
+    RightMissing,
 }
 
 /// The resulting plan.
@@ -78,13 +97,7 @@ pub(super) fn decide(put_context: &PutContext<'_>, body: &Body) -> Result<Decisi
 fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<Decision, ArmError> {
     let sub_plan = sub_plan(put_context, body, before)?;
     let sent = body.extensions.as_deref().unwrap_or_default();
-    check_extensions(put_context.plan, sub_plan.as_deref(), sent)?;
-    monitoring::check(
-        put_context.subscription,
-        put_context.plan,
-        put_context.switches,
-        sent,
-    )?;
+    check(put_context, sub_plan.as_deref(), sent)?;
 
     let changed = before.tier == Tier::Free || before.sub_plan != sub_plan;
     let keep = if changed {
@@ -122,8 +135,8 @@ fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<
         let on_before = old.is_some_and(|old| old.enabled);
         // A failed extension is tried again whenever the plan is written.
         let provisioned = extension.enabled && (!on_before || old.is_some_and(|old| old.failed));
-        extension.failed =
-            provisioned && ASSIGNING.contains(&extension.name.as_str()) && !put_context.may_assign_roles;
+        let refused = refused(put_context, &extension.name);
+        extension.failed = provisioned && refused.is_some();
         if extension.name == "MdeDesignatedSubscription" && extension.enabled && !on_before {
             if put_context.onboarding_elsewhere
                 && put_context.switches.flipped(Switch::SecondDirectOnboarding)
@@ -144,8 +157,8 @@ fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<
         let effective = put_context
             .subscription
             .effective(put_context.plan, &extension, reads_enabled);
-        if extension.failed {
-            statuses.insert(extension.name.clone(), Status::AssigningFailed);
+        if let Some(refused) = refused.filter(|_| extension.failed) {
+            statuses.insert(extension.name.clone(), refused);
         } else if provisioned || effective != effective_before {
             let status = if effective {
                 Status::Enabled
@@ -174,6 +187,51 @@ fn standard(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<
         statuses,
         takes_direct_onboarding,
     })
+}
+
+/// What the service refuses before it changes anything.
+fn check(put_context: &PutContext<'_>, sub_plan: Option<&str>, sent: &[Sent]) -> Result<(), ArmError> {
+    if is_legacy(put_context.plan, sub_plan) {
+        return Err(ArmError::bad_request(
+            "InvalidInputError",
+            format!(
+                "The plan '{}' is deprecated and can no longer be enabled",
+                put_context.plan
+            ),
+        ));
+    }
+    check_extensions(put_context.plan, sub_plan, sent)?;
+    monitoring::check(
+        put_context.subscription,
+        put_context.plan,
+        put_context.switches,
+        sent,
+    )?;
+    if put_context.workspace.is_some_and(|workspace| !workspace.exists) {
+        return Err(ArmError::bad_request(
+            "InvalidInputError",
+            "The workspace of extension 'FileIntegrityMonitoring' was not found",
+        ));
+    }
+    Ok(())
+}
+
+/// Why the caller may not provision an extension.
+fn refused(put_context: &PutContext<'_>, extension: &str) -> Option<Status> {
+    match extension {
+        _ if ASSIGNING.contains(&extension) => {
+            (!put_context.may_assign_roles).then_some(Status::AssigningFailed)
+        }
+        "FileIntegrityMonitoring" => {
+            let foreign = put_context.workspace.is_some_and(|workspace| !workspace.is_owned);
+            foreign.then_some(Status::RightMissing)
+        }
+        "MdeDesignatedSubscription" => {
+            let checked = !put_context.switches.flipped(Switch::DirectOnboardingWithoutOwner);
+            (checked && !put_context.is_owner).then_some(Status::RightMissing)
+        }
+        _ => None,
+    }
 }
 
 fn sub_plan(put_context: &PutContext<'_>, body: &Body, before: &Plan) -> Result<Option<String>, ArmError> {
@@ -295,6 +353,8 @@ mod tests {
             subscription,
             switches,
             may_assign_roles: true,
+            is_owner: true,
+            workspace: None,
             onboarding_elsewhere: false,
             now: Timestamp::UNIX_EPOCH,
         };
@@ -367,22 +427,21 @@ mod tests {
     }
 
     #[test]
-    fn scanning_stays_on_while_posture_scans() {
-        let mut subscription = standard_p1();
-        let posture = Plan {
-            tier: Tier::Standard,
-            extensions: Plan::default_extensions("CloudPosture", None),
-            ..Plan::default()
-        };
-        subscription.plans.insert("CloudPosture".into(), posture);
-        let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2",
-            "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});
-        let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
-        let shown = effective(&subscription, "VirtualMachines", &decision.plan, true);
-        assert!(
-            shown
-                .iter()
-                .any(|(extension, on)| extension.name == "AgentlessVmScanning" && *on)
-        );
+    fn scanning_stays_on_while_another_plan_scans() {
+        for name in ["CloudPosture", "Containers"] {
+            let mut subscription = standard_p1();
+            let other = Plan {
+                tier: Tier::Standard,
+                extensions: Plan::default_extensions(name, None),
+                ..Plan::default()
+            };
+            subscription.plans.insert(name.into(), other);
+            let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2",
+                "extensions": [{"name": "AgentlessVmScanning", "isEnabled": "False"}]}});
+            let decision = decide_on(&subscription, &Switches::default(), &body).unwrap();
+            let shown = effective(&subscription, "VirtualMachines", &decision.plan, true);
+            let scans = |(extension, on): &(Extension, bool)| extension.name == "AgentlessVmScanning" && *on;
+            assert!(shown.iter().any(scans), "{name}");
+        }
     }
 }

@@ -46,6 +46,9 @@ impl View {
     ) -> Value {
         let plan = subscription.plan(name);
         let mut properties = self.common(subscription, name, &plan, statuses);
+        if plan.tier == Tier::Free && self.since("2024-01-01") {
+            properties.insert("resourcesCoverageStatus".into(), json!("NotCovered"));
+        }
         if plan.tier == Tier::Standard && self.since("2024-01-01") {
             properties.insert("enforce".into(), json!(truth(plan.enforce)));
             properties.insert(
@@ -76,7 +79,13 @@ impl View {
         statuses: &BTreeMap<String, Status>,
     ) -> Map<String, Value> {
         let mut properties = Map::new();
-        let trial = plan.free_trial_remaining_time.as_deref().unwrap_or("PT0S");
+        // A plan that was never used has its whole trial left.
+        let rest = if subscription.plans.contains_key(name) {
+            "PT0S"
+        } else {
+            "P30D"
+        };
+        let trial = plan.free_trial_remaining_time.as_deref().unwrap_or(rest);
         properties.insert("pricingTier".into(), json!(plan.tier.name()));
         properties.insert("freeTrialRemainingTime".into(), json!(trial));
         if plan.tier == Tier::Free {
@@ -147,6 +156,10 @@ fn operation_status(status: Status) -> Value {
         Status::AssigningFailed => json!({
             "code": "Failed",
             "message": "Failed assigning roles {AssignRoles} to {identityName} for plan",
+        }),
+        Status::RightMissing => json!({
+            "code": "Failed",
+            "message": "The caller is not Owner of the resource that the extension uses",
         }),
     }
 }

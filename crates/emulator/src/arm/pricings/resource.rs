@@ -18,6 +18,8 @@ use crate::{
 };
 
 pub(super) const PLAN: &str = "VirtualMachines";
+/// The plans that a machine lists.
+const PLANS: [&str; 2] = [PLAN, "CloudPosture"];
 const MACHINES: [&str; 3] = [
     "microsoft.compute/virtualmachines",
     "microsoft.compute/virtualmachinescalesets",
@@ -37,9 +39,14 @@ pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmEr
         if method != Method::GET {
             return Err(refusals::no_method(method.as_str(), "pricings"));
         }
-        return Ok(Answer::list(vec![described(call, typed, &key, PLAN)?]));
+        let all: Result<Vec<Value>, ArmError> = PLANS
+            .iter()
+            .map(|plan| described(call, typed, &key, plan))
+            .collect();
+        return Ok(Answer::list(all?));
     };
-    if !name.eq_ignore_ascii_case(PLAN) {
+    let plan = PLANS.into_iter().find(|plan| name.eq_ignore_ascii_case(plan));
+    if plan.is_none_or(|plan| plan != PLAN && method != Method::GET) {
         return Err(invalid(&format!(
             "The plan \"{name}\" is not supported for resource type '{kind}'"
         )));
@@ -57,7 +64,7 @@ pub(super) fn answer(call: &mut Call<'_>, typed: &Typed) -> Result<Answer, ArmEr
         }
         _ => return Err(refusals::no_method(method.as_str(), "pricings")),
     }
-    Ok(Answer::ok(described(call, typed, &key, name)?))
+    Ok(Answer::ok(described(call, typed, &key, plan.unwrap_or(PLAN))?))
 }
 
 /// The resource type in a lower-case machine id.
@@ -110,11 +117,24 @@ fn put(call: &mut Call<'_>, key: &str) -> Result<(), ArmError> {
 }
 
 fn described(call: &Call<'_>, typed: &Typed, key: &str, name: &str) -> Result<Value, ArmError> {
-    let properties = properties(&View::of(call), call.subscription()?, key);
+    let properties = if name == PLAN {
+        properties(&View::of(call), call.subscription()?, key)
+    } else {
+        inherited(&View::of(call), call.subscription()?, name)
+    };
     Ok(json!({
         "id": format!("{}/providers/{}/{}/{name}", typed.scope, typed.namespace, typed.kind),
         "name": name, "type": "Microsoft.Security/pricings", "properties": properties,
     }))
+}
+
+/// A plan that a machine cannot override.
+fn inherited(view: &View, subscription: &Subscription, name: &str) -> Map<String, Value> {
+    let mut properties = view.common(subscription, name, &subscription.plan(name), &BTreeMap::new());
+    properties.insert("inherited".into(), json!(truth(true)));
+    let parent = format!("/subscriptions/{}", subscription.id);
+    properties.insert("inheritedFrom".into(), json!(parent));
+    properties
 }
 
 /// The plan in effect for a machine.
