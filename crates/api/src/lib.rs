@@ -48,7 +48,7 @@ pub use server_protection::spec::{
 };
 pub use server_protection::status::{
     ClaimCredential, ClaimStatus, ConnectorsStatus, ContestedField, DisplayStatus, Drift, ExtensionStatus,
-    PlanStatus, ServerProtectionStatus, WorkspaceStatus,
+    OtherPlansStatus, PlanStatus, ServerProtectionStatus, WorkspaceStatus,
 };
 
 /// API group of all kinds.

@@ -20,6 +20,7 @@ use crate::{
     RequestObserver,
     cloud::Cloud,
     error_response::{self, ErrorResponse, is_write, shape, unreachable},
+    resources::pricings::PricingsVersion,
     response::{self, Response, request_id},
     retry_after,
     throttled::{Budget, Throttled, Why},
@@ -38,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) http: reqwest::Client,
     pub(crate) cloud: Arc<Cloud>,
     pub(crate) request_observer: Arc<dyn RequestObserver>,
+    /// The version with which plans are read.
+    pub(crate) pricings_version: Arc<PricingsVersion>,
 }
 
 /// The transport: sends requests with the tokens of one credential.
@@ -73,6 +76,11 @@ impl Arm {
             tokens,
             throttled,
         }
+    }
+
+    /// The version with which plans are read.
+    pub(crate) fn pricings_version(&self) -> &PricingsVersion {
+        &self.connection.pricings_version
     }
 
     /// Sends one request and returns the body of the response.

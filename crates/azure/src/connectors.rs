@@ -17,12 +17,14 @@ use serverprotection_core::{
     gate::WritePermit,
     reading::ReadResult,
     security_connector::{
+        arc_providers::ArcProvider,
         changes::{Action, Change},
         decide::Outcome,
         desired::Target,
         observed::{Connector, Observed},
         reads::Reads,
     },
+    server_protection::observed::RegistrationState,
 };
 
 use self::{id::ConnectorId, single_flight::MaxAge};
@@ -42,7 +44,7 @@ impl Session {
             }
         };
         let age = if reads.fresh { MaxAge::Fresh } else { MaxAge::Any };
-        let (connector, resource_group, others, health, permissions) = tokio::join!(
+        let (connector, resource_group, others, health, permissions, arc_providers) = tokio::join!(
             self.arm.connector(&id),
             OptionFuture::from(reads.resource_group.then(|| self.group_of(&id))),
             OptionFuture::from(reads.others.then(|| self.other_connectors(&id.subscription, age))),
@@ -51,6 +53,11 @@ impl Session {
                 reads
                     .permissions
                     .then(|| self.permissions_on(&id.subscription, age))
+            ),
+            OptionFuture::from(
+                reads
+                    .arc_providers
+                    .then(|| self.arc_providers_of(&id.subscription, age))
             ),
         );
         let absent = matches!(connector, Ok(None));
@@ -62,6 +69,7 @@ impl Session {
             // A connector that does not exist has no health.
             health: health.filter(|_| !absent),
             permissions,
+            arc_providers,
         };
         if absent {
             self.complete(&id, observed, age).await
@@ -145,6 +153,9 @@ impl Session {
                 }
                 Ok(Written::Done(answer.map(Box::new)))
             }
+            Action::RegisterProvider(provider) => {
+                self.register_provider(&id.subscription, *provider, permit).await
+            }
         }
     }
 
@@ -165,6 +176,26 @@ impl Session {
             return Ok(Written::PermitEnded);
         }
         self.arm.put_resource_group(subscription, name, location).await?;
+        Ok(Written::Done(None))
+    }
+
+    /// Registers a resource provider, unless another connector of the subscription just did.
+    async fn register_provider(
+        &self,
+        subscription: &str,
+        provider: ArcProvider,
+        permit: &WritePermit,
+    ) -> Result<Written, AzureError> {
+        let _lock = self.locks.registration(subscription, provider.namespace()).await;
+        let known = self.arc_providers_of(subscription, MaxAge::Any).await?;
+        if known.get(&provider) != Some(&RegistrationState::NotRegistered) {
+            return Ok(Written::Done(None));
+        }
+        if !permit.holds() {
+            return Ok(Written::PermitEnded);
+        }
+        self.arm.register_arc_provider(subscription, provider).await?;
+        self.amend_arc_provider(subscription, provider).await;
         Ok(Written::Done(None))
     }
 

@@ -130,13 +130,17 @@ pub(crate) fn is_write(method: &Method) -> bool {
 
 /// A text from outside on one line without control characters, truncated so that the hint after it still fits.
 pub(crate) fn one_line(text: &str) -> String {
-    const MOST: usize = 500;
+    one_line_of(text, 500)
+}
+
+/// The same, truncated to so many characters.
+pub(crate) fn one_line_of(text: &str, most: usize) -> String {
     let clean = printable::one_line(text);
     let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= MOST {
+    if line.chars().count() <= most {
         return line;
     }
-    line.chars().take(MOST).chain(['…']).collect()
+    line.chars().take(most).chain(['…']).collect()
 }
 
 /// The policies that a message names at most.

@@ -30,6 +30,12 @@ impl Locks {
             .await
     }
 
+    /// Waits for the lock of the registration of a resource provider, which several connectors may need.
+    pub(crate) async fn registration(&self, subscription: &str, namespace: &str) -> OwnedMutexGuard<()> {
+        self.lock(format!("{subscription}/providers/{namespace}").to_lowercase())
+            .await
+    }
+
     async fn lock(&self, key: String) -> OwnedMutexGuard<()> {
         let lock = {
             let mut all = self

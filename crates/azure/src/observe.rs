@@ -20,13 +20,15 @@ impl Session {
             .workspaces
             .iter()
             .map(|id| async move { (id.clone(), arm.security_solution(id).await) });
-        let (plan, settings, assessment, details, mut registration, permissions, workspaces) = tokio::join!(
+        let (plan, settings, assessment, details, mut registration, permissions, other_plans, workspaces) = tokio::join!(
             arm.plan(subscription),
             arm.settings(subscription),
             arm.assessment(subscription),
             OptionFuture::from(reads.subscription.then(|| arm.subscription(subscription))),
             OptionFuture::from(reads.registration.then(|| arm.registration(subscription))),
             OptionFuture::from(reads.permissions.then(|| self.permissions(subscription))),
+            // Boxed, because the future of every reconcile would otherwise reserve memory for this rare case.
+            OptionFuture::from(reads.other_plans.then(|| Box::pin(arm.other_plans(subscription)))),
             join_all(workspaces),
         );
         let unregistered = |failure: Option<&AzureError>| {
@@ -56,6 +58,7 @@ impl Session {
             settings: Some(settings),
             assessment: Some(assessment),
             permissions,
+            other_plans,
             workspaces,
         }
     }

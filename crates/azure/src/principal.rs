@@ -69,6 +69,7 @@ impl Principals {
                 http,
                 cloud: Arc::new(cloud),
                 request_observer,
+                pricings_version: Arc::default(),
             },
             locks: Arc::default(),
             settings,

@@ -4,6 +4,7 @@ pub(crate) mod assessment;
 pub(crate) mod connector_health;
 mod extension_properties;
 mod integrity_rules;
+mod other_plans;
 pub(crate) mod permissions;
 pub(crate) mod pricings;
 pub(crate) mod protection_places;

@@ -89,6 +89,7 @@ pub(crate) fn arm(resource_manager: Url) -> Arm {
         http: reqwest::Client::new(),
         cloud: Arc::new(cloud(resource_manager)),
         request_observer: Arc::new(Unmetered),
+        pricings_version: Arc::default(),
     };
     let tokens = Tokens::new(
         identity("client", "right"),

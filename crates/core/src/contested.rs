@@ -3,12 +3,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::SignedDuration,
+};
 use serverprotection_api::ContestedField;
 
 use crate::{
     Timestamp,
     change::Outcome,
+    conditions::{ConditionType, is_true},
     difference::{Difference, FieldPath},
     settling::Writes,
 };
@@ -37,6 +41,11 @@ pub fn suppressed<F: FieldPath>(
         .filter(held)
         .map(|difference| difference.field.clone())
         .collect()
+}
+
+/// Whether a reconcile ends the pause of contested fields: a user who saw them requested it.
+pub(crate) fn ends_pause(requested: bool, conditions: &[Condition]) -> bool {
+    requested && is_true(conditions, ConditionType::Contested)
 }
 
 fn same<F: FieldPath>(entry: &ContestedField, difference: &Difference<F>) -> bool {

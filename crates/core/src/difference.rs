@@ -43,12 +43,3 @@ pub fn listed<'a, F: FieldPath + 'a>(differences: impl IntoIterator<Item = &'a D
     let all: Vec<_> = differences.into_iter().map(ToString::to_string).collect();
     all.join(", ")
 }
-
-/// Describes differences for users by their fields alone.
-pub(crate) fn fields<F: FieldPath>(differences: &[Difference<F>]) -> String {
-    let all: Vec<_> = differences
-        .iter()
-        .map(|difference| difference.field.to_string())
-        .collect();
-    all.join(", ")
-}

@@ -6,7 +6,7 @@ use serverprotection_api::Drift;
 use crate::{
     Timestamp,
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
-    difference::{Difference, FieldPath, fields},
+    difference::{Difference, FieldPath, listed},
     message::Message,
 };
 
@@ -40,14 +40,23 @@ pub(crate) fn drift_count<F: FieldPath>(differences: &[Difference<F>]) -> i32 {
     i32::try_from(differences.len()).unwrap_or(i32::MAX)
 }
 
-/// Sets `Drifted`.
-pub(crate) fn drifted<F: FieldPath>(conditions: &mut Conditions, differences: &[Difference<F>]) {
+/// Sets `Drifted`. `consequence` is a sentence about what else the repair changes.
+pub(crate) fn drifted<F: FieldPath>(
+    conditions: &mut Conditions,
+    differences: &[Difference<F>],
+    consequence: Option<&str>,
+) {
     let (status, reason, message) = if differences.is_empty() {
-        let message = "Azure matches the spec".to_owned();
+        let message = Message::new("Azure matches the spec");
         (ConditionStatus::False, Reason::NoDrift, message)
     } else {
-        let message = format!("Azure differs from the spec: {}", fields(differences));
+        // With the direction of the repair: Azure's value, then that of the spec.
+        let message = Message::new("Azure differs from the spec").cause(listed(differences));
+        let message = match consequence {
+            Some(consequence) => message.and(consequence),
+            None => message,
+        };
         (ConditionStatus::True, Reason::Differs, message)
     };
-    conditions.set(ConditionType::Drifted, status, reason, &Message::new(message));
+    conditions.set(ConditionType::Drifted, status, reason, &message);
 }

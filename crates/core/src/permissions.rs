@@ -11,6 +11,30 @@ use crate::{
 /// The additional action that is needed to switch on what assigns roles (docs/azure-api.md 8.7).
 pub(crate) const ASSIGN_ROLES: &str = "Microsoft.Authorization/roleAssignments/write";
 
+/// An action that a spec needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Required {
+    /// The action.
+    pub(crate) action: &'static str,
+    /// The field that needs it, if the role Security Admin does not have it.
+    pub(crate) field: Option<&'static str>,
+}
+
+impl Required {
+    /// An action of Security Admin.
+    pub(crate) const fn of_security_admin(action: &'static str) -> Self {
+        Self { action, field: None }
+    }
+
+    /// The right to assign roles, which Owner has.
+    pub(crate) const fn owner(field: &'static str) -> Self {
+        Self {
+            action: ASSIGN_ROLES,
+            field: Some(field),
+        }
+    }
+}
+
 /// Sets `CredentialReady`.
 pub(crate) fn credential(
     conditions: &mut Conditions,
@@ -60,13 +84,46 @@ pub(crate) fn reason_of(failure: &AzureError) -> ReasonText {
     }
 }
 
+/// The missing actions, each with the fields that need it, and the smallest roles that have them.
+fn lacking(missing: &[Required]) -> Message {
+    let mut listed: Vec<String> = Vec::new();
+    for required in missing {
+        let fields: Vec<_> = missing
+            .iter()
+            .filter(|other| other.action == required.action)
+            .filter_map(|other| other.field)
+            .collect();
+        let text = if fields.is_empty() {
+            required.action.to_owned()
+        } else {
+            format!("{} (for {})", required.action, fields.join(" and "))
+        };
+        if !listed.contains(&text) {
+            listed.push(text);
+        }
+    }
+    // Each of these roles has all actions of the next one.
+    let role = if missing.iter().any(|required| required.action == ASSIGN_ROLES) {
+        "Owner"
+    } else if missing.iter().any(|required| required.field.is_some()) {
+        "Contributor"
+    } else {
+        "Security Admin"
+    };
+    Message::new(format!("The identity lacks {}", listed.join(", "))).action(format!(
+        "Grant a role with these actions on the subscription, such as {role}"
+    ))
+}
+
 /// Sets `PermissionsSufficient`: a denied call is the best evidence, then the permissions that Azure reports. Returns
-/// the missing actions, if this reconcile determined them.
+/// the missing actions, if this reconcile determined them. `elsewhere` is what the spec needs and what the permissions
+/// on the subscription do not show.
 pub(crate) fn permitted(
     conditions: &mut Conditions,
     failure: Option<&AzureError>,
     granted: Option<&ReadResult<Permissions>>,
-    required: &[&str],
+    required: &[Required],
+    elsewhere: &[&str],
 ) -> Option<Vec<String>> {
     const TYPE: ConditionType = ConditionType::PermissionsSufficient;
     let denied = failure.filter(|failure| matches!(failure.class, ErrorClass::Permission(_)));
@@ -80,22 +137,30 @@ pub(crate) fn permitted(
     }
     match granted? {
         Ok(permissions) => {
-            let missing: Vec<&str> = required
-                .iter()
-                .filter(|action| !permissions.allow(action))
-                .copied()
-                .collect();
+            let lacks = |required: &&Required| !permissions.allow(required.action);
+            let missing: Vec<Required> = required.iter().filter(lacks).copied().collect();
             let (status, reason, message) = if missing.is_empty() {
                 let message = Message::new("The identity has every permission that the spec needs");
                 (ConditionStatus::True, Reason::Sufficient, message)
             } else {
-                let message = Message::new(format!("The identity lacks {}", missing.join(", "))).action(
-                    "Grant a role with these actions on the subscription (Security Admin; Owner for all extensions)",
-                );
-                (ConditionStatus::False, Reason::MissingPermission, message)
+                (
+                    ConditionStatus::False,
+                    Reason::MissingPermission,
+                    lacking(&missing),
+                )
+            };
+            let message = if elsewhere.is_empty() {
+                message
+            } else {
+                message.and(&format!(
+                    "Not visible in the permissions on the subscription: {}.",
+                    elsewhere.join("; ")
+                ))
             };
             conditions.set(TYPE, status, reason, &message);
-            Some(missing.into_iter().map(str::to_owned).collect())
+            let mut actions: Vec<String> = missing.iter().map(|missing| missing.action.to_owned()).collect();
+            actions.dedup();
+            Some(actions)
         }
         Err(failure) if failure.class.is_transient() => None,
         Err(failure) => {

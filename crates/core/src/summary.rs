@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serverprotection_api::ContestedField;
 
 use crate::{
     azure_error::{AzureError, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
-    difference::{Difference, FieldPath, fields, listed},
+    difference::{Difference, FieldPath, listed},
     message::Message,
     permissions::reason_of,
     reason::ReasonText,
@@ -72,38 +73,48 @@ impl Summary {
 /// Contested, while fields are suppressed.
 pub(crate) fn contested<F: FieldPath>(
     conditions: &mut Conditions,
-    differences: &[Difference<F>],
     suppressed: &BTreeSet<F>,
+    message: &Message,
 ) {
     if suppressed.is_empty() {
         conditions.remove(ConditionType::Contested);
     } else {
-        let message = contested_message(differences, suppressed);
         let (status, reason) = (ConditionStatus::True, Reason::Suppressed);
-        conditions.set(ConditionType::Contested, status, reason, &message);
+        conditions.set(ConditionType::Contested, status, reason, message);
     }
 }
 
+/// Which fields are contested, and until when. `history` is that of the status that decided about them.
 pub(crate) fn contested_message<F: FieldPath>(
     differences: &[Difference<F>],
     suppressed: &BTreeSet<F>,
+    history: &[ContestedField],
 ) -> Message {
+    let until = |difference: &Difference<F>| {
+        let mut entries = history.iter();
+        let entry = entries.find(|entry| difference.is(&entry.field, &entry.desired));
+        let end = entry.and_then(|entry| entry.suppressed_until_time.as_ref());
+        end.map_or_else(String::new, |end| format!(" until {}", end.0))
+    };
     let lost: Vec<_> = differences
         .iter()
         .filter(|difference| suppressed.contains(&difference.field))
         .map(|difference| {
             format!(
-                "{} (spec: {}, Azure: {})",
-                difference.field, difference.desired, difference.observed
+                "{} (spec: {}, Azure: {}){}",
+                difference.field,
+                difference.desired,
+                difference.observed,
+                until(difference)
             )
         })
         .collect();
     Message::new(format!(
-        "Another writer keeps changing {}; enforcement is paused until the time in status.contested",
+        "Enforcement is paused, because another writer keeps changing {}",
         lost.join(", ")
     ))
     .action(
-        "Find the other writer (Azure Policy, another plan such as Defender CSPM, a person), or set the field to Unmanaged",
+        "Find the other writer (Azure Policy, another plan such as Defender CSPM, a person), or set the field to Unmanaged. To end the pause now, set the annotation serverprotection.dev/reconcile-requested-at",
     )
 }
 
@@ -141,15 +152,14 @@ pub(crate) fn in_sync() -> Message {
 pub(crate) fn observed_message<F: FieldPath>(differences: &[Difference<F>]) -> Message {
     match differences.len() {
         0 => Message::new("Mode Observe: Azure matches the spec"),
-        1 => Message::new("Mode Observe: 1 field differs").cause(fields(differences)),
-        many => Message::new(format!("Mode Observe: {many} fields differ")).cause(fields(differences)),
+        1 => Message::new("Mode Observe: 1 field differs").cause(listed(differences)),
+        many => Message::new(format!("Mode Observe: {many} fields differ")).cause(listed(differences)),
     }
 }
 
 pub(crate) fn settling_message<F: FieldPath>(differences: &[Difference<F>]) -> Message {
-    let fields = fields(differences);
     Message::new("Azure accepted the write but still returns other values; the controller writes again")
-        .cause(fields)
+        .cause(listed(differences))
 }
 
 pub(crate) fn approval_message<F: FieldPath>(found: &[Difference<F>]) -> Message {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admission;
+mod arc_providers;
 mod azure_faults;
 mod cloud_side;
 mod deletion;
@@ -54,6 +55,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(cloud_side::cases());
     cases.extend(azure_faults::cases());
     cases.extend(permissions::cases());
+    cases.extend(arc_providers::cases());
     cases.extend(ownership::cases());
 
     let setup = move || async move {

@@ -11,6 +11,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
         a_foreign_writer_wins_after_three_repairs_and_is_reported,
         agentless_scanning_that_cspm_keeps_on_is_contested,
+        agentless_scanning_that_containers_keep_on_is_contested,
     ]
 }
 
@@ -45,13 +46,29 @@ async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
             .count()
     };
     let made = repairs(of(writes(&team).await?, "/settings/"));
-    reconcile(&team, "prod").await?;
+    assert!(message.contains(" until 20"), "the end of the pause: {message}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(
         repairs(of(writes(&team).await?, "/settings/")),
         made,
         "enforcement is paused"
     );
     assert!(made - before.min(made) <= 4, "{made} writes");
+
+    // A user ends the pause; the next one is longer.
+    reconcile(&team, "prod").await?;
+    let object = ready(&team, "prod").await?;
+    assert_eq!(repairs(of(writes(&team).await?, "/settings/")), made + 1);
+    assert_eq!(
+        object["status"]["contested"][0]["suppressionHours"], 2,
+        "{object:#}"
+    );
+    environment
+        .emulator
+        .set(&team.subscription, json!({"settings.WDATP": false}))
+        .await?;
+    let object = reconcile(&team, "prod").await?;
+    assert!(condition(&object, "Contested").is_some(), "{object:#}");
 
     // The other writer stops: the object is Ready again without a write.
     environment
@@ -67,9 +84,19 @@ async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
 async fn agentless_scanning_that_cspm_keeps_on_is_contested(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
-    let posture = json!({"pricings": {"CloudPosture": {"pricingTier": "Standard",
+    stays_on(&environment, "CloudPosture", "Defender CSPM (CloudPosture)").await
+}
+
+async fn agentless_scanning_that_containers_keep_on_is_contested(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    stays_on(&environment, "Containers", "Defender for Containers (Containers)").await
+}
+
+async fn stays_on(environment: &Environment, plan: &str, named: &str) -> Result<(), Error> {
+    let posture = json!({"pricings": {plan: {"pricingTier": "Standard",
         "extensions.AgentlessVmScanning.isEnabled": "True"}}});
-    let team = environment.team_with("cspm", posture).await?;
+    let team = environment.team_with(&plan.to_lowercase(), posture).await?;
     // Azure accepts the write and changes nothing, so only a write can find out.
     let allow = json!({"allowUseless": [team.subscription]});
     environment.emulator.allow(allow).await?;
@@ -91,11 +118,16 @@ async fn agentless_scanning_that_cspm_keeps_on_is_contested(
     );
     // Each requested reconcile writes once more, until the field is contested.
     for _ in 0..6 {
-        reconcile(&team, "prod").await?;
+        let object = reconcile(&team, "prod").await?;
+        if condition(&object, "Contested").is_some() {
+            break;
+        }
     }
+    // The plan that keeps it on is known at the latest when the object is read again.
     let object = team
-        .until_holds("prod", "Contested", TIMEOUT, |object| {
-            condition(object, "Contested").is_some()
+        .until_holds("prod", "Contested, with the other plan", TIMEOUT, |object| {
+            let found = condition(object, "Contested").and_then(|it| it["message"].as_str());
+            found.is_some_and(|message| message.contains(named))
         })
         .await?;
     let (_, _, message) = condition_values(&object, "Contested");

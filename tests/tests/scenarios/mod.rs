@@ -14,6 +14,7 @@ mod contested;
 mod credentials;
 mod drift;
 mod edits;
+mod elsewhere;
 mod file_integrity;
 mod observe;
 mod odd_answers;
@@ -59,6 +60,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(odd_answers::cases());
     cases.extend(retry_after::cases());
     cases.extend(contested::cases());
+    cases.extend(elsewhere::cases());
     cases.extend(unreadable::cases());
     let setup = move || async move {
         let lapse_after = format!("{}s", claims::LAPSE_AFTER.as_secs());

@@ -17,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         a_reader_may_not_write,
         an_identity_without_any_role_stalls,
         security_admin_alone_cannot_switch_agentless_scanning_on,
+        file_integrity_monitoring_needs_its_workspace_and_not_the_subscription,
     ]
 }
 
@@ -108,5 +109,45 @@ async fn security_admin_alone_cannot_switch_agentless_scanning_on(
         })
         .await?;
     assert_eq!(condition_values(&object, "PermissionsSufficient").0, "True");
+    Ok(())
+}
+
+async fn file_integrity_monitoring_needs_its_workspace_and_not_the_subscription(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("fim-rights").await?;
+    let workspace = format!(
+        "/subscriptions/{}/resourceGroups/r/providers/Microsoft.OperationalInsights/workspaces/w",
+        team.subscription
+    );
+    roles(&team, &["Security Admin"]).await?;
+    let monitoring = json!({"state": "Enabled", "workspaceId": workspace});
+    let spec = json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}});
+    team.protect("prod", spec).await?;
+    let failed = |object: &serde_json::Value| {
+        condition(object, "Ready").is_some_and(|ready| ready["reason"] == "ExtensionFailed")
+    };
+    let object = team
+        .until_holds("prod", "the failed extension", TIMEOUT, failed)
+        .await?;
+    // Owner of the subscription is not what is missing.
+    let (status, _, message) = condition_values(&object, "PermissionsSufficient");
+    assert_eq!(status, "True", "{message}");
+    assert!(message.contains("Workspace Owner"), "{message}");
+
+    let granted =
+        json!({"roleAssignments": {team.subscription.clone(): ["Security Admin"], workspace: ["Owner"]}});
+    team.environment
+        .emulator
+        .principal(&team.client_id, granted)
+        .await?;
+    team.request("prod").await?;
+    let object = ready(&team, "prod").await?;
+    let extensions = object["status"]["plan"]["extensions"].as_array().unwrap();
+    let monitoring = extensions
+        .iter()
+        .find(|extension| extension["name"] == "FileIntegrityMonitoring")
+        .unwrap();
+    assert_eq!(monitoring["provisioning"], "Succeeded", "{object:#}");
     Ok(())
 }

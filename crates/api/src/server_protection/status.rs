@@ -34,6 +34,9 @@ pub struct ServerProtectionStatus {
     /// The plan as reported by Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// Other Defender plans of the subscription that matter for its servers, as last read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_plans: Option<OtherPlansStatus>,
     /// Azure actions that the spec needs and the identity lacks, as last known (condition PermissionsSufficient).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -156,6 +159,10 @@ pub struct PlanStatus {
     /// FullyCovered, PartiallyCovered (some machines differ from the subscription's plan) or NotCovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Who manages the plan, in Azure's words, when it is managed outside of Azure Resource Manager, for example by a
+    /// rule of the Defender portal. The controller does not write such a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
     /// When the free trial ends. Absent when no trial runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_trial_end_time: Option<Time>,
@@ -167,6 +174,22 @@ pub struct PlanStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub extensions: Vec<ExtensionStatus>,
+}
+
+/// Other Defender plans of the subscription that matter for its servers.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherPlansStatus {
+    /// Enabled or Disabled. Without foundational CSPM, Azure gives no recommendations for the machines. Absent when
+    /// Azure does not list it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foundational_cspm: Option<String>,
+    /// Plans that keep agentless scanning on: CloudPosture (Defender CSPM), Containers. While there are any,
+    /// plan.agentlessScanning cannot switch it off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub agentless_scanning: Vec<String>,
 }
 
 /// A plan extension.

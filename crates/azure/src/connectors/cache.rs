@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serverprotection_core::{
     reading::{Permissions, ReadResult},
-    security_connector::account::ListedConnector,
+    security_connector::{
+        account::ListedConnector,
+        arc_providers::{ArcProvider, ArcProviders},
+    },
+    server_protection::observed::RegistrationState,
 };
 
 use super::{
@@ -26,6 +30,13 @@ const KEEP_PERMISSIONS: Ttl = Ttl {
     fresh_for: Duration::from_secs(3),
 };
 
+/// The first reconciles of hundreds of connectors share one read. A failure is kept, too, because nothing waits for it.
+const KEEP_PROVIDERS: Ttl = Ttl {
+    success: Duration::from_secs(60),
+    failure: Duration::from_secs(60),
+    fresh_for: Duration::from_secs(3),
+};
+
 /// Recent responses for one principal.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectorCache {
@@ -37,6 +48,8 @@ pub(crate) struct ConnectorCache {
     groups: SingleFlight<bool>,
     /// Permissions, by subscription.
     permissions: SingleFlight<Permissions>,
+    /// Registrations of the resource providers of Azure Arc, by subscription.
+    arc_providers: SingleFlight<ArcProviders>,
 }
 
 impl Session {
@@ -58,5 +71,25 @@ impl Session {
             .get(subscription, KEEP_PERMISSIONS, age, request)
             .await?;
         Ok(Permissions::clone(&found))
+    }
+
+    pub(super) async fn arc_providers_of(&self, subscription: &str, age: MaxAge) -> ReadResult<ArcProviders> {
+        // Boxed, because the future of every reconcile would otherwise reserve memory for this rare case.
+        let request = Box::pin(self.arm.arc_providers(subscription));
+        let providers = &self.principal.connectors.arc_providers;
+        let found = providers.get(subscription, KEEP_PROVIDERS, age, request).await?;
+        Ok(ArcProviders::clone(&found))
+    }
+
+    /// A registration was requested.
+    pub(super) async fn amend_arc_provider(&self, subscription: &str, provider: ArcProvider) {
+        let requested = |found: &mut ArcProviders| {
+            found.insert(provider, RegistrationState::Registering);
+        };
+        self.principal
+            .connectors
+            .arc_providers
+            .amend(subscription, requested)
+            .await;
     }
 }

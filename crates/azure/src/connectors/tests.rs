@@ -1,5 +1,6 @@
 //! Reads and writes of connectors against a stub of Azure in this process.
 
+mod arc_providers;
 mod bodies;
 mod credentials;
 mod official;
@@ -31,6 +32,7 @@ const EVERYTHING: Reads = Reads {
     others: true,
     health: true,
     permissions: true,
+    arc_providers: false,
     fresh: false,
 };
 

@@ -8,9 +8,12 @@ use serverprotection_core::{reading::ReadResult, security_connector::observed::H
 use crate::{
     arm::{Arm, Call},
     connectors::id::ConnectorId,
-    error_response::{self, one_line},
+    error_response::{self, one_line, one_line_of},
     throttled::Budget,
 };
+
+/// Characters of a remedy. Eight issues with such remedies are the most that a status holds.
+const LONGEST_REMEDY: usize = 4096;
 
 impl Arm {
     /// The health reports of a connector. Empty if there is no connector, or Defender for Cloud has not scanned it yet.
@@ -63,8 +66,15 @@ fn issue(item: &Value) -> ConnectorIssue {
     ConnectorIssue {
         name: name.unwrap_or_else(|| "unnamed".into()),
         message: text(item, "/issueDescription").unwrap_or_else(|| "no description".into()),
-        remedy: text(item, "/remediationSteps"),
+        remedy: remedy(item),
     }
+}
+
+/// Azure's steps to the end, which is what a user needs: some are longer than other texts may be.
+fn remedy(item: &Value) -> Option<String> {
+    let steps = item.pointer("/remediationSteps")?.as_str()?;
+    let line = one_line_of(steps, LONGEST_REMEDY);
+    (!line.is_empty()).then_some(line)
 }
 
 /// The text at a JSON pointer, in one line; `None` if it is absent or empty.
@@ -105,6 +115,16 @@ mod tests {
                 ],
             }
         );
+    }
+
+    #[test]
+    fn a_long_remedy_keeps_its_end() {
+        let issue = |steps: &str| issue(&json!({"issueName": "n", "remediationSteps": steps})).remedy;
+        let long = format!("{} the last step", "step ".repeat(300).trim_end());
+        assert_eq!(issue(&long), Some(long));
+        let bounded = issue(&"x".repeat(100_000)).unwrap();
+        assert_eq!(bounded.chars().count(), LONGEST_REMEDY + 1);
+        assert_eq!(issue(" \n "), None);
     }
 
     #[test]

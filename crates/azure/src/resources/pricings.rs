@@ -1,5 +1,7 @@
 //! The plan `VirtualMachines` at subscription scope (docs/azure-api.md 1).
 
+mod version;
+
 use std::time::Duration;
 
 use reqwest::Method;
@@ -18,6 +20,8 @@ use serverprotection_core::{
     },
 };
 
+pub(crate) use self::version::PricingsVersion;
+use self::version::WRITTEN;
 use crate::{
     arm::{Arm, Call},
     body,
@@ -28,18 +32,24 @@ use crate::{
     throttled::Budget,
 };
 
-const API_VERSION: &str = "2024-01-01";
 const GET: &str = "GET pricings/VirtualMachines";
 const PUT: &str = "PUT pricings/VirtualMachines";
 /// The member of an extension with its properties.
 const PROPERTIES: &str = "additionalExtensionProperties";
+/// Characters of `managedBy` that are kept.
+const LONGEST_MANAGED_BY: usize = 256;
 
 impl Arm {
     pub(crate) async fn plan(&self, subscription: &str) -> ReadResult<Plan> {
-        let body = self
-            .pricing_call(Method::GET, GET, subscription, None, None)
-            .await?;
-        read_plan(GET, &body)
+        loop {
+            let version = self.pricings_version().get();
+            let answer = self
+                .pricing_call(Method::GET, GET, version, subscription, None, None)
+                .await;
+            if !self.pricings_version().falls_back(version, &answer) {
+                return read_plan(GET, &answer?);
+            }
+        }
     }
 
     /// Writes the plan. The caller holds the subscription's lock.
@@ -51,7 +61,7 @@ impl Arm {
     ) -> Result<PlanResponse, AzureError> {
         let (body, id) = (request(write), Some(correlation_id));
         let body = self
-            .pricing_call(Method::PUT, PUT, subscription, Some(&body), id)
+            .pricing_call(Method::PUT, PUT, WRITTEN, subscription, Some(&body), id)
             .await?;
         let plan = read_plan(PUT, &body).map_err(|failure| AzureError {
             effect_unknown: true,
@@ -67,6 +77,7 @@ impl Arm {
         &self,
         method: Method,
         operation: &'static str,
+        api_version: &'static str,
         subscription: &str,
         body: Option<&Value>,
         correlation_id: Option<&str>,
@@ -83,7 +94,7 @@ impl Arm {
                 "pricings",
                 "VirtualMachines",
             ],
-            api_version: API_VERSION,
+            api_version,
             body,
             timeout: None,
             correlation_id,
@@ -160,7 +171,14 @@ pub(super) fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
         coverage: text("resourcesCoverageStatus").map(str::to_owned),
         free_trial_remaining: text("freeTrialRemainingTime").and_then(read_duration),
         enabled_since: text("enablementTime").and_then(|time| time.parse::<Timestamp>().ok()),
+        managed_by: text("managedBy").map(managed_by),
     })
+}
+
+/// Azure's words, in one line and bounded, because they go into status.
+fn managed_by(text: &str) -> String {
+    let line = crate::error_response::one_line(text);
+    line.chars().take(LONGEST_MANAGED_BY).collect()
 }
 
 fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
@@ -175,7 +193,7 @@ fn unknown(operation: &str, what: &str, value: &str) -> AzureError {
 }
 
 /// The extensions of a plan. A Free plan has none.
-fn extensions<'a>(operation: &str, body: &'a Value) -> ReadResult<&'a [Value]> {
+pub(super) fn extensions<'a>(operation: &str, body: &'a Value) -> ReadResult<&'a [Value]> {
     body::list(operation, body, "/properties/extensions")
 }
 
@@ -352,6 +370,26 @@ mod tests {
             "freeTrialRemainingTime": "P30D"}});
         let free = read_plan(GET, &free).unwrap();
         assert_eq!((free.tier, free.extensions.len()), (Tier::Free, 0));
+    }
+
+    /// The official example of a plan that a rule of the Defender portal manages.
+    #[test]
+    fn a_plan_that_is_managed_elsewhere_says_by_whom() {
+        let plan = |managed: Value| {
+            let body = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2", "enforce": "False",
+                "originatedFrom": "M365", "managedBy": managed}});
+            read_plan(GET, &body).unwrap().managed_by
+        };
+        let rule = "M365 security rule: /management/rules/b6e2e7e2-2c7a-4e2e-9b7d-2e2e7e2b6e2e";
+        assert_eq!(plan(json!(rule)).as_deref(), Some(rule));
+        assert_eq!(plan(json!("two\r\nlines")).as_deref(), Some("two lines"));
+        assert_eq!(
+            plan(json!("x".repeat(5000))).map(|text| text.len()),
+            Some(LONGEST_MANAGED_BY)
+        );
+        for absent in [json!(null), json!("")] {
+            assert_eq!(plan(absent), None);
+        }
     }
 
     #[test]

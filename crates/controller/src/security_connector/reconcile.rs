@@ -175,21 +175,25 @@ impl Reconcile<'_> {
             target,
         ) {
             (Some(permit), Some(target)) if !decision.changes.is_empty() => {
-                // The write may take minutes, and an adoption must show which fields differed.
-                let failures = previous.history.failures;
-                let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
-                recorded_intent = Some(intent.clone());
-                match record_intent(object, &mut self.state, intent, context).await? {
-                    Recorded::Yes => {}
-                    Recorded::Gone => return Ok(Some(Action::await_change())),
-                    Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
+                // The write may take minutes, and an adoption must show which fields differed. Nothing is written without a
+                // recorded claim.
+                if decide::needs_intent(&decision) || !claims::is_recorded(object, &self.state) {
+                    let failures = previous.history.failures;
+                    let intent = status::status(&input, &decision, Phase::BeforeWrite, failures, interval);
+                    recorded_intent = Some(intent.clone());
+                    match record_intent(object, &mut self.state, intent, context).await? {
+                        Recorded::Yes => {}
+                        Recorded::Gone => return Ok(Some(Action::await_change())),
+                        Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
+                    }
                 }
                 live.apply(&target, &decision, &permit).await
             }
             _ => Outcome::default(),
         };
         drop(creation);
-        claims::wrote(object, !outcome.done.is_empty(), outcome.failure(), context);
+        let (any, failure) = decide::own_writes(&outcome);
+        claims::wrote(object, any, failure, context);
         self.state.history = requeue::update_history(&input, &decision, &outcome);
         let failures = self.state.history.failures;
         let mut after = status::status(&input, &decision, Phase::AfterWrite(&outcome), failures, interval);
@@ -225,6 +229,7 @@ fn count(outcome: &Outcome, context: &Context) {
         let change = match change.action {
             changes::Action::CreateResourceGroup { .. } => "resource_group",
             changes::Action::PutConnector(_) => "connector",
+            changes::Action::RegisterProvider(_) => "register",
         };
         context.metrics.changed(change);
     }

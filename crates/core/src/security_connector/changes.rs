@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    arc_providers::ArcProvider,
     desired::{Desired, Row},
     expected::{Expected, ObservedValue},
     field::ConnectorField,
@@ -34,6 +35,8 @@ pub enum Action {
     },
     /// PUT the connector.
     PutConnector(ConnectorWrite),
+    /// Register a resource provider that the Azure Arc agent needs.
+    RegisterProvider(ArcProvider),
 }
 
 /// Every managed field in which Azure differs from the spec, in the order of the spec.
@@ -106,8 +109,9 @@ pub fn changes(
 
 /// Describes a change for users: its fields with both values.
 pub fn describe(change: &Change) -> String {
-    if let Action::CreateResourceGroup { name, .. } = &change.action {
-        return format!("resource group {name}");
+    match &change.action {
+        Action::CreateResourceGroup { name, .. } => format!("resource group {name}"),
+        Action::RegisterProvider(provider) => format!("registration of {}", provider.namespace()),
+        Action::PutConnector(_) => listed(&change.fields),
     }
-    listed(&change.fields)
 }

@@ -4,6 +4,7 @@ use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus}
 
 use super::{
     account::{self, Conflict},
+    arc_providers,
     changes::{self, Action, Change, Difference},
     desired::{Desired, Protection, Target},
     history::ReconcileHistory,
@@ -305,13 +306,18 @@ fn field_decision(
             return decision;
         }
     }
-    decision.suppressed = contested::suppressed(&input.previous.contested, &decision.differences, input.now);
+    if !contested::ends_pause(input.requested.is_some(), &input.previous.conditions) {
+        decision.suppressed =
+            contested::suppressed(&input.previous.contested, &decision.differences, input.now);
+    }
     let mut changes = changes::changes(desired, actual, &decision.suppressed);
     if group_missing && !changes.is_empty() {
         changes.insert(0, create_resource_group(desired));
     }
     let puts = changes.iter().filter(|change| is_put(change));
     decision.situation = if changes.is_empty() {
+        // The connector is as it should be. Registrations need no recorded intent, and none of their errors stalls it.
+        decision.changes = arc_providers::registrations(input, observed);
         if decision.differences.is_empty() {
             Situation::InSync
         } else {
@@ -343,6 +349,23 @@ fn create_resource_group(desired: &Desired) -> Change {
         },
         fields: vec![field],
     }
+}
+
+/// Whether the writes of a decision need a recorded intent.
+pub fn needs_intent(decision: &Decision) -> bool {
+    let mut changes = decision.changes.iter();
+    changes.any(|change| !arc_providers::is_registration(change))
+}
+
+/// Whether a write was made, and the error of one. A registration proves nothing about the right to write the connector.
+pub fn own_writes(outcome: &Outcome) -> (bool, Option<&AzureError>) {
+    let any = outcome
+        .done
+        .iter()
+        .any(|change| !arc_providers::is_registration(change));
+    let failed = outcome.failed.as_ref();
+    let failed = failed.filter(|(change, _)| !arc_providers::is_registration(change));
+    (any, failed.map(|(_, failure)| failure))
 }
 
 /// Whether a change writes the connector.

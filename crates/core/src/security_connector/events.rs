@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serverprotection_api::SecurityConnectorStatus;
 
 use super::{
+    arc_providers::is_registration,
     changes::{Action, Change, describe},
     decide::{Decision, Outcome, Situation},
     deletion::RemovalReason,
@@ -40,7 +41,13 @@ pub fn events(
         Situation::Failing(failure) => Some(failure),
         _ => None,
     };
-    all.extend(events::failed(read, outcome.failure(), failures));
+    // The condition ProviderRegistered reports a registration that failed.
+    let failed = outcome
+        .failed
+        .as_ref()
+        .filter(|(change, _)| !is_registration(change));
+    let failure = failed.map(|(_, failure)| failure);
+    all.extend(events::failed(read, failure, failures));
     all
 }
 
@@ -108,13 +115,15 @@ pub fn deletion_failed(failure: &AzureError) -> Message {
 }
 
 fn written(change: &Change, decision: &Decision) -> Write {
-    let repaired = change.fields.iter().all(|field| decision.repairs.contains(field));
+    let repaired =
+        !change.fields.is_empty() && change.fields.iter().all(|field| decision.repairs.contains(field));
     let creates = change
         .fields
         .iter()
         .any(|field| field.field == ConnectorPath::Connector);
     let reason = match change.action {
         Action::CreateResourceGroup { .. } => EventReason::ResourceGroupCreated,
+        Action::RegisterProvider(_) => EventReason::ProviderRegistrationRequested,
         Action::PutConnector(_) if creates => EventReason::ConnectorCreated,
         Action::PutConnector(_) if repaired => EventReason::ConnectorRepaired,
         Action::PutConnector(_) => EventReason::ConnectorWritten,

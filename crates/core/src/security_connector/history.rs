@@ -1,7 +1,7 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads and at most one write, never correctness
 //! (I-6).
 
-use super::value::ConnectorPath;
+use super::{arc_providers::ArcProvider, value::ConnectorPath};
 use crate::{Timestamp, settling::Writes, suspension::Demand};
 
 /// What a process keeps in memory about an object.
@@ -23,6 +23,8 @@ pub struct ReconcileHistory {
     pub cloud_failures: u32,
     /// Such a write is not attempted again before this time.
     pub cloud_retry_at: Option<Timestamp>,
+    /// The providers of Azure Arc that must still be registered.
+    pub unregistered: Vec<ArcProvider>,
     /// Accounts of the organization's members, as the connectors were last listed.
     pub members: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! [`mod@write`] use the same rows, and change nothing else. The JSON is known to `azure` only.
 
 pub mod account;
+pub mod arc_providers;
 pub mod changes;
 pub mod cloud;
 pub mod decide;

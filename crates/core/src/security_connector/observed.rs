@@ -6,6 +6,7 @@ use serverprotection_api::{Cloud, ConnectorIssue, Tier};
 
 use super::{
     account::{ListedConnector, Membership},
+    arc_providers::ArcProviders,
     expected::ObservedValue,
     field::ConnectorField,
 };
@@ -31,6 +32,8 @@ pub struct Observed {
     pub health: Option<ReadResult<Vec<HealthReport>>>,
     /// What the identity may do.
     pub permissions: Option<ReadResult<Permissions>>,
+    /// The registrations of the resource providers that the Azure Arc agent needs.
+    pub arc_providers: Option<ReadResult<ArcProviders>>,
 }
 
 impl Observed {
@@ -43,6 +46,7 @@ impl Observed {
             others: None,
             health: None,
             permissions: None,
+            arc_providers: None,
         }
     }
 

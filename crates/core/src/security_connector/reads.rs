@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serverprotection_api::{SecurityConnectorSpec, SecurityConnectorStatus};
 
-use super::{desired::is_organization, health::Health, history::ReconcileHistory};
-use crate::conditions::{self, ConditionType};
+use super::{arc_providers, desired::is_organization, health::Health, history::ReconcileHistory};
+use crate::conditions::{self, ConditionType, Reason};
 
 /// The largest number of reconciles without changes in which everything is read once: an hour at the default interval.
 const LONGEST_ROUND: u64 = 6;
@@ -24,6 +24,8 @@ pub struct Reads {
     pub health: bool,
     /// What the identity may do.
     pub permissions: bool,
+    /// Whether the resource providers of Azure Arc are registered.
+    pub arc_providers: bool,
     /// A user requested this reconcile: results of other objects' recent reads must not be reused.
     pub fresh: bool,
 }
@@ -60,8 +62,27 @@ pub fn reads(
         others: !quiet || !counted || turn(0),
         health: !absent && (!quiet || !healthy || turn(2)),
         permissions: !quiet || !is_true(ConditionType::PermissionsSufficient) || turn(4),
+        arc_providers: arc_providers::are_needed(spec)
+            && (!known || arc_providers_are_due(previous, history, interval, turn(1))),
         fresh: requested,
     }
+}
+
+/// Registrations stay, so they are read once a day; hourly while one is missing, and each time while one is underway.
+fn arc_providers_are_due(
+    previous: &SecurityConnectorStatus,
+    history: &ReconcileHistory,
+    interval: Duration,
+    hourly: bool,
+) -> bool {
+    const TYPE: ConditionType = ConditionType::ProviderRegistered;
+    let day = (86_400 / interval.as_secs().max(1)).max(1);
+    let has = |reason| conditions::has_reason(&previous.conditions, TYPE, reason);
+    if has(Reason::Registered) {
+        return history.reconciles.is_multiple_of(day);
+    }
+    let settled = has(Reason::NotRegistered) || has(Reason::MissingPermission) || has(Reason::NotReadable);
+    !settled || hourly
 }
 
 #[cfg(test)]
@@ -74,12 +95,14 @@ mod tests {
         azure_error::ErrorClass,
         security_connector::{
             account::ListedConnector,
+            arc_providers::ArcProvider,
             decide::{Observation, Outcome},
             expected::ObservedValue,
             field::ConnectorField,
             observed::Observed,
             samples::{Object, aws, failure, report, shapes},
         },
+        server_protection::observed::RegistrationState,
     };
 
     const INTERVAL: Duration = Duration::from_secs(600);
@@ -108,6 +131,7 @@ mod tests {
             others: all.others.filter(|_| reads.others),
             health: all.health.filter(|_| reads.health),
             permissions: all.permissions.filter(|_| reads.permissions),
+            arc_providers: all.arc_providers.filter(|_| reads.arc_providers),
             ..all
         };
         object.reconcile(Observation::Azure(&observed), |_| Outcome::default());
@@ -118,7 +142,13 @@ mod tests {
         others: true,
         health: true,
         permissions: true,
+        arc_providers: false,
         fresh: false,
+    };
+    /// As at first, and after an edit.
+    const EVERYTHING: Reads = Reads {
+        arc_providers: true,
+        ..ALL_OF_AN_EXISTING_ONE
     };
 
     /// An object that is in sync and healthy, at the beginning of a round.
@@ -159,7 +189,14 @@ mod tests {
             let interval = Duration::from_secs(hours * 3600);
             let (status, history) = (&object.status, &object.history);
             let reads = reads(&object.spec, object.generation, status, history, false, interval);
-            assert_eq!(reads, ALL_OF_AN_EXISTING_ONE);
+            let arc_providers = hours == 24;
+            assert_eq!(
+                reads,
+                Reads {
+                    arc_providers,
+                    ..ALL_OF_AN_EXISTING_ONE
+                }
+            );
         }
     }
 
@@ -169,14 +206,14 @@ mod tests {
         assert_eq!(next(&object), Reads::default());
         let fresh = Reads {
             fresh: true,
-            ..ALL_OF_AN_EXISTING_ONE
+            ..EVERYTHING
         };
         assert_eq!(asked(&object, true), fresh);
         object.history = ReconcileHistory::default();
-        assert_eq!(next(&object), ALL_OF_AN_EXISTING_ONE);
+        assert_eq!(next(&object), EVERYTHING);
         let mut object = quiet(aws(json!({})));
         object.edit(|spec| spec.scan_interval = "12h".into());
-        assert_eq!(next(&object), ALL_OF_AN_EXISTING_ONE);
+        assert_eq!(next(&object), EVERYTHING);
     }
 
     #[test]
@@ -197,6 +234,45 @@ mod tests {
             ..Reads::default()
         };
         assert_eq!(next(&object), permissions);
+    }
+
+    #[test]
+    fn registrations_are_read_daily_and_more_often_while_one_is_missing() {
+        let due = |object: &Object, reconciles: u64| {
+            let mut object = object.history.clone();
+            object.reconciles = reconciles;
+            object
+        };
+        let read = |object: &mut Object| {
+            let all = (1..=288).filter(|at| {
+                let history = due(object, *at);
+                let (spec, status) = (&object.spec, &object.status);
+                reads(spec, object.generation, status, &history, false, INTERVAL).arc_providers
+            });
+            all.count()
+        };
+        let mut object = quiet(aws(json!({})));
+        object.reason("ProviderRegistered", "True", "Registered");
+        assert_eq!(read(&mut object), 2, "in two days");
+        let missing = |state: RegistrationState| {
+            let mut object = quiet(aws(json!({})));
+            object.protection.as_mut().unwrap().registers = false;
+            object
+                .arc_providers
+                .insert(ArcProvider::GuestConfiguration, state);
+            object.observe();
+            object
+        };
+        let mut object = missing(RegistrationState::NotRegistered);
+        object.reason("ProviderRegistered", "False", "NotRegistered");
+        assert_eq!(read(&mut object), 48, "hourly");
+        let mut object = missing(RegistrationState::Registering);
+        assert_eq!(read(&mut object), 288, "each time");
+        let mut object = quiet(aws(
+            json!({"autoProvisioning": {"arcAgent": {"state": "Disabled"}}}),
+        ));
+        object.reason("ProviderRegistered", "True", "NotNeeded");
+        assert_eq!(read(&mut object), 0);
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::time::Duration;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    account, cloud,
-    decide::{Blocker, Decision, Input, Observation, Outcome, Situation, is_put, target},
+    account,
+    arc_providers::{self, is_registration},
+    cloud,
+    decide::{Blocker, Decision, Input, Observation, Outcome, Situation, is_put, own_writes, target},
     history::ReconcileHistory,
 };
-use crate::{claims, contested::later, retry};
+use crate::{azure_error::AzureError, claims, contested::later, retry};
 
 /// When an object that waits for the creation of another one for the same account tries again.
 const ACCOUNT_POLL: Duration = Duration::from_secs(5);
@@ -34,7 +36,10 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     {
         history.members = account::member_accounts(&target, others);
     }
-    let failed = outcome.failure();
+    if let Observation::Azure(observed) = input.observation {
+        history.unregistered = arc_providers::left(input, observed, outcome);
+    }
+    let failed = main_failure(outcome);
     let failure = match &decision.situation {
         Situation::Failing(failure) => Some(failure),
         _ => failed,
@@ -51,6 +56,7 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
             reconciles: history.reconciles,
             absent: history.absent,
             members: history.members,
+            unregistered: history.unregistered,
             ..ReconcileHistory::default()
         };
     }
@@ -67,6 +73,11 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
         history.reconciled = Some(input.spec.into());
     }
     history
+}
+
+/// The error of a write that the object depends on.
+fn main_failure(outcome: &Outcome) -> Option<&AzureError> {
+    own_writes(outcome).1
 }
 
 /// The delay until the next reconcile. `history` is the result of `update_history`; `jitter` is between 0 and 1.
@@ -86,14 +97,14 @@ pub fn requeue_after(
         // The jitter only adds, so that no attempt is early and many objects do not retry at once.
         retry::scaled(left, 0.1f64.mul_add(jitter.clamp(0.0, 1.0), 1.0))
     };
-    if let Some((_, failure)) = &outcome.failed {
+    if let Some(failure) = main_failure(outcome) {
         return if cloud::sign_in_cause(failure).is_some() {
             waiting()
         } else {
             retry::after_write(&failure.class, history.failures.max(1), slow, jitter)
         };
     }
-    if !outcome.done.is_empty() {
+    if !outcome.done.iter().all(is_registration) {
         return Duration::ZERO;
     }
     match &decision.situation {

@@ -7,6 +7,7 @@ use serverprotection_api::{Mode, SecurityConnectorSpec, SecurityConnectorStatus,
 
 use super::{
     account::{ListedConnector, Membership},
+    arc_providers::{ArcProvider, ArcProviders},
     changes::Action,
     decide::{Decision, Input, MachineCounts, Observation, Outcome, decide},
     desired::{Desired, Protection, Target},
@@ -25,6 +26,7 @@ use crate::{
     conditions,
     jiff::SignedDuration,
     reading::Permissions,
+    server_protection::observed::RegistrationState,
     status_reference::{self, Kind},
     tier::tier_name,
     timeouts::Timeouts,
@@ -189,6 +191,7 @@ pub(super) struct Object {
     pub(super) group: bool,
     pub(super) others: Vec<ListedConnector>,
     pub(super) health: Vec<HealthReport>,
+    pub(super) arc_providers: ArcProviders,
 }
 
 impl Object {
@@ -209,6 +212,9 @@ impl Object {
             group: true,
             others: Vec::new(),
             health: Vec::new(),
+            arc_providers: ArcProvider::ALL
+                .map(|provider| (provider, RegistrationState::Registered))
+                .into(),
         }
     }
 
@@ -256,6 +262,7 @@ impl Object {
             permissions: Some(Ok(Permissions {
                 grants: vec![(vec!["*".into()], Vec::new())],
             })),
+            arc_providers: Some(Ok(self.arc_providers.clone())),
             ..Observed::nothing()
         }
     }
@@ -339,6 +346,10 @@ impl Object {
             match &change.action {
                 Action::CreateResourceGroup { .. } => self.group = true,
                 Action::PutConnector(write) => self.connector = Some(answered(write)),
+                Action::RegisterProvider(provider) => {
+                    self.arc_providers
+                        .insert(*provider, RegistrationState::Registering);
+                }
             }
         }
         decision
@@ -387,7 +398,7 @@ pub(super) fn put(decision: &Decision) -> Option<&ConnectorWrite> {
     let mut changes = decision.changes.iter();
     changes.find_map(|change| match &change.action {
         Action::PutConnector(write) => Some(write),
-        Action::CreateResourceGroup { .. } => None,
+        Action::CreateResourceGroup { .. } | Action::RegisterProvider(_) => None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The situations, row by row, for the four shapes: Ready, the conditions beside it, and the next step in the message.
 
+mod arc_providers;
 mod blocked;
 mod deleting;
 

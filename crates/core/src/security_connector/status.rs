@@ -14,6 +14,7 @@ use serverprotection_api::{
 
 use super::{
     account,
+    arc_providers::is_registration,
     decide::{
         Blocker, Decision, Input, MachineCounts, Observation, Outcome, Situation, is_creation, is_put,
         manages, target,
@@ -45,7 +46,9 @@ pub type Phase<'a> = change::Phase<'a, Outcome>;
 
 impl<'a> Phase<'a> {
     fn failed(self) -> Option<&'a AzureError> {
-        self.outcome().and_then(Outcome::failure)
+        let failed = self.outcome()?.failed.as_ref();
+        let failed = failed.filter(|(change, _)| !is_registration(change));
+        failed.map(|(_, failure)| failure)
     }
 
     fn wrote_connector(self) -> bool {

@@ -47,7 +47,26 @@ pub const fn required_properties(extension: &ExtensionName) -> &'static [Propert
     }
 }
 
-/// Whether the service assigns roles when it switches this extension on, so that Security Admin alone is not enough.
-pub const fn assigns_roles(extension: &ExtensionName) -> bool {
-    p2_only(extension)
+/// The field of an extension that only Owner of the subscription can switch on: Security Admin is not enough
+/// (docs/azure-api.md 8.7). For agentless scanning a right to assign roles is enough.
+pub const fn needs_owner(extension: &ExtensionName) -> Option<&'static str> {
+    match extension {
+        ExtensionName::AgentlessScanning => Some("plan.agentlessScanning"),
+        ExtensionName::DirectOnboarding => Some("plan.directOnboarding"),
+        ExtensionName::FileIntegrityMonitoring | ExtensionName::Other(_) => None,
+    }
+}
+
+/// What switching this extension on needs besides rights on the subscription. The permissions that Azure Resource
+/// Manager reports for the subscription do not show it (docs/azure-api.md 8.7).
+pub const fn needs_elsewhere(extension: &ExtensionName) -> Option<&'static str> {
+    match extension {
+        ExtensionName::FileIntegrityMonitoring => {
+            Some("plan.fileIntegrityMonitoring needs Workspace Owner on its workspace")
+        }
+        ExtensionName::DirectOnboarding => {
+            Some("plan.directOnboarding needs the Entra role Security Administrator")
+        }
+        ExtensionName::AgentlessScanning | ExtensionName::Other(_) => None,
+    }
 }

@@ -264,8 +264,13 @@ fn managed_extension(
     on: bool,
 ) -> Option<ExtensionWrite> {
     let left = suppressed.contains(&ProtectionField::ExtensionState(name.clone()));
+    let found = plan.extension(name);
+    // Azure may not know this name.
+    if left && found.is_none() && matches!(name, ExtensionName::Other(_)) {
+        return None;
+    }
     let enabled = if left { plan.is_on(name) } else { on };
-    let mut write = extension_write(name, enabled, plan.extension(name))?;
+    let mut write = extension_write(name, enabled, found)?;
     for (property, value) in desired.properties(name).filter(|_| enabled) {
         let observed = plan.property(name, property);
         let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());

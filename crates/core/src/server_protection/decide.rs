@@ -1,11 +1,12 @@
 //! The decision of a reconcile: the situation, the changes, and the suppressed fields.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serverprotection_api::{Mode, OperationType, ServerProtectionSpec, ServerProtectionStatus, Tier};
 
 pub use super::changes::{Change, Difference};
 use super::{
+    azure_rules,
     changes::{self, Action, Actual},
     connectors::Connectors,
     desired::{Desired, registers},
@@ -101,6 +102,11 @@ pub enum Situation {
     Settling,
     /// Only suppressed fields differ.
     Contested,
+    /// The plan is managed outside of Azure Resource Manager. It is observed and never written.
+    ManagedElsewhere {
+        /// By whom, in Azure's words.
+        by: String,
+    },
     /// A managed extension failed; its retry is delayed.
     ExtensionFailed {
         /// The action that the identity lacks, if that explains the failure.
@@ -138,6 +144,17 @@ pub struct PlanResponse {
 pub fn write_is_open(previous: &ServerProtectionStatus) -> bool {
     let pending = previous.pending_operation.as_ref();
     pending.is_some_and(|operation| operation.is(OperationType::PutPlan))
+}
+
+/// Whether this object does not write the plan that was read: in mode Observe, or because it is managed elsewhere.
+pub(super) fn leaves_plan(input: &Input<'_>) -> bool {
+    let Observation::Azure(Observed {
+        plan: Some(Ok(plan)), ..
+    }) = input.observation
+    else {
+        return false;
+    };
+    input.spec.mode == Mode::Observe || plan.managed_by.is_some()
 }
 
 /// Decides what to do. Pure, and defined for every input.
@@ -262,38 +279,35 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
         decision.situation = Situation::Observing;
         return decision;
     }
-    let unapproved = unapproved_at_adoption(input, &decision.differences);
+    let managed_by = actual.plan.managed_by.as_ref();
+    let is_written = |difference: &&Difference| managed_by.is_none() || !difference.field.is_of_plan();
+    let written: Vec<_> = decision.differences.iter().filter(is_written).cloned().collect();
+    let unapproved = unapproved_at_adoption(input, &written);
     if !unapproved.is_empty() {
         decision.situation = Situation::NeedsApproval(unapproved);
         return decision;
     }
 
-    decision.suppressed = contested::suppressed(&input.previous.contested, &decision.differences, input.now);
+    if !contested::ends_pause(input.requested.is_some(), &input.previous.conditions) {
+        decision.suppressed =
+            contested::suppressed(&input.previous.contested, &decision.differences, input.now);
+    }
     let failed = failed_extensions(input.previous, desired);
-    let missing_action = missing_role_assignment(input, observed);
-    let retry_failed = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
+    let missing_action = missing_role_assignment(input, observed, &failed);
+    let retries = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
+    let retry_failed = retries && managed_by.is_none();
     let mut untouched = decision.suppressed.clone();
     if !retry_failed {
         untouched.extend(failed.iter().cloned());
     }
 
-    let mut changes = changes::changes(desired, actual, &untouched);
-    let plan_is_written = changes
-        .iter()
-        .any(|change| matches!(change.action, Action::PutPlan(_)));
-    // A plan write with an unknown result or a failed extension requires another write of the same plan, because only
-    // the response contains the result.
-    if !plan_is_written && (write_is_open(input.previous) || retry_failed) {
-        let write = changes::plan_write(desired, &actual.plan, &untouched);
-        // Never write Free unless the spec demands it: another writer may just have raised the suppressed tier.
-        if write.tier == desired.tier || write.tier != Tier::Free {
-            changes.insert(
-                0,
-                Change {
-                    action: Action::PutPlan(write),
-                    fields: Vec::new(),
-                },
-            );
+    let repeats_plan = write_is_open(input.previous) || retry_failed;
+    let mut changes = Vec::new();
+    for left_out in attempts(input, &decision.differences) {
+        let untouched = untouched.union(&left_out).cloned().collect();
+        changes = planned(desired, actual, &untouched, repeats_plan);
+        if !changes.is_empty() {
+            break;
         }
     }
     // A change that was just written without a visible effect waits; the other changes do not.
@@ -304,7 +318,9 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     let changes = changes::first_stage(changes);
 
     if changes.is_empty() && !settling {
-        decision.situation = if !failed.is_empty() {
+        decision.situation = if let Some(by) = managed_by {
+            Situation::ManagedElsewhere { by: by.clone() }
+        } else if !failed.is_empty() {
             Situation::ExtensionFailed { missing_action }
         } else if decision.suppressed.is_empty() {
             Situation::InSync
@@ -321,6 +337,47 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
         decision.changes = changes;
     }
     decision
+}
+
+/// The writes that repair what differs, except in some fields.
+fn planned(
+    desired: &Desired,
+    actual: &Actual,
+    untouched: &BTreeSet<ProtectionField>,
+    repeats_plan: bool,
+) -> Vec<Change> {
+    let mut changes = changes::changes(desired, actual, untouched);
+    let is_plan = |change: &Change| matches!(change.action, Action::PutPlan(_));
+    if actual.plan.managed_by.is_some() {
+        changes.retain(|change| !is_plan(change));
+    } else if repeats_plan && !changes.iter().any(is_plan) {
+        // A plan write with an unknown result or a failed extension requires another write of the same plan, because
+        // only the response contains the result.
+        let write = changes::plan_write(desired, &actual.plan, untouched);
+        // Never write Free unless the spec demands it: another writer may just have raised the suppressed tier.
+        if write.tier == desired.tier || write.tier != Tier::Free {
+            let change = Change {
+                action: Action::PutPlan(write),
+                fields: Vec::new(),
+            };
+            changes.insert(0, change);
+        }
+    }
+    changes
+}
+
+/// Whether an edit or a user's request makes this reconcile try again what Azure refused before.
+pub(super) fn tries_everything(input: &Input<'_>) -> bool {
+    let edited = input.previous.observed_generation != Some(input.generation);
+    edited || input.requested.is_some()
+}
+
+/// What to leave out of the writes, attempt by attempt.
+fn attempts(input: &Input<'_>, differences: &[Difference]) -> Vec<BTreeSet<ProtectionField>> {
+    if tries_everything(input) {
+        return vec![BTreeSet::new()];
+    }
+    input.history.refused.attempts(differences)
 }
 
 /// I-12a: an object that never had its subscription in sync may not begin by lowering protection.
@@ -347,7 +404,18 @@ fn failed_extensions(previous: &ServerProtectionStatus, desired: &Desired) -> Ve
 }
 
 /// The missing action that explains a failed extension; another write would fail in the same way.
-fn missing_role_assignment(input: &Input<'_>, observed: &Observed) -> Option<String> {
+fn missing_role_assignment(
+    input: &Input<'_>,
+    observed: &Observed,
+    failed: &[ProtectionField],
+) -> Option<String> {
+    let needs_owner = |field: &ProtectionField| match field {
+        ProtectionField::ExtensionState(name) => azure_rules::needs_owner(name).is_some(),
+        _ => false,
+    };
+    if !failed.iter().any(needs_owner) {
+        return None;
+    }
     let lacks = match &observed.permissions {
         Some(Ok(permissions)) => !permissions.allow(ASSIGN_ROLES),
         _ => lacked_role_assignment(input.previous),

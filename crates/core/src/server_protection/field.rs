@@ -93,6 +93,16 @@ extensions! {
 }
 
 impl ExtensionName {
+    /// The name in a sentence for users.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::AgentlessScanning => "agentless scanning",
+            Self::FileIntegrityMonitoring => "file integrity monitoring",
+            Self::DirectOnboarding => "direct onboarding",
+            Self::Other(name) => name,
+        }
+    }
+
     /// The extension with this name in Azure.
     pub fn from_azure(name: &str) -> Self {
         let known = Self::KNOWN.iter().find(|known| known.is_named(name));

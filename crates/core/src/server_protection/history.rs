@@ -1,6 +1,6 @@
 //! What a process keeps in memory about an object. Losing it costs a few reads, never correctness (I-6).
 
-use super::field::ProtectionField;
+use super::{field::ProtectionField, refused::Refused};
 use crate::{Timestamp, settling::Writes, suspension::Demand};
 
 /// What a process keeps in memory about an object.
@@ -18,6 +18,8 @@ pub struct ReconcileHistory {
     pub registration_polls: u32,
     /// What was written since Azure was last in sync.
     pub writes: Writes<ProtectionField>,
+    /// The parts of the spec that Azure refused.
+    pub refused: Refused,
     /// When a failed extension is switched on again.
     pub extension_retry_at: Option<Timestamp>,
     /// The number of such retries so far.

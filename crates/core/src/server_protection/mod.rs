@@ -15,6 +15,7 @@ pub mod property;
 pub mod provisioning;
 pub mod reads;
 pub mod reductions;
+pub mod refused;
 pub mod requeue;
 pub mod status;
 

@@ -34,6 +34,8 @@ pub struct Observed {
     pub assessment: Option<ReadResult<bool>>,
     /// What the identity may do.
     pub permissions: Option<ReadResult<Permissions>>,
+    /// What other plans of the subscription mean for its servers.
+    pub other_plans: Option<ReadResult<OtherPlans>>,
     /// Workspaces of the spec that were read, by resource id.
     pub workspaces: Vec<(String, ReadResult<Option<String>>)>,
 }
@@ -57,6 +59,7 @@ impl Observed {
             settings: None,
             assessment: None,
             permissions: None,
+            other_plans: None,
             workspaces: Vec::new(),
         }
     }
@@ -133,6 +136,8 @@ pub struct Plan {
     pub free_trial_remaining: Option<Duration>,
     /// Last move to Standard.
     pub enabled_since: Option<Timestamp>,
+    /// Who manages the plan instead of Azure Resource Manager, in Azure's words (docs/azure-api.md 1.8).
+    pub managed_by: Option<String>,
 }
 
 impl Plan {
@@ -161,6 +166,47 @@ pub struct Extension {
     pub enabled: bool,
     /// Its properties.
     pub properties: BTreeMap<Property, StoredProperty>,
+}
+
+/// What the other plans of a subscription mean for its servers (docs/azure-api.md 1.4, 8.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherPlans {
+    /// Whether foundational CSPM is on; `None` if Azure does not list it.
+    pub foundational_cspm: Option<bool>,
+    /// The plans that keep agentless scanning on.
+    pub scanning: BTreeSet<ScanningPlan>,
+}
+
+/// A plan that shares agentless scanning with Defender for Servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ScanningPlan {
+    /// Defender CSPM.
+    CloudPosture,
+    /// Defender for Containers.
+    Containers,
+}
+
+impl ScanningPlan {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::CloudPosture, Self::Containers];
+
+    /// Azure's name, which status shows too.
+    pub const fn azure_name(self) -> &'static str {
+        match self {
+            Self::CloudPosture => "CloudPosture",
+            Self::Containers => "Containers",
+        }
+    }
+
+    /// The name that the portal shows, with Azure's name.
+    pub fn describe(azure_name: &str) -> String {
+        let mut known = Self::ALL.iter();
+        match known.find(|plan| plan.azure_name() == azure_name) {
+            Some(Self::CloudPosture) => format!("Defender CSPM ({azure_name})"),
+            Some(Self::Containers) => format!("Defender for Containers ({azure_name})"),
+            None => azure_name.to_owned(),
+        }
+    }
 }
 
 /// The result for an extension, which Azure reports only in the response to a write (docs/azure-api.md 1.6).

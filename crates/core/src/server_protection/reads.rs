@@ -1,12 +1,17 @@
-//! What a reconcile reads (I-4): three responses always; one more, in turn, if nothing changed; otherwise everything.
+//! What a reconcile reads (I-4): three responses always; one more, in turn, if nothing changed; otherwise everything
+//! that a decision needs.
 
 use serverprotection_api::{ServerProtectionSpec, ServerProtectionStatus};
 
-use super::history::ReconcileHistory;
+use super::{
+    field::{ExtensionName, ProtectionField},
+    history::ReconcileHistory,
+};
 use crate::conditions::{self, ConditionType};
 
 /// What to read besides plan, settings and assessment, which every reconcile reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one read, asked for or not")]
 pub struct Reads {
     /// The subscription itself.
     pub subscription: bool,
@@ -14,6 +19,8 @@ pub struct Reads {
     pub registration: bool,
     /// What the identity may do.
     pub permissions: bool,
+    /// All plans of the subscription, as one list. It explains and decides nothing.
+    pub other_plans: bool,
     /// Workspaces, by resource id.
     pub workspaces: Vec<String>,
 }
@@ -46,6 +53,7 @@ pub fn reads(
             subscription: true,
             registration: true,
             permissions: true,
+            other_plans: requested || other_plans_are_needed(previous),
             workspaces: workspaces().collect(),
         };
     }
@@ -58,6 +66,10 @@ pub fn reads(
             permissions: true,
             ..Reads::default()
         },
+        Reads {
+            other_plans: true,
+            ..Reads::default()
+        },
     ];
     turn.extend(workspaces().map(|id| Reads {
         workspaces: vec![id],
@@ -65,6 +77,16 @@ pub fn reads(
     }));
     let at = usize::try_from(history.reconciles).unwrap_or_default() % turn.len();
     turn.swap_remove(at)
+}
+
+/// Whether the other plans are unknown, so that the first status has them, or may be what keeps agentless scanning on.
+fn other_plans_are_needed(previous: &ServerProtectionStatus) -> bool {
+    let registered = conditions::get(&previous.conditions, ConditionType::ProviderRegistered);
+    let unregistered = registered.is_some_and(|registered| registered.status == "False");
+    let field = ProtectionField::ExtensionState(ExtensionName::AgentlessScanning).to_string();
+    let mut contested = previous.contested.iter();
+    (previous.other_plans.is_none() && !unregistered)
+        || contested.any(|entry| entry.field == field && entry.suppressed_until_time.is_some())
 }
 
 #[cfg(test)]
@@ -79,6 +101,51 @@ mod tests {
         assert_eq!(reads(&spec, 1, &status, &history, false), Reads::default());
         let edited = reads(&spec, 2, &status, &history, false);
         assert!(edited.permissions && edited.subscription && edited.registration);
+    }
+
+    #[test]
+    fn the_other_plans_are_read_at_first_on_request_in_turn_and_while_scanning_is_contested() {
+        let (spec, mut status, mut history) = reading_back("True");
+        history.verifying = false;
+        let read = |status: &ServerProtectionStatus, history: &ReconcileHistory, requested: bool| {
+            reads(&spec, 1, status, history, requested).other_plans
+        };
+        assert!(read(&status, &history, false), "unknown");
+        status.other_plans = Some(serverprotection_api::OtherPlansStatus::default());
+        assert!(
+            !read(&status, &history, false),
+            "known, and the object is not Ready"
+        );
+        assert!(read(&status, &history, true));
+        let entry = |until: Option<&str>| {
+            let entry = json!([{"field": "plan.agentlessScanning.state", "desired": "Disabled", "observed": "Enabled",
+                "repairs": 3, "firstRepairTime": "2026-01-01T00:00:00Z", "lastRepairTime": "2026-01-01T00:00:00Z",
+                "suppressedUntilTime": until}]);
+            serde_json::from_value(entry).unwrap()
+        };
+        status.contested = entry(None);
+        assert!(!read(&status, &history, false));
+        status.contested = entry(Some("2026-01-01T01:00:00Z"));
+        assert!(read(&status, &history, false));
+        status.contested.clear();
+        status.conditions[0].type_ = "Ready".into();
+        let turns: Vec<_> = (1..=6)
+            .map(|reconciles| {
+                history.reconciles = reconciles;
+                read(&status, &history, false)
+            })
+            .collect();
+        assert_eq!(
+            turns.iter().filter(|read| **read).count(),
+            2,
+            "each third: {turns:?}"
+        );
+        let (_, unregistered, _) = reading_back("False");
+        history.reconciles = 1;
+        assert!(
+            !read(&unregistered, &history, false),
+            "while the registration is missing"
+        );
     }
 
     #[test]

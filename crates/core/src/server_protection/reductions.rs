@@ -1,7 +1,14 @@
 //! Reductions (I-12): the changes that lower protection.
 
-use super::{changes::Difference, field::ProtectionValue};
-use crate::tier::protection;
+use serverprotection_api::Tier;
+
+use super::{
+    azure_rules,
+    changes::Difference,
+    field::{ExtensionName, ProtectionValue},
+    observed::Plan,
+};
+use crate::tier::{protection, tier_name};
 
 /// The differences whose repair would lower protection: a lower tier, or the integration, the assessment or an
 /// extension switched off.
@@ -18,6 +25,20 @@ fn lowers(difference: &Difference) -> bool {
         (ProtectionValue::Switch(true), ProtectionValue::Switch(false)) => true,
         _ => false,
     }
+}
+
+/// What is on in Azure and ends with the change to another tier, although the spec may not manage it, as a sentence.
+pub fn ended_with_the_tier(desired: Tier, plan: &Plan) -> Option<String> {
+    let ends = |name: &ExtensionName| !azure_rules::offered(name, desired, true);
+    let mut ended: Vec<&str> = plan
+        .extensions
+        .iter()
+        .filter(|extension| extension.enabled && desired != plan.tier && ends(&extension.name))
+        .map(|extension| extension.name.title())
+        .collect();
+    ended.sort_unstable();
+    let tier = tier_name(desired);
+    (!ended.is_empty()).then(|| format!("With plan {tier} this ends, too: {}.", ended.join(", ")))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     changes::Action,
-    decide::{Decision, Input, Outcome, Situation},
+    decide::{Decision, Input, Outcome, Situation, tries_everything},
     history::ReconcileHistory,
+    refused::Refused,
 };
 use crate::{claims, contested::later, retry};
 
@@ -30,16 +31,28 @@ pub fn update_history(input: &Input<'_>, decision: &Decision, outcome: &Outcome)
     };
     if matches!(
         decision.situation,
-        Situation::InSync | Situation::Observing | Situation::Contested
+        Situation::InSync | Situation::Observing | Situation::Contested | Situation::ManagedElsewhere { .. }
     ) {
         history.writes.clear();
     }
     history.writes.add(outcome, input.now);
+    history.refused = refused_before(input, decision)
+        .after(outcome, &decision.differences)
+        .0;
     schedule_extension_retry(&mut history, input, decision, outcome);
     if decision.situation != Situation::Suspended {
         history.reconciled = Some(input.spec.into());
     }
     history
+}
+
+/// What Azure had refused before the writes of this reconcile.
+fn refused_before(input: &Input<'_>, decision: &Decision) -> Refused {
+    let in_sync = matches!(decision.situation, Situation::InSync | Situation::Observing);
+    if in_sync || tries_everything(input) {
+        return Refused::default();
+    }
+    input.history.refused.clone()
 }
 
 fn schedule_extension_retry(
@@ -79,6 +92,13 @@ pub fn requeue_after(
 ) -> Duration {
     let slow = input.timeouts.blocked_retry_interval;
     if let Some((_, failure)) = &outcome.failed {
+        // What Azure refused must not keep the rest waiting.
+        if refused_before(input, decision)
+            .after(outcome, &decision.differences)
+            .1
+        {
+            return Duration::ZERO;
+        }
         return retry::after_write(&failure.class, history.failures.max(1), slow, jitter);
     }
     if !outcome.done.is_empty() {
@@ -96,7 +116,10 @@ pub fn requeue_after(
         Situation::Failing(failure) => retry::after(&failure.class, history.failures.max(1), slow, jitter),
         Situation::Registering { stuck: false } => retry::registration(history.registration_polls),
         Situation::Settling => history.writes.pause(),
-        Situation::InSync | Situation::Observing | Situation::Contested => retry::spread(interval, jitter),
+        Situation::InSync
+        | Situation::Observing
+        | Situation::Contested
+        | Situation::ManagedElsewhere { .. } => retry::spread(interval, jitter),
         Situation::Suspended => input.claim.suspended_interval(),
         // One proof for each interval, but not more than one in five minutes.
         Situation::ClaimConflicted { .. } => retry::spread(interval.max(slow), jitter),

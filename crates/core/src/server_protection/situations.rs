@@ -1,10 +1,13 @@
 //! The table of situations (docs/architecture.md 2.4), row by row: given a spec, an observation and a previous status,
 //! check Ready, the conditions beside it, and the next step in the message.
 
+mod elsewhere;
 mod failing;
 mod fighting;
 mod healthy;
 mod machines;
+mod refused;
+mod rights;
 mod writing;
 
 use std::time::Duration;
@@ -55,6 +58,7 @@ fn plan(tier: Tier) -> Plan {
         coverage: (tier != Tier::Free).then(|| "FullyCovered".into()),
         free_trial_remaining: None,
         enabled_since: None,
+        managed_by: None,
     }
 }
 
@@ -89,6 +93,7 @@ fn observed(actual: &Actual) -> Observed {
         permissions: Some(Ok(Permissions {
             grants: vec![(vec!["*".into()], Vec::new())],
         })),
+        other_plans: None,
         workspaces: Vec::new(),
     }
 }

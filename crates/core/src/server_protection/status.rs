@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serverprotection_api::{
-    ContestedField, Mode, OperationType, PendingOperation, PlanStatus, ServerProtectionSpec,
-    ServerProtectionStatus, WorkspaceStatus,
+    ContestedField, OperationType, OtherPlansStatus, PendingOperation, PlanStatus, ServerProtectionSpec,
+    ServerProtectionStatus, Tier, WorkspaceStatus,
 };
 
 use super::{
     changes::Action,
     connectors::Connectors,
-    decide::{Decision, Input, Observation, Outcome, Situation},
+    decide::{Decision, Input, Observation, Outcome, Situation, leaves_plan},
     desired::Desired,
-    observed::{Observed, Plan},
+    observed::{Observed, OtherPlans, Plan},
 };
 use crate::{
     Timestamp, change,
@@ -31,7 +31,7 @@ use crate::{
     contested,
     drift::{HEARTBEAT, drift, drift_count},
     machines::reading::Scans,
-    switch::{DISABLED, ENABLED},
+    switch::{DISABLED, ENABLED, switch_name},
     tier::tier_name,
 };
 
@@ -72,6 +72,9 @@ pub fn status(
         if let Some(plan) = plan {
             status.plan = Some(plan_status(input, plan, phase));
         }
+        if let Some(Ok(other_plans)) = &observed.other_plans {
+            status.other_plans = Some(other_plans_status(other_plans));
+        }
         let missing = condition_set::set(&mut conditions, input, decision, phase, observed, &status);
         if let Some(missing) = missing {
             status.missing_actions = missing;
@@ -102,20 +105,13 @@ pub fn status(
     conditions.stamp_one(ConditionType::ConnectorsReady);
     status.contested = contested_history(input, decision, phase, interval);
     let previous_claim = input.previous.claim.as_ref();
-    let established = established(decision, phase);
+    let established = established(input, decision, phase);
     status.claim = claim_status(previous_claim, input.claim, established, input.now);
     // While the object is suspended, nothing is decided about its claim, unless it loses it.
     if decision.situation != Situation::Suspended || input.claim.verdict.lost {
         set_claimed(&mut conditions, input.claim.verdict, "the subscription");
     }
-    summary::set(
-        &mut conditions,
-        input,
-        decision,
-        phase,
-        status.plan.as_ref(),
-        failures,
-    );
+    summary::set(&mut conditions, input, decision, phase, &status, failures);
     status.conditions = conditions.finish();
     display::set(&mut status, input.spec);
     set_last_observed_time(&mut status, input, decision);
@@ -143,14 +139,8 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
             }
             // The result of a write stays unknown until a response, or until a plan is read that this object no
             // longer writes.
-            let observes = match input.observation {
-                Observation::Azure(observed) => {
-                    input.spec.mode == Mode::Observe && matches!(observed.plan, Some(Ok(_)))
-                }
-                Observation::Suspended => false,
-            };
             let earlier = input.previous.pending_operation.clone();
-            earlier.filter(|_| !observes && outcome.response.is_none())
+            earlier.filter(|_| !leaves_plan(input) && outcome.response.is_none())
         }
     }
 }
@@ -203,6 +193,7 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     PlanStatus {
         tier: tier_name(plan.tier).into(),
         coverage: plan.coverage.clone(),
+        managed_by: plan.managed_by.clone(),
         free_trial_end_time: free_trial_end_time(previous, plan, input.now),
         enablement_time: plan
             .enabled_since
@@ -215,12 +206,26 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
 /// Azure reports the remaining time, which changes constantly; the end does not. Ignore a difference of a day, which
 /// is due to rounding.
 fn free_trial_end_time(previous: Option<&PlanStatus>, plan: &Plan, now: Timestamp) -> Option<Time> {
-    let left = plan.free_trial_remaining.filter(|left| !left.is_zero())?;
+    // A plan that is off has not used its trial, so none runs.
+    let left = plan
+        .free_trial_remaining
+        .filter(|left| !left.is_zero() && plan.tier != Tier::Free)?;
     let ends = contested::later(now, SignedDuration::try_from(left).ok()?);
     let known = previous.and_then(|plan| plan.free_trial_end_time.clone());
     known
         .filter(|known| ends.duration_since(known.0).abs() <= SignedDuration::from_hours(24))
         .or(Some(Time(ends)))
+}
+
+fn other_plans_status(plans: &OtherPlans) -> OtherPlansStatus {
+    OtherPlansStatus {
+        foundational_cspm: plans.foundational_cspm.map(|on| switch_name(on).into()),
+        agentless_scanning: plans
+            .scanning
+            .iter()
+            .map(|plan| plan.azure_name().into())
+            .collect(),
+    }
 }
 
 fn workspaces(input: &Input<'_>, observed: &Observed) -> Vec<WorkspaceStatus> {
@@ -269,13 +274,14 @@ fn contested_history(
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 
-fn established(decision: &Decision, phase: Phase<'_>) -> Established {
+fn established(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Established {
     let Phase::AfterWrite(outcome) = phase else {
         return Established::No;
     };
-    // A registration in progress says nothing about the configuration.
+    // A registration in progress says nothing about the configuration, and a write of a setting nothing about a plan that
+    // others manage.
     let mut written = outcome.done.iter();
-    if written.any(|change| change.action != Action::Register) {
+    if written.any(|change| change.action != Action::Register) && !leaves_plan(input) {
         Established::Written
     } else if decision.situation == Situation::InSync {
         Established::InSync
@@ -292,6 +298,7 @@ fn set_last_observed_time(status: &mut ServerProtectionStatus, input: &Input<'_>
             | Situation::Writing
             | Situation::Settling
             | Situation::Contested
+            | Situation::ManagedElsewhere { .. }
             | Situation::NeedsApproval(_)
             | Situation::ExtensionFailed { .. }
     );

@@ -22,7 +22,7 @@ const fn entry(kinds: &'static [Kind], reason: EventReason, meaning: &'static st
 /// Every event, in the order of the page.
 #[rustfmt::skip]
 pub const EVENTS: &[EventEntry] = &[
-    entry(PROTECTION, EventReason::ProviderRegistrationRequested, "The controller asked Azure to register `Microsoft.Security`."),
+    entry(BOTH, EventReason::ProviderRegistrationRequested, "The controller asked Azure to register a resource provider: `Microsoft.Security`, or one that the Azure Arc agent needs."),
     entry(PROTECTION, EventReason::PlanWritten, "The plan was written."),
     entry(PROTECTION, EventReason::PlanRepaired, "Drift of the plan was repaired."),
     entry(PROTECTION, EventReason::EndpointIntegrationWritten, "A setting of the integration was written."),

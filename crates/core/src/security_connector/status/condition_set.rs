@@ -7,10 +7,10 @@ use crate::{
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
     drift::drifted,
     message::Message,
-    permissions::{ASSIGN_ROLES, credential, permitted, reason_of},
+    permissions::{Required, credential, permitted, reason_of},
     reason::ReasonText,
     security_connector::{
-        cloud,
+        arc_providers, cloud,
         decide::{Decision, Input, Situation, target},
         health::Health,
         observed::{HealthReport, Observed},
@@ -19,10 +19,11 @@ use crate::{
 };
 
 /// Present from the first patch on.
-pub(super) const ALWAYS: [ConditionType; 8] = [
+pub(super) const ALWAYS: [ConditionType; 9] = [
     ConditionType::Ready,
     ConditionType::Claimed,
     ConditionType::CredentialReady,
+    ConditionType::ProviderRegistered,
     ConditionType::ConnectorConfigured,
     ConditionType::CloudAuthenticated,
     ConditionType::Healthy,
@@ -40,6 +41,7 @@ pub(super) fn set(
 ) {
     credential(conditions, &observed.credential, observed.failure());
     configured(conditions, decision, phase);
+    arc_providers::registered(conditions, input, decision, phase, observed);
     authenticated(conditions, input, phase, observed);
     healthy(conditions, input, observed);
     let failure = phase.failed().or_else(|| observed.failure());
@@ -48,9 +50,10 @@ pub(super) fn set(
         failure,
         observed.permissions.as_ref(),
         &required_actions(input),
+        &[],
     );
     if decision.compared {
-        drifted(conditions, &decision.differences);
+        drifted(conditions, &decision.differences, None);
     }
 }
 
@@ -195,6 +198,9 @@ fn healthy(conditions: &mut Conditions, input: &Input<'_>, observed: &Observed) 
     }
 }
 
+/// Characters of a remedy that fits into a message.
+const LONGEST_ACTION: usize = 500;
+
 /// Azure's issues, and the remedy of the first one: one message, one action. `status.issues` has all of them.
 fn not_connected(issues: &[ConnectorIssue]) -> Message {
     let message = Message::new("Azure reports the connection as not healthy");
@@ -207,6 +213,10 @@ fn not_connected(issues: &[ConnectorIssue]) -> Message {
     }
     let message = message.cause(described.join("; "));
     match issues.iter().find_map(|issue| issue.remedy.as_deref()) {
+        // Its end matters, and a message has no room for all of it.
+        Some(remedy) if remedy.chars().count() > LONGEST_ACTION => {
+            message.action("Follow the remedy in status.issues")
+        }
         Some(remedy) => message.action(remedy),
         None => message,
     }
@@ -220,7 +230,7 @@ pub(super) fn machines_have_appeared(conditions: &mut Conditions) {
     conditions.set(ConditionType::Healthy, status, reason, &message);
 }
 
-fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
+fn required_actions(input: &Input<'_>) -> Vec<Required> {
     let mut actions = vec![
         "Microsoft.Security/securityConnectors/read",
         "Microsoft.Security/healthReports/read",
@@ -233,14 +243,18 @@ fn required_actions(input: &Input<'_>) -> Vec<&'static str> {
         if input.spec.deletion_policy == ConnectorDeletionPolicy::Delete {
             actions.push("Microsoft.Security/securityConnectors/delete");
         }
-        if input.spec.create_resource_group {
-            actions.push("Microsoft.Resources/subscriptions/resourceGroups/write");
-        }
-        if input.spec.auto_provisioning.arc_agent.state == State::Enabled {
-            actions.push(ASSIGN_ROLES);
-        }
     }
-    actions
+    let mut required: Vec<_> = actions.into_iter().map(Required::of_security_admin).collect();
+    if enforces && input.spec.create_resource_group {
+        required.push(Required {
+            action: "Microsoft.Resources/subscriptions/resourceGroups/write",
+            field: Some("createResourceGroup"),
+        });
+    }
+    if enforces && input.spec.auto_provisioning.arc_agent.state == State::Enabled {
+        required.push(Required::owner("autoProvisioning.arcAgent"));
+    }
+    required
 }
 
 /// Why Azure could not sign in, as the failed write stored it in status.

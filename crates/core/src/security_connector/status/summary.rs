@@ -43,7 +43,7 @@ pub(super) fn set(
         return;
     }
     summary(input, decision, phase, failures).apply(conditions);
-    contested(conditions, &decision.differences, &decision.suppressed);
+    contested(conditions, &decision.suppressed, &paused(input, decision));
 }
 
 /// While the object is deleted.
@@ -97,11 +97,16 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
             waiting_for_cloud(message)
         }
         Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
-        Situation::Contested => stalled(
-            Reason::Contested,
-            contested_message(&decision.differences, &decision.suppressed),
-        ),
+        Situation::Contested => stalled(Reason::Contested, paused(input, decision)),
     }
+}
+
+fn paused(input: &Input<'_>, decision: &Decision) -> Message {
+    contested_message(
+        &decision.differences,
+        &decision.suppressed,
+        &input.previous.contested,
+    )
 }
 
 /// This state ends when the account is fixed, which Azure does not show, so the controller retries slowly.

@@ -157,7 +157,8 @@ fn check_intent(world: &World, reconcile: &Reconcile, lost: bool) {
         assert!(write_is_open(intent));
         assert!(!is_true(&intent.conditions, "ExtensionsProvisioned"));
     }
-    if write_is_open(&reconcile.before) && reconcile.history == ReconcileHistory::default() {
+    let unmanaged = !world.managed;
+    if write_is_open(&reconcile.before) && reconcile.history == ReconcileHistory::default() && unmanaged {
         match decision.situation {
             Situation::Writing
                 if decision
@@ -202,7 +203,7 @@ fn check_intent(world: &World, reconcile: &Reconcile, lost: bool) {
             let failed = provisioned.reason == "ExtensionFailed";
             assert!(!write_is_open(&reconcile.before) || failed || provisioned.reason == "ResultLost");
         }
-    } else if lost || (write_is_open(&reconcile.before) && world.spec.mode == Mode::Enforce) {
+    } else if lost || (write_is_open(&reconcile.before) && world.spec.mode == Mode::Enforce && unmanaged) {
         assert!(write_is_open(after), "a lost result stays open");
         assert!(!is_true(&after.conditions, "ExtensionsProvisioned"));
     }
@@ -252,6 +253,11 @@ fn check_adoption(world: &World, reconcile: &Reconcile) {
 }
 
 fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
+    // A plan that is managed elsewhere is never written, and the object says so before anything else is.
+    if world.managed {
+        assert!(!reconcile.decision.writes_plan(), "{:#?}", reconcile.decision);
+        assert_ne!(reconcile.decision.situation, Situation::InSync);
+    }
     // (k) Observe, suspend and a conflict never write.
     if world.spec.mode == Mode::Observe || world.spec.suspend || world.conflicted {
         assert_eq!(reconcile.decision.changes, []);
@@ -278,8 +284,11 @@ fn check(world: &World, fault: &Fault, reconcile: &Reconcile) {
         && matches!(fault, Fault::Write { at: 0, class, effect } if *effect || matches!(class, ErrorClass::Transient | ErrorClass::Unavailable(_)));
     check_intent(world, reconcile, lost);
     check_adoption(world, reconcile);
+    // A refusal that was not known yet lets the rest be written at once.
+    let newly_refused =
+        reconcile.outcome.failed.is_some() && world.history.refused != reconcile.history.refused;
     assert!(
-        reconcile.wait >= Duration::from_millis(900) || !reconcile.outcome.done.is_empty(),
+        reconcile.wait >= Duration::from_millis(900) || !reconcile.outcome.done.is_empty() || newly_refused,
         "a hot loop"
     );
     assert!(reconcile.failures == 0 || !matches!(fault, Fault::None));
@@ -338,7 +347,7 @@ fn settled(world: &mut World) {
     world.registration = RegistrationState::Registered;
     world.approval = Some(world.generation.to_string());
     world.reported = 0b0101_0101;
-    (world.conflicted, world.owner) = (false, true);
+    (world.conflicted, world.owner, world.managed) = (false, true, false);
     let mut quiet = 0;
     for _ in 0..24 {
         let reconcile = world.reconcile(&Fault::None);

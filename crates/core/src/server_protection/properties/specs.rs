@@ -300,6 +300,7 @@ pub(super) fn actual() -> impl Strategy<Value = Actual> {
                     coverage: None,
                     free_trial_remaining: None,
                     enabled_since: None,
+                    managed_by: None,
                 },
                 settings: Settings::from_iter(settings),
                 assessment,

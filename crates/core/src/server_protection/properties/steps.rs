@@ -30,6 +30,7 @@ pub(super) enum Step {
     Approve(u8),
     Registration(RegistrationState),
     Owner(bool),
+    Managed(bool),
     Reporting(u8),
 }
 
@@ -53,7 +54,7 @@ fn class() -> impl Strategy<Value = ErrorClass> {
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let fault = prop_oneof![
         4 => Just(Fault::None),
-        2 => (0_u8..7, class()).prop_map(|(at, class)| Fault::Read(at, class)),
+        2 => (0_u8..8, class()).prop_map(|(at, class)| Fault::Read(at, class)),
         2 => (0_usize..3, class(), any::<bool>()).prop_map(|(at, class, effect)| Fault::Write { at, class, effect }),
         2 => any::<bool>().prop_map(|written| Fault::Crash { written }),
         1 => Just(Fault::Withheld),
@@ -77,6 +78,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0_u8..3).prop_map(Step::Approve),
         1 => state.prop_map(Step::Registration),
         1 => any::<bool>().prop_map(Step::Owner),
+        1 => any::<bool>().prop_map(Step::Managed),
         2 => any::<u8>().prop_map(Step::Reporting),
     ]
 }
@@ -110,6 +112,7 @@ pub(super) fn walk(world: &mut World, step: Step) -> Option<(Fault, Reconcile)> 
         Step::Approve(_) => world.approval = Some("plan.tier=P1,endpointIntegration.state=Disabled".into()),
         Step::Registration(state) => world.registration = state,
         Step::Owner(owner) => world.owner = owner,
+        Step::Managed(managed) => world.managed = managed,
         Step::Reporting(reported) => world.reported = reported,
     }
     None

@@ -17,7 +17,7 @@ use crate::{
         decide::{Decision, Input, Observation, Outcome, PlanResponse, Situation, decide},
         events::{events, writes},
         history::ReconcileHistory,
-        observed::{Observed, OperationStatus, RegistrationState, Subscription},
+        observed::{Observed, OperationStatus, OtherPlans, Plan, RegistrationState, Subscription},
         reads::{Reads, reads},
         requeue::{requeue_after, update_history},
         status::{Phase, status},
@@ -31,7 +31,8 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     None,
-    /// This read fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions.
+    /// This read fails: 0 credential, 1 subscription, 2 registration, 3 plan, 4 settings, 5 assessment, 6 permissions, 7 the other
+    /// plans.
     Read(u8, ErrorClass),
     /// The write at this index fails, and did or did not take effect.
     Write {
@@ -79,6 +80,8 @@ pub(super) struct World {
     pub(super) registration: RegistrationState,
     pub(super) conflicted: bool,
     pub(super) owner: bool,
+    /// The plan is managed in the Defender portal.
+    pub(super) managed: bool,
     /// The results of a plan write for its extensions: two bits each.
     pub(super) reported: u8,
     pub(super) now: Timestamp,
@@ -110,6 +113,7 @@ impl World {
             registration: RegistrationState::Registered,
             conflicted: false,
             owner: true,
+            managed: false,
             reported: 0b0101_0101,
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             asked: Reads::default(),
@@ -190,6 +194,11 @@ impl World {
             missing(5, "GET assessment"),
         ];
         let permissions_failed = failing(6).map(|class| self.failure(&class, "GET permissions", false));
+        let no_others = failing(7).map(|class| self.failure(&class, "GET pricings", false));
+        let plan = Plan {
+            managed_by: self.managed.then(|| "a rule".into()),
+            ..self.azure.plan.clone()
+        };
         let [
             no_subscription,
             no_registration,
@@ -205,12 +214,15 @@ impl World {
                 .then(|| no_subscription.map_or(Ok(subscription), Err)),
             registration: (asked.registration || !registered)
                 .then(|| no_registration.map_or(Ok(registration), Err)),
-            plan: Some(no_plan.map_or_else(|| Ok(self.azure.plan.clone()), Err)),
+            plan: Some(no_plan.map_or(Ok(plan), Err)),
             settings: Some(no_settings.map_or_else(|| Ok(self.azure.settings.clone()), Err)),
             assessment: Some(no_assessment.map_or(Ok(self.azure.assessment), Err)),
             permissions: asked
                 .permissions
                 .then(|| permissions_failed.map_or(Ok(permissions), Err)),
+            other_plans: asked
+                .other_plans
+                .then(|| no_others.map_or_else(|| Ok(OtherPlans::default()), Err)),
             workspaces: Vec::new(),
         }
     }
@@ -285,10 +297,11 @@ impl World {
         let _ = events(&before, &after, &written, &decision, &outcome, failures);
         let wait = requeue_after(&input, &decision, &outcome, &after_memory, INTERVAL, 0.5);
         self.held |= decision.situation == Situation::InSync;
-        self.held |= outcome
+        let wrote = outcome
             .done
             .iter()
             .any(|change| change.action != Action::Register);
+        self.held |= wrote && !self.managed;
         self.held &= !(self.conflicted || crash.is_some() && !held_before) || spec.suspend;
         let after = if crash.is_some() {
             self.restart();
@@ -348,7 +361,10 @@ impl World {
         }
         apply(change, &mut self.azure, self.answers);
         match &change.action {
-            Action::PutPlan(write) => Some(self.answer(write)),
+            Action::PutPlan(write) => {
+                assert!(!self.managed, "a plan that is managed elsewhere was written");
+                Some(self.answer(write))
+            }
             _ => None,
         }
     }

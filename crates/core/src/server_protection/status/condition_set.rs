@@ -1,6 +1,6 @@
 //! The conditions that are about one subject each.
 
-use serverprotection_api::{PlanStatus, ServerProtectionStatus, Tier};
+use serverprotection_api::{OtherPlansStatus, PlanStatus, ServerProtectionStatus, Tier};
 
 use super::{Phase, permissions::permissions};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         observed::{Observed, Plan, RegistrationState, Settings},
         provisioning::Provisioning,
     },
-    switch::ENABLED,
+    switch::{DISABLED, ENABLED},
     tier::tier_name,
 };
 
@@ -49,7 +49,8 @@ pub(super) fn set(
     let desired = Desired::of(input.spec);
     credential(conditions, &observed.credential, observed.failure());
     registration(conditions, observed, decision);
-    plan(conditions, &desired, open, super::latest_plan(observed, phase));
+    let latest = super::latest_plan(observed, phase);
+    plan(conditions, &desired, open, latest, status.other_plans.as_ref());
     extensions(conditions, &desired, open, plan_status);
     if let Some(Ok(settings)) = &observed.settings {
         integration(conditions, &desired, settings);
@@ -59,7 +60,8 @@ pub(super) fn set(
     }
     let missing = permissions(conditions, input, &desired, observed, phase);
     if plan_status.is_some() && decision.compared {
-        drifted(conditions, &decision.differences);
+        let consequence = super::summary::ended_with_the_tier(input);
+        drifted(conditions, &decision.differences, consequence.as_deref());
     }
     missing
 }
@@ -101,7 +103,14 @@ const fn registered() -> (ConditionStatus, Reason, &'static str) {
     (ConditionStatus::True, Reason::Registered, message)
 }
 
-fn plan(conditions: &mut Conditions, desired: &Desired, open: bool, plan: Option<&Plan>) {
+fn plan(
+    conditions: &mut Conditions,
+    desired: &Desired,
+    open: bool,
+    plan: Option<&Plan>,
+    others: Option<&OtherPlansStatus>,
+) {
+    let without_posture = others.is_some_and(|plans| plans.foundational_cspm.as_deref() == Some(DISABLED));
     let expected = tier_name(desired.tier);
     let (status, reason, message) = match plan {
         _ if open => (
@@ -122,6 +131,15 @@ fn plan(conditions: &mut Conditions, desired: &Desired, open: bool, plan: Option
             ConditionStatus::False,
             Reason::Free,
             "The plan is Free, as the spec demands".into(),
+        ),
+        // The plan works, but Azure gives no recommendations.
+        Some(plan) if without_posture => (
+            ConditionStatus::True,
+            Reason::FoundationalCspmOff,
+            format!(
+                "{}. Foundational CSPM (plan FoundationalCspm) is off in the subscription, so Azure gives no recommendations for its machines",
+                enabled(plan)
+            ),
         ),
         Some(plan) => (ConditionStatus::True, Reason::PlanEnabled, enabled(plan)),
     };

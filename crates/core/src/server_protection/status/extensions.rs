@@ -1,12 +1,12 @@
 //! What is known about each extension. Azure reports a result only in the response to the write that switched the
 //! extension on (docs/azure-api.md 1.6), so it is kept from reconcile to reconcile.
 
-use serverprotection_api::{ExtensionStatus, Mode};
+use serverprotection_api::ExtensionStatus;
 
 use super::Phase;
 use crate::{
     server_protection::{
-        decide::{Input, write_is_open},
+        decide::{Input, leaves_plan, write_is_open},
         desired::Desired,
         field::ExtensionName,
         observed::{Extension, OperationStatus, Plan},
@@ -49,7 +49,7 @@ fn status(
     let answered = results.is_some();
     // No result can arrive any more: the response to the repeated write contained none, or the object no longer
     // writes.
-    let over = answered || (matches!(phase, Phase::AfterWrite(_)) && input.spec.mode == Mode::Observe);
+    let over = answered || (matches!(phase, Phase::AfterWrite(_)) && leaves_plan(input));
     let off_as_demanded =
         !extension.enabled && Desired::of(input.spec).extension(&extension.name) == Some(false);
     let lost = over && write_is_open(input.previous) && !succeeded_before;

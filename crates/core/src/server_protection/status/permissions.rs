@@ -5,18 +5,18 @@ use serverprotection_api::Mode;
 use super::Phase;
 use crate::{
     conditions::Conditions,
-    permissions::{ASSIGN_ROLES, permitted},
+    permissions::{Required, permitted},
     server_protection::{
         azure_rules,
         decide::{Input, Outcome},
         desired::Desired,
-        field::ProtectionField,
+        field::{ExtensionName, ProtectionField},
         observed::Observed,
     },
 };
 
 /// The actions that the spec needs, in the order in which they are first used (docs/azure-api.md 8.7).
-fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
+fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<Required> {
     let mut actions = vec![
         "Microsoft.Security/pricings/read",
         "Microsoft.Security/settings/read",
@@ -33,14 +33,18 @@ fn required_actions(input: &Input<'_>, desired: &Desired) -> Vec<&'static str> {
             Some(false) => actions.push("Microsoft.Security/serverVulnerabilityAssessmentsSettings/delete"),
             None => {}
         }
-        if desired
-            .extensions()
-            .any(|(name, on)| on && azure_rules::assigns_roles(name))
-        {
-            actions.push(ASSIGN_ROLES);
-        }
     }
-    actions
+    let mut required: Vec<_> = actions.into_iter().map(Required::of_security_admin).collect();
+    if input.spec.mode == Mode::Enforce {
+        let of_owner = enabled(desired).filter_map(azure_rules::needs_owner);
+        required.extend(of_owner.map(Required::owner));
+    }
+    required
+}
+
+/// The extensions that the spec switches on.
+fn enabled(desired: &Desired) -> impl Iterator<Item = &ExtensionName> {
+    desired.extensions().filter(|(_, on)| *on).map(|(name, _)| name)
 }
 
 /// Sets `PermissionsSufficient` of a `ServerProtection`. Returns the missing actions, if this reconcile determined
@@ -55,5 +59,18 @@ pub(super) fn permissions(
     let write_failure = phase.outcome().and_then(Outcome::failure);
     let failure = write_failure.or_else(|| observed.failure());
     let required = required_actions(input, desired);
-    permitted(conditions, failure, observed.permissions.as_ref(), &required)
+    let elsewhere: Vec<_> = if input.spec.mode == Mode::Enforce {
+        enabled(desired)
+            .filter_map(azure_rules::needs_elsewhere)
+            .collect()
+    } else {
+        Vec::new()
+    };
+    permitted(
+        conditions,
+        failure,
+        observed.permissions.as_ref(),
+        &required,
+        &elsewhere,
+    )
 }

@@ -1,16 +1,21 @@
 //! Ready and the conditions that are present only while they are True: the table of docs/architecture.md 2.4.
 
-use serverprotection_api::PlanStatus;
+use serverprotection_api::{PlanStatus, ServerProtectionStatus};
 
 use super::Phase;
 use crate::{
     claims::{self, held_by_another, reserved},
     conditions::{ConditionStatus, Conditions, Reason},
+    difference::listed,
     message::Message,
     server_protection::{
-        decide::{Change, Decision, Input, Outcome, Situation},
+        changes::Difference,
+        decide::{Change, Decision, Input, Observation, Outcome, Situation},
         events::describe,
+        field::{ExtensionName, ProtectionField, ProtectionValue},
+        observed::{Observed, ScanningPlan},
         provisioning::Provisioning,
+        reductions,
     },
     summary::{
         Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
@@ -35,7 +40,7 @@ pub(super) fn set(
     input: &Input<'_>,
     decision: &Decision,
     phase: Phase<'_>,
-    plan: Option<&PlanStatus>,
+    status: &ServerProtectionStatus,
     failures: u32,
 ) {
     if decision.situation == Situation::Suspended {
@@ -43,17 +48,19 @@ pub(super) fn set(
         suspend(conditions, &input.previous.conditions, input.generation, spec);
         return;
     }
-    summary(input, decision, phase, plan, failures).apply(conditions);
-    contested(conditions, &decision.differences, &decision.suppressed);
+    let paused = paused(input, decision, status);
+    summary(input, decision, phase, status, failures).apply(conditions);
+    contested(conditions, &decision.suppressed, &paused);
 }
 
 fn summary(
     input: &Input<'_>,
     decision: &Decision,
     phase: Phase<'_>,
-    plan: Option<&PlanStatus>,
+    status: &ServerProtectionStatus,
     failures: u32,
 ) -> Summary {
+    let plan = status.plan.as_ref();
     match &decision.situation {
         Situation::Suspended | Situation::InSync => ready(Reason::InSync, in_sync_message(plan)),
         Situation::Observing => ready(Reason::Observed, observed_message(&decision.differences)),
@@ -81,20 +88,83 @@ fn summary(
                 .action("Run az provider register -n Microsoft.Security, or open a support case"),
         ),
         Situation::NeedsApproval(reductions) => {
-            stalled(Reason::ReductionNeedsApproval, approval_message(reductions))
+            stalled(Reason::ReductionNeedsApproval, approval(input, reductions))
         }
         Situation::Writing => writing(decision, phase),
         Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
-        Situation::Contested => stalled(
-            Reason::Contested,
-            contested_message(&decision.differences, &decision.suppressed),
-        ),
+        Situation::Contested => stalled(Reason::Contested, paused(input, decision, status)),
+        Situation::ManagedElsewhere { by } => stalled(Reason::ManagedElsewhere, managed_elsewhere(by, decision)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
     }
 }
 
 fn subscription(input: &Input<'_>) -> String {
     format!("subscription {}", input.spec.subscription_id)
+}
+
+/// The contested fields, and which other plan keeps agentless scanning on.
+fn paused(input: &Input<'_>, decision: &Decision, status: &ServerProtectionStatus) -> Message {
+    let message = contested_message(
+        &decision.differences,
+        &decision.suppressed,
+        &input.previous.contested,
+    );
+    let scanning = ProtectionField::ExtensionState(ExtensionName::AgentlessScanning);
+    let stays_on = decision.differences.iter().any(|difference| {
+        difference.field == scanning
+            && difference.desired == ProtectionValue::Switch(false)
+            && decision.suppressed.contains(&scanning)
+    });
+    let others = status
+        .other_plans
+        .iter()
+        .flat_map(|plans| &plans.agentless_scanning);
+    let others: Vec<_> = others.map(|name| ScanningPlan::describe(name)).collect();
+    if !stays_on || others.is_empty() {
+        return message;
+    }
+    message.and(&format!(
+        "Agentless scanning is one setting of several plans, and it is also on in {}.",
+        others.join(" and ")
+    ))
+}
+
+/// What needs approval, and what else would end.
+fn approval(input: &Input<'_>, reductions: &[Difference]) -> Message {
+    let message = approval_message(reductions);
+    let tier = reductions
+        .iter()
+        .any(|reduction| reduction.field == ProtectionField::Tier);
+    match ended_with_the_tier(input).filter(|_| tier) {
+        Some(sentence) => message.and(&sentence),
+        None => message,
+    }
+}
+
+/// What the tier of the spec would end, if the plan could be read.
+pub(super) fn ended_with_the_tier(input: &Input<'_>) -> Option<String> {
+    match input.observation {
+        Observation::Azure(Observed {
+            plan: Some(Ok(plan)), ..
+        }) => reductions::ended_with_the_tier(input.spec.plan.tier, plan),
+        _ => None,
+    }
+}
+
+fn managed_elsewhere(by: &str, decision: &Decision) -> Message {
+    let problem =
+        "The plan is managed outside of Azure Resource Manager, so the controller does not write it";
+    let of_plan = |difference: &&Difference| difference.field.is_of_plan();
+    let differing: Vec<_> = decision.differences.iter().filter(of_plan).collect();
+    let message = Message::new(problem).cause(by);
+    let message = if differing.is_empty() {
+        message.and("It matches the spec now.")
+    } else {
+        message.and(&format!("It differs from the spec: {}.", listed(differing)))
+    };
+    message.action(
+        "Set mode to Observe, or end the management of the subscription there (Microsoft Defender portal)",
+    )
 }
 
 fn in_sync_message(plan: Option<&PlanStatus>) -> Message {
@@ -122,7 +192,7 @@ fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> 
         Some(action) => stalled(
             Reason::ExtensionFailed,
             message.action(format!(
-                "Grant the identity {action} on the subscription (Owner has it); the controller then writes again"
+                "Grant the identity Owner on the subscription, or a role with {action}; the controller then writes again"
             )),
         ),
         None => Summary {
