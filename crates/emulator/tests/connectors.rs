@@ -281,7 +281,7 @@ async fn connector_switches_have_both_answers() {
 
 #[tokio::test]
 async fn regions_of_aws_and_the_role_of_the_caller_follow_their_switches() {
-    let bench = bench("{}").await;
+    let bench = bench("switches: default").await;
     let mut full = body(&json!([cspm(), servers("P2")]));
     full["properties"]["environmentData"]["regions"] = json!(["eu-central-1", "eu-central-99"]);
     let refused = put(&bench, "c", &full).await;
