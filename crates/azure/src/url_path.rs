@@ -24,7 +24,7 @@ pub(crate) fn is_segment(text: &str) -> bool {
     let is_separator = |c: char| matches!(c, '/' | '\\' | '?' | '#' | '%');
     !text.is_empty()
         && text.chars().count() <= LONGEST
-        && text.trim_matches(['.', ' ']) != ""
+        && !text.trim_matches(['.', ' ']).is_empty()
         && !text.contains(|c: char| printable::is_unsafe(c) || is_separator(c))
 }
 

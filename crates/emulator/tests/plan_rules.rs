@@ -48,10 +48,10 @@ async fn each_feature_needs_its_own_right() {
         "FileIntegrityMonitoring",
         "MdeDesignatedSubscription",
     ];
-    let results = async |roles: Value| {
-        let roles = json!({ "roleAssignments": roles });
+    let results = async |assignments: Value| {
+        let assignments = json!({ "roleAssignments": assignments });
         bench
-            .control("PATCH", &format!("principals/{client}"), roles)
+            .control("PATCH", &format!("principals/{client}"), assignments)
             .await;
         bench.put_plan(off.clone()).await;
         let put = bench.put_plan(on.clone()).await;
@@ -64,8 +64,8 @@ async fn each_feature_needs_its_own_right() {
     );
     // Owner of the subscription of the workspace, or of the workspace itself.
     for scope in [other, &workspace] {
-        let roles = json!({own: ["Security Admin"], scope: ["Owner"]});
-        assert_eq!(results(roles).await, [false, true, false], "{scope}");
+        let both = json!({own: ["Security Admin"], scope: ["Owner"]});
+        assert_eq!(results(both).await, [false, true, false], "{scope}");
     }
     assert_eq!(results(json!({own: ["Owner"]})).await, [true, false, true]);
     bench.switch("directOnboardingWithoutOwner", "succeeded").await;

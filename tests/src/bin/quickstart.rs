@@ -446,13 +446,13 @@ aws-prod   AWS     123456789012   P2     True    InSync   Unknown              4
         for step in steps("kubectl", "ctl") {
             let mut changed = false;
             for command in &step.commands {
-                let changes = [" patch ", " annotate ", " delete "];
-                let changes =
-                    command.starts_with("ctl ") || changes.iter().any(|word| command.contains(word));
+                let writes = [" patch ", " annotate ", " delete "];
+                let is_write =
+                    command.starts_with("ctl ") || writes.iter().any(|word| command.contains(word));
                 if command.contains(" wait ") {
                     assert!(command.contains("--timeout="), "{command}");
                     changed = false;
-                } else if changes {
+                } else if is_write {
                     changed = true;
                 } else if !command.starts_with("now=") {
                     assert!(!changed, "{command} shows what is not there yet");

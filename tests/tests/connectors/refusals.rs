@@ -40,7 +40,7 @@ async fn a_connector_without_its_server_protection_waits_for_it(
     Ok(())
 }
 
-/// `kubectl apply -k` and GitOps tools apply kinds in alphabetical order.
+/// `kubectl apply -k` and tools for `GitOps` apply kinds in alphabetical order.
 async fn a_connector_that_is_applied_before_its_server_protection_is_no_reason_for_a_warning(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {

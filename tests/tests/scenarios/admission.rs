@@ -37,13 +37,11 @@ fn with_rules(rules: Value) -> Value {
     json!({"plan": {"tier": "P2", "fileIntegrityMonitoring": monitoring}})
 }
 
-async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
-    let team = environment.team("refused").await?;
-    let excluding = |rule: Value| json!({"plan": {"tier": "P1"}, "machines": {"exclude": [rule]}});
-    let escaping = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/.\t./providers/Microsoft.OperationalInsights/workspaces/w";
+/// Features that do not fit the rest of the spec, with a part of the message.
+fn features() -> Vec<(Value, &'static str)> {
     let scanning = json!({"state": "Enabled"});
     let monitoring = json!({"state": "Enabled", "workspaceId": workspace()});
-    let cases = [
+    vec![
         (
             json!({"plan": {"tier": "P1", "agentlessScanning": scanning}}),
             "plan.agentlessScanning needs plan.tier P2",
@@ -88,6 +86,14 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
             json!({"plan": {"tier": "P1"}, "endpointIntegration": {"state": "Disabled", "unifiedSolution": "Enabled"}}),
             "endpointIntegration.unifiedSolution cannot be Enabled",
         ),
+    ]
+}
+
+/// Values of the wrong form, with a part of the message.
+fn values() -> Vec<(Value, &'static str)> {
+    let excluding = |rule: Value| json!({"plan": {"tier": "P1"}, "machines": {"exclude": [rule]}});
+    let escaping = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/.\t./providers/Microsoft.OperationalInsights/workspaces/w";
+    vec![
         (json!({"plan": {}}), "plan.tier"),
         (json!({"plan": {"tier": "P3"}}), "plan.tier"),
         (
@@ -146,8 +152,13 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
             json!({"plan": {"tier": "P1"}, "credentialRef": {"kind": "ClusterAzureCredential"}}),
             "spec.credentialRef.kind",
         ),
-    ];
-    all_refused(&team, &cases).await;
+    ]
+}
+
+async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("refused").await?;
+    all_refused(&team, &features()).await;
+    all_refused(&team, &values()).await;
     let mut suspended = p2();
     suspended["suspend"] = json!(true);
     team.protect("good", suspended).await?;

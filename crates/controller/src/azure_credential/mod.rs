@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
 use serverprotection_api::{AzureCredential, AzureCredentialStatus, ClaimStatus, ContestedField};
 use serverprotection_core::{
-    azure_credential::{history::ReconcileHistory, status::is_news},
+    azure_credential::{history::ReconcileHistory, status::contradicts},
     azure_error::AzureError,
     request::Requested,
 };
@@ -97,7 +97,7 @@ pub(crate) fn used(context: &Context, namespace: &str, name: Option<&str>, token
     let Some(name) = name else { return };
     let credentials = &context.azure_credentials;
     let status = credentials.states.status(namespace, name);
-    if status.is_some_and(|status| is_news(&status, token)) {
+    if status.is_some_and(|status| contradicts(&status, token)) {
         credentials.trigger.reconcile(namespace, name);
     }
 }

@@ -73,7 +73,7 @@ impl CacheUpdates {
             }
             Event::Apply(object) => self.apply(key(object), version(object)),
             Event::InitDone => self.listed(),
-            Event::Delete(object) => self.gone(key(object)),
+            Event::Delete(object) => self.gone(&key(object)),
         }
     }
 
@@ -90,7 +90,7 @@ impl CacheUpdates {
         let missing = |key: &&Key| !listing.contains_key(*key);
         let gone: Vec<_> = self.known.keys().filter(missing).cloned().collect();
         for key in gone {
-            self.gone(key);
+            self.gone(&key);
         }
         for (key, version) in listing {
             self.apply(key, version);
@@ -101,8 +101,8 @@ impl CacheUpdates {
         }
     }
 
-    fn gone(&mut self, key: Key) {
-        self.known.remove(&key);
+    fn gone(&mut self, key: &Key) {
+        self.known.remove(key);
         self.context.credentials.forget(&key.0, &key.1);
         self.context.trigger_users(&key.0, &key.1);
     }

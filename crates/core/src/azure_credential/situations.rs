@@ -8,7 +8,7 @@ use super::{
     events::events,
     history::ReconcileHistory,
     requeue::requeue_after,
-    status::{Input, is_news, recovered, status, with_users},
+    status::{Input, contradicts, recovered, status, with_users},
 };
 use crate::{
     Timestamp,
@@ -202,24 +202,27 @@ fn a_request_is_recorded_also_while_an_error_passes() {
 }
 
 #[test]
-fn what_an_object_finds_is_news_only_if_the_status_says_something_else() {
+fn what_an_object_finds_counts_only_if_the_status_says_something_else() {
     let mut object = Object::new();
     let (refused, missing) = (
         failure(ErrorClass::Credential, "AADSTS7000215"),
         failure(ErrorClass::Credential, "SecretNotFound"),
     );
     let transient = failure(ErrorClass::Transient, "EntraUnreachable");
-    assert!(is_news(&object.status, &Ok(())), "nothing is known yet");
+    assert!(contradicts(&object.status, &Ok(())), "nothing is known yet");
     object.reconcile(&Ok(()), None);
-    assert!(!is_news(&object.status, &Ok(())));
-    assert!(is_news(&object.status, &refused) && is_news(&object.status, &transient));
+    assert!(!contradicts(&object.status, &Ok(())));
+    assert!(contradicts(&object.status, &refused) && contradicts(&object.status, &transient));
     object.reconcile(&refused, None);
     assert!(
-        !is_news(&object.status, &refused),
+        !contradicts(&object.status, &refused),
         "thousand objects report the same"
     );
-    assert!(is_news(&object.status, &missing) && is_news(&object.status, &Ok(())));
-    assert!(!is_news(&object.status, &transient), "it may be refused still");
+    assert!(contradicts(&object.status, &missing) && contradicts(&object.status, &Ok(())));
+    assert!(
+        !contradicts(&object.status, &transient),
+        "it may be refused still"
+    );
 }
 
 #[test]

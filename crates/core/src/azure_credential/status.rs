@@ -103,7 +103,7 @@ const fn reason_for(cause: TokenCause) -> Reason {
 
 /// Whether an object that used the credential found something else than the status says. Objects get tokens more often
 /// than the credential itself is tried.
-pub fn is_news(status: &AzureCredentialStatus, token: &Result<(), AzureError>) -> bool {
+pub fn contradicts(status: &AzureCredentialStatus, token: &Result<(), AzureError>) -> bool {
     let ready = is_true(&status.conditions, ConditionType::Ready);
     match token {
         Ok(()) => !ready,

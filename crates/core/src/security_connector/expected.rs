@@ -111,11 +111,10 @@ impl ObservedValue {
         match self {
             Self::Flag(on) => ConnectorValue::Switch(*on),
             Self::Text(text) if text.is_empty() => ConnectorValue::Absent,
-            Self::Text(text) => ConnectorValue::Text(text.clone()),
+            Self::Text(text) | Self::Other(text) => ConnectorValue::Text(text.clone()),
             Self::Hours(hours) => ConnectorValue::Hours(*hours),
             Self::Set(entries) => ConnectorValue::List(entries.iter().cloned().collect(), Empty::None),
             Self::Tags(tags) => tags_value(tags),
-            Self::Other(text) => ConnectorValue::Text(text.clone()),
         }
     }
 }

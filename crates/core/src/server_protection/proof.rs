@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use crate::{
         azure_error::AzureError,
-        reading::{Permissions, ReadResult},
+        reading::Permissions,
         server_protection::{changes::Actual, situations},
     };
 
@@ -57,10 +57,10 @@ mod tests {
         }
     }
 
-    fn may(pattern: &str) -> ReadResult<Permissions> {
-        Ok(Permissions {
+    fn may(pattern: &str) -> Permissions {
+        Permissions {
             grants: vec![(vec![pattern.into()], Vec::new())],
-        })
+        }
     }
 
     #[test]
@@ -71,8 +71,11 @@ mod tests {
                 ..observed()
             })
         };
-        assert_eq!(with(Some(may("*"))), Evidence::Read(Rights::Allowed));
-        assert_eq!(with(Some(may("*/read"))), Evidence::Read(Rights::Missing(WRITE)));
+        assert_eq!(with(Some(Ok(may("*")))), Evidence::Read(Rights::Allowed));
+        assert_eq!(
+            with(Some(Ok(may("*/read")))),
+            Evidence::Read(Rights::Missing(WRITE))
+        );
         assert_eq!(with(None), Evidence::Read(Rights::NotRead));
         let refused = failure(ErrorClass::Permission(None), "AuthorizationFailed");
         assert_eq!(with(Some(Err(refused))), Evidence::Read(Rights::Unreadable));
@@ -124,7 +127,7 @@ mod tests {
         let refused = failure(ErrorClass::Permission(None), "AuthorizationFailed");
         assert_eq!(evidence(&unregistered(Some(Err(refused)))), Evidence::Nothing);
         assert_eq!(
-            evidence(&unregistered(Some(may("*")))),
+            evidence(&unregistered(Some(Ok(may("*"))))),
             Evidence::Read(Rights::Allowed)
         );
     }

@@ -54,7 +54,7 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Ready, Unknown, Reason::NotObserved, "The object has not been reconciled yet.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::Progressing, "Azure could not be read yet; the controller retries.", ""),
     entry(BOTH, Type::Ready, Unknown, Reason::ObservationStale,
-        "Three consecutive reads failed. The message has the code: [codes](#transient-errors).",
+        "Three consecutive reads failed. The message has the code: see Transient errors.",
         ""),
     entry(ALL, Type::Ready, Unknown, Reason::InternalError,
         "The reconcile panicked because of a bug in the controller.",

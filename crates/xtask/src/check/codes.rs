@@ -1,6 +1,8 @@
 //! Error codes: `docs/status.md` describes each code that the program itself makes, because it may become the reason of
 //! a condition. The codes of Azure have no list.
 
+use std::path::Path;
+
 use regex::Regex;
 use serverprotection_core::{
     reason::Reason,
@@ -48,7 +50,10 @@ pub(super) fn undescribed(sources: &[Source]) -> Vec<String> {
 
 fn makes_errors(path: &str) -> bool {
     let within = FOLDERS.iter().any(|folder| path.starts_with(folder));
-    within && path.ends_with(".rs") && !ONLY_TESTS.iter().any(|part| path.contains(part))
+    let is_source = Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "rs");
+    within && is_source && !ONLY_TESTS.iter().any(|part| path.contains(part))
 }
 
 fn is_described(code: &str) -> bool {
@@ -82,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_nobody_describes_is_found_in_every_form() {
+    fn a_code_without_a_description_is_found_in_every_form() {
         for text in [
             r#"AzureError { code: "NeverDescribed".into() }"#,
             "failure(\n    \"NeverDescribed\", message)",
