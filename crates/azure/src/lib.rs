@@ -15,6 +15,7 @@ mod apply;
 mod arm;
 mod body;
 mod certificates;
+pub mod check;
 mod client;
 mod cloud;
 mod connectors;
