@@ -3,19 +3,22 @@
 mod documents;
 mod endpoints;
 mod error;
+mod exit;
 mod machines;
 mod prerequisites;
 mod printable;
 mod unquoted;
+mod version;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use endpoints::Endpoints;
+use error::CliError;
 
 /// Manage Microsoft Defender for Servers in Azure subscriptions through Kubernetes objects
 #[derive(Parser)]
-#[command(name = "serverprotection", version, arg_required_else_help = true)]
+#[command(name = "serverprotection", version = version::LONG, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -26,12 +29,9 @@ enum Command {
     Controller(Box<ControllerArgs>),
     Machines(Box<machines::Args>),
     Prerequisites(Box<prerequisites::Args>),
-    /// Print the custom resource definitions as YAML
-    ///
-    /// To install or update them: serverprotection crds | kubectl apply --server-side -f -
-    Crds,
-    /// Print the version
-    Version,
+    Crds(version::CrdsArgs),
+    Completion(version::CompletionArgs),
+    Version(version::Args),
 }
 
 // No doc comment: the description of the command is that of `serverprotection_controller::Args`.
@@ -45,26 +45,27 @@ struct ControllerArgs {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    match Cli::parse().command {
         Command::Controller(args) => controller(*args),
-        Command::Machines(args) => match install_tls() {
-            Ok(()) => return machines::run(*args),
-            error => error,
-        },
-        Command::Prerequisites(args) => return prerequisites::run(&args),
-        Command::Crds => crds(),
-        Command::Version => print(concat!("serverprotection ", env!("CARGO_PKG_VERSION"), "\n")),
-    };
-    match result {
+        Command::Machines(args) => with_tls(|| machines::run(*args)),
+        Command::Prerequisites(args) => prerequisites::run(&args),
+        Command::Crds(args) => version::crds(&args),
+        Command::Completion(args) => version::completion(&args, Cli::command()),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+fn controller(args: ControllerArgs) -> ExitCode {
+    match run_controller(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("serverprotection: {message}");
+            exit::report(&CliError::new(message));
             ExitCode::FAILURE
         }
     }
 }
 
-fn controller(ControllerArgs { endpoints, args }: ControllerArgs) -> Result<(), String> {
+fn run_controller(ControllerArgs { endpoints, args }: ControllerArgs) -> Result<(), String> {
     install_tls()?;
     let (cloud, http) = endpoints.open().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -74,33 +75,23 @@ fn controller(ControllerArgs { endpoints, args }: ControllerArgs) -> Result<(), 
         .map_err(|error| error.to_string())
 }
 
+/// Runs a command that connects to a server.
+fn with_tls(run: impl FnOnce() -> ExitCode) -> ExitCode {
+    match install_tls() {
+        Ok(()) => run(),
+        Err(message) => exit::failed(&CliError::new(message)),
+    }
+}
+
 /// Installs one TLS provider for kube and reqwest; without it, rustls panics at the first connection.
 fn install_tls() -> Result<(), String> {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     installed.map_err(|_| "bug: a TLS provider is already installed".into())
 }
 
-fn crds() -> Result<(), String> {
-    let mut documents = Vec::new();
-    for crd in serverprotection_api::crds() {
-        documents.push(serde_saphyr::to_string(&crd).map_err(|error| error.to_string())?);
-    }
-    print(&documents.join("---\n"))
-}
-
-/// Unlike `print!`, does not panic when the pipe is closed.
-fn print(text: &str) -> Result<(), String> {
-    use std::io::Write as _;
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| format!("cannot write to standard output: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-
-    use clap::CommandFactory as _;
 
     use super::*;
 
