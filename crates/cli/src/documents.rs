@@ -18,6 +18,8 @@ pub(crate) struct Object {
     pub(crate) version: String,
     pub(crate) kind: String,
     pub(crate) value: Value,
+    /// Where it is in the input: `prod.yaml, document 2`.
+    pub(crate) place: String,
 }
 
 impl Object {
@@ -73,37 +75,44 @@ pub(crate) fn for_each(
         let documents = documents(text)
             .map_err(|error| CliError::new(format!("-f {name}: not valid YAML")).because(error))?;
         for (number, document) in documents.into_iter().enumerate() {
-            hand_over(document, &mut take)
-                .map_err(|error| error.at(format_args!("-f {name}, document {}", number + 1)))?;
+            let place = format!("{name}, document {}", number + 1);
+            hand_over(document, &place, &mut take).map_err(|error| error.at(format_args!("-f {place}")))?;
         }
     }
     Ok(())
 }
 
-fn hand_over(value: Value, take: &mut impl FnMut(Object) -> Result<(), CliError>) -> Result<(), CliError> {
+fn hand_over(
+    value: Value,
+    place: &str,
+    take: &mut impl FnMut(Object) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let object = Object {
         version: text("apiVersion").to_owned(),
         kind: text("kind").to_owned(),
         value,
+        place: place.to_owned(),
     };
     match object.kind.as_str() {
         _ if object.value.is_null() => Ok(()),
         "" => Err("not a Kubernetes object: it has no kind".into()),
-        "List" => hand_over_items(object.value, take),
-        kind if object.is_ours() && kind.ends_with("List") => hand_over_items(object.value, take),
+        "List" => hand_over_items(object.value, place, take),
+        kind if object.is_ours() && kind.ends_with("List") => hand_over_items(object.value, place, take),
         _ => take(object),
     }
 }
 
 fn hand_over_items(
     mut list: Value,
+    place: &str,
     take: &mut impl FnMut(Object) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     let items = items.map(std::mem::take).unwrap_or_default();
     for (number, item) in items.into_iter().enumerate() {
-        hand_over(item, take).map_err(|error| error.at(format_args!("item {}", number + 1)))?;
+        let item_place = format!("{place}, item {}", number + 1);
+        hand_over(item, &item_place, take).map_err(|error| error.at(format_args!("item {}", number + 1)))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The `serverprotection` command.
 
+mod admission;
 mod documents;
 mod endpoints;
 mod error;
@@ -8,6 +9,7 @@ mod machines;
 mod prerequisites;
 mod printable;
 mod unquoted;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ enum Command {
     Controller(Box<ControllerArgs>),
     Machines(Box<machines::Args>),
     Prerequisites(Box<prerequisites::Args>),
+    Validate(validate::Args),
     Crds(version::CrdsArgs),
     Completion(version::CompletionArgs),
     Version(version::Args),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller(*args),
         Command::Machines(args) => with_tls(|| machines::run(*args)),
         Command::Prerequisites(args) => prerequisites::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Crds(args) => version::crds(&args),
         Command::Completion(args) => version::completion(&args, Cli::command()),
         Command::Version(args) => version::run(&args),

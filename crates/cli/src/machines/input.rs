@@ -72,7 +72,9 @@ impl Found {
     fn add(&mut self, object: Object) -> Result<(), CliError> {
         let ours = object.is_ours();
         unquoted::check(&object)?;
-        let Object { version, kind, value } = object;
+        let Object {
+            version, kind, value, ..
+        } = object;
         match kind.as_str() {
             "ServerProtection" if ours => self.add_protection(value),
             "AzureCredential" if ours => {
