@@ -1,6 +1,7 @@
 //! The `serverprotection` command.
 
 mod admission;
+mod cluster;
 mod documents;
 mod endpoints;
 mod error;
@@ -8,6 +9,7 @@ mod exit;
 mod machines;
 mod prerequisites;
 mod printable;
+mod uninstall;
 mod unquoted;
 mod validate;
 mod version;
@@ -32,6 +34,7 @@ enum Command {
     Machines(Box<machines::Args>),
     Prerequisites(Box<prerequisites::Args>),
     Validate(validate::Args),
+    Uninstall(uninstall::Args),
     Crds(version::CrdsArgs),
     Completion(version::CompletionArgs),
     Version(version::Args),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Machines(args) => with_tls(|| machines::run(*args)),
         Command::Prerequisites(args) => prerequisites::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Uninstall(args) => with_tls(|| uninstall::run(&args)),
         Command::Crds(args) => version::crds(&args),
         Command::Completion(args) => version::completion(&args, Cli::command()),
         Command::Version(args) => version::run(&args),

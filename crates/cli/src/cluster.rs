@@ -1,0 +1,201 @@
+//! Reads from a cluster. Objects are read without their types, so that one that this version cannot parse does not hide
+//! the others.
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use k8s_openapi::{
+    api::apps::v1::Deployment,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config, Resource,
+    api::ListParams,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+use serverprotection_api::GROUP;
+
+use crate::{error::CliError, exit};
+
+/// Label of everything in deploy/base.
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=serverprotection";
+/// Objects in a page of a list.
+const PAGE: u32 = 250;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The kinds of this operator with their plural names, in the order in which they are deleted.
+pub(crate) const KINDS: [(&str, &str); 3] = [
+    ("SecurityConnector", "securityconnectors"),
+    ("ServerProtection", "serverprotections"),
+    ("AzureCredential", "azurecredentials"),
+];
+
+/// Runs a command that reads a cluster, until it ends or Ctrl-C.
+pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::failed(&CliError::new("cannot start the async runtime").because(error)),
+    };
+    runtime
+        .block_on(work)
+        .unwrap_or_else(|error| exit::failed(&error))
+}
+
+/// A client for the cluster of `KUBECONFIG`, `~/.kube/config` or the pod.
+///
+/// # Errors
+///
+/// Fails if no cluster is configured.
+pub(crate) async fn connect() -> Result<Client, CliError> {
+    let failed = |error: &dyn std::error::Error| {
+        CliError::new("no cluster is configured")
+            .because(root(error))
+            .action("set KUBECONFIG, or choose a context with kubectl config use-context")
+    };
+    let mut config = Config::infer().await.map_err(|error| failed(&error))?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    Client::try_from(config).map_err(|error| failed(&error))
+}
+
+/// All objects of a kind as JSON; `None` if the cluster does not have the kind.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be reached or refuses the list.
+pub(crate) async fn list(
+    client: &Client,
+    (kind, plural): (&str, &str),
+    namespace: Option<&str>,
+) -> Result<Option<Vec<Value>>, CliError> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind), plural);
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let mut objects = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = match api.list(&params).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(answer)) if answer.is_not_found() => return Ok(None),
+            Err(error) => return Err(refused(&format!("cannot list {plural}"), &error)),
+        };
+        for object in page.items {
+            let object = serde_json::to_value(&object);
+            objects
+                .push(object.map_err(|error| CliError::new(format!("cannot read {plural}")).because(error))?);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(Some(objects)),
+        }
+    }
+}
+
+/// The Deployments of the controller, in all namespaces or in one.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be reached or refuses the list.
+pub(crate) async fn controllers(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<Vec<Deployment>, CliError> {
+    let api: Api<Deployment> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let list = api.list(&ListParams::default().labels(PART_OF)).await;
+    let list = list.map_err(|error| refused("cannot list the Deployments of the controller", &error))?;
+    Ok(list.items)
+}
+
+/// The custom resource definitions of this operator that exist.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be reached or refuses a request.
+pub(crate) async fn definitions(client: &Client) -> Result<Vec<CustomResourceDefinition>, CliError> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let mut found = Vec::new();
+    for (_, plural) in KINDS {
+        let name = format!("{plural}.{GROUP}");
+        let definition = api.get_opt(&name).await;
+        found.extend(
+            definition.map_err(|error| refused(&format!("cannot read the definition {name}"), &error))?,
+        );
+    }
+    Ok(found)
+}
+
+/// Whether the object is being deleted.
+pub(crate) fn is_deleting<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+/// An error of the API server, for people. The `Display` of `kube::Error` contains debug output.
+pub(crate) fn refused(problem: &str, error: &kube::Error) -> CliError {
+    let failure = CliError::new(problem);
+    match error {
+        kube::Error::Api(answer) if answer.is_forbidden() => failure
+            .because(&answer.message)
+            .action("use an identity with the rights get and list for it, such as a cluster administrator"),
+        kube::Error::Api(answer) if answer.code == 401 => failure
+            .because("the API server does not accept the credentials")
+            .action("log in to the cluster again, and check it with kubectl get namespaces"),
+        kube::Error::Api(answer) => failure.because(&answer.message),
+        error => failure
+            .because(root(error))
+            .action("check the connection with kubectl cluster-info"),
+    }
+}
+
+/// The innermost cause, which is the one that a user can act on.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        cause = error.to_string();
+        next = error.source();
+    }
+    cause
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answer(code: u16, reason: &str) -> kube::Error {
+        let status = Status {
+            code,
+            reason: reason.into(),
+            message: "securityconnectors is forbidden".into(),
+            ..Status::default()
+        };
+        kube::Error::Api(Box::new(status))
+    }
+
+    #[test]
+    fn errors_of_the_api_server_are_for_people() {
+        let error = refused("cannot list it", &answer(403, "Forbidden"));
+        assert_eq!(error.cause.as_deref(), Some("securityconnectors is forbidden"));
+        assert!(error.action.is_some_and(|action| action.contains("get and list")));
+        let error = refused("cannot list it", &answer(401, "Unauthorized"));
+        assert!(error.action.is_some_and(|action| action.contains("log in")));
+        for code in [401, 403, 500] {
+            let text = refused("x", &answer(code, "Any")).to_string();
+            assert!(!text.contains("Status {"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_cause_is_named() {
+        let inner = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = kube::Error::ReadEvents(inner);
+        assert_eq!(root(&error), "connection refused");
+    }
+}
