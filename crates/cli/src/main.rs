@@ -1,6 +1,7 @@
 //! The `serverprotection` command.
 
 mod admission;
+mod check_azure;
 mod cluster;
 mod documents;
 mod endpoints;
@@ -9,6 +10,7 @@ mod exit;
 mod machines;
 mod prerequisites;
 mod printable;
+mod scrub;
 mod uninstall;
 mod unquoted;
 mod validate;
@@ -34,6 +36,7 @@ enum Command {
     Machines(Box<machines::Args>),
     Prerequisites(Box<prerequisites::Args>),
     Validate(validate::Args),
+    CheckAzure(Box<check_azure::Args>),
     Uninstall(uninstall::Args),
     Crds(version::CrdsArgs),
     Completion(version::CompletionArgs),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Machines(args) => with_tls(|| machines::run(*args)),
         Command::Prerequisites(args) => prerequisites::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::CheckAzure(args) => with_tls(|| check_azure::run(&args)),
         Command::Uninstall(args) => with_tls(|| uninstall::run(&args)),
         Command::Crds(args) => version::crds(&args),
         Command::Completion(args) => version::completion(&args, Cli::command()),

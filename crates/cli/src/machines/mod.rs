@@ -6,10 +6,10 @@
 //! ```
 
 mod accounts;
-mod args;
+pub(crate) mod args;
 mod cells;
 mod collector;
-mod identity;
+pub(crate) mod identity;
 mod input;
 mod migration;
 mod output;
