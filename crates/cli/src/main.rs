@@ -3,6 +3,7 @@
 mod admission;
 mod check_azure;
 mod cluster;
+mod debug;
 mod documents;
 mod endpoints;
 mod error;
@@ -38,6 +39,7 @@ enum Command {
     Validate(validate::Args),
     CheckAzure(Box<check_azure::Args>),
     Uninstall(uninstall::Args),
+    Debug(debug::Args),
     Crds(version::CrdsArgs),
     Completion(version::CompletionArgs),
     Version(version::Args),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::CheckAzure(args) => with_tls(|| check_azure::run(&args)),
         Command::Uninstall(args) => with_tls(|| uninstall::run(&args)),
+        Command::Debug(args) => with_tls(|| debug::run(&args)),
         Command::Crds(args) => version::crds(&args),
         Command::Completion(args) => version::completion(&args, Cli::command()),
         Command::Version(args) => version::run(&args),
