@@ -88,7 +88,7 @@ impl From<kube::Error> for Error {
 }
 
 /// Adds to an I/O error what was attempted.
-pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.into();
     move |source| Error::Io { what, source }
 }

@@ -29,10 +29,15 @@ impl Objects {
         }
     }
 
+    /// An object of the kind, as [`Self::apply`] sends it.
+    pub fn object(&self, name: &str, spec: &Value) -> Value {
+        json!({"apiVersion": self.kind.api_version, "kind": self.kind.kind,
+            "metadata": {"name": name}, "spec": spec})
+    }
+
     /// Applies an object.
     pub async fn apply(&self, name: &str, spec: Value) -> Result<Value, Error> {
-        let body = json!({"apiVersion": self.kind.api_version, "kind": self.kind.kind,
-            "metadata": {"name": name}, "spec": spec});
+        let body = self.object(name, &spec);
         plain(
             self.api
                 .patch(name, &as_user().force(), &Patch::Apply(body))

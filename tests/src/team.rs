@@ -141,15 +141,25 @@ impl<'a> Team<'a> {
 
     /// Applies a ServerProtection for the team's subscription and credential. `spec` adds fields and may replace both.
     pub async fn protect(&self, name: &str, spec: Value) -> Result<Value, Error> {
+        self.protections().apply(name, self.protection_spec(spec)).await
+    }
+
+    /// The spec that [`Self::protect`] applies.
+    pub fn protection_spec(&self, spec: Value) -> Value {
         let mut whole = json!({"subscriptionId": self.subscription,
             "credentialRef": {"kind": "AzureCredential", "name": CREDENTIAL}});
         merge(&mut whole, spec);
-        self.protections().apply(name, whole).await
+        whole
     }
 
     /// Applies a SecurityConnector for the team's AWS account and the ServerProtection `prod`. `spec` adds fields and
     /// may replace all of them.
     pub async fn connect(&self, name: &str, spec: Value) -> Result<Value, Error> {
+        self.connectors().apply(name, self.connector_spec(spec)).await
+    }
+
+    /// The spec that [`Self::connect`] applies.
+    pub fn connector_spec(&self, spec: Value) -> Value {
         let mut whole = json!({"protectionRef": {"name": "prod"}, "resourceGroup": "rg-connectors",
             "createResourceGroup": true, "location": "westeurope"});
         if spec.get("gcp").is_none() {
@@ -159,7 +169,7 @@ impl<'a> Team<'a> {
             );
         }
         merge(&mut whole, spec);
-        self.connectors().apply(name, whole).await
+        whole
     }
 
     /// Applies a JSON merge patch to a ServerProtection, such as `{"spec": {"suspend": true}}`.

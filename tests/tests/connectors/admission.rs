@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, cases,
+    command::validate_agrees,
     env::Environment,
     harness::Case,
     team::{Team, merge},
@@ -19,14 +20,16 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     ]
 }
 
-/// Applies an object that must be rejected with this message.
-async fn refuses(team: &Team<'_>, spec: Value, says: &str) {
+/// Applies an object that must be rejected with this message. `serverprotection validate` must agree.
+async fn refuses(team: &Team<'_>, spec: Value, says: &str) -> Result<(), Error> {
     let shown = spec.to_string();
+    let whole = team.connector_spec(spec.clone());
     let refusal = team.connect("bad", spec).await.err();
     let refusal = refusal
         .unwrap_or_else(|| panic!("was admitted: {shown}"))
         .to_string();
     assert!(refusal.contains(says), "{shown}: not named \"{says}\": {refusal}");
+    validate_agrees(&team.connectors().object("bad", &whole), false).await
 }
 
 /// Specs with a part of the expected message.
@@ -163,7 +166,7 @@ fn about_settings() -> Refusals {
 async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
     for (spec, says) in about_accounts(&team).into_iter().chain(about_settings()) {
-        refuses(&team, spec, says).await;
+        refuses(&team, spec, says).await?;
     }
     let long = "a".repeat(64);
     let refusal = team.connect(&long, json!({})).await.err();
@@ -171,6 +174,8 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
         .unwrap_or_else(|| panic!("a name of 64 characters was admitted"))
         .to_string();
     assert!(refusal.contains("set connectorName"), "{refusal}");
+    let object = team.connectors().object(&long, &team.connector_spec(json!({})));
+    validate_agrees(&object, false).await?;
     team.connect(&long, json!({"connectorName": "short", "suspend": true}))
         .await?;
     Ok(())

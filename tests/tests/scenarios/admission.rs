@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, cases,
+    command::validate_agrees,
     env::Environment,
     harness::Case,
     team::{Team, merge},
@@ -157,8 +158,8 @@ fn values() -> Vec<(Value, &'static str)> {
 
 async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Result<(), Error> {
     let team = environment.team("refused").await?;
-    all_refused(&team, &features()).await;
-    all_refused(&team, &values()).await;
+    all_refused(&team, &features()).await?;
+    all_refused(&team, &values()).await?;
     let mut suspended = p2();
     suspended["suspend"] = json!(true);
     team.protect("good", suspended).await?;
@@ -175,8 +176,8 @@ async fn admission_names_the_rejected_field(environment: Arc<Environment>) -> Re
     Ok(())
 }
 
-/// Each of these specs is rejected with a message that names the field.
-async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) {
+/// Each of these specs is rejected with a message that names the field. `serverprotection validate` must agree.
+async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) -> Result<(), Error> {
     for (spec, field) in cases {
         let refusal = team
             .protect("bad", spec.clone())
@@ -187,7 +188,10 @@ async fn all_refused(team: &Team<'_>, cases: &[(Value, &str)]) {
             refusal.to_string().contains(field),
             "{spec}: not named \"{field}\": {refusal}"
         );
+        let whole = team.protection_spec(spec.clone());
+        validate_agrees(&team.protections().object("bad", &whole), false).await?;
     }
+    Ok(())
 }
 
 async fn admission_names_the_rejected_rules(environment: Arc<Environment>) -> Result<(), Error> {
@@ -224,7 +228,7 @@ async fn admission_names_the_rejected_rules(environment: Arc<Environment>) -> Re
             "rules.custom.linuxFiles: duplicate",
         ),
     ];
-    all_refused(&team, &cases).await;
+    all_refused(&team, &cases).await?;
     Ok(())
 }
 
@@ -247,7 +251,10 @@ async fn admission_lets_overlays_pass(environment: Arc<Environment>) -> Result<(
     {
         let mut spec = json!({"suspend": true});
         merge(&mut spec, json!({"plan": plan}));
-        team.protect(&format!("overlay-{number}"), spec).await?;
+        let name = format!("overlay-{number}");
+        let whole = team.protection_spec(spec.clone());
+        validate_agrees(&team.protections().object(&name, &whole), true).await?;
+        team.protect(&name, spec).await?;
     }
     Ok(())
 }
