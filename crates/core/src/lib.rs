@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod contested;
 pub mod difference;
 pub mod events;
+pub mod fair_queue;
 pub mod gate;
 pub mod machines;
 pub mod message;
