@@ -57,6 +57,10 @@ pub const GROUP: &str = "serverprotection.dev";
 /// name must not.
 pub const FIELD_MANAGER: &str = "serverprotection";
 
+/// Most bytes of text in a spec. Admission counts characters; no spec that it admits exceeds this in ASCII. The
+/// controller does not keep a longer one.
+pub const MOST_SPEC_BYTES: usize = 400 * 1024;
+
 /// Finalizer of objects whose deletion changes Azure.
 pub const FINALIZER: &str = "serverprotection.dev/azure";
 

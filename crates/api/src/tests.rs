@@ -5,6 +5,7 @@ mod connectors;
 mod definitions;
 mod forms;
 mod samples;
+mod sizes;
 
 use serde_json::{Value, json};
 

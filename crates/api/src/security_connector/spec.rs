@@ -113,7 +113,8 @@ pub struct SecurityConnectorSpec {
     pub connector_name: Option<String>,
     /// Azure tags of the connector. Tags in Azure that are not listed here are not changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 50, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) <= 512)").message("tags must not contain a key with more than 512 characters"))]
     pub tags: BTreeMap<String, String>,
     /// Cloud of the account: AWS or GCP. This field is immutable.
     #[serde(rename = "type")]

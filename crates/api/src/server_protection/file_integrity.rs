@@ -34,6 +34,8 @@ pub enum FileIntegrityPreset {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.windowsFiles) && size(self.windowsFiles) > 0) || (has(self.linuxFiles) && size(self.linuxFiles) > 0) || (has(self.registryKeys) && size(self.registryKeys) > 0)")
     .message("plan.fileIntegrityMonitoring.rules.custom must contain at least one entry in windowsFiles, linuxFiles or registryKeys; to monitor nothing, set plan.fileIntegrityMonitoring.state to Disabled"))]
+#[x_kube(validation = Rule::new("(has(self.windowsFiles) ? size(self.windowsFiles) : 0) + (has(self.linuxFiles) ? size(self.linuxFiles) : 0) + (has(self.registryKeys) ? size(self.registryKeys) : 0) <= 200")
+    .message("plan.fileIntegrityMonitoring.rules.custom must not contain more than 200 entries in windowsFiles, linuxFiles and registryKeys together: monitor folders instead of single files"))]
 #[serde(rename_all = "camelCase")]
 pub struct CustomFileIntegrityRules {
     /// Files and folders of Windows machines, compared without case, for example \Windows\win.ini.

@@ -15,6 +15,9 @@ const MACHINE_ID: &str = "self.startsWith('/') && !self.endsWith('/') && self.sp
 
 /// How the machines of the subscription are verified.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(validation = Rule::new("!has(self.exclude) || (self.exclude.map(rule, has(rule.ids) ? size(rule.ids) : 0).sum() <= 512 && self.exclude.map(rule, has(rule.resourceGroups) ? size(rule.resourceGroups) : 0).sum() <= 128 && self.exclude.map(rule, has(rule.tags) ? size(rule.tags) : 0).sum() <= 64)")
+    .message("machines.exclude must not contain more than 512 ids, 128 resourceGroups and 64 tags, counted over all rules: exclude many machines by a tag or a resource group instead of their ids")
+    .reason(Reason::FieldValueInvalid).field_path(".exclude"))]
 #[serde(rename_all = "camelCase")]
 pub struct Machines {
     /// Rules for machines that are not verified. They count as Excluded and do not lower the percentage. Exclusion

@@ -236,7 +236,7 @@ pub struct PlanSpec {
     /// Plan extensions that have no field of their own, by Azure's name. Extensions that are not listed are not
     /// changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub other_extensions: Vec<OtherExtension>,
 }
@@ -326,7 +326,8 @@ pub struct OtherExtension {
     /// Additional properties of the extension. Properties in Azure that are not listed here are not changed. Used only
     /// while state is Enabled.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    #[x_kube(validation = Rule::new("self.all(name, size(name) <= 64)").message("plan.otherExtensions.properties must not contain a name with more than 64 characters"))]
     pub properties: BTreeMap<String, String>,
 }
 

@@ -330,3 +330,12 @@ fn what_names_the_connector_is_immutable() {
     let new = aws(free);
     assert_eq!(messages(new.validate_cel_update(&old)), [""; 0]);
 }
+
+#[test]
+fn the_keys_of_tags_have_a_longest_length() {
+    let with = |length: usize| aws(json!({"tags": {"k".repeat(length): "v"}}));
+    assert_eq!(messages(with(512).validate_cel()), [""; 0]);
+    let found = messages(with(513).validate_cel());
+    let expected = "tags must not contain a key with more than 512 characters";
+    assert!(found.len() == 1 && found[0].ends_with(expected), "{found:#?}");
+}
