@@ -56,6 +56,12 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scan_interval)]
     pub machine_scan_interval: Duration,
 
+    /// Run although no admission policy restricts the controller, for runs with the kubeconfig of an administrator.
+    /// Without this flag the controller checks that the policies of deploy/base refuse what it must not do: other tokens
+    /// of service accounts, and writes to SecurityConnectors other than of its finalizer
+    #[arg(long)]
+    pub allow_unrestricted_tokens: bool,
+
     /// Also export machine counts per object: one series per object and verdict, with the labels namespace, name and
     /// verdict
     #[arg(long)]

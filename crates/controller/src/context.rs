@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     azure_credential::CredentialUsers, claims::Claims, connector_index::ConnectorIndex,
-    credentials::Credentials, fleet::Fleet, kind::Kind, metrics::Metrics, parsed::Parsed, state::StateStore,
-    trigger::Trigger, watch::Listed,
+    credentials::Credentials, fleet::Fleet, kind::Kind, metrics::Metrics, parsed::Parsed,
+    restrictions::Restrictions, state::StateStore, trigger::Trigger, watch::Listed,
 };
 
 /// Shared by all reconciles.
@@ -26,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) connector_index: Arc<ConnectorIndex>,
     pub(crate) credential_users: Arc<CredentialUsers>,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) restrictions: Arc<Restrictions>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) gate: Gate,
     /// Cancelled when the process ends: running reconciles finish what they began, and begin nothing else.

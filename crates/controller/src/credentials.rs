@@ -19,16 +19,22 @@ use serverprotection_api::{
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-use crate::{kube_error::described, parsed::Parsed, service_account::ServiceAccountTokens};
+use crate::{
+    kube_error::described, parsed::Parsed, restrictions::Restrictions, service_account::ServiceAccountTokens,
+};
 
 /// Minimum interval between two reads of a Secret, for any number of objects.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// The API server takes in a new `RoleBinding` a moment after it is created. A refusal is final only after that.
+pub(crate) const GRANT_DELAY: Duration = Duration::from_secs(1);
 
 /// Clients of Azure by credential.
 pub(crate) struct Credentials {
     pub(crate) client: Client,
     pub(crate) store: Store<Parsed<AzureCredential>>,
     pub(crate) principals: Arc<Principals>,
+    pub(crate) restrictions: Arc<Restrictions>,
     /// How long a Secret that works is used without reading it again.
     pub(crate) reread_after: Duration,
     pub(crate) cached: Mutex<HashMap<Key, CachedClient>>,
@@ -115,6 +121,7 @@ impl Credentials {
                     client_id: spec.client_id.clone(),
                     assertions: Arc::new(ServiceAccountTokens {
                         client: self.client.clone(),
+                        restrictions: Arc::clone(&self.restrictions),
                         namespace: namespace.to_owned(),
                         name: workload.service_account_name.clone(),
                     }),
@@ -264,14 +271,13 @@ impl Credentials {
     async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<AzureSecret, AzureError> {
         let SecretKeyRef { name, key } = reference;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = match secrets.get_opt(name).await {
-            Ok(Some(secret)) => secret,
-            Ok(None) => {
-                return Err(failure(
-                    "SecretNotFound",
-                    format!("Secret {namespace}/{name} does not exist"),
-                ));
-            }
+        let mut answer = secrets.get_opt(name).await;
+        if is_forbidden(&answer) {
+            tokio::time::sleep(GRANT_DELAY).await;
+            answer = secrets.get_opt(name).await;
+        }
+        let secret = match answer {
+            Ok(secret) => secret,
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 return Err(failure(
                     "SecretForbidden",
@@ -292,18 +298,25 @@ impl Credentials {
                 });
             }
         };
-        let value = secret.data.as_ref().and_then(|data| data.get(key));
+        let value = secret.as_ref().and_then(|secret| secret.data.as_ref()?.get(key));
         let value = value
             .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
             .map(str::trim);
-        match value.filter(|value| !value.is_empty()) {
-            Some(value) => Ok(AzureSecret::new(value.to_owned())),
-            None => Err(failure(
-                "SecretKeyMissing",
-                format!("Secret {namespace}/{name} has no text under the key {key}"),
-            )),
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            return Ok(AzureSecret::new(value.to_owned()));
         }
+        // Who may not read Secrets does not learn from the object which of them and which keys exist.
+        let exists = secret.is_some();
+        tracing::warn!(namespace, secret = name, exists, key, "no client secret");
+        Err(failure(
+            "SecretNotFound",
+            format!("There is no Secret {namespace}/{name} with text under the key {key}"),
+        ))
     }
+}
+
+fn is_forbidden<T>(answer: &Result<T, kube::Error>) -> bool {
+    matches!(answer, Err(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 fn same(one: Option<&AzureSecret>, other: Option<&AzureSecret>) -> bool {

@@ -12,12 +12,20 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Format, metrics_page::MetricsPage, watch::Listed};
+use crate::{
+    connections::{self, Limits},
+    metrics::Format,
+    metrics_page::MetricsPage,
+    watch::{INSTALL_CRDS, Listed},
+};
+
+/// The kinds whose watches decide about `/readyz`, by their names.
+pub(crate) type Watches = Vec<(&'static str, Listed)>;
 
 #[derive(Clone)]
 struct Shared {
     page: MetricsPage,
-    ready: [Listed; 2],
+    watches: Watches,
 }
 
 /// Serves until `stop`. `/healthz` answers while the process runs, because the process ends with the controller.
@@ -28,7 +36,7 @@ struct Shared {
 pub(crate) async fn serve(
     listen: SocketAddr,
     page: MetricsPage,
-    ready: [Listed; 2],
+    watches: Watches,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(listen).await?;
@@ -37,26 +45,31 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Shared { page, ready });
-    Ok(tokio::spawn(async move {
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "HTTP server for health and metrics ended unexpectedly");
-        }
-    }))
+        .with_state(Shared { page, watches });
+    Ok(tokio::spawn(connections::serve(
+        listener,
+        router,
+        Limits::default(),
+        stop,
+    )))
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
-    if shared.ready.iter().all(Listed::is_set) {
-        (StatusCode::OK, "ok")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the first list of all objects",
-        )
+    match not_ready(&shared.watches) {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     }
+}
+
+/// Why the process is not ready.
+fn not_ready(watches: &[(&'static str, Listed)]) -> Option<String> {
+    if let Some((kind, _)) = watches.iter().find(|(_, watch)| watch.is_missing()) {
+        return Some(format!(
+            "the API server does not know the kind {kind}; {INSTALL_CRDS}"
+        ));
+    }
+    let all = watches.iter().all(|(_, watch)| watch.is_set());
+    (!all).then(|| "waiting for the first list of all objects".to_owned())
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
@@ -67,4 +80,29 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoR
         (header::VARY, "Accept"),
     ];
     (headers, shared.page.text(format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_that_all_objects_are_known() {
+        let watches = ["ServerProtection", "SecurityConnector"].map(|kind| (kind, Listed::default()));
+        let reason = || not_ready(&watches).unwrap_or_default();
+        assert!(reason().contains("first list"));
+        watches[0].1.set();
+        assert!(reason().contains("first list"));
+        watches[1].1.set();
+        assert_eq!(not_ready(&watches), None);
+        watches[1].1.set_missing(true);
+        assert!(reason().contains("the kind SecurityConnector"), "{}", reason());
+        assert!(
+            reason().contains("serverprotection crds | kubectl apply"),
+            "{}",
+            reason()
+        );
+        watches[1].1.set_missing(false);
+        assert_eq!(not_ready(&watches), None);
+    }
 }

@@ -34,6 +34,7 @@ pub(crate) use self::{
 use crate::{
     kind::Kind,
     panics::Panics,
+    restrictions::PolicyGauges,
     series::{KindLabel, register},
 };
 
@@ -45,6 +46,7 @@ pub(crate) struct Metrics {
     scrape: Mutex<()>,
     pub(crate) fleet: Arc<FleetMetrics>,
     pub(crate) panics: Panics,
+    pub(crate) policies: PolicyGauges,
     objects: ObjectGauges,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
@@ -120,6 +122,7 @@ impl Metrics {
             scrape: Mutex::default(),
             fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
             panics,
+            policies: PolicyGauges::default(),
             objects: ObjectGauges::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
@@ -169,6 +172,7 @@ impl Metrics {
         register(registry, &metrics::CLAIM_CHANGES, self.claim_changes.clone());
         register(registry, &metrics::WATCH_ERRORS, self.watch_errors.clone());
         self.panics.register(registry);
+        self.policies.register(registry);
         self.fleet.register(registry);
     }
 

@@ -42,16 +42,24 @@ pub(crate) enum Task {
     ScanSchedule,
     /// The handler of watch events.
     WatchEvent,
+    /// The checks of the admission policies.
+    PolicyCheck,
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::MachineScan, Self::ScanSchedule, Self::WatchEvent];
+    const ALL: [Self; 4] = [
+        Self::MachineScan,
+        Self::ScanSchedule,
+        Self::WatchEvent,
+        Self::PolicyCheck,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::MachineScan => "machine_scan",
             Self::ScanSchedule => "scan_schedule",
             Self::WatchEvent => "watch_event",
+            Self::PolicyCheck => "policy_check",
         }
     }
 

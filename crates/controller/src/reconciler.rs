@@ -26,6 +26,11 @@ pub(crate) trait Reconcile: InContext {
     /// The Azure subscription of the object, if it is known.
     fn subscription_id(&self, context: &Context) -> Option<String>;
 
+    /// The credential of its namespace that the object acts with, if it is known. It shares slots (`slots.rs`).
+    fn credential(&self, _: &Context) -> Option<String> {
+        None
+    }
+
     /// Reconciles an object, including one that is being deleted.
     fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
 

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{Stream, StreamExt, channel::mpsc::UnboundedReceiver};
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{
         Controller,
         controller::{self, Action},
@@ -33,12 +33,16 @@ use crate::{
     fleet::Fleet,
     http,
     kind::Kind,
-    kube_error,
+    kube_error, kube_proxy,
     metrics::Metrics,
     metrics_page::MetricsPage,
+    panics::Task,
     parsed::Parsed,
     reconciler::{Reconcile, reconcile},
-    security_connector, server_protection, telemetry,
+    restrictions::{Restrictions, Unrestricted},
+    security_connector, server_protection,
+    slots::Slots,
+    status_writer, telemetry,
     watch::{self, Listed},
 };
 
@@ -58,6 +62,12 @@ pub enum Error {
         address: std::net::SocketAddr,
         source: std::io::Error,
     },
+    #[error(
+        "HTTPS_PROXY, or proxy-url of the kubeconfig, is not the URL of an HTTP proxy; set it to http://HOST:PORT or https://HOST:PORT"
+    )]
+    Proxy,
+    #[error(transparent)]
+    Unrestricted(#[from] Unrestricted),
     #[error("the control loop ended unexpectedly; see the log above")]
     Ended,
 }
@@ -69,9 +79,19 @@ pub enum Error {
 /// Fails if no cluster is configured, the address of `--listen` cannot be bound, or a control loop ends unexpectedly.
 pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), Error> {
     telemetry::start(args.log_format);
-    let client = Client::try_from(kube::Config::infer().await?)?;
+    let config = kube_proxy::apply(kube::Config::infer().await?);
+    if !kube_proxy::is_supported(&config) {
+        return Err(Error::Proxy);
+    }
+    let client = Client::try_from(config)?;
     let namespace = args.watch_namespace.as_deref();
     let metrics = Arc::new(Metrics::new(args.per_object_metrics));
+    let restrictions = Arc::new(Restrictions::new(
+        client.clone(),
+        namespace,
+        args.allow_unrestricted_tokens,
+        metrics.policies.clone(),
+    ));
     let (protections, triggered_protections) = Controlled::new(rules(&args));
     let (connectors, triggered_connectors) = Controlled::new(rules(&args));
     let (azure_credentials, triggered_credentials) = Controlled::new(rules(&args));
@@ -80,30 +100,49 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         seen: HashSet::new(),
     };
     let on_event = move |event: &_| handler.on_event(event);
-    let (credential_store, credential_events) =
-        watch::cached(watch::api(&client, namespace), metrics.panics.clone(), on_event);
-    let clients = credentials(&args, (cloud, http), &client, credential_store.clone(), &metrics);
+    let (credential_store, credential_events) = watch::cached(
+        watch::api(&client, namespace),
+        metrics.panics.clone(),
+        azure_credentials.listed.clone(),
+        on_event,
+    );
+    let clients = credentials(
+        &args,
+        (cloud, http),
+        &restrictions,
+        credential_store.clone(),
+        &metrics,
+    );
     let kinds = (protections, connectors, azure_credentials);
-    let context = Arc::new(context(&args, &client, metrics, clients, kinds));
+    let context = Arc::new(context(&args, &client, metrics, restrictions, clients, kinds));
 
     let stop = context.stop.clone();
     let address = args.listen;
-    let ready = [
-        context.protections.listed.clone(),
-        context.connectors.listed.clone(),
+    let watches = vec![
+        (AzureCredential::NAME, context.azure_credentials.listed.clone()),
+        (ServerProtection::NAME, context.protections.listed.clone()),
+        (SecurityConnector::NAME, context.connectors.listed.clone()),
     ];
     let page = MetricsPage::new(Arc::clone(&context));
-    let server = http::serve(address, page, ready, stop.clone()).await;
+    let server = http::serve(address, page, watches, stop.clone()).await;
     let server = server.map_err(|source| Error::Listen { address, source })?;
+    // No reconcile starts before it is known that the policies restrict this process.
+    tokio::select! {
+        verified = context.restrictions.verify_at_start() => verified?,
+        () = signal() => return Ok(()),
+    }
     let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
 
     let mut handler = protection_events(&context);
     let on_event = move |event: &_| handler.on_event(event);
     let metrics = || Arc::clone(&context.metrics);
-    let (store, protections) = watch::objects(watch::api(&client, namespace), metrics(), on_event);
+    let listed = context.protections.listed.clone();
+    let (store, protections) = watch::objects(watch::api(&client, namespace), metrics(), listed, on_event);
     let mut handler = connector_events(&context);
     let on_event = move |event: &_| handler.on_event(event);
-    let (connector_store, connectors) = watch::objects(watch::api(&client, namespace), metrics(), on_event);
+    let listed = context.connectors.listed.clone();
+    let (connector_store, connectors) =
+        watch::objects(watch::api(&client, namespace), metrics(), listed, on_event);
     // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
     // ServerProtection (docs/architecture.md 3.6).
     let credentials_listed = &context.azure_credentials.listed;
@@ -113,6 +152,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let azure_credentials = watch::changes(
         credential_changes(credential_events, Arc::clone(&context)),
         metrics(),
+        context.azure_credentials.listed.clone(),
     );
 
     let control = Control {
@@ -121,6 +161,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         context: Arc::clone(&context),
     };
     let mut loops = JoinSet::new();
+    loops.spawn(keep_verifying(Arc::clone(&context)));
     loops.spawn(control.run(protections, store, triggered_protections));
     loops.spawn(control.run(connectors, connector_store, triggered_connectors));
     loops.spawn(control.run(azure_credentials, credential_store, triggered_credentials));
@@ -131,10 +172,17 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     ended
 }
 
+/// Repeats the checks of the admission policies until the process ends.
+async fn keep_verifying(context: Arc<Context>) {
+    let check = || context.restrictions.keep_verifying(&context.stop);
+    context.metrics.panics.restarted(Task::PolicyCheck, check).await;
+}
+
 fn context(
     args: &Args,
     client: &Client,
     metrics: Arc<Metrics>,
+    restrictions: Arc<Restrictions>,
     credentials: Credentials,
     (protections, connectors, azure_credentials): (
         Controlled<ServerProtection>,
@@ -160,6 +208,7 @@ fn context(
         connector_index,
         credential_users: Arc::new(credential_users),
         credentials: Arc::new(credentials),
+        restrictions,
         fleet,
         gate: Gate::open(),
         stop: CancellationToken::new(),
@@ -248,23 +297,49 @@ impl Control {
         store: Store<Parsed<K>>,
         triggered: UnboundedReceiver<ObjectRef<Parsed<K>>>,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let slots = Arc::new(Slots::new(
+            self.concurrency,
+            K::own(&self.context).trigger.clone(),
+        ));
+        let ended = Arc::clone(&slots);
+        let reconcile = move |object, context| reconcile_in_turn::<K>(object, context, Arc::clone(&slots));
+        // The slots limit the concurrency.
         Controller::for_stream(objects, store)
-            .with_config(controller::Config::default().concurrency(self.concurrency))
+            .with_config(controller::Config::default().concurrency(0))
             .reconcile_on(triggered)
             .graceful_shutdown_on(self.stop.clone().cancelled_owned())
             .run(
-                reconcile::<K>,
+                reconcile,
                 |_: Arc<Parsed<K>>, _, _| Action::requeue(Duration::from_secs(5)),
                 Arc::clone(&self.context),
             )
-            .for_each(|reconciled| {
+            .for_each(move |reconciled| {
                 // Includes requeues of deleted objects, which are normal.
                 if let Err(error) = reconciled {
                     tracing::debug!(%error, kind = K::NAME, "object not reconciled");
+                    if let controller::Error::ObjectNotFound(object) = error {
+                        ended.forget(&object.namespace.unwrap_or_default(), &object.name);
+                    }
                 }
                 futures::future::ready(())
             })
     }
+}
+
+/// Reconciles an object when it has a slot. Without one, it is queued again when it has one.
+async fn reconcile_in_turn<K: Reconcile>(
+    object: Arc<Parsed<K>>,
+    context: Arc<Context>,
+    slots: Arc<Slots<K>>,
+) -> Result<Action, status_writer::Error> {
+    let credential = match &*object {
+        Parsed::Valid(object) => object.credential(&context),
+        Parsed::Invalid(_) => None,
+    };
+    let Some(_slot) = slots.enter(object.meta(), credential) else {
+        return Ok(Action::await_change());
+    };
+    reconcile(object, context).await
 }
 
 /// Waits until one control loop ends unexpectedly or, after the signal, until all have finished their reconciles.
@@ -332,7 +407,7 @@ async fn until_stopped(
 fn credentials(
     args: &Args,
     (cloud, http): (Cloud, reqwest::Client),
-    client: &Client,
+    restrictions: &Arc<Restrictions>,
     store: Store<Parsed<AzureCredential>>,
     metrics: &Arc<Metrics>,
 ) -> Credentials {
@@ -342,7 +417,8 @@ fn credentials(
         "using Azure endpoints"
     );
     Credentials {
-        client: client.clone(),
+        client: restrictions.client().clone(),
+        restrictions: Arc::clone(restrictions),
         store,
         principals: Arc::new(Principals::new(
             cloud,

@@ -1,6 +1,8 @@
 //! Assertions for workload identity: tokens of a service account in the namespace of the object, so that the subject
 //! in Entra identifies the namespace (docs/architecture.md 2.3).
 
+use std::sync::Arc;
+
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -9,14 +11,18 @@ use kube::{Api, Client, api::PostParams};
 use serverprotection_azure::AssertionSource;
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-use crate::kube_error::described;
+use crate::{credentials::GRANT_DELAY, kube_error::described, restrictions::Restrictions};
 
 /// The only audience that the controller may request; an admission policy enforces it.
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// Part of the message of the admission policy (`deploy/base/token_policy.yaml`).
+const NOT_GRANTED: &str = "use azurecredentials.serverprotection.dev";
+
 /// A service account whose tokens are used as assertions.
 pub(crate) struct ServiceAccountTokens {
     pub(crate) client: Client,
+    pub(crate) restrictions: Arc<Restrictions>,
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
@@ -27,9 +33,19 @@ impl std::fmt::Debug for ServiceAccountTokens {
     }
 }
 
+fn is_not_granted<T>(answer: &Result<T, kube::Error>) -> bool {
+    matches!(answer, Err(kube::Error::Api(status)) if says_not_granted(&status.message))
+}
+
+fn says_not_granted(message: &str) -> bool {
+    message.contains(NOT_GRANTED)
+}
+
 #[async_trait::async_trait]
 impl AssertionSource for ServiceAccountTokens {
     async fn assertion(&self) -> Result<String, AzureError> {
+        let closed = |message: &str| failure(ErrorClass::Credential, "TokensNotRestricted", message.into());
+        self.restrictions.tokens().map_err(closed)?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -39,9 +55,12 @@ impl AssertionSource for ServiceAccountTokens {
             },
             ..TokenRequest::default()
         };
-        let answer = accounts
-            .create_token_request(&self.name, &PostParams::default(), &request)
-            .await;
+        let params = PostParams::default();
+        let mut answer = accounts.create_token_request(&self.name, &params, &request).await;
+        if is_not_granted(&answer) {
+            tokio::time::sleep(GRANT_DELAY).await;
+            answer = accounts.create_token_request(&self.name, &params, &request).await;
+        }
         let account = format!("{}/{}", self.namespace, self.name);
         let answer = answer.map_err(|error| no_token(&account, &error))?;
         answer.status.map(|status| status.token).ok_or_else(|| {
@@ -58,6 +77,11 @@ const UNAVAILABLE: &str = "ServiceAccountTokenUnavailable";
 fn no_token(account: &str, error: &kube::Error) -> AzureError {
     let cause = described(error);
     match error {
+        kube::Error::Api(status) if says_not_granted(&status.message) => failure(
+            ErrorClass::Credential,
+            "ServiceAccountNotGranted",
+            format!("No Role lets ServiceAccount {account} use azurecredentials.serverprotection.dev"),
+        ),
         kube::Error::Api(status) if status.is_not_found() => failure(
             ErrorClass::Credential,
             "ServiceAccountNotFound",

@@ -1,12 +1,16 @@
 //! Watches of all kinds, each with its own predicate and backoff.
 
 use std::{
+    fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use futures::{Stream, StreamExt, future::ready};
+use futures::{Stream, StreamExt, future::ready, stream};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -15,9 +19,15 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use serverprotection_api::annotations;
+use serde::de::DeserializeOwned;
 
-use crate::{kind::Kind, kube_error::described, metrics::Metrics, panics::Panics, parsed::Parsed};
+use crate::{
+    kind::Kind,
+    kube_error::described,
+    metrics::Metrics,
+    panics::Panics,
+    parsed::{KEPT_ANNOTATIONS, Parsed},
+};
 
 /// Longest delay before a watch is retried. Shorter than kube's, so that the controller recovers soon after the API
 /// server does.
@@ -39,47 +49,64 @@ impl kube::runtime::utils::Backoff for Backoff {
     }
 }
 
-/// Annotations whose change starts a reconcile.
-const EXPECTED: [&str; 4] = [
-    annotations::RECONCILE_REQUESTED_AT,
-    annotations::FLUX_REQUESTED_AT,
-    annotations::APPROVE_REDUCTION,
-    annotations::FORCE_REMOVE,
-];
+/// Objects of a page of a list. A page is in memory as text and as objects, and objects can be large.
+const PAGE: u32 = 50;
+
+/// What to do if the API server does not know a kind.
+pub(crate) const INSTALL_CRDS: &str =
+    "install the CRDs: serverprotection crds | kubectl apply --server-side -f -";
+/// How often a log line repeats that.
+const REPEAT_MISSING: Duration = Duration::from_secs(60);
 
 #[allow(clippy::unnecessary_wraps, reason = "a predicate's signature")]
 fn kept_annotations<K: Resource>(object: &K) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    for name in EXPECTED {
+    for name in KEPT_ANNOTATIONS {
         object.annotations().get(name).hash(&mut hasher);
     }
     Some(hasher.finish())
 }
 
 /// Set once when all objects of a kind are listed. `Store::wait_until_ready` does not work here: kube 5.0 wakes only
-/// one of several waiters, and the Controller is one of them.
+/// one of several waiters, and the Controller is one of them. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed(Arc<tokio::sync::watch::Sender<bool>>);
+pub(crate) struct Listed {
+    set: Arc<tokio::sync::watch::Sender<bool>>,
+    /// The API server does not know the kind.
+    missing: Arc<AtomicBool>,
+}
 
 impl Default for Listed {
     fn default() -> Self {
-        Self(Arc::new(tokio::sync::watch::Sender::new(false)))
+        Self {
+            set: Arc::new(tokio::sync::watch::Sender::new(false)),
+            missing: Arc::default(),
+        }
     }
 }
 
 impl Listed {
     /// Returns whether it was not set before.
     pub(crate) fn set(&self) -> bool {
-        !self.0.send_replace(true)
+        !self.set.send_replace(true)
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        *self.0.borrow()
+        *self.set.borrow()
     }
 
     pub(crate) async fn wait(&self) {
         // The sender lives as long as `self`.
-        let _ = self.0.subscribe().wait_for(|set| *set).await;
+        let _ = self.set.subscribe().wait_for(|set| *set).await;
+    }
+
+    /// Whether the API server does not know the kind.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.missing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_missing(&self, missing: bool) {
+        self.missing.store(missing, Ordering::Relaxed);
     }
 }
 
@@ -99,13 +126,14 @@ where
 pub(crate) fn objects<K: Kind>(
     api: Api<Parsed<K>>,
     metrics: Arc<Metrics>,
+    listed: Listed,
     on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
 ) -> (
     Store<Parsed<K>>,
     impl Stream<Item = Result<Parsed<K>, watcher::Error>>,
 ) {
-    let (store, events) = cached(api, metrics.panics.clone(), on_event);
-    (store, changes(events, metrics))
+    let (store, events) = cached(api, metrics.panics.clone(), listed.clone(), on_event);
+    (store, changes(events, metrics, listed))
 }
 
 /// The cache of a kind, and the events that it has taken in. `on_event` gets every event with the whole object before
@@ -113,26 +141,21 @@ pub(crate) fn objects<K: Kind>(
 pub(crate) fn cached<K: Kind>(
     api: Api<Parsed<K>>,
     panics: Panics,
+    listed: Listed,
     mut on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
 ) -> (
     Store<Parsed<K>>,
     impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
 ) {
     let (store, writer) = reflector::store();
-    // A consistent list: the status of an object may contain an intent that must not be missed.
-    let stream = watcher(api, watcher::Config::default())
-        .backoff(Backoff::default())
+    let stream = events(api)
         .inspect(move |event| {
             if let Ok(event) = event {
+                listed.set_missing(false);
                 panics.event(&object_span(K::NAME, event), || on_event(event));
             }
         })
-        .modify(|object: &mut Parsed<K>| {
-            object.managed_fields_mut().clear();
-            if let Parsed::Valid(object) = object {
-                object.forget_status();
-            }
-        })
+        .modify(Parsed::forget_the_rest)
         .reflect(writer);
     (store, stream)
 }
@@ -141,30 +164,99 @@ pub(crate) fn cached<K: Kind>(
 pub(crate) fn changes<K: Kind>(
     events: impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
     metrics: Arc<Metrics>,
+    listed: Listed,
 ) -> impl Stream<Item = Result<Parsed<K>, watcher::Error>> {
     let predicate = predicates::generation
         .combine(predicates::finalizers)
         .combine(kept_annotations);
+    let mut errors = Errors::new(K::NAME, listed, metrics);
     events
         .applied_objects()
         .predicate_filter(predicate, PredicateConfig::default())
-        .filter_map(move |object| ready(logged(object, K::NAME, &metrics)))
+        .filter_map(move |object| ready(errors.logged(object)))
 }
 
-/// Logs and drops errors. The watch already backs off; an error must not delay the other triggers
-/// (docs/architecture.md 3.6).
-fn logged<T>(
-    object: Result<T, watcher::Error>,
+/// The events of a watch with its backoff. The list is consistent: the status of an object may contain an intent that
+/// must not be missed.
+fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    held_back(watcher(api, watcher::Config::default().page_size(PAGE))).backoff(Backoff::default())
+}
+
+/// Holds `Init` back until the first page is there. kube sends it before it asks for a page, and `backoff` would start
+/// from the beginning each time.
+fn held_back<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> {
+    let mut begun = false;
+    events.flat_map(move |event| {
+        let held = match event {
+            Ok(Event::Init) => {
+                begun = true;
+                return stream::iter([None, None].into_iter().flatten());
+            }
+            Ok(_) => begun.then_some(Ok(Event::Init)),
+            Err(_) => None,
+        };
+        begun = false;
+        stream::iter([held, Some(event)].into_iter().flatten())
+    })
+}
+
+/// The errors of a watch.
+struct Errors {
     kind: &'static str,
-    metrics: &Metrics,
-) -> Option<Result<T, watcher::Error>> {
-    match object {
-        Ok(object) => Some(Ok(object)),
-        Err(error) => {
-            metrics.watch_failed(kind);
-            tracing::warn!(error = described(&error), kind, "watch error; retrying");
-            None
+    listed: Listed,
+    metrics: Arc<Metrics>,
+    /// When the missing kind was logged last.
+    logged_missing: Option<Instant>,
+}
+
+impl Errors {
+    fn new(kind: &'static str, listed: Listed, metrics: Arc<Metrics>) -> Self {
+        Self {
+            kind,
+            listed,
+            metrics,
+            logged_missing: None,
         }
+    }
+
+    /// Logs and drops errors. The watch already backs off; an error must not delay the other triggers
+    /// (docs/architecture.md 3.6).
+    fn logged<T>(&mut self, event: watcher::Result<T>) -> Option<watcher::Result<T>> {
+        let error = match event {
+            Ok(event) => return Some(Ok(event)),
+            Err(error) => error,
+        };
+        let kind = self.kind;
+        self.metrics.watch_failed(kind);
+        if !is_not_found(&error) {
+            tracing::warn!(error = described(&error), kind, "watch error; retrying");
+            return None;
+        }
+        self.listed.set_missing(true);
+        if self
+            .logged_missing
+            .is_none_or(|at| at.elapsed() >= REPEAT_MISSING)
+        {
+            self.logged_missing = Some(Instant::now());
+            tracing::error!(kind, "the API server does not know this kind; {INSTALL_CRDS}");
+        }
+        None
+    }
+}
+
+/// The API server has no such resource: the CRD is not installed, or it was deleted.
+fn is_not_found(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code == 404,
+        _ => false,
     }
 }
 
@@ -177,4 +269,105 @@ pub(crate) fn object_span<K: Resource>(kind: &str, event: &Event<K>) -> tracing:
     let namespace = meta.and_then(|meta| meta.namespace.as_deref());
     let name = meta.and_then(|meta| meta.name.as_deref());
     tracing::error_span!("watch_event", kind, namespace, name)
+}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::core::Status;
+
+    use super::*;
+
+    fn failure(code: u16) -> watcher::Error {
+        let status = Status {
+            code,
+            ..Status::default()
+        };
+        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+    }
+
+    #[tokio::test]
+    async fn a_list_begins_when_its_first_page_is_there() {
+        let name = |event: watcher::Result<Event<ConfigMap>>| match event {
+            Ok(Event::Init) => "Init",
+            Ok(Event::InitApply(_)) => "InitApply",
+            Ok(Event::InitDone) => "InitDone",
+            Ok(_) => "other",
+            Err(_) => "error",
+        };
+        let events = [
+            Ok(Event::Init),
+            Err(failure(404)),
+            Ok(Event::Init),
+            Ok(Event::InitApply(ConfigMap::default())),
+            Ok(Event::InitApply(ConfigMap::default())),
+            Err(failure(500)),
+            Ok(Event::Init),
+            Ok(Event::InitDone),
+            Ok(Event::Apply(ConfigMap::default())),
+        ];
+        let found: Vec<_> = held_back(stream::iter(events)).map(name).collect().await;
+        assert_eq!(
+            found,
+            [
+                "error",
+                "Init",
+                "InitApply",
+                "InitApply",
+                "error",
+                "Init",
+                "InitDone",
+                "other"
+            ]
+        );
+    }
+
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Iterator for Counting {
+        type Item = Duration;
+        fn next(&mut self) -> Option<Duration> {
+            Some(Duration::from_millis(1))
+        }
+    }
+
+    impl kube::runtime::utils::Backoff for Counting {
+        fn reset(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_backoff_of_failing_lists_does_not_start_from_the_beginning() {
+        let resets = Arc::new(AtomicUsize::new(0));
+        let lists = (0..6).map(|n| {
+            if n % 2 == 0 {
+                Ok(Event::<ConfigMap>::Init)
+            } else {
+                Err(failure(404))
+            }
+        });
+        let events = held_back(stream::iter(lists)).backoff(Counting(Arc::clone(&resets)));
+        let mut events = std::pin::pin!(events);
+        for _ in 0..3 {
+            assert!(events.next().await.unwrap().is_err());
+        }
+        assert_eq!(resets.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_missing_kind_is_noticed() {
+        let listed = Listed::default();
+        let mut errors = Errors::new("ServerProtection", listed.clone(), Arc::new(Metrics::new(false)));
+        assert!(errors.logged::<()>(Err(failure(500))).is_none());
+        assert!(!listed.is_missing());
+        assert!(errors.logged::<()>(Err(failure(404))).is_none());
+        assert!(listed.is_missing());
+        let status = Status {
+            code: 404,
+            ..Status::default()
+        };
+        assert!(is_not_found(&watcher::Error::WatchError(Box::new(status))));
+    }
 }

@@ -208,9 +208,16 @@ fn credential_hint(code: &str) -> &'static str {
         "CredentialUnreadable" => {
             "Upgrade the controller, or write the AzureCredential as this version knows it"
         }
-        "SecretNotFound" => "Create the Secret",
-        "SecretKeyMissing" => "Add the key to the Secret",
-        "SecretForbidden" => "Grant the controller's service account get on Secrets of the namespace",
+        "SecretNotFound" => "Create the Secret with this key",
+        "SecretForbidden" => {
+            "Bind the ClusterRole serverprotection-secret-reader to the controller in the namespace (deploy/samples/2-secret.yaml)"
+        }
+        "ServiceAccountNotGranted" => {
+            "Create the Role and RoleBinding of deploy/samples/workload-identity in the namespace"
+        }
+        "TokensNotRestricted" => {
+            "Install the policy of deploy/base/token_policy.yaml; the controller's log says what it found"
+        }
         "ServiceAccountNotFound" => {
             "Create the ServiceAccount, or fix workloadIdentity.serviceAccountName of the AzureCredential"
         }

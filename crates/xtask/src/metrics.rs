@@ -50,6 +50,11 @@ groups:
         for: 30m
         annotations:
           summary: 'no complete scan of machines for more than an hour'
+      - alert: ServerProtectionPolicyNotEnforced
+        expr: serverprotection_admission_policy_enforced == 0
+        for: 15m
+        annotations:
+          summary: 'nothing restricts the controller: install the admission policies of deploy/base ({{ $labels.policy }})'
       - alert: ServerProtectionInternalError
         expr: >-
           sum(increase(serverprotection_reconcile_panics_total[15m]))

@@ -10,6 +10,7 @@ use serverprotection_core::{
 };
 
 use super::*;
+use crate::restrictions::Path;
 
 /// A page with a sample of every metric.
 fn page(format: Format) -> String {
@@ -27,6 +28,7 @@ fn page(format: Format) -> String {
     metrics.claim_changed("ServerProtection", "a/prod".into(), "b/prod".into());
     metrics.watch_failed("AzureCredential");
     metrics.panics.count_reconcile("ServerProtection");
+    metrics.policies.set(Path::Tokens, true);
     metrics
         .fleet
         .count_scan("tenant/client", true, true, &Report::default());
@@ -116,6 +118,7 @@ fn values_are_in_both_formats() {
         r#"serverprotection_machines_by_reason{verdict="Failed",reason="ERR_INTERNAL"} 1"#,
         r#"serverprotection_machines_eligible{environment="Azure"} 4"#,
         "serverprotection_machines_protected_ratio 0.75\n",
+        "serverprotection_admission_policy_enforced{policy=\"token\"} 1\n",
         "serverprotection_fleet_scan_wait_seconds_total 0.0\n",
     ] {
         assert!(text.contains(series), "{series} is not in\n{text}");

@@ -51,6 +51,7 @@ async fn set(meta: &ObjectMeta, expected: bool, context: &Context) -> Result<Opt
     if newest.uid() != meta.uid || is_on(&newest.metadata) == expected || (expected && deleting) {
         return Ok(None);
     }
+    context.restrictions.finalizers(&api, &name).await?;
     let mut finalizers = newest.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     if expected {

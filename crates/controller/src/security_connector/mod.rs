@@ -49,6 +49,9 @@ impl Reconcile for SecurityConnector {
             Some(state.status.target.as_ref()?.subscription_id.clone())
         })
     }
+    fn credential(&self, context: &Context) -> Option<String> {
+        Some(links::protection(self, context)?.protection.credential?.name)
+    }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         Box::pin(reconcile::reconcile(self, context)).await
     }

@@ -35,6 +35,9 @@ impl Reconcile for ServerProtection {
     fn subscription_id(&self, _: &Context) -> Option<String> {
         Some(self.spec.subscription_id.clone())
     }
+    fn credential(&self, _: &Context) -> Option<String> {
+        Some(self.spec.credential_ref.as_ref()?.name.clone())
+    }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         reconcile::reconcile(self, context).await
     }

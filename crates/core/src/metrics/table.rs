@@ -140,9 +140,22 @@ pub const RECONCILE_PANICS: Metric = counter(
 pub const TASK_PANICS: Metric = counter(
     "serverprotection_task_panics_total",
     "Panics of background tasks, which are bugs of the controller",
-    &[label("task", "`machine_scan`, `scan_schedule`, `watch_event`")],
+    &[label(
+        "task",
+        "`machine_scan`, `scan_schedule`, `watch_event`, `policy_check`",
+    )],
 )
 .note("Every series is present from the start.");
+
+pub const ADMISSION_POLICY_ENFORCED: Metric = gauge(
+    "serverprotection_admission_policy_enforced",
+    "Whether an admission policy restricts the controller: 1, or 0 and the controller requests no tokens of service accounts (token) or writes no finalizers (finalizer)",
+    &[label("policy", "`token`, `finalizer`")],
+)
+.note(
+    "A series appears when its policy was checked: `finalizer` is checked with a SecurityConnector. There is none with \
+     `--allow-unrestricted-tokens`.",
+);
 
 pub const STATUS_WRITES: Metric = counter(
     "serverprotection_status_writes_total",
@@ -323,6 +336,7 @@ pub const SECTIONS: [Section; 6] = [
             RECONCILE_DURATION,
             RECONCILE_PANICS,
             TASK_PANICS,
+            ADMISSION_POLICY_ENFORCED,
             STATUS_WRITES,
             WATCH_ERRORS,
         ],

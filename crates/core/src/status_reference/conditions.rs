@@ -339,16 +339,23 @@ pub const CODES: &[CodeEntry] = &[
     ),
     code(
         "SecretNotFound",
-        "Create the Secret; the controller reads it again within five minutes.",
+        "Create the Secret with the key; the controller reads it again within five minutes. The controller's log says which of the two is missing.",
     ),
-    code("SecretKeyMissing", "Add the key to the Secret."),
     code(
         "SecretForbidden",
-        "Let the controller read Secrets of the namespace.",
+        "Bind the ClusterRole `serverprotection-secret-reader` to the controller in the namespace, as `deploy/samples/2-secret.yaml` does.",
     ),
     code(
         "ServiceAccountNotFound",
         "Create the ServiceAccount, or fix `workloadIdentity.serviceAccountName` of the AzureCredential.",
+    ),
+    code(
+        "ServiceAccountNotGranted",
+        "Let the ServiceAccount `use` `azurecredentials.serverprotection.dev` in its namespace, as `deploy/samples/workload-identity` does.",
+    ),
+    code(
+        "TokensNotRestricted",
+        "Install the admission policy of `deploy/base/token_policy.yaml`: without it the controller requests no tokens.",
     ),
     code(
         "ServiceAccountForbidden",
