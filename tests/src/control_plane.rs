@@ -171,6 +171,7 @@ impl ControlPlane {
         let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string())?;
         let client = reqwest::Client::builder()
             .tls_certs_only(roots)
+            .no_proxy()
             .timeout(Duration::from_secs(2))
             .build();
         let request = client
@@ -315,9 +316,11 @@ impl ControlPlane {
 pub async fn client_of(kubeconfig: &Path) -> Result<Client, Error> {
     let other = |e: kube::config::KubeconfigError| Error::Other(format!("{}: {e}", kubeconfig.display()));
     let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(other)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(other)?;
+    // A proxy of the environment is not for servers on this machine.
+    config.proxy_url = None;
     Ok(Client::try_from(config)?)
 }
 

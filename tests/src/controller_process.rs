@@ -70,6 +70,8 @@ impl ControllerProcess {
             .arg(emulator.ca())
             .args(&options.flags)
             .env("KUBECONFIG", kubeconfig)
+            // A proxy of the environment is not for servers on this machine.
+            .env("NO_PROXY", "127.0.0.1,localhost")
             .envs(options.environment.iter().map(|(k, v)| (k, v)));
         let log_from = std::fs::metadata(log).map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));
         let process = Process::spawn("serverprotection controller", command, log, false)?;

@@ -15,6 +15,7 @@ pub mod controller_process;
 pub mod emulator;
 pub mod env;
 pub mod error;
+pub mod grants;
 pub mod harness;
 pub mod kstatus;
 pub mod objects;

@@ -5,6 +5,7 @@ use crate::{
     emulator::TENANT,
     env::Environment,
     error::Error,
+    grants,
     objects::{Objects, as_user},
     recorder::{Version, connector_resource, credential_resource, resource},
     wait::eventually,
@@ -91,7 +92,7 @@ impl<'a> Team<'a> {
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         api.patch(&self.namespace, &as_user(), &Patch::Apply(namespace))
             .await?;
-        Ok(())
+        grants::secrets(&self.environment.client, &self.namespace).await
     }
 
     /// Sets the client secret in the cluster. To change it in Entra, use [`crate::emulator::Emulator::principal`].

@@ -10,6 +10,7 @@ mod arc_providers;
 mod azure_faults;
 mod cloud_side;
 mod deletion;
+mod fairness;
 mod life;
 mod ownership;
 mod permissions;
@@ -49,6 +50,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(accounts::cases());
     cases.extend(protection::cases());
     cases.extend(refusals::cases());
+    cases.extend(fairness::cases());
     cases.extend(admission::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());

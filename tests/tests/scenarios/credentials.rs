@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::core::v1::ServiceAccount,
+    api::{
+        core::v1::{Secret, ServiceAccount},
+        rbac::v1::RoleBinding,
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -15,12 +18,14 @@ use serverprotection_tests::{
     Error, cases,
     emulator::TENANT,
     env::Environment,
+    grants,
     harness::Case,
     team::{CREDENTIAL, SECRET, condition},
+    users::CONTROLLER,
     wait::eventually,
 };
 
-use super::{TIMEOUT, condition_values, p2, ready, requests, stalled};
+use super::{TIMEOUT, condition_values, p2, ready, reconcile, requests, stalled};
 
 /// An application that owns every subscription of the tenant. Its credentials are in the controller's environment.
 const AMBIENT: &str = "a3b1e47e-0000-4000-8000-00000000a3b1";
@@ -47,6 +52,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         a_wrong_tenant_stalls,
         an_unknown_client_stalls,
         missing_references_are_named,
+        a_secret_is_read_only_where_the_namespace_lets_the_controller,
         an_object_without_a_credential_is_rejected_or_stalls,
         no_credential_but_its_own_is_used,
         workload_identity_works_through_the_service_account,
@@ -109,15 +115,48 @@ async fn missing_references_are_named(environment: Arc<Environment>) -> Result<(
     )
     .await?;
     stalled(&team, "prod", "CredentialNotFound", "other").await?;
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> =
-        Api::namespaced(environment.client.clone(), &team.namespace);
+    let secrets: Api<Secret> = Api::namespaced(environment.client.clone(), &team.namespace);
     secrets
         .delete(SECRET, &kube::api::DeleteParams::default())
         .await?;
     team.patch("prod", json!({"spec": {"credentialRef": {"name": "platform"}}}))
         .await?;
-    stalled(&team, "prod", "SecretNotFound", SECRET).await?;
+    let absent = stalled(&team, "prod", "SecretNotFound", SECRET).await?;
+    // A Secret without the key looks the same: who may not read Secrets does not learn which of the two it is.
+    let other = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET},
+        "stringData": {"other": "x"}});
+    let applied = PatchParams::apply("a-user").force();
+    secrets.patch(SECRET, &applied, &Patch::Apply(other)).await?;
+    let without_key = reconcile(&team, "prod").await?;
+    assert_eq!(
+        condition_values(&without_key, "Stalled"),
+        condition_values(&absent, "Stalled")
+    );
     team.set_secret(&format!("{}-secret", team.namespace)).await?;
+    ready(&team, "prod").await?;
+    Ok(())
+}
+
+/// The namespace grants the right to read its Secrets, and without it the condition names the `ClusterRole`.
+async fn a_secret_is_read_only_where_the_namespace_lets_the_controller(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("ungranted").await?;
+    let bindings: Api<RoleBinding> = Api::namespaced(environment.client.clone(), &team.namespace);
+    bindings
+        .delete(grants::SECRET_READER, &kube::api::DeleteParams::default())
+        .await?;
+    let secrets: Api<Secret> = Api::namespaced(environment.plane.client(CONTROLLER).await?, &team.namespace);
+    eventually("the controller without the right", TIMEOUT, || async {
+        match secrets.get(SECRET).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+            other => Err(format!("{:?}", other.map(drop))),
+        }
+    })
+    .await?;
+    team.protect("prod", p2()).await?;
+    stalled(&team, "prod", "SecretForbidden", grants::SECRET_READER).await?;
+    grants::secrets(&environment.client, &team.namespace).await?;
     ready(&team, "prod").await?;
     Ok(())
 }
@@ -289,6 +328,15 @@ async fn workload_identity_works_through_the_service_account(
     )
     .await?;
     team.protect("prod", p2()).await?;
+    // The namespace does not let the service account be used yet.
+    stalled(
+        &team,
+        "prod",
+        "AuthenticationFailed",
+        "deploy/samples/workload-identity",
+    )
+    .await?;
+    grants::use_of(&environment.client, &team.namespace, "azure").await?;
     // Entra does not know this service account yet.
     stalled(&team, "prod", "AuthenticationFailed", "federated credential").await?;
     let federated = json!({"federatedIdentityCredentials": [{

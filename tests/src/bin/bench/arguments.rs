@@ -6,11 +6,12 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "\
 Examples:
-  make bench                                   everything except --at-rest, about 18 minutes
+  make bench                                   everything except --at-rest and --largest, about 18 minutes
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
   cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
   cargo run --release -p serverprotection-tests --bin bench -- --connectors 200
   cargo run --release -p serverprotection-tests --bin bench -- --at-rest 10000
+  cargo run --release -p serverprotection-tests --bin bench -- --largest 200
 
 Exit codes:
   0  All counts are within their limits.
@@ -38,6 +39,9 @@ Times, CPU and memory depend on the machine and never fail the run; the table sh
 /// reconciles of the ServerProtection in the meantime. Then it restarts the controller, and each connector is reconciled
 /// six times without changes. It first runs the same without connectors.
 ///
+/// Largest: objects of the largest size that admission allows, all of one tenant, suspended and without a credential. The
+/// benchmark measures the memory of the controller while they are created, and after a restart.
+///
 /// At rest: objects of subscriptions that are already as the objects demand, with the default interval. After all are
 /// Ready and scanned, the benchmark measures for a while.
 #[derive(Clone, Debug, Parser)]
@@ -62,6 +66,10 @@ pub(crate) struct Arguments {
     /// Objects at rest [default: none]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
     at_rest: Option<Vec<usize>>,
+
+    /// Objects of the largest size that admission allows, of one tenant [default: none]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
+    largest: Option<Vec<usize>>,
 
     /// How long objects at rest are measured; 10m reconciles each of them once
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
@@ -166,6 +174,7 @@ impl Arguments {
             || self.machines.is_some()
             || self.connectors.is_some()
             || self.at_rest.is_some()
+            || self.largest.is_some()
     }
 
     /// Numbers of objects to measure.
@@ -193,6 +202,11 @@ impl Arguments {
     /// Numbers of objects to measure at rest.
     pub(crate) fn at_rest(&self) -> Vec<usize> {
         self.part(self.at_rest.as_ref(), &[])
+    }
+
+    /// Numbers of largest objects to measure.
+    pub(crate) fn largest(&self) -> Vec<usize> {
+        self.part(self.largest.as_ref(), &[])
     }
 
     fn part<T: Clone>(&self, selected: Option<&Vec<T>>, default: &[T]) -> Vec<T> {
@@ -286,22 +300,28 @@ mod tests {
     fn only_selected_parts_run() {
         let runs = |line: &str| {
             let arguments = parse(line).unwrap();
-            let numbers = [arguments.objects(), arguments.connectors(), arguments.at_rest()];
+            let numbers = [
+                arguments.objects(),
+                arguments.connectors(),
+                arguments.at_rest(),
+                arguments.largest(),
+            ];
             (numbers.map(|part| part.len()), arguments.fleets())
         };
-        assert_eq!(runs(""), ([3, 1, 0], FLEETS.to_vec()));
-        assert_eq!(runs("--objects 5"), ([1, 0, 0], vec![]));
+        assert_eq!(runs(""), ([3, 1, 0, 0], FLEETS.to_vec()));
+        assert_eq!(runs("--objects 5"), ([1, 0, 0, 0], vec![]));
         let fleets = vec![Fleet::new(10, 1), Fleet::new(20, 2)];
         assert_eq!(
             runs("--machines 10,20 --subscriptions 1,2"),
-            ([0, 0, 0], fleets.clone())
+            ([0, 0, 0, 0], fleets.clone())
         );
         assert_eq!(
             runs("--objects 5 --machines 10,20 --subscriptions 1,2"),
-            ([1, 0, 0], fleets)
+            ([1, 0, 0, 0], fleets)
         );
-        assert_eq!(runs("--connectors 20"), ([0, 1, 0], vec![]));
-        assert_eq!(runs("--at-rest 10000"), ([0, 0, 1], vec![]));
+        assert_eq!(runs("--connectors 20"), ([0, 1, 0, 0], vec![]));
+        assert_eq!(runs("--at-rest 10000"), ([0, 0, 1, 0], vec![]));
+        assert_eq!(runs("--largest 200"), ([0, 0, 0, 1], vec![]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod expected_writes;
 mod facts;
 mod fleet;
 mod fleet_report;
+mod largest;
 mod objects;
 mod objects_report;
 mod parts;
@@ -85,6 +86,10 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     for objects in arguments.at_rest() {
         at_rest.push(at_rest::measure(objects, arguments).await?);
     }
+    let mut largest: Vec<largest::Figures> = Vec::new();
+    for objects in arguments.largest() {
+        largest.push(largest::measure(objects, arguments).await?);
+    }
 
     print!("\n{}", facts.text());
     let reports = [
@@ -92,6 +97,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         ("fleets", report(&fleets)),
         ("connectors", report(&connected)),
         ("atRest", report(&at_rest)),
+        ("largest", report(&largest)),
     ];
     for (_, report) in reports.iter().filter(|(_, report)| !report.table.is_empty()) {
         print!("\n{}", report.table);

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use serverprotection_tests::{
     Error,
     emulator::{Emulator, TENANT},
+    grants,
     recorder::{connector_resource, resource},
     team::merge,
 };
@@ -184,6 +185,7 @@ impl World {
         let name = Self::namespace(number);
         let namespaces: Api<Namespace> = Api::all(client.clone());
         create(&namespaces, json!({"metadata": {"name": name}})).await?;
+        grants::secrets(client, &name).await?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &name);
         let secret = json!({"metadata": {"name": PLATFORM}, "stringData": {"client-secret": "bench-secret"}});
         create(&secrets, secret).await?;

@@ -4,10 +4,11 @@
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod tokens;
+
 use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Secret, ServiceAccount},
+    core::v1::Secret,
 };
 use kube::{
     Api, Client,
@@ -18,12 +19,22 @@ use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, binaries, cases,
     control_plane::{ControlPlane, Options},
+    grants,
     harness::{self, Setting},
     recorder::connector_resource,
     users::{CONTROLLER, User},
     wait::eventually,
 };
 use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use tokens::{
+    the_controller_gets_tokens_for_one_audience_only,
+    the_controller_gets_tokens_only_of_service_accounts_that_agree,
+    the_policies_follow_the_service_account_to_another_name,
+};
+
+/// The controller's service account as `tests/deploy/renamed` installs it.
+const RENAMED: &str = "renamed";
 
 struct Installed(ControlPlane);
 
@@ -37,7 +48,11 @@ impl Setting for Installed {
 fn main() -> ExitCode {
     harness::run(
         async || {
-            let users = vec![User::new("a-developer", &[])];
+            let users = vec![
+                User::new("a-developer", &[]),
+                User::new("an-admin", &[]),
+                User::service_account(RENAMED, "defender-ops", "prod-serverprotection-controller"),
+            ];
             let plane = ControlPlane::start_with(Options { users }).await?;
             plane.install().await?;
             Ok(Installed(plane))
@@ -46,9 +61,12 @@ fn main() -> ExitCode {
             the_samples_apply_with_plain_kubectl,
             a_second_install_changes_nothing,
             the_controller_may_do_exactly_this,
+            the_controller_reads_secrets_only_where_a_namespace_lets_it,
             the_controller_gets_tokens_for_one_audience_only,
+            the_controller_gets_tokens_only_of_service_accounts_that_agree,
             the_controller_writes_nothing_but_its_finalizer,
-            a_namespace_editor_may_edit_all_kinds,
+            the_policies_follow_the_service_account_to_another_name,
+            a_namespace_editor_may_edit_all_kinds_but_credentials,
             the_pod_is_admitted_to_the_restricted_namespace,
         ],
     )
@@ -65,7 +83,7 @@ async fn the_samples_apply_with_plain_kubectl(installed: Arc<Installed>) -> Resu
     let again = plane.kubectl(&["apply", "-k", &folder("samples")]).await?;
     // kubectl always reports a Secret with stringData as "configured".
     assert!(
-        again.lines().count() == 5 && !again.contains("created"),
+        again.lines().count() == 6 && !again.contains("created"),
         "{again}"
     );
     let table = plane
@@ -137,25 +155,22 @@ async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Re
 
 async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result<(), Error> {
     let client = installed.0.client(CONTROLLER).await?;
-    let granted: [Right; 20] = [
+    let granted: [Right; 17] = [
         ("get", GROUP, "serverprotections", ""),
         ("list", GROUP, "serverprotections", ""),
         ("watch", GROUP, "serverprotections", ""),
-        ("get", GROUP, "serverprotections", "status"),
         ("update", GROUP, "serverprotections", "status"),
         ("get", GROUP, "securityconnectors", ""),
         ("list", GROUP, "securityconnectors", ""),
         ("watch", GROUP, "securityconnectors", ""),
         ("patch", GROUP, "securityconnectors", ""),
-        ("get", GROUP, "securityconnectors", "status"),
         ("update", GROUP, "securityconnectors", "status"),
-        ("get", GROUP, "azurecredentials", ""),
         ("list", GROUP, "azurecredentials", ""),
         ("watch", GROUP, "azurecredentials", ""),
-        ("get", GROUP, "azurecredentials", "status"),
+        ("get", GROUP, "azurecredentials", ""),
         ("update", GROUP, "azurecredentials", "status"),
-        ("get", "", "secrets", ""),
         ("create", "", "serviceaccounts", "token"),
+        ("obey", "policies.serverprotection.dev", "controllers", ""),
         ("create", "events.k8s.io", "events", ""),
         ("patch", "events.k8s.io", "events", ""),
     ];
@@ -183,7 +198,7 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
             "{verb} securityconnectors is granted"
         );
     }
-    for verb in ["list", "watch", "create", "update", "patch", "delete"] {
+    for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
         assert!(
             !may(&client, (verb, "", "secrets", "")).await?,
             "{verb} secrets is granted"
@@ -192,6 +207,10 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
     for right in [
         ("patch", GROUP, "serverprotections", "status"),
         ("patch", GROUP, "securityconnectors", "status"),
+        ("get", GROUP, "serverprotections", "status"),
+        ("get", GROUP, "securityconnectors", "status"),
+        ("use", GROUP, "azurecredentials", ""),
+        ("obey", "policies.serverprotection.dev", "exemptions", ""),
         ("get", "", "serviceaccounts", ""),
         ("get", "", "pods", ""),
         ("*", "*", "*", ""),
@@ -204,13 +223,43 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
     Ok(())
 }
 
+/// The sample's `RoleBinding`, and the component for all namespaces.
+async fn the_controller_reads_secrets_only_where_a_namespace_lets_it(
+    installed: Arc<Installed>,
+) -> Result<(), Error> {
+    let plane = &installed.0;
+    plane.kubectl(&["create", "namespace", "lets-it"]).await?;
+    plane.kubectl(&["create", "namespace", "does-not"]).await?;
+    let secret = ["create", "secret", "generic", "s", "--from-literal=k=v", "-n"];
+    for namespace in ["lets-it", "does-not"] {
+        plane.kubectl(&[&secret[..], &[namespace]].concat()).await?;
+    }
+    grants::secrets(&plane.admin().await?, "lets-it").await?;
+    let client = plane.client(CONTROLLER).await?;
+    let secrets = |namespace: &str| Api::<Secret>::namespaced(client.clone(), namespace);
+    let (lets_it, does_not) = (secrets("lets-it"), secrets("does-not"));
+    eventually("the Secret", Duration::from_secs(10), || lets_it.get("s")).await?;
+    let refused =
+        |answer: Result<(), kube::Error>| matches!(answer, Err(kube::Error::Api(s)) if s.code == 403);
+    assert!(refused(does_not.get("s").await.map(drop)));
+    assert!(refused(lets_it.list(&ListParams::default()).await.map(drop)));
+    Ok(())
+}
+
 /// The permission to patch connectors is wider than necessary; the admission policy restricts it.
 async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installed>) -> Result<(), Error> {
+    only_the_finalizer_is_writable(&installed.0, CONTROLLER, "default").await
+}
+
+async fn only_the_finalizer_is_writable(
+    plane: &ControlPlane,
+    controller: &str,
+    namespace: &str,
+) -> Result<(), Error> {
     let kind = connector_resource();
-    let namespace = "default";
     let (users, controllers): (Api<DynamicObject>, Api<DynamicObject>) = (
-        Api::namespaced_with(installed.0.admin().await?, namespace, &kind),
-        Api::namespaced_with(installed.0.client(CONTROLLER).await?, namespace, &kind),
+        Api::namespaced_with(plane.admin().await?, namespace, &kind),
+        Api::namespaced_with(plane.client(controller).await?, namespace, &kind),
     );
     let connector: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "serverprotection.dev/v1alpha1", "kind": "SecurityConnector",
@@ -219,13 +268,9 @@ async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installe
             "type": "AWS", "aws": {"accountId": "123456789012"}},
     }))?;
     users.create(&PostParams::default(), &connector).await?;
-    let patch = async |patch: Value| {
-        let params = PatchParams::default();
-        controllers.patch("guarded", &params, &Patch::Merge(patch)).await
-    };
     // A policy takes effect a moment after its creation.
     eventually("the policy's refusal", Duration::from_secs(30), || async {
-        match patch(json!({"spec": {"suspend": true}})).await {
+        match patch(&controllers, json!({"spec": {"suspend": true}})).await {
             Err(kube::Error::Api(status)) if status.message.contains("may not write spec") => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -234,21 +279,26 @@ async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installe
     for (what, expected_text) in [
         (json!({"labels": {"a": "b"}}), "labels or annotations"),
         (json!({"annotations": {"a": "b"}}), "labels or annotations"),
+        (
+            json!({"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u"}]}),
+            "owner references",
+        ),
         (json!({"finalizers": []}), "no finalizer but"),
         (
             json!({"finalizers": ["example.com/theirs", "x.io/y"]}),
             "no finalizer but",
         ),
     ] {
-        let refused = patch(json!({ "metadata": what.clone() })).await;
+        let refused = patch(&controllers, json!({ "metadata": what.clone() })).await;
         assert!(
             matches!(&refused, Err(kube::Error::Api(status)) if status.message.contains(expected_text)),
             "{what}: {refused:?}"
         );
     }
     let ours = json!(["example.com/theirs", "serverprotection.dev/azure"]);
-    patch(json!({"metadata": {"finalizers": ours}})).await?;
-    patch(json!({"metadata": {"finalizers": ["example.com/theirs"]}})).await?;
+    patch(&controllers, json!({"metadata": {"finalizers": ours}})).await?;
+    let theirs = json!({"metadata": {"finalizers": ["example.com/theirs"]}});
+    patch(&controllers, theirs).await?;
     write_status(&controllers).await?;
     // The policy does not restrict other users.
     let free = json!({"metadata": {"finalizers": [], "labels": {"a": "b"}}, "spec": {"suspend": true}});
@@ -259,6 +309,11 @@ async fn the_controller_writes_nothing_but_its_finalizer(installed: Arc<Installe
     Ok(())
 }
 
+async fn patch(connectors: &Api<DynamicObject>, patch: Value) -> Result<DynamicObject, kube::Error> {
+    let params = PatchParams::default();
+    connectors.patch("guarded", &params, &Patch::Merge(patch)).await
+}
+
 async fn write_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
     let mut connector = connectors.get("guarded").await?;
     connector.data["status"] = json!({"observedGeneration": 1});
@@ -267,49 +322,9 @@ async fn write_status(connectors: &Api<DynamicObject>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn the_controller_gets_tokens_for_one_audience_only(installed: Arc<Installed>) -> Result<(), Error> {
-    installed
-        .0
-        .kubectl(&["create", "serviceaccount", "a-workload"])
-        .await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(installed.0.client(CONTROLLER).await?, "default");
-    let ask = async |audiences: &[&str]| {
-        let audiences = audiences.iter().map(|&a| a.to_owned()).collect();
-        let spec = TokenRequestSpec {
-            audiences,
-            ..Default::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..Default::default()
-        };
-        accounts
-            .create_token_request("a-workload", &PostParams::default(), &request)
-            .await
-    };
-    // A policy takes effect a moment after its creation.
-    eventually("the policy's refusal", Duration::from_secs(30), || async {
-        match ask(&[]).await {
-            Err(kube::Error::Api(status)) if status.message.contains("api://AzureADTokenExchange only") => {
-                Ok(())
-            }
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
-    assert!(ask(&["https://kubernetes.default.svc"]).await.is_err());
-    assert!(
-        ask(&["api://AzureADTokenExchange", "https://kubernetes.default.svc"])
-            .await
-            .is_err()
-    );
-    ask(&["api://AzureADTokenExchange"]).await?;
-    // Other users are not affected.
-    installed.0.kubectl(&["create", "token", "a-workload"]).await?;
-    Ok(())
-}
-
-async fn a_namespace_editor_may_edit_all_kinds(installed: Arc<Installed>) -> Result<(), Error> {
+async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
+    installed: Arc<Installed>,
+) -> Result<(), Error> {
     // No controller aggregates ClusterRoles here, so the test binds the role itself.
     let plane = &installed.0;
     let labels = [
@@ -326,16 +341,49 @@ async fn a_namespace_editor_may_edit_all_kinds(installed: Arc<Installed>) -> Res
             .await?
             .contains("clusterrole.rbac.authorization.k8s.io/serverprotection-edit")
     );
-    for role in ["serverprotection-view", "serverprotection-edit"] {
-        let binding = [
-            "create",
-            "rolebinding",
-            role,
-            "--user=a-developer",
-            &format!("--clusterrole={role}"),
-        ];
-        plane.kubectl(&binding).await?;
+    let admins = [
+        "get",
+        "clusterrole",
+        "-l",
+        "rbac.authorization.k8s.io/aggregate-to-admin=true",
+        "-o",
+        "name",
+    ];
+    let (editors, admins) = (plane.kubectl(&labels).await?, plane.kubectl(&admins).await?);
+    let credentials = "clusterrole.rbac.authorization.k8s.io/serverprotection-credentials-edit";
+    assert!(
+        !editors.contains(credentials) && admins.contains(credentials),
+        "{admins}"
+    );
+    for (user, roles) in [
+        (
+            "a-developer",
+            &["serverprotection-view", "serverprotection-edit"][..],
+        ),
+        ("an-admin", &["serverprotection-credentials-edit"]),
+    ] {
+        for role in roles {
+            let (name, user) = (format!("{role}-of-{user}"), format!("--user={user}"));
+            let binding = [
+                "create",
+                "rolebinding",
+                &name,
+                &user,
+                &format!("--clusterrole={role}"),
+            ];
+            plane.kubectl(&binding).await?;
+        }
     }
+    let admin = plane.client("an-admin").await?;
+    eventually("the admin's rights", Duration::from_secs(10), || async {
+        for verb in ["create", "update", "patch", "delete", "use"] {
+            if !may(&admin, (verb, GROUP, "azurecredentials", "")).await? {
+                return Err(Error::Other(format!("{verb} is not granted")));
+            }
+        }
+        Ok(())
+    })
+    .await?;
     let client = plane.client("a-developer").await?;
     eventually("the developer's rights", Duration::from_secs(10), || async {
         for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
@@ -351,6 +399,13 @@ async fn a_namespace_editor_may_edit_all_kinds(installed: Arc<Installed>) -> Res
         "status is the controller's"
     );
     assert!(!may(&client, ("get", "", "secrets", "")).await?);
+    assert!(may(&client, ("get", GROUP, "azurecredentials", "")).await?);
+    for verb in ["create", "update", "patch", "delete", "use"] {
+        assert!(
+            !may(&client, (verb, GROUP, "azurecredentials", "")).await?,
+            "{verb}"
+        );
+    }
     Ok(())
 }
 

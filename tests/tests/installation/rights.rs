@@ -1,0 +1,394 @@
+//! Each right of the controller's `ClusterRole` is needed: without it, something named does not work.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+        core::v1::ServiceAccount,
+        events::v1::Event,
+        rbac::v1::{ClusterRole, PolicyRule},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error,
+    controller_process::{ControllerOptions, ControllerProcess},
+    emulator::TENANT,
+    env::Environment,
+    grants,
+    harness::{Case, case},
+    team::{SECRET, Team, condition},
+    users::CONTROLLER,
+    wait::eventually,
+};
+
+const ROLE: &str = "serverprotection-controller";
+const OURS: &str = "serverprotection.dev";
+/// Time limit of what works. What does not work is waited for just as long.
+const LIMIT: Duration = Duration::from_secs(12);
+
+/// Verb, group, resource with its subresource, and what does not work without the right.
+type Need = (&'static str, &'static str, &'static str, &'static str);
+
+const READY: &str = "the controller is ready";
+const NEW_PROTECTION: &str = "a new ServerProtection becomes Ready";
+const NEW_CONNECTOR: &str = "a new SecurityConnector gets a status";
+const NEW_CREDENTIAL: &str = "an object waits for its AzureCredential";
+const FINALIZER: &str = "a SecurityConnector gets its finalizer";
+const UNREADABLE: &str = "an object of a newer version is reported";
+const CREDENTIAL_STATUS: &str = "an AzureCredential gets a status";
+const UNREADABLE_CREDENTIAL: &str = "an AzureCredential of a newer version is reported";
+const WORKLOAD: &str = "a service account proves an identity";
+const EVENT: &str = "an event is recorded";
+const REPEATED: &str = "an event that repeats is counted";
+
+const NEEDS: [Need; 17] = [
+    ("get", OURS, "serverprotections", UNREADABLE),
+    ("list", OURS, "serverprotections", READY),
+    ("watch", OURS, "serverprotections", NEW_PROTECTION),
+    ("update", OURS, "serverprotections/status", NEW_PROTECTION),
+    ("get", OURS, "securityconnectors", FINALIZER),
+    ("list", OURS, "securityconnectors", READY),
+    ("watch", OURS, "securityconnectors", NEW_CONNECTOR),
+    ("patch", OURS, "securityconnectors", FINALIZER),
+    ("update", OURS, "securityconnectors/status", NEW_CONNECTOR),
+    ("get", OURS, "azurecredentials", UNREADABLE_CREDENTIAL),
+    ("update", OURS, "azurecredentials/status", CREDENTIAL_STATUS),
+    ("list", OURS, "azurecredentials", READY),
+    ("watch", OURS, "azurecredentials", NEW_CREDENTIAL),
+    ("create", "", "serviceaccounts/token", WORKLOAD),
+    ("obey", "policies.serverprotection.dev", "controllers", READY),
+    ("create", "events.k8s.io", "events", EVENT),
+    ("patch", "events.k8s.io", "events", REPEATED),
+];
+
+pub(crate) fn cases() -> Vec<Case<Environment>> {
+    let each = NEEDS.into_iter().map(|need| {
+        let (verb, _, resource, _) = need;
+        case(&format!("without_{verb}_on_{resource}"), move |environment| {
+            without(environment, need)
+        })
+    });
+    std::iter::once(case("every_right_is_listed_and_everything_works", everything))
+        .chain(each)
+        .collect()
+}
+
+/// The role grants exactly the rights that are tested here, and with them everything works.
+async fn everything(environment: Arc<Environment>) -> Result<(), Error> {
+    let granted: BTreeSet<String> = rules(&role(&environment).await?).into_iter().collect();
+    let tested = NEEDS.map(|(verb, group, resource, _)| format!("{verb} {group}/{resource}"));
+    assert_eq!(granted, BTreeSet::from(tested), "one need for each right");
+    let works = Box::pin(life(&environment)).await?;
+    let all = NEEDS.map(|(.., what)| what);
+    assert_eq!(works, BTreeSet::from(all));
+    Ok(())
+}
+
+async fn without(environment: Arc<Environment>, need: Need) -> Result<(), Error> {
+    let (.., what) = need;
+    let whole = role(&environment).await?;
+    write(
+        &environment,
+        ClusterRole {
+            rules: Some(reduced(&whole, need)),
+            ..whole.clone()
+        },
+    )
+    .await?;
+    effective(&environment, need, false).await?;
+    let works = Box::pin(life(&environment)).await;
+    write(&environment, whole).await?;
+    effective(&environment, need, true).await?;
+    let works = works?;
+    assert!(
+        !works.contains(what),
+        "the right is not needed for: {what}\nworks: {works:#?}"
+    );
+    Ok(())
+}
+
+async fn role(environment: &Environment) -> Result<ClusterRole, Error> {
+    Ok(Api::<ClusterRole>::all(environment.client.clone())
+        .get(ROLE)
+        .await?)
+}
+
+async fn write(environment: &Environment, mut role: ClusterRole) -> Result<(), Error> {
+    let roles: Api<ClusterRole> = Api::all(environment.client.clone());
+    role.metadata.resource_version = None;
+    role.metadata.managed_fields = None;
+    roles.replace(ROLE, &PostParams::default(), &role).await?;
+    Ok(())
+}
+
+/// The rights of a role: one text for each verb and resource.
+fn rules(role: &ClusterRole) -> Vec<String> {
+    let mut rights = Vec::new();
+    for rule in role.rules.iter().flatten() {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                rights.extend(rule.verbs.iter().map(|verb| format!("{verb} {group}/{resource}")));
+            }
+        }
+    }
+    rights
+}
+
+/// The rules without one right.
+fn reduced(role: &ClusterRole, (verb, group, resource, _): Need) -> Vec<PolicyRule> {
+    let mut rules = Vec::new();
+    for rule in role.rules.iter().flatten() {
+        for own in rule.resources.iter().flatten() {
+            let mut one = PolicyRule {
+                resources: Some(vec![own.clone()]),
+                ..rule.clone()
+            };
+            let groups = one.api_groups.iter().flatten();
+            if own == resource && groups.into_iter().any(|own| own == group) {
+                one.verbs.retain(|own| own != verb);
+            }
+            if !one.verbs.is_empty() {
+                rules.push(one);
+            }
+        }
+    }
+    rules
+}
+
+/// Waits until the authorizer has taken in the change.
+async fn effective(
+    environment: &Environment,
+    (verb, group, resource, _): Need,
+    expected: bool,
+) -> Result<(), Error> {
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some(verb.into()),
+                group: Some(group.into()),
+                resource: Some(resource.into()),
+                subresource,
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(environment.plane.client(CONTROLLER).await?);
+    eventually("the change of the role", LIMIT, || async {
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let status = answer.map_err(|error| error.to_string())?.status;
+        let allowed = status.is_some_and(|status| status.allowed);
+        if allowed == expected {
+            Ok(())
+        } else {
+            Err(format!("allowed: {allowed}"))
+        }
+    })
+    .await
+}
+
+/// Runs a controller, lets happen what needs its rights, and returns what worked.
+async fn life(environment: &Environment) -> Result<BTreeSet<&'static str>, Error> {
+    let team = environment.team("rights").await?;
+    let flags = [
+        "--watch-namespace",
+        &team.namespace,
+        "--blocked-retry-interval",
+        "1s",
+    ];
+    let log = format!("{}.log", team.namespace);
+    let mut controller = environment.another_controller(&log, &ControllerOptions::flags(&flags))?;
+    let works = Box::pin(works(environment, &team, &mut controller)).await;
+    controller.kill().await;
+    works
+}
+
+async fn works(
+    environment: &Environment,
+    team: &Team<'_>,
+    controller: &mut ControllerProcess,
+) -> Result<BTreeSet<&'static str>, Error> {
+    let mut works = BTreeSet::new();
+    if controller.wait_ready(LIMIT).await.is_err() {
+        return Ok(works);
+    }
+    works.insert(READY);
+    begin(environment, team).await?;
+    let prod = async {
+        let ready = ready(team, "prod").await;
+        (ready, repeated(team).await)
+    };
+    let (prod, late, workload, newer, status, finalizer, event) = tokio::join!(
+        prod,
+        late_credential(team),
+        ready(team, "workload"),
+        stalled(team, "newer", "Unreadable"),
+        connector(team, |object| condition(object, "Ready").is_some()),
+        connector(team, |object| object["metadata"]["finalizers"][0]
+            == "serverprotection.dev/azure"),
+        event(team, |_| true),
+    );
+    let attempts = [
+        (NEW_PROTECTION, prod.0),
+        (REPEATED, prod.1),
+        (NEW_CREDENTIAL, late),
+        (WORKLOAD, workload),
+        (UNREADABLE, newer),
+        (NEW_CONNECTOR, status),
+        (FINALIZER, finalizer),
+        (EVENT, event),
+    ];
+    works.extend(
+        attempts
+            .into_iter()
+            .filter(|(_, worked)| *worked)
+            .map(|(what, _)| what),
+    );
+    Ok(works)
+}
+
+/// Creates the objects, after the start so that only a watch delivers them.
+async fn begin(environment: &Environment, team: &Team<'_>) -> Result<(), Error> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(team.environment.client.clone(), &team.namespace);
+    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "azure"}}))?;
+    accounts.create(&PostParams::default(), &account).await?;
+    grants::use_of(&team.environment.client, &team.namespace, "azure").await?;
+    let federated = json!({"federatedIdentityCredentials": [{
+        "issuer": environment.plane.service_account_issuer(),
+        "subject": format!("system:serviceaccount:{}:azure", team.namespace),
+        "audiences": ["api://AzureADTokenExchange"],
+        "publicKeyPem": environment.plane.service_account_public_key(),
+    }]});
+    environment.emulator.principal(&team.client_id, federated).await?;
+    let workload = json!({"type": "WorkloadIdentity", "workloadIdentity": {"serviceAccountName": "azure"}});
+    credential(team, "workload", workload).await?;
+
+    team.protect("prod", json!({"plan": {"tier": "P2"}})).await?;
+    for (name, credential) in [("workload", "workload"), ("late", "late")] {
+        let subscription = team.another_subscription(Value::Null).await?;
+        let spec = json!({"subscriptionId": subscription, "plan": {"tier": "P1"},
+            "credentialRef": {"name": credential}});
+        team.protect(name, spec).await?;
+    }
+    newer_version(environment).await?;
+    let subscription = team.another_subscription(Value::Null).await?;
+    eventually("an object of a newer version", LIMIT, || {
+        team.protect(
+            "newer",
+            json!({"subscriptionId": subscription, "plan": {"tier": "P4"}}),
+        )
+    })
+    .await?;
+    team.connect("aws", json!({"deletionPolicy": "Delete"})).await?;
+    Ok(())
+}
+
+async fn credential(team: &Team<'_>, name: &str, proof: Value) -> Result<(), Error> {
+    let mut spec = json!({"tenantId": TENANT, "clientId": team.client_id});
+    serverprotection_tests::team::merge(&mut spec, proof);
+    let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
+        "metadata": {"name": name}, "spec": spec});
+    let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "AzureCredential");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind);
+    let params = PatchParams::apply(serverprotection_tests::team::FIELD_MANAGER);
+    api.patch(name, &params, &Patch::Apply(body)).await?;
+    Ok(())
+}
+
+/// A newer definition has a tier that this build does not know.
+async fn newer_version(environment: &Environment) -> Result<(), Error> {
+    let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
+    let newer: json_patch::Patch = serde_json::from_value(
+        json!([{"op": "replace", "path": path, "value": ["P1", "P2", "P4", "Free"]}]),
+    )?;
+    crds.patch(
+        "serverprotections.serverprotection.dev",
+        &PatchParams::default(),
+        &Patch::Json::<()>(newer),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn ready(team: &Team<'_>, name: &str) -> bool {
+    team.until(name, "Ready", "True", LIMIT).await.is_ok()
+}
+
+async fn stalled(team: &Team<'_>, name: &str, reason: &str) -> bool {
+    let is = |object: &Value| condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason);
+    team.until_holds(name, reason, LIMIT, is).await.is_ok()
+}
+
+/// The object has waited for its credential by now, and only the watch of credentials ends that.
+async fn late_credential(team: &Team<'_>) -> bool {
+    let secret = json!({"type": "ClientSecret", "clientSecret": {"secretRef": {"name": SECRET, "key": "client-secret"}}});
+    stalled(team, "late", "CredentialNotFound").await
+        && credential(team, "late", secret).await.is_ok()
+        && ready(team, "late").await
+}
+
+async fn connector(team: &Team<'_>, holds: impl Fn(&Value) -> bool) -> bool {
+    let connectors = team.connectors();
+    let found = connectors.until_holds("aws", "the connector", LIMIT, holds);
+    found.await.is_ok()
+}
+
+async fn event(team: &Team<'_>, expected: impl Fn(&Event) -> bool) -> bool {
+    let events: Api<Event> = Api::namespaced(team.environment.client.clone(), &team.namespace);
+    let found = eventually("an event", LIMIT, || async {
+        let all = events
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        if all.items.iter().any(&expected) {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
+    });
+    found.await.is_ok()
+}
+
+/// Suspends an object three times.
+async fn repeated(team: &Team<'_>) -> bool {
+    for suspend in [true, false, true, false, true] {
+        if team
+            .patch("prod", json!({"spec": {"suspend": suspend}}))
+            .await
+            .is_err()
+        {
+            return false;
+        }
+        let reached = |object: &Value| {
+            condition(object, "Suspended").is_some() == suspend
+                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        };
+        if team
+            .until_holds("prod", "the change", LIMIT, reached)
+            .await
+            .is_err()
+        {
+            return false;
+        }
+    }
+    event(team, |event| {
+        event.series.as_ref().is_some_and(|series| series.count >= 2)
+    })
+    .await
+}
