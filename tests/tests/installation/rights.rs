@@ -24,7 +24,7 @@ use serverprotection_tests::{
     env::Environment,
     grants,
     harness::{Case, case},
-    team::{SECRET, Team, condition},
+    team::{CREDENTIAL, SECRET, Team, condition},
     users::CONTROLLER,
     wait::eventually,
 };
@@ -32,7 +32,7 @@ use serverprotection_tests::{
 const ROLE: &str = "serverprotection-controller";
 const OURS: &str = "serverprotection.dev";
 /// Time limit of what works. What does not work is waited for just as long.
-const LIMIT: Duration = Duration::from_secs(12);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Verb, group, resource with its subresource, and what does not work without the right.
 type Need = (&'static str, &'static str, &'static str, &'static str);
@@ -231,7 +231,7 @@ async fn works(
         let ready = ready(team, "prod").await;
         (ready, repeated(team).await)
     };
-    let (prod, late, workload, newer, status, finalizer, event) = tokio::join!(
+    let (prod, late, workload, newer, status, finalizer, event, used, unreadable) = tokio::join!(
         prod,
         late_credential(team),
         ready(team, "workload"),
@@ -240,6 +240,8 @@ async fn works(
         connector(team, |object| object["metadata"]["finalizers"][0]
             == "serverprotection.dev/azure"),
         event(team, |_| true),
+        credential_has(team, CREDENTIAL, "Ready", "TokenIssued"),
+        credential_has(team, "newer", "Stalled", "Unreadable"),
     );
     let attempts = [
         (NEW_PROTECTION, prod.0),
@@ -250,6 +252,8 @@ async fn works(
         (NEW_CONNECTOR, status),
         (FINALIZER, finalizer),
         (EVENT, event),
+        (CREDENTIAL_STATUS, used),
+        (UNREADABLE_CREDENTIAL, unreadable),
     ];
     works.extend(
         attempts
@@ -292,8 +296,31 @@ async fn begin(environment: &Environment, team: &Team<'_>) -> Result<(), Error> 
         )
     })
     .await?;
+    eventually("a credential of a newer version", LIMIT, || {
+        credential(team, "newer", json!({"type": "ManagedIdentity"}))
+    })
+    .await?;
     team.connect("aws", json!({"deletionPolicy": "Delete"})).await?;
     Ok(())
+}
+
+fn credentials(team: &Team<'_>) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "AzureCredential");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
+    Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind)
+}
+
+async fn credential_has(team: &Team<'_>, name: &str, type_: &str, reason: &str) -> bool {
+    let credentials = credentials(team);
+    let found = eventually("the condition of the credential", LIMIT, || async {
+        let object = credentials.get(name).await.map_err(|error| error.to_string())?;
+        let object = serde_json::to_value(object).map_err(|error| error.to_string())?;
+        match condition(&object, type_) {
+            Some(found) if found["reason"] == reason => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    found.await.is_ok()
 }
 
 async fn credential(team: &Team<'_>, name: &str, proof: Value) -> Result<(), Error> {
@@ -301,16 +328,13 @@ async fn credential(team: &Team<'_>, name: &str, proof: Value) -> Result<(), Err
     serverprotection_tests::team::merge(&mut spec, proof);
     let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
         "metadata": {"name": name}, "spec": spec});
-    let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "AzureCredential");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind);
     let params = PatchParams::apply(serverprotection_tests::team::FIELD_MANAGER);
+    let api = credentials(team);
     api.patch(name, &params, &Patch::Apply(body)).await?;
     Ok(())
 }
 
-/// A newer definition has a tier that this build does not know.
+/// Newer definitions have a tier and a type of credential that this build does not know.
 async fn newer_version(environment: &Environment) -> Result<(), Error> {
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
@@ -319,6 +343,16 @@ async fn newer_version(environment: &Environment) -> Result<(), Error> {
     )?;
     crds.patch(
         "serverprotections.serverprotection.dev",
+        &PatchParams::default(),
+        &Patch::Json::<()>(newer),
+    )
+    .await?;
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/type/enum";
+    let types = ["WorkloadIdentity", "ClientSecret", "ManagedIdentity"];
+    let newer: json_patch::Patch =
+        serde_json::from_value(json!([{"op": "replace", "path": path, "value": types}]))?;
+    crds.patch(
+        "azurecredentials.serverprotection.dev",
         &PatchParams::default(),
         &Patch::Json::<()>(newer),
     )
