@@ -54,7 +54,7 @@ groups:
         expr: serverprotection_admission_policy_enforced == 0
         for: 15m
         annotations:
-          summary: 'nothing restricts the controller: install the admission policies of deploy/base ({{ $labels.policy }})'
+          summary: 'nothing restricts the controller: install the policies of deploy/base ({{ $labels.policy }})'
       - alert: ServerProtectionInternalError
         expr: >-
           sum(increase(serverprotection_reconcile_panics_total[15m]))

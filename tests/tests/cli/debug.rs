@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, cases,
     command::{run, serverprotection},
+    controller_process::ControllerProcess,
     emulator::TENANT,
     env::Environment,
     error::io,
@@ -56,7 +57,7 @@ async fn the_archive_is_complete_and_identifies_no_customer(
         .controller()
         .await
         .as_mut()
-        .and_then(|controller| controller.address());
+        .and_then(ControllerProcess::address);
     let metrics = format!("{}/metrics", address.unwrap_or_default());
     let kubeconfig = kubeconfig(&environment)?;
     let arguments = [

@@ -332,7 +332,7 @@ async fn workload_identity_works_through_the_service_account(
     stalled(
         &team,
         "prod",
-        "AuthenticationFailed",
+        "ServiceAccountNotGranted",
         "deploy/samples/workload-identity",
     )
     .await?;
