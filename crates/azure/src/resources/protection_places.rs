@@ -76,6 +76,7 @@ mod tests {
     use serverprotection_core::server_protection::{
         changes::{Action, Actual, changes, differences},
         desired::Desired,
+        untouched::Untouched,
     };
 
     use super::*;
@@ -147,7 +148,7 @@ mod tests {
             desired("Enabled", "P2", "AllowOverrides"),
             desired("Disabled", "P1", "Enforced"),
         ] {
-            for change in changes(&desired, &azure.read(), &BTreeSet::new()) {
+            for change in changes(&desired, &azure.read(), &Untouched::default()) {
                 azure.write(&change.action);
                 repaired.extend(change.fields.into_iter().map(|difference| difference.field));
             }

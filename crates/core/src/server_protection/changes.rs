@@ -1,7 +1,7 @@
 //! From desired and observed state to changes: the differences by field (`differences`), then Azure's writes
 //! (`changes`). Both walk the rows of [`Desired`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serverprotection_api::Tier;
 
@@ -11,6 +11,7 @@ use super::{
     field::{ExtensionName, Property, ProtectionField, ProtectionValue, Setting},
     observed::{Extension, Plan, Settings},
     property::{PropertyWrite, StoredProperty},
+    untouched::Untouched,
 };
 use crate::{change, difference};
 
@@ -124,21 +125,21 @@ pub fn differences(desired: &Desired, actual: &Actual) -> Vec<Difference> {
         .collect()
 }
 
-/// The writes, in order, that repair every difference except in suppressed (contested) fields.
-pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<ProtectionField>) -> Vec<Change> {
+/// The writes, in order, that repair every difference except in untouched fields.
+pub fn changes(desired: &Desired, actual: &Actual, untouched: &Untouched) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
     for row in &desired.rows {
         let Some(difference) = actual.differs(row) else {
             continue;
         };
-        if suppressed.contains(&row.field) || !is_reachable(desired, &actual.plan, suppressed, &row.field) {
+        if untouched.contains(&row.field) || !is_reachable(desired, &actual.plan, untouched, &row.field) {
             continue;
         }
         match all.last_mut() {
             // One write carries all fields of the plan.
             Some(change) if row.field.is_of_plan() => change.fields.push(difference),
             _ => all.push(Change {
-                action: action(desired, &actual.plan, suppressed, row),
+                action: action(desired, &actual.plan, untouched, row),
                 fields: vec![difference],
             }),
         }
@@ -147,14 +148,14 @@ pub fn changes(desired: &Desired, actual: &Actual, suppressed: &BTreeSet<Protect
 }
 
 /// The write that repairs a field.
-fn action(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>, row: &Row) -> Action {
+fn action(desired: &Desired, plan: &Plan, untouched: &Untouched, row: &Row) -> Action {
     let on = row.value == Expected::Switch(true);
     match &row.field {
         ProtectionField::Registration => Action::Register,
         ProtectionField::Tier
         | ProtectionField::Inheritance
         | ProtectionField::ExtensionState(_)
-        | ProtectionField::ExtensionProperty(..) => Action::PutPlan(plan_write(desired, plan, suppressed)),
+        | ProtectionField::ExtensionProperty(..) => Action::PutPlan(plan_write(desired, plan, untouched)),
         ProtectionField::Setting(setting) => Action::PutSetting {
             setting: *setting,
             on,
@@ -164,22 +165,17 @@ fn action(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>
     }
 }
 
-/// Whether a write can repair the field while others are suppressed: a Free plan has no extensions, P1 does not have
+/// Whether a write can repair the field while others stay untouched: a Free plan has no extensions, P1 does not have
 /// all of them, and a disabled extension has no properties.
-fn is_reachable(
-    desired: &Desired,
-    plan: &Plan,
-    suppressed: &BTreeSet<ProtectionField>,
-    field: &ProtectionField,
-) -> bool {
-    let tier = tier_written(desired, plan, suppressed);
+fn is_reachable(desired: &Desired, plan: &Plan, untouched: &Untouched, field: &ProtectionField) -> bool {
+    let tier = tier_written(desired, plan, untouched);
     let offered = |extension| azure_rules::offered(extension, tier, true);
     match field {
         ProtectionField::Inheritance => tier != Tier::Free,
         ProtectionField::ExtensionState(extension) => offered(extension),
         ProtectionField::ExtensionProperty(extension, _) => {
             let state = ProtectionField::ExtensionState(extension.clone());
-            offered(extension) && (plan.is_on(extension) || !suppressed.contains(&state))
+            offered(extension) && (plan.is_on(extension) || !untouched.contains(&state))
         }
         ProtectionField::Registration
         | ProtectionField::Tier
@@ -188,9 +184,9 @@ fn is_reachable(
     }
 }
 
-/// The tier that a plan write carries: the observed tier while the tier is suppressed.
-fn tier_written(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>) -> Tier {
-    if suppressed.contains(&ProtectionField::Tier) {
+/// The tier that a plan write carries: the observed tier while the tier stays untouched.
+fn tier_written(desired: &Desired, plan: &Plan, untouched: &Untouched) -> Tier {
+    if untouched.contains(&ProtectionField::Tier) {
         plan.tier
     } else {
         desired.tier
@@ -221,8 +217,8 @@ pub fn first_stage(mut changes: Vec<Change>) -> Vec<Change> {
 
 /// The plan write with every field: the tier, and every extension that the subplan offers, managed ones as desired,
 /// the others as observed. A move to another subplan omits extensions that were not observed: Azure's defaults apply.
-pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<ProtectionField>) -> PlanWrite {
-    let tier = tier_written(desired, plan, suppressed);
+pub fn plan_write(desired: &Desired, plan: &Plan, untouched: &Untouched) -> PlanWrite {
+    let tier = tier_written(desired, plan, untouched);
     if tier == Tier::Free {
         return PlanWrite {
             tier,
@@ -231,7 +227,7 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<Protecti
         };
     }
     let enforce = match desired.expected(&ProtectionField::Inheritance) {
-        Some(Expected::Enforced(enforced)) if !suppressed.contains(&ProtectionField::Inheritance) => {
+        Some(Expected::Enforced(enforced)) if !untouched.contains(&ProtectionField::Inheritance) => {
             Some(*enforced)
         }
         _ => plan.enforce,
@@ -245,7 +241,7 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<Protecti
         .collect();
     for (name, on) in desired.extensions() {
         if azure_rules::offered(name, tier, true) {
-            extensions.extend(managed_extension(desired, plan, suppressed, name, on));
+            extensions.extend(managed_extension(desired, plan, untouched, name, on));
         }
     }
     extensions.sort_by(|a, b| a.name.azure_name().cmp(b.name.azure_name()));
@@ -259,14 +255,13 @@ pub fn plan_write(desired: &Desired, plan: &Plan, suppressed: &BTreeSet<Protecti
 fn managed_extension(
     desired: &Desired,
     plan: &Plan,
-    suppressed: &BTreeSet<ProtectionField>,
+    untouched: &Untouched,
     name: &ExtensionName,
     on: bool,
 ) -> Option<ExtensionWrite> {
-    let left = suppressed.contains(&ProtectionField::ExtensionState(name.clone()));
+    let left = untouched.contains(&ProtectionField::ExtensionState(name.clone()));
     let found = plan.extension(name);
-    // Azure may not know this name.
-    if left && found.is_none() && matches!(name, ExtensionName::Other(_)) {
+    if left && found.is_none() && untouched.may_be_unknown(name) {
         return None;
     }
     let enabled = if left { plan.is_on(name) } else { on };
@@ -274,14 +269,14 @@ fn managed_extension(
     for (property, value) in desired.properties(name).filter(|_| enabled) {
         let observed = plan.property(name, property);
         let field = ProtectionField::ExtensionProperty(name.clone(), property.clone());
-        if !suppressed.contains(&field) || is_needed(name, property, observed) {
+        if !untouched.contains(&field) || is_needed(name, property, observed) {
             write.properties.insert(property.clone(), value.write(observed));
         }
     }
     Some(write)
 }
 
-/// The service refuses a write without a required property, so it is sent even if it is suppressed.
+/// The service refuses a write without a required property, so it is sent even if it should stay untouched.
 fn is_needed(name: &ExtensionName, property: &Property, observed: Option<&StoredProperty>) -> bool {
     let is_stored = observed.is_some_and(StoredProperty::is_stored);
     azure_rules::required_properties(name).contains(property) && !is_stored
@@ -370,7 +365,8 @@ mod tests {
         let monitoring = serde_json::json!({"state": "Enabled", "workspaceId": "/w"});
         let desired = desired(serde_json::json!({"tier": "P2", "fileIntegrityMonitoring": monitoring}));
         let name = ExtensionName::FileIntegrityMonitoring;
-        let suppressed = BTreeSet::from([ProtectionField::ExtensionProperty(name.clone(), Property::Rules)]);
+        let suppressed =
+            Untouched::fields([ProtectionField::ExtensionProperty(name.clone(), Property::Rules)]);
         let mut actual = crate::server_protection::situations::blank();
         actual.plan.extensions = vec![Extension {
             name,

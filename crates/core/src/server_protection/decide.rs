@@ -16,6 +16,7 @@ use super::{
     proof::WRITE,
     provisioning::Provisioning,
     reductions,
+    untouched::Untouched,
 };
 use crate::{
     Timestamp,
@@ -296,15 +297,13 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
     let missing_action = missing_role_assignment(input, observed, &failed);
     let retries = !failed.is_empty() && missing_action.is_none() && extension_retry_is_due(input);
     let retry_failed = retries && managed_by.is_none();
-    let mut untouched = decision.suppressed.clone();
-    if !retry_failed {
-        untouched.extend(failed.iter().cloned());
-    }
+    let left_failed = failed.iter().filter(|_| !retry_failed);
+    let untouched = Untouched::fields(decision.suppressed.iter().chain(left_failed).cloned());
 
     let repeats_plan = write_is_open(input.previous) || retry_failed;
     let mut changes = Vec::new();
-    for left_out in attempts(input, &decision.differences) {
-        let untouched = untouched.union(&left_out).cloned().collect();
+    for refused in attempts(input, &decision.differences) {
+        let untouched = untouched.clone().and_refused(&refused);
         changes = planned(desired, actual, &untouched, repeats_plan);
         if !changes.is_empty() {
             break;
@@ -340,12 +339,7 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
 }
 
 /// The writes that repair what differs, except in some fields.
-fn planned(
-    desired: &Desired,
-    actual: &Actual,
-    untouched: &BTreeSet<ProtectionField>,
-    repeats_plan: bool,
-) -> Vec<Change> {
+fn planned(desired: &Desired, actual: &Actual, untouched: &Untouched, repeats_plan: bool) -> Vec<Change> {
     let mut changes = changes::changes(desired, actual, untouched);
     let is_plan = |change: &Change| matches!(change.action, Action::PutPlan(_));
     if actual.plan.managed_by.is_some() {

@@ -27,6 +27,14 @@ pub enum ProtectionField {
 }
 
 impl ProtectionField {
+    /// The extension that the field belongs to.
+    pub const fn extension(&self) -> Option<&ExtensionName> {
+        match self {
+            Self::ExtensionState(name) | Self::ExtensionProperty(name, _) => Some(name),
+            Self::Registration | Self::Tier | Self::Inheritance | Self::Setting(_) | Self::Assessment => None,
+        }
+    }
+
     /// Whether a write of the plan carries the field.
     pub const fn is_of_plan(&self) -> bool {
         match self {

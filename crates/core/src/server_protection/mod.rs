@@ -18,6 +18,7 @@ pub mod reductions;
 pub mod refused;
 pub mod requeue;
 pub mod status;
+pub mod untouched;
 
 #[cfg(test)]
 mod properties;

@@ -31,7 +31,7 @@ impl Refused {
         if found.len() > 1 {
             attempts.extend(found.difference(&self.alone).map(|chosen| {
                 let mut others = self.fields.clone();
-                others.retain(|field| extension(field) != Some(chosen));
+                others.retain(|field| field.extension() != Some(chosen));
                 others
             }));
         }
@@ -43,7 +43,7 @@ impl Refused {
     fn extensions(&self, differences: &[Difference]) -> BTreeSet<ExtensionName> {
         let differing = differences.iter().map(|difference| &difference.field);
         let refused = differing.filter(|field| self.fields.contains(field));
-        refused.filter_map(extension).cloned().collect()
+        refused.filter_map(ProtectionField::extension).cloned().collect()
     }
 
     /// The same after the writes of a reconcile, and whether another attempt may succeed at once.
@@ -57,13 +57,13 @@ impl Refused {
         };
         let mut refused = self.clone();
         let fields = || change.fields.iter().map(|difference| &difference.field);
-        let extensions: BTreeSet<_> = fields().filter_map(extension).collect();
-        let only_extensions = fields().all(|field| extension(field).is_some());
+        let extensions: BTreeSet<_> = fields().filter_map(ProtectionField::extension).collect();
+        let only_extensions = fields().all(|field| field.extension().is_some());
         if let (Action::PutPlan(_), false) = (&change.action, extensions.is_empty()) {
             if let (true, Some(single), 1) = (only_extensions, extensions.first(), extensions.len()) {
                 refused.alone.insert((*single).clone());
             }
-            let of_extensions = fields().filter(|field| extension(field).is_some());
+            let of_extensions = fields().filter(|field| field.extension().is_some());
             refused.fields.extend(of_extensions.cloned());
         } else {
             refused.fields.extend(fields().cloned());
@@ -74,18 +74,6 @@ impl Refused {
         let more = others || refused.extensions(differences).len() > 1;
         let again = more && refused != *self;
         (refused, again)
-    }
-}
-
-/// The extension that a field belongs to.
-fn extension(field: &ProtectionField) -> Option<&ExtensionName> {
-    match field {
-        ProtectionField::ExtensionState(name) | ProtectionField::ExtensionProperty(name, _) => Some(name),
-        ProtectionField::Registration
-        | ProtectionField::Tier
-        | ProtectionField::Inheritance
-        | ProtectionField::Setting(_)
-        | ProtectionField::Assessment => None,
     }
 }
 

@@ -16,10 +16,11 @@ use crate::server_protection::{
     changes::{Action, Actual, Change, PlanWrite, changes, differences, first_stage, plan_write},
     desired::Desired,
     field::{ExtensionName, ProtectionField, ProtectionValue, Setting},
+    untouched::Untouched,
 };
 
-fn nothing_suppressed() -> BTreeSet<ProtectionField> {
-    BTreeSet::new()
+fn nothing_suppressed() -> Untouched {
+    Untouched::default()
 }
 
 fn plan_writes(changes: &[Change]) -> impl Iterator<Item = &PlanWrite> {
@@ -104,7 +105,7 @@ proptest! {
                 .filter_map(|at| found.get(*at))
                 .map(|difference| difference.field.clone())
                 .collect();
-            let with_suppressed = changes(&desired, &actual, &suppressed);
+            let with_suppressed = changes(&desired, &actual, &Untouched::fields(suppressed.clone()));
             for write in plan_writes(&with_suppressed) {
                 prop_assert!(write.tier != Tier::Free || spec.plan.tier == Tier::Free, "{:?}", write);
             }
@@ -140,7 +141,7 @@ proptest! {
         let before = actual.clone();
         let mut rounds = 0;
         loop {
-            let stage = first_stage(changes(&desired, &actual, &suppressed));
+            let stage = first_stage(changes(&desired, &actual, &Untouched::fields(suppressed.clone())));
             if stage.is_empty() {
                 break;
             }
@@ -176,6 +177,40 @@ proptest! {
                 };
                 prop_assert!(stays || switched || required, "{} was changed", difference.field);
             }
+        }
+    }
+
+    /// An extension that Azure refused and does not show is not sent, and a write without it repairs the rest.
+    #[test]
+    fn refused_extensions_are_not_sent(
+        spec in spec(),
+        mut actual in actual(),
+        answers in answers(),
+        refused in collection::btree_set(0_usize..24, 1..6),
+    ) {
+        let desired = Desired::of(&spec);
+        let found = differences(&desired, &actual);
+        let refused: BTreeSet<_> = refused
+            .iter()
+            .filter_map(|at| found.get(*at))
+            .map(|difference| difference.field.clone())
+            .filter(|field| matches!(field.extension(), Some(ExtensionName::Other(_))))
+            .collect();
+        let untouched = Untouched::default().and_refused(&refused);
+        for _ in 0..4 {
+            let stage = first_stage(changes(&desired, &actual, &untouched));
+            for write in plan_writes(&stage) {
+                for sent in &write.extensions {
+                    let state = ProtectionField::ExtensionState(sent.name.clone());
+                    prop_assert!(!refused.contains(&state) || actual.plan.extension(&sent.name).is_some());
+                }
+            }
+            for change in &stage {
+                apply(change, &mut actual, answers);
+            }
+        }
+        for difference in differences(&desired, &actual) {
+            prop_assert!(depends_on_suppressed(&difference.field, &refused), "{:?} was not repaired", difference);
         }
     }
 

@@ -1,9 +1,7 @@
 //! Properties of plan extensions, from a plan in Azure to the body of the next write.
 
-use std::collections::BTreeSet;
-
 use serverprotection_api::ServerProtectionSpec;
-use serverprotection_core::server_protection::{changes, desired::Desired};
+use serverprotection_core::server_protection::{changes, desired::Desired, untouched::Untouched};
 
 use super::super::*;
 
@@ -34,7 +32,7 @@ fn sent(plan: &Value, answered: &Value) -> (Value, Vec<String>) {
         .map(|difference| difference.field.to_string())
         .filter(|field| field.starts_with("plan."))
         .collect();
-    let write = changes::plan_write(&desired, &current.plan, &BTreeSet::new());
+    let write = changes::plan_write(&desired, &current.plan, &Untouched::default());
     (request(&write), fields)
 }
 
