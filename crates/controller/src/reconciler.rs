@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{Resource, runtime::controller::Action};
+use kube::{Resource, api::ObjectMeta, runtime::controller::Action};
 use serverprotection_core::{azure_error::ErrorClass, retry};
 use tracing::{Instrument, Span};
 
@@ -16,6 +16,7 @@ use crate::{
     panics,
     parsed::{InvalidObject, Parsed},
     status_writer::{self, Error},
+    unreadable,
 };
 
 /// Deadline for reporting a panic in status.
@@ -34,7 +35,7 @@ pub(crate) trait Reconcile: InContext {
     /// Reconciles an object, including one that is being deleted.
     fn reconcile(&self, context: &Context) -> impl Future<Output = Result<Action, Error>> + Send;
 
-    /// Reconciles an object that this build cannot parse.
+    /// Reconciles an object that this build cannot parse, as the API server has it.
     fn unreadable(
         object: &InvalidObject,
         context: &Context,
@@ -74,7 +75,10 @@ async fn counted<K: Reconcile>(object: Arc<Parsed<K>>, context: Arc<Context>) ->
     let started = Instant::now();
     let ended = match &*object {
         Parsed::Valid(object) => ended(K::DEADLINE, Box::pin(object.reconcile(&context))).await,
-        Parsed::Invalid(object) => ended(K::DEADLINE, Box::pin(K::unreadable(object, &context))).await,
+        Parsed::Invalid(object) => {
+            let reconcile = reconcile_unreadable::<K>(&object.metadata, &context);
+            ended(K::DEADLINE, Box::pin(reconcile)).await
+        }
     };
     if !matches!(ended, Ended::Panicked(_)) {
         K::states(&context).did_not_panic(object.meta());
@@ -98,6 +102,14 @@ async fn counted<K: Reconcile>(object: Arc<Parsed<K>>, context: Arc<Context>) ->
     };
     context.metrics.reconciled(K::NAME, outcome, started.elapsed());
     action
+}
+
+/// Only the API server has the whole object.
+async fn reconcile_unreadable<K: Reconcile>(meta: &ObjectMeta, context: &Context) -> Result<Action, Error> {
+    match unreadable::newest::<K>(meta, context).await? {
+        Some(object) => K::unreadable(&object, context).await,
+        None => Ok(Action::await_change()),
+    }
 }
 
 /// Runs a reconcile. It is dropped if it takes too long or panics; the next reconcile handles a write that stays open.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{Api, Resource, runtime::controller::Action};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::{Api, runtime::controller::Action};
 use serde_json::{Value, json};
 use serverprotection_api::TargetCredential;
 use serverprotection_core::{
@@ -23,6 +23,25 @@ use crate::{
     status_writer::Error,
 };
 
+/// The object as the API server has it: the cache keeps only its metadata. `None` if it is gone, was created again, or
+/// can be parsed now.
+///
+/// # Errors
+///
+/// Fails if the API server cannot be read.
+pub(crate) async fn newest<K: InContext>(
+    meta: &ObjectMeta,
+    context: &Context,
+) -> Result<Option<InvalidObject>, Error> {
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let api: Api<Parsed<K>> = Api::namespaced(context.client.clone(), namespace);
+    let newest = api.get_opt(meta.name.as_deref().unwrap_or_default()).await?;
+    Ok(match newest {
+        Some(Parsed::Invalid(object)) if object.metadata.uid == meta.uid => Some(*object),
+        Some(_) | None => None,
+    })
+}
+
 /// Decides about the claim of such an object with what was learned about its access, and records the decision (R10).
 /// Members of the claim that this build does not know stay.
 ///
@@ -30,12 +49,12 @@ use crate::{
 ///
 /// Fails if the API server cannot be read, or does not acknowledge the write.
 pub(crate) async fn record_proof<K: InContext>(
-    cached: &InvalidObject,
+    reported: &InvalidObject,
     evidence: Evidence,
     context: &Context,
 ) -> Result<Action, Error> {
-    let meta = &cached.metadata;
-    let known = status_claim(cached).and_then(|claim| claim.credential);
+    let meta = &reported.metadata;
+    let known = status_claim(reported).and_then(|claim| claim.credential);
     let credential = known.map(|known| TargetCredential {
         kind: known.kind,
         name: known.name,
@@ -48,12 +67,8 @@ pub(crate) async fn record_proof<K: InContext>(
         context,
     );
     let again = verdict.sleeping_interval;
-    let api: Api<Parsed<K>> = Api::namespaced(
-        context.client.clone(),
-        meta.namespace.as_deref().unwrap_or_default(),
-    );
-    let newest = api.get_opt(meta.name.as_deref().unwrap_or_default()).await?;
-    let Some(Parsed::Invalid(mut object)) = newest.filter(|newest| newest.meta().uid == meta.uid) else {
+    // The report has changed the status.
+    let Some(mut object) = newest::<K>(meta, context).await? else {
         return Ok(Action::await_change());
     };
     let before = object.raw.pointer("/status/claim").cloned().unwrap_or_default();
@@ -83,19 +98,12 @@ pub(crate) async fn record_proof<K: InContext>(
     Ok(Action::requeue(again))
 }
 
-/// Reports such an object, and changes nothing else. The object is read first: the watch may deliver it with an older
-/// status, and sending that back would revert its conditions.
+/// Reports such an object, and changes nothing else.
 ///
 /// # Errors
 ///
-/// Fails if the API server cannot be read, or does not acknowledge the write.
-pub(crate) async fn report<K: InContext>(cached: &InvalidObject, context: &Context) -> Result<(), Error> {
-    let namespace = cached.metadata.namespace.clone().unwrap_or_default();
-    let api: Api<Parsed<K>> = Api::namespaced(context.client.clone(), &namespace);
-    let name = cached.metadata.name.clone().unwrap_or_default();
-    let Some(Parsed::Invalid(object)) = api.get_opt(&name).await? else {
-        return Ok(());
-    };
+/// Fails if the API server does not acknowledge the write.
+pub(crate) async fn report<K: InContext>(object: &InvalidObject, context: &Context) -> Result<(), Error> {
     let generation = object.metadata.generation.unwrap_or_default();
     let before = object
         .raw
@@ -121,7 +129,7 @@ pub(crate) async fn report<K: InContext>(cached: &InvalidObject, context: &Conte
     state.status = Arc::clone(&state.acknowledged);
     K::states(context).put_unreadable(&object.metadata, state);
     if after != before {
-        publish::unreadable::<K>(context, &object, &json!(after)).await?;
+        publish::unreadable::<K>(context, object, &json!(after)).await?;
     }
     Ok(())
 }
