@@ -167,7 +167,8 @@ pub(crate) fn set_claimed(conditions: &mut Conditions, verdict: &Verdict, what: 
             let message = Message::new(format!(
                 "This object may not use {what}, because its access is denied"
             ));
-            (Unknown, Reason::AccessDenied, message.cause(code))
+            let message = message.cause(code).action("Read the condition Ready");
+            (Unknown, Reason::AccessDenied, message)
         }
         Ownership::AccessNotProven | Ownership::Undecided => {
             let message = Message::new(format!(

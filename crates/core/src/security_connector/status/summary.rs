@@ -77,7 +77,8 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
             Message::new(format!(
                 "ServerProtection {} does not own its subscription, so the connector is neither read nor written",
                 input.spec.protection_ref.name
-            )),
+            ))
+            .action("Read the conditions of the ServerProtection"),
         ),
         Situation::ClaimReserved(until) => progressing(Reason::Reserved, reserved(*until, "the connector")),
         Situation::AwaitingAccount => progressing(
