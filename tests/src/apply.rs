@@ -11,8 +11,8 @@ use std::{
 };
 use tokio::process::Command;
 
-/// Field manager of everything that the tests apply. The controller's field manager is `serverprotection`.
-pub const FIELD_MANAGER: &str = "a-tool";
+/// Field manager of everything that the tests apply: kubectl's own, so that a test can go on with the commands of a page.
+pub const FIELD_MANAGER: &str = "kubectl";
 
 /// A kubectl for one user of one cluster.
 #[derive(Clone, Debug)]

@@ -157,5 +157,8 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
         },
         with_snippet: false,
     };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())
+    // The other formatter gives advice about options of the library.
+    let formatter = &serde_saphyr::UserMessageFormatter;
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| error.render_with_formatter(formatter))
 }

@@ -12,6 +12,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
         validate_and_the_api_server_agree_about_every_sample,
         validate_and_the_api_server_agree_about_wrong_manifests,
+        validate_refuses_a_field_that_is_written_twice,
     ]
 }
 
@@ -41,7 +42,7 @@ spec:
 "#;
 
 /// A manifest with one change, and whether it stays valid.
-const CHANGES: [(&str, &str, &str, bool); 26] = [
+const CHANGES: [(&str, &str, &str, bool); 25] = [
     (PROTECTION, "10m", "90m", true),
     (PROTECTION, "interval: 10m", "interval: null", true),
     (PROTECTION, "interval: 10m", "interval: 10", false),
@@ -49,12 +50,6 @@ const CHANGES: [(&str, &str, &str, bool); 26] = [
     (PROTECTION, "interval: 10m", "intervall: 10m", false),
     (PROTECTION, "interval: 10m", "suspend: yes", true),
     (PROTECTION, "interval: 10m", "suspend: \"true\"", false),
-    (
-        PROTECTION,
-        "interval: 10m",
-        "interval: 10m\n  interval: 11m",
-        false,
-    ),
     (PROTECTION, "P2", "P3", false),
     (PROTECTION, "{tier: P2}", "{}", false),
     (PROTECTION, "{tier: P2}", "[P2]", false),
@@ -143,5 +138,21 @@ async fn validate_and_the_api_server_agree_about_wrong_manifests(
         let is_valid = ran.code == Some(0);
         assert_eq!(is_valid, valid, "validate: {text}\n{}{}", ran.out, ran.err);
     }
+    Ok(())
+}
+
+/// kubectl sends the last one without a word.
+async fn validate_refuses_a_field_that_is_written_twice(environment: Arc<Environment>) -> Result<(), Error> {
+    create_namespace(&environment).await?;
+    let folder = TempDir::new().map_err(io("create a folder"))?;
+    let path = folder.path().join("object.yaml");
+    let text = PROTECTION.replacen("interval: 10m", "interval: 10m\n  interval: 11m", 1);
+    fs::write(&path, &text).map_err(io("write the manifest"))?;
+    let file = path.display().to_string();
+    assert!(is_admitted(&environment, &file).await);
+    let ran = serverprotection(&["validate", "-f", &file], &[], None).await?;
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let says = "duplicate mapping key `interval` is not allowed here at line 11";
+    assert!(ran.err.contains(says), "{}", ran.err);
     Ok(())
 }
