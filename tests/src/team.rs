@@ -64,11 +64,7 @@ impl<'a> Team<'a> {
         team.subscription = team.another_subscription(subscription).await?;
         team.create_namespace().await?;
         team.set_secret(&format!("{}-secret", team.namespace)).await?;
-        team.apply_credential(json!({
-            "type": "ClientSecret",
-            "clientSecret": {"secretRef": {"name": SECRET, "key": "client-secret"}},
-        }))
-        .await?;
+        team.apply_client_secret().await?;
         Ok(team)
     }
 
@@ -116,6 +112,23 @@ impl<'a> Team<'a> {
         api.patch(CREDENTIAL, &as_user().force(), &Patch::Apply(body))
             .await?;
         Ok(())
+    }
+
+    /// Applies the team's AzureCredential with its client secret.
+    pub async fn apply_client_secret(&self) -> Result<(), Error> {
+        let secret = json!({"secretRef": {"name": SECRET, "key": "client-secret"}});
+        self.apply_credential(json!({"type": "ClientSecret", "clientSecret": secret}))
+            .await
+    }
+
+    /// Recreates the AzureCredential with another client secret. The controller tries each credential at once, and what
+    /// it got with the former secret stays valid.
+    pub async fn recreate_credential(&self, secret: &str) -> Result<(), Error> {
+        self.credentials()
+            .delete(CREDENTIAL, Duration::from_secs(40))
+            .await?;
+        self.set_secret(secret).await?;
+        self.apply_client_secret().await
     }
 
     /// The team's AzureCredential objects.

@@ -1,7 +1,7 @@
 //! Managed configuration of a connector is repaired, foreign configuration stays, and existing configuration is
 //! adopted as it is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use serverprotection_tests::{Error, cases, env::Environment, harness::Case, objects::condition, team::Team};
@@ -173,7 +173,7 @@ async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
     assert_eq!(object["status"]["contested"][0]["repairs"], 3);
     let made = requests(&team, "PUT").await?.len();
     assert_eq!(made, 4, "the first write and three repairs");
-    team.connectors().reconcile("account", TIMEOUT).await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(requests(&team, "PUT").await?.len(), made, "enforcement is paused");
 
     // Other fields are still written, and the contested field keeps the foreign value.
@@ -192,6 +192,19 @@ async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
         }
     });
     assert_eq!(tags.await?["environmentData"]["scanInterval"], 24);
+
+    // A user ends the pause; the next one is longer.
+    let made = requests(&team, "PUT").await?.len();
+    team.connectors().reconcile("account", TIMEOUT).await?;
+    let object = ready(&team, "account").await?;
+    assert_eq!(requests(&team, "PUT").await?.len(), made + 1);
+    assert_eq!(
+        object["status"]["contested"][0]["suppressionHours"], 2,
+        "{object:#}"
+    );
+    edit_in_azure(&team, "account", theirs).await?;
+    let object = team.connectors().reconcile("account", TIMEOUT).await?;
+    assert!(condition(&object, "Contested").is_some(), "{object:#}");
 
     // The other writer stops: the object is Ready again without a write.
     let made = requests(&team, "PUT").await?.len();

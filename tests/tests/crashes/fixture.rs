@@ -81,6 +81,12 @@ impl<'a> Fixture<'a> {
         Ok(all.into_iter().filter(ours).collect())
     }
 
+    /// Number of requests to Azure Resource Manager. An AzureCredential gets its token whatever its objects do.
+    pub(crate) async fn arm_requests(&self) -> Result<usize, Error> {
+        let all = self.requests().await?;
+        Ok(all.iter().filter(|request| request["kind"] == "arm").count())
+    }
+
     /// The writes among them as `PUT settings/WDATP`, in order, including writes whose client was gone.
     pub(crate) async fn writes(&self) -> Result<Vec<String>, Error> {
         let all = self.requests().await?;

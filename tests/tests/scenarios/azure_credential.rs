@@ -62,7 +62,7 @@ async fn a_refused_credential_says_why_and_recovers_with_its_objects(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let team = environment.team("refused").await?;
-    team.set_secret("wrong").await?;
+    team.recreate_credential("wrong").await?;
     let credentials = team.credentials();
     team.protect("prod", p2()).await?;
     let object = credentials.until(CREDENTIAL, "Ready", "False", TIMEOUT).await?;
@@ -125,10 +125,7 @@ async fn a_secret_that_comes_late_is_picked_up(environment: Arc<Environment>) ->
         .await?;
     delete_credential(&team).await?;
     team.protect("prod", p2()).await?;
-    team.apply_credential(json!({
-        "type": "ClientSecret", "clientSecret": {"secretRef": {"name": SECRET, "key": "client-secret"}},
-    }))
-    .await?;
+    team.apply_client_secret().await?;
     let credentials = team.credentials();
     credentials
         .until_holds(CREDENTIAL, "SecretNotFound", TIMEOUT, |object| {

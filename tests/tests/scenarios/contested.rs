@@ -3,15 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use serverprotection_tests::{Error, cases, env::Environment, harness::Case, team::condition};
+use serverprotection_tests::{
+    Error, cases,
+    env::Environment,
+    harness::Case,
+    team::{Team, condition},
+};
 
 use super::{TIMEOUT, condition_values, of, p2, plan_writes, ready, reconcile, requests, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
         a_foreign_writer_wins_after_three_repairs_and_is_reported,
-        agentless_scanning_that_cspm_keeps_on_is_contested,
-        agentless_scanning_that_containers_keep_on_is_contested,
+        agentless_scanning_that_another_plan_keeps_on_is_contested,
     ]
 }
 
@@ -81,25 +85,26 @@ async fn a_foreign_writer_wins_after_three_repairs_and_is_reported(
     Ok(())
 }
 
-async fn agentless_scanning_that_cspm_keeps_on_is_contested(
+async fn agentless_scanning_that_another_plan_keeps_on_is_contested(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
-    stays_on(&environment, "CloudPosture", "Defender CSPM (CloudPosture)").await
-}
-
-async fn agentless_scanning_that_containers_keep_on_is_contested(
-    environment: Arc<Environment>,
-) -> Result<(), Error> {
-    stays_on(&environment, "Containers", "Defender for Containers (Containers)").await
-}
-
-async fn stays_on(environment: &Environment, plan: &str, named: &str) -> Result<(), Error> {
-    let posture = json!({"pricings": {plan: {"pricingTier": "Standard",
-        "extensions.AgentlessVmScanning.isEnabled": "True"}}});
-    let team = environment.team_with(&plan.to_lowercase(), posture).await?;
+    let posture = scanned_by(&environment, "CloudPosture").await?;
+    let containers = scanned_by(&environment, "Containers").await?;
     // Azure accepts the write and changes nothing, so only a write can find out.
-    let allow = json!({"allowUseless": [team.subscription]});
+    let allow = json!({"allowUseless": [posture.subscription, containers.subscription]});
     environment.emulator.allow(allow).await?;
+    let posture = stays_on(&posture, "Defender CSPM (CloudPosture)");
+    let containers = stays_on(&containers, "Defender for Containers (Containers)");
+    tokio::try_join!(posture, containers).map(drop)
+}
+
+async fn scanned_by<'a>(environment: &'a Environment, plan: &str) -> Result<Team<'a>, Error> {
+    let on = json!({"pricings": {plan: {"pricingTier": "Standard",
+        "extensions.AgentlessVmScanning.isEnabled": "True"}}});
+    environment.team_with(&plan.to_lowercase(), on).await
+}
+
+async fn stays_on(team: &Team<'_>, named: &str) -> Result<(), Error> {
     team.protect(
         "prod",
         json!({"plan": {"tier": "P2", "agentlessScanning": {"state": "Disabled"}}}),
@@ -110,15 +115,12 @@ async fn stays_on(environment: &Environment, plan: &str, named: &str) -> Result<
             || condition(object, "Contested").is_some()
     };
     team.until_holds("prod", "Settling", TIMEOUT, settled).await?;
-    let puts = plan_writes(&team).await?.len();
+    let puts = plan_writes(team).await?.len();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(
-        plan_writes(&team).await?.len() <= puts,
-        "no loop while it settles"
-    );
+    assert!(plan_writes(team).await?.len() <= puts, "no loop while it settles");
     // Each requested reconcile writes once more, until the field is contested.
     for _ in 0..6 {
-        let object = reconcile(&team, "prod").await?;
+        let object = reconcile(team, "prod").await?;
         if condition(&object, "Contested").is_some() {
             break;
         }
@@ -132,10 +134,10 @@ async fn stays_on(environment: &Environment, plan: &str, named: &str) -> Result<
         .await?;
     let (_, _, message) = condition_values(&object, "Contested");
     assert!(message.contains("plan.agentlessScanning.state"), "{message}");
-    assert!(plan_writes(&team).await?.len() <= 5);
-    let (all, made) = (requests(&team).await?.len(), plan_writes(&team).await?.len());
+    assert!(plan_writes(team).await?.len() <= 5);
+    let (all, made) = (requests(team).await?.len(), plan_writes(team).await?.len());
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(requests(&team).await?.len() <= all + 8, "no hot loop");
-    assert_eq!(plan_writes(&team).await?.len(), made);
+    assert!(requests(team).await?.len() <= all + 8, "no hot loop");
+    assert_eq!(plan_writes(team).await?.len(), made);
     Ok(())
 }

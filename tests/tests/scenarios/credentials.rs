@@ -20,7 +20,7 @@ use serverprotection_tests::{
     env::Environment,
     grants,
     harness::Case,
-    team::{CREDENTIAL, SECRET, condition},
+    team::{CREDENTIAL, SECRET},
     users::CONTROLLER,
     wait::eventually,
 };
@@ -65,7 +65,7 @@ async fn a_wrong_secret_stalls_and_its_rotation_is_picked_up(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let team = environment.team("secret").await?;
-    team.set_secret("wrong").await?;
+    team.recreate_credential("wrong").await?;
     team.protect("prod", p2()).await?;
     let object = stalled(&team, "prod", "AuthenticationFailed", "valid client secret").await?;
     assert_eq!(condition_values(&object, "CredentialReady").0, "False");
@@ -142,6 +142,8 @@ async fn a_secret_is_read_only_where_the_namespace_lets_the_controller(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let team = environment.team("ungranted").await?;
+    // A token that was got before stays valid.
+    delete_credential(&team).await?;
     let bindings: Api<RoleBinding> = Api::namespaced(environment.client.clone(), &team.namespace);
     bindings
         .delete(grants::SECRET_READER, &kube::api::DeleteParams::default())
@@ -154,6 +156,7 @@ async fn a_secret_is_read_only_where_the_namespace_lets_the_controller(
         }
     })
     .await?;
+    team.apply_client_secret().await?;
     team.protect("prod", p2()).await?;
     stalled(&team, "prod", "SecretForbidden", grants::SECRET_READER).await?;
     grants::secrets(&environment.client, &team.namespace).await?;
@@ -198,23 +201,19 @@ async fn an_object_without_a_credential_is_rejected_or_stalls(
     protections.apply("heir", successor).await?;
     let object = stalled(&team, "alone", "CredentialMissing", "Set spec.credentialRef").await?;
     assert_eq!(condition_values(&object, "CredentialReady").0, "False");
-    stalled(&team, "heir", "ClaimConflicted", "prod").await?;
-    // A connector uses the credential of its ServerProtection, which has none here.
+    // It cannot prove that it may write, so it neither waits nor takes the subscription.
+    let heir = stalled(&team, "heir", "CredentialMissing", "Set spec.credentialRef").await?;
+    assert_eq!(condition_values(&heir, "Claimed").1, "AccessDenied");
+    // A connector waits for its ServerProtection, which can own nothing without a credential.
     team.connect("account", json!({"protectionRef": {"name": "alone"}}))
         .await?;
     let connectors = team.connectors();
-    let what = "a connector without a credential";
     let connector = connectors
-        .until_holds("account", what, TIMEOUT, |object| {
-            condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == "CredentialMissing")
-        })
+        .until("account", "Reconciling", "True", TIMEOUT)
         .await?;
-    assert!(
-        condition_values(&connector, "Stalled")
-            .2
-            .contains("Set spec.credentialRef of the ServerProtection"),
-        "{connector:#}"
-    );
+    let (_, reason, message) = condition_values(&connector, "Reconciling");
+    assert_eq!(reason, "AwaitingProtection");
+    assert!(message.contains("ServerProtection alone"), "{message}");
 
     // The current definition: an object stored without the field can be annotated and deleted, and the next edit must
     // set the field.
@@ -236,7 +235,8 @@ async fn an_object_without_a_credential_is_rejected_or_stalls(
     .await?;
     team.request("alone").await?;
     team.delete("prod", TIMEOUT).await?;
-    stalled(&team, "heir", "CredentialMissing", "Set spec.credentialRef").await?;
+    let heir = reconcile(&team, "heir").await?;
+    assert_eq!(condition_values(&heir, "Claimed").1, "AccessDenied");
     assert!(
         environment.emulator.requests(&other).await?.is_empty(),
         "no identity, no request"
@@ -293,10 +293,7 @@ async fn no_credential_but_its_own_is_used(environment: Arc<Environment>) -> Res
     let says = format!("AzureCredential {}/{CREDENTIAL} does not exist", team.namespace);
     stalled(&team, "loot", "CredentialNotFound", &says).await?;
     team.set_secret("wrong").await?;
-    team.apply_credential(json!({
-        "type": "ClientSecret", "clientSecret": {"secretRef": {"name": SECRET, "key": "client-secret"}},
-    }))
-    .await?;
+    team.apply_client_secret().await?;
     stalled(&team, "loot", "AuthenticationFailed", "valid client secret").await?;
     assert!(
         environment.emulator.requests(&theirs).await?.is_empty(),

@@ -10,7 +10,7 @@ use serverprotection_tests::{
     team::{Team, condition},
 };
 
-use super::{TIMEOUT, condition_values, in_azure, of, plan_writes, ready, reconcile, requests, stalled};
+use super::{TIMEOUT, condition_values, in_azure, plan_writes, ready, reconcile, stalled};
 
 const RULE: &str = "M365 security rule: /management/rules/1";
 
@@ -159,7 +159,5 @@ async fn a_workspace_that_does_not_exist_does_not_keep_the_rest_from_being_appli
     team.until_holds("prod", "plan P2 without monitoring", TIMEOUT, written)
         .await?;
     all_but_one(&team, "InvalidInputError", "workspace").await?;
-    let puts = of(requests(&team).await?, "/settings/");
-    assert!(!puts.is_empty());
     Ok(())
 }
