@@ -32,6 +32,8 @@ pub struct Decision<S, A, F: FieldPath> {
     pub repairs: Vec<Difference<F>>,
     /// The contested fields that are suppressed now.
     pub suppressed: BTreeSet<F>,
+    /// Whether a user's request ends the pause of contested fields.
+    pub ends_pause: bool,
 }
 
 impl<S, A, F: FieldPath> Decision<S, A, F> {
@@ -44,6 +46,7 @@ impl<S, A, F: FieldPath> Decision<S, A, F> {
             changes: Vec::new(),
             repairs: Vec::new(),
             suppressed: BTreeSet::new(),
+            ends_pause: false,
         }
     }
 }

@@ -7,12 +7,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::SignedDuration,
 };
-use serverprotection_api::ContestedField;
+use serverprotection_api::{ContestedField, Drift};
 
 use crate::{
     Timestamp,
     change::Outcome,
-    conditions::{ConditionType, is_true},
+    conditions::{ConditionStatus, ConditionType, get, is_true},
     difference::{Difference, FieldPath},
     settling::Writes,
 };
@@ -48,6 +48,49 @@ pub(crate) fn ends_pause(requested: bool, conditions: &[Condition]) -> bool {
     requested && is_true(conditions, ConditionType::Contested)
 }
 
+/// The history after a user ended the pause. Status keeps it, because one reconcile may decide several times.
+pub(crate) fn without_pause(history: Vec<ContestedField>, now: Timestamp) -> Vec<ContestedField> {
+    let ended = |mut entry: ContestedField| {
+        if let Some(until) = &mut entry.suppressed_until_time {
+            until.0 = until.0.min(now);
+        }
+        entry
+    };
+    history.into_iter().map(ended).collect()
+}
+
+/// What the last reconcile found when it compared Azure with the spec.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastComparison<'a> {
+    /// The generation of the spec now.
+    pub(crate) generation: i64,
+    /// The conditions in status.
+    pub(crate) conditions: &'a [Condition],
+    /// The differences in status.
+    pub(crate) drift: &'a [Drift],
+    /// The number of all differences.
+    pub(crate) drift_count: Option<i32>,
+}
+
+impl LastComparison<'_> {
+    /// Whether the field was as the same spec demands, whatever else was wrong with the object.
+    fn was_in_sync<F: FieldPath>(&self, difference: &Difference<F>) -> bool {
+        let drifted = get(self.conditions, ConditionType::Drifted)
+            .filter(|drifted| drifted.observed_generation == Some(self.generation));
+        let Some(drifted) = drifted else { return false };
+        if drifted.status == ConditionStatus::False.as_str() {
+            return true;
+        }
+        let listed = i32::try_from(self.drift.len()).ok();
+        drifted.status == ConditionStatus::True.as_str()
+            && self.drift_count == listed
+            && !self
+                .drift
+                .iter()
+                .any(|drift| difference.is(&drift.field, &drift.desired))
+    }
+}
+
 fn same<F: FieldPath>(entry: &ContestedField, difference: &Difference<F>) -> bool {
     difference.is(&entry.field, &entry.desired)
 }
@@ -60,12 +103,12 @@ pub fn in_series<F: FieldPath>(history: &[ContestedField], difference: &Differen
 /// The writes that are repairs: the field was in sync before under the same demand, or was written before.
 pub(crate) fn repairs<'a, F: FieldPath + 'a>(
     writes: impl Iterator<Item = &'a Difference<F>>,
-    was_in_sync: bool,
+    last: LastComparison<'_>,
     history: &[ContestedField],
     written: &Writes<F>,
 ) -> Vec<Difference<F>> {
     let is_repair = |difference: &&Difference<F>| {
-        was_in_sync || in_series(history, difference) || written.has(difference)
+        last.was_in_sync(difference) || in_series(history, difference) || written.has(difference)
     };
     writes.filter(is_repair).cloned().collect()
 }
@@ -173,6 +216,7 @@ pub(crate) fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{conditions::Conditions, message::Message};
 
     const INTERVAL: Duration = Duration::from_secs(600);
 
@@ -228,6 +272,60 @@ mod tests {
         }
         assert_eq!(history[0].repairs, 1);
         assert!(history[0].suppressed_until_time.is_none());
+    }
+
+    #[test]
+    fn each_field_was_in_sync_or_not_whatever_else_was_wrong() {
+        let entry = |field: &str| Drift {
+            field: field.into(),
+            desired: "Enabled".into(),
+            observed: "Disabled".into(),
+            first_observed_time: Time(at(0)),
+        };
+        let drifted = |status: ConditionStatus, generation| {
+            let mut conditions = Conditions::new(&[], generation, at(0));
+            let reason = crate::conditions::Reason::Differs;
+            conditions.set(ConditionType::Drifted, status, reason, &Message::new("m"));
+            conditions.finish()
+        };
+        let (other, same) = ([entry("plan.tier")], [entry("endpointIntegration.state")]);
+        let (yes, no, unknown) = (
+            ConditionStatus::True,
+            ConditionStatus::False,
+            ConditionStatus::Unknown,
+        );
+        for (status, generation, drift, count, expected) in [
+            (no, 1, &[][..], 0, true),
+            (yes, 1, &other, 1, true),
+            (yes, 1, &same, 1, false),
+            // The list is cut.
+            (yes, 1, &other, 17, false),
+            (unknown, 1, &[][..], 0, false),
+            // Another spec.
+            (no, 0, &[][..], 0, false),
+        ] {
+            let last = LastComparison {
+                generation: 1,
+                conditions: &drifted(status, generation),
+                drift,
+                drift_count: Some(count),
+            };
+            assert_eq!(last.was_in_sync(&flipped()), expected, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_ends_the_pause_and_the_next_one_is_longer() {
+        let difference = flipped();
+        let mut history = Vec::new();
+        for minute in [0, 10, 20] {
+            history = after_repairs(history, &[&difference], INTERVAL, at(minute));
+        }
+        history = without_pause(history, at(30));
+        assert!(suppressed(&history, std::slice::from_ref(&difference), at(30)).is_empty());
+        history = still_relevant(&history, |_| true, INTERVAL, at(31));
+        history = after_repairs(history, &[&difference], INTERVAL, at(31));
+        assert_eq!(history[0].suppression_hours, Some(2));
     }
 
     #[test]

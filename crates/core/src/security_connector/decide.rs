@@ -19,8 +19,7 @@ use crate::{
     azure_error::{AzureError, ErrorClass},
     change,
     claims::{Claim, Ownership, not_proven},
-    conditions::{self, ConditionType},
-    contested,
+    contested::{self, LastComparison},
     request::Requested,
     timeouts::Timeouts,
 };
@@ -306,7 +305,8 @@ fn field_decision(
             return decision;
         }
     }
-    if !contested::ends_pause(input.requested.is_some(), &input.previous.conditions) {
+    decision.ends_pause = contested::ends_pause(input.requested.is_some(), &input.previous.conditions);
+    if !decision.ends_pause {
         decision.suppressed =
             contested::suppressed(&input.previous.contested, &decision.differences, input.now);
     }
@@ -387,16 +387,15 @@ fn waits_for_cloud(input: &Input<'_>) -> bool {
 
 /// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
-    let was_in_sync = input.previous.observed_generation == Some(input.generation)
-        && conditions::is_true(&input.previous.conditions, ConditionType::Ready);
+    let last = LastComparison {
+        generation: input.generation,
+        conditions: &input.previous.conditions,
+        drift: &input.previous.drift,
+        drift_count: input.previous.drift_count,
+    };
     let changes = changes.iter().filter(|change| is_put(change));
     let writes = changes.flat_map(|change| &change.fields);
-    contested::repairs(
-        writes,
-        was_in_sync,
-        &input.previous.contested,
-        &input.history.writes,
-    )
+    contested::repairs(writes, last, &input.previous.contested, &input.history.writes)
 }
 
 /// Whether the spec still demands this value of this field.

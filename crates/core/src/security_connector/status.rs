@@ -280,7 +280,10 @@ fn contested_history(
     };
     let desired = Desired::of(input.name, input.spec, protection);
     let demanded = |entry: &ContestedField| manages(&desired, &entry.field, &entry.desired);
-    let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    let mut history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    if decision.ends_pause {
+        history = contested::without_pause(history, input.now);
+    }
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 

@@ -24,7 +24,7 @@ use crate::{
     change,
     claims::{Claim, Ownership, not_proven},
     conditions::{self, ConditionStatus, ConditionType, Reason},
-    contested,
+    contested::{self, LastComparison},
     machines::reading::Scans,
     permissions::ASSIGN_ROLES,
     reductions::unapproved,
@@ -289,7 +289,8 @@ fn field_decision(input: &Input<'_>, observed: &Observed, desired: &Desired, act
         return decision;
     }
 
-    if !contested::ends_pause(input.requested.is_some(), &input.previous.conditions) {
+    decision.ends_pause = contested::ends_pause(input.requested.is_some(), &input.previous.conditions);
+    if !decision.ends_pause {
         decision.suppressed =
             contested::suppressed(&input.previous.contested, &decision.differences, input.now);
     }
@@ -438,14 +439,13 @@ fn is_settling(input: &Input<'_>, change: &Change) -> bool {
 
 /// The repairs among these changes.
 fn repairs(input: &Input<'_>, changes: &[Change]) -> Vec<Difference> {
-    let was_in_sync = input.previous.observed_generation == Some(input.generation)
-        && conditions::is_true(&input.previous.conditions, ConditionType::Ready);
+    let last = LastComparison {
+        generation: input.generation,
+        conditions: &input.previous.conditions,
+        drift: &input.previous.drift,
+        drift_count: input.previous.drift_count,
+    };
     let changes = changes.iter().filter(|change| change.action != Action::Register);
     let writes = changes.flat_map(|change| &change.fields);
-    contested::repairs(
-        writes,
-        was_in_sync,
-        &input.previous.contested,
-        &input.history.writes,
-    )
+    contested::repairs(writes, last, &input.previous.contested, &input.history.writes)
 }

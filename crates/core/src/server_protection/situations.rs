@@ -35,6 +35,7 @@ use crate::{
     jiff::SignedDuration,
     machines::reading::Scans,
     reading::Permissions,
+    request::Requested,
     status_reference::{self, Kind},
     timeouts::Timeouts,
 };
@@ -126,11 +127,18 @@ fn failure(class: ErrorClass, code: &str, operation: &str) -> AzureError {
     }
 }
 
+const REQUEST: Requested<'static> = Requested {
+    ours: Some("now"),
+    flux: None,
+};
+
 /// One object over several reconciles.
 struct Object {
     spec: ServerProtectionSpec,
     generation: i64,
     approval: Option<String>,
+    /// The next reconcile is requested by a user.
+    requested: bool,
     status: ServerProtectionStatus,
     scans: Option<Scans>,
     connectors: Option<Connectors>,
@@ -148,6 +156,7 @@ impl Object {
             spec,
             generation: 1,
             approval: None,
+            requested: false,
             status: ServerProtectionStatus::default(),
             scans: None,
             connectors: None,
@@ -191,7 +200,7 @@ impl Object {
             spec: &self.spec,
             generation: self.generation,
             approval: self.approval.as_deref(),
-            requested: None,
+            requested: self.requested.then_some(REQUEST),
             previous: &self.status,
             observation,
             claim: Claim {
@@ -238,7 +247,7 @@ impl Object {
             &outcome,
             history.failures,
         );
-        (self.history, self.status) = (history, status);
+        (self.history, self.status, self.requested) = (history, status, false);
         for condition in &self.status.conditions {
             let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
             let described = status_reference::describes(Kind::ServerProtection, type_, status, reason);

@@ -270,7 +270,10 @@ fn contested_history(
 ) -> Vec<ContestedField> {
     let desired = Desired::of(input.spec);
     let demanded = |entry: &ContestedField| desired.manages(&entry.field, &entry.desired);
-    let history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    let mut history = contested::still_relevant(&input.previous.contested, demanded, interval, input.now);
+    if decision.ends_pause {
+        history = contested::without_pause(history, input.now);
+    }
     contested::after_reconcile(history, &decision.repairs, phase.outcome(), interval, input.now)
 }
 

@@ -1,6 +1,6 @@
 //! What others manage: a plan of the Defender portal, and other plans of the subscription.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serverprotection_api::{AgentlessScanning, Mode, State, Tier};
 
@@ -65,6 +65,22 @@ fn the_rest_of_the_spec_is_enforced_while_the_plan_is_managed_elsewhere() {
     object.edit(|spec| spec.plan.tier = Tier::P1);
     assert_eq!(object.write(&observed(&protected())).changes, []);
     object.expect("False", "ReductionNeedsApproval", "plan.tier: P2 -> P1");
+}
+
+/// The object is never Ready, and still does not fight for its settings.
+#[test]
+fn a_setting_is_contested_while_the_plan_is_managed_elsewhere() {
+    let mut object = Object::of(Tier::P2);
+    object.observe(&managed(&protected()));
+    let mut flipped = protected();
+    flipped.settings.set(Setting::Linux, false);
+    for _ in 0..3 {
+        object.sleep(Duration::from_secs(60));
+        assert_eq!(object.write(&managed(&flipped)).repairs.len(), 1);
+        object.observe(&managed(&protected()));
+    }
+    assert_eq!(object.write(&managed(&flipped)).changes, []);
+    object.reason("Contested", "True", "Suppressed");
 }
 
 /// A reduction that is not written needs no approval; one that is written does.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serverprotection_api::{AgentlessScanning, ExclusionTag, OperationType, PendingOperation, State, Tier};
+use serverprotection_api::{
+    AgentlessScanning, ContestedField, ExclusionTag, OperationType, PendingOperation, State, Tier,
+};
 
 use super::{Object, extension, observed, plan, protected};
 use crate::server_protection::{
-    changes::Action,
+    changes::{Action, Actual},
     decide::Situation,
     field::{ExtensionName, Property, Setting},
     property::{PropertyWrite, StoredProperty, StoredValue},
@@ -102,6 +104,61 @@ fn a_foreign_writer_that_flips_back_is_contested() {
     let decision = object.write(&observed(&flipped));
     assert_eq!(decision.changes.len(), 1);
     assert_eq!(decision.changes[0].action, Action::PutAssessment);
+}
+
+/// The integration is contested, and the other writer still changes it.
+fn contested() -> (Object, Actual) {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut flipped = protected();
+    flipped.settings.set(Setting::Integration, false);
+    for _ in 0..3 {
+        object.write(&observed(&flipped));
+        object.observe(&observed(&protected()));
+        object.sleep(Duration::from_secs(60));
+    }
+    assert_eq!(object.write(&observed(&flipped)).changes, []);
+    object.expect("False", "Contested", "endpointIntegration.state");
+    (object, flipped)
+}
+
+/// An object that is not Ready for another reason notices the other writer too.
+#[test]
+fn a_second_field_is_contested_while_the_first_one_is() {
+    let (mut object, flipped) = contested();
+    let mut both = flipped.clone();
+    both.plan = plan(Tier::P1);
+    for _ in 0..3 {
+        object.sleep(Duration::from_secs(60));
+        let decision = object.write(&observed(&both));
+        assert_eq!((decision.changes.len(), decision.repairs.len()), (1, 1));
+        object.observe(&observed(&flipped));
+        object.expect("False", "Contested", "endpointIntegration.state");
+    }
+    assert_eq!(object.write(&observed(&both)).changes, []);
+    object.expect("False", "Contested", "plan.tier (spec: P2, Azure: P1)");
+}
+
+/// The plan is written before the settings are compared again; the request still counts then.
+#[test]
+fn a_request_ends_the_pause_although_another_field_is_written_first() {
+    let (mut object, flipped) = contested();
+    let mut both = flipped.clone();
+    both.plan = plan(Tier::P1);
+    object.requested = true;
+    assert!(object.write(&observed(&both)).writes_plan());
+    let decision = object.write(&observed(&flipped));
+    let on = Action::PutSetting {
+        setting: Setting::Integration,
+        on: true,
+    };
+    assert_eq!(decision.changes.len(), 1);
+    assert_eq!(decision.changes[0].action, on);
+    assert_eq!(decision.repairs.len(), 1);
+    object.observe(&observed(&protected()));
+    object.expect("True", "InSync", "");
+    let of_integration = |entry: &&ContestedField| entry.field == "endpointIntegration.state";
+    let entry = object.status.contested.iter().find(of_integration).unwrap();
+    assert_eq!(entry.suppression_hours, Some(2));
 }
 
 /// I-1: a suppressed tier is not written, least of all as Free, because the other writer may just have raised it.
