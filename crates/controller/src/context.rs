@@ -3,18 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::channel::mpsc::UnboundedReceiver;
-use kube::{
-    Client,
-    runtime::{events::Recorder, reflector::ObjectRef},
-};
+use kube::{Client, runtime::reflector::ObjectRef};
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     azure_credential::CredentialUsers, claims::Claims, connector_index::ConnectorIndex,
-    credentials::Credentials, fleet::Fleet, kind::Kind, metrics::Metrics, parsed::Parsed,
-    restrictions::Restrictions, state::StateStore, trigger::Trigger, watch::Listed,
+    credentials::Credentials, event_recorder::EventRecorder, fleet::Fleet, kind::Kind, metrics::Metrics,
+    parsed::Parsed, restrictions::Restrictions, state::StateStore, trigger::Trigger, watch::Listed,
 };
 
 /// Shared by all reconciles.
@@ -32,7 +29,7 @@ pub(crate) struct Context {
     /// Cancelled when the process ends: running reconciles finish what they began, and begin nothing else.
     pub(crate) stop: CancellationToken,
     pub(crate) settings: Settings,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: EventRecorder,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -14,6 +14,7 @@ mod connections;
 mod connector_index;
 mod context;
 mod credentials;
+mod event_recorder;
 mod fleet;
 mod http;
 mod kind;

@@ -13,7 +13,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action},
-        events::{Recorder, Reporter},
+        events::Reporter,
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -30,6 +30,7 @@ use crate::{
     connector_index::ConnectorIndex,
     context::{Context, Controlled, Settings},
     credentials::Credentials,
+    event_recorder::EventRecorder,
     fleet::Fleet,
     http,
     kind::Kind,
@@ -240,12 +241,12 @@ fn rules(args: &Args) -> Rules {
     }
 }
 
-fn recorder(client: Client) -> Recorder {
+fn recorder(client: Client) -> EventRecorder {
     let reporter = Reporter {
         controller: "serverprotection".into(),
         instance: None,
     };
-    Recorder::new(client, reporter)
+    EventRecorder::new(client, reporter)
 }
 
 fn protection_events(context: &Context) -> server_protection::EventHandler {

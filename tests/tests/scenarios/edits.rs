@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use serverprotection_tests::{Error, cases, env::Environment, harness::Case};
 
-use super::{condition_values, in_azure, of, p2, plan_writes, ready, reconcile, writes};
+use super::{TIMEOUT, condition_values, in_azure, of, p2, plan_writes, ready, reconcile, writes};
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
@@ -96,7 +96,10 @@ async fn p1_and_p2_become_each_other_by_one_write_each(environment: Arc<Environm
         );
         assert!(put["body"]["properties"]["subPlan"].is_string());
     }
-    Ok(())
+    // Two events with one reason that say different things are two events.
+    let notes = ["Free -> P1", "P1 -> P2", "P2 -> P1"].map(|moved| format!("plan.tier: {moved}"));
+    let notes = notes.each_ref().map(String::as_str);
+    team.until_events(&notes, TIMEOUT).await
 }
 
 async fn exclusion_tags_are_set_kept_and_cleared(environment: Arc<Environment>) -> Result<(), Error> {
