@@ -152,6 +152,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let connectors = after(listed, connectors);
     let azure_credentials = watch::changes(
         credential_changes(credential_events, Arc::clone(&context)),
+        credential_store.clone(),
         metrics(),
         context.azure_credentials.listed.clone(),
     );

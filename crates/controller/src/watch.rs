@@ -133,7 +133,8 @@ pub(crate) fn objects<K: Kind>(
     impl Stream<Item = Result<Parsed<K>, watcher::Error>>,
 ) {
     let (store, events) = cached(api, metrics.panics.clone(), listed.clone(), on_event);
-    (store, changes(events, metrics, listed))
+    let changes = changes(events, store.clone(), metrics, listed);
+    (store, changes)
 }
 
 /// The cache of a kind, and the events that it has taken in. `on_event` gets every event with the whole object before
@@ -163,6 +164,7 @@ pub(crate) fn cached<K: Kind>(
 /// The objects that a user changed. Logs and drops errors.
 pub(crate) fn changes<K: Kind>(
     events: impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
+    store: Store<Parsed<K>>,
     metrics: Arc<Metrics>,
     listed: Listed,
 ) -> impl Stream<Item = Result<Parsed<K>, watcher::Error>> {
@@ -170,10 +172,30 @@ pub(crate) fn changes<K: Kind>(
         .combine(predicates::finalizers)
         .combine(kept_annotations);
     let mut errors = Errors::new(K::NAME, listed, metrics);
-    events
-        .applied_objects()
+    in_cache(events, store)
         .predicate_filter(predicate, PredicateConfig::default())
         .filter_map(move |object| ready(errors.logged(object)))
+}
+
+/// The objects of events, once the cache has them. A list comes into effect as a whole, and its pages may be far apart:
+/// kube drops the reconcile of an object that is not in the cache yet, and an edit would meet the object as it was.
+fn in_cache<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    store: Store<K>,
+) -> impl Stream<Item = watcher::Result<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    events.flat_map(move |event| {
+        let (one, listed) = match event {
+            Ok(Event::Apply(object)) => (Some(Ok(object)), Vec::new()),
+            Ok(Event::InitDone) => (None, store.state()),
+            Ok(Event::Init | Event::InitApply(_) | Event::Delete(_)) => (None, Vec::new()),
+            Err(error) => (Some(Err(error)), Vec::new()),
+        };
+        let listed = listed.into_iter().map(|object| Ok((*object).clone()));
+        stream::iter(one.into_iter().chain(listed))
+    })
 }
 
 /// The events of a watch with its backoff. The list is consistent: the status of an object may contain an intent that
@@ -321,6 +343,48 @@ mod tests {
                 "other"
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn objects_of_a_list_are_changed_when_the_cache_has_all_of_them() {
+        let object = |name: &str| {
+            let mut object = ConfigMap::default();
+            (object.metadata.namespace, object.metadata.name) = (Some("n".into()), Some(name.into()));
+            object
+        };
+        let (store, writer) = reflector::store();
+        let (send, receive) = futures::channel::mpsc::unbounded();
+        let mut changed = std::pin::pin!(in_cache(receive.reflect(writer), store.clone()));
+        let mut next = async |events: Vec<Event<ConfigMap>>| {
+            for event in events {
+                send.unbounded_send(Ok(event)).unwrap();
+            }
+            let mut names = Vec::new();
+            while let Some(Some(object)) = futures::FutureExt::now_or_never(changed.next()) {
+                let object: ConfigMap = object.unwrap();
+                assert!(store.get(&reflector::ObjectRef::from_obj(&object)).is_some());
+                names.push(object.metadata.name.unwrap());
+            }
+            names.sort();
+            names
+        };
+        let nothing: [String; 0] = [];
+        assert_eq!(
+            next(vec![Event::Init, Event::InitApply(object("a"))]).await,
+            nothing
+        );
+        assert_eq!(
+            next(vec![Event::InitDone, Event::Apply(object("b"))]).await,
+            ["a", "b"]
+        );
+        // Another list: an object that was created in between is not in the cache before its end.
+        let list = vec![
+            Event::Init,
+            Event::InitApply(object("a")),
+            Event::InitApply(object("c")),
+        ];
+        assert_eq!(next(list).await, nothing);
+        assert_eq!(next(vec![Event::InitDone]).await, ["a", "c"]);
     }
 
     struct Counting(Arc<AtomicUsize>);
