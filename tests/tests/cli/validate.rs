@@ -151,7 +151,7 @@ async fn validate_refuses_a_field_that_is_written_twice(environment: Arc<Environ
     let file = path.display().to_string();
     assert!(is_admitted(&environment, &file).await);
     let ran = serverprotection(&["validate", "-f", &file], &[], None).await?;
-    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
     let says = "duplicate mapping key `interval` is not allowed here at line 11";
     assert!(ran.err.contains(says), "{}", ran.err);
     Ok(())

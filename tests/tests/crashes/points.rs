@@ -16,7 +16,7 @@ use super::fixture::{Fixture, NAME, ended, is_plan_write, operation, p2};
 /// Crashes at the same time. They mostly wait for processes to start, so there may be more than cores.
 const AT_ONCE: usize = 6;
 /// Time limit of a case: it crashes the controller many times.
-const LIMIT: Duration = Duration::from_secs(230);
+const LIMIT: Duration = Duration::from_secs(400);
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     let cases = cases![
