@@ -153,7 +153,7 @@ pub(crate) fn wrote<K: InContext>(object: &K, any: bool, failure: Option<&AzureE
     let denied = failure.is_some_and(|failure| matches!(failure.class, ErrorClass::Permission(_)));
     if any || denied {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        K::own(context).claims.index().wrote(uid, !any);
+        K::own(context).claims.index().wrote(uid, !any, now());
     }
 }
 

@@ -98,8 +98,8 @@ pub struct Candidate {
     pub proof: Proof,
     /// What was last known about its right to write.
     pub rights: Option<Rights>,
-    /// Whether Azure denied a write of it, and accepted none since.
-    pub write_denied: bool,
+    /// When Azure denied a write of it, if it accepted none since.
+    pub write_denied: Option<Timestamp>,
     /// When it last tried to prove its access.
     pub tried: Option<Timestamp>,
     /// Since when its access is unknown.
@@ -126,7 +126,7 @@ impl Candidate {
             credential: None,
             proof: Proof::Untried,
             rights: None,
-            write_denied: false,
+            write_denied: None,
             tried: None,
             unknown_since: None,
             denials: Count::default(),
@@ -173,7 +173,7 @@ impl Candidate {
     /// The object uses this credential now. What is known about another one says nothing about it.
     pub fn uses(&mut self, credential: Option<ClaimCredential>) {
         if self.credential != credential {
-            (self.rights, self.write_denied) = (None, false);
+            (self.rights, self.write_denied) = (None, None);
             self.credential = credential;
         }
     }
@@ -181,6 +181,10 @@ impl Candidate {
     /// Takes in what a reconcile learned. Failures count only if they are at least `spacing` apart.
     pub fn learn(&mut self, evidence: Evidence, spacing: SignedDuration, now: Timestamp) {
         self.tried = Some(now);
+        // Nothing but another write shows that the right was granted in the meantime.
+        let write_denied = self
+            .write_denied
+            .is_some_and(|at| now.duration_since(at) < spacing);
         self.proof = match evidence {
             Evidence::Nothing => Proof::Unknown,
             Evidence::Denied(code) => Proof::Denied(code),
@@ -191,8 +195,8 @@ impl Candidate {
                 match self.rights {
                     Some(Rights::Allowed) => Proof::Proven,
                     Some(Rights::Missing(_)) => Proof::Denied(MISSING_PERMISSION.into()),
-                    _ if self.was_proven() => Proof::Proven,
-                    _ if self.write_denied => Proof::Denied(MISSING_PERMISSION.into()),
+                    _ if write_denied => Proof::Denied(MISSING_PERMISSION.into()),
+                    _ if self.was_proven() && self.write_denied.is_none() => Proof::Proven,
                     _ => Proof::Weak,
                 }
             }
@@ -203,7 +207,9 @@ impl Candidate {
                 self.unknown_since.get_or_insert(now);
                 self.unknowns.add(spacing, now);
             }
-            Proof::Untried | Proof::Proven | Proof::Weak => {
+            // Only a proof ends a series of denials (R5).
+            Proof::Weak => (self.unknown_since, self.unknowns) = (None, Count::default()),
+            Proof::Untried | Proof::Proven => {
                 self.unknown_since = None;
                 (self.denials, self.unknowns) = (Count::default(), Count::default());
             }

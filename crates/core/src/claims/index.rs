@@ -66,6 +66,14 @@ struct Key {
     owner: Option<(String, Names)>,
 }
 
+impl Key {
+    fn is_awaited(&self) -> bool {
+        self.candidates
+            .iter()
+            .any(|known| known.state() == State::Waiting)
+    }
+}
+
 impl ClaimIndex {
     /// An index with these times.
     pub fn new(rules: Rules) -> Self {
@@ -122,7 +130,8 @@ impl ClaimIndex {
         let Some(at) = key.candidates.iter().position(|known| known.uid == uid) else {
             return Vec::new();
         };
-        let gone = key.candidates.swap_remove(at);
+        // Their order is that of their turns, which an object that cannot write must not change.
+        let gone = key.candidates.remove(at);
         let freed = if gone.occupies() {
             key.disappeared(&gone.names.namespace, &self.rules, now)
         } else {
@@ -174,7 +183,8 @@ impl ClaimIndex {
             .filter(|reservation| reservation.until > now);
         let at = DecisionContext {
             decides: listed,
-            reservation: key.reservation.as_ref(),
+            // A key that no object waits for is kept for nobody: whoever comes next moves the owner to its namespace.
+            reservation: key.reservation.as_ref().filter(|_| key.is_awaited()),
             rules: &self.rules,
             now,
         };
@@ -231,11 +241,11 @@ impl ClaimIndex {
     }
 
     /// Azure denied (or accepted) a write of the object.
-    pub fn wrote(&mut self, uid: &str, denied: bool) {
+    pub fn wrote(&mut self, uid: &str, denied: bool, now: Timestamp) {
         let key = self.by_uid.get(uid).and_then(|name| self.keys.get_mut(name));
         let me = key.and_then(|key| key.candidates.iter_mut().find(|known| known.uid == uid));
         if let Some(me) = me {
-            me.write_denied = denied;
+            me.write_denied = denied.then_some(now);
         }
     }
 

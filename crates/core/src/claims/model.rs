@@ -22,6 +22,8 @@ pub(super) enum Access {
     Hidden,
     /// It may only read.
     Reader,
+    /// The same, and its permissions cannot be read.
+    HiddenReader,
     /// It may not even read.
     Stranger,
     /// Nothing answers.
@@ -49,6 +51,10 @@ impl Object {
     pub(super) fn state(&self) -> State {
         let ours = self.claim.as_ref().filter(|claim| belongs_to(claim, &self.uid));
         State::of(ours)
+    }
+
+    fn is_undecided(&self) -> bool {
+        self.ownership == Some(Ownership::Undecided)
     }
 }
 
@@ -209,18 +215,28 @@ impl Cluster {
     }
 
     pub(super) fn reconcile(&mut self, uid: &str) {
-        let names = self.once(uid);
-        self.run(names);
+        let names = self.object(uid).names.clone();
+        self.run(vec![names]);
     }
 
+    /// Reconciles objects and those that they trigger. Who waits for the turn of another one asks again soon.
     fn run(&mut self, names: Vec<Names>) {
         let mut queue = VecDeque::from(names);
-        while let Some(names) = queue.pop_front() {
-            let found = self.objects.iter().find(|object| object.names == names);
-            if let Some(uid) = found.map(|object| object.uid.clone()) {
-                queue.extend(self.once(&uid));
+        let mut undecided = VecDeque::new();
+        while let Some(names) = queue.pop_front().or_else(|| undecided.pop_front()) {
+            let asks_again = self.find(&names).is_some_and(Object::is_undecided);
+            let Some(uid) = self.find(&names).map(|object| object.uid.clone()) else {
+                continue;
+            };
+            queue.extend(self.once(&uid));
+            if !asks_again && self.object(&uid).is_undecided() {
+                undecided.push_back(names);
             }
         }
+    }
+
+    fn find(&self, names: &Names) -> Option<&Object> {
+        self.objects.iter().find(|object| object.names == *names)
     }
 
     fn evidence(&self, uid: &str) -> Option<Evidence> {
@@ -233,7 +249,7 @@ impl Cluster {
         asked.then(|| match object.access {
             _ if object.stage == Stage::Blocked => Evidence::Denied("AwaitingProtection".into()),
             Access::Owner => Evidence::Read(Rights::Allowed),
-            Access::Hidden => Evidence::Read(Rights::Unreadable),
+            Access::Hidden | Access::HiddenReader => Evidence::Read(Rights::Unreadable),
             Access::Reader => Evidence::Read(Rights::Missing("write")),
             Access::Stranger => Evidence::Denied("AuthorizationFailed".into()),
             Access::Outage => Evidence::Nothing,
@@ -273,7 +289,7 @@ impl Cluster {
     fn write(&mut self, uid: &str) -> bool {
         assert_eq!(self.owners(), [uid], "a write without the only claim");
         let accepted = self.object(uid).access.writes();
-        self.index.wrote(uid, !accepted);
+        self.index.wrote(uid, !accepted, self.now);
         if accepted {
             self.writes.push((self.now, uid.to_owned()));
         }

@@ -204,9 +204,9 @@ pub fn verdict(candidates: &[Candidate], uid: &str, at: &DecisionContext<'_>) ->
 fn denied_since(me: &Candidate, now: Timestamp) -> Option<Timestamp> {
     let known = || Some(me.claim.as_ref()?.denied_since.as_ref()?.0);
     match me.proof {
-        Proof::Proven | Proof::Weak => None,
+        Proof::Proven => None,
         Proof::Denied(_) => known().or(Some(now)),
-        Proof::Untried | Proof::Unknown => known(),
+        Proof::Untried | Proof::Unknown | Proof::Weak => known(),
     }
 }
 
@@ -267,13 +267,14 @@ fn lapses(me: &Candidate, others: &[&Candidate], at: &DecisionContext<'_>) -> bo
         since.is_some_and(|since| at.now.duration_since(since) >= signed(limit))
     };
     let is_awaited = || waiting().next().is_some();
+    let is_denied = || {
+        let seen = me.denials.number >= LAPSE_AFTER_FAILURES;
+        seen && is_awaited() && over(denied_since(me, at.now), at.rules.lapse_after)
+    };
     match me.proof {
-        Proof::Weak => waiting().any(|other| other.proof == Proof::Proven),
         Proof::Proven | Proof::Untried => false,
-        Proof::Denied(_) => {
-            let seen = me.denials.number >= LAPSE_AFTER_FAILURES;
-            seen && is_awaited() && over(denied_since(me, at.now), at.rules.lapse_after)
-        }
+        Proof::Weak => waiting().any(|other| other.proof == Proof::Proven) || is_denied(),
+        Proof::Denied(_) => is_denied(),
         Proof::Unknown => {
             let seen = me.unknowns.number >= LAPSE_AFTER_FAILURES;
             seen && is_awaited() && over(me.unknown_since, at.rules.unknown_lapse_after)
