@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         cases![
             the_samples_apply_with_plain_kubectl,
             a_second_install_changes_nothing,
+            a_second_tool_installs_the_same_without_a_conflict,
             the_controller_may_do_exactly_this,
             the_controller_reads_secrets_only_where_a_namespace_lets_it,
             the_controller_gets_tokens_for_one_audience_only,
@@ -108,6 +109,19 @@ async fn the_samples_apply_with_plain_kubectl(installed: Arc<Installed>) -> Resu
         "a new object must not count as Current"
     );
     Ok(())
+}
+
+/// The same files by another field manager, as when Flux or Argo CD takes an installation over.
+async fn a_second_tool_installs_the_same_without_a_conflict(installed: Arc<Installed>) -> Result<(), Error> {
+    let base = folder("base");
+    let apply = [
+        "apply",
+        "--server-side",
+        "--field-manager=another-tool",
+        "-k",
+        &base,
+    ];
+    installed.0.kubectl(&apply).await.map(drop)
 }
 
 async fn a_second_install_changes_nothing(installed: Arc<Installed>) -> Result<(), Error> {
