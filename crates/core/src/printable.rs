@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+/// Most characters of a name in status. Names of Azure are shorter.
+const MOST_CHARACTERS: usize = 256;
+
 /// Whether the character begins a new line for a shell, a YAML or Terraform parser, or a terminal. YAML 1.1 also breaks
 /// lines at U+0085, U+2028 and U+2029, terminals at vertical tab and form feed.
 pub const fn ends_a_line(character: char) -> bool {
@@ -39,6 +42,17 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A name or a word of Azure as status keeps it: a single line that is not long.
+pub fn short(text: &str) -> String {
+    limited(text, MOST_CHARACTERS)
+}
+
+/// A text of Azure as status keeps it: a single line of at most this many characters.
+pub fn limited(text: &str, most: usize) -> String {
+    let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
+    one_line(text.get(..end).unwrap_or(text)).into_owned()
+}
+
 /// The text as a single line for a log, where it must stay visible what was there: `\n`, `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if text.contains(is_unsafe) {
@@ -68,6 +82,13 @@ mod tests {
         assert_eq!(one_line("a\u{202e}b\u{2066}c\u{61c}d\u{feff}"), "a b c d ");
         assert_eq!(one_line("a\r\nb\u{2028}c"), "a  b c");
         assert_eq!(one_line("Zürich – 東京 é"), "Zürich – 東京 é");
+    }
+
+    #[test]
+    fn names_in_status_are_short() {
+        assert_eq!(short("Contoso\nReady"), "Contoso Ready");
+        assert_eq!(short(&"ü".repeat(10_000)), "ü".repeat(MOST_CHARACTERS));
+        assert_eq!(limited("abc", 2), "ab");
     }
 
     #[test]

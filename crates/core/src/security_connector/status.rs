@@ -35,6 +35,7 @@ use crate::{
     drift::{HEARTBEAT, drift, drift_count},
     message::Message,
     mode::mode_name,
+    printable,
     tier::tier_name,
 };
 
@@ -205,7 +206,7 @@ fn set_observed(
 ) {
     if let Some(connector) = latest(observed, phase) {
         status.tier = connector.tier.map(|tier| tier_name(tier).into());
-        status.account_name.clone_from(&connector.account_name);
+        status.account_name = connector.account_name.as_deref().map(printable::short);
         status.free_trial_end_time = connector
             .trial_end
             .filter(|end| *end > input.now)

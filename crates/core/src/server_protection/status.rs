@@ -20,7 +20,7 @@ use serverprotection_api::{
 use super::{
     changes::Action,
     connectors::Connectors,
-    decide::{Decision, Input, Observation, Outcome, Situation, leaves_plan},
+    decide::{Decision, Input, Observation, Outcome, Situation, leaves_plan, write_is_open},
     desired::Desired,
     observed::{Observed, OtherPlans, Plan},
 };
@@ -31,6 +31,7 @@ use crate::{
     contested,
     drift::{HEARTBEAT, drift, drift_count},
     machines::reading::Scans,
+    printable,
     switch::{DISABLED, ENABLED, switch_name},
     tier::tier_name,
 };
@@ -80,7 +81,7 @@ pub fn status(
             status.missing_actions = missing;
         }
         if let Some(Ok(subscription)) = &observed.subscription {
-            status.subscription_name = Some(subscription.display_name.clone());
+            status.subscription_name = Some(printable::short(&subscription.display_name));
         }
         status.workspaces = workspaces(input, observed);
         if decision.compared {
@@ -135,7 +136,7 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
                 failure.effect_unknown && matches!(change.action, Action::PutPlan(_))
             });
             if lost {
-                return Some(started());
+                return (!repeat_is_lost(input, phase)).then(started);
             }
             // The result of a write stays unknown until a response, or until a plan is read that this object no
             // longer writes.
@@ -143,6 +144,16 @@ fn pending_operation(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -
             earlier.filter(|_| !leaves_plan(input) && outcome.response.is_none())
         }
     }
+}
+
+/// Whether the response to a write that only repeated what Azure already shows was lost as well. Another repeat would be
+/// as likely to be lost, and keeps the rest of the spec from being written (docs/architecture.md 3.5).
+fn repeat_is_lost(input: &Input<'_>, phase: Phase<'_>) -> bool {
+    let failed = phase.outcome().and_then(|outcome| outcome.failed.as_ref());
+    let lost = failed.is_some_and(|(change, failure)| {
+        matches!(change.action, Action::PutPlan(_)) && change.fields.is_empty() && failure.effect_unknown
+    });
+    lost && write_is_open(input.previous)
 }
 
 /// The facts of a status refresh.
@@ -192,8 +203,8 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     let previous = input.previous.plan.as_ref();
     PlanStatus {
         tier: tier_name(plan.tier).into(),
-        coverage: plan.coverage.clone(),
-        managed_by: plan.managed_by.clone(),
+        coverage: plan.coverage.as_deref().map(printable::short),
+        managed_by: plan.managed_by.as_deref().map(printable::short),
         free_trial_end_time: free_trial_end_time(previous, plan, input.now),
         enablement_time: plan
             .enabled_since

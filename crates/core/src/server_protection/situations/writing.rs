@@ -6,7 +6,7 @@ use serverprotection_api::{AgentlessScanning, State, Tier};
 
 use super::{Object, blank, extension, failure, observed, plan, protected};
 use crate::{
-    azure_error::ErrorClass,
+    azure_error::{AzureError, ErrorClass},
     permissions::ASSIGN_ROLES,
     reading::Permissions,
     server_protection::{
@@ -264,6 +264,37 @@ fn a_lost_result_stays_open_until_an_answer() {
     object
         .expect("True", "InSync", "")
         .reason("ExtensionsProvisioned", "True", "Provisioned");
+}
+
+/// A proxy that cuts every long request: Azure has the plan, and no response arrives.
+#[test]
+fn a_result_that_is_lost_twice_is_not_asked_for_again() {
+    let mut object = scanning(State::Enabled);
+    let lost = || AzureError {
+        effect_unknown: true,
+        ..failure(
+            ErrorClass::Transient,
+            "GatewayTimeout",
+            "PUT pricings/VirtualMachines",
+        )
+    };
+    object.fail(&observed(&with_scanning(false)), lost());
+    assert!(write_is_open(&object.status));
+    let mut on = with_scanning(true);
+    on.assessment = false;
+    let decision = object.fail(&observed(&on), lost());
+    assert_eq!(decision.changes[0].fields, [], "the same plan once more");
+    assert!(!write_is_open(&object.status));
+    object.reason("ExtensionsProvisioned", "Unknown", "ResultLost");
+    // The rest of the spec is written now.
+    assert_eq!(
+        object.write(&observed(&on)).changes[0].action,
+        Action::PutAssessment
+    );
+    object.observe(&observed(&with_scanning(true)));
+    object
+        .expect("True", "InSync", "")
+        .reason("ExtensionsProvisioned", "Unknown", "ResultLost");
 }
 
 #[test]

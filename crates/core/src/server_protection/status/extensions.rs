@@ -3,8 +3,9 @@
 
 use serverprotection_api::ExtensionStatus;
 
-use super::Phase;
+use super::{Phase, repeat_is_lost};
 use crate::{
+    printable,
     server_protection::{
         decide::{Input, leaves_plan, write_is_open},
         desired::Desired,
@@ -14,6 +15,9 @@ use crate::{
     },
     switch::{ENABLED, switch_name},
 };
+
+/// Longest message of an extension, in characters.
+const LONGEST_MESSAGE: usize = 1024;
 
 /// One entry for each extension of the plan.
 pub(super) fn statuses(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> Vec<ExtensionStatus> {
@@ -25,6 +29,8 @@ pub(super) fn statuses(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> Vec<
         .map(|extension| status(input, extension, results, phase))
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
+    // The API server refuses a status with a name twice, and long names may differ only where they are cut.
+    all.dedup_by(|a, b| a.name == b.name);
     all.truncate(32);
     all
 }
@@ -37,7 +43,7 @@ fn status(
 ) -> ExtensionStatus {
     let mut known = previous(input, &extension.name).cloned().unwrap_or_default();
     let was_on = known.state == ENABLED;
-    known.name = extension.name.azure_name().into();
+    known.name = printable::short(extension.name.azure_name());
     known.state = switch_name(extension.enabled).into();
 
     let reported = results
@@ -47,9 +53,10 @@ fn status(
     let failed = Provisioning::Failed.is_of(&known);
     let succeeded_before = was_on && Provisioning::Succeeded.is_of(&known);
     let answered = results.is_some();
-    // No result can arrive any more: the response to the repeated write contained none, or the object no longer
-    // writes.
-    let over = answered || (matches!(phase, Phase::AfterWrite(_)) && leaves_plan(input));
+    // No result can arrive any more: the response to the repeated write contained none or was lost, or the object no
+    // longer writes.
+    let leaves = matches!(phase, Phase::AfterWrite(_)) && leaves_plan(input);
+    let over = answered || leaves || repeat_is_lost(input, phase);
     let off_as_demanded =
         !extension.enabled && Desired::of(input.spec).extension(&extension.name) == Some(false);
     let lost = over && write_is_open(input.previous) && !succeeded_before;
@@ -65,7 +72,7 @@ fn status(
         Some(result) => set(
             &mut known,
             Some(Provisioning::Failed),
-            Some(result.message.clone()),
+            Some(printable::limited(&result.message, LONGEST_MESSAGE)),
         ),
         // A failed extension reads as on or off (unconfirmed). The failure is kept until a write reports another
         // result, or until the extension is off as the spec demands.

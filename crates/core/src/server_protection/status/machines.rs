@@ -19,6 +19,7 @@ use crate::{
         summary::{Summary, Worst},
     },
     message::Message,
+    printable,
     server_protection::field::ExtensionName,
     switch::ENABLED,
 };
@@ -26,6 +27,8 @@ use crate::{
 const TYPE: ConditionType = ConditionType::MachinesProtected;
 /// Maximum length of Azure's texts in the list of machines.
 const LONGEST_MESSAGE: usize = 300;
+/// Longest resource id that Azure Resource Manager accepts, and more.
+const LONGEST_ID: usize = 2048;
 
 /// What the numbers are computed from.
 pub(super) struct Input<'a> {
@@ -144,25 +147,28 @@ fn environment_status(tally: &Tally, environment: Environment) -> EnvironmentSta
 }
 
 fn machine_status(worst: &Worst, previous: Option<&MachinesStatus>, now: Timestamp) -> MachineStatus {
-    let verdict = worst.finding.verdict.as_str();
+    let (id, verdict) = (
+        printable::limited(&worst.id, LONGEST_ID),
+        worst.finding.verdict.as_str(),
+    );
     let known = previous
         .into_iter()
         .flat_map(|previous| &previous.worst)
-        .find(|known| known.id == worst.id && known.verdict == verdict);
+        .find(|known| known.id == id && known.verdict == verdict);
     // Ignore timestamps in the future (clock skew); they would change on every scan.
     let reported = worst.finding.since.filter(|since| *since <= now);
     MachineStatus {
-        id: worst.id.clone(),
-        name: worst.name.clone(),
+        id,
+        name: printable::short(&worst.name),
         environment: worst.environment.as_str().into(),
         verdict: verdict.into(),
-        reason: worst.finding.reason.to_string(),
-        message: worst.finding.message.chars().take(LONGEST_MESSAGE).collect(),
+        reason: printable::short(&worst.finding.reason),
+        message: printable::limited(&worst.finding.message, LONGEST_MESSAGE),
         start_time: reported
             .map(Time)
             .or_else(|| known.map(|known| known.start_time.clone()))
             .unwrap_or(Time(now)),
-        remedy: worst.finding.remedy.chars().take(LONGEST_MESSAGE).collect(),
+        remedy: printable::limited(&worst.finding.remedy, LONGEST_MESSAGE),
     }
 }
 
