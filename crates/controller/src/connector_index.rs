@@ -12,7 +12,7 @@ use std::{
 };
 
 use serverprotection_core::{
-    security_connector::desired::Protection,
+    security_connector::{decide::WithoutSubscription, desired::Protection},
     server_protection::connectors::{Connectors, NotReady},
 };
 
@@ -20,12 +20,23 @@ use serverprotection_core::{
 type Key = (String, String);
 
 /// Whether a `ServerProtection` holds its subscription, as its status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Holding {
     /// It was not reconciled yet.
     Undecided,
     Holds,
-    HoldsNothing,
+    HoldsNothing(WithoutSubscription),
+}
+
+impl Holding {
+    /// Why it does not hold the subscription; `None` if it does.
+    pub(crate) fn missing(&self) -> Option<WithoutSubscription> {
+        match self {
+            Self::Undecided => Some(WithoutSubscription::Undecided),
+            Self::Holds => None,
+            Self::HoldsNothing(why) => Some(why.clone()),
+        }
+    }
 }
 
 /// What connectors need from their `ServerProtection`.

@@ -70,7 +70,13 @@ async fn contest<'a>(environment: &'a Environment, name: &str) -> Result<(Team<'
     ready(&first, "holder").await?;
     share(&first, &second).await?;
     second.protect("rival", of(&first, p2())).await?;
-    let object = stalled(&second, "rival", "ClaimConflicted", "Another object owns").await?;
+    let object = stalled(
+        &second,
+        "rival",
+        "ClaimConflicted",
+        "An object in another namespace owns",
+    )
+    .await?;
     assert_eq!(state(&object), "Waiting");
     Ok((first, second))
 }
@@ -88,7 +94,12 @@ async fn the_second_object_of_a_subscription_waits_and_takes_over(
     let text = object["status"].to_string();
     let names = text.contains(&format!("{}/", first.namespace)) || text.contains("holder");
     assert!(!names, "no names of other namespaces: {text}");
-    assert!(message.contains("Another object"), "{message}");
+    assert!(message.contains("An object in another namespace"), "{message}");
+    let (_, _, message) = condition_values(&object, "Ready");
+    assert!(
+        message.contains("ask the administrators of the cluster"),
+        "{message}"
+    );
     ready(&first, "holder").await?;
     assert_eq!(plan_writes(&first).await?.len(), 1, "one writer");
 

@@ -10,7 +10,7 @@ use serverprotection_core::{
     conditions::{ConditionType, Reason, is_true},
     gate::WritePermit,
     security_connector::{
-        decide::{Decision, Observation, Outcome},
+        decide::{Decision, Observation, Outcome, WithoutSubscription},
         desired::Target,
         observed::Observed,
         proof, reads,
@@ -30,7 +30,7 @@ use crate::{
 pub(super) enum LiveObservation {
     Suspended,
     NotAvailable(&'static str),
-    AwaitingProtection,
+    AwaitingProtection(WithoutSubscription),
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
@@ -42,7 +42,7 @@ impl LiveObservation {
         match self {
             Self::Suspended => Observation::Suspended,
             Self::NotAvailable(azure) => Observation::NotAvailable(azure),
-            Self::AwaitingProtection => Observation::AwaitingProtection,
+            Self::AwaitingProtection(why) => Observation::AwaitingProtection(why),
             Self::Azure { observed, .. } => Observation::Azure(observed),
         }
     }
@@ -53,7 +53,7 @@ impl LiveObservation {
         match self {
             Self::Suspended | Self::NotAvailable(_) => None,
             Self::Azure { observed, .. } if protected => Some(proof::evidence(observed)),
-            Self::AwaitingProtection | Self::Azure { .. } => {
+            Self::AwaitingProtection(_) | Self::Azure { .. } => {
                 Some(Evidence::Denied(Reason::AwaitingProtection.as_str().into()))
             }
         }
@@ -98,8 +98,10 @@ pub(super) async fn observe(
     let (Some(known), Some(target)) = (known, target) else {
         return LiveObservation::without_client(Observed::nothing());
     };
-    if known.protection.mode == Mode::Enforce && known.holding != Holding::Holds {
-        return LiveObservation::AwaitingProtection;
+    if known.protection.mode == Mode::Enforce
+        && let Some(why) = known.holding.missing()
+    {
+        return LiveObservation::AwaitingProtection(why);
     }
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);

@@ -6,7 +6,8 @@ use kube::{Resource, api::ObjectMeta, runtime::watcher::Event};
 use serverprotection_api::{Mode, SecurityConnector, ServerProtection, ServerProtectionSpec};
 use serverprotection_core::{
     claims::{Names, Seen, Stage, State, belongs_to},
-    security_connector::desired::Protection,
+    conditions::{self, ConditionType},
+    security_connector::{decide::WithoutSubscription, desired::Protection},
 };
 
 use crate::{
@@ -151,7 +152,13 @@ fn holding(object: &ServerProtection) -> Holding {
     } else if status.and_then(|status| status.observed_generation).unwrap_or(-1) < 0 {
         Holding::Undecided
     } else {
-        Holding::HoldsNothing
+        let conditions = status.map_or(&[][..], |status| &status.conditions);
+        let stalled = conditions::get(conditions, ConditionType::Stalled);
+        Holding::HoldsNothing(match stalled {
+            _ if object.spec.suspend => WithoutSubscription::Suspended,
+            Some(stalled) => WithoutSubscription::Stalled(stalled.reason.clone()),
+            None => WithoutSubscription::Undecided,
+        })
     }
 }
 
@@ -229,7 +236,26 @@ mod tests {
         assert_eq!(of(json!({})).1, Holding::Holds);
         let restored =
             json!({"/status": {"observedGeneration": 1, "claim": {"state": "Held", "uid": "other"}}});
-        assert_eq!(of(restored).1, Holding::HoldsNothing);
+        let undecided = Holding::HoldsNothing(WithoutSubscription::Undecided);
+        assert_eq!(of(restored).1, undecided);
+        let condition = |type_: &str, reason: &str| {
+            json!({"type": type_, "status": "True", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let stalled = |spec: Value| {
+            json!({"/spec": spec, "/status": {"observedGeneration": 1,
+                "conditions": [condition("Stalled", "MissingPermission")]}})
+        };
+        let why = Holding::HoldsNothing(WithoutSubscription::Stalled("MissingPermission".into()));
+        assert_eq!(
+            of(stalled(json!({"subscriptionId": "s", "plan": {"tier": "P2"}}))).1,
+            why
+        );
+        let suspended = json!({"subscriptionId": "s", "plan": {"tier": "P2"}, "suspend": true});
+        assert_eq!(
+            of(stalled(suspended)).1,
+            Holding::HoldsNothing(WithoutSubscription::Suspended)
+        );
         let fresh = json!({"/status": {"observedGeneration": -1}});
         assert_eq!(of(fresh).1, Holding::Undecided);
     }

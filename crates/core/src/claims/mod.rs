@@ -18,7 +18,7 @@ mod properties;
 mod tests;
 
 pub(crate) use self::record::{
-    Established, RESOLVE_CONFLICT, claim_status, held_by_another, not_proven, reserved, set_claimed, until,
+    Established, claim_status, held_by_another, not_proven, reserved, set_claimed, until,
 };
 pub use self::{
     candidate::{Candidate, Names, Stage, State},

@@ -57,8 +57,15 @@ impl Claim<'_> {
     }
 }
 
-/// What users can do about a conflict.
-pub(crate) const RESOLVE_CONFLICT: &str = "Delete one of the two objects";
+/// What users can do about a conflict. Users of one namespace cannot see or delete the objects of another one.
+const fn resolve_conflict(holder: Option<&str>) -> &'static str {
+    match holder {
+        Some(_) => "Delete one of the two objects",
+        None => {
+            "Delete this object, or ask the administrators of the cluster, who can find out which object is the owner"
+        }
+    }
+}
 
 /// The time until a reservation ends.
 pub(crate) fn until(end: Timestamp, now: Timestamp) -> Duration {
@@ -160,7 +167,7 @@ pub(crate) fn set_claimed(conditions: &mut Conditions, verdict: &Verdict, what: 
         Ownership::HeldByAnother(name) => (
             False,
             Reason::HeldByAnother,
-            held_by_another(name.as_deref(), what),
+            owned_by_another(name.as_deref(), what),
         ),
         Ownership::Reserved(until) => (False, Reason::Reserved, reserved(*until, what)),
         Ownership::AccessDenied(code) => {
@@ -169,6 +176,13 @@ pub(crate) fn set_claimed(conditions: &mut Conditions, verdict: &Verdict, what: 
             ));
             let message = message.cause(code).action("Read the condition Ready");
             (Unknown, Reason::AccessDenied, message)
+        }
+        Ownership::AwaitingProtection => {
+            let message = Message::new(format!(
+                "This object may not use {what} yet, because no ServerProtection that it refers to owns the subscription"
+            ));
+            let message = message.action("Read the condition Ready");
+            (Unknown, Reason::AwaitingProtection, message)
         }
         Ownership::AccessNotProven | Ownership::Undecided => {
             let message = Message::new(format!(
@@ -194,10 +208,14 @@ fn held(verdict: &Verdict, what: &str) -> Message {
     }
 }
 
-/// Another object holds it.
+/// Another object holds it; its name, if it is of the same namespace.
 pub(crate) fn held_by_another(name: Option<&str>, what: &str) -> Message {
+    owned_by_another(name, what).action(resolve_conflict(name))
+}
+
+fn owned_by_another(name: Option<&str>, what: &str) -> Message {
     let holder = name.map_or_else(
-        || "Another object".to_owned(),
+        || "An object in another namespace".to_owned(),
         |name| format!("{name} of this namespace"),
     );
     Message::new(format!("{holder} owns {what}, so this object only reads"))

@@ -89,6 +89,8 @@ pub enum Ownership {
     AccessDenied(String),
     /// Its access is not proven.
     AccessNotProven,
+    /// A connector whose `ServerProtection` holds no subscription (R18).
+    AwaitingProtection,
     /// Mode Observe, or being deleted: it claims nothing.
     ClaimsNothing,
 }
@@ -254,7 +256,7 @@ fn holder(me: &Candidate, others: &[&Candidate], at: &DecisionContext<'_>) -> Ve
     }
     if me.stage == Stage::Blocked {
         // R18
-        return Verdict::new(State::Held, Ownership::AccessNotProven);
+        return Verdict::new(State::Held, Ownership::AwaitingProtection);
     }
     held()
 }
@@ -377,6 +379,7 @@ fn seniority(candidate: &Candidate) -> (bool, Option<Timestamp>, &str) {
 
 fn unproven(me: &Candidate) -> Ownership {
     match &me.proof {
+        _ if me.stage == Stage::Blocked => Ownership::AwaitingProtection,
         Proof::Denied(code) => Ownership::AccessDenied(code.clone()),
         _ => Ownership::AccessNotProven,
     }

@@ -67,9 +67,20 @@ pub enum Observation<'a> {
     /// The name of an Azure cloud that has no connectors (Government, 21Vianet).
     NotAvailable(&'a str),
     /// Its `ServerProtection` does not hold the subscription: nothing was read.
-    AwaitingProtection,
+    AwaitingProtection(&'a WithoutSubscription),
     /// What was read from Azure.
     Azure(&'a Observed),
+}
+
+/// Why a `ServerProtection` does not hold its subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WithoutSubscription {
+    /// It needs user action, with the reason of its condition `Stalled`.
+    Stalled(String),
+    /// `spec.suspend`: it takes nothing.
+    Suspended,
+    /// It has not been decided, or it waits for Azure.
+    Undecided,
 }
 
 /// What needs user action before the controller writes.
@@ -124,7 +135,7 @@ pub enum Situation {
     /// Microsoft.Security is not registered yet; the `ServerProtection` registers it.
     AwaitingRegistration,
     /// The `ServerProtection` does not hold its subscription.
-    AwaitingProtection,
+    AwaitingProtection(WithoutSubscription),
     /// The connector is kept for the namespace of its last owner until this time.
     ClaimReserved(Timestamp),
     /// Another object is creating a connector for the account.
@@ -171,7 +182,9 @@ pub fn decide(input: &Input<'_>) -> Decision {
             let azure = azure.to_owned();
             return Decision::blocked(Blocker::NotAvailable { azure });
         }
-        Observation::AwaitingProtection => return Decision::only(Situation::AwaitingProtection),
+        Observation::AwaitingProtection(why) => {
+            return Decision::only(Situation::AwaitingProtection(why.clone()));
+        }
         Observation::Azure(observed) => observed,
     };
     let Some(protection) = input.protection else {

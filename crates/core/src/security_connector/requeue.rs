@@ -118,7 +118,7 @@ pub fn requeue_after(
         Situation::Blocked(Blocker::ClaimConflicted { .. }) => retry::spread(interval.max(slow), jitter),
         Situation::ClaimReserved(until) => claims::until(*until, input.now).min(interval.max(slow)),
         Situation::AwaitingAccount => retry::spread(ACCOUNT_POLL, jitter),
-        Situation::AwaitingProtection
+        Situation::AwaitingProtection(_)
         | Situation::Blocked(_)
         | Situation::NeedsApproval(_)
         | Situation::Writing => retry::spread(slow, jitter),

@@ -7,7 +7,7 @@ use crate::{
     claims::{Ownership, Verdict},
     security_connector::{
         account::{ListedConnector, Membership},
-        decide::{Observation, Outcome, Situation},
+        decide::{Observation, Outcome, Situation, WithoutSubscription},
         desired::Protection,
         samples::{Object, aws, gcp, protection, put, shapes},
     },
@@ -154,7 +154,10 @@ fn one_creation_for_each_account_at_a_time() {
 fn a_connector_waits_for_its_protection_and_for_its_own_proof() {
     let mut object = Object::new(aws(json!({})));
     object.claim = Verdict::contends(Ownership::AccessNotProven);
-    object.reconcile(Observation::AwaitingProtection, |_| Outcome::default());
+    object.reconcile(
+        Observation::AwaitingProtection(&WithoutSubscription::Undecided),
+        |_| Outcome::default(),
+    );
     object
         .expect(
             "False",
@@ -163,6 +166,26 @@ fn a_connector_waits_for_its_protection_and_for_its_own_proof() {
         )
         .secondary("Reconciling")
         .reason("Claimed", "Unknown", "AccessNotProven");
+    // The reason of the ServerProtection, and what its user can do.
+    object.claim = Verdict::contends(Ownership::AwaitingProtection);
+    for (why, says) in [
+        (
+            WithoutSubscription::Stalled("MissingPermission".into()),
+            "because it is Stalled (MissingPermission); until it does, the connector is neither read nor written. Read",
+        ),
+        (
+            WithoutSubscription::Suspended,
+            "because it is suspended; until it does",
+        ),
+    ] {
+        object.reconcile(Observation::AwaitingProtection(&why), |_| Outcome::default());
+        object
+            .expect("False", "Progressing", says)
+            .secondary("Reconciling")
+            .reason("Claimed", "Unknown", "AwaitingProtection");
+        let claimed = object.condition("Claimed").2;
+        assert!(!claimed.contains("denied"), "{claimed}");
+    }
     object.claim = Verdict::contends(Ownership::AccessDenied("MissingPermission".into()));
     assert!(object.observe().changes.is_empty());
     object

@@ -3,14 +3,14 @@
 use super::{Phase, condition_set::waiting_message};
 use crate::{
     azure_error::AzureError,
-    claims::{self, held_by_another, reserved},
+    claims::{held_by_another, reserved},
     conditions::{ConditionStatus, Conditions, Reason},
     message::Message,
     security_connector::{
         account::Conflict,
         changes::{Change, describe},
         cloud,
-        decide::{Blocker, Decision, Input, Outcome, Situation, target},
+        decide::{Blocker, Decision, Input, Outcome, Situation, WithoutSubscription, target},
     },
     summary::{
         Secondary, Summary, about_to_write, approval_message, contested, contested_message, failing,
@@ -72,14 +72,9 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
                 input.spec.protection_ref.name
             )),
         ),
-        Situation::AwaitingProtection => progressing(
-            Reason::AwaitingProtection,
-            Message::new(format!(
-                "ServerProtection {} does not own its subscription, so the connector is neither read nor written",
-                input.spec.protection_ref.name
-            ))
-            .action("Read the conditions of the ServerProtection"),
-        ),
+        Situation::AwaitingProtection(why) => {
+            progressing(Reason::AwaitingProtection, awaiting_protection(input, why))
+        }
         Situation::ClaimReserved(until) => progressing(Reason::Reserved, reserved(*until, "the connector")),
         Situation::AwaitingAccount => progressing(
             Reason::AwaitingAccount,
@@ -99,6 +94,25 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
         }
         Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
         Situation::Contested => stalled(Reason::Contested, paused(input, decision)),
+    }
+}
+
+/// The `ServerProtection` owns nothing, and why, as far as its conditions say it.
+fn awaiting_protection(input: &Input<'_>, why: &WithoutSubscription) -> Message {
+    let because = match why {
+        WithoutSubscription::Stalled(reason) => format!(", because it is Stalled ({reason})"),
+        WithoutSubscription::Suspended => ", because it is suspended".to_owned(),
+        WithoutSubscription::Undecided => String::new(),
+    };
+    let name = &input.spec.protection_ref.name;
+    let message = Message::new(format!(
+        "ServerProtection {name} does not own its subscription{because}; until it does, the connector is neither read nor written"
+    ));
+    match why {
+        WithoutSubscription::Suspended => message.action("Set spec.suspend of the ServerProtection to false"),
+        WithoutSubscription::Stalled(_) | WithoutSubscription::Undecided => {
+            message.action("Read the conditions of the ServerProtection")
+        }
     }
 }
 
@@ -143,7 +157,7 @@ fn blocked(input: &Input<'_>, blocker: &Blocker) -> (Reason, Message) {
         }
         Blocker::ClaimConflicted { holder } => {
             let message = held_by_another(holder.as_deref(), "the connector");
-            (Reason::ClaimConflicted, message.action(claims::RESOLVE_CONFLICT))
+            (Reason::ClaimConflicted, message)
         }
         Blocker::Account(Conflict::Elsewhere { id }) => {
             let problem = format!("Account {account} is already connected by {id}");

@@ -215,9 +215,17 @@ fn the_columns_are_filled_from_the_first_write_on() {
 #[test]
 fn another_object_owns_the_subscription() {
     let mut object = Object::of(Tier::P2);
-    for (holder, says) in [
-        (None, "Another object owns"),
-        (Some("prod"), "prod of this namespace owns"),
+    for (holder, says, action) in [
+        (
+            None,
+            "An object in another namespace owns",
+            "Delete this object, or ask the administrators",
+        ),
+        (
+            Some("prod"),
+            "prod of this namespace owns",
+            "Delete one of the two objects.",
+        ),
     ] {
         object.claim = Verdict::waits(holder);
         let decision = object.observe(&observed(&blank()));

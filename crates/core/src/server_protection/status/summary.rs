@@ -4,7 +4,7 @@ use serverprotection_api::{PlanStatus, ServerProtectionStatus};
 
 use super::Phase;
 use crate::{
-    claims::{self, held_by_another, reserved},
+    claims::{held_by_another, reserved},
     conditions::{ConditionStatus, Conditions, Reason},
     difference::listed,
     message::Message,
@@ -66,7 +66,7 @@ fn summary(
         Situation::Observing => ready(Reason::Observed, observed_message(&decision.differences)),
         Situation::ClaimConflicted { holder } => stalled(
             Reason::ClaimConflicted,
-            held_by_another(holder.as_deref(), &subscription(input)).action(claims::RESOLVE_CONFLICT),
+            held_by_another(holder.as_deref(), &subscription(input)),
         ),
         Situation::ClaimReserved(until) => {
             progressing(Reason::Reserved, reserved(*until, &subscription(input)))
