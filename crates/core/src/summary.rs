@@ -14,6 +14,7 @@ use crate::{
     permissions::reason_of,
     reason::ReasonText,
     reductions,
+    settling::Writes,
 };
 
 /// From this consecutive read error on, the last observation counts as stale.
@@ -157,9 +158,11 @@ pub(crate) fn observed_message<F: FieldPath>(differences: &[Difference<F>]) -> M
     }
 }
 
-pub(crate) fn settling_message<F: FieldPath>(differences: &[Difference<F>]) -> Message {
+/// The fields that were written and still differ; others may differ for another reason.
+pub(crate) fn settling_message<F: FieldPath>(differences: &[Difference<F>], written: &Writes<F>) -> Message {
+    let settling = differences.iter().filter(|difference| written.has(difference));
     Message::new("Azure accepted the write but still returns other values; the controller writes again")
-        .cause(listed(differences))
+        .cause(listed(settling))
 }
 
 pub(crate) fn approval_message<F: FieldPath>(found: &[Difference<F>]) -> Message {

@@ -17,6 +17,8 @@ pub struct Refused {
     fields: BTreeSet<ProtectionField>,
     /// The extensions that were refused in a write that changed nothing else.
     alone: BTreeSet<ExtensionName>,
+    /// The last refusal, for status while something else is not finished.
+    last: Option<AzureError>,
 }
 
 impl Refused {
@@ -46,9 +48,15 @@ impl Refused {
         refused.filter_map(ProtectionField::extension).cloned().collect()
     }
 
+    /// The last refusal, while a refused field still differs.
+    pub(super) fn refusal(&self, differences: &[Difference]) -> Option<&AzureError> {
+        let refused = |difference: &Difference| self.fields.contains(&difference.field);
+        self.last.as_ref().filter(|_| differences.iter().any(refused))
+    }
+
     /// The same after the writes of a reconcile, and whether another attempt may succeed at once.
     pub(super) fn after(&self, outcome: &Outcome, differences: &[Difference]) -> (Self, bool) {
-        let Some((change, _)) = outcome
+        let Some((change, failure)) = outcome
             .failed
             .as_ref()
             .filter(|(_, failure)| is_about_a_part(failure))
@@ -72,7 +80,9 @@ impl Refused {
             .iter()
             .any(|found| !refused.fields.contains(&found.field));
         let more = others || refused.extensions(differences).len() > 1;
+        // Before the refusal is stored: each one has another request id.
         let again = more && refused != *self;
+        refused.last = Some(failure.clone());
         (refused, again)
     }
 }

@@ -92,7 +92,10 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
                 .unwrap_or_else(|| Message::new("Azure could not sign in to the account"));
             waiting_for_cloud(message)
         }
-        Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
+        Situation::Settling => progressing(
+            Reason::Settling,
+            settling_message(&decision.differences, &input.history.writes),
+        ),
         Situation::Contested => stalled(Reason::Contested, paused(input, decision)),
     }
 }

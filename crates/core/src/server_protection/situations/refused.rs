@@ -1,15 +1,17 @@
 //! Parts that Azure refuses: the rest of the spec is applied.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 use serverprotection_api::Tier;
 
 use super::{Object, blank, extension, failure, observed, plan, protected};
 use crate::{
     azure_error::ErrorClass,
+    conditions::{self, ConditionType},
     server_protection::{
         changes::{Action, PlanWrite},
         decide::{Decision, Situation},
-        field::ExtensionName,
+        field::{ExtensionName, Setting},
     },
 };
 
@@ -138,9 +140,7 @@ fn a_refused_setting_does_not_keep_the_assessment_from_being_applied() {
     let mut object = Object::in_sync(Tier::P2);
     let mut actual = protected();
     actual.assessment = false;
-    actual
-        .settings
-        .set(crate::server_protection::field::Setting::Linux, false);
+    actual.settings.set(Setting::Linux, false);
     let refusal = || failure(ErrorClass::Refused, "BadRequest", "PUT settings");
     object.fail(&observed(&actual), refusal());
     let decision = object.write(&observed(&actual));
@@ -149,6 +149,49 @@ fn a_refused_setting_does_not_keep_the_assessment_from_being_applied() {
     actual.assessment = true;
     object.fail(&observed(&actual), refusal());
     object.expect("False", "BadRequest", "").secondary("Stalled");
+}
+
+/// What Azure refused stays visible while a setting settles, and is not said to settle.
+#[test]
+fn a_setting_that_settles_does_not_hide_a_refusal() {
+    let mut object = object();
+    object.spec.plan.file_integrity_monitoring = None;
+    let mut actual = protected();
+    object.fail(&observed(&actual), refused());
+    object.expect("False", UNKNOWN, "").secondary("Stalled");
+    let stalled = object.status.conditions.clone();
+    // Another writer switches the setting off, and does so again before the next read.
+    actual.settings.set(Setting::Integration, false);
+    object.write(&observed(&actual));
+    let decision = object.observe(&observed(&actual));
+    assert_eq!(decision.situation, Situation::Settling);
+    object.expect("False", UNKNOWN, "").secondary("Stalled");
+    let ready = |conditions: &[Condition]| conditions::get(conditions, ConditionType::Ready).cloned();
+    assert_eq!(ready(&object.status.conditions), ready(&stalled));
+
+    // After an edit, the refusal is about another spec.
+    object.edit(|spec| spec.plan.other_extensions.clear());
+    let decision = object.observe(&observed(&actual));
+    assert_eq!(decision.situation, Situation::Settling);
+    object
+        .expect("False", "Progressing", "endpointIntegration.state")
+        .secondary("Reconciling");
+}
+
+/// The same for a plan that is managed elsewhere.
+#[test]
+fn a_setting_that_settles_does_not_hide_another_manager_of_the_plan() {
+    let mut object = Object::in_sync(Tier::P2);
+    let mut actual = protected();
+    actual.plan.tier = Tier::P1;
+    actual.plan.managed_by = Some("the portal".into());
+    actual.settings.set(Setting::Integration, false);
+    object.write(&observed(&actual));
+    let decision = object.observe(&observed(&actual));
+    assert_eq!(decision.situation, Situation::Settling);
+    object
+        .expect("False", "ManagedElsewhere", "the portal")
+        .secondary("Stalled");
 }
 
 /// A lock refuses every write, so nothing else is tried.

@@ -10,7 +10,7 @@ use crate::{
     message::Message,
     server_protection::{
         changes::Difference,
-        decide::{Change, Decision, Input, Observation, Outcome, Situation},
+        decide::{Change, Decision, Input, Observation, Outcome, Situation, tries_everything},
         events::describe,
         field::{ExtensionName, ProtectionField, ProtectionValue},
         observed::{Observed, ScanningPlan},
@@ -95,6 +95,28 @@ fn summary(
         Situation::Contested => stalled(Reason::Contested, paused(input, decision, status)),
         Situation::ManagedElsewhere { by } => stalled(Reason::ManagedElsewhere, managed_elsewhere(by, decision)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
+    }
+}
+
+/// A field that settles must not hide what needs user action.
+fn settling(input: &Input<'_>, decision: &Decision) -> Summary {
+    let refused = &input.history.refused;
+    let refusal = refused
+        .refusal(&decision.differences)
+        .filter(|_| !tries_everything(input));
+    let managed_by = match input.observation {
+        Observation::Azure(Observed {
+            plan: Some(Ok(plan)), ..
+        }) => plan.managed_by.as_deref(),
+        _ => None,
+    };
+    match (refusal, managed_by) {
+        (Some(refusal), _) => failing_write(refusal),
+        (None, Some(by)) => stalled(Reason::ManagedElsewhere, managed_elsewhere(by, decision)),
+        (None, None) => {
+            let message = settling_message(&decision.differences, &input.history.writes);
+            progressing(Reason::Settling, message)
+        }
     }
 }
 
