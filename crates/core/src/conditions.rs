@@ -101,6 +101,16 @@ impl Conditions {
         }
     }
 
+    /// Replaces the message of a condition that is not Unknown, and nothing else.
+    pub(crate) fn reword(&mut self, type_: ConditionType, message: &Message) {
+        let known = |condition: &&mut Condition| {
+            condition.type_ == type_.as_str() && condition.status != ConditionStatus::Unknown.as_str()
+        };
+        if let Some(condition) = self.all.iter_mut().find(known) {
+            condition.message = message.to_text(MAX_MESSAGE);
+        }
+    }
+
     /// Adds the conditions that are missing, as Unknown.
     pub fn start(&mut self, types: &[ConditionType]) {
         for type_ in types {

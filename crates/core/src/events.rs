@@ -113,16 +113,17 @@ fn suspension(before: &[Condition], now: &[Condition]) -> Option<Event> {
     Some(Event::normal(reason, "Reconcile", &Message::new(note)))
 }
 
-/// User action is needed.
+/// User action is needed. A pause that stalls the object is one event.
 fn needing_action(before: &[Condition], now: &[Condition]) -> Vec<Event> {
-    let mut all = Vec::new();
-    for type_ in [ConditionType::Stalled, ConditionType::Contested] {
-        if let Some(condition) = turned(before, now, type_) {
-            let note = Message::stored(&condition.message);
-            all.push(Event::warning(&condition.reason, "Reconcile", &note));
-        }
-    }
-    all
+    let contested = turned(before, now, ConditionType::Contested);
+    let stalled = turned(before, now, ConditionType::Stalled)
+        .filter(|stalled| contested.is_none() || stalled.reason != Reason::Contested.as_str());
+    let all = stalled.into_iter().chain(contested);
+    all.map(|condition| {
+        let note = Message::stored(&condition.message);
+        Event::warning(&condition.reason, "Reconcile", &note)
+    })
+    .collect()
 }
 
 /// The first of consecutive transient errors, of either the read or the write.

@@ -10,22 +10,24 @@ pub fn unapproved<'a, F: FieldPath>(
     annotation: Option<&str>,
     generation: i64,
 ) -> Vec<&'a Difference<F>> {
-    let approvals: Vec<_> = annotation.unwrap_or_default().split(',').map(str::trim).collect();
-    if approvals
-        .iter()
-        .any(|approval| approval.parse() == Ok(generation))
-    {
+    if entries(annotation).any(|approval| approval.parse() == Ok(generation)) {
         return Vec::new();
     }
     reductions
         .iter()
-        .filter(|reduction| {
-            !approvals
-                .iter()
-                .any(|approval| *approval == approval_for(reduction))
-        })
+        .filter(|reduction| !is_approved(reduction, annotation))
         .copied()
         .collect()
+}
+
+/// Whether an entry of the annotation approves this reduction.
+pub(crate) fn is_approved<F: FieldPath>(reduction: &Difference<F>, annotation: Option<&str>) -> bool {
+    let approval = approval_for(reduction);
+    entries(annotation).any(|entry| entry == approval)
+}
+
+fn entries(annotation: Option<&str>) -> impl Iterator<Item = &str> {
+    annotation.unwrap_or_default().split(',').map(str::trim)
 }
 
 /// The entry of the annotation that approves one reduction.

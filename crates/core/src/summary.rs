@@ -10,7 +10,7 @@ use crate::{
     azure_error::{AzureError, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
     difference::{Difference, FieldPath, listed},
-    message::Message,
+    message::{Message, shortened},
     permissions::reason_of,
     reason::ReasonText,
     reductions,
@@ -97,27 +97,39 @@ pub(crate) fn contested_message<F: FieldPath>(
         let end = entry.and_then(|entry| entry.suppressed_until_time.as_ref());
         end.map_or_else(String::new, |end| format!(" until {}", end.0))
     };
-    let lost: Vec<_> = differences
+    let field = |difference: &Difference<F>| {
+        format!(
+            "{} (spec: {}, Azure: {})",
+            difference.field, difference.desired, difference.observed
+        )
+    };
+    let paused: Vec<_> = differences
         .iter()
         .filter(|difference| suppressed.contains(&difference.field))
-        .map(|difference| {
-            format!(
-                "{} (spec: {}, Azure: {}){}",
-                difference.field,
-                difference.desired,
-                difference.observed,
-                until(difference)
-            )
-        })
         .collect();
-    Message::new(format!(
-        "Enforcement is paused, because another writer keeps changing {}",
-        lost.join(", ")
-    ))
-    .action(
+    let problem = if let [single] = paused.as_slice() {
+        format!(
+            "Enforcement of {} is paused{}, because another writer keeps changing it",
+            field(single),
+            until(single)
+        )
+    } else {
+        let all = paused
+            .iter()
+            .map(|paused| format!("{}{}", field(paused), until(paused)));
+        format!(
+            "Enforcement of {} fields is paused, because another writer keeps changing them: {}",
+            paused.len(),
+            all.collect::<Vec<_>>().join(", ")
+        )
+    };
+    Message::new(problem).action(
         "Find the other writer (Azure Policy, another plan such as Defender CSPM, a person), or set the field to Unmanaged. To end the pause now, set the annotation serverprotection.dev/reconcile-requested-at",
     )
 }
+
+/// Characters of an annotation that a message shows.
+const LONGEST_ANNOTATION: usize = 200;
 
 pub(crate) fn ready(reason: Reason, message: Message) -> Summary {
     Summary {
@@ -165,13 +177,35 @@ pub(crate) fn settling_message<F: FieldPath>(differences: &[Difference<F>], writ
         .cause(listed(settling))
 }
 
-pub(crate) fn approval_message<F: FieldPath>(found: &[Difference<F>]) -> Message {
-    let approvals: Vec<_> = found.iter().map(reductions::approval_for).collect();
-    Message::new(format!(
+/// What needs approval. The action has the whole annotation: what it approves already, and what is missing.
+pub(crate) fn approval_message<F: FieldPath>(
+    found: &[Difference<F>],
+    differences: &[Difference<F>],
+    annotation: Option<&str>,
+) -> Message {
+    let annotation = annotation
+        .map(str::trim)
+        .filter(|annotation| !annotation.is_empty());
+    let is_needed = |difference: &&Difference<F>| {
+        found.contains(difference) || reductions::is_approved(difference, annotation)
+    };
+    let approvals: Vec<_> = differences
+        .iter()
+        .filter(is_needed)
+        .map(reductions::approval_for)
+        .collect();
+    let message = Message::new(format!(
         "No changes were made, because applying this spec would reduce the existing protection ({})",
         listed(found)
-    ))
-    .action(format!(
+    ));
+    let message = match annotation {
+        None => message,
+        Some(annotation) => message.and(&format!(
+            "The annotation serverprotection.dev/approve-reduction is \"{}\", which does not approve this.",
+            shortened(annotation, LONGEST_ANNOTATION)
+        )),
+    };
+    message.action(format!(
         "Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"{}\"",
         approvals.join(",")
     ))

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
-use serverprotection_api::{SecurityConnectorSpec, ServerProtectionSpec};
+use serverprotection_api::{Drift, SecurityConnectorSpec, ServerProtectionSpec};
 
 use crate::{
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get},
@@ -40,6 +40,32 @@ impl Demand {
     }
 }
 
+/// The drift that the last reconcile found, from status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastDrift<'a> {
+    count: i32,
+    entries: &'a [Drift],
+}
+
+impl<'a> LastDrift<'a> {
+    /// `None` if Azure was never compared with a spec.
+    pub(crate) fn new(count: Option<i32>, entries: &'a [Drift]) -> Option<Self> {
+        count.map(|count| Self { count, entries })
+    }
+
+    fn message(self) -> Message {
+        if self.count == 0 {
+            return Message::new("Azure matched the spec when it was last read");
+        }
+        let listed = self
+            .entries
+            .iter()
+            .map(|entry| format!("{}: {} -> {}", entry.field, entry.observed, entry.desired));
+        Message::new("Azure differed from the spec when it was last read")
+            .cause(listed.collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// `spec.suspend`: `Ready` keeps its status while it is about this spec, and is Unknown after an edit. Nothing is in
 /// progress, so no one should wait for the conditions that are present only while they are True.
 ///
@@ -51,8 +77,10 @@ pub(crate) fn suspend(
     previous: &[Condition],
     generation: i64,
     (last_reconciled, spec): (Option<Demand>, Demand),
+    drift: Option<LastDrift<'_>>,
 ) {
-    let message = Message::new("Azure is neither read nor written, because spec.suspend is true");
+    let message = Message::new("Azure is neither read nor written, because spec.suspend is true")
+        .and("The other conditions are about what was last read.");
     let (status, reason) = (ConditionStatus::True, Reason::SuspendedBySpec);
     conditions.set(ConditionType::Suspended, status, reason, &message);
     for type_ in [
@@ -61,6 +89,9 @@ pub(crate) fn suspend(
         ConditionType::Contested,
     ] {
         conditions.remove(type_);
+    }
+    if let Some(drift) = drift {
+        conditions.reword(ConditionType::Drifted, &drift.message());
     }
     let same_spec =
         |ready: &&Condition| ready.observed_generation == Some(generation) || last_reconciled == Some(spec);

@@ -259,7 +259,14 @@ fn observe_and_suspend_write_nothing() {
         object.reconcile(Observation::Suspended, |_| Outcome::default());
         object
             .expect("True", "Suspended", "Observed: ")
-            .reason("Suspended", "True", "SuspendedBySpec");
+            .reason("Suspended", "True", "SuspendedBySpec")
+            .reason("Drifted", "True", "Differs");
+        let (_, _, drifted) = object.condition("Drifted");
+        assert!(
+            drifted
+                .starts_with("Azure differed from the spec when it was last read: connectorName: none -> "),
+            "{drifted}"
+        );
         object.spec.scan_interval = "8h".into();
         object.generation += 1;
         object.reconcile(Observation::Suspended, |_| Outcome::default());

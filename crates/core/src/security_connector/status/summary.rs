@@ -17,7 +17,7 @@ use crate::{
         failing_write, in_sync, is_passing, observed_message, progressing, reading_back, ready,
         settling_message, stalled, withheld,
     },
-    suspension::{Demand, suspend},
+    suspension::{Demand, LastDrift, suspend},
 };
 
 /// Whether this is one of the first transient read errors of a spec that was observed before.
@@ -39,7 +39,14 @@ pub(super) fn set(
 ) {
     if decision.situation == Situation::Suspended {
         let spec = (input.history.reconciled, Demand::from(input.spec));
-        suspend(conditions, &input.previous.conditions, input.generation, spec);
+        let drift = LastDrift::new(input.previous.drift_count, &input.previous.drift);
+        suspend(
+            conditions,
+            &input.previous.conditions,
+            input.generation,
+            spec,
+            drift,
+        );
         return;
     }
     summary(input, decision, phase, failures).apply(conditions);
@@ -84,7 +91,8 @@ fn summary(input: &Input<'_>, decision: &Decision, phase: Phase<'_>, failures: u
             )),
         ),
         Situation::NeedsApproval(reductions) => {
-            stalled(Reason::ReductionNeedsApproval, approval_message(reductions))
+            let message = approval_message(reductions, &decision.differences, input.approval);
+            stalled(Reason::ReductionNeedsApproval, message)
         }
         Situation::Writing => writing(input, decision, phase),
         Situation::WaitingForCloud => {

@@ -55,6 +55,16 @@ fn a_write_without_effect_settles_and_is_then_contested() {
         .secondary("Stalled")
         .reason("Contested", "True", "Suppressed");
     let held = &object.status.contested[0];
+    let until = held.suppressed_until_time.as_ref().unwrap().0;
+    let says = format!("is paused until {until}, because another writer keeps changing it. Find");
+    object.expect("False", "Contested", &says);
+    let begins = format!("Enforcement of {FIELD} (spec: Disabled, Azure: Enabled) is paused");
+    object.expect("False", "Contested", &begins);
+    let warnings = object.events.iter().filter(|event| event.warning);
+    assert_eq!(
+        warnings.map(|event| event.reason.as_str()).collect::<Vec<_>>(),
+        ["Suppressed"]
+    );
     assert_eq!(
         (held.field.as_str(), held.repairs, held.suppression_hours),
         (FIELD, 3, Some(1))

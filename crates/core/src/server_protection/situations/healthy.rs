@@ -91,6 +91,8 @@ fn suspend_keeps_the_conditions_and_observes_the_generation() {
         .expect("True", "Suspended", "InSync: Azure matches the spec (plan P2)")
         .secondary("")
         .reason("Suspended", "True", "SuspendedBySpec");
+    let (_, _, drifted) = object.condition("Drifted");
+    assert_eq!(drifted, "Azure matched the spec when it was last read.");
     assert_eq!(object.status.observed_generation, Some(2));
     let all_observed = |object: &Object| {
         let mut conditions = object.status.conditions.iter();
@@ -232,6 +234,7 @@ fn another_object_owns_the_subscription() {
         assert_eq!(decision.changes, []);
         object
             .expect("False", "ClaimConflicted", says)
+            .expect("False", "ClaimConflicted", action)
             .secondary("Stalled")
             .reason("Claimed", "False", "HeldByAnother");
         assert!(object.condition("Claimed").2.starts_with(says));
@@ -327,8 +330,27 @@ fn lowering_at_adoption_waits_for_approval() {
             "approve-reduction: \"plan.tier=P1,vulnerabilityAssessment.state=Disabled\"",
         )
         .secondary("Stalled");
+    // An approval of one of them: the annotation must have both.
     object.approval = Some("plan.tier=P1".into());
     assert_eq!(object.observe(&observed(&protected())).changes, []);
+    object.expect(
+        "False",
+        "ReductionNeedsApproval",
+        "protection (vulnerabilityAssessment.state:",
+    );
+    object.expect(
+        "False",
+        "ReductionNeedsApproval",
+        "is \"plan.tier=P1\", which does not approve this. Change the spec, or approve with the annotation serverprotection.dev/approve-reduction: \"plan.tier=P1,vulnerabilityAssessment.state=Disabled\"",
+    );
+    // An entry of another form.
+    object.approval = Some("P1, vulnerabilityAssessment.state=Enabled".into());
+    assert_eq!(object.observe(&observed(&protected())).changes, []);
+    object.expect(
+        "False",
+        "ReductionNeedsApproval",
+        "is \"P1, vulnerabilityAssessment.state=Enabled\", which does not approve this.",
+    );
     object.approval = Some("plan.tier=P1, vulnerabilityAssessment.state=Disabled".into());
     assert!(object.decide(&observed(&protected())).writes_plan());
 }

@@ -22,7 +22,7 @@ use crate::{
         failing_write, in_sync, is_passing, observed_message, progressing, reading_back, ready,
         settling_message, stalled, withheld,
     },
-    suspension::{Demand, suspend},
+    suspension::{Demand, LastDrift, suspend},
 };
 
 /// Whether this is one of the first transient read errors of a spec that was observed before.
@@ -45,7 +45,14 @@ pub(super) fn set(
 ) {
     if decision.situation == Situation::Suspended {
         let spec = (input.history.reconciled, Demand::from(input.spec));
-        suspend(conditions, &input.previous.conditions, input.generation, spec);
+        let drift = LastDrift::new(input.previous.drift_count, &input.previous.drift);
+        suspend(
+            conditions,
+            &input.previous.conditions,
+            input.generation,
+            spec,
+            drift,
+        );
         return;
     }
     let paused = paused(input, decision, status);
@@ -88,10 +95,10 @@ fn summary(
                 .action("Run az provider register -n Microsoft.Security, or open a support case"),
         ),
         Situation::NeedsApproval(reductions) => {
-            stalled(Reason::ReductionNeedsApproval, approval(input, reductions))
+            stalled(Reason::ReductionNeedsApproval, approval(input, decision, reductions))
         }
         Situation::Writing => writing(decision, phase),
-        Situation::Settling => progressing(Reason::Settling, settling_message(&decision.differences)),
+        Situation::Settling => settling(input, decision),
         Situation::Contested => stalled(Reason::Contested, paused(input, decision, status)),
         Situation::ManagedElsewhere { by } => stalled(Reason::ManagedElsewhere, managed_elsewhere(by, decision)),
         Situation::ExtensionFailed { missing_action } => extension_failed(plan, missing_action.as_deref()),
@@ -152,8 +159,8 @@ fn paused(input: &Input<'_>, decision: &Decision, status: &ServerProtectionStatu
 }
 
 /// What needs approval, and what else would end.
-fn approval(input: &Input<'_>, reductions: &[Difference]) -> Message {
-    let message = approval_message(reductions);
+fn approval(input: &Input<'_>, decision: &Decision, reductions: &[Difference]) -> Message {
+    let message = approval_message(reductions, &decision.differences, input.approval);
     let tier = reductions
         .iter()
         .any(|reduction| reduction.field == ProtectionField::Tier);
