@@ -1,6 +1,6 @@
 //! Serves `/metrics`, `/healthz` and `/readyz`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -16,6 +16,7 @@ use crate::{
     connections::{self, Limits},
     metrics::Format,
     metrics_page::MetricsPage,
+    restrictions::Restrictions,
     watch::{INSTALL_CRDS, Listed},
 };
 
@@ -25,6 +26,7 @@ pub(crate) type Watches = Vec<(&'static str, Listed)>;
 #[derive(Clone)]
 struct Shared {
     page: MetricsPage,
+    restrictions: Arc<Restrictions>,
     watches: Watches,
 }
 
@@ -36,6 +38,7 @@ struct Shared {
 pub(crate) async fn serve(
     listen: SocketAddr,
     page: MetricsPage,
+    restrictions: Arc<Restrictions>,
     watches: Watches,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
@@ -45,7 +48,11 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Shared { page, watches });
+        .with_state(Shared {
+            page,
+            restrictions,
+            watches,
+        });
     Ok(tokio::spawn(connections::serve(
         listener,
         router,
@@ -55,21 +62,25 @@ pub(crate) async fn serve(
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
-    match not_ready(&shared.watches) {
+    match not_ready(&shared.watches, shared.restrictions.refusal()) {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     }
 }
 
-/// Why the process is not ready.
-fn not_ready(watches: &[(&'static str, Listed)]) -> Option<String> {
+/// Why the process is not ready. `refusal` is why it waits for admission policies at the start.
+fn not_ready(watches: &[(&'static str, Listed)], refusal: Option<&str>) -> Option<String> {
     if let Some((kind, _)) = watches.iter().find(|(_, watch)| watch.is_missing()) {
         return Some(format!(
             "the API server does not know the kind {kind}; {INSTALL_CRDS}"
         ));
     }
     let all = watches.iter().all(|(_, watch)| watch.is_set());
-    (!all).then(|| "waiting for the first list of all objects".to_owned())
+    (!all).then(|| {
+        refusal
+            .unwrap_or("waiting for the first list of all objects")
+            .to_owned()
+    })
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
@@ -89,12 +100,17 @@ mod tests {
     #[test]
     fn ready_means_that_all_objects_are_known() {
         let watches = ["ServerProtection", "SecurityConnector"].map(|kind| (kind, Listed::default()));
-        let reason = || not_ready(&watches).unwrap_or_default();
+        let reason = || not_ready(&watches, None).unwrap_or_default();
         assert!(reason().contains("first list"));
+        assert_eq!(not_ready(&watches, Some("no policy")).unwrap(), "no policy");
         watches[0].1.set();
         assert!(reason().contains("first list"));
         watches[1].1.set();
-        assert_eq!(not_ready(&watches), None);
+        assert_eq!(
+            not_ready(&watches, Some("no policy")),
+            None,
+            "after the start, tokens are closed"
+        );
         watches[1].1.set_missing(true);
         assert!(reason().contains("the kind SecurityConnector"), "{}", reason());
         assert!(
@@ -103,6 +119,6 @@ mod tests {
             reason()
         );
         watches[1].1.set_missing(false);
-        assert_eq!(not_ready(&watches), None);
+        assert_eq!(not_ready(&watches, None), None);
     }
 }

@@ -71,16 +71,29 @@ impl Path {
     }
 
     /// Why the path is closed, and what to do.
-    const fn closed(self) -> &'static str {
-        match self {
-            Self::Tokens => {
-                "no admission policy restricts the controller's token requests, so it sends none: install the policy of deploy/base/token_policy.yaml, or see the controller's log"
+    const fn closed(self, cause: Cause) -> &'static str {
+        match (self, cause) {
+            (Self::Tokens, Cause::Policy) => {
+                "no admission policy restricts the controller's token requests, so it sends none: install the policy of deploy/base/token_policy.yaml and its binding, or set --allow-unrestricted-tokens to run without it"
             }
-            Self::Finalizers => {
-                "no admission policy restricts the controller's patches of connectors, so it sends none: install the policy of deploy/base/finalizer_policy.yaml"
+            (Self::Tokens, Cause::User) => {
+                "the controller does not run as a service account, and the policy of deploy/base/token_policy.yaml restricts the token requests of service accounts only, so it sends none: set --allow-unrestricted-tokens to run with the kubeconfig of an administrator"
+            }
+            (Self::Finalizers, _) => {
+                "no admission policy restricts the controller's patches of connectors, so it sends none: install the policy of deploy/base/finalizer_policy.yaml and its binding, or set --allow-unrestricted-tokens to run without it"
             }
         }
     }
+}
+
+/// Why a request that must be refused is granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cause {
+    /// The policy is not installed, or it does not match this service account.
+    #[default]
+    Policy,
+    /// The process is no service account. Waiting for a policy is of no use.
+    User,
 }
 
 /// How the API server answered a request that it must refuse.
@@ -91,7 +104,7 @@ enum Finding {
     /// The process lacks the right altogether.
     Refused,
     /// It was granted.
-    Granted,
+    Granted(Cause),
     /// It was neither refused nor granted, for example because the API server did not answer.
     Unknown,
 }
@@ -99,7 +112,7 @@ enum Finding {
 impl Finding {
     fn of<T>(answer: &Result<T, kube::Error>) -> Self {
         match answer {
-            Ok(_) => Self::Granted,
+            Ok(_) => Self::Granted(Cause::Policy),
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
                 if status.message.contains("ValidatingAdmissionPolicy") {
                     Self::RefusedByPolicy
@@ -117,6 +130,8 @@ impl Finding {
 struct Known {
     /// The last answer, if there was one.
     restricted: Option<bool>,
+    /// Why it is not restricted.
+    cause: Cause,
     /// When it must be checked again.
     next: Option<Instant>,
 }
@@ -126,7 +141,7 @@ impl Known {
     fn record(&mut self, finding: Finding, now: Instant) {
         match finding {
             Finding::RefusedByPolicy | Finding::Refused => self.restricted = Some(true),
-            Finding::Granted => self.restricted = Some(false),
+            Finding::Granted(cause) => (self.restricted, self.cause) = (Some(false), cause),
             Finding::Unknown => {}
         }
         let wait = if finding == Finding::RefusedByPolicy {
@@ -165,11 +180,8 @@ impl PolicyGauges {
 
 /// A forbidden request was granted at the start.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{}. For a run without policies, such as one with the kubeconfig of an administrator, set --allow-unrestricted-tokens",
-    .0.closed()
-)]
-pub struct Unrestricted(Path);
+#[error("{}", .0.closed(*.1))]
+pub struct Unrestricted(Path, Cause);
 
 /// Checks the policies, and knows which paths are open.
 pub(crate) struct Restrictions {
@@ -202,8 +214,8 @@ impl Restrictions {
         &self.client
     }
 
-    /// Waits until the policies are in effect, at most a minute. If the API server does not answer, the paths stay
-    /// closed until it does.
+    /// Waits until the policies are in effect, at most a minute. For a user whom no policy restricts, it does not wait.
+    /// If the API server does not answer, the paths stay closed until it does.
     ///
     /// # Errors
     ///
@@ -224,20 +236,29 @@ impl Restrictions {
         loop {
             let (tokens, finalizers) = (self.check_tokens().await, self.check_any_connector().await);
             let found = [(Path::Tokens, Some(tokens)), (Path::Finalizers, finalizers)];
-            let is = |finding| move |(_, found): &&(Path, Option<Finding>)| *found == Some(finding);
-            let granted = found.iter().find(is(Finding::Granted));
-            let unknown = found.iter().find(is(Finding::Unknown));
-            if granted.is_none() && unknown.is_none() {
+            let granted = found.iter().find_map(|(path, found)| match found {
+                Some(Finding::Granted(cause)) => Some((*path, *cause)),
+                _ => None,
+            });
+            let unknown = found.iter().any(|(_, found)| *found == Some(Finding::Unknown));
+            if granted.is_none() && !unknown {
                 return Ok(());
             }
-            if began.elapsed() >= grace {
-                if let Some((path, _)) = granted {
-                    return Err(Unrestricted(*path));
+            let hopeless = granted.is_some_and(|(_, cause)| cause == Cause::User);
+            if hopeless || began.elapsed() >= grace {
+                if let Some((path, cause)) = granted {
+                    return Err(Unrestricted(path, cause));
                 }
                 tracing::error!(
                     "cannot check the admission policies that restrict the controller; it requests no tokens of service accounts and writes no finalizers until it can"
                 );
                 return Ok(());
+            }
+            if wait == FIRST_WAIT {
+                tracing::info!(
+                    "waiting up to {} seconds for the admission policies to restrict the controller",
+                    grace.as_secs()
+                );
             }
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2).min(LONGEST_WAIT);
@@ -302,11 +323,19 @@ impl Restrictions {
     }
 
     fn open(&self, path: Path) -> Result<(), &'static str> {
-        if self.unchecked || self.get(path).restricted == Some(true) {
+        let known = self.get(path);
+        if self.unchecked || known.restricted == Some(true) {
             Ok(())
         } else {
-            Err(path.closed())
+            Err(path.closed(known.cause))
         }
+    }
+
+    /// Why the process does not start, as far as it is known.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        let granted = |path: &Path| self.get(*path).restricted == Some(false);
+        let path = Path::ALL.into_iter().find(granted)?;
+        self.open(path).err()
     }
 
     /// Requests a token for an audience that the policy must refuse.
@@ -315,7 +344,7 @@ impl Restrictions {
             Ok(Some((namespace, account))) => self.forbidden_token(&namespace, &account).await,
             // The policies apply to service accounts only. Whoever else may request tokens is not restricted.
             Ok(None) => match self.may_request_tokens().await {
-                Ok(true) => Finding::Granted,
+                Ok(true) => Finding::Granted(Cause::User),
                 Ok(false) => Finding::Refused,
                 Err(_) => Finding::Unknown,
             },
@@ -433,11 +462,13 @@ impl Restrictions {
             return;
         };
         known.record(finding, Instant::now());
-        let after = known.restricted;
+        let (after, cause) = (known.restricted, known.cause);
         drop(all);
         self.gauges.set(path, after == Some(true));
         match after {
-            Some(false) if before != after => tracing::error!(policy = path.label(), "{}", path.closed()),
+            Some(false) if before != after => {
+                tracing::error!(policy = path.label(), "{}", path.closed(cause));
+            }
             Some(true) if before == Some(false) => {
                 tracing::info!(
                     policy = path.label(),

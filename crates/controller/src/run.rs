@@ -125,7 +125,14 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         (SecurityConnector::NAME, context.connectors.listed.clone()),
     ];
     let page = MetricsPage::new(Arc::clone(&context));
-    let server = http::serve(address, page, watches, stop.clone()).await;
+    let server = http::serve(
+        address,
+        page,
+        Arc::clone(&context.restrictions),
+        watches,
+        stop.clone(),
+    )
+    .await;
     let server = server.map_err(|source| Error::Listen { address, source })?;
     // No reconcile starts before it is known that the policies restrict this process.
     tokio::select! {

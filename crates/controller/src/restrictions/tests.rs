@@ -147,6 +147,38 @@ async fn paths_are_open_only_while_forbidden_requests_are_refused() {
     assert_eq!(outcome(&without_power).await, (Ok(()), true, true));
 }
 
+/// An administrator is not restricted by any policy: the first message says what to do, without a wait.
+#[tokio::test]
+async fn another_user_than_a_service_account_is_refused_at_once() {
+    let admin = Stub {
+        user: "admin",
+        ..RESTRICTED
+    };
+    let admin = restrictions(&admin, false);
+    assert_eq!(admin.refusal(), None, "nothing was checked yet");
+    let started = Instant::now();
+    let refusal = admin.verify_at_start().await.unwrap_err().to_string();
+    assert!(started.elapsed() < GRACE);
+    assert!(refusal.contains("does not run as a service account"), "{refusal}");
+    assert_eq!(admin.refusal(), Some(refusal.as_str()), "for /readyz");
+
+    let unbound = Stub {
+        token: (201, ""),
+        ..RESTRICTED
+    };
+    let unbound = restrictions(&unbound, false);
+    let refusal = unbound
+        .verify_within(Duration::ZERO)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refusal.contains("and its binding"), "{refusal}");
+    assert_eq!(unbound.refusal(), Some(refusal.as_str()));
+    let restricted = restrictions(&RESTRICTED, false);
+    restricted.verify_at_start().await.unwrap();
+    assert_eq!(restricted.refusal(), None);
+}
+
 #[tokio::test]
 async fn what_cannot_be_checked_stays_closed_and_does_not_end_the_process() {
     let unavailable = Stub {
@@ -208,7 +240,7 @@ fn an_answer_stays_valid_while_later_ones_are_missing() {
         (Finding::Unknown, None, REPEAT_SOON),
         (Finding::RefusedByPolicy, Some(true), REPEAT),
         (Finding::Unknown, Some(true), REPEAT_SOON),
-        (Finding::Granted, Some(false), REPEAT_SOON),
+        (Finding::Granted(Cause::Policy), Some(false), REPEAT_SOON),
         (Finding::Unknown, Some(false), REPEAT_SOON),
         (Finding::Refused, Some(true), REPEAT_SOON),
     ] {
