@@ -310,7 +310,7 @@ impl Credentials {
         tracing::warn!(namespace, secret = name, exists, key, "no client secret");
         Err(failure(
             "SecretNotFound",
-            format!("There is no Secret {namespace}/{name} with text under the key {key}"),
+            format!("Secret {namespace}/{name} does not exist, or its key {key} is missing or empty"),
         ))
     }
 }

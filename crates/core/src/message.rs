@@ -122,6 +122,14 @@ fn line(text: String) -> String {
     clean.unwrap_or(text)
 }
 
+/// A part of a number of things, with its verb: `1 of 2 machines is`.
+pub(crate) fn share<N: Copy + PartialEq + From<u8> + fmt::Display>(part: N, whole: N, noun: &str) -> String {
+    let one = N::from(1);
+    let plural = if whole == one { "" } else { "s" };
+    let verb = if part == one || whole == one { "is" } else { "are" };
+    format!("{part} of {whole} {noun}{plural} {verb}")
+}
+
 /// With a period, unless something ends it already.
 fn ended(text: &str) -> String {
     let text = text.trim_end();
@@ -163,6 +171,21 @@ mod tests {
         assert_eq!(
             message.and("It is retried.").to_string(),
             "It failed: AuthorizationFailed: You may not. It is retried. Grant Reader."
+        );
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        let shares = [(0_u64, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
+        assert_eq!(
+            shares.map(|(part, whole)| share(part, whole, "machine")),
+            [
+                "0 of 1 machine is",
+                "1 of 1 machine is",
+                "0 of 2 machines are",
+                "1 of 2 machines is",
+                "2 of 2 machines are"
+            ]
         );
     }
 

@@ -150,6 +150,10 @@ async fn suspended_and_observed_connectors_stay(environment: Arc<Environment>) -
     stays(&team).await?;
     let note = event(&team, "account", "ConnectorLeftBehind").await?;
     assert!(note.contains("suspended or in mode Observe"), "{note}");
+    assert!(
+        note.contains("/securityConnectors/account."),
+        "the event names the connector: {note}"
+    );
 
     let team = held(&environment, "observed").await?;
     team.patch(PROTECTION, json!({"spec": {"mode": "Observe"}}))

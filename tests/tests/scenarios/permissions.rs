@@ -82,7 +82,7 @@ async fn security_admin_alone_cannot_switch_agentless_scanning_on(
     .await?;
     let (status, reason, message) = condition_values(&object, "ExtensionsProvisioned");
     assert_eq!((status, reason), ("False", "ExtensionFailed"));
-    assert!(message.contains("AgentlessVmScanning"), "{message}");
+    assert!(message.contains("plan.agentlessScanning"), "{message}");
     let (status, _, message) = condition_values(&object, "PermissionsSufficient");
     assert_eq!(status, "False");
     assert!(

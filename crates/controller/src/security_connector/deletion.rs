@@ -66,7 +66,9 @@ pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
             now: now(),
         });
         let failure = match (&decision, connector.take()) {
-            (Deletion::RemoveFinalizer(why), _) => return remove_finalizer(object, why, context).await,
+            (Deletion::RemoveFinalizer(why), _) => {
+                return remove_finalizer(object, &state, why, context).await;
+            }
             (Deletion::Read { .. }, Some(Err(failure))) => failure,
             (Deletion::Read { id }, _) => {
                 connector = Some(read(object, &state, known.as_ref(), id, context).await);
@@ -92,11 +94,14 @@ pub(super) async fn reconcile(object: &SecurityConnector, context: &Context) -> 
 
 async fn remove_finalizer(
     object: &SecurityConnector,
+    state: &ObjectState<SecurityConnector>,
     why: &RemovalReason,
     context: &Context,
 ) -> Result<Action, Error> {
     finalizer::remove(object.meta(), context).await?;
-    publish::events(context, &object.object_ref(&()), [events::finalizer_removed(why)]).await;
+    let id = state.status.target.as_ref().map(|target| target.id.as_str());
+    let event = events::finalizer_removed(why, id);
+    publish::events(context, &object.object_ref(&()), [event]).await;
     Ok(Action::await_change())
 }
 
@@ -250,7 +255,7 @@ pub(crate) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
     if deleting && (overdue || force(meta).is_some_and(|force| force.trim() == "true")) {
         finalizer::remove(meta, context).await?;
         let parsed: Parsed<SecurityConnector> = Parsed::Invalid(Box::new(object.clone()));
-        let event = events::unreadable_finalizer_removed(&object.error);
+        let event = events::unreadable_finalizer_removed(&object.error, object.text("/status/target/id"));
         publish::events(context, &parsed.object_ref(&()), [event]).await;
         return Ok(Action::await_change());
     }

@@ -78,7 +78,7 @@ pub(crate) fn not_proven(action: &str) -> AzureError {
     AzureError {
         class: ErrorClass::Permission(Some(action.to_owned())),
         code: MISSING_PERMISSION.into(),
-        message: format!("Nothing is written, because the identity has not proven that it has {action}"),
+        message: format!("Nothing is written, because Azure does not confirm that the identity has {action}"),
         operation: String::new(),
         request_id: None,
         effect_unknown: false,

@@ -112,6 +112,9 @@ pub fn describe(change: &Change) -> String {
     match &change.action {
         Action::CreateResourceGroup { name, .. } => format!("resource group {name}"),
         Action::RegisterProvider(provider) => format!("registration of {}", provider.namespace()),
-        Action::PutConnector(_) => listed(&change.fields),
+        Action::PutConnector(_) => match change.fields.as_slice() {
+            [only] if only.field == ConnectorPath::Connector => format!("connector {} (new)", only.desired),
+            fields => listed(fields),
+        },
     }
 }

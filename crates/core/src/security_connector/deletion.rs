@@ -93,7 +93,7 @@ impl RemovalReason {
         match self {
             Self::Retained => Message::new("The connector stays in Azure, because deletionPolicy is Retain"),
             Self::Forced => {
-                Message::new("The connector stays in Azure, because serverprotection.dev/force-remove is set")
+                Message::new("The connector stays in Azure, because the annotation serverprotection.dev/force-remove is set")
             }
             Self::Withheld => {
                 Message::new("The connector stays in Azure, because the object is suspended or in mode Observe")

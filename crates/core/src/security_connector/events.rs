@@ -88,25 +88,33 @@ pub fn deletion_waits(message: &Message, failures: u32) -> Option<Event> {
     (failures == 1).then(|| Event::warning(EventReason::DeletionWaits, "Delete", message))
 }
 
-/// The finalizer is removed.
-pub fn finalizer_removed(why: &RemovalReason) -> Event {
+/// The finalizer is removed. The event is the only record that remains, so it names the resource id of the connector.
+pub fn finalizer_removed(why: &RemovalReason, id: Option<&str>) -> Event {
+    let note = with_id(why.describe(), id);
     let reason = match why {
         why if why.leaves_behind() => {
-            return Event::warning(EventReason::ConnectorLeftBehind, "Delete", &why.describe());
+            return Event::warning(EventReason::ConnectorLeftBehind, "Delete", &note);
         }
         RemovalReason::Gone => EventReason::ConnectorDeleted,
         _ => EventReason::ConnectorRetained,
     };
-    Event::normal(reason, "Delete", &why.describe())
+    Event::normal(reason, "Delete", &note)
+}
+
+fn with_id(note: Message, id: Option<&str>) -> Message {
+    match id {
+        Some(id) => note.and(&format!("Its resource id is {id}.")),
+        None => note,
+    }
 }
 
 /// The finalizer of an object that this build cannot parse is removed: what its deletion should do is unknown.
-pub fn unreadable_finalizer_removed(error: &str) -> Event {
+pub fn unreadable_finalizer_removed(error: &str, id: Option<&str>) -> Event {
     let note = Message::new(
         "The connector stays in Azure, because this version of the controller cannot read the object",
     )
     .cause(error);
-    Event::warning(EventReason::ConnectorLeftBehind, "Delete", &note)
+    Event::warning(EventReason::ConnectorLeftBehind, "Delete", &with_id(note, id))
 }
 
 /// Why a deletion waits.

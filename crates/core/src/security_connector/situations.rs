@@ -29,7 +29,7 @@ fn each_shape_is_created_and_then_in_sync_without_a_write() {
         let decision = object.write();
         assert_eq!(decision.situation, Situation::Writing, "{shape}");
         object
-            .expect("False", "Progressing", "connectorName: none -> aws-prod")
+            .expect("False", "Progressing", "connector aws-prod (new)")
             .secondary("Reconciling")
             .reason("CloudAuthenticated", "True", "SignedIn");
         assert_eq!(object.wait, Duration::ZERO);

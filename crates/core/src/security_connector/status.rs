@@ -168,7 +168,7 @@ pub fn deleting(
     let message = match (decision, failure) {
         (Deletion::RemoveFinalizer(why), _) => why.describe(),
         (_, Some(failure)) => deletion_failed(failure).and(&format!(
-            "After {}, or with serverprotection.dev/force-remove: \"true\", the object goes and the connector stays.",
+            "After {}, or with the annotation serverprotection.dev/force-remove: \"true\", the object goes and the connector stays.",
             words(deadline)
         )),
         _ => Message::new("Deleting the connector in Azure"),

@@ -84,7 +84,8 @@ macro_rules! extensions {
                 }
             }
 
-            fn path(&self) -> Cow<'static, str> {
+            /// Its field in the spec, which messages show.
+            pub fn path(&self) -> Cow<'static, str> {
                 match self {
                     $(Self::$name => Cow::Borrowed($path),)*
                     Self::Other(name) => Cow::Owned(format!("plan.otherExtensions[{name}]")),

@@ -45,7 +45,7 @@ pub const EVENTS: &[EventEntry] = &[
     entry(CONNECTOR, EventReason::DeletionWaits, "Azure did not delete the connector; the controller retries."),
     entry(CONNECTOR, EventReason::ConnectorDeleted, "The connector is deleted."),
     entry(CONNECTOR, EventReason::ConnectorRetained, "The connector stays in Azure, because `deletionPolicy` is Retain."),
-    entry(CONNECTOR, EventReason::ConnectorLeftBehind, "The connector stays in Azure, although the policy is Delete; the note says why."),
+    entry(CONNECTOR, EventReason::ConnectorLeftBehind, "The connector stays in Azure, although the policy is Delete; the note says why, and has its resource id."),
     entry(BOTH, EventReason::ClaimTaken, "The object is the owner now; another object was the owner before."),
     entry(BOTH, EventReason::ClaimLost, "The object is no longer the owner: its access was denied for too long while another object waited, or another object held the claim first."),
     entry(BOTH, EventReason::Suspended, "`spec.suspend` became true."),

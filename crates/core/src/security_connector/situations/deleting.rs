@@ -11,6 +11,7 @@ use crate::{
     reading::ReadResult,
     security_connector::{
         deletion::{Deletion, Input as DeletionInput, RemovalReason, deletion, needs_finalizer},
+        events::{finalizer_removed, unreadable_finalizer_removed},
         observed::Connector,
         samples::{Object, aws, failure},
         status::deleting,
@@ -123,6 +124,28 @@ fn a_deletion_ends_and_deletes_only_what_was_held() {
     );
 }
 
+/// The object is gone, so the event is all that names the connector.
+#[test]
+fn the_last_event_names_the_connector() {
+    let id = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Security/securityConnectors/aws";
+    for why in [
+        RemovalReason::Forced,
+        RemovalReason::Retained,
+        RemovalReason::Gone,
+        RemovalReason::DeadlinePassed(DEADLINE),
+    ] {
+        let event = finalizer_removed(&why, Some(id));
+        assert!(
+            event.note.contains(&format!("Its resource id is {id}.")),
+            "{}",
+            event.note
+        );
+        assert!(!finalizer_removed(&why, None).note.contains("resource id"));
+    }
+    let unreadable = unreadable_finalizer_removed("unknown variant", Some(id));
+    assert!(unreadable.note.contains(id), "{}", unreadable.note);
+}
+
 #[test]
 fn a_deletion_that_waits_reports_the_reason() {
     let object = Object::in_sync(aws(json!({})));
@@ -147,7 +170,7 @@ fn a_deletion_that_waits_reports_the_reason() {
         ready.message.contains("lock")
             && ready
                 .message
-                .contains("15 minutes, or with serverprotection.dev/force-remove"),
+                .contains("15 minutes, or with the annotation serverprotection.dev/force-remove"),
         "{}",
         ready.message
     );

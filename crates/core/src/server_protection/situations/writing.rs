@@ -336,7 +336,7 @@ fn an_extension_that_is_off_is_not_provisioned() {
             object
                 .condition("ExtensionsProvisioned")
                 .2
-                .contains(ExtensionName::AgentlessScanning.azure_name())
+                .contains("plan.agentlessScanning")
         );
     }
 }

@@ -173,9 +173,12 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
             .iter()
             .filter(|extension| result.is_of(extension))
             .filter(|extension| !only_managed || managed(&extension.name))
-            .map(|extension| match &extension.message {
-                Some(message) => format!("{}: {message}", extension.name),
-                None => extension.name.clone(),
+            .map(|extension| {
+                let path = ExtensionName::from_azure(&extension.name).path();
+                match &extension.message {
+                    Some(message) => format!("{path}: {message}"),
+                    None => path.into_owned(),
+                }
             })
             .collect()
     };
@@ -186,10 +189,10 @@ fn extensions(conditions: &mut Conditions, desired: &Desired, open: bool, plan: 
             .find(|found| name.is_named(&found.name))
             .is_some_and(|found| found.state == ENABLED)
     };
-    let off: Vec<&str> = desired
+    let off: Vec<_> = desired
         .extensions()
         .filter(|(name, on)| *on && !is_on(name))
-        .map(|(name, _)| name.azure_name())
+        .map(|(name, _)| name.path())
         .collect();
     let lost = with(Provisioning::ResultLost, true);
     let unreported = with(Provisioning::NotReported, true);

@@ -4,7 +4,7 @@ use serverprotection_api::{ConnectorsStatus, ServerProtectionStatus};
 
 use crate::{
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
-    message::Message,
+    message::{Message, share},
     server_protection::connectors::Connectors,
 };
 
@@ -29,7 +29,10 @@ pub(super) fn set(conditions: &mut Conditions, object: &mut ServerProtectionStat
         (_, []) => (
             ConditionStatus::True,
             Reason::AllReady,
-            Message::new(format!("{total} of {total} SecurityConnectors are Ready")),
+            Message::new(format!(
+                "{} Ready",
+                share(count(total), count(total), "SecurityConnector")
+            )),
         ),
         (_, not_ready) => {
             let first = not_ready.iter().take(MOST_NAMES);
@@ -40,7 +43,8 @@ pub(super) fn set(conditions: &mut Conditions, object: &mut ServerProtectionStat
                 names.push(format!("{more} more"));
             }
             let message = Message::new(format!(
-                "{ready} of {total} SecurityConnectors are Ready; not Ready"
+                "{} Ready; not Ready",
+                share(count(ready), count(total), "SecurityConnector")
             ))
             .cause(names.join(", "));
             (ConditionStatus::False, Reason::NotReady, message)

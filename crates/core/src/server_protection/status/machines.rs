@@ -18,7 +18,7 @@ use crate::{
         reading::{Access, Failing, STALE_AFTER, Scans, SubscriptionReading},
         summary::{Summary, Worst},
     },
-    message::Message,
+    message::{Message, share},
     printable,
     server_protection::field::ExtensionName,
     switch::ENABLED,
@@ -228,6 +228,8 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, Reaso
             )
             .action("Grant the identity Reader if there are machines"),
             (0, _) => Message::new("The subscription has no machine"),
+            (1, _) => Message::new("The only machine is not to be protected")
+                .cause(others(tally, |verdict| !verdict.is_eligible())),
             _ => Message::new(format!("None of the {total} machines is to be protected"))
                 .cause(others(tally, |verdict| !verdict.is_eligible())),
         };
@@ -243,7 +245,8 @@ fn judge(minimum: i32, reading: &SubscriptionReading) -> (ConditionStatus, Reaso
         verdict.is_eligible() && verdict != Verdict::Protected
     });
     let mut message = Message::new(format!(
-        "{protected} of {eligible} machines are protected, the minimum is {minimum} %"
+        "{} protected, the minimum is {minimum} %",
+        share(protected, eligible, "machine")
     ));
     if !rest.is_empty() {
         message = message.cause(rest);

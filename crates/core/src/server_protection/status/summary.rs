@@ -211,7 +211,7 @@ fn extension_failed(plan: Option<&PlanStatus>, missing_action: Option<&str>) -> 
         .map(|extension| {
             format!(
                 "{}: {}",
-                extension.name,
+                ExtensionName::from_azure(&extension.name).path(),
                 extension.message.as_deref().unwrap_or("no reason given")
             )
         })
