@@ -10,11 +10,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use rustls_platform_verifier::Verifier;
-use serverprotection_core::azure_error::CERTIFICATE_NOT_TRUSTED;
+use serverprotection_core::azure_error::{CERTIFICATE_INVALID, CERTIFICATE_NOT_TRUSTED};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
-
-/// The code for a certificate that is not valid now or for this host. Another authority would not help.
-pub(crate) const CERTIFICATE_INVALID: &str = "CertificateInvalid";
 
 /// A TLS configuration that trusts the roots of the system and these.
 ///

@@ -8,6 +8,8 @@ use crate::{message::Message, operation::described, token_cause::TokenCause};
 pub const UNRECOGNIZED_RESPONSE: &str = "UnrecognizedResponse";
 /// The certificate of the server is not trusted.
 pub const CERTIFICATE_NOT_TRUSTED: &str = "CertificateNotTrusted";
+/// The certificate of the server has expired, or it is for another host.
+pub const CERTIFICATE_INVALID: &str = "CertificateInvalid";
 /// Azure revoked the token because of a Conditional Access policy.
 pub const INSUFFICIENT_CLAIMS: &str = "InsufficientClaims";
 /// A deny assignment forbids what the roles of the identity allow.

@@ -1,7 +1,7 @@
 //! The conditions `CredentialReady` and `PermissionsSufficient`: may the identity do what the spec needs?
 
 use crate::{
-    azure_error::{AzureError, ErrorClass},
+    azure_error::{AzureError, CERTIFICATE_INVALID, CERTIFICATE_NOT_TRUSTED, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
     message::Message,
     reading::{Permissions, ReadResult},
@@ -53,12 +53,26 @@ pub(crate) fn credential(
         ),
         Some(failure) if failure.class.is_transient() => (
             ConditionStatus::Unknown,
-            Reason::EntraUnreachable.into(),
+            unreachable_reason(failure),
             failure.to_message(),
         ),
         Some(failure) => (ConditionStatus::False, reason_of(failure), failure.to_message()),
     };
     conditions.set(ConditionType::CredentialReady, status, reason, &message);
+}
+
+/// Whether the certificate of Entra was refused: retries alone do not help.
+pub(crate) fn is_certificate(code: &str) -> bool {
+    [CERTIFICATE_NOT_TRUSTED, CERTIFICATE_INVALID].contains(&code)
+}
+
+/// The reason for a transient error of a token request.
+pub(crate) fn unreachable_reason(failure: &AzureError) -> ReasonText {
+    if is_certificate(&failure.code) {
+        ReasonText::Code(failure.code.clone())
+    } else {
+        Reason::EntraUnreachable.into()
+    }
 }
 
 /// Maximum length of the reason of an event; that of a condition may be longer.

@@ -176,6 +176,21 @@ fn two_transient_errors_change_nothing_and_the_third_makes_it_unknown() {
     assert!(object.wait >= Duration::from_secs(600), "{:?}", object.wait);
 }
 
+/// Entra was reached, and retries alone do not help.
+#[test]
+fn a_refused_certificate_has_a_reason_and_an_event() {
+    for code in ["CertificateNotTrusted", "CertificateInvalid"] {
+        let mut object = Object::new();
+        object.reconcile(&failure(ErrorClass::Transient, code), None);
+        object.expect(("Unknown", code), "Reconciling");
+        assert_eq!(object.events, [(true, code.to_owned())]);
+        object.reconcile(&failure(ErrorClass::Transient, code), None);
+        assert!(object.events.is_empty(), "nothing new");
+        object.reconcile(&Ok(()), None);
+        object.expect(("True", "TokenIssued"), "");
+    }
+}
+
 #[test]
 fn an_edit_is_never_judged_by_the_result_before_it() {
     let mut object = Object::new();

@@ -8,7 +8,7 @@ use crate::{
     azure_error::{AzureError, ErrorClass},
     conditions::{ConditionStatus, ConditionType, Conditions, Reason, get, is_true},
     message::Message,
-    permissions::reason_of,
+    permissions::{reason_of, unreachable_reason},
     reason::ReasonText,
     request::Requested,
     summary::{Secondary, Summary, is_passing, ready, stalled},
@@ -69,7 +69,7 @@ fn summary(token: &Result<(), AzureError>) -> Summary {
         Ok(()) => ready(Reason::TokenIssued, Message::new("Entra issued a token")),
         Err(failure) if failure.class.is_transient() => Summary {
             ready: ConditionStatus::Unknown,
-            reason: Reason::EntraUnreachable.into(),
+            reason: unreachable_reason(failure),
             message: failure.to_message().and("The controller retries."),
             secondary: Secondary::Reconciling(Reason::Retrying),
         },

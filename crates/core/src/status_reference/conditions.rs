@@ -420,7 +420,8 @@ pub const CODES: &[CodeEntry] = &[
     ),
 ];
 
-/// Codes of errors that the controller retries by itself. They are in messages, not reasons.
+/// Codes of errors that the controller retries by itself. They are in messages; those about a
+/// certificate are also reasons of an `AzureCredential` and of `CredentialReady`.
 pub const TRANSIENT_CODES: &[CodeEntry] = &[
     code(
         "UnrecognizedResponse",
