@@ -32,7 +32,7 @@ use crate::{
     selectable = ".spec.type",
     printcolumn(name = "Cloud", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "Account", type_ = "string", json_path = ".status.account"),
-    printcolumn(name = "Tier", type_ = "string", json_path = ".status.tier"),
+    printcolumn(name = "Tier", type_ = "string", json_path = ".status.display.tier"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -43,7 +43,7 @@ use crate::{
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
-    printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
+    printcolumn(name = "Health", type_ = "string", json_path = ".status.display.health"),
     printcolumn(name = "Machines", type_ = "string", json_path = ".status.display.machines"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -52,14 +52,14 @@ use crate::{
         json_path = ".spec.protectionRef.name",
         priority = 1
     ),
+    printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount", priority = 1),
+    printcolumn(name = "Members", type_ = "integer", json_path = ".status.members", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = 1
     ),
-    printcolumn(name = "Drift", type_ = "integer", json_path = ".status.driftCount", priority = 1),
-    printcolumn(name = "Members", type_ = "integer", json_path = ".status.members", priority = 1),
     validation = Rule::new("has(self.spec.connectorName) || size(self.metadata.name) <= 63").message("metadata.name has more than 63 characters, the limit for the name of a connector: set connectorName")
 )]
 #[cfg_attr(test, kube(cel))]
@@ -83,7 +83,8 @@ pub struct SecurityConnectorSpec {
     pub protection_ref: ProtectionRef,
     /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
     /// Ready becomes Unknown if anything else in the spec is edited meanwhile. While another object waits for the
-    /// connector, one read per hour checks that this object may still access it. The default is false.
+    /// connector, one read per hour checks that this object may still access it. The suspend of the ServerProtection
+    /// does not apply to this object. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// Azure resource group of the connector and of the Azure Arc machines of the account. This field is immutable.

@@ -89,7 +89,13 @@ pub struct SecurityConnectorStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorDisplay {
-    /// Protected and eligible machines, e.g. 41/42.
+    /// Plan of the account's servers in Azure, else the one that the spec or the ServerProtection demands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// Like status.health; absent while the connector is not observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// Protected and eligible machines, e.g. 41/42; absent while the connector is not observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<String>,
 }

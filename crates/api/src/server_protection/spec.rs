@@ -97,7 +97,8 @@ pub struct ServerProtectionSpec {
     pub mode: Mode,
     /// Set to true to pause this object: Azure is neither read nor written, and status keeps the last observation.
     /// Ready becomes Unknown if anything else in the spec is edited meanwhile. While another object waits for the
-    /// subscription, one read per hour checks that this object may still write it. The default is false.
+    /// subscription, one read per hour checks that this object may still write it. SecurityConnectors that refer to
+    /// this object are not paused: each has a suspend of its own. The default is false.
     #[serde(default)]
     pub suspend: bool,
     /// How often Azure is compared with this object: from 1m to 24h, with 10 % jitter. The default is 10m. To

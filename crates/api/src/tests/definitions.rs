@@ -159,7 +159,7 @@ fn columns_are_those_of_the_design() {
         ),
         (
             "Cloud Account Tier Ready Reason Health Machines Age",
-            "Protection Message Drift Members",
+            "Protection Drift Members Message",
         ),
         ("Type Client Ready Reason Age", "Used-By Tenant Message"),
     ];

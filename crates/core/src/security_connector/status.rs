@@ -2,13 +2,14 @@
 //! that change by themselves over time.
 
 mod condition_set;
+mod display;
 mod summary;
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::{
-    ConnectorDisplay, ConnectorMachines, ConnectorTarget, ContestedField, OperationType, PendingOperation,
+    ConnectorMachines, ConnectorTarget, ContestedField, OperationType, PendingOperation,
     SecurityConnectorStatus,
 };
 
@@ -103,6 +104,7 @@ pub fn status(
     set_claim(&mut conditions, &mut status, input, decision, phase);
     summary::set(&mut conditions, input, decision, phase, failures);
     status.conditions = conditions.finish();
+    display::set(&mut status, input, decision);
     set_last_observed_time(&mut status, input, decision);
     status
 }
@@ -239,9 +241,6 @@ fn set_machines(status: &mut SecurityConnectorStatus, machines: MachineCounts) {
         eligible: count(machines.eligible),
         protected: count(machines.protected),
     });
-    status.display = Some(ConnectorDisplay {
-        machines: Some(format!("{}/{}", machines.protected, machines.eligible)),
-    });
 }
 
 /// The status with the results of a scan and otherwise unchanged, without a reconcile. Machines that appear also count
@@ -260,6 +259,7 @@ pub fn with_machines(
         condition_set::machines_have_appeared(&mut conditions);
     }
     status.conditions = conditions.finish();
+    display::refresh(&mut status);
     status
 }
 

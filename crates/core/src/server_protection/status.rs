@@ -305,23 +305,12 @@ fn established(input: &Input<'_>, decision: &Decision, phase: Phase<'_>) -> Esta
 }
 
 fn set_last_observed_time(status: &mut ServerProtectionStatus, input: &Input<'_>, decision: &Decision) {
-    let complete = matches!(
-        decision.situation,
-        Situation::Observing
-            | Situation::InSync
-            | Situation::Writing
-            | Situation::Settling
-            | Situation::Contested
-            | Situation::ManagedElsewhere { .. }
-            | Situation::NeedsApproval(_)
-            | Situation::ExtensionFailed { .. }
-    );
     let old = input
         .previous
         .last_observed_time
         .as_ref()
         .is_none_or(|last| input.now.duration_since(last.0) >= HEARTBEAT);
-    if complete && (old || *status != *input.previous) {
+    if decision.compared && (old || *status != *input.previous) {
         status.last_observed_time = Some(Time(input.now));
     }
 }

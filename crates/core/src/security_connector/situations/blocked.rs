@@ -7,9 +7,10 @@ use crate::{
     claims::{Ownership, Verdict},
     security_connector::{
         account::{ListedConnector, Membership},
-        decide::{Observation, Outcome, Situation, WithoutSubscription},
+        decide::{MachineCounts, Observation, Outcome, Situation, WithoutSubscription},
         desired::Protection,
         samples::{Object, aws, gcp, protection, put, shapes},
+        status::with_machines,
     },
 };
 
@@ -54,6 +55,13 @@ fn lowering_protection_at_adoption_needs_approval() {
             .expect("False", "ReductionNeedsApproval", reports)
             .secondary("Stalled");
         assert!(!object.status.drift.is_empty());
+        object.approval = Some("yes".into());
+        object.observe();
+        object.expect(
+            "False",
+            "ReductionNeedsApproval",
+            "is \"yes\", which does not approve this.",
+        );
         object.approval = Some(reports.into());
         object.write();
         object.observe();
@@ -126,6 +134,66 @@ fn what_another_object_owns_is_reported_and_not_changed() {
         let id = object.desired().target.id().to_lowercase();
         object.others = vec![known(&object, &id, Membership::Single)];
         assert_eq!(object.write().situation, Situation::Writing, "{shape}");
+    }
+}
+
+/// What was observed before is not shown as if it were the case now, also after a scan.
+#[test]
+fn columns_show_nothing_healthy_while_the_connector_is_not_observed() {
+    let healthy = || {
+        let mut object = Object::in_sync(aws(json!({})));
+        object.machines = Some(MachineCounts {
+            total: 3,
+            eligible: 2,
+            protected: 2,
+        });
+        object.observe();
+        object
+    };
+    let columns = |object: &Object| {
+        let display = object.status.display.clone().unwrap();
+        (display.tier, display.health, display.machines)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let shown = (text("P2"), text("Healthy"), text("2/2"));
+    let hidden = (text("P2"), None, None);
+    let mut object = healthy();
+    assert_eq!(columns(&object), shown);
+
+    object.others = vec![known(&object, "/subscriptions/other/x", Membership::Single)];
+    object.connector = None;
+    object.observe();
+    object.expect("False", "AccountConnectedElsewhere", "");
+    assert_eq!(columns(&object), hidden);
+    let machines = MachineCounts {
+        total: 3,
+        eligible: 3,
+        protected: 3,
+    };
+    object.status = with_machines(&object.status, machines, object.now);
+    assert_eq!(columns(&object), hidden, "a scan");
+
+    let mut object = healthy();
+    object.protection = None;
+    object.observe();
+    object.expect("False", "ProtectionNotFound", "");
+    assert_eq!(columns(&object), hidden);
+
+    let mut object = healthy();
+    let why = WithoutSubscription::Undecided;
+    object.reconcile(Observation::AwaitingProtection(&why), |_| Outcome::default());
+    assert_eq!(columns(&object), hidden);
+    object.observe();
+    assert_eq!(columns(&object), shown);
+    object.spec.suspend = true;
+    object.reconcile(Observation::Suspended, |_| Outcome::default());
+    assert_eq!(columns(&object), shown, "as last read");
+
+    // Never written: the tier of the spec, else that of the ServerProtection.
+    for (spec, tier) in [(json!({"plan": {"tier": "P1"}}), "P1"), (json!({}), "P2")] {
+        let mut object = Object::new(aws(spec));
+        object.reconcile(Observation::AwaitingProtection(&why), |_| Outcome::default());
+        assert_eq!(columns(&object), (text(tier), None, None));
     }
 }
 
