@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub(crate) struct Object {
     pub(crate) value: Value,
     /// Where it is in the input: `prod.yaml, document 2`.
     pub(crate) place: String,
+    /// The text of the file, which shows a number as it was written.
+    pub(crate) source: Arc<str>,
 }
 
 impl Object {
@@ -38,53 +41,172 @@ impl Object {
     }
 }
 
-/// The texts of files, folders and standard input (`-`), with their names.
-///
-/// # Errors
-///
-/// Fails if a file, a folder or standard input cannot be read, or if a folder has no YAML and JSON files.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, CliError> {
-    let mut texts = Vec::new();
-    for path in paths {
+/// The text of a file or of standard input.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) name: String,
+    pub(crate) text: Arc<str>,
+    /// Whether a folder was named and not this file. A folder also has files that are not for the cluster.
+    pub(crate) is_from_folder: bool,
+}
+
+impl Text {
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+            is_from_folder: false,
+        }
+    }
+}
+
+/// What `-f` names.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    pub(crate) texts: Vec<Text>,
+    /// Files and folders that cannot be read.
+    pub(crate) failures: Vec<CliError>,
+    /// Folders below a named one that were not read.
+    pub(crate) folders: Vec<String>,
+    pub(crate) is_recursive: bool,
+}
+
+impl Texts {
+    /// The texts of files, folders and standard input (`-`). `is_recursive` includes the folders below, as
+    /// `kubectl -R` does.
+    pub(crate) fn read(paths: &[PathBuf], is_recursive: bool) -> Self {
+        let mut found = Self {
+            is_recursive,
+            ..Self::default()
+        };
+        for path in paths {
+            if let Err(error) = found.add(path) {
+                found.failures.push(error);
+            }
+        }
+        found
+    }
+
+    /// The folders that were not read, and how to read them.
+    pub(crate) fn note(&self) -> Option<String> {
+        let folders = self.folders.join(", ");
+        match (self.folders.len(), self.is_recursive) {
+            (0, _) => None,
+            (_, true) => Some(format!(
+                "not read, because -R does not follow symbolic links: {folders}"
+            )),
+            (1, false) => Some(format!("1 sub-folder was not read (use -R): {folders}")),
+            (count, false) => Some(format!("{count} sub-folders were not read (use -R): {folders}")),
+        }
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), CliError> {
         if path.as_os_str() == "-" {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
             read.map_err(|error| CliError::new("-f -: cannot read standard input").because(error))?;
-            texts.push(("standard input".to_owned(), text));
-            continue;
+            self.texts.push(Text::new("standard input", text));
+            return Ok(());
         }
-        for file in files(path)? {
-            let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
-            texts.push((file.display().to_string(), text));
+        let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        if !kind.is_dir() {
+            let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+            self.texts.push(Text::new(path.display().to_string(), text));
+            return Ok(());
         }
+        let (before, folders) = (self.texts.len() + self.failures.len(), self.folders.len());
+        self.add_folder(path)?;
+        if self.texts.len() + self.failures.len() > before {
+            return Ok(());
+        }
+        let problem = format!(
+            "-f {}: no *.yaml, *.yml or *.json file in this folder",
+            path.display()
+        );
+        let error = CliError::new(problem);
+        Err(if self.folders.len() > folders && !self.is_recursive {
+            error.action("use -R to read its sub-folders")
+        } else {
+            error
+        })
     }
-    Ok(texts)
+
+    /// Adds the YAML and JSON files of a folder, sorted by name.
+    fn add_folder(&mut self, folder: &Path) -> Result<(), CliError> {
+        let describe = |error: std::io::Error| unreadable(folder, &error);
+        let entries = fs::read_dir(folder).map_err(describe)?;
+        let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(describe)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            if path.is_dir() {
+                let is_link = entry.file_type().map_err(describe)?.is_symlink();
+                if !self.is_recursive || is_link {
+                    self.folders.push(path.display().to_string());
+                } else if let Err(error) = self.add_folder(&path) {
+                    self.failures.push(error);
+                }
+                continue;
+            }
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if !matches!(extension, Some("yaml" | "yml" | "json")) || is_kustomization(&path) {
+                continue;
+            }
+            match fs::read_to_string(&path) {
+                Ok(text) => self.texts.push(Text {
+                    is_from_folder: true,
+                    ..Text::new(path.display().to_string(), text)
+                }),
+                Err(error) => self.failures.push(unreadable(&path, &error)),
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Calls `take` for each object, also for each item of a list.
+/// Kustomize reads this file, and allows it to have no kind.
+fn is_kustomization(path: &Path) -> bool {
+    matches!(
+        path.file_name().and_then(|name| name.to_str()),
+        Some("kustomization.yaml" | "kustomization.yml")
+    )
+}
+
+/// Calls `take` for each object, also for each item of a list. An object without kind is an error, except in a file of a
+/// folder.
 ///
 /// # Errors
 ///
-/// Fails if a text is not YAML, a document is not a Kubernetes object, or `take` fails. The error names the file and the
-/// number of the document.
+/// Fails if a text is not YAML, a document is not a Kubernetes object, or `take` fails. The errors name the file and the
+/// number of the document; one of them does not end the loop.
 pub(crate) fn for_each(
-    texts: &[(String, String)],
+    texts: &[Text],
     mut take: impl FnMut(Object) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    for (name, text) in texts {
-        let documents = documents(text)
-            .map_err(|error| CliError::new(format!("-f {name}: not valid YAML")).because(error))?;
+) -> Result<(), Vec<CliError>> {
+    let mut errors = Vec::new();
+    for text in texts {
+        let name = &text.name;
+        let documents = match documents(&text.text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                errors.push(CliError::new(format!("-f {name}: not valid YAML")).because(error));
+                continue;
+            }
+        };
         for (number, document) in documents.into_iter().enumerate() {
             let place = format!("{name}, document {}", number + 1);
-            hand_over(document, &place, &mut take).map_err(|error| error.at(format_args!("-f {place}")))?;
+            if let Err(error) = hand_over(document, &place, text, &mut take) {
+                errors.push(error.at(format_args!("-f {place}")));
+            }
         }
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn hand_over(
     value: Value,
     place: &str,
+    source: &Text,
     take: &mut impl FnMut(Object) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -93,12 +215,17 @@ fn hand_over(
         kind: text("kind").to_owned(),
         value,
         place: place.to_owned(),
+        source: Arc::clone(&source.text),
     };
     match object.kind.as_str() {
         _ if object.value.is_null() => Ok(()),
-        "" => Err("not a Kubernetes object: it has no kind".into()),
-        "List" => hand_over_items(object.value, place, take),
-        kind if object.is_ours() && kind.ends_with("List") => hand_over_items(object.value, place, take),
+        "" if !source.is_from_folder || object.is_ours() => {
+            Err("not a Kubernetes object: it has no kind".into())
+        }
+        "List" => hand_over_items(object.value, place, source, take),
+        kind if object.is_ours() && kind.ends_with("List") => {
+            hand_over_items(object.value, place, source, take)
+        }
         _ => take(object),
     }
 }
@@ -106,40 +233,17 @@ fn hand_over(
 fn hand_over_items(
     mut list: Value,
     place: &str,
+    source: &Text,
     take: &mut impl FnMut(Object) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     let items = items.map(std::mem::take).unwrap_or_default();
     for (number, item) in items.into_iter().enumerate() {
         let item_place = format!("{place}, item {}", number + 1);
-        hand_over(item, &item_place, take).map_err(|error| error.at(format_args!("item {}", number + 1)))?;
+        hand_over(item, &item_place, source, take)
+            .map_err(|error| error.at(format_args!("item {}", number + 1)))?;
     }
     Ok(())
-}
-
-/// The file itself, or the YAML and JSON files of a folder, sorted.
-fn files(path: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let describe = |error: std::io::Error| unreadable(path, &error);
-    if !fs::metadata(path).map_err(describe)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(describe)? {
-        let file = entry.map_err(describe)?.path();
-        let extension = file.extension().and_then(|extension| extension.to_str());
-        if file.is_file() && matches!(extension, Some("yaml" | "yml" | "json")) {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        return Err(format!(
-            "-f {}: no *.yaml, *.yml or *.json file in this folder",
-            path.display()
-        )
-        .into());
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
@@ -161,4 +265,109 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
     let formatter = &serde_saphyr::UserMessageFormatter;
     serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| error.render_with_formatter(formatter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTECTION: &str = "apiVersion: serverprotection.dev/v1alpha1\nkind: ServerProtection\n";
+
+    /// A folder with these files.
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn read(folder: &tempfile::TempDir, is_recursive: bool) -> Texts {
+        Texts::read(&[folder.path().to_owned()], is_recursive)
+    }
+
+    /// The kinds in the texts, and the number of errors.
+    fn kinds(texts: &Texts) -> (Vec<String>, usize) {
+        let mut kinds = Vec::new();
+        let errors = for_each(&texts.texts, |object| {
+            kinds.push(object.kind);
+            Ok(())
+        });
+        (kinds, errors.err().map_or(0, |errors| errors.len()))
+    }
+
+    #[test]
+    fn a_folder_may_have_files_that_are_not_for_the_cluster() {
+        let folder = folder(&[
+            ("a.yaml", PROTECTION),
+            ("kustomization.yaml", "resources: [a.yaml]"),
+            ("kustomization.yml", "resources: ["),
+            ("values.yaml", "tier: P2"),
+            ("notes.txt", "["),
+        ]);
+        let texts = read(&folder, false);
+        assert_eq!(kinds(&texts), (vec!["ServerProtection".into(), String::new()], 0));
+        // A file that is named is meant to be applied.
+        let texts = Texts::read(&[folder.path().join("values.yaml")], false);
+        assert_eq!(kinds(&texts), (Vec::new(), 1));
+        let texts = Texts::read(&[folder.path().join("kustomization.yaml")], false);
+        assert_eq!(kinds(&texts), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn an_object_of_this_operator_without_kind_is_an_error_everywhere() {
+        let folder = folder(&[("a.yaml", "apiVersion: serverprotection.dev/v1alpha1\n")]);
+        assert_eq!(kinds(&read(&folder, false)), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn a_bad_file_does_not_hide_the_others() {
+        let folder = folder(&[("a.yaml", "kind: ["), ("b.yaml", PROTECTION), ("c.yaml", "{")]);
+        assert_eq!(kinds(&read(&folder, false)), (vec!["ServerProtection".into()], 2));
+        let paths = [folder.path().join("missing.yaml"), folder.path().join("b.yaml")];
+        let texts = Texts::read(&paths, false);
+        assert_eq!((texts.texts.len(), texts.failures.len()), (1, 1));
+    }
+
+    #[test]
+    fn sub_folders_are_read_with_the_flag_and_named_without_it() {
+        let folder = folder(&[
+            ("a.yaml", PROTECTION),
+            ("sub/b.yaml", PROTECTION),
+            ("sub/deep/c.yml", PROTECTION),
+        ]);
+        let flat = read(&folder, false);
+        assert_eq!(flat.texts.len(), 1);
+        let note = flat.note().unwrap();
+        assert!(
+            note.starts_with("1 sub-folder ") && note.ends_with("/sub"),
+            "{note}"
+        );
+        let deep = read(&folder, true);
+        assert_eq!((deep.texts.len(), deep.note()), (3, None));
+    }
+
+    #[test]
+    fn a_folder_with_sub_folders_only_names_the_flag() {
+        let folder = folder(&[("sub/b.yaml", PROTECTION)]);
+        let flat = read(&folder, false);
+        assert!(flat.texts.is_empty());
+        assert!(
+            flat.failures[0].action.as_ref().unwrap().contains("-R"),
+            "{flat:?}"
+        );
+        assert!(read(&folder, true).failures.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_to_a_folder_is_named_and_not_followed() {
+        let folder = folder(&[("a.yaml", PROTECTION)]);
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
+        let deep = read(&folder, true);
+        assert_eq!((deep.texts.len(), deep.folders.len()), (1, 1));
+        assert!(deep.note().unwrap().contains("symbolic link"));
+    }
 }

@@ -1,12 +1,15 @@
 //! Numbers and booleans where a field has text: YAML makes them of an account id, a project number or a name without
 //! quotes. The API server only says that the type is wrong.
+//!
+//! The advice shows the number as it was written, because YAML loses leading zeros.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use kube::core::cel;
 use serde_json::Value;
 
-use crate::{documents::Object, error::CliError, printable};
+use crate::{admission, documents::Object, error::CliError, printable};
 
 /// Checks the spec and the names of an object of this operator; other objects pass.
 ///
@@ -15,7 +18,7 @@ use crate::{documents::Object, error::CliError, printable};
 /// Fails with one error that names every such field.
 pub(crate) fn check(object: &Object) -> Result<(), CliError> {
     let wrong = if object.is_ours() {
-        fields(&object.kind, &object.value)
+        fields(object)
     } else {
         Vec::new()
     };
@@ -31,64 +34,131 @@ pub(crate) fn check(object: &Object) -> Result<(), CliError> {
     )))
 }
 
-/// One line per field of an object of this kind that must be put in quotes; each begins with the path of the field.
-fn fields(kind: &str, object: &Value) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// A value as it is written in the source, for example `012345678901`; of a number that the source has in two forms, the
+/// value that YAML reads.
+pub(crate) fn as_written(value: &Value, source: &str) -> String {
+    let Some(number) = value.as_f64() else {
+        return value.to_string();
+    };
+    let words = source.split(|c: char| c.is_whitespace() || "[]{},:".contains(c));
+    let mut written: Vec<_> = words.filter(|word| readings(word).contains(&number)).collect();
+    written.sort_unstable();
+    written.dedup();
+    match written.as_slice() {
+        [written] => (*written).to_owned(),
+        _ => value.to_string(),
+    }
+}
+
+/// The numbers that a reader of YAML may see in a word.
+fn readings(word: &str) -> Vec<f64> {
+    let digits = word.replace('_', "");
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
+        return Vec::new();
+    }
+    let other = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)];
+    let other = other.into_iter().filter_map(|(prefix, base)| {
+        let number = u32::from_str_radix(digits.strip_prefix(prefix)?, base);
+        number.ok().map(f64::from)
+    });
+    digits.parse().into_iter().chain(other).collect()
+}
+
+/// What to write instead of a number or boolean: the value in quotes, unless a field with this schema would refuse it.
+pub(crate) fn advice(value: &Value, source: &str, schema: Option<&Value>) -> String {
+    let written = as_written(value, source);
+    let quoted = Value::from(written.as_str());
+    let rules = schema.map(|schema| cel::Validator::new().validate(schema, &quoted, None));
+    let broken = rules.and_then(Result::err).map(cel::ValidationErrors::into_vec);
+    if let Some(broken) = broken.into_iter().flatten().next() {
+        return broken.message;
+    }
+    if let Some(schema) = schema.filter(|schema| !admission::fits(&quoted, schema)) {
+        let description = admission::first_sentence(schema).unwrap_or("text");
+        return format!("the field is: {description}");
+    }
+    if value.is_number() {
+        format!("put it in quotes: {quoted}")
+    } else {
+        "put it in quotes: without them, YAML reads this word as a boolean".to_owned()
+    }
+}
+
+/// One line per field of the object that must be a text; each begins with the path of the field.
+fn fields(object: &Object) -> Vec<String> {
+    let mut found = Found {
+        source: &object.source,
+        lines: Vec::new(),
+    };
     for field in ["name", "namespace"] {
-        let value = object.get("metadata").and_then(|metadata| metadata.get(field));
+        let metadata = object.value.get("metadata");
+        let value = metadata.and_then(|metadata| metadata.get(field));
         if let Some(value) = value.filter(|value| is_scalar(value)) {
-            wrong.push(line(&format!("metadata.{field}"), value));
+            found.add(&format!("metadata.{field}"), value, None);
         }
     }
     let definitions = serverprotection_api::crds();
     let definition = definitions
         .iter()
-        .find(|definition| definition.spec.names.kind == kind);
+        .find(|definition| definition.spec.names.kind == object.kind);
     let schema = definition.and_then(|definition| {
         let version = definition.spec.versions.first()?;
         let schema = version.schema.as_ref()?.open_api_v3_schema.as_ref()?;
         schema.properties.as_ref()?.get("spec")
     });
-    if let (Some(schema), Some(spec)) = (schema, object.get("spec")) {
-        walk("spec", schema, spec, &mut wrong);
+    if let (Some(schema), Some(spec)) = (schema, object.value.get("spec")) {
+        found.walk("spec", schema, spec);
     }
-    wrong
+    found.lines
 }
 
-fn walk(path: &str, schema: &JSONSchemaProps, value: &Value, wrong: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let path = format!("{path}.{}", printable::one_line(name));
-                let known = schema.properties.as_ref().and_then(|known| known.get(name));
-                let known = known.or(match &schema.additional_properties {
-                    Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(&**schema),
-                    _ => None,
-                });
-                if let Some(schema) = known {
-                    walk(&path, schema, member, wrong);
+struct Found<'a> {
+    source: &'a str,
+    lines: Vec<String>,
+}
+
+impl Found<'_> {
+    fn walk(&mut self, path: &str, schema: &JSONSchemaProps, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let path = format!("{path}.{}", printable::one_line(name));
+                    let known = schema.properties.as_ref().and_then(|known| known.get(name));
+                    let known = known.or(match &schema.additional_properties {
+                        Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(&**schema),
+                        _ => None,
+                    });
+                    if let Some(schema) = known {
+                        self.walk(&path, schema, member);
+                    }
                 }
             }
-        }
-        Value::Array(items) => {
-            if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
-                for (number, item) in items.iter().enumerate() {
-                    walk(&format!("{path}[{number}]"), schema, item, wrong);
+            Value::Array(items) => {
+                if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+                    for (number, item) in items.iter().enumerate() {
+                        self.walk(&format!("{path}[{number}]"), schema, item);
+                    }
                 }
             }
+            _ if schema.type_.as_deref() == Some("string") && is_scalar(value) => {
+                self.add(path, value, serde_json::to_value(schema).ok().as_ref());
+            }
+            _ => {}
         }
-        _ if schema.type_.as_deref() == Some("string") && is_scalar(value) => wrong.push(line(path, value)),
-        _ => {}
+    }
+
+    fn add(&mut self, path: &str, value: &Value, schema: Option<&Value>) {
+        let kind = if value.is_number() { "number" } else { "boolean" };
+        let written = as_written(value, self.source);
+        let advice = advice(value, self.source, schema);
+        self.lines.push(format!(
+            "{path}: YAML reads the value as the {kind} {written}: {advice}"
+        ));
     }
 }
 
 fn is_scalar(value: &Value) -> bool {
     value.is_number() || value.is_boolean()
-}
-
-fn line(path: &str, value: &Value) -> String {
-    let kind = if value.is_number() { "number" } else { "boolean" };
-    format!("{path}: YAML reads the value as the {kind} {value}: put it in quotes, exactly as it should be")
 }
 
 #[cfg(test)]
@@ -100,9 +170,9 @@ mod tests {
 
     /// The error about a YAML document.
     fn error(text: &str) -> Option<String> {
-        let texts = [("a.yaml".to_owned(), text.to_owned())];
+        let texts = [documents::Text::new("a.yaml", text)];
         let checked = documents::for_each(&texts, |object| check(&object));
-        checked.err().map(|error| error.to_string())
+        checked.err().map(|errors| CliError::all(errors).to_string())
     }
 
     #[test]
@@ -128,16 +198,45 @@ mod tests {
             let error = error(&spec(more)).unwrap_or_else(|| panic!("{more} was taken"));
             assert!(
                 error.contains(&format!(
-                    "SecurityConnector a is not valid:\n  {path}: YAML reads"
+                    "SecurityConnector a is not valid:\n  {path}: YAML reads "
                 )),
                 "{error}"
             );
-            assert!(error.contains("put it in quotes"), "{error}");
+        }
+        for (more, advice) in [
+            (
+                "aws: {accountId: 012345678901}",
+                "put it in quotes: \"012345678901\"",
+            ),
+            ("aws: {accountId: 5}", "12-digit id"),
+            ("tags: {production: true}", "put it in quotes: without them"),
+            ("tags: {costCenter: 4_711}", "put it in quotes: \"4_711\""),
+            // In quotes, it would still be no duration.
+            ("scanInterval: 4", "whole hours from 1h to 24h, for example 4h"),
+        ] {
+            let error = error(&spec(more)).unwrap_or_else(|| panic!("{more} was taken"));
+            assert!(error.contains(advice), "{error}");
         }
         assert_eq!(
             error(&spec("aws: {accountId: '012345678901'}, suspend: true")),
             None
         );
+    }
+
+    #[test]
+    fn a_number_is_shown_as_it_was_written() {
+        for (written, value) in [
+            ("012345678901", json!(12_345_678_901.0)),
+            ("017", json!(15)),
+            ("0x1F", json!(31)),
+            ("1e6", json!(1e6)),
+            ("1_000", json!(1000)),
+        ] {
+            assert_eq!(as_written(&value, &format!("a: [{written}] # 5\n")), written);
+        }
+        // Not clear which one it was.
+        assert_eq!(as_written(&json!(8), "a: 8\nb: 010"), "8");
+        assert_eq!(as_written(&json!(true), "a: on"), "true");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         validate_and_the_api_server_agree_about_every_sample,
         validate_and_the_api_server_agree_about_wrong_manifests,
         validate_refuses_a_field_that_is_written_twice,
+        validate_reads_the_layout_of_kustomize_and_names_sub_folders,
     ]
 }
 
@@ -42,7 +43,7 @@ spec:
 "#;
 
 /// A manifest with one change, and whether it stays valid.
-const CHANGES: [(&str, &str, &str, bool); 25] = [
+const CHANGES: [(&str, &str, &str, bool); 27] = [
     (PROTECTION, "10m", "90m", true),
     (PROTECTION, "interval: 10m", "interval: null", true),
     (PROTECTION, "interval: 10m", "interval: 10", false),
@@ -78,6 +79,13 @@ const CHANGES: [(&str, &str, &str, bool); 25] = [
         "{minimumProtectedPercent: 101, exclude",
         false,
     ),
+    (
+        PROTECTION,
+        "serverprotection.dev/",
+        "serverprotections.dev/",
+        false,
+    ),
+    (PROTECTION, "apiVersion: serverprotection.dev/v1alpha1", "", false),
     (CONNECTOR, "\"123456789012\"", "123456789012", false),
     (CONNECTOR, "\"123456789012\"", "012345678901", false),
     (CONNECTOR, "[eu-central-1]", "[eu-central-1, eu-central-1]", false),
@@ -154,5 +162,41 @@ async fn validate_refuses_a_field_that_is_written_twice(environment: Arc<Environ
     assert_eq!(ran.code, Some(2), "{}", ran.err);
     let says = "duplicate mapping key `interval` is not allowed here at line 11";
     assert!(ran.err.contains(says), "{}", ran.err);
+    Ok(())
+}
+
+async fn validate_reads_the_layout_of_kustomize_and_names_sub_folders(
+    _: Arc<Environment>,
+) -> Result<(), Error> {
+    let folder = TempDir::new().map_err(io("create a folder"))?;
+    let sub = folder.path().join("sub");
+    fs::create_dir(&sub).map_err(io("create a folder"))?;
+    for (path, text) in [
+        (folder.path().join("protection.yaml"), PROTECTION.to_owned()),
+        (
+            folder.path().join("kustomization.yaml"),
+            "resources: [protection.yaml]\n".to_owned(),
+        ),
+        (folder.path().join("values.yaml"), "tier: P2\n".to_owned()),
+        (sub.join("bad.yaml"), PROTECTION.replacen("P2", "P3", 1)),
+    ] {
+        fs::write(&path, text).map_err(io("write the manifest"))?;
+    }
+    let path = folder.path().display().to_string();
+    let ran = serverprotection(&["validate", "-f", &path], &[], None).await?;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("1 sub-folder was not read (use -R)"),
+        "{}",
+        ran.out
+    );
+    let ran = serverprotection(&["validate", "-R", "-f", &path], &[], None).await?;
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("bad.yaml, document 1"), "{}", ran.out);
+    let broken = sub.join("broken.yaml");
+    fs::write(broken, "kind: [\n").map_err(io("write the manifest"))?;
+    let ran = serverprotection(&["validate", "-R", "-f", &path], &[], None).await?;
+    assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("1 valid, 1 invalid"), "{}{}", ran.out, ran.err);
     Ok(())
 }

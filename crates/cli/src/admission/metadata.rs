@@ -35,7 +35,7 @@ pub(super) fn check(metadata: Option<&Value>) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     for name in metadata.keys().filter(|name| !MEMBERS.contains(&name.as_str())) {
-        problems.push(Problem::new(format!("metadata.{name}"), "unknown field"));
+        problems.push(schema::unknown_field(format!("metadata.{name}"), name, MEMBERS));
     }
     let name = text(metadata, "name", &mut problems);
     let prefix = text(metadata, "generateName", &mut problems);
@@ -68,7 +68,7 @@ fn text<'a>(metadata: &'a Map<String, Value>, name: &str, problems: &mut Vec<Pro
         Value::Null => None,
         Value::String(text) => Some(text),
         other => {
-            problems.push(schema::not_a_string(&format!("metadata.{name}"), other));
+            problems.push(schema::not_a_string(&format!("metadata.{name}"), other, None));
             None
         }
     }
@@ -89,7 +89,7 @@ fn texts<'a>(
                     // The API server reads null as an empty text.
                     Value::Null => each(key, "", problems),
                     Value::String(value) => each(key, value, problems),
-                    other => problems.push(schema::not_a_string(&format!("{field}.{key}"), other)),
+                    other => problems.push(schema::not_a_string(&format!("{field}.{key}"), other, None)),
                 }
             }
         }
@@ -137,7 +137,7 @@ fn finalizers(list: Option<&Value>, problems: &mut Vec<Problem>) {
                 match item {
                     Value::String(name) if is_qualified(name) => {}
                     Value::String(_) => problems.push(Problem::new(field, QUALIFIED)),
-                    other => problems.push(schema::not_a_string(&field, other)),
+                    other => problems.push(schema::not_a_string(&field, other, None)),
                 }
             }
         }

@@ -15,7 +15,12 @@ use serde::Serialize;
 use serde_json::Value;
 use serverprotection_api::GROUP;
 
-use crate::{documents::Object, error::CliError};
+pub(crate) use schema::{first_sentence, fits};
+
+use crate::{documents::Object, error::CliError, unquoted};
+
+/// A group that differs from ours in more characters is that of another product.
+const OTHER_GROUP: usize = 6;
 
 /// Something that the API server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,16 @@ pub(crate) struct Problem {
     /// What to do, if the message does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) action: Option<String>,
+    /// What YAML did not read as text.
+    #[serde(skip)]
+    misread: Option<Misread>,
+}
+
+/// A value in a field with text, and the schema of the field, if it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Misread {
+    value: Value,
+    schema: Option<Value>,
 }
 
 impl Problem {
@@ -35,7 +50,20 @@ impl Problem {
             field: field.into(),
             message: message.into(),
             action: None,
+            misread: None,
         }
+    }
+
+    /// The problem of a field with text; numbers are shown as in the source.
+    fn explained(mut self, source: &str) -> Self {
+        if let Some(Misread { value, schema }) = self.misread.take() {
+            if value.is_number() {
+                let written = unquoted::as_written(&value, source);
+                self.message = format!("must be a string, but it is the number {written}");
+            }
+            self.action = Some(unquoted::advice(&value, source, schema.as_ref()));
+        }
+        self
     }
 
     pub(crate) fn action(self, action: impl Into<String>) -> Self {
@@ -114,7 +142,27 @@ impl Definitions {
             let problem = Problem::new("apiVersion", format!("{} is not served", object.version));
             return vec![problem.action(format!("use {GROUP}/{}", definition.versions.join(" or ")))];
         }
-        definition.check(object.value.clone())
+        let problems = definition.check(object.value.clone()).into_iter();
+        problems
+            .map(|problem| problem.explained(&object.source))
+            .collect()
+    }
+
+    /// What is wrong with the `apiVersion` of an object that is not of this operator's group, but looks as if it should
+    /// be: the kind is ours, and there is no group or one that resembles ours.
+    pub(crate) fn check_foreign(&self, object: &Object) -> Option<Problem> {
+        let definition = self.0.iter().find(|definition| definition.kind == object.kind)?;
+        let group = object.version.split_once('/').map_or("", |(group, _)| group);
+        let is_other_product = !group.is_empty() && schema::distance(group, GROUP) > OTHER_GROUP;
+        if is_other_product {
+            return None;
+        }
+        let message = match object.version.as_str() {
+            "" => "is required".to_owned(),
+            version => format!("{version} has no kind {}", object.kind),
+        };
+        let action = format!("use {GROUP}/{}", definition.versions.join(" or "));
+        Some(Problem::new("apiVersion", message).action(action))
     }
 
     /// The rules that [`Self::check`] cannot check.

@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::Problem;
+use super::{Misread, Problem};
 
 /// Longest value that a message quotes, in characters.
 const QUOTED: usize = 80;
@@ -160,7 +160,7 @@ impl Found {
         if !fits {
             self.blocks_rules = true;
             self.problems.push(match expected {
-                "string" => not_a_string(field, value),
+                "string" => not_a_string(field, value, Some(schema)),
                 "object" | "array" | "integer" => {
                     Problem::new(field, wrong_type(&format!("an {expected}"), value))
                 }
@@ -307,36 +307,84 @@ impl Found {
                 Some(schema) => self.check(value, schema, &field),
                 None if keeps_unknown => {}
                 None => {
-                    let problem = Problem::new(field, "unknown field");
-                    self.problems.push(match resembling(name, schema) {
-                        Some(known) => problem.action(format!("use {known}")),
-                        None => problem,
-                    });
+                    let known = schema.get("properties").and_then(Value::as_object);
+                    let known = known
+                        .into_iter()
+                        .flat_map(|known| known.keys().map(String::as_str));
+                    self.problems.push(unknown_field(field, name, known));
                 }
             }
         }
     }
 }
 
-/// A field whose name differs only in case, `-` and `_`.
-fn resembling<'a>(name: &str, schema: &'a Value) -> Option<&'a str> {
+/// The problem of a field that does not exist, with the known one that was meant.
+pub(super) fn unknown_field<'a>(
+    field: String,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let problem = Problem::new(field, "unknown field");
     let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
-    let known = schema.get("properties")?.as_object()?.keys();
-    known
-        .map(String::as_str)
-        .find(|known| plain(known) == plain(name))
+    let given = plain(name);
+    let nearest = known
+        .into_iter()
+        .map(|known| (distance(&plain(known), &given), known))
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((0, known)) => problem.action(format!("use {known}")),
+        // In a short name, every other letter makes another word.
+        Some((distance, known)) if distance <= 2 && distance * 4 <= given.chars().count() => {
+            problem.action(format!("did you mean {known}?"))
+        }
+        _ => problem,
+    }
+}
+
+/// How many letters differ between two words; two neighbors in the wrong order count once.
+pub(super) fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    let mut previous = None;
+    for (line, letter) in one.chars().enumerate() {
+        let mut next = vec![line + 1];
+        for (column, against) in other.iter().enumerate() {
+            let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
+            let mut least = at(&row, column) + usize::from(letter != *against);
+            least = least.min(at(&row, column + 1) + 1).min(at(&next, column) + 1);
+            let left = column.checked_sub(1);
+            if previous == Some(*against)
+                && left.and_then(|left| other.get(left)) == Some(&letter)
+                && let Some(left) = left
+            {
+                least = least.min(at(&before, left) + 1);
+            }
+            next.push(least);
+        }
+        before = std::mem::replace(&mut row, next);
+        previous = Some(letter);
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// A problem with a text that YAML did not read as one.
-pub(super) fn not_a_string(field: &str, value: &Value) -> Problem {
-    let problem = Problem::new(field, wrong_type("a string", value));
-    match value {
-        Value::Number(_) => problem.action(
-            "put it in quotes: without them, YAML reads digits as a number, and leading zeros are lost",
-        ),
-        Value::Bool(_) => problem.action("put it in quotes: without them, YAML reads this word as a boolean"),
-        _ => problem,
+pub(super) fn not_a_string(field: &str, value: &Value, schema: Option<&Value>) -> Problem {
+    let mut problem = Problem::new(field, wrong_type("a string", value));
+    if value.is_number() || value.is_boolean() {
+        problem.misread = Some(Misread {
+            value: value.clone(),
+            schema: schema.cloned(),
+        });
     }
+    problem
+}
+
+/// Whether a value has the type, the bounds and the pattern of a schema.
+pub(crate) fn fits(value: &Value, schema: &Value) -> bool {
+    let mut found = Found::default();
+    found.check(value, schema, "");
+    found.problems.is_empty()
 }
 
 /// `must be a string, but it is the number 5`.
@@ -379,7 +427,8 @@ fn quoted(value: &Value) -> String {
     format!("{start}...")
 }
 
-fn first_sentence(schema: &Value) -> Option<&str> {
+/// The first sentence of the description.
+pub(crate) fn first_sentence(schema: &Value) -> Option<&str> {
     let text = schema.get("description")?.as_str()?;
     Some(text.split_inclusive(". ").next().unwrap_or(text).trim_end())
 }

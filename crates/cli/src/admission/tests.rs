@@ -26,6 +26,7 @@ fn of(value: Value) -> Object {
     Object {
         version: text("apiVersion"),
         kind: text("kind"),
+        source: value.to_string().into(),
         value,
         place: String::new(),
     }
@@ -113,14 +114,28 @@ fn valid_objects_have_no_problem() {
 #[test]
 fn types_are_checked_and_texts_without_quotes_explained() {
     refused(
-        &connector("spec/aws/accountId", json!(12_345_678_901.0)),
+        &connector("spec/aws/accountId", json!(123_456_789_012_u64)),
         "spec.aws.accountId",
-        "put it in quotes",
+        "put it in quotes: \"123456789012\"",
+    );
+    let mut written = connector("spec/aws/accountId", json!(12_345_678_901.0));
+    written.source = "accountId: 012345678901".into();
+    refused(&written, "spec.aws.accountId", "the number 012345678901");
+    refused(
+        &written,
+        "spec.aws.accountId",
+        "put it in quotes: \"012345678901\"",
+    );
+    // Quotes alone would not help.
+    refused(
+        &protection("spec/interval", json!(10)),
+        "spec.interval",
+        "for example 10m",
     );
     refused(
-        &protection("spec/subscriptionId", json!(5)),
-        "spec.subscriptionId",
-        "put it in quotes",
+        &protection("spec/machines", json!({"gracePeriod": 24})),
+        "spec.machines.gracePeriod",
+        "for example",
     );
     refused(
         &protection("metadata/labels", json!({"a": true})),
@@ -233,6 +248,16 @@ fn unknown_fields_are_refused_and_the_known_one_is_named() {
         "use agentlessScanning",
     );
     refused(
+        &protection("spec/plan/teir", json!("P2")),
+        "spec.plan.teir",
+        "did you mean tier?",
+    );
+    refused(
+        &protection("spec/intervall", json!("10m")),
+        "spec.intervall",
+        "did you mean interval?",
+    );
+    refused(
         &protection("spec/other", Value::Null),
         "spec.other",
         "unknown field",
@@ -241,7 +266,7 @@ fn unknown_fields_are_refused_and_the_known_one_is_named() {
     refused(
         &protection("metadata/label", json!({})),
         "metadata.label",
-        "unknown field",
+        "did you mean labels?",
     );
 }
 
@@ -390,5 +415,19 @@ fn rules_about_changes_are_listed() {
             rule.is_some_and(|rule| rule.message.contains("cannot be changed")),
             "{field}: {rules:#?}"
         );
+    }
+}
+
+#[test]
+fn a_swapped_pair_of_letters_is_one_difference() {
+    for (one, other, expected) in [
+        ("tier", "teir", 1),
+        ("tier", "tier", 0),
+        ("tier", "", 4),
+        ("", "tier", 4),
+        ("interval", "intervall", 1),
+        ("kitten", "sitting", 3),
+    ] {
+        assert_eq!(schema::distance(one, other), expected, "{one} {other}");
     }
 }

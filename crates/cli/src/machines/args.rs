@@ -46,6 +46,10 @@ pub(crate) struct Args {
     #[arg(short = 'f', long = "filename", value_name = "FILE|-")]
     pub(crate) files: Vec<PathBuf>,
 
+    /// Also read the sub-folders of the folders of -f
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+
     /// Read this subscription. Repeatable, or separated by commas
     #[arg(long = "subscription", value_name = "ID", value_parser = subscription, value_delimiter = ',')]
     pub(crate) subscriptions: Vec<String>,

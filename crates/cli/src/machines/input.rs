@@ -10,7 +10,7 @@ use serverprotection_azure::Identity;
 
 use super::args;
 use crate::{
-    documents::{self, Object},
+    documents::{self, Object, Text, Texts},
     error::CliError,
     printable, unquoted,
 };
@@ -47,13 +47,19 @@ struct Found {
 }
 
 impl Input {
-    /// Reads files, folders and standard input.
+    /// Reads files, folders and standard input; `is_recursive` also reads the folders below.
     ///
     /// # Errors
     ///
     /// Fails if a path cannot be read, or as [`Input::parse`] does.
-    pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, CliError> {
-        Self::parse(&documents::read(paths)?)
+    pub(crate) fn read(paths: &[PathBuf], is_recursive: bool) -> Result<Self, CliError> {
+        let texts = Texts::read(paths, is_recursive);
+        if !texts.failures.is_empty() {
+            return Err(CliError::all(texts.failures));
+        }
+        let mut input = Self::parse(&texts.texts)?;
+        input.notes.extend(texts.note());
+        Ok(input)
     }
 
     /// Parses named texts.
@@ -61,9 +67,9 @@ impl Input {
     /// # Errors
     ///
     /// Fails if a text is not YAML, or if a ServerProtection, AzureCredential or Secret in it is not valid.
-    pub(crate) fn parse(texts: &[(String, String)]) -> Result<Self, CliError> {
+    pub(crate) fn parse(texts: &[Text]) -> Result<Self, CliError> {
         let mut found = Found::default();
-        documents::for_each(texts, |object| found.add(object))?;
+        documents::for_each(texts, |object| found.add(object)).map_err(CliError::all)?;
         Ok(found.finish())
     }
 }
@@ -100,6 +106,8 @@ impl Found {
                 );
                 Ok(())
             }
+            // Only files of a folder may have no kind, such as values of Helm.
+            "" => Ok(()),
             _ => {
                 *self.skipped.entry(kind).or_default() += 1;
                 Ok(())

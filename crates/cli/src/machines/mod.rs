@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
-    let input = Input::read(&args.files)?;
+    let input = Input::read(&args.files, args.recursive)?;
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let (scopes, notes) = scope::scopes(&args, input, is_set)?;
     for note in &notes {

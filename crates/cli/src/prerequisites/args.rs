@@ -48,6 +48,10 @@ pub(crate) struct Args {
     #[arg(short = 'f', long = "filename", value_name = "FILE|-", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
+    /// Also read the sub-folders of the folders of -f
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,

@@ -10,7 +10,7 @@ use super::{
     args::{self, Args},
 };
 use crate::{
-    documents::{self, Object},
+    documents::{self, Object, Text},
     error::CliError,
     printable, unquoted,
 };
@@ -44,14 +44,16 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// Fails if a text is not YAML, if admission would refuse an object of this operator, or if there is no
-    /// SecurityConnector.
-    pub(super) fn parse(texts: &[(String, String)]) -> Result<Self, CliError> {
+    /// Fails with one error for each text that is not YAML and each object of this operator that admission would refuse,
+    /// or if there is no SecurityConnector.
+    pub(super) fn parse(texts: &[Text]) -> Result<Self, Vec<CliError>> {
         let mut input = Self::default();
         documents::for_each(texts, |object| input.add(object))?;
         if input.connectors.is_empty() {
-            return Err(CliError::new("-f: the input has no SecurityConnector")
-                .action("add a SecurityConnector object to the input"));
+            return Err(vec![
+                CliError::new("-f: the input has no SecurityConnector")
+                    .action("add a SecurityConnector object to the input"),
+            ]);
         }
         Ok(input)
     }

@@ -29,7 +29,11 @@ use input::{Input, Selected};
 use serverprotection_api::Cloud;
 use serverprotection_core::security_connector::prerequisites::{Account, Prerequisites};
 
-use crate::{documents, error::CliError, printable};
+use crate::{
+    documents::{Text, Texts},
+    error::CliError,
+    printable,
+};
 
 /// Invalid flags or input.
 const REFUSED: u8 = 2;
@@ -38,9 +42,15 @@ const PIPE_CLOSED: u8 = 141;
 
 /// Prints the prerequisites, or all errors and nothing else.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let output = documents::read(&args.files)
-        .map_err(|error| vec![error])
-        .and_then(|texts| rendered(args, &texts));
+    let texts = Texts::read(&args.files, args.recursive);
+    if let Some(note) = texts.note() {
+        eprintln!("serverprotection: {}", printable::one_line(&note));
+    }
+    let output = if texts.failures.is_empty() {
+        rendered(args, &texts.texts)
+    } else {
+        Err(texts.failures)
+    };
     let output = match output {
         Ok(output) => output,
         Err(errors) => {
@@ -62,8 +72,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn rendered(args: &Args, texts: &[(String, String)]) -> Result<String, Vec<CliError>> {
-    let input = Input::parse(texts).map_err(|error| vec![error])?;
+fn rendered(args: &Args, texts: &[Text]) -> Result<String, Vec<CliError>> {
+    let input = Input::parse(texts)?;
     let selected = input.selected(args)?;
     if args.output != Format::Text && selected.len() > 1 {
         let names: Vec<_> = selected.iter().map(|one| one.shown.as_str()).collect();

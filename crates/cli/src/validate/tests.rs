@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::documents::Text;
 
 const VALID: &str = "
 apiVersion: serverprotection.dev/v1alpha1
@@ -26,9 +27,15 @@ spec:
 ";
 const SECRET: &str = "{apiVersion: v1, kind: Secret, metadata: {name: s}}";
 
+fn named(name: &str, text: &str) -> Texts {
+    Texts {
+        texts: vec![Text::new(name, text)],
+        ..Texts::default()
+    }
+}
+
 fn report(texts: &[&str]) -> Report {
-    let named = ("all.yaml".to_owned(), texts.join("\n---\n"));
-    checked(&[named]).unwrap()
+    checked(named("all.yaml", &texts.join("\n---\n"))).unwrap()
 }
 
 #[test]
@@ -44,9 +51,10 @@ fn an_account_id_without_quotes_is_explained() {
     );
     let text = rendered(&report, Format::Text).unwrap();
     assert!(text.contains("all.yaml, document 2: SecurityConnector team/aws is invalid:\n  spec.aws.accountId: must be a string, but it is the number"), "{text}");
-    assert!(text.contains("put it in quotes"), "{text}");
+    assert!(text.contains("the number 012345678901"), "{text}");
+    assert!(text.contains("put it in quotes: \"012345678901\""), "{text}");
     assert!(
-        text.contains("1 valid, 1 invalid; 1 objects of other kinds"),
+        text.contains("1 valid, 1 invalid; objects of other kinds, not checked: 1"),
         "{text}"
     );
     assert!(text.contains("kubectl apply --dry-run=server"), "{text}");
@@ -83,10 +91,9 @@ fn a_list_of_kubectl_names_the_item() {
 
 #[test]
 fn an_input_without_our_objects_is_an_error() {
-    let named = |text: &str| [("a.yaml".to_owned(), text.to_owned())];
-    let error = checked(&named(SECRET)).unwrap_err();
+    let error = checked(named("a.yaml", SECRET)).unwrap_err();
     assert!(error.problem.contains("serverprotection.dev"), "{error}");
-    let error = checked(&named("kind: [")).unwrap_err();
+    let error = checked(named("a.yaml", "kind: [")).unwrap_err();
     assert!(error.problem.contains("not valid YAML"), "{error}");
 }
 
@@ -96,4 +103,40 @@ fn hostile_names_stay_on_their_line() {
     let text = rendered(&report(&[&hostile]), Format::Text).unwrap();
     assert!(text.lines().next().unwrap().ends_with("is invalid:"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn a_bad_document_does_not_hide_the_others() {
+    let mut texts = named("a.yaml", VALID);
+    texts.texts.push(Text::new("b.yaml", "kind: ["));
+    texts.texts.push(Text::new("c.yaml", UNQUOTED));
+    texts.failures.push("-f d.yaml: cannot read it".into());
+    let report = checked(texts).unwrap();
+    assert_eq!((report.summary.valid, report.summary.invalid), (1, 1));
+    assert_eq!(report.errors.len(), 2, "{:?}", report.errors);
+    let text = rendered(&report, Format::Text).unwrap();
+    assert!(text.contains("2 files or documents could not be read"), "{text}");
+}
+
+#[test]
+fn our_kinds_with_another_api_version_are_invalid() {
+    let with = |version: &str| VALID.replace("apiVersion: serverprotection.dev/v1alpha1", version);
+    for version in [
+        "",
+        "apiVersion: v1alpha1",
+        "apiVersion: serverprotections.dev/v1alpha1",
+        "apiVersion: serverprotection.io/v1alpha1",
+        "apiVersion: serverprotection.dev/v1",
+    ] {
+        let report = report(&[&with(version)]);
+        let problem = &report.objects[0].problems[0];
+        assert_eq!(problem.field, "apiVersion", "{version}");
+        assert_eq!(
+            problem.action.as_deref(),
+            Some("use serverprotection.dev/v1alpha1")
+        );
+    }
+    // Other products have connectors, too.
+    let other = with("apiVersion: security.azure.upbound.io/v1beta1");
+    assert_eq!(report(&[VALID, &other]).summary.other, 1);
 }

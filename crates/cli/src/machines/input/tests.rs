@@ -7,7 +7,7 @@ use super::*;
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-0000-0000-000000000001";
 
 fn parse(text: &str) -> Result<Input, CliError> {
-    Input::parse(&[("fleet.yaml".into(), text.into())])
+    Input::parse(&[Text::new("fleet.yaml", text)])
 }
 
 fn protection(name: &str, subscription: &str, rest: &str) -> String {
@@ -133,12 +133,12 @@ fn a_folder_is_read_in_order_and_without_other_files() {
     fs::write(folder.path().join("b.yaml"), protection("b", SUBSCRIPTION, "")).unwrap();
     fs::write(folder.path().join("a.yml"), protection("a", &other, "")).unwrap();
     fs::write(folder.path().join("README.md"), "# no object").unwrap();
-    let input = Input::read(&[folder.path().to_owned()]).unwrap();
+    let input = Input::read(&[folder.path().to_owned()], false).unwrap();
     let found: Vec<_> = input
         .protections
         .iter()
         .map(|one| one.subscription.as_str())
         .collect();
     assert_eq!(found, [other.as_str(), SUBSCRIPTION]);
-    assert!(Input::read(&[folder.path().join("none.yaml")]).is_err());
+    assert!(Input::read(&[folder.path().join("none.yaml")], false).is_err());
 }

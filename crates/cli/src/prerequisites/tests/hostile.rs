@@ -38,8 +38,8 @@ impl Sample {
         let words = ["prerequisites", "-f", "x.yaml", "--output", format];
         let args = Command::try_parse_from(words).unwrap().args;
         let [protection, credential] = related();
-        let texts = [protection, connector.clone(), credential]
-            .map(|object| ("x.yaml".to_owned(), object.to_string()));
+        let texts =
+            [protection, connector.clone(), credential].map(|object| Text::new("x.yaml", object.to_string()));
         let mut selected = Input::parse(&texts).unwrap().selected(&args).unwrap().remove(0);
         selected.shown = "team/prod".to_owned();
         let plain = render(&args, &selected).unwrap();

@@ -26,7 +26,7 @@ fn printed(objects: &[Value], flags: &str) -> Result<String, Vec<CliError>> {
         .chain(flags.split_whitespace());
     let args = Command::try_parse_from(words).unwrap().args;
     let text: Vec<_> = objects.iter().map(Value::to_string).collect();
-    rendered(&args, &[("x.yaml".into(), text.join("\n---\n"))])
+    rendered(&args, &[Text::new("x.yaml", text.join("\n---\n"))])
 }
 
 /// The only error of the command.
