@@ -1,19 +1,22 @@
 //! Reads from a cluster. Objects are read without their types, so that one that this version cannot parse does not hide
 //! the others.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
+use clap::Args as ClapArgs;
 use k8s_openapi::{
-    api::apps::v1::Deployment,
+    api::{apps::v1::Deployment, core::v1::Namespace},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Config, Resource,
     api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::Value;
 use serverprotection_api::GROUP;
+use serverprotection_controller::kubeconfig;
 
 use crate::{error::CliError, exit};
 
@@ -42,21 +45,72 @@ pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -
         .unwrap_or_else(|error| exit::failed(&error))
 }
 
-/// A client for the cluster of `KUBECONFIG`, `~/.kube/config` or the pod.
+// No doc comment: this struct is flattened, and its comment would replace the description of the command.
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct Connection {
+    /// Kubeconfig file [default: KUBECONFIG, ~/.kube/config or the service account of the pod]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig file [default: the current context]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl Connection {
+    /// A client for the cluster.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no cluster is configured, or if the configuration cannot be used.
+    pub(crate) async fn open(&self) -> Result<Client, CliError> {
+        let mut config = self.config().await?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        Client::try_from(config).map_err(|error| {
+            CliError::new("cannot use the configuration of the cluster").because(root(&error))
+        })
+    }
+
+    async fn config(&self) -> Result<Config, CliError> {
+        let failed = |problem: String| {
+            CliError::new(problem).action(
+                "name a kubeconfig file with --kubeconfig or KUBECONFIG, and a context with --context",
+            )
+        };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        if let Some(path) = &self.kubeconfig {
+            let config = match Kubeconfig::read_from(path) {
+                Ok(file) => Config::from_custom_kubeconfig(file, &options).await,
+                Err(error) => Err(error),
+            };
+            let file = path.display().to_string();
+            return config.map_err(|error| failed(kubeconfig::described(&error, &file)));
+        }
+        if self.context.is_some() {
+            let config = Config::from_kubeconfig(&options).await;
+            return config.map_err(|error| failed(kubeconfig::described(&error, &kubeconfig::files())));
+        }
+        let config = Config::infer().await;
+        config.map_err(|error| failed(kubeconfig::not_found(&error)))
+    }
+}
+
+/// Fails if the namespace does not exist. An identity that may not read it gets no error: it may still read its objects.
 ///
 /// # Errors
 ///
-/// Fails if no cluster is configured.
-pub(crate) async fn connect() -> Result<Client, CliError> {
-    let failed = |error: &dyn std::error::Error| {
-        CliError::new("no cluster is configured")
-            .because(root(error))
-            .action("set KUBECONFIG, or choose a context with kubectl config use-context")
-    };
-    let mut config = Config::infer().await.map_err(|error| failed(&error))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
-    Client::try_from(config).map_err(|error| failed(&error))
+/// Fails if there is no such namespace.
+pub(crate) async fn check_namespace(client: &Client, namespace: Option<&str>) -> Result<(), CliError> {
+    let Some(name) = namespace else { return Ok(()) };
+    match Api::<Namespace>::all(client.clone()).get_opt(name).await {
+        Ok(None) => Err(CliError::new(format!("namespace {name} does not exist"))
+            .action("correct --namespace, or omit it to read all namespaces")),
+        _ => Ok(()),
+    }
 }
 
 /// All objects of a kind as JSON; `None` if the cluster does not have the kind.
@@ -79,7 +133,8 @@ pub(crate) async fn list(
     loop {
         let page = match api.list(&params).await {
             Ok(page) => page,
-            Err(kube::Error::Api(answer)) if answer.is_not_found() => return Ok(None),
+            // The answer to a path that the API server does not have has no reason.
+            Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(None),
             Err(error) => return Err(refused(&format!("cannot list {plural}"), &error)),
         };
         for object in page.items {
@@ -153,7 +208,7 @@ pub(crate) fn refused(problem: &str, error: &kube::Error) -> CliError {
 }
 
 /// The innermost cause, which is the one that a user can act on.
-fn root(error: &dyn std::error::Error) -> String {
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

@@ -16,11 +16,11 @@ pub(crate) struct Endpoints {
 
     /// Azure Resource Manager endpoint [default: the endpoint of --cloud]. The emulator listens on
     /// https://127.0.0.1:8443
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     pub(crate) resource_manager_endpoint: Option<Url>,
 
     /// Microsoft Entra authority [default: the authority of --cloud]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     pub(crate) authority_host: Option<Url>,
 
     /// Audience of the access tokens [default: the Azure Resource Manager audience of --cloud]
@@ -104,6 +104,14 @@ impl Endpoints {
     }
 }
 
+/// Parses a flag with an address.
+pub(crate) fn url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => Ok(url),
+        _ => Err("must be a URL with a scheme and a host, such as https://127.0.0.1:8443".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -119,6 +127,14 @@ mod tests {
     fn error(flag: &str, url: &str) -> EndpointsError {
         let command = Command::parse_from(["serverprotection", flag, url]);
         command.endpoints.open().map(drop).unwrap_err()
+    }
+
+    #[test]
+    fn an_address_has_a_scheme_and_a_host() {
+        for text in ["foo", "localhost:8080", "/metrics", "https://", ""] {
+            assert!(url(text).unwrap_err().contains("such as https://"), "{text}");
+        }
+        assert!(url("http://127.0.0.1:8080/metrics").is_ok());
     }
 
     #[test]

@@ -28,28 +28,28 @@ pub struct Args {
     pub blocked_retry_interval: Duration,
 
     /// Time after which the registration of a resource provider counts as stuck
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     pub registration_timeout: Duration,
 
     /// Time after which a failing deletion in Azure is given up and the finalizer is removed (for tests)
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration, hide = true)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration, hide = true)]
     pub deletion_deadline: Duration,
 
     /// Time after which an object whose access to Azure is denied loses its subscription or connector to another object
     /// that may write it and waits
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub claim_lapse_after: Duration,
 
     /// The same for an object whose access is unknown because Azure or Entra does not answer (for tests)
-    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = humantime::parse_duration, hide = true)]
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration, hide = true)]
     pub claim_unknown_lapse_after: Duration,
 
     /// Time for which a subscription or connector is kept for the namespace of an owner that was deleted (for tests)
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration, hide = true)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, hide = true)]
     pub claim_reserve: Duration,
 
     /// Reconcile every object at this interval instead of its spec.interval (for tests)
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, hide = true)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, hide = true)]
     pub reconcile_every: Option<Duration>,
 
     /// Interval between machine scans of each identity, with 10 % jitter; between 1s and 24h
@@ -86,9 +86,13 @@ pub enum LogFormat {
     Json,
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "must be a duration, for example 90s, 10m or 1h30m".into())
+}
+
 /// Lower bound: all clients of an identity share its Resource Graph quota.
 fn scan_interval(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = self::duration(text)?;
     if duration < Duration::from_secs(1) || duration > Duration::from_secs(86400) {
         return Err(
             "must be between 1s and 24h; Azure shows changes of machines after about a minute".into(),
@@ -99,7 +103,7 @@ fn scan_interval(text: &str) -> Result<Duration, String> {
 
 /// Upper bound: a rotated secret must take effect within five minutes.
 fn blocked_retry_interval(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = self::duration(text)?;
     if duration.is_zero() || duration > Duration::from_secs(300) {
         return Err(
             "must be greater than 0 and at most 5m, so that a rotated secret takes effect soon".into(),

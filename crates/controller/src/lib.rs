@@ -20,6 +20,7 @@ mod http;
 mod kind;
 mod kube_error;
 mod kube_proxy;
+pub mod kubeconfig;
 mod metrics;
 mod metrics_page;
 mod panics;

@@ -34,7 +34,7 @@ use crate::{
     fleet::Fleet,
     http,
     kind::Kind,
-    kube_error, kube_proxy,
+    kube_error, kube_proxy, kubeconfig,
     metrics::Metrics,
     metrics_page::MetricsPage,
     panics::Task,
@@ -54,7 +54,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("cannot find a cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
+    #[error("cannot find a cluster: {}; correct KUBECONFIG, or run in a pod with a service account", kubeconfig::not_found(.0))]
     Kubeconfig(#[from] kube::config::InferConfigError),
     #[error("cannot reach the cluster: {}; check KUBECONFIG and the network", kube_error::described(.0))]
     Cluster(#[from] kube::Error),

@@ -165,7 +165,24 @@ async fn an_empty_cluster_can_be_uninstalled(environment: Arc<Environment>) -> R
     // Without a cluster, the command says what to do.
     let ran = serverprotection(&["uninstall", "--check"], &[("KUBECONFIG", "/nowhere")], None).await?;
     assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("set KUBECONFIG"), "{}", ran.err);
+    assert!(
+        ran.err.contains("/nowhere") && ran.err.contains("--kubeconfig"),
+        "{}",
+        ran.err
+    );
+    // A namespace with a typing error has nothing that would wait, but that is no answer.
+    let kubeconfig = kubeconfig(&environment)?;
+    let arguments = [
+        "uninstall",
+        "--check",
+        "--kubeconfig",
+        &kubeconfig,
+        "--namespace",
+        "nosuch",
+    ];
+    let ran = serverprotection(&arguments, &[], None).await?;
+    assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("namespace nosuch does not exist"), "{}", ran.err);
     let ran = serverprotection(&["uninstall"], &[], None).await?;
     assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
     Ok(())

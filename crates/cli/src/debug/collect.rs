@@ -176,7 +176,11 @@ async fn pods(client: &Client, deployment: &Deployment) -> Result<Vec<Pod>, CliE
 
 async fn page(url: &Url) -> Result<String, CliError> {
     let failed = |error: reqwest::Error| {
-        CliError::new("cannot read the metrics of --metrics-url").because(error.without_url())
+        let status = error
+            .status()
+            .map(|status| format!("the server answers {status}"));
+        let cause = status.unwrap_or_else(|| cluster::root(&error.without_url()));
+        CliError::new(format!("--metrics-url: cannot read {}", shown(url))).because(cause)
     };
     let client = reqwest::Client::builder()
         .timeout(METRICS_TIMEOUT)
@@ -185,6 +189,13 @@ async fn page(url: &Url) -> Result<String, CliError> {
     let response = client.get(url.clone()).send().await.map_err(failed)?;
     let response = response.error_for_status().map_err(failed)?;
     Ok(newest(response.text().await.map_err(failed)?))
+}
+
+/// The address without user and password.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 /// The end of a text that is too long, from the beginning of a line.

@@ -18,7 +18,7 @@ use clap::Args as ClapArgs;
 use serverprotection_core::Timestamp;
 use url::Url;
 
-use crate::{cluster, error::CliError, exit, scrub::Scrubber};
+use crate::{cluster, endpoints, error::CliError, exit, scrub::Scrubber};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +47,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 
+    #[command(flatten)]
+    connection: cluster::Connection,
+
     /// Archive to write; an existing file is not overwritten [default: serverprotection-debug-TIME.tar.gz]
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
@@ -56,7 +59,7 @@ pub(crate) struct Args {
     logs: bool,
 
     /// Read the metrics from this address instead of from the controller's pods
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoints::url)]
     metrics_url: Option<Url>,
 }
 
@@ -65,7 +68,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     cluster::block_on(async {
         let now = Timestamp::now();
         let path = args.archive.clone().unwrap_or_else(|| default_path(now));
-        let client = cluster::connect().await?;
+        let client = args.connection.open().await?;
+        cluster::check_namespace(&client, args.namespace.as_deref()).await?;
         let file = archive::create(&path)?;
         let sources = collect::Sources {
             namespace: args.namespace.as_deref(),

@@ -41,7 +41,7 @@ docs/uninstall.md explains the order and the ways out.";
 ///
 /// Reads the objects, the definitions and the Deployment of the controller, and says which deletion would delete a
 /// connector in Azure, which one would never end, and in which order to delete. It changes nothing, in the cluster or in
-/// Azure. The cluster is found as kubectl does: by KUBECONFIG, or by the pod's service account.
+/// Azure. The cluster is found as kubectl does: by --kubeconfig, KUBECONFIG or the pod's service account.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// Read only this namespace [default: all namespaces]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+
+    #[command(flatten)]
+    connection: cluster::Connection,
 
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
@@ -71,7 +74,7 @@ enum Format {
 pub(crate) fn run(args: &Args) -> ExitCode {
     debug_assert!(args.check);
     cluster::block_on(async {
-        let facts = read(args.namespace.as_deref()).await?;
+        let facts = read(&args.connection, args.namespace.as_deref()).await?;
         let report = plan::plan(&facts, Timestamp::now());
         let code = if report.safe { 0 } else { exit::NO };
         let text = match args.output {
@@ -85,8 +88,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     })
 }
 
-async fn read(namespace: Option<&str>) -> Result<Facts, CliError> {
-    let client = cluster::connect().await?;
+async fn read(connection: &cluster::Connection, namespace: Option<&str>) -> Result<Facts, CliError> {
+    let client = connection.open().await?;
+    cluster::check_namespace(&client, namespace).await?;
     let mut facts = Facts {
         namespace: namespace.map(str::to_owned),
         ..Facts::default()

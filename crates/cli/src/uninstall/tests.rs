@@ -230,3 +230,25 @@ fn the_text_has_every_object_and_every_command() {
     let all = report.steps.iter().flat_map(|step| &step.commands);
     all.for_each(|command| assert!(text.contains(command.as_str()), "{command}: {text}"));
 }
+
+#[test]
+fn a_cluster_without_definitions_has_nothing_to_delete() {
+    let mut facts = facts(true, &[]);
+    facts.definitions.clear();
+    let report = plan(&facts, Timestamp::now());
+    assert!(report.safe);
+    let text = text::render(&report);
+    assert!(text.contains("definitions are not installed"), "{text}");
+    assert!(text.contains("kubectl delete -k deploy/base"), "{text}");
+    facts.controllers.clear();
+    let report = plan(&facts, Timestamp::now());
+    let text = text::render(&report);
+    assert!(
+        report.safe && text.contains("Nothing is left to delete."),
+        "{text}"
+    );
+    // An owner of a namespace may not know.
+    facts.unread = Some("forbidden".into());
+    let text = text::render(&plan(&facts, Timestamp::now()));
+    assert!(!text.contains("Nothing is left"), "{text}");
+}

@@ -63,7 +63,13 @@ pub(super) fn render(report: &Report) -> String {
         .filter(|object| object.azure == Effect::Unchanged);
     let unchanged = unchanged.map(|object| (object, object.explanation.as_str()));
     section(&mut out, "Can be deleted; nothing changes in Azure:", unchanged);
-    let result = if report.safe {
+    let has_definitions = report.unread.is_some() || !report.definitions.is_empty();
+    if !has_definitions {
+        out.push_str("The custom resource definitions are not installed, so the cluster has no objects.\n");
+    }
+    let result = if !has_definitions && report.objects.is_empty() && report.controllers.is_empty() {
+        "\nNothing is left to delete."
+    } else if report.safe {
         "\nDeleting everything changes nothing in Azure, and nothing would wait."
     } else {
         "\nDo not delete anything yet."
