@@ -61,10 +61,13 @@ enum CrdsFormat {
 const EXAMPLES: &str = "\
 Examples:
   bash, for all sessions (needs the package bash-completion):
+    mkdir -p ~/.local/share/bash-completion/completions
     serverprotection completion bash > ~/.local/share/bash-completion/completions/serverprotection
   zsh, in a folder of $fpath:
+    mkdir -p ~/.zfunc
     serverprotection completion zsh > ~/.zfunc/_serverprotection
   fish:
+    mkdir -p ~/.config/fish/completions
     serverprotection completion fish > ~/.config/fish/completions/serverprotection.fish";
 
 /// Print a script for the completion of commands, flags and values in a shell

@@ -1,9 +1,12 @@
 //! Flags of `serverprotection machines`. Their doc comments are the text of `--help`.
 #![allow(clippy::doc_markdown)]
 
-use std::path::PathBuf;
+use std::{ffi::OsStr, path::PathBuf};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{
+    Args as ClapArgs, ValueEnum,
+    builder::{PossibleValue, TypedValueParser},
+};
 use serverprotection_core::{
     jiff::SignedDuration,
     machines::{Environment, Verdict},
@@ -60,12 +63,12 @@ pub(crate) struct Args {
     pub(crate) management_groups: Vec<String>,
 
     /// Print only machines with these verdicts, for example Failed,Missing. Does not change the counts and the exit code
-    #[arg(long = "verdict", value_name = "VERDICT", value_parser = verdict, value_delimiter = ',', conflicts_with = "migration")]
+    #[arg(long = "verdict", value_name = "VERDICT", value_parser = NameParser::new(Verdict::ALL, Verdict::as_str), value_delimiter = ',', conflicts_with = "migration")]
     pub(crate) verdicts: Vec<Verdict>,
 
     /// Print only machines of these environments: Azure, OnPremises, AWS, GCP. Does not change the counts and the exit
     /// code
-    #[arg(long = "environment", value_name = "ENVIRONMENT", value_parser = environment, value_delimiter = ',')]
+    #[arg(long = "environment", value_name = "ENVIRONMENT", value_parser = NameParser::new(Environment::ALL, Environment::as_str), value_delimiter = ',')]
     pub(crate) environments: Vec<Environment>,
 
     /// Print only machines of these accounts: IDs of AWS accounts or numbers of GCP projects. Does not change the counts
@@ -143,14 +146,6 @@ pub(crate) fn subscription(text: &str) -> Result<String, String> {
     }
 }
 
-fn verdict(text: &str) -> Result<Verdict, String> {
-    named(text, Verdict::ALL, Verdict::as_str)
-}
-
-fn environment(text: &str) -> Result<Environment, String> {
-    named(text, Environment::ALL, Environment::as_str)
-}
-
 fn account(text: &str) -> Result<String, String> {
     let id = text.trim();
     if id.is_empty() {
@@ -159,16 +154,60 @@ fn account(text: &str) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-fn named<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'static str) -> Result<T, String> {
-    let found = all
-        .into_iter()
-        .find(|one| name(*one).eq_ignore_ascii_case(text.trim()));
-    found.ok_or_else(|| format!("must be one of {}", all.map(name).join(", ")))
+/// Accepts the names of a closed set in any case, and shows them to `--help` and the completion of shells. The set belongs
+/// to another crate, so it cannot be a `ValueEnum`.
+#[derive(Clone)]
+struct NameParser<T> {
+    all: Vec<T>,
+    name: fn(T) -> &'static str,
+}
+
+impl<T: Copy> NameParser<T> {
+    fn new(all: impl IntoIterator<Item = T>, name: fn(T) -> &'static str) -> Self {
+        Self {
+            all: all.into_iter().collect(),
+            name,
+        }
+    }
+}
+
+impl<T: Copy + Send + Sync + 'static> TypedValueParser for NameParser<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let text = value.to_string_lossy();
+        let mut all = self.all.iter();
+        if let Some(found) = all.find(|one| (self.name)(**one).eq_ignore_ascii_case(text.trim())) {
+            return Ok(*found);
+        }
+        let names: Vec<_> = self.all.iter().map(|one| (self.name)(*one)).collect();
+        // Only for its error, which lists the names and the nearest one.
+        clap::builder::PossibleValuesParser::new(names)
+            .parse_ref(command, argument, value)
+            .and_then(|text| {
+                Err(clap::Error::raw(
+                    clap::error::ErrorKind::InvalidValue,
+                    format!("{text} is not a known name"),
+                ))
+            })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(
+            self.all.iter().map(|one| PossibleValue::new((self.name)(*one))),
+        ))
+    }
 }
 
 /// Parses a duration from 1m to 720h, the range of `spec.machines.gracePeriod`.
 pub(crate) fn grace(text: &str) -> Result<SignedDuration, String> {
-    let duration = humantime::parse_duration(text.trim()).map_err(|error| error.to_string())?;
+    let duration = humantime::parse_duration(text.trim())
+        .map_err(|_| "must be a duration, for example 90m, 24h or 7d".to_owned())?;
     let duration = SignedDuration::try_from(duration).map_err(|error| error.to_string())?;
     if (SignedDuration::from_mins(1)..=SignedDuration::from_hours(720)).contains(&duration) {
         Ok(duration)
@@ -203,7 +242,7 @@ mod tests {
         );
         assert!(
             args.unwrap_err()
-                .contains("must be one of Protected, Provisioning, Failed")
+                .contains("[possible values: Protected, Provisioning, Failed")
         );
         let args = parse(
             "-f a.yaml -f - --subscription /subscriptions/6F1C0D7E-0000-0000-0000-00000000000A --verdict failed,MISSING \

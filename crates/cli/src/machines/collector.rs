@@ -1,7 +1,7 @@
 //! Receives the results of the scan: writes rows immediately, and keeps only counts per subscription.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     args::{Args, Format},
     cells,
-    identity::{Origin, hint},
+    identity::{Origin, hint, problem},
     migration::{self, Counting, Report},
     output::Output,
     progress::Progress,
@@ -26,6 +26,9 @@ use super::{
     summary::{self, Summary},
     totals::{End, Outcome, Subscription, Totals},
 };
+
+/// Maximum number of accounts that a note lists.
+const MAX_ACCOUNTS: usize = 20;
 
 /// Name and requirements of a subscription.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Finished {
     pub(crate) error: Option<io::Error>,
     /// Text for standard error: the summary of CSV output.
     pub(crate) stderr: String,
+    /// A filter that selects nothing.
+    pub(crate) note: Option<String>,
 }
 
 struct State<W> {
@@ -189,8 +194,36 @@ impl<W: Write + Send> Collector<W> {
             }
         }
         self.flush(&mut state);
+        let note = self.unknown_accounts(&state.totals);
         let error = state.output.error().map(|error| io::Error::from(error.kind()));
-        Finished { end, error, stderr }
+        Finished {
+            end,
+            error,
+            stderr,
+            note,
+        }
+    }
+
+    /// The accounts of `--account` without a machine, and those that have some.
+    fn unknown_accounts(&self, totals: &Totals) -> Option<String> {
+        let accounts = totals.accounts();
+        let known: BTreeSet<_> = accounts.keys().map(|account| account.id.as_str()).collect();
+        let requested = self.accounts.iter().map(String::as_str);
+        let unknown: Vec<_> = requested.filter(|id| !known.contains(id)).collect();
+        if unknown.is_empty() {
+            return None;
+        }
+        let more = known.len().saturating_sub(MAX_ACCOUNTS);
+        let mut known: Vec<_> = known.into_iter().take(MAX_ACCOUNTS).map(str::to_owned).collect();
+        if more > 0 {
+            known.push(format!("{more} more"));
+        }
+        let known = if known.is_empty() {
+            "no account has machines".to_owned()
+        } else {
+            format!("accounts with machines: {}", known.join(", "))
+        };
+        Some(format!("no machine of account {}; {known}", unknown.join(", ")))
     }
 }
 
@@ -205,7 +238,9 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
         } = &mut *state;
         match rows {
             Some(rows) if self.is_expected(machine, finding) => {
-                rows.machine(&mut output.buffer, machine, finding);
+                let requested = self.requested.get(&machine.subscription_id);
+                let name = requested.map_or("", |requested| requested.name.as_str());
+                rows.machine(&mut output.buffer, machine, finding, name);
             }
             Some(_) => {}
             None => counting.machine(machine, finding),
@@ -228,12 +263,7 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
             },
             Err(failure) => Outcome::Failed {
                 hint: requested.map_or_else(String::new, |requested| hint(&requested.origin, &failure)),
-                // Without the request ID, which is different each time, equal reasons are grouped.
-                reason: AzureError {
-                    request_id: None,
-                    ..failure
-                }
-                .to_string(),
+                reason: problem(&failure),
             },
         };
         state.totals.subscriptions.insert(

@@ -91,6 +91,16 @@ impl Auth {
     }
 }
 
+/// What failed and why, in the words of conditions. The request ID is not in it, so that equal failures have equal texts.
+pub(crate) fn problem(failure: &AzureError) -> String {
+    let failure = AzureError {
+        request_id: None,
+        ..failure.clone()
+    };
+    let text = failure.to_message().problem_text();
+    text.strip_suffix('.').unwrap_or(&text).to_owned()
+}
+
 /// The next step for a failure. Unlike [`AzureError::hint`], it does not refer to objects of a cluster.
 pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
     if let (true, Some(action)) = (is_cured_outside(&failure.code), failure.hint()) {

@@ -129,6 +129,9 @@ async fn work(args: Args, progress: Arc<Progress>) -> Result<u8, CliError> {
         _ => {}
     }
     progress.lines(&finished.stderr);
+    if let Some(note) = &finished.note {
+        progress.note(note);
+    }
     for reason in &finished.end.reasons {
         progress.line(reason);
     }
@@ -140,7 +143,7 @@ fn check_early(resolved: Resolved, alone: bool) -> Result<Resolved, CliError> {
     match &resolved.failure {
         Some((failure, hint)) if alone || resolved.targets.is_empty() => {
             Err(CliError::new("cannot list the subscriptions")
-                .because(failure)
+                .because(identity::problem(failure))
                 .action(hint))
         }
         _ => Ok(resolved),

@@ -97,7 +97,7 @@ const COLUMNS: [(&str, usize); 7] = [
     ("VERDICT", 15),
     ("REASON", 28),
     ("SINCE", 5),
-    ("SUBSCRIPTION", 12),
+    ("SUBSCRIPTION", 24),
     ("RESOURCE-GROUP", 24),
 ];
 const WIDE_COLUMNS: [(&str, usize); 12] = [
@@ -168,13 +168,20 @@ impl Rows {
         }
     }
 
-    /// Writes one machine.
-    pub(crate) fn machine(&mut self, out: &mut Vec<u8>, machine: &Machine, finding: &Finding) {
+    /// Writes one machine. `subscription` is the name of its subscription; empty if it is not known.
+    pub(crate) fn machine(
+        &mut self,
+        out: &mut Vec<u8>,
+        machine: &Machine,
+        finding: &Finding,
+        subscription: &str,
+    ) {
         let row = Row::new(machine, finding);
         match self.format {
             Format::Table => {
-                let subscription = row.subscription_id.get(..8).unwrap_or(row.subscription_id);
-                line(out, &COLUMNS, self.cells(&row, subscription), true);
+                let id = row.subscription_id.get(..8).unwrap_or(row.subscription_id);
+                let shown = if subscription.is_empty() { id } else { subscription };
+                line(out, &COLUMNS, self.cells(&row, shown), true);
             }
             Format::Wide => {
                 let cells = self.cells(&row, row.subscription_id).into_iter();
@@ -190,7 +197,7 @@ impl Rows {
         self.started = true;
     }
 
-    fn cells<'r>(&self, row: &Row<'r>, subscription: &'r str) -> [Cow<'r, str>; 7] {
+    fn cells<'r>(&self, row: &'r Row<'_>, subscription: &'r str) -> [Cow<'r, str>; 7] {
         [
             row.name.into(),
             row.environment.into(),

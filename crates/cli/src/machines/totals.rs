@@ -9,6 +9,8 @@ use serverprotection_core::{
     security_connector::account::ListedConnector,
 };
 
+use super::identity::problem;
+
 /// Environments whose machines can belong to an account.
 pub(crate) const IN_ACCOUNTS: [Environment; 2] = [Environment::Aws, Environment::Gcp];
 
@@ -49,11 +51,7 @@ impl Connectors {
         match answer {
             Ok(known) => self.known.extend(known),
             Err(failure) => {
-                let failure = AzureError {
-                    request_id: None,
-                    ..failure
-                };
-                self.failures.insert(failure.to_string());
+                self.failures.insert(problem(&failure));
             }
         }
     }

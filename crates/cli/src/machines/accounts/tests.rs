@@ -163,7 +163,7 @@ fn equal_failures_are_printed_once_and_connectors_are_unknown() {
     let text = text(&totals, Format::Table);
     assert!(
         text.ends_with(
-            "\n\nNot all connectors could be listed: POST resources (connectors): BadRequest: no\n"
+            "\n\nNot all connectors could be listed: Azure refused the request to list the connectors: BadRequest: no\n"
         ),
         "{text}"
     );

@@ -60,7 +60,9 @@ fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), AzureError>) -> (End, S
     });
     collector.subscription(SUBSCRIPTION, reading);
     collector.progress(&fleet::Progress::default());
-    let Finished { end, error, stderr } = collector.finish();
+    let Finished {
+        end, error, stderr, ..
+    } = collector.finish();
     assert!(error.is_none());
     assert_eq!(
         collector.format == Format::Csv,
@@ -75,7 +77,7 @@ fn failure() -> AzureError {
         class: ErrorClass::Transient,
         code: "ServerTimeout".into(),
         message: "slow".into(),
-        operation: "POST resources".into(),
+        operation: "POST resources (connectors)".into(),
         request_id: Some("1".into()),
         effect_unknown: false,
     }
@@ -152,7 +154,7 @@ fn connectors_are_listed_only_for_subscriptions_that_were_read() {
     let collector = collector("");
     collector.connectors(Err(failure()));
     let (end, text) = scan(&collector, Ok(()));
-    let expected_text = "\nNot all connectors could be listed: POST resources: ServerTimeout: slow\n";
+    let expected_text = "\nNot all connectors could be listed: The request to list the connectors failed: ServerTimeout: slow\n";
     assert!(text.contains(expected_text), "{text}");
     assert_eq!(end.code, 0, "the machines are known nevertheless");
 }
@@ -165,7 +167,10 @@ fn a_failed_subscription_is_reported_and_not_counted() {
         let document: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["summary"]["total"], 0);
         let not_read = &document["summary"]["subscriptions"]["notRead"][0];
-        assert_eq!(not_read["reason"], "POST resources: ServerTimeout: slow");
+        assert_eq!(
+            not_read["reason"],
+            "The request to list the connectors failed: ServerTimeout: slow"
+        );
         let expected_remedy = super::hint(&Origin::Auth(Auth::AzureCli), &failure());
         assert_eq!(not_read["remedy"], expected_remedy);
     }
@@ -208,4 +213,15 @@ fn a_closed_reader_stops_the_scan() {
         collector.finish().error.map(|error| error.kind()),
         Some(io::ErrorKind::BrokenPipe)
     );
+}
+
+#[test]
+fn an_account_without_machines_is_named_with_the_known_ones() {
+    let collector = self::collector("--account 999,123");
+    scan(&collector, Ok(()));
+    let note = collector.unknown_accounts(&collector.state().totals).unwrap();
+    assert_eq!(note, "no machine of account 999; accounts with machines: 123");
+    let collector = self::collector("--account 123");
+    scan(&collector, Ok(()));
+    assert_eq!(collector.unknown_accounts(&collector.state().totals), None);
 }

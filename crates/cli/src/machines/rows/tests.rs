@@ -49,7 +49,7 @@ fn written(format: Format, machines: &[Machine]) -> String {
     let mut out = Vec::new();
     rows.start(&mut out);
     for machine in machines {
-        rows.machine(&mut out, machine, &finding(Verdict::Failed));
+        rows.machine(&mut out, machine, &finding(Verdict::Failed), "");
     }
     String::from_utf8(out).unwrap()
 }
@@ -61,7 +61,7 @@ fn a_table_has_fixed_columns_and_truncates() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(
         lines[1],
-        "web                           AWS          Failed           ERR_FAILED_DEPENDENCY         2h     6f1c0d7e      rg-servers"
+        "web                           AWS          Failed           ERR_FAILED_DEPENDENCY         2h     6f1c0d7e                  rg-servers"
     );
     let at = |line: &str, word: &str| line.split_once(word).map(|(before, _)| before.width());
     for (title, word) in [
@@ -78,6 +78,20 @@ fn a_table_has_fixed_columns_and_truncates() {
         "{}",
         lines[2]
     );
+}
+
+#[test]
+fn a_table_names_the_subscription() {
+    let mut rows = Rows::new(Format::Table, NOW.parse().unwrap());
+    let mut out = Vec::new();
+    rows.machine(
+        &mut out,
+        &machine("web"),
+        &finding(Verdict::Failed),
+        "Contoso Production",
+    );
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("  Contoso Production        rg-servers"), "{text}");
 }
 
 #[test]
