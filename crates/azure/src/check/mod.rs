@@ -9,9 +9,12 @@ mod shape;
 mod tests;
 
 use serde_json::Value;
-use serverprotection_core::{azure_error::AzureError, reading::ReadResult};
+use serverprotection_core::{
+    azure_error::AzureError,
+    reading::{Permissions, ReadResult},
+};
 
-use crate::{Client, error_response::is_absent};
+use crate::{Client, error_response::is_absent, resources::permissions};
 
 /// The answers of Azure about one subscription.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub struct Check {
     pub reads: Vec<Answer>,
     /// What the answers say about the unconfirmed points.
     pub points: Vec<Point>,
+    /// What the identity may do on the subscription.
+    pub permissions: ReadResult<Permissions>,
 }
 
 /// The answer to one request.
@@ -92,7 +97,13 @@ impl Client {
                 Err(failure) => Err(failure.clone()),
             },
         });
+        let permissions = match raw.get("permissions") {
+            Some(Ok(grants)) => permissions::read(grants.as_array().map_or(&[], Vec::as_slice)),
+            Some(Err(failure)) => Err(failure.clone()),
+            None => Ok(Permissions::default()),
+        };
         Ok(Check {
+            permissions,
             reads: reads.collect(),
             points: points::all(&raw),
         })

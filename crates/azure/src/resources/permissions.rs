@@ -38,7 +38,7 @@ impl Arm {
 
 /// Grants without a list of actions allow nothing. A list that cannot be read is an error, because it may contain
 /// exceptions.
-fn read(grants: &[Value]) -> ReadResult<Permissions> {
+pub(crate) fn read(grants: &[Value]) -> ReadResult<Permissions> {
     let texts = |grant: &Value, pointer: &str| {
         let list = body::list(GET, grant, pointer)?.iter();
         let texts: Option<Vec<_>> = list.map(|action| action.as_str().map(str::to_owned)).collect();

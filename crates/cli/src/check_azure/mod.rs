@@ -17,6 +17,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use clap::{Args as ClapArgs, ValueEnum};
 use report::Report;
 use serverprotection_azure::{Client, Principals, RequestObserver, fleet::Settings};
+use serverprotection_core::azure_error::AzureError;
 
 use crate::{
     cluster,
@@ -25,7 +26,7 @@ use crate::{
     exit,
     machines::{
         args::subscription,
-        identity::{Auth, Origin, hint},
+        identity::{Auth, Origin, hint, problem},
     },
     scrub::Scrubber,
 };
@@ -40,18 +41,20 @@ Examples:
 
 Exit codes:
   0    The operator could read everything that it needs.
-  1    A read that the operator needs failed; the output says which one and why.
+  1    A read that the operator needs failed, or the identity lacks an action that mode Enforce needs; the output says
+       which one, why, and what to do.
   2    The command failed: invalid flags or no token.
   141  The output pipe was closed (SIGPIPE).";
 
-/// Check with a real identity that the operator could read a subscription, and report how Azure answers. Read-only
+/// Check with a real identity that the operator could manage a subscription, and report how Azure answers. Read-only
 ///
 /// Sends the requests that the operator would send to read the subscription, and a few more that answer points of
 /// docs/azure-api.md that could not be confirmed without a real subscription. It writes nothing, in Azure or in a
 /// cluster.
 ///
-/// The report has the form of the answers, not their content: names of members, types and values of closed sets such as
-/// the plan. Ids, names, tags and addresses are not in it. Read it before you share it.
+/// The report of -o json has the form of the answers, not their content: names of members, types and values of closed
+/// sets such as the plan. Ids, names, tags and addresses are not in it. Read it before you share it. The text output is
+/// for you: its errors name your ids.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -75,12 +78,12 @@ pub(crate) struct Args {
     output: Format,
 }
 
-/// Output formats.
+/// Output formats. Only the one that is meant for others is scrubbed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     /// What could be read, and what the answers show
     Text,
-    /// One JSON document with version, reads, machines and points
+    /// One JSON document with version, reads, missingActions, machines and points, without ids
     Json,
 }
 
@@ -110,12 +113,16 @@ async fn read(args: &Args) -> Result<Report, CliError> {
     let check = client.check(&args.subscription).await.map_err(|failure| {
         let hint = hint(&Origin::Auth(args.auth), &failure);
         CliError::new("cannot sign in to Azure")
-            .because(failure)
+            .because(problem(&failure))
             .action(hint)
     })?;
     let machines = machines::scan(&client, &args.subscription).await;
-    let mut scrubber = Scrubber::new()?;
-    Ok(Report::new(&check, machines, &mut scrubber))
+    let scrubber = match args.output {
+        Format::Text => None,
+        Format::Json => Some(Scrubber::new()?),
+    };
+    let remedy = |failure: &AzureError| hint(&Origin::Auth(args.auth), failure);
+    Ok(Report::new(&check, machines, scrubber, remedy))
 }
 
 #[derive(Debug)]

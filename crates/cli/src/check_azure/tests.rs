@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use serverprotection_azure::check::{Answer, Check, Finding, Point};
-use serverprotection_core::azure_error::{AzureError, ErrorClass};
+use serverprotection_core::{
+    azure_error::{AzureError, ErrorClass},
+    reading::{Permissions, ReadResult},
+};
 
-use super::report::Report;
+use super::{machines::Machines, report::Report};
 use crate::scrub::Scrubber;
 
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
@@ -32,7 +35,26 @@ fn answer(name: &'static str, needed: bool, shape: Result<Value, AzureError>) ->
 }
 
 fn report(needed: bool) -> Report {
-    let check = Check {
+    Report::new(&check(needed), machines(), Some(Scrubber::new().unwrap()), remedy)
+}
+
+fn machines() -> Machines {
+    Ok(BTreeMap::from([("Missing NoExtension".to_owned(), 2)]))
+}
+
+fn remedy(_: &AzureError) -> String {
+    "assign the role Reader".into()
+}
+
+fn grant(action: &str) -> ReadResult<Permissions> {
+    Ok(Permissions {
+        grants: vec![(vec![action.to_owned()], Vec::new())],
+    })
+}
+
+fn check(needed: bool) -> Check {
+    Check {
+        permissions: grant("Microsoft.Security/*"),
         reads: vec![
             answer(
                 "plan",
@@ -58,9 +80,7 @@ fn report(needed: bool) -> Report {
                 finding: Finding::Failed("NotFound".into()),
             },
         ],
-    };
-    let machines = BTreeMap::from([("Missing NoExtension".to_owned(), 2)]);
-    Report::new(&check, Ok(machines), &mut Scrubber::new().unwrap())
+    }
 }
 
 #[test]
@@ -75,7 +95,7 @@ fn both_forms_have_everything_and_no_id() {
     let text = report.text();
     for expected in [
         "plan (2024-01-01): ok",
-        "settings (2024-01-01): failed: AuthorizationFailed: ",
+        "settings: failed: AuthorizationFailed: ",
         "machines: ok, 2 x Missing NoExtension",
         "1.4 extensions with tier Free: not seen; needs a subscription with tier Free",
         "7.2 subscriptions that the caller cannot see: ignored",
@@ -96,4 +116,40 @@ fn both_forms_have_everything_and_no_id() {
         assert!(!whole.contains(SUBSCRIPTION), "{whole}");
         assert!(whole.contains("guid-1"), "{whole}");
     }
+}
+
+#[test]
+fn a_reader_lacks_the_actions_that_write() {
+    let mut check = check(false);
+    check.permissions = grant("*/read");
+    let report = Report::new(&check, machines(), None, remedy);
+    assert!(!report.is_complete());
+    let text = report.text();
+    assert!(text.contains("  Microsoft.Security/pricings/write\n"), "{text}");
+    assert!(!text.contains("pricings/read"), "{text}");
+    assert!(text.contains("Security Admin"), "{text}");
+    assert_eq!(
+        report.document()["missingActions"][0],
+        "Microsoft.Security/pricings/write"
+    );
+    // Not known is not sufficient.
+    check.permissions = Err(failure());
+    let report = Report::new(&check, machines(), None, remedy);
+    assert!(!report.is_complete());
+    assert!(report.document()["missingActions"].is_null());
+}
+
+#[test]
+fn equal_failures_are_one_line_with_the_remedy_and_without_points() {
+    let mut check = check(true);
+    check.reads.remove(0);
+    check.reads.push(answer("connectors", true, Err(failure())));
+    let report = Report::new(&check, Err(failure()), None, remedy);
+    let text = report.text();
+    let line = "  settings, connectors, machines: failed: AuthorizationFailed: ";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(text.matches("assign the role Reader").count(), 1, "{text}");
+    assert!(!text.contains("Unconfirmed"), "{text}");
+    // The terminal is the user's own.
+    assert!(text.contains(SUBSCRIPTION), "{text}");
 }
