@@ -19,7 +19,8 @@ Written by serverprotection debug for a bug report.
 
 Read the files before you share them. Replaced by aliases: ids of tenants, subscriptions, applications and accounts;
 names of subscriptions, resource groups, machines and tags; mail and IP addresses. The same value has the same alias in
-all files. Not replaced: names of namespaces and objects, Azure's error codes, and texts that no rule recognizes.
+all files. Not replaced: names of namespaces and objects, words of the API such as condition types and reasons (even if a
+subscription or a tag has the same name), Azure's error codes, and texts that no rule recognizes.
 
 versions.json     this program, the API server, and the custom resource definitions of the cluster
 controller.json   Deployments and pods of the controller: image, flags, restarts
@@ -40,6 +41,13 @@ pub(super) fn render(collected: &Collected, mut scrubber: Scrubber, now: Timesta
         .collect();
     for (_, object) in &objects {
         scrubber.learn(object);
+    }
+    let deployments = collected.deployments.iter().map(|one| &one.metadata);
+    let pods = collected.pods.iter().map(|one| &one.metadata);
+    for metadata in deployments.chain(pods) {
+        for name in [&metadata.name, &metadata.namespace].into_iter().flatten() {
+            scrubber.keep(name);
+        }
     }
     let mut files = vec![
         File::new("README.txt", README),

@@ -1,7 +1,8 @@
 //! Removes what identifies a customer from reports that leave the house. The same value always gets the same alias, so
 //! that a reader can still compare: `<guid-1>`, `<text-2>`.
 //!
-//! Names of Kubernetes namespaces and objects stay; the reports say so.
+//! Names of Kubernetes namespaces and objects stay; the reports say so. So do the words of the API, such as condition
+//! types and reasons, even if a subscription or a tag has such a name: a report without them is useless.
 
 mod patterns;
 
@@ -16,6 +17,10 @@ use std::{
 use patterns::{Found, PATTERNS, Pattern};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
+use serverprotection_core::{
+    machines::Verdict,
+    reason::{ConditionType, EventReason, Reason},
+};
 
 use crate::error::CliError;
 
@@ -59,6 +64,39 @@ static COMPILED: LazyLock<Result<Vec<(Pattern, Regex)>, regex::Error>> = LazyLoc
     PATTERNS.into_iter().map(compiled).collect()
 });
 
+/// Words of the API in lower case: condition types, reasons, verdicts, names of fields and their values of closed sets.
+static WORDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let mut words: BTreeSet<String> = ConditionType::ALL.iter().map(|one| one.as_str().into()).collect();
+    words.extend(Reason::ALL.iter().map(|one| one.as_str().into()));
+    words.extend(EventReason::ALL.iter().map(|one| one.as_str().into()));
+    words.extend(Verdict::ALL.iter().map(|one| one.as_str().into()));
+    for definition in serverprotection_api::crds() {
+        let names = definition.spec.names;
+        words.extend([names.kind, names.plural]);
+        for version in definition.spec.versions {
+            let schema = version.schema.and_then(|schema| schema.open_api_v3_schema);
+            add_words(&serde_json::json!(schema), &mut words);
+        }
+    }
+    words.into_iter().map(|word| word.to_lowercase()).collect()
+});
+
+/// Adds the names of the fields in a schema, and the values of its enumerations.
+fn add_words(schema: &Value, words: &mut BTreeSet<String>) {
+    let allowed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    words.extend(allowed.filter_map(Value::as_str).map(str::to_owned));
+    let fields = schema.get("properties").and_then(Value::as_object);
+    for (name, field) in fields.into_iter().flatten() {
+        words.insert(name.clone());
+        add_words(field, words);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get(inner) {
+            add_words(inner, words);
+        }
+    }
+}
+
 /// Replaces identifying values by aliases.
 #[derive(Debug)]
 pub(crate) struct Scrubber {
@@ -66,6 +104,8 @@ pub(crate) struct Scrubber {
     aliases: HashMap<(&'static str, String), String>,
     counts: BTreeMap<&'static str, usize>,
     names: BTreeSet<String>,
+    /// Names of objects and namespaces, in lower case.
+    kept: BTreeSet<String>,
     /// Matches the names; `None` while it must be built again.
     all_names: Option<Regex>,
 }
@@ -85,6 +125,7 @@ impl Scrubber {
             aliases: HashMap::new(),
             counts: BTreeMap::new(),
             names: BTreeSet::new(),
+            kept: BTreeSet::new(),
             all_names: None,
         })
     }
@@ -92,7 +133,18 @@ impl Scrubber {
     /// Finds the private texts of a document. Call this with every document before the first one is scrubbed, because
     /// the texts may also occur in messages of others.
     pub(crate) fn learn(&mut self, document: &Value) {
+        for field in ["/metadata/name", "/metadata/namespace"] {
+            if let Some(name) = document.pointer(field).and_then(Value::as_str) {
+                self.keep(name);
+            }
+        }
         self.learn_inside(document, "", false);
+    }
+
+    /// Keeps a name of an object or a namespace, even if something private has the same name.
+    pub(crate) fn keep(&mut self, name: &str) {
+        self.kept.insert(name.to_lowercase());
+        self.all_names = None;
     }
 
     fn learn_inside(&mut self, value: &Value, parent: &str, private: bool) {
@@ -185,7 +237,9 @@ impl Scrubber {
             return text.to_owned();
         }
         if self.all_names.is_none() {
-            self.all_names = matcher(&self.names);
+            let is_kept = |name: &str| self.kept.contains(name) || WORDS.contains(name);
+            let names = self.names.iter().filter(|name| !is_kept(&name.to_lowercase()));
+            self.all_names = matcher(names.collect());
         }
         let Some(names) = self.all_names.clone() else {
             return text.to_owned();
@@ -214,10 +268,12 @@ fn is_private(inherited: bool, parent: &str, name: &str) -> bool {
     inherited || PRIVATE.contains(&name) || TAGS.contains(&name) || PRIVATE_INSIDE.contains(&(parent, name))
 }
 
-/// Matches each name as a whole word, longer ones first.
-fn matcher(names: &BTreeSet<String>) -> Option<Regex> {
+/// Matches each name as a whole word, longer ones first; `None` without names.
+fn matcher(mut names: Vec<&String>) -> Option<Regex> {
+    if names.is_empty() {
+        return None;
+    }
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let mut names: Vec<_> = names.iter().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     let names = names.iter().map(|name| {
         let start = if is_word(name.chars().next()) { r"\b" } else { "" };

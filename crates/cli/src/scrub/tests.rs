@@ -98,6 +98,44 @@ fn private_fields_are_replaced_there_and_in_other_texts() {
     );
 }
 
+/// Condition types, reasons, values, fields and names of objects.
+#[test]
+fn words_of_the_api_and_names_of_objects_stay() {
+    for name in [
+        "Healthy",
+        "Disabled",
+        "Contested",
+        "prod",
+        "team",
+        "conditions",
+        "SecurityConnector",
+    ] {
+        let object = json!({
+            "kind": "SecurityConnector",
+            "metadata": {"name": "prod", "namespace": "team"},
+            "spec": {"tags": {"env": name}},
+            "status": {"subscriptionName": name, "conditions": [
+                {"type": "Healthy", "reason": "Contested", "message": "the state is Disabled"}
+            ]}
+        });
+        let mut scrubber = Scrubber::new().unwrap();
+        scrubber.learn(&object);
+        let found = scrubber.document(&object);
+        assert_eq!(found["metadata"], object["metadata"], "{name}");
+        assert_eq!(found["kind"], object["kind"], "{name}");
+        assert_eq!(
+            found["status"]["conditions"], object["status"]["conditions"],
+            "{name}"
+        );
+        // In their own fields, they are private all the same.
+        assert_eq!(found["status"]["subscriptionName"], "<text-1>", "{name}");
+        assert_eq!(
+            scrubber.text("Stalled=True prod in team"),
+            "Stalled=True prod in team"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_guid_and_no_account_survives(before in "[ -~]{0,20}", after in "[ -~]{0,20}", digits in 100_000_000_000_u64..999_999_999_999) {
