@@ -45,16 +45,16 @@ impl Object {
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) name: String,
-    pub(crate) text: Arc<str>,
+    pub(crate) content: Arc<str>,
     /// Whether a folder was named and not this file. A folder also has files that are not for the cluster.
     pub(crate) is_from_folder: bool,
 }
 
 impl Text {
-    pub(crate) fn new(name: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, content: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
-            text: text.into(),
+            content: content.into(),
             is_from_folder: false,
         }
     }
@@ -63,7 +63,7 @@ impl Text {
 /// What `-f` names.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    pub(crate) texts: Vec<Text>,
+    pub(crate) read: Vec<Text>,
     /// Files and folders that cannot be read.
     pub(crate) failures: Vec<CliError>,
     /// Folders below a named one that were not read.
@@ -105,18 +105,18 @@ impl Texts {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
             read.map_err(|error| CliError::new("-f -: cannot read standard input").because(error))?;
-            self.texts.push(Text::new("standard input", text));
+            self.read.push(Text::new("standard input", text));
             return Ok(());
         }
         let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         if !kind.is_dir() {
             let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-            self.texts.push(Text::new(path.display().to_string(), text));
+            self.read.push(Text::new(path.display().to_string(), text));
             return Ok(());
         }
-        let (before, folders) = (self.texts.len() + self.failures.len(), self.folders.len());
+        let (before, folders) = (self.read.len() + self.failures.len(), self.folders.len());
         self.add_folder(path)?;
-        if self.texts.len() + self.failures.len() > before {
+        if self.read.len() + self.failures.len() > before {
             return Ok(());
         }
         let problem = format!(
@@ -153,7 +153,7 @@ impl Texts {
                 continue;
             }
             match fs::read_to_string(&path) {
-                Ok(text) => self.texts.push(Text {
+                Ok(text) => self.read.push(Text {
                     is_from_folder: true,
                     ..Text::new(path.display().to_string(), text)
                 }),
@@ -186,7 +186,7 @@ pub(crate) fn for_each(
     let mut errors = Vec::new();
     for text in texts {
         let name = &text.name;
-        let documents = match documents(&text.text) {
+        let documents = match documents(&text.content) {
             Ok(documents) => documents,
             Err(error) => {
                 errors.push(CliError::new(format!("-f {name}: not valid YAML")).because(error));
@@ -215,7 +215,7 @@ fn hand_over(
         kind: text("kind").to_owned(),
         value,
         place: place.to_owned(),
-        source: Arc::clone(&source.text),
+        source: Arc::clone(&source.content),
     };
     match object.kind.as_str() {
         _ if object.value.is_null() => Ok(()),
@@ -291,7 +291,7 @@ mod tests {
     /// The kinds in the texts, and the number of errors.
     fn kinds(texts: &Texts) -> (Vec<String>, usize) {
         let mut kinds = Vec::new();
-        let errors = for_each(&texts.texts, |object| {
+        let errors = for_each(&texts.read, |object| {
             kinds.push(object.kind);
             Ok(())
         });
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(kinds(&read(&folder, false)), (vec!["ServerProtection".into()], 2));
         let paths = [folder.path().join("missing.yaml"), folder.path().join("b.yaml")];
         let texts = Texts::read(&paths, false);
-        assert_eq!((texts.texts.len(), texts.failures.len()), (1, 1));
+        assert_eq!((texts.read.len(), texts.failures.len()), (1, 1));
     }
 
     #[test]
@@ -339,21 +339,21 @@ mod tests {
             ("sub/deep/c.yml", PROTECTION),
         ]);
         let flat = read(&folder, false);
-        assert_eq!(flat.texts.len(), 1);
+        assert_eq!(flat.read.len(), 1);
         let note = flat.note().unwrap();
         assert!(
             note.starts_with("1 sub-folder ") && note.ends_with("/sub"),
             "{note}"
         );
         let deep = read(&folder, true);
-        assert_eq!((deep.texts.len(), deep.note()), (3, None));
+        assert_eq!((deep.read.len(), deep.note()), (3, None));
     }
 
     #[test]
     fn a_folder_with_sub_folders_only_names_the_flag() {
         let folder = folder(&[("sub/b.yaml", PROTECTION)]);
         let flat = read(&folder, false);
-        assert!(flat.texts.is_empty());
+        assert!(flat.read.is_empty());
         assert!(
             flat.failures[0].action.as_ref().unwrap().contains("-R"),
             "{flat:?}"
@@ -367,7 +367,7 @@ mod tests {
         let folder = folder(&[("a.yaml", PROTECTION)]);
         std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
         let deep = read(&folder, true);
-        assert_eq!((deep.texts.len(), deep.folders.len()), (1, 1));
+        assert_eq!((deep.read.len(), deep.folders.len()), (1, 1));
         assert!(deep.note().unwrap().contains("symbolic link"));
     }
 }

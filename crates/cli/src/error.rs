@@ -24,13 +24,11 @@ impl CliError {
 
     /// Several errors as one, each on lines of its own.
     pub(crate) fn all(mut errors: Vec<Self>) -> Self {
-        match errors.len() {
-            1 => errors.remove(0),
-            _ => {
-                let texts: Vec<_> = errors.iter().map(Self::to_string).collect();
-                Self::new(texts.join("\n"))
-            }
+        if errors.len() == 1 {
+            return errors.remove(0);
         }
+        let texts: Vec<_> = errors.iter().map(Self::to_string).collect();
+        Self::new(texts.join("\n"))
     }
 
     /// The error with its cause.

@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         the_archive_is_complete_and_identifies_no_customer,
         check_azure_reads_everything_and_writes_nothing,
         check_azure_names_what_the_identity_may_not_read,
+        check_azure_names_the_actions_that_a_reader_lacks,
     ]
 }
 
@@ -181,5 +182,25 @@ async fn check_azure_names_what_the_identity_may_not_read(
     assert_eq!(report["complete"], false);
     assert!(read(&report, "plan")["error"]["code"].is_string(), "{report:#}");
     assert!(!ran.out.contains(&team.subscription));
+    Ok(())
+}
+
+async fn check_azure_names_the_actions_that_a_reader_lacks(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("azure-reader").await?;
+    let reader = json!({"roleAssignments": {team.subscription.clone(): ["Reader"]}});
+    let emulator = &environment.emulator;
+    emulator.principal(&team.client_id, reader).await?;
+    let ran = check_azure(&team, "json").await?;
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    let missing = ran.json()?["missingActions"].clone();
+    let missing = missing.as_array().unwrap();
+    assert!(
+        missing.contains(&json!("Microsoft.Security/pricings/write")),
+        "{missing:#?}"
+    );
+    let ran = check_azure(&team, "text").await?;
+    assert!(ran.out.contains("Security Admin"), "{}", ran.out);
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use serverprotection_azure::check::{Answer, Check, Finding, Point};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
-    reading::{Permissions, ReadResult},
+    reading::Permissions,
 };
 
 use super::{machines::Machines, report::Report};
@@ -46,15 +46,15 @@ fn remedy(_: &AzureError) -> String {
     "assign the role Reader".into()
 }
 
-fn grant(action: &str) -> ReadResult<Permissions> {
-    Ok(Permissions {
+fn grant(action: &str) -> Permissions {
+    Permissions {
         grants: vec![(vec![action.to_owned()], Vec::new())],
-    })
+    }
 }
 
 fn check(needed: bool) -> Check {
     Check {
-        permissions: grant("Microsoft.Security/*"),
+        permissions: Ok(grant("Microsoft.Security/*")),
         reads: vec![
             answer(
                 "plan",
@@ -121,7 +121,7 @@ fn both_forms_have_everything_and_no_id() {
 #[test]
 fn a_reader_lacks_the_actions_that_write() {
     let mut check = check(false);
-    check.permissions = grant("*/read");
+    check.permissions = Ok(grant("*/read"));
     let report = Report::new(&check, machines(), None, remedy);
     assert!(!report.is_complete());
     let text = report.text();

@@ -43,6 +43,7 @@ Exit codes:
 /// no cluster and changes nothing. docs/verdicts.md explains the verdicts.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each one is a flag")]
 pub(crate) struct Args {
     /// File or folder with ServerProtection objects, or - for standard input. Reads their subscriptions and applies their
     /// spec.machines. An AzureCredential with a client secret is used if its Secret is in the input too. Repeatable

@@ -111,7 +111,7 @@ pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
             "the subscription belongs to another tenant: use an identity of that tenant (--tenant-id with --auth azure-cli)".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::AzureCli)) => {
-            "run az login (az login --tenant ID for another tenant), or choose another identity with --auth".into()
+            "run az login (needs the Azure CLI; az login --tenant ID for another tenant), or choose another identity with --auth".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::Environment)) => {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or choose another identity with --auth".into()

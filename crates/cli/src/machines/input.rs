@@ -57,7 +57,7 @@ impl Input {
         if !texts.failures.is_empty() {
             return Err(CliError::all(texts.failures));
         }
-        let mut input = Self::parse(&texts.texts)?;
+        let mut input = Self::parse(&texts.read)?;
         input.notes.extend(texts.note());
         Ok(input)
     }

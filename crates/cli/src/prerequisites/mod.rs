@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         eprintln!("serverprotection: {}", printable::one_line(&note));
     }
     let output = if texts.failures.is_empty() {
-        rendered(args, &texts.texts)
+        rendered(args, &texts.read)
     } else {
         Err(texts.failures)
     };

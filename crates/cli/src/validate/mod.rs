@@ -132,7 +132,7 @@ fn checked(texts: Texts) -> Result<Report, CliError> {
         summary: Summary::default(),
         not_checked: definitions.transition_rules(),
     };
-    let read = documents::for_each(&texts.texts, |object| {
+    let read = documents::for_each(&texts.read, |object| {
         let problems = if object.is_ours() {
             definitions.check(&object)
         } else if let Some(problem) = definitions.check_foreign(&object) {

@@ -29,7 +29,7 @@ const SECRET: &str = "{apiVersion: v1, kind: Secret, metadata: {name: s}}";
 
 fn named(name: &str, text: &str) -> Texts {
     Texts {
-        texts: vec![Text::new(name, text)],
+        read: vec![Text::new(name, text)],
         ..Texts::default()
     }
 }
@@ -108,8 +108,8 @@ fn hostile_names_stay_on_their_line() {
 #[test]
 fn a_bad_document_does_not_hide_the_others() {
     let mut texts = named("a.yaml", VALID);
-    texts.texts.push(Text::new("b.yaml", "kind: ["));
-    texts.texts.push(Text::new("c.yaml", UNQUOTED));
+    texts.read.push(Text::new("b.yaml", "kind: ["));
+    texts.read.push(Text::new("c.yaml", UNQUOTED));
     texts.failures.push("-f d.yaml: cannot read it".into());
     let report = checked(texts).unwrap();
     assert_eq!((report.summary.valid, report.summary.invalid), (1, 1));
