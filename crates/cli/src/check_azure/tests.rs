@@ -9,7 +9,7 @@ use serverprotection_core::{
     reading::Permissions,
 };
 
-use super::{machines::Machines, report::Report};
+use super::report::Report;
 use crate::scrub::Scrubber;
 
 const SUBSCRIPTION: &str = "6f1c0d7e-0000-4000-8000-000000000001";
@@ -35,11 +35,16 @@ fn answer(name: &'static str, needed: bool, shape: Result<Value, AzureError>) ->
 }
 
 fn report(needed: bool) -> Report {
-    Report::new(&check(needed), machines(), Some(Scrubber::new().unwrap()), remedy)
+    Report::new(
+        &check(needed),
+        Ok(machines()),
+        Some(Scrubber::new().unwrap()),
+        remedy,
+    )
 }
 
-fn machines() -> Machines {
-    Ok(BTreeMap::from([("Missing NoExtension".to_owned(), 2)]))
+fn machines() -> BTreeMap<String, u64> {
+    BTreeMap::from([("Missing NoExtension".to_owned(), 2)])
 }
 
 fn remedy(_: &AzureError) -> String {
@@ -122,7 +127,7 @@ fn both_forms_have_everything_and_no_id() {
 fn a_reader_lacks_the_actions_that_write() {
     let mut check = check(false);
     check.permissions = Ok(grant("*/read"));
-    let report = Report::new(&check, machines(), None, remedy);
+    let report = Report::new(&check, Ok(machines()), None, remedy);
     assert!(!report.is_complete());
     let text = report.text();
     assert!(text.contains("  Microsoft.Security/pricings/write\n"), "{text}");
@@ -134,7 +139,7 @@ fn a_reader_lacks_the_actions_that_write() {
     );
     // Not known is not sufficient.
     check.permissions = Err(failure());
-    let report = Report::new(&check, machines(), None, remedy);
+    let report = Report::new(&check, Ok(machines()), None, remedy);
     assert!(!report.is_complete());
     assert!(report.document()["missingActions"].is_null());
 }
