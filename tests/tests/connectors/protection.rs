@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         suspend_sends_no_request_and_resume_repairs,
         suspended_from_the_start_sends_no_request,
         a_connector_waits_for_the_registration,
+        a_connector_names_why_its_protection_owns_nothing,
     ]
 }
 
@@ -62,6 +63,33 @@ async fn the_server_protection_counts_its_connectors(environment: Arc<Environmen
     summary("2/2", "AllReady").await?;
     team.connectors().delete("two", TIMEOUT).await?;
     summary("1/1", "AllReady").await?;
+    Ok(())
+}
+
+/// The next step is at the ServerProtection, so the connector names its reason.
+async fn a_connector_names_why_its_protection_owns_nothing(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let team = environment.team("reads").await?;
+    let reader = json!({"roleAssignments": {team.subscription.clone(): ["Reader"]}});
+    environment.emulator.principal(&team.client_id, reader).await?;
+    team.protect(PROTECTION, json!({"plan": {"tier": "P2"}})).await?;
+    team.connect("aws", json!({})).await?;
+    let object = team
+        .connectors()
+        .until_holds("aws", "the reason of its ServerProtection", TIMEOUT, |object| {
+            let (_, _, message) = condition_values(object, "Ready");
+            message.contains("because it is Stalled (MissingPermission)")
+        })
+        .await?;
+    let (status, reason, message) = condition_values(&object, "Claimed");
+    assert_eq!((status, reason), ("Unknown", "AwaitingProtection"), "{message}");
+    let display = &object["status"]["display"];
+    assert_eq!(display["tier"], "P2", "the plan that is demanded");
+    assert_eq!(display["health"], Value::Null, "{display}");
+    let owner = json!({"roleAssignments": {team.subscription.clone(): ["Owner"]}});
+    environment.emulator.principal(&team.client_id, owner).await?;
+    ready(&team, "aws").await?;
     Ok(())
 }
 
