@@ -198,12 +198,12 @@ async fn an_object_without_a_credential_is_rejected_or_stalls(
     // Azure matches the spec already, so adoption reduces nothing.
     let mut successor = p2();
     successor["subscriptionId"] = json!(team.subscription);
-    protections.apply("heir", successor).await?;
+    protections.apply("second", successor).await?;
     let object = stalled(&team, "alone", "CredentialMissing", "Set spec.credentialRef").await?;
     assert_eq!(condition_values(&object, "CredentialReady").0, "False");
     // It cannot prove that it may write, so it neither waits nor takes the subscription.
-    let heir = stalled(&team, "heir", "CredentialMissing", "Set spec.credentialRef").await?;
-    assert_eq!(condition_values(&heir, "Claimed").1, "AccessDenied");
+    let second = stalled(&team, "second", "CredentialMissing", "Set spec.credentialRef").await?;
+    assert_eq!(condition_values(&second, "Claimed").1, "AccessDenied");
     // A connector waits for its ServerProtection, which can own nothing without a credential.
     team.connect("account", json!({"protectionRef": {"name": "alone"}}))
         .await?;
@@ -235,8 +235,8 @@ async fn an_object_without_a_credential_is_rejected_or_stalls(
     .await?;
     team.request("alone").await?;
     team.delete("prod", TIMEOUT).await?;
-    let heir = reconcile(&team, "heir").await?;
-    assert_eq!(condition_values(&heir, "Claimed").1, "AccessDenied");
+    let second = reconcile(&team, "second").await?;
+    assert_eq!(condition_values(&second, "Claimed").1, "AccessDenied");
     assert!(
         environment.emulator.requests(&other).await?.is_empty(),
         "no identity, no request"
@@ -244,9 +244,9 @@ async fn an_object_without_a_credential_is_rejected_or_stalls(
     connectors.delete("account", TIMEOUT).await?;
     team.delete("alone", TIMEOUT).await?;
     let reference = json!({"spec": {"credentialRef": {"name": CREDENTIAL}}});
-    let fixed = team.patch("heir", reference).await?;
+    let fixed = team.patch("second", reference).await?;
     assert_eq!(fixed["spec"]["credentialRef"]["kind"], "AzureCredential");
-    ready(&team, "heir").await?;
+    ready(&team, "second").await?;
     Ok(())
 }
 
