@@ -23,11 +23,17 @@ use crate::{
 /// The kinds whose watches decide about `/readyz`, by their names.
 pub(crate) type Watches = Vec<(&'static str, Listed)>;
 
+/// What decides about `/readyz`.
+#[derive(Clone)]
+pub(crate) struct Readiness {
+    pub(crate) watches: Watches,
+    pub(crate) restrictions: Arc<Restrictions>,
+}
+
 #[derive(Clone)]
 struct Shared {
     page: MetricsPage,
-    restrictions: Arc<Restrictions>,
-    watches: Watches,
+    readiness: Readiness,
 }
 
 /// Serves until `stop`. `/healthz` answers while the process runs, because the process ends with the controller.
@@ -38,8 +44,7 @@ struct Shared {
 pub(crate) async fn serve(
     listen: SocketAddr,
     page: MetricsPage,
-    restrictions: Arc<Restrictions>,
-    watches: Watches,
+    readiness: Readiness,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(listen).await?;
@@ -48,11 +53,7 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Shared {
-            page,
-            restrictions,
-            watches,
-        });
+        .with_state(Shared { page, readiness });
     Ok(tokio::spawn(connections::serve(
         listener,
         router,
@@ -62,25 +63,29 @@ pub(crate) async fn serve(
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
-    match not_ready(&shared.watches, shared.restrictions.refusal()) {
+    let Readiness {
+        watches,
+        restrictions,
+    } = &shared.readiness;
+    match not_ready(watches, restrictions.waits_for()) {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     }
 }
 
-/// Why the process is not ready. `refusal` is why it waits for admission policies at the start.
-fn not_ready(watches: &[(&'static str, Listed)], refusal: Option<&str>) -> Option<String> {
+/// Why the process is not ready. `policies`: what the check of the admission policies waits for.
+fn not_ready(watches: &[(&'static str, Listed)], policies: Option<&str>) -> Option<String> {
     if let Some((kind, _)) = watches.iter().find(|(_, watch)| watch.is_missing()) {
         return Some(format!(
             "the API server does not know the kind {kind}; {INSTALL_CRDS}"
         ));
     }
-    let all = watches.iter().all(|(_, watch)| watch.is_set());
-    (!all).then(|| {
-        refusal
-            .unwrap_or("waiting for the first list of all objects")
-            .to_owned()
-    })
+    if let Some(policies) = policies {
+        return Some(policies.to_owned());
+    }
+    let unlisted = watches.iter().filter(|(_, watch)| !watch.is_set());
+    let kinds: Vec<_> = unlisted.map(|(kind, _)| *kind).collect();
+    (!kinds.is_empty()).then(|| format!("waiting for the first list of {}", kinds.join(", ")))
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
@@ -101,16 +106,16 @@ mod tests {
     fn ready_means_that_all_objects_are_known() {
         let watches = ["ServerProtection", "SecurityConnector"].map(|kind| (kind, Listed::default()));
         let reason = || not_ready(&watches, None).unwrap_or_default();
-        assert!(reason().contains("first list"));
-        assert_eq!(not_ready(&watches, Some("no policy")).unwrap(), "no policy");
-        watches[0].1.set();
-        assert!(reason().contains("first list"));
-        watches[1].1.set();
         assert_eq!(
-            not_ready(&watches, Some("no policy")),
-            None,
-            "after the start, tokens are closed"
+            reason(),
+            "waiting for the first list of ServerProtection, SecurityConnector"
         );
+        watches[0].1.set();
+        assert_eq!(reason(), "waiting for the first list of SecurityConnector");
+        let policies = not_ready(&watches, Some("waiting for the check of the admission policies"));
+        assert!(policies.is_some_and(|reason| reason.contains("admission policies")));
+        watches[1].1.set();
+        assert_eq!(not_ready(&watches, None), None);
         watches[1].1.set_missing(true);
         assert!(reason().contains("the kind SecurityConnector"), "{}", reason());
         assert!(
@@ -120,5 +125,8 @@ mod tests {
         );
         watches[1].1.set_missing(false);
         assert_eq!(not_ready(&watches, None), None);
+        watches[1].1.set_missing(true);
+        let first = not_ready(&watches, Some("policies")).unwrap_or_default();
+        assert!(first.contains("the kind SecurityConnector"), "{first}");
     }
 }

@@ -2,8 +2,14 @@
 //! which is more than it needs; the policies of `deploy/base` refuse the rest. A policy that matches nobody would go
 //! unnoticed, so the process sends requests that must be refused (dry runs), and closes the path of each that is granted.
 
+mod connectors;
+mod finding;
+
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,22 +18,18 @@ use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::ServiceAccount,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
-    core::PartialObjectMeta,
-};
+use kube::{Api, Client, api::PostParams, core::PartialObjectMeta};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use serde_json::json;
 use serverprotection_api::SecurityConnector;
 use serverprotection_core::metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::series::register;
+use finding::Finding;
 
 /// How long the policies may take to come into effect after the start.
 const GRACE: Duration = Duration::from_secs(60);
@@ -40,8 +42,6 @@ const REPEAT: Duration = Duration::from_secs(600);
 const REPEAT_SOON: Duration = Duration::from_secs(60);
 /// An audience for which the controller never needs a token.
 const FORBIDDEN_AUDIENCE: &str = "https://serverprotection.dev/self-test";
-/// A label that the controller never writes.
-const FORBIDDEN_LABEL: &str = "serverprotection.dev/self-test";
 
 /// What a policy restricts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,56 +71,17 @@ impl Path {
     }
 
     /// Why the path is closed, and what to do.
-    const fn closed(self, cause: Cause) -> &'static str {
-        match (self, cause) {
-            (Self::Tokens, Cause::Policy) => {
-                "no admission policy restricts the controller's token requests, so it sends none: install the policy of deploy/base/token_policy.yaml and its binding, or set --allow-unrestricted-tokens to run without it"
-            }
-            (Self::Tokens, Cause::User) => {
+    const fn closed(self, finding: Option<Finding>) -> &'static str {
+        match (self, finding) {
+            (Self::Tokens, Some(Finding::GrantedToUser)) => {
                 "the controller does not run as a service account, and the policy of deploy/base/token_policy.yaml restricts the token requests of service accounts only, so it sends none: set --allow-unrestricted-tokens to run with the kubeconfig of an administrator"
+            }
+            (Self::Tokens, _) => {
+                "no admission policy restricts the controller's token requests, so it sends none: install the policy of deploy/base/token_policy.yaml and its binding, or set --allow-unrestricted-tokens to run without it"
             }
             (Self::Finalizers, _) => {
                 "no admission policy restricts the controller's patches of connectors, so it sends none: install the policy of deploy/base/finalizer_policy.yaml and its binding, or set --allow-unrestricted-tokens to run without it"
             }
-        }
-    }
-}
-
-/// Why a request that must be refused is granted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Cause {
-    /// The policy is not installed, or it does not match this service account.
-    #[default]
-    Policy,
-    /// The process is no service account. Waiting for a policy is of no use.
-    User,
-}
-
-/// How the API server answered a request that it must refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
-    /// A policy refused it.
-    RefusedByPolicy,
-    /// The process lacks the right altogether.
-    Refused,
-    /// It was granted.
-    Granted(Cause),
-    /// It was neither refused nor granted, for example because the API server did not answer.
-    Unknown,
-}
-
-impl Finding {
-    fn of<T>(answer: &Result<T, kube::Error>) -> Self {
-        match answer {
-            Ok(_) => Self::Granted(Cause::Policy),
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
-                if status.message.contains("ValidatingAdmissionPolicy") {
-                    Self::RefusedByPolicy
-                } else {
-                    Self::Refused
-                }
-            }
-            Err(_) => Self::Unknown,
         }
     }
 }
@@ -130,8 +91,8 @@ impl Finding {
 struct Known {
     /// The last answer, if there was one.
     restricted: Option<bool>,
-    /// Why it is not restricted.
-    cause: Cause,
+    /// What it was.
+    finding: Option<Finding>,
     /// When it must be checked again.
     next: Option<Instant>,
 }
@@ -141,8 +102,13 @@ impl Known {
     fn record(&mut self, finding: Finding, now: Instant) {
         match finding {
             Finding::RefusedByPolicy | Finding::Refused => self.restricted = Some(true),
-            Finding::Granted(cause) => (self.restricted, self.cause) = (Some(false), cause),
+            Finding::Granted | Finding::GrantedToUser | Finding::GrantedInPart => {
+                self.restricted = Some(false);
+            }
             Finding::Unknown => {}
+        }
+        if finding != Finding::Unknown {
+            self.finding = Some(finding);
         }
         let wait = if finding == Finding::RefusedByPolicy {
             REPEAT
@@ -180,8 +146,8 @@ impl PolicyGauges {
 
 /// A forbidden request was granted at the start.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.closed(*.1))]
-pub struct Unrestricted(Path, Cause);
+#[error("{0}")]
+pub struct Unrestricted(&'static str);
 
 /// Checks the policies, and knows which paths are open.
 pub(crate) struct Restrictions {
@@ -189,6 +155,8 @@ pub(crate) struct Restrictions {
     watch_namespace: Option<String>,
     /// `--allow-unrestricted-tokens`: nothing is checked, and all paths are open.
     unchecked: bool,
+    /// The checks at the start are complete.
+    verified: AtomicBool,
     known: Mutex<[Known; 2]>,
     gauges: PolicyGauges,
 }
@@ -204,6 +172,7 @@ impl Restrictions {
             client,
             watch_namespace: watch_namespace.map(str::to_owned),
             unchecked,
+            verified: AtomicBool::new(false),
             known: Mutex::default(),
             gauges,
         }
@@ -214,14 +183,26 @@ impl Restrictions {
         &self.client
     }
 
-    /// Waits until the policies are in effect, at most a minute. For a user whom no policy restricts, it does not wait.
-    /// If the API server does not answer, the paths stay closed until it does.
+    /// Waits until the policies are in effect, at most a minute. If the API server does not answer, the paths stay
+    /// closed until it does.
     ///
     /// # Errors
     ///
     /// Fails if a forbidden request is still granted then.
     pub(crate) async fn verify_at_start(&self) -> Result<(), Unrestricted> {
-        self.verify_within(GRACE).await
+        self.verify_within(GRACE).await?;
+        self.verified.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What the start waits for, while it checks the policies.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        if self.verified.load(Ordering::Relaxed) {
+            return None;
+        }
+        let open = |path: &Path| self.get(*path).restricted == Some(false);
+        let closed = Path::ALL.into_iter().find(open).map(|path| self.closed(path));
+        Some(closed.unwrap_or("waiting for the check of the admission policies that restrict the controller"))
     }
 
     async fn verify_within(&self, grace: Duration) -> Result<(), Unrestricted> {
@@ -234,24 +215,26 @@ impl Restrictions {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let (tokens, finalizers) = (self.check_tokens().await, self.check_any_connector().await);
-            let found = [(Path::Tokens, Some(tokens)), (Path::Finalizers, finalizers)];
-            let granted = found.iter().find_map(|(path, found)| match found {
-                Some(Finding::Granted(cause)) => Some((*path, *cause)),
+            let (tokens, finalizers) = (self.check_tokens().await, self.check_connectors().await);
+            let granted = match (tokens, finalizers) {
+                (Finding::Granted | Finding::GrantedToUser, _) => Some(Path::Tokens),
+                (_, Some(Finding::Granted)) => Some(Path::Finalizers),
                 _ => None,
-            });
-            let unknown = found.iter().any(|(_, found)| *found == Some(Finding::Unknown));
-            if granted.is_none() && !unknown {
+            };
+            // Connectors belong to users. One that cannot be checked delays nothing: the path stays closed.
+            let is_complete = tokens != Finding::Unknown && finalizers != Some(Finding::GrantedInPart);
+            if granted.is_none() && is_complete {
                 return Ok(());
             }
-            let hopeless = granted.is_some_and(|(_, cause)| cause == Cause::User);
-            if hopeless || began.elapsed() >= grace {
-                if let Some((path, cause)) = granted {
-                    return Err(Unrestricted(path, cause));
+            if tokens == Finding::GrantedToUser || began.elapsed() >= grace {
+                if let Some(path) = granted {
+                    return Err(Unrestricted(self.closed(path)));
                 }
-                tracing::error!(
-                    "cannot check the admission policies that restrict the controller; it requests no tokens of service accounts and writes no finalizers until it can"
-                );
+                if tokens == Finding::Unknown {
+                    tracing::error!(
+                        "cannot check the admission policies that restrict the controller; it requests no tokens of service accounts until it can"
+                    );
+                }
                 return Ok(());
             }
             if wait == FIRST_WAIT {
@@ -279,7 +262,7 @@ impl Restrictions {
             if self.get(Path::Tokens).is_due(now) {
                 self.check_tokens().await;
             }
-            if self.get(Path::Finalizers).is_due(now) && self.check_any_connector().await.is_none() {
+            if self.get(Path::Finalizers).is_due(now) && self.check_connectors().await.is_none() {
                 self.record(Path::Finalizers, Finding::Unknown);
             }
         }
@@ -323,19 +306,15 @@ impl Restrictions {
     }
 
     fn open(&self, path: Path) -> Result<(), &'static str> {
-        let known = self.get(path);
-        if self.unchecked || known.restricted == Some(true) {
+        if self.unchecked || self.get(path).restricted == Some(true) {
             Ok(())
         } else {
-            Err(path.closed(known.cause))
+            Err(self.closed(path))
         }
     }
 
-    /// Why the process does not start, as far as it is known.
-    pub(crate) fn refusal(&self) -> Option<&'static str> {
-        let granted = |path: &Path| self.get(*path).restricted == Some(false);
-        let path = Path::ALL.into_iter().find(granted)?;
-        self.open(path).err()
+    fn closed(&self, path: Path) -> &'static str {
+        path.closed(self.get(path).finding)
     }
 
     /// Requests a token for an audience that the policy must refuse.
@@ -344,7 +323,7 @@ impl Restrictions {
             Ok(Some((namespace, account))) => self.forbidden_token(&namespace, &account).await,
             // The policies apply to service accounts only. Whoever else may request tokens is not restricted.
             Ok(None) => match self.may_request_tokens().await {
-                Ok(true) => Finding::Granted(Cause::User),
+                Ok(true) => Finding::GrantedToUser,
                 Ok(false) => Finding::Refused,
                 Err(_) => Finding::Unknown,
             },
@@ -418,38 +397,6 @@ impl Restrictions {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// Checks with any connector; `None` if there is none, or if connectors cannot be listed.
-    async fn check_any_connector(&self) -> Option<Finding> {
-        let all: Api<PartialObjectMeta<SecurityConnector>> = match &self.watch_namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        let first = all.list_metadata(&ListParams::default().limit(1)).await;
-        let first = first.ok()?.items.into_iter().next()?;
-        let namespace = first.namespace()?;
-        let connectors = Api::namespaced(self.client.clone(), &namespace);
-        Some(self.check_connector(&connectors, &first.name_any()).await)
-    }
-
-    /// Sets a label that the policy must refuse.
-    async fn check_connector(
-        &self,
-        connectors: &Api<PartialObjectMeta<SecurityConnector>>,
-        name: &str,
-    ) -> Finding {
-        let params = PatchParams {
-            dry_run: true,
-            ..PatchParams::default()
-        };
-        let patch = json!({"metadata": {"labels": {FORBIDDEN_LABEL: "refused"}}});
-        let answer = connectors
-            .patch_metadata(name, &params, &Patch::Merge(&patch))
-            .await;
-        let finding = Finding::of(&answer);
-        self.record(Path::Finalizers, finding);
-        finding
-    }
-
     fn get(&self, path: Path) -> Known {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(path.index()).copied().unwrap_or_default()
@@ -462,13 +409,11 @@ impl Restrictions {
             return;
         };
         known.record(finding, Instant::now());
-        let (after, cause) = (known.restricted, known.cause);
+        let after = known.restricted;
         drop(all);
         self.gauges.set(path, after == Some(true));
         match after {
-            Some(false) if before != after => {
-                tracing::error!(policy = path.label(), "{}", path.closed(cause));
-            }
+            Some(false) if before != after => tracing::error!(policy = path.label(), "{}", self.closed(path)),
             Some(true) if before == Some(false) => {
                 tracing::info!(
                     policy = path.label(),

@@ -34,7 +34,7 @@ use crate::{
     fleet::Fleet,
     http,
     kind::Kind,
-    kube_error, kube_proxy, kubeconfig,
+    kube_error, kube_proxy,
     metrics::Metrics,
     metrics_page::MetricsPage,
     panics::Task,
@@ -54,7 +54,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("cannot find a cluster: {}; correct KUBECONFIG, or run in a pod with a service account", kubeconfig::not_found(.0))]
+    #[error("cannot find a cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Kubeconfig(#[from] kube::config::InferConfigError),
     #[error("cannot reach the cluster: {}; check KUBECONFIG and the network", kube_error::described(.0))]
     Cluster(#[from] kube::Error),
@@ -125,14 +125,11 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         (SecurityConnector::NAME, context.connectors.listed.clone()),
     ];
     let page = MetricsPage::new(Arc::clone(&context));
-    let server = http::serve(
-        address,
-        page,
-        Arc::clone(&context.restrictions),
+    let readiness = http::Readiness {
         watches,
-        stop.clone(),
-    )
-    .await;
+        restrictions: Arc::clone(&context.restrictions),
+    };
+    let server = http::serve(address, page, readiness, stop.clone()).await;
     let server = server.map_err(|source| Error::Listen { address, source })?;
     // No reconcile starts before it is known that the policies restrict this process.
     tokio::select! {

@@ -20,6 +20,7 @@ const FLAG: &str = "--allow-unrestricted-tokens";
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     cases![
         a_controller_whose_policy_is_not_bound_does_not_start,
+        no_label_of_a_user_stops_the_controller,
         an_administrator_runs_the_controller_with_a_flag_only,
     ]
 }
@@ -74,6 +75,31 @@ async fn a_controller_whose_policy_is_not_bound_does_not_start(
             .metric("serverprotection_admission_policy_enforced", &[])
             .await?;
         assert_eq!(enforced, Some(2.0), "both policies");
+        controller.terminate().await?;
+    }
+    Ok(())
+}
+
+/// The check sets a label that its users can set too. First in the list of all, then the only connector of a namespace.
+async fn no_label_of_a_user_stops_the_controller(environment: Arc<Environment>) -> Result<(), Error> {
+    let team = environment.team("aaa").await?;
+    team.connect("aws", serde_json::json!({"suspend": true})).await?;
+    let label = "serverprotection.dev/self-test=refused";
+    let namespace = team.namespace.as_str();
+    environment
+        .plane
+        .kubectl(&["label", "securityconnector", "aws", label, "-n", namespace])
+        .await?;
+    for (log, flags) in [
+        ("labelled.log", &[][..]),
+        ("labelled-alone.log", &["--watch-namespace", namespace]),
+    ] {
+        let mut controller = start(&environment, CONTROLLER, log, flags)?;
+        controller.wait_ready(TIMEOUT).await?;
+        let enforced = controller
+            .metric("serverprotection_admission_policy_enforced", &[])
+            .await?;
+        assert_eq!(enforced, Some(2.0), "both policies: {log}");
         controller.terminate().await?;
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{Request, Response};
 use kube::client::Body;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -15,27 +16,46 @@ struct Stub {
     user: &'static str,
     token: (u16, &'static str),
     patch: (u16, &'static str),
-    connectors: usize,
+    connectors: &'static [Connector],
     may_request: bool,
+}
+
+/// The connector `one` of a namespace, as its users made it.
+#[derive(Clone, Copy, Debug)]
+struct Connector {
+    namespace: &'static str,
+    /// The value of the label that the check writes.
+    label: &'static str,
+    /// The answer to its patch, if it is not [`Stub::patch`].
+    patch: Option<(u16, &'static str)>,
+    /// A webhook removes the label.
+    strips: bool,
+}
+
+const fn connector(namespace: &'static str) -> Connector {
+    Connector {
+        namespace,
+        label: "refused",
+        patch: None,
+        strips: false,
+    }
 }
 
 const RESTRICTED: Stub = Stub {
     user: "system:serviceaccount:defender-ops:prod-controller",
     token: (422, POLICY),
     patch: (422, POLICY),
-    connectors: 1,
+    connectors: &[connector("team")],
     may_request: true,
 };
 
-fn refusal((code, message): (u16, &str)) -> serde_json::Value {
+fn refusal((code, message): (u16, &str)) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": "Invalid",
         "code": code})
 }
 
-fn answer(stub: &Stub, request: &Request<Body>) -> (u16, serde_json::Value) {
-    let uri = request.uri();
-    let meta = json!({"name": "one", "namespace": "team", "uid": "u"});
-    let item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta});
+async fn answer(stub: &Stub, request: Request<Body>) -> (u16, Value) {
+    let uri = request.uri().clone();
     if uri.path().ends_with("/token") {
         assert_eq!(uri.query(), Some("&dryRun=All"), "{uri}");
         return match stub.token.0 {
@@ -66,25 +86,53 @@ fn answer(stub: &Stub, request: &Request<Body>) -> (u16, serde_json::Value) {
             uri.query().is_some_and(|query| query.contains("dryRun=All")),
             "{uri}"
         );
-        return match stub.patch.0 {
-            200 => (200, item),
-            code => (code, refusal(stub.patch)),
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let patch: Value = serde_json::from_slice(&body).unwrap();
+        let found = |connector: &&Connector| uri.path().contains(&format!("/{}/", connector.namespace));
+        return match stub.connectors.iter().find(found) {
+            Some(connector) => patched(stub, connector, &patch),
+            None => patched(stub, &connector("team"), &patch),
         };
     }
-    let items = vec![item; stub.connectors];
+    let query = uri.query().unwrap_or_default();
+    let excluded =
+        |connector: &Connector| query.contains(&format!("metadata.namespace%21%3D{}", connector.namespace));
+    let listed = stub.connectors.iter().filter(|connector| !excluded(connector));
+    let items: Vec<_> = listed
+        .take(1)
+        .map(|connector| item(connector, connector.label))
+        .collect();
     (
         200,
         json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items}),
     )
 }
 
+fn item(connector: &Connector, label: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "one",
+        "namespace": connector.namespace, "uid": "u", "labels": {"serverprotection.dev/self-test": label}}})
+}
+
+/// The policy allows a patch that changes nothing.
+fn patched(stub: &Stub, connector: &Connector, patch: &Value) -> (u16, Value) {
+    let label = patch["metadata"]["labels"]["serverprotection.dev/self-test"].as_str();
+    let label = label.filter(|_| !connector.strips).unwrap_or(connector.label);
+    match connector.patch.unwrap_or(stub.patch) {
+        (200, _) => (200, item(connector, label)),
+        _ if label == connector.label => (200, item(connector, label)),
+        refused => (refused.0, refusal(refused)),
+    }
+}
+
 fn restrictions(stub: &Stub, unchecked: bool) -> Restrictions {
     let stub = Arc::new(stub.clone());
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (code, body) = answer(&stub, &request);
-        let body = Body::from(serde_json::to_vec(&body).unwrap());
-        let response = Response::builder().status(code).body(body).unwrap();
-        std::future::ready(Ok::<_, kube::Error>(response))
+        let stub = Arc::clone(&stub);
+        async move {
+            let (code, body) = answer(&stub, request).await;
+            let body = Body::from(serde_json::to_vec(&body).unwrap());
+            Ok::<_, kube::Error>(Response::builder().status(code).body(body).unwrap())
+        }
     });
     let client = Client::new(service, "default");
     Restrictions::new(client, None, unchecked, PolicyGauges::default())
@@ -155,12 +203,13 @@ async fn another_user_than_a_service_account_is_refused_at_once() {
         ..RESTRICTED
     };
     let admin = restrictions(&admin, false);
-    assert_eq!(admin.refusal(), None, "nothing was checked yet");
+    let waits = admin.waits_for().unwrap();
+    assert!(waits.contains("waiting"), "nothing was checked yet: {waits}");
     let started = Instant::now();
     let refusal = admin.verify_at_start().await.unwrap_err().to_string();
     assert!(started.elapsed() < GRACE);
     assert!(refusal.contains("does not run as a service account"), "{refusal}");
-    assert_eq!(admin.refusal(), Some(refusal.as_str()), "for /readyz");
+    assert_eq!(admin.waits_for(), Some(refusal.as_str()), "for /readyz");
 
     let unbound = Stub {
         token: (201, ""),
@@ -173,10 +222,10 @@ async fn another_user_than_a_service_account_is_refused_at_once() {
         .unwrap_err()
         .to_string();
     assert!(refusal.contains("and its binding"), "{refusal}");
-    assert_eq!(unbound.refusal(), Some(refusal.as_str()));
+    assert_eq!(unbound.waits_for(), Some(refusal.as_str()));
     let restricted = restrictions(&RESTRICTED, false);
     restricted.verify_at_start().await.unwrap();
-    assert_eq!(restricted.refusal(), None);
+    assert_eq!(restricted.waits_for(), None);
 }
 
 #[tokio::test]
@@ -188,7 +237,7 @@ async fn what_cannot_be_checked_stays_closed_and_does_not_end_the_process() {
     };
     assert_eq!(outcome(&unavailable).await, (Ok(()), false, false));
     let none = Stub {
-        connectors: 0,
+        connectors: &[],
         ..RESTRICTED
     };
     assert_eq!(
@@ -203,7 +252,7 @@ async fn the_first_finalizer_checks_its_policy() {
     let api = |restrictions: &Restrictions| Api::namespaced(restrictions.client.clone(), "team");
     let first = restrictions(
         &Stub {
-            connectors: 0,
+            connectors: &[],
             ..RESTRICTED
         },
         false,
@@ -231,6 +280,78 @@ async fn the_first_finalizer_checks_its_policy() {
     assert!(unchecked.finalizers(&api(&unchecked), "one").await.is_ok());
 }
 
+/// What one user writes proves nothing about the policy: neither that it is missing nor that it is there.
+#[tokio::test]
+async fn no_connector_of_a_user_ends_the_process_or_closes_the_path() {
+    let (hostile, good) = (connector("a"), connector("team"));
+    let hostile = [
+        Connector {
+            strips: true,
+            ..hostile
+        },
+        Connector {
+            patch: Some((422, "spec.type: Invalid value")),
+            ..hostile
+        },
+        Connector {
+            patch: Some((404, "it was deleted")),
+            ..hostile
+        },
+    ];
+    for hostile in hostile {
+        let with = |connectors: Vec<Connector>| Stub {
+            connectors: connectors.leak(),
+            ..RESTRICTED
+        };
+        assert_eq!(outcome(&with(vec![hostile, good])).await, (Ok(()), true, true));
+        // It is the only one: the path stays closed until another one is checked.
+        let stub = with(vec![hostile]);
+        assert_eq!(outcome(&stub).await, (Ok(()), true, false), "{hostile:?}");
+        let restrictions = restrictions(&stub, false);
+        restrictions.verify_within(Duration::ZERO).await.unwrap();
+        let other = Api::namespaced(restrictions.client.clone(), "team");
+        assert!(
+            restrictions.finalizers(&other, "one").await.is_ok(),
+            "{hostile:?}"
+        );
+        // Without the policy, it does not hide that.
+        let without = Stub {
+            patch: (200, ""),
+            ..with(vec![hostile, good])
+        };
+        assert!(outcome(&without).await.0.is_err(), "{hostile:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_leaves_out_a_namespace_closes_the_path_and_does_not_end_the_process() {
+    const LEFT_OUT: Connector = Connector {
+        patch: Some((200, "")),
+        ..connector("left-out")
+    };
+    let stub = Stub {
+        connectors: const { &[connector("a"), connector("b"), LEFT_OUT] },
+        ..RESTRICTED
+    };
+    assert_eq!(outcome(&stub).await, (Ok(()), true, false));
+}
+
+#[tokio::test]
+async fn the_start_reports_what_it_waits_for() {
+    let waits = |restrictions: &Restrictions| restrictions.waits_for().unwrap_or_default();
+    let good = restrictions(&RESTRICTED, false);
+    assert!(waits(&good).contains("check of the admission policies"));
+    good.verify_at_start().await.unwrap();
+    assert_eq!(good.waits_for(), None);
+    let granted = Stub {
+        patch: (200, ""),
+        ..RESTRICTED
+    };
+    let granted = restrictions(&granted, false);
+    granted.verify_within(Duration::ZERO).await.unwrap_err();
+    assert!(waits(&granted).contains("finalizer_policy.yaml"));
+}
+
 #[test]
 fn an_answer_stays_valid_while_later_ones_are_missing() {
     let now = Instant::now();
@@ -240,7 +361,7 @@ fn an_answer_stays_valid_while_later_ones_are_missing() {
         (Finding::Unknown, None, REPEAT_SOON),
         (Finding::RefusedByPolicy, Some(true), REPEAT),
         (Finding::Unknown, Some(true), REPEAT_SOON),
-        (Finding::Granted(Cause::Policy), Some(false), REPEAT_SOON),
+        (Finding::Granted, Some(false), REPEAT_SOON),
         (Finding::Unknown, Some(false), REPEAT_SOON),
         (Finding::Refused, Some(true), REPEAT_SOON),
     ] {
