@@ -197,7 +197,7 @@ pub(crate) fn acknowledged<K: InContext>(meta: &ObjectMeta, claim: Option<&Claim
         let text = |names: &Names| format!("{}/{}", names.namespace, names.name);
         let (from, to) = (text(&change.from), text(&change.to));
         tracing::info!(kind = K::NAME, from, to, "a claim has another owner");
-        context.metrics.claim_changed(K::NAME, from, to);
+        context.metrics.claim_changed(K::NAME);
     }
 }
 

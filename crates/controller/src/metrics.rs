@@ -54,7 +54,7 @@ pub(crate) struct Metrics {
     reconcile_seconds: Family<KindLabel, Histogram>,
     pub(crate) status_writes: Counter,
     changes: Family<ChangeLabel, Counter>,
-    claim_changes: Family<OwnerLabels, Counter>,
+    claim_changes: Family<KindLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
 }
 
@@ -78,13 +78,6 @@ struct OutcomeLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ChangeLabel {
     change: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OwnerLabels {
-    kind: &'static str,
-    from: String,
-    to: String,
 }
 
 /// How a reconcile ended.
@@ -161,6 +154,9 @@ impl Metrics {
                 drop(self.reconciles.get_or_create(&outcome_labels(kind, outcome)));
             }
         }
+        for kind in [ServerProtection::NAME, SecurityConnector::NAME] {
+            drop(self.claim_changes.get_or_create(&KindLabel { kind }));
+        }
         register(registry, &metrics::RECONCILES, self.reconciles.clone());
         register(
             registry,
@@ -216,11 +212,10 @@ impl Metrics {
         self.changes.get_or_create(&ChangeLabel { change }).inc();
     }
 
-    /// Counts a claim of this kind that went from one object to another, as `namespace/name`.
-    pub(crate) fn claim_changed(&self, kind: &'static str, from: String, to: String) {
-        self.claim_changes
-            .get_or_create(&OwnerLabels { kind, from, to })
-            .inc();
+    /// Counts a claim of this kind that went from one object to another. Users choose the names of objects, so the log
+    /// has them and no label.
+    pub(crate) fn claim_changed(&self, kind: &'static str) {
+        self.claim_changes.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// Counts an error of the watch of a kind.

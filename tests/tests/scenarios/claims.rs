@@ -14,6 +14,8 @@ use serverprotection_tests::{
 
 use super::{TIMEOUT, condition_values, p2, plan_writes, ready, reconcile, requests, stalled};
 
+const METRIC: &str = "serverprotection_claim_changes_total";
+
 /// `--claim-lapse-after` of the environment: D.
 pub(crate) const LAPSE_AFTER: Duration = Duration::from_secs(12);
 /// `--claim-reserve` of the environment.
@@ -114,21 +116,32 @@ async fn the_second_object_of_a_subscription_waits_and_takes_over(
     let object = stalled(&second, "rival", "ReductionNeedsApproval", "plan.tier=P1").await?;
     assert_eq!(state(&object), "Held");
     second.until_events(&["ClaimTaken"], TIMEOUT).await?;
-    let (from, to) = (
-        format!("from=\"{}/holder\"", first.namespace),
-        format!("to=\"{}/rival\"", second.namespace),
-    );
-    eventually("the metric with both names", TIMEOUT, || async {
+    eventually("the metric of the change", TIMEOUT, || async {
         let mut controller = environment.controller().await;
         let controller = controller.as_mut().ok_or("no controller")?;
-        let name = "serverprotection_claim_changes_total";
-        let found = controller.metric(name, &[&from, &to]).await;
+        let found = controller.metric(METRIC, &["kind=\"ServerProtection\""]).await;
         match found.map_err(|error| error.to_string())? {
-            Some(_) => Ok(()),
-            None => Err("no series".to_owned()),
+            Some(changes) if changes >= 1.0 => Ok(()),
+            other => Err(format!("{other:?}")),
         }
     })
     .await?;
+    let mut guard = environment.controller().await;
+    let controller = guard
+        .as_mut()
+        .ok_or_else(|| Error::Other("no controller".into()))?;
+    let page = controller.metrics().await?;
+    drop(guard);
+    let series = page.lines().filter(|line| line.starts_with(METRIC));
+    let labels: Vec<_> = series
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(labels, _)| labels)
+        .collect();
+    assert_eq!(
+        labels.len(),
+        2,
+        "one series for each kind, without names: {labels:?}"
+    );
     second
         .annotate("rival", "serverprotection.dev/approve-reduction", "plan.tier=P1")
         .await?;

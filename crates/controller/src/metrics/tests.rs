@@ -25,7 +25,7 @@ fn page(format: Format) -> String {
     metrics.reconciled("SecurityConnector", Outcome::Timeout, Duration::from_secs(300));
     metrics.status_writes.inc();
     metrics.changed("plan");
-    metrics.claim_changed("ServerProtection", "a/prod".into(), "b/prod".into());
+    metrics.claim_changed("ServerProtection");
     metrics.watch_failed("AzureCredential");
     metrics.panics.count_reconcile("ServerProtection");
     metrics.policies.set(Path::Tokens, true);

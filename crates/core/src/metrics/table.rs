@@ -98,13 +98,9 @@ pub const CONTESTED_FIELDS: Metric = gauge(
 pub const CLAIM_CHANGES: Metric = counter(
     "serverprotection_claim_changes_total",
     "Subscriptions and connectors that went from one object to another",
-    &[
-        KIND,
-        label("from", "the owner before, as `namespace/name`"),
-        label("to", "the owner since, as `namespace/name`"),
-    ],
+    &[KIND],
 )
-.note("A series appears with the first such change.");
+.note("Every series is present from the start. The log line \"a claim has another owner\" has both names.");
 pub const DELETIONS_WAITING: Metric = gauge(
     "serverprotection_deletions_waiting",
     "SecurityConnector objects that are being deleted and wait for Azure",
