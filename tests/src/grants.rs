@@ -5,48 +5,34 @@ use crate::{
     objects::as_user,
     users::{CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
 };
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, Client, api::Patch};
 use serde_json::{Value, json};
 
 /// The `ClusterRole` that lets the controller read Secrets, and its binding in a namespace.
 pub const SECRET_READER: &str = "serverprotection-secret-reader";
 
+/// The `ClusterRole` that lets a service account prove an Azure identity.
+pub const IDENTITY_USER: &str = "serverprotection-identity-user";
+
 /// Lets the controller read the Secrets of a namespace by name.
 pub async fn secrets(client: &Client, namespace: &str) -> Result<(), Error> {
     let subject =
         json!({"kind": "ServiceAccount", "name": CONTROLLER_ACCOUNT, "namespace": CONTROLLER_NAMESPACE});
-    bind(
-        client,
-        namespace,
-        SECRET_READER,
-        ("ClusterRole", SECRET_READER),
-        subject,
-    )
-    .await
+    bind(client, namespace, SECRET_READER, SECRET_READER, subject).await
 }
 
 /// Lets a service account of a namespace prove an Azure identity.
 pub async fn use_of(client: &Client, namespace: &str, account: &str) -> Result<(), Error> {
-    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": account},
-        "rules": [{"apiGroups": ["serverprotection.dev"], "resources": ["azurecredentials"], "verbs": ["use"]}]});
-    roles.patch(account, &as_user(), &Patch::Apply(role)).await?;
     let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
-    bind(client, namespace, account, ("Role", account), subject).await
+    bind(client, namespace, account, IDENTITY_USER, subject).await
 }
 
-async fn bind(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    (kind, role): (&str, &str),
-    subject: Value,
-) -> Result<(), Error> {
+async fn bind(client: &Client, namespace: &str, name: &str, role: &str, subject: Value) -> Result<(), Error> {
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": name}, "subjects": [subject],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}});
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}});
     bindings.patch(name, &as_user(), &Patch::Apply(binding)).await?;
     Ok(())
 }

@@ -215,7 +215,7 @@ fn credential_hint(code: &str) -> &'static str {
             "Bind the ClusterRole serverprotection-secret-reader to the controller in the namespace (deploy/samples/2-secret.yaml)"
         }
         "ServiceAccountNotGranted" => {
-            "Create the Role and RoleBinding of deploy/samples/workload-identity in the namespace"
+            "Bind the ClusterRole serverprotection-identity-user to the ServiceAccount in the namespace (deploy/samples/workload-identity)"
         }
         "TokensNotRestricted" => {
             "Install the policy of deploy/base/token_policy.yaml; the controller's log says what it found"

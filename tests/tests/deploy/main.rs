@@ -9,6 +9,7 @@ mod tokens;
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::Secret,
+    rbac::v1::Role,
 };
 use kube::{
     Api, Client,
@@ -28,6 +29,7 @@ use serverprotection_tests::{
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use tokens::{
+    the_controller_gets_no_tokens_of_service_accounts_with_all_rights,
     the_controller_gets_tokens_for_one_audience_only,
     the_controller_gets_tokens_only_of_service_accounts_that_agree,
     the_policies_follow_the_service_account_to_another_name,
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
             the_controller_reads_secrets_only_where_a_namespace_lets_it,
             the_controller_gets_tokens_for_one_audience_only,
             the_controller_gets_tokens_only_of_service_accounts_that_agree,
+            the_controller_gets_no_tokens_of_service_accounts_with_all_rights,
             the_controller_writes_nothing_but_its_finalizer,
             the_policies_follow_the_service_account_to_another_name,
             a_namespace_editor_may_edit_all_kinds_but_credentials,
@@ -374,7 +377,11 @@ async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
             "a-developer",
             &["serverprotection-view", "serverprotection-edit"][..],
         ),
-        ("an-admin", &["serverprotection-credentials-edit"]),
+        // What the role admin aggregates.
+        (
+            "an-admin",
+            &["serverprotection-credentials-edit", "system:aggregate-to-admin"],
+        ),
     ] {
         for role in roles {
             let (name, user) = (format!("{role}-of-{user}"), format!("--user={user}"));
@@ -390,7 +397,7 @@ async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
     }
     let admin = plane.client("an-admin").await?;
     eventually("the admin's rights", Duration::from_secs(10), || async {
-        for verb in ["create", "update", "patch", "delete", "use"] {
+        for verb in ["create", "update", "patch", "delete"] {
             if !may(&admin, (verb, GROUP, "azurecredentials", "")).await? {
                 return Err(Error::Other(format!("{verb} is not granted")));
             }
@@ -398,6 +405,7 @@ async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
         Ok(())
     })
     .await?;
+    an_admin_lets_a_service_account_prove_an_identity_and_cannot_itself(&admin).await?;
     let client = plane.client("a-developer").await?;
     eventually("the developer's rights", Duration::from_secs(10), || async {
         for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
@@ -420,6 +428,28 @@ async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
             "{verb}"
         );
     }
+    Ok(())
+}
+
+/// It binds the role for that, and can grant the verb in no other way.
+async fn an_admin_lets_a_service_account_prove_an_identity_and_cannot_itself(
+    admin: &Client,
+) -> Result<(), Error> {
+    assert!(!may(admin, ("use", GROUP, "azurecredentials", "")).await?);
+    eventually("the right to bind", Duration::from_secs(10), || {
+        grants::use_of(admin, "default", "an-admin-agrees")
+    })
+    .await?;
+    let role: Role = serde_json::from_value(json!({
+        "metadata": {"name": "escalation"},
+        "rules": [{"apiGroups": [GROUP], "resources": ["azurecredentials"], "verbs": ["use"]}],
+    }))?;
+    let roles: Api<Role> = Api::namespaced(admin.clone(), "default");
+    let refused = roles.create(&PostParams::default(), &role).await;
+    assert!(
+        matches!(&refused, Err(kube::Error::Api(s)) if s.code == 403),
+        "{refused:?}"
+    );
     Ok(())
 }
 

@@ -116,6 +116,66 @@ pub(crate) async fn the_controller_gets_tokens_only_of_service_accounts_that_agr
     of("azure").is_refused(names).await
 }
 
+/// Rights that include everything, or those of an administrator of the namespace, are no consent.
+pub(crate) async fn the_controller_gets_no_tokens_of_service_accounts_with_all_rights(
+    installed: Arc<Installed>,
+) -> Result<(), Error> {
+    let plane = &installed.0;
+    for account in ["gitops", "wildcard", "deployer"] {
+        plane.kubectl(&["create", "serviceaccount", account]).await?;
+    }
+    let role = "create role wildcard --verb=* --resource=azurecredentials.serverprotection.dev";
+    plane.kubectl(&role.split(' ').collect::<Vec<_>>()).await?;
+    for (account, binding, role) in [
+        (
+            "deployer",
+            "rolebinding",
+            "--clusterrole=serverprotection-credentials-edit",
+        ),
+        ("wildcard", "rolebinding", "--role=wildcard"),
+        ("gitops", "clusterrolebinding", "--clusterrole=cluster-admin"),
+    ] {
+        let (name, subject) = (
+            format!("rights-of-{account}"),
+            format!("--serviceaccount=default:{account}"),
+        );
+        plane.kubectl(&["create", binding, &name, role, &subject]).await?;
+    }
+    let client = plane.client(CONTROLLER).await?;
+    let of = |account| TokenOf {
+        client: &client,
+        account,
+        audiences: &[EXCHANGE],
+        seconds: None,
+    };
+    let all = "a role with all verbs, such as cluster-admin, is bound to the service account default/";
+    for account in ["gitops", "wildcard"] {
+        of(account).is_refused(all).await?;
+        // The consent does not make it harmless.
+        grants::use_of(&plane.admin().await?, "default", account).await?;
+        of(account).is_refused(all).await?;
+    }
+    let deployer = "--as=system:serviceaccount:default:deployer";
+    let edits = [
+        "auth",
+        "can-i",
+        "create",
+        "azurecredentials.serverprotection.dev",
+        deployer,
+    ];
+    eventually("the rights of the deployer", Duration::from_secs(10), || {
+        plane.kubectl(&edits)
+    })
+    .await?;
+    of("deployer")
+        .is_refused("no Role lets the service account")
+        .await?;
+    plane
+        .kubectl(&["delete", "rolebinding", "rights-of-wildcard"])
+        .await?;
+    of("wildcard").is_granted().await
+}
+
 /// Another namespace and a name prefix: nothing of the policies names the service account.
 pub(crate) async fn the_policies_follow_the_service_account_to_another_name(
     installed: Arc<Installed>,

@@ -354,7 +354,7 @@ pub const CODES: &[CodeEntry] = &[
     ),
     code(
         "ServiceAccountNotGranted",
-        "Let the ServiceAccount `use` `azurecredentials.serverprotection.dev` in its namespace, as `deploy/samples/workload-identity` does.",
+        "Bind the ClusterRole `serverprotection-identity-user` to the ServiceAccount in its namespace, as `deploy/samples/workload-identity` does.",
     ),
     code(
         "TokensNotRestricted",
@@ -366,7 +366,7 @@ pub const CODES: &[CodeEntry] = &[
     ),
     code(
         "ServiceAccountTokenRefused",
-        "The API server refused the token request; the message contains its error. Fix the AzureCredential.",
+        "The API server refused the token request; the message contains its error. Fix the AzureCredential, for example name a ServiceAccount to which no role with all verbs is bound.",
     ),
     code(
         "InsufficientClaims",
