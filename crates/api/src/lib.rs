@@ -74,6 +74,12 @@ pub mod annotations {
     pub const APPROVE_REDUCTION: &str = "serverprotection.dev/approve-reduction";
     /// `true` removes the finalizer at once, whatever exists in Azure.
     pub const FORCE_REMOVE: &str = "serverprotection.dev/force-remove";
+
+    /// Most bytes of a value. Kubernetes admits 256 KiB, which the controller would keep and copy to status: it ignores a
+    /// longer value, as if the annotation were missing.
+    pub const MOST_BYTES: usize = 256;
+    /// Most bytes of [`APPROVE_REDUCTION`]. A generation approves more fields than fit.
+    pub const MOST_APPROVAL_BYTES: usize = 4096;
 }
 
 #[cfg(test)]

@@ -6,17 +6,17 @@ use std::borrow::Cow;
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
-use serverprotection_api::{MOST_SPEC_BYTES, annotations};
+use serverprotection_api::{FINALIZER, MOST_SPEC_BYTES, annotations};
 
 use crate::kind::Kind;
 
-/// The annotations that the controller uses. All others, and all labels, are dropped before they are stored: they can be
-/// as long as a spec.
-pub(crate) const KEPT_ANNOTATIONS: [&str; 4] = [
-    annotations::RECONCILE_REQUESTED_AT,
-    annotations::FLUX_REQUESTED_AT,
-    annotations::APPROVE_REDUCTION,
-    annotations::FORCE_REMOVE,
+/// The annotations that the controller uses, and the most bytes of their values. All others, and all labels, are dropped
+/// before they are stored: they can be as long as a spec.
+pub(crate) const KEPT_ANNOTATIONS: [(&str, usize); 4] = [
+    (annotations::RECONCILE_REQUESTED_AT, annotations::MOST_BYTES),
+    (annotations::FLUX_REQUESTED_AT, annotations::MOST_BYTES),
+    (annotations::APPROVE_REDUCTION, annotations::MOST_APPROVAL_BYTES),
+    (annotations::FORCE_REMOVE, annotations::MOST_BYTES),
 ];
 /// Longest error of an object that cannot be parsed.
 const LONGEST_ERROR: usize = 512;
@@ -121,8 +121,20 @@ fn trim(object: &mut Value) {
         metadata.remove(unused);
     }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.retain(|name, _| KEPT_ANNOTATIONS.contains(&name.as_str()));
+        annotations.retain(|name, value| is_kept(name, value));
     }
+    // The patch that adds or removes ours reads the others again.
+    if let Some(finalizers) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
+        finalizers.retain(|finalizer| finalizer == FINALIZER);
+    }
+}
+
+/// A part of a value could approve or request something else, so a long one is dropped as a whole.
+fn is_kept(annotation: &str, value: &Value) -> bool {
+    let bytes = value.as_str().map_or(0, str::len);
+    KEPT_ANNOTATIONS
+        .iter()
+        .any(|(name, most)| *name == annotation && bytes <= *most)
 }
 
 impl<K: Kind> Resource for Parsed<K> {
@@ -198,6 +210,27 @@ mod tests {
             if let Parsed::Invalid(object) = &object {
                 assert!(object.raw.is_null());
             }
+        }
+    }
+
+    #[test]
+    fn annotations_have_a_longest_value_and_finalizers_of_others_are_dropped() {
+        let kept = |name: &str, bytes: usize| {
+            let object: Parsed<ServerProtection> = serde_json::from_value(json!({
+                "apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
+                "metadata": {"name": "a", "namespace": "n", "annotations": {name: "x".repeat(bytes)},
+                    "finalizers": ["example.com/theirs", FINALIZER]},
+                "spec": {"subscriptionId": "s", "plan": {"tier": "P2"}},
+            }))
+            .unwrap();
+            let meta = object.meta();
+            assert_eq!(meta.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
+            let annotations = meta.annotations.as_ref();
+            annotations.and_then(|all| all.get(name)).map(String::len)
+        };
+        for (name, most) in KEPT_ANNOTATIONS {
+            assert_eq!(kept(name, most), Some(most), "{name}");
+            assert_eq!(kept(name, most + 1), None, "{name}");
         }
     }
 

@@ -61,7 +61,7 @@ const REPEAT_MISSING: Duration = Duration::from_secs(60);
 #[allow(clippy::unnecessary_wraps, reason = "a predicate's signature")]
 fn kept_annotations<K: Resource>(object: &K) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    for name in KEPT_ANNOTATIONS {
+    for (name, _) in KEPT_ANNOTATIONS {
         object.annotations().get(name).hash(&mut hasher);
     }
     Some(hasher.finish())
