@@ -1,10 +1,20 @@
 //! Connections of the HTTP server. Every pod of the cluster may be able to reach it, so a client can hold neither many
 //! connections nor one for long.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -12,16 +22,20 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Limits of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections that are open at once. One more closes the oldest of them, so that probes are always answered.
+    /// Connections that are open at once. One more closes the one that waits longest for its headers, so that half-open
+    /// connections do not keep probes out. Without such a connection, it closes the oldest after [`Self::answer`].
     pub(crate) connections: usize,
     /// Time until the headers of the request are complete.
     pub(crate) headers: Duration,
+    /// Time that each request gets for its response while others wait.
+    pub(crate) answer: Duration,
     /// Time until the response is sent.
     pub(crate) whole: Duration,
 }
@@ -31,6 +45,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             headers: Duration::from_secs(5),
+            answer: Duration::from_secs(1),
             whole: Duration::from_secs(20),
         }
     }
@@ -41,10 +56,70 @@ const MOST_BYTES: usize = 16 * 1024;
 /// The delay after a connection could not be accepted, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// An open connection.
+struct Connection {
+    task: AbortHandle,
+    since: Instant,
+    /// Its headers are complete.
+    requested: Arc<AtomicBool>,
+}
+
+/// The open connections, the oldest first.
+struct Connections {
+    limits: Limits,
+    tasks: JoinSet<()>,
+    open: VecDeque<Connection>,
+}
+
+impl Connections {
+    /// Waits until another connection may be opened, and closes one for it if necessary.
+    async fn make_room(&mut self) {
+        if self.open.len() >= self.limits.connections {
+            // The connections read first what has arrived.
+            tokio::task::yield_now().await;
+        }
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            self.open.retain(|connection| !connection.task.is_finished());
+            if self.open.len() < self.limits.connections {
+                return;
+            }
+            let half_open = |connection: &Connection| !connection.requested.load(Ordering::Relaxed);
+            let longest = self.open.iter().position(half_open).unwrap_or_default();
+            let Some(connection) = self.open.get(longest) else {
+                return;
+            };
+            let left = self.limits.answer.saturating_sub(connection.since.elapsed());
+            if half_open(connection) || left.is_zero() {
+                connection.task.abort();
+                self.open.remove(longest);
+                return;
+            }
+            tokio::select! {
+                _ = self.tasks.join_next() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    fn open(&mut self, stream: TcpStream, router: Router) {
+        let requested = Arc::new(AtomicBool::new(false));
+        let answer = answer(stream, router, self.limits, Arc::clone(&requested));
+        self.open.push_back(Connection {
+            task: self.tasks.spawn(answer),
+            since: Instant::now(),
+            requested,
+        });
+    }
+}
+
 /// Answers requests until `stop`, one for each connection.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let mut tasks = JoinSet::new();
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut connections = Connections {
+        limits,
+        tasks: JoinSet::new(),
+        open: VecDeque::new(),
+    };
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -54,22 +129,25 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 continue;
             }
         };
-        while tasks.try_join_next().is_some() {}
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= limits.connections
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
+        if stop.run_until_cancelled(connections.make_room()).await.is_none() {
+            break;
         }
-        open.push_back(tasks.spawn(answer(stream, router.clone(), limits)));
+        connections.open(stream, router.clone());
+        // A burst of new connections does not keep this one from its first read.
+        tokio::task::yield_now().await;
     }
     drop(listener);
+    let mut tasks = connections.tasks;
     while tasks.join_next().await.is_some() {}
 }
 
-/// Answers one request. Errors are those of the client.
-async fn answer(stream: TcpStream, router: Router, limits: Limits) {
-    let service = TowerToHyperService::new(router);
+/// Answers one request, and sets `requested` when its headers are complete. Errors are those of the client.
+async fn answer(stream: TcpStream, router: Router, limits: Limits, requested: Arc<AtomicBool>) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        requested.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
@@ -87,7 +165,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         task::JoinHandle,
-        time::{Instant, timeout},
+        time::timeout,
     };
 
     use super::*;
@@ -95,6 +173,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         connections: 4,
         headers: Duration::from_millis(300),
+        answer: Duration::from_millis(300),
         whole: Duration::from_secs(2),
     };
     const SOON: Duration = Duration::from_secs(5);
@@ -106,6 +185,13 @@ mod tests {
         let large = "x".repeat(8 << 20);
         let router = Router::new()
             .route("/healthz", get(|| async { "ok" }))
+            .route(
+                "/slow",
+                get(|| async {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    "slow"
+                }),
+            )
             .route("/large", get(move || async move { large }));
         let served = tokio::spawn(serve(listener, router, limits, stop.clone()));
         (address, stop, served)
@@ -171,6 +257,43 @@ mod tests {
         // All but the newest were closed.
         let first = half_open.remove(0);
         assert_eq!(text(first).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_although_many_others_follow_it() {
+        let limits = Limits {
+            answer: Duration::from_secs(60),
+            headers: Duration::from_secs(60),
+            ..LIMITS
+        };
+        let (address, ..) = start(limits).await;
+        let mut requests = Vec::new();
+        for _ in 0..10 {
+            requests.push(send(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await);
+            requests.push(send(address, GET).await);
+        }
+        // They close each other, and no request.
+        let mut half_open = Vec::new();
+        for _ in 0..50 {
+            half_open.push(send(address, "GET /healthz HTTP/1.1\r\n").await);
+        }
+        for stream in requests {
+            let answer = text(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_that_do_not_read_make_room_for_others() {
+        let (address, ..) = start(LIMITS).await;
+        let mut streams = Vec::new();
+        for _ in 0..LIMITS.connections {
+            streams.push(send(address, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await);
+        }
+        let began = Instant::now();
+        let answer = text(send(address, GET).await).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(began.elapsed() < LIMITS.whole, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
