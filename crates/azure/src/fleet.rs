@@ -11,6 +11,7 @@ mod access;
 mod confirmation;
 mod connectors;
 mod direct;
+mod facts;
 mod fold;
 mod forms;
 mod group;

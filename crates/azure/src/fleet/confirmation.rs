@@ -10,11 +10,7 @@ use std::{
 
 use serverprotection_core::{azure_error::AzureError, machines::Machine};
 
-use super::{
-    Scanner,
-    direct::{self, Facts},
-    rows::hash,
-};
+use super::{Scanner, direct, facts::Facts, rows::hash};
 use crate::arm::Arm;
 
 /// The maximum number of cached confirmations.

@@ -4,58 +4,22 @@ use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serverprotection_core::{
     azure_error::AzureError,
-    machines::{ArcAgent, Kind, Machine, MdeExtension, Service, machine::MDE_PUBLISHER},
+    machines::{Kind, Machine, MdeExtension, Service, machine::MDE_PUBLISHER},
 };
 
 use super::{
+    facts::{ArcFacts, ArcStatus, Facts},
     forms::{list, object, optional, optional_list},
     rows::{ExtensionName, Text, names},
 };
 use crate::{
     arm::{Arm, Call},
+    body,
     error_response::{self, one_line},
     throttled::Budget,
 };
 
-/// The facts in a direct GET that may differ from Resource Graph. `None` if the response does not contain a fact.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    power: Option<String>,
-    os_name: Option<String>,
-    os_sku: Option<String>,
-    os_version: Option<String>,
-    arc: Option<ArcAgent>,
-    extensions: Option<Vec<MdeExtension>>,
-}
-
-impl Facts {
-    /// Replaces what Resource Graph says about the machine.
-    pub(super) fn apply_to(&self, machine: &mut Machine) {
-        let texts = [
-            (&self.power, &mut machine.power),
-            (&self.os_name, &mut machine.os_name),
-            (&self.os_sku, &mut machine.os_sku),
-            (&self.os_version, &mut machine.os_version),
-        ];
-        for (fact, text) in texts {
-            if let Some(fact) = fact {
-                text.clone_from(fact);
-            }
-        }
-        if let Some(arc) = &self.arc {
-            machine.arc = Some(arc.clone());
-        }
-        if let Some(extensions) = &self.extensions {
-            let of_row = std::mem::replace(&mut machine.extensions, extensions.clone());
-            for extension in &mut machine.extensions {
-                // Not every response contains `systemData`. Without it, keep the date of the row.
-                let same = |row: &&MdeExtension| row.name.eq_ignore_ascii_case(&extension.name);
-                let dated = of_row.iter().find(same).and_then(|row| row.modified);
-                extension.modified = extension.modified.or(dated);
-            }
-        }
-    }
-}
+const GET: &str = "GET machine";
 
 /// Sends one GET of the machine. `None` if it does not exist.
 pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, AzureError> {
@@ -78,13 +42,11 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
     };
     let expand = [("$expand", "instanceView")];
     let facts = if is_arc {
-        arm.read::<Resource<ArcProperties>>(&call, &expand)
-            .await
-            .map(arc_facts)
+        let answer = arm.read::<Resource<ArcProperties>>(&call, &expand).await;
+        answer.and_then(|found| arc_facts(found.of(&machine.id)?))
     } else {
-        arm.read::<Resource<VmProperties>>(&call, &expand)
-            .await
-            .map(vm_facts)
+        let answer = arm.read::<Resource<VmProperties>>(&call, &expand).await;
+        answer.and_then(|found| vm_facts(found.of(&machine.id)?))
     };
     match facts {
         Ok(facts) => Ok(Some(facts)),
@@ -93,13 +55,29 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
     }
 }
 
+/// A response that does not say what was asked for. The caller uses the row of Resource Graph.
+fn unreadable(message: &str) -> AzureError {
+    body::unreadable(GET, format!("Azure's response about a machine {message}"))
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, bound = "P: Default + DeserializeOwned")]
 struct Resource<P> {
-    #[serde(deserialize_with = "object")]
-    properties: P,
+    id: Text,
+    #[serde(deserialize_with = "optional")]
+    properties: Option<P>,
     #[serde(deserialize_with = "optional_list")]
     resources: Option<Vec<ExtensionResource>>,
+}
+
+impl<P> Resource<P> {
+    /// The resource, if it is the one with this id.
+    fn of(self, id: &str) -> Result<Self, AzureError> {
+        if self.id.0.eq_ignore_ascii_case(id) {
+            return Ok(self);
+        }
+        Err(unreadable("has another id than the machine"))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,8 +94,8 @@ struct VmInstanceView {
     os_version: Text,
     #[serde(deserialize_with = "list")]
     statuses: Vec<Status>,
-    #[serde(deserialize_with = "list")]
-    extensions: Vec<ExtensionView>,
+    #[serde(deserialize_with = "optional_list")]
+    extensions: Option<Vec<ExtensionView>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,10 +119,10 @@ struct ArcProperties {
 #[expect(clippy::struct_field_names, reason = "Azure's names")]
 struct AgentConfiguration {
     extensions_enabled: Text,
-    #[serde(deserialize_with = "list")]
-    extensions_allow_list: Vec<ExtensionName>,
-    #[serde(deserialize_with = "list")]
-    extensions_block_list: Vec<ExtensionName>,
+    #[serde(deserialize_with = "optional_list")]
+    extensions_allow_list: Option<Vec<ExtensionName>>,
+    #[serde(deserialize_with = "optional_list")]
+    extensions_block_list: Option<Vec<ExtensionName>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -221,15 +199,22 @@ struct Status {
     time: Text,
 }
 
-fn vm_facts(vm: Resource<VmProperties>) -> Facts {
-    let view = vm.properties.instance_view;
+fn vm_facts(vm: Resource<VmProperties>) -> Result<Facts, AzureError> {
+    let view = vm
+        .properties
+        .ok_or_else(|| unreadable("has no properties"))?
+        .instance_view;
+    // A virtual machine without extensions has neither list, but then its instance view has statuses.
+    if vm.resources.is_none() && view.extensions.is_none() && view.statuses.is_empty() {
+        return Err(unreadable("has neither an instance view nor extensions"));
+    }
     let power = view
         .statuses
         .into_iter()
         .map(|status| status.code.0)
         .find(|code| code.to_ascii_lowercase().starts_with("powerstate/"));
     let mut extensions = from_resources(vm.resources.unwrap_or_default());
-    for view in view.extensions {
+    for view in view.extensions.unwrap_or_default() {
         // The type here is `publisher.type`. An extension that only the agent reports counts, too.
         let (publisher, type_) = view
             .type_
@@ -255,38 +240,43 @@ fn vm_facts(vm: Resource<VmProperties>) -> Facts {
             view.apply_to(extension);
         }
     }
-    Facts {
+    Ok(Facts {
         power,
         os_name: non_empty(view.os_name),
         os_sku: None,
         os_version: non_empty(view.os_version),
         arc: None,
-        // A virtual machine without extensions has no `resources`.
         extensions: Some(extensions),
-    }
+    })
 }
 
-fn arc_facts(machine: Resource<ArcProperties>) -> Facts {
-    let properties = machine.properties;
+fn arc_facts(machine: Resource<ArcProperties>) -> Result<Facts, AzureError> {
+    let properties = machine
+        .properties
+        .ok_or_else(|| unreadable("has no properties"))?;
     let agent = properties.agent_configuration;
-    Facts {
+    let status = non_empty(properties.status).map(|status| ArcStatus {
+        status,
+        reason: properties.status_reason.0,
+        last_change: properties.last_status_change.time(),
+    });
+    Ok(Facts {
         power: None,
         os_name: non_empty(properties.os_name),
         os_sku: non_empty(properties.os_sku),
         os_version: non_empty(properties.os_version),
-        arc: Some(ArcAgent {
-            last_status_change: properties.last_status_change.time(),
-            status: properties.status.0,
-            status_reason: properties.status_reason.0,
-            agent_version: properties.agent_version.0,
-            extensions_enabled: agent.extensions_enabled.0,
-            allow_list: names(agent.extensions_allow_list),
-            block_list: names(agent.extensions_block_list),
-            extension_service: Service::of(&properties.service_statuses.extension_service.status.0),
+        arc: Some(ArcFacts {
+            status,
+            agent_version: non_empty(properties.agent_version),
+            extensions_enabled: non_empty(agent.extensions_enabled),
+            allow_list: agent.extensions_allow_list.map(names),
+            block_list: agent.extensions_block_list.map(names),
+            extension_service: non_empty(properties.service_statuses.extension_service.status)
+                .map(|status| Service::of(&status)),
         }),
         // It is unknown whether Azure omits `resources` if there is no extension. Without it, keep those of the row.
         extensions: machine.resources.map(from_resources),
-    }
+    })
 }
 
 fn from_resources(resources: Vec<ExtensionResource>) -> Vec<MdeExtension> {
@@ -364,7 +354,7 @@ mod tests {
             "resources": [{"name": "sensor", "properties": {"publisher": "microsoft.azure.azuredefenderforservers", "type": "MDE.Linux",
                 "provisioningState": "Failed", "typeHandlerVersion": "1.0", "settings": {"vNextEnabled": "true"}}},
                {"name": "MDE.Linux", "properties": {"publisher": "Somebody", "type": "MDE.Linux"}}]}"#;
-        let facts = vm_facts(serde_json::from_str(vm).unwrap());
+        let facts = vm_facts(serde_json::from_str(vm).unwrap()).unwrap();
         let mut machine = Machine {
             power: "PowerState/deallocated".into(),
             ..Machine::default()
@@ -386,13 +376,35 @@ mod tests {
     fn an_extension_that_only_the_agent_reports_counts_and_none_is_none() {
         let vm = r#"{"properties": {"instanceView": {"extensions": [{"name": "x", "type": "Microsoft.Azure.AzureDefenderForServers.MDE.Windows",
             "statuses": [{"code": "ProvisioningState/succeeded", "level": "Info"}]}, {"name": "y", "type": null}]}}}"#;
-        let extensions = vm_facts(serde_json::from_str(vm).unwrap()).extensions.unwrap();
+        let facts = vm_facts(serde_json::from_str(vm).unwrap()).unwrap();
+        let extensions = facts.extensions.unwrap();
         assert_eq!(
             (extensions[0].type_.as_str(), extensions[0].state.as_str()),
             ("MDE.Windows", "succeeded")
         );
-        let bare = vm_facts(serde_json::from_str(r#"{"properties": null}"#).unwrap());
+        let bare =
+            r#"{"properties": {"instanceView": {"statuses": [{"code": "ProvisioningState/succeeded"}]}}}"#;
+        let bare = vm_facts(serde_json::from_str(bare).unwrap()).unwrap();
         assert_eq!((bare.extensions, bare.power), (Some(vec![]), None));
+    }
+
+    #[test]
+    fn a_response_without_properties_or_view_is_unreadable_and_no_machine_without_extensions() {
+        for body in [
+            "{}",
+            r#"{"properties": null}"#,
+            r#"{"properties": {}}"#,
+            r#"{"properties": {"instanceView": null}}"#,
+            r#"{"properties": {"instanceView": {}}, "resources": null}"#,
+        ] {
+            let failure = vm_facts(serde_json::from_str(body).unwrap()).unwrap_err();
+            assert_eq!(failure.code, "UnreadableAnswer", "{body}");
+        }
+        for body in ["{}", r#"{"properties": ""}"#] {
+            assert!(arc_facts(serde_json::from_str(body).unwrap()).is_err(), "{body}");
+        }
+        let asked: Resource<ArcProperties> = serde_json::from_str(r#"{"id": "/VM/1"}"#).unwrap();
+        assert!(asked.of("/vm/1").unwrap().of("/vm/2").is_err());
     }
 
     #[test]
@@ -401,15 +413,19 @@ mod tests {
               "serviceStatuses": {"extensionService": {"status": "running"}, "guestConfigurationService": null}},
             "resources": [{"name": "MDE.Linux", "properties": {"publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded",
               "settings": null, "instanceView": {"status": {"code": "0", "level": "Information"}}}}]}"#;
-        let facts = arc_facts(serde_json::from_str(arc).unwrap());
+        let facts = arc_facts(serde_json::from_str(arc).unwrap()).unwrap();
         let agent = facts.arc.unwrap();
         assert_eq!(
-            (agent.extensions_enabled.as_str(), agent.extension_service),
-            ("false", Service::Running)
+            (agent.extensions_enabled.as_deref(), agent.extension_service),
+            (Some("false"), Some(Service::Running))
         );
-        assert_eq!(agent.block_list, ["p/t"]);
+        assert_eq!(agent.block_list, Some(vec!["p/t".to_owned()]));
+        assert_eq!(
+            (agent.allow_list, agent.status.unwrap().status),
+            (None, "Connected".to_owned())
+        );
         assert_eq!(facts.extensions.unwrap()[0].level, "Information");
-        let silent = arc_facts(serde_json::from_str(r#"{"properties": {}}"#).unwrap());
-        assert_eq!(silent.extensions, None);
+        let silent = arc_facts(serde_json::from_str(r#"{"properties": {}}"#).unwrap()).unwrap();
+        assert_eq!((silent.extensions, silent.arc), (None, Some(ArcFacts::default())));
     }
 }

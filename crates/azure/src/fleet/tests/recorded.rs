@@ -308,3 +308,60 @@ async fn a_host_of_azure_virtual_desktop_from_a_gallery_image() {
     );
     assert_eq!(system_name(&machine), "Windows 10 Enterprise multi-session");
 }
+
+/// A row of an Arc machine whose extension succeeded and then failed to run.
+fn row_with_an_error() -> Value {
+    let row = with(linux_row(LONG_AGO), &extension_row("Succeeded", LONG_AGO));
+    with(
+        row,
+        &json!({ "extCode": "4", "extLevel": "Error", "extMessage": "no way out" }),
+    )
+}
+
+#[tokio::test]
+async fn a_second_read_without_an_instance_view_does_not_clear_an_error() {
+    for view in [
+        json!({}),
+        json!(null),
+        json!(""),
+        json!({ "status": null }),
+        json!({ "status": {} }),
+    ] {
+        let resource = extension_resource("Succeeded", &view, Some(LONG_AGO));
+        let azure = azure(row_with_an_error(), linux_machine(LONG_AGO, &json!([resource]))).await;
+        let failed = expected(Verdict::Failed, "ERR_NO_INTERNET_CONNECTIVITY", 1);
+        assert_eq!(azure.verdict().await, failed, "{view}");
+    }
+    // The extension has run again meanwhile.
+    let view = json!({ "status": { "code": "0", "level": "Information" } });
+    let resource = extension_resource("Succeeded", &view, Some(LONG_AGO));
+    let azure = azure(row_with_an_error(), linux_machine(LONG_AGO, &json!([resource]))).await;
+    assert_eq!(azure.verdict().await.0, Verdict::Protected);
+}
+
+/// Azure/azure-cli issue 9284: the instance view is null, and there are no extensions.
+#[tokio::test]
+async fn a_second_read_that_says_nothing_confirms_nothing() {
+    let vm = id("a", "web-1");
+    for answer in [
+        json!({}),
+        json!({ "id": vm, "properties": null }),
+        json!({ "id": vm, "properties": { "instanceView": null } }),
+        json!({ "id": id("a", "web-2"), "properties": { "instanceView": { "statuses": [{ "code": "PowerState/running" }] } } }),
+    ] {
+        let azure = Azure::of(Stub::new(&["a"]).vm("a", "web-1", "Failed").resource(
+            &vm,
+            200,
+            answer.clone(),
+        ))
+        .await;
+        for _ in 0..2 {
+            let (_, finding, gets) = azure.only().await;
+            assert_eq!(
+                (finding.verdict, gets),
+                (Verdict::Failed, 1),
+                "not cached: {answer}"
+            );
+        }
+    }
+}

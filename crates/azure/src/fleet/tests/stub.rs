@@ -136,7 +136,12 @@ impl Stub {
             return (200, vec![], json!({ "value": all }));
         }
         if let Some(answer) = self.resources.get(&request.path.to_lowercase()) {
-            return answer.clone();
+            let mut answer = answer.clone();
+            // A resource has its own id.
+            if answer.2.get("properties").is_some() && answer.2.get("id").is_none() {
+                answer.2["id"] = request.path.as_str().into();
+            }
+            return answer;
         }
         if request.path.ends_with("/permissions") {
             return (
