@@ -143,6 +143,22 @@ pub(crate) fn one_line_of(text: &str, most: usize) -> String {
     line.chars().take(most).chain(['…']).collect()
 }
 
+/// Characters of the start and the end of a log that [`ends_of`] keeps.
+const ENDS: (usize, usize) = (200, 300);
+
+/// The log of a program on one line. Of a long one the start and the end, where the cause often is.
+pub(crate) fn ends_of(log: &str) -> String {
+    let line = one_line_of(log, usize::MAX);
+    let (start, end) = ENDS;
+    let length = line.chars().count();
+    if length <= start + end {
+        return line;
+    }
+    let head = line.chars().take(start);
+    let tail = line.chars().skip(length - end);
+    head.chain(" … ".chars()).chain(tail).collect()
+}
+
 /// The policies that a message names at most.
 const MOST_POLICIES: usize = 3;
 

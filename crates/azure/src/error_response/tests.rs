@@ -308,3 +308,15 @@ fn texts_from_outside_are_one_line_without_control_characters() {
     assert_eq!(one_line("Zürich – 東京"), "Zürich – 東京");
     assert_eq!(one_line(&"x".repeat(501)).chars().count(), 501);
 }
+
+#[test]
+fn a_long_log_keeps_its_start_and_its_end() {
+    let log = format!("first\n{}\nthe cause", "x".repeat(5000));
+    let ends = ends_of(&log);
+    assert!(
+        ends.starts_with("first xx") && ends.ends_with("xx the cause"),
+        "{ends}"
+    );
+    assert!(ends.chars().count() <= 503 && ends.contains(" … "), "{ends}");
+    assert_eq!(ends_of(&"x".repeat(500)), "x".repeat(500));
+}

@@ -10,12 +10,11 @@ use serverprotection_core::{
 use super::{
     facts::{ArcFacts, ArcStatus, Facts},
     forms::{list, object, optional, optional_list},
-    rows::{ExtensionName, Text, names},
+    rows::{ExtensionName, Text, names, report},
 };
 use crate::{
     arm::{Arm, Call},
-    body,
-    error_response::{self, one_line},
+    body, error_response,
     throttled::Budget,
 };
 
@@ -318,7 +317,7 @@ impl ExtensionView {
         extension.at = status.time.time();
         extension.code = status.code.0;
         extension.level = status.level.0;
-        extension.message = one_line(&messages.join(" "));
+        report(extension, &messages.join(" "));
     }
 }
 

@@ -99,6 +99,7 @@ fn keep(extension: &mut MdeExtension, row: &MdeExtension) {
         extension.code.clone_from(&row.code);
         extension.level.clone_from(&row.level);
         extension.message.clone_from(&row.message);
+        extension.evidence.clone_from(&row.evidence);
         extension.at = row.at;
     }
 }

@@ -41,6 +41,7 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
     resources
     | where type in~ ('microsoft.compute/virtualmachines/extensions', 'microsoft.hybridcompute/machines/extensions')
     | where tostring(properties.publisher) =~ '{MDE_PUBLISHER}' and tostring(properties.type) in~ ('MDE.Windows', 'MDE.Linux')
+    | extend message = tostring(properties.instanceView.status.message)
     | project machineId = tolower(substring(id, 0, indexof(tolower(id), strcat('/extensions/', tolower(name))))),
         extName = name,
         extType = tostring(properties.type),
@@ -49,7 +50,7 @@ pub(super) static MACHINES: LazyLock<String> = LazyLock::new(|| {
         extUnified = tostring(properties.settings.vNextEnabled),
         extCode = tostring(properties.instanceView.status.code),
         extLevel = tostring(properties.instanceView.status.level),
-        extMessage = substring(tostring(properties.instanceView.status.message), 0, 512),
+        extMessage = iff(strlen(message) > 3072, strcat(substring(message, 0, 1024), ' ... ', substring(message, strlen(message) - 2048)), message),
         extAt = tostring(properties.instanceView.status.time),
         extModified = tostring(systemData.lastModifiedAt)
   ) on machineId

@@ -9,12 +9,13 @@ use serde::{
 use serverprotection_core::{
     Timestamp,
     machines::{
-        ArcAgent, Architecture, Image, Kind, Listing, Machine, MdeExtension, Service, machine::is_no_cloud,
+        ArcAgent, Architecture, Image, Kind, Listing, Machine, MdeExtension, Service, failures::Evidence,
+        machine::is_no_cloud,
     },
 };
 
 use super::forms::{list, object};
-use crate::error_response::one_line;
+use crate::error_response::ends_of;
 
 /// A row of the machines query: a machine, and at most one of its MDE extensions.
 #[derive(Debug, Default, Deserialize)]
@@ -207,7 +208,7 @@ impl MachineRow {
             &self.model.0,
             &[&self.architecture.0, &self.os_version.0, &image.offer, &image.sku],
         );
-        let extension = MdeExtension {
+        let mut extension = MdeExtension {
             unified: self.ext_unified.boolean(),
             at: self.ext_at.time(),
             modified: self.ext_modified.time(),
@@ -217,8 +218,9 @@ impl MachineRow {
             version: self.ext_version.0,
             code: self.ext_code.0,
             level: self.ext_level.0,
-            message: one_line(&self.ext_message.0),
+            ..MdeExtension::default()
         };
+        report(&mut extension, &self.ext_message.0);
         Machine {
             by_connector: tag("MDFCSecurityConnector")
                 .is_some_and(|value| value.eq_ignore_ascii_case("true")),
@@ -266,6 +268,24 @@ impl MachineRow {
             listing: Listing::Read,
         }
     }
+}
+
+/// Bytes of a message that are searched, at its start and at its end. A handler reports up to 4 kB of each of its two
+/// outputs.
+const SEARCHED: usize = 16 * 1024;
+
+/// Sets the message of an extension, with what the whole of it says.
+pub(super) fn report(extension: &mut MdeExtension, message: &str) {
+    let start = message.floor_char_boundary(SEARCHED);
+    let rest = message.len().saturating_sub(SEARCHED).max(start);
+    let (head, tail) = message.split_at(start);
+    let tail = tail
+        .get(message.ceil_char_boundary(rest) - start..)
+        .unwrap_or_default();
+    let searched = [head, tail].join(" ");
+    let searched = if rest == start { message } else { &searched };
+    extension.evidence = Evidence::of(searched);
+    extension.message = ends_of(searched);
 }
 
 pub(super) fn names(list: Vec<ExtensionName>) -> Vec<String> {
@@ -344,6 +364,27 @@ mod tests {
         ] {
             let row = format!(r#"{{"extName": "MDE.Windows", "extUnified": {setting}}}"#);
             assert_eq!(machine(&row).extensions[0].unified, unified, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_whole_message_is_searched_before_it_is_shortened() {
+        let log = "setting up ".repeat(10_000);
+        for message in [
+            format!("curl: Received HTTP code 407 from proxy after CONNECT {log}"),
+            format!("{log} ü curl: Received HTTP code 407 from proxy after CONNECT"),
+            format!(
+                "{}Received HTTP code 407 from proxy after CONNECT",
+                "ü".repeat(SEARCHED / 2 - 20)
+            ),
+        ] {
+            let mut extension = MdeExtension::default();
+            report(&mut extension, &message);
+            assert!(
+                extension.evidence.phrases.contains(&"from proxy after connect"),
+                "{message:.40}"
+            );
+            assert!(extension.message.chars().count() <= 503);
         }
     }
 

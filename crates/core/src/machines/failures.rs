@@ -40,6 +40,8 @@ pub struct FailureCode {
     pub name: &'static str,
     /// Lower-case parts of messages, one of which identifies the failure without a code.
     pub phrases: &'static [&'static str],
+    /// The same, but not on Ubuntu 18.04, where they say nothing.
+    pub phrases_except_on_ubuntu_1804: &'static [&'static str],
     /// What the failure means: a sentence without its period.
     pub meaning: &'static str,
     /// What the user should do.
@@ -54,6 +56,7 @@ const fn both(code: u32, name: &'static str, meaning: &'static str, remedy: &'st
         extension: None,
         name,
         phrases: &[],
+        phrases_except_on_ubuntu_1804: &[],
         meaning,
         remedy,
         unsupported: false,
@@ -310,6 +313,11 @@ pub const FAILURES: [FailureCode; 35] = [
     FailureCode {
         code: None,
         phrases: &["packages.microsoft.com/ubuntu/18.04"],
+        phrases_except_on_ubuntu_1804: &[
+            "packages.microsoft.com/config/ubuntu/18.04",
+            "scaled: 18.04",
+            "apt-key: command not found",
+        ],
         ..linux(
             0,
             "RepositoryOfUbuntu1804",
@@ -341,14 +349,49 @@ pub const FAILURES: [FailureCode; 35] = [
 /// The remedy of a failure that the table does not contain.
 pub const UNDECODED_REMEDY: &str = "Read the log of the extension on the machine (Windows: C:\\WindowsAzure\\Logs\\Plugins; Linux: /var/log/azure and /var/log/microsoft/mdatp/install.log), fix the cause, then remove the extension. Defender for Cloud deploys it again.";
 
+/// What the whole message of an extension says about its failure. It is longer than the message that is kept: the cause
+/// is often at the end of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// The exit code that the message contains.
+    pub code: Option<u32>,
+    /// The phrases of [`FAILURES`] that the message contains.
+    pub phrases: Vec<&'static str>,
+}
+
+impl Evidence {
+    /// Searches a message, whatever its capitals and line breaks.
+    pub fn of(message: &str) -> Self {
+        let message = message.to_ascii_lowercase();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let all = FAILURES.iter();
+        let all = all.flat_map(|failure| [failure.phrases, failure.phrases_except_on_ubuntu_1804]);
+        let found = all.flatten().copied().filter(|phrase| message.contains(phrase));
+        Self {
+            code: code_in(&message),
+            phrases: found.collect(),
+        }
+    }
+
+    fn says(&self, phrases: &[&'static str]) -> bool {
+        phrases.iter().any(|phrase| self.phrases.contains(phrase))
+    }
+}
+
 /// The exit code and the failure of an extension, as far as they are known. A message that names the cause wins over the
 /// code, because one code has many causes: the setup of a repository (24) also fails because of a proxy.
-pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static FailureCode>) {
-    let code = code(extension);
-    let message = extension.message.to_ascii_lowercase();
+pub fn decode(extension: &MdeExtension, is_ubuntu_1804: bool) -> (Option<u32>, Option<&'static FailureCode>) {
+    let mut evidence = Evidence::of(&extension.message);
+    evidence.phrases.extend(&extension.evidence.phrases);
+    // The handler's own code, or else that of the whole message. Zero is success and says nothing about a failure.
+    let last = extension.code.rsplit('/').next().unwrap_or_default();
+    let code = number(last.trim()).or(extension.evidence.code).or(evidence.code);
     let own = Extension::of(extension);
     let of_own = |failure: &&FailureCode| failure.extension.is_none_or(|it| it == own);
-    let by_message = |failure: &&FailureCode| failure.phrases.iter().any(|phrase| message.contains(phrase));
+    let by_message = |failure: &&FailureCode| {
+        evidence.says(failure.phrases)
+            || (!is_ubuntu_1804 && evidence.says(failure.phrases_except_on_ubuntu_1804))
+    };
     let all = || FAILURES.iter().filter(of_own);
     let failure = all()
         .find(|failure| failure.unsupported && by_message(failure))
@@ -357,20 +400,18 @@ pub fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static Failure
     (code, failure)
 }
 
-/// The exit code of the handler, from the status code (`24`, `ProvisioningState/failed/24`) or else from the message.
-/// Zero is success and says nothing about a failure.
-fn code(extension: &MdeExtension) -> Option<u32> {
-    let number = |text: &str| text.parse().ok().filter(|code: &u32| *code != 0);
-    let last = extension.code.rsplit('/').next().unwrap_or_default();
-    number(last.trim()).or_else(|| {
-        let message = extension.message.to_ascii_lowercase();
-        code_after_its_word(&message).or_else(|| {
-            // The 17th word is where Microsoft's own report script expects it.
-            let word = message.split_whitespace().nth(16)?;
-            let digits = word.trim_matches(|end: char| !end.is_ascii_digit());
-            let before = message.split_whitespace().take(16).collect::<Vec<_>>().join(" ");
-            number(digits).filter(|code| !is_http_status(*code, &before))
-        })
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|code: &u32| *code != 0)
+}
+
+/// The exit code in a message in lower case.
+fn code_in(message: &str) -> Option<u32> {
+    code_after_its_word(message).or_else(|| {
+        // The 17th word is where Microsoft's own report script expects it.
+        let word = message.split_whitespace().nth(16)?;
+        let digits = word.trim_matches(|end: char| !end.is_ascii_digit());
+        let before = message.split_whitespace().take(16).collect::<Vec<_>>().join(" ");
+        number(digits).filter(|code| !is_http_status(*code, &before))
     })
 }
 

@@ -135,7 +135,7 @@ fn failure_texts(subject: &Subject<'_>) -> (Cow<'static, str>, String, Cow<'stat
         "" => ".".to_owned(),
         message => format!(": {message}"),
     };
-    match failures::decode(extension) {
+    match subject.decoded() {
         (code, Some(failure)) => {
             let code = code.map_or(String::new(), |code| format!(" (code {code})"));
             (

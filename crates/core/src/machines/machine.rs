@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Architecture;
+use super::{Architecture, failures::Evidence};
 use crate::Timestamp;
 
 /// Publisher of the MDE extensions. Publisher and type identify them; their names vary (docs/azure-api.md 6.1).
@@ -183,8 +183,10 @@ pub struct MdeExtension {
     pub code: String,
     /// Level of the instance view (`Info`, `Information`, `Warning`, `Error`), or empty.
     pub level: String,
-    /// Message of the instance view, truncated, or empty.
+    /// Message of the instance view, shortened, or empty.
     pub message: String,
+    /// What the whole message says about a failure.
+    pub evidence: Evidence,
     /// Time of the instance view; `None` for Arc machines.
     pub at: Option<Timestamp>,
     /// `systemData.lastModifiedAt` of the resource: when it was last created or updated.

@@ -94,7 +94,15 @@ impl<'a> Subject<'a> {
     }
 
     pub(super) fn failure(&self) -> Option<&'static FailureCode> {
-        self.extension.and_then(|extension| failures::decode(extension).1)
+        self.decoded().1
+    }
+
+    /// Exit code and failure of the extension, as far as they are known.
+    pub(super) fn decoded(&self) -> (Option<u32>, Option<&'static FailureCode>) {
+        let is_ubuntu_1804 = self.system_name().starts_with("Ubuntu 18.04");
+        self.extension
+            .map(|extension| failures::decode(extension, is_ubuntu_1804))
+            .unwrap_or_default()
     }
 
     pub(super) fn power(&self) -> &str {

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn decode(extension: &MdeExtension) -> (Option<u32>, Option<&'static FailureCode>) {
+    super::decode(extension, false)
+}
+
 fn failed(code: &str, message: &str) -> MdeExtension {
     MdeExtension {
         code: code.into(),
@@ -194,4 +198,52 @@ fn every_code_is_listed_once_for_each_extension() {
             assert!(same.count() <= 1, "{own:?} {failure:?}");
         }
     }
+}
+
+/// Logs of microsoft/mdatp-xplat issues 232 and 231, shortened.
+const SCALED: [&str; 3] = [
+    "[v] scaled: 18.04\n[>] configured package manager: apt [x] exiting (24)",
+    "curl https://packages.microsoft.com/config/ubuntu/18.04/prod.list failed, exiting (24)",
+    "mde_installer.sh: line 5: apt-key: command not found\n[x] unable to fetch the gpg key (exit code: 127)",
+];
+
+#[test]
+fn the_installer_takes_an_unknown_ubuntu_for_18_04() {
+    for message in SCALED {
+        let extension = ended("MDE.Linux", "24", message);
+        let name = |is_ubuntu_1804| super::decode(&extension, is_ubuntu_1804).1.unwrap().name;
+        assert_eq!(name(false), "RepositoryOfUbuntu1804", "{message}");
+        assert_eq!(name(true), "ERR_FAILED_REPO_SETUP", "on Ubuntu 18.04: {message}");
+    }
+}
+
+#[test]
+fn evidence_of_the_whole_message_counts_although_the_kept_one_is_shortened() {
+    let log = "setting up ".repeat(60);
+    for (end, code, name) in [
+        (
+            "Received HTTP code 407\nfrom proxy after CONNECT",
+            None,
+            "ProxyRefused",
+        ),
+        ("Extension exit code: 25", Some(25), "ERR_INVALID_CHANNEL"),
+        ("failed with code 10", Some(10), "ERR_UNSUPPORTED_DISTRO"),
+    ] {
+        let extension = MdeExtension {
+            evidence: Evidence::of(&format!("{log}{end}")),
+            ..ended("MDE.Linux", "", "setting up")
+        };
+        let (found, failure) = decode(&extension);
+        assert_eq!(
+            (found, failure.map(|failure| failure.name)),
+            (code, Some(name)),
+            "{end}"
+        );
+    }
+    // The handler's own code is more than one in a log.
+    let extension = MdeExtension {
+        evidence: Evidence::of("exit code: 25"),
+        ..ended("MDE.Linux", "23", "")
+    };
+    assert_eq!(decode(&extension).0, Some(23));
 }
