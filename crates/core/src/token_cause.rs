@@ -52,6 +52,7 @@ const CODES: &[(&str, TokenCause)] = &[
     ("AADSTS700211", TokenCause::FederatedCredential), // ... for the issuer
     ("AADSTS700212", TokenCause::FederatedCredential), // ... for the audience
     ("AADSTS700213", TokenCause::FederatedCredential), // ... for the subject
+    ("AADSTS7002138", TokenCause::FederatedCredential), // ... the subject differs in its case
     ("AADSTS70025", TokenCause::FederatedCredential), // no federated credential at all
     ("AADSTS50027", TokenCause::Issuer),         // InvalidJwtToken
     ("AADSTS50166", TokenCause::Issuer),         // the external endpoint failed
@@ -122,7 +123,7 @@ impl TokenCause {
                 "Fix tenantId of the AzureCredential, or --cloud and --audience of the controller: the tenant does not know this Azure Resource Manager"
             }
             Self::FederatedCredential => {
-                "Add a federated credential for this service account (issuer, subject, audience) to the application"
+                "Add a federated credential for this service account (issuer, subject, audience; their case matters) to the application"
             }
             Self::Issuer => {
                 "Make the issuer of the cluster (its discovery document and keys) reachable from the internet with the current keys"

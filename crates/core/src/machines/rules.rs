@@ -416,10 +416,17 @@ pub const RULES: [Rule; 38] = [
     Rule {
         verdict: Verdict::Unknown,
         reason: "OsNotReported",
-        when: "The extension is missing and the operating system is unknown: the machine uses a custom image and its agent reports no name.",
-        remedy: "Start the VM agent, or exclude the machine with spec.machines.exclude.",
+        when: "The extension is missing and the operating system is unknown: a virtual machine uses a custom image and its VM agent reports no name, or the Azure Arc agent reports none.",
+        remedy: "Virtual machine: start the VM agent. Arc machine: run azcmagent show, and update or restart the agent. Otherwise exclude the machine with spec.machines.exclude.",
         applies: |subject| matches!(subject.system, Identified::NotReported),
-        message_source: MessageSource::When,
+        message_source: MessageSource::Found(|subject| {
+            let cause = if subject.machine.arc.is_some() {
+                "the Azure Arc agent reports none"
+            } else {
+                "the machine uses a custom image and its VM agent reports no name"
+            };
+            format!("The extension is missing and the operating system is unknown: {cause}.")
+        }),
     },
     Rule {
         verdict: Verdict::Unknown,

@@ -245,6 +245,9 @@ fn a_linux_arc_machine_is_identified_by_its_distribution() {
         let found = find(&old(sku, kernel));
         assert_eq!(outcome(&found), expected, "{sku}: {found:?}");
         assert!(found.verdict.is_eligible());
+        // An Arc machine has neither an image nor a VM agent.
+        assert!(!found.message.contains("image"), "{}", found.message);
+        assert!(found.reason != "OsNotReported" || found.message.contains("Azure Arc agent"));
     }
 }
 
