@@ -17,7 +17,7 @@ use crate::{
     cloud::Cloud,
     error_response::unreachable,
     identity::Identity,
-    transport::{EntraTransport, node_client},
+    transport::{EntraError, EntraTransport, node_client},
 };
 
 /// After an error no token is requested for this long, or for Entra's Retry-After if that is longer: a thousand objects
@@ -106,10 +106,18 @@ impl Tokens {
         self.transport.take_refusal();
         self.transport.take_assertion_failure();
         let scope = self.cloud.scope();
-        credential
+        let token = credential
             .get_token(&[scope.as_str()], None)
             .await
-            .map_err(|error| self.failure(&error))
+            .map_err(|error| self.failure(&error))?;
+        match self.transport.take_refusal() {
+            None => Ok(token),
+            // `azure_identity` takes a response without a token for an empty token, and caches it.
+            Some(refusal) => {
+                state.credential = None;
+                Err(self.refused(refusal))
+            }
+        }
     }
 
     fn failure(&self, error: &azure_core::Error) -> AzureError {
@@ -117,17 +125,25 @@ impl Tokens {
             return failure;
         }
         let (class, code, message) = match self.transport.take_refusal() {
-            Some(refusal) => (refusal.class, refusal.code, refusal.description),
+            Some(refusal) => return self.refused(refusal),
             None => match (unreachable::cause(error), is_connection(error)) {
                 (Ok((code, message)), _) => (ErrorClass::Transient, code.into(), message),
                 (Err(message), true) => (ErrorClass::Transient, "EntraUnreachable".into(), message),
                 (Err(message), false) => (ErrorClass::Credential, "TokenUnavailable".into(), message),
             },
         };
-        AzureError {
+        self.refused(EntraError {
             class,
             code,
-            message,
+            description: message,
+        })
+    }
+
+    fn refused(&self, refusal: EntraError) -> AzureError {
+        AzureError {
+            class: refusal.class,
+            code: refusal.code,
+            message: refusal.description,
             operation: self.identity.token_operation().into(),
             request_id: None,
             effect_unknown: false,

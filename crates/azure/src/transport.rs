@@ -11,7 +11,7 @@ use azure_core::{
 };
 use futures::StreamExt;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass, UNRECOGNIZED_RESPONSE},
     token_cause::TokenCause,
@@ -141,7 +141,10 @@ impl HttpClient for EntraTransport {
         }
         let bytes = Bytes::copy_from_slice(body::without_byte_order_mark(&bytes));
         if status.is_success() && has_token(&bytes) {
-            return Ok(AsyncRawResponse::from_bytes(status, headers, bounded(bytes)));
+            let token = bounded(&bytes);
+            *self.lock() = token.is_none().then(unreadable_lifetime);
+            let bytes = token.unwrap_or(bytes);
+            return Ok(AsyncRawResponse::from_bytes(status, headers, bytes));
         }
         let retry_after = take_retry_after(&mut headers, self.operation);
         *self.lock() = Some(read_refusal(u16::from(status), &bytes, retry_after));
@@ -149,31 +152,45 @@ impl HttpClient for EntraTransport {
     }
 }
 
-/// Whether a body holds a token, and is not a page of the network.
+/// Whether a body holds a token that fits into a header, and is not a page of the network.
 fn has_token(bytes: &[u8]) -> bool {
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    body.get("access_token").is_some_and(Value::is_string)
+    let token = body.get("access_token").and_then(Value::as_str);
+    token.is_some_and(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// A token response with a lifetime that can be added to the current time.
-fn bounded(bytes: Bytes) -> Bytes {
-    let Ok(mut body) = serde_json::from_slice::<Value>(&bytes) else {
-        return bytes;
+/// A token response as `azure_identity` reads it, with a lifetime that can be added to the current time. `None` if the
+/// lifetime is not a number.
+fn bounded(bytes: &[u8]) -> Option<Bytes> {
+    let mut body: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    // Not needed, and Entra version 1 sends it as text.
+    body.remove("ext_expires_in");
+    let number = match body.remove("expires_in") {
+        None | Some(Value::Null) => None,
+        // Entra version 1 and managed identities.
+        Some(Value::String(text)) => Some(serde_json::from_str(&text).ok().filter(Value::is_number)?),
+        Some(number) => Some(Some(number).filter(Value::is_number)?),
     };
-    let Some(lifetime) = body.get_mut("expires_in").filter(|lifetime| lifetime.is_number()) else {
-        return bytes;
-    };
-    let seconds = match (lifetime.as_i64(), lifetime.as_f64()) {
-        (Some(seconds), _) => seconds.clamp(0, LONGEST_TOKEN),
-        (None, Some(seconds)) if seconds < 1.0 => 0,
-        _ => LONGEST_TOKEN,
-    };
-    if lifetime.as_i64() == Some(seconds) {
-        return bytes;
+    if let Some(number) = number {
+        let seconds = match (number.as_i64(), number.as_f64()) {
+            (Some(seconds), _) => seconds.clamp(0, LONGEST_TOKEN),
+            (None, Some(seconds)) if seconds < 1.0 => 0,
+            _ => LONGEST_TOKEN,
+        };
+        if number.as_i64() != Some(seconds) {
+            tracing::warn!(expires_in = %number, used_seconds = seconds, "lifetime of a token is invalid; using the nearest valid one");
+        }
+        body.insert("expires_in".into(), seconds.into());
     }
-    tracing::warn!(expires_in = %lifetime, used_seconds = seconds, "lifetime of a token is invalid; using the nearest valid one");
-    *lifetime = seconds.into();
-    body.to_string().into()
+    Some(Value::Object(body).to_string().into())
+}
+
+fn unreadable_lifetime() -> EntraError {
+    EntraError {
+        class: ErrorClass::Transient,
+        code: "UnreadableAnswer".into(),
+        description: "the lifetime of the token in the response is not a number".into(),
+    }
 }
 
 /// Reads the Retry-After, and replaces it by the time that `azure_identity` may sleep.
@@ -195,23 +212,55 @@ fn take_retry_after(headers: &mut Headers, operation: &str) -> Option<Duration> 
     wait
 }
 
+/// The errors of OAuth (RFC 6749) and of Entra. Their description is optional.
+const OAUTH_ERRORS: [&str; 14] = [
+    "access_denied",
+    "consent_required",
+    "interaction_required",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_resource",
+    "invalid_scope",
+    "login_required",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+];
+
 fn read_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> EntraError {
-    let reported = shape::reported(&shape::parsed(body));
-    let text = reported.message.unwrap_or_default();
+    let body = shape::parsed(body);
+    let mut reported = shape::reported(&body);
+    let oauth = body.get("error").and_then(Value::as_str);
+    if let Some(error) = oauth.filter(|error| OAUTH_ERRORS.contains(error)) {
+        reported.is_known_shape = true;
+        reported.code.get_or_insert_with(|| error.to_owned());
+    }
+    let is_success = (200..300).contains(&status);
+    let is_page = body.as_str().is_some_and(|page| page.starts_with('<'));
+    let text = match reported.message {
+        // What is cut off may contain a part of a token.
+        Some(_) if is_success && body.is_string() && !is_page => String::new(),
+        message => message.unwrap_or_default(),
+    };
     // "AADSTS7000215: Invalid client secret … Trace ID: … Correlation ID: … Timestamp: …"
     let (code, rest) = match text.split_once(": ") {
         Some((code, rest)) if is_aadsts(code) => (code.to_owned(), rest),
-        _ => (
-            reported.code.unwrap_or_else(|| format!("Http{status}")),
-            text.as_str(),
-        ),
+        _ => {
+            let number = body.pointer("/error_codes/0").and_then(Value::as_u64);
+            let number = number.map(|number| format!("AADSTS{number}"));
+            let code = number.filter(|code| is_aadsts(code)).or(reported.code);
+            (code.unwrap_or_else(|| format!("Http{status}")), text.as_str())
+        }
     };
-    let description = rest
-        .split("Trace ID:")
-        .next()
-        .unwrap_or(rest)
-        .trim_end()
-        .to_owned();
+    let description = rest.split("Trace ID:").next().unwrap_or(rest).trim_end();
+    let description = match description {
+        "" if is_success => "the response contains no usable token".to_owned(),
+        "" => "no description".to_owned(),
+        description => description.to_owned(),
+    };
     let transient = || retry_after.map_or(ErrorClass::Transient, ErrorClass::Unavailable);
     let class = match status {
         429 => ErrorClass::Throttled(retry_after),
@@ -314,9 +363,11 @@ mod tests {
     #[test]
     fn a_token_lives_as_long_as_entra_says_within_reason() {
         let lifetime = |text: &str| {
-            let body = format!(r#"{{"access_token":"t","expires_in":{text}}}"#);
-            let body: Value = serde_json::from_slice(&bounded(body.into())).unwrap();
-            body["expires_in"].clone()
+            let body = format!(r#"{{"access_token":"t","expires_in":{text},"ext_expires_in":"1"}}"#);
+            let body = bounded(body.as_bytes())?;
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["access_token"], "t");
+            Some(body["expires_in"].clone())
         };
         for (text, seconds) in [
             ("3599", 3599),
@@ -328,12 +379,70 @@ mod tests {
             ("1e300", LONGEST_TOKEN),
             ("-1e300", 0),
         ] {
-            assert_eq!(lifetime(text), seconds, "{text}");
+            assert_eq!(lifetime(text), Some(seconds.into()), "{text}");
         }
-        // Entra version 1 and managed identities send a string, which is read elsewhere.
-        assert_eq!(lifetime(r#""3599""#), "3599");
+        for (text, seconds) in [(r#""3599""#, 3599), (r#""-5""#, 0), (r#""1e300""#, LONGEST_TOKEN)] {
+            assert_eq!(lifetime(text), Some(seconds.into()), "{text}");
+        }
+        assert_eq!(lifetime("null"), Some(Value::Null), "absent");
+        for odd in [r#""soon""#, r#""""#, "{}", "true"] {
+            assert_eq!(lifetime(odd), None, "{odd}");
+        }
         for body in ["", "<html>", "[]", "null"] {
-            assert_eq!(bounded(body.into()), body);
+            assert_eq!(bounded(body.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn only_a_token_that_fits_into_a_header_is_one() {
+        for (token, usable) in [
+            (r#""eyJ.a-b_c""#, true),
+            (r#""""#, false),
+            (r#""a\nb""#, false),
+            (r#""SECRÉT""#, false),
+            (r#""a b""#, false),
+            ("7", false),
+            ("null", false),
+        ] {
+            let body = format!(r#"{{"access_token":{token}}}"#);
+            assert_eq!(has_token(body.as_bytes()), usable, "{token}");
+            let refusal = read_refusal(200, body.as_bytes(), None);
+            assert_eq!(
+                refusal.description,
+                "status 200: the response contains no usable token"
+            );
+        }
+        let cut_off = read_refusal(200, br#"{"access_token":"SECRET"#, None);
+        assert!(!cut_off.description.contains("SECRET"), "{}", cut_off.description);
+    }
+
+    #[test]
+    fn the_description_of_an_oauth_error_is_optional() {
+        for (body, class, code) in [
+            (
+                r#"{"error":"invalid_client"}"#,
+                ErrorClass::Credential,
+                "invalid_client",
+            ),
+            (
+                r#"{"error":"interaction_required","error_codes":[53003],"error_description":""}"#,
+                ErrorClass::Credential,
+                "AADSTS53003",
+            ),
+            (
+                r#"{"error":"invalid_client","error_codes":[90033]}"#,
+                ErrorClass::Transient,
+                "AADSTS90033",
+            ),
+            // Anything may send this.
+            (
+                r#"{"error":"forbidden"}"#,
+                ErrorClass::Transient,
+                UNRECOGNIZED_RESPONSE,
+            ),
+        ] {
+            let refusal = read_refusal(401, body.as_bytes(), None);
+            assert_eq!((refusal.class, refusal.code.as_str()), (class, code), "{body}");
         }
     }
 

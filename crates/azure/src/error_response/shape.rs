@@ -65,8 +65,10 @@ fn of_object(members: &Map<String, Value>) -> Reported {
         .into_iter()
         .find_map(|name| member(members, name)?.as_object());
     let (code, message) = innermost(envelope.unwrap_or(members), 0);
+    // A number is no code that a program can use, but only Azure has it in this place.
+    let has_number = envelope.is_some_and(|error| member(error, "code").is_some_and(Value::is_number));
     Reported {
-        is_known_shape: message.is_some() || (envelope.is_some() && code.is_some()),
+        is_known_shape: message.is_some() || (envelope.is_some() && code.is_some()) || has_number,
         code,
         message: message.map(|message| one_line(&message)),
     }
@@ -320,6 +322,11 @@ mod tests {
                 Some("AADSTS7000215: no Trace"),
             ),
             (json!({"error": {"code": "A"}}), Some("A"), None),
+            (
+                json!({"error": {"code": 403, "message": {"lang": "en"}}}),
+                None,
+                None,
+            ),
             (
                 json!([{"error": {"code": "A", "message": "m"}}]),
                 Some("A"),
