@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::{
     RequestObserver,
+    bounded::{Bounded, MOST_ITEMS},
     cloud::Cloud,
     error_response::{self, ErrorResponse, is_write, shape, unreachable},
     resources::pricings::PricingsVersion,
@@ -28,10 +29,33 @@ use crate::{
     url_path,
 };
 
-/// The most pages of a list: with 1000 rows each, more than any tenant has.
-pub(crate) const MOST_PAGES: usize = 10_000;
-/// The most bytes of a list that is held in memory.
-const LARGEST_LIST: usize = 4 * response::LARGEST_BODY;
+/// Pages without an item that may follow each other: each may be one of many that a filter left empty.
+pub(crate) const MOST_EMPTY_PAGES: usize = 3;
+
+/// How much of a list is read. A longer list is an error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of one page.
+    pub(crate) page: usize,
+    /// Bytes of all pages.
+    pub(crate) total: usize,
+    pub(crate) pages: usize,
+}
+
+impl Limits {
+    /// A list that is held in memory as JSON values.
+    pub(crate) const SHORT: Self = Self {
+        page: response::LARGEST_RESOURCE,
+        total: response::LARGEST_RESOURCE,
+        pages: 20,
+    };
+    /// A list whose items are read one by one. With 100 items on each page, more than any tenant has.
+    pub(crate) const LONG: Self = Self {
+        page: response::LARGEST_PAGE,
+        total: usize::MAX,
+        pages: 1000,
+    };
+}
 
 /// How to reach Azure. Clients of one process share it.
 #[derive(Clone, Debug)]
@@ -95,22 +119,34 @@ impl Arm {
         query: &[(&str, &str)],
     ) -> Result<T, AzureError> {
         let url = self.url(call, query)?;
-        self.ask(call, &url).await.json(call)
+        self.ask(call, &url, response::LARGEST_RESOURCE).await.json(call)
     }
 
-    /// Sends one request and returns the whole response, for a caller that needs the headers.
+    /// Sends one query of Resource Graph and returns the whole response, for a caller that needs the headers.
     pub(crate) async fn answer(&self, call: &Call<'_>) -> Response {
         match self.url(call, &[]) {
-            Ok(url) => self.ask(call, &url).await,
+            Ok(url) => self.ask(call, &url, response::LARGEST_ROWS).await,
             Err(failure) => Response::none(failure),
         }
     }
 
-    /// Reads all pages of a list.
+    /// Reads all pages of a short list.
     pub(crate) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, AzureError> {
+        self.list_within(call, Limits::SHORT).await
+    }
+
+    /// Reads all pages of a list.
+    pub(crate) async fn list_within(
+        &self,
+        call: &Call<'_>,
+        limits: Limits,
+    ) -> Result<Vec<Value>, AzureError> {
         let mut items = Vec::new();
-        self.pages_up_to(call, LARGEST_LIST, |page| items.extend(page))
-            .await?;
+        self.pages(call, limits, |page| {
+            items.extend(page);
+            Ok(())
+        })
+        .await?;
         Ok(items)
     }
 
@@ -118,31 +154,32 @@ impl Arm {
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,
-        each: impl FnMut(Vec<T>) + Send,
-    ) -> Result<(), AzureError> {
-        self.pages_up_to(call, usize::MAX, each).await
-    }
-
-    async fn pages_up_to<T: DeserializeOwned>(
-        &self,
-        call: &Call<'_>,
-        most_bytes: usize,
-        mut each: impl FnMut(Vec<T>) + Send,
+        limits: Limits,
+        mut each: impl FnMut(Vec<T>) -> Result<(), AzureError> + Send,
     ) -> Result<(), AzureError> {
         let mut url = self.url(call, &[])?;
-        let mut left = most_bytes;
+        let mut left = limits.total;
+        let mut empty = 0;
         let mut seen = HashSet::new();
-        for _ in 0..MOST_PAGES {
-            let answered = self.ask(call, &url).await;
+        for _ in 0..limits.pages {
+            let answered = self.ask(call, &url, limits.page).await;
             left = left
                 .checked_sub(answered.size())
                 .ok_or_else(|| malformed(call, "the list is too long"))?;
-            let page: Page<T> = answered.json(call)?;
-            each(page.value);
+            let page: Page<T> = answered.page(call)?;
+            let items = page.value.0;
+            empty = if items.is_empty() { empty + 1 } else { 0 };
+            each(items)?;
             let Some(next) = page.next_link.filter(|link| !link.is_empty()) else {
                 return Ok(());
             };
-            let next = Url::parse(&next).map_err(|error| malformed(call, &error.to_string()))?;
+            if empty > MOST_EMPTY_PAGES {
+                return Err(malformed(call, "too many pages of the list are empty"));
+            }
+            let next = Url::parse(&next).map_err(|error| {
+                let message = format!("the link to the next page of the list cannot be used: {error}");
+                malformed(call, &message)
+            })?;
             self.same_origin(call, &next)?;
             seen.insert(std::mem::replace(&mut url, next));
             if seen.contains(&url) {
@@ -152,18 +189,18 @@ impl Arm {
         Err(malformed(call, "the list has too many pages"))
     }
 
-    async fn ask(&self, call: &Call<'_>, url: &Url) -> Response {
+    async fn ask(&self, call: &Call<'_>, url: &Url, largest: usize) -> Response {
         if let Some((left, why)) = self.throttled.remaining(call.budget, call.writes()) {
             return Response::none(too_early(call, left, why));
         }
-        let answered = self.send(call, url, false).await;
+        let answered = self.send(call, url, largest, false).await;
         match &answered.body {
             // The token may be revoked: try once with a new one.
             Err(failure)
                 if failure.class == ErrorClass::Credential
                     && failure.code != "InvalidAuthenticationTokenTenant" =>
             {
-                self.send(call, url, true).await
+                self.send(call, url, largest, true).await
             }
             _ => answered,
         }
@@ -190,7 +227,7 @@ impl Arm {
         ))
     }
 
-    async fn send(&self, call: &Call<'_>, url: &Url, renew: bool) -> Response {
+    async fn send(&self, call: &Call<'_>, url: &Url, largest: usize, renew: bool) -> Response {
         let token = match self.tokens.get(renew).await {
             Ok(token) => token,
             Err(failure) => return Response::none(failure),
@@ -217,7 +254,7 @@ impl Arm {
         let answer = match request.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                let body = response::read_body(call, response).await;
+                let body = response::read_body(call, response, largest).await;
                 body.map(|bytes| (status, headers, bytes))
             }
             Err(error) => Err(unreachable::transport(call.writes(), call.operation, &error)),
@@ -286,7 +323,7 @@ impl Call<'_> {
 #[derive(serde::Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 struct Page<T> {
-    value: Vec<T>,
+    value: Bounded<T, MOST_ITEMS>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,
 }

@@ -39,7 +39,7 @@ use serverprotection_core::{
 };
 use tokio::sync::Semaphore;
 
-pub(crate) use self::{pages::is_retried, scan::fail};
+pub(crate) use self::{pages::is_retried, rows::Text, scan::fail};
 use crate::{arm::Arm, quota::Quota};
 
 /// A subscription to scan, and what its verdicts depend on.

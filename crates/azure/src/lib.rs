@@ -14,6 +14,7 @@
 mod apply;
 mod arm;
 mod body;
+mod bounded;
 mod certificates;
 pub mod check;
 mod client;

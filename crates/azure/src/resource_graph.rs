@@ -2,11 +2,13 @@
 
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
 use crate::{
     arm::{Arm, Call},
+    bounded::{Bounded, MOST_ROWS},
+    fleet::Text,
     quota::Reservation,
     throttled::Budget,
 };
@@ -30,8 +32,8 @@ pub(crate) struct Query<'a> {
 /// One page of rows.
 #[derive(Debug)]
 pub(crate) struct Page<R> {
-    /// The number of rows of all pages, if Azure reports it.
-    pub(crate) total: Option<u64>,
+    /// The number of rows of all pages.
+    pub(crate) total: u64,
     /// The token of the next page. A page that is not full may have a next one.
     pub(crate) skip_token: Option<String>,
     pub(crate) rows: Vec<R>,
@@ -42,14 +44,16 @@ pub(crate) struct Page<R> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "R: DeserializeOwned")]
 struct Body<R> {
-    /// A number, or the same as a string.
-    total_records: Option<Value>,
+    /// A number, or the same as a string. Mandatory: without it, nothing shows that rows are missing.
+    total_records: Option<Text>,
+    /// The number of rows on this page, in the same forms.
+    count: Option<Text>,
     /// A string, `"true"` or `"false"`.
-    result_truncated: Option<Value>,
+    result_truncated: Option<Text>,
     #[serde(rename = "$skipToken")]
     skip_token: Option<String>,
     /// Mandatory: a response without it is unreadable, not empty.
-    data: Vec<R>,
+    data: Bounded<R, MOST_ROWS>,
 }
 
 impl Arm {
@@ -89,7 +93,7 @@ impl Arm {
             .headers
             .get("x-ms-tenant-subscription-limit-hit")
             .is_some_and(|hit| hit.as_bytes().eq_ignore_ascii_case(b"true"));
-        let page = page(answered.json(&call)?, query.operation)?;
+        let page = page(answered.page(&call)?, query)?;
         Ok(Page {
             some_left_out,
             ..page
@@ -97,25 +101,36 @@ impl Arm {
     }
 }
 
-fn page<R>(body: Body<R>, operation: &str) -> Result<Page<R>, AzureError> {
-    let truncated = match &body.result_truncated {
-        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-        Some(Value::Bool(truncated)) => *truncated,
-        _ => false,
-    };
-    if truncated {
+fn page<R>(body: Body<R>, query: &Query<'_>) -> Result<Page<R>, AzureError> {
+    let operation = query.operation;
+    if body.result_truncated.is_some_and(|truncated| truncated.is_true()) {
         return Err(failure(
             RESULT_TRUNCATED,
             "Resource Graph truncated the result because it cannot be paged",
             operation,
         ));
     }
-    let total = body.total_records.as_ref();
-    let spelled = |total: &Value| total.as_str()?.trim().parse().ok();
+    let rows = body.data.0;
+    let incomplete = |message: &str| failure("IncompleteResult", message, operation);
+    let number = |text: Text| text.0.trim().parse::<u64>().ok();
+    let Some(total) = body.total_records.and_then(number) else {
+        return Err(incomplete("Resource Graph did not report the number of all rows"));
+    };
+    if rows.len() > usize::try_from(query.top).unwrap_or(usize::MAX) {
+        return Err(incomplete(
+            "Resource Graph returned more rows than were requested",
+        ));
+    }
+    let count = body.count.filter(|count| !count.0.is_empty());
+    if count.is_some_and(|count| number(count) != u64::try_from(rows.len()).ok()) {
+        return Err(incomplete(
+            "the number of rows on a page differs from the number that Resource Graph reported",
+        ));
+    }
     Ok(Page {
-        total: total.and_then(|total| total.as_u64().or_else(|| spelled(total))),
+        total,
         skip_token: body.skip_token.filter(|token| !token.is_empty()),
-        rows: body.data,
+        rows,
         some_left_out: false,
     })
 }
@@ -134,21 +149,33 @@ pub(crate) fn failure(code: &str, message: &str, operation: &str) -> AzureError 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    fn read(text: &str) -> Result<Page<Value>, AzureError> {
+        let query = Query {
+            operation: "q",
+            text: "",
+            subscriptions: None,
+            top: 2,
+            skip_token: None,
+        };
+        page(serde_json::from_str(text).unwrap(), &query)
+    }
 
     #[test]
     fn a_page_is_read_and_a_truncated_one_is_an_error() {
-        let read = |text: &str| page::<Value>(serde_json::from_str(text).unwrap(), "q");
         let whole = read(
             r#"{"totalRecords": 3, "count": 1, "resultTruncated": "false", "$skipToken": "t", "data": [{}]}"#,
         )
         .unwrap();
         assert_eq!(
             (whole.total, whole.skip_token.as_deref(), whole.rows.len()),
-            (Some(3), Some("t"), 1)
+            (3, Some("t"), 1)
         );
-        let last = read(r#"{"totalRecords": "3", "$skipToken": "", "data": []}"#).unwrap();
-        assert_eq!((last.total, last.skip_token), (Some(3), None));
+        let last = read(r#"{"totalRecords": "3", "count": null, "$skipToken": "", "data": []}"#).unwrap();
+        assert_eq!((last.total, last.skip_token), (3, None));
         for missing in [
             r#"{"totalRecords": 0}"#,
             r#"{"data": null}"#,
@@ -162,5 +189,23 @@ mod tests {
         ] {
             assert_eq!(read(cut).unwrap_err().code, "ResultTruncated");
         }
+    }
+
+    #[test]
+    fn a_page_whose_numbers_of_rows_do_not_fit_is_incomplete() {
+        for odd in [
+            r#"{"data": [{}]}"#,
+            r#"{"count": 5, "data": [{}]}"#,
+            r#"{"totalRecords": null, "count": 1, "data": [{}]}"#,
+            r#"{"totalRecords": -1, "data": []}"#,
+            r#"{"totalRecords": [1], "data": [{}]}"#,
+            r#"{"totalRecords": 5, "count": 5, "data": [{}]}"#,
+            r#"{"totalRecords": 1, "count": "no", "data": [{}]}"#,
+            r#"{"totalRecords": 3, "count": 3, "data": [{}, {}, {}]}"#,
+        ] {
+            assert_eq!(read(odd).unwrap_err().code, "IncompleteResult", "{odd}");
+        }
+        let rows = vec!["0"; MOST_ROWS + 1].join(",");
+        assert!(serde_json::from_str::<Body<Value>>(&format!(r#"{{"data": [{rows}]}}"#)).is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::error::Category;
 use serverprotection_core::azure_error::{AzureError, ErrorClass, UNRECOGNIZED_RESPONSE};
 
 use crate::{
@@ -12,8 +12,21 @@ use crate::{
     error_response::{self, shape, unreachable},
 };
 
-/// The largest body that is read. A page of 1000 rows of Resource Graph has about 2 MB.
-pub(crate) const LARGEST_BODY: usize = 16 * 1024 * 1024;
+const MB: usize = 1024 * 1024;
+
+/// The largest bodies that are read. One response takes at most about 64 MB of memory, whatever it contains:
+///
+/// * As JSON values, 1 MB of the smallest items (`[0,0,...]`) takes 16 MB, and twice that while the list grows.
+/// * A page takes its size, and its items ([`crate::bounded`]): 10,000 items of 330 bytes with 100 inner items of 48
+///   bytes each are 51 MB.
+/// * A page of connectors takes its size twice, and one connector as JSON values.
+/// * A page of rows takes its size twice, and 1000 rows with 100 tags of 104 bytes and two lists of 100 entries of 64
+///   bytes each, which are 23 MB.
+pub(crate) const LARGEST_RESOURCE: usize = MB;
+/// The same for a page of a list whose items are read one by one.
+pub(crate) const LARGEST_PAGE: usize = 4 * MB;
+/// The same for rows of Resource Graph. A page of 1000 rows has about 2 MB.
+pub(crate) const LARGEST_ROWS: usize = 8 * MB;
 
 /// Ids of requests are GUIDs; messages and logs hold no more than this of another one.
 const LONGEST_ID: usize = 64;
@@ -44,7 +57,24 @@ impl Response {
 
     /// The body as `T`; an empty body counts as `null`. An error in the body of a successful response is an error.
     pub(crate) fn json<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, AzureError> {
-        let bytes = self.body?;
+        self.parse(call, false)
+    }
+
+    /// The same for a page of a list, where one invalid character must not make the other items unreadable. Not for
+    /// what is written back, because the character is replaced.
+    pub(crate) fn page<T: DeserializeOwned>(self, call: &Call<'_>) -> Result<T, AzureError> {
+        self.parse(call, true)
+    }
+
+    fn parse<T: DeserializeOwned>(self, call: &Call<'_>, replaces: bool) -> Result<T, AzureError> {
+        let mut bytes = self.body?;
+        if replaces
+            && !is_utf_16(&bytes)
+            && let Err(invalid) = str::from_utf8(&bytes)
+        {
+            tracing::debug!(operation = call.operation, error = %invalid, "response is not UTF-8; replacing invalid characters");
+            bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
+        }
         let bytes = match body::without_byte_order_mark(&bytes) {
             [] => b"null",
             bytes => bytes,
@@ -63,51 +93,78 @@ impl Response {
             request_id,
             effect_unknown: call.writes(),
             ..not_json(call.operation, self.status, bytes)
-                .unwrap_or_else(|| body::unreadable(call.operation, error.to_string()))
+                .unwrap_or_else(|| body::unreadable(call.operation, cause(bytes, &error)))
         })
+    }
+}
+
+fn is_utf_16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
+}
+
+/// Why a body cannot be read.
+fn cause(bytes: &[u8], error: &serde_json::Error) -> String {
+    match error.classify() {
+        _ if is_utf_16(bytes) => "Azure's response is in UTF-16, not in UTF-8".into(),
+        Category::Eof => format!("Azure's response is cut off: {error}"),
+        Category::Data => format!("Azure's response has another form than expected: {error}"),
+        Category::Syntax | Category::Io => format!("Azure's response is not JSON: {error}"),
     }
 }
 
 /// The error for a page with a status of success, such as the sign-in page of a network; `None` if the body is JSON of
 /// another form, or JSON that is cut off.
 fn not_json(operation: &str, status: StatusCode, bytes: &[u8]) -> Option<AzureError> {
-    let Value::String(page) = shape::parsed(bytes) else {
+    // Only a page is parsed again, of which little is read.
+    if !bytes.trim_ascii_start().starts_with(b"<") {
         return None;
-    };
-    page.starts_with('<').then(|| AzureError {
+    }
+    let page = shape::parsed(bytes);
+    let sentence = shape::sentence(page.as_str().unwrap_or_default());
+    Some(AzureError {
         code: UNRECOGNIZED_RESPONSE.into(),
-        ..body::unreadable(
-            operation,
-            format!("status {}: {}", status.as_u16(), shape::sentence(&page)),
-        )
+        ..body::unreadable(operation, format!("status {}: {sentence}", status.as_u16()))
     })
 }
 
-/// Reads the body of a response up to [`LARGEST_BODY`].
+/// Reads the body of a response with at most `largest` bytes. A longer description of an error is cut off, because its
+/// status says enough.
 pub(crate) async fn read_body(
     call: &Call<'_>,
     mut response: reqwest::Response,
+    largest: usize,
 ) -> Result<Vec<u8>, AzureError> {
+    let is_error = !response.status().is_success();
+    let largest = if is_error {
+        largest.min(LARGEST_RESOURCE)
+    } else {
+        largest
+    };
     let expected = response.content_length().unwrap_or_default();
-    if usize::try_from(expected).unwrap_or(usize::MAX) > LARGEST_BODY {
-        return Err(too_large(call));
+    if !is_error && usize::try_from(expected).unwrap_or(usize::MAX) > largest {
+        return Err(too_large(call, largest));
     }
     let mut bytes = Vec::new();
     let lost = |error| unreachable::transport(call.writes(), call.operation, &error);
     while let Some(part) = response.chunk().await.map_err(lost)? {
-        if bytes.len().saturating_add(part.len()) > LARGEST_BODY {
-            return Err(too_large(call));
+        let left = largest.saturating_sub(bytes.len());
+        match part.get(..left) {
+            Some(fitting) if is_error && left < part.len() => {
+                bytes.extend_from_slice(fitting);
+                break;
+            }
+            Some(_) if left < part.len() => return Err(too_large(call, largest)),
+            _ => bytes.extend_from_slice(&part),
         }
-        bytes.extend_from_slice(&part);
     }
     Ok(bytes)
 }
 
-fn too_large(call: &Call<'_>) -> AzureError {
+fn too_large(call: &Call<'_>, largest: usize) -> AzureError {
     AzureError {
         class: ErrorClass::Transient,
         code: "ResponseTooLarge".into(),
-        message: format!("the response is larger than {} MB", LARGEST_BODY / 1024 / 1024),
+        message: format!("the response is larger than {} MB", largest / MB),
         operation: call.operation.into(),
         request_id: None,
         effect_unknown: call.writes(),

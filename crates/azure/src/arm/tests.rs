@@ -12,9 +12,10 @@ use axum::{
 };
 use serde_json::json;
 use serverprotection_core::azure_error::UNRECOGNIZED_RESPONSE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::stub;
+use crate::{response::LARGEST_RESOURCE as LARGEST, stub};
 
 type Answer = Arc<dyn Fn(usize, &str) -> HttpResponse<Body> + Send + Sync>;
 
@@ -56,9 +57,9 @@ fn call(method: Method) -> Call<'static> {
 #[tokio::test]
 async fn a_body_of_the_allowed_size_is_read_and_a_larger_one_is_not() {
     for (size, streamed, fits) in [
-        (response::LARGEST_BODY, true, true),
-        (response::LARGEST_BODY + 1, true, false),
-        (response::LARGEST_BODY + 1, false, false),
+        (response::LARGEST_RESOURCE, true, true),
+        (response::LARGEST_RESOURCE + 1, true, false),
+        (response::LARGEST_RESOURCE + 1, false, false),
     ] {
         let (arm, _) = server(move |_, _| {
             let mut first = format!("\"{}\"", "x".repeat(size - 2));
@@ -109,10 +110,111 @@ async fn a_list_that_never_ends_is_not_held_in_memory() {
     .await;
     let call = call(Method::GET);
     let mut items = 0;
-    let read = arm.pages_up_to(&call, 10_000, |page: Vec<Value>| items += page.len());
+    let limits = Limits {
+        total: 10_000,
+        ..Limits::LONG
+    };
+    let read = arm.pages(&call, limits, |page: Vec<Value>| {
+        items += page.len();
+        Ok(())
+    });
     let failure = read.await.unwrap_err();
     assert!(failure.message.contains("too long"), "{failure}");
     assert!(items < 10 && asked.load(Ordering::SeqCst) <= 10);
+}
+
+#[tokio::test]
+async fn pages_that_never_end_or_stay_empty_end() {
+    for (items, limit, message) in [
+        (json!([]), MOST_EMPTY_PAGES + 1, "are empty"),
+        (json!([1]), Limits::SHORT.pages, "too many pages"),
+    ] {
+        let (arm, asked) = server(move |nth, own| {
+            let link = format!("{own}subscriptions/s/settings?page={nth}");
+            respond(200, json!({"value": items, "nextLink": link}).to_string())
+        })
+        .await;
+        let failure = arm.list(&call(Method::GET)).await.unwrap_err();
+        assert!(failure.message.contains(message), "{failure}");
+        assert_eq!(asked.load(Ordering::SeqCst), limit);
+    }
+    // Empty pages between others.
+    let (arm, _) = server(|nth, own| {
+        let items = if nth % 4 == 3 { json!([nth]) } else { json!([]) };
+        let link = (nth < 12).then(|| format!("{own}subscriptions/s/settings?page={nth}"));
+        respond(200, json!({"value": items, "nextLink": link}).to_string())
+    })
+    .await;
+    assert_eq!(
+        arm.list(&call(Method::GET)).await,
+        Ok(vec![json!(3), json!(7), json!(11)])
+    );
+}
+
+#[tokio::test]
+async fn an_invalid_character_does_not_make_a_page_unreadable() {
+    let (arm, _) = server(|_, _| respond(200, b"{\"value\": [\"a\", \"\xff\xc3\", \"b\"]}".to_vec())).await;
+    let items = arm.list(&call(Method::GET)).await;
+    assert_eq!(items, Ok(vec![json!("a"), json!("\u{fffd}\u{fffd}"), json!("b")]));
+    // A resource may be written back as it was read.
+    let (arm, _) = server(|_, _| respond(200, b"{\"name\": \"\xff\"}".to_vec())).await;
+    assert_eq!(
+        arm.call(&call(Method::GET)).await.unwrap_err().code,
+        "UnreadableAnswer"
+    );
+}
+
+#[tokio::test]
+async fn a_long_description_of_an_error_does_not_hide_its_status() {
+    let (arm, _) = server(|_, _| respond(403, format!("<p>Blocked</p>{}", " ".repeat(2 * LARGEST)))).await;
+    let failure = arm.call(&call(Method::GET)).await.unwrap_err();
+    assert_eq!(failure.message, "status 403: Blocked");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_why() {
+    let utf_16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (body, expected) in [
+        (utf_16, "in UTF-16"),
+        (b"{\"value\": [".to_vec(), "is cut off"),
+        (
+            b"{\"value\": {\"rows\": []}}".to_vec(),
+            "another form than expected",
+        ),
+        (b"hello".to_vec(), "is not JSON"),
+    ] {
+        let (arm, _) = server(move |_, _| respond(200, body.clone())).await;
+        let failure = arm.list(&call(Method::GET)).await.unwrap_err();
+        assert!(failure.message.contains(expected), "{failure}");
+    }
+    let next = json!({"value": [], "nextLink": "/subscriptions/s/settings?page=2"}).to_string();
+    let (arm, _) = server(move |_, _| respond(200, next.clone())).await;
+    let failure = arm.list(&call(Method::GET)).await.unwrap_err();
+    assert!(failure.message.contains("link to the next page"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_response_that_ends_early_is_a_lost_one() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = connection.read(&mut request).await;
+        let part = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"prop";
+        connection.write_all(part).await.unwrap();
+        connection.shutdown().await.unwrap();
+    });
+    let arm = stub::arm(url.parse().unwrap());
+    let failure = arm.call(&call(Method::PUT)).await.unwrap_err();
+    assert_eq!(
+        (failure.code.as_str(), failure.effect_unknown),
+        ("ConnectionFailed", true)
+    );
+    assert_eq!(
+        failure.message,
+        "the connection ended before the response was complete"
+    );
 }
 
 #[tokio::test]

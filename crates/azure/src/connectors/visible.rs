@@ -83,8 +83,7 @@ impl Session {
     }
 
     async fn list_in_subscription(&self, subscription: &str) -> ReadResult<Vec<ListedConnector>> {
-        let found = self.arm.list_connectors(subscription).await?;
-        Ok(found.iter().map(ListedConnector::from).collect())
+        self.arm.list_connectors(subscription).await
     }
 
     async fn list_in_tenant(&self) -> ReadResult<Vec<ListedConnector>> {

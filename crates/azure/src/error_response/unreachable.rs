@@ -1,6 +1,6 @@
 //! Why no complete response arrived.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
@@ -35,8 +35,20 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> Result<(&'static str, Stri
         return Ok((refused.code(), one_line(&refused.to_string())));
     }
     let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+    loop {
+        if is_cut_off(cause) {
+            return Err("the connection ended before the response was complete".into());
+        }
+        match cause.source() {
+            Some(next) => cause = next,
+            None => return Err(one_line(&cause.to_string())),
+        }
     }
-    Err(one_line(&cause.to_string()))
+}
+
+/// Whether the server closed the connection within a response. TLS libraries describe this with a link to their
+/// documentation.
+fn is_cut_off(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }

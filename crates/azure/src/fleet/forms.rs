@@ -10,7 +10,9 @@ use serde::{
         value::{MapAccessDeserializer, StrDeserializer},
     },
 };
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+
+use crate::bounded::{BoundedMap, MOST_INNER, push_all};
 
 /// An object; `None` if it is absent.
 pub(super) fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(
@@ -103,21 +105,20 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for ListForms<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let item = Map::<String, Value>::deserialize(MapAccessDeserializer::new(map))?;
+        // As text, because as values it would take much more memory.
+        let BoundedMap(item) = BoundedMap::<Box<RawValue>>::deserialize(MapAccessDeserializer::new(map))?;
         if item.is_empty() {
             return Ok(None);
         }
-        let item = T::deserialize(Value::Object(item)).map_err(A::Error::custom)?;
+        let item = serde_json::to_string(&item).map_err(A::Error::custom)?;
+        let item = serde_json::from_str(&item).map_err(A::Error::custom)?;
         Ok(Some(vec![item]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        let items: Vec<Option<T>> = push_all(list, MOST_INNER)?;
         // Items that are null are skipped.
-        while let Some(item) = list.next_element::<Option<T>>()? {
-            items.extend(item);
-        }
-        Ok(Some(items))
+        Ok(Some(items.into_iter().flatten().collect()))
     }
 }
 
@@ -196,5 +197,7 @@ mod tests {
         ] {
             assert!(read(member, form).is_err(), "{member} {form}");
         }
+        let many = format!("[{}]", vec![r#""a""#; MOST_INNER + 1].join(","));
+        assert!(read("names", &many).is_err() && read("items", &many).is_err());
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use reqwest::Method;
@@ -21,7 +21,7 @@ use super::{
     rows::{Text, hash},
 };
 use crate::{
-    arm::{Arm, Call},
+    arm::{Arm, Call, Limits},
     error_response::one_line,
     throttled::Budget,
 };
@@ -37,8 +37,19 @@ pub(super) struct Issues {
 /// The last reports of each subscription.
 #[derive(Debug, Default)]
 pub(super) struct HealthCache {
-    readings: Mutex<HashMap<String, (Instant, Arc<Issues>)>>,
+    readings: Mutex<HashMap<String, Reading>>,
 }
+
+#[derive(Clone, Debug)]
+struct Reading {
+    at: Instant,
+    good_for: Duration,
+    issues: Arc<Issues>,
+}
+
+/// How long reports that cannot be used are not read again: a list may take many requests before it turns out to be
+/// unusable.
+const FAILED_FOR: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -98,28 +109,37 @@ impl Scanner {
             readings.get(subscription).cloned()
         };
         match &known {
-            Some((at, issues)) if at.elapsed() < self.settings.record && !target.fresh => {
-                return Arc::clone(issues);
+            Some(known) if known.at.elapsed() < known.good_for && !target.fresh => {
+                return Arc::clone(&known.issues);
             }
             _ => {}
         }
-        let issues = match self.read_health(arm, subscription).await {
-            Ok(issues) => Arc::new(issues),
+        let (good_for, issues) = match self.read_health(arm, subscription).await {
+            Ok(issues) => (self.settings.record, Arc::new(issues)),
             Err(failure) => {
                 tracing::debug!(subscription_id = subscription, error = %failure, "health reports could not be read");
-                // An error of one credential says nothing about the reports, which all credentials share.
-                if failure.class.is_transient() || failure.class == ErrorClass::Credential {
-                    // Old reports are better than verdicts that change because a request failed.
-                    return known.map(|(_, issues)| issues).unwrap_or_default();
+                // Old reports are better than verdicts that change because a request failed.
+                let known = known.map(|known| known.issues).unwrap_or_default();
+                match failure.class {
+                    // An error of one credential says nothing about the reports, which all credentials share.
+                    ErrorClass::Credential => return known,
+                    ErrorClass::Transient => (self.settings.record.min(FAILED_FOR), known),
+                    // Azure says when to read them again.
+                    class if class.is_transient() => return known,
+                    _ => (self.settings.record, Arc::default()),
                 }
-                Arc::default()
             }
         };
         let readings = self.health.readings.lock();
         let mut readings = readings.unwrap_or_else(PoisonError::into_inner);
         // Subscriptions that are no longer scanned.
-        readings.retain(|_, (at, _)| at.elapsed() < self.settings.record * 4);
-        readings.insert(subscription.clone(), (Instant::now(), Arc::clone(&issues)));
+        readings.retain(|_, known| known.at.elapsed() < self.settings.record * 4);
+        let reading = Reading {
+            at: Instant::now(),
+            good_for,
+            issues: Arc::clone(&issues),
+        };
+        readings.insert(subscription.clone(), reading);
         issues
     }
 
@@ -142,10 +162,11 @@ impl Scanner {
         };
         let _permit = self.gets.acquire().await;
         let mut issues = Issues::default();
-        arm.pages(&call, |page: Vec<Parsed<Item>>| {
+        arm.pages(&call, Limits::LONG, |page: Vec<Parsed<Item>>| {
             for report in page {
                 issues.take(report);
             }
+            Ok(())
         })
         .await?;
         Ok(issues)

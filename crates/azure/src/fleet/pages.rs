@@ -13,9 +13,12 @@ use serverprotection_core::{
 
 use super::{rows::hash, scan::Scan};
 use crate::{
-    arm::MOST_PAGES,
+    arm::MOST_EMPTY_PAGES,
     resource_graph::{self, Page, Query, RESULT_TRUNCATED},
 };
+
+/// The most pages of a result: with 1000 rows each, more than any tenant has.
+const MOST_PAGES: usize = 10_000;
 
 /// How often a page of a scan is requested at most.
 const TRIES: u32 = 6;
@@ -34,6 +37,8 @@ pub(super) struct Pages<'a> {
     token: Option<String>,
     /// Hashes of the tokens so far.
     seen: HashSet<u64>,
+    /// Pages without a row since the last one with rows.
+    empty: usize,
     /// The smallest total that a page reported: machines may be created and deleted while pages are read.
     least: Option<u64>,
     restarted: bool,
@@ -86,6 +91,7 @@ impl<'a> Pages<'a> {
             tries,
             token: None,
             seen: HashSet::new(),
+            empty: 0,
             least: None,
             restarted: false,
             some_left_out: false,
@@ -107,8 +113,9 @@ impl<'a> Pages<'a> {
         match scan.page(&query, self.tries).await {
             Ok(page) => {
                 self.some_left_out |= page.some_left_out;
-                self.least = [self.least, page.total].into_iter().flatten().min();
-                self.advance(page.skip_token).map_err(PageError::Failed)?;
+                self.least = Some(self.least.map_or(page.total, |least| least.min(page.total)));
+                self.advance(page.skip_token, page.rows.is_empty())
+                    .map_err(PageError::Failed)?;
                 Ok(PageEvent::Page(page.rows, self.token.is_none()))
             }
             Err(failure) => self.refused(failure),
@@ -116,8 +123,12 @@ impl<'a> Pages<'a> {
     }
 
     /// Remembers the token of the next page. Tokens that repeat themselves, or never end, would never end the scan.
-    fn advance(&mut self, next: Option<String>) -> Result<(), AzureError> {
+    fn advance(&mut self, next: Option<String>, is_empty: bool) -> Result<(), AzureError> {
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
         if let Some(token) = &next {
+            if self.empty > MOST_EMPTY_PAGES {
+                return Err(self.fail("TooManyPages", "too many pages of the result are empty"));
+            }
             if !self.seen.insert(hash("", token)) {
                 return Err(self.fail("PageRepeated", "the pages of the result repeat themselves"));
             }
@@ -267,14 +278,21 @@ mod tests {
     fn tokens_that_repeat_themselves_or_never_end_are_an_error() {
         let mut pages = Pages::new("q", "", vec![]);
         for token in ["a", "b"] {
-            pages.advance(Some(token.into())).unwrap();
+            pages.advance(Some(token.into()), false).unwrap();
         }
-        let failure = pages.advance(Some("a".into())).unwrap_err();
+        let failure = pages.advance(Some("a".into()), false).unwrap_err();
         assert_eq!(failure.code, "PageRepeated");
         assert_eq!(pages.token.as_deref(), Some("b"));
         let mut pages = Pages::new("q", "", vec![]);
-        let ended = (0..=MOST_PAGES).find_map(|page| pages.advance(Some(page.to_string())).err());
+        let ended = (0..=MOST_PAGES).find_map(|page| pages.advance(Some(page.to_string()), false).err());
         assert_eq!(ended.unwrap().code, "TooManyPages");
+        let mut pages = Pages::new("q", "", vec![]);
+        let empty = |page: usize| !page.is_multiple_of(5);
+        let ended = (0..5).find_map(|page| pages.advance(Some(page.to_string()), empty(page)).err());
+        assert_eq!(ended.unwrap().code, "TooManyPages", "four empty pages");
+        let mut pages = Pages::new("q", "", vec![]);
+        let empty = |page: usize| !page.is_multiple_of(4);
+        assert!((0..50).all(|page| pages.advance(Some(page.to_string()), empty(page)).is_ok()));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Parses a page row by row, so that a row that cannot be read does not affect the others.
 
-use std::{collections::HashMap, error::Error, fmt};
+use std::{collections::BTreeMap, error::Error, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::rows::hash;
+use crate::bounded::BoundedMap;
 
 /// A row, as far as it could be read.
 #[derive(Debug)]
@@ -42,8 +43,7 @@ impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Parsed<T> {
 impl Odd {
     /// An object within the row, as far as it can be read.
     pub(super) fn part<T: Default + DeserializeOwned>(&self, member: &str) -> T {
-        let members: HashMap<String, &RawValue> = serde_json::from_str(&self.text).unwrap_or_default();
-        members
+        members(&self.text)
             .get(member)
             .map_or_else(T::default, |part| salvage(part.get()))
     }
@@ -69,14 +69,17 @@ fn whole<T: DeserializeOwned>(json: &str) -> Result<T, Box<dyn Error>> {
     Ok(serde_json::from_str(json)?)
 }
 
+/// The members of an object; empty if it cannot be read or has too many.
+fn members(json: &str) -> BTreeMap<String, Box<RawValue>> {
+    let members: Result<BoundedMap<_>, _> = serde_json::from_str(json);
+    members.unwrap_or_default().0
+}
+
 /// Parses each member separately, and keeps those that can be read.
 fn salvage<T: Default + DeserializeOwned>(json: &str) -> T {
-    let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else {
-        return T::default();
-    };
     let object = |members: &[String]| format!("{{{}}}", members.join(","));
     let mut readable = Vec::new();
-    for (name, value) in members {
+    for (name, value) in members(json) {
         let member = format!("{}:{}", serde_json::Value::from(name), value.get());
         if serde_json::from_str::<T>(&object(std::slice::from_ref(&member))).is_ok() {
             readable.push(member);

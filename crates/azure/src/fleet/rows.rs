@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, hash::Hasher};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serverprotection_core::{
     Timestamp,
@@ -15,7 +15,7 @@ use serverprotection_core::{
 };
 
 use super::forms::{list, object};
-use crate::error_response::ends_of;
+use crate::{bounded::BoundedMap, error_response::ends_of};
 
 /// A row of the machines query: a machine, and at most one of its MDE extensions.
 #[derive(Debug, Default, Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct MachineRow {
     resource_group: Text,
     location: Text,
     #[serde(deserialize_with = "object")]
-    tags: BTreeMap<String, Text>,
+    tags: BoundedMap<Text>,
     capacity: Text,
     os_type: Text,
     os_name: Text,
@@ -96,28 +96,54 @@ impl PlanRow {
 
 /// A string. Numbers and booleans become their text; null, lists and objects become the empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text(pub(super) String);
+pub(crate) struct Text(pub(crate) String);
 
 /// `{publisher, type}` in an allow list or block list of an agent, or both in one text. An entry without content still
 /// counts, because an empty list has another meaning.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum ExtensionName {
-    Parts {
-        #[serde(default)]
-        publisher: Text,
-        #[serde(default, rename = "type")]
-        type_: Text,
-    },
-    Whole(Text),
-}
+#[derive(Debug)]
+pub(super) struct ExtensionName(String);
 
-impl From<ExtensionName> for String {
-    fn from(name: ExtensionName) -> Self {
-        match name {
-            ExtensionName::Parts { publisher, type_ } => format!("{}/{}", publisher.0, type_.0),
-            ExtensionName::Whole(text) => text.0,
+// Not an untagged enum, which would hold the whole entry in memory.
+impl<'de> Deserialize<'de> for ExtensionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Parts {
+            #[serde(default)]
+            publisher: Text,
+            #[serde(default, rename = "type")]
+            type_: Text,
         }
+        struct PartsOrText;
+        impl<'de> Visitor<'de> for PartsOrText {
+            type Value = ExtensionName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("publisher and type")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<ExtensionName, E> {
+                Ok(ExtensionName(text.to_owned()))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<ExtensionName, E> {
+                Ok(ExtensionName(String::new()))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<ExtensionName, E> {
+                Ok(ExtensionName(String::new()))
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<ExtensionName, E> {
+                Ok(ExtensionName(String::new()))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<ExtensionName, E> {
+                Ok(ExtensionName(String::new()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ExtensionName, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(ExtensionName(String::new()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ExtensionName, A::Error> {
+                let parts = Parts::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ExtensionName(format!("{}/{}", parts.publisher.0, parts.type_.0)))
+            }
+        }
+        deserializer.deserialize_any(PartsOrText)
     }
 }
 
@@ -126,7 +152,7 @@ impl Text {
         self.0.parse().ok()
     }
 
-    pub(super) fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         self.boolean() == Some(true)
     }
 
@@ -191,7 +217,7 @@ impl MachineRow {
             _ => Kind::VirtualMachine,
         };
         let is_arc = kind == Kind::ArcMachine;
-        let tags = self.tags.into_iter();
+        let tags = self.tags.0.into_iter();
         let tags: BTreeMap<String, String> = tags.map(|(key, value)| (key, value.0)).collect();
         // Names of tags are not case-sensitive.
         let tag = |key: &str| {
@@ -276,20 +302,23 @@ const SEARCHED: usize = 16 * 1024;
 
 /// Sets the message of an extension, with what the whole of it says.
 pub(super) fn report(extension: &mut MdeExtension, message: &str) {
-    let start = message.floor_char_boundary(SEARCHED);
-    let rest = message.len().saturating_sub(SEARCHED).max(start);
-    let (head, tail) = message.split_at(start);
-    let tail = tail
-        .get(message.ceil_char_boundary(rest) - start..)
-        .unwrap_or_default();
-    let searched = [head, tail].join(" ");
-    let searched = if rest == start { message } else { &searched };
+    // The characters that these bytes belong to begin here.
+    let boundary = |at: usize| {
+        (0..=at.min(message.len()))
+            .rev()
+            .find(|at| message.is_char_boundary(*at))
+    };
+    let start = boundary(SEARCHED).unwrap_or_default();
+    let rest = boundary(message.len().saturating_sub(SEARCHED)).unwrap_or_default();
+    let ends = [message.get(..start), message.get(rest..)].map(Option::unwrap_or_default);
+    let ends = ends.join(" ");
+    let searched = if rest <= start { message } else { &ends };
     extension.evidence = Evidence::of(searched);
     extension.message = ends_of(searched);
 }
 
 pub(super) fn names(list: Vec<ExtensionName>) -> Vec<String> {
-    list.into_iter().map(String::from).collect()
+    list.into_iter().map(|name| name.0).collect()
 }
 
 /// A hash of an id, ignoring case, and of another text. Sets of hashes are smaller than sets of ids.

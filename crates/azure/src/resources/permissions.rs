@@ -5,32 +5,40 @@ use serde_json::Value;
 use serverprotection_core::reading::{Permissions, ReadResult};
 
 use crate::{
-    arm::{Arm, Call},
+    arm::{Arm, Call, Limits},
     body,
     throttled::Budget,
 };
 
 const GET: &str = "GET permissions";
+/// Each role assignment is an item.
+const LIMITS: Limits = Limits {
+    pages: 100,
+    ..Limits::SHORT
+};
 
 impl Arm {
     pub(crate) async fn permissions(&self, subscription: &str) -> ReadResult<Permissions> {
         let grants = self
-            .list(&Call {
-                method: Method::GET,
-                operation: GET,
-                budget: Budget::Subscription(subscription),
-                path: &[
-                    "subscriptions",
-                    subscription,
-                    "providers",
-                    "Microsoft.Authorization",
-                    "permissions",
-                ],
-                api_version: "2022-04-01",
-                body: None,
-                timeout: None,
-                correlation_id: None,
-            })
+            .list_within(
+                &Call {
+                    method: Method::GET,
+                    operation: GET,
+                    budget: Budget::Subscription(subscription),
+                    path: &[
+                        "subscriptions",
+                        subscription,
+                        "providers",
+                        "Microsoft.Authorization",
+                        "permissions",
+                    ],
+                    api_version: "2022-04-01",
+                    body: None,
+                    timeout: None,
+                    correlation_id: None,
+                },
+                LIMITS,
+            )
             .await?;
         read(&grants)
     }

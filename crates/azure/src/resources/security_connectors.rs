@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
     reading::ReadResult,
-    security_connector::observed::Connector,
+    security_connector::{account::ListedConnector, observed::Connector},
 };
 
 use crate::{
-    arm::{Arm, Call},
+    arm::{Arm, Call, Limits},
     body,
     connectors::{id::ConnectorId, parse},
+    response::{LARGEST_PAGE, LARGEST_RESOURCE},
     throttled::Budget,
 };
 
@@ -22,6 +23,11 @@ const API_VERSION: &str = "2024-08-01-preview";
 const GET: &str = "GET securityConnectors";
 const LIST: &str = "GET securityConnectors (list)";
 const PUT: &str = "PUT securityConnectors";
+/// A connector has about 6 kB, and an organization one for each of its accounts.
+const LIMITS: Limits = Limits {
+    page: 4 * LARGEST_PAGE,
+    ..Limits::LONG
+};
 /// A PUT was recorded with 35 s, and Azure Resource Manager gives up after 60 s (docs/azure-api.md 4.1).
 const PUT_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -62,28 +68,33 @@ impl Arm {
         }
     }
 
-    /// Every connector of a subscription.
-    pub(crate) async fn list_connectors(&self, subscription: &str) -> ReadResult<Vec<Connector>> {
-        let list = self
-            .list(&Call {
-                method: Method::GET,
-                operation: LIST,
-                budget: Budget::Connectors(subscription),
-                path: &[
-                    "subscriptions",
-                    subscription,
-                    "providers",
-                    "Microsoft.Security",
-                    "securityConnectors",
-                ],
-                api_version: API_VERSION,
-                body: None,
-                timeout: None,
-                correlation_id: None,
-            })
-            .await?;
-        let connectors: Option<_> = list.into_iter().map(parse::connector).collect();
-        connectors.ok_or_else(|| no_connector(LIST))
+    /// Every connector of a subscription, as far as a list of connectors needs it.
+    pub(crate) async fn list_connectors(&self, subscription: &str) -> ReadResult<Vec<ListedConnector>> {
+        let call = Call {
+            method: Method::GET,
+            operation: LIST,
+            budget: Budget::Connectors(subscription),
+            path: &[
+                "subscriptions",
+                subscription,
+                "providers",
+                "Microsoft.Security",
+                "securityConnectors",
+            ],
+            api_version: API_VERSION,
+            body: None,
+            timeout: None,
+            correlation_id: None,
+        };
+        let mut found = Vec::new();
+        self.pages(&call, LIMITS, |page: Vec<Box<RawValue>>| {
+            for item in page {
+                found.push(listed(item.get()).ok_or_else(|| no_connector(LIST))?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(found)
     }
 
     async fn connector_call(
@@ -107,6 +118,24 @@ impl Arm {
         })
         .await
     }
+}
+
+/// Whether a list of connectors can be read.
+pub(crate) fn check_list(items: &[Value]) -> ReadResult<()> {
+    let is_readable = |item: &Value| parse::connector(item.clone()).is_some();
+    if items.iter().all(is_readable) {
+        return Ok(());
+    }
+    Err(no_connector(LIST))
+}
+
+/// Parsed one by one, because a connector takes much more memory than what is kept of it.
+fn listed(item: &str) -> Option<ListedConnector> {
+    if item.len() > LARGEST_RESOURCE {
+        return None;
+    }
+    let connector = parse::connector(serde_json::from_str(item).ok()?)?;
+    Some(ListedConnector::from(&connector))
 }
 
 /// Whether the connector does not exist. Other 404s mean an unknown subscription, a type that the cloud does not have,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serverprotection_core::azure_error::AzureError;
 
 use crate::{
-    arm::{Arm, Call},
+    arm::{Arm, Call, Limits},
     throttled::Budget,
 };
 
@@ -49,7 +49,7 @@ impl Arm {
             correlation_id: None,
         };
         let mut found = Vec::new();
-        self.pages(&call, |page: Vec<Item>| {
+        self.pages(&call, Limits::LONG, |page: Vec<Item>| {
             found.extend(page.into_iter().filter_map(|item| {
                 Some(Subscription {
                     id: item.subscription_id?.to_ascii_lowercase(),
@@ -57,6 +57,7 @@ impl Arm {
                     state: item.state.unwrap_or_default(),
                 })
             }));
+            Ok(())
         })
         .await?;
         Ok(found)
@@ -82,8 +83,9 @@ impl Arm {
             correlation_id: None,
         };
         let mut found = Vec::new();
-        self.pages(&call, |page: Vec<Descendant>| {
+        self.pages(&call, Limits::LONG, |page: Vec<Descendant>| {
             found.extend(page.into_iter().filter_map(subscription_below));
+            Ok(())
         })
         .await?;
         Ok(found)

@@ -450,11 +450,11 @@ pub const TRANSIENT_CODES: &[CodeEntry] = &[
     ),
     code(
         "UnexpectedAnswer",
-        "The pages of a list lead to another host, repeat themselves or never end. Report it if it persists.",
+        "The pages of a list lead to another host, repeat themselves, stay empty or never end. Report it if it persists.",
     ),
     code(
         "ResponseTooLarge",
-        "A response is larger than 16 MB and was not read. Report it if it persists.",
+        "A response is larger than the operator reads (1 MB for a resource or a short list, 4 MB for a page of another list, 8 MB for rows) and was not read. Report it if it persists.",
     ),
     code(
         "ServiceAccountTokenUnavailable",

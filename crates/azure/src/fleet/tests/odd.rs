@@ -189,7 +189,8 @@ async fn a_direct_get_may_have_empty_members_in_every_form() {
             "publisher": "Microsoft.Azure.AzureDefenderForServers", "type": "MDE.Linux", "provisioningState": "Succeeded",
             "settings": nothing, "instanceView": nothing } }],
             "properties": { "instanceView": { "statuses": nothing, "extensions": nothing }, "extended": nothing } });
-        let bare = json!({ "tags": nothing, "properties": nothing, "resources": nothing });
+        let bare = json!({ "tags": nothing, "resources": nothing, "properties": { "extended": nothing,
+            "instanceView": { "statuses": [{ "code": "PowerState/running" }], "extensions": nothing } } });
         let stub = Stub::new(&["a"])
             .vm("a", "bare", "Failed")
             .vm("a", "late", "Failed")
@@ -207,4 +208,17 @@ async fn a_direct_get_may_have_empty_members_in_every_form() {
             "{nothing}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_unusable_list_of_health_reports_is_not_read_by_every_scan() {
+    let reports = "/subscriptions/a/providers/Microsoft.Security/healthReports";
+    let mut stub = three();
+    stub.plans.clear();
+    let azure = Azure::of(stub.plan("a", "P2").resource(reports, 200, json!({ "value": 5 }))).await;
+    for _ in 0..3 {
+        let (recording, _) = azure.scan(&["a"]).await;
+        assert_eq!(recording.total("a"), 3);
+    }
+    assert_eq!(azure.asked("healthReports"), 1);
 }
