@@ -2,11 +2,16 @@
 //! or "". The meaning may not: a body without a mandatory member is unreadable, never "empty" or "off".
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use serverprotection_core::azure_error::{AzureError, ErrorClass};
 
-/// Larger bodies are not searched for an error, to avoid parsing them twice.
-const LARGEST_ERROR: usize = 64 * 1024;
+use crate::error_response::one_line_of;
+
+/// Larger errors are not read.
+const LARGEST_ERROR: usize = 1024 * 1024;
+
+/// Characters of a name in a message.
+const LONGEST_NAME: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -27,29 +32,54 @@ pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// The error in the body of a successful response: `{"error": {...}}`.
+/// The error in the body of a successful response: `{"error": {...}}`. Only the error is parsed; one that is too large
+/// to be read is an error without content.
 pub(crate) fn error_in(bytes: &[u8]) -> Option<Value> {
     #[derive(Deserialize)]
-    struct Envelope {
-        #[serde(alias = "Error")]
-        error: Option<Map<String, Value>>,
+    struct Envelope<'a> {
+        #[serde(borrow, alias = "Error")]
+        error: Option<&'a RawValue>,
     }
-    if bytes.len() > LARGEST_ERROR {
+    // A derived struct would also accept a list of its members.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
-    envelope.error.map(Value::Object)
+    let envelope: Envelope<'_> = serde_json::from_slice(bytes).ok()?;
+    let error = envelope.error?.get();
+    if !error.starts_with('{') {
+        return None;
+    }
+    let error = if error.len() <= LARGEST_ERROR { error } else { "{}" };
+    serde_json::from_str(error).ok()
 }
 
 /// A mandatory text, at a JSON pointer.
 pub(crate) fn text<'a>(operation: &str, body: &'a Value, pointer: &str) -> Result<&'a str, AzureError> {
-    optional_text(body, pointer).ok_or_else(|| missing(operation, pointer))
+    optional_text(operation, body, pointer)?.ok_or_else(|| missing(operation, pointer))
 }
 
-/// A text that may be absent, null or empty.
-pub(crate) fn optional_text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
-    let text = body.pointer(pointer)?.as_str()?;
-    (!text.is_empty()).then_some(text)
+/// A text that may be absent, null or empty. Any other value is unreadable.
+pub(crate) fn optional_text<'a>(
+    operation: &str,
+    body: &'a Value,
+    pointer: &str,
+) -> Result<Option<&'a str>, AzureError> {
+    match body.pointer(pointer) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+        found if is_absent(found) => Ok(None),
+        _ => Err(of_another_form(operation, pointer, "a text")),
+    }
+}
+
+/// A text that is only shown, and is absent in any other form.
+pub(crate) fn shown_text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
+    optional_text("", body, pointer).ok().flatten()
+}
+
+/// Whether an item has this name, compared without case.
+pub(crate) fn is_named(operation: &str, item: &Value, name: &str) -> Result<bool, AzureError> {
+    let found = optional_text(operation, item, "/name")?;
+    Ok(found.is_some_and(|found| found.eq_ignore_ascii_case(name)))
 }
 
 /// A mandatory boolean: `true`, `"True"` or `"true"`.
@@ -122,6 +152,15 @@ fn of_another_form(operation: &str, pointer: &str, form: &str) -> AzureError {
     )
 }
 
+/// The same thing is in a response twice, with different values.
+pub(crate) fn contradiction(operation: &str, name: &str) -> AzureError {
+    let name = one_line_of(name, LONGEST_NAME);
+    unreadable(
+        operation,
+        format!("Azure's response contains {name} twice, with different values"),
+    )
+}
+
 /// `/properties/enabled` to `properties.enabled`.
 fn path(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
@@ -174,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn only_null_and_an_empty_text_are_an_absent_text() {
+        for absent in [json!({}), json!({"m": null}), json!({"m": ""})] {
+            assert_eq!(optional_text("GET x", &absent, "/m"), Ok(None), "{absent}");
+        }
+        for odd in [
+            json!({"m": 1}),
+            json!({"m": ["P1"]}),
+            json!({"m": {}}),
+            json!({"m": false}),
+        ] {
+            let failure = optional_text("GET x", &odd, "/m").unwrap_err();
+            assert_eq!(failure.code, "UnreadableAnswer", "{odd}");
+            assert_eq!(shown_text(&odd, "/m"), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn absent_lists_and_maps_have_several_forms_and_others_are_unreadable() {
         for absent in [json!({}), json!({"m": null}), json!({"m": ""})] {
             assert_eq!(list("GET x", &absent, "/m").unwrap().len(), 0, "{absent}");
@@ -208,5 +264,10 @@ mod tests {
             assert_eq!(found(whole), None, "{whole}");
         }
         assert_eq!(without_byte_order_mark(b"\xef\xbb\xbf{}"), b"{}");
+        // Of any size.
+        let long = |size: usize| format!(r#"{{"data": [], "error": {{"code": "{}"}}}}"#, "X".repeat(size));
+        assert_eq!(found(&long(70_000)), Some(json!({"code": "X".repeat(70_000)})));
+        assert_eq!(found(&long(LARGEST_ERROR)), Some(json!({})));
+        assert_eq!(found(r#"[{"code": "X"}]"#), None);
     }
 }

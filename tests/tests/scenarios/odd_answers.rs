@@ -13,6 +13,9 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         an_empty_list_of_settings_is_not_off,
         an_error_with_status_200_is_not_off,
         a_setting_without_its_state_is_not_off,
+        a_setting_that_is_listed_twice_with_two_values_is_unreadable,
+        an_extension_that_is_listed_twice_with_two_values_is_unreadable,
+        a_subplan_of_another_type_is_not_absent,
         an_empty_plan_is_not_free,
         an_assessment_without_a_provider_is_not_off,
         an_html_page_of_a_proxy_is_not_off,
@@ -81,6 +84,46 @@ async fn an_error_with_status_200_is_not_off(environment: Arc<Environment>) -> R
 async fn a_setting_without_its_state_is_not_off(environment: Arc<Environment>) -> Result<(), Error> {
     let body = json!({"value": [{"name": "WDATP", "kind": "DataExportSettings", "properties": {}}]});
     unreadable(&environment, "nostate", "/settings$", 200, body).await
+}
+
+async fn a_setting_that_is_listed_twice_with_two_values_is_unreadable(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let setting =
+        |on: bool| json!({"name": "WDATP", "kind": "DataExportSettings", "properties": {"enabled": on}});
+    let body = json!({"value": [setting(true), setting(false)]});
+    unreadable(&environment, "twosettings", "/settings$", 200, body).await
+}
+
+async fn an_extension_that_is_listed_twice_with_two_values_is_unreadable(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let extension = |name: &str, on: &str| json!({"name": name, "isEnabled": on});
+    let both = [
+        extension("AgentlessVmScanning", "True"),
+        extension("agentlessvmscanning", "False"),
+    ];
+    let body = json!({"name": "VirtualMachines", "properties": {"pricingTier": "Standard", "subPlan": "P2", "extensions": both}});
+    unreadable(
+        &environment,
+        "twoextensions",
+        "/pricings/VirtualMachines$",
+        200,
+        body,
+    )
+    .await
+}
+
+async fn a_subplan_of_another_type_is_not_absent(environment: Arc<Environment>) -> Result<(), Error> {
+    let body = json!({"name": "VirtualMachines", "properties": {"pricingTier": "Standard", "subPlan": 1}});
+    unreadable(
+        &environment,
+        "numbersubplan",
+        "/pricings/VirtualMachines$",
+        200,
+        body,
+    )
+    .await
 }
 
 async fn an_empty_plan_is_not_free(environment: Arc<Environment>) -> Result<(), Error> {

@@ -55,42 +55,52 @@ impl Arm {
 /// Plans by name in a list. A list without the plan of the servers is incomplete.
 fn read(list: &[Value]) -> ReadResult<OtherPlans> {
     let named = |name: &str| {
-        list.iter().find(|item| {
-            let found = body::optional_text(item, "/name");
-            found.is_some_and(|found| found.eq_ignore_ascii_case(name))
-        })
+        let mut found: Option<&Value> = None;
+        for item in list {
+            if !body::is_named(LIST, item, name)? {
+                continue;
+            }
+            if found.is_some_and(|known| known.get("properties") != item.get("properties")) {
+                return Err(body::contradiction(LIST, name));
+            }
+            found = Some(item);
+        }
+        Ok(found)
     };
     let is_standard = |item: &Value| {
         let tier = body::text(LIST, item, "/properties/pricingTier")?;
         Ok::<bool, AzureError>(tier.eq_ignore_ascii_case("Standard"))
     };
-    if named("VirtualMachines").is_none() {
+    if named("VirtualMachines")?.is_none() {
         let message = "Azure's list of plans does not contain VirtualMachines";
         return Err(body::unreadable(LIST, message.into()));
     }
     let mut scanning = BTreeSet::new();
     for plan in ScanningPlan::ALL {
-        let Some(item) = named(plan.azure_name()) else {
+        let Some(item) = named(plan.azure_name())? else {
             continue;
         };
         let extensions = extensions(LIST, item)?;
-        let scans = extensions.iter().find(|extension| {
-            let name = body::optional_text(extension, "/name");
-            name.is_some_and(|name| ExtensionName::AgentlessScanning.is_named(name))
-        });
-        let on = match scans {
-            Some(extension) => body::boolean(LIST, extension, "/isEnabled")?,
-            None => false,
-        };
-        if on && is_standard(item)? {
+        let mut scans = None;
+        for extension in extensions {
+            let name = body::optional_text(LIST, extension, "/name")?;
+            if name.is_some_and(|name| ExtensionName::AgentlessScanning.is_named(name)) {
+                let on = body::boolean(LIST, extension, "/isEnabled")?;
+                if scans.is_some_and(|known| known != on) {
+                    return Err(body::contradiction(LIST, plan.azure_name()));
+                }
+                scans = Some(on);
+            }
+        }
+        if scans == Some(true) && is_standard(item)? {
             scanning.insert(plan);
         }
     }
     // Defender CSPM contains foundational CSPM.
-    let whole = named(ScanningPlan::CloudPosture.azure_name())
+    let whole = named(ScanningPlan::CloudPosture.azure_name())?
         .map(is_standard)
         .transpose()?;
-    let foundational = named("FoundationalCspm").map(is_standard).transpose()?;
+    let foundational = named("FoundationalCspm")?.map(is_standard).transpose()?;
     Ok(OtherPlans {
         foundational_cspm: match whole {
             Some(true) => Some(true),

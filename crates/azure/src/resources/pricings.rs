@@ -2,7 +2,7 @@
 
 mod version;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -143,11 +143,12 @@ const fn boolean(on: bool) -> &'static str {
     if on { "True" } else { "False" }
 }
 
-pub(super) fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
-    let text = |name: &str| body::optional_text(body, &format!("/properties/{name}"));
+pub(crate) fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
+    let text = |name: &str| body::optional_text(operation, body, &format!("/properties/{name}"));
+    let shown = |name: &str| body::shown_text(body, &format!("/properties/{name}"));
     let tier = match (
         body::text(operation, body, "/properties/pricingTier")?,
-        text(azure_name(&ProtectionField::Tier)),
+        text(azure_name(&ProtectionField::Tier))?,
     ) {
         (tier, _) if tier.eq_ignore_ascii_case("Free") => Tier::Free,
         (tier, sub_plan) if tier.eq_ignore_ascii_case("Standard") => match sub_plan {
@@ -159,20 +160,34 @@ pub(super) fn read_plan(operation: &str, body: &Value) -> ReadResult<Plan> {
         },
         (other, _) => return Err(unknown(operation, "tier", other)),
     };
-    let extensions = extensions(operation, body)?;
     let enforce = azure_name(&ProtectionField::Inheritance);
     Ok(Plan {
         tier,
         enforce: body::optional_boolean(operation, body, &format!("/properties/{enforce}"))?,
-        extensions: extensions
-            .iter()
-            .map(|item| read_extension(operation, item))
-            .collect::<Result<_, _>>()?,
-        coverage: text("resourcesCoverageStatus").map(str::to_owned),
-        free_trial_remaining: text("freeTrialRemainingTime").and_then(read_duration),
-        enabled_since: text("enablementTime").and_then(|time| time.parse::<Timestamp>().ok()),
-        managed_by: text("managedBy").map(managed_by),
+        extensions: read_extensions(operation, body)?,
+        coverage: text("resourcesCoverageStatus")?.map(str::to_owned),
+        free_trial_remaining: shown("freeTrialRemainingTime").and_then(read_duration),
+        enabled_since: shown("enablementTime").and_then(|time| time.parse::<Timestamp>().ok()),
+        managed_by: text("managedBy")?.map(managed_by),
     })
+}
+
+/// The extensions by name, whose case does not matter. Equal ones are one.
+fn read_extensions(operation: &str, body: &Value) -> ReadResult<Vec<Extension>> {
+    let mut found: Vec<Extension> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for item in extensions(operation, body)? {
+        let extension = read_extension(operation, item)?;
+        let name = extension.name.azure_name();
+        let place = *places.entry(name.to_ascii_lowercase()).or_insert(found.len());
+        match found.get(place) {
+            Some(known) if known.enabled == extension.enabled && known.properties == extension.properties => {
+            }
+            Some(_) => return Err(body::contradiction(operation, name)),
+            None => found.push(extension),
+        }
+    }
+    Ok(found)
 }
 
 /// Azure's words, in one line and bounded, because they go into status.
@@ -218,9 +233,9 @@ fn read_extension(operation: &str, item: &Value) -> ReadResult<Extension> {
 fn read_results(body: &Value) -> Vec<OperationStatus> {
     let read = |item: &Value| {
         item.get("operationStatus").filter(|status| status.is_object())?;
-        let text = |pointer: &str| body::optional_text(item, pointer).unwrap_or_default();
+        let text = |pointer: &str| body::shown_text(item, pointer).unwrap_or_default();
         Some(OperationStatus {
-            extension: ExtensionName::from_azure(body::optional_text(item, "/name")?),
+            extension: ExtensionName::from_azure(body::shown_text(item, "/name")?),
             code: text("/operationStatus/code").to_owned(),
             message: crate::error_response::one_line(text("/operationStatus/message")),
         })
@@ -390,6 +405,27 @@ mod tests {
         for absent in [json!(null), json!("")] {
             assert_eq!(plan(absent), None);
         }
+    }
+
+    #[test]
+    fn members_of_another_form_are_unreadable_and_not_absent() {
+        for (name, odd) in [
+            ("subPlan", json!(1)),
+            ("subPlan", json!(["P1"])),
+            ("managedBy", json!({"id": "x"})),
+            ("resourcesCoverageStatus", json!(false)),
+        ] {
+            let mut plan = json!({"properties": {"pricingTier": "Standard"}});
+            plan["properties"][name] = odd;
+            assert_eq!(
+                read_plan(GET, &plan).unwrap_err().code,
+                "UnreadableAnswer",
+                "{plan}"
+            );
+        }
+        // Only shown.
+        let plan = json!({"properties": {"pricingTier": "Standard", "freeTrialRemainingTime": 5, "enablementTime": {}}});
+        assert!(read_plan(GET, &plan).is_ok());
     }
 
     #[test]

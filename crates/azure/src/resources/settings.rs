@@ -77,16 +77,22 @@ pub(super) fn request(enabled: bool) -> Value {
 /// Azure always lists the integration, so a list without it is incomplete. Any other setting that is not listed does
 /// not exist in the subscription and counts as not `enabled`; for Linux this means that nothing is excluded. A listed
 /// setting must say whether it is enabled.
-pub(super) fn read(list: &[Value]) -> ReadResult<Settings> {
+pub(crate) fn read(list: &[Value]) -> ReadResult<Settings> {
     let mut settings = Settings::default();
     for setting in Setting::ALL.iter().copied() {
         let place = setting_place(setting);
-        let is_named = |item: &&Value| {
-            let name = body::optional_text(item, "/name");
-            name.is_some_and(|name| name.eq_ignore_ascii_case(place.name))
-        };
-        let enabled = match list.iter().find(is_named) {
-            Some(item) => body::boolean(GET, item, "/properties/enabled")?,
+        let mut enabled = None;
+        for item in list {
+            if body::is_named(GET, item, place.name)? {
+                let on = body::boolean(GET, item, "/properties/enabled")?;
+                if enabled.is_some_and(|known| known != on) {
+                    return Err(body::contradiction(GET, place.name));
+                }
+                enabled = Some(on);
+            }
+        }
+        let enabled = match enabled {
+            Some(enabled) => enabled,
             None if setting == Setting::Integration => {
                 let name = place.name;
                 return Err(body::unreadable(
@@ -149,6 +155,17 @@ mod tests {
             listed("WDATP", &json!({"enabled": false})),
         ];
         assert!(!read(&list).unwrap().is_on(Setting::Integration));
+    }
+
+    #[test]
+    fn a_setting_that_is_listed_twice_is_one_or_unreadable() {
+        let listed = |name: &str, on: bool| listed(name, &json!({"enabled": on}));
+        let same = [listed("WDATP", true), listed("wdatp", true)];
+        assert!(read(&same).unwrap().is_on(Setting::Integration));
+        let failure = read(&[listed("WDATP", true), listed("wdatp", false)]).unwrap_err();
+        assert_eq!(failure.code, "UnreadableAnswer");
+        let nameless = json!({"name": 5, "properties": {"enabled": false}});
+        assert!(read(&[listed("WDATP", true), nameless]).is_err());
     }
 
     #[test]

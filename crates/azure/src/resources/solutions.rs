@@ -54,7 +54,7 @@ impl Arm {
             Ok(body) => {
                 // Only the state may be absent.
                 body::text(GET, &body, "/name")?;
-                let state = body::optional_text(&body, "/properties/provisioningState");
+                let state = body::optional_text(GET, &body, "/properties/provisioningState")?;
                 Ok(Some(state.unwrap_or("Succeeded").to_owned()))
             }
             Err(failure) if failure.class == ErrorClass::NotFound && failure.code == "ResourceNotFound" => {

@@ -196,3 +196,37 @@ fn monitoring_that_stays_off_is_not_sent() {
         Some(&json!({"name": "FileIntegrityMonitoring", "isEnabled": "False"}))
     );
 }
+
+/// Names are compared without case, as Azure does.
+#[test]
+fn an_extension_that_is_listed_twice_is_one_or_unreadable() {
+    let scanning = |name: &str, on: &str, tags: &str| json!({"name": name, "isEnabled": on, "additionalExtensionProperties": {"ExclusionTags": tags}});
+    let read = |extensions: Value| {
+        let body =
+            json!({"properties": {"pricingTier": "Standard", "subPlan": "P2", "extensions": extensions}});
+        read_plan(GET, &body)
+    };
+    for twice in ["AgentlessVmScanning", "agentlessvmscanning"] {
+        let first = scanning("AgentlessVmScanning", "True", "[]");
+        let plan = read(json!([first, scanning(twice, "true", "[]")])).unwrap();
+        assert_eq!(plan.extensions.len(), 1, "{twice}");
+        for other in [scanning(twice, "False", "[]"), scanning(twice, "True", "x")] {
+            let failure = read(json!([first, other])).unwrap_err();
+            assert_eq!(failure.code, "UnreadableAnswer", "{other}");
+        }
+    }
+    let unknown = |name: &str, on: bool| json!({"name": name, "isEnabled": on});
+    assert_eq!(
+        read(json!([unknown("New", true), unknown("NEW", true)]))
+            .unwrap()
+            .extensions
+            .len(),
+        1
+    );
+    assert!(read(json!([unknown("New", true), unknown("NEW", false)])).is_err());
+    let long = read(json!([
+        unknown(&"x".repeat(2_000_000), true),
+        unknown(&"X".repeat(2_000_000), false)
+    ]));
+    assert!(long.unwrap_err().message.len() < 200);
+}
