@@ -91,7 +91,7 @@ impl Client {
             api_version: read.api_version,
             needed: read.needed,
             shape: match answer {
-                Ok(answer) => Ok(shape::of(answer)),
+                Ok(answer) => read.judge(answer).map(|()| shape::of(answer)),
                 // An assessment that was never selected is a 404.
                 Err(failure) if read.name == "assessment" && is_absent(failure) => Ok(Value::Null),
                 Err(failure) => Err(failure.clone()),

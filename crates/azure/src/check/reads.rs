@@ -6,9 +6,13 @@ use serverprotection_core::reading::ReadResult;
 
 use super::Raw;
 use crate::{
-    arm::{Arm, Call},
+    arm::{Arm, Call, Limits},
     quota::Quota,
     resource_graph::{Page, Query},
+    resources::{
+        assessment, permissions, pricings, registration, security_connectors, settings, subscription,
+    },
+    response::LARGEST_PAGE,
     throttled::Budget,
 };
 
@@ -61,6 +65,12 @@ const fn extra(name: &'static str, api_version: &'static str, kind: Kind) -> Rea
         ..read(name, api_version, kind)
     }
 }
+
+/// All items are held in memory, because points are judged by the whole list.
+const LIMITS: Limits = Limits {
+    total: 8 * LARGEST_PAGE,
+    ..Limits::LONG
+};
 
 /// Extensions of machines that protect them, by what can differ.
 const EXTENSIONS: &str = "resources
@@ -238,13 +248,33 @@ async fn send(arm: &Arm, quota: &Quota, read: &Read, subscription: &str) -> Read
     match read.kind {
         Kind::Resource(path) => arm.call(&call(read, &of_subscription(path), budget)).await,
         Kind::List(path) => {
-            let items = arm.list(&call(read, &of_subscription(path), budget)).await?;
+            let items = arm
+                .list_within(&call(read, &of_subscription(path), budget), LIMITS)
+                .await?;
             Ok(Value::Array(items))
         }
         Kind::Tenant(path) => arm.call(&call(read, path, Budget::Tenant)).await,
         Kind::Graph(text) => graph(arm, quota, text, &[subscription]).await,
         Kind::GraphWithUnknown(text) => graph(arm, quota, text, &[subscription, UNKNOWN]).await,
         Kind::Machine => Ok(json!(null)),
+    }
+}
+
+impl Read {
+    /// Judges an answer as the operator does: what it cannot use is an error.
+    pub(super) fn judge(&self, answer: &Value) -> ReadResult<()> {
+        let items = answer.as_array().map_or(&[][..], Vec::as_slice);
+        match self.name {
+            "subscription" => subscription::read(answer).map(drop),
+            "registration" => registration::read(self.name, answer).map(drop),
+            "permissions" => permissions::read(items).map(drop),
+            "plan" => pricings::read_plan(self.name, answer).map(drop),
+            "settings" => settings::read(items).map(drop),
+            "assessment" => assessment::read(answer).map(drop),
+            "connectors" => security_connectors::check_list(items),
+            // A health report that cannot be read affects its machine only. The others are not the operator's.
+            _ => Ok(()),
+        }
     }
 }
 

@@ -23,7 +23,10 @@ async fn check(answers: Vec<(&'static str, u16, Value)>) -> (Check, Vec<String>)
         let found = answers.iter().find(|(end, ..)| uri.to_string().contains(end));
         let (status, body) = match found {
             Some((_, status, body)) => (*status, body.clone()),
-            None => (200, json!({"value": [], "data": []})),
+            None => (
+                200,
+                json!({"value": [], "data": [], "totalRecords": 0, "count": 0}),
+            ),
         };
         async move { (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response() }
     };
@@ -142,6 +145,51 @@ async fn what_a_subscription_cannot_show_is_said() {
         seen(&check, "rows of settings in Resource Graph"),
         "settings have no rows"
     );
+}
+
+#[tokio::test]
+async fn answers_are_judged_as_the_operator_judges_them() {
+    let setting = |on: bool| json!({"name": "WDATP", "properties": {"enabled": on}});
+    let plan = json!({"properties": {"pricingTier": "Standard", "subPlan": "P2"}});
+    let failed = |check: &Check| {
+        let needed = check
+            .reads
+            .iter()
+            .filter(|read| read.needed && read.shape.is_err());
+        needed.map(|read| read.name).collect::<Vec<_>>()
+    };
+    let answers = |plan: Value, settings: Value| {
+        vec![
+            ("/pricings/VirtualMachines?", 200, plan),
+            ("/settings?", 200, json!({"value": settings})),
+            ("/permissions?", 200, json!({"value": [{"actions": ["*"]}]})),
+            (
+                "/azureServersSetting?",
+                200,
+                json!({"properties": {"selectedProvider": "MdeTvm"}}),
+            ),
+            (
+                "/providers/Microsoft.Security?",
+                200,
+                json!({"registrationState": "Registered"}),
+            ),
+            (
+                "/6f1c0d7e-0000-4000-8000-000000000001?",
+                200,
+                json!({"displayName": "a", "state": "Enabled"}),
+            ),
+        ]
+    };
+    let (good, _) = check(answers(plan.clone(), json!([setting(true)]))).await;
+    assert_eq!(failed(&good), [""; 0]);
+    let (odd, _) = check(answers(json!(null), json!([setting(true), setting(false)]))).await;
+    assert_eq!(failed(&odd), ["plan", "settings"]);
+    let (odd, _) = check(answers(
+        json!({"properties": {"pricingTier": "Standard", "subPlan": 1}}),
+        json!([]),
+    ))
+    .await;
+    assert_eq!(failed(&odd), ["plan", "settings"]);
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ pub(super) fn request() -> Value {
     json!({ "kind": "AzureServersSetting", "properties": { name: PROVIDER } })
 }
 
-pub(super) fn read(body: &Value) -> ReadResult<bool> {
+pub(crate) fn read(body: &Value) -> ReadResult<bool> {
     let name = azure_name(&ProtectionField::Assessment);
     let provider = body::text(GET, body, &format!("/properties/{name}"))?;
     Ok(provider.eq_ignore_ascii_case(PROVIDER))

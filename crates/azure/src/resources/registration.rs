@@ -119,7 +119,7 @@ const fn operations(provider: ArcProvider) -> (&'static str, &'static str) {
     }
 }
 
-fn read(operation: &str, body: &Value) -> ReadResult<RegistrationState> {
+pub(crate) fn read(operation: &str, body: &Value) -> ReadResult<RegistrationState> {
     let name = azure_name(&ProtectionField::Registration);
     let state = body::text(operation, body, &format!("/{name}"))?;
     Ok(match state.to_ascii_lowercase().as_str() {

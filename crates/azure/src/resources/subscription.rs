@@ -1,6 +1,7 @@
 //! The subscription itself.
 
 use reqwest::Method;
+use serde_json::Value;
 use serverprotection_core::{reading::ReadResult, server_protection::observed::Subscription};
 
 use crate::{
@@ -25,9 +26,13 @@ impl Arm {
                 correlation_id: None,
             })
             .await?;
-        Ok(Subscription {
-            display_name: body::text(GET, &body, "/displayName")?.to_owned(),
-            state: body::text(GET, &body, "/state")?.to_owned(),
-        })
+        read(&body)
     }
+}
+
+pub(crate) fn read(body: &Value) -> ReadResult<Subscription> {
+    Ok(Subscription {
+        display_name: body::text(GET, body, "/displayName")?.to_owned(),
+        state: body::text(GET, body, "/state")?.to_owned(),
+    })
 }
