@@ -40,9 +40,10 @@ const FLEET: &str = "resources
         | where type in~ ('microsoft.compute/virtualmachines/extensions', 'microsoft.hybridcompute/machines/extensions')
         | where tostring(properties.publisher) =~ 'Microsoft.Azure.AzureDefenderForServers'
             and tostring(properties.type) in~ ('MDE.Windows', 'MDE.Linux')
+        | extend text = tostring(properties.instanceView.status.message)
         | project key = tolower(substring(id, 0, indexof(tolower(id), '/extensions/'))), extension = id,
             state = tostring(properties.provisioningState), handler = tostring(properties.typeHandlerVersion),
-            message = substring(tostring(properties.instanceView.status.message), 0, 512)
+            message = iff(strlen(text) > 3072, strcat(substring(text, 0, 1024), ' ... ', substring(text, strlen(text) - 2048)), text)
       ) on key
     | project-away key, key1
     | order by id asc, extension asc";
