@@ -10,6 +10,7 @@ mod arc_providers;
 mod azure_faults;
 mod cloud_side;
 mod deletion;
+mod elsewhere;
 mod fairness;
 mod life;
 mod ownership;
@@ -54,6 +55,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(admission::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());
+    cases.extend(elsewhere::cases());
     cases.extend(cloud_side::cases());
     cases.extend(azure_faults::cases());
     cases.extend(permissions::cases());

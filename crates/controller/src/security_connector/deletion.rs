@@ -189,15 +189,20 @@ fn stopping() -> AzureError {
     }
 }
 
-/// The credential recorded in the target, or else the current one of the `ServerProtection`.
+/// The credential recorded in the target, or else the current one of the `ServerProtection` for its subscription.
 fn credential<'a>(
     state: &'a ObjectState<SecurityConnector>,
     known: Option<&'a ProtectionEntry>,
 ) -> Option<&'a str> {
-    let recorded = state.status.target.as_ref();
-    let recorded = recorded.and_then(|target| target.credential.as_ref());
-    let now = known.and_then(|known| known.protection.credential.as_ref());
-    recorded.or(now).map(|credential| credential.name.as_str())
+    let target = state.status.target.as_ref()?;
+    let now = known.map(|known| &known.protection);
+    let now = now.filter(|now| now.subscription == target.subscription_id);
+    let now = now.and_then(|now| now.credential.as_ref());
+    target
+        .credential
+        .as_ref()
+        .or(now)
+        .map(|credential| credential.name.as_str())
 }
 
 fn force_refresh(state: &ObjectState<SecurityConnector>) -> bool {

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
-use serverprotection_api::{Mode, SecurityConnector};
+use serverprotection_api::{ConnectorTarget, Mode, SecurityConnector};
 use serverprotection_azure::Client;
 use serverprotection_core::{
     claims::{Evidence, Rights, Stage},
-    conditions::{ConditionType, Reason, is_true},
+    conditions::{ConditionType, is_true},
     gate::WritePermit,
     security_connector::{
         decide::{Decision, Observation, Outcome, WithoutSubscription},
         desired::Target,
         observed::Observed,
-        proof, reads,
+        reads,
+        subject::Subject,
     },
 };
 
@@ -47,15 +48,12 @@ impl LiveObservation {
         }
     }
 
-    /// What was learned about the access of the object. Without a `ServerProtection` that holds its subscription, it has
-    /// none (R18).
-    pub(super) fn evidence(&self, protected: bool) -> Option<Evidence> {
+    /// What was learned about the access of the object; `None` if nothing was tried.
+    pub(super) fn evidence(&self, subject: &Subject<'_>, stage: Stage) -> Option<Evidence> {
         match self {
             Self::Suspended | Self::NotAvailable(_) => None,
-            Self::Azure { observed, .. } if protected => Some(proof::evidence(observed)),
-            Self::AwaitingProtection(_) | Self::Azure { .. } => {
-                Some(Evidence::Denied(Reason::AwaitingProtection.as_str().into()))
-            }
+            Self::AwaitingProtection(_) => Some(subject.evidence(stage, None)),
+            Self::Azure { observed, .. } => Some(subject.evidence(stage, Some(observed))),
         }
     }
 
@@ -85,17 +83,17 @@ pub(super) async fn observe(
     object: &SecurityConnector,
     state: &ObjectState<SecurityConnector>,
     known: Option<&ProtectionEntry>,
+    subject: &Subject<'_>,
     requested: bool,
     context: &Context,
 ) -> LiveObservation {
-    let target = known.map(|known| target(object, known));
     if object.spec.suspend {
         return LiveObservation::Suspended;
     }
     if let Some(azure) = context.settings.without_connectors {
         return LiveObservation::NotAvailable(azure);
     }
-    let (Some(known), Some(target)) = (known, target) else {
+    let (Some(known), Some(target)) = (known, subject.present()) else {
         return LiveObservation::without_client(Observed::nothing());
     };
     if known.protection.mode == Mode::Enforce
@@ -117,7 +115,7 @@ pub(super) async fn observe(
                 requested,
                 interval(Some(known), context),
             );
-            let observed = Box::pin(client.observe_connector(&target, &reads)).await;
+            let observed = Box::pin(client.observe_connector(target, &reads)).await;
             (observed, Some(client))
         }
     };
@@ -133,16 +131,12 @@ pub(super) async fn observe(
     }
 }
 
-fn target(object: &SecurityConnector, known: &ProtectionEntry) -> Target {
-    Target::of(&object.name_any(), &object.spec, &known.protection.subscription)
-}
-
 /// What the object wants, with what its `ServerProtection` says. Makes it a candidate for its connector, whose id may
 /// not have been known before.
 pub(super) fn stage(
     object: &SecurityConnector,
-    state: &ObjectState<SecurityConnector>,
     known: Option<&ProtectionEntry>,
+    subject: &Subject<'_>,
     context: &Context,
 ) -> Stage {
     let own = super::watch_events::stage(object);
@@ -154,16 +148,9 @@ pub(super) fn stage(
         (Stage::Enforces, _) => Stage::Blocked,
         (own, _) => own,
     };
-    // A connector that this object manages stays its subject if the reference leads elsewhere.
-    let recorded = state
-        .status
-        .target
-        .as_ref()
-        .map(|target| target.id.to_lowercase());
-    let key = recorded.or_else(|| known.map(|known| target(object, known).key()));
-    if let Some(seen) =
-        key.and_then(|key| claims::seen(object.meta(), key, wants, state.status.claim.clone()))
-    {
+    let wants = subject.stage(wants);
+    let key = subject.key();
+    if let Some(seen) = key.and_then(|key| claims::seen(object.meta(), key, wants, subject.claim())) {
         let freed = context.connectors.claims.index().observe(seen, now());
         for names in freed {
             context
@@ -175,19 +162,18 @@ pub(super) fn stage(
     wants
 }
 
-/// R10: asks a suspended object for its proof with one read.
+/// R10: asks a suspended object for its proof with one read of the recorded target.
 pub(super) async fn prove(
     object: &SecurityConnector,
-    state: &ObjectState<SecurityConnector>,
+    target: &ConnectorTarget,
     context: &Context,
-) -> Option<Evidence> {
-    let target = state.status.target.as_ref()?;
+) -> Evidence {
     let credential = target
         .credential
         .as_ref()
         .map(|credential| credential.name.as_str());
     let namespace = object.namespace().unwrap_or_default();
-    Some(prove_with(&namespace, credential, &target.id, context).await)
+    prove_with(&namespace, credential, &target.id, context).await
 }
 
 /// The same for an object of which only these names are known.

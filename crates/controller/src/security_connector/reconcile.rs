@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::{Mode, SecurityConnector, SecurityConnectorStatus};
 use serverprotection_core::{
-    claims::{Ownership, Stage, Verdict},
+    claims::{Ownership, Verdict},
     conditions,
     security_connector::{
         account::account_key,
@@ -14,6 +14,7 @@ use serverprotection_core::{
         desired::account,
         events, requeue,
         status::{self, Phase},
+        subject::Subject,
     },
 };
 
@@ -93,21 +94,38 @@ impl Reconcile<'_> {
         self.object.metadata.uid.as_deref().unwrap_or_default()
     }
 
+    /// Which connector the object claims.
+    fn subject<'s>(
+        &self,
+        known: Option<&ProtectionEntry>,
+        status: &'s SecurityConnectorStatus,
+    ) -> Subject<'s> {
+        let protection = known.map(|known| &known.protection);
+        Subject::of(&self.object.name_any(), &self.object.spec, protection, status)
+    }
+
     /// Whether the object may write its connector, after what this reconcile read.
-    async fn verdict(&self, known: Option<&ProtectionEntry>, live: &LiveObservation) -> Verdict {
+    async fn verdict(
+        &self,
+        known: Option<&ProtectionEntry>,
+        subject: &Subject<'_>,
+        live: &LiveObservation,
+    ) -> Verdict {
         let (object, context) = (self.object, self.context);
-        let stage = stage(object, &self.state, known, context);
+        let stage = stage(object, known, subject, context);
         if !context.connectors.claims.index().contains(self.uid()) {
             // Without a ServerProtection, its connector was never known.
             return Verdict::none();
         }
-        let evidence = match live.evidence(stage != Stage::Blocked) {
-            None if claims::must_prove::<SecurityConnector>(object.meta(), context) => {
-                prove(object, &self.state, context).await
+        let recorded = subject.recorded().and_then(|target| target.credential.as_ref());
+        let present = known.and_then(|known| known.protection.credential.as_ref());
+        let (evidence, credential) = match (live.evidence(subject, stage), subject.recorded()) {
+            (None, Some(target)) if claims::must_prove::<SecurityConnector>(object.meta(), context) => {
+                (Some(prove(object, target, context).await), recorded)
             }
-            evidence => evidence,
+            (evidence, _) if subject.has_moved() => (evidence, recorded),
+            (evidence, _) => (evidence, present),
         };
-        let credential = known.and_then(|known| known.protection.credential.as_ref());
         claims::decide::<SecurityConnector>(object.meta(), stage, credential, evidence, context)
     }
 
@@ -125,8 +143,10 @@ impl Reconcile<'_> {
             return Ok(Some(Action::requeue(Duration::from_secs(1))));
         }
         let requested = requested(object, &self.state);
-        let known = protection(object, context);
-        let live = observe(object, &self.state, known.as_ref(), requested.is_some(), context);
+        let (known, asked) = (protection(object, context), requested.is_some());
+        let status = Arc::clone(&self.state.status);
+        let subject = self.subject(known.as_ref(), &status);
+        let live = observe(object, &self.state, known.as_ref(), &subject, asked, context);
         let live = Box::pin(live).await;
         if known.as_ref().is_some_and(is_undecided) {
             // Its first status triggers this object.
@@ -136,7 +156,7 @@ impl Reconcile<'_> {
         if !self.is_newest() {
             return Ok(Some(Action::requeue(Duration::from_secs(1))));
         }
-        let verdict = self.verdict(known.as_ref(), &live).await;
+        let verdict = self.verdict(known.as_ref(), &subject, &live).await;
         if verdict.ownership == Ownership::Undecided {
             return Ok(Some(Action::requeue(UNDECIDED)));
         }

@@ -11,6 +11,7 @@ use super::{
     observed::{Connector, Observed},
     proof::WRITE,
     reductions,
+    subject::Subject,
     value::{ConnectorPath, ConnectorValue},
 };
 pub use crate::machines::MachineCounts;
@@ -191,9 +192,8 @@ pub fn decide(input: &Input<'_>) -> Decision {
         return Decision::blocked(Blocker::ProtectionNotFound);
     };
     let desired = Desired::of(input.name, input.spec, protection);
-    if let Some(current) = &input.previous.target
-        && !desired.target.is(&current.id)
-    {
+    let subject = Subject::of(input.name, input.spec, input.protection, input.previous);
+    if let Some(current) = subject.recorded().filter(|_| subject.has_moved()) {
         let current = current.id.clone();
         return Decision::blocked(Blocker::TargetChanged { current });
     }

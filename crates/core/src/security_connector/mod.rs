@@ -22,6 +22,7 @@ pub mod reads;
 pub mod reductions;
 pub mod requeue;
 pub mod status;
+pub mod subject;
 pub mod value;
 pub mod write;
 

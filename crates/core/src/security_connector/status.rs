@@ -25,6 +25,7 @@ use super::{
     events::deletion_failed,
     health::Health,
     observed::{Connector, Observed},
+    subject::Subject,
 };
 use crate::{
     Timestamp,
@@ -87,7 +88,7 @@ pub fn status(
     status.observed_generation = Some(input.generation);
     status.account = Some(account(input.spec));
     status.pending_operation = pending_operation(input, decision, phase);
-    set_target(&mut status, input, decision);
+    set_target(&mut status, input);
     let mut conditions = Conditions::new(&input.previous.conditions, input.generation, input.now);
     conditions.start(&condition_set::ALWAYS);
     if let Observation::Azure(observed) = input.observation
@@ -182,16 +183,18 @@ pub fn deleting(
     status
 }
 
-/// The target is kept if the reference leads elsewhere, because it names where the connector exists.
-fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>, decision: &Decision) {
-    let elsewhere = matches!(
-        &decision.situation,
-        Situation::Blocked(Blocker::TargetChanged { .. })
-    );
-    let found = target(input).zip(input.protection);
-    let Some((target, protection)) = found.filter(|_| !elsewhere) else {
+/// Records the target once its connector was read: only then can there be a claim on it, or something to delete. It is
+/// kept if the reference leads elsewhere, because it names where the connector exists.
+fn set_target(status: &mut SecurityConnectorStatus, input: &Input<'_>) {
+    let Some((target, protection)) = target(input).zip(input.protection) else {
         return;
     };
+    let subject = Subject::of(input.name, input.spec, input.protection, input.previous);
+    let was_read = matches!(input.observation, Observation::Azure(observed)
+        if matches!(observed.connector, Some(Ok(_))));
+    if subject.has_moved() || !(was_read || subject.recorded().is_some()) {
+        return;
+    }
     status.target = Some(ConnectorTarget {
         id: target.id(),
         subscription_id: target.subscription,
