@@ -23,6 +23,7 @@ mod plans;
 mod queries;
 mod rows;
 mod scan;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod transitions;
@@ -42,10 +43,14 @@ use tokio::sync::Semaphore;
 pub(crate) use self::{pages::is_retried, rows::Text, scan::fail};
 use crate::{arm::Arm, quota::Quota};
 
-/// A subscription to scan, and what its verdicts depend on.
+/// A subscription to scan, and what its verdicts depend on. The machines of a subscription are read once, and judged for
+/// each of its targets.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// GUID in lower case. Of several targets with the same GUID, the first one counts.
+    /// Uid of the object that the verdicts are for; empty outside of a cluster. Of several targets with the same object
+    /// and subscription, the first one counts.
+    pub object: String,
+    /// GUID in lower case.
     pub subscription: String,
     /// `spec.machines.exclude`.
     pub exclusions: Arc<Exclusions>,
@@ -135,15 +140,15 @@ pub struct Progress {
 
 /// Observes the results of a scan while it runs. Called by one task at a time; must not block.
 pub trait ScanObserver: Send + Sync {
-    /// A machine and its final finding. Called once for each machine, in no particular order. The result of its
-    /// subscription may still be an error.
+    /// A machine and its final finding. Called once for each machine and target, in no particular order. The result of
+    /// its subscription may still be an error.
     fn machine(&self, machine: &Machine, finding: &Finding) {
         let _ = (machine, finding);
     }
 
     /// The result of a target. Called exactly once for each target when its group was read, because only the last page
     /// proves that no row is missing. An error says nothing about the machines; the last result remains valid.
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>);
+    fn subscription(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>);
 
     /// The scan advanced. Called after every page and every subscription.
     fn progress(&self, progress: &Progress) {

@@ -14,6 +14,7 @@ mod scan_targets;
 mod schedule;
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use kube::ResourceExt;
 use serverprotection_api::{SecurityConnector, ServerProtection, ServerProtectionStatus};
 use serverprotection_azure::{
     Client,
-    fleet::{KnownMachine, Report, ScanObserver, SubscriptionReading},
+    fleet::{KnownMachine, Report, ScanObserver, SubscriptionReading, Target},
 };
 use serverprotection_core::{
     Timestamp,
@@ -177,7 +178,7 @@ impl Fleet {
     /// Runs a scan. If it panics, it counts as failed for the objects of the batch that have no result yet.
     async fn scan_or_report_panic(self: Arc<Self>, batch: Batch) {
         let (principal, began) = (batch.principal.clone(), Timestamp::now());
-        let subscriptions: Vec<_> = batch.targets.iter().map(|one| one.subscription.clone()).collect();
+        let targets = batch.targets.clone();
         let scan = Box::pin(Arc::clone(&self).scan(batch));
         let Err(panic) = panics::caught(scan).await else {
             return;
@@ -185,12 +186,18 @@ impl Fleet {
         self.metrics.panics.count_task(Task::MachineScan);
         tracing::error!(
             principal,
-            subscriptions = subscriptions.len(),
+            objects = targets.len(),
             panic,
             "internal error: scan task panicked; runs again on schedule; please report"
         );
-        for subscription in &subscriptions {
-            self.record_result(&principal, subscription, &Err(internal_error()), began);
+        for target in &targets {
+            self.record_result(
+                &principal,
+                &target.object,
+                &target.subscription,
+                Err(internal_error()),
+                began,
+            );
         }
     }
 
@@ -201,25 +208,36 @@ impl Fleet {
             batch: &batch,
         };
         let began = Timestamp::now();
-        for (subscription, failure) in &batch.without_credential {
-            self.record_result(&batch.principal, subscription, &Err(failure.clone()), began);
+        for (object, subscription, failure) in &batch.without_credential {
+            self.record_result(
+                &batch.principal,
+                object,
+                subscription,
+                Err(failure.clone()),
+                began,
+            );
         }
         let Some(client) = &batch.client else { return };
         let observer = ResultObserver {
             fleet: &self,
             principal: &batch.principal,
             began,
-            failed: std::sync::atomic::AtomicUsize::new(0),
+            failed: Mutex::default(),
         };
         let report = client.scan(&batch.targets, &observer).await;
         if batch.whole {
             let subscriptions = self.scan_targets().subscriptions(&batch.principal);
             client.retain_scanned(|subscription| subscriptions.contains(subscription));
         }
-        let failed = observer.failed.into_inner();
+        let failed = observer
+            .failed
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
         self.metrics
             .count_scan(&batch.principal, batch.whole, failed == 0, &report);
-        let subscriptions = batch.targets.len();
+        let subscriptions: HashSet<_> = batch.targets.iter().map(|target| &target.subscription).collect();
+        let subscriptions = subscriptions.len();
         let (principal, duration_seconds) = (batch.principal.as_str(), report.took.as_secs_f64());
         let Report {
             queries,
@@ -254,18 +272,19 @@ impl Fleet {
         }
     }
 
-    /// Records the result of a scan, and triggers a status refresh of the objects whose status it changes.
+    /// Records the result of a scan for an object, and triggers a status refresh if it changes the status.
     fn record_result(
         &self,
         principal: &str,
+        uid: &str,
         subscription: &str,
-        result: &Result<SubscriptionReading, AzureError>,
+        result: Result<SubscriptionReading, AzureError>,
         began: Timestamp,
     ) {
         let triggered = self
             .scan_targets()
-            .record_result(principal, subscription, result, began, now());
-        for (namespace, name) in triggered {
+            .record_result(principal, uid, subscription, result, began, now());
+        if let Some((namespace, name)) = triggered {
             self.trigger.refresh(&namespace, &name);
             for connector in self.connector_index.names(&namespace, &name) {
                 self.trigger_connectors.refresh(&namespace, &connector);
@@ -316,21 +335,28 @@ struct ResultObserver<'a> {
     fleet: &'a Fleet,
     principal: &'a str,
     began: Timestamp,
-    failed: std::sync::atomic::AtomicUsize,
+    /// The subscriptions that could not be read.
+    failed: Mutex<HashSet<String>>,
 }
 
 impl ScanObserver for ResultObserver<'_> {
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
+    fn subscription(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        let Target {
+            object, subscription, ..
+        } = target;
         if let Err(failure) = &reading {
-            tracing::warn!(
-                subscription_id = subscription,
-                error = %failure,
-                "machines of the subscription could not be read"
-            );
-            self.failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            // Several objects may have the subscription.
+            if failed.insert(subscription.clone()) {
+                tracing::warn!(
+                    subscription_id = subscription,
+                    error = %failure,
+                    "machines of the subscription could not be read"
+                );
+            }
         }
         self.fleet
-            .record_result(self.principal, subscription, &reading, self.began);
+            .record_result(self.principal, object, subscription, reading, self.began);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Verification of machines with real components: what a user sees when machines appear, fail, are repaired,
-//! disconnect, change their owner or cannot be read. Each case has its own namespace, application and subscription.
+//! disconnect, change their owner or cannot be read. Each case has its own namespaces, application and subscription.
 
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -10,6 +10,7 @@ mod command;
 mod life;
 mod plan_off;
 mod recorded;
+mod shared;
 mod spec;
 
 use std::{process::ExitCode, time::Duration};
@@ -32,6 +33,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(life::cases());
     cases.extend(access::cases());
     cases.extend(spec::cases());
+    cases.extend(shared::cases());
     cases.extend(command::cases());
     cases.extend(accounts::cases());
     cases.extend(recorded::cases());

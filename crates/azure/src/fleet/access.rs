@@ -8,7 +8,7 @@ use std::{
 
 use serverprotection_core::reading::Permissions;
 
-use super::{Access, Scanner, Target};
+use super::{Access, Scanner, subject::Subject};
 use crate::arm::Arm;
 
 /// The actions that are needed to read machines.
@@ -27,10 +27,10 @@ pub(super) struct AccessCache {
 
 impl Scanner {
     /// Sends one GET, unless sufficient permissions were read recently, by a scan or a reconcile.
-    pub(super) async fn access(&self, arm: &Arm, target: &Target) -> Access {
-        let subscription = &target.subscription;
+    pub(super) async fn access(&self, arm: &Arm, subject: &Subject<'_>) -> Access {
+        let subscription = subject.id;
         let known = self.access.lock().get(subscription).copied();
-        if known.is_some_and(|at| at.elapsed() < self.settings.record) && !target.fresh {
+        if known.is_some_and(|at| at.elapsed() < self.settings.record) && !subject.is_fresh() {
             return Access::Sufficient;
         }
         let _permit = self.gets.acquire().await;

@@ -20,7 +20,7 @@ use serverprotection_core::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
     jiff::SignedDuration,
-    machines::{Finding, Listing, Machine, PlanOff, RuleContext, Summary, Verdict, finding, summary},
+    machines::{Finding, Listing, Machine, PlanOff, RuleContext, Summary, Verdict, finding},
 };
 use tokio::sync::{SetOnce, mpsc};
 
@@ -35,6 +35,7 @@ use super::{
     queries,
     rows::{MachineRow, hash},
     scan::Scan,
+    subject::{Findings, Subject, subscriptions, worst},
     unprotected::MachineList,
 };
 use crate::resource_graph;
@@ -52,20 +53,21 @@ const INDEX_LAG: SignedDuration = SignedDuration::from_hours(1);
 
 /// The result of a group.
 pub(super) struct Outcome<'t> {
-    pub(super) readings: Vec<(&'t Target, Result<SubscriptionReading, AzureError>)>,
+    /// One for each target.
+    pub(super) readings: Vec<(Subject<'t>, Result<Vec<SubscriptionReading>, AzureError>)>,
     /// Subscriptions that were not read completely, and the cause.
-    pub(super) left: Option<(Vec<&'t Target>, PageError)>,
+    pub(super) left: Option<(Vec<Subject<'t>>, PageError)>,
 }
 
 /// What the verdicts of a group depend on besides the machines.
 struct Group<'g, 't> {
     scan: &'g Scan<'g>,
-    /// Sorted by subscription.
-    targets: &'g [&'t Target],
+    /// Sorted by id.
+    subjects: &'g [Subject<'t>],
     plans: HashMap<String, Plan>,
     prepared: Vec<Prepared>,
     at: Timestamp,
-    readings: Mutex<HashMap<usize, (SubscriptionReading, MachineList)>>,
+    readings: Mutex<HashMap<usize, (Vec<SubscriptionReading>, MachineList)>>,
 }
 
 /// What is read for a subscription besides its machines.
@@ -78,12 +80,13 @@ struct Prepared {
 }
 
 /// A subscription that is being read or waits for its confirmations.
-struct Open<'t> {
+struct Open<'g, 't> {
     index: usize,
-    target: &'t Target,
-    summary: Summary,
+    subject: &'g Subject<'t>,
+    /// One for each target.
+    summaries: Vec<Summary>,
     /// Findings to confirm, the worst first.
-    suspects: Vec<(Finding, Machine)>,
+    suspects: Vec<(Findings, Machine)>,
     /// Machines that were not protected at the last scan.
     known: Arc<MachineList>,
     /// Those of `known` that were not listed so far, by [`hash`] of their id.
@@ -92,23 +95,23 @@ struct Open<'t> {
     kept: MachineList,
 }
 
-/// Scans a group. `targets` are sorted by subscription, without duplicates.
-pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome<'t> {
+/// Scans a group. `subjects` are sorted by id, without duplicates.
+pub(super) async fn read<'t>(scan: &Scan<'_>, subjects: &[Subject<'t>]) -> Outcome<'t> {
     let at = (scan.scanner.settings.now)();
-    let plans = match scan.plans(subscriptions(targets)).await {
+    let plans = match scan.plans(subscriptions(subjects)).await {
         Ok(plans) => plans,
         Err(stop) => {
             return Outcome {
                 readings: Vec::new(),
-                left: Some((targets.to_vec(), stop)),
+                left: Some((subjects.to_vec(), stop)),
             };
         }
     };
     let group = Group {
         scan,
-        targets,
+        subjects,
         plans,
-        prepared: targets.iter().map(|_| Prepared::default()).collect(),
+        prepared: subjects.iter().map(|_| Prepared::default()).collect(),
         at,
         readings: Mutex::default(),
     };
@@ -120,16 +123,16 @@ pub(super) async fn read<'t>(scan: &Scan<'_>, targets: &[&'t Target]) -> Outcome
     group.outcome(&broken, end)
 }
 
-impl<'t> Group<'_, 't> {
+impl<'g, 't> Group<'g, 't> {
     /// Reads what is needed besides the machines, in the order of the pages. Never returns; it is dropped with the
     /// group.
     async fn prepare_all(&self) -> Infallible {
-        let all = || self.targets.iter().zip(&self.prepared);
+        let all = || self.subjects.iter().zip(&self.prepared);
         let access: Vec<_> = all()
-            .map(|(target, prepared)| self.read_access(target, prepared))
+            .map(|(subject, prepared)| self.read_access(subject, prepared))
             .collect();
         let health: Vec<_> = all()
-            .map(|(target, prepared)| self.read_health(target, prepared))
+            .map(|(subject, prepared)| self.read_health(subject, prepared))
             .collect();
         let access = stream::iter(access).buffer_unordered(CONCURRENT_PREPARATIONS);
         let health = stream::iter(health).buffer_unordered(CONCURRENT_PREPARATIONS);
@@ -137,16 +140,16 @@ impl<'t> Group<'_, 't> {
         future::pending().await
     }
 
-    async fn read_access(&self, target: &Target, prepared: &Prepared) {
-        let access = self.scan.scanner.access(self.scan.arm, target).await;
+    async fn read_access(&self, subject: &Subject<'_>, prepared: &Prepared) {
+        let access = self.scan.scanner.access(self.scan.arm, subject).await;
         // Not set before: each subscription is prepared once.
         let _ = prepared.access.set(access);
     }
 
-    async fn read_health(&self, target: &Target, prepared: &Prepared) {
-        let has_reports = self.plan(target).is_some_and(Plan::has_health_reports);
+    async fn read_health(&self, subject: &Subject<'_>, prepared: &Prepared) {
+        let has_reports = self.plan(subject.id).is_some_and(Plan::has_health_reports);
         let issues = if has_reports && *prepared.has_machines.wait().await {
-            self.scan.scanner.health(self.scan.arm, target).await
+            self.scan.scanner.health(self.scan.arm, subject).await
         } else {
             Arc::default()
         };
@@ -161,13 +164,13 @@ impl<'t> Group<'_, 't> {
             Step::Machine(machine) => self.index(machine),
             Step::Closed(index) => Some(*index),
         };
-        let Some((target, prepared)) =
-            index.and_then(|index| Some((self.targets.get(index)?, self.prepared.get(index)?)))
+        let Some((subject, prepared)) =
+            index.and_then(|index| Some((self.subjects.get(index)?, self.prepared.get(index)?)))
         else {
             return;
         };
         if !prepared.has_machines.initialized() {
-            let has_machines = matches!(step, Step::Machine(_)) || !self.known(target).is_empty();
+            let has_machines = matches!(step, Step::Machine(_)) || !self.known(subject).is_empty();
             // Only this task sets it.
             let _ = prepared.has_machines.set(has_machines);
         }
@@ -175,15 +178,15 @@ impl<'t> Group<'_, 't> {
 
     fn index(&self, machine: &Machine) -> Option<usize> {
         let found = self
-            .targets
-            .binary_search_by(|target| target.subscription.cmp(&machine.subscription_id));
+            .subjects
+            .binary_search_by(|subject| subject.id.cmp(machine.subscription_id.as_str()));
         found.ok()
     }
 
     /// Reads all pages and judges the machines in their order. Returns the indexes of subscriptions whose rows were out
     /// of order, and how the pages ended.
-    async fn judge_all(&self, closed: mpsc::Sender<Open<'t>>) -> (Vec<usize>, Result<(), PageError>) {
-        let ids = subscriptions(self.targets);
+    async fn judge_all(&self, closed: mpsc::Sender<Open<'g, 't>>) -> (Vec<usize>, Result<(), PageError>) {
+        let ids = subscriptions(self.subjects);
         let mut fold = Fold::new(ids.iter().copied());
         let mut pages = Pages::new(queries::MACHINES_OPERATION, &queries::MACHINES, ids);
         let mut open = None;
@@ -219,7 +222,7 @@ impl<'t> Group<'_, 't> {
         }
     }
 
-    async fn step(&self, step: Step, open: &mut Option<Open<'t>>, closed: &mpsc::Sender<Open<'t>>) {
+    async fn step(&self, step: Step, open: &mut Option<Open<'g, 't>>, closed: &mpsc::Sender<Open<'g, 't>>) {
         match step {
             Step::Machine(machine) => {
                 let Some(index) = self.index(&machine) else { return };
@@ -237,98 +240,113 @@ impl<'t> Group<'_, 't> {
         }
     }
 
-    fn open(&self, index: usize) -> Option<Open<'t>> {
-        let target = *self.targets.get(index)?;
-        let known = self.known(target);
+    fn open(&self, index: usize) -> Option<Open<'g, 't>> {
+        let subject = self.subjects.get(index)?;
+        let known = self.known(subject);
+        let summaries = subject.targets.iter();
         Some(Open {
             index,
-            target,
-            summary: Summary::new(&target.exclusions),
+            subject,
+            summaries: summaries.map(|target| Summary::new(&target.exclusions)).collect(),
             suspects: Vec::new(),
-            missing: known.hashes(&target.subscription),
+            missing: known.hashes(subject.id),
             known,
             kept: MachineList::default(),
         })
     }
 
-    fn known(&self, target: &Target) -> Arc<MachineList> {
+    fn known(&self, subject: &Subject<'_>) -> Arc<MachineList> {
         let scanner = self.scan.scanner;
         if !scanner.settings.keep_unprotected {
             return Arc::default();
         }
-        let known = scanner.unprotected.of(&target.subscription);
-        known.unwrap_or_else(|| Arc::new(MachineList::of(target)))
+        let known = scanner.unprotected.of(subject.id);
+        known.unwrap_or_else(|| Arc::new(MachineList::of(subject)))
     }
 
-    /// Counts a machine, unless its finding must be confirmed first.
-    async fn judge(&self, open: &mut Open<'t>, machine: Machine) {
+    /// Counts a machine, unless one of its findings must be confirmed first.
+    async fn judge(&self, open: &mut Open<'_, '_>, machine: Machine) {
         let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
         let issues = prepared.issues.wait().await;
         let was_unprotected = !open.missing.is_empty() && open.missing.remove(&hash(&machine.id, ""));
-        let finding = self.find(open.target, issues, &machine);
+        let findings = self.find(open.subject, issues, &machine);
         // A machine that no longer counts improves the result, too.
-        let leaves = was_unprotected && finding.verdict.leaves_by_its_state();
-        if !(leaves || finding.needs_confirmation(self.at)) || !is_resource_id(&machine.id) {
-            return self.count(open, &machine, &finding);
+        let is_suspect = findings.iter().any(|finding| {
+            let leaves = was_unprotected && finding.verdict.leaves_by_its_state();
+            leaves || finding.needs_confirmation(self.at)
+        });
+        if !is_suspect || !is_resource_id(&machine.id) {
+            return self.count(open, &machine, &findings);
         }
         if let Some(confirmation) = self.scan.scanner.confirmations.get(&machine) {
             if let Some(machine) = confirmation.apply_to(machine) {
-                let finding = self.find(open.target, issues, &machine);
-                self.count(open, &machine, &finding);
+                let findings = self.find(open.subject, issues, &machine);
+                self.count(open, &machine, &findings);
             }
             return;
         }
-        let order = summary::order(&finding);
-        let at = open
-            .suspects
-            .partition_point(|(known, _)| summary::order(known) <= order);
-        open.suspects.insert(at, (finding, machine));
+        let order = worst(&findings);
+        let at = open.suspects.partition_point(|(known, _)| worst(known) <= order);
+        open.suspects.insert(at, (findings, machine));
         if open.suspects.len() > self.scan.scanner.settings.confirmations_per_subscription
-            && let Some((finding, machine)) = open.suspects.pop()
+            && let Some((findings, machine)) = open.suspects.pop()
         {
-            self.count(open, &machine, &finding);
+            self.count(open, &machine, &findings);
         }
     }
 
-    fn find(&self, target: &Target, issues: &Issues, machine: &Machine) -> Finding {
+    fn find(&self, subject: &Subject<'_>, issues: &Issues, machine: &Machine) -> Findings {
         let id = hash(&machine.id, "");
-        let plan = self.plan(target);
-        let rule_context = RuleContext {
-            now: self.at,
-            grace: target.grace,
-            plan_enabled_since: plan.and_then(|plan| plan.enabled_since).max(target.plan_enabled),
-            exclusions: &target.exclusions,
-            plan_off: plan.and_then(|plan| plan.off(id)).filter(|off| {
-                *off == PlanOff::OfMachine
-                    || !target.plan_was_enabled_since(self.at.checked_sub(INDEX_LAG).ok())
-            }),
-            plan_unreadable: plan.is_some_and(|plan| plan.unreadable.contains(&id)),
-            health: issues.known.get(&id),
-            health_unreadable: issues.unreadable.contains(&id),
-            transition_seen: self.scan.scanner.transitions.seen(machine, self.at),
+        let plan = self.plan(subject.id);
+        let transition_seen = self.scan.scanner.transitions.seen(machine, self.at);
+        let find = |target: &&Target| {
+            let rule_context = RuleContext {
+                now: self.at,
+                grace: target.grace,
+                plan_enabled_since: plan.and_then(|plan| plan.enabled_since).max(target.plan_enabled),
+                exclusions: &target.exclusions,
+                plan_off: plan.and_then(|plan| plan.off(id)).filter(|off| {
+                    *off == PlanOff::OfMachine
+                        || !target.plan_was_enabled_since(self.at.checked_sub(INDEX_LAG).ok())
+                }),
+                plan_unreadable: plan.is_some_and(|plan| plan.unreadable.contains(&id)),
+                health: issues.known.get(&id),
+                health_unreadable: issues.unreadable.contains(&id),
+                transition_seen,
+            };
+            finding(machine, &rule_context)
         };
-        finding(machine, &rule_context)
+        subject.targets.iter().map(find).collect()
     }
 
-    fn count(&self, open: &mut Open<'t>, machine: &Machine, finding: &Finding) {
-        open.summary.add(machine, finding);
-        let unprotected = finding.verdict.is_eligible() && finding.verdict != Verdict::Protected;
+    fn count(&self, open: &mut Open<'_, '_>, machine: &Machine, findings: &[Finding]) {
+        let is_listed = machine.listing != Listing::NotListed;
+        let mut counted = Vec::with_capacity(findings.len());
+        for (summary, finding) in open.summaries.iter_mut().zip(findings) {
+            // A machine that is gone counts only where it should be protected.
+            if is_listed || finding.verdict.is_eligible() {
+                summary.add(machine, finding);
+                counted.push(finding);
+            }
+        }
+        let unprotected =
+            |finding: &Finding| finding.verdict.is_eligible() && finding.verdict != Verdict::Protected;
         // Machines that are not listed are kept by `confirm_missing`.
-        if unprotected && machine.listing != Listing::NotListed && self.scan.scanner.settings.keep_unprotected
-        {
+        let keeps = is_listed && self.scan.scanner.settings.keep_unprotected;
+        if keeps && findings.iter().any(unprotected) {
             open.kept.add(machine);
         }
-        self.scan.machine(machine, finding);
+        self.scan.machine(machine, &counted);
     }
 
-    fn plan(&self, target: &Target) -> Option<&Plan> {
-        self.plans.get(&target.subscription)
+    fn plan(&self, subscription: &str) -> Option<&Plan> {
+        self.plans.get(subscription)
     }
 
     /// Confirms and completes the closed subscriptions.
-    async fn close_all(&self, mut closing: mpsc::Receiver<Open<'t>>) {
+    async fn close_all(&self, mut closing: mpsc::Receiver<Open<'_, '_>>) {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -339,7 +357,7 @@ impl<'t> Group<'_, 't> {
         }
     }
 
-    async fn close(&self, mut open: Open<'t>) {
+    async fn close(&self, mut open: Open<'_, '_>) {
         let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
@@ -347,50 +365,52 @@ impl<'t> Group<'_, 't> {
         self.confirm_missing(&mut open, access, issues).await;
         let suspects = std::mem::take(&mut open.suspects);
         let mut confirmed = stream::iter(suspects)
-            .map(|(finding, machine)| async move {
+            .map(|(findings, machine)| async move {
                 self.scan.count(|report| report.confirmations += 1);
                 let confirmation = self.scan.scanner.confirm(self.scan.arm, &machine).await;
-                (finding, machine, confirmation)
+                (findings, machine, confirmation)
             })
             .buffer_unordered(CONCURRENT_CONFIRMATIONS);
-        while let Some((finding, machine, confirmation)) = confirmed.next().await {
+        while let Some((findings, machine, confirmation)) = confirmed.next().await {
             match confirmation {
                 Ok(confirmation) => {
                     if let Some(machine) = confirmation.apply_to(machine) {
-                        let finding = self.find(open.target, issues, &machine);
-                        self.count(&mut open, &machine, &finding);
+                        let findings = self.find(open.subject, issues, &machine);
+                        self.count(&mut open, &machine, &findings);
                     }
                 }
                 Err(failure) => {
                     tracing::debug!(error = %failure, resource_id = machine.id, "finding not confirmed; using the result of Resource Graph");
-                    self.count(&mut open, &machine, &finding);
+                    self.count(&mut open, &machine, &findings);
                 }
             }
         }
-        let reading = SubscriptionReading {
-            tier: self.plan(open.target).and_then(|plan| plan.tier.clone()),
-            summary: open.summary,
+        let tier = self.plan(open.subject.id).and_then(|plan| plan.tier.as_ref());
+        let summaries = open.summaries.into_iter();
+        let closed = summaries.map(|summary| SubscriptionReading {
+            tier: tier.cloned(),
+            summary,
             access: access.clone(),
             at: self.at,
-        };
+        });
         let readings = self.readings.lock();
         readings
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(open.index, (reading, open.kept));
+            .insert(open.index, (closed.collect(), open.kept));
     }
 
     /// Checks whether machines that were not protected and are no longer listed are deleted: a verdict must not improve
     /// because Resource Graph lost a row. Machines that exist or cannot be checked still count. Later scans check them
     /// again, after those that were not checked yet.
-    async fn confirm_missing(&self, open: &mut Open<'t>, access: &Access, issues: &Issues) {
-        let target = open.target;
+    async fn confirm_missing(&self, open: &mut Open<'_, '_>, access: &Access, issues: &Issues) {
+        let subject = open.subject;
         let known = Arc::clone(&open.known);
-        let missing = known.machines(&target.subscription);
+        let missing = known.machines(subject.id);
         let missing = missing.filter(|machine| open.missing.contains(&hash(&machine.id, "")));
-        let missing = missing.map(|machine| (self.find(target, issues, &machine), machine));
-        // The spec may exclude the machine by now.
+        let missing = missing.map(|machine| (self.find(subject, issues, &machine), machine));
+        // Each spec may exclude the machine by now.
         let mut missing: Vec<_> = missing
-            .filter(|(finding, _)| finding.verdict.is_eligible())
+            .filter(|(findings, _)| findings.iter().any(|finding| finding.verdict.is_eligible()))
             .collect();
         if missing.is_empty() {
             return;
@@ -400,36 +420,36 @@ impl<'t> Group<'_, 't> {
         let may = !matches!(access, Access::Missing(_));
         let room = limit.saturating_sub(open.suspects.len()).max(limit.div_ceil(2));
         let now = if may { room.min(missing.len()) } else { 0 };
-        for (finding, machine) in open.suspects.split_off(open.suspects.len().min(limit - now)) {
-            self.count(open, &machine, &finding);
+        for (findings, machine) in open.suspects.split_off(open.suspects.len().min(limit - now)) {
+            self.count(open, &machine, &findings);
         }
         let later = missing.split_off(now);
-        let asked = stream::iter(missing).map(|(finding, machine)| async move {
+        let asked = stream::iter(missing).map(|(findings, machine)| async move {
             self.scan.count(|report| report.confirmations += 1);
             let exists = self.scan.scanner.exists(self.scan.arm, &machine).await;
-            (finding, machine, exists)
+            (findings, machine, exists)
         });
         let asked: Vec<_> = asked.buffered(CONCURRENT_CONFIRMATIONS).collect().await;
         let mut kept = MachineList::default();
-        for (finding, machine) in later {
+        for (findings, machine) in later {
             kept.add(&machine);
-            self.count(open, &machine, &finding);
+            self.count(open, &machine, &findings);
         }
-        for (finding, machine, exists) in asked {
+        for (findings, machine, exists) in asked {
             match exists {
                 Ok(false) => continue,
                 Ok(true) => tracing::debug!(resource_id = machine.id, "machine exists but is not listed"),
                 Err(failure) => {
                     tracing::debug!(error = %failure, resource_id = machine.id, "machine is not listed; deletion not confirmed");
                     if matches!(failure.class, ErrorClass::Permission(_)) {
-                        self.scan.scanner.access.forget(&target.subscription);
+                        self.scan.scanner.access.forget(subject.id);
                     }
                 }
             }
             kept.add(&machine);
-            self.count(open, &machine, &finding);
+            self.count(open, &machine, &findings);
         }
-        kept.append(&open.kept, &target.subscription);
+        kept.append(&open.kept, subject.id);
         open.kept = kept;
     }
 
@@ -437,23 +457,23 @@ impl<'t> Group<'_, 't> {
     /// the error.
     fn outcome(self, broken: &[usize], end: Result<(), PageError>) -> Outcome<'t> {
         let mut known = self.readings.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if end.is_err() && known.len() == self.targets.len() {
+        if end.is_err() && known.len() == self.subjects.len() {
             // All were closed although rows are missing, and it is unknown which subscriptions lack them.
             known.clear();
         }
         let mut readings = Vec::new();
         let mut left = Vec::new();
-        for (index, target) in self.targets.iter().enumerate() {
+        for (index, subject) in self.subjects.iter().enumerate() {
             match known.remove(&index) {
-                _ if broken.contains(&index) => readings.push((*target, Err(out_of_order()))),
+                _ if broken.contains(&index) => readings.push((subject.clone(), Err(out_of_order()))),
                 Some((reading, kept)) => {
                     let scanner = self.scan.scanner;
                     if scanner.settings.keep_unprotected {
-                        scanner.unprotected.replace(&target.subscription, self.at, kept);
+                        scanner.unprotected.replace(subject.id, self.at, kept);
                     }
-                    readings.push((*target, Ok(reading)));
+                    readings.push((subject.clone(), Ok(reading)));
                 }
-                None => left.push(*target),
+                None => left.push(subject.clone()),
             }
         }
         let left = match end {
@@ -463,13 +483,6 @@ impl<'t> Group<'_, 't> {
         };
         Outcome { readings, left }
     }
-}
-
-fn subscriptions<'t>(targets: &[&'t Target]) -> Vec<&'t str> {
-    targets
-        .iter()
-        .map(|target| target.subscription.as_str())
-        .collect()
 }
 
 fn out_of_order() -> AzureError {

@@ -15,10 +15,11 @@ use serverprotection_core::{
 };
 
 use super::{
-    Scanner, Target,
+    Scanner,
     forms::{list, object},
     parsed::Parsed,
     rows::{Text, hash},
+    subject::Subject,
 };
 use crate::{
     arm::{Arm, Call, Limits},
@@ -101,15 +102,15 @@ struct Issue {
 impl Scanner {
     /// The reports of a subscription, cached or read. Empty if the identity may not read them: they only refine
     /// verdicts.
-    pub(super) async fn health(&self, arm: &Arm, target: &Target) -> Arc<Issues> {
-        let subscription = &target.subscription;
+    pub(super) async fn health(&self, arm: &Arm, subject: &Subject<'_>) -> Arc<Issues> {
+        let subscription = subject.id;
         let known = {
             let readings = self.health.readings.lock();
             let readings = readings.unwrap_or_else(PoisonError::into_inner);
             readings.get(subscription).cloned()
         };
         match &known {
-            Some(known) if known.at.elapsed() < known.good_for && !target.fresh => {
+            Some(known) if known.at.elapsed() < known.good_for && !subject.is_fresh() => {
                 return Arc::clone(&known.issues);
             }
             _ => {}
@@ -139,7 +140,7 @@ impl Scanner {
             good_for,
             issues: Arc::clone(&issues),
         };
-        readings.insert(subscription.clone(), reading);
+        readings.insert(subscription.to_owned(), reading);
         issues
     }
 

@@ -1,7 +1,7 @@
 //! One scan: finds the visible subscriptions, reads them in groups, and splits a group that Azure refuses.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
@@ -17,6 +17,7 @@ use super::{
     group::{self, Outcome},
     pages::{PageError, is_retried_without_quota},
     queries,
+    subject::{Subject, sorted},
 };
 use crate::arm::Arm;
 
@@ -42,7 +43,7 @@ pub(super) struct Scan<'s> {
 struct NullObserver;
 
 impl ScanObserver for NullObserver {
-    fn subscription(&self, _: &str, _: Result<SubscriptionReading, AzureError>) {}
+    fn subscription(&self, _: &Target, _: Result<SubscriptionReading, AzureError>) {}
 }
 
 /// Scans the targets, and reports the result of each one to the observer.
@@ -53,12 +54,12 @@ pub(super) async fn scan(
     observer: &dyn ScanObserver,
 ) -> Report {
     let started = Instant::now();
-    let targets = sorted(targets);
-    let scan = Scan::new(scanner, arm, observer, targets.len());
+    let subjects = sorted(targets);
+    let scan = Scan::new(scanner, arm, observer, subjects.len());
     // A scan that never ends would block the scans of its principal.
-    let within = tokio::time::timeout(scanner.settings.deadline, Box::pin(scan.run(targets.clone())));
+    let within = tokio::time::timeout(scanner.settings.deadline, Box::pin(scan.run(subjects.clone())));
     if within.await.is_err() {
-        scan.time_out(&targets);
+        scan.time_out(&subjects);
     }
     let report = *scan.report.lock().unwrap_or_else(PoisonError::into_inner);
     Report {
@@ -70,18 +71,9 @@ pub(super) async fn scan(
 
 /// Reports the same error for each target.
 pub(crate) fn fail(targets: &[Target], observer: &dyn ScanObserver, failure: &AzureError) {
-    for target in sorted(targets) {
-        observer.subscription(&target.subscription, Err(failure.clone()));
+    for target in sorted(targets).iter().flat_map(|subject| &subject.targets) {
+        observer.subscription(target, Err(failure.clone()));
     }
-}
-
-/// The targets in the order of Resource Graph. Of several targets with the same id, the first one counts.
-fn sorted(targets: &[Target]) -> Vec<&Target> {
-    let mut sorted = BTreeMap::new();
-    for target in targets {
-        sorted.entry(target.subscription.as_str()).or_insert(target);
-    }
-    sorted.into_values().collect()
 }
 
 impl<'s> Scan<'s> {
@@ -112,8 +104,8 @@ impl<'s> Scan<'s> {
 }
 
 impl Scan<'_> {
-    async fn run(&self, targets: Vec<&Target>) {
-        let visible = self.visible(targets).await;
+    async fn run(&self, subjects: Vec<Subject<'_>>) {
+        let visible = self.visible(subjects).await;
         let groups = visible.chunks(self.scanner.settings.group_size.clamp(1, 1000));
         let groups: Vec<_> = groups.map(|group| self.group(group.to_vec())).collect();
         stream::iter(groups)
@@ -122,8 +114,8 @@ impl Scan<'_> {
             .await;
     }
 
-    /// The targets that have no result at the deadline fail.
-    pub(super) fn time_out(&self, targets: &[&Target]) {
+    /// The subscriptions that have no result at the deadline fail.
+    pub(super) fn time_out(&self, subjects: &[Subject<'_>]) {
         let finished = std::mem::take(&mut *self.finished());
         let minutes = self.scanner.settings.deadline.as_secs() / 60;
         let failure = AzureError {
@@ -134,9 +126,9 @@ impl Scan<'_> {
             request_id: None,
             effect_unknown: false,
         };
-        for target in targets {
-            if !finished.contains(&target.subscription) {
-                self.finish(target, Err(failure.clone()));
+        for subject in subjects {
+            if !finished.contains(subject.id) {
+                self.finish(subject, Err(failure.clone()));
             }
         }
     }
@@ -145,26 +137,26 @@ impl Scan<'_> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The targets that the identity can see. The others fail here, because Resource Graph would silently omit them, or
+    /// The subscriptions that the identity can see. The others fail here, because Resource Graph would silently omit them, or
     /// refuse the whole group.
-    async fn visible<'t>(&self, targets: Vec<&'t Target>) -> Vec<&'t Target> {
-        if targets.is_empty() {
-            return targets;
+    async fn visible<'t>(&self, subjects: Vec<Subject<'t>>) -> Vec<Subject<'t>> {
+        if subjects.is_empty() {
+            return subjects;
         }
         let seen: HashSet<String> = match self.list().await {
             Ok(list) => list.into_iter().map(|subscription| subscription.id).collect(),
             Err(failure) if failure.class == ErrorClass::Credential => {
-                self.fail(&targets, &failure);
+                self.fail(&subjects, &failure);
                 return Vec::new();
             }
             Err(failure) => {
                 tracing::debug!(error = %failure, "subscriptions could not be listed; querying all of them");
-                return targets;
+                return subjects;
             }
         };
-        let (visible, hidden): (Vec<_>, Vec<_>) = targets
+        let (visible, hidden): (Vec<_>, Vec<_>) = subjects
             .into_iter()
-            .partition(|target| seen.contains(&target.subscription));
+            .partition(|subject| seen.contains(subject.id));
         self.fail(&hidden, &not_seen());
         visible
     }
@@ -188,13 +180,13 @@ impl Scan<'_> {
     }
 
     /// Reads a group, and splits it while Azure refuses one of its subscriptions.
-    async fn group(&self, targets: Vec<&Target>) {
+    async fn group(&self, subjects: Vec<Subject<'_>>) {
         let mut splits = 0;
-        let mut waiting = vec![targets];
-        while let Some(targets) = waiting.pop() {
-            let Outcome { readings, left } = group::read(self, &targets).await;
-            for (target, reading) in readings {
-                self.finish(target, reading);
+        let mut waiting = vec![subjects];
+        while let Some(subjects) = waiting.pop() {
+            let Outcome { readings, left } = group::read(self, &subjects).await;
+            for (subject, reading) in readings {
+                self.finish(&subject, reading);
             }
             let Some((mut left, stop)) = left else { continue };
             if matches!(stop, PageError::Refused(_)) && left.len() > 1 && splits < MOST_SPLITS {
@@ -234,23 +226,37 @@ impl Scan<'_> {
         self.advance(|progress| progress.pages += 1);
     }
 
-    /// A machine has its final finding.
-    pub(super) fn machine(&self, machine: &Machine, finding: &Finding) {
+    /// A machine has its final findings, one for each target.
+    pub(super) fn machine(&self, machine: &Machine, findings: &[&Finding]) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.machines += 1;
         drop(progress);
-        self.observer.machine(machine, finding);
-    }
-
-    pub(super) fn fail(&self, targets: &[&Target], failure: &AzureError) {
-        for target in targets {
-            self.finish(target, Err(failure.clone()));
+        for finding in findings {
+            self.observer.machine(machine, finding);
         }
     }
 
-    fn finish(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
-        self.finished().insert(target.subscription.clone());
-        self.observer.subscription(&target.subscription, reading);
+    pub(super) fn fail(&self, subjects: &[Subject<'_>], failure: &AzureError) {
+        for subject in subjects {
+            self.finish(subject, Err(failure.clone()));
+        }
+    }
+
+    /// A subscription is done, with one reading for each target.
+    fn finish(&self, subject: &Subject<'_>, readings: Result<Vec<SubscriptionReading>, AzureError>) {
+        self.finished().insert(subject.id.to_owned());
+        match readings {
+            Ok(readings) => {
+                for (target, reading) in subject.targets.iter().zip(readings) {
+                    self.observer.subscription(target, Ok(reading));
+                }
+            }
+            Err(failure) => {
+                for target in &subject.targets {
+                    self.observer.subscription(target, Err(failure.clone()));
+                }
+            }
+        }
         self.advance(|progress| progress.subscriptions.0 += 1);
     }
 

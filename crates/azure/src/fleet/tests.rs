@@ -7,6 +7,7 @@ mod missing;
 mod odd;
 mod plan_off;
 mod recorded;
+mod settings;
 mod stub;
 
 use std::{
@@ -39,13 +40,10 @@ impl ScanObserver for Recording {
         findings.push((machine.clone(), finding.clone()));
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
-        let before = self
-            .readings
-            .lock()
-            .unwrap()
-            .insert(subscription.to_owned(), reading);
-        assert!(before.is_none(), "{subscription} was reported twice");
+    fn subscription(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        let name = format!("{}{}", target.subscription, target.object);
+        let before = self.readings.lock().unwrap().insert(name.clone(), reading);
+        assert!(before.is_none(), "{name} was reported twice");
     }
 }
 
@@ -135,6 +133,7 @@ fn found(name: &str, verdict: Verdict, reason: &str) -> (String, Verdict, String
 
 fn targets(subscriptions: &[&str]) -> Vec<Target> {
     let target = |id: &&str| Target {
+        object: String::new(),
         subscription: (*id).to_owned(),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(1),

@@ -14,7 +14,7 @@ use serverprotection_core::{
     machines::{Environment, Kind, Listing, Machine},
 };
 
-use super::{Target, listed::is_resource_id, rows::hash};
+use super::{listed::is_resource_id, rows::hash, subject::Subject};
 
 /// The maximum number of machines for each subscription. Further ones are not checked when they disappear.
 pub(super) const MOST_KEPT: usize = 20_000;
@@ -82,11 +82,18 @@ impl MachineList {
         self.count == 0
     }
 
-    /// The machines that a status of an earlier process names.
-    pub(super) fn of(target: &Target) -> Self {
+    /// The machines that the statuses of an earlier process name.
+    pub(super) fn of(subject: &Subject<'_>) -> Self {
         let mut kept = Self::default();
-        for known in target.unprotected.iter() {
-            if let Some(machine) = named(&known.id, known.environment, &target.subscription) {
+        let mut seen = HashSet::new();
+        for known in subject
+            .targets
+            .iter()
+            .flat_map(|target| target.unprotected.iter())
+        {
+            if let Some(machine) = named(&known.id, known.environment, subject.id)
+                && seen.insert(hash(&machine.id, ""))
+            {
                 kept.add(&machine);
             }
         }

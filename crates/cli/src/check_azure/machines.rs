@@ -21,6 +21,7 @@ pub(super) type Machines = Result<BTreeMap<String, u64>, AzureError>;
 /// Scans the subscription.
 pub(super) async fn scan(client: &Client, subscription: &str) -> Machines {
     let target = Target {
+        object: String::new(),
         subscription: subscription.to_owned(),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(24),
@@ -58,7 +59,7 @@ impl ScanObserver for Counts {
         *self.state().findings.entry(name).or_default() += 1;
     }
 
-    fn subscription(&self, _: &str, reading: Result<SubscriptionReading, AzureError>) {
+    fn subscription(&self, _: &Target, reading: Result<SubscriptionReading, AzureError>) {
         self.state().failure = reading.err();
     }
 }

@@ -151,7 +151,34 @@ impl<W: Write + Send> Collector<W> {
 
     /// Records a subscription that was not scanned.
     pub(crate) fn not_scanned(&self, subscription: &str, failure: AzureError) {
-        self.subscription(subscription, Err(failure));
+        self.ended(subscription, Err(failure));
+    }
+
+    /// Records the result of a subscription.
+    fn ended(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
+        let mut state = self.state();
+        state.counting.subscription(subscription, reading.is_ok());
+        let requested = self.requested.get(subscription);
+        let outcome = match reading {
+            Ok(reading) => Outcome::Read {
+                tally: reading.summary.tally.into(),
+                accounts: reading.summary.accounts,
+                access: reading.access,
+                tier: reading.tier,
+            },
+            Err(failure) => Outcome::Failed {
+                hint: requested.map_or_else(String::new, |requested| hint(&requested.origin, &failure)),
+                reason: problem(&failure),
+            },
+        };
+        state.totals.subscriptions.insert(
+            subscription.to_owned(),
+            Subscription {
+                name: requested.map_or_else(String::new, |requested| requested.name.clone()),
+                minimum: requested.map_or(100, |requested| requested.minimum),
+                outcome,
+            },
+        );
     }
 
     /// Writes the summary or the migration report.
@@ -250,30 +277,8 @@ impl<W: Write + Send> ScanObserver for Collector<W> {
         }
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
-        let mut state = self.state();
-        state.counting.subscription(subscription, reading.is_ok());
-        let requested = self.requested.get(subscription);
-        let outcome = match reading {
-            Ok(reading) => Outcome::Read {
-                tally: reading.summary.tally.into(),
-                accounts: reading.summary.accounts,
-                access: reading.access,
-                tier: reading.tier,
-            },
-            Err(failure) => Outcome::Failed {
-                hint: requested.map_or_else(String::new, |requested| hint(&requested.origin, &failure)),
-                reason: problem(&failure),
-            },
-        };
-        state.totals.subscriptions.insert(
-            subscription.to_owned(),
-            Subscription {
-                name: requested.map_or_else(String::new, |requested| requested.name.clone()),
-                minimum: requested.map_or(100, |requested| requested.minimum),
-                outcome,
-            },
-        );
+    fn subscription(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        self.ended(&target.subscription, reading);
     }
 
     fn progress(&self, progress: &fleet::Progress) {

@@ -76,6 +76,7 @@ const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn target(args: &Args, subscription: &str) -> Target {
     Target {
+        object: String::new(),
         subscription: subscription.to_owned(),
         exclusions: Arc::default(),
         grace: args.grace_period.unwrap_or(A_DAY),

@@ -192,38 +192,36 @@ impl ScanTargets {
         Some(reading.summary.of_accounts(environment, accounts))
     }
 
-    /// Records a result, and returns the objects whose status it changes. Two scans may run at once: a result that
+    /// Records the result of an object, and returns its namespace and name if it changes its status. A scan for another
+    /// principal or subscription than that of the object by now does not count. Two scans may run at once: a result that
     /// is older than the recorded one is ignored.
     pub(super) fn record_result(
         &mut self,
         principal: &str,
+        uid: &str,
         subscription: &str,
-        result: &Result<SubscriptionReading, AzureError>,
+        result: Result<SubscriptionReading, AzureError>,
         began: Timestamp,
         now: Timestamp,
-    ) -> Vec<(String, String)> {
-        let mut triggered = Vec::new();
-        for known in self.all.values_mut() {
-            if known.object.subscription != subscription || known.object.client.principal() != principal {
-                continue;
-            }
-            let newest = known.scans.reading.as_ref().map(|reading| reading.at);
-            // An object gets results only if its own credential works.
-            let own = known.object.credential.clone();
-            let result = own.and_then(|()| result.clone());
-            if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {
-                continue;
-            }
-            if result.is_ok() {
-                known.object.unprotected = Arc::default();
-            }
-            let before = known.scans.clone();
-            known.scans.add(result, now);
-            if known.scans.differs_from(&before) {
-                triggered.push((known.object.namespace.clone(), known.object.name.clone()));
-            }
+    ) -> Option<(String, String)> {
+        let known = self.all.get_mut(uid)?;
+        if known.object.subscription != subscription || known.object.client.principal() != principal {
+            return None;
         }
-        triggered
+        let newest = known.scans.reading.as_ref().map(|reading| reading.at);
+        // An object gets results only if its own credential works.
+        let own = known.object.credential.clone();
+        let result = own.and(result);
+        if newest.is_some_and(|newest| newest > result.as_ref().map_or(began, |reading| reading.at)) {
+            return None;
+        }
+        if result.is_ok() {
+            known.object.unprotected = Arc::default();
+        }
+        let before = known.scans.clone();
+        known.scans.add(result, now);
+        let names = (known.object.namespace.clone(), known.object.name.clone());
+        known.scans.differs_from(&before).then_some(names)
     }
 
     /// The remaining quota of Resource Graph, the smallest of all principals.

@@ -2,7 +2,7 @@
 //! ones at once.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,9 +48,10 @@ pub(super) struct Batch {
     kind: ScanReason,
     /// The client of an object whose credential works.
     pub(super) client: Option<Arc<Client>>,
+    /// One for each object.
     pub(super) targets: Vec<Target>,
-    /// Subscriptions of objects whose own credential does not work.
-    pub(super) without_credential: Vec<(String, AzureError)>,
+    /// Uids and subscriptions of objects whose own credential does not work, and why.
+    pub(super) without_credential: Vec<(String, String, AzureError)>,
     /// Whether the scan covers all objects of the principal.
     pub(super) whole: bool,
 }
@@ -148,38 +149,45 @@ impl ScanTargets {
             without_credential: Vec::new(),
             whole: true,
         };
-        let mut targets: HashMap<&str, Target> = HashMap::new();
+        // A subscription is scanned for all its objects: each of them has its own exclusions and grace period.
+        let expected: Option<HashSet<&str>> = expected.map(|expected| {
+            let known = expected.iter().filter_map(|uid| self.all.get(uid));
+            known.map(|known| known.object.subscription.as_str()).collect()
+        });
         for (uid, known) in &self.all {
             let object = &known.object;
             if object.client.principal() != principal {
                 continue;
             }
-            if expected.is_some_and(|expected| !expected.contains(uid)) {
+            if expected
+                .as_ref()
+                .is_some_and(|expected| !expected.contains(object.subscription.as_str()))
+            {
                 batch.whole = false;
                 continue;
             }
             if let Err(failure) = &object.credential {
+                let subscription = object.subscription.clone();
                 batch
                     .without_credential
-                    .push((object.subscription.clone(), failure.clone()));
+                    .push((uid.clone(), subscription, failure.clone()));
                 continue;
             }
             batch.client.get_or_insert_with(|| Arc::clone(&object.client));
-            targets.insert(
-                &object.subscription,
-                Target {
-                    subscription: object.subscription.clone(),
-                    exclusions: Arc::clone(&object.exclusions),
-                    grace: object.grace,
-                    plan_enabled: object.plan.enabled(),
-                    fresh: kind == ScanReason::Requested,
-                    unprotected: Arc::clone(&object.unprotected),
-                },
-            );
+            batch.targets.push(Target {
+                object: uid.clone(),
+                subscription: object.subscription.clone(),
+                exclusions: Arc::clone(&object.exclusions),
+                grace: object.grace,
+                plan_enabled: object.plan.enabled(),
+                fresh: kind == ScanReason::Requested,
+                unprotected: Arc::clone(&object.unprotected),
+            });
         }
-        batch.targets = targets.into_values().collect();
         // A stable order gives stable groups, and messages that can be compared.
-        batch.targets.sort_by(|a, b| a.subscription.cmp(&b.subscription));
+        batch
+            .targets
+            .sort_by(|a, b| (&a.subscription, &a.object).cmp(&(&b.subscription, &b.object)));
         batch
     }
 

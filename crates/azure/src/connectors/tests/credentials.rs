@@ -22,6 +22,7 @@ fn client(application: &str, secret: &str, principals: &Arc<Principals>) -> Clie
 
 fn machines() -> ScanTarget {
     ScanTarget {
+        object: String::new(),
         subscription: "s".into(),
         exclusions: Arc::default(),
         grace: SignedDuration::from_hours(1),
@@ -35,7 +36,7 @@ fn machines() -> ScanTarget {
 struct Failures(Mutex<Vec<AzureError>>);
 
 impl ScanObserver for Failures {
-    fn subscription(&self, _: &str, reading: Result<SubscriptionReading, AzureError>) {
+    fn subscription(&self, _: &ScanTarget, reading: Result<SubscriptionReading, AzureError>) {
         self.0.lock().unwrap().extend(reading.err());
     }
 }

@@ -34,8 +34,9 @@ async fn results_before_the_deadline_count() {
     });
     let all = targets(&["a", "b"]);
     let scan = super::super::scan::Scan::new(&scanner, &arm, &recording, all.len());
-    scan.fail(&[&all[0]], &resource_graph_failure());
-    scan.time_out(&[&all[0], &all[1]]);
+    let all = super::super::subject::sorted(&all);
+    scan.fail(&all[..1], &resource_graph_failure());
+    scan.time_out(&all);
     assert_eq!(recording.failure("a"), "IncompleteResult");
     assert_eq!(recording.failure("b"), "ScanTimeout");
 }

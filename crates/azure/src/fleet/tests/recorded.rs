@@ -21,8 +21,8 @@ impl ScanObserver for Findings {
         all.push((machine.clone(), finding.clone()));
     }
 
-    fn subscription(&self, subscription: &str, reading: Result<SubscriptionReading, AzureError>) {
-        assert!(reading.is_ok(), "{subscription}: {reading:?}");
+    fn subscription(&self, target: &Target, reading: Result<SubscriptionReading, AzureError>) {
+        assert!(reading.is_ok(), "{target:?}: {reading:?}");
     }
 }
 

@@ -40,6 +40,18 @@ fn collector(words: &str) -> Collector<Vec<u8>> {
     )
 }
 
+fn target(id: &str) -> Target {
+    Target {
+        object: String::new(),
+        subscription: id.to_owned(),
+        exclusions: Arc::default(),
+        grace: serverprotection_core::jiff::SignedDuration::from_hours(24),
+        plan_enabled: None,
+        fresh: true,
+        unprotected: Arc::default(),
+    }
+}
+
 /// Scans one protected and one failed machine; `ends` is the result of the subscription.
 fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), AzureError>) -> (End, String) {
     let mut summary = Fold::default();
@@ -58,7 +70,7 @@ fn scan(collector: &Collector<Vec<u8>>, ends: Result<(), AzureError>) -> (End, S
         tier: Some("P2".into()),
         at: "2026-11-23T12:00:00Z".parse().unwrap(),
     });
-    collector.subscription(SUBSCRIPTION, reading);
+    collector.subscription(&target(SUBSCRIPTION), reading);
     collector.progress(&fleet::Progress::default());
     let Finished {
         end, error, stderr, ..
@@ -137,14 +149,6 @@ fn a_table_ends_with_the_summary_and_csv_without() {
 
 #[test]
 fn connectors_are_listed_only_for_subscriptions_that_were_read() {
-    let target = |id: &str| Target {
-        subscription: id.to_owned(),
-        exclusions: Arc::default(),
-        grace: serverprotection_core::jiff::SignedDuration::from_hours(24),
-        plan_enabled: None,
-        fresh: true,
-        unprotected: Arc::default(),
-    };
     let targets = [target(SUBSCRIPTION), target("other")];
     for (ends, read) in [(Ok(()), vec![SUBSCRIPTION]), (Err(failure()), vec![])] {
         let collector = collector("");

@@ -249,9 +249,78 @@ fn a_broken_credential_sees_no_results_of_others() {
     assert_eq!(subscriptions(&due[0]), names(&["s1"]));
     assert_eq!(due[0].without_credential.len(), 1);
     let now = Timestamp::from_second(10).unwrap();
-    scan_targets.record_result("tenant/a", "s2", &Ok(reading(9, 5)), now, now);
+    scan_targets.record_result("tenant/a", "2", "s2", Ok(reading(9, 5)), now, now);
     let scans = scan_targets.scans("2").unwrap();
     assert!(scans.reading.is_none() && scans.failing.is_some());
+}
+
+/// Two objects of one application and subscription: a scan reads the subscription once, and each object is judged by its
+/// own spec, whichever of them asked for the scan.
+#[test]
+fn objects_that_share_a_subscription_keep_their_own_settings() {
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    let hours = |hours| ScannedObject {
+        namespace: format!("team-{hours}"),
+        grace: SignedDuration::from_hours(hours),
+        ..object("s1", &client)
+    };
+    scan_targets.register("1".into(), hours(24), false, start);
+    scan_targets.register("2".into(), hours(720), false, start);
+    scan_targets.register("3".into(), object("s3", &client), false, start);
+    let both = [
+        ("1", SignedDuration::from_hours(24)),
+        ("2", SignedDuration::from_hours(720)),
+    ];
+    let of_s1 = |batch: &Batch| {
+        let all = batch.targets.iter().filter(|target| target.subscription == "s1");
+        all.map(|target| (target.object.clone(), target.grace))
+            .collect::<Vec<_>>()
+    };
+    let both = both.map(|(uid, grace)| (uid.to_owned(), grace));
+    let settled = start + Duration::from_secs(2);
+    for batch in scan_targets.due(settled, INTERVAL).0 {
+        assert_eq!(of_s1(&batch), both);
+        assert!(batch.whole);
+        scan_targets.ended(&batch);
+    }
+    for uid in ["1", "2"] {
+        let again = hours(if uid == "1" { 24 } else { 720 });
+        scan_targets.register(uid.into(), again, true, settled);
+        let (due, _) = scan_targets.due(settled, INTERVAL);
+        assert_eq!(of_s1(&due[0]), both, "requested by {uid}");
+        assert_eq!(subscriptions(&due[0]), names(&["s1"]));
+        assert!(!due[0].whole);
+        scan_targets.ended(&due[0]);
+    }
+    // Each one gets its own result, and only that.
+    let at = Timestamp::from_second(20).unwrap();
+    for (uid, machines) in [("1", 5), ("2", 3)] {
+        let names = scan_targets.record_result("tenant/a", uid, "s1", Ok(reading(20, machines)), at, at);
+        assert!(names.is_some());
+    }
+    let protected = |uid| {
+        let scans = scan_targets.scans(uid).unwrap();
+        let all = serverprotection_core::machines::Environment::ALL;
+        scans.reading.unwrap().summary.tally.total(&all)
+    };
+    assert_eq!((protected("1"), protected("2")), (5, 3));
+}
+
+#[test]
+fn the_credential_of_one_object_does_not_fail_another_one() {
+    let (mut scan_targets, start, client) = (ScanTargets::default(), Instant::now(), client("a"));
+    scan_targets.register("1".into(), object("s1", &client), false, start);
+    scan_targets.register("2".into(), object("s1", &client), false, start);
+    scan_targets.without_credential("2", failure());
+    let (due, _) = scan_targets.due(start + Duration::from_secs(2), INTERVAL);
+    let failing: Vec<_> = due[0].without_credential.iter().map(|(uid, ..)| uid).collect();
+    assert_eq!(failing, ["2"]);
+    let now = Timestamp::from_second(10).unwrap();
+    for (uid, subscription, failure) in due[0].without_credential.clone() {
+        scan_targets.record_result("tenant/a", &uid, &subscription, Err(failure), now, now);
+    }
+    assert!(scan_targets.scans("1").is_none());
+    assert!(scan_targets.scans("2").unwrap().failing.is_some());
 }
 
 #[test]
@@ -259,29 +328,29 @@ fn an_older_scan_does_not_replace_a_newer_one() {
     let (mut scan_targets, client) = (ScanTargets::default(), client("a"));
     scan_targets.register("1".into(), object("s1", &client), false, Instant::now());
     let at = |second| Timestamp::from_second(second).unwrap();
-    let triggered = scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(30));
-    assert_eq!(triggered, [("team".to_owned(), "s1".to_owned())]);
+    let triggered = scan_targets.record_result("tenant/a", "1", "s1", Ok(reading(20, 5)), at(20), at(30));
+    assert_eq!(triggered, Some(("team".to_owned(), "s1".to_owned())));
     assert!(
         scan_targets
-            .record_result("tenant/a", "s1", &Ok(reading(10, 3)), at(10), at(31))
-            .is_empty()
+            .record_result("tenant/a", "1", "s1", Ok(reading(10, 3)), at(10), at(31))
+            .is_none()
     );
     assert!(
         scan_targets
-            .record_result("tenant/a", "s1", &Err(failure()), at(10), at(32))
-            .is_empty()
+            .record_result("tenant/a", "1", "s1", Err(failure()), at(10), at(32))
+            .is_none()
     );
     // The same result again changes nothing.
     assert!(
         scan_targets
-            .record_result("tenant/a", "s1", &Ok(reading(40, 5)), at(40), at(41))
-            .is_empty()
+            .record_result("tenant/a", "1", "s1", Ok(reading(40, 5)), at(40), at(41))
+            .is_none()
     );
     // The scan of another principal does not count, even of the same subscription.
     assert!(
         scan_targets
-            .record_result("tenant/b", "s1", &Ok(reading(50, 9)), at(50), at(51))
-            .is_empty()
+            .record_result("tenant/b", "1", "s1", Ok(reading(50, 9)), at(50), at(51))
+            .is_none()
     );
 }
 
@@ -309,10 +378,10 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
     let at = |second| Timestamp::from_second(second).unwrap();
     scan_targets.register("1".into(), named(&one), false, start);
     assert_eq!(known(&mut scan_targets), 1);
-    scan_targets.record_result("tenant/a", "s1", &Err(failure()), at(10), at(11));
+    scan_targets.record_result("tenant/a", "1", "s1", Err(failure()), at(10), at(11));
     scan_targets.register("1".into(), named(&one), false, start);
     assert_eq!(known(&mut scan_targets), 1, "nothing was read yet");
-    scan_targets.record_result("tenant/a", "s1", &Ok(reading(20, 5)), at(20), at(21));
+    scan_targets.record_result("tenant/a", "1", "s1", Ok(reading(20, 5)), at(20), at(21));
     assert_eq!(known(&mut scan_targets), 0);
     scan_targets.register("1".into(), named(&one), false, start);
     assert_eq!(known(&mut scan_targets), 0);

@@ -8,7 +8,7 @@ use crate::{
     claims::{ClaimIndex, Names, Ownership, Rules, Seen, State, Verdict},
     reading::Permissions,
     security_connector::{
-        decide::{Observation, Outcome, Situation},
+        decide::{Observation, Outcome, Situation, WithoutSubscription},
         samples::{Object, aws, failure, protection},
     },
 };
@@ -162,7 +162,10 @@ fn a_target_is_recorded_only_after_its_connector_was_read() {
         let denied = read(Err("AuthorizationFailed"));
         object.reconcile(Observation::Azure(&denied), |_| Outcome::default());
         assert_eq!(object.status.target, None, "{mode:?}");
-        object.reconcile(Observation::AwaitingProtection, |_| Outcome::default());
+        object.reconcile(
+            Observation::AwaitingProtection(&WithoutSubscription::Undecided),
+            |_| Outcome::default(),
+        );
         object.reconcile(Observation::Suspended, |_| Outcome::default());
         assert_eq!(object.status.target, None, "{mode:?}");
         // Without a target, another ServerProtection may lead elsewhere.
@@ -185,7 +188,7 @@ fn a_recorded_target_is_never_replaced_by_another_one() {
     object.protection = Some(of_subscription(FOREIGN));
     let denied = read(Err("AuthorizationFailed"));
     for observation in [
-        Observation::AwaitingProtection,
+        Observation::AwaitingProtection(&WithoutSubscription::Undecided),
         Observation::Suspended,
         Observation::NotAvailable("AzureUSGovernment"),
         Observation::Azure(&denied),
