@@ -99,7 +99,7 @@ async fn a_slow_write_does_not_delay_other_objects(environment: Arc<Environment>
     assert!(
         condition_values(&object, "Reconciling")
             .2
-            .contains("connectorName"),
+            .contains("connector slow (new)"),
         "{object:#}"
     );
 

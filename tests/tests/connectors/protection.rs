@@ -78,8 +78,8 @@ async fn a_connector_names_why_its_protection_owns_nothing(
     let object = team
         .connectors()
         .until_holds("aws", "the reason of its ServerProtection", TIMEOUT, |object| {
-            let (_, _, message) = condition_values(object, "Ready");
-            message.contains("because it is Stalled (MissingPermission)")
+            let message = condition(object, "Ready").and_then(|ready| ready["message"].as_str());
+            message.is_some_and(|message| message.contains("because it is Stalled (MissingPermission)"))
         })
         .await?;
     let (status, reason, message) = condition_values(&object, "Claimed");
