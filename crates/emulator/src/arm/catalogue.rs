@@ -110,10 +110,16 @@ const PROVIDERS: &[Provider] = &[
     Provider {
         namespace: "Microsoft.Authorization",
         free: true,
-        types: &[Type {
-            name: "permissions",
-            versions: &["2022-04-01", "2018-07-01", "2015-07-01"],
-        }],
+        types: &[
+            Type {
+                name: "permissions",
+                versions: &["2022-04-01", "2018-07-01", "2015-07-01"],
+            },
+            Type {
+                name: "providerOperations",
+                versions: &["2022-04-01", "2018-01-01-preview", "2015-07-01"],
+            },
+        ],
     },
     Provider {
         namespace: "Microsoft.OperationsManagement",

@@ -105,6 +105,7 @@ fn typed_resource(call: &mut Call<'_>, typed: &Typed) -> Result<Reply, ArmError>
         "microsoft.security/autoprovisioningsettings" => subscription_reads::auto_provisioning(call, typed),
         "microsoft.security/healthreports" => health_reports::answer(call, typed),
         "microsoft.authorization/permissions" => subscription_reads::permissions(call),
+        "microsoft.authorization/provideroperations" if typed.depth == 0 => providers::operations(typed),
         "microsoft.management/managementgroups/descendants" if typed.depth == 0 => {
             management_groups::descendants(call)
         }

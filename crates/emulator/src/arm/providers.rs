@@ -6,6 +6,7 @@ use super::{
     Call,
     catalogue::{self, Provider},
     refusals,
+    route::Typed,
 };
 use crate::{
     answer::{Answer, ArmError},
@@ -22,6 +23,22 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, ArmError> {
 
 pub(super) fn get(call: &Call<'_>, namespace: &str) -> Result<Answer, ArmError> {
     Ok(Answer::ok(described(call, known(namespace)?)?))
+}
+
+/// `GET /providers/Microsoft.Authorization/providerOperations/{namespace}`: the actions that roles may contain.
+pub(super) fn operations(typed: &Typed) -> Result<Answer, ArmError> {
+    let provider = known(typed.name.as_deref().unwrap_or_default())?;
+    let of_type = |name: &str| {
+        let operation = |verb: &str| json!({"name": format!("{}/{name}/{verb}", provider.namespace), "isDataAction": false});
+        let operations = ["read", "write", "delete"].map(operation);
+        json!({"name": name, "operations": operations})
+    };
+    let types: Vec<Value> = provider.types.iter().map(|type_| of_type(type_.name)).collect();
+    Ok(Answer::ok(json!({
+        "id": format!("/providers/Microsoft.Authorization/providerOperations/{}", provider.namespace),
+        "name": provider.namespace, "type": "Microsoft.Authorization/providerOperations",
+        "resourceTypes": types, "operations": [],
+    })))
 }
 
 /// Begins a registration. A registered provider does not change.
