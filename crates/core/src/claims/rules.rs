@@ -8,7 +8,7 @@ use super::{
     candidate::{Candidate, Names, Stage, State},
     evidence::Proof,
 };
-use crate::{Timestamp, contested::later, jiff::SignedDuration};
+use crate::{Timestamp, contested::later, jiff::SignedDuration, reason::Reason};
 
 /// Denials, or tries without an answer, that this process must have seen before a holder loses its claim (R13).
 const LAPSE_AFTER_FAILURES: u32 = 3;
@@ -256,7 +256,7 @@ fn holder(me: &Candidate, others: &[&Candidate], at: &DecisionContext<'_>) -> Ve
     }
     if me.stage == Stage::Blocked {
         // R18
-        return Verdict::new(State::Held, Ownership::AwaitingProtection);
+        return Verdict::new(State::Held, unproven(me));
     }
     held()
 }
@@ -379,8 +379,10 @@ fn seniority(candidate: &Candidate) -> (bool, Option<Timestamp>, &str) {
 
 fn unproven(me: &Candidate) -> Ownership {
     match &me.proof {
+        Proof::Denied(code) if *code != Reason::AwaitingProtection.as_str() => {
+            Ownership::AccessDenied(code.clone())
+        }
         _ if me.stage == Stage::Blocked => Ownership::AwaitingProtection,
-        Proof::Denied(code) => Ownership::AccessDenied(code.clone()),
         _ => Ownership::AccessNotProven,
     }
 }
