@@ -3,7 +3,7 @@
 
 use axum::http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::Config;
+use kube::{Config, config::Kubeconfig};
 
 /// Where kube finds the token of a pod. A pod reaches the API server without a proxy.
 const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -17,7 +17,7 @@ pub(crate) fn apply(mut config: Config) -> Config {
         let value = std::env::var(name).ok();
         value.filter(|value| !value.is_empty())
     });
-    let configured = config.proxy_url.take();
+    let configured = config.proxy_url.take().or_else(of_kubeconfig);
     let matcher = Matcher::from_env();
     config.proxy_url = choose(&config.cluster_url, configured, environment.as_deref(), &matcher);
     if let Some(proxy) = &config.proxy_url {
@@ -25,6 +25,25 @@ pub(crate) fn apply(mut config: Config) -> Config {
         tracing::info!(host, port, "connecting to the API server through a proxy");
     }
     config
+}
+
+/// `proxy-url` of the current context, which kube drops if `NO_PROXY` matches the address of the proxy.
+fn of_kubeconfig() -> Option<Uri> {
+    let Kubeconfig {
+        clusters,
+        contexts,
+        current_context,
+        ..
+    } = Kubeconfig::read().ok()?;
+    let current = current_context?;
+    let context = contexts
+        .into_iter()
+        .find(|context| context.name == current)?
+        .context?;
+    let cluster = clusters
+        .into_iter()
+        .find(|cluster| cluster.name == context.cluster)?;
+    cluster.cluster?.proxy_url?.parse().ok()
 }
 
 /// Whether the API server can be reached through the proxy of this configuration.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serverprotection_tests::{
-    Error, cases,
+    Error, binaries, cases,
     controller_process::{ControllerOptions, ControllerProcess},
     env::Environment,
     harness::Case,
@@ -68,7 +68,12 @@ async fn a_controller_whose_policy_is_not_bound_does_not_start(
         let mut controller = start(&environment, CONTROLLER, &format!("{binding}.log"), &[])?;
         let log = refused(&mut controller).await?;
         assert!(log.contains(file) && log.contains(FLAG), "{log}");
-        environment.plane.install().await?;
+        // The definitions are those of another case.
+        let path = binaries::root().join(file).display().to_string();
+        environment
+            .plane
+            .kubectl(&["apply", "--server-side", "-f", &path])
+            .await?;
         let mut controller = start(&environment, CONTROLLER, &format!("{binding}-again.log"), &[])?;
         controller.wait_ready(TIMEOUT).await?;
         let enforced = controller
