@@ -39,7 +39,7 @@ Exit codes:
 /// Reads the objects with their conditions, the Warning events, the flags and pods of the controller and its metrics
 /// (requests and refusals by code, quota). It reads no Secret. Ids of tenants, subscriptions, applications and accounts,
 /// names of subscriptions, resource groups, machines and tags, mail and IP addresses are replaced by aliases such as
-/// <guid-1>. Names of namespaces and objects stay: read the archive before you share it.
+/// guid-1. Names of namespaces and objects stay: read the archive before you share it.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
