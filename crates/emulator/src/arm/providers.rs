@@ -33,11 +33,11 @@ pub(super) fn operations(typed: &Typed) -> Result<Answer, ArmError> {
         let operations = ["read", "write", "delete"].map(operation);
         json!({"name": name, "operations": operations})
     };
-    let types: Vec<Value> = provider.types.iter().map(|type_| of_type(type_.name)).collect();
+    let resource_types: Vec<Value> = provider.types.iter().map(|type_| of_type(type_.name)).collect();
     Ok(Answer::ok(json!({
         "id": format!("/providers/Microsoft.Authorization/providerOperations/{}", provider.namespace),
         "name": provider.namespace, "type": "Microsoft.Authorization/providerOperations",
-        "resourceTypes": types, "operations": [],
+        "resourceTypes": resource_types, "operations": [],
     })))
 }
 
