@@ -49,6 +49,15 @@ impl<S, A, F: FieldPath> Decision<S, A, F> {
             ends_pause: false,
         }
     }
+
+    /// The same comparison in another situation, in which nothing is written.
+    pub(crate) fn without_changes(self, situation: S) -> Self {
+        Self {
+            compared: self.compared,
+            differences: self.differences,
+            ..Self::only(situation)
+        }
+    }
 }
 
 /// The result of the changes.

@@ -224,14 +224,10 @@ fn by_claim(input: &Input<'_>, mode: Mode, decision: Decision) -> Decision {
             holder: holder.clone(),
         }),
         Ownership::Reserved(until) => Situation::ClaimReserved(*until),
-        _ if decision.changes.is_empty() => decision.situation,
+        _ if decision.changes.is_empty() => decision.situation.clone(),
         _ => Situation::Failing(not_proven(WRITE)),
     };
-    Decision {
-        compared: decision.compared,
-        differences: decision.differences,
-        ..Decision::only(situation)
-    }
+    decision.without_changes(situation)
 }
 
 /// Whether the connector does not exist yet.
