@@ -204,7 +204,7 @@ fn plan_status(input: &Input<'_>, plan: &Plan, phase: Phase<'_>) -> PlanStatus {
     PlanStatus {
         tier: tier_name(plan.tier).into(),
         coverage: plan.coverage.as_deref().map(printable::short),
-        managed_by: plan.managed_by.as_deref().map(printable::short),
+        managed_by: plan.managed_by.clone(),
         free_trial_end_time: free_trial_end_time(previous, plan, input.now),
         enablement_time: plan
             .enabled_since
