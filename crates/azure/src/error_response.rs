@@ -52,7 +52,7 @@ pub(crate) fn classify(response: &ErrorResponse<'_>) -> AzureError {
         operation: response.operation.to_owned(),
         request_id: response.request_id.clone(),
     };
-    // 408, 429 and 5xx mean the same, whoever sends them.
+    // 408, 429 and 5xx mean the same from Azure and from a proxy.
     if from_azure || matches!(response.status.as_u16(), 408 | 429 | 500..) {
         return failure;
     }

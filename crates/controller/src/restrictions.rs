@@ -321,7 +321,7 @@ impl Restrictions {
     async fn check_tokens(&self) -> Finding {
         let finding = match self.own_name().await {
             Ok(Some((namespace, account))) => self.forbidden_token(&namespace, &account).await,
-            // The policies apply to service accounts only. Whoever else may request tokens is not restricted.
+            // The policies apply to service accounts only. No other user who may request tokens is restricted.
             Ok(None) => match self.may_request_tokens().await {
                 Ok(true) => Finding::GrantedToUser,
                 Ok(false) => Finding::Refused,

@@ -1,4 +1,4 @@
-//! One owner per subscription, across namespaces; who proved nothing blocks nobody (docs/claims.md).
+//! One owner per subscription, across namespaces; an object that proved nothing blocks no other one (docs/claims.md).
 
 use std::{sync::Arc, time::Duration};
 

@@ -87,7 +87,7 @@ fn document(name: &str, value: &Value, scrubber: &mut Scrubber) -> File {
     File::new(name, format!("{:#}\n", scrubber.document(value)))
 }
 
-/// The object without metadata that nobody needs: managed fields, labels, and annotations of others, which often
+/// The object without metadata that no reader needs: managed fields, labels, and annotations of others, which often
 /// contain the whole object again.
 fn stripped(object: &Value) -> Value {
     let mut object = object.clone();

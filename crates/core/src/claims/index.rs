@@ -183,7 +183,7 @@ impl ClaimIndex {
             .filter(|reservation| reservation.until > now);
         let at = DecisionContext {
             decides: listed,
-            // A key that no object waits for is kept for nobody: whoever comes next moves the owner to its namespace.
+            // A key that no object waits for is not kept: the next object moves the owner to its namespace.
             reservation: key.reservation.as_ref().filter(|_| key.is_awaited()),
             rules: &self.rules,
             now,

@@ -118,7 +118,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         // P1 is sent without extensions that only P2 has, enabled or not. A name that no sub-plan has is the wish of
-        // whoever wrote the spec, and the service refuses it.
+        // the author of the spec, and the service refuses it.
         name: "ExtensionNotOffered",
         broken: |seen, _, _| {
             let put = plan_put(seen)?;
