@@ -137,10 +137,19 @@ async fn writes_match_the_official_examples() {
 #[tokio::test]
 async fn responses_match_the_recordings() {
     let Some(folder) = examples() else { return };
+    // The recorded subscription has used the trial of every plan.
+    let used: String = load(&folder, "observed/cli_pricings_2023-01-01.json")["interactions"][0]["response"]
+        ["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|plan| plan["properties"]["pricingTier"] == "Free")
+        .map(|plan| format!("{}: {{pricingTier: Free}}, ", plan["name"].as_str().unwrap()))
+        .collect();
     let seed = format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{
           subscriptionId: 00000000-0000-0000-0000-000000000000, integrationProfile: legacy, settings: {{MCAS: true, WDATP: false}},
-          pricings: {{
+          pricings: {{{used}
             VirtualMachines: {{pricingTier: Standard, subPlan: P1}},
             CloudPosture: {{pricingTier: Standard, enablementTime: null, extensions: {{EntraPermissionsManagement: null,
               AgentlessVmScanning: {{additionalExtensionProperties: {{ExclusionTags: '[{{\"key\":\"A\",\"value\":\"B\"}}]'}}}}}}}},
