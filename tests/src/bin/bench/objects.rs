@@ -35,6 +35,8 @@ pub(crate) struct Figures {
     pub(crate) first_request_seconds: f64,
     /// Time from the start of the process until the last object was Ready.
     pub(crate) converge_seconds: f64,
+    /// Status writes of each object until it was Ready, in total.
+    pub(crate) status_writes_until_ready: u64,
     pub(crate) traffic: Traffic,
     /// From the start of the process until all objects are Ready.
     pub(crate) ready: Stage,
@@ -97,7 +99,7 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
     let seen = parts.watching.seen();
     let last = seen.ready.values().max().copied().unwrap_or(parts.started);
 
-    // The first scan waits until no object was added for a while. The cost of the API server's metrics page belongs to
+    // Scans wait until no object was added for a while, and their results for the first reconciles. The cost of the API server's metrics page belongs to
     // no phase.
     let resumed = parts.reading().await?;
     let what = format!("{objects} objects: waiting until the first scan is reported");
@@ -136,6 +138,7 @@ async fn run(parts: &mut Parts, cadence: Duration) -> Result<Figures, Error> {
         create_seconds: parts.create.as_secs_f64(),
         first_request_seconds: first.duration_since(parts.started).as_secs_f64(),
         converge_seconds: last.duration_since(parts.started).as_secs_f64(),
+        status_writes_until_ready: seen.versions_until_ready,
         traffic,
         ready,
         reported,

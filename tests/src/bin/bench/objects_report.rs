@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 /// Limits of docs/benchmarks.md. The processor time of kube-apiserver for a write follows from the other three: 25 ms for
 /// 3.2 writes.
 const MOST_STATUS_WRITES: f64 = 2.1;
+/// One more for the first scan.
+const MOST_STATUS_WRITES_WITH_SCAN: f64 = 3.1;
 const MOST_EVENTS: f64 = 1.1;
 const MOST_GETS: f64 = 0.01;
 const MOST_SCAN_GETS: f64 = 1.0;
@@ -98,11 +100,12 @@ fn judged_counts(rows: &mut Rows<'_, Figures>) {
 }
 
 fn api_server_counts(rows: &mut Rows<'_, Figures>) {
-    let status_writes = |f: &Figures| per_object(status_writes(&f.ready.served), f);
+    // Those until the last object is Ready contain results of scans, more or fewer by the speed of the machine.
+    let status_writes = |f: &Figures| per_object(f.status_writes_until_ready, f);
     let events = |f: &Figures| per_object(f.ready.served.events(), f);
     let gets = |f: &Figures| per_object(f.ready.served.gets(), f);
     rows.count(
-        "status writes per object",
+        "status writes of an object until it is Ready",
         "<= 2.1",
         |f| format!("{:.3}", status_writes(f)),
         |f| status_writes(f) <= MOST_STATUS_WRITES,
@@ -149,9 +152,13 @@ fn other_counts(rows: &mut Rows<'_, Figures>) {
 
 fn scan_counts(rows: &mut Rows<'_, Figures>) {
     let per = |of: u64, f: &Figures| format!("{:.3}", per_object(of, f));
-    rows.plain("status writes per object", |f| {
-        per(status_writes(&f.reported.served), f)
-    });
+    let all_status_writes = |f: &Figures| status_writes(&f.reported.served);
+    rows.count(
+        "status writes per object",
+        "<= 3.1",
+        |f| per(all_status_writes(f), f),
+        |f| per_object(all_status_writes(f), f) <= MOST_STATUS_WRITES_WITH_SCAN,
+    );
     rows.plain("events per object", |f| per(f.reported.served.events(), f));
     rows.plain("GETs of our objects per object", |f| {
         per(f.reported.served.gets(), f)

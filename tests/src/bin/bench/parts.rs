@@ -337,10 +337,19 @@ impl Parts {
         self.until_settled(SETTLED, None).await
     }
 
-    /// The same without machines. Programs that do not scan are not waited for long.
+    /// The same without machines: every status shows that there are none. Programs that do not scan are not waited for
+    /// long.
     pub(crate) async fn until_empty_scan(&mut self) -> Result<(), Error> {
-        match self.until_scanned(SCAN_LIMIT).await {
-            Err(Error::Timeout { .. }) => Ok(()),
+        let objects = self.world.objects;
+        let shown = self.until("machines in every status", SCAN_LIMIT, PAUSE, |parts| {
+            let scanned = parts.watching.scanned();
+            if scanned >= objects {
+                return Ok(());
+            }
+            Err(format!("{scanned} show them"))
+        });
+        match shown.await {
+            Ok(()) | Err(Error::Timeout { .. }) => self.until_settled(SETTLED, None).await,
             other => other,
         }
     }

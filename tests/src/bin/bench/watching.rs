@@ -13,7 +13,7 @@ use serverprotection_tests::{
     recorder::{connector_resource, resource},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::task::JoinHandle;
@@ -25,8 +25,12 @@ pub(crate) struct Seen {
     pub(crate) ready: HashMap<String, Timestamp>,
     /// Objects that were Ready and then were not.
     pub(crate) lost: u64,
+    /// Objects whose status shows their machines.
+    pub(crate) scanned: HashSet<String>,
     /// Versions after the list.
     pub(crate) versions: u64,
+    /// Those of each object until it was Ready, with the one that says so.
+    pub(crate) versions_until_ready: u64,
     /// Those versions with another status that did not answer a request for a reconcile.
     pub(crate) unasked: u64,
 }
@@ -58,6 +62,11 @@ impl Watching {
     /// Number of Ready objects.
     pub(crate) fn ready(&self) -> usize {
         lock(&self.seen).ready.len()
+    }
+
+    /// Number of objects whose status shows their machines.
+    pub(crate) fn scanned(&self) -> usize {
+        lock(&self.seen).scanned.len()
     }
 
     /// Number of versions after the list.
@@ -113,7 +122,11 @@ async fn follow(client: Client, kind: ApiResource, key: &'static str, seen: Arc<
         let mut seen = lock(&seen);
         if !listed {
             seen.versions += 1;
+            seen.versions_until_ready += u64::from(!seen.ready.contains_key(key));
             seen.unasked += u64::from(status != before && answered(&status) == answered(&before));
+        }
+        if status.get("machines").is_some() {
+            seen.scanned.insert(key.to_owned());
         }
         if is_ready(&object) {
             seen.ready.entry(key.to_owned()).or_insert_with(Timestamp::now);
