@@ -26,6 +26,11 @@ help:
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
 	  '  make test-metrics   check the metrics page with promtool' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
+	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
+	  '  make image-emulator build the image of the emulator, for tests in a cluster' \
+	  '  make image-test     check both images; needs buildah and root' \
+	  '  make image-reproducible   build the image again in another folder and compare the digests' \
+	  '  make lint-workflows check the release workflow with actionlint and zizmor' \
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \
@@ -80,6 +85,31 @@ test-prerequisites:
 	@$(REQUIREMENTS) rust
 	cargo build --package serverprotection-cli
 	tests/clients/prerequisites.sh
+
+# BINARY=FILE packs that program instead of building one.
+.PHONY: image
+image:
+	@$(REQUIREMENTS) image
+	deploy/image/build.sh serverprotection $${BINARY:-}
+
+.PHONY: image-emulator
+image-emulator:
+	@$(REQUIREMENTS) image
+	deploy/image/build.sh azure-emulator $${BINARY:-}
+
+.PHONY: image-test
+image-test:
+	@$(REQUIREMENTS) image-test
+	tests/image/run.sh
+
+.PHONY: image-reproducible
+image-reproducible: image
+	tests/image/reproducible.sh
+
+.PHONY: lint-workflows
+lint-workflows:
+	@$(REQUIREMENTS) workflows
+	tests/lint/workflows/run.sh
 
 # The test writes the page with a sample of every metric; lint errors of promtool fail the target.
 .PHONY: test-metrics

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
-# Usage: requirements.sh [rust] [control-plane] [lint] [promtool]      (default: the first three)
+# Usage: requirements.sh [rust] [control-plane] [lint] [packing] [promtool] [image] [image-test] [workflows]
+# (default: the first four)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -21,6 +22,14 @@ else
 fi
 
 rust() {
+  compiler
+  ! have cargo || {
+    cargo fmt --version >/dev/null 2>&1 || need "rustfmt" "rustup component add rustfmt"
+    cargo clippy --version >/dev/null 2>&1 || need "clippy" "rustup component add clippy"
+  }
+}
+
+compiler() {
   local wanted have_minor
   wanted=$(sed -nE 's/^rust-version = "1\.([0-9]+).*/\1/p' "$here/../../Cargo.toml")
   if ! have cargo; then
@@ -28,8 +37,6 @@ rust() {
   else
     have_minor=$(cargo --version | sed -nE 's/^cargo 1\.([0-9]+)\..*/\1/p')
     [ "${have_minor:-0}" -ge "$wanted" ] || need "Rust 1.$wanted or newer (here: $(cargo --version))" "rustup update stable"
-    cargo fmt --version >/dev/null 2>&1 || need "rustfmt" "rustup component add rustfmt"
-    cargo clippy --version >/dev/null 2>&1 || need "clippy" "rustup component add clippy"
   fi
   # aws-lc-sys compiles C code.
   have cc || need "a C compiler (cc), for the TLS library" "$(package "$(have apk && echo build-base || echo gcc)")"
@@ -53,14 +60,47 @@ prometheus() {
   have promtool || need "promtool, which is part of Prometheus" "$(package prometheus)"
 }
 
-[ $# -gt 0 ] || set -- rust control-plane lint
+packing() {
+  python3 -c 'import tomllib' 2>/dev/null || need "Python 3.11 or newer" "$(package python3)"
+  # Other implementations compress differently, which gives another digest.
+  gzip --version 2>/dev/null | grep -q 'Free Software Foundation' || need "GNU gzip" "$(package gzip)"
+}
+
+image() {
+  compiler
+  packing
+  have dpkg-deb || need "dpkg-deb, which unpacks Debian packages" "$(package dpkg)"
+  have readelf || need "readelf, which is part of binutils" "$(package binutils)"
+  have git || need "git" "$(package git)"
+}
+
+image_test() {
+  have buildah || need "buildah, which builds the Dockerfile" "$(package buildah)"
+  [ "$(id -u)" = 0 ] || need "root, to start the programs of the images" "sudo make image-test"
+  venv
+}
+
+workflows() {
+  have go || need "Go 1.26 or newer, which builds actionlint" "$(package golang)"
+  venv
+}
+
+venv() {
+  python3 -c 'import ensurepip' 2>/dev/null || need "Python 3 with venv and pip" "$(package python3-venv)"
+}
+
+[ $# -gt 0 ] || set -- rust control-plane lint packing
 for part in "$@"; do
   case $part in
   rust) rust ;;
   control-plane) control_plane ;;
   lint) lint ;;
   promtool) prometheus ;;
-  *) sed -n '3p' "$0" >&2; exit 2 ;;
+  packing) packing ;;
+  image) image ;;
+  image-test) image_test ;;
+  workflows) workflows ;;
+  *) sed -n '3,4p' "$0" >&2; exit 2 ;;
   esac
 done
 exit "$missing"
