@@ -11,6 +11,7 @@ mod exit;
 mod machines;
 mod prerequisites;
 mod printable;
+mod probe;
 mod scrub;
 mod uninstall;
 mod unquoted;
@@ -43,6 +44,8 @@ enum Command {
     Crds(version::CrdsArgs),
     Completion(version::CompletionArgs),
     Version(version::Args),
+    #[command(hide = true)]
+    Probe(probe::Args),
 }
 
 // No doc comment: the description of the command is that of `serverprotection_controller::Args`.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => version::crds(&args),
         Command::Completion(args) => version::completion(&args, Cli::command()),
         Command::Version(args) => version::run(&args),
+        Command::Probe(args) => with_tls(|| probe::run(&args)),
     }
 }
 
