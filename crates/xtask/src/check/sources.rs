@@ -20,7 +20,7 @@ impl Source {
 }
 
 /// Folders with text files written by people; tools generate everything else.
-const FOLDERS: [&str; 4] = ["crates", "deploy", "docs", "tests"];
+const FOLDERS: [&str; 5] = ["charts", "crates", "deploy", "docs", "tests"];
 const EXTENSIONS: [&str; 7] = ["rs", "md", "toml", "yaml", "sh", "go", "py"];
 
 /// All text files, sorted by path.
