@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 REQUIREMENTS := tests/control-plane/requirements.sh
 CONTROL_PLANE := tests/control-plane/build.sh
+HELM := tests/chart/build.sh
 LINT_TOOLS := tests/lint/tools.sh
 # Programs are run directly: `cargo run --package` resolves other features, and would build most of them again.
 TARGET := $${CARGO_TARGET_DIR:-target}
@@ -21,9 +22,10 @@ help:
 	  '  make test           run all checks and tests, as CI does' \
 	  '  make lint           run the checks only: formatting, dependencies, generated files, clippy, rustdoc' \
 	  '  make build          build the programs in target/debug' \
-	  '  make generate       write crds/, deploy/base/crds and the generated pages of docs/' \
+	  '  make generate       write crds/ with its copies, the generated pages of docs/ and files of charts/' \
 	  '  make test-clients   test the emulator with the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
+	  '  make test-chart     test the Helm chart alone; UPDATE_SNAPSHOTS=1 writes what it renders' \
 	  '  make test-metrics   check the metrics page with promtool' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
@@ -32,6 +34,7 @@ help:
 	  '  make image-reproducible   build the image again in another folder and compare the digests' \
 	  '  make lint-workflows check the release workflow with actionlint and zizmor' \
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
+	  '  make helm           build helm (about 2 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \
 	  'To run one test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
@@ -49,6 +52,11 @@ build:
 control-plane:
 	@$(REQUIREMENTS) control-plane
 	@$(CONTROL_PLANE) >/dev/null
+
+.PHONY: helm
+helm:
+	@$(REQUIREMENTS) helm
+	@$(HELM) >/dev/null
 
 # The fastest checks first.
 .PHONY: lint
@@ -71,8 +79,9 @@ lint:
 
 .PHONY: test
 test: requirements lint
-	$(call step,control plane (cached after the first time))
+	$(call step,control plane and helm (cached after the first time))
 	@$(CONTROL_PLANE) >/dev/null
+	@$(HELM) >/dev/null
 	$(call step,tests)
 	cargo test --workspace
 
@@ -110,6 +119,14 @@ image-reproducible: image
 lint-workflows:
 	@$(REQUIREMENTS) workflows
 	tests/lint/workflows/run.sh
+# Part of `make test`, too.
+.PHONY: test-chart
+test-chart:
+	@$(REQUIREMENTS) rust control-plane helm
+	@$(CONTROL_PLANE) >/dev/null
+	@$(HELM) >/dev/null
+	cargo build --workspace --bins
+	cargo test --package serverprotection-tests --test chart
 
 # The test writes the page with a sample of every metric; lint errors of promtool fail the target.
 .PHONY: test-metrics

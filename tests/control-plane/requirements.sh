@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
-# Usage: requirements.sh [rust] [control-plane] [lint] [packing] [promtool] [image] [image-test] [workflows]
-# (default: the first four)
+# Usage: requirements.sh [rust] [control-plane] [helm] [lint] [packing] [promtool] [image] [image-test] [workflows]
+# (default: the first five)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -42,11 +42,21 @@ compiler() {
   have cc || need "a C compiler (cc), for the TLS library" "$(package "$(have apk && echo build-base || echo gcc)")"
 }
 
+need_go() { # what it builds
+  have go || need "Go 1.26 or newer, which builds $1" \
+    "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
+}
+
 control_plane() {
   # Nothing is needed if the programs exist already.
   "$here/build.sh" --cached >/dev/null 2>&1 && return
-  have go || need "Go 1.26 or newer, which builds kube-apiserver, etcd and kubectl" \
-    "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
+  need_go "kube-apiserver, etcd and kubectl"
+}
+
+helm() {
+  # Nothing is needed if the program exists already.
+  "$here/../chart/build.sh" --cached >/dev/null 2>&1 && return
+  need_go helm
 }
 
 lint() {
@@ -89,11 +99,12 @@ venv() {
   python3 -c 'import ensurepip' 2>/dev/null || need "Python 3 with venv and pip" "$(package python3-venv)"
 }
 
-[ $# -gt 0 ] || set -- rust control-plane lint packing
+[ $# -gt 0 ] || set -- rust control-plane helm lint packing
 for part in "$@"; do
   case $part in
   rust) rust ;;
   control-plane) control_plane ;;
+  helm) helm ;;
   lint) lint ;;
   promtool) prometheus ;;
   packing) packing ;;

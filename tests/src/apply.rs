@@ -37,26 +37,12 @@ impl Kubectl {
 
     /// Runs kubectl. Returns its standard output, or an error with both outputs.
     pub async fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Error> {
-        let output = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", &self.cache)
-            .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(io(format!("run {}", self.program.display())))?;
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(stdout);
-        }
-        let words: Vec<_> = args.iter().map(|a| a.as_ref().to_string_lossy()).collect();
-        Err(Error::Command {
-            command: format!("kubectl {}", words.join(" ")),
-            status: output.status.to_string(),
-            output: format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)),
-        })
+            .env("KUBECACHEDIR", &self.cache);
+        output(command).await
     }
 
     /// Applies `deploy/base` with server-side apply and waits until the API server serves our kinds.
@@ -66,7 +52,12 @@ impl Kubectl {
         let manager = format!("--field-manager={FIELD_MANAGER}");
         self.run(&["apply", "--server-side", &manager, "-k", &base])
             .await?;
-        let crds = format!("{base}/crds");
+        self.wait_for_kinds().await
+    }
+
+    /// Waits until the API server serves our kinds.
+    pub async fn wait_for_kinds(&self) -> Result<(), Error> {
+        let crds = binaries::root().join("deploy/base/crds").display().to_string();
         self.run(&[
             "wait",
             "--for=condition=Established",
@@ -77,4 +68,30 @@ impl Kubectl {
         .await?;
         Ok(())
     }
+}
+
+/// Runs a command to its end. Returns its standard output, or an error with both outputs.
+pub(crate) async fn output(mut command: Command) -> Result<String, Error> {
+    let words = {
+        let command = command.as_std();
+        let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+        let words = std::iter::once(program).chain(command.get_args());
+        words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    };
+    let output = command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(io(format!("run {words}")))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    Err(Error::Command {
+        command: words,
+        status: output.status.to_string(),
+        output: format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)),
+    })
 }

@@ -41,7 +41,21 @@ pub fn ours(name: &str) -> Result<PathBuf, Error> {
 
 /// Path of the folder with kube-apiserver, etcd and kubectl.
 pub fn control_plane() -> Result<PathBuf, Error> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane/build.sh");
+    built(
+        "control-plane/build.sh",
+        "kube-apiserver with etcd and kubectl",
+        "make control-plane",
+    )
+}
+
+/// Path of helm.
+pub fn helm() -> Result<PathBuf, Error> {
+    Ok(built("chart/build.sh", "helm", "make helm")?.join("helm"))
+}
+
+/// The folder that a script prints if it has built its programs before.
+fn built(script: &str, what: &str, command: &str) -> Result<PathBuf, Error> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = Command::new(&script)
         .arg("--cached")
         .output()
@@ -55,8 +69,8 @@ pub fn control_plane() -> Result<PathBuf, Error> {
         return Ok(folder.into());
     }
     Err(Error::Missing {
-        what: "kube-apiserver with etcd and kubectl".to_owned(),
+        what: what.to_owned(),
         why: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        command: "make control-plane".to_owned(),
+        command: command.to_owned(),
     })
 }

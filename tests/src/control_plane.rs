@@ -4,6 +4,7 @@ use crate::{
     apply::Kubectl,
     binaries,
     error::{Error, io},
+    helm::Helm,
     process::{Process, Sweeper},
     users::{self, User},
     wait::retry,
@@ -103,12 +104,8 @@ impl ControlPlane {
         users::write_tokens(users, &folder.path().join("tokens.csv"))?;
         let server = format!("https://127.0.0.1:{}", ports.api);
         for user in users {
-            users::write_kubeconfig(
-                user,
-                folder.path(),
-                &server,
-                &folder.path().join("certs/apiserver.crt"),
-            )?;
+            let ca = folder.path().join("certs/apiserver.crt");
+            users::write_kubeconfig((&user.login, &user.token()), folder.path(), &server, &ca)?;
         }
         let etcd = spawn_etcd(programs, folder.path(), ports)?;
         let api_server = spawn_api_server(programs, folder.path(), ports)?;
@@ -242,6 +239,19 @@ impl ControlPlane {
         ))
     }
 
+    /// Path of a kubeconfig file with a token of a service account, as its pods have it.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, account: &str) -> Result<PathBuf, Error> {
+        let token = ["create", "token", account, "--namespace", namespace];
+        let token = self.kubectl(&token).await?;
+        let login = format!("{namespace}-{account}");
+        users::write_kubeconfig(
+            (&login, token.trim()),
+            self.folder.path(),
+            &self.server,
+            &self.ca(),
+        )
+    }
+
     /// A client for a user, which verifies the certificate of the server.
     pub async fn client(&self, login: &str) -> Result<Client, Error> {
         client_of(&self.kubeconfig(login)?).await
@@ -261,6 +271,11 @@ impl ControlPlane {
     /// Runs kubectl. Returns its standard output, or an error with both outputs.
     pub async fn kubectl<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Error> {
         self.kubectl_command().run(args).await
+    }
+
+    /// Helm as a user.
+    pub fn helm(&self, login: &str) -> Result<Helm, Error> {
+        Helm::new(self.kubeconfig(login)?, self.folder.path())
     }
 
     /// Applies `deploy/base` (CRDs, namespace, RBAC, policies, Deployment) and waits for the CRDs.

@@ -6,6 +6,7 @@ use crate::{
     emulator::Emulator,
     error::Error,
     harness::Setting,
+    helm::Release,
     kstatus,
     process::keep,
     recorder::Recorder,
@@ -29,6 +30,8 @@ pub struct Options {
     pub seed: Option<Value>,
     /// More arguments of `azure-emulator serve`.
     pub emulator: Vec<String>,
+    /// Installs this release of the chart instead of `deploy/base`.
+    pub release: Option<Release>,
     /// Whether a breach of the safety monitor or of the status rules fails the run at its end.
     pub judge: bool,
 }
@@ -39,6 +42,7 @@ impl Default for Options {
             controller: None,
             seed: None,
             emulator: Vec::new(),
+            release: None,
             judge: true,
         }
     }
@@ -74,7 +78,7 @@ impl Environment {
         let plane = ControlPlane::start().await?;
         let arguments: Vec<&str> = options.emulator.iter().map(String::as_str).collect();
         let (installed, emulator) = tokio::join!(
-            plane.install(),
+            install(&plane, options.release.as_ref()),
             Emulator::start_with(options.seed.as_ref(), &arguments)
         );
         installed?;
@@ -176,6 +180,18 @@ impl Environment {
         ];
         keep(&logs)
     }
+}
+
+async fn install(plane: &ControlPlane, release: Option<&Release>) -> Result<(), Error> {
+    let Some(release) = release else {
+        return plane.install().await;
+    };
+    let flags = ["--create-namespace"];
+    plane
+        .helm(users::ADMIN)?
+        .with_chart("install", release, &flags)
+        .await?;
+    plane.kubectl_command().wait_for_kinds().await
 }
 
 impl Setting for Environment {

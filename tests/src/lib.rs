@@ -17,6 +17,7 @@ pub mod env;
 pub mod error;
 pub mod grants;
 pub mod harness;
+pub mod helm;
 pub mod kstatus;
 pub mod objects;
 pub mod process;

@@ -88,15 +88,21 @@ pub(crate) fn kubeconfig_path(folder: &Path, login: &str) -> PathBuf {
 }
 
 /// A kubeconfig that verifies the certificate of the server. JSON is valid YAML.
-pub(crate) fn write_kubeconfig(user: &User, folder: &Path, server: &str, ca: &Path) -> Result<(), Error> {
+pub(crate) fn write_kubeconfig(
+    (login, token): (&str, &str),
+    folder: &Path,
+    server: &str,
+    ca: &Path,
+) -> Result<PathBuf, Error> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": ca}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user.login}}],
-        "users": [{"name": user.login, "user": {"token": user.token()}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": login}}],
+        "users": [{"name": login, "user": {"token": token}}],
     });
-    let path = kubeconfig_path(folder, &user.login);
-    std::fs::write(&path, config.to_string()).map_err(io(format!("write {}", path.display())))
+    let path = kubeconfig_path(folder, login);
+    std::fs::write(&path, config.to_string()).map_err(io(format!("write {}", path.display())))?;
+    Ok(path)
 }
