@@ -186,6 +186,8 @@ async fn reconciles(controller: &mut ControllerProcess) -> Result<f64, Error> {
         )
         .await?;
     assert_eq!(failed, Some(0.0), "a reconcile that the API server failed");
+    let overdue = controller.metric("serverprotection_overdue_objects", &[]).await?;
+    assert_eq!(overdue, Some(0.0), "an object that is not reconciled");
     let ok = controller
         .metric(
             "serverprotection_reconciles_total",

@@ -15,6 +15,9 @@ use serverprotection_core::{Timestamp, events::Write};
 
 use crate::{kind::Kind, metrics::ObjectCounts};
 
+/// How late a reconcile begins before its object counts as overdue. Objects wait for slots while many are due.
+const OVERDUE_AFTER: Duration = Duration::from_secs(300);
+
 /// One object.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectState<K: Kind> {
@@ -77,6 +80,18 @@ struct Entry<K: Kind> {
     reconciled: bool,
     /// Consecutive panics.
     panics: u32,
+    /// The object is being deleted; the controller of its kind decides when it is reconciled.
+    deleted: bool,
+}
+
+impl<K: Kind> Entry<K> {
+    /// Whether a reconcile should have begun some time ago. An object for which none is planned waits for a change.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let late = self.due.map_or(!self.reconciled, |due| {
+            now.saturating_duration_since(due) > OVERDUE_AFTER
+        });
+        late && !self.deleted && !self.state.unreadable
+    }
 }
 
 /// The state of all objects of a kind. A watch event creates an entry before the object can be reconciled.
@@ -107,6 +122,7 @@ impl<K: Kind> StateStore<K> {
         match entries.get_mut(&key(meta)) {
             Some(entry) if entry.uid == uid && !(entry.state.unreadable && readable) => {
                 entry.generation = meta.generation;
+                entry.deleted = meta.deletion_timestamp.is_some();
                 // A status that this process did not write is not taken over: the next write must conflict with it.
                 let own =
                     entry.state.uncertain || status.is_none_or(|status| *status == *entry.state.acknowledged);
@@ -124,6 +140,7 @@ impl<K: Kind> StateStore<K> {
                     due: None,
                     reconciled: false,
                     panics: 0,
+                    deleted: meta.deletion_timestamp.is_some(),
                 };
                 let before = entries.insert(key(meta), entry);
                 self.count(before.as_ref(), true);
@@ -247,8 +264,12 @@ impl<K: Kind> StateStore<K> {
     /// Counts the objects for the gauges.
     pub(crate) fn counts(&self, now: Timestamp) -> ObjectCounts {
         let mut counts = ObjectCounts::default();
+        let instant = Instant::now();
         for entry in self.lock().values() {
             counts.add(&*entry.state.status, entry.state.deleting.is_some(), now);
+            if entry.is_overdue(instant) {
+                counts.add_overdue();
+            }
         }
         counts
     }
@@ -289,6 +310,7 @@ fn is_newer(version: &str, than: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
     use super::*;
@@ -347,6 +369,29 @@ mod tests {
         store.trigger("n", "a");
         store.schedule(&meta, later);
         assert_eq!(store.due_in(&meta), None);
+    }
+
+    #[test]
+    fn an_object_is_overdue_until_its_first_reconcile_and_when_the_next_one_is_late() {
+        let store = StateStore::<ServerProtection>::default();
+        let mut meta = meta("1", "1");
+        store.observe(&meta, Some(&status(1)), true);
+        let overdue = || {
+            let entries = store.lock();
+            entries.values().any(|entry| entry.is_overdue(Instant::now()))
+        };
+        assert!(overdue(), "not reconciled yet");
+        store.reconciled(&meta);
+        assert!(!overdue(), "waits for a change");
+        store.schedule(&meta, Instant::now().checked_add(Duration::from_secs(600)));
+        assert!(!overdue(), "planned");
+        let late = Instant::now().checked_sub(OVERDUE_AFTER + Duration::from_secs(1));
+        store.begin(&meta);
+        store.schedule(&meta, late);
+        assert!(overdue(), "late");
+        meta.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        store.observe(&meta, Some(&status(1)), true);
+        assert!(!overdue(), "being deleted");
     }
 
     #[test]

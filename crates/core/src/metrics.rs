@@ -5,7 +5,7 @@
 mod reasons;
 mod table;
 
-pub use reasons::{OTHER, bounded_stalled_reason};
+pub use reasons::{OTHER, bounded_reason, reasons};
 pub use table::*;
 
 /// The type of a metric.

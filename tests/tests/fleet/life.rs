@@ -310,6 +310,13 @@ async fn figures(controller: &mut ControllerProcess, namespace: &str) -> Result<
         ),
         ("serverprotection_machines_protected_ratio", vec![], 0.5, 0.5),
         (
+            "serverprotection_machines_protected_objects",
+            vec!["reason=\"BelowMinimum\""],
+            1.0,
+            1.0,
+        ),
+        ("serverprotection_overdue_objects", vec![], 0.0, 0.0),
+        (
             "serverprotection_machines_by_reason",
             vec!["verdict=\"Failed\""],
             1.0,

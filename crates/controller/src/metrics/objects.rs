@@ -8,7 +8,11 @@ use prometheus_client::{
     registry::Registry,
 };
 use serverprotection_api::AzureCredential;
-use serverprotection_core::{Timestamp, conditions, metrics};
+use serverprotection_core::{
+    Timestamp,
+    conditions::{self, ConditionType},
+    metrics,
+};
 
 use crate::{
     kind::{Kind, StatusExt},
@@ -25,6 +29,11 @@ pub(crate) struct ObjectCounts {
     ready: [i64; READY.len()],
     /// By the reason of the condition Stalled.
     stalled: BTreeMap<&'static str, i64>,
+    /// By the reason of the condition Reconciling.
+    reconciling: BTreeMap<&'static str, i64>,
+    /// By the reason of the condition MachinesProtected.
+    machines_protected: BTreeMap<&'static str, i64>,
+    overdue: i64,
     drifted: i64,
     drifted_fields: i64,
     contested: i64,
@@ -41,9 +50,17 @@ impl ObjectCounts {
         if let Some(count) = self.ready.get_mut(at.unwrap_or(READY.len() - 1)) {
             *count += 1;
         }
-        if let Some(stalled) = conditions::get(all, "Stalled").filter(|stalled| stalled.status == "True") {
-            let reason = metrics::bounded_stalled_reason(&stalled.reason);
-            *self.stalled.entry(reason).or_default() += 1;
+        for (type_, counts) in [
+            (ConditionType::Stalled, &mut self.stalled),
+            (ConditionType::Reconciling, &mut self.reconciling),
+            (ConditionType::MachinesProtected, &mut self.machines_protected),
+        ] {
+            let always = type_ == ConditionType::MachinesProtected;
+            let condition = conditions::get(all, type_).filter(|one| always || one.status == "True");
+            if let Some(condition) = condition {
+                let reason = metrics::bounded_reason(type_, &condition.reason);
+                *counts.entry(reason).or_default() += 1;
+            }
         }
         self.drifted += i64::from(conditions::is_true(all, "Drifted"));
         self.drifted_fields += i64::from(status.drift_count().unwrap_or_default());
@@ -55,6 +72,11 @@ impl ObjectCounts {
         self.contested_fields += i64::try_from(paused.count()).unwrap_or(i64::MAX);
         self.deleting += i64::from(deleting);
     }
+
+    /// Counts an object whose reconcile should have begun.
+    pub(crate) fn add_overdue(&mut self) {
+        self.overdue += 1;
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -64,8 +86,13 @@ struct ReadyLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StalledLabels {
+struct KindReasonLabels {
     kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
     reason: &'static str,
 }
 
@@ -73,7 +100,10 @@ struct StalledLabels {
 #[derive(Debug, Default)]
 pub(super) struct ObjectGauges {
     ready: Family<ReadyLabels, Gauge>,
-    stalled: Family<StalledLabels, Gauge>,
+    stalled: Family<KindReasonLabels, Gauge>,
+    reconciling: Family<KindReasonLabels, Gauge>,
+    machines_protected: Family<ReasonLabel, Gauge>,
+    overdue: Family<KindLabel, Gauge>,
     drifted: Family<KindLabel, Gauge>,
     drifted_fields: Family<KindLabel, Gauge>,
     contested: Family<KindLabel, Gauge>,
@@ -85,6 +115,13 @@ impl ObjectGauges {
     pub(super) fn register(&self, registry: &mut Registry) {
         register(registry, &metrics::OBJECTS, self.ready.clone());
         register(registry, &metrics::STALLED_OBJECTS, self.stalled.clone());
+        register(registry, &metrics::RECONCILING_OBJECTS, self.reconciling.clone());
+        register(
+            registry,
+            &metrics::MACHINES_PROTECTED_OBJECTS,
+            self.machines_protected.clone(),
+        );
+        register(registry, &metrics::OVERDUE_OBJECTS, self.overdue.clone());
         register(registry, &metrics::DRIFTED_OBJECTS, self.drifted.clone());
         register(registry, &metrics::DRIFTED_FIELDS, self.drifted_fields.clone());
         register(registry, &metrics::CONTESTED_OBJECTS, self.contested.clone());
@@ -100,16 +137,29 @@ impl ObjectGauges {
     pub(super) fn set(&self, kinds: &[(&'static str, ObjectCounts)]) {
         // Removes the series of reasons that no object has any more.
         self.stalled.clear();
+        self.reconciling.clear();
+        self.machines_protected.clear();
         for (kind, counts) in kinds {
             let label = KindLabel { kind };
             for (ready, count) in READY.into_iter().zip(counts.ready) {
                 self.ready.get_or_create(&ReadyLabels { kind, ready }).set(count);
             }
-            for (reason, count) in &counts.stalled {
-                self.stalled
-                    .get_or_create(&StalledLabels { kind, reason })
+            for (family, by_reason) in [
+                (&self.stalled, &counts.stalled),
+                (&self.reconciling, &counts.reconciling),
+            ] {
+                for (reason, count) in by_reason {
+                    family
+                        .get_or_create(&KindReasonLabels { kind, reason })
+                        .set(*count);
+                }
+            }
+            for (reason, count) in &counts.machines_protected {
+                self.machines_protected
+                    .get_or_create(&ReasonLabel { reason })
                     .set(*count);
             }
+            self.overdue.get_or_create(&label).set(counts.overdue);
             if *kind == AzureCredential::NAME {
                 // It is compared with nothing.
                 continue;
@@ -163,18 +213,24 @@ mod tests {
             stalled("SomeCodeOfAzure"),
             stalled("AnotherCodeOfAzure"),
             status(json!({"driftCount": 3, "conditions": [
-                condition("Ready", "True", "Observed"), condition("Drifted", "True", "Differs")]})),
+                condition("Ready", "True", "Observed"), condition("Drifted", "True", "Differs"),
+                condition("MachinesProtected", "False", "BelowMinimum")]})),
             status(json!({"driftCount": 0,
                 "contested": [contested(Some("2026-01-01T02:00:00Z")), contested(Some("2026-01-01T00:30:00Z")),
                     contested(None)],
-                "conditions": [condition("Ready", "odd", "X"), condition("Contested", "True", "Suppressed")]})),
+                "conditions": [condition("Ready", "odd", "X"), condition("Contested", "True", "Suppressed"),
+                    condition("Reconciling", "True", "Throttled")]})),
         ] {
             counts.add(&object, false, now);
         }
         counts.add(&ServerProtectionStatus::default(), true, now);
+        counts.add_overdue();
         let expected = ObjectCounts {
             ready: [1, 3, 3],
             stalled: [("ScopeLocked", 1), ("Other", 2)].into(),
+            reconciling: [("Throttled", 1)].into(),
+            machines_protected: [("BelowMinimum", 1)].into(),
+            overdue: 1,
             drifted: 1,
             drifted_fields: 3,
             contested: 1,
@@ -191,7 +247,8 @@ mod tests {
         gauges.register(&mut registry);
         let now = "2026-01-01T01:00:00Z".parse().unwrap();
         let mut counts = ObjectCounts::default();
-        let stalled = json!({"conditions": [condition("Stalled", "True", "ScopeLocked")]});
+        let stalled = json!({"conditions": [condition("Stalled", "True", "ScopeLocked"),
+            condition("MachinesProtected", "Unknown", "ScanStale")]});
         counts.add(&status(stalled), false, now);
         gauges.set(&[("ServerProtection", counts)]);
         let page = || {
@@ -201,8 +258,12 @@ mod tests {
         };
         let series = r#"serverprotection_stalled_objects{kind="ServerProtection",reason="ScopeLocked"} 1"#;
         assert!(page().contains(series), "{}", page());
+        let series = r#"serverprotection_machines_protected_objects{reason="ScanStale"} 1"#;
+        assert!(page().contains(series), "{}", page());
         gauges.set(&[("ServerProtection", ObjectCounts::default())]);
-        assert!(!page().contains("ScopeLocked"), "{}", page());
+        for reason in ["ScopeLocked", "ScanStale"] {
+            assert!(!page().contains(reason), "{}", page());
+        }
         let objects = r#"serverprotection_objects{kind="ServerProtection",ready="Unknown"} 0"#;
         assert!(page().contains(objects), "{}", page());
     }

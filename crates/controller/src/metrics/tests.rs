@@ -15,8 +15,12 @@ use crate::restrictions::Path;
 /// A page with a sample of every metric.
 fn page(format: Format) -> String {
     let metrics = Metrics::new(true);
-    let drifted = serde_json::json!({"driftCount": 2, "conditions": [{"type": "Stalled", "status": "True",
-        "reason": "ScopeLocked", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let condition = |type_, reason| {
+        serde_json::json!({"type": type_, "status": "True", "reason": reason, "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let drifted = serde_json::json!({"driftCount": 2, "conditions": [condition("Stalled", "ScopeLocked"),
+        condition("Reconciling", "Throttled"), condition("MachinesProtected", "BelowMinimum")]});
     let drifted: ServerProtectionStatus = serde_json::from_value(drifted).unwrap();
     let mut counts = ObjectCounts::default();
     counts.add(&drifted, false, Timestamp::UNIX_EPOCH);

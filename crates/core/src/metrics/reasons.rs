@@ -9,14 +9,22 @@ use crate::{
 /// Every reason that is not described.
 pub const OTHER: &str = "Other";
 
-/// The reason of `Stalled` if it is described, else [`OTHER`].
-pub fn bounded_stalled_reason(reason: &str) -> &'static str {
+/// The reason of this condition if it is described, else [`OTHER`].
+pub fn bounded_reason(condition: ConditionType, reason: &str) -> &'static str {
+    reasons(condition).find(|known| *known == reason).unwrap_or(OTHER)
+}
+
+/// The described reasons of a condition. Error codes are reasons of `Stalled`.
+pub fn reasons(condition: ConditionType) -> impl Iterator<Item = &'static str> {
     let ours = CONDITIONS
         .iter()
-        .filter(|entry| entry.condition == ConditionType::Stalled)
+        .filter(move |entry| entry.condition == condition)
         .map(|entry| entry.reason.as_str());
-    let codes = CODES.iter().map(|entry| entry.code);
-    ours.chain(codes).find(|known| *known == reason).unwrap_or(OTHER)
+    let codes = CODES
+        .iter()
+        .filter(move |_| condition == ConditionType::Stalled)
+        .map(|entry| entry.code);
+    ours.chain(codes)
 }
 
 #[cfg(test)]
@@ -26,10 +34,23 @@ mod tests {
     #[test]
     fn codes_of_azure_that_are_not_described_count_as_other() {
         for reason in ["ClaimConflicted", "ScopeLocked", "SecretNotFound"] {
-            assert_eq!(bounded_stalled_reason(reason), reason);
+            assert_eq!(bounded_reason(ConditionType::Stalled, reason), reason);
         }
         for code in ["", "SomeNewCode", "scopelocked", "ScopeLocked ", "InSync"] {
-            assert_eq!(bounded_stalled_reason(code), OTHER, "{code:?}");
+            assert_eq!(bounded_reason(ConditionType::Stalled, code), OTHER, "{code:?}");
         }
+    }
+
+    #[test]
+    fn each_condition_has_its_own_reasons() {
+        let machines = ConditionType::MachinesProtected;
+        assert_eq!(bounded_reason(machines, "BelowMinimum"), "BelowMinimum");
+        for other in ["Throttled", "ScopeLocked"] {
+            assert_eq!(bounded_reason(machines, other), OTHER);
+        }
+        assert_eq!(
+            bounded_reason(ConditionType::Reconciling, "Throttled"),
+            "Throttled"
+        );
     }
 }

@@ -75,6 +75,27 @@ pub const STALLED_OBJECTS: Metric = gauge(
     ],
 )
 .note("A series is present only while it counts at least one object.");
+pub const RECONCILING_OBJECTS: Metric = gauge(
+    "serverprotection_reconciling_objects",
+    "Objects that the controller works on, retries or waits for, by the reason of their condition Reconciling",
+    &[
+        ANY_KIND,
+        label(
+            "reason",
+            "the reasons of Reconciling in [status.md](status.md) as a fixed list; any other counts as `Other`",
+        ),
+    ],
+)
+.note("A series is present only while it counts at least one object.");
+pub const OVERDUE_OBJECTS: Metric = gauge(
+    "serverprotection_overdue_objects",
+    "Objects whose next reconcile should have begun more than five minutes ago, or that have not been reconciled since the controller started",
+    &[ANY_KIND],
+)
+.note(
+    "Objects that are being deleted, or that this version cannot read, are not among them. A standby reconciles nothing, \
+     so all its objects are overdue.",
+);
 pub const DRIFTED_OBJECTS: Metric = gauge(
     "serverprotection_drifted_objects",
     "Objects whose condition Drifted is True: Azure differs from the spec",
@@ -217,6 +238,15 @@ pub const MACHINES_PROTECTED_RATIO: Metric = gauge(
     &[],
 )
 .note("`NaN` while no machine should be protected.");
+pub const MACHINES_PROTECTED_OBJECTS: Metric = gauge(
+    "serverprotection_machines_protected_objects",
+    "ServerProtection objects by the reason of their condition MachinesProtected",
+    &[label(
+        "reason",
+        "the reasons of MachinesProtected in [status.md](status.md), such as `BelowMinimum`, `NoReadAccess` and `ScanStale`",
+    )],
+)
+.note("A series is present only while it counts at least one object.");
 pub const OBJECT_MACHINES: Metric = gauge(
     "serverprotection_object_machines",
     "Machines of each ServerProtection by verdict",
@@ -289,6 +319,8 @@ pub const SECTIONS: [Section; 6] = [
         metrics: &[
             OBJECTS,
             STALLED_OBJECTS,
+            RECONCILING_OBJECTS,
+            OVERDUE_OBJECTS,
             DRIFTED_OBJECTS,
             DRIFTED_FIELDS,
             CONTESTED_OBJECTS,
@@ -304,6 +336,7 @@ pub const SECTIONS: [Section; 6] = [
             MACHINES_BY_REASON,
             MACHINES_ELIGIBLE,
             MACHINES_PROTECTED_RATIO,
+            MACHINES_PROTECTED_OBJECTS,
             OBJECT_MACHINES,
         ],
     },
