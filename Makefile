@@ -26,7 +26,7 @@ help:
 	  '  make test-clients   test the emulator with the Azure CLI and Microsoft'"'"'s Python SDKs' \
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
 	  '  make test-chart     test the Helm chart alone; UPDATE_SNAPSHOTS=1 writes what it renders' \
-	  '  make test-metrics   check the metrics page with promtool' \
+	  '  make test-metrics   check the metrics page and the alert rules with promtool' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
 	  '  make image-emulator build the image of the emulator, for tests in a cluster' \
@@ -129,9 +129,13 @@ test-chart:
 	cargo test --package serverprotection-tests --test chart
 
 # The test writes the page with a sample of every metric; lint errors of promtool fail the target.
+# The alert rules and their tests, then the metrics page: the test writes it with a sample of every metric. Lint errors
+# of promtool fail the target.
 .PHONY: test-metrics
 test-metrics:
 	@$(REQUIREMENTS) rust promtool
+	promtool check rules --lint=all --lint-fatal deploy/monitoring/prometheus-rules.yaml
+	promtool test rules tests/monitoring/*_test.yaml
 	mkdir -p "$(TARGET)"
 	page="$$(cd "$(TARGET)" && pwd)/metrics.prom"; rm -f "$$page"; \
 	  SERVERPROTECTION_METRICS_PAGE="$$page" cargo test --workspace --lib --quiet -- the_text_page_is_written_for_promtool; \
