@@ -1,6 +1,6 @@
 //! Helm, as users run it, with the chart of this repository.
 
-use crate::{apply, binaries, error::Error, users::User};
+use crate::{apply, binaries, error::Error};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},

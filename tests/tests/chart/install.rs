@@ -168,8 +168,9 @@ async fn the_owner_of_a_namespace_cannot_exempt_the_controller(
         "exemptions.policies.serverprotection.dev",
         &account,
     ];
+    let exempted = [&exempted[..], &in_namespace[..]].concat();
     eventually("the exemption", Duration::from_secs(10), || {
-        plane.kubectl(&[&exempted[..], &in_namespace[..]].concat())
+        plane.kubectl(&exempted)
     })
     .await?;
     let refused = refusal(&environment, &release, "exempting").await?;
@@ -272,7 +273,7 @@ async fn an_uninstalled_release_leaves_definitions_and_objects(
     let release = release();
     let helm = plane.helm(ADMIN)?;
     let team = environment.team("kept").await?;
-    team.protect("prod", json!({})).await.map(drop)?;
+    team.protect("prod", json!({"plan": {"tier": "P1"}})).await?;
     let in_namespace = ["-n", release.namespace.as_str()];
     helm.with_chart("upgrade", &release, &["--set", "controller.logFormat=json"])
         .await?;

@@ -77,6 +77,12 @@ fn without_helm(value: &mut Value) {
                 !(empty && (name == "labels" || name == "annotations"))
             });
         }
+        // A bound of a definition is 1.0 in crds/, and kustomize writes 1.
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|number| number.fract() == 0.0) {
+                *value = whole.into();
+            }
+        }
         _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! What `helm template` renders.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, process::Command, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::PostParams};
@@ -87,7 +87,7 @@ async fn the_default_release_has_the_objects_of_the_base(environment: Arc<Enviro
     // Helm creates the namespace with a flag.
     assert!(base.remove("Namespace /serverprotection-system").is_some());
     let release = comparable(parse(&rendered(&environment, "default").await?)?);
-    let names = |objects: &std::collections::BTreeMap<String, _>| objects.keys().cloned().collect::<Vec<_>>();
+    let names = |objects: &BTreeMap<String, _>| objects.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&release), names(&base));
     for (name, object) in &base {
         assert_eq!(
@@ -172,44 +172,65 @@ async fn every_example_is_in_the_readme(_: Arc<Environment>) -> Result<(), Error
 
 /// `UPDATE_SNAPSHOTS=1` writes the snapshots.
 async fn snapshot(environment: Arc<Environment>, example: String) -> Result<(), Error> {
-    let now = reviewed(&rendered(&environment, &example).await?);
+    let default = documents(&rendered(&environment, "default").await?);
+    let now = documents(&rendered(&environment, &example).await?);
+    let now = if example == "default" {
+        now.concat()
+    } else {
+        // Only what the values of the example change.
+        let kept = |document: &String| {
+            if default.contains(document) {
+                format!("# as in default.yaml: {}\n", title(document))
+            } else {
+                document.clone()
+            }
+        };
+        now.iter().map(kept).collect()
+    };
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("chart/snapshots/{example}.yaml"));
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::write(&path, &now).unwrap();
         return Ok(());
     }
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    if before == now {
+    if fs::read_to_string(&path).unwrap_or_default() == now {
         return Ok(());
     }
     let other = environment.plane.folder().join(format!("{example}.yaml"));
     fs::write(&other, &now).unwrap();
-    let diff = std::process::Command::new("diff")
-        .arg("-u")
-        .args([&path, &other])
-        .output();
-    let diff = diff.map_or_else(
-        |error| error.to_string(),
-        |out| String::from_utf8_lossy(&out.stdout).into_owned(),
-    );
+    let diff = Command::new("diff").arg("-u").args([&path, &other]).output();
+    let diff = diff.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     Err(Error::Other(format!(
-        "the chart renders something else; if that is right, run again with UPDATE_SNAPSHOTS=1\n{diff}"
+        "the chart renders something else; if that is right, run again with UPDATE_SNAPSHOTS=1\n{}",
+        diff.unwrap_or_else(|error| error.to_string())
     )))
 }
 
-/// A render without the definitions, alerts and dashboard: they are files of their own.
-fn reviewed(text: &str) -> String {
-    let mut kept = Vec::new();
-    for document in text.split("\n---\n") {
+/// Kind and name of a document.
+fn title(document: &str) -> String {
+    let value = |key: &str| {
+        document
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap_or_default()
+    };
+    format!("{} {}", value("kind: "), value("  name: "))
+}
+
+/// The documents of a render, each with its separator. Definitions, alerts and dashboard are left out: they are files of
+/// their own.
+fn documents(text: &str) -> Vec<String> {
+    let mut documents = Vec::new();
+    for document in text.trim_start_matches("---\n").split("\n---\n") {
         if document.contains("\nkind: CustomResourceDefinition\n") {
             continue;
         }
         let end = ["\n  groups:", "\n  serverprotection.json: |"]
             .iter()
             .find_map(|long| Some(document.find(long)?.saturating_add(long.len())));
-        kept.push(end.map_or(document, |end| &document[..end]));
+        let document = &document[..end.unwrap_or(document.len())];
+        documents.push(format!("---\n{}\n", document.trim_end()));
     }
-    kept.join("\n---\n")
+    documents
 }
 
 /// The API server admits every object, knows every field, and admits the pods to a restricted namespace.
