@@ -138,14 +138,14 @@ async fn writes_match_the_official_examples() {
 async fn responses_match_the_recordings() {
     let Some(folder) = examples() else { return };
     // The recorded subscription has used the trial of every plan.
-    let used: String = load(&folder, "observed/cli_pricings_2023-01-01.json")["interactions"][0]["response"]
-        ["value"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|plan| plan["properties"]["pricingTier"] == "Free")
-        .map(|plan| format!("{}: {{pricingTier: Free}}, ", plan["name"].as_str().unwrap()))
-        .collect();
+    let plans = load(&folder, "observed/cli_pricings_2023-01-01.json");
+    let mut used = String::new();
+    for plan in plans["interactions"][0]["response"]["value"].as_array().unwrap() {
+        if plan["properties"]["pricingTier"] == "Free" {
+            used += plan["name"].as_str().unwrap();
+            used += ": {pricingTier: Free}, ";
+        }
+    }
     let seed = format!(
         "{{principals: [{{clientId: {DEFAULT_CLIENT}, roleAssignments: {{'*': [Owner]}}}}], subscriptions: [{{
           subscriptionId: 00000000-0000-0000-0000-000000000000, integrationProfile: legacy, settings: {{MCAS: true, WDATP: false}},
