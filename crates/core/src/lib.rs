@@ -18,6 +18,7 @@ pub mod difference;
 pub mod events;
 pub mod fair_queue;
 pub mod gate;
+pub mod lease;
 pub mod machines;
 pub mod message;
 pub mod metrics;
