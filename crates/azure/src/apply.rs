@@ -47,21 +47,20 @@ impl Session {
         permit: &WritePermit,
     ) -> Result<Option<PlanResponse>, Stopped> {
         match action {
-            Action::Register => self.arm.register(subscription).await?,
+            Action::Register => self.arm.register(subscription, permit).await?,
             Action::PutPlan(write) => {
                 let _lock = self.locks.plans(subscription).await;
                 // The permit may have ended while this waited for the lock.
                 if !permit.holds() {
                     return Err(Stopped::PermitEnded);
                 }
-                let id = permit.correlation_id();
-                return Ok(Some(self.arm.put_plan(subscription, write, id).await?));
+                return Ok(Some(self.arm.put_plan(subscription, write, permit).await?));
             }
             Action::PutSetting { setting, on } => {
-                self.arm.put_setting(subscription, *setting, *on).await?;
+                self.arm.put_setting(subscription, *setting, *on, permit).await?;
             }
-            Action::PutAssessment => self.arm.put_assessment(subscription).await?,
-            Action::DeleteAssessment => self.arm.delete_assessment(subscription).await?,
+            Action::PutAssessment => self.arm.put_assessment(subscription, permit).await?,
+            Action::DeleteAssessment => self.arm.delete_assessment(subscription, permit).await?,
         }
         Ok(None)
     }

@@ -13,7 +13,10 @@ use std::{
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serverprotection_core::azure_error::{AzureError, ErrorClass};
+use serverprotection_core::{
+    azure_error::{AzureError, ErrorClass},
+    gate::WritePermit,
+};
 use url::Url;
 
 use crate::{
@@ -88,8 +91,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<&'a Value>,
     /// `None`: that of the HTTP client.
     pub(crate) timeout: Option<Duration>,
-    /// The id of the operation in status that the request belongs to, if there is one.
-    pub(crate) correlation_id: Option<&'a str>,
+    /// The right to write. A write without one is not sent.
+    pub(crate) permit: Option<&'a WritePermit>,
 }
 
 impl Arm {
@@ -239,8 +242,8 @@ impl Arm {
             .bearer_auth(token)
             .header("accept", "application/json")
             .header("x-ms-client-request-id", uuid::Uuid::new_v4().to_string());
-        if let Some(id) = call.correlation_id {
-            request = request.header("x-ms-correlation-request-id", id);
+        if let Some(permit) = call.permit {
+            request = request.header("x-ms-correlation-request-id", permit.correlation_id());
         }
         if let Some(body) = call.body {
             request = request.json(body);
@@ -249,6 +252,10 @@ impl Arm {
         }
         if let Some(timeout) = call.timeout {
             request = request.timeout(timeout);
+        }
+        // Asked last: the process may have been stopped, or have waited for a token, while its lease ended.
+        if call.writes() && !call.permit.is_some_and(WritePermit::holds) {
+            return Response::none(may_not_write(call));
         }
         let started = Instant::now();
         let answer = match request.send().await {
@@ -334,6 +341,18 @@ pub(crate) fn malformed(call: &Call<'_>, message: &str) -> AzureError {
         class: ErrorClass::Transient,
         code: "UnexpectedAnswer".into(),
         message: message.to_owned(),
+        operation: call.operation.into(),
+        request_id: None,
+        effect_unknown: false,
+    }
+}
+
+/// A write that was not sent because this process may not write any more.
+fn may_not_write(call: &Call<'_>) -> AzureError {
+    AzureError {
+        class: ErrorClass::Transient,
+        code: "WritePermitEnded".into(),
+        message: "this process may not write any more; the next leader does".into(),
         operation: call.operation.into(),
         request_id: None,
         effect_unknown: false,

@@ -144,10 +144,7 @@ impl Session {
             }
             Action::PutConnector(write) => {
                 let body = merge::body(target, write).ok_or_else(not_read)?;
-                let answer = self
-                    .arm
-                    .put_connector(&id, &body, permit.correlation_id())
-                    .await?;
+                let answer = self.arm.put_connector(&id, &body, permit).await?;
                 if let Some(connector) = &answer {
                     self.amend_list(&id, Some(connector)).await;
                 }
@@ -175,7 +172,9 @@ impl Session {
         if !permit.holds() {
             return Ok(Written::PermitEnded);
         }
-        self.arm.put_resource_group(subscription, name, location).await?;
+        self.arm
+            .put_resource_group(subscription, name, location, permit)
+            .await?;
         Ok(Written::Done(None))
     }
 
@@ -194,7 +193,9 @@ impl Session {
         if !permit.holds() {
             return Ok(Written::PermitEnded);
         }
-        self.arm.register_arc_provider(subscription, provider).await?;
+        self.arm
+            .register_arc_provider(subscription, provider, permit)
+            .await?;
         self.amend_arc_provider(subscription, provider).await;
         Ok(Written::Done(None))
     }
@@ -206,7 +207,7 @@ impl Session {
         if !permit.holds() {
             return Err(permit_ended());
         }
-        self.arm.remove_connector(&id, permit.correlation_id()).await?;
+        self.arm.remove_connector(&id, permit).await?;
         // Otherwise a new connector of the account would still find this one.
         self.amend_list(&id, None).await;
         Ok(())

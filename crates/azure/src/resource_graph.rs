@@ -80,7 +80,7 @@ impl Arm {
             api_version: "2024-04-01",
             body: Some(&body),
             timeout: None,
-            correlation_id: None,
+            permit: None,
         };
         let answered = self.answer(&call).await;
         // An outage with a Retry-After applies to every query of the identity, too.

@@ -57,8 +57,15 @@ pub fn http_client(extra_ca: Option<&[u8]>) -> Result<reqwest::Client, HttpError
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .timeout(Duration::from_secs(90))
-        .user_agent(concat!("serverprotection/", env!("CARGO_PKG_VERSION")));
+        .user_agent(user_agent());
     builder.build().map_err(HttpError::Build)
+}
+
+/// Names the program, its version, and this process: an id that differs in each run, so that the requests of two
+/// replicas can be told apart in the logs of Azure.
+fn user_agent() -> String {
+    let process = uuid::Uuid::new_v4().simple();
+    format!("serverprotection/{} ({process})", env!("CARGO_PKG_VERSION"))
 }
 
 /// Builds the client for the identity endpoint of the node, which uses plain HTTP within the machine (169.254.169.254

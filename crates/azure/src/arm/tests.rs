@@ -1,7 +1,7 @@
 //! What the transport makes of the bytes of odd responses.
 
 use std::sync::{
-    Mutex,
+    LazyLock, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -11,7 +11,8 @@ use axum::{
     http::{Response as HttpResponse, StatusCode as Status, Uri},
 };
 use serde_json::json;
-use serverprotection_core::azure_error::UNRECOGNIZED_RESPONSE;
+use serverprotection_api::Mode;
+use serverprotection_core::{azure_error::UNRECOGNIZED_RESPONSE, gate::Gate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -41,8 +42,13 @@ fn respond(status: u16, body: impl Into<Body>) -> HttpResponse<Body> {
     response
 }
 
+/// A permit that always holds.
+static PERMIT: LazyLock<WritePermit> =
+    LazyLock::new(|| Gate::open().permit(true, Mode::Enforce, false, "c").unwrap());
+
 fn call(method: Method) -> Call<'static> {
     Call {
+        permit: is_write(&method).then(|| &*PERMIT),
         method,
         operation: "GET settings",
         budget: Budget::Subscription("s"),
@@ -50,8 +56,27 @@ fn call(method: Method) -> Call<'static> {
         api_version: "2022-05-01",
         body: None,
         timeout: None,
-        correlation_id: None,
     }
+}
+
+#[tokio::test]
+async fn a_write_whose_permit_has_ended_is_not_sent() {
+    let gate = Gate::open();
+    let permit = gate.permit(true, Mode::Enforce, false, "c").unwrap();
+    let (arm, asked) = server(|_, _| respond(200, "{}")).await;
+    let with = |permit| Call {
+        permit,
+        ..call(Method::PUT)
+    };
+    assert!(arm.call(&with(Some(&permit))).await.is_ok());
+    gate.close();
+    for permit in [Some(&permit), None] {
+        let failure = arm.call(&with(permit)).await.unwrap_err();
+        assert_eq!(failure.code, "WritePermitEnded");
+        assert!(!failure.effect_unknown);
+    }
+    assert!(arm.call(&call(Method::GET)).await.is_ok(), "reads need none");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

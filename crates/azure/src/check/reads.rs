@@ -287,7 +287,7 @@ fn call<'a>(read: &Read, path: &'a [&'a str], budget: Budget<'a>) -> Call<'a> {
         api_version: read.api_version,
         body: None,
         timeout: None,
-        correlation_id: None,
+        permit: None,
     }
 }
 

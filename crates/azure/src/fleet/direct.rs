@@ -37,7 +37,7 @@ pub(super) async fn read(arm: &Arm, machine: &Machine) -> Result<Option<Facts>, 
         api_version: if is_arc { "2025-01-13" } else { "2024-11-01" },
         body: None,
         timeout: None,
-        correlation_id: None,
+        permit: None,
     };
     let expand = [("$expand", "instanceView")];
     let facts = if is_arc {

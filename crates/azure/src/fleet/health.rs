@@ -159,7 +159,7 @@ impl Scanner {
             api_version: "2023-05-01-preview",
             body: None,
             timeout: None,
-            correlation_id: None,
+            permit: None,
         };
         let _permit = self.gets.acquire().await;
         let mut issues = Issues::default();

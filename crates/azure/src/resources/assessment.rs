@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
-    azure_error::AzureError, reading::ReadResult, server_protection::field::ProtectionField,
+    azure_error::AzureError, gate::WritePermit, reading::ReadResult,
+    server_protection::field::ProtectionField,
 };
 
 use crate::{
@@ -20,7 +21,10 @@ const PROVIDER: &str = "MdeTvm";
 impl Arm {
     /// Whether Defender Vulnerability Management is selected.
     pub(crate) async fn assessment(&self, subscription: &str) -> ReadResult<bool> {
-        match self.assessment_call(Method::GET, GET, subscription, None).await {
+        match self
+            .assessment_call(Method::GET, GET, subscription, None, None)
+            .await
+        {
             Ok(body) => read(&body),
             // A setting that was never written is a 404.
             Err(failure) if error_response::is_absent(&failure) => Ok(false),
@@ -28,16 +32,30 @@ impl Arm {
         }
     }
 
-    pub(crate) async fn put_assessment(&self, subscription: &str) -> Result<(), AzureError> {
+    pub(crate) async fn put_assessment(
+        &self,
+        subscription: &str,
+        permit: &WritePermit,
+    ) -> Result<(), AzureError> {
         let operation = "PUT serverVulnerabilityAssessmentsSettings";
-        self.assessment_call(Method::PUT, operation, subscription, Some(&request()))
-            .await
-            .map(drop)
+        self.assessment_call(
+            Method::PUT,
+            operation,
+            subscription,
+            Some(&request()),
+            Some(permit),
+        )
+        .await
+        .map(drop)
     }
 
-    pub(crate) async fn delete_assessment(&self, subscription: &str) -> Result<(), AzureError> {
+    pub(crate) async fn delete_assessment(
+        &self,
+        subscription: &str,
+        permit: &WritePermit,
+    ) -> Result<(), AzureError> {
         let operation = "DELETE serverVulnerabilityAssessmentsSettings";
-        self.assessment_call(Method::DELETE, operation, subscription, None)
+        self.assessment_call(Method::DELETE, operation, subscription, None, Some(permit))
             .await
             .map(drop)
     }
@@ -48,6 +66,7 @@ impl Arm {
         operation: &'static str,
         subscription: &str,
         body: Option<&Value>,
+        permit: Option<&WritePermit>,
     ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
@@ -64,7 +83,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout: None,
-            correlation_id: None,
+            permit,
         })
         .await
     }

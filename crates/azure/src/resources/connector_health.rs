@@ -29,7 +29,7 @@ impl Arm {
                 api_version: "2023-05-01-preview",
                 body: None,
                 timeout: None,
-                correlation_id: None,
+                permit: None,
             })
             .await;
         match list {

@@ -42,7 +42,7 @@ impl Arm {
                     api_version: version,
                     body: None,
                     timeout: None,
-                    correlation_id: None,
+                    permit: None,
                 })
                 .await;
             if !self.pricings_version().falls_back(version, &answer) {

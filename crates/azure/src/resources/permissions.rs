@@ -35,7 +35,7 @@ impl Arm {
                     api_version: "2022-04-01",
                     body: None,
                     timeout: None,
-                    correlation_id: None,
+                    permit: None,
                 },
                 LIMITS,
             )

@@ -10,6 +10,7 @@ use serverprotection_api::Tier;
 use serverprotection_core::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
+    gate::WritePermit,
     jiff::{Span, SpanRelativeTo},
     reading::ReadResult,
     server_protection::{
@@ -57,11 +58,11 @@ impl Arm {
         &self,
         subscription: &str,
         write: &PlanWrite,
-        correlation_id: &str,
+        permit: &WritePermit,
     ) -> Result<PlanResponse, AzureError> {
-        let (body, id) = (request(write), Some(correlation_id));
+        let body = request(write);
         let body = self
-            .pricing_call(Method::PUT, PUT, WRITTEN, subscription, Some(&body), id)
+            .pricing_call(Method::PUT, PUT, WRITTEN, subscription, Some(&body), Some(permit))
             .await?;
         let plan = read_plan(PUT, &body).map_err(|failure| AzureError {
             effect_unknown: true,
@@ -80,7 +81,7 @@ impl Arm {
         api_version: &'static str,
         subscription: &str,
         body: Option<&Value>,
-        correlation_id: Option<&str>,
+        permit: Option<&WritePermit>,
     ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
@@ -97,7 +98,7 @@ impl Arm {
             api_version,
             body,
             timeout: None,
-            correlation_id,
+            permit,
         })
         .await
     }

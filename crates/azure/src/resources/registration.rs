@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 use serverprotection_core::{
     azure_error::AzureError,
+    gate::WritePermit,
     reading::ReadResult,
     security_connector::arc_providers::{ArcProvider, ArcProviders},
     server_protection::{field::ProtectionField, observed::RegistrationState},
@@ -27,9 +28,10 @@ impl Arm {
         self.registration_of(GET, subscription, PROVIDER).await
     }
 
-    pub(crate) async fn register(&self, subscription: &str) -> Result<(), AzureError> {
+    pub(crate) async fn register(&self, subscription: &str, permit: &WritePermit) -> Result<(), AzureError> {
         let operation = "POST providers/Microsoft.Security/register";
-        self.register_namespace(operation, subscription, PROVIDER).await
+        self.register_namespace(operation, subscription, PROVIDER, permit)
+            .await
     }
 
     /// The registrations of the resource providers that the Azure Arc agent needs.
@@ -49,9 +51,10 @@ impl Arm {
         &self,
         subscription: &str,
         provider: ArcProvider,
+        permit: &WritePermit,
     ) -> Result<(), AzureError> {
         let (_, post) = operations(provider);
-        self.register_namespace(post, subscription, provider.namespace())
+        self.register_namespace(post, subscription, provider.namespace(), permit)
             .await
     }
 
@@ -70,7 +73,7 @@ impl Arm {
                 api_version: API_VERSION,
                 body: None,
                 timeout: None,
-                correlation_id: None,
+                permit: None,
             })
             .await?;
         read(operation, &body)
@@ -81,6 +84,7 @@ impl Arm {
         operation: &'static str,
         subscription: &str,
         namespace: &str,
+        permit: &WritePermit,
     ) -> Result<(), AzureError> {
         self.call(&Call {
             method: Method::POST,
@@ -90,7 +94,7 @@ impl Arm {
             api_version: API_VERSION,
             body: None,
             timeout: None,
-            correlation_id: None,
+            permit: Some(permit),
         })
         .await
         .map(drop)

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
+    gate::WritePermit,
     reading::ReadResult,
 };
 
@@ -19,7 +20,10 @@ const GET: &str = "GET resourceGroups";
 impl Arm {
     /// Whether the resource group exists.
     pub(crate) async fn resource_group(&self, subscription: &str, name: &str) -> ReadResult<bool> {
-        match self.group_call(Method::GET, GET, subscription, name, None).await {
+        match self
+            .group_call(Method::GET, GET, subscription, name, None, None)
+            .await
+        {
             Ok(body) => body::text(GET, &body, "/name").map(|_| true),
             Err(failure)
                 if failure.class == ErrorClass::NotFound && failure.code == "ResourceGroupNotFound" =>
@@ -36,12 +40,20 @@ impl Arm {
         subscription: &str,
         name: &str,
         location: &str,
+        permit: &WritePermit,
     ) -> Result<(), AzureError> {
         let body = json!({ "location": location });
         let operation = "PUT resourceGroups";
-        self.group_call(Method::PUT, operation, subscription, name, Some(&body))
-            .await
-            .map(drop)
+        self.group_call(
+            Method::PUT,
+            operation,
+            subscription,
+            name,
+            Some(&body),
+            Some(permit),
+        )
+        .await
+        .map(drop)
     }
 
     async fn group_call(
@@ -51,6 +63,7 @@ impl Arm {
         subscription: &str,
         name: &str,
         body: Option<&Value>,
+        permit: Option<&WritePermit>,
     ) -> Result<Value, AzureError> {
         self.call(&Call {
             method,
@@ -60,7 +73,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout: None,
-            correlation_id: None,
+            permit,
         })
         .await
     }

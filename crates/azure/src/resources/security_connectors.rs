@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, value::RawValue};
 use serverprotection_core::{
     azure_error::{AzureError, ErrorClass},
+    gate::WritePermit,
     reading::ReadResult,
     security_connector::{account::ListedConnector, observed::Connector},
 };
@@ -45,11 +46,10 @@ impl Arm {
         &self,
         id: &ConnectorId,
         body: &Value,
-        correlation_id: &str,
+        permit: &WritePermit,
     ) -> Result<Option<Connector>, AzureError> {
-        let correlation_id = Some(correlation_id);
         let answer = self
-            .connector_call(Method::PUT, PUT, id, Some(body), correlation_id)
+            .connector_call(Method::PUT, PUT, id, Some(body), Some(permit))
             .await?;
         Ok(parse::connector(answer))
     }
@@ -58,10 +58,10 @@ impl Arm {
     pub(crate) async fn remove_connector(
         &self,
         id: &ConnectorId,
-        correlation_id: &str,
+        permit: &WritePermit,
     ) -> Result<(), AzureError> {
-        let (operation, correlation_id) = ("DELETE securityConnectors", Some(correlation_id));
-        let answer = self.connector_call(Method::DELETE, operation, id, None, correlation_id);
+        let operation = "DELETE securityConnectors";
+        let answer = self.connector_call(Method::DELETE, operation, id, None, Some(permit));
         match answer.await {
             Err(failure) if !is_absent(&failure) => Err(failure),
             _ => Ok(()),
@@ -84,7 +84,7 @@ impl Arm {
             api_version: API_VERSION,
             body: None,
             timeout: None,
-            correlation_id: None,
+            permit: None,
         };
         let mut found = Vec::new();
         self.pages(&call, LIMITS, |page: Vec<Box<RawValue>>| {
@@ -103,7 +103,7 @@ impl Arm {
         operation: &'static str,
         id: &ConnectorId,
         body: Option<&Value>,
-        correlation_id: Option<&str>,
+        permit: Option<&WritePermit>,
     ) -> Result<Value, AzureError> {
         let timeout = (method == Method::PUT).then_some(PUT_TIMEOUT);
         self.call(&Call {
@@ -114,7 +114,7 @@ impl Arm {
             api_version: API_VERSION,
             body,
             timeout,
-            correlation_id,
+            permit,
         })
         .await
     }

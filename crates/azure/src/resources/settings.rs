@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_core::{
     azure_error::AzureError,
+    gate::WritePermit,
     reading::ReadResult,
     server_protection::{field::Setting, observed::Settings},
 };
@@ -35,7 +36,7 @@ impl Arm {
                 api_version: API_VERSION,
                 body: None,
                 timeout: None,
-                correlation_id: None,
+                permit: None,
             })
             .await?;
         read(&list)
@@ -46,6 +47,7 @@ impl Arm {
         subscription: &str,
         setting: Setting,
         on: bool,
+        permit: &WritePermit,
     ) -> Result<(), AzureError> {
         let place = setting_place(setting);
         self.call(&Call {
@@ -63,7 +65,7 @@ impl Arm {
             api_version: API_VERSION,
             body: Some(&request(place.wire(on))),
             timeout: None,
-            correlation_id: None,
+            permit: Some(permit),
         })
         .await
         .map(drop)

@@ -47,7 +47,7 @@ impl Arm {
                 api_version: "2015-11-01-preview",
                 body: None,
                 timeout: None,
-                correlation_id: None,
+                permit: None,
             })
             .await;
         match answer {

@@ -23,7 +23,7 @@ impl Arm {
                 api_version: "2022-12-01",
                 body: None,
                 timeout: None,
-                correlation_id: None,
+                permit: None,
             })
             .await?;
         read(&body)

@@ -46,7 +46,7 @@ impl Arm {
             api_version: "2022-12-01",
             body: None,
             timeout: None,
-            correlation_id: None,
+            permit: None,
         };
         let mut found = Vec::new();
         self.pages(&call, Limits::LONG, |page: Vec<Item>| {
@@ -80,7 +80,7 @@ impl Arm {
             api_version: "2020-05-01",
             body: None,
             timeout: None,
-            correlation_id: None,
+            permit: None,
         };
         let mut found = Vec::new();
         self.pages(&call, Limits::LONG, |page: Vec<Descendant>| {
