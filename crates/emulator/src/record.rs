@@ -13,7 +13,7 @@ use crate::{
     incoming::Incoming,
     instant,
     log::{Entry, Kind, loggable},
-    monitor::{Seen, Stored, stored},
+    monitor::{Late, Seen, Stored, of_user_agent, stored},
 };
 
 /// A request under way.
@@ -28,6 +28,7 @@ pub(crate) struct Record {
     authenticated: bool,
     began: Instant,
     overlapped: Option<bool>,
+    late: Option<Late>,
     pub(crate) fault: Option<String>,
     pub(crate) disturbed: bool,
     pub(crate) unknown: bool,
@@ -63,6 +64,7 @@ impl Record {
             authenticated,
             began: Instant::now(),
             overlapped: None,
+            late: None,
             fault: None,
             disturbed: false,
             unknown: false,
@@ -87,8 +89,24 @@ impl Record {
             &self.principal,
             self.lock(),
         ) {
-            self.overlapped = Some(self.emulator.monitor.lock().begin_write(principal, &lock));
+            let mut monitor = self.emulator.monitor.lock();
+            self.overlapped = Some(monitor.begin_write(&self.writer(principal), &lock));
+            if let Some(process) = self.process() {
+                let body = String::from_utf8_lossy(&self.request.body);
+                let content = format!("{} {} {body}", self.request.method, self.request.raw_path);
+                self.late = monitor.write_of(principal, &lock, process, &content);
+            }
         }
+    }
+
+    /// The process of the caller, if it names it.
+    fn process(&self) -> Option<&str> {
+        of_user_agent(self.request.header("user-agent")?)
+    }
+
+    /// Whose writes must not overlap. A process that lost its lease is not waited for.
+    fn writer(&self, principal: &str) -> String {
+        format!("{principal} {}", self.process().unwrap_or_default())
     }
 
     /// The lock that a write needs: all plans of a subscription, or one connector.
@@ -200,7 +218,7 @@ impl Drop for Record {
         if self.overlapped.is_some()
             && let Some(lock) = self.lock()
         {
-            monitor.end_write(&principal, &lock);
+            monitor.end_write(&self.writer(&principal), &lock);
         }
         monitor.judge(&Seen {
             sequence,
@@ -216,6 +234,7 @@ impl Drop for Record {
             unknown: self.unknown,
             secret_in_url,
             overlapped: self.overlapped == Some(true),
+            late: self.late,
             retry_after: self.retry_after,
             before: self.before.take(),
             after: self.after.take(),

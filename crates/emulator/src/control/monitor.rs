@@ -8,7 +8,8 @@ use super::{Reply, Shared, good, parsed, problem};
 pub(super) async fn breaches(State(emulator): Shared) -> Reply {
     let monitor = emulator.monitor.lock();
     let breaches = monitor.breaches();
-    good(json!({"count": breaches.len(), "breaches": breaches}))
+    let late = monitor.identical_late_writes();
+    good(json!({"count": breaches.len(), "breaches": breaches, "identicalLateWrites": late}))
 }
 
 pub(super) async fn clear(State(emulator): Shared) -> StatusCode {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Allowances, Memory, Seen, connectors};
+use super::{Allowances, Late, Memory, Seen, connectors};
 use crate::{
     arm::Resource,
     state::{Tier, known_extensions},
@@ -47,6 +47,7 @@ pub const INVARIANTS: &[Invariant] = &[
             let useless =
                 seen.method == "PUT" && (200..300).contains(&seen.status) && before.text == after.text;
             let excused = before.failed
+                || seen.late == Some(Late::Identical)
                 || memory.lost(seen)
                 || memory.read_something_else(seen, &before.text)
                 || Allowances::holds(&allowed.allow_useless, seen.route.subscription.as_deref());
@@ -62,6 +63,20 @@ pub const INVARIANTS: &[Invariant] = &[
                 format!(
                     "a write of {} began while another one was in progress",
                     subject(seen)
+                )
+            })
+        },
+    },
+    Invariant {
+        // A process does not write under a lock under which another process of its caller has begun to write: it is the
+        // former leader.
+        name: "FormerLeaderWrote",
+        broken: |seen, _, _| {
+            (seen.late == Some(Late::Different)).then(|| {
+                format!(
+                    "{} was written by a process after another one had written it: {}",
+                    subject(seen),
+                    seen.body
                 )
             })
         },

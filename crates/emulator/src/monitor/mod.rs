@@ -3,6 +3,7 @@
 mod connectors;
 mod invariants;
 mod memory;
+mod processes;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::processes::Processes;
+pub(crate) use self::processes::of_user_agent;
 pub use self::{
     invariants::INVARIANTS,
     memory::{Memory, stored},
+    processes::Late,
     subject::{Stored, Subject},
 };
 use crate::{arm::Route, instant};
@@ -51,6 +55,8 @@ pub struct Seen<'a> {
     pub secret_in_url: bool,
     /// Another write of this caller under the same lock was in progress.
     pub overlapped: bool,
+    /// Another process of this caller has written under the same lock since this one did first.
+    pub late: Option<Late>,
     /// Seconds, if a 429, a 408 or a server error had a Retry-After.
     pub retry_after: Option<u64>,
     /// The subject of a write before the effect.
@@ -106,20 +112,34 @@ pub struct Monitor {
     /// The allowed exceptions.
     pub allowances: Allowances,
     memory: Memory,
+    processes: Processes,
+    identical_late_writes: u64,
 }
 
 /// Limits memory; the first breaches are enough to find the error.
 const MOST: usize = 10_000;
 
 impl Monitor {
-    /// Records the start of a write under a lock; true if another one is in progress.
-    pub fn begin_write(&mut self, principal: &str, lock: &str) -> bool {
-        self.memory.begin_write(principal, lock)
+    /// Records the start of a write of a writer under a lock; true if another one of it is in progress.
+    pub fn begin_write(&mut self, writer: &str, lock: &str) -> bool {
+        self.memory.begin_write(writer, lock)
     }
 
     /// Records its end.
-    pub fn end_write(&mut self, principal: &str, lock: &str) {
-        self.memory.end_write(principal, lock);
+    pub fn end_write(&mut self, writer: &str, lock: &str) {
+        self.memory.end_write(writer, lock);
+    }
+
+    /// Records a write of a process of a caller under a lock.
+    pub fn write_of(&mut self, principal: &str, lock: &str, process: &str, content: &str) -> Option<Late> {
+        let late = self.processes.write(principal, lock, process, content);
+        self.identical_late_writes += u64::from(late == Some(Late::Identical));
+        late
+    }
+
+    /// Writes of former processes that equal the first write of the process after them. They do no harm.
+    pub const fn identical_late_writes(&self) -> u64 {
+        self.identical_late_writes
     }
 
     /// Checks a finished request.
