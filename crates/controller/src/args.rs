@@ -56,6 +56,30 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scan_interval)]
     pub machine_scan_interval: Duration,
 
+    /// Write without a Lease, for a single process outside a cluster. Two processes without one write at the same time
+    #[arg(long)]
+    pub no_leader_election: bool,
+
+    /// Name of the Lease that the replicas share; only its holder reconciles objects
+    #[arg(long, value_name = "NAME", default_value = "serverprotection-controller")]
+    pub lease_name: String,
+
+    /// Namespace of the Lease [default: POD_NAMESPACE, or else the namespace of the service account or kubeconfig]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// How long the other replicas wait for a leader that does not renew its Lease, in whole seconds
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = whole_seconds)]
+    pub lease_duration: Duration,
+
+    /// How long a leader that cannot renew its Lease still writes; shorter than --lease-duration
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub lease_renew_deadline: Duration,
+
+    /// Time between two renewals; at most half of --lease-renew-deadline
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub lease_retry_period: Duration,
+
     /// Run although no admission policy restricts the controller, for runs with the kubeconfig of an administrator.
     /// Without this flag the controller checks that the policies of deploy/base refuse what it must not do: other tokens
     /// of service accounts, and writes to SecurityConnectors other than of its finalizer
@@ -88,6 +112,15 @@ pub enum LogFormat {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "must be a duration, for example 90s, 10m or 1h30m".into())
+}
+
+/// A Lease has whole seconds.
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = self::duration(text)?;
+    if duration.is_zero() || duration.subsec_nanos() != 0 || duration > Duration::from_secs(3600) {
+        return Err("must be whole seconds, between 1s and 1h".into());
+    }
+    Ok(duration)
 }
 
 /// Lower bound: all clients of an identity share its Resource Graph quota.

@@ -27,6 +27,7 @@ use crate::{
 /// The claim index and the creations of connectors, each behind its lock, which is never held across an await.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
+    rules: Rules,
     index: Mutex<ClaimIndex>,
     /// The object that is creating a connector, by account.
     creations: Arc<Mutex<HashMap<String, String>>>,
@@ -48,9 +49,15 @@ impl Drop for Creation {
 impl Claims {
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
+            rules,
             index: Mutex::new(ClaimIndex::new(rules)),
             creations: Arc::default(),
         }
+    }
+
+    /// Forgets everything: a new leader decides only by what it lists itself (R6).
+    pub(crate) fn forget(&self) {
+        *self.index() = ClaimIndex::new(self.rules);
     }
 
     pub(crate) fn index(&self) -> MutexGuard<'_, ClaimIndex> {

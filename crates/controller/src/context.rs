@@ -78,9 +78,12 @@ impl<K: Kind> Clone for Controlled<K> {
 
 impl<K: Kind> Controlled<K> {
     /// Also returns the queue of triggered objects.
-    pub(crate) fn new(rules: Rules) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+    pub(crate) fn new(
+        rules: Rules,
+        elected: CancellationToken,
+    ) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
         let states = Arc::new(StateStore::default());
-        let (trigger, triggered) = Trigger::new(Arc::clone(&states));
+        let (trigger, triggered) = Trigger::new(Arc::clone(&states), elected);
         let controlled = Self {
             claims: Arc::new(Claims::new(rules)),
             states,
@@ -88,6 +91,14 @@ impl<K: Kind> Controlled<K> {
             listed: Listed::default(),
         };
         (controlled, triggered)
+    }
+
+    /// This process becomes the leader: it forgets what it knew as a standby, and knows all objects when it has listed
+    /// them once more (R6).
+    pub(crate) fn begin_to_lead(&self) {
+        self.states.clear();
+        self.claims.forget();
+        self.listed.begin_to_lead();
     }
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
@@ -47,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) fleet: Arc<FleetMetrics>,
     pub(crate) panics: Panics,
     pub(crate) policies: PolicyGauges,
+    leader: Gauge,
     objects: ObjectGauges,
     azure_requests: Family<AzureLabels, Counter>,
     azure_seconds: Family<OperationLabel, Histogram>,
@@ -116,6 +118,7 @@ impl Metrics {
             fleet: Arc::new(FleetMetrics::new(per_object, panics.clone())),
             panics,
             policies: PolicyGauges::default(),
+            leader: Gauge::default(),
             objects: ObjectGauges::default(),
             azure_requests: Family::default(),
             azure_seconds: Family::new_with_constructor(seconds),
@@ -138,6 +141,7 @@ impl Metrics {
             ("arch", std::env::consts::ARCH),
         ]);
         register(registry, &metrics::BUILD_INFO, build);
+        register(registry, &metrics::LEADER, self.leader.clone());
         self.objects.register(registry);
         register(registry, &metrics::AZURE_REQUESTS, self.azure_requests.clone());
         register(
@@ -176,10 +180,12 @@ impl Metrics {
     pub(crate) fn page(
         &self,
         format: Format,
+        leads: bool,
         objects: &[(&'static str, ObjectCounts)],
         machines: &FleetGauges,
     ) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.leader.set(i64::from(leads));
         self.fleet.set(machines);
         self.objects.set(objects);
         self.encoded(format)

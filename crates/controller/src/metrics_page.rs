@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 
-use crate::{clock::now, context::Context, kind::Kind, metrics::Format};
+use crate::{
+    clock::now,
+    context::Context,
+    kind::Kind,
+    metrics::{Format, ObjectCounts},
+};
 
 /// What `/metrics` serves.
 #[derive(Clone)]
@@ -20,14 +25,27 @@ impl MetricsPage {
     /// The page in this format.
     pub(crate) fn text(&self, format: Format) -> String {
         let (context, now) = (&*self.context, now());
+        let leads = context.gate.is_open();
+        // The leader counts the objects. A standby knows their status only as it was when it listed them.
+        let counts = |counts: &dyn Fn() -> ObjectCounts| {
+            if leads { counts() } else { ObjectCounts::default() }
+        };
         let objects = [
-            (ServerProtection::NAME, context.protections.states.counts(now)),
-            (SecurityConnector::NAME, context.connectors.states.counts(now)),
+            (
+                ServerProtection::NAME,
+                counts(&|| context.protections.states.counts(now)),
+            ),
+            (
+                SecurityConnector::NAME,
+                counts(&|| context.connectors.states.counts(now)),
+            ),
             (
                 AzureCredential::NAME,
-                context.azure_credentials.states.counts(now),
+                counts(&|| context.azure_credentials.states.counts(now)),
             ),
         ];
-        context.metrics.page(format, &objects, &context.fleet.gauges())
+        context
+            .metrics
+            .page(format, leads, &objects, &context.fleet.gauges())
     }
 }

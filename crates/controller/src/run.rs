@@ -2,21 +2,13 @@
 
 use std::{
     collections::HashSet,
-    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, channel::mpsc::UnboundedReceiver};
 use kube::{
-    Client, Resource,
-    runtime::{
-        Controller,
-        controller::{self, Action},
-        events::Reporter,
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    Client,
+    runtime::{events::Reporter, reflector::Store},
 };
 use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::{Cloud, Principals, fleet};
@@ -29,26 +21,24 @@ use crate::{
     azure_credential::{self, CredentialUsers},
     connector_index::ConnectorIndex,
     context::{Context, Controlled, Settings},
+    control_loops::{Kinds, Triggered, Watched},
     credentials::Credentials,
     event_recorder::EventRecorder,
     fleet::Fleet,
     http,
     kind::Kind,
     kube_error, kube_proxy,
+    leadership::{self, Leader},
+    lease::Signals,
     metrics::Metrics,
     metrics_page::MetricsPage,
     panics::Task,
     parsed::Parsed,
-    reconciler::{Reconcile, reconcile},
     restrictions::{Restrictions, Unrestricted},
     security_connector, server_protection,
-    slots::Slots,
-    status_writer, telemetry,
-    watch::{self, Listed},
+    shutdown::{finished, signal, until_stopped},
+    telemetry, watch,
 };
-
-/// Time that running reconciles get to finish after a signal. Shorter than the pod's grace period of 30 s.
-const DRAIN: Duration = Duration::from_secs(20);
 
 /// The controller could not start, or ended unexpectedly.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +59,10 @@ pub enum Error {
     Proxy,
     #[error(transparent)]
     Unrestricted(#[from] Unrestricted),
+    #[error("--lease-duration, --lease-renew-deadline and --lease-retry-period: {0}")]
+    LeaseTimes(&'static str),
+    #[error("the lease is lost; another replica is the leader, or the API server did not answer in time")]
+    LeaseLost,
     #[error("the control loop ended unexpectedly; see the log above")]
     Ended,
 }
@@ -77,14 +71,19 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// Fails if no cluster is configured, the address of `--listen` cannot be bound, or a control loop ends unexpectedly.
+/// Fails if no cluster is configured, the address of `--listen` cannot be bound, the lease is lost, or a control loop
+/// ends unexpectedly.
 pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), Error> {
+    let times = leadership::times(&args).map_err(Error::LeaseTimes)?;
     telemetry::start(args.log_format);
     let config = kube_proxy::apply(kube::Config::infer().await?);
     if !kube_proxy::is_supported(&config) {
         return Err(Error::Proxy);
     }
-    let client = Client::try_from(config)?;
+    let client = Client::try_from(config.clone())?;
+    let gate = leadership::gate(&args);
+    let signals = Signals::default();
+    let election = leadership::election(&args, config, times, gate.clone())?;
     let namespace = args.watch_namespace.as_deref();
     let metrics = Arc::new(Metrics::new(args.per_object_metrics));
     let restrictions = Arc::new(Restrictions::new(
@@ -93,9 +92,9 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         args.allow_unrestricted_tokens,
         metrics.policies.clone(),
     ));
-    let (protections, triggered_protections) = Controlled::new(rules(&args));
-    let (connectors, triggered_connectors) = Controlled::new(rules(&args));
-    let (azure_credentials, triggered_credentials) = Controlled::new(rules(&args));
+    let (protections, triggered_protections) = Controlled::new(rules(&args), signals.elected.clone());
+    let (connectors, triggered_connectors) = Controlled::new(rules(&args), signals.elected.clone());
+    let (azure_credentials, triggered_credentials) = Controlled::new(rules(&args), signals.elected.clone());
     let mut handler = azure_credential::EventHandler {
         own: azure_credentials.clone(),
         seen: HashSet::new(),
@@ -104,6 +103,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     let (credential_store, credential_events) = watch::cached(
         watch::api(&client, namespace),
         metrics.panics.clone(),
+        leadership::succession(&azure_credentials, &signals.elected),
         azure_credentials.listed.clone(),
         on_event,
     );
@@ -115,7 +115,14 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         &metrics,
     );
     let kinds = (protections, connectors, azure_credentials);
-    let context = Arc::new(context(&args, &client, metrics, restrictions, clients, kinds));
+    let context = Arc::new(context(
+        &args,
+        (&client, gate),
+        metrics,
+        restrictions,
+        clients,
+        kinds,
+    ));
 
     let stop = context.stop.clone();
     let address = args.listen;
@@ -136,46 +143,78 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         verified = context.restrictions.verify_at_start() => verified?,
         () = signal() => return Ok(()),
     }
-    let fleet_task = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
-
-    let mut handler = protection_events(&context);
-    let on_event = move |event: &_| handler.on_event(event);
-    let metrics = || Arc::clone(&context.metrics);
-    let listed = context.protections.listed.clone();
-    let (store, protections) = watch::objects(watch::api(&client, namespace), metrics(), listed, on_event);
-    let mut handler = connector_events(&context);
-    let on_event = move |event: &_| handler.on_event(event);
-    let listed = context.connectors.listed.clone();
-    let (connector_store, connectors) =
-        watch::objects(watch::api(&client, namespace), metrics(), listed, on_event);
-    // No reconcile starts before the lists are complete: every object needs its credential, and a connector its
-    // ServerProtection (docs/architecture.md 3.6).
-    let credentials_listed = &context.azure_credentials.listed;
-    let protections = after([credentials_listed.clone()], protections);
-    let listed = [credentials_listed.clone(), context.protections.listed.clone()];
-    let connectors = after(listed, connectors);
-    let azure_credentials = watch::changes(
-        credential_changes(credential_events, Arc::clone(&context)),
-        credential_store.clone(),
-        metrics(),
-        context.azure_credentials.listed.clone(),
-    );
-
-    let control = Control {
-        concurrency: args.concurrency,
-        stop: stop.clone(),
-        context: Arc::clone(&context),
+    let mut kinds = Kinds {
+        azure_credentials: Watched::new(credential_store, credential_events, triggered_credentials),
+        protections: protections_of(&context, &client, namespace, &signals, triggered_protections),
+        connectors: connectors_of(&context, &client, namespace, &signals, triggered_connectors),
     };
-    let mut loops = JoinSet::new();
-    loops.spawn(keep_verifying(Arc::clone(&context)));
-    loops.spawn(control.run(protections, store, triggered_protections));
-    loops.spawn(control.run(connectors, connector_store, triggered_connectors));
-    loops.spawn(control.run(azure_credentials, credential_store, triggered_credentials));
-    let loops = tokio::spawn(finished(loops, stop.clone()));
-    let ended = until_stopped(loops, &stop, &context.gate).await;
-    let _ = fleet_task.await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    kinds.reconcile_users_of_changed_credentials(&context);
+    let mut background = JoinSet::new();
+    background.spawn(keep_verifying(Arc::clone(&context)));
+    let mut leader = Leader::start(&args, election, signals.clone());
+    let ended = tokio::select! {
+        () = kinds.stand_by(&signals.elected, &context) => {
+            lead(kinds, &args, &mut leader, &context).await
+        }
+        () = signal() => {
+            stop.cancel();
+            leader.resign().await;
+            Ok(())
+        }
+    };
+    // A former leader ends at once.
+    if !matches!(ended, Err(Error::LeaseLost)) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    }
     ended
+}
+
+/// Reconciles objects until the process ends.
+async fn lead(kinds: Kinds, args: &Args, leader: &mut Leader, context: &Arc<Context>) -> Result<(), Error> {
+    let stop = context.stop.clone();
+    let fleet = tokio::spawn(Arc::clone(&context.fleet).run(stop.clone()));
+    let loops = tokio::spawn(finished(kinds.run(args.concurrency, context), stop.clone()));
+    let ended = until_stopped(loops, leader, &stop, &context.gate).await;
+    if !matches!(ended, Err(Error::LeaseLost)) {
+        let _ = fleet.await;
+    }
+    ended
+}
+
+fn protections_of(
+    context: &Context,
+    client: &Client,
+    namespace: Option<&str>,
+    signals: &Signals,
+    triggered: Triggered<ServerProtection>,
+) -> Watched<ServerProtection> {
+    let mut handler = protection_events(context);
+    let (store, events) = watch::cached(
+        watch::api(client, namespace),
+        context.metrics.panics.clone(),
+        leadership::succession(&context.protections, &signals.elected),
+        context.protections.listed.clone(),
+        move |event: &_| handler.on_event(event),
+    );
+    Watched::new(store, events, triggered)
+}
+
+fn connectors_of(
+    context: &Context,
+    client: &Client,
+    namespace: Option<&str>,
+    signals: &Signals,
+    triggered: Triggered<SecurityConnector>,
+) -> Watched<SecurityConnector> {
+    let mut handler = connector_events(context);
+    let (store, events) = watch::cached(
+        watch::api(client, namespace),
+        context.metrics.panics.clone(),
+        leadership::succession(&context.connectors, &signals.elected),
+        context.connectors.listed.clone(),
+        move |event: &_| handler.on_event(event),
+    );
+    Watched::new(store, events, triggered)
 }
 
 /// Repeats the checks of the admission policies until the process ends.
@@ -186,7 +225,7 @@ async fn keep_verifying(context: Arc<Context>) {
 
 fn context(
     args: &Args,
-    client: &Client,
+    (client, gate): (&Client, Gate),
     metrics: Arc<Metrics>,
     restrictions: Arc<Restrictions>,
     credentials: Credentials,
@@ -216,7 +255,7 @@ fn context(
         credentials: Arc::new(credentials),
         restrictions,
         fleet,
-        gate: Gate::open(),
+        gate,
         stop: CancellationToken::new(),
         settings: Settings {
             timeouts: timeouts(args),
@@ -274,142 +313,6 @@ fn connector_events(context: &Context) -> security_connector::EventHandler {
     }
 }
 
-/// Returns a stream that starts when these lists are complete.
-fn after<T>(lists: impl IntoIterator<Item = Listed>, stream: impl Stream<Item = T>) -> impl Stream<Item = T> {
-    let lists: Vec<_> = lists.into_iter().collect();
-    futures::stream::once(async move {
-        for list in lists {
-            list.wait().await;
-        }
-        stream
-    })
-    .flatten()
-}
-
-type CredentialEvent = watcher::Event<Parsed<AzureCredential>>;
-
-/// What the controllers of all kinds run with.
-struct Control {
-    concurrency: u16,
-    stop: CancellationToken,
-    context: Arc<Context>,
-}
-
-impl Control {
-    /// Runs the controller of one kind until `stop`.
-    fn run<K: Reconcile>(
-        &self,
-        objects: impl Stream<Item = Result<Parsed<K>, watcher::Error>> + Send + 'static,
-        store: Store<Parsed<K>>,
-        triggered: UnboundedReceiver<ObjectRef<Parsed<K>>>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let slots = Arc::new(Slots::new(
-            self.concurrency,
-            K::own(&self.context).trigger.clone(),
-        ));
-        let ended = Arc::clone(&slots);
-        let reconcile = move |object, context| reconcile_in_turn::<K>(object, context, Arc::clone(&slots));
-        // The slots limit the concurrency.
-        Controller::for_stream(objects, store)
-            .with_config(controller::Config::default().concurrency(0))
-            .reconcile_on(triggered)
-            .graceful_shutdown_on(self.stop.clone().cancelled_owned())
-            .run(
-                reconcile,
-                |_: Arc<Parsed<K>>, _, _| Action::requeue(Duration::from_secs(5)),
-                Arc::clone(&self.context),
-            )
-            .for_each(move |reconciled| {
-                // Includes requeues of deleted objects, which are normal.
-                if let Err(error) = reconciled {
-                    tracing::debug!(%error, kind = K::NAME, "object not reconciled");
-                    if let controller::Error::ObjectNotFound(object) = error {
-                        ended.forget(&object.namespace.unwrap_or_default(), &object.name);
-                    }
-                }
-                futures::future::ready(())
-            })
-    }
-}
-
-/// Reconciles an object when it has a slot. Without one, it is queued again when it has one.
-async fn reconcile_in_turn<K: Reconcile>(
-    object: Arc<Parsed<K>>,
-    context: Arc<Context>,
-    slots: Arc<Slots<K>>,
-) -> Result<Action, status_writer::Error> {
-    let credential = match &*object {
-        Parsed::Valid(object) => object.credential(&context),
-        Parsed::Invalid(_) => None,
-    };
-    let Some(_slot) = slots.enter(object.meta(), credential) else {
-        return Ok(Action::await_change());
-    };
-    reconcile(object, context).await
-}
-
-/// Waits until one control loop ends unexpectedly or, after the signal, until all have finished their reconciles.
-async fn finished(mut controls: JoinSet<()>, stop: CancellationToken) {
-    while let Some(ended) = controls.join_next().await {
-        if let Err(error) = &ended {
-            tracing::error!(%error, "control loop ended with an error");
-        }
-        if ended.is_err() || !stop.is_cancelled() {
-            return;
-        }
-    }
-}
-
-/// Reconciles the objects that use a changed credential when the cache has taken in the change.
-fn credential_changes(
-    events: impl Stream<Item = watcher::Result<CredentialEvent>>,
-    context: Arc<Context>,
-) -> impl Stream<Item = watcher::Result<CredentialEvent>> {
-    let panics = context.metrics.panics.clone();
-    let mut updates = azure_credential::CacheUpdates::new(context);
-    events.inspect(move |event| {
-        if let Ok(event) = event {
-            let span = watch::object_span(AzureCredential::NAME, event);
-            panics.event(&span, || updates.on_event(event));
-        }
-    })
-}
-
-/// Waits for a signal, then lets running reconciles finish; a second signal skips the wait. If a control loop ends
-/// unexpectedly, the process ends, so that Kubernetes restarts it. A panic of one reconcile does not end the loop.
-async fn until_stopped(
-    mut control: tokio::task::JoinHandle<()>,
-    stop: &CancellationToken,
-    gate: &Gate,
-) -> Result<(), Error> {
-    let ended = tokio::select! {
-        () = signal() => {
-            tracing::info!("shutting down; waiting for running reconciles");
-            stop.cancel();
-            tokio::select! {
-                _ = &mut control => {}
-                () = tokio::time::sleep(DRAIN) => {
-                    tracing::warn!(
-                        timeout_seconds = DRAIN.as_secs(),
-                        "reconciles still running; unfinished writes are completed after the next start"
-                    );
-                }
-                () = signal() => tracing::warn!("second signal; not waiting for running reconciles"),
-            }
-            Ok(())
-        }
-        ended = &mut control => {
-            let error = ended.err().map(|error| error.to_string());
-            tracing::error!(error, "control loop ended unexpectedly");
-            Err(Error::Ended)
-        }
-    };
-    // Reconciles that are still running may not write any more.
-    gate.close();
-    stop.cancel();
-    ended
-}
-
 fn credentials(
     args: &Args,
     (cloud, http): (Cloud, reqwest::Client),
@@ -435,20 +338,5 @@ fn credentials(
         reread_after: args.blocked_retry_interval,
         cached: Mutex::default(),
         refresh_locks: Mutex::default(),
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signal handlers cannot be installed; stop the process with SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

@@ -96,7 +96,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_without_a_slot_is_queued_again_when_one_is_free() {
-        let (trigger, mut triggered) = Trigger::new(Arc::new(StateStore::<ServerProtection>::default()));
+        let (trigger, mut triggered) =
+            Trigger::of_leader(Arc::new(StateStore::<ServerProtection>::default()));
         let slots = Slots::new(1, trigger);
         let first = slots.enter(&object("a", "1"), None).unwrap();
         assert!(slots.enter(&object("b", "1"), None).is_none());
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_slot_back() {
-        let (trigger, _triggered) = Trigger::new(Arc::new(StateStore::<ServerProtection>::default()));
+        let (trigger, _triggered) = Trigger::of_leader(Arc::new(StateStore::<ServerProtection>::default()));
         let slots = Slots::new(1, trigger);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _slot = slots.enter(&object("a", "1"), None).unwrap();

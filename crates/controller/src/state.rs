@@ -224,6 +224,12 @@ impl<K: Kind> StateStore<K> {
         self.new.load(Ordering::Relaxed)
     }
 
+    /// Removes all objects: a new leader lists them itself.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+        self.new.store(0, Ordering::Relaxed);
+    }
+
     /// Removes a deleted object.
     pub(crate) fn forget(&self, meta: &ObjectMeta) {
         let mut entries = self.lock();

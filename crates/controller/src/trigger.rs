@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::runtime::reflector::ObjectRef;
+use tokio_util::sync::CancellationToken;
 
 use crate::{kind::Kind, parsed::Parsed, state::StateStore};
 
@@ -12,6 +13,7 @@ use crate::{kind::Kind, parsed::Parsed, state::StateStore};
 pub(crate) struct Trigger<K: Kind> {
     queue: UnboundedSender<ObjectRef<Parsed<K>>>,
     states: Arc<StateStore<K>>,
+    elected: CancellationToken,
 }
 
 impl<K: Kind> Clone for Trigger<K> {
@@ -19,14 +21,31 @@ impl<K: Kind> Clone for Trigger<K> {
         Self {
             queue: self.queue.clone(),
             states: Arc::clone(&self.states),
+            elected: self.elected.clone(),
         }
     }
 }
 
 impl<K: Kind> Trigger<K> {
-    pub(crate) fn new(states: Arc<StateStore<K>>) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+    pub(crate) fn new(
+        states: Arc<StateStore<K>>,
+        elected: CancellationToken,
+    ) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
         let (queue, triggered) = unbounded();
-        (Self { queue, states }, triggered)
+        let trigger = Self {
+            queue,
+            states,
+            elected,
+        };
+        (trigger, triggered)
+    }
+
+    /// A trigger of a process that is the leader.
+    #[cfg(test)]
+    pub(crate) fn of_leader(states: Arc<StateStore<K>>) -> (Self, UnboundedReceiver<ObjectRef<Parsed<K>>>) {
+        let elected = CancellationToken::new();
+        elected.cancel();
+        Self::new(states, elected)
     }
 
     /// Makes the object due, because its credential changed or a claim was released.
@@ -37,6 +56,10 @@ impl<K: Kind> Trigger<K> {
 
     /// Queues the object because cached data changed. If it is not due, only its status is computed again.
     pub(crate) fn refresh(&self, namespace: &str, name: &str) {
+        // A standby reconciles nothing. When it becomes the leader, it reconciles every object.
+        if !self.elected.is_cancelled() {
+            return;
+        }
         // The queue is closed only when the process ends.
         drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));
     }

@@ -20,6 +20,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     kind::Kind,
@@ -67,11 +68,14 @@ fn kept_annotations<K: Resource>(object: &K) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Set once when all objects of a kind are listed. `Store::wait_until_ready` does not work here: kube 5.0 wakes only
+/// Set when all objects of a kind are listed: once by a standby, and once more by the leader. `Store::wait_until_ready` does not work here: kube 5.0 wakes only
 /// one of several waiters, and the Controller is one of them. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     set: Arc<tokio::sync::watch::Sender<bool>>,
+    /// Set by lists that began when this process was the leader.
+    set_by_leader: Arc<tokio::sync::watch::Sender<bool>>,
+    leads: Arc<AtomicBool>,
     /// The API server does not know the kind.
     missing: Arc<AtomicBool>,
 }
@@ -80,14 +84,24 @@ impl Default for Listed {
     fn default() -> Self {
         Self {
             set: Arc::new(tokio::sync::watch::Sender::new(false)),
+            set_by_leader: Arc::new(tokio::sync::watch::Sender::new(false)),
+            leads: Arc::default(),
             missing: Arc::default(),
         }
     }
 }
 
 impl Listed {
+    /// The lists that follow are those of a leader.
+    pub(crate) fn begin_to_lead(&self) {
+        self.leads.store(true, Ordering::SeqCst);
+    }
+
     /// Returns whether it was not set before.
     pub(crate) fn set(&self) -> bool {
+        if self.leads.load(Ordering::SeqCst) {
+            self.set_by_leader.send_replace(true);
+        }
         !self.set.send_replace(true)
     }
 
@@ -95,9 +109,10 @@ impl Listed {
         *self.set.borrow()
     }
 
+    /// Waits for the list of the leader.
     pub(crate) async fn wait(&self) {
         // The sender lives as long as `self`.
-        let _ = self.set.subscribe().wait_for(|set| *set).await;
+        let _ = self.set_by_leader.subscribe().wait_for(|set| *set).await;
     }
 
     /// Whether the API server does not know the kind.
@@ -121,35 +136,27 @@ where
     }
 }
 
-/// The objects of a kind. Only a change by a user starts a reconcile, never the controller's own status write.
-/// `on_event` gets every event with the whole object before the cache does.
-pub(crate) fn objects<K: Kind>(
-    api: Api<Parsed<K>>,
-    metrics: Arc<Metrics>,
-    listed: Listed,
-    on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
-) -> (
-    Store<Parsed<K>>,
-    impl Stream<Item = Result<Parsed<K>, watcher::Error>>,
-) {
-    let (store, events) = cached(api, metrics.panics.clone(), listed.clone(), on_event);
-    let changes = changes(events, store.clone(), metrics, listed);
-    (store, changes)
+/// The change from standby to leader, for the watch of one kind.
+pub(crate) struct Succession {
+    pub(crate) elected: CancellationToken,
+    /// Called before the leader's own list begins.
+    pub(crate) begin: Box<dyn FnOnce() + Send>,
 }
 
 /// The cache of a kind, and the events that it has taken in. `on_event` gets every event with the whole object before
-/// the cache does.
+/// the cache does. When this process becomes the leader, all objects are listed once more (R6).
 pub(crate) fn cached<K: Kind>(
     api: Api<Parsed<K>>,
     panics: Panics,
+    succession: Succession,
     listed: Listed,
     mut on_event: impl FnMut(&Event<Parsed<K>>) + Send + 'static,
 ) -> (
     Store<Parsed<K>>,
-    impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
+    impl Stream<Item = watcher::Result<Event<Parsed<K>>>> + Send + 'static,
 ) {
     let (store, writer) = reflector::store();
-    let stream = events(api)
+    let stream = succeeding(api, succession)
         .inspect(move |event| {
             if let Ok(event) = event {
                 listed.set_missing(false);
@@ -161,7 +168,36 @@ pub(crate) fn cached<K: Kind>(
     (store, stream)
 }
 
-/// The objects that a user changed. Logs and drops errors.
+/// The events of a standby, then those of a leader from its own list on.
+fn succeeding<K>(
+    api: Api<K>,
+    Succession { elected, begin }: Succession,
+) -> impl Stream<Item = watcher::Result<Event<K>>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let standby = events(api.clone()).take_until(elected.cancelled_owned());
+    let leader = stream::once(async move {
+        begin();
+        events(api)
+    });
+    standby.chain(leader.flatten())
+}
+
+/// Takes in the events of a standby. Logs and drops errors. Ends only with the watch.
+pub(crate) async fn keep_warm<K: Kind>(
+    events: &mut (impl Stream<Item = watcher::Result<Event<Parsed<K>>>> + Unpin),
+    metrics: Arc<Metrics>,
+    listed: Listed,
+) {
+    let mut errors = Errors::new(K::NAME, listed, metrics);
+    while let Some(event) = events.next().await {
+        errors.logged(event);
+    }
+}
+
+/// The objects that a user changed: only they start a reconcile, never the controller's own status write. Logs and drops
+/// errors.
 pub(crate) fn changes<K: Kind>(
     events: impl Stream<Item = watcher::Result<Event<Parsed<K>>>>,
     store: Store<Parsed<K>>,

@@ -141,7 +141,7 @@ mod tests {
     type Queue = UnboundedReceiver<ObjectRef<Parsed<AzureCredential>>>;
 
     fn users() -> (CredentialUsers, Queue) {
-        let (trigger, queue) = Trigger::new(Arc::new(StateStore::default()));
+        let (trigger, queue) = Trigger::of_leader(Arc::new(StateStore::default()));
         (CredentialUsers::new(trigger), queue)
     }
 

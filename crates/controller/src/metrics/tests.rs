@@ -52,7 +52,7 @@ fn page(format: Format) -> String {
         ("ServerProtection", counts),
         ("SecurityConnector", ObjectCounts::default()),
     ];
-    metrics.page(format, &objects, &gauges)
+    metrics.page(format, true, &objects, &gauges)
 }
 
 /// The labels of a series, without its values.

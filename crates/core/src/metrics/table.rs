@@ -58,6 +58,12 @@ pub const BUILD_INFO: Metric = metric(
     ],
 );
 
+pub const LEADER: Metric = gauge(
+    "serverprotection_leader",
+    "Whether this process is the leader, which alone reconciles objects: 1, or 0 for a standby",
+    &[],
+)
+.note("The sum over all replicas is 1, and 0 for some seconds when the leader changes. The gauges of objects and machines of a standby are 0.");
 pub const OBJECTS: Metric = gauge(
     "serverprotection_objects",
     "Objects by the status of their condition Ready",
