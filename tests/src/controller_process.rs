@@ -5,6 +5,7 @@ use crate::{
     emulator::Emulator,
     error::{Error, io},
     process::Process,
+    users::CONTROLLER_NAMESPACE,
     wait::{eventually, retry},
 };
 use std::{
@@ -26,6 +27,8 @@ pub struct ControllerOptions {
     pub flags: Vec<String>,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// Takes part in an election. `None`: the process writes without a Lease.
+    pub replica: Option<Replica>,
     /// Path of another program, such as an older version. The default is the program next to the test.
     pub program: Option<PathBuf>,
 }
@@ -37,6 +40,40 @@ impl ControllerOptions {
             flags: flags.iter().map(|&f| f.to_owned()).collect(),
             ..Self::default()
         }
+    }
+}
+
+/// How a controller takes part in an election.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// The namespace of the Lease.
+    pub lease_namespace: String,
+    /// The duration of the Lease, and how long a leader that cannot renew it still writes.
+    pub times: [Duration; 2],
+}
+
+impl Replica {
+    /// With the default times, in the controller's own namespace.
+    pub fn standard() -> Self {
+        Self {
+            lease_namespace: CONTROLLER_NAMESPACE.into(),
+            times: [Duration::from_secs(15), Duration::from_secs(10)],
+        }
+    }
+
+    fn flags(&self) -> Vec<String> {
+        let [duration, deadline] = self.times.map(|time| format!("{}ms", time.as_millis()));
+        let retry = format!("{}ms", self.times[1].as_millis() / 5);
+        let flags = [
+            ("--lease-namespace", self.lease_namespace.clone()),
+            ("--lease-duration", duration),
+            ("--lease-renew-deadline", deadline),
+            ("--lease-retry-period", retry),
+        ];
+        flags
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect()
     }
 }
 
@@ -61,6 +98,12 @@ impl ControllerProcess {
             Some(program) => program.clone(),
             None => binaries::ours("serverprotection")?,
         };
+        let election = match (&options.replica, &options.program) {
+            (Some(replica), _) => replica.flags(),
+            // An older version may not know the flag.
+            (None, Some(_)) => Vec::new(),
+            (None, None) => vec!["--no-leader-election".to_owned()],
+        };
         let mut command = Command::new(program);
         command
             .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -68,6 +111,7 @@ impl ControllerProcess {
             .args(["--authority-host", emulator.endpoint()])
             .args(["--audience", emulator.endpoint(), "--extra-ca"])
             .arg(emulator.ca())
+            .args(election)
             .args(&options.flags)
             .env("KUBECONFIG", kubeconfig)
             // A proxy of the environment is not for servers on this machine.

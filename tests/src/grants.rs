@@ -5,7 +5,7 @@ use crate::{
     objects::as_user,
     users::{CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
 };
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, Client, api::Patch};
 use serde_json::{Value, json};
 
@@ -34,5 +34,25 @@ async fn bind(client: &Client, namespace: &str, name: &str, role: &str, subject:
         "metadata": {"name": name}, "subjects": [subject],
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}});
     bindings.patch(name, &as_user(), &Patch::Apply(binding)).await?;
+    Ok(())
+}
+
+/// Lets the controller keep its Lease in this namespace.
+pub async fn lease(client: &Client, namespace: &str) -> Result<(), Error> {
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "lease"},
+        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "verbs": ["get", "list", "watch", "create", "update"]}]});
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    roles.patch("lease", &as_user(), &Patch::Apply(role)).await?;
+    let subject =
+        json!({"kind": "ServiceAccount", "name": CONTROLLER_ACCOUNT, "namespace": CONTROLLER_NAMESPACE});
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": "lease"}, "subjects": [subject],
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "lease"}});
+    bindings
+        .patch("lease", &as_user(), &Patch::Apply(binding))
+        .await?;
     Ok(())
 }

@@ -23,6 +23,7 @@ pub mod objects;
 pub mod process;
 pub mod quickstart;
 pub mod recorder;
+pub mod relay;
 pub mod team;
 pub mod users;
 pub mod wait;

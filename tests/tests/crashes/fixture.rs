@@ -12,8 +12,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
-    controller_process::{ControllerOptions, ControllerProcess},
+    controller_process::{ControllerOptions, ControllerProcess, Replica},
     env::Environment,
+    grants,
     team::{CREDENTIAL, Team, condition},
     wait::eventually,
 };
@@ -23,6 +24,9 @@ use super::TIMEOUT;
 
 /// Name of the object of every run.
 pub(crate) const NAME: &str = "prod";
+
+/// The duration of the Lease, and how long a leader that cannot renew it still writes.
+const LEASE_TIMES: [Duration; 2] = [Duration::from_secs(6), Duration::from_secs(4)];
 
 /// Subscriptions whose plan may be written again without a change.
 static ALLOWED: tokio::sync::Mutex<Vec<String>> = tokio::sync::Mutex::const_new(Vec::new());
@@ -66,6 +70,21 @@ impl<'a> Fixture<'a> {
             &format!("{namespace}.log"),
             &ControllerOptions::flags(&["--watch-namespace", namespace, "--blocked-retry-interval", "3s"]),
         )
+    }
+
+    /// Starts one of two controllers that share a Lease in this namespace.
+    pub(crate) async fn replica(&self, name: &str) -> Result<ControllerProcess, Error> {
+        let namespace = &self.team.namespace;
+        let environment = self.team.environment;
+        grants::lease(&environment.client, namespace).await?;
+        let options = ControllerOptions {
+            replica: Some(Replica {
+                lease_namespace: namespace.clone(),
+                times: LEASE_TIMES,
+            }),
+            ..ControllerOptions::flags(&["--watch-namespace", namespace, "--blocked-retry-interval", "3s"])
+        };
+        environment.another_controller(&format!("{namespace}-{name}.log"), &options)
     }
 
     /// All requests to Azure, including token requests, oldest first.

@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
         a_crash_at_every_request_of_a_creation_ends_the_same,
         a_crash_at_every_write_of_a_legacy_subscription_ends_the_same,
         a_crash_at_the_registration_ends_the_same,
+        a_second_replica_that_takes_over_at_every_write_ends_the_same,
     ];
     cases.into_iter().map(|case| case.limit(LIMIT)).collect()
 }
@@ -30,7 +31,7 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
 async fn a_crash_at_every_request_of_a_creation_ends_the_same(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
-    every("crash", &environment, json!({}), |_| true).await
+    every("crash", &environment, json!({}), Successor::Restarted, |_| true).await
 }
 
 /// A legacy subscription needs more settings to be written.
@@ -42,6 +43,7 @@ async fn a_crash_at_every_write_of_a_legacy_subscription_ends_the_same(
         "legacy",
         &environment,
         json!({"integrationProfile": "legacy"}),
+        Successor::Restarted,
         writes,
     )
     .await
@@ -50,7 +52,23 @@ async fn a_crash_at_every_write_of_a_legacy_subscription_ends_the_same(
 async fn a_crash_at_the_registration_ends_the_same(environment: Arc<Environment>) -> Result<(), Error> {
     let providers = json!({"providers": {"Microsoft.Security": "NotRegistered"}});
     let asks = |request: &Value| request["kind"] == "arm" && request["method"] == "POST";
-    every("register", &environment, providers, asks).await
+    every("register", &environment, providers, Successor::Restarted, asks).await
+}
+
+async fn a_second_replica_that_takes_over_at_every_write_ends_the_same(
+    environment: Arc<Environment>,
+) -> Result<(), Error> {
+    let writes = |request: &Value| request["method"] == "PUT";
+    every("heir", &environment, json!({}), Successor::Standby, writes).await
+}
+
+/// What goes on after the crash.
+#[derive(Clone, Copy, Debug)]
+enum Successor {
+    /// A controller that is started then.
+    Restarted,
+    /// A replica that was waiting.
+    Standby,
 }
 
 /// The end state of a run without a crash.
@@ -72,6 +90,7 @@ async fn every(
     name: &str,
     environment: &Environment,
     subscription: Value,
+    successor: Successor,
     selected: fn(&Value) -> bool,
 ) -> Result<(), Error> {
     let began = Instant::now();
@@ -95,7 +114,7 @@ async fn every(
     let runs = points.into_iter().map(|point| {
         let (subscription, reference) = (subscription.clone(), &reference);
         async move {
-            let result = crash(name, environment, subscription, &point, reference).await;
+            let result = crash(name, environment, subscription, successor, &point, reference).await;
             (point, result)
         }
     });
@@ -153,6 +172,7 @@ async fn crash(
     name: &str,
     environment: &Environment,
     subscription: Value,
+    successor: Successor,
     point: &Point,
     reference: &Reference,
 ) -> Result<String, Error> {
@@ -160,11 +180,18 @@ async fn crash(
     let fixture = Fixture::create(environment, &format!("{name}-{phase}-{number}"), subscription).await?;
     let fault = fixture.hang_request(*number, phase).await?;
     fixture.team.protect(NAME, p2()).await?;
-    let mut first = fixture.controller()?;
+    let (mut first, standby) = match successor {
+        Successor::Restarted => (fixture.controller()?, None),
+        Successor::Standby => {
+            let first = fixture.replica("first").await?;
+            first.wait_for_log("this process is the leader", LIMIT).await?;
+            (first, Some(fixture.replica("second").await?))
+        }
+    };
     let struck = fixture.kill_when_it_hangs(&mut first, &fault).await?;
     let operation = operation(&struck);
     let lost = fixture.result_is_lost(&operation, phase).await?;
-    let second = fixture.controller();
+    let second = standby.map_or_else(|| fixture.controller(), Ok);
     let verdict = async {
         fixture.ready().await?;
         fixture.reconcile().await?;

@@ -28,7 +28,7 @@ use std::{process::ExitCode, time::Duration};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
-    controller_process::ControllerOptions,
+    controller_process::{ControllerOptions, Replica},
     env::{Environment, Options},
     harness::{self, Case},
     team::{Team, condition},
@@ -79,6 +79,8 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
             emulator: vec!["--switches".into(), answers.into()],
             controller: Some(ControllerOptions {
                 environment: credentials::ambient(),
+                // Both ways to run are tested.
+                replica: (answers == "default").then(Replica::standard),
                 ..ControllerOptions::flags(&flags)
             }),
             ..Options::default()

@@ -15,7 +15,7 @@ use serde_json::Value;
 use serverprotection_tests::{
     Error,
     control_plane::ControlPlane,
-    controller_process::{ControllerOptions, ControllerProcess},
+    controller_process::{ControllerOptions, ControllerProcess, Replica},
     emulator::Emulator,
     users,
     wait::retry,
@@ -33,6 +33,8 @@ pub(crate) const SHORT: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pause between two readings of the emulator's log, which cost it some time.
 const LONG: Duration = Duration::from_millis(500);
+/// Time limit until a replica is ready.
+const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of the first scan, without machines.
 const SCAN_LIMIT: Duration = Duration::from_secs(120);
 /// Time without a new version after which no more versions are expected of a scan.
@@ -177,14 +179,28 @@ fn controller(
     flags: Vec<String>,
     arguments: &Arguments,
 ) -> Result<ControllerProcess, Error> {
+    replica("first", plane, emulator, flags, arguments)
+}
+
+/// Starts a replica with this name. One that starts again with the same name has the Lease still.
+fn replica(
+    name: &str,
+    plane: &ControlPlane,
+    emulator: &Emulator,
+    flags: Vec<String>,
+    arguments: &Arguments,
+) -> Result<ControllerProcess, Error> {
+    let pod = ["POD_NAME", "POD_UID"].map(|variable| (variable.to_owned(), name.to_owned()));
     let mut options = ControllerOptions {
         flags: arguments.flags.clone(),
-        environment: arguments.environment.clone(),
+        environment: arguments.environment.iter().cloned().chain(pod).collect(),
+        // An older version may not know its flags.
+        replica: arguments.program.is_none().then(Replica::standard),
         program: arguments.program.clone(),
     };
     options.flags.extend(flags);
     let kubeconfig = plane.kubeconfig(users::CONTROLLER)?;
-    let log = plane.folder().join("controller.log");
+    let log = plane.folder().join(format!("{name}.log"));
     ControllerProcess::start(&kubeconfig, emulator, &log, &options)
 }
 
@@ -205,6 +221,17 @@ impl Parts {
         self.controller = controller(&self.plane, &self.emulator, flags, arguments)?;
         self.programs = programs(&self.plane, &self.controller).await;
         Ok(())
+    }
+
+    /// Starts another replica and waits until it is ready to take over.
+    pub(crate) async fn standby(
+        &self,
+        name: &str,
+        arguments: &Arguments,
+    ) -> Result<ControllerProcess, Error> {
+        let mut standby = replica(name, &self.plane, &self.emulator, Vec::new(), arguments)?;
+        standby.wait_ready(READY_LIMIT).await?;
+        Ok(standby)
     }
 
     /// The measurement at the very beginning.
