@@ -10,6 +10,7 @@ Examples:
   cargo run --release -p serverprotection-tests --bin bench -- --objects 1,100
   cargo run --release -p serverprotection-tests --bin bench -- --machines 10000 --subscriptions 100
   cargo run --release -p serverprotection-tests --bin bench -- --connectors 200
+  cargo run --release -p serverprotection-tests --bin bench -- --takeovers 100,1000
   cargo run --release -p serverprotection-tests --bin bench -- --at-rest 10000
   cargo run --release -p serverprotection-tests --bin bench -- --largest 200
 
@@ -24,7 +25,7 @@ Times, CPU and memory depend on the machine and never fail the run; the table sh
 /// Measure what the controller costs: requests to Azure and to Kubernetes, time, memory, CPU
 ///
 /// Starts its own kube-apiserver, etcd and Azure emulator for each run; needs no cluster and no root. Without a number
-/// for a part, runs --objects, --machines and --connectors with their defaults.
+/// for a part, runs --objects, --machines, --connectors and --takeovers with their defaults.
 ///
 /// Objects: all objects are created before the controller starts, one for each Free subscription. The benchmark measures
 /// the controller until all are Ready (converge), until all show their machines (the first scan), and then while each
@@ -38,6 +39,9 @@ Times, CPU and memory depend on the machine and never fail the run; the table sh
 /// the controller starts; Azure takes time for each PUT. The benchmark measures until all are Ready, and requests
 /// reconciles of the ServerProtection in the meantime. Then it restarts the controller, and each connector is reconciled
 /// six times without changes. It first runs the same without connectors.
+///
+/// Takeovers: a second replica of the controller waits. The benchmark kills the leader (SIGKILL), and later ends the next
+/// one (SIGTERM), and measures until the other replica is the leader and has read every object.
 ///
 /// Largest: objects of the largest size that admission allows, all of one tenant, suspended and without a credential. The
 /// benchmark measures the memory of the controller while they are created, and after a restart.
@@ -62,6 +66,10 @@ pub(crate) struct Arguments {
     /// Connectors of one subscription [default: 200 unless another part is selected]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
     connectors: Option<Vec<usize>>,
+
+    /// Numbers of objects whose leader is replaced [default: 100 unless another part is selected]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
+    takeovers: Option<Vec<usize>>,
 
     /// Objects at rest [default: none]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = number)]
@@ -135,6 +143,7 @@ const FLEETS: [Fleet; 3] = [
     Fleet::new(10_000, 1000),
 ];
 const CONNECTORS: [usize; 1] = [200];
+const TAKEOVERS: [usize; 1] = [100];
 
 impl Fleet {
     const fn new(machines: u64, subscriptions: usize) -> Self {
@@ -173,6 +182,7 @@ impl Arguments {
         self.objects.is_some()
             || self.machines.is_some()
             || self.connectors.is_some()
+            || self.takeovers.is_some()
             || self.at_rest.is_some()
             || self.largest.is_some()
     }
@@ -202,6 +212,11 @@ impl Arguments {
     /// Numbers of objects to measure at rest.
     pub(crate) fn at_rest(&self) -> Vec<usize> {
         self.part(self.at_rest.as_ref(), &[])
+    }
+
+    /// Numbers of objects whose leader is replaced.
+    pub(crate) fn takeovers(&self) -> Vec<usize> {
+        self.part(self.takeovers.as_ref(), &TAKEOVERS)
     }
 
     /// Numbers of largest objects to measure.

@@ -23,6 +23,7 @@ mod report;
 mod requests;
 mod scans;
 mod table;
+mod takeover;
 mod traffic;
 mod watching;
 mod world;
@@ -82,6 +83,10 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         }
         connected.push(connectors::measure(connectors, arguments).await?);
     }
+    let mut takeovers: Vec<takeover::Figures> = Vec::new();
+    for objects in arguments.takeovers() {
+        takeovers.push(takeover::measure(objects, arguments).await?);
+    }
     let mut at_rest: Vec<at_rest::Figures> = Vec::new();
     for objects in arguments.at_rest() {
         at_rest.push(at_rest::measure(objects, arguments).await?);
@@ -96,6 +101,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         ("sizes", report(&sizes)),
         ("fleets", report(&fleets)),
         ("connectors", report(&connected)),
+        ("takeovers", report(&takeovers)),
         ("atRest", report(&at_rest)),
         ("largest", report(&largest)),
     ];
