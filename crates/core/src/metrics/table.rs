@@ -323,6 +323,7 @@ pub const SECTIONS: [Section; 6] = [
     Section {
         title: "Objects",
         metrics: &[
+            LEADER,
             OBJECTS,
             STALLED_OBJECTS,
             RECONCILING_OBJECTS,
