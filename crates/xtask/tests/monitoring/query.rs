@@ -16,8 +16,6 @@ use serverprotection_core::{
 
 /// Labels that a scrape adds.
 const TARGET: [&str; 5] = ["cluster", "job", "namespace", "instance", "pod"];
-/// Metrics that are not in the table yet, and their labels. Remove an entry when its metric is in the table.
-const PLANNED: [(&str, &[&str]); 1] = [("serverprotection_leader", &[])];
 
 /// What a query uses, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -91,22 +89,18 @@ impl Findings {
             self.problems.push("a selector without a name".into());
             return;
         };
-        let (metric, labels) = match (find(name), PLANNED.iter().find(|planned| planned.0 == name)) {
-            (Some(metric), _) => (Some(metric), labels(metric, name)),
-            (None, Some((_, labels))) => (None, labels.to_vec()),
-            (None, None) => {
-                self.problems.push(format!("no metric is called {name}"));
-                return;
-            }
+        let Some(metric) = find(name) else {
+            self.problems.push(format!("no metric is called {name}"));
+            return;
         };
-        self.metrics
-            .insert(metric.map_or(name.as_str(), |metric| metric.name).to_owned());
+        let labels = labels(metric, name);
+        self.metrics.insert(metric.name.to_owned());
         let alternatives = selector.matchers.or_matchers.iter().flatten();
         for matcher in selector.matchers.matchers.iter().chain(alternatives) {
             if !labels.contains(&matcher.name.as_str()) && !TARGET.contains(&matcher.name.as_str()) {
                 self.problems
                     .push(format!("{name} has no label {}", matcher.name));
-            } else if let Some(metric) = metric {
+            } else {
                 self.problems.extend(unknown_value(metric, matcher));
             }
         }
@@ -177,16 +171,6 @@ fn values(metric: &Metric, label: &str) -> Option<Vec<String>> {
             let quoted: Vec<_> = label.values.split('`').skip(1).step_by(2).collect();
             (!quoted.is_empty()).then_some(quoted).and_then(texts)
         }
-    }
-}
-
-#[test]
-fn planned_metrics_are_not_in_the_table_yet() {
-    for (name, _) in PLANNED {
-        assert!(
-            find(name).is_none(),
-            "{name} is in the table: remove it from PLANNED"
-        );
     }
 }
 

@@ -13,6 +13,8 @@ const SEVERITIES: [&str; 3] = ["critical", "warning", "info"];
 fn every_rule_uses_metrics_and_labels_that_exist() {
     let rules = files::rules();
     assert!(rules.len() > 20);
+    let duration = Regex::new(r"^[1-9]\d*[mh]$").unwrap();
+    let label = Regex::new(r"\$labels\.(\w+)").unwrap();
     for rule in rules {
         let findings = query::check(&rule.expr);
         assert!(
@@ -27,13 +29,11 @@ fn every_rule_uses_metrics_and_labels_that_exist() {
             "{}",
             rule.alert
         );
-        let duration = Regex::new(r"^[1-9]\d*[mh]$").unwrap();
         assert!(
             rule.r#for.is_none_or(|time| duration.is_match(&time)),
             "{}",
             rule.alert
         );
-        let label = Regex::new(r"\$labels\.(\w+)").unwrap();
         for text in [&rule.annotations.summary, &rule.annotations.description] {
             assert!(text.ends_with(['.', '}']), "{}: {text}", rule.alert);
             for used in label.captures_iter(text) {
