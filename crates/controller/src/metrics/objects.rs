@@ -31,7 +31,7 @@ pub(crate) struct ObjectCounts {
     stalled: BTreeMap<&'static str, i64>,
     /// By the reason of the condition Reconciling.
     reconciling: BTreeMap<&'static str, i64>,
-    /// By the reason of the condition MachinesProtected.
+    /// By the reason of the condition `MachinesProtected`.
     machines_protected: BTreeMap<&'static str, i64>,
     overdue: i64,
     drifted: i64,
