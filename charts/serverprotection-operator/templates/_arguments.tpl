@@ -1,6 +1,10 @@
 {{/* The arguments of the container. Settings that are null are left to the controller. */}}
 {{- define "serverprotection.arguments" -}}
 - controller
+{{- $lease := include "serverprotection.controller" . }}
+{{- if ne $lease "serverprotection-controller" }}
+- --lease-name={{ $lease }}
+{{- end }}
 {{- with .Values.watchNamespace }}
 - --watch-namespace={{ . }}
 {{- end }}

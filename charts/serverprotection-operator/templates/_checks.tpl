@@ -1,8 +1,5 @@
 {{/* What values.schema.json cannot say, or could not explain. */}}
 {{- define "serverprotection.checks" -}}
-{{- if gt (int .Values.replicas) 1 }}
-{{- fail "replicas: only 1 is possible, because this version has no leader election; two replicas would both write to Azure" }}
-{{- end }}
 {{- if and .Values.watchNamespace .Values.secretAccess.clusterWide }}
 {{- fail "secretAccess.clusterWide: a release with watchNamespace has rights in this namespace only; use secretAccess.namespaces" }}
 {{- end }}

@@ -290,7 +290,10 @@ async fn an_uninstalled_release_leaves_definitions_and_objects(
     let arguments = plane
         .kubectl(&[&deployment[..], &in_namespace[..]].concat())
         .await?;
-    assert_eq!(arguments, r#"["controller"]"#);
+    assert_eq!(
+        arguments,
+        r#"["controller","--lease-name=defender-serverprotection-controller"]"#
+    );
     // How an older version is installed again: its definitions would drop fields.
     helm.with_chart("upgrade", &release, &["--set", "crds.install=false"])
         .await?;

@@ -118,7 +118,7 @@ async fn names_begin_with_the_release(environment: Arc<Environment>) -> Result<(
 
 async fn values_that_cannot_work_are_refused(environment: Arc<Environment>) -> Result<(), Error> {
     for (values, expected) in [
-        ("replicas=2", "no leader election"),
+        ("replicas=-1", "/replicas"),
         ("replica=1", "additional properties 'replica' not allowed"),
         ("image.digest=latest", "/image/digest"),
         ("azure.cloud=china", "/azure/cloud"),
