@@ -12,7 +12,7 @@ use serverprotection_tests::{
     Error, cases,
     command::serverprotection,
     control_plane::client_of,
-    controller_process::{ControllerOptions, ControllerProcess},
+    controller_process::{ControllerOptions, ControllerProcess, Replica},
     env::Environment,
     harness::Case,
     helm::{Helm, Release, chart},
@@ -55,6 +55,11 @@ async fn start(environment: &Environment, release: &Release) -> Result<Controlle
     let kubeconfig = plane.service_account_kubeconfig(namespace, account).await?;
     let options = ControllerOptions {
         flags: arguments[1..].to_vec(),
+        // The role of the release is for the Lease in its namespace.
+        replica: Some(Replica {
+            lease_namespace: namespace.into(),
+            ..Replica::standard()
+        }),
         ..ControllerOptions::default()
     };
     let log = plane.folder().join(format!("{}.log", release.name));
