@@ -5,6 +5,17 @@
 {{- if ne $lease "serverprotection-controller" }}
 - --lease-name={{ $lease }}
 {{- end }}
+{{- with .Values.leaderElection }}
+{{- with .leaseDuration }}
+- --lease-duration={{ . }}
+{{- end }}
+{{- with .renewDeadline }}
+- --lease-renew-deadline={{ . }}
+{{- end }}
+{{- with .retryPeriod }}
+- --lease-retry-period={{ . }}
+{{- end }}
+{{- end }}
 {{- with .Values.watchNamespace }}
 - --watch-namespace={{ . }}
 {{- end }}

@@ -12,10 +12,11 @@ type Result<T> = std::result::Result<T, String>;
 /// The folder of the chart.
 const CHART: &str = "charts/serverprotection-operator";
 /// Files of deploy/base whose rules and policies the templates use.
-const BASE: [&str; 6] = [
+const BASE: [&str; 7] = [
     "cluster_role.yaml",
     "finalizer_policy.yaml",
     "identity_user.yaml",
+    "lease_role.yaml",
     "secret_reader.yaml",
     "token_policy.yaml",
     "user_roles.yaml",
