@@ -330,6 +330,7 @@ fn one_owner(objects: &[(&Team<'_>, &str)]) {
 
 async fn an_outage_of_entra_costs_nothing(environment: Arc<Environment>) -> Result<(), Error> {
     let (first, tenant) = super::retry_after::in_own_tenant(&environment, "outage-a").await?;
+    super::retry_after::move_credential(&first, &tenant).await?;
     first.protect("holder", p2()).await?;
     ready(&first, "holder").await?;
     let seed = json!({"principals": [{"clientId": first.client_id, "tenantId": tenant,

@@ -382,6 +382,7 @@ async fn entras_codes_have_their_own_actions(environment: Arc<Environment>) -> R
         let fault = json!({"match": {"kind": "token", "path": tenant},
             "action": {"respond": {"status": 401, "body": body}}});
         let id = environment.emulator.add_fault(fault).await?;
+        super::retry_after::move_credential(&team, &tenant).await?;
         team.protect("prod", p2()).await?;
         let object = stalled(&team, "prod", "AuthenticationFailed", action).await?;
         let message = condition_values(&object, "CredentialReady").2;

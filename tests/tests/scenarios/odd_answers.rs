@@ -200,6 +200,7 @@ async fn an_html_page_instead_of_a_token_is_no_wrong_credential(
         let fault = json!({"match": {"kind": "token", "path": tenant},
             "action": {"respond": {"status": status, "text": text}}});
         let id = environment.emulator.add_fault(fault).await?;
+        super::retry_after::move_credential(&team, &tenant).await?;
         team.protect("prod", p2()).await?;
         let object = team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
         let (status, reason, message) = condition_values(&object, "CredentialReady");

@@ -188,7 +188,8 @@ async fn an_outage_of_writes_with_retry_after_is_obeyed(environment: Arc<Environ
     Ok(())
 }
 
-/// A team whose application and subscription are in their own tenant: faults of its tokens affect no other team.
+/// A team whose application and subscription are in their own tenant: faults of its tokens affect no other team. Its
+/// AzureCredential is not, until [`move_credential`]: a fault that is added before meets the first token.
 pub(crate) async fn in_own_tenant<'a>(
     environment: &'a Environment,
     name: &str,
@@ -205,9 +206,13 @@ pub(crate) async fn in_own_tenant<'a>(
     });
     environment.emulator.seed(seed).await?;
     team.subscription = subscription;
-    super::credentials::patch_credential(&team, json!({"spec": {"tenantId": tenant}})).await?;
     assert_ne!(tenant, TENANT);
     Ok((team, tenant))
+}
+
+/// Lets the AzureCredential of the team sign in to its own tenant.
+pub(crate) async fn move_credential(team: &Team<'_>, tenant: &str) -> Result<(), Error> {
+    super::credentials::patch_credential(team, json!({"spec": {"tenantId": tenant}})).await
 }
 
 fn token_answer(tenant: &str, status: u16, headers: &Value, body: &Value) -> Value {
@@ -228,6 +233,7 @@ async fn entras_retry_after_is_obeyed(environment: Arc<Environment>) -> Result<(
     let headers = json!({"Retry-After": in_seconds(40)});
     let fault = token_answer(&tenant, 429, &headers, &body);
     environment.emulator.add_fault(fault).await?;
+    move_credential(&team, &tenant).await?;
     team.protect("prod", p2()).await?;
     team.until("prod", "Ready", "Unknown", TIMEOUT).await?;
     // Longer than the backoff of any rejected identity.
@@ -251,6 +257,7 @@ async fn a_token_with_an_extreme_lifetime_does_no_harm(environment: Arc<Environm
         let body = json!({"token_type": "Bearer", "access_token": "worth-nothing", "expires_in": seconds});
         let fault = once(token_answer(&tenant, 200, &json!({}), &body));
         environment.emulator.add_fault(fault).await?;
+        move_credential(&team, &tenant).await?;
         team.protect("prod", p2()).await?;
         // ARM rejects the token, and the next one is valid.
         ready(&team, "prod").await?;
