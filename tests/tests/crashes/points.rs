@@ -118,7 +118,12 @@ async fn every(
             (point, result)
         }
     });
-    let results: Vec<_> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    let at_once = match successor {
+        Successor::Restarted => AT_ONCE,
+        // Two controllers each.
+        Successor::Standby => AT_ONCE / 2,
+    };
+    let results: Vec<_> = stream::iter(runs).buffer_unordered(at_once).collect().await;
 
     let mut met: BTreeMap<(String, &str), usize> = BTreeMap::new();
     let mut failures = String::new();

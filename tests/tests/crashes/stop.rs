@@ -24,7 +24,7 @@ async fn sigterm_during_a_slow_write_lets_it_finish(environment: Arc<Environment
             .emulator
             .add_fault(json!({
                 "match": {"method": "PUT", "path": "/pricings/", "subscription": fixture.team.subscription, "times": 1},
-                "phase": phase, "action": {"delay": "2s"},
+                "phase": phase, "action": {"delay": "5s"},
             }))
             .await?;
         fixture.team.protect(NAME, p2()).await?;
@@ -45,7 +45,7 @@ async fn sigterm_during_a_slow_write_lets_it_finish(environment: Arc<Environment
         let began = Instant::now();
         assert_eq!(controller.terminate().await?, Some(0), "exit code after SIGTERM");
         let took = began.elapsed();
-        eprintln!("sigterm during a write that takes 2 s more ({phase}): ended after {took:.1?}");
+        eprintln!("sigterm during a write that takes 5 s ({phase}): ended after {took:.1?}");
         assert!(took < Duration::from_secs(10), "{took:?}");
 
         // The result is reported before the end, so that it is not lost.
