@@ -34,6 +34,8 @@ pub struct Emulator {
     pub signer: Signer,
     /// The base of URLs in documents, if it is not the Host header of the request.
     pub issuer_url: Option<String>,
+    /// What requests to the endpoint of App Service must have in the header `X-IDENTITY-HEADER`.
+    pub identity_header: String,
     /// `https://127.0.0.1:port`, for requests without a Host header.
     pub own_url: String,
     unsaved: AtomicBool,
@@ -41,7 +43,13 @@ pub struct Emulator {
 
 impl Emulator {
     /// Creates an emulator of a cloud.
-    pub fn new(world: World, signer: Signer, issuer_url: Option<String>, own_url: String) -> Self {
+    pub fn new(
+        world: World,
+        signer: Signer,
+        issuer_url: Option<String>,
+        identity_header: String,
+        own_url: String,
+    ) -> Self {
         Self {
             world: Shared::new(world),
             graph: Shared::default(),
@@ -52,6 +60,7 @@ impl Emulator {
             log: Shared::default(),
             signer,
             issuer_url,
+            identity_header,
             own_url,
             unsaved: AtomicBool::new(false),
         }

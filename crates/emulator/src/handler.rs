@@ -29,6 +29,15 @@ const LARGEST: usize = 8 * 1024 * 1024;
 
 /// Handles a request of an Azure client.
 pub async fn serve(State(emulator): State<Arc<Emulator>>, request: Request) -> Response<Body> {
+    receive(&emulator, request, false).await
+}
+
+/// Handles a request to the machine's own endpoint for managed identities.
+pub async fn serve_machine(State(emulator): State<Arc<Emulator>>, request: Request) -> Response<Body> {
+    receive(&emulator, request, true).await
+}
+
+async fn receive(emulator: &Arc<Emulator>, request: Request, of_machine: bool) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, LARGEST)
         .await
@@ -40,15 +49,12 @@ pub async fn serve(State(emulator): State<Arc<Emulator>>, request: Request) -> R
         headers.entry("host").or_insert(value);
     }
     let query = parts.uri.query().unwrap_or_default();
-    let request = Arc::new(Incoming::new(
-        parts.method,
-        parts.uri.path(),
-        query,
-        headers,
-        bytes,
-    ));
+    let request = Arc::new(Incoming {
+        of_machine,
+        ..Incoming::new(parts.method, parts.uri.path(), query, headers, bytes)
+    });
     let host = emulator.url_for(request.header("host"));
-    answer(&emulator, &request, &host).await
+    answer(emulator, &request, &host).await
 }
 
 async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -> Response<Body> {
@@ -57,6 +63,7 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
     let caller = (kind == Kind::Arm).then(|| authenticate(emulator, request, &route, host));
     let principal = match &caller {
         Some(caller) => caller.as_ref().ok().map(|caller| caller.client_id.clone()),
+        None if request.of_machine => request.query("client_id"),
         None => request.form("client_id").filter(|_| kind == Kind::Token),
     };
     let authenticated = matches!(caller, Some(Ok(_)));
@@ -100,7 +107,7 @@ async fn answer(emulator: &Arc<Emulator>, request: &Arc<Incoming>, host: &str) -
 }
 
 fn kind(emulator: &Emulator, request: &Incoming, host: &str) -> Kind {
-    if entra::token_tenant(&request.segments).is_some() {
+    if request.of_machine || entra::token_tenant(&request.segments).is_some() {
         Kind::Token
     } else if entra::document(request, &emulator.signer, host).is_some() {
         Kind::Metadata
@@ -136,8 +143,20 @@ fn effect(
     record: &mut Record,
     distortion: Option<Distortion>,
 ) -> Reply {
+    if request.of_machine {
+        let world = emulator.world.lock();
+        let secret = &emulator.identity_header;
+        return entra::issue_to_machine(&world, &emulator.signer, request, secret).into();
+    }
     if let Some(tenant) = entra::token_tenant(&request.segments) {
-        return entra::issue(&emulator.world.lock(), &emulator.signer, tenant, request, host).into();
+        return entra::issue(
+            &mut emulator.world.lock(),
+            &emulator.signer,
+            tenant,
+            request,
+            host,
+        )
+        .into();
     }
     let caller = match caller {
         Some(Ok(caller)) => caller,

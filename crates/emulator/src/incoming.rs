@@ -23,6 +23,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// Time of arrival.
     pub at: Timestamp,
+    /// Whether it arrived at the machine's own endpoint for managed identities.
+    pub of_machine: bool,
 }
 
 impl Incoming {
@@ -43,6 +45,7 @@ impl Incoming {
             headers,
             body,
             at: Timestamp::now(),
+            of_machine: false,
         }
     }
 

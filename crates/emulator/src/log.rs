@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::incoming::Incoming;
+use crate::{entra, incoming::Incoming};
 
 /// The service that a request addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -144,6 +144,9 @@ pub fn loggable(kind: Kind, request: &Incoming) -> Value {
             .into_iter()
             .find(|name| request.form(name).is_some());
         shown.insert("credential".into(), json!(credential));
+        if let Some(assertion) = request.form("client_assertion") {
+            shown.insert("assertion".into(), entra::named(&assertion));
+        }
         return Value::Object(shown);
     }
     serde_json::from_slice(&request.body).map_or_else(|_| json!("not JSON"), redacted)

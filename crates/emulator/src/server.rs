@@ -42,7 +42,14 @@ pub struct Options {
     pub latency: Duration,
     /// The base of URLs in documents.
     pub issuer_url: Option<String>,
+    /// Address on which managed identities get tokens over plain HTTP; `None` for none.
+    pub identity_listen: Option<SocketAddr>,
+    /// What requests to the endpoint of App Service must have in the header `X-IDENTITY-HEADER`.
+    pub identity_header: String,
 }
+
+/// The default of [`Options::identity_header`].
+pub const IDENTITY_HEADER: &str = "emulated-identity-header";
 
 impl Options {
     /// Options for tests: a free port on loopback.
@@ -56,6 +63,8 @@ impl Options {
             switches: Switches::default(),
             latency: Duration::ZERO,
             issuer_url: None,
+            identity_listen: None,
+            identity_header: IDENTITY_HEADER.into(),
         }
     }
 }
@@ -82,6 +91,8 @@ pub enum StartError {
 pub struct Server {
     /// Address on which it listens.
     pub address: SocketAddr,
+    /// Address on which managed identities get tokens.
+    pub identity_address: Option<SocketAddr>,
     /// The CA's certificate, PEM.
     pub ca: String,
     /// Path of the file with the CA's certificate.
@@ -113,8 +124,18 @@ impl Server {
             Signer::new(&certificates.token_key).map_err(|error| StartError::Tls(error.to_string()))?;
         let world = world(&options)?;
         let own_url = format!("https://{address}");
-        let emulator = Arc::new(Emulator::new(world, signer, options.issuer_url, own_url));
+        let emulator = Arc::new(Emulator::new(
+            world,
+            signer,
+            options.issuer_url,
+            options.identity_header,
+            own_url,
+        ));
         let handle = Handle::new();
+        let identity_address = match options.identity_listen {
+            Some(address) => Some(serve_machine(&emulator, address)?),
+            None => None,
+        };
         let server = axum_server::from_tcp_rustls(listener, tls(&certificates)?)
             .map_err(|error| StartError::Io("listener".into(), error))?
             // Otherwise responses on a connection with several requests wait 40 ms for an acknowledgement.
@@ -129,6 +150,7 @@ impl Server {
         let ca_path = options.certificates.join("ca.pem");
         Ok(Self {
             address,
+            identity_address,
             ca: certificates.ca,
             ca_path,
             emulator,
@@ -155,6 +177,19 @@ impl Server {
             None => Ok(()),
         }
     }
+}
+
+/// Serves managed identities over plain HTTP, as a machine does, until the process ends.
+fn serve_machine(emulator: &Arc<Emulator>, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    let problem = |error| StartError::Io(address.to_string(), error);
+    let listener = TcpListener::bind(address).map_err(problem)?;
+    let bound = listener.local_addr().map_err(problem)?;
+    let server = axum_server::from_tcp(listener).map_err(problem)?;
+    let router: Router = Router::new()
+        .fallback(handler::serve_machine)
+        .with_state(Arc::clone(emulator));
+    tokio::spawn(async move { server.serve(router.into_make_service()).await });
+    Ok(bound)
 }
 
 fn tls(certificates: &certificates::Certificates) -> Result<RustlsConfig, StartError> {

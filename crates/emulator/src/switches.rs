@@ -72,11 +72,13 @@ pub enum Switch {
     ArcMachineWithoutExtensions,
     /// Which service answers while Microsoft.Security is not registered: Defender for Cloud, or ARM before it.
     UnregisteredProvider,
+    /// A client assertion that is sent a second time within its lifetime.
+    RepeatedAssertion,
 }
 
 impl Switch {
     /// Every switch, in the order of the documentation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::StandardWithoutSubPlan,
         Self::OmittedExtensions,
         Self::OmittedExtensionsOnChange,
@@ -108,6 +110,7 @@ impl Switch {
         Self::UnconfirmedSystems,
         Self::ArcMachineWithoutExtensions,
         Self::UnregisteredProvider,
+        Self::RepeatedAssertion,
     ];
 
     /// The name in seeds and at the control endpoint.
@@ -144,6 +147,7 @@ impl Switch {
             Self::UnconfirmedSystems => "unconfirmedSystems",
             Self::ArcMachineWithoutExtensions => "arcMachineWithoutExtensions",
             Self::UnregisteredProvider => "unregisteredProvider",
+            Self::RepeatedAssertion => "repeatedAssertion",
         }
     }
 
@@ -172,7 +176,8 @@ impl Switch {
             Self::ConnectorWithoutCspm
             | Self::ScannersWithP1
             | Self::UnknownAwsRegion
-            | Self::ArcWithoutRoleAssignment => ["refused", "accepted"],
+            | Self::ArcWithoutRoleAssignment
+            | Self::RepeatedAssertion => ["refused", "accepted"],
             Self::ConnectorPatchOfferings => ["replace", "mergeByType"],
             Self::ConnectorName => ["checked", "unchecked"],
             Self::ConnectorLocation => ["any", "listed"],

@@ -13,7 +13,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    server::{Options, Server},
+    server::{IDENTITY_HEADER, Options, Server},
     switches::Switches,
 };
 
@@ -41,6 +41,13 @@ pub(super) struct Serve {
     /// Base of the URLs in metadata documents; by default the Host header of the request.
     #[arg(long, value_name = "URL")]
     issuer_url: Option<String>,
+    /// Address on which managed identities get tokens over plain HTTP, for example 127.0.0.1:0 or 169.254.169.254:80
+    /// [default: none].
+    #[arg(long, value_name = "ADDRESS")]
+    identity_listen: Option<SocketAddr>,
+    /// The header X-IDENTITY-HEADER that clients of /msi/token, the endpoint of App Service, must send.
+    #[arg(long, value_name = "VALUE", default_value = IDENTITY_HEADER)]
+    identity_header: String,
     /// Answer of all switches.
     #[arg(long, value_parser = ["default", "alternate"], default_value = "default")]
     switches: String,
@@ -100,6 +107,8 @@ impl Serve {
             switches,
             latency: self.latency,
             issuer_url: self.issuer_url.clone(),
+            identity_listen: self.identity_listen,
+            identity_header: self.identity_header.clone(),
         })
     }
 }
@@ -107,8 +116,10 @@ impl Serve {
 /// Prints the ready line, for which scripts wait. A closed standard output is not an error.
 fn announce(server: &Server) {
     let mut out = std::io::stdout();
+    let identity = server.identity_address;
+    let identity = identity.map_or_else(String::new, |address| format!(" identity http://{address}"));
     let line = format!(
-        "listening on https://{} ca {}\n",
+        "listening on https://{} ca {}{identity}\n",
         server.address,
         server.ca_path.display()
     );

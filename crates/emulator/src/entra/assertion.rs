@@ -6,6 +6,7 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet},
 };
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use crate::state::{FederatedCredential, Principal};
@@ -47,6 +48,14 @@ impl Audience {
             Self::None => String::new(),
         }
     }
+}
+
+/// What distinguishes an assertion from others, for the log: its id, and the certificate that signed it.
+pub fn named(assertion: &str) -> Value {
+    let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(assertion).unwrap_or_default();
+    let header = decode_header(assertion).ok();
+    let thumbprint = header.and_then(|header| header.x5t_s256.or(header.x5t));
+    json!({"jti": claims.get("jti"), "x5t#S256": thumbprint})
 }
 
 /// Checks an assertion against an application's federated credentials: issuer, subject, audience, expiry
@@ -164,10 +173,8 @@ fn keys(credential: &FederatedCredential, id: Option<&str>) -> Vec<DecodingKey> 
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{EncodingKey, Header, encode};
-    use serde_json::json;
-
     use super::*;
+    use jsonwebtoken::{EncodingKey, Header, encode};
 
     fn principal(pem: &str) -> Principal {
         let mut principal = Principal::new("client", "tenant");

@@ -1,12 +1,16 @@
 //! Entra: sign-in of applications, and the documents that clients read before it.
 
 mod assertion;
+mod certificate;
+mod managed_identity;
 mod metadata;
 mod refusal;
 mod signing;
 mod token;
 
 pub use self::{
+    assertion::named,
+    managed_identity::issue_to_machine,
     metadata::document,
     signing::{Signer, TokenProblem},
     token::issue,

@@ -1,23 +1,24 @@
 //! The token endpoint.
 
 use jiff::Timestamp;
+use jsonwebtoken::decode_header;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    Signer,
-    assertion::{self},
-    refusal::Refusal,
-    signing::Claims,
+use super::{Signer, assertion, certificate, refusal::Refusal, signing::Claims};
+use crate::{
+    answer::Answer,
+    incoming::Incoming,
+    state::{Principal, World},
+    switches::Switch,
 };
-use crate::{answer::Answer, incoming::Incoming, state::World};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Handles `POST /{tenant}/oauth2[/v2.0]/token`.
-pub fn issue(world: &World, signer: &Signer, tenant: &str, request: &Incoming, host: &str) -> Answer {
+pub fn issue(world: &mut World, signer: &Signer, tenant: &str, request: &Incoming, host: &str) -> Answer {
     let now = Timestamp::now();
-    match claims(world, tenant, request, now) {
+    match claims(world, tenant, request, host, now) {
         Ok(claims) => match signer.sign(&claims) {
             Ok(token) => {
                 let lifetime = claims.exp - now.as_second();
@@ -40,7 +41,13 @@ pub fn issue(world: &World, signer: &Signer, tenant: &str, request: &Incoming, h
     }
 }
 
-fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Result<Claims, Refusal> {
+fn claims(
+    world: &mut World,
+    tenant: &str,
+    request: &Incoming,
+    host: &str,
+    now: Timestamp,
+) -> Result<Claims, Refusal> {
     let tenant_id = world.tenant_named(tenant).ok_or_else(|| {
         Refusal::request(
             90002,
@@ -63,6 +70,7 @@ fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Re
         .principals
         .get(&client)
         .filter(|principal| principal.tenant == tenant_id)
+        .cloned()
         .ok_or_else(|| {
             Refusal::unauthorized(
                 700_016,
@@ -92,7 +100,18 @@ fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Re
                 "The request body must contain the following parameter: 'client_assertion_type'.",
             ));
         }
-        assertion::check(&assertion, principal, now.as_second())?;
+        let now = now.as_second();
+        let header = decode_header(&assertion)
+            .ok()
+            .filter(|header| certificate::thumbprint(header).is_some());
+        match header {
+            None => assertion::check(&assertion, &principal, now)?,
+            Some(header) => {
+                let endpoints = endpoints(host, tenant, &tenant_id);
+                let accepted = certificate::check(&assertion, &header, &principal, &endpoints, now)?;
+                use_once(world, accepted, now)?;
+            }
+        }
         "2"
     } else {
         return Err(Refusal::client(
@@ -106,25 +125,56 @@ fn claims(world: &World, tenant: &str, request: &Incoming, now: Timestamp) -> Re
             "The request body must contain the following parameter: 'scope'.",
         )
     })?;
+    Ok(Claims {
+        appidacr: appidacr.into(),
+        ..claims_of(world, &principal, audience, now)
+    })
+}
+
+/// The claims of a token of a principal.
+pub(super) fn claims_of(world: &World, principal: &Principal, audience: String, now: Timestamp) -> Claims {
     let lifetime = i64::try_from(world.knobs.token_lifetime.as_secs()).unwrap_or(3599);
     let begins = now.as_second();
-    let issuer = format!("https://sts.windows.net/{tenant_id}/");
-    Ok(Claims {
+    let issuer = format!("https://sts.windows.net/{}/", principal.tenant);
+    Claims {
         aud: audience,
         iss: issuer.clone(),
         iat: begins,
         nbf: begins,
         exp: begins + lifetime,
-        appid: client,
-        appidacr: appidacr.into(),
+        appid: principal.client_id.clone(),
+        appidacr: "2".into(),
         idp: issuer,
         idtyp: "app".into(),
         oid: principal.object_id.clone(),
         sub: principal.object_id.clone(),
-        tid: tenant_id,
+        tid: principal.tenant.clone(),
         uti: Uuid::new_v4().simple().to_string(),
         ver: "1.0".into(),
-    })
+    }
+}
+
+/// The accepted audiences of an assertion: the token endpoints of the tenant, and its issuer.
+fn endpoints(host: &str, tenant: &str, tenant_id: &str) -> Vec<String> {
+    let of = |tenant: &str| {
+        ["oauth2/v2.0/token", "oauth2/token", "v2.0"].map(|path| format!("{host}/{tenant}/{path}"))
+    };
+    of(tenant).into_iter().chain(of(tenant_id)).collect()
+}
+
+/// Remembers an assertion while it is valid, and refuses it the second time if the switch says so.
+fn use_once(world: &mut World, accepted: certificate::Accepted, now: i64) -> Result<(), Refusal> {
+    world.used_assertions.retain(|_, expires| *expires > now);
+    let refused = !world.switches.flipped(Switch::RepeatedAssertion);
+    let is_repeated = world
+        .used_assertions
+        .insert(accepted.id, accepted.expires)
+        .is_some();
+    if is_repeated && refused {
+        let message = "JWT token is invalid or malformed: the assertion was already used.";
+        return Err(Refusal::client(50027, message));
+    }
+    Ok(())
 }
 
 /// `resource` of v1, or the first scope of v2 without `/.default`. A double slash is intended.
@@ -152,9 +202,15 @@ mod tests {
             HeaderMap::new(),
             form.to_owned().into(),
         );
-        claims(&World::with_defaults(), tenant, &request, Timestamp::now())
-            .map(|claims| claims.aud)
-            .map_err(|refusal| refusal.number())
+        claims(
+            &mut World::with_defaults(),
+            tenant,
+            &request,
+            "https://login",
+            Timestamp::now(),
+        )
+        .map(|claims| claims.aud)
+        .map_err(|refusal| refusal.number())
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use self::{
         Extension, FOUNDATIONAL_CSPM, PLAN_NAMES, Plan, SCANNING_PLANS, Tier, canonical_plan, is_legacy,
         known_extensions, replaced_by,
     },
-    principal::{FederatedCredential, Principal},
+    principal::{FederatedCredential, KeyCredential, ManagedIdentity, Principal},
     provider::{Registration, RegistrationState},
     rbac::RoleAssignment,
     seed::Seed,
@@ -67,6 +67,8 @@ pub struct World {
     pub tenants: BTreeMap<String, Tenant>,
     /// By client id.
     pub principals: BTreeMap<String, Principal>,
+    /// The ids of client assertions that were used, with the second in which each of them expires.
+    pub used_assertions: BTreeMap<String, i64>,
     /// By subscription id.
     pub subscriptions: BTreeMap<String, Subscription>,
     /// The subscriptions of management groups, by group name.

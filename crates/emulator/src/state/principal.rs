@@ -25,6 +25,27 @@ pub struct FederatedCredential {
     pub jwks: Option<serde_json::Value>,
 }
 
+/// A certificate of an application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyCredential {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// Whether its authority revoked it.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+/// How a managed identity is assigned to the emulated machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ManagedIdentity {
+    /// The identity of the machine itself.
+    SystemAssigned,
+    /// An identity of its own, which machines may have several of.
+    UserAssigned,
+}
+
 fn exchange_audience() -> Vec<String> {
     vec!["api://AzureADTokenExchange".into()]
 }
@@ -45,6 +66,12 @@ pub struct Principal {
     pub secrets: Vec<String>,
     /// Federated identity credentials.
     pub federated_credentials: Vec<FederatedCredential>,
+    /// Certificates.
+    #[serde(default)]
+    pub key_credentials: Vec<KeyCredential>,
+    /// Whether it is a managed identity of the emulated machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_identity: Option<ManagedIdentity>,
     /// Role assignments by subscription id; `*` applies to every subscription of the tenant.
     pub roles: BTreeMap<String, Vec<RoleAssignment>>,
 }
@@ -59,6 +86,8 @@ impl Principal {
             display_name: format!("app-{}", client_id.get(..8).unwrap_or(client_id)),
             secrets: Vec::new(),
             federated_credentials: Vec::new(),
+            key_credentials: Vec::new(),
+            managed_identity: None,
             roles: BTreeMap::new(),
         }
     }

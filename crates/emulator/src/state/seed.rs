@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    FederatedCredential, Patch, Principal, RoleAssignment, Subscription, World, apply, connector_seed,
+    FederatedCredential, KeyCredential, ManagedIdentity, Patch, Principal, RoleAssignment, Subscription,
+    World, apply, connector_seed,
     machines::{self, Generator},
     patch::{Pricings, flatten_pricings},
     rbac,
@@ -48,6 +49,8 @@ struct PrincipalSeed {
     display_name: Option<String>,
     secrets: Option<Vec<String>>,
     federated_identity_credentials: Option<Vec<FederatedCredential>>,
+    key_credentials: Option<Vec<KeyCredential>>,
+    managed_identity: Option<ManagedIdentity>,
     role_assignments: Option<BTreeMap<String, Vec<RoleAssignment>>>,
 }
 
@@ -206,6 +209,12 @@ impl PrincipalSeed {
         }
         if let Some(credentials) = &self.federated_identity_credentials {
             principal.federated_credentials.clone_from(credentials);
+        }
+        if let Some(certificates) = &self.key_credentials {
+            principal.key_credentials.clone_from(certificates);
+        }
+        if self.managed_identity.is_some() {
+            principal.managed_identity = self.managed_identity;
         }
         if let Some(roles) = &self.role_assignments {
             for assignment in roles.values().flatten() {
