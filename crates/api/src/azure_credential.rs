@@ -1,6 +1,6 @@
 //! `AzureCredential`: the Azure identity of a tenant.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,12 @@ use crate::patterns::{GUID, OBJECT_NAME, text};
     ),
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = 1),
     printcolumn(
+        name = "Certificate-Expires",
+        type_ = "string",
+        json_path = ".status.certificateExpirationTime",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
@@ -52,6 +58,8 @@ use crate::patterns::{GUID, OBJECT_NAME, text};
     .message("workloadIdentity must be set when type is WorkloadIdentity, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".workloadIdentity"))]
 #[x_kube(validation = Rule::new("(self.type == 'ClientSecret') == has(self.clientSecret)")
     .message("clientSecret must be set when type is ClientSecret, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".clientSecret"))]
+#[x_kube(validation = Rule::new("(self.type == 'ClientCertificate') == has(self.clientCertificate)")
+    .message("clientCertificate must be set when type is ClientCertificate, and must not be set otherwise").reason(Reason::FieldValueInvalid).field_path(".clientCertificate"))]
 #[serde(rename_all = "camelCase")]
 pub struct AzureCredentialSpec {
     /// Id of the Entra tenant: a GUID in lower case.
@@ -67,7 +75,8 @@ pub struct AzureCredentialSpec {
     )]
     pub client_id: String,
     /// How the identity authenticates. WorkloadIdentity uses a token of a service account of this namespace and needs
-    /// no secret. ClientSecret uses a client secret from a Secret of this namespace.
+    /// no secret. ClientSecret uses a client secret from a Secret of this namespace. ClientCertificate uses a
+    /// certificate and its private key from a Secret of this namespace.
     #[serde(rename = "type")]
     pub type_: CredentialType,
     /// Settings of workload identity federation. Required when type is WorkloadIdentity; not allowed otherwise.
@@ -76,6 +85,9 @@ pub struct AzureCredentialSpec {
     /// The client secret. Required when type is ClientSecret; not allowed otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ClientSecret>,
+    /// The client certificate. Required when type is ClientCertificate; not allowed otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// How an identity authenticates.
@@ -84,6 +96,7 @@ pub struct AzureCredentialSpec {
 pub enum CredentialType {
     WorkloadIdentity,
     ClientSecret,
+    ClientCertificate,
 }
 
 /// Settings of workload identity federation.
@@ -106,6 +119,28 @@ pub struct ClientSecret {
     /// The key of a Secret in this namespace that contains the client secret. The controller picks up a rotated secret
     /// within five minutes.
     pub secret_ref: SecretKeyRef,
+}
+
+/// A client certificate.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificate {
+    /// A Secret in this namespace of type kubernetes.io/tls: the certificate in tls.crt and its private key in tls.key,
+    /// RSA and without a passphrase. The certificate must be registered with the application in Entra. The controller
+    /// picks up a renewed certificate within five minutes.
+    pub secret_ref: TlsSecretRef,
+}
+
+/// A Secret of type kubernetes.io/tls.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSecretRef {
+    /// Name of the Secret.
+    #[schemars(
+        length(max = 253),
+        transform = text(OBJECT_NAME, "clientCertificate.secretRef.name must be the name of a Secret of type kubernetes.io/tls: lower-case letters, digits, - and ., for example azure-prod-tls")
+    )]
+    pub name: String,
 }
 
 /// A key of a Secret.
@@ -143,6 +178,9 @@ pub struct AzureCredentialStatus {
     /// a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<i32>,
+    /// When the client certificate expires, if type is ClientCertificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expiration_time: Option<Time>,
     /// Last handled value of the annotation serverprotection.dev/reconcile-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,

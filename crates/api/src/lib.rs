@@ -16,8 +16,8 @@ pub mod server_protection;
 mod patterns;
 
 pub use azure_credential::{
-    AzureCredential, AzureCredentialSpec, AzureCredentialStatus, ClientSecret, CredentialType, SecretKeyRef,
-    WorkloadIdentity,
+    AzureCredential, AzureCredentialSpec, AzureCredentialStatus, ClientCertificate, ClientSecret,
+    CredentialType, SecretKeyRef, TlsSecretRef, WorkloadIdentity,
 };
 pub use definitions::{crds, file_name};
 pub use pending_operation::{OperationType, PendingOperation};

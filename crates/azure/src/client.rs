@@ -6,6 +6,7 @@ use std::{
 };
 
 use serverprotection_core::{
+    azure_credential::certificate::Validity,
     azure_error::AzureError,
     gate::WritePermit,
     reading::ReadResult,
@@ -19,6 +20,7 @@ use serverprotection_core::{
 
 use crate::{
     arm::Arm,
+    client_certificate::ClientCertificate,
     fleet::{self, Report, ScanObserver, Target},
     identity::Identity,
     principal::{Principals, Session},
@@ -60,6 +62,12 @@ impl Client {
     /// Tenant and application, by which Azure counts quotas. Known without a token, so this proves nothing.
     pub fn principal(&self) -> &str {
         &self.name
+    }
+
+    /// The validity of the client certificate of the credential; `None` if it has none.
+    pub fn certificate(&self) -> Option<Validity> {
+        let certificate = self.tokens.identity().certificate();
+        certificate.map(ClientCertificate::validity)
     }
 
     /// Makes sure that the credential has a token. A token that is still valid, or a refusal of some seconds ago, costs no

@@ -60,6 +60,11 @@ impl Cloud {
         format!("{}/.default", self.audience)
     }
 
+    /// Where the applications of a tenant get tokens. It is also the audience of their assertions.
+    pub(crate) fn token_endpoint(&self, tenant: &str) -> Result<Url, url::ParseError> {
+        self.authority_host.join(&format!("/{tenant}/oauth2/v2.0/token"))
+    }
+
     /// The name of this cloud if it has no connectors for AWS and GCP, otherwise `None` (docs/azure-api.md 8.1). Another
     /// endpoint than that of the cloud may belong to a cloud without connectors, too.
     pub fn connectors_missing_in(&self) -> Option<&'static str> {

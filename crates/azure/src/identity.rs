@@ -11,13 +11,17 @@ use azure_core::{
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, WorkloadIdentityCredential,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
     WorkloadIdentityCredentialOptions,
 };
 
 use serverprotection_core::azure_error::AzureError;
 
-use crate::{cloud::Cloud, transport::EntraTransport};
+use crate::{
+    client_certificate::{CertificateAssertions, ClientCertificate},
+    cloud::Cloud,
+    transport::EntraTransport,
+};
 
 /// The source of a federated assertion, such as the token of a Kubernetes service account.
 #[async_trait::async_trait]
@@ -42,6 +46,15 @@ pub enum Identity {
         /// The secret.
         secret: Secret,
     },
+    /// An application with a certificate.
+    ClientCertificate {
+        /// Tenant.
+        tenant_id: String,
+        /// Application.
+        client_id: String,
+        /// The certificate and its private key.
+        certificate: Arc<ClientCertificate>,
+    },
     /// An application that trusts assertions of another issuer, by a federated credential.
     Federated {
         /// Tenant.
@@ -53,8 +66,13 @@ pub enum Identity {
     },
     /// The pod's own workload identity, from its environment (`AZURE_*`).
     PodWorkloadIdentity,
-    /// The managed identity of the node.
-    ManagedIdentity,
+    /// A managed identity of the machine or app on which this process runs. Its environment decides where tokens come
+    /// from: `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` of App Service, otherwise the metadata service of the node
+    /// (169.254.169.254). The tenant is that of the identity.
+    ManagedIdentity {
+        /// Client id of a user-assigned identity; `None` for the system-assigned one.
+        client_id: Option<String>,
+    },
     /// The user who is logged in to the Azure CLI on this machine. Each new token runs `az`.
     AzureCli {
         /// Tenant of the token; `None` for the current tenant of the Azure CLI.
@@ -72,11 +90,17 @@ impl fmt::Debug for Identity {
             } => {
                 write!(f, "ClientSecret({tenant_id}, {client_id})")
             }
+            Self::ClientCertificate {
+                tenant_id, client_id, ..
+            } => write!(f, "ClientCertificate({tenant_id}, {client_id})"),
             Self::Federated {
                 tenant_id, client_id, ..
             } => write!(f, "Federated({tenant_id}, {client_id})"),
             Self::PodWorkloadIdentity => f.write_str("PodWorkloadIdentity"),
-            Self::ManagedIdentity => f.write_str("ManagedIdentity"),
+            Self::ManagedIdentity { client_id } => {
+                let client = client_id.as_deref().unwrap_or("system-assigned");
+                write!(f, "ManagedIdentity({client})")
+            }
             Self::AzureCli { tenant_id } => {
                 write!(
                     f,
@@ -113,6 +137,9 @@ impl Identity {
             Self::ClientSecret {
                 tenant_id, client_id, ..
             }
+            | Self::ClientCertificate {
+                tenant_id, client_id, ..
+            }
             | Self::Federated {
                 tenant_id, client_id, ..
             } => format!("{tenant_id}/{client_id}").to_ascii_lowercase(),
@@ -124,11 +151,20 @@ impl Identity {
     pub(crate) const fn token_operation(&self) -> &'static str {
         match self {
             Self::ClientSecret { .. }
+            | Self::ClientCertificate { .. }
             | Self::Federated { .. }
             | Self::PodWorkloadIdentity
             | Self::Environment => "POST token",
-            Self::ManagedIdentity => "GET token",
+            Self::ManagedIdentity { .. } => "GET token",
             Self::AzureCli { .. } => "az account get-access-token",
+        }
+    }
+
+    /// The certificate with which it authenticates, if it does.
+    pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
+        match self {
+            Self::ClientCertificate { certificate, .. } => Some(certificate),
+            _ => None,
         }
     }
 
@@ -145,6 +181,16 @@ impl Identity {
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };
+        let by_assertion = |tenant: &str, client: &str, source| {
+            let assertion = Assertion {
+                source,
+                transport: Arc::clone(transport),
+            };
+            let options = ClientAssertionCredentialOptions {
+                client_options: client_options(),
+            };
+            ClientAssertionCredential::new(tenant.to_owned(), client.to_owned(), assertion, Some(options))
+        };
         Ok(match self {
             Self::ClientSecret {
                 tenant_id,
@@ -158,21 +204,24 @@ impl Identity {
                     client_options: client_options(),
                 }),
             )?,
+            Self::ClientCertificate {
+                tenant_id,
+                client_id,
+                certificate,
+            } => by_assertion(
+                tenant_id,
+                client_id,
+                Arc::new(CertificateAssertions {
+                    certificate: Arc::clone(certificate),
+                    client_id: client_id.clone(),
+                    token_endpoint: cloud.token_endpoint(tenant_id)?.into(),
+                }),
+            )?,
             Self::Federated {
                 tenant_id,
                 client_id,
                 assertions,
-            } => ClientAssertionCredential::new(
-                tenant_id.clone(),
-                client_id.clone(),
-                Assertion {
-                    source: Arc::clone(assertions),
-                    transport: Arc::clone(transport),
-                },
-                Some(ClientAssertionCredentialOptions {
-                    client_options: client_options(),
-                }),
-            )?,
+            } => by_assertion(tenant_id, client_id, Arc::clone(assertions))?,
             Self::PodWorkloadIdentity => {
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions {
@@ -181,10 +230,10 @@ impl Identity {
                     ..WorkloadIdentityCredentialOptions::default()
                 }))?
             }
-            Self::ManagedIdentity => {
+            Self::ManagedIdentity { client_id } => {
                 ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
                     client_options: client_options(),
-                    ..ManagedIdentityCredentialOptions::default()
                 }))?
             }
             Self::AzureCli { tenant_id } => AzureCliCredential::new(Some(AzureCliCredentialOptions {
@@ -219,3 +268,6 @@ fn variable(name: &str) -> azure_core::Result<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

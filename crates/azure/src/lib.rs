@@ -18,6 +18,7 @@ mod bounded;
 mod certificates;
 pub mod check;
 mod client;
+mod client_certificate;
 mod cloud;
 mod connectors;
 mod error_response;
@@ -39,6 +40,7 @@ mod transport;
 mod url_path;
 
 pub use client::Client;
+pub use client_certificate::{ClientCertificate, ClientCertificateError};
 pub use cloud::Cloud;
 pub use identity::{AssertionSource, Identity};
 pub use principal::Principals;

@@ -8,7 +8,8 @@ use azure_core::{
     time::{Duration as TokenDuration, OffsetDateTime},
 };
 use serverprotection_core::{
-    azure_error::{AzureError, ErrorClass},
+    Timestamp,
+    azure_error::{AzureError, ErrorClass, IDENTITY_ENDPOINT_UNREACHABLE, MANAGED_IDENTITY_NOT_ASSIGNED},
     retry::LONGEST_RETRY_AFTER,
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -47,11 +48,16 @@ impl Tokens {
     pub(crate) fn new(identity: Identity, cloud: Arc<Cloud>, http: Arc<dyn HttpClient>) -> Self {
         let client = match identity {
             // Without this client, the first token request fails and reports the cause.
-            Identity::ManagedIdentity => {
+            Identity::ManagedIdentity { .. } => {
                 node_client().map_or(http, |client| Arc::new(client) as Arc<dyn HttpClient>)
             }
             _ => http,
         };
+        Self::over(identity, cloud, client)
+    }
+
+    /// Tokens that are requested over this connection.
+    pub(crate) fn over(identity: Identity, cloud: Arc<Cloud>, client: Arc<dyn HttpClient>) -> Self {
         let transport = Arc::new(EntraTransport::new(client, identity.token_operation()));
         Self {
             identity,
@@ -61,9 +67,17 @@ impl Tokens {
         }
     }
 
+    /// Who gets the tokens.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// A valid token. `renew`: Azure refused the cached one. Then the credential is rebuilt too, because a credential
     /// of `azure_identity` would return its cached token again.
     pub(crate) async fn get(&self, renew: bool) -> Result<String, AzureError> {
+        if let Some(certificate) = self.identity.certificate() {
+            certificate.check(Timestamp::now())?;
+        }
         let mut state = self.state.lock().await;
         let now = OffsetDateTime::now_utc();
         if renew {
@@ -140,9 +154,18 @@ impl Tokens {
     }
 
     fn refused(&self, refusal: EntraError) -> AzureError {
+        let of_machine = matches!(self.identity, Identity::ManagedIdentity { .. });
+        let code = match (&refusal.class, refusal.code.as_str()) {
+            // Status 400 (docs/azure-api.md 9.1). Without a body of Entra, which refuses for reasons of its own.
+            (ErrorClass::Credential, "invalid_request" | "Http400") if of_machine => {
+                MANAGED_IDENTITY_NOT_ASSIGNED.into()
+            }
+            (_, "EntraUnreachable") if of_machine => IDENTITY_ENDPOINT_UNREACHABLE.into(),
+            _ => refusal.code,
+        };
         AzureError {
             class: refusal.class,
-            code: refusal.code,
+            code,
             message: refusal.description,
             operation: self.identity.token_operation().into(),
             request_id: None,

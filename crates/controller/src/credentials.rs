@@ -7,20 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use azure_core::credentials::Secret as AzureSecret;
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use serverprotection_api::{
-    AzureCredential, AzureCredentialSpec, ClaimCredential, CredentialType, SecretKeyRef, TargetCredential,
+    AzureCredential, AzureCredentialSpec, ClaimCredential, CredentialType, TargetCredential,
 };
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
-use serverprotection_core::azure_error::{AzureError, ErrorClass};
+use serverprotection_core::{
+    azure_credential::certificate::Validity,
+    azure_error::{AzureError, ErrorClass},
+};
 
 use crate::{
-    kube_error::described, parsed::Parsed, restrictions::Restrictions, service_account::ServiceAccountTokens,
+    clock::now,
+    parsed::Parsed,
+    restrictions::Restrictions,
+    secrets::{self, Proof, SecretSource},
+    service_account::ServiceAccountTokens,
 };
 
 /// Minimum interval between two reads of a Secret, for any number of objects.
@@ -57,7 +62,7 @@ pub(crate) struct CachedClient {
     client: Arc<AzureClient>,
     /// The `AzureCredential` that the client was created from.
     made_from: MadeFrom,
-    secret: Option<AzureSecret>,
+    proof: Option<Proof>,
     read_at: Instant,
 }
 
@@ -111,7 +116,16 @@ impl Credentials {
         let made_from = (credential.uid(), credential.metadata.generation);
         let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
         let spec = &credential.spec;
-        match (spec.type_, &spec.workload_identity, &spec.client_secret) {
+        let secret = match (spec.type_, &spec.client_secret, &spec.client_certificate) {
+            (CredentialType::ClientSecret, Some(secret), _) => {
+                Some(SecretSource::ClientSecret(&secret.secret_ref))
+            }
+            (CredentialType::ClientCertificate, _, Some(certificate)) => {
+                Some(SecretSource::ClientCertificate(&certificate.secret_ref))
+            }
+            _ => None,
+        };
+        match (spec.type_, &spec.workload_identity, secret) {
             (CredentialType::WorkloadIdentity, Some(workload), _) => {
                 if let Some(cached) = cached {
                     return Ok(cached.client);
@@ -128,8 +142,11 @@ impl Credentials {
                 };
                 Ok(self.keep(key, identity, made_from, None))
             }
-            (CredentialType::ClientSecret, _, Some(client_secret)) => {
-                let trusted = if force_refresh {
+            (CredentialType::ClientSecret | CredentialType::ClientCertificate, _, Some(secret)) => {
+                // A renewed certificate may be there already.
+                let expired = |validity: Validity| validity.until <= now();
+                let certificate = cached.as_ref().and_then(|cached| cached.client.certificate());
+                let trusted = if force_refresh || certificate.is_some_and(expired) {
                     READ_AT_MOST_EVERY
                 } else {
                     self.reread_after
@@ -137,8 +154,7 @@ impl Credentials {
                 if let Some(cached) = cached.filter(|cached| cached.read_at.elapsed() < trusted) {
                     return Ok(cached.client);
                 }
-                self.read_in_turn(key, made_from, spec, &client_secret.secret_ref)
-                    .await
+                self.read_in_turn(key, made_from, spec, secret).await
             }
             // Admission rejects this, but an object created under an older schema may still exist.
             _ => Err(failure(
@@ -155,7 +171,7 @@ impl Credentials {
         key: Key,
         made_from: MadeFrom,
         spec: &AzureCredentialSpec,
-        reference: &SecretKeyRef,
+        source: SecretSource<'_>,
     ) -> Result<Arc<AzureClient>, AzureError> {
         let asked = Instant::now();
         let refresh_lock = self.refresh_lock(&key);
@@ -170,10 +186,10 @@ impl Credentials {
             return Err(failure.clone());
         }
         let began = Instant::now();
-        let secret = match self.read(&key.0, reference).await {
-            Ok(secret) => secret,
+        let proof = match secrets::read(&self.client, &key.0, source).await {
+            Ok(proof) => proof,
             Err(failure) => {
-                // The API server is unavailable, but the cached secret may still work.
+                // The API server is unavailable, but the cached proof may still work.
                 if let Some(cached) = cached.filter(|_| failure.class.is_transient()) {
                     return Ok(cached.client);
                 }
@@ -182,17 +198,19 @@ impl Credentials {
             }
         };
         if let Some(cached) = cached
-            && same(cached.secret.as_ref(), Some(&secret))
+            && same(cached.proof.as_ref(), Some(&proof))
         {
             self.touch(&key);
             return Ok(cached.client);
         }
-        let identity = Identity::ClientSecret {
-            tenant_id: spec.tenant_id.clone(),
-            client_id: spec.client_id.clone(),
-            secret: secret.clone(),
-        };
-        Ok(self.keep(key, identity, made_from, Some(secret)))
+        let identity = proof.identity(spec.tenant_id.clone(), spec.client_id.clone());
+        Ok(self.keep(key, identity, made_from, Some(proof)))
+    }
+
+    /// The validity of the client certificate that was read last, if the credential has one.
+    pub(crate) fn certificate(&self, namespace: &str, name: &str) -> Option<Validity> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().get(&key)?.client.certificate()
     }
 
     /// The credential with its uid, as a claim records it.
@@ -230,13 +248,13 @@ impl Credentials {
         key: Key,
         identity: Identity,
         made_from: MadeFrom,
-        secret: Option<AzureSecret>,
+        proof: Option<Proof>,
     ) -> Arc<AzureClient> {
         let mut all = self.lock();
         // Another reconcile was faster.
         if let Some(cached) = all
             .get(&key)
-            .filter(|cached| cached.made_from == made_from && same(cached.secret.as_ref(), secret.as_ref()))
+            .filter(|cached| cached.made_from == made_from && same(cached.proof.as_ref(), proof.as_ref()))
         {
             return Arc::clone(&cached.client);
         }
@@ -244,7 +262,7 @@ impl Credentials {
         let cached = CachedClient {
             client: Arc::clone(&client),
             made_from,
-            secret,
+            proof,
             read_at: Instant::now(),
         };
         all.insert(key, cached);
@@ -267,60 +285,13 @@ impl Credentials {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
 
-    async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<AzureSecret, AzureError> {
-        let SecretKeyRef { name, key } = reference;
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let mut answer = secrets.get_opt(name).await;
-        if is_forbidden(&answer) {
-            tokio::time::sleep(GRANT_DELAY).await;
-            answer = secrets.get_opt(name).await;
-        }
-        let secret = match answer {
-            Ok(secret) => secret,
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                return Err(failure(
-                    "SecretForbidden",
-                    format!(
-                        "The controller may not read Secret {namespace}/{name}: {}",
-                        status.message
-                    ),
-                ));
-            }
-            Err(error) => {
-                let failure = failure(
-                    "SecretUnreadable",
-                    format!("Secret {namespace}/{name} cannot be read: {}", described(&error)),
-                );
-                return Err(AzureError {
-                    class: ErrorClass::Transient,
-                    ..failure
-                });
-            }
-        };
-        let value = secret.as_ref().and_then(|secret| secret.data.as_ref()?.get(key));
-        let value = value
-            .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
-            .map(str::trim);
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            return Ok(AzureSecret::new(value.to_owned()));
-        }
-        // Who may not read Secrets does not learn from the object which of them and which keys exist.
-        let exists = secret.is_some();
-        tracing::warn!(namespace, secret = name, exists, key, "no client secret");
-        Err(failure(
-            "SecretNotFound",
-            format!("Secret {namespace}/{name} does not exist, or its key {key} is missing or empty"),
-        ))
+fn same(one: Option<&Proof>, other: Option<&Proof>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (one, other) => one.is_none() && other.is_none(),
     }
-}
-
-fn is_forbidden<T>(answer: &Result<T, kube::Error>) -> bool {
-    matches!(answer, Err(kube::Error::Api(status)) if status.is_forbidden())
-}
-
-fn same(one: Option<&AzureSecret>, other: Option<&AzureSecret>) -> bool {
-    one.map(AzureSecret::secret) == other.map(AzureSecret::secret)
 }
 
 fn failure(code: &str, message: String) -> AzureError {

@@ -33,6 +33,7 @@ mod reconciler;
 mod requests;
 mod restrictions;
 mod run;
+mod secrets;
 mod security_connector;
 mod series;
 mod server_protection;

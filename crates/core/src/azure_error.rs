@@ -10,6 +10,10 @@ pub const UNRECOGNIZED_RESPONSE: &str = "UnrecognizedResponse";
 pub const CERTIFICATE_NOT_TRUSTED: &str = "CertificateNotTrusted";
 /// The certificate of the server has expired, or it is for another host.
 pub const CERTIFICATE_INVALID: &str = "CertificateInvalid";
+/// The machine has no such managed identity.
+pub const MANAGED_IDENTITY_NOT_ASSIGNED: &str = "ManagedIdentityNotAssigned";
+/// Nothing answers where the managed identity of the machine gets its tokens.
+pub const IDENTITY_ENDPOINT_UNREACHABLE: &str = "IdentityEndpointUnreachable";
 /// Azure revoked the token because of a Conditional Access policy.
 pub const INSUFFICIENT_CLAIMS: &str = "InsufficientClaims";
 /// A deny assignment forbids what the roles of the identity allow.
@@ -154,6 +158,9 @@ impl AzureError {
             (_, CERTIFICATE_NOT_TRUSTED) => {
                 "Set --extra-ca to a file with the certificate authority that issued this certificate, if you trust it"
             }
+            (_, IDENTITY_ENDPOINT_UNREACHABLE) => {
+                "Run the controller on Azure machines with a managed identity, and allow its requests to their metadata service (169.254.169.254)"
+            }
             (
                 ErrorClass::Throttled(_)
                 | ErrorClass::Conflict
@@ -213,6 +220,28 @@ fn credential_hint(code: &str) -> &'static str {
         "SecretNotFound" => "Create the Secret with this key",
         "SecretForbidden" => {
             "Bind the ClusterRole serverprotection-secret-reader to the controller in the namespace (deploy/samples/2-secret.yaml)"
+        }
+        "TlsSecretNotFound" => {
+            "Create a Secret of type kubernetes.io/tls with this name (kubectl create secret tls, or a Certificate of cert-manager)"
+        }
+        "ClientCertificateUnreadable" => {
+            "Store the certificate and its RSA private key in PEM format in tls.crt and tls.key"
+        }
+        "ClientKeyEncrypted" => "Store the private key without a passphrase (openssl pkey removes it)",
+        "ClientKeyNotRsa" => {
+            "Issue a certificate with an RSA key, because Entra accepts no other (cert-manager: privateKey.algorithm RSA, size 2048)"
+        }
+        "ClientKeyMismatch" => {
+            "Store the certificate of this key; it must be the first one in tls.crt, before its issuers"
+        }
+        "ClientCertificateExpired" => {
+            "Renew the certificate in the Secret, and register the new one with the application in Entra"
+        }
+        "ClientCertificateNotYetValid" => {
+            "Wait until then, or synchronize the clock of the controller's node if the time has passed"
+        }
+        MANAGED_IDENTITY_NOT_ASSIGNED => {
+            "Assign the managed identity to the machines (or the app) of the controller, or fix clientId"
         }
         "ServiceAccountNotGranted" => {
             "Bind the ClusterRole serverprotection-identity-user to the ServiceAccount in the namespace (deploy/samples/workload-identity)"

@@ -1,7 +1,9 @@
 //! The conditions `CredentialReady` and `PermissionsSufficient`: may the identity do what the spec needs?
 
 use crate::{
-    azure_error::{AzureError, CERTIFICATE_INVALID, CERTIFICATE_NOT_TRUSTED, ErrorClass},
+    azure_error::{
+        AzureError, CERTIFICATE_INVALID, CERTIFICATE_NOT_TRUSTED, ErrorClass, IDENTITY_ENDPOINT_UNREACHABLE,
+    },
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
     message::Message,
     reading::{Permissions, ReadResult},
@@ -68,7 +70,7 @@ pub(crate) fn is_certificate(code: &str) -> bool {
 
 /// The reason for a transient error of a token request.
 pub(crate) fn unreachable_reason(failure: &AzureError) -> ReasonText {
-    if is_certificate(&failure.code) {
+    if is_certificate(&failure.code) || failure.code == IDENTITY_ENDPOINT_UNREACHABLE {
         ReasonText::Code(failure.code.clone())
     } else {
         Reason::EntraUnreachable.into()

@@ -6,6 +6,14 @@
 pub enum TokenCause {
     /// The client secret is wrong or has expired.
     ClientSecret,
+    /// The application does not have the certificate, or its copy in Entra has expired.
+    ClientCertificate,
+    /// The certificate is revoked.
+    ClientCertificateRevoked,
+    /// Entra finds that the certificate is not valid at this time.
+    ClientCertificateNotValid,
+    /// The assertion is for another application or another Entra.
+    Assertion,
     /// The tenant does not exist in this cloud.
     Tenant,
     /// The tenant is in another cloud.
@@ -20,7 +28,7 @@ pub enum TokenCause {
     FederatedCredential,
     /// Entra cannot read the keys of the cluster, or the token is not signed with one of them.
     Issuer,
-    /// The service account token is not valid at this time.
+    /// The assertion, such as a service account token, is not valid at this time.
     Clock,
     /// A Conditional Access policy blocks the application.
     ConditionalAccess,
@@ -34,6 +42,14 @@ pub enum TokenCause {
 const CODES: &[(&str, TokenCause)] = &[
     ("AADSTS7000215", TokenCause::ClientSecret), // InvalidClientSecret
     ("AADSTS7000222", TokenCause::ClientSecret), // InvalidClientSecretExpiredKeysProvided
+    ("AADSTS700027", TokenCause::ClientCertificate), // InvalidKeyError: no such key, or another signature
+    ("AADSTS50012", TokenCause::ClientCertificate), // AuthenticationFailed: the same, in older answers
+    ("AADSTS7000214", TokenCause::ClientCertificateRevoked), // CertificateHasBeenRevoked
+    ("AADSTS7000277", TokenCause::ClientCertificateRevoked), // CertificateWasRevoked
+    ("AADSTS1000502", TokenCause::ClientCertificateNotValid), // CertificateIsOutsideValidityWindow
+    ("AADSTS7000274", TokenCause::ClientCertificateNotValid), // CertificateNotWithinValidityPeriod
+    ("AADSTS700021", TokenCause::Assertion),     // the assertion names another application
+    ("AADSTS700023", TokenCause::Assertion),     // the audience of the assertion is another Entra
     ("AADSTS90002", TokenCause::Tenant),         // InvalidTenantName
     ("AADSTS900023", TokenCause::Tenant),        // the identifier is neither a GUID nor a domain
     ("AADSTS90019", TokenCause::Tenant),         // MissingTenantRealm
@@ -76,8 +92,12 @@ const CODES: &[(&str, TokenCause)] = &[
 
 impl TokenCause {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::ClientSecret,
+        Self::ClientCertificate,
+        Self::ClientCertificateRevoked,
+        Self::ClientCertificateNotValid,
+        Self::Assertion,
         Self::Tenant,
         Self::Cloud,
         Self::Application,
@@ -109,6 +129,18 @@ impl TokenCause {
             Self::ClientSecret => {
                 "Put a valid client secret into the Secret; the controller reads it again within five minutes"
             }
+            Self::ClientCertificate => {
+                "Register the certificate of the Secret (tls.crt) with the application in Entra, as docs/credentials.md shows; after each renewal, too"
+            }
+            Self::ClientCertificateRevoked => {
+                "Issue another certificate, and register it with the application in Entra"
+            }
+            Self::ClientCertificateNotValid => {
+                "Renew the certificate, and synchronize the clock of the controller's node if it is valid now"
+            }
+            Self::Assertion => {
+                "Fix clientId and tenantId of the AzureCredential, or --authority-host of the controller: Entra expects an assertion for another application or authority"
+            }
             Self::Tenant => "Fix tenantId of the AzureCredential",
             Self::Cloud => {
                 "Fix tenantId of the AzureCredential, or start the controller with the --cloud of the tenant"
@@ -128,7 +160,7 @@ impl TokenCause {
             Self::Issuer => {
                 "Make the issuer of the cluster (its discovery document and keys) reachable from the internet with the current keys"
             }
-            Self::Clock => "Synchronize the clocks of the API server's nodes",
+            Self::Clock => "Synchronize the clocks of the nodes of the API server and of the controller",
             Self::ConditionalAccess => {
                 "Exclude the application from the Conditional Access policy, or allow the address from which the controller reaches Entra; Entra's sign-in log names the policy"
             }

@@ -189,15 +189,23 @@ fn a_credential_has_the_member_of_its_type() {
         }
         messages(credential(spec).validate_cel())
     };
+    let certificate = json!({"secretRef": {"name": "s"}});
     let workload = ("workloadIdentity", &workload);
     let secret = ("clientSecret", &secret);
+    let certificate = ("clientCertificate", &certificate);
     assert_eq!(with("WorkloadIdentity", &[workload]), [""; 0]);
     assert_eq!(with("ClientSecret", &[secret]), [""; 0]);
+    assert_eq!(with("ClientCertificate", &[certificate]), [""; 0]);
     let only_workload =
         "workloadIdentity must be set when type is WorkloadIdentity, and must not be set otherwise";
     let only_secret = "clientSecret must be set when type is ClientSecret, and must not be set otherwise";
+    let only_certificate =
+        "clientCertificate must be set when type is ClientCertificate, and must not be set otherwise";
     for (type_, members, expected) in [
         ("WorkloadIdentity", vec![], vec![only_workload]),
+        ("ClientCertificate", vec![], vec![only_certificate]),
+        ("ClientCertificate", vec![certificate, secret], vec![only_secret]),
+        ("ClientSecret", vec![secret, certificate], vec![only_certificate]),
         ("WorkloadIdentity", vec![workload, secret], vec![only_secret]),
         ("ClientSecret", vec![], vec![only_secret]),
         ("ClientSecret", vec![secret, workload], vec![only_workload]),

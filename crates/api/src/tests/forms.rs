@@ -175,6 +175,18 @@ fn references_are_names_of_objects() {
         &bad,
         &good,
     );
+    let certificate = |name: &str| {
+        let reference = json!({"secretRef": {"name": name}});
+        let spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": "ClientCertificate", "clientCertificate": reference});
+        messages(credential(spec).validate_cel())
+    };
+    check(
+        certificate,
+        "clientCertificate.secretRef.name",
+        "azure-prod-tls",
+        &bad,
+        &good,
+    );
     let good = ["client-secret", "AZURE_CLIENT_SECRET", "a.b"];
     check(
         |key| secret("s", key),

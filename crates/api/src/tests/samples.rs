@@ -12,7 +12,7 @@ use crate::{AzureCredential, SecurityConnector, ServerProtection};
 fn samples_are_admitted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
     let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten();
-    let folders = ["connectors", "workload-identity"].map(|name| folder.join(name));
+    let folders = ["client-certificate", "connectors", "workload-identity"].map(|name| folder.join(name));
     for file in files(&folder).chain(folders.iter().flat_map(|folder| files(folder))) {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {

@@ -1,25 +1,34 @@
 //! How the command authenticates to Azure, and what to do if that fails.
 #![allow(clippy::doc_markdown)]
 
+use std::{path::Path, sync::Arc};
+
 use clap::ValueEnum;
-use serverprotection_azure::Identity;
+use serverprotection_azure::{ClientCertificate, Identity};
 use serverprotection_core::{
-    azure_error::{AzureError, DENY_ASSIGNMENT, ErrorClass, INSUFFICIENT_CLAIMS},
+    azure_error::{
+        AzureError, DENY_ASSIGNMENT, ErrorClass, IDENTITY_ENDPOINT_UNREACHABLE, INSUFFICIENT_CLAIMS,
+    },
     token_cause::TokenCause,
 };
+use zeroize::Zeroize;
 
 use crate::error::CliError;
+
+const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+const CLIENT_CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 
 /// How to authenticate to Azure.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
     /// The login of the Azure CLI
     AzureCli,
-    /// An application, from AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET
+    /// An application, from AZURE_TENANT_ID, AZURE_CLIENT_ID and either AZURE_CLIENT_SECRET or
+    /// AZURE_CLIENT_CERTIFICATE_PATH, a PEM file with a certificate and its RSA private key
     Environment,
     /// Workload identity, from AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE
     WorkloadIdentity,
-    /// The managed identity of this machine
+    /// The managed identity of this machine; a user-assigned one from AZURE_CLIENT_ID
     ManagedIdentity,
 }
 
@@ -35,7 +44,7 @@ impl Auth {
     fn variables(self) -> &'static [&'static str] {
         match self {
             Self::AzureCli | Self::ManagedIdentity => &[],
-            Self::Environment => &["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"],
+            Self::Environment => &["AZURE_TENANT_ID", "AZURE_CLIENT_ID", CLIENT_SECRET],
             Self::WorkloadIdentity => &["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"],
         }
     }
@@ -49,7 +58,8 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// Fails if environment variables are missing, or if a tenant is given for an identity that has its own.
+    /// Fails if environment variables are missing, if a tenant is given for an identity that has its own, or if the file
+    /// with the certificate cannot be used.
     pub(crate) fn identity(
         self,
         tenant: Option<String>,
@@ -73,6 +83,7 @@ impl Auth {
             .iter()
             .copied()
             .filter(|name| !is_set(name))
+            .filter(|name| *name != CLIENT_SECRET || !is_set(CLIENT_CERTIFICATE))
             .collect();
         if !missing.is_empty() {
             return Err(CliError::new(format!(
@@ -84,11 +95,40 @@ impl Auth {
         }
         Ok(match self {
             Self::AzureCli => Identity::AzureCli { tenant_id: tenant },
+            Self::Environment if !is_set(CLIENT_SECRET) => {
+                by_certificate(variable(CLIENT_CERTIFICATE).as_ref())?
+            }
             Self::Environment => Identity::Environment,
             Self::WorkloadIdentity => Identity::PodWorkloadIdentity,
-            Self::ManagedIdentity => Identity::ManagedIdentity,
+            Self::ManagedIdentity => Identity::ManagedIdentity {
+                client_id: is_set("AZURE_CLIENT_ID").then(|| variable("AZURE_CLIENT_ID")),
+            },
         })
     }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+/// An application with the certificate and the private key of a PEM file.
+fn by_certificate(path: &Path) -> Result<Identity, CliError> {
+    let shown = format!("{CLIENT_CERTIFICATE} {}", path.display());
+    let mut pem = std::fs::read(path)
+        .map_err(|error| CliError::new(format!("{shown} cannot be read")).because(error))?;
+    let read = ClientCertificate::from_pem(&shown, &pem, &pem);
+    pem.zeroize();
+    let certificate = read.map_err(|error| {
+        let error = CliError::new(format!("{shown} {error}"));
+        error.action(
+            "use a file with a certificate and its RSA private key, both in PEM format and not encrypted",
+        )
+    })?;
+    Ok(Identity::ClientCertificate {
+        tenant_id: variable("AZURE_TENANT_ID"),
+        client_id: variable("AZURE_CLIENT_ID"),
+        certificate: Arc::new(certificate),
+    })
 }
 
 /// What failed and why, in the words of conditions. The request ID is not in it, so that equal failures have equal texts.
@@ -114,13 +154,13 @@ pub(crate) fn hint(origin: &Origin, failure: &AzureError) -> String {
             "run az login (needs the Azure CLI; az login --tenant ID for another tenant), or choose another identity with --auth".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::Environment)) => {
-            "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or choose another identity with --auth".into()
+            "correct AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_CLIENT_CERTIFICATE_PATH), or choose another identity with --auth".into()
         }
         (ErrorClass::Credential, Origin::Auth(Auth::WorkloadIdentity)) => {
             "correct AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE and the federated credential of the application".into()
         }
         (_, Origin::Auth(Auth::ManagedIdentity))
-            if failure.class == ErrorClass::Credential || failure.code == "EntraUnreachable" =>
+            if failure.class == ErrorClass::Credential || failure.code == IDENTITY_ENDPOINT_UNREACHABLE =>
         {
             "run this on an Azure machine with a managed identity, or choose another identity with --auth".into()
         }
@@ -186,6 +226,30 @@ mod tests {
                 .is_some_and(|action| action.contains("AZURE_TENANT_ID")),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_certificate_stands_in_for_the_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.pem");
+        let error = by_certificate(&path).unwrap_err();
+        assert!(error.problem.contains("cannot be read"), "{error}");
+        std::fs::write(&path, "geheim").unwrap();
+        let error = by_certificate(&path).unwrap_err();
+        assert!(error.problem.contains("contains no certificate"), "{error}");
+        assert!(!error.to_string().contains("geheim"), "{error}");
+        let key =
+            rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        std::fs::write(&path, format!("{}{}", key.serialize_pem(), certificate.pem())).unwrap();
+        assert!(matches!(
+            by_certificate(&path),
+            Ok(Identity::ClientCertificate { .. })
+        ));
+        let missing = Auth::Environment
+            .identity(None, |name| name == CLIENT_CERTIFICATE)
+            .unwrap_err();
+        assert!(!missing.problem.contains(CLIENT_SECRET), "{missing}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Subscriptions and credentials of the input.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use azure_core::credentials::Secret as AzureSecret;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
-use serverprotection_api::{AzureCredential, CredentialType, Machines, ServerProtection};
-use serverprotection_azure::Identity;
+use serverprotection_api::{
+    AzureCredential, AzureCredentialSpec, CredentialType, Machines, ServerProtection,
+};
+use serverprotection_azure::{ClientCertificate, Identity};
 
 use super::args;
 use crate::{
@@ -177,32 +179,54 @@ impl Found {
         let reference = match (spec.type_, &spec.client_secret) {
             (CredentialType::ClientSecret, Some(secret)) => &secret.secret_ref,
             (CredentialType::ClientSecret, None) => return Err("spec.clientSecret is missing".into()),
+            (CredentialType::ClientCertificate, _) => return self.certificate(namespace, spec),
             (CredentialType::WorkloadIdentity, _) => {
                 return Err("workload identity works only in the cluster".into());
             }
         };
         let name = &reference.name;
-        let secret = self
-            .secrets
-            .get(&(namespace.clone(), name.clone()))
-            .ok_or_else(|| format!("its Secret {name} is not in the input"))?;
-        let text = secret
-            .string_data
-            .as_ref()
-            .and_then(|data| data.get(&reference.key));
-        let bytes = secret.data.as_ref().and_then(|data| data.get(&reference.key));
-        let value = match (text, bytes) {
-            (Some(text), _) => text.clone(),
-            (None, Some(bytes)) => String::from_utf8(bytes.0.clone())
-                .map_err(|_| format!("key {} of its Secret {name} is not UTF-8 text", reference.key))?,
-            (None, None) => return Err(format!("its Secret {name} has no key {}", reference.key)),
-        };
+        let value = value(self.secret(namespace, name)?, &reference.key)
+            .ok_or_else(|| format!("its Secret {name} has no key {}", reference.key))?;
+        let value = String::from_utf8(value)
+            .map_err(|_| format!("key {} of its Secret {name} is not UTF-8 text", reference.key))?;
         Ok(Identity::ClientSecret {
             tenant_id: spec.tenant_id.clone(),
             client_id: spec.client_id.clone(),
             secret: AzureSecret::new(value.trim().to_owned()),
         })
     }
+
+    fn certificate(&self, namespace: &str, spec: &AzureCredentialSpec) -> Result<Identity, String> {
+        let reference = spec
+            .client_certificate
+            .as_ref()
+            .map(|certificate| &certificate.secret_ref)
+            .ok_or("spec.clientCertificate is missing")?;
+        let name = &reference.name;
+        let secret = self.secret(namespace, name)?;
+        let [certificate, key] = ["tls.crt", "tls.key"].map(|key| value(secret, key).unwrap_or_default());
+        let origin = format!("Secret {name}");
+        let certificate = ClientCertificate::from_pem(&origin, &certificate, &key)
+            .map_err(|error| error.of(&origin, "tls.crt", "tls.key").message)?;
+        Ok(Identity::ClientCertificate {
+            tenant_id: spec.tenant_id.clone(),
+            client_id: spec.client_id.clone(),
+            certificate: Arc::new(certificate),
+        })
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Result<&Secret, String> {
+        let secret = self.secrets.get(&(namespace.to_owned(), name.to_owned()));
+        secret.ok_or_else(|| format!("its Secret {name} is not in the input"))
+    }
+}
+
+/// The bytes of a key of a Secret of the input.
+fn value(secret: &Secret, key: &str) -> Option<Vec<u8>> {
+    let text = secret.string_data.as_ref().and_then(|data| data.get(key));
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    text.map(|text| text.clone().into_bytes())
+        .or_else(|| bytes.map(|bytes| bytes.0.clone()))
 }
 
 /// The name, safe to print.

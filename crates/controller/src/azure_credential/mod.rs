@@ -97,7 +97,8 @@ pub(crate) fn used(context: &Context, namespace: &str, name: Option<&str>, token
     let Some(name) = name else { return };
     let credentials = &context.azure_credentials;
     let status = credentials.states.status(namespace, name);
-    if status.is_some_and(|status| contradicts(&status, token)) {
+    let certificate = context.credentials.certificate(namespace, name);
+    if status.is_some_and(|status| contradicts(&status, token, certificate)) {
         credentials.trigger.reconcile(namespace, name);
     }
 }

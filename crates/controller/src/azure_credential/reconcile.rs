@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 use serverprotection_api::AzureCredential;
 use serverprotection_core::{
     azure_credential::{
+        certificate::Validity,
         events::events,
         requeue::requeue_after,
         status::{Input, recovered, status},
@@ -43,7 +44,7 @@ pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Re
     states.begin(object.meta());
     let requested = requested(object, &state);
     let works = is_true(&state.status.conditions, ConditionType::Ready);
-    let token = sign_in(object, !works || requested.is_some(), context).await;
+    let (token, certificate) = sign_in(object, !works || requested.is_some(), context).await;
     // The object was deleted or edited meanwhile: another reconcile decides about the new spec.
     if !states.is_newest(object.meta()) {
         return Ok(Action::requeue(Duration::from_secs(1)));
@@ -55,12 +56,20 @@ pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Re
         requested,
         previous: &state.status,
         token: &token,
+        certificate,
         history: state.history,
         used_by: super::status_refresh::used_by(object, context),
         now: now(),
     });
     let slow = context.settings.timeouts.blocked_retry_interval;
-    let next = requeue_after(&token, state.history, slow, fastrand::f64());
+    let mut next = requeue_after(&token, state.history, slow, fastrand::f64());
+    // The status says that the certificate expires soon, or has expired, when that happens.
+    if let (Ok(()), Some(change)) = (
+        &token,
+        certificate.and_then(|validity| validity.next_change(now())),
+    ) {
+        next = next.min(change + Duration::from_secs(1));
+    }
     let events = events(&before, &after);
     let recovered = recovered(&before, &after);
     let action = complete(object, state, after, events, next, context).await?;
@@ -71,9 +80,15 @@ pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Re
 }
 
 /// Gets a token with the client that the objects use, too. `force_refresh` reads the Secret again.
-async fn sign_in(object: &AzureCredential, force_refresh: bool, context: &Context) -> Result<(), AzureError> {
+async fn sign_in(
+    object: &AzureCredential,
+    force_refresh: bool,
+    context: &Context,
+) -> (Result<(), AzureError>, Option<Validity>) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let clients = &context.credentials;
-    let client = clients.client_for(&namespace, Some(&name), force_refresh).await?;
-    client.sign_in().await
+    match clients.client_for(&namespace, Some(&name), force_refresh).await {
+        Ok(client) => (client.sign_in().await, client.certificate()),
+        Err(failure) => (Err(failure), None),
+    }
 }

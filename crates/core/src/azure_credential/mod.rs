@@ -1,5 +1,6 @@
 //! `AzureCredential`: whether Entra issues a token for it. What the identity may do is not decided here.
 
+pub mod certificate;
 pub mod events;
 pub mod history;
 pub mod requeue;

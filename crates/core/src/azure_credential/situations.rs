@@ -5,6 +5,7 @@ use std::time::Duration;
 use serverprotection_api::AzureCredentialStatus;
 
 use super::{
+    certificate::Validity,
     events::events,
     history::ReconcileHistory,
     requeue::requeue_after,
@@ -39,6 +40,7 @@ fn failure(class: ErrorClass, code: &str) -> Result<(), AzureError> {
 struct Object {
     status: AzureCredentialStatus,
     history: ReconcileHistory,
+    certificate: Option<Validity>,
     generation: i64,
     second: i64,
     /// Reasons of the events of the last reconcile.
@@ -55,6 +57,7 @@ impl Object {
                 ..AzureCredentialStatus::default()
             },
             history: ReconcileHistory::default(),
+            certificate: None,
             generation: 1,
             second: 0,
             events: Vec::new(),
@@ -71,6 +74,7 @@ impl Object {
             requested,
             previous: &self.status,
             token,
+            certificate: self.certificate,
             history: self.history,
             used_by: 3,
             now: at(self.second),
@@ -191,6 +195,75 @@ fn a_refused_certificate_has_a_reason_and_an_event() {
     }
 }
 
+/// A user renews it before it is too late, and sees when that is.
+#[test]
+fn a_client_certificate_warns_before_it_expires() {
+    let mut object = Object::new();
+    let valid = |from, until| {
+        Some(Validity {
+            from: at(from),
+            until: at(until),
+        })
+    };
+    object.certificate = valid(0, 600);
+    object.reconcile(&Ok(()), None);
+    object.expect(("True", "TokenIssued"), "");
+    let expires = |object: &Object| {
+        object
+            .status
+            .certificate_expiration_time
+            .as_ref()
+            .map(|time| time.0)
+    };
+    assert_eq!(expires(&object), Some(at(600)));
+    object.second = 500;
+    object.reconcile(&Ok(()), None);
+    object.expect(("True", "ClientCertificateExpiresSoon"), "");
+    assert_eq!(object.events, [(true, "ClientCertificateExpiresSoon".to_owned())]);
+    let message = &get(&object.status.conditions, "Ready").unwrap().message;
+    assert!(message.contains("expires at 1970-01-01T00:10:00Z"), "{message}");
+    let before = object.status.clone();
+    object.reconcile(&Ok(()), None);
+    assert_eq!(object.status, before, "said once");
+    assert!(object.events.is_empty());
+
+    object.second = 600;
+    object.reconcile(&failure(ErrorClass::Credential, "ClientCertificateExpired"), None);
+    object.expect(("False", "ClientCertificateExpired"), "Stalled");
+    assert_eq!(expires(&object), Some(at(600)));
+    object.certificate = valid(600, 1200);
+    object.reconcile(&Ok(()), None);
+    object.expect(("True", "TokenIssued"), "");
+    assert_eq!(expires(&object), Some(at(1200)));
+
+    assert!(!contradicts(&object.status, &Ok(()), valid(600, 1200)));
+    assert!(contradicts(&object.status, &Ok(()), valid(1100, 1800)), "renewed");
+
+    // The Secret cannot be read.
+    object.certificate = None;
+    for (class, code, kept) in [
+        (ErrorClass::Transient, "SecretUnreadable", Some(at(1200))),
+        (ErrorClass::Credential, "TlsSecretNotFound", None),
+    ] {
+        for _ in 0..3 {
+            object.reconcile(&failure(class.clone(), code), None);
+        }
+        assert_eq!(expires(&object), kept, "{code}");
+    }
+}
+
+/// An object that is created with such a certificate, too.
+#[test]
+fn a_new_credential_whose_certificate_expires_soon_has_an_event() {
+    let mut object = Object::new();
+    object.certificate = Some(Validity {
+        from: at(0),
+        until: at(11),
+    });
+    object.reconcile(&Ok(()), None);
+    assert_eq!(object.events, [(true, "ClientCertificateExpiresSoon".to_owned())]);
+}
+
 #[test]
 fn an_edit_is_never_judged_by_the_result_before_it() {
     let mut object = Object::new();
@@ -224,18 +297,27 @@ fn what_an_object_finds_counts_only_if_the_status_says_something_else() {
         failure(ErrorClass::Credential, "SecretNotFound"),
     );
     let transient = failure(ErrorClass::Transient, "EntraUnreachable");
-    assert!(contradicts(&object.status, &Ok(())), "nothing is known yet");
+    assert!(
+        contradicts(&object.status, &Ok(()), object.certificate),
+        "nothing is known yet"
+    );
     object.reconcile(&Ok(()), None);
-    assert!(!contradicts(&object.status, &Ok(())));
-    assert!(contradicts(&object.status, &refused) && contradicts(&object.status, &transient));
+    assert!(!contradicts(&object.status, &Ok(()), object.certificate));
+    assert!(
+        contradicts(&object.status, &refused, object.certificate)
+            && contradicts(&object.status, &transient, object.certificate)
+    );
     object.reconcile(&refused, None);
     assert!(
-        !contradicts(&object.status, &refused),
+        !contradicts(&object.status, &refused, object.certificate),
         "thousand objects report the same"
     );
-    assert!(contradicts(&object.status, &missing) && contradicts(&object.status, &Ok(())));
     assert!(
-        !contradicts(&object.status, &transient),
+        contradicts(&object.status, &missing, object.certificate)
+            && contradicts(&object.status, &Ok(()), object.certificate)
+    );
+    assert!(
+        !contradicts(&object.status, &transient, object.certificate),
         "it may be refused still"
     );
 }

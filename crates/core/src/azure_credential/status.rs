@@ -1,8 +1,9 @@
 //! The status of an `AzureCredential`.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serverprotection_api::AzureCredentialStatus;
 
-use super::history::ReconcileHistory;
+use super::{certificate::Validity, history::ReconcileHistory};
 use crate::{
     Timestamp,
     azure_error::{AzureError, ErrorClass},
@@ -26,6 +27,8 @@ pub struct Input<'a> {
     pub previous: &'a AzureCredentialStatus,
     /// Whether the credential has a token.
     pub token: &'a Result<(), AzureError>,
+    /// The validity of its client certificate, if it has one and the certificate could be read.
+    pub certificate: Option<Validity>,
     /// With this attempt.
     pub history: ReconcileHistory,
     /// Number of `ServerProtection`s that name the credential.
@@ -50,8 +53,16 @@ pub fn status(input: &Input<'_>) -> AzureCredentialStatus {
         return status;
     }
     status.observed_generation = Some(input.generation);
+    let unknown = input.certificate.is_none()
+        && input
+            .token
+            .as_ref()
+            .is_err_and(|failure| failure.class.is_transient());
+    if !unknown {
+        status.certificate_expiration_time = input.certificate.map(|validity| Time(validity.until));
+    }
     let mut conditions = Conditions::new(&previous.conditions, input.generation, input.now);
-    summary(input.token).apply(&mut conditions);
+    summary(input).apply(&mut conditions);
     status.conditions = conditions.finish();
     status
 }
@@ -64,9 +75,24 @@ pub fn with_users(previous: &AzureCredentialStatus, used_by: usize) -> AzureCred
     }
 }
 
-fn summary(token: &Result<(), AzureError>) -> Summary {
-    match token {
-        Ok(()) => ready(Reason::TokenIssued, Message::new("Entra issued a token")),
+fn summary(input: &Input<'_>) -> Summary {
+    match input.token {
+        Ok(()) => {
+            let issued = "Entra issued a token";
+            match input
+                .certificate
+                .filter(|validity| validity.expires_soon(input.now))
+            {
+                None => ready(Reason::TokenIssued, Message::new(issued)),
+                Some(validity) => {
+                    let expires = format!("{issued}. The client certificate expires at {}", validity.until);
+                    let action =
+                        "Renew the certificate in the Secret, and register the new one with the application";
+                    let message = Message::new(expires).action(action);
+                    ready(Reason::ClientCertificateExpiresSoon, message)
+                }
+            }
+        }
         Err(failure) if failure.class.is_transient() => Summary {
             ready: ConditionStatus::Unknown,
             reason: unreachable_reason(failure),
@@ -87,6 +113,10 @@ fn reason(failure: &AzureError) -> ReasonText {
 const fn reason_for(cause: TokenCause) -> Reason {
     match cause {
         TokenCause::ClientSecret => Reason::ClientSecretRefused,
+        TokenCause::ClientCertificate => Reason::ClientCertificateRefused,
+        TokenCause::ClientCertificateRevoked => Reason::ClientCertificateRevoked,
+        TokenCause::ClientCertificateNotValid => Reason::ClientCertificateNotValid,
+        TokenCause::Assertion => Reason::AssertionRefused,
         TokenCause::Tenant => Reason::TenantNotFound,
         TokenCause::Cloud => Reason::TenantInAnotherCloud,
         TokenCause::Application => Reason::ApplicationNotFound,
@@ -102,11 +132,16 @@ const fn reason_for(cause: TokenCause) -> Reason {
 }
 
 /// Whether an object that used the credential found something else than the status says. Objects get tokens more often
-/// than the credential itself is tried.
-pub fn contradicts(status: &AzureCredentialStatus, token: &Result<(), AzureError>) -> bool {
+/// than the credential itself is tried. `certificate` is the one that was read last.
+pub fn contradicts(
+    status: &AzureCredentialStatus,
+    token: &Result<(), AzureError>,
+    certificate: Option<Validity>,
+) -> bool {
     let ready = is_true(&status.conditions, ConditionType::Ready);
+    let renewed = |validity: Validity| status.certificate_expiration_time != Some(Time(validity.until));
     match token {
-        Ok(()) => !ready,
+        Ok(()) => !ready || certificate.is_some_and(renewed),
         Err(failure) if failure.class.is_transient() => ready,
         Err(failure) => {
             let stalled = get(&status.conditions, ConditionType::Stalled);

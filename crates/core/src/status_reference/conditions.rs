@@ -39,6 +39,9 @@ pub const CONDITIONS: &[Entry] = &[
     entry(BOTH, Type::Ready, True, Reason::InSync, "Azure returned the whole spec.", ""),
     entry(BOTH, Type::Ready, True, Reason::Observed, "Mode Observe: the read is complete. `Drifted` says whether Azure differs.", ""),
     entry(CREDENTIAL, Type::Ready, True, Reason::TokenIssued, "Entra issued a token. What the identity may do is not checked here.", ""),
+    entry(CREDENTIAL, Type::Ready, True, Reason::ClientCertificateExpiresSoon,
+        "Entra issued a token, and the client certificate expires within 14 days (or a sixth of its validity, if that is shorter); the message has the time.",
+        "Renew the certificate, and register the new one with the application."),
     entry(CREDENTIAL, Type::Ready, Unknown, Reason::EntraUnreachable, "Entra did not respond or throttled the request; the controller retries.", ""),
     entry(BOTH, Type::Ready, False, Reason::Progressing, "The controller writes, or waits for Azure; `Reconciling` says why.", ""),
     entry(PROTECTION, Type::Ready, False, Reason::ExtensionFailed, "Azure could not provision an extension; the controller writes again.", ""),
@@ -221,6 +224,18 @@ pub const CONDITIONS: &[Entry] = &[
     entry(CREDENTIAL, Type::Stalled, True, Reason::ClientSecretRefused,
         "The client secret is wrong or has expired.",
         "Put a valid client secret into the Secret."),
+    entry(CREDENTIAL, Type::Stalled, True, Reason::ClientCertificateRefused,
+        "The application does not have the certificate of the Secret, or its copy in Entra has expired.",
+        "Register the certificate with the application, see [credentials.md](credentials.md)."),
+    entry(CREDENTIAL, Type::Stalled, True, Reason::ClientCertificateRevoked,
+        "The certificate is revoked.",
+        "Issue another certificate, and register it with the application."),
+    entry(CREDENTIAL, Type::Stalled, True, Reason::ClientCertificateNotValid,
+        "Entra finds that the certificate is not valid at this time.",
+        "Renew the certificate, or synchronize the clock of the controller's node."),
+    entry(CREDENTIAL, Type::Stalled, True, Reason::AssertionRefused,
+        "The assertion is for another application or another authority than Entra expects.",
+        "Fix `clientId` and `tenantId`, or `--authority-host` of the controller."),
     entry(CREDENTIAL, Type::Stalled, True, Reason::TenantNotFound,
         "Entra does not know the tenant.",
         "Fix `tenantId`."),
@@ -243,7 +258,7 @@ pub const CONDITIONS: &[Entry] = &[
         "Entra cannot read the keys of the cluster, or the token is not signed with one of them.",
         "Make the issuer of the cluster reachable from the internet."),
     entry(CREDENTIAL, Type::Stalled, True, Reason::ClockSkewed,
-        "The service account token is not valid at this time.",
+        "The service account token, or the assertion of the client certificate, is not valid at this time.",
         "Synchronize the clocks of the nodes."),
     entry(CREDENTIAL, Type::Stalled, True, Reason::BlockedByConditionalAccess,
         "A Conditional Access policy blocks the application.",
@@ -349,6 +364,38 @@ pub const CODES: &[CodeEntry] = &[
         "Bind the ClusterRole `serverprotection-secret-reader` to the controller in the namespace, as `deploy/samples/2-secret.yaml` does.",
     ),
     code(
+        "TlsSecretNotFound",
+        "Create the Secret with type `kubernetes.io/tls`, the certificate in `tls.crt` and its private key in `tls.key`. The controller's log says what is missing.",
+    ),
+    code(
+        "ClientCertificateUnreadable",
+        "Store the certificate and its RSA private key in PEM format in the Secret.",
+    ),
+    code(
+        "ClientKeyEncrypted",
+        "Store the private key without a passphrase.",
+    ),
+    code(
+        "ClientKeyNotRsa",
+        "Issue a certificate with an RSA key of 2048 bits or more: Entra accepts no other.",
+    ),
+    code(
+        "ClientKeyMismatch",
+        "Store the certificate of this private key, as the first one in `tls.crt`.",
+    ),
+    code(
+        "ClientCertificateExpired",
+        "Renew the certificate in the Secret, and register the new one with the application.",
+    ),
+    code(
+        "ClientCertificateNotYetValid",
+        "Wait until the certificate is valid, or synchronize the clock of the controller's node.",
+    ),
+    code(
+        "ManagedIdentityNotAssigned",
+        "Assign the managed identity to the machines (or the app) of the controller, or fix `clientId`.",
+    ),
+    code(
         "ServiceAccountNotFound",
         "Create the ServiceAccount, or fix `workloadIdentity.serviceAccountName` of the AzureCredential.",
     ),
@@ -434,6 +481,10 @@ pub const TRANSIENT_CODES: &[CodeEntry] = &[
     code(
         "CertificateInvalid",
         "The certificate has expired or is for another host. Check the endpoints, the proxy and the clock.",
+    ),
+    code(
+        "IdentityEndpointUnreachable",
+        "Nothing answers where the managed identity gets its tokens. Run the controller on Azure machines with a managed identity, and allow its requests to 169.254.169.254.",
     ),
     code(
         "EntraUnreachable",

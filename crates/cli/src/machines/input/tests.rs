@@ -94,6 +94,42 @@ fn secrets_are_found_as_text_and_as_base64() {
 }
 
 #[test]
+fn a_client_certificate_is_found_with_its_key() {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let certificate = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .unwrap()
+        .pem();
+    let credential = CREDENTIAL.replace("ClientSecret", "ClientCertificate").replace(
+        "clientSecret: {secretRef: {name: sp, key: secret}}",
+        "clientCertificate: {secretRef: {name: sp}}",
+    );
+    let with = |certificate: &str, key: &str| {
+        let secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": "sp", "namespace": "team"}, "stringData": {"tls.crt": certificate, "tls.key": key}});
+        let input = parse(&format!("{credential}---\n{secret}\n")).unwrap();
+        input.credentials.into_values().next().unwrap()
+    };
+    let key = key.serialize_pem();
+    assert!(matches!(
+        with(&certificate, &key),
+        Ok(Identity::ClientCertificate { .. })
+    ));
+    let error = with(&certificate, "geheim").unwrap_err();
+    assert_eq!(
+        error,
+        "The key tls.key of Secret sp contains no private key in PEM format"
+    );
+    let absent = parse(&credential)
+        .unwrap()
+        .credentials
+        .into_values()
+        .next()
+        .unwrap();
+    assert!(absent.unwrap_err().contains("is not in the input"));
+}
+
+#[test]
 fn an_error_names_file_object_and_field() {
     for (text, expected_parts) in [
         ("a: [", &["fleet.yaml", "YAML"][..]),
