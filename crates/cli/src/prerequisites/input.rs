@@ -8,6 +8,7 @@ use serverprotection_core::security_connector::desired::Protection;
 use super::{
     admission,
     args::{self, Args},
+    certificates,
 };
 use crate::{
     documents::{self, Object, Text},
@@ -25,6 +26,8 @@ pub(super) struct Input {
     protections: BTreeMap<Key, Protection>,
     /// The tenant of each credential.
     tenants: BTreeMap<Key, String>,
+    /// What Entra needs for each credential with a client certificate.
+    pub(super) certificates: BTreeMap<Key, String>,
 }
 
 /// A selected connector with everything that its prerequisites depend on.
@@ -45,15 +48,12 @@ impl Input {
     /// # Errors
     ///
     /// Fails with one error for each text that is not YAML and each object of this operator that admission would refuse,
-    /// or if there is no SecurityConnector.
+    /// or if there is neither a SecurityConnector nor an AzureCredential with a client certificate.
     pub(super) fn parse(texts: &[Text]) -> Result<Self, Vec<CliError>> {
         let mut input = Self::default();
         documents::for_each(texts, |object| input.add(object))?;
-        if input.connectors.is_empty() {
-            return Err(vec![
-                CliError::new("-f: the input has no SecurityConnector")
-                    .action("add a SecurityConnector object to the input"),
-            ]);
+        if input.connectors.is_empty() && input.certificates.is_empty() {
+            return Err(vec![no_connector()]);
         }
         Ok(input)
     }
@@ -90,6 +90,10 @@ impl Input {
                 let tenant = args::tenant(&read.spec.tenant_id).map_err(|error| {
                     CliError::new(format!("AzureCredential {}: spec.tenantId", shown(&key))).because(error)
                 })?;
+                match certificates::render(&shown(&key), &key.0, &read.spec) {
+                    Some(text) => self.certificates.insert(key.clone(), text),
+                    None => self.certificates.remove(&key),
+                };
                 self.tenants.insert(key, tenant);
             }
             _ => {}
@@ -165,6 +169,12 @@ impl Input {
             }
         }
     }
+}
+
+/// The error for an input without a connector.
+pub(super) fn no_connector() -> CliError {
+    CliError::new("-f: the input has no SecurityConnector")
+        .action("add a SecurityConnector object to the input")
 }
 
 /// A protection of which only the plan matters.

@@ -1,4 +1,5 @@
-//! `serverprotection prerequisites`: what an AWS account or GCP project needs for a connector.
+//! `serverprotection prerequisites`: what an AWS account or GCP project needs for a connector, and Entra for a client
+//! certificate.
 //!
 //! ```text
 //! -f ─▶ Input (admission, plan, tenant) ─▶ Selected ─▶ core: Prerequisites ─▶ text | cloudformation | terraform | gcloud
@@ -6,6 +7,7 @@
 
 mod admission;
 mod args;
+mod certificates;
 mod cloudformation;
 mod gcloud;
 mod hcl;
@@ -90,8 +92,16 @@ fn rendered(args: &Args, texts: &[Text]) -> Result<String, Vec<CliError>> {
         let error = CliError::new("--existing-identity-provider is only for AWS").action("omit the flag");
         return Err(vec![error]);
     }
+    if args.output != Format::Text && selected.is_empty() {
+        return Err(vec![input::no_connector()]);
+    }
     let all: Result<Vec<_>, _> = selected.iter().map(|one| render(args, one)).collect();
-    Ok(all.map_err(|error| vec![error])?.join("\n\n"))
+    let mut all = all.map_err(|error| vec![error])?;
+    if args.output == Format::Text && args.name.is_none() {
+        // Each ends with a line break, as the lists of connectors do.
+        all.extend(input.certificates.values().map(|text| format!("{text}\n")));
+    }
+    Ok(all.join("\n\n"))
 }
 
 fn render(args: &Args, selected: &Selected) -> Result<String, CliError> {

@@ -178,3 +178,33 @@ fn a_list_of_kubectl_is_read() {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [aws(), protection, credential, {"apiVersion": "v1", "kind": "Secret"}]});
     assert_eq!(printed(&[list], "").unwrap(), whole(aws(), ""));
 }
+
+#[test]
+fn a_client_certificate_is_registered_with_the_application() {
+    let credential = ours(
+        "AzureCredential",
+        "platform",
+        &json!({"tenantId": TENANT, "clientId": TENANT, "type": "ClientCertificate",
+            "clientCertificate": {"secretRef": {"name": "platform-tls"}}}),
+    );
+    let text = printed(std::slice::from_ref(&credential), "").unwrap();
+    for part in [
+        "AzureCredential team/platform: prerequisites of the application",
+        "kubectl get secret -n team platform-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d > tls.crt\n",
+        &format!("az ad app credential reset --id {TENANT} --cert @tls.crt --append\n"),
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // Beside a connector in the list, and in no template.
+    let both = [aws(), credential.clone()];
+    let flags = format!("--tier P2 --tenant-id {TENANT}");
+    let text = printed(&both, &flags).unwrap();
+    assert!(
+        text.contains("SecurityConnector team/aws") && text.contains("az ad app"),
+        "{text}"
+    );
+    let template = printed(&both, &format!("{flags} --output cloudformation")).unwrap();
+    assert!(!template.contains("az ad app"), "{template}");
+    let error = refused(&[credential], "--output terraform");
+    assert!(error.problem.contains("no SecurityConnector"), "{error}");
+}
