@@ -29,6 +29,9 @@ pub const SECRET: &str = "s3cret";
 /// The subscription that exists without a seed.
 pub const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
 
+/// The default of `azure-emulator serve --identity-header`.
+const IDENTITY_HEADER: &str = "emulated-identity-header";
+
 /// A running emulator.
 #[derive(Debug)]
 pub struct Emulator {
@@ -36,6 +39,7 @@ pub struct Emulator {
     _sweeper: Sweeper,
     endpoint: String,
     ca: PathBuf,
+    identity: String,
     http: reqwest::Client,
     process: Mutex<Process>,
 }
@@ -53,7 +57,14 @@ impl Emulator {
         let folder = TempDir::with_prefix("azure-emulator-").map_err(io("create a temporary folder"))?;
         let mut command = Command::new(program);
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--certificates"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--identity-listen",
+                "127.0.0.1:0",
+            ])
+            .arg("--certificates")
             .arg(folder.path().join("certificates"));
         if let Some(seed) = seed {
             let path = folder.path().join("seed.json");
@@ -63,7 +74,12 @@ impl Emulator {
         command.args(arguments).stdout(Stdio::piped());
         let log = folder.path().join("azure-emulator.log");
         let mut process = Process::spawn("azure-emulator", command, &log, true)?;
-        let Some((endpoint, ca)) = first_line(&mut process).await else {
+        let Some(Listening {
+            endpoint,
+            ca,
+            identity,
+        }) = first_line(&mut process).await
+        else {
             let error = process.failure("did not print its address");
             process.stop(Duration::from_secs(1)).await;
             let _ = folder.keep(); // the error names a log in this folder
@@ -81,6 +97,7 @@ impl Emulator {
             folder,
             endpoint,
             ca,
+            identity,
             http,
             process: Mutex::new(process),
         })
@@ -89,6 +106,15 @@ impl Emulator {
     /// `https://127.0.0.1:PORT` of Entra, ARM and the control endpoint.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The environment variables with which a process on the emulated machine gets tokens of its managed identities, as
+    /// in App Service. Seed principals with `managedIdentity`.
+    pub fn app_service(&self) -> [(&'static str, String); 2] {
+        [
+            ("IDENTITY_ENDPOINT", format!("{}/msi/token", self.identity)),
+            ("IDENTITY_HEADER", IDENTITY_HEADER.to_owned()),
+        ]
     }
 
     /// Path of the CA certificate of the endpoint.
@@ -330,15 +356,23 @@ fn list(answer: Value, name: &str) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// Parses `listening on https://127.0.0.1:PORT ca DIR/ca.pem`.
-async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
+/// Parses `listening on https://127.0.0.1:PORT ca DIR/ca.pem identity http://127.0.0.1:PORT`.
+/// What the first line of the emulator says.
+struct Listening {
+    endpoint: String,
+    ca: PathBuf,
+    /// `http://127.0.0.1:PORT` of the managed identities.
+    identity: String,
+}
+
+async fn first_line(process: &mut Process) -> Option<Listening> {
     let mut lines = BufReader::new(process.take_stdout()?).lines();
     let first = async {
         while let Ok(Some(line)) = lines.next_line().await {
-            if let Some((endpoint, ca)) = parse_listening(&line) {
+            if let Some(listening) = parse_listening(&line) {
                 // Later output must not block the process.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Some((endpoint, ca));
+                return Some(listening);
             }
         }
         None
@@ -349,12 +383,14 @@ async fn first_line(process: &mut Process) -> Option<(String, PathBuf)> {
         .flatten()
 }
 
-fn parse_listening(line: &str) -> Option<(String, PathBuf)> {
-    let (endpoint, ca) = line.split_once("listening on ")?.1.split_once(" ca ")?;
-    Some((
-        endpoint.trim().trim_end_matches('/').to_owned(),
-        PathBuf::from(ca.trim()),
-    ))
+fn parse_listening(line: &str) -> Option<Listening> {
+    let (endpoint, rest) = line.split_once("listening on ")?.1.split_once(" ca ")?;
+    let (ca, identity) = rest.split_once(" identity ")?;
+    Some(Listening {
+        endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
+        ca: PathBuf::from(ca.trim()),
+        identity: identity.trim().to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -363,12 +399,13 @@ mod tests {
 
     #[test]
     fn the_ready_line() {
-        let (endpoint, ca) =
-            parse_listening("listening on https://127.0.0.1:4431 ca /tmp/a b/ca.pem").unwrap();
+        let line = "listening on https://127.0.0.1:4431 ca /tmp/a b/ca.pem identity http://127.0.0.1:80";
+        let found = parse_listening(line).unwrap();
         assert_eq!(
-            (endpoint.as_str(), ca.to_str().unwrap()),
+            (found.endpoint.as_str(), found.ca.to_str().unwrap()),
             ("https://127.0.0.1:4431", "/tmp/a b/ca.pem")
         );
+        assert_eq!(found.identity, "http://127.0.0.1:80");
         assert!(parse_listening("something else").is_none());
     }
 

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod binaries;
+pub mod certificates;
 pub mod command;
 pub mod control_plane;
 pub mod controller_process;

@@ -110,8 +110,8 @@ async fn validate_and_the_api_server_agree_about_every_sample(
 ) -> Result<(), Error> {
     create_namespace(&environment).await?;
     let mut count = 0;
-    for folder in ["deploy/samples", "deploy/samples/connectors"] {
-        let folder = binaries::root().join(folder);
+    for folder in ["", "/client-certificate", "/connectors"] {
+        let folder = binaries::root().join(format!("deploy/samples{folder}"));
         for entry in fs::read_dir(&folder).map_err(io("read the samples"))? {
             let path: PathBuf = entry.map_err(io("read the samples"))?.path();
             let text = fs::read_to_string(&path).unwrap_or_default();

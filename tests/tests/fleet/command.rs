@@ -241,64 +241,30 @@ async fn the_migration_adds_up(environment: Arc<Environment>) -> Result<(), Erro
     Ok(())
 }
 
-/// The managed identity endpoint of a node, which issues a single token.
-async fn node(team: &Team<'_>) -> Result<String, Error> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let emulator = &team.environment.emulator;
-    let pem = std::fs::read(emulator.ca()).map_err(|error| Error::Other(error.to_string()))?;
-    let http = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(&pem)?])
-        .build()?;
-    let scope = format!("{}/.default", emulator.endpoint());
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}&scope={scope}",
-        team.client_id,
-        secret(team)
-    );
-    let token: Value = http
-        .post(format!("{}/{TENANT}/oauth2/v2.0/token", emulator.endpoint()))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(form)
-        .send()
-        .await?
-        .json()
-        .await?;
-    let ends = k8s_openapi::jiff::Timestamp::now().as_second() + 3600;
-    let body = json!({"access_token": token["access_token"], "expires_on": ends.to_string(),
-        "resource": emulator.endpoint(), "token_type": "Bearer"})
-    .to_string();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .map_err(|error| Error::Other(error.to_string()))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Error::Other(error.to_string()))?;
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).await;
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-        }
-    });
-    Ok(format!("http://{address}/msi/token"))
-}
-
 async fn the_managed_identity_of_the_node_uses_plain_http(
     environment: Arc<Environment>,
 ) -> Result<(), Error> {
     let team = environment
         .team_with("node", protected(&json!([{"name": "web-1"}])))
         .await?;
-    let endpoint = node(&team).await?;
-    let node = [
-        ("IDENTITY_ENDPOINT", endpoint.as_str()),
-        ("IDENTITY_HEADER", "header"),
-    ];
-    let ran = run_with(&team, &node, &["--auth", "managed-identity"], None).await?;
+    let emulator = &environment.emulator;
+    let app_service = emulator.app_service();
+    let of = |client_id| {
+        let [endpoint, header] = &app_service;
+        [
+            (endpoint.0, endpoint.1.as_str()),
+            (header.0, header.1.as_str()),
+            ("AZURE_CLIENT_ID", client_id),
+        ]
+    };
+    let arguments = ["--auth", "managed-identity"];
+    // An application that is not assigned to the machine.
+    let ran = run_with(&team, &of(&team.client_id), &arguments, None).await?;
+    assert_eq!(ran.code, Some(2), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("Managed Identity found"), "{}", ran.err);
+    let assigned = json!({"managedIdentity": "userAssigned"});
+    emulator.principal(&team.client_id, assigned).await?;
+    let ran = run_with(&team, &of(&team.client_id), &arguments, None).await?;
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("web-1"), "{}", ran.out);
     Ok(())

@@ -1,6 +1,6 @@
 //! Credentials: each error has its own message, and recovery needs no restart.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -344,6 +344,23 @@ async fn workload_identity_works_through_the_service_account(
     }]});
     environment.emulator.principal(&team.client_id, federated).await?;
     ready(&team, "prod").await?;
+    // The next token request has a new token of the service account.
+    let assertions = async || {
+        let requests = environment.emulator.requests_of(&team.client_id).await?;
+        let ids = requests
+            .iter()
+            .map(|request| &request["body"]["assertion"]["jti"]);
+        let ids = ids.filter_map(Value::as_str).map(str::to_owned);
+        Ok::<_, Error>(ids.collect::<BTreeSet<_>>())
+    };
+    let before = assertions().await?;
+    let error = json!({"code": "ExpiredAuthenticationToken", "message": "The access token has expired."});
+    let expired = json!({"match": {"kind": "arm", "subscription": team.subscription, "times": 1},
+        "action": {"respond": {"status": 401, "body": {"error": error}}}});
+    environment.emulator.add_fault(expired).await?;
+    reconcile(&team, "prod").await?;
+    let after = assertions().await?;
+    assert!(after.len() > before.len(), "{before:?}, {after:?}");
     Ok(())
 }
 
@@ -375,6 +392,9 @@ async fn entras_codes_have_their_own_actions(environment: Arc<Environment>) -> R
         ("AADSTS53003", "Conditional Access"),
         ("AADSTS700024", "clocks"),
         ("AADSTS500011", "--audience"),
+        ("AADSTS700027", "Register the certificate"),
+        ("AADSTS1000502", "Renew the certificate"),
+        ("AADSTS700023", "--authority-host"),
     ] {
         let (team, tenant) = super::retry_after::in_own_tenant(&environment, "entracode").await?;
         let description = format!("{code}: Entra's own words.\r\nTrace ID: t\r\nTimestamp: x");

@@ -10,6 +10,7 @@ mod adoption;
 mod azure_credential;
 mod azure_faults;
 mod claims;
+mod client_certificate;
 mod contested;
 mod credentials;
 mod drift;
@@ -54,6 +55,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(adoption::cases());
     cases.extend(credentials::cases());
     cases.extend(azure_credential::cases());
+    cases.extend(client_certificate::cases());
     cases.extend(permissions::cases());
     cases.extend(registration::cases());
     cases.extend(azure_faults::cases());
