@@ -239,6 +239,20 @@ mod tests {
         assert_eq!(refused(&error).unwrap().code(), CERTIFICATE_NOT_TRUSTED);
     }
 
+    /// A private cloud may have one authority for Entra and another one for Azure Resource Manager.
+    #[tokio::test]
+    async fn every_authority_of_a_bundle_is_trusted() {
+        let (entra, resource_manager) = (server("Entra CA"), server("Resource Manager CA"));
+        let bundle = format!("# the private cloud\n{}\n{}", entra.1, resource_manager.1);
+        let client = http_client(Some(bundle.as_bytes())).unwrap();
+        for (address, _) in [entra, resource_manager] {
+            let request = client.get(format!("https://{address}/"));
+            // The server hangs up after the handshake.
+            let error = request.send().await.unwrap_err();
+            assert_eq!(refused(&error), None, "{address}");
+        }
+    }
+
     #[test]
     fn an_extra_ca_that_is_no_certificate_is_an_error() {
         assert!(

@@ -138,6 +138,51 @@ mod tests {
     }
 
     #[test]
+    fn flags_select_a_cloud_and_replace_its_endpoints() {
+        for (flags, resource_manager, authority, audience) in [
+            (
+                "",
+                "https://management.azure.com/",
+                "https://login.microsoftonline.com/",
+                "https://management.azure.com",
+            ),
+            (
+                "--cloud us-government",
+                "https://management.usgovcloudapi.net/",
+                "https://login.microsoftonline.us/",
+                "https://management.usgovcloudapi.net",
+            ),
+            // A private cloud, or one that this version does not know by name.
+            (
+                "--resource-manager-endpoint https://arm.example --authority-host https://login.example:8443 \
+                 --audience https://audience.example",
+                "https://arm.example/",
+                "https://login.example:8443/",
+                "https://audience.example",
+            ),
+            // A proxy in front of Azure Resource Manager: the audience stays that of the cloud.
+            (
+                "--cloud us-government --resource-manager-endpoint https://proxy.example",
+                "https://proxy.example/",
+                "https://login.microsoftonline.us/",
+                "https://management.usgovcloudapi.net",
+            ),
+        ] {
+            let words = std::iter::once("serverprotection").chain(flags.split_whitespace());
+            let (cloud, _) = Command::parse_from(words).endpoints.open().unwrap();
+            assert_eq!(
+                (
+                    cloud.resource_manager.as_str(),
+                    cloud.authority_host.as_str(),
+                    cloud.audience.as_str()
+                ),
+                (resource_manager, authority, audience),
+                "{flags}"
+            );
+        }
+    }
+
+    #[test]
     fn an_endpoint_is_https_without_user_and_password() {
         for flag in ["--resource-manager-endpoint", "--authority-host"] {
             for url in [

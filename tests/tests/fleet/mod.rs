@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod clouds;
 mod command;
 mod life;
 mod plan_off;
@@ -34,6 +35,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(access::cases());
     cases.extend(spec::cases());
     cases.extend(shared::cases());
+    cases.extend(clouds::cases());
     cases.extend(command::cases());
     cases.extend(accounts::cases());
     cases.extend(recorded::cases());

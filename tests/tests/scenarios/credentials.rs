@@ -392,8 +392,6 @@ async fn entras_codes_have_their_own_actions(environment: Arc<Environment>) -> R
         ("AADSTS53003", "Conditional Access"),
         ("AADSTS700024", "clocks"),
         ("AADSTS500011", "--audience"),
-        ("AADSTS700027", "Register the certificate"),
-        ("AADSTS1000502", "Renew the certificate"),
         ("AADSTS700023", "--authority-host"),
     ] {
         let (team, tenant) = super::retry_after::in_own_tenant(&environment, "entracode").await?;
