@@ -161,7 +161,10 @@ fn columns_are_those_of_the_design() {
             "Cloud Account Tier Ready Reason Health Machines Age",
             "Protection Drift Members Message",
         ),
-        ("Type Client Ready Reason Age", "Used-By Tenant Message"),
+        (
+            "Type Client Ready Reason Age",
+            "Used-By Tenant Certificate-Expires Message",
+        ),
     ];
     for (crd, (narrow, wide)) in crds().iter().zip(expected) {
         let columns = crd.spec.versions[0].additional_printer_columns.as_ref();

@@ -152,22 +152,22 @@ fn references_are_names_of_objects() {
         &bad,
         &good,
     );
-    let workload = |value: &str| {
-        let spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": "WorkloadIdentity", "workloadIdentity": {"serviceAccountName": value}});
+    let with = |type_: &str, member: &str, value: Value| {
+        let mut spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": type_});
+        spec[member] = value;
         messages(credential(spec).validate_cel())
     };
+    let tls = |name: &str| json!({"secretRef": {"name": name}});
+    let secret = |name: &str, key: &str| json!({"secretRef": {"name": name, "key": key}});
+    let secret = |name: &str, key: &str| with("ClientSecret", "clientSecret", secret(name, key));
+    let account = |name: &str| json!({"serviceAccountName": name});
     check(
-        workload,
+        |name| with("WorkloadIdentity", "workloadIdentity", account(name)),
         "workloadIdentity.serviceAccountName",
         "serverprotection-azure",
         &bad,
         &good,
     );
-    let secret = |name: &str, key: &str| {
-        let reference = json!({"secretRef": {"name": name, "key": key}});
-        let spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": "ClientSecret", "clientSecret": reference});
-        messages(credential(spec).validate_cel())
-    };
     check(
         |name| secret(name, "k"),
         "clientSecret.secretRef.name",
@@ -175,13 +175,8 @@ fn references_are_names_of_objects() {
         &bad,
         &good,
     );
-    let certificate = |name: &str| {
-        let reference = json!({"secretRef": {"name": name}});
-        let spec = json!({"tenantId": SUBSCRIPTION, "clientId": SUBSCRIPTION, "type": "ClientCertificate", "clientCertificate": reference});
-        messages(credential(spec).validate_cel())
-    };
     check(
-        certificate,
+        |name| with("ClientCertificate", "clientCertificate", tls(name)),
         "clientCertificate.secretRef.name",
         "azure-prod-tls",
         &bad,

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_stands_in_for_the_secret() {
+    fn a_certificate_replaces_the_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.pem");
         let error = by_certificate(&path).unwrap_err();

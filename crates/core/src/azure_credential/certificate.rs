@@ -24,7 +24,7 @@ impl Validity {
         now >= self.warned_from()
     }
 
-    /// The time until the validity must be looked at again; `None` if the certificate has expired.
+    /// The time until the validity must be checked again; `None` if the certificate has expired.
     pub fn next_change(self, now: Timestamp) -> Option<Duration> {
         let changes = [self.from, self.warned_from(), self.until];
         let next = changes.into_iter().find(|at| *at > now)?;
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_at_again_when_something_changes() {
+    fn it_is_checked_again_when_something_changes() {
         let validity = Validity {
             from: at(10 * DAY),
             until: at(16 * DAY),
