@@ -1,10 +1,12 @@
 //! What each condition, reason and event means: the source of `docs/status.md` (`cargo xtask generate`).
 
+mod codes;
 mod conditions;
 mod events;
 
 pub use self::{
-    conditions::{CODES, CONDITIONS, TRANSIENT_CODES},
+    codes::{CODES, TRANSIENT_CODES},
+    conditions::CONDITIONS,
     events::EVENTS,
 };
 use crate::{
