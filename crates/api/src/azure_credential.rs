@@ -103,7 +103,7 @@ pub enum CredentialType {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentity {
-    /// Name of a service account in this namespace. The federated credential in Entra must have the subject
+    /// Name of a service account in the namespace of the credential. The federated credential in Entra must have the subject
     /// system:serviceaccount:NAMESPACE:NAME and the audience api://AzureADTokenExchange.
     #[schemars(
         length(max = 253),
@@ -116,7 +116,7 @@ pub struct WorkloadIdentity {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
-    /// The key of a Secret in this namespace that contains the client secret. The controller picks up a rotated secret
+    /// The key of a Secret in the namespace of the credential that contains the client secret. The controller picks up a rotated secret
     /// within five minutes.
     pub secret_ref: SecretKeyRef,
 }
@@ -125,7 +125,7 @@ pub struct ClientSecret {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificate {
-    /// A Secret in this namespace of type kubernetes.io/tls: the certificate in tls.crt and its private key in tls.key,
+    /// A Secret of type kubernetes.io/tls in the namespace of the credential: the certificate in tls.crt and its private key in tls.key,
     /// RSA and without a passphrase. The certificate must be registered with the application in Entra. The controller
     /// picks up a renewed certificate within five minutes.
     pub secret_ref: TlsSecretRef,
@@ -174,8 +174,8 @@ pub struct AzureCredentialStatus {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Number of ServerProtections of the namespace whose credentialRef names this object. Updated some seconds after
-    /// a change.
+    /// Number of ServerProtections whose credentialRef names this object: of its namespace, or for a
+    /// ClusterAzureCredential of all namespaces. Updated some seconds after a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<i32>,
     /// When the client certificate expires, if type is ClientCertificate.

@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 
-use crate::{AzureCredential, SecurityConnector, ServerProtection};
+use crate::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 
 /// All definitions, in the order in which they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -11,6 +11,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ServerProtection::crd(),
         SecurityConnector::crd(),
         AzureCredential::crd(),
+        ClusterAzureCredential::crd(),
     ];
     definitions.iter_mut().for_each(prepare_status);
     definitions

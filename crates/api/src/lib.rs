@@ -8,6 +8,7 @@
 #![allow(clippy::doc_markdown, clippy::duplicated_attributes)]
 
 pub mod azure_credential;
+pub mod cluster_azure_credential;
 pub mod definitions;
 pub mod pending_operation;
 pub mod security_connector;
@@ -18,6 +19,10 @@ mod patterns;
 pub use azure_credential::{
     AzureCredential, AzureCredentialSpec, AzureCredentialStatus, ClientCertificate, ClientSecret,
     CredentialType, SecretKeyRef, TlsSecretRef, WorkloadIdentity,
+};
+pub use cluster_azure_credential::{
+    ClusterAzureCredential, ClusterAzureCredentialSpec, ClusterCredentialType, Grant, NamespaceRequirement,
+    NamespaceSelector, SelectorOperator,
 };
 pub use definitions::{crds, file_name};
 pub use pending_operation::{OperationType, PendingOperation};

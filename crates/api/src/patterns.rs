@@ -16,6 +16,9 @@ pub(crate) const LABEL: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 /// The name of a resource group. It is a segment of a URL.
 pub(crate) const RESOURCE_GROUP: &str = r"^[-\p{L}\p{N}_.()]*[-\p{L}\p{N}_()]$";
 
+/// The id of a management group.
+pub(crate) const MANAGEMENT_GROUP: &str = "^[-a-zA-Z0-9_.()]+$";
+
 /// The resource id of a Log Analytics workspace. Its names are segments of a URL: they contain no character that could
 /// change a path, and do not end with a period.
 pub(crate) const WORKSPACE_ID: &str = r"^/[sS]ubscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[-\p{L}\p{N}_.()]*[-\p{L}\p{N}_()]/providers/[mM]icrosoft[.][oO]perational[iI]nsights/workspaces/[-a-zA-Z0-9_.]*[-a-zA-Z0-9_]$";

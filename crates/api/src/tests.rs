@@ -4,6 +4,7 @@ mod admission;
 mod connectors;
 mod definitions;
 mod forms;
+mod grants;
 mod samples;
 mod sizes;
 

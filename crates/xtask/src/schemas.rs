@@ -176,7 +176,11 @@ mod tests {
     fn samples() -> Vec<(String, Value)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
         let mut samples = Vec::new();
-        for folder in [root.clone(), root.join("connectors")] {
+        for folder in [
+            root.clone(),
+            root.join("cluster-credential"),
+            root.join("connectors"),
+        ] {
             for file in fs::read_dir(folder).unwrap() {
                 let path = file.unwrap().path();
                 if path.extension().is_none_or(|extension| extension != "yaml") {
@@ -198,7 +202,12 @@ mod tests {
     #[test]
     fn the_samples_are_valid() {
         let samples = samples();
-        for kind in ["ServerProtection", "SecurityConnector", "AzureCredential"] {
+        for kind in [
+            "ServerProtection",
+            "SecurityConnector",
+            "AzureCredential",
+            "ClusterAzureCredential",
+        ] {
             assert!(samples.iter().any(|(_, object)| object["kind"] == kind), "{kind}");
         }
         for (path, object) in samples {

@@ -84,8 +84,8 @@ pub struct ServerProtectionSpec {
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("subscriptionId cannot be changed: create another ServerProtection for another subscription"))]
     pub subscription_id: String,
-    /// The Azure identity that manages the subscription: an AzureCredential in the same namespace. No other identity
-    /// is ever used.
+    /// The Azure identity that manages the subscription: an AzureCredential in the same namespace, or a
+    /// ClusterAzureCredential with a grant for this namespace and subscription. No other identity is ever used.
     // The schema requires it. The API server may still store an object without it from an older schema, and the
     // controller must be able to read that object.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,23 +142,44 @@ fn ten_minutes() -> String {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRef {
-    /// Kind of the referenced object. The default is AzureCredential.
+    /// Kind of the referenced object: AzureCredential (the default), of the same namespace, or ClusterAzureCredential.
     #[serde(default)]
     pub kind: CredentialKind,
-    /// Name of the referenced object in the same namespace.
+    /// Name of the referenced object.
     #[schemars(
         length(max = 253),
-        transform = text(OBJECT_NAME, "credentialRef.name must be the name of an AzureCredential: lower-case letters, digits, - and ., for example azure-prod")
+        transform = text(OBJECT_NAME, "credentialRef.name must be the name of an AzureCredential or ClusterAzureCredential: lower-case letters, digits, - and ., for example azure-prod")
     )]
     pub name: String,
 }
 
 /// Kinds that hold an Azure identity.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
 #[allow(missing_docs)]
 pub enum CredentialKind {
     #[default]
     AzureCredential,
+    ClusterAzureCredential,
+}
+
+impl CredentialKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AzureCredential, Self::ClusterAzureCredential];
+
+    /// As users write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AzureCredential => "AzureCredential",
+            Self::ClusterAzureCredential => "ClusterAzureCredential",
+        }
+    }
+
+    /// The kind of this name, as status records it.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// Whether differences are repaired or only reported.

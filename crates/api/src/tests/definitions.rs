@@ -52,15 +52,21 @@ fn every_definition_builds() {
         [
             "serverprotection.dev_serverprotections.yaml",
             "serverprotection.dev_securityconnectors.yaml",
-            "serverprotection.dev_azurecredentials.yaml"
+            "serverprotection.dev_azurecredentials.yaml",
+            "serverprotection.dev_clusterazurecredentials.yaml"
         ]
     );
 }
 
 #[test]
 fn names_are_short_and_grouped() {
-    for (crd, short) in crds().iter().zip(["sprot", "secconn", "azcred"]) {
-        assert_eq!(crd.spec.scope, "Namespaced");
+    for (crd, (short, scope)) in crds().iter().zip([
+        ("sprot", "Namespaced"),
+        ("secconn", "Namespaced"),
+        ("azcred", "Namespaced"),
+        ("cazcred", "Cluster"),
+    ]) {
+        assert_eq!(crd.spec.scope, scope);
         assert_eq!(crd.spec.names.short_names.as_deref().unwrap(), [short]);
         assert_eq!(crd.spec.names.categories.as_deref().unwrap(), ["defender"]);
         let [version] = crd.spec.versions.as_slice() else {
@@ -160,6 +166,10 @@ fn columns_are_those_of_the_design() {
         (
             "Cloud Account Tier Ready Reason Health Machines Age",
             "Protection Drift Members Message",
+        ),
+        (
+            "Type Client Ready Reason Age",
+            "Used-By Tenant Certificate-Expires Message",
         ),
         (
             "Type Client Ready Reason Age",
@@ -299,7 +309,11 @@ fn an_object_names_its_own_credential() {
     let kind = at(reference, "kind");
     assert_eq!(kind.default.as_ref().unwrap().0, "AzureCredential");
     let kinds: Vec<_> = kind.enum_.iter().flatten().map(|kind| &kind.0).collect();
-    assert_eq!(kinds, ["AzureCredential"], "the namespace's own, no other");
+    assert_eq!(
+        kinds,
+        ["AzureCredential", "ClusterAzureCredential"],
+        "the namespace's own, or one with grants"
+    );
     // An object stored before the field was required can still be read.
     let old = json!({"subscriptionId": SUBSCRIPTION, "plan": {"tier": "P2"}});
     let old: crate::ServerProtectionSpec = serde_json::from_value(old).unwrap();

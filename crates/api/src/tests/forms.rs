@@ -13,7 +13,13 @@ use super::{
 use crate::crds;
 
 /// Checks that each value is refused at this field with the name of the field and the example, or admitted.
-fn check(object: impl Fn(&str) -> Vec<String>, field: &str, example: &str, bad: &[&str], good: &[&str]) {
+pub(super) fn check(
+    object: impl Fn(&str) -> Vec<String>,
+    field: &str,
+    example: &str,
+    bad: &[&str],
+    good: &[&str],
+) {
     for value in bad {
         let found = object(value);
         let [message] = found.as_slice() else {

@@ -5,14 +5,20 @@ use std::{fs, path::Path};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{AzureCredential, SecurityConnector, ServerProtection};
+use crate::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 
 /// Every document of our kinds in deploy/samples can be parsed, has no unknown field, and passes the rules.
 #[test]
 fn samples_are_admitted() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
     let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten();
-    let folders = ["client-certificate", "connectors", "workload-identity"].map(|name| folder.join(name));
+    let folders = [
+        "client-certificate",
+        "cluster-credential",
+        "connectors",
+        "workload-identity",
+    ]
+    .map(|name| folder.join(name));
     for file in files(&folder).chain(folders.iter().flat_map(|folder| files(folder))) {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
@@ -34,6 +40,10 @@ fn samples_are_admitted() {
                 }
                 "AzureCredential" => {
                     let object = AzureCredential::deserialize(&document).unwrap();
+                    (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
+                }
+                "ClusterAzureCredential" => {
+                    let object = ClusterAzureCredential::deserialize(&document).unwrap();
                     (serde_json::to_value(&object.spec).unwrap(), object.validate_cel())
                 }
                 _ => continue,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serverprotection_api::{
-    AwsAccount, Cloud, CredentialKind, GcpProject, Mode, SecurityConnectorSpec, ServerProtectionSpec, State,
+    AwsAccount, Cloud, GcpProject, Mode, SecurityConnectorSpec, ServerProtectionSpec, State,
     TargetCredential, Tier,
 };
 
@@ -29,9 +29,7 @@ impl Protection {
     /// Extracts these values from the referenced object.
     pub fn of(spec: &ServerProtectionSpec) -> Self {
         let credential = spec.credential_ref.as_ref().map(|reference| TargetCredential {
-            kind: match reference.kind {
-                CredentialKind::AzureCredential => "AzureCredential".into(),
-            },
+            kind: reference.kind.as_str().into(),
             name: reference.name.clone(),
         });
         Self {
