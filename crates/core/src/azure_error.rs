@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{message::Message, operation::described, token_cause::TokenCause};
+use crate::{grants, message::Message, operation::described, token_cause::TokenCause};
 
 /// A response in no form that Azure uses: a proxy, a firewall or a sign-in page of the network sent it.
 pub const UNRECOGNIZED_RESPONSE: &str = "UnrecognizedResponse";
@@ -152,6 +152,9 @@ impl AzureError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match (&self.class, self.code.as_str()) {
             // Retried, but only the user can end it.
+            (_, grants::MANAGEMENT_GROUPS_UNREADABLE) => {
+                "Check that the identity of the ClusterAzureCredential has the role Reader on the subscription; the controller retries"
+            }
             (_, UNRECOGNIZED_RESPONSE) => {
                 "Allow these requests in the network: a proxy, a firewall or a sign-in page sent this response"
             }
@@ -212,6 +215,18 @@ fn credential_hint(code: &str) -> &'static str {
         }
         "CredentialMissing" => {
             "Set spec.credentialRef of the ServerProtection to an AzureCredential of its namespace"
+        }
+        grants::CREDENTIAL_NOT_GRANTED => {
+            "Fix credentialRef, or ask an administrator of the cluster for a grant: spec.grants of the ClusterAzureCredential, or a label of the namespace that its namespaceSelector selects"
+        }
+        grants::SUBSCRIPTION_NOT_GRANTED => {
+            "Fix subscriptionId, or ask an administrator of the cluster to add the subscription to the grant of the namespace"
+        }
+        grants::REFERENCE_NOT_GRANTED => {
+            "Fix the field, or ask an administrator of the cluster to add the subscription to referencedSubscriptions of this grant"
+        }
+        grants::CLUSTER_CREDENTIALS_OFF => {
+            "Use an AzureCredential of the namespace: the controller runs with --watch-namespace and has no rights in the whole cluster"
         }
         "CredentialNotFound" => "Create the AzureCredential, or fix credentialRef",
         "CredentialUnreadable" => {

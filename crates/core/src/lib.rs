@@ -19,6 +19,7 @@ pub mod events;
 pub mod fair_queue;
 pub mod gate;
 pub mod lease;
+pub mod grants;
 pub mod machines;
 pub mod message;
 pub mod metrics;

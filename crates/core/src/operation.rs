@@ -56,6 +56,10 @@ const WORDS: &[(&str, &str)] = &[
     ("POST resources (machines)", "list the machines"),
     ("POST resources (plans)", "list the plans of the machines"),
     ("POST resources (connectors)", "list the connectors"),
+    (
+        "POST resources (management groups)",
+        "read the management groups of subscriptions",
+    ),
 ];
 
 /// What a request does, as an infinitive. A request without words of its own is named by its method and resource.

@@ -5,6 +5,7 @@ use crate::{
         AzureError, CERTIFICATE_INVALID, CERTIFICATE_NOT_TRUSTED, ErrorClass, IDENTITY_ENDPOINT_UNREACHABLE,
     },
     conditions::{ConditionStatus, ConditionType, Conditions, Reason},
+    grants::MANAGEMENT_GROUPS_UNREADABLE,
     message::Message,
     reading::{Permissions, ReadResult},
     reason::ReasonText,
@@ -70,7 +71,8 @@ pub(crate) fn is_certificate(code: &str) -> bool {
 
 /// The reason for a transient error of a token request.
 pub(crate) fn unreachable_reason(failure: &AzureError) -> ReasonText {
-    if is_certificate(&failure.code) || failure.code == IDENTITY_ENDPOINT_UNREACHABLE {
+    let other = [IDENTITY_ENDPOINT_UNREACHABLE, MANAGEMENT_GROUPS_UNREADABLE];
+    if is_certificate(&failure.code) || other.contains(&failure.code.as_str()) {
         ReasonText::Code(failure.code.clone())
     } else {
         Reason::EntraUnreachable.into()

@@ -6,7 +6,7 @@ use super::{Label, Metric, Section, Type};
 const KIND: Label = label("kind", "`ServerProtection`, `SecurityConnector`");
 const ANY_KIND: Label = label(
     "kind",
-    "`ServerProtection`, `SecurityConnector`, `AzureCredential`",
+    "`ServerProtection`, `SecurityConnector`, `AzureCredential`, `ClusterAzureCredential`",
 );
 const VERDICT: Label = label("verdict", "the verdicts of [verdicts.md](verdicts.md)");
 const ENVIRONMENT: Label = label("environment", "`Azure`, `OnPremises`, `AWS`, `GCP`");

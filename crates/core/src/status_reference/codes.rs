@@ -16,6 +16,22 @@ pub const CODES: &[CodeEntry] = &[
         "CredentialNotFound",
         "Create the AzureCredential, or fix `credentialRef`.",
     ),
+    code(
+        "CredentialNotGranted",
+        "Fix `credentialRef`, or ask an administrator of the cluster for a grant. A ClusterAzureCredential that does not exist has this code, too.",
+    ),
+    code(
+        "SubscriptionNotGranted",
+        "Fix `subscriptionId`, or ask an administrator of the cluster to add the subscription to the grant of the namespace.",
+    ),
+    code(
+        "ReferenceNotGranted",
+        "Fix the field that the message names, or ask an administrator of the cluster to add its subscription to `referencedSubscriptions` of the grant.",
+    ),
+    code(
+        "ClusterCredentialsOff",
+        "Use an AzureCredential of the namespace: with `--watch-namespace` the controller does not use ClusterAzureCredentials.",
+    ),
     code("CredentialInvalid", "Fix the AzureCredential."),
     code(
         "CredentialUnreadable",
@@ -176,6 +192,10 @@ pub const TRANSIENT_CODES: &[CodeEntry] = &[
     code(
         "ServiceAccountTokenUnavailable",
         "The API server issued no token of the ServiceAccount now.",
+    ),
+    code(
+        "ManagementGroupsUnreadable",
+        "The grant of a ClusterAzureCredential names management groups, and those of the subscription cannot be read. Check that the identity has the role Reader on the subscription.",
     ),
     code(
         "SecretUnreadable",
