@@ -113,3 +113,31 @@ async fn a_management_group_is_a_scope() {
     let denied = bench.path("GET", &path("nowhere"), None).await;
     assert_eq!((denied.status, denied.code()), (403, "AuthorizationFailed"));
 }
+
+#[tokio::test]
+async fn a_subscription_has_the_management_groups_above_it() {
+    let mut bench = bench().await;
+    let text = format!(
+        "resourcecontainers | where type =~ 'microsoft.resources/subscriptions' and subscriptionId in~ ('{SECOND}')
+         | project subscriptionId = tolower(subscriptionId), groups = properties.managementGroupAncestorsChain
+         | order by subscriptionId asc"
+    );
+    let names = async |bench: &Bench| {
+        let found = rows(&query(bench, &text, json!({})).await);
+        let groups = found[0]["groups"].as_array().unwrap().clone();
+        let names = groups
+            .iter()
+            .map(|group| group["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&bench).await, ["Servers", DEFAULT_TENANT]);
+    let moved = json!({"Servers": null, "Other": [SECOND.to_uppercase()]});
+    bench.control("PATCH", "management-groups", moved).await;
+    assert_eq!(names(&bench).await, ["Other", DEFAULT_TENANT]);
+    bench.token = bench.sign_in(DEFAULT_TENANT, "other", "s").await;
+    assert_eq!(
+        names(&bench).await,
+        ["Other", DEFAULT_TENANT],
+        "a reader sees them"
+    );
+}

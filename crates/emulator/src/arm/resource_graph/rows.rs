@@ -89,7 +89,7 @@ impl RowSource for Visible<'_> {
                         connector_rows(subscription, self.at, &mut push);
                     }
                 }
-                Table::Containers => containers(subscription, &shown, &mut push),
+                Table::Containers => containers(self.world, subscription, &shown, &mut push),
                 Table::Security => pricing_rows(self.world, subscription, &mut push),
             }
         }
@@ -104,12 +104,13 @@ impl Visible<'_> {
     }
 }
 
-fn containers(subscription: &Subscription, types: &[String], each: &mut dyn FnMut(Value)) {
+fn containers(world: &World, subscription: &Subscription, types: &[String], each: &mut dyn FnMut(Value)) {
     let scope = format!("/subscriptions/{}", subscription.id);
     if types.iter().any(|kind| kind == SUBSCRIPTION) {
         each(json!({
             "id": scope, "name": subscription.display_name, "type": SUBSCRIPTION, "tags": {},
             "properties": {"state": subscription.state, "managedByTenants": [],
+                           "managementGroupAncestorsChain": ancestors(world, subscription),
                            "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01",
                                                     "quotaId": "PayAsYouGo_2014-09-01", "spendingLimit": "Off"}},
         }));
@@ -123,4 +124,13 @@ fn containers(subscription: &Subscription, types: &[String], each: &mut dyn FnMu
             }));
         }
     }
+}
+
+/// The management groups above a subscription. The last one is the root, whose name is that of the tenant.
+fn ancestors(world: &World, subscription: &Subscription) -> Vec<Value> {
+    let group = |name: &str, display: &str| json!({"displayName": display, "name": name});
+    let all = world.management_groups.iter();
+    let parents = all.filter(|(_, members)| members.contains(&subscription.id));
+    let root = group(&subscription.tenant, "Tenant Root Group");
+    parents.map(|(name, _)| group(name, name)).chain([root]).collect()
 }
