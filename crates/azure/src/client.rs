@@ -1,6 +1,7 @@
 //! A client of Azure for one credential: everything that other crates can ask of Azure.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -213,6 +214,21 @@ impl Client {
         let session = self.session().await?;
         let scanner = &session.principal.scanner;
         scanner.known_connectors(&session.arm, subscriptions).await
+    }
+
+    /// The ids of the management groups above each of these subscriptions that the identity can see; `None` for one whose
+    /// groups are not in the response. Waits while the quota is used up, and can be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, a query fails, after two retries if the error is transient, or the result is incomplete.
+    pub async fn management_groups(
+        &self,
+        subscriptions: &[String],
+    ) -> Result<HashMap<String, Option<Vec<String>>>, AzureError> {
+        let session = self.session().await?;
+        let scanner = &session.principal.scanner;
+        scanner.management_groups(&session.arm, subscriptions).await
     }
 
     /// Drops what scans keep about the machines of subscriptions that are no longer scanned.

@@ -8,6 +8,7 @@
 //! ```
 
 mod access;
+mod ancestors;
 mod confirmation;
 mod connectors;
 mod direct;
@@ -29,7 +30,7 @@ mod tests;
 mod transitions;
 mod unprotected;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serverprotection_core::{
     Timestamp,
@@ -227,6 +228,15 @@ impl Scanner {
         subscriptions: Option<&[String]>,
     ) -> Result<Vec<ListedConnector>, AzureError> {
         connectors::known(self, arm, subscriptions).await
+    }
+
+    /// The management groups above subscriptions. Can be dropped.
+    pub(crate) async fn management_groups(
+        &self,
+        arm: &Arm,
+        subscriptions: &[String],
+    ) -> Result<HashMap<String, Option<Vec<String>>>, AzureError> {
+        ancestors::of(self, arm, subscriptions).await
     }
 
     /// The number of queries that the quota of Resource Graph allows now; `None` before the first response.

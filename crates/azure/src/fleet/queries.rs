@@ -81,7 +81,18 @@ pub(super) const CONNECTORS: &str = "resources
     management = tostring(properties.environmentData.organizationalData.managementProjectNumber)
 | order by id asc";
 
+/// The management groups above these subscriptions, from the parent to the root. `ids`: quoted, separated by commas.
+pub(super) fn ancestors(ids: &str) -> String {
+    format!(
+        "resourcecontainers
+| where type =~ 'microsoft.resources/subscriptions' and subscriptionId in~ ({ids})
+| project subscriptionId = tolower(subscriptionId), groups = properties.managementGroupAncestorsChain
+| order by subscriptionId asc"
+    )
+}
+
 /// Operation names, for metrics.
 pub(super) const MACHINES_OPERATION: &str = "POST resources (machines)";
 pub(super) const PLANS_OPERATION: &str = "POST resources (plans)";
 pub(super) const CONNECTORS_OPERATION: &str = "POST resources (connectors)";
+pub(super) const ANCESTORS_OPERATION: &str = "POST resources (management groups)";

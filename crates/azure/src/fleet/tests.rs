@@ -1,5 +1,6 @@
 //! Whole scans against a stub of Azure in this process.
 
+mod ancestors;
 mod connectors;
 mod deadline;
 mod empty;

@@ -28,6 +28,7 @@ impl Request {
         match what {
             "connectors" => self.query().contains("securityconnectors"),
             "machines" => self.query().starts_with("resources") && !self.is("connectors"),
+            "management groups" => self.query().starts_with("resourcecontainers"),
             "plans" => self.query().starts_with("securityresources"),
             path => self.path.contains(path),
         }
@@ -58,6 +59,8 @@ pub(super) struct Stub {
     pub(super) rows: Vec<Value>,
     pub(super) plans: Vec<Value>,
     pub(super) connectors: Vec<Value>,
+    /// Rows of subscriptions with their management groups.
+    pub(super) containers: Vec<Value>,
     /// Other responses, by path.
     pub(super) resources: BTreeMap<String, Answer>,
     pub(super) fault: Box<Fault>,
@@ -75,6 +78,7 @@ impl Stub {
             rows: Vec::new(),
             plans: Vec::new(),
             connectors: Vec::new(),
+            containers: Vec::new(),
             resources: BTreeMap::new(),
             fault: Box::new(|_| None),
             text: None,
@@ -156,6 +160,7 @@ impl Stub {
         let rows = match () {
             () if request.is("plans") => &self.plans,
             () if request.is("connectors") => &self.connectors,
+            () if request.is("management groups") => &self.containers,
             () => &self.rows,
         };
         let asked = |row: &&Value| {
